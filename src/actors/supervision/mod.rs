@@ -1,0 +1,1 @@
+//! Supervised actors on actix; knows nothing of the product.

@@ -1,0 +1,1 @@
+//! Presence, wake-ups and caches that can be rebuilt.

@@ -1,0 +1,1 @@
+//! The command line: builds everything and starts the trees.

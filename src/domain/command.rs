@@ -1,0 +1,104 @@
+//! Commands: what the master asks of an agent, and what becomes of them.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::id::{CommandId, SecretId, TunnelId};
+
+/// What is to be done. Secrets are named, never held; the token is filled in at delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum CommandKind {
+    /// Run this tunnel; changes nothing if it runs already.
+    StartTunnel {
+        /// Which tunnel.
+        tunnel_id: TunnelId,
+        /// Its name.
+        tunnel_name: String,
+        /// Where its token is kept.
+        secret_id: SecretId,
+    },
+    /// Replace the connector in any case.
+    RestartTunnel {
+        /// Which tunnel.
+        tunnel_id: TunnelId,
+        /// Its name.
+        tunnel_name: String,
+        /// Where its token is kept.
+        secret_id: SecretId,
+    },
+    /// Stop and remove the connector and forget its token.
+    StopTunnel,
+}
+
+impl CommandKind {
+    /// The word on the wire.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::StartTunnel { .. } => "start_tunnel",
+            Self::RestartTunnel { .. } => "restart_tunnel",
+            Self::StopTunnel => "stop_tunnel",
+        }
+    }
+
+    /// The secret it needs at delivery.
+    pub fn secret_id(&self) -> Option<&SecretId> {
+        match self {
+            Self::StartTunnel { secret_id, .. } | Self::RestartTunnel { secret_id, .. } => Some(secret_id),
+            Self::StopTunnel => None,
+        }
+    }
+}
+
+/// Where a command stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandStatus {
+    /// Waits for the agent to ask.
+    Queued,
+    /// Handed over (committed before the answer was sent).
+    Delivered,
+    /// The agent said that it has it.
+    Acknowledged,
+    /// Done.
+    Succeeded,
+    /// Tried and not done.
+    Failed,
+    /// Too old to be carried out, or nobody confirmed it; shown as unconfirmed.
+    Expired,
+}
+
+/// How a command ended, as the agent says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// True if it was carried out.
+    pub succeeded: bool,
+    /// What happened, in words; at most 2,000 characters, no secrets.
+    pub message: String,
+    /// When, by the agent's clock.
+    #[serde(default)]
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A command with all that is recorded of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Its id.
+    pub id: CommandId,
+    /// What is to be done.
+    pub kind: CommandKind,
+    /// Where it stands.
+    pub status: CommandStatus,
+    /// How often it was handed over.
+    pub attempt: u32,
+    /// When it was queued, master time.
+    pub queued_at: DateTime<Utc>,
+    /// When it was last handed over.
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// Until when the agent that has it is left alone.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// After this it is not handed over any more, master time.
+    pub expires_at: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+}

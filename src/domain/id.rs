@@ -1,0 +1,125 @@
+//! Names and ids, each with a type of its own so that they cannot be mixed up.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A text that is not what its type asks for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not {kind}: {reason}")]
+pub struct InvalidId {
+    /// What was expected, with its article.
+    pub kind: &'static str,
+    /// What was given, cut to 80 characters.
+    pub value: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes an id that was checked before, or that an outside system made.
+            pub fn new(value: impl Into<String>) -> Self {
+                Self(value.into())
+            }
+
+            /// Returns the text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(value: String) -> Self {
+                Self(value)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+    };
+}
+
+text_id!(
+    /// An agent; see [`AgentId::parse`] for what an outside one may look like.
+    AgentId
+);
+text_id!(
+    /// An agent key, without the key itself.
+    KeyId
+);
+text_id!(
+    /// A command for an agent.
+    CommandId
+);
+text_id!(
+    /// A stored secret: what everything but table `secrets` carries instead of it.
+    SecretId
+);
+text_id!(
+    /// A Docker container, as the Engine writes it (64 hex digits).
+    ContainerId
+);
+text_id!(
+    /// A Cloudflare tunnel; opaque.
+    TunnelId
+);
+text_id!(
+    /// A Cloudflare account; opaque.
+    AccountId
+);
+text_id!(
+    /// A Cloudflare zone; opaque.
+    ZoneId
+);
+text_id!(
+    /// A Cloudflare DNS record; opaque.
+    RecordId
+);
+
+impl AgentId {
+    /// Checks an id that came over the wire: 1 to 64 characters of `A-Za-z0-9._-`.
+    pub fn parse(value: &str) -> Result<Self, InvalidId> {
+        let fits = (1..=64).contains(&value.len())
+            && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if fits {
+            Ok(Self::new(value))
+        } else {
+            Err(InvalidId {
+                kind: "an agent id",
+                value: value.chars().take(80).collect(),
+                reason: "1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-` are allowed",
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agent_ids_are_short_and_plain() {
+        for good in ["a", "edba1cec-bae7-447d-895f-5542c3853621", "Host_1.example"] {
+            assert_eq!(AgentId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "../x", "é", &"x".repeat(65)] {
+            assert!(AgentId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The tunnel of a host: what is wanted, and how it is.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::id::TunnelId;
+
+/// The one name of the container that runs `cloudflared` for us.
+pub const CONTAINER_NAME: &str = "dockflare-agent-tunnel";
+
+/// How the tunnel's connector is, as its agent sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TunnelHealth {
+    /// The container runs and is ready.
+    Running,
+    /// The container runs, but it has no connection to the edge.
+    Degraded,
+    /// The container runs; its readiness cannot be read.
+    Unknown,
+    /// The Engine is starting it again after it ended; `reason` has its last words.
+    Restarting,
+    /// It could not be started or repaired yet; `reason` says why.
+    Failed,
+    /// No tunnel is wanted, and none runs.
+    Stopped,
+}
+
+/// State of the tunnel as the agent reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TunnelReport {
+    /// How it is.
+    pub health: TunnelHealth,
+    /// The tunnel it serves, if the agent knows it.
+    #[serde(default)]
+    pub tunnel_id: Option<TunnelId>,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Version of `cloudflared`; null if it cannot be read.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Why it is not running, in words for a person.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Connections to the edge, if known.
+    #[serde(default)]
+    pub ready_connections: Option<u32>,
+    /// The connector's id as Cloudflare lists it, if known.
+    #[serde(default)]
+    pub connector_id: Option<String>,
+    /// Version of the configuration in force; -1 before the first one.
+    #[serde(default)]
+    pub config_version: Option<i64>,
+    /// When the agent looked, by its own clock.
+    #[serde(default)]
+    pub observed_at: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,3 @@
+//! The product as its users meet it: one binary, one folder of support, one file per topic.
+
+mod support;
