@@ -1,1 +1,24 @@
-//! Logs and metrics.
+//! Logs to standard error, metrics for `/metrics`.
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Starts logging. Our own lines follow the level; other libraries speak up from `warn` on, or from
+/// `debug` on when that was asked for.
+pub fn start_logging(log: &Log) {
+    let others = if log.level == "trace" { "debug" } else { "warn" };
+    let filter = EnvFilter::new(format!("{others},lightship={}", log.level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start happens only in tests that run several processes' worth of code in one.
+    let _ = match log.format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Collects metrics from now on; the handle renders them as Prometheus text.
+pub fn start_metrics() -> Option<PrometheusHandle> {
+    PrometheusBuilder::new().install_recorder().ok()
+}

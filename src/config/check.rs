@@ -1,0 +1,74 @@
+//! Checks what the types of the settings cannot say.
+
+use std::collections::BTreeMap;
+
+use super::load::{ConfigError, Origin};
+use super::secret::Secret;
+use super::settings::Settings;
+
+/// Checks what types cannot say; names the key, the place and the way out.
+pub(super) fn check(settings: &Settings, origins: &BTreeMap<String, Origin>) -> Result<(), ConfigError> {
+    let mut problems = Vec::new();
+    let mut expect = |fine: bool, key: &'static str, reason: &str| {
+        if !fine {
+            problems.push((key, reason.to_owned()));
+        }
+    };
+    let web = |url: &Option<String>| url.as_deref().is_none_or(is_web_address);
+    let id = |id: &Option<String>| id.as_deref().is_none_or(|id| is_opaque(id, 32));
+    let secret = |secret: &Secret, max| secret.expose().is_none_or(|text| is_opaque(text, max));
+
+    expect(web(&settings.agent.master_url), "agent.master_url", WEB_ADDRESS);
+    expect(web(&settings.admin.master_url), "admin.master_url", WEB_ADDRESS);
+    expect(web(&settings.server.public_url), "server.public_url", WEB_ADDRESS);
+    expect(is_web_address(&settings.cloudflare.api_base_url), "cloudflare.api_base_url", WEB_ADDRESS);
+    expect(id(&settings.cloudflare.account_id), "cloudflare.account_id", OPAQUE_ID);
+    expect(id(&settings.cloudflare.zone_id), "cloudflare.zone_id", OPAQUE_ID);
+    expect(
+        secret(&settings.cloudflare.api_token, 512),
+        "cloudflare.api_token",
+        "expected 1 to 512 printable characters without blanks",
+    );
+    expect(
+        (1..=86_400).contains(&settings.agent.report_interval_seconds),
+        "agent.report_interval_seconds",
+        "expected 1 to 86400 seconds",
+    );
+    expect(
+        settings.publish.grace_period_seconds <= 30 * 86_400,
+        "publish.grace_period_seconds",
+        "expected 0 to 2592000 seconds",
+    );
+    expect(
+        (10..=86_400).contains(&settings.publish.agent_timeout_seconds),
+        "publish.agent_timeout_seconds",
+        "expected 10 to 86400 seconds",
+    );
+    expect(!settings.server.host.trim().is_empty(), "server.host", "expected an address such as 0.0.0.0");
+    expect(
+        settings.redis.url.expose().is_none_or(|url| redis::Client::open(url).is_ok()),
+        "redis.url",
+        "expected an address such as redis://host:6379/0",
+    );
+    match problems.into_iter().next() {
+        None => Ok(()),
+        Some((key, reason)) => {
+            let origin = origins.get(key).cloned();
+            let origin = origin.unwrap_or_else(|| Origin::Variable("(default)".into()));
+            Err(ConfigError::Invalid { key: key.into(), origin, reason })
+        }
+    }
+}
+
+const WEB_ADDRESS: &str = "expected an address that starts with http:// or https:// and names a host";
+const OPAQUE_ID: &str =
+    "expected 1 to 32 printable characters without blanks, as the Cloudflare page shows it";
+
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text.trim())
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+}
+
+fn is_opaque(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}

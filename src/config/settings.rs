@@ -1,0 +1,295 @@
+//! Every setting there is, with its default. The documented list is `docs/configuration.md`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// What this process is. Some names of the environment mean different things to different roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Master and local agent in one process.
+    Standalone,
+    /// Control plane.
+    Master,
+    /// One per host.
+    Agent,
+    /// A verb of the command line.
+    Client,
+}
+
+/// All settings of all roles.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where the master listens.
+    pub server: Server,
+    /// Where files are kept.
+    pub state: State,
+    /// Where decisions are kept.
+    pub database: Database,
+    /// Who may administer.
+    pub admin: Admin,
+    /// Page and API protection.
+    pub security: Security,
+    /// What is logged.
+    pub log: Log,
+    /// The Cloudflare account.
+    pub cloudflare: Cloudflare,
+    /// Which labels count.
+    pub labels: Labels,
+    /// When a route is published and withdrawn.
+    pub publish: Publish,
+    /// This host as an agent.
+    pub agent: Agent,
+    /// The Docker Engine.
+    pub docker: Docker,
+    /// The connector's container.
+    pub tunnel: Tunnel,
+    /// Redis; accepted, not used yet.
+    pub redis: Redis,
+    /// Updates; their names are taken, nothing reads them yet.
+    pub updates: Updates,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address to listen on; IPv6 too. Default: `127.0.0.1` for `standalone`, `0.0.0.0` in the image.
+    pub host: String,
+    /// Port to listen on; 0 takes a free one (default 8080).
+    pub port: u16,
+    /// Address under which other hosts and browsers reach this master, such as `https://ship.example.com`.
+    pub public_url: Option<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { host: "127.0.0.1".into(), port: 8080, public_url: None }
+    }
+}
+
+/// `[state]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct State {
+    /// State directory. Default: `/app/data` in the image, else `/var/lib/lightship` for root, else
+    /// `$XDG_STATE_HOME/lightship`.
+    pub dir: Option<PathBuf>,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `sqlite://PATH` or `postgres://...`; default: `lightship.db` in the state directory.
+    pub url: Secret,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Opens the admin API.
+    pub token: Secret,
+    /// Master that the admin verbs talk to.
+    pub master_url: Option<String>,
+}
+
+/// `[security]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Security {
+    /// Key of the stored secrets, 64 hex digits; default: file `secret.key` in the state directory.
+    pub secret_key: Secret,
+    /// Mark cookies `Secure`; set it when the page is reached over https only (default false).
+    pub secure_cookies: bool,
+    /// Proxies whose `X-Forwarded-For` is believed, comma separated addresses (default none).
+    pub trusted_proxies: String,
+    /// Requests per second allowed to one agent key; 0 is no limit (default).
+    pub requests_per_second: u32,
+    /// Accepted for RedFlag users; its API is not served yet.
+    pub jwt_secret: Secret,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            secret_key: Secret::default(),
+            secure_cookies: false,
+            trusted_proxies: String::new(),
+            requests_per_second: 0,
+            jwt_secret: Secret::default(),
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, any case (default `info`).
+    pub level: String,
+    /// `text` or `json`; both go to standard error.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// `[cloudflare]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cloudflare {
+    /// API token; without it routes are planned and not published.
+    pub api_token: Secret,
+    /// Account the tunnels belong to.
+    pub account_id: Option<String>,
+    /// Zone for hostnames when the account's zones cannot be listed.
+    pub zone_id: Option<String>,
+    /// Base of the API (default: the public v4 API).
+    pub api_base_url: String,
+}
+
+impl Default for Cloudflare {
+    fn default() -> Self {
+        Self {
+            api_token: Secret::default(),
+            account_id: None,
+            zone_id: None,
+            api_base_url: "https://api.cloudflare.com/client/v4".into(),
+        }
+    }
+}
+
+/// `[labels]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Labels {
+    /// A prefix that is read beside `dockflare.` and `cloudflare.tunnel.`, and before them.
+    pub prefix: Option<String>,
+}
+
+/// `[publish]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Publish {
+    /// Seconds between the loss of a container and the withdrawal of its route (default 600).
+    pub grace_period_seconds: u64,
+    /// Publish containers with `access.*` labels although their protection is not built yet (default false).
+    pub allow_unprotected_access: bool,
+    /// Seconds of silence after which an agent counts as offline (default 60).
+    pub agent_timeout_seconds: u64,
+}
+
+impl Default for Publish {
+    fn default() -> Self {
+        Self { grace_period_seconds: 600, allow_unprotected_access: false, agent_timeout_seconds: 60 }
+    }
+}
+
+/// `[agent]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agent {
+    /// Base URL of the master, with or without a slash at the end.
+    pub master_url: Option<String>,
+    /// Agent key, made on the Agents page or by `lightship keys create`.
+    pub api_key: Secret,
+    /// Name shown for this host.
+    pub display_name: Option<String>,
+    /// Seconds between two reports to a DockFlare Master, and between two heartbeats (default 30).
+    pub report_interval_seconds: u64,
+    /// Sent as `CF-Access-Client-Id` if both are set.
+    pub cf_access_client_id: Option<String>,
+    /// Sent as `CF-Access-Client-Secret`.
+    pub cf_access_client_secret: Secret,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self {
+            master_url: None,
+            api_key: Secret::default(),
+            display_name: None,
+            report_interval_seconds: 30,
+            cf_access_client_id: None,
+            cf_access_client_secret: Secret::default(),
+        }
+    }
+}
+
+/// `[docker]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Docker {
+    /// `unix://PATH` or `tcp://HOST:PORT` (default: the local socket).
+    pub host: Option<String>,
+}
+
+/// `[tunnel]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tunnel {
+    /// Image of the connector; a digest may be pinned.
+    pub image: String,
+    /// Network the connector joins; made if it is missing.
+    pub network: String,
+    /// What happens to the connector when the agent is stopped (default `remove`).
+    pub on_shutdown: OnShutdown,
+}
+
+impl Default for Tunnel {
+    fn default() -> Self {
+        Self {
+            image: "cloudflare/cloudflared:2025.9.0".into(),
+            network: "cloudflare-net".into(),
+            on_shutdown: OnShutdown::Remove,
+        }
+    }
+}
+
+/// What becomes of the connector at the end of the agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnShutdown {
+    /// It is stopped and removed.
+    #[default]
+    Remove,
+    /// It goes on serving, so that an upgrade of the agent does not cut the door.
+    Keep,
+}
+
+/// `[redis]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redis {
+    /// Accepted with one warning; the backplane is in memory.
+    pub url: Secret,
+}
+
+/// `[updates]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Updates {
+    /// Accepted for RedFlag users; not used yet.
+    pub redflag_server_url: Option<String>,
+    /// Accepted for RedFlag users; not used yet.
+    pub agent_config_path: Option<String>,
+}
