@@ -44,6 +44,7 @@ pub enum Report {
         outcome: Outcome,
     },
     /// A kind this master does not know; accepted and ignored, as agents expect.
+    #[serde(other)]
     Unknown,
 }
 

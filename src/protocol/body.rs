@@ -1,0 +1,197 @@
+//! Reading JSON bodies that strangers wrote: bounded depth, and errors that say what to change.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::JSON_DEPTH_LIMIT;
+
+/// Why a body was refused. The texts name places and types, never values: a body may hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Nothing, or an object without any field. The words are those a DockFlare Master answers.
+    #[error("Empty payload.")]
+    Empty,
+    /// Not JSON at all.
+    #[error("the body is not JSON: {reason} at line {line} column {column}; send one JSON object")]
+    NotJson {
+        /// What the parser stumbled over.
+        reason: &'static str,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// Nested too deeply.
+    #[error(
+        "the body is nested more than {JSON_DEPTH_LIMIT} levels deep; send objects and lists of at most that depth"
+    )]
+    TooDeep,
+    /// JSON, but not an object.
+    #[error("the body is {found}; send a JSON object")]
+    NotAnObject {
+        /// What it is, with its article.
+        found: &'static str,
+    },
+    /// A field of another type than the route takes.
+    #[error("field `{field}` is {found}; send {expected}")]
+    Field {
+        /// Its name, with dots.
+        field: &'static str,
+        /// What it is, with its article.
+        found: &'static str,
+        /// What it should be, with its article.
+        expected: &'static str,
+    },
+    /// A field whose value is not allowed.
+    #[error("field `{field}` is not allowed: {reason}")]
+    Value {
+        /// Its name, with dots.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Native routes: the shape does not fit. The reason names the field and the place.
+    #[error("the body does not have the shape this route takes: {0}")]
+    Shape(String),
+}
+
+impl BodyError {
+    /// Stable identifier for clients that read `code`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty_payload",
+            Self::NotJson { .. } => "invalid_json",
+            Self::TooDeep => "json_too_deep",
+            Self::NotAnObject { .. } | Self::Field { .. } | Self::Value { .. } | Self::Shape(_) => {
+                "invalid_body"
+            }
+        }
+    }
+}
+
+/// Parses `body`, at most [`JSON_DEPTH_LIMIT`] levels deep.
+pub fn parse(body: &[u8]) -> Result<Value, BodyError> {
+    check_depth(body)?;
+    serde_json::from_slice(body).map_err(|e| not_json(&e))
+}
+
+/// Parses `body`, which must be an object.
+pub fn parse_object(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
+    match parse(body)? {
+        Value::Object(map) => Ok(map),
+        other => Err(BodyError::NotAnObject { found: type_name(&other) }),
+    }
+}
+
+/// Parses `body` into `T`, at most [`JSON_DEPTH_LIMIT`] levels deep.
+///
+/// For types whose values may be quoted in an answer to their sender.
+pub fn parse_as<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    check_depth(body)?;
+    serde_json::from_slice(body).map_err(|e| match e.classify() {
+        serde_json::error::Category::Data => BodyError::Shape(e.to_string().chars().take(300).collect()),
+        _ => not_json(&e),
+    })
+}
+
+/// Names the type of `value`, with its article.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Returns the text in `field`; `None` if it is absent, null or blank.
+pub fn optional_text(map: &Map<String, Value>, field: &'static str) -> Result<Option<String>, BodyError> {
+    match map.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.trim().to_owned())),
+        Some(other) => Err(BodyError::Field { field, found: type_name(other), expected: "a string" }),
+    }
+}
+
+fn not_json(e: &serde_json::Error) -> BodyError {
+    let reason = if e.is_eof() { "it ends too early" } else { "unexpected character" };
+    BodyError::NotJson { reason, line: e.line(), column: e.column() }
+}
+
+/// Counts brackets outside strings, so that a hostile body is refused before anything is built from it.
+fn check_depth(body: &[u8]) -> Result<(), BodyError> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(BodyError::Empty);
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for &byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > JSON_DEPTH_LIMIT {
+                    return Err(BodyError::TooDeep);
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(levels: usize) -> Vec<u8> {
+        format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels)).into_bytes()
+    }
+
+    #[test]
+    fn depth_is_counted_exactly() {
+        assert!(parse(&nested(64)).is_ok());
+        assert_eq!(parse(&nested(65)), Err(BodyError::TooDeep));
+        assert_eq!(parse(&b"[".repeat(2_000_000)), Err(BodyError::TooDeep));
+    }
+
+    #[test]
+    fn brackets_inside_strings_do_not_count() {
+        let body = format!(r#"{{"a":"{}\"[[","b":1}}"#, "[{".repeat(500));
+        assert!(parse_object(body.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn errors_name_the_place_and_the_way_out() {
+        let cases: [(&[u8], &str, &str); 5] = [
+            (b"", "empty_payload", "Empty payload."),
+            (
+                br#"{"type": heart"#,
+                "invalid_json",
+                "the body is not JSON: unexpected character at line 1 column 10; send one JSON object",
+            ),
+            (
+                br#"{"type":"#,
+                "invalid_json",
+                "the body is not JSON: it ends too early at line 1 column 8; send one JSON object",
+            ),
+            (b"[1,2]", "invalid_body", "the body is a list; send a JSON object"),
+            (b"null", "invalid_body", "the body is null; send a JSON object"),
+        ];
+        for (body, code, text) in cases {
+            let error = parse_object(body).unwrap_err();
+            assert_eq!((error.code(), error.to_string().as_str()), (code, text));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused() {
+        assert_eq!(parse(b"{\"a\":\"\xff\"}").unwrap_err().code(), "invalid_json");
+    }
+}
