@@ -1,1 +1,20 @@
-//! A thin client of the Cloudflare API.
+//! A thin client of the Cloudflare API: one method per call, typed results and errors.
+//!
+//! It sends each call once and decides nothing: what to write, and whether to try again, is the business of
+//! its one caller, the account's actor. A write that may have taken effect says so
+//! ([`CfError::is_uncertain`]), so that the caller looks before it writes again.
+
+mod budget;
+mod dns;
+mod envelope;
+mod error;
+mod transport;
+mod tunnels;
+mod zones;
+
+pub use budget::{Budget, Class};
+pub use dns::{DnsRecord, NewDnsRecord};
+pub use error::CfError;
+pub use transport::{Cloudflare, PUBLIC_API};
+pub use tunnels::{Connector, Tunnel, TunnelConfig};
+pub use zones::{TokenStatus, Zone};

@@ -1,0 +1,146 @@
+//! What can go wrong with a call, in words that can be shown to a person.
+
+use std::time::Duration;
+
+/// A call that did not succeed. No text in it holds the API token.
+#[derive(Debug, thiserror::Error)]
+pub enum CfError {
+    /// The base URL or the token cannot be used at all.
+    #[error("the Cloudflare settings cannot be used: {0}")]
+    Settings(String),
+    /// No connection, no answer in time, or an answer that broke off.
+    #[error("Cloudflare did not answer `{call}`: {reason}")]
+    NoAnswer {
+        /// What was asked.
+        call: &'static str,
+        /// Why there is no answer.
+        reason: String,
+        /// True if the request may have reached Cloudflare, and so may have taken effect.
+        sent: bool,
+    },
+    /// Too many calls; nothing is sent before `retry_after` is over.
+    #[error("Cloudflare's rate limit holds `{call}` back for {} s", retry_after.as_secs_f64().ceil())]
+    RateLimited {
+        /// What was asked.
+        call: &'static str,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Cloudflare answered no; `message` has its own words.
+    #[error("Cloudflare refused `{call}`: {message}{}", in_brackets(*status, codes))]
+    Refused {
+        /// What was asked.
+        call: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// Cloudflare's error codes, as they came.
+        codes: Vec<i64>,
+        /// Its words, cut to a readable length.
+        message: String,
+    },
+    /// A success that does not hold what the call needs.
+    #[error("Cloudflare's answer to `{call}` cannot be read: {reason}")]
+    Malformed {
+        /// What was asked.
+        call: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl CfError {
+    /// True if the same call may succeed later with nothing changed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } | Self::RateLimited { .. } | Self::Malformed { .. } => true,
+            Self::Refused { status, .. } => *status >= 500 || *status == 408,
+            Self::Settings(_) => false,
+        }
+    }
+
+    /// True if a write may have taken effect all the same: look before writing again.
+    pub fn is_uncertain(&self) -> bool {
+        match self {
+            Self::NoAnswer { sent, .. } => *sent,
+            Self::Malformed { .. } => true,
+            Self::Refused { status, .. } => *status >= 500 || *status == 408,
+            Self::RateLimited { .. } | Self::Settings(_) => false,
+        }
+    }
+
+    /// True if the thing asked for does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. }) || self.has_code(&[81044])
+    }
+
+    /// True if a record of that name is there already.
+    pub fn is_dns_conflict(&self) -> bool {
+        self.has_code(&[81053, 81054, 81055, 81056, 81057, 81058])
+    }
+
+    /// True if an undeleted tunnel has the name already.
+    pub fn is_tunnel_name_taken(&self) -> bool {
+        self.has_code(&[1013])
+    }
+
+    /// True if the token is wrong, expired, or lacks a right.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused { status: 401 | 403, .. }) || self.has_code(&[10000, 9109, 6003, 6111])
+    }
+
+    /// How long to wait before the next call, if Cloudflare said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    fn has_code(&self, wanted: &[i64]) -> bool {
+        matches!(self, Self::Refused { codes, .. } if codes.iter().any(|code| wanted.contains(code)))
+    }
+}
+
+fn in_brackets(status: u16, codes: &[i64]) -> String {
+    if codes.is_empty() {
+        return format!(" (status {status})");
+    }
+    let list: Vec<String> = codes.iter().map(i64::to_string).collect();
+    format!(" (status {status}, code {})", list.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, codes: &[i64]) -> CfError {
+        CfError::Refused { call: "list zones", status, codes: codes.to_vec(), message: "no".into() }
+    }
+
+    #[test]
+    fn only_what_time_can_heal_is_transient() {
+        let no_answer = CfError::NoAnswer { call: "list zones", reason: "time-out".into(), sent: true };
+        for (error, transient, uncertain) in [
+            (refused(400, &[1003]), false, false),
+            (refused(403, &[10000]), false, false),
+            (refused(502, &[]), true, true),
+            (refused(200, &[10000]), false, false),
+            (CfError::RateLimited { call: "x", retry_after: Duration::from_secs(1) }, true, false),
+            (no_answer, true, true),
+            (CfError::NoAnswer { call: "x", reason: "refused".into(), sent: false }, true, false),
+            (CfError::Malformed { call: "x", reason: "empty".into() }, true, true),
+        ] {
+            assert_eq!((error.is_transient(), error.is_uncertain()), (transient, uncertain), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_status_and_codes() {
+        assert_eq!(
+            refused(400, &[81053, 7]).to_string(),
+            "Cloudflare refused `list zones`: no (status 400, code 81053, 7)"
+        );
+        assert!(refused(400, &[81053]).is_dns_conflict());
+        assert!(refused(200, &[10000]).is_denied());
+    }
+}

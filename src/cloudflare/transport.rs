@@ -1,0 +1,307 @@
+//! Sends one call: budget, time limit, size limit, and nothing of the token in any text.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+use url::Url;
+
+use super::budget::{Budget, Class};
+use super::envelope::{Answer, decode};
+use super::error::CfError;
+use crate::domain::id::AccountId;
+use crate::io::Io;
+
+/// Where the API is, unless settings say otherwise.
+pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
+
+const TIME_LIMIT: Duration = Duration::from_secs(15);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const SIZE_LIMIT_BYTES: usize = 8 << 20;
+/// A call waits this long for its turn; beyond that its caller had better know.
+const MAX_BUDGET_WAIT: Duration = Duration::from_secs(2);
+/// Pages of one list; a list that is longer is refused rather than read for ever.
+const MAX_PAGES: usize = 200;
+
+/// A client for one account. Clones share connections and budget.
+#[derive(Clone)]
+pub struct Cloudflare {
+    inner: Arc<Inner>,
+    class: Class,
+    time_limit: Duration,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    base: Url,
+    account: AccountId,
+    token: SecretString,
+    io: Io,
+    budget: Mutex<Budget>,
+}
+
+/// One request to be.
+pub(super) struct Call {
+    /// What it does, in words for a person.
+    pub name: &'static str,
+    pub method: Method,
+    pub path: Vec<String>,
+    pub query: Vec<(&'static str, String)>,
+    pub body: Option<Value>,
+}
+
+impl Call {
+    pub fn new(name: &'static str, method: Method, path: &[&str]) -> Self {
+        let path = path.iter().map(|&part| part.to_owned()).collect();
+        Self { name, method, path, query: Vec::new(), body: None }
+    }
+
+    pub fn get(name: &'static str, path: &[&str]) -> Self {
+        Self::new(name, Method::GET, path)
+    }
+
+    pub fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((key, value.into()));
+        self
+    }
+
+    pub fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+}
+
+impl Cloudflare {
+    /// Prepares a client; nothing is sent yet.
+    ///
+    /// `base_url` may be http or https, with or without a slash at its end. Fails with [`CfError::Settings`]
+    /// if it is no URL, or if no TLS provider is installed.
+    pub fn new(base_url: &str, account: AccountId, token: SecretString, io: Io) -> Result<Self, CfError> {
+        let base = read_base(base_url)?;
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("lightship/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_LIMIT)
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&base) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| CfError::Settings(cause_of(&error)))?;
+        let budget = Mutex::new(Budget::new(Instant::now()));
+        let inner = Arc::new(Inner { http, base, account, token, io, budget });
+        Ok(Self { inner, class: Class::Change, time_limit: TIME_LIMIT })
+    }
+
+    /// The same client for reads that can wait: they use at most a quarter of the budget.
+    pub fn background(&self) -> Self {
+        Self { class: Class::Background, ..self.clone() }
+    }
+
+    /// The same client with another time limit per call (15 s by default).
+    pub fn with_time_limit(&self, limit: Duration) -> Self {
+        Self { time_limit: limit, ..self.clone() }
+    }
+
+    /// Returns the account it speaks for.
+    pub fn account(&self) -> &AccountId {
+        &self.inner.account
+    }
+
+    /// Makes one call.
+    pub(super) async fn call<T>(&self, call: Call) -> Result<Answer<T>, CfError>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let (inner, class, limit) = (Arc::clone(&self.inner), self.class, self.time_limit);
+        self.inner.io.run(async move { inner.send(call, class, limit).await }).await
+    }
+
+    /// Reads all pages of a list. A full page asks for the next one whatever `total_count` says: that figure
+    /// is wrong at times, and some lists have none.
+    pub(super) async fn list<T>(&self, call: impl Fn() -> Call, per_page: usize) -> Result<Vec<T>, CfError>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let mut items = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let call = call().query("page", page.to_string()).query("per_page", per_page.to_string());
+            let answer = self.call::<Vec<T>>(call).await?;
+            let size = answer.per_page.filter(|&size| size > 0).unwrap_or(per_page).min(per_page);
+            let found = answer.result.unwrap_or_default();
+            let is_last = found.len() < size;
+            items.extend(found);
+            if is_last {
+                return Ok(items);
+            }
+        }
+        Err(CfError::Malformed {
+            call: call().name,
+            reason: format!("the list has more than {MAX_PAGES} pages"),
+        })
+    }
+}
+
+impl Inner {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        class: Class,
+        limit: Duration,
+    ) -> Result<Answer<T>, CfError> {
+        self.await_turn(call.name, class).await?;
+        let name = call.name;
+        let exchange = tokio::time::timeout(limit, self.exchange(call)).await;
+        let (status, headers, body) = exchange.unwrap_or_else(|_| {
+            let reason = format!("no answer within {} s", limit.as_secs_f64());
+            Err(CfError::NoAnswer { call: name, reason, sent: true })
+        })?;
+        let answer = decode(name, status, &headers, &body).map_err(|error| self.without_token(error));
+        if let Err(CfError::RateLimited { retry_after, .. }) = &answer {
+            self.budget.lock().block(Instant::now(), *retry_after);
+        }
+        answer
+    }
+
+    async fn await_turn(&self, call: &'static str, class: Class) -> Result<(), CfError> {
+        let deadline = Instant::now() + MAX_BUDGET_WAIT;
+        loop {
+            let now = Instant::now();
+            let Err(wait) = self.budget.lock().take(now, class) else { return Ok(()) };
+            if now + wait > deadline {
+                return Err(CfError::RateLimited { call, retry_after: wait });
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn exchange(&self, call: Call) -> Result<(u16, HeaderMap, Vec<u8>), CfError> {
+        let name = call.name;
+        let lost = |error: reqwest::Error| CfError::NoAnswer {
+            call: name,
+            sent: !error.is_connect() && !error.is_builder(),
+            reason: cause_of(&error),
+        };
+        let mut answer = self.request(call).send().await.map_err(lost)?;
+        let (status, headers) = (answer.status().as_u16(), std::mem::take(answer.headers_mut()));
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(lost)? {
+            if body.len() + chunk.len() > SIZE_LIMIT_BYTES {
+                let reason = format!("it is larger than {} MiB", SIZE_LIMIT_BYTES >> 20);
+                return Err(CfError::Malformed { call: name, reason });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((status, headers, body))
+    }
+
+    fn request(&self, call: Call) -> reqwest::RequestBuilder {
+        let mut url = self.base.clone();
+        // Ids are opaque: each becomes one path segment, whatever it holds.
+        url.path_segments_mut().expect("checked when the base was read").pop_if_empty().extend(&call.path);
+        let mut request = self.http.request(call.method, url).bearer_auth(self.token.expose_secret());
+        if !call.query.is_empty() {
+            request = request.query(&call.query);
+        }
+        match &call.body {
+            Some(body) => request.json(body),
+            None => request,
+        }
+    }
+
+    /// Takes the token out of Cloudflare's words, should they repeat it.
+    fn without_token(&self, error: CfError) -> CfError {
+        let token = self.token.expose_secret();
+        let hide = |text: String| if token.is_empty() { text } else { text.replace(token, "[token]") };
+        match error {
+            CfError::Refused { call, status, codes, message } => {
+                CfError::Refused { call, status, codes, message: hide(message) }
+            }
+            CfError::Malformed { call, reason } => CfError::Malformed { call, reason: hide(reason) },
+            other => other,
+        }
+    }
+}
+
+impl fmt::Debug for Cloudflare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cloudflare")
+            .field("base", &self.inner.base.as_str())
+            .field("account", &self.inner.account)
+            .field("class", &self.class)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_base(text: &str) -> Result<Url, CfError> {
+    let text = text.trim();
+    let refuse = |why: &str| CfError::Settings(format!("`{text}` is not the base URL of an API: {why}"));
+    let base = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    if !matches!(base.scheme(), "http" | "https") {
+        return Err(refuse("it must start with http:// or https://"));
+    }
+    if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
+        return Err(CfError::Settings("the base URL of the API must hold no user, password or query".into()));
+    }
+    Ok(base)
+}
+
+/// A proxy of the environment cannot reach this machine's own loopback addresses.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// The innermost cause: what a person can act on. The URL in the outer text is left out.
+fn cause_of(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    if cause.downcast_ref::<reqwest::Error>().is_some() {
+        return if error.is_timeout() {
+            "the connection timed out".into()
+        } else {
+            "the request failed".into()
+        };
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_may_end_with_a_slash_or_not() {
+        for base in ["http://127.0.0.1:1/client/v4", "http://127.0.0.1:1/client/v4/"] {
+            let mut url = read_base(base).unwrap();
+            url.path_segments_mut().unwrap().pop_if_empty().extend(["zones", "a/b"]);
+            assert_eq!(url.as_str(), "http://127.0.0.1:1/client/v4/zones/a%2Fb");
+        }
+    }
+
+    #[test]
+    fn a_base_that_is_no_web_address_is_refused() {
+        for bad in [
+            "",
+            "api.cloudflare.com",
+            "ftp://x/",
+            "unix:/x",
+            "https://me:secret@x/",
+            "https://x/?token=secret",
+        ] {
+            let error = read_base(bad).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Calls about zones and about the token itself.
+
+use serde::Deserialize;
+
+use super::error::CfError;
+use super::transport::{Call, Cloudflare};
+use crate::domain::id::ZoneId;
+
+/// Cloudflare's own limit.
+const PER_PAGE: usize = 50;
+/// "Invalid API Token": what the users' endpoint says about a token that an account owns.
+const INVALID_TOKEN: i64 = 1000;
+
+/// A zone: a domain whose records can be written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Zone {
+    /// Its id.
+    pub id: ZoneId,
+    /// Its domain, such as `example.com`.
+    pub name: String,
+}
+
+/// What Cloudflare says about our token. It says nothing about the token's rights.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TokenStatus {
+    /// `active`, `disabled` or `expired`.
+    pub status: String,
+    /// When it ends, RFC 3339; never if null.
+    #[serde(default)]
+    pub expires_on: Option<String>,
+}
+
+impl TokenStatus {
+    /// True if it can be used.
+    pub fn is_active(&self) -> bool {
+        self.status == "active"
+    }
+}
+
+impl Cloudflare {
+    /// Returns all zones of the account.
+    pub async fn list_zones(&self) -> Result<Vec<Zone>, CfError> {
+        let call = || Call::get("list zones", &["zones"]).query("account.id", self.account().as_str());
+        self.list(call, PER_PAGE).await
+    }
+
+    /// Asks whether the token is valid, whether a user or the account owns it.
+    pub async fn verify_token(&self) -> Result<TokenStatus, CfError> {
+        let name = "verify token";
+        let of_user = self.call(Call::get(name, &["user", "tokens", "verify"])).await;
+        match of_user {
+            Err(CfError::Refused { codes, .. }) if codes.contains(&INVALID_TOKEN) => {
+                let path = ["accounts", self.account().as_str(), "tokens", "verify"];
+                self.call(Call::get(name, &path)).await?.required(name)
+            }
+            answer => answer?.required(name),
+        }
+    }
+}
