@@ -1,0 +1,199 @@
+//! Who may speak, in memory: keys by digest, slots by agent id.
+//!
+//! An accepted heartbeat costs one hash, two look-ups and one atomic store; no actor, no database, no
+//! allocation. The registrar writes identity here after it is committed; nobody else does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use sha2::{Digest, Sha256};
+
+use super::slot::{AgentStatus, Slot};
+use crate::domain::id::{AgentId, KeyId};
+
+/// Longest key that is looked at: our own have 43 characters.
+const MAX_KEY_LEN: usize = 512;
+
+/// SHA-256 of a raw key.
+pub type KeyDigest = [u8; 32];
+
+/// Returns the digest that a raw key is known by.
+pub fn digest_key(raw: &str) -> KeyDigest {
+    Sha256::digest(raw.as_bytes()).into()
+}
+
+/// A key that opens something.
+#[derive(Debug)]
+pub struct KeyAccess {
+    /// Its id.
+    pub key_id: KeyId,
+    /// Who it was made for, in a person's words.
+    pub owner: String,
+    bound: RwLock<Option<AgentId>>,
+}
+
+impl KeyAccess {
+    /// Makes an entry for a key that is not revoked.
+    pub fn new(key_id: KeyId, owner: String, bound: Option<AgentId>) -> Self {
+        Self { key_id, owner, bound: RwLock::new(bound) }
+    }
+
+    /// Returns the agent that the key belongs to, once one registered with it.
+    pub fn bound_agent(&self) -> Option<AgentId> {
+        self.bound.read().clone()
+    }
+
+    pub(super) fn bind(&self, agent: AgentId) {
+        *self.bound.write() = Some(agent);
+    }
+}
+
+/// What a caller wants to do with an agent's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// Report something.
+    Report,
+    /// Fetch, acknowledge or finish commands: open to a removed agent until it has its last one.
+    Commands,
+}
+
+/// Why a caller is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No such key, or it was revoked (401).
+    #[error("missing, unknown or revoked agent key")]
+    UnknownKey,
+    /// The key is good, the agent is not known (404).
+    #[error("agent is not known; register it first")]
+    UnknownAgent,
+    /// The key belongs to another agent (403).
+    #[error("the key belongs to another agent")]
+    OtherAgent,
+}
+
+/// All keys and slots.
+#[derive(Debug, Default)]
+pub struct Directory {
+    keys: RwLock<HashMap<KeyDigest, Arc<KeyAccess>>>,
+    slots: RwLock<HashMap<String, Arc<Slot>>>,
+}
+
+impl Directory {
+    /// Returns whom a raw key belongs to; none if it is unknown or revoked.
+    pub fn authenticate(&self, raw: &str) -> Option<Arc<KeyAccess>> {
+        if raw.len() > MAX_KEY_LEN {
+            return None;
+        }
+        self.keys.read().get(&digest_key(raw)).cloned()
+    }
+
+    /// Returns the slot of an agent.
+    pub fn slot(&self, id: &AgentId) -> Option<Arc<Slot>> {
+        self.slot_named(id.as_str())
+    }
+
+    /// Returns the slot of an agent by the text of its id, as it stands in a path.
+    pub fn slot_named(&self, id: &str) -> Option<Arc<Slot>> {
+        self.slots.read().get(id).cloned()
+    }
+
+    /// Decides whether the caller with this key may speak for this agent: the whole way in, in one call.
+    pub fn admit(&self, raw_key: &str, agent_id: &str, errand: Errand) -> Result<Arc<Slot>, Refused> {
+        let access = self.authenticate(raw_key).ok_or(Refused::UnknownKey)?;
+        let Some(slot) = self.slot_named(agent_id) else {
+            return Err(if self.is_leaving(&access) { Refused::UnknownKey } else { Refused::UnknownAgent });
+        };
+        if !slot.accepts(&access.key_id) {
+            return Err(if self.is_leaving(&access) { Refused::UnknownKey } else { Refused::OtherAgent });
+        }
+        if slot.status() == AgentStatus::Removed && errand == Errand::Report {
+            return Err(Refused::UnknownKey);
+        }
+        Ok(slot)
+    }
+
+    /// True if the key belongs to an agent that was removed and only waits for its last command.
+    pub fn is_leaving(&self, access: &KeyAccess) -> bool {
+        let bound = access.bound.read();
+        bound.as_ref().and_then(|id| self.slot(id)).is_some_and(|slot| slot.status() == AgentStatus::Removed)
+    }
+
+    /// Returns every slot, in no order.
+    pub fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots.read().values().cloned().collect()
+    }
+
+    /// Returns how many agents there are.
+    pub fn len(&self) -> usize {
+        self.slots.read().len()
+    }
+
+    /// True if no agent is known.
+    pub fn is_empty(&self) -> bool {
+        self.slots.read().is_empty()
+    }
+
+    pub(super) fn put_key(&self, digest: KeyDigest, access: KeyAccess) {
+        self.keys.write().insert(digest, Arc::new(access));
+    }
+
+    pub(super) fn find_key(&self, id: &KeyId) -> Option<Arc<KeyAccess>> {
+        self.keys.read().values().find(|access| access.key_id == *id).cloned()
+    }
+
+    pub(super) fn drop_key(&self, id: &KeyId) {
+        self.keys.write().retain(|_, access| access.key_id != *id);
+    }
+
+    pub(super) fn put_slot(&self, slot: Slot) -> Arc<Slot> {
+        let slot = Arc::new(slot);
+        self.slots.write().insert(slot.id().as_str().to_owned(), Arc::clone(&slot));
+        slot
+    }
+
+    pub(super) fn drop_slot(&self, id: &AgentId) {
+        self.slots.write().remove(id.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> Directory {
+        let directory = Directory::default();
+        for (raw, key, agent) in [("raw-1", "k1", "a1"), ("raw-2", "k2", "a2")] {
+            let (key, agent) = (KeyId::new(key), AgentId::new(agent));
+            directory.put_key(digest_key(raw), KeyAccess::new(key.clone(), "me".into(), Some(agent.clone())));
+            directory.put_slot(Slot::new(agent, AgentStatus::Pending, Some(key), None));
+        }
+        directory
+    }
+
+    #[test]
+    fn a_key_opens_its_own_agent_and_no_other() {
+        let directory = directory();
+        let cases = [
+            ("raw-1", "a1", None),
+            ("nope", "a1", Some(Refused::UnknownKey)),
+            ("raw-1", "a9", Some(Refused::UnknownAgent)),
+            ("raw-1", "a2", Some(Refused::OtherAgent)),
+        ];
+        for (raw, agent, refused) in cases {
+            assert_eq!(directory.admit(raw, agent, Errand::Report).err(), refused, "{raw} for {agent}");
+        }
+        directory.drop_key(&KeyId::new("k1"));
+        assert_eq!(directory.admit("raw-1", "a1", Errand::Report).err(), Some(Refused::UnknownKey));
+    }
+
+    #[test]
+    fn a_removed_agent_may_fetch_its_last_command_and_nothing_else() {
+        let directory = directory();
+        directory.slot_named("a1").unwrap().set_status(AgentStatus::Removed);
+        assert!(directory.admit("raw-1", "a1", Errand::Commands).is_ok());
+        for agent in ["a1", "a2", "a9"] {
+            assert_eq!(directory.admit("raw-1", agent, Errand::Report).err(), Some(Refused::UnknownKey));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What can go wrong when the master is asked for something, once, for pages, API and command line.
+
+use crate::domain::id::{AgentId, CommandId, KeyId};
+
+/// Why the master did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    /// No such agent (404).
+    #[error("agent `{0}` is not known")]
+    AgentNotFound(AgentId),
+    /// The key belongs to another agent, or the agent to another key (403).
+    #[error("the key does not belong to this agent; one key is one agent, so generate another key")]
+    KeyMismatch,
+    /// The key opens nothing any more (401).
+    #[error("the agent key is unknown or was revoked")]
+    KeyRevoked,
+    /// No such key (404).
+    #[error("agent key `{0}` is not known")]
+    KeyNotFound(String),
+    /// Only revoked keys can be deleted (400).
+    #[error("agent key `{0}` is still in use; revoke it first")]
+    KeyInUse(KeyId),
+    /// The native session is over (409): the agent registers again.
+    #[error("the session is not open; register again")]
+    SessionUnknown,
+    /// No such command of this agent (404).
+    #[error("command `{0}` is not known")]
+    CommandNotFound(CommandId),
+    /// The tunnel serves another agent (409).
+    #[error("the tunnel belongs to agent `{by}`; choose another name")]
+    TunnelTaken {
+        /// Who has it.
+        by: AgentId,
+    },
+    /// The tunnel is configured by a file on its host, not by the API (409).
+    #[error("tunnel `{0}` is configured locally on its host; choose another name or make it remotely managed")]
+    TunnelIsLocal(String),
+    /// Nothing can be done at Cloudflare (409).
+    #[error("no Cloudflare API token is set; set `CF_API_TOKEN` and `CF_ACCOUNT_ID`")]
+    NoCloudflareToken,
+    /// Cloudflare refused or did not answer, in its own words (502).
+    #[error("{0}")]
+    Cloudflare(String),
+    /// The agent has no tunnel yet (400).
+    #[error("agent `{0}` is not enrolled; enrol it with a tunnel name first")]
+    NotEnrolled(AgentId),
+    /// The tunnel is not this agent's (403).
+    #[error("the tunnel does not belong to this agent")]
+    NotYourTunnel,
+    /// The agent's key was revoked (409).
+    #[error("agent `{0}` was revoked; it has to register with a new key first")]
+    AgentRevoked(AgentId),
+    /// The question makes no sense as it was put (400).
+    #[error("{0}")]
+    Invalid(String),
+    /// Too much to do, or the part that does it is restarting (503 with `Retry-After`).
+    #[error("the master is busy; try again in a few seconds")]
+    Busy,
+    /// The database failed (500).
+    #[error("the database could not be read or written")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl MasterError {
+    /// Stable, documented identifier that clients may match on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AgentNotFound(_) => "agent_not_found",
+            Self::KeyMismatch => "key_mismatch",
+            Self::KeyRevoked => "key_revoked",
+            Self::KeyNotFound(_) => "key_not_found",
+            Self::KeyInUse(_) => "key_in_use",
+            Self::SessionUnknown => "session_unknown",
+            Self::CommandNotFound(_) => "command_not_found",
+            Self::TunnelTaken { .. } => "tunnel_taken",
+            Self::TunnelIsLocal(_) => "tunnel_is_local",
+            Self::NoCloudflareToken => "no_cloudflare_token",
+            Self::Cloudflare(_) => "cloudflare_failed",
+            Self::NotEnrolled(_) => "not_enrolled",
+            Self::NotYourTunnel => "not_your_tunnel",
+            Self::AgentRevoked(_) => "agent_revoked",
+            Self::Invalid(_) => "invalid",
+            Self::Busy => "busy",
+            Self::Database(_) => "database_failed",
+        }
+    }
+
+    /// The HTTP status that goes with it.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Invalid(_) | Self::NotEnrolled(_) | Self::KeyInUse(_) => 400,
+            Self::KeyRevoked => 401,
+            Self::KeyMismatch | Self::NotYourTunnel => 403,
+            Self::AgentNotFound(_) | Self::KeyNotFound(_) | Self::CommandNotFound(_) => 404,
+            Self::SessionUnknown
+            | Self::TunnelTaken { .. }
+            | Self::TunnelIsLocal(_)
+            | Self::NoCloudflareToken
+            | Self::AgentRevoked(_) => 409,
+            Self::Database(_) => 500,
+            Self::Cloudflare(_) => 502,
+            Self::Busy => 503,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the master is asked and what it answers, for pages, API and command line.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::Serialize;
+
+use crate::domain::command::Command;
+use crate::domain::id::{AgentId, CommandId, KeyId, TunnelId};
+use crate::domain::report::{Report, Reports};
+
+/// What an agent speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// DockFlare's: no sequence, no acknowledgement, the queue is emptied by a poll.
+    V2,
+    /// Ours: batches with sequence numbers, leases, results.
+    Native,
+}
+
+/// What an agent says of itself when it registers.
+#[derive(Debug, Clone)]
+pub struct RegisterInput {
+    /// The id it had before, if it kept it.
+    pub agent_id: Option<AgentId>,
+    /// The name it gives itself.
+    pub display_name: Option<String>,
+    /// The name of its machine: a name to show if it gives itself none, and what tells two hosts apart.
+    pub hostname: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Where it connects from.
+    pub peer: IpAddr,
+    /// True if it asked for the native dialect.
+    pub native: bool,
+}
+
+/// The answer to a registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// True if the agent is new (201).
+    pub created: bool,
+    /// Its id, from now on.
+    pub agent_id: AgentId,
+    /// Its native session, if it asked for one.
+    pub session: Option<String>,
+}
+
+/// What an agent reports, in one request.
+#[derive(Debug, Clone)]
+pub enum Incoming {
+    /// A DockFlare event: one thing, without a number.
+    Plain(Vec<Report>),
+    /// A native batch.
+    Batch(Reports),
+}
+
+impl From<Vec<Report>> for Incoming {
+    fn from(items: Vec<Report>) -> Self {
+        Self::Plain(items)
+    }
+}
+
+impl From<Reports> for Incoming {
+    fn from(batch: Reports) -> Self {
+        Self::Batch(batch)
+    }
+}
+
+/// A new key. The raw key is shown once, in the answer that creates it.
+#[derive(Debug)]
+pub struct NewKey {
+    /// Its id: what everything else calls it.
+    pub key_id: KeyId,
+    /// The key itself.
+    pub raw: SecretString,
+    /// Who it was made for.
+    pub owner: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Names a key.
+#[derive(Debug, Clone)]
+pub enum KeyRef {
+    /// By its id.
+    Id(KeyId),
+    /// By the key itself.
+    Raw(SecretString),
+}
+
+/// A key that was revoked or deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyDropped {
+    /// Which key.
+    pub key_id: KeyId,
+    /// Who it was made for.
+    pub owner: String,
+    /// Agents that are not heard any more because of it.
+    pub affected_agents: Vec<AgentId>,
+}
+
+/// The answer to an enrolment.
+#[derive(Debug, Clone)]
+pub struct Enrolled {
+    /// The tunnel the agent has now.
+    pub tunnel_id: TunnelId,
+    /// Its name.
+    pub tunnel_name: String,
+    /// The command that starts it.
+    pub command: Command,
+    /// False if the agent had this tunnel already and the command was queued before.
+    pub created: bool,
+}
+
+/// What went with a removed agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RemovedAgent {
+    /// How many routes were withdrawn.
+    pub rules_removed: usize,
+    /// The command that stops its tunnel, if it had one; its key works until that is fetched, at most a while.
+    pub stop_command: Option<CommandId>,
+}
+
+/// A command on its way to its agent.
+#[derive(Debug, Clone)]
+pub struct DeliveredCommand {
+    /// The command, as it is recorded.
+    pub command: Command,
+    /// The token of the tunnel it concerns; goes to the agent that owns the tunnel, and nowhere else.
+    pub token: Option<SecretString>,
+}

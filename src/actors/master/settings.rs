@@ -1,0 +1,51 @@
+//! What can be set about the master's actors. Defaults are the product's.
+
+use std::time::Duration;
+
+/// How the master keeps time and bounds.
+#[derive(Debug, Clone)]
+pub struct MasterSettings {
+    /// Fleet shards, each with its own live subtrees.
+    pub shards: usize,
+    /// How long a lost container's route stays.
+    pub grace: Duration,
+    /// Silence after which an agent counts as offline.
+    pub offline_after: Duration,
+    /// How often presence is swept.
+    pub sweep_every: Duration,
+    /// Silence after which a live subtree is stopped.
+    pub idle_after: Duration,
+    /// Live subtrees in all shards together; the least recently used one gives way.
+    pub max_live: usize,
+    /// How long an agent's subtree is left alone after it failed too often.
+    pub cool_down: Duration,
+    /// How long a fetched command is left to its agent before it is handed over again.
+    pub lease: Duration,
+    /// After this a command is not handed over any more.
+    pub command_expiry: Duration,
+    /// How long a removed agent's key still fetches `stop_tunnel`.
+    pub removal_limit: Duration,
+    /// Prefix of labels besides the two built-in ones.
+    pub label_prefix: Option<String>,
+    /// True if containers with `access.*` labels are published although their protection is not built yet.
+    pub publish_unprotected: bool,
+}
+
+impl Default for MasterSettings {
+    fn default() -> Self {
+        Self {
+            shards: 2,
+            grace: Duration::from_secs(600),
+            offline_after: Duration::from_secs(90),
+            sweep_every: Duration::from_secs(5),
+            idle_after: Duration::from_secs(300),
+            max_live: 100,
+            cool_down: Duration::from_secs(10),
+            lease: Duration::from_secs(60),
+            command_expiry: Duration::from_secs(24 * 3600),
+            removal_limit: Duration::from_secs(600),
+            label_prefix: None,
+            publish_unprotected: false,
+        }
+    }
+}
