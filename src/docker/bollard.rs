@@ -1,0 +1,314 @@
+//! The Engine through `bollard`, over a unix socket or TCP (a socket proxy).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::models::{
+    ContainerCreateBody, HostConfig, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
+    InspectNetworkOptions, ListContainersOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
+};
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt};
+use secrecy::ExposeSecret;
+use tokio::sync::mpsc;
+
+use super::link::Link;
+use super::types::{ContainerDetails, EngineInfo, Events, NewConnector};
+use super::{ConnectorStatus, Docker, DockerError, connector, convert};
+use crate::domain::container::Container;
+use crate::domain::id::ContainerId;
+use crate::io::Io;
+
+/// Where the Engine listens unless `DOCKER_HOST` says otherwise.
+pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// For calls that only read or write the Engine's own books.
+const QUICK: Duration = Duration::from_secs(10);
+/// For starting and removing, which wait for the kernel and the disk.
+const WORK: Duration = Duration::from_secs(30);
+/// The connector gets 35 s to let its requests end; the Engine needs a moment on top.
+const STOP: Duration = Duration::from_secs(50);
+/// For pulling an image over a slow line.
+const PULL: Duration = Duration::from_secs(600);
+/// `cloudflared` waits up to 30 s for open requests.
+const STOP_SECONDS: i64 = 35;
+/// Events that may wait here before the Engine has to.
+const EVENT_BUFFER: usize = 256;
+/// Longest log line that is shown.
+const LINE_CHARS: usize = 300;
+
+/// A Docker Engine reached through `bollard`.
+#[derive(Clone)]
+pub struct BollardDocker {
+    link: Link,
+}
+
+impl BollardDocker {
+    /// Takes the Engine at `host` (`DOCKER_HOST`); asks nothing of it yet, so it may be away.
+    pub fn new(host: &str, io: Io) -> Result<Self, DockerError> {
+        Ok(Self { link: Link::new(host, io)? })
+    }
+
+    /// Returns where the Engine is.
+    pub fn host(&self) -> &str {
+        self.link.host()
+    }
+}
+
+#[async_trait]
+impl Docker for BollardDocker {
+    async fn connect(&self) -> Result<EngineInfo, DockerError> {
+        self.link.forget();
+        let version =
+            self.link.call("tell its version", QUICK, |client| async move { Ok(client.client_version()) });
+        let version = version.await?;
+        let info = self.link.call("describe itself", QUICK, |client| async move { client.info().await });
+        let time = match info.await {
+            Ok(info) => info.system_time.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()),
+            // Only its clock is wanted: a proxy without INFO costs us nothing else.
+            Err(DockerError::NotPermitted { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let api_version = format!("{}.{}", version.major_version, version.minor_version);
+        Ok(EngineInfo { api_version, time: time.map(|t| t.with_timezone(&Utc)) })
+    }
+
+    async fn watch(&self, since: DateTime<Utc>) -> Result<Events, DockerError> {
+        let client = self.link.call("open its events", QUICK, |client| async move { Ok(client) }).await?;
+        let filters: HashMap<&str, Vec<&str>> =
+            [("type", vec!["container"]), ("event", convert::ACTIONS.to_vec())].into();
+        let since = format!("{}.{:09}", since.timestamp(), since.timestamp_subsec_nanos());
+        let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
+        let (sender, items) = mpsc::channel(EVENT_BUFFER);
+        let host = self.link.host().to_owned();
+        let pump = async move {
+            let mut stream = std::pin::pin!(client.events(Some(options)));
+            while let Some(item) = stream.next().await {
+                let item = match item {
+                    Ok(message) => convert::event(message).map(Ok),
+                    Err(error) => Some(Err(DockerError::sort(&host, "tell its events", error))),
+                };
+                let is_last = matches!(item, Some(Err(_)));
+                // A full buffer makes the Engine wait; a closed one means that nobody listens any more.
+                if let Some(item) = item
+                    && (sender.send(item).await.is_err() || is_last)
+                {
+                    break;
+                }
+            }
+        };
+        Ok(Events { items, _pump: Some(self.link.io().run(pump)) })
+    }
+
+    async fn list_running(&self) -> Result<Vec<Container>, DockerError> {
+        let listed = self.link.call("list its containers", QUICK, |client| async move {
+            client.list_containers(None::<ListContainersOptions>).await
+        });
+        Ok(listed.await?.into_iter().filter_map(convert::running_container).collect())
+    }
+
+    async fn find_container(&self, name: &str) -> Result<Option<ContainerDetails>, DockerError> {
+        let name = name.to_owned();
+        let found = self.link.call("inspect a container", QUICK, |client| async move {
+            client.inspect_container(&name, None::<InspectContainerOptions>).await
+        });
+        match found.await {
+            Ok(found) => Ok(convert::details(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_connector(&self, new: &NewConnector) -> Result<ContainerId, DockerError> {
+        let options = CreateContainerOptionsBuilder::default().name(&new.name).build();
+        let body = connector_body(new);
+        let created = self.link.call("create the tunnel container", WORK, |client| async move {
+            client.create_container(Some(options), body).await
+        });
+        Ok(ContainerId::new(created.await?.id))
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), DockerError> {
+        let id = id.to_string();
+        let started = self.link.call("start the tunnel container", WORK, |client| async move {
+            client.start_container(&id, None::<StartContainerOptions>).await
+        });
+        started.await
+    }
+
+    async fn stop(&self, id: &ContainerId) -> Result<(), DockerError> {
+        let id = id.to_string();
+        let stopped = self.link.call("stop the tunnel container", STOP, |client| async move {
+            client.stop_container(&id, None::<StopContainerOptions>).await
+        });
+        stopped.await.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), DockerError> {
+        let id = id.to_string();
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let removed = self.link.call("remove the tunnel container", WORK, |client| async move {
+            client.remove_container(&id, Some(options)).await
+        });
+        match removed.await {
+            Err(error) if error.is_not_found() => Ok(()),
+            // Somebody else is removing it at this moment, which is what we want.
+            Err(DockerError::Conflict { message, .. }) if message.contains("already in progress") => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), DockerError> {
+        let id = id.to_string();
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        let renamed = self.link.call("rename the tunnel container", QUICK, |client| async move {
+            client.rename_container(&id, options).await
+        });
+        renamed.await
+    }
+
+    async fn unpause(&self, id: &ContainerId) -> Result<(), DockerError> {
+        let id = id.to_string();
+        let unpaused = self.link.call("unpause the tunnel container", QUICK, |client| async move {
+            client.unpause_container(&id).await
+        });
+        unpaused.await
+    }
+
+    async fn ensure_image(&self, image: &str) -> Result<(), DockerError> {
+        let name = image.to_owned();
+        let found = self.link.call("look up an image", QUICK, |client| async move {
+            client.inspect_image(&name).await.map(drop)
+        });
+        match found.await {
+            Err(error) if error.is_not_found() => self.pull(image).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn ensure_network(&self, name: &str, labels: &[(&str, &str)]) -> Result<bool, DockerError> {
+        let wanted = name.to_owned();
+        let found = self.link.call("look up a network", QUICK, |client| async move {
+            client.inspect_network(&wanted, None::<InspectNetworkOptions>).await.map(drop)
+        });
+        match found.await {
+            Ok(()) => return Ok(false),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+            ..Default::default()
+        };
+        let created = self.link.call("create a network", WORK, |client| async move {
+            client.create_network(request).await.map(drop)
+        });
+        match created.await {
+            // Somebody was quicker.
+            Err(error) if error.is_conflict() => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+
+    async fn last_log_line(&self, id: &ContainerId) -> Result<Option<String>, DockerError> {
+        let id = id.to_string();
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("5").build();
+        let read = self.link.call("read a log", QUICK, |client| async move {
+            client.logs(&id, Some(options)).map_ok(|line| line.to_string()).try_collect::<Vec<_>>().await
+        });
+        let lines = read.await?;
+        let last = lines.iter().flat_map(|chunk| chunk.lines()).map(str::trim).rfind(|line| !line.is_empty());
+        Ok(last.map(|line| line.chars().take(LINE_CHARS).collect()))
+    }
+
+    async fn read_connector(&self, at: SocketAddr) -> ConnectorStatus {
+        self.link.io().run(connector::read_connector(at)).await
+    }
+}
+
+impl BollardDocker {
+    async fn pull(&self, image: &str) -> Result<(), DockerError> {
+        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
+        let pulled = self.link.call("pull an image", PULL, |client| async move {
+            client.create_image(Some(options), None, None).try_for_each(|_| async { Ok(()) }).await
+        });
+        pulled.await.map_err(|error| match error {
+            DockerError::NotFound { message, .. }
+            | DockerError::Refused { message, .. }
+            | DockerError::Conflict { message, .. } => {
+                DockerError::NotPulled { image: image.to_owned(), message }
+            }
+            error => error,
+        })
+    }
+}
+
+fn connector_body(new: &NewConnector) -> ContainerCreateBody {
+    let env = vec![
+        format!("TUNNEL_TOKEN={}", new.token.expose_secret()),
+        format!("TUNNEL_METRICS={}", new.metrics),
+    ];
+    let policy =
+        RestartPolicy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), maximum_retry_count: None };
+    ContainerCreateBody {
+        image: Some(new.image.clone()),
+        cmd: Some(new.command.clone()),
+        env: Some(env),
+        labels: Some(new.labels.clone().into_iter().collect()),
+        stop_timeout: Some(STOP_SECONDS),
+        host_config: Some(HostConfig {
+            network_mode: Some(new.network.clone()),
+            restart_policy: Some(policy),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Without tag and digest the Engine would pull every tag there is.
+fn with_tag(image: &str) -> String {
+    let last_part = image.rsplit('/').next().unwrap_or(image);
+    if last_part.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_tag_means_the_latest() {
+        let cases = [
+            ("cloudflare/cloudflared", "cloudflare/cloudflared:latest"),
+            ("host:5000/cloudflared", "host:5000/cloudflared:latest"),
+            ("host:5000/cloudflared:1", "host:5000/cloudflared:1"),
+            ("cloudflared@sha256:ab", "cloudflared@sha256:ab"),
+        ];
+        for (image, expected) in cases {
+            assert_eq!(with_tag(image), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_of_another_kind_is_named() {
+        let error = BollardDocker::new("ssh://there", Io::current()).err().unwrap();
+        assert!(error.to_string().contains("`ssh://there`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_away_and_named() {
+        let docker = BollardDocker::new("unix:///nonexistent/docker.sock", Io::current()).unwrap();
+
+        let error = docker.list_running().await.err().unwrap();
+
+        assert!(error.is_away());
+        assert!(error.to_string().contains("/nonexistent/docker.sock"), "{error}");
+    }
+}

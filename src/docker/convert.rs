@@ -1,0 +1,161 @@
+//! From the client's types to ours.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
+    EventMessage,
+};
+use secrecy::SecretString;
+
+use super::types::{ContainerDetails, EngineAction, EngineEvent, RunState};
+use crate::domain::container::Container;
+use crate::domain::id::ContainerId;
+
+/// The actions we subscribe to; `exec_*` and `health_status` would be most of the traffic.
+pub(super) const ACTIONS: [&str; 8] =
+    ["start", "unpause", "rename", "die", "stop", "destroy", "pause", "kill"];
+
+/// Returns the event, or `None` if it is of no concern. The legacy top-level `id` is not looked at: newer
+/// Engines do not send it.
+pub(super) fn event(message: EventMessage) -> Option<EngineEvent> {
+    let action = match message.action?.as_str() {
+        "start" => EngineAction::Start,
+        "unpause" => EngineAction::Unpause,
+        "rename" => EngineAction::Rename,
+        "die" => EngineAction::Die,
+        "stop" => EngineAction::Stop,
+        "destroy" => EngineAction::Destroy,
+        "pause" => EngineAction::Pause,
+        "kill" => EngineAction::Kill,
+        _ => return None,
+    };
+    let actor = message.actor?;
+    Some(EngineEvent { action, id: ContainerId::new(actor.id?), attributes: sorted(actor.attributes) })
+}
+
+/// Returns the container if it holds its place now: it runs, or it is paused.
+pub(super) fn running_container(summary: ContainerSummary) -> Option<Container> {
+    let state = summary.state?;
+    if !matches!(state, ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED) {
+        return None;
+    }
+    // A linked container has further names with a second slash; its own is the one without.
+    let names = summary.names.unwrap_or_default();
+    let name =
+        names.iter().find_map(|n| n.strip_prefix('/').filter(|own| !own.contains('/'))).unwrap_or_default();
+    Some(Container {
+        id: ContainerId::new(summary.id?),
+        name: name.to_owned(),
+        labels: sorted(summary.labels),
+        image: summary.image,
+        status: Some(state.to_string()),
+    })
+}
+
+/// Returns what an inspection said, or `None` if it named no container.
+pub(super) fn details(found: ContainerInspectResponse) -> Option<ContainerDetails> {
+    let config = found.config.unwrap_or_default();
+    let host = found.host_config.unwrap_or_default();
+    let state = found.state.unwrap_or_default();
+    let env = config.env.unwrap_or_default();
+    let networks = found.network_settings.and_then(|n| n.networks).unwrap_or_default();
+    let addresses = networks
+        .into_iter()
+        .filter_map(|(name, end)| Some((name, end.ip_address?.parse::<IpAddr>().ok()?)))
+        .collect();
+    Some(ContainerDetails {
+        id: ContainerId::new(found.id?),
+        name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        image: config.image.unwrap_or_default(),
+        command: config.cmd.unwrap_or_default(),
+        token: variable(&env, "TUNNEL_TOKEN").map(SecretString::from),
+        metrics: variable(&env, "TUNNEL_METRICS"),
+        labels: sorted(config.labels),
+        network: host.network_mode.unwrap_or_default(),
+        restart_policy: host.restart_policy.and_then(|p| p.name).map(|n| n.to_string()).unwrap_or_default(),
+        addresses,
+        state: run_state(state.status),
+        exit_code: state.exit_code,
+        error: state.error.filter(|text| !text.is_empty()),
+        restarts: found.restart_count.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+    })
+}
+
+fn run_state(status: Option<ContainerStateStatusEnum>) -> RunState {
+    match status {
+        Some(ContainerStateStatusEnum::CREATED) => RunState::Created,
+        Some(ContainerStateStatusEnum::RUNNING | ContainerStateStatusEnum::STOPPING) => RunState::Running,
+        Some(ContainerStateStatusEnum::PAUSED) => RunState::Paused,
+        Some(ContainerStateStatusEnum::RESTARTING) => RunState::Restarting,
+        Some(ContainerStateStatusEnum::EXITED) => RunState::Exited,
+        Some(
+            ContainerStateStatusEnum::REMOVING
+            | ContainerStateStatusEnum::DEAD
+            | ContainerStateStatusEnum::EMPTY,
+        )
+        | None => RunState::Dead,
+    }
+}
+
+fn variable(env: &[String], name: &str) -> Option<String> {
+    env.iter().find_map(|pair| {
+        pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    })
+}
+
+fn sorted(map: Option<HashMap<String, String>>) -> BTreeMap<String, String> {
+    map.unwrap_or_default().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(json: serde_json::Value) -> Option<EngineEvent> {
+        event(serde_json::from_value(json).unwrap())
+    }
+
+    #[test]
+    fn events_of_old_and_new_engines_read_the_same() {
+        let actor =
+            serde_json::json!({"ID": "abc", "Attributes": {"name": "web", "image": "nginx", "a.b": "c"}});
+        let old = serde_json::json!({"status": "start", "id": "abc", "from": "nginx", "Type": "container",
+            "Action": "start", "Actor": actor, "scope": "local", "time": 1, "timeNano": 1_000_000_000});
+        let new = serde_json::json!({"Type": "container", "Action": "start", "Actor": actor, "scope": "local",
+            "time": 1, "timeNano": 1_000_000_000});
+
+        let event = parsed(new).unwrap();
+
+        assert_eq!(parsed(old).unwrap(), event);
+        assert_eq!((event.action, event.id.as_str()), (EngineAction::Start, "abc"));
+        assert_eq!(event.attributes["name"], "web");
+    }
+
+    #[test]
+    fn events_without_an_actor_or_of_another_kind_are_left_out() {
+        let cases = [
+            serde_json::json!({"Type": "container", "Action": "start", "id": "abc"}),
+            serde_json::json!({"Type": "container", "Action": "exec_create: sh", "Actor": {"ID": "abc"}}),
+            serde_json::json!({"Type": "container", "Action": "start", "Actor": {"Attributes": {}}}),
+        ];
+        for case in cases {
+            assert_eq!(parsed(case.clone()), None, "{case}");
+        }
+    }
+
+    #[test]
+    fn only_containers_that_hold_their_place_are_listed() {
+        let summary = |state: &str| {
+            serde_json::from_value::<ContainerSummary>(serde_json::json!({
+                "Id": "abc", "Names": ["/other/alias", "/web"], "State": state, "Labels": {"a": "b"}}))
+            .unwrap()
+        };
+        assert_eq!(running_container(summary("running")).unwrap().name, "web");
+        assert!(running_container(summary("paused")).is_some());
+        for state in ["created", "restarting", "exited", "dead", "removing"] {
+            assert_eq!(running_container(summary(state)), None, "{state}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Why the Engine did not do what it was asked.
+
+use std::time::Duration;
+
+/// A call to the Engine that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DockerError {
+    /// `DOCKER_HOST` cannot be used.
+    #[error("DOCKER_HOST `{host}` is not usable: use unix:///path or tcp://host:port")]
+    BadHost {
+        /// As it was set.
+        host: String,
+        /// What the client says.
+        #[source]
+        source: Option<bollard::errors::Error>,
+    },
+    /// Nobody answers.
+    #[error("docker engine at `{host}` cannot be reached; check that it runs, and DOCKER_HOST")]
+    Unreachable {
+        /// Where it was expected.
+        host: String,
+        /// What the connection says.
+        #[source]
+        source: bollard::errors::Error,
+    },
+    /// No answer in time.
+    #[error("docker engine at `{host}` did not {what} within {limit:?}")]
+    TimedOut {
+        /// Where it is.
+        host: String,
+        /// What it was asked, as a verb.
+        what: &'static str,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// The socket proxy, or the Engine's own authorization, does not permit this call.
+    #[error("docker engine at `{host}` does not permit to {what}; open it in the socket proxy")]
+    NotPermitted {
+        /// Where it is.
+        host: String,
+        /// What it was asked, as a verb.
+        what: &'static str,
+    },
+    /// There is no such thing.
+    #[error("docker engine could not {what}: {message}")]
+    NotFound {
+        /// What it was asked, as a verb.
+        what: &'static str,
+        /// The Engine's words.
+        message: String,
+    },
+    /// Something is in the way, such as a name in use.
+    #[error("docker engine could not {what}: {message}")]
+    Conflict {
+        /// What it was asked, as a verb.
+        what: &'static str,
+        /// The Engine's words.
+        message: String,
+    },
+    /// The Engine refused.
+    #[error("docker engine could not {what} ({status}): {message}")]
+    Refused {
+        /// What it was asked, as a verb.
+        what: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// The Engine's words.
+        message: String,
+    },
+    /// An image could not be pulled.
+    #[error("image `{image}` could not be pulled: {message}")]
+    NotPulled {
+        /// Which one.
+        image: String,
+        /// The Engine's words.
+        message: String,
+    },
+    /// An answer that cannot be read.
+    #[error("docker engine answered something unreadable when asked to {what}")]
+    Unreadable {
+        /// What it was asked, as a verb.
+        what: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: bollard::errors::Error,
+    },
+    /// The event stream ended.
+    #[error("docker engine ended its event stream")]
+    StreamEnded,
+}
+
+impl DockerError {
+    /// True if the Engine itself is away, so that any other call would fail as well.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::StreamEnded)
+    }
+
+    /// True if the thing asked for does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// True if a name is in use or a container is in the wrong state.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
+    }
+
+    /// Sorts a client error of the call `what`.
+    pub(super) fn sort(host: &str, what: &'static str, source: bollard::errors::Error) -> Self {
+        use bollard::errors::Error;
+        match source {
+            Error::DockerResponseServerError { status_code, message } => {
+                Self::answered(host, what, status_code, message)
+            }
+            Error::DockerStreamError { error } => Self::Refused { what, status: 200, message: error },
+            Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
+                Self::Unreadable { what, source }
+            }
+            source => Self::Unreachable { host: host.to_owned(), source },
+        }
+    }
+
+    fn answered(host: &str, what: &'static str, status: u16, message: String) -> Self {
+        let message = message.trim().chars().take(500).collect::<String>();
+        match status {
+            403 => Self::NotPermitted { host: host.to_owned(), what },
+            404 => Self::NotFound { what, message },
+            409 => Self::Conflict { what, message },
+            _ => Self::Refused { what, status, message },
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The connection to the Engine: agreed version, time limits, and forgetting it when it is lost.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker as Client;
+use bollard::errors::Error;
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use super::DockerError;
+use crate::io::Io;
+
+/// Longer than any limit given to [`Link::call`], so that ours is the one that counts.
+const CLIENT_LIMIT: Duration = Duration::from_secs(900);
+
+/// A host and the client that agreed on an API version with it, if any did since the last loss.
+#[derive(Clone)]
+pub(super) struct Link {
+    io: Io,
+    host: Arc<str>,
+    agreed: Arc<Mutex<Option<Client>>>,
+}
+
+impl Link {
+    /// Checks `host`; asks nobody.
+    pub(super) fn new(host: &str, io: Io) -> Result<Self, DockerError> {
+        let link = Self { io, host: host.into(), agreed: Arc::default() };
+        if !["unix://", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme)) {
+            return Err(DockerError::BadHost { host: host.to_owned(), source: None });
+        }
+        Ok(link)
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn io(&self) -> &Io {
+        &self.io
+    }
+
+    /// Lets the next call agree on a version again: the Engine may have been replaced by another.
+    pub(super) fn forget(&self) {
+        *self.agreed.lock() = None;
+    }
+
+    /// Returns the client, after agreeing on a version if that was not done yet. Runs on `io`.
+    pub(super) async fn client(&self) -> Result<Client, Error> {
+        if let Some(client) = self.agreed.lock().clone() {
+            return Ok(client);
+        }
+        // A fresh client each time: agreement only ever lowers the version of the one it has.
+        let fresh = match self.host.strip_prefix("unix://") {
+            Some(path) => {
+                Client::connect_with_unix(path, CLIENT_LIMIT.as_secs(), bollard::API_DEFAULT_VERSION)?
+            }
+            None => Client::connect_with_host(&self.host)?.with_timeout(CLIENT_LIMIT),
+        };
+        let client = fresh.negotiate_version().await?;
+        *self.agreed.lock() = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Runs one call on `io`, at most for `limit`. `what` completes "the engine could not ...".
+    pub(super) async fn call<T, F, Fut>(
+        &self,
+        what: &'static str,
+        limit: Duration,
+        work: F,
+    ) -> Result<T, DockerError>
+    where
+        F: FnOnce(Client) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, Error>> + Send,
+        T: Send + 'static,
+    {
+        let link = self.clone();
+        let asked = async move {
+            let done = timeout(limit, async { work(link.client().await?).await }).await;
+            let outcome = match done {
+                Ok(outcome) => outcome.map_err(|error| DockerError::sort(&link.host, what, error)),
+                Err(_) => Err(DockerError::TimedOut { host: link.host.to_string(), what, limit }),
+            };
+            // 400 is also how an Engine says that the agreed version is not one of its own.
+            if outcome
+                .as_ref()
+                .is_err_and(|e| e.is_away() || matches!(e, DockerError::Refused { status: 400, .. }))
+            {
+                link.forget();
+            }
+            outcome
+        };
+        self.io.run(asked).await
+    }
+}
