@@ -1,3 +1,5 @@
+//! One binary, all roles; see `lightship --help`.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    lightship::cli::run()
 }

@@ -1,1 +1,92 @@
-//! The command line: builds everything and starts the trees.
+//! The command line: one file per verb; the roles build everything and start the trees.
+
+mod admin_client;
+mod agents;
+mod apply;
+mod config;
+mod health;
+mod keys;
+mod output;
+mod plan;
+mod routes;
+mod sources;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Publishes labelled containers through Cloudflare tunnels: one binary, a master and an agent per host.
+///
+/// Exit codes: 0 ok, 1 failed, 2 changes pending, 3 done in part, 4 needs root, 5 refused by policy.
+#[derive(Parser)]
+#[command(name = "lightship", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(clap::Args)]
+struct Common {
+    /// Configuration file (TOML); without it defaults and the environment are used.
+    #[arg(long, global = true, env = "LIGHTSHIP_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// State directory.
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Master that the admin verbs talk to, such as https://ship.example.com; the token is
+    /// LIGHTSHIP_ADMIN_TOKEN. Without it, the socket of a master on this host is used.
+    #[arg(long, global = true, value_name = "URL")]
+    master: Option<String>,
+    /// Print JSON on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Show what would be changed at Cloudflare.
+    Plan(plan::PlanArgs),
+    /// Carry out what waits for a confirmation.
+    Apply(apply::ApplyArgs),
+    /// List and manage agents.
+    Agents(agents::AgentsArgs),
+    /// List, make and revoke agent keys.
+    Keys(keys::KeysArgs),
+    /// List routes with their state and its reason.
+    Routes(routes::RoutesArgs),
+    /// Show the settings in force and where each came from; secrets are not shown.
+    Config(config::ConfigArgs),
+    /// Exit 0 if the master or agent that uses this state directory is alive.
+    Health,
+}
+
+/// Runs the verb that the command line names.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    // The only reason for a second provider would be a library that installs its own first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lightship: {}", output::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let common = cli.common;
+    match cli.verb {
+        Verb::Plan(args) => plan::run(args, &common),
+        Verb::Apply(args) => apply::run(args, &common),
+        Verb::Agents(args) => agents::run(args, &common),
+        Verb::Keys(args) => keys::run(args, &common),
+        Verb::Routes(args) => routes::run(args, &common),
+        Verb::Config(args) => config::run(args, &common),
+        Verb::Health => health::run(&common),
+    }
+}

@@ -1,0 +1,41 @@
+# `make run` and `make test` are all a newcomer needs; `make help` lists the rest.
+SHELL := /bin/bash
+BIN := target/release/lightship
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: run
+run: ## build, then start master and local agent; prints the page's address
+	scripts/need build docker
+	$(MAKE) --no-print-directory build
+	scripts/run $(ARGS)
+
+.PHONY: test
+test: ## every test, with the real parts: Engine, processes, browser
+	scripts/need build docker browser compose namespaces
+	$(MAKE) --no-print-directory build
+	scripts/test
+
+.PHONY: check
+check: ## formatting, lints, documentation; then the tests
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	$(MAKE) --no-print-directory test
+
+.PHONY: bench
+bench: ## measure the figures of docs/figures.md; table and target/bench.json
+	scripts/need build docker load
+	$(MAKE) --no-print-directory build
+	scripts/bench
+
+.PHONY: build
+build: ## the static release binary, target/release/lightship
+	cargo rustc --release --locked --bin lightship -- -C target-feature=+crt-static
+
+.PHONY: image
+image: build ## a container image of the binary just built, lightship:local
+	scripts/image

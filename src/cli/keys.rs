@@ -1,0 +1,71 @@
+//! `lightship keys`: agent keys.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Common, admin_client, output};
+
+/// Options of `lightship keys`.
+#[derive(clap::Args)]
+pub(super) struct KeysArgs {
+    #[command(subcommand)]
+    verb: Option<KeysVerb>,
+}
+
+#[derive(Subcommand)]
+enum KeysVerb {
+    /// List the keys (the default).
+    List,
+    /// Make a key; it is shown once.
+    Create {
+        /// Whom or what it is for.
+        #[arg(long, default_value = "")]
+        owner: String,
+    },
+    /// Make a key useless at once.
+    Revoke {
+        /// The key's id, as the list shows it.
+        key_id: String,
+    },
+    /// Drop a revoked key from the list.
+    Delete {
+        /// The key's id.
+        key_id: String,
+    },
+}
+
+pub(super) fn run(args: KeysArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    let answer = admin_client::converse(common, async |master| match args.verb.as_ref() {
+        None | Some(KeysVerb::List) => master.get("/api/v2/agents").await,
+        Some(KeysVerb::Create { owner }) => {
+            master.post("/api/v2/agents/generate-key", json!({ "owner": owner })).await
+        }
+        Some(KeysVerb::Revoke { key_id }) => {
+            master.post("/api/v2/agents/revoke-key", json!({ "key_id": key_id })).await
+        }
+        Some(KeysVerb::Delete { key_id }) => master.delete(&format!("/api/v2/agents/keys/{key_id}")).await,
+    })?;
+    match args.verb {
+        None | Some(KeysVerb::List) if common.json => output::json(&answer["agent_keys"])?,
+        None | Some(KeysVerb::List) => list(&answer["agent_keys"])?,
+        _ if common.json => output::json(&answer)?,
+        Some(KeysVerb::Create { .. }) => {
+            output::line(answer["key"].as_str().unwrap_or_default())?;
+            eprintln!("this key is not shown again; give it to one agent as DOCKFLARE_API_KEY");
+        }
+        Some(_) => eprintln!("{}", output::text(&answer, "message")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(keys: &Value) -> anyhow::Result<()> {
+    let rows = keys.as_object().into_iter().flatten().map(|(id, meta)| {
+        let mut row = vec![id.clone()];
+        row.extend(["owner", "status", "bound_agent_id", "created_at"].map(|key| output::text(meta, key)));
+        row
+    });
+    let header = ["KEY ID", "OWNER", "STATUS", "AGENT", "CREATED"];
+    output::table(&header, rows.collect(), "no keys; make one with `lightship keys create --owner NAME`")
+}

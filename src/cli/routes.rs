@@ -1,0 +1,23 @@
+//! `lightship routes`: every route with its state and the reason for it.
+
+use std::process::ExitCode;
+
+use super::{Common, admin_client, output};
+
+/// Options of `lightship routes`.
+#[derive(clap::Args)]
+pub(super) struct RoutesArgs {}
+
+pub(super) fn run(_: RoutesArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    let answer = admin_client::converse(common, async |master| master.get("/api/v3/routes").await)?;
+    let routes = answer["routes"].as_array().cloned().unwrap_or_default();
+    if common.json {
+        output::json(&routes)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let keys = ["hostname", "path", "service", "agent", "container", "state", "reason"];
+    let rows = routes.iter().map(|route| keys.map(|key| output::text(route, key)).to_vec()).collect();
+    let header = ["HOSTNAME", "PATH", "SERVICE", "AGENT", "CONTAINER", "STATE", "REASON"];
+    output::table(&header, rows, "no routes; start a container with labels, see docs/labels.md")?;
+    Ok(ExitCode::SUCCESS)
+}

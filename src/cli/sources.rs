@@ -1,0 +1,49 @@
+//! Gathers what settings are read from: file, `.env` and environment. The only reader of the environment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::Common;
+use crate::config::{Loaded, Role, Sources};
+
+/// Reads the settings for `role`. Options of the command line win over all of them.
+pub(super) fn load(common: &Common, role: Role) -> anyhow::Result<Loaded> {
+    let mut dot_env = BTreeMap::new();
+    match dotenvy::from_path_iter(".env") {
+        Ok(pairs) => {
+            for pair in pairs {
+                let (name, value) = pair.context("cannot read `.env` in the working directory")?;
+                dot_env.insert(name, value);
+            }
+        }
+        Err(error) if error.not_found() => {}
+        Err(error) => return Err(error).context("cannot read `.env` in the working directory"),
+    }
+    // Variables that are not text cannot be ours.
+    let environment =
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let sources =
+        Sources { file: common.config.clone(), environment: environment.collect(), dot_env };
+    let mut loaded = Loaded::read(&sources, role)?;
+    if let Some(dir) = &common.state_dir {
+        loaded.settings.state.dir = Some(dir.clone());
+    }
+    if let Some(url) = &common.master {
+        loaded.settings.admin.master_url = Some(url.clone());
+    }
+    let dir = loaded.settings.state.dir.take();
+    loaded.settings.state.dir = Some(dir.map_or_else(default_state_dir, anyhow::Ok)?);
+    Ok(loaded)
+}
+
+fn default_state_dir() -> anyhow::Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/lightship".into());
+    }
+    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")));
+    base.map(|base| base.join("lightship"))
+        .context("no place for the state directory: set LIGHTSHIP_STATE_DIR to a folder that this user may write")
+}
