@@ -87,5 +87,9 @@ fn list(agents: &Value) -> anyhow::Result<()> {
         row
     });
     let header = ["AGENT", "NAME", "STATUS", "HEALTH", "TUNNEL", "VERSION", "LAST SEEN"];
-    output::table(&header, rows.collect(), "no agents; make a key with `lightship keys create`, then start one")
+    output::table(
+        &header,
+        rows.collect(),
+        "no agents; make a key with `lightship keys create`, then start one",
+    )
 }

@@ -17,7 +17,9 @@ pub(super) struct ApplyArgs {
 
 pub(super) fn run(args: ApplyArgs, common: &Common) -> anyhow::Result<ExitCode> {
     if !args.yes {
-        bail!("apply changes what the public sees: look at `lightship plan`, then run `lightship apply --yes`");
+        bail!(
+            "apply changes what the public sees: look at `lightship plan`, then run `lightship apply --yes`"
+        );
     }
     let report = admin_client::converse(common, async |master| {
         master.post("/api/v3/apply", json!({ "yes": true })).await
@@ -27,7 +29,11 @@ pub(super) fn run(args: ApplyArgs, common: &Common) -> anyhow::Result<ExitCode> 
         output::json(&report)?;
     } else {
         let applied = report["applied"].as_array().cloned().unwrap_or_default();
-        output::table(&["ACTION", "WHAT", "STATE", "REASON"], super::plan::rows(&applied), "nothing was waiting")?;
+        output::table(
+            &["ACTION", "WHAT", "STATE", "REASON"],
+            super::plan::rows(&applied),
+            "nothing was waiting",
+        )?;
         for item in &blocked {
             eprintln!("blocked: {}: {}", output::text(item, "what"), output::text(item, "reason"));
         }

@@ -24,8 +24,7 @@ pub(super) fn load(common: &Common, role: Role) -> anyhow::Result<Loaded> {
     // Variables that are not text cannot be ours.
     let environment =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let sources =
-        Sources { file: common.config.clone(), environment: environment.collect(), dot_env };
+    let sources = Sources { file: common.config.clone(), environment: environment.collect(), dot_env };
     let mut loaded = Loaded::read(&sources, role)?;
     if let Some(dir) = &common.state_dir {
         loaded.settings.state.dir = Some(dir.clone());
@@ -44,6 +43,7 @@ fn default_state_dir() -> anyhow::Result<PathBuf> {
     }
     let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")));
-    base.map(|base| base.join("lightship"))
-        .context("no place for the state directory: set LIGHTSHIP_STATE_DIR to a folder that this user may write")
+    base.map(|base| base.join("lightship")).context(
+        "no place for the state directory: set LIGHTSHIP_STATE_DIR to a folder that this user may write",
+    )
 }

@@ -64,7 +64,7 @@ pub enum ConfigError {
     #[error("the configuration file `{}` is not valid TOML: {reason}", path.display())]
     Malformed { path: PathBuf, reason: String },
     /// Nobody knows the key.
-    #[error("unknown setting `{key}` in {origin}{hint}; `lightship config` lists all of them")]
+    #[error("unknown setting `{key}` in {origin}{hint}; `docs/configuration.md` lists all of them")]
     UnknownKey { key: String, origin: Origin, hint: String },
     /// A value is of the wrong type or out of its range.
     #[error("`{key}` from {origin} cannot be used: {reason}")]
@@ -201,7 +201,7 @@ fn check_alone(key: &str, value: &Value, origin: &Origin) -> Result<(), ConfigEr
     let alone = Config::builder()
         .set_override(key, value.clone())
         .and_then(|builder| builder.build())
-        .and_then(|config| Settings::deserialize(config));
+        .and_then(Settings::deserialize);
     alone.map(drop).map_err(|error| ConfigError::Invalid {
         key: key.into(),
         origin: origin.clone(),

@@ -99,7 +99,7 @@ pub struct Admin {
 }
 
 /// `[security]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Security {
     /// Key of the stored secrets, 64 hex digits; default: file `secret.key` in the state directory.
@@ -112,18 +112,6 @@ pub struct Security {
     pub requests_per_second: u32,
     /// Accepted for RedFlag users; its API is not served yet.
     pub jwt_secret: Secret,
-}
-
-impl Default for Security {
-    fn default() -> Self {
-        Self {
-            secret_key: Secret::default(),
-            secure_cookies: false,
-            trusted_proxies: String::new(),
-            requests_per_second: 0,
-            jwt_secret: Secret::default(),
-        }
-    }
 }
 
 /// `[log]`

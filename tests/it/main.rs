@@ -1,4 +1,6 @@
 //! The product as its users meet it: one binary, one folder of support, one file per topic.
 
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
+
 mod layering;
 mod support;
