@@ -58,6 +58,20 @@ impl AgentCommand {
         }
     }
 
+    /// Writes the command as [`AgentCommand::read`] reads it, token included: for files that only we read.
+    pub fn form(&self) -> Map<String, Value> {
+        let mut form = Map::new();
+        form.insert("action".into(), json!(self.action()));
+        match self {
+            Self::StartTunnel(order) | Self::RestartTunnel(order) => order.write(&mut form),
+            Self::UpdateTunnelConfig { rules } => {
+                form.insert("rules".into(), rules.clone());
+            }
+            Self::StopTunnel | Self::Unsupported { .. } => {}
+        }
+        form
+    }
+
     /// The word on the wire.
     pub fn action(&self) -> &str {
         match self {
@@ -81,6 +95,16 @@ impl TunnelOrder {
             tunnel_name: text("tunnel_name"),
             token: text("token").or_else(|| text("tunnel_token")).map(SecretString::from),
         }
+    }
+
+    fn write(&self, form: &mut Map<String, Value>) {
+        let token = self.token.as_ref().map(|t| json!(t.expose_secret()));
+        let fields = [
+            ("tunnel_id", self.tunnel_id.as_ref().map(|id| json!(id))),
+            ("tunnel_name", self.tunnel_name.as_ref().map(|name| json!(name))),
+            ("token", token),
+        ];
+        form.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     }
 }
 
@@ -180,6 +204,19 @@ mod tests {
                 matches!(&command, AgentCommand::Unsupported { action: a } if a == action),
                 "{command:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_command_comes_back_from_its_own_form() {
+        for form in [
+            json!({"action": "start_tunnel", "token": "t0"}),
+            json!({"action": "restart_tunnel", "tunnel_id": "u1", "tunnel_name": "edge", "token": "t0"}),
+            json!({"action": "stop_tunnel"}),
+            json!({"action": "update_tunnel_config", "rules": {"a": {"status": "active"}}}),
+            json!({"action": "reboot"}),
+        ] {
+            assert_eq!(Value::Object(AgentCommand::read(&object(form.clone())).form()), form);
         }
     }
 

@@ -1,0 +1,103 @@
+//! What can be wrong with the agent's files, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file or directory that could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Nothing can be written there.
+    #[error(
+        "`{path}` cannot be {action}: the agent keeps its id and its tunnel there; make the directory writable \
+         for this user, or name another one in `LIGHTSHIP_STATE_DIR`"
+    )]
+    NotWritable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error(
+        "`{path}` cannot be {action}: the disk is full; free some space, the agent tries again by itself"
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Any other failure.
+    #[error("`{path}` cannot be {action}; see to the file and its disk")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file holds something else than it should. It is kept under another name.
+    #[error(
+        "`{path}` cannot be read: {reason}; it was kept as `{kept_as}`, and the agent goes on without it: put it \
+         right and back in its place, or remove it"
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where it is now.
+        kept_as: PathBuf,
+        /// What is wrong with it; never quotes its content.
+        reason: String,
+    },
+    /// Another agent uses the directory.
+    #[error(
+        "`{dir}` is in use by another agent; stop that one, or name another directory in `LIGHTSHIP_STATE_DIR`"
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// So many results wait for the master that no further command is taken.
+    #[error(
+        "`{dir}` holds {count} results that the master has not taken yet; no further command is carried out until it does"
+    )]
+    SpoolFull {
+        /// The directory.
+        dir: PathBuf,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl StateError {
+    /// Sorts a failure of the system by what a person can do about it.
+    pub(super) fn from_io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let path = path.to_owned();
+        match source.kind() {
+            PermissionDenied | ReadOnlyFilesystem => Self::NotWritable { path, action, source },
+            StorageFull | QuotaExceeded => Self::Full { path, action, source },
+            _ => Self::Io { path, action, source },
+        }
+    }
+
+    /// Stable identifier, for status output and tests.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotWritable { .. } => "state_not_writable",
+            Self::Full { .. } => "state_disk_full",
+            Self::Io { .. } => "state_io",
+            Self::Corrupt { .. } => "state_corrupt",
+            Self::InUse { .. } => "state_in_use",
+            Self::SpoolFull { .. } => "state_spool_full",
+        }
+    }
+}

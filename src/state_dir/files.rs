@@ -1,0 +1,127 @@
+//! Atomic replacement, bounded reading and setting aside of small files. Blocks; see the module above.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::StateError;
+
+/// Largest file that is read: all of ours are far smaller.
+const SIZE_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// Makes `dir` and its parents, for this user only, if it is not there.
+pub(super) fn make_dir(dir: &Path) -> Result<(), StateError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|e| StateError::from_io(dir, "created", e))
+}
+
+/// Opens the file whose lock says that the directory is in use.
+pub(super) fn open_for_lock(path: &Path) -> Result<File, StateError> {
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    opened.map_err(|e| StateError::from_io(path, "opened", e))
+}
+
+/// Fails if no file can be made in `dir`; a full disk passes, because it can be emptied.
+pub(super) fn check_writable(dir: &Path) -> Result<(), StateError> {
+    match replace(&dir.join(".write-check"), b"x") {
+        Err(StateError::Full { source, .. }) => {
+            tracing::warn!(state.dir = %dir.display(), error = %source, "the disk of the state directory is full; nothing can be kept until there is space");
+        }
+        result => result?,
+    }
+    // Left over if the disk is full, or after a crash; it holds nothing.
+    let _ = fs::remove_file(dir.join(".write-check"));
+    Ok(())
+}
+
+/// Puts a file with `bytes` in the place of `path`: after a crash there is the old one or the new one.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let parent = path.parent().expect("every file of ours is in the state directory");
+    let name = path.file_name().expect("every file of ours has a name").to_string_lossy();
+    let temp = parent.join(format!(".{name}.new"));
+    let written =
+        write_new(&temp, bytes).and_then(|()| fs::rename(&temp, path)).and_then(|()| sync_dir(parent));
+    written.map_err(|e| {
+        // Half a file is worth nothing, and on a full disk it takes the space it lacks.
+        let _ = fs::remove_file(&temp);
+        StateError::from_io(path, "written", e)
+    })
+}
+
+fn write_new(temp: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(temp)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Removes a file; one that is not there is fine.
+pub(super) fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(StateError::from_io(path, "removed", e)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a file and checks it with `parse`; `None` if it is not there.
+///
+/// What `parse` refuses is set aside and reported as [`StateError::Corrupt`].
+pub(super) fn read_checked<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<Option<T>, StateError> {
+    let bytes = match read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StateError::from_io(path, "read", e)),
+    };
+    let too_large = bytes.len() as u64 > SIZE_LIMIT;
+    let parsed = if too_large { Err("it is larger than any file of ours".to_owned()) } else { parse(&bytes) };
+    match parsed {
+        Ok(value) => Ok(Some(value)),
+        Err(reason) => {
+            let kept_as = set_aside(path)?;
+            Err(StateError::Corrupt { path: path.to_owned(), kept_as, reason })
+        }
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Renames a file to the first free `<name>.corrupt-<n>`, so that no earlier one is lost either.
+fn set_aside(path: &Path) -> Result<PathBuf, StateError> {
+    let name = path.file_name().expect("every file of ours has a name").to_string_lossy();
+    let free = (1..10_000).map(|n| path.with_file_name(format!("{name}.corrupt-{n}"))).find(|p| !p.exists());
+    let kept_as = free.ok_or_else(|| {
+        StateError::from_io(
+            path,
+            "set aside: there are 9,999 corrupt copies already",
+            ErrorKind::AlreadyExists.into(),
+        )
+    })?;
+    fs::rename(path, &kept_as).map_err(|e| StateError::from_io(path, "set aside", e))?;
+    Ok(kept_as)
+}
+
+/// Returns the numbered files of `dir` (`<number>-<anything>.json`), in order. Other files are left alone.
+pub(super) fn numbered(dir: &Path) -> Result<Vec<(u64, PathBuf)>, StateError> {
+    let failed = |e| StateError::from_io(dir, "listed", e);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let number =
+            name.strip_suffix(".json").and_then(|stem| stem.split('-').next()).and_then(|n| n.parse().ok());
+        found.extend(number.map(|n| (n, path)));
+    }
+    found.sort();
+    Ok(found)
+}
