@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
 
+mod cloudflare_client;
 mod layering;
 mod support;

@@ -1,1 +1,3 @@
 //! What the product tests share.
+
+pub mod cloudflare;

@@ -1,0 +1,82 @@
+//! What can be made to go wrong.
+
+use std::time::Duration;
+
+use super::contract::Op;
+
+/// A way to fail.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    /// 429, with or without `Retry-After` in seconds.
+    RateLimited(Option<u64>),
+    /// 500 without a body.
+    ServerError,
+    /// 502 with an HTML page, as proxies send it.
+    BadGatewayPage,
+    /// Status 200, but `success` is false.
+    RefusedWith200 { code: i64, message: String },
+    /// A refusal with this status and code, such as 401 and 10000.
+    Refused { status: u16, code: i64, message: String },
+    /// The right answer, late.
+    Slow(Duration),
+    /// No answer at all; the connection stays open.
+    NeverAnswers,
+    /// The right answer, cut in the middle.
+    HalfAnswer,
+    /// The right page with a wrong `total_count`.
+    WrongTotal(u64),
+}
+
+/// A trouble, for which calls, and how often.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub(super) op: Option<Op>,
+    pub(super) trouble: Trouble,
+    pub(super) left: usize,
+    pub(super) after_effect: bool,
+}
+
+impl Fault {
+    /// For the next call of this kind.
+    pub fn on(op: Op, trouble: Trouble) -> Self {
+        Self { op: Some(op), trouble, left: 1, after_effect: false }
+    }
+
+    /// For the next call of any kind.
+    pub fn any(trouble: Trouble) -> Self {
+        Self { op: None, trouble, left: 1, after_effect: false }
+    }
+
+    /// For the next `count` calls.
+    pub fn times(self, count: usize) -> Self {
+        Self { left: count, ..self }
+    }
+
+    /// Until [`heal`](super::CloudflareStandIn::heal).
+    pub fn always(self) -> Self {
+        self.times(usize::MAX)
+    }
+
+    /// The call takes effect; only its answer is lost.
+    pub fn after_effect(self) -> Self {
+        Self { after_effect: true, ..self }
+    }
+
+    /// True if the call is carried out in spite of the fault.
+    pub(super) fn has_effect(&self) -> bool {
+        let spoils_the_answer_only =
+            matches!(self.trouble, Trouble::Slow(_) | Trouble::HalfAnswer | Trouble::WrongTotal(_));
+        self.after_effect || spoils_the_answer_only
+    }
+}
+
+/// Takes the first fault that is meant for `op`.
+pub(super) fn take(faults: &mut Vec<Fault>, op: Option<Op>) -> Option<Fault> {
+    let index = faults.iter().position(|fault| fault.op.is_none() || fault.op == op)?;
+    faults[index].left -= 1;
+    let fault = faults[index].clone();
+    if fault.left == 0 {
+        faults.remove(index);
+    }
+    Some(fault)
+}

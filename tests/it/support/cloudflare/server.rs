@@ -1,0 +1,328 @@
+//! The HTTP server: log, latency, faults and the contract around the operations.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+
+use actix_web::body::SizedStream;
+use actix_web::dev::ServerHandle;
+use actix_web::http::StatusCode;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::answer::{self, Refusal};
+use super::contract::{Contract, Op, Operation};
+use super::faults::{self, Fault, Trouble};
+use super::state::State;
+use super::{ACCOUNT, TOKEN, control, lock};
+
+/// A call as it came in.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub op: Option<Op>,
+    pub method: String,
+    pub path: String,
+    pub query: BTreeMap<String, String>,
+    pub body: Option<Value>,
+    /// When its last byte was here.
+    pub arrived: Instant,
+    /// The same by the machine's clock, for other processes: microseconds since 1970.
+    pub arrived_micros: u64,
+    /// When the answer was handed over; none if there was none yet.
+    pub answered: Option<Instant>,
+    pub status: Option<u16>,
+}
+
+/// What the server thread and the tests share.
+#[derive(Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    faults: Mutex<Vec<Fault>>,
+    calls: Mutex<Vec<Call>>,
+    violations: Mutex<Vec<String>>,
+    latency_micros: AtomicU64,
+}
+
+impl Shared {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub fn faults(&self) -> MutexGuard<'_, Vec<Fault>> {
+        lock(&self.faults)
+    }
+
+    pub fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
+        lock(&self.calls)
+    }
+
+    pub fn violations(&self) -> MutexGuard<'_, Vec<String>> {
+        lock(&self.violations)
+    }
+
+    fn log(&self, call: Call) -> usize {
+        let mut calls = self.calls();
+        calls.push(call);
+        calls.len() - 1
+    }
+
+    fn log_answer(&self, index: usize, status: StatusCode) {
+        // The log may have been emptied meanwhile.
+        if let Some(call) = self.calls().get_mut(index) {
+            call.answered = Some(Instant::now());
+            call.status = Some(status.as_u16());
+        }
+    }
+
+    fn violate(&self, call: &Call, wrong: impl IntoIterator<Item = String>) {
+        let wrong = wrong.into_iter().map(|why| format!("{} {}: {why}", call.method, call.path));
+        self.violations().extend(wrong);
+    }
+
+    pub fn set_latency(&self, latency: Duration) {
+        self.latency_micros.store(latency.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Starts the server in a thread of its own and waits until it listens.
+pub(super) fn spawn(shared: Arc<Shared>) -> (SocketAddr, ServerHandle) {
+    let (tell, told) = mpsc::channel();
+    let serve = move || async move {
+        let data = web::Data::from(shared);
+        let app = move || {
+            App::new()
+                .app_data(data.clone())
+                .app_data(web::PayloadConfig::new(16 << 20))
+                .service(web::scope("/__").configure(control::routes))
+                .default_service(web::to(receive))
+        };
+        let server =
+            HttpServer::new(app).workers(1).disable_signals().bind(("127.0.0.1", 0)).expect("a free port");
+        let address = server.addrs()[0];
+        let running = server.run();
+        tell.send((address, running.handle())).expect("the starter waits");
+        running.await.expect("the stand-in serves until it is stopped");
+    };
+    std::thread::Builder::new()
+        .name("cloudflare-stand-in".into())
+        .spawn(move || actix_web::rt::System::new().block_on(serve()))
+        .expect("a thread");
+    told.recv().expect("the stand-in starts")
+}
+
+async fn receive(request: HttpRequest, bytes: web::Bytes, shared: web::Data<Shared>) -> HttpResponse {
+    let Some(path) = request.path().strip_prefix("/client/v4") else {
+        shared.violations().push(format!("{} {}: not below /client/v4", request.method(), request.path()));
+        return respond(&Err(Refusal::new(404, 7000, "No route for that URI")), None);
+    };
+    let found = Contract::get().find(request.method().as_str(), path);
+    let body = (!bytes.is_empty()).then(|| serde_json::from_slice(&bytes).unwrap_or(Value::Null));
+    let op = found.as_ref().and_then(|(operation, _)| operation.op);
+    let call = Call {
+        op,
+        method: request.method().to_string(),
+        path: path.to_owned(),
+        query: read_query(request.query_string()),
+        body,
+        arrived: Instant::now(),
+        arrived_micros: micros_since_1970(),
+        answered: None,
+        status: None,
+    };
+    let index = shared.log(call.clone());
+    let response = carry_out(&request, &shared, &call, found).await;
+    shared.log_answer(index, response.status());
+    response
+}
+
+async fn carry_out(
+    request: &HttpRequest,
+    shared: &Shared,
+    call: &Call,
+    found: Option<(&Operation, Vec<String>)>,
+) -> HttpResponse {
+    wait(Duration::from_micros(shared.latency_micros.load(Ordering::Relaxed))).await;
+    let fault = faults::take(&mut shared.faults(), call.op);
+    if let Some(fault) = fault.as_ref().filter(|fault| !fault.has_effect()) {
+        return in_trouble(&fault.trouble, Value::Null).await;
+    }
+    let outcome = match refuse_early(request, shared, call, &found) {
+        Some(refusal) => Err(refusal),
+        None => {
+            operate(&mut shared.state(), call, found.as_ref().map_or(&[], |(_, values)| values.as_slice()))
+        }
+    };
+    if let (Ok(envelope), Some((operation, _))) = (&outcome, &found) {
+        let wrong = Contract::get().check_answer(operation, envelope);
+        shared.violate(call, wrong.into_iter().map(|why| format!("answer: {why}")));
+    }
+    match fault {
+        None => respond(&outcome, None),
+        Some(fault) => in_trouble(&fault.trouble, envelope_of(&outcome)).await,
+    }
+}
+
+/// What is refused before anything is looked up: unknown paths, wrong shapes, a wrong token.
+fn refuse_early(
+    request: &HttpRequest,
+    shared: &Shared,
+    call: &Call,
+    found: &Option<(&Operation, Vec<String>)>,
+) -> Option<Refusal> {
+    let Some((operation, values)) = found else {
+        shared.violate(call, ["no such operation".to_owned()]);
+        return Some(Refusal::new(404, 7000, "No route for that URI"));
+    };
+    let mut wrong = Contract::get().check_request(operation, values, &call.query, call.body.as_ref());
+    let content_type = request.headers().get("content-type").and_then(|value| value.to_str().ok());
+    if call.body.is_some() && content_type != Some("application/json") {
+        wrong.push(format!("the body's type is {content_type:?}"));
+    }
+    if !wrong.is_empty() {
+        let message = wrong.join("; ");
+        shared.violate(call, wrong);
+        return Some(Refusal::new(400, 1003, message));
+    }
+    let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    match authorization.and_then(|value| value.strip_prefix("Bearer ")) {
+        Some(token) if token == TOKEN => {}
+        _ => return Some(Refusal::new(401, 10000, "Authentication error")),
+    }
+    let is_our_account = !operation.template.starts_with("/accounts/{") || values[0] == ACCOUNT;
+    (!is_our_account).then(|| Refusal::new(403, 10000, "Authentication error"))
+}
+
+/// Carries a call out; returns the envelope.
+fn operate(state: &mut State, call: &Call, values: &[String]) -> answer::Outcome {
+    let value = |index: usize| values.get(index).map_or("", String::as_str);
+    let (first, second) = (value(0), value(1));
+    let query = |name: &str| call.query.get(name).cloned();
+    let body = call.body.as_ref().unwrap_or(&Value::Null);
+    let text = |key: &str| body[key].as_str().unwrap_or_default();
+    let list = |items, size| {
+        Ok(answer::page(items, number(&call.query, "page", 1), number(&call.query, "per_page", size)))
+    };
+    let Some(op) = call.op else { return Err(Refusal::new(404, 7003, "not kept by this stand-in")) };
+    let result = match op {
+        Op::VerifyUserToken if state.has_account_token => Err(Refusal::new(401, 1000, "Invalid API Token")),
+        Op::VerifyUserToken | Op::VerifyAccountToken => Ok(json!({ "id": "token-1", "status": "active" })),
+        Op::ListAccounts => {
+            return list(vec![json!({ "id": ACCOUNT, "name": "Stand-in", "type": "standard" })], 20);
+        }
+        Op::ListZones => {
+            let fits = |name: &str| query("name").is_none_or(|wanted| wanted == name);
+            let is_ours = query("account.id").is_none_or(|account| account == ACCOUNT);
+            let zones = state.zones.iter().filter(|zone| is_ours && fits(&zone.name));
+            return list(zones.map(|zone| zone.to_json(ACCOUNT)).collect(), 20);
+        }
+        Op::ListTunnels => {
+            let is_deleted = query("is_deleted").map(|value| value == "true");
+            return list(state.list_tunnels(ACCOUNT, query("name").as_deref(), is_deleted), 100);
+        }
+        Op::CreateTunnel => {
+            let source = if text("config_src").is_empty() { "local" } else { text("config_src") };
+            let id = state.create_tunnel(text("name"), source);
+            id.and_then(|id| state.tunnel(&id).map(|tunnel| tunnel.to_json(ACCOUNT)))
+        }
+        Op::GetTunnel => state.tunnel(second).map(|tunnel| tunnel.to_json(ACCOUNT)),
+        Op::DeleteTunnel => state.delete_tunnel(ACCOUNT, second),
+        Op::GetToken => state.live_tunnel(second).map(|tunnel| json!(tunnel.token(ACCOUNT))),
+        Op::GetConfig => state.live_tunnel(second).map(|tunnel| tunnel.config_json(ACCOUNT)),
+        Op::PutConfig => state.put_config(ACCOUNT, second, body),
+        Op::ListConnectors => state.live_tunnel(second).map(|tunnel| json!(tunnel.clients)),
+        Op::DropConnectors => state.live_tunnel(second).map(|tunnel| {
+            tunnel.clients.clear();
+            Value::Null
+        }),
+        Op::ListRecords => return state.list_records(first, query).and_then(|records| list(records, 100)),
+        Op::CreateRecord => state.create_record(first, body).map(|record| record.to_json()),
+        Op::GetRecord => state.get_record(first, second),
+        Op::PutRecord => state.put_record(first, second, body),
+        Op::DeleteRecord => state.delete_record(first, second),
+    };
+    result.map(answer::success)
+}
+
+/// Answers as the trouble demands; `right` is the envelope that should have been sent.
+async fn in_trouble(trouble: &Trouble, right: Value) -> HttpResponse {
+    match trouble {
+        Trouble::RateLimited(after) => {
+            let refusal = Refusal::new(429, 10429, "rate limit exceeded");
+            respond(&Err(refusal), *after)
+        }
+        Trouble::ServerError => HttpResponse::InternalServerError().finish(),
+        Trouble::BadGatewayPage => HttpResponse::BadGateway()
+            .content_type("text/html")
+            .body("<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"),
+        Trouble::RefusedWith200 { code, message } => {
+            HttpResponse::Ok().json(answer::failure(&Refusal::new(200, *code, message)))
+        }
+        Trouble::Refused { status, code, message } => {
+            respond(&Err(Refusal::new(*status, *code, message)), None)
+        }
+        Trouble::Slow(delay) => {
+            wait(*delay).await;
+            envelope_response(right)
+        }
+        Trouble::NeverAnswers => std::future::pending().await,
+        Trouble::HalfAnswer => half(&right),
+        Trouble::WrongTotal(total) => {
+            let mut right = right;
+            right["result_info"]["total_count"] = json!(total);
+            envelope_response(right)
+        }
+    }
+}
+
+/// The first half, then nothing: the connection breaks.
+fn half(right: &Value) -> HttpResponse {
+    let bytes = right.to_string().into_bytes();
+    let first = web::Bytes::copy_from_slice(&bytes[..bytes.len() / 2]);
+    // The pause lets the first half out before the connection goes.
+    let cut = stream::once(async {
+        wait(Duration::from_millis(20)).await;
+        Err(std::io::Error::other("cut"))
+    });
+    let body = SizedStream::new(bytes.len() as u64, stream::iter([Ok(first)]).chain(cut).boxed_local());
+    HttpResponse::Ok().content_type("application/json").body(body)
+}
+
+fn respond(outcome: &answer::Outcome, retry_after: Option<u64>) -> HttpResponse {
+    let status = outcome.as_ref().map_or_else(|refusal| refusal.status, |_| 200);
+    let mut response = HttpResponse::build(StatusCode::from_u16(status).expect("a status"));
+    if let Some(seconds) = retry_after {
+        response.insert_header(("retry-after", seconds.to_string()));
+    }
+    response.json(envelope_of(outcome))
+}
+
+fn envelope_of(outcome: &answer::Outcome) -> Value {
+    outcome.as_ref().map_or_else(answer::failure, Value::clone)
+}
+
+fn envelope_response(envelope: Value) -> HttpResponse {
+    HttpResponse::Ok().json(envelope)
+}
+
+async fn wait(delay: Duration) {
+    if !delay.is_zero() {
+        actix_web::rt::time::sleep(delay).await;
+    }
+}
+
+fn read_query(text: &str) -> BTreeMap<String, String> {
+    web::Query::<BTreeMap<String, String>>::from_query(text).map(web::Query::into_inner).unwrap_or_default()
+}
+
+fn number(query: &BTreeMap<String, String>, name: &str, default: usize) -> usize {
+    query.get(name).and_then(|value| value.parse().ok()).filter(|&n| n > 0).unwrap_or(default)
+}
+
+/// Two processes can only compare the machine's clock.
+fn micros_since_1970() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
