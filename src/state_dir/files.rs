@@ -26,7 +26,7 @@ pub(super) fn open_for_lock(path: &Path) -> Result<File, StateError> {
 pub(super) fn check_writable(dir: &Path) -> Result<(), StateError> {
     match replace(&dir.join(".write-check"), b"x") {
         Err(StateError::Full { source, .. }) => {
-            tracing::warn!(state.dir = %dir.display(), error = %source, "the disk of the state directory is full; nothing can be kept until there is space");
+            tracing::warn!(state.dir = %dir.display(), error = &source as &dyn std::error::Error, "the disk of the state directory is full; nothing can be kept until there is space");
         }
         result => result?,
     }
