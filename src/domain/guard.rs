@@ -1,0 +1,177 @@
+//! The brake on mass removal: what is due goes at once only if it is little.
+//!
+//! A host whose Engine lost its containers, a mistyped label prefix or an emptied compose file must not take
+//! a whole site down while nobody looks. So removals that fall due close together are counted together: those
+//! of the last minute, those due now and those due within the next minute. Too many of them wait for a person.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::event::Event;
+use super::id::AgentId;
+use super::route::{Route, RouteKey, RouteState};
+
+/// Removals closer together than this are one.
+pub const WINDOW: TimeDelta = TimeDelta::seconds(60);
+/// This many may go together.
+pub const MAX_TOGETHER: usize = 5;
+/// From this many routes on, half of a host's routes are too many as well.
+pub const MIN_ROUTES_FOR_HALF: usize = 4;
+
+/// Says whether so many removals together need a person, on a host that had `of` routes before them.
+pub fn is_too_many(removals: usize, of: usize) -> bool {
+    removals > MAX_TOGETHER || (of >= MIN_ROUTES_FOR_HALF && removals * 2 >= of)
+}
+
+/// Decides what becomes of one agent's routes whose grace period is over at `now`.
+///
+/// `routes` are all it holds; `released` are the times of its recent releases. Each route that is due and not
+/// yet held gives [`Event::RouteReleased`] or, if too many would go, [`Event::RouteHeld`].
+pub fn decide_due(
+    agent_id: &AgentId,
+    routes: &[Route],
+    released: &[DateTime<Utc>],
+    now: DateTime<Utc>,
+) -> Vec<Event> {
+    let recent = released.iter().filter(|at| (now - **at).abs() < WINDOW).count();
+    let together = recent
+        + routes.iter().filter(|route| waits_until(route).is_some_and(|due| due <= now + WINDOW)).count();
+    let hold = is_too_many(together, routes.len() + recent);
+    let due = routes.iter().filter(|route| waits_until(route).is_some_and(|due| due <= now));
+    due.map(|route| {
+        let (agent_id, route) = (agent_id.clone(), route.spec.key.clone());
+        if hold { Event::RouteHeld { agent_id, route } } else { Event::RouteReleased { agent_id, route } }
+    })
+    .collect()
+}
+
+/// Releases what waits for a person, who has now agreed.
+pub fn confirm_held(agent_id: &AgentId, routes: &[Route]) -> Vec<Event> {
+    let held = routes.iter().filter(|route| is_held(route));
+    held.map(|route| released(agent_id, &route.spec.key)).collect()
+}
+
+/// Releases everything an agent holds, because a person removed the agent.
+pub fn release_all(agent_id: &AgentId, routes: &[Route]) -> Vec<Event> {
+    routes.iter().map(|route| released(agent_id, &route.spec.key)).collect()
+}
+
+/// Returns when the next grace period ends, held routes left out.
+pub fn next_due(routes: &[Route]) -> Option<DateTime<Utc>> {
+    routes.iter().filter_map(waits_until).min()
+}
+
+/// Says whether a route stays until a person confirms its removal.
+pub fn is_held(route: &Route) -> bool {
+    matches!(route.state, RouteState::PendingDeletion { held: true, .. })
+}
+
+fn waits_until(route: &Route) -> Option<DateTime<Utc>> {
+    match route.state {
+        RouteState::PendingDeletion { due_at, held: false } => Some(due_at),
+        RouteState::PendingDeletion { held: true, .. } | RouteState::Active => None,
+    }
+}
+
+fn released(agent_id: &AgentId, key: &RouteKey) -> Event {
+    Event::RouteReleased { agent_id: agent_id.clone(), route: key.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::id::ContainerId;
+    use super::super::mirror::apply;
+    use super::super::route::{OriginRequest, Service};
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn agent() -> AgentId {
+        AgentId::new("a")
+    }
+
+    /// Routes of one host: `None` is active, a number is due at that second.
+    fn host(states: &[Option<i64>]) -> Vec<Route> {
+        let routes = states.iter().enumerate().map(|(i, due)| Route {
+            agent_id: agent(),
+            container_name: format!("c{i}"),
+            container_id: ContainerId::new(format!("id{i}")),
+            spec: Service {
+                key: RouteKey { hostname: format!("h{i}.example.com"), path: String::new() },
+                service: "http://app".into(),
+                origin_request: OriginRequest::default(),
+                zone_name: None,
+                has_access_labels: false,
+            },
+            state: match due {
+                None => RouteState::Active,
+                Some(due) => RouteState::PendingDeletion { due_at: at(*due), held: false },
+            },
+        });
+        routes.collect()
+    }
+
+    fn counts(events: &[Event]) -> (usize, usize) {
+        let released = events.iter().filter(|e| matches!(e, Event::RouteReleased { .. })).count();
+        (released, events.len() - released)
+    }
+
+    #[test]
+    fn a_few_removals_go_and_many_wait() {
+        let active = |n: usize| vec![None; n];
+        let due = |n: usize, at: i64| vec![Some(at); n];
+        for (name, states, recent, expected) in [
+            ("one of one", due(1, 0), vec![], (1, 0)),
+            ("three of three", due(3, 0), vec![], (3, 0)),
+            ("one of four", [due(1, 0), active(3)].concat(), vec![], (1, 0)),
+            ("two of four", [due(2, 0), active(2)].concat(), vec![], (0, 2)),
+            ("two of five", [due(2, 0), active(3)].concat(), vec![], (2, 0)),
+            ("five of twenty", [due(5, 0), active(15)].concat(), vec![], (5, 0)),
+            ("six of twenty", [due(6, 0), active(14)].concat(), vec![], (0, 6)),
+            ("nothing due yet", [due(6, 1), active(14)].concat(), vec![], (0, 0)),
+            ("five now, one within a minute", [due(5, 0), due(1, 59), active(14)].concat(), vec![], (0, 5)),
+            ("five now, one later", [due(5, 0), due(1, 61), active(14)].concat(), vec![], (5, 0)),
+            ("one now, five just before", [due(1, 0), active(14)].concat(), vec![-10; 5], (0, 1)),
+            ("one now, five long ago", [due(1, 0), active(14)].concat(), vec![-61; 5], (1, 0)),
+        ] {
+            let released: Vec<_> = recent.into_iter().map(at).collect();
+            assert_eq!(counts(&decide_due(&agent(), &host(&states), &released, at(0))), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn held_routes_wait_for_a_person_and_then_go() {
+        let mut routes = host(&[Some(0), Some(0), None, None]);
+        for event in decide_due(&agent(), &routes, &[], at(0)) {
+            apply(&mut routes, &event);
+        }
+        assert!(decide_due(&agent(), &routes, &[], at(1000)).is_empty());
+        assert_eq!(next_due(&routes), None);
+        assert_eq!(counts(&confirm_held(&agent(), &routes)), (2, 0));
+        assert_eq!(counts(&release_all(&agent(), &routes)), (4, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_minute_takes_more_than_allowed(dues in proptest::collection::vec(proptest::option::of(0_i64..200), 0..30)) {
+            let mut routes = host(&dues);
+            let mut released = Vec::new();
+            for second in 0..300 {
+                for event in decide_due(&agent(), &routes, &released, at(second)) {
+                    if matches!(event, Event::RouteReleased { .. }) {
+                        released.push(at(second));
+                    }
+                    apply(&mut routes, &event);
+                }
+            }
+            for start in &released {
+                let minute = released.iter().filter(|t| **t >= *start && **t < *start + WINDOW).count();
+                prop_assert!(minute <= MAX_TOGETHER);
+            }
+            prop_assert!(routes.iter().all(|r| r.state == RouteState::Active || is_held(r)));
+        }
+    }
+}

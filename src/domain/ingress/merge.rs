@@ -1,0 +1,277 @@
+//! Joins what was applied last, what is wanted now and what was just read: a three-way merge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::super::hostname::parse_hostname;
+use super::super::origin::parse_service;
+use super::super::path::plain_path;
+use super::place::{self, Placed};
+use super::{IngressRule, RuleId};
+
+/// Service of a tunnel that has no answer of its own for unknown names.
+const NOT_FOUND: &str = "http_status:404";
+
+/// A configuration that nobody can merge anything into.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// It is not an object.
+    #[error(
+        "the tunnel's configuration is not an object, so nothing is written to it; look at it in the dashboard of Cloudflare"
+    )]
+    NotAnObject,
+    /// Its rules are not a list.
+    #[error(
+        "`ingress` of the tunnel's configuration is not a list, so nothing is written to it; look at it in the dashboard of Cloudflare"
+    )]
+    NotAList,
+}
+
+/// How well we know a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contact {
+    /// We never wrote to it, and no person agreed to it: foreign content makes it wait.
+    First,
+    /// We wrote to it, when it held nothing foreign; what came later stays, and nothing waits.
+    Written,
+    /// A person agreed to what is in it: equal rules become ours.
+    Confirmed,
+}
+
+/// Something in a configuration that is not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Foreign {
+    /// An ingress rule.
+    Rule {
+        /// Host name, path.
+        id: RuleId,
+        /// Where it points; empty if it cannot be read.
+        service: String,
+    },
+    /// Another key of the configuration, such as `warp-routing`.
+    Key(String),
+}
+
+/// A wanted rule whose place is taken by a foreign one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleConflict {
+    /// The rule that is not written.
+    pub wanted: IngressRule,
+    /// Where the foreign one points.
+    pub service: String,
+    /// True if it points where ours would: it works, but we neither change nor remove it.
+    pub is_equal: bool,
+}
+
+/// What is to be written, and what was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MergeOutcome {
+    /// The whole configuration to PUT.
+    pub config: Value,
+    /// True if it differs from what was read; else nothing is to be written.
+    pub changed: bool,
+    /// Write to `applied_rules` before the PUT: whatever may be ours if the answer never comes.
+    pub applied_before: Vec<IngressRule>,
+    /// Write to `applied_rules` after the PUT: what is ours now.
+    pub applied_after: Vec<IngressRule>,
+    /// What others wrote.
+    pub foreign: Vec<Foreign>,
+    /// Wanted rules that are not written.
+    pub conflicts: Vec<RuleConflict>,
+    /// Foreign rules that are ours from now on.
+    pub adopted: Vec<RuleId>,
+    /// True if nothing may be written to this tunnel, DNS included, until a person agrees.
+    pub waiting: bool,
+}
+
+/// The observed list, taken apart.
+struct Observed {
+    /// First rule for each of our ids, as it stands there.
+    ours: BTreeMap<RuleId, Map<String, Value>>,
+    foreign: Vec<Value>,
+    catch_all: Option<Value>,
+}
+
+/// Joins `wanted` rules with the configuration that was just read (`null` for a fresh tunnel).
+///
+/// Merging the outcome once more changes nothing. Fails if the configuration has no shape that could be kept.
+pub fn merge(
+    applied: &[IngressRule],
+    wanted: &[IngressRule],
+    observed: &Value,
+    contact: Contact,
+) -> Result<MergeOutcome, MergeError> {
+    let empty = Map::new();
+    let config = match observed {
+        Value::Null => &empty,
+        Value::Object(config) => config,
+        _ => return Err(MergeError::NotAnObject),
+    };
+    let rules = match config.get("ingress") {
+        None | Some(Value::Null) => &[][..],
+        Some(Value::Array(rules)) => rules,
+        Some(_) => return Err(MergeError::NotAList),
+    };
+    let was_ours: BTreeSet<RuleId> = applied.iter().map(IngressRule::id).collect();
+    let mut parts = take_apart(rules, &was_ours);
+    let foreign = list_foreign(&parts.foreign, config);
+    if contact == Contact::First && !foreign.is_empty() {
+        return Ok(waits(applied, wanted, observed, foreign, &parts));
+    }
+    let claims = match_foreign(wanted, &mut parts, &was_ours, contact);
+    let ours: Vec<Placed> = wanted
+        .iter()
+        .filter(|rule| !claims.conflicts.iter().any(|conflict| conflict.wanted.id() == rule.id()))
+        .map(|rule| Placed {
+            there: parts.ours.get(&rule.id()).cloned().unwrap_or_default(),
+            rule: rule.clone(),
+        })
+        .collect();
+    let applied_after: Vec<IngressRule> = ours.iter().map(|placed| placed.rule.clone()).collect();
+    let foreign = list_foreign(&parts.foreign, config);
+    let mut list = place::interleave(&ours, &parts.foreign);
+    list.push(parts.catch_all.unwrap_or_else(|| serde_json::json!({ "service": NOT_FOUND })));
+    let changed = list != rules && !(list.len() == 1 && rules.is_empty());
+    let mut config = config.clone();
+    config.insert("ingress".into(), Value::Array(list));
+    Ok(MergeOutcome {
+        config: Value::Object(config),
+        changed,
+        applied_before: union(&applied_after, applied),
+        applied_after,
+        foreign,
+        conflicts: claims.conflicts,
+        adopted: claims.adopted,
+        waiting: false,
+    })
+}
+
+fn waits(
+    applied: &[IngressRule],
+    wanted: &[IngressRule],
+    observed: &Value,
+    foreign: Vec<Foreign>,
+    parts: &Observed,
+) -> MergeOutcome {
+    let conflicts = wanted.iter().filter_map(|rule| {
+        let there = parts.foreign.iter().find(|there| is_same_route(rule, there))?;
+        let service = text(there, "service").to_owned();
+        // An equal rule becomes ours on confirmation, so it is no conflict yet.
+        (!is_same_service(&rule.service, &service)).then(|| RuleConflict {
+            wanted: rule.clone(),
+            service,
+            is_equal: false,
+        })
+    });
+    MergeOutcome {
+        config: observed.clone(),
+        changed: false,
+        applied_before: applied.to_vec(),
+        applied_after: applied.to_vec(),
+        foreign,
+        conflicts: conflicts.collect(),
+        adopted: Vec::new(),
+        waiting: true,
+    }
+}
+
+struct Claims {
+    conflicts: Vec<RuleConflict>,
+    adopted: Vec<RuleId>,
+}
+
+/// Compares wanted rules with foreign ones of the same route; adopted ones change sides.
+fn match_foreign(
+    wanted: &[IngressRule],
+    parts: &mut Observed,
+    was_ours: &BTreeSet<RuleId>,
+    contact: Contact,
+) -> Claims {
+    let mut claims = Claims { conflicts: Vec::new(), adopted: Vec::new() };
+    for rule in wanted {
+        // Once ours stands there, a foreign rule behind it for the same route gets no request and stays.
+        if was_ours.contains(&rule.id()) && parts.ours.contains_key(&rule.id()) {
+            continue;
+        }
+        let Some(at) = parts.foreign.iter().position(|there| is_same_route(rule, there)) else { continue };
+        let service = text(&parts.foreign[at], "service").to_owned();
+        let is_equal = is_same_service(&rule.service, &service);
+        if !is_equal || contact != Contact::Confirmed {
+            claims.conflicts.push(RuleConflict { wanted: rule.clone(), service, is_equal });
+            continue;
+        }
+        if let Value::Object(there) = parts.foreign.remove(at) {
+            parts.ours.insert(rule.id(), there);
+        }
+        claims.adopted.push(rule.id());
+    }
+    claims
+}
+
+fn take_apart(rules: &[Value], was_ours: &BTreeSet<RuleId>) -> Observed {
+    let mut parts = Observed { ours: BTreeMap::new(), foreign: Vec::new(), catch_all: None };
+    for rule in rules {
+        let id = rule_id(rule);
+        match rule {
+            // A second catch-all is never reached, and a configuration with two is refused.
+            Value::Object(_) if is_catch_all(rule) => {
+                drop(parts.catch_all.get_or_insert_with(|| rule.clone()))
+            }
+            Value::Object(there) if was_ours.contains(&id) && !parts.ours.contains_key(&id) => {
+                parts.ours.insert(id, there.clone());
+            }
+            _ => parts.foreign.push(rule.clone()),
+        }
+    }
+    parts
+}
+
+fn list_foreign(rules: &[Value], config: &Map<String, Value>) -> Vec<Foreign> {
+    let rules = rules
+        .iter()
+        .map(|rule| Foreign::Rule { id: rule_id(rule), service: text(rule, "service").to_owned() });
+    let keys = config.iter().filter(|(name, value)| *name != "ingress" && !is_default(value));
+    rules.chain(keys.map(|(name, _)| Foreign::Key(name.clone()))).collect()
+}
+
+/// Says whether a key holds only what the API fills in by itself, such as `{"enabled": false}`.
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Object(inner) => inner.values().all(is_default),
+        Value::Array(inner) => inner.is_empty(),
+        other => super::is_off(other),
+    }
+}
+
+fn union(first: &[IngressRule], second: &[IngressRule]) -> Vec<IngressRule> {
+    let ids: BTreeSet<RuleId> = first.iter().map(IngressRule::id).collect();
+    let rest = second.iter().filter(|rule| !ids.contains(&rule.id()));
+    first.iter().chain(rest).cloned().collect()
+}
+
+pub(super) fn text<'a>(rule: &'a Value, field: &str) -> &'a str {
+    rule.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn rule_id(rule: &Value) -> RuleId {
+    RuleId { hostname: text(rule, "hostname").to_ascii_lowercase(), path: text(rule, "path").to_owned() }
+}
+
+fn is_catch_all(rule: &Value) -> bool {
+    matches!(text(rule, "hostname"), "" | "*") && text(rule, "path").is_empty()
+}
+
+/// Says whether a foreign rule is for the very requests that a wanted one is for, however its path is written.
+fn is_same_route(rule: &IngressRule, there: &Value) -> bool {
+    let hostname = text(there, "hostname");
+    let same_name = parse_hostname(hostname).map_or(hostname == rule.hostname, |kept| kept == rule.hostname);
+    let path = text(there, "path");
+    let own = rule.path.as_deref().unwrap_or_default();
+    let meaning = |path: &str| if path.is_empty() { Some(String::new()) } else { plain_path(path) };
+    same_name && (path == own || meaning(path).is_some_and(|plain| meaning(own) == Some(plain)))
+}
+
+fn is_same_service(wanted: &str, there: &str) -> bool {
+    wanted == there || parse_service(there).is_ok_and(|kept| kept == wanted)
+}

@@ -1,0 +1,101 @@
+//! Labels that are nearly right: the most frequent reason why nothing happens.
+
+use std::collections::BTreeSet;
+
+use super::LabelProblem;
+use super::table::{Labelled, Level, SUFFIXES};
+
+/// Words that people write for a suffix that looks quite different.
+const ALIASES: [(&str, &str); 16] = [
+    ("enabled", "enable"),
+    ("active", "enable"),
+    ("host", "hostname"),
+    ("hostnames", "hostname"),
+    ("domain", "hostname"),
+    ("url", "service"),
+    ("port", "service"),
+    ("protocol", "service"),
+    ("target", "service"),
+    ("zone", "zonename"),
+    ("zone_name", "zonename"),
+    ("originservername", "originsrvname"),
+    ("notlsverify", "no_tls_verify"),
+    ("http2origin", "http2_origin"),
+    ("group", "access.group"),
+    ("policy", "access.policy"),
+];
+/// Longer words are not compared, since that takes time and helps nobody.
+const MAX_COMPARED: usize = 64;
+
+/// Notes every label of ours whose suffix has no meaning.
+pub(super) fn find(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
+    for (label, level, suffix) in table.all() {
+        let known = SUFFIXES.contains(&suffix);
+        if known && (suffix != "enable" || level == Level::Base) {
+            continue;
+        }
+        let reason = if known {
+            "`enable` is for the whole container and takes no number; leave the number out".to_owned()
+        } else {
+            match nearest(suffix) {
+                Some(meant) => format!("this label has no meaning; `{meant}` was probably meant"),
+                None => "this label has no meaning; see the table of labels".to_owned(),
+            }
+        };
+        problems.push(LabelProblem::new(label, "", reason));
+        if problems.len() >= super::MAX_PROBLEMS {
+            return;
+        }
+    }
+}
+
+/// Notes numbered labels that are never reached, since a number before them has no hostname.
+pub(super) fn find_gaps(table: &Labelled<'_>, indices: usize, problems: &mut Vec<LabelProblem>) {
+    let mut seen = BTreeSet::new();
+    for (label, level, _) in table.all() {
+        let Level::Index(i) = level else { continue };
+        if i < indices || !seen.insert(i) {
+            continue;
+        }
+        let missing = table.name_at(Level::Index(indices), "hostname");
+        let reason = format!("never read, since `{missing}` is not set; number routes from 0 without a gap");
+        problems.push(LabelProblem::new(label, "", reason));
+    }
+}
+
+/// Says whether a suffix, well spelt or not, is about protection.
+pub(super) fn means_access(suffix: &str) -> bool {
+    let lower = suffix.to_ascii_lowercase();
+    lower.starts_with("acces")
+        || (!SUFFIXES.contains(&suffix) && nearest(suffix).is_some_and(|meant| meant.starts_with("access.")))
+}
+
+/// Returns the known suffix that a word is most like.
+pub(super) fn nearest(suffix: &str) -> Option<&'static str> {
+    if suffix.len() > MAX_COMPARED {
+        return None;
+    }
+    let lower = suffix.to_ascii_lowercase();
+    if let Some((_, meant)) = ALIASES.iter().find(|(word, _)| *word == lower) {
+        return Some(meant);
+    }
+    let best = SUFFIXES.iter().map(|known| (distance(&lower, &known.to_ascii_lowercase()), *known)).min()?;
+    let allowed = (best.1.len() / 4).clamp(1, 3);
+    (best.0 <= allowed).then_some(best.1)
+}
+
+/// Counts the letters to change, add or leave out between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

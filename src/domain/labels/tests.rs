@@ -1,0 +1,323 @@
+//! Tables and properties of label reading.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+fn read(pairs: &[(&str, &str)]) -> Labels {
+    read_labels(&labels(pairs), None)
+}
+
+fn keys(read: &Labels) -> Vec<String> {
+    read.services.iter().map(|s| format!("{} -> {}", s.key, s.service)).collect()
+}
+
+fn problem_of<'a>(read: &'a Labels, label: &str) -> &'a LabelProblem {
+    read.problems.iter().find(|p| p.label == label).unwrap_or_else(|| panic!("{label}: {:?}", read.problems))
+}
+
+#[test]
+fn every_label_of_the_table_is_read() {
+    let read = read(&[
+        ("dockflare.enable", "true"),
+        ("dockflare.hostname", "App.example.com"),
+        ("dockflare.service", "https://app:8443"),
+        ("dockflare.path", "api/"),
+        ("dockflare.zonename", "Example.com"),
+        ("dockflare.no_tls_verify", "yes"),
+        ("dockflare.originsrvname", " inner.example.com "),
+        ("dockflare.httpHostHeader", "inner"),
+        ("dockflare.http2_origin", "1"),
+        ("dockflare.disable_chunked_encoding", "T"),
+        ("dockflare.match_sni_to_host", "TRUE"),
+    ]);
+    assert_eq!(read.problems, []);
+    assert_eq!(
+        read.services,
+        [Service {
+            key: RouteKey { hostname: "app.example.com".into(), path: "/api".into() },
+            service: "https://app:8443".into(),
+            origin_request: OriginRequest {
+                no_tls_verify: Some(true),
+                origin_server_name: Some("inner.example.com".into()),
+                http_host_header: Some("inner".into()),
+                http2_origin: Some(true),
+                disable_chunked_encoding: Some(true),
+                match_sni_to_host: Some(true),
+            },
+            zone_name: Some("example.com".into()),
+            has_access_labels: false,
+        }]
+    );
+}
+
+#[test]
+fn enable_is_understood_as_masters_do() {
+    for (value, expected) in [
+        ("true", true),
+        ("TRUE", true),
+        ("1", true),
+        ("t", true),
+        ("Yes", true),
+        ("false", false),
+        ("0", false),
+        ("on", false),
+        ("", false),
+        ("\"true\"", false),
+    ] {
+        let given = labels(&[("cloudflare.tunnel.enable", value)]);
+        assert_eq!(is_enabled(&given, None), expected, "{value}");
+    }
+}
+
+#[test]
+fn each_label_is_chosen_by_prefix_on_its_own() {
+    let given = labels(&[
+        ("cloudflare.tunnel.enable", "true"),
+        ("cloudflare.tunnel.hostname", "old.example.com"),
+        ("dockflare.hostname", "new.example.com"),
+        ("cloudflare.tunnel.service", "http://old"),
+        ("my.prefix.service", "http://own"),
+    ]);
+    assert_eq!(keys(&read_labels(&given, None)), ["new.example.com -> http://old"]);
+    for prefix in ["my.prefix", "my.prefix."] {
+        assert_eq!(keys(&read_labels(&given, Some(prefix))), ["new.example.com -> http://own"]);
+    }
+}
+
+#[test]
+fn the_own_prefix_wins_for_enable_too() {
+    let given = labels(&[("x.enable", "false"), ("dockflare.enable", "true")]);
+    assert!(is_enabled(&given, None) && is_enabled(&given, Some(" ")));
+    assert!(!is_enabled(&given, Some("x")));
+}
+
+#[test]
+fn numbered_labels_fall_back_to_the_base_and_stand_beside_it() {
+    let read = read(&[
+        ("dockflare.enable", "true"),
+        ("dockflare.hostname", "base.example.com"),
+        ("dockflare.service", "http://app"),
+        ("dockflare.no_tls_verify", "true"),
+        ("dockflare.0.hostname", "zero.example.com"),
+        ("cloudflare.tunnel.1.hostname", "one.example.com"),
+        ("dockflare.1.service", "http://other:81"),
+        ("dockflare.1.no_tls_verify", "false"),
+    ]);
+    assert_eq!(
+        keys(&read),
+        [
+            "base.example.com -> http://app",
+            "zero.example.com -> http://app",
+            "one.example.com -> http://other:81"
+        ]
+    );
+    let flags: Vec<_> = read.services.iter().map(|s| s.origin_request.no_tls_verify).collect();
+    assert_eq!(flags, [Some(true), Some(true), None]);
+    assert_eq!(read.problems, []);
+}
+
+#[test]
+fn a_gap_in_the_numbers_ends_the_list_and_is_shown() {
+    let read = read(&[
+        ("dockflare.enable", "true"),
+        ("dockflare.service", "http://app"),
+        ("dockflare.0.hostname", "zero.example.com"),
+        ("dockflare.2.hostname", "two.example.com"),
+    ]);
+    assert_eq!(keys(&read), ["zero.example.com -> http://app"]);
+    assert!(problem_of(&read, "dockflare.2.hostname").reason.contains("`dockflare.1.hostname` is not set"));
+}
+
+#[test]
+fn what_is_wrong_is_shown_with_label_value_and_reason() {
+    for (label, value, words) in [
+        ("dockflare.hostname", "my_app.example.com", "`_` is not allowed"),
+        ("dockflare.hostname", "https://app.example.com", "only the name"),
+        ("dockflare.service", "app:80", "must begin with"),
+        ("dockflare.service", "http://app:70000", "1 to 65535"),
+        ("dockflare.path", "/a?b", "path alone"),
+        ("dockflare.zonename", "a b", "` ` is not allowed"),
+    ] {
+        let mut given = labels(&[
+            ("dockflare.enable", "true"),
+            ("dockflare.hostname", "app.example.com"),
+            ("dockflare.service", "http://app"),
+        ]);
+        given.insert(label.into(), value.into());
+        let read = read_labels(&given, None);
+        let problem = problem_of(&read, label);
+        assert_eq!((problem.value.as_str(), read.services.len()), (value, 0), "{label}");
+        assert!(problem.reason.contains(words), "{}", problem.reason);
+    }
+}
+
+#[test]
+fn a_wrong_option_is_shown_and_the_route_stays() {
+    let read = read(&[
+        ("dockflare.enable", "true"),
+        ("dockflare.hostname", "app.example.com"),
+        ("dockflare.service", "http://app"),
+        ("dockflare.no_tls_verify", "maybe"),
+        ("dockflare.httpHostHeader", "a\r\nb: c"),
+    ]);
+    assert_eq!(read.services[0].origin_request, OriginRequest::default());
+    assert!(problem_of(&read, "dockflare.no_tls_verify").reason.contains("neither yes nor no"));
+    assert_eq!(problem_of(&read, "dockflare.httpHostHeader").value, "a\u{fffd}\u{fffd}b: c");
+}
+
+#[test]
+fn half_a_route_names_the_missing_half() {
+    let read_one = |label: &str, value: &str| read(&[("dockflare.enable", "true"), (label, value)]);
+    let read = read_one("dockflare.hostname", "app.example.com");
+    assert!(problem_of(&read, "dockflare.hostname").reason.contains("`dockflare.service`"));
+    let read = read_one("cloudflare.tunnel.service", "http://app");
+    assert!(problem_of(&read, "cloudflare.tunnel.service").reason.contains("`cloudflare.tunnel.hostname`"));
+    let read = read_one("dockflare.0.hostname", "app.example.com");
+    assert!(problem_of(&read, "dockflare.0.hostname").reason.contains("`dockflare.0.service`"));
+    let read = read_one("dockflare.path", "/api");
+    assert!(problem_of(&read, "dockflare.enable").reason.contains("nothing is published"));
+}
+
+#[test]
+fn near_misses_name_what_was_meant() {
+    for (label, meant) in [
+        ("dockflare.enabled", "`enable`"),
+        ("dockflare.hostnme", "`hostname`"),
+        ("cloudflare.tunnel.httphostheader", "`httpHostHeader`"),
+        ("dockflare.originServerName", "`originsrvname`"),
+        ("dockflare.0.servce", "`service`"),
+        ("dockflare.acces.policy", "`access.policy`"),
+        ("dockflare.noTLSVerify", "`no_tls_verify`"),
+    ] {
+        let read = read(&[(label, "s3cret-value")]);
+        let problem = problem_of(&read, label);
+        assert!(problem.reason.contains(meant), "{label}: {}", problem.reason);
+        assert_eq!(problem.value, "", "values of unknown labels are not repeated");
+        assert!(!read.enabled && read.services.is_empty());
+    }
+    assert!(
+        problem_of(&read(&[("dockflare.zzzzzz", "x")]), "dockflare.zzzzzz").reason.contains("no meaning")
+    );
+    assert!(
+        problem_of(&read(&[("dockflare.0.enable", "x")]), "dockflare.0.enable")
+            .reason
+            .contains("whole container")
+    );
+}
+
+#[test]
+fn a_container_that_is_not_enabled_says_so_unless_it_was_meant() {
+    let hostname = ("dockflare.hostname", "app.example.com");
+    let missing = read(&[hostname]);
+    assert!(problem_of(&missing, "dockflare.enable").reason.contains("set it to `true`"));
+    let odd = read(&[hostname, ("dockflare.enable", "on")]);
+    assert!(problem_of(&odd, "dockflare.enable").reason.contains("neither yes nor no"));
+    let meant = read(&[hostname, ("dockflare.enable", "false"), ("dockflare.tpyo", "x")]);
+    assert_eq!(meant, Labels::default());
+    assert_eq!(read(&[("com.example.hostname", "x")]), Labels::default());
+}
+
+#[test]
+fn any_label_about_access_holds_its_route_back() {
+    let base = [
+        ("dockflare.enable", "true"),
+        ("dockflare.service", "http://app"),
+        ("dockflare.0.hostname", "zero.example.com"),
+        ("dockflare.1.hostname", "one.example.com"),
+    ];
+    for (label, expected) in [
+        ("dockflare.access.policy", [true, true]),
+        ("cloudflare.tunnel.access.groups", [true, true]),
+        ("dockflare.1.access.group", [false, true]),
+        ("dockflare.acess.policy", [true, true]),
+        ("dockflare.0.Access.Policy", [true, false]),
+        ("dockflare.access.unheard_of", [true, true]),
+        ("dockflare.policy", [true, true]),
+        ("com.example.access.policy", [false, false]),
+    ] {
+        let mut given = labels(&base);
+        given.insert(label.into(), String::new());
+        let flags: Vec<_> = read_labels(&given, None).services.iter().map(|s| s.has_access_labels).collect();
+        assert_eq!(flags, expected, "{label}");
+    }
+}
+
+#[test]
+fn two_routes_of_one_container_with_one_key_are_one() {
+    let read = read(&[
+        ("dockflare.enable", "true"),
+        ("dockflare.service", "http://app"),
+        ("dockflare.0.hostname", "app.example.com"),
+        ("dockflare.0.path", "/api"),
+        ("dockflare.1.hostname", "APP.example.com."),
+        ("dockflare.1.path", "api/"),
+    ]);
+    assert_eq!(keys(&read), ["app.example.com/api -> http://app"]);
+    assert!(problem_of(&read, "dockflare.1.hostname").reason.contains("twice"));
+}
+
+#[test]
+fn only_own_labels_leave_the_host() {
+    let given = labels(&[
+        ("dockflare.enable", "Yes"),
+        ("cloudflare.tunnel.enable", "no"),
+        ("mine.hostname", "a.example.com"),
+        ("com.example.password", "hunter2"),
+        ("dockflare", "x"),
+    ]);
+    let kept = |prefix| own_labels(&given, prefix).into_iter().collect::<Vec<_>>();
+    let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    assert_eq!(kept(None), [pair("cloudflare.tunnel.enable", "no"), pair("dockflare.enable", "true")]);
+    assert_eq!(kept(Some("mine")).len(), 3);
+    assert!(concerns_us(&given, None) && !concerns_us(&labels(&[("com.example.x", "")]), None));
+}
+
+#[test]
+fn too_many_routes_end_at_the_bound_and_say_so() {
+    let mut given = labels(&[("dockflare.enable", "true"), ("dockflare.service", "http://app")]);
+    for i in 0..MAX_SERVICES + 5 {
+        given.insert(format!("dockflare.{i}.hostname"), format!("h{i}.example.com"));
+    }
+    let read = read_labels(&given, None);
+    assert_eq!(read.services.len(), MAX_SERVICES);
+    assert!(read.problems.iter().any(|p| p.reason.contains("at most")));
+}
+
+fn any_label() -> impl Strategy<Value = (String, String)> {
+    let suffix = proptest::sample::select(table::SUFFIXES.to_vec()).prop_map(str::to_owned);
+    let name =
+        prop_oneof![suffix.clone(), suffix.prop_map(|s| format!("0.{s}")), ".{0,20}".prop_map(String::from)];
+    let prefix = proptest::sample::select(vec!["dockflare.", "cloudflare.tunnel.", "other."]);
+    let value = prop_oneof![
+        ".{0,40}",
+        Just("true".to_owned()),
+        Just("a.example.com".to_owned()),
+        Just("http://app:80".to_owned()),
+        Just("😀\"'\n<script>".repeat(250)),
+    ];
+    (prefix, name, value).prop_map(|(prefix, name, value)| (format!("{prefix}{name}"), value))
+}
+
+proptest! {
+    #[test]
+    fn any_labels_are_read_within_bounds(given in proptest::collection::btree_map(
+        any_label().prop_map(|l| l.0), any_label().prop_map(|l| l.1), 0..12)
+    ) {
+        let read = read_labels(&given, None);
+        prop_assert_eq!(&read, &read_labels(&own_labels(&given, None), None), "leaving others out changes nothing");
+        prop_assert_eq!(read.enabled, is_enabled(&given, None));
+        for problem in &read.problems {
+            prop_assert!(problem.label.chars().count() <= 200 && problem.value.chars().count() <= 200);
+            prop_assert!(!problem.reason.is_empty() && !problem.label.starts_with("other."));
+        }
+        for service in &read.services {
+            prop_assert_eq!(parse_hostname(&service.key.hostname), Ok(service.key.hostname.clone()));
+            prop_assert_eq!(parse_service(&service.service), Ok(service.service.clone()));
+        }
+    }
+}

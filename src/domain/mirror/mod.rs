@@ -1,0 +1,272 @@
+//! From the containers that run to the routes that are held: claims, changes, losses and returns.
+//!
+//! [`decide_routes`] compares what runs with what is held and says what was decided; it has no memory, so a
+//! missed event heals with the next look, and asking twice decides nothing twice. Rules: a hostname belongs
+//! to the agent that claimed it first; on one agent a route belongs to the container *name* that holds it, so
+//! a container made anew keeps it; two new claims are settled by name.
+//!
+//! Clock jumps. `due_at` is wall time, so that it survives a restart. A clock that went back makes grace
+//! periods that seem to end later than one period from now: these are shortened to one period
+//! ([`RouteLost`](Event::RouteLost) again). A clock that leaps forward would end all of them at once: whoever
+//! owns the timer notices the leap with [`clock_leap`] and lets [`postpone`] move them by as much. A leap over
+//! a restart cannot be noticed; then the removal guard is what is left.
+
+mod apply;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::event::Event;
+use super::hostname::covers;
+use super::id::{AgentId, ContainerId};
+use super::route::{Route, RouteKey, RouteState, Service};
+
+pub use apply::apply;
+
+/// The wall clock may be set by as much without being called a leap.
+const SMALL_STEP: TimeDelta = TimeDelta::seconds(30);
+
+/// A container that runs, with what its labels ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The Engine's id.
+    pub container_id: ContainerId,
+    /// Its name.
+    pub container_name: String,
+    /// What it asks for; empty if it is not enabled.
+    pub services: Vec<Service>,
+}
+
+/// Everything [`decide_routes`] looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Mirrored<'a> {
+    /// Whose containers these are.
+    pub agent_id: &'a AgentId,
+    /// True once a person enrolled the agent; before that nothing is decided at all.
+    pub enrolled: bool,
+    /// All its containers that run, by the last listing that succeeded and the events since.
+    pub running: &'a [Running],
+    /// All routes it holds.
+    pub routes: &'a [Route],
+    /// Hostnames that other agents hold.
+    pub others: &'a BTreeMap<String, AgentId>,
+    /// Hostname patterns the agent is limited to; empty means any.
+    pub allowed: &'a [String],
+    /// Master time.
+    pub now: DateTime<Utc>,
+    /// How long a lost route stays.
+    pub grace: TimeDelta,
+}
+
+/// Why a container does not get a route that it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConflictReason {
+    /// Another agent was first.
+    #[error(
+        "`{hostname}` belongs to agent `{by}`, which claimed it first; remove it there, or choose another name"
+    )]
+    HeldByAgent {
+        /// The name.
+        hostname: String,
+        /// Who holds it.
+        by: AgentId,
+    },
+    /// Another container of the same agent has it.
+    #[error(
+        "container `{by}` on the same host publishes this route already; give one of them another hostname or path"
+    )]
+    HeldByContainer {
+        /// Which container.
+        by: String,
+    },
+    /// The agent is limited to other names.
+    #[error("this agent may only publish names like {}; change its patterns, or the label", .allowed.join(", "))]
+    NotAllowed {
+        /// Its patterns.
+        allowed: Vec<String>,
+    },
+}
+
+/// A route that is asked for and not given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The container that asks.
+    pub container_id: ContainerId,
+    /// Its name.
+    pub container_name: String,
+    /// What it asks for.
+    pub wanted: Service,
+    /// Why it does not get it.
+    pub reason: ConflictReason,
+}
+
+/// What [`decide_routes`] decided.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decided {
+    /// Events for the agent's stream of routes, in order.
+    pub events: Vec<Event>,
+    /// What is shown beside it.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Decides what becomes of an agent's routes. Events applied, the next call decides nothing.
+pub fn decide_routes(seen: &Mirrored<'_>) -> Decided {
+    let mut decided = Decided::default();
+    if !seen.enrolled {
+        return decided;
+    }
+    let held: BTreeMap<&RouteKey, &Route> = seen.routes.iter().map(|r| (&r.spec.key, r)).collect();
+    let wanted = candidates(seen.running);
+    for (key, candidates) in &wanted {
+        let holder = match held.get(key) {
+            Some(route) => {
+                let holder = pick_holder(route, candidates);
+                keep(seen, route, holder, &mut decided.events);
+                holder
+            }
+            None => match refuse(seen, key) {
+                Some(reason) => {
+                    decided.conflicts.extend(candidates.iter().map(|c| c.conflict(reason.clone())));
+                    continue;
+                }
+                None => {
+                    decided.events.push(candidates[0].claimed(seen.agent_id));
+                    candidates[0]
+                }
+            },
+        };
+        let by = holder.running.container_name.clone();
+        let losers = candidates.iter().filter(|c| !std::ptr::eq(c.running, holder.running));
+        decided
+            .conflicts
+            .extend(losers.map(|c| c.conflict(ConflictReason::HeldByContainer { by: by.clone() })));
+    }
+    for route in seen.routes.iter().filter(|route| !wanted.contains_key(&route.spec.key)) {
+        decided.events.extend(lose(seen, route));
+    }
+    decided
+}
+
+/// A container together with one service that it asks for.
+#[derive(Debug, Clone, Copy)]
+struct Candidate<'a> {
+    running: &'a Running,
+    service: &'a Service,
+}
+
+impl Candidate<'_> {
+    fn conflict(&self, reason: ConflictReason) -> Conflict {
+        Conflict {
+            container_id: self.running.container_id.clone(),
+            container_name: self.running.container_name.clone(),
+            wanted: self.service.clone(),
+            reason,
+        }
+    }
+
+    fn claimed(&self, agent_id: &AgentId) -> Event {
+        Event::RouteClaimed {
+            agent_id: agent_id.clone(),
+            container_id: self.running.container_id.clone(),
+            container_name: self.running.container_name.clone(),
+            service: self.service.clone(),
+        }
+    }
+
+    fn carries(&self, route: &Route) -> bool {
+        route.container_id == self.running.container_id
+            && route.container_name == self.running.container_name
+            && route.spec == *self.service
+    }
+}
+
+/// Lists for each key the containers that ask for it, by name; of one container the first service counts.
+fn candidates(running: &[Running]) -> BTreeMap<&RouteKey, Vec<Candidate<'_>>> {
+    let mut sorted: Vec<&Running> = running.iter().collect();
+    sorted.sort_by(|a, b| (&a.container_name, &a.container_id).cmp(&(&b.container_name, &b.container_id)));
+    let mut wanted: BTreeMap<&RouteKey, Vec<Candidate<'_>>> = BTreeMap::new();
+    for running in sorted {
+        let mut seen = BTreeSet::new();
+        for service in running.services.iter().filter(|service| seen.insert(&service.key)) {
+            wanted.entry(&service.key).or_default().push(Candidate { running, service });
+        }
+    }
+    wanted
+}
+
+/// The one that holds it keeps it: by id, else by name (made anew), else the first by name.
+fn pick_holder<'a>(route: &Route, candidates: &[Candidate<'a>]) -> Candidate<'a> {
+    let same_id = candidates.iter().find(|c| c.running.container_id == route.container_id);
+    let same_name = || candidates.iter().find(|c| c.running.container_name == route.container_name);
+    *same_id.or_else(same_name).unwrap_or(&candidates[0])
+}
+
+fn keep(seen: &Mirrored<'_>, route: &Route, holder: Candidate<'_>, events: &mut Vec<Event>) {
+    if route.state != RouteState::Active {
+        events.push(Event::RouteRestored {
+            agent_id: seen.agent_id.clone(),
+            route: route.spec.key.clone(),
+            container_id: holder.running.container_id.clone(),
+        });
+        let only_id = Route { container_id: holder.running.container_id.clone(), ..route.clone() };
+        if holder.carries(&only_id) {
+            return;
+        }
+    }
+    if !holder.carries(route) {
+        events.push(Event::RouteChanged {
+            agent_id: seen.agent_id.clone(),
+            container_id: holder.running.container_id.clone(),
+            container_name: holder.running.container_name.clone(),
+            service: holder.service.clone(),
+        });
+    }
+}
+
+fn refuse(seen: &Mirrored<'_>, key: &RouteKey) -> Option<ConflictReason> {
+    if let Some(by) = seen.others.get(&key.hostname) {
+        return Some(ConflictReason::HeldByAgent { hostname: key.hostname.clone(), by: by.clone() });
+    }
+    let allowed =
+        seen.allowed.is_empty() || seen.allowed.iter().any(|pattern| covers(pattern, &key.hostname));
+    (!allowed).then(|| ConflictReason::NotAllowed { allowed: seen.allowed.to_vec() })
+}
+
+fn lose(seen: &Mirrored<'_>, route: &Route) -> Option<Event> {
+    let latest = seen.now + seen.grace;
+    let is_lost = match route.state {
+        RouteState::Active => true,
+        // A grace period that seems to end later than a whole one from now: the clock went back.
+        RouteState::PendingDeletion { due_at, held } => !held && due_at > latest + SMALL_STEP,
+    };
+    is_lost.then(|| Event::RouteLost {
+        agent_id: seen.agent_id.clone(),
+        route: route.spec.key.clone(),
+        due_at: latest,
+    })
+}
+
+/// Returns by how much the wall clock moved more (or less) than time went by, if that is more than a small step.
+pub fn clock_leap(wall: TimeDelta, went_by: Duration) -> Option<TimeDelta> {
+    let leap = wall - TimeDelta::from_std(went_by).ok()?;
+    (leap.abs() > SMALL_STEP).then_some(leap)
+}
+
+/// Moves all running grace periods by a leap of the clock, so that each lasts as long as it should.
+pub fn postpone(agent_id: &AgentId, routes: &[Route], leap: TimeDelta) -> Vec<Event> {
+    let pending = routes.iter().filter_map(|route| match route.state {
+        RouteState::PendingDeletion { due_at, held: false } => Some((route, due_at)),
+        _ => None,
+    });
+    pending
+        .map(|(route, due_at)| Event::RouteLost {
+            agent_id: agent_id.clone(),
+            route: route.spec.key.clone(),
+            due_at: due_at.checked_add_signed(leap).unwrap_or(due_at),
+        })
+        .collect()
+}

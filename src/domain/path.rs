@@ -1,0 +1,293 @@
+//! Paths of routes, and the regular expressions that stand for them in an ingress configuration.
+//!
+//! A path means itself and all that lies below it: `/api` is `/api`, `/api/` and `/api/users`, never
+//! `/apis`. The connector matches a Go regular expression against the decoded path of the request, not
+//! anchored; so ours is escaped, anchored in front and ended on a segment boundary: `^/api(/|$)`.
+
+use regex::Regex;
+
+/// Most bytes of a path.
+const MAX_PATH: usize = 1024;
+/// What has a meaning in a regular expression, in Go's and in Rust's.
+const META: &str = r"\.+*?()|[]{}^$";
+
+/// Why a text is not a path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Too long.
+    #[error("the path is longer than {MAX_PATH} bytes")]
+    TooLong,
+    /// Part of a URL that is no path.
+    #[error("`{0}` does not belong in a path; write the path alone, such as `/api`")]
+    NotAPath(char),
+    /// A control character.
+    #[error("the path holds a control character")]
+    Control,
+    /// An escape sequence of a URL.
+    #[error("`{0}` is an escape sequence; write the character itself, requests are compared decoded")]
+    Escaped(String),
+    /// The habit of ending a pattern with a star.
+    #[error("a path covers all that is below it, so leave out the `/{0}` at its end")]
+    Star(&'static str),
+}
+
+/// Returns the one form in which a path is kept: empty, or `/` and more, without a slash at the end.
+pub fn normalise_path(text: &str) -> Result<String, PathError> {
+    let text = text.trim();
+    if text.len() > MAX_PATH {
+        return Err(PathError::TooLong);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(PathError::Control);
+    }
+    if let Some(bad) = text.chars().find(|c| matches!(c, '?' | '#')) {
+        return Err(PathError::NotAPath(bad));
+    }
+    if let Some(escape) = find_escape(text) {
+        return Err(PathError::Escaped(escape));
+    }
+    let inner = text.trim_matches(|c: char| c == '/' || c.is_whitespace());
+    for star in [".*", "*"] {
+        if inner.rsplit('/').next() == Some(star) {
+            return Err(PathError::Star(star));
+        }
+    }
+    Ok(if inner.is_empty() { String::new() } else { format!("/{inner}") })
+}
+
+fn find_escape(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    bytes
+        .windows(3)
+        .find(|w| w[0] == b'%' && w[1].is_ascii_hexdigit() && w[2].is_ascii_hexdigit())
+        .map(|w| w.iter().map(|b| char::from(*b)).collect())
+}
+
+/// Returns the expression that stands for a kept path; `None` for the whole host.
+pub fn path_regex(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    let mut pattern = String::with_capacity(path.len() + 8);
+    pattern.push('^');
+    for c in path.chars() {
+        if META.contains(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push_str("(/|$)");
+    Some(pattern)
+}
+
+/// Returns the path that somebody else's expression means, if it is a plain one.
+///
+/// Reads what DockFlare and people write for "this path and below": `/api`, `^/api/`, `/api/.*`,
+/// `^/api(/|$)`. Only rules whose meaning is the same as ours may be compared with ours; an expression that
+/// is anything more gives `None`.
+pub fn plain_path(pattern: &str) -> Option<String> {
+    let whole = pattern.strip_prefix('^').unwrap_or(pattern);
+    let body = ["(/|$)", "(/.*)?$", "(/.*)?", "/.*$", "/.*", ".*$", ".*"]
+        .iter()
+        .find_map(|end| whole.strip_suffix(end))
+        .unwrap_or(whole);
+    if body.is_empty() && !whole.is_empty() {
+        return Some(String::new());
+    }
+    if !body.starts_with('/') {
+        return None;
+    }
+    let (literal, rest) = literal_prefix(body);
+    rest.is_empty().then(|| normalise_path(&literal).ok()).flatten()
+}
+
+/// Splits an expression into the literal text it begins with and the rest.
+///
+/// The last literal character goes to the rest if an operator such as `?` applies to it.
+fn literal_prefix(pattern: &str) -> (String, &str) {
+    let mut literal = String::new();
+    let mut rest = pattern;
+    let mut before_last = pattern;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        let here = match c {
+            '\\' => chars.next().filter(|next| next.is_ascii_punctuation()),
+            _ if META.contains(c) => None,
+            _ => Some(c),
+        };
+        let Some(here) = here else { break };
+        before_last = rest;
+        literal.push(here);
+        rest = chars.as_str();
+    }
+    if rest.starts_with(['?', '*', '+', '{']) && !literal.is_empty() {
+        literal.pop();
+        return (literal, before_last);
+    }
+    (literal, rest)
+}
+
+/// Says whether a `|` stands outside all brackets: it is not bound to the text in front of it.
+fn has_outer_alternative(pattern: &str) -> bool {
+    let mut depth = 0_u32;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// A path expression of any origin, made ready for comparing it with others.
+#[derive(Debug, Clone)]
+pub struct PathPattern {
+    text: String,
+    regex: Option<Regex>,
+    anchored_literal: Option<String>,
+}
+
+impl PathPattern {
+    /// Reads an expression; one that the connector would refuse is kept and covers nothing.
+    pub fn new(text: &str) -> Self {
+        let regex = regex::RegexBuilder::new(text).size_limit(1 << 20).build().ok();
+        let body = text.strip_prefix('^').filter(|body| !has_outer_alternative(body));
+        let anchored_literal = body.map(|body| literal_prefix(body).0);
+        Self { text: text.to_owned(), regex, anchored_literal }
+    }
+
+    /// Says whether all requests of a kept, non-empty `path` match this expression.
+    ///
+    /// Two probes stand for all; this is exact for prefixes, and as good as can be had for the rest.
+    pub fn covers_path(&self, path: &str) -> bool {
+        self.regex.as_ref().is_some_and(|regex| {
+            regex.is_match(path)
+                && regex.is_match(&format!("{path}/"))
+                && regex.is_match(&format!("{path}/x0"))
+        })
+    }
+
+    /// Says whether all that this expression matches lies at or below a kept, non-empty `path`.
+    pub fn is_below(&self, path: &str) -> bool {
+        if path_regex(path).as_deref() == Some(self.text.as_str()) {
+            return true;
+        }
+        let Some(literal) = &self.anchored_literal else { return false };
+        literal.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_path_are_one_route() {
+        for text in ["/api", "api", "api/", "/api/", "//api//", " /api "] {
+            assert_eq!(normalise_path(text).as_deref(), Ok("/api"), "{text}");
+        }
+        for text in ["", "/", "//", " "] {
+            assert_eq!(normalise_path(text).as_deref(), Ok(""), "{text}");
+        }
+        assert_eq!(normalise_path("a/b.c/d").as_deref(), Ok("/a/b.c/d"));
+    }
+
+    #[test]
+    fn what_is_not_a_path_is_refused_with_its_reason() {
+        for (text, why) in [
+            ("/a?b=c", PathError::NotAPath('?')),
+            ("/a#b", PathError::NotAPath('#')),
+            ("/a\nb", PathError::Control),
+            ("/a%20b", PathError::Escaped("%20".into())),
+            ("/api/*", PathError::Star("*")),
+            ("/api/.*", PathError::Star(".*")),
+            (&"x".repeat(2000), PathError::TooLong),
+        ] {
+            assert_eq!(normalise_path(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_expression_matches_the_path_and_what_is_below_it_only() {
+        for (path, request, expected) in [
+            ("/api", "/api", true),
+            ("/api", "/api/", true),
+            ("/api", "/api/users", true),
+            ("/api", "/apis", false),
+            ("/api", "/v1/api", false),
+            ("/v1.0", "/v1.0/x", true),
+            ("/v1.0", "/v1x0/x", false),
+            ("/a+b(c)", "/a+b(c)", true),
+            ("/ü", "/ü/x", true),
+        ] {
+            let regex = Regex::new(&path_regex(path).unwrap()).unwrap();
+            assert_eq!(regex.is_match(request), expected, "{path} {request}");
+        }
+        assert_eq!(path_regex("/api").as_deref(), Some("^/api(/|$)"));
+        assert_eq!(path_regex(""), None);
+    }
+
+    #[test]
+    fn plain_expressions_of_others_are_understood() {
+        for (pattern, meaning) in [
+            ("/api", Some("/api")),
+            ("^/api", Some("/api")),
+            ("^/api/", Some("/api")),
+            ("/api/.*", Some("/api")),
+            ("^/api(/|$)", Some("/api")),
+            (r"^/v1\.0", Some("/v1.0")),
+            ("^/", Some("")),
+            ("/.*", Some("")),
+            ("api", None),
+            ("^/api$", None),
+            ("^/(a|b)", None),
+            ("^/apis?", None),
+            (r"^/\d+", None),
+        ] {
+            assert_eq!(plain_path(pattern).as_deref(), meaning, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn expressions_are_compared_with_paths() {
+        for (pattern, path, covers, below) in [
+            ("^/api", "/api", true, false),
+            ("api", "/api", true, false),
+            ("^/api(/|$)", "/api", true, true),
+            ("^/api(/|$)", "/api/v1", true, false),
+            ("^/api/v1(/|$)", "/api", false, true),
+            ("^/api/v1", "/api", false, true),
+            ("^/api/?x", "/api", false, false),
+            ("^/api/v1|/other", "/api", false, false),
+            ("^/api/(v1|v2)", "/api", false, true),
+            (r"\.png$", "/api", false, false),
+            ("(", "/api", false, false),
+        ] {
+            let read = PathPattern::new(pattern);
+            assert_eq!((read.covers_path(path), read.is_below(path)), (covers, below), "{pattern} {path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_kept_path_stays_and_its_expression_matches_it(text in ".{0,80}") {
+            if let Ok(path) = normalise_path(&text) {
+                prop_assert_eq!(normalise_path(&path), Ok(path.clone()));
+                if let Some(pattern) = path_regex(&path) {
+                    let regex = Regex::new(&pattern).unwrap();
+                    let below = format!("{path}/x");
+                    let beside = format!("{path}x");
+                    prop_assert!(regex.is_match(&path) && regex.is_match(&below));
+                    prop_assert!(!regex.is_match(&beside));
+                    prop_assert_eq!(plain_path(&pattern), Some(path));
+                }
+            }
+        }
+    }
+}
