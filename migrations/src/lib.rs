@@ -1,1 +1,27 @@
-//! Database migrations.
+//! Database migrations, oldest first. Never edit one that was released; add another at the end.
+//!
+//! Conventions: ids, JSON and words are `text`; times are `bigint`, microseconds since 1970 in UTC, so that
+//! both engines keep and order them alike; every migration runs in one transaction, so that one that was cut
+//! short leaves nothing behind.
+
+pub use sea_orm_migration::prelude::{MigrationTrait, MigratorTrait};
+
+mod m0001_create_events;
+mod m0002_create_projections;
+mod m0003_create_observations;
+mod m0004_create_secrets;
+
+/// Runs the migrations.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_create_events::Migration),
+            Box::new(m0002_create_projections::Migration),
+            Box::new(m0003_create_observations::Migration),
+            Box::new(m0004_create_secrets::Migration),
+        ]
+    }
+}

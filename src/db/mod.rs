@@ -1,1 +1,220 @@
-//! The database: events, projections, secrets.
+//! The database: decisions as events, what is derived from them, observations, secrets.
+//!
+//! Writes go through [`Db::commit_many`] and nothing else; reads are functions of the topic's module, and
+//! [`read`] has what pages show. Rows leave as plain structs; the mapper's types stay inside. The same code runs
+//! on SQLite and on PostgreSQL.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use sea_orm::{DatabaseConnection, DbBackend};
+
+use crate::chance::Chance;
+use crate::io::Io;
+
+pub mod agents;
+pub mod batch;
+pub mod cloudflare;
+pub mod commands;
+pub mod containers;
+pub mod due;
+pub mod error;
+pub mod events;
+pub mod keys;
+pub mod read;
+pub mod routes;
+pub mod secrets;
+pub mod settings;
+pub mod tunnels;
+
+mod changes;
+mod commit;
+mod entities;
+mod event_store;
+mod needs;
+mod open;
+mod projections;
+mod rebuild;
+mod table;
+mod times;
+mod unit;
+mod words;
+mod writer_lock;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Append, Batch, CommitError, Committed, Expected, RowChange};
+pub use error::DbError;
+pub use event_store::ChainReport;
+pub use secrets::{SecretError, SecretKey};
+
+use writer_lock::WriterLock;
+
+/// A database and the runtime its connections live on. Cheap to clone.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    /// One connection: SQLite has one writer anyway, and writes are ordered by it.
+    write: DatabaseConnection,
+    /// Several connections, so that a long commit delays no page.
+    read: DatabaseConnection,
+    place: Place,
+    io: Io,
+    key: OnceLock<SecretKey>,
+    lock: Mutex<Option<WriterLock>>,
+}
+
+/// Where the database is.
+#[derive(Clone)]
+enum Place {
+    Memory,
+    File(PathBuf),
+    Server { name: String, url: String },
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Server { name, .. } => f.write_str(name),
+        }
+    }
+}
+
+impl Db {
+    /// Opens the database that `url` names, without changing its tables.
+    ///
+    /// `sqlite://<file>` makes the file if it is absent; a damaged one is left untouched and refused.
+    pub async fn open(url: &str, io: Io) -> Result<Self, DbError> {
+        open::open(url, io).await
+    }
+
+    /// A migrated, empty database in memory with a random secret key: for tests and trials.
+    pub async fn in_memory(io: Io) -> Result<Self, DbError> {
+        let db = Self::open("sqlite::memory:", io).await?;
+        db.migrate().await?;
+        db.unlock_secrets(SecretKey::random(Chance::system())).await?;
+        Ok(db)
+    }
+
+    /// Becomes the writer and brings the tables to this release's shape.
+    pub async fn migrate(&self) -> Result<(), DbError> {
+        self.become_writer().await?;
+        let db = self.clone();
+        self.write_detached(async move { open::migrate(&db).await }).await
+    }
+
+    /// Fails unless the tables have this release's shape; for commands that only read.
+    pub async fn check_migrated(&self) -> Result<(), DbError> {
+        let db = self.clone();
+        self.0.io.run(async move { open::check_migrated(&db).await }).await
+    }
+
+    /// Makes this process the only writer until it closes; fails with [`DbError::InUse`] if there is another.
+    ///
+    /// The lock goes with the process, however it ends, so nothing stale is left to clean up.
+    pub async fn become_writer(&self) -> Result<(), DbError> {
+        if self.0.lock.lock().is_some() {
+            return Ok(());
+        }
+        let place = self.0.place.clone();
+        let lock = self.0.io.run(async move { writer_lock::acquire(&place).await }).await?;
+        self.0.lock.lock().get_or_insert(lock);
+        Ok(())
+    }
+
+    /// Takes the key that secrets are sealed with; fails if stored ones were sealed with another.
+    pub async fn unlock_secrets(&self, key: SecretKey) -> Result<(), DbError> {
+        secrets::check_key(self, &key).await?;
+        // A second call with the same key changes nothing; another key was refused above or seals nothing yet.
+        let _ = self.0.key.set(key);
+        Ok(())
+    }
+
+    /// Writes batches in one transaction and says for each how it went; a refused one harms no other.
+    ///
+    /// The work goes on if the caller stops waiting, so that no transaction is cut half way.
+    pub async fn commit_many(&self, batches: Vec<Batch>) -> Vec<Result<Committed, CommitError>> {
+        let asked = batches.len();
+        let db = self.clone();
+        let work = async move { Ok(commit::commit_many(&db, &batches).await) };
+        match self.write_detached(work).await {
+            Ok(results) => results,
+            Err(error) => (0..asked).map(|_| Err(CommitError::Db(error.clone()))).collect(),
+        }
+    }
+
+    /// Writes one batch.
+    pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        let mut results = self.commit_many(vec![batch]).await;
+        results.pop().unwrap_or(Err(CommitError::Db(DbError::Closing)))
+    }
+
+    /// Empties the tables that are derived from events and fills them again; returns the number of events.
+    pub async fn rebuild(&self) -> Result<u64, DbError> {
+        self.become_writer().await?;
+        let db = self.clone();
+        self.write_detached(async move { rebuild::rebuild(&db).await }).await
+    }
+
+    /// Checks the hash chain of every stream against its events and its head.
+    pub async fn verify_chain(&self) -> Result<ChainReport, DbError> {
+        self.read(move |conn| async move { event_store::verify_chain(&conn).await }).await
+    }
+
+    /// Closes the connections, so that SQLite folds its log into the file, and gives up the writer's place.
+    pub async fn close(&self) -> Result<(), DbError> {
+        let db = self.clone();
+        self.write_detached(async move {
+            db.0.read.close_by_ref().await?;
+            db.0.write.close_by_ref().await?;
+            Ok(())
+        })
+        .await?;
+        self.0.lock.lock().take();
+        Ok(())
+    }
+
+    /// Runs a query on the `io` runtime; ends with its caller.
+    async fn read<T, W, F>(&self, work: W) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        W: FnOnce(DatabaseConnection) -> F,
+        F: Future<Output = Result<T, DbError>> + Send + 'static,
+    {
+        self.0.io.run(work(self.0.read.clone())).await
+    }
+
+    /// Runs work on the `io` runtime to its end, whether or not the caller still waits.
+    async fn write_detached<T, F>(&self, work: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbError>> + Send + 'static,
+    {
+        match self.0.io.handle().spawn(work).await {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(DbError::Closing),
+        }
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.0.write.get_database_backend() == DbBackend::Postgres
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Db({})", self.0.place)
+    }
+}
+
+/// No list is longer than this, whatever was asked for.
+fn limit(asked: u64) -> u64 {
+    asked.min(10_000)
+}

@@ -1,0 +1,173 @@
+//! Agents as their events left them, with when they were last heard.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
+
+use super::entities::{agent, agent_observed};
+use super::error::DbError;
+use super::times::time;
+use super::words::word;
+use super::{Db, limit};
+use crate::domain::agent::AgentStatus;
+use crate::domain::id::{AccountId, AgentId, KeyId, SecretId, TunnelId};
+
+/// An agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRow {
+    /// Its id.
+    pub id: AgentId,
+    /// Name for people.
+    pub display_name: String,
+    /// True if a person gave the name; the agent's own no longer counts.
+    pub custom_name: bool,
+    /// Version it runs, as it says.
+    pub version: Option<String>,
+    /// Where it stands.
+    pub status: AgentStatus,
+    /// Key it uses; none after removal.
+    pub key_id: Option<KeyId>,
+    /// Owner written on the key it registered with.
+    pub key_owner: String,
+    /// Account of its tunnel.
+    pub account_id: Option<AccountId>,
+    /// Its tunnel.
+    pub tunnel_id: Option<TunnelId>,
+    /// Name of its tunnel.
+    pub tunnel_name: Option<String>,
+    /// Where the tunnel's token is kept.
+    pub secret_id: Option<SecretId>,
+    /// When it was heard for the first time.
+    pub registered_at: DateTime<Utc>,
+    /// When it last got a tunnel.
+    pub enrolled_at: Option<DateTime<Utc>>,
+    /// When its key was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// When it was taken off the list.
+    pub removed_at: Option<DateTime<Utc>>,
+    /// Last time it was heard before it was noted as offline; none while it is not.
+    pub offline_since: Option<DateTime<Utc>>,
+    /// Last time it was heard, up to a minute old: presence is the fleet's to know.
+    pub last_seen: Option<DateTime<Utc>>,
+    /// Host name it gave.
+    pub hostname: Option<String>,
+    /// Address it came from.
+    pub peer: Option<String>,
+    /// Wire dialect it speaks.
+    pub dialect: Option<String>,
+    /// What a person should know, such as two hosts on one key.
+    pub problem: Option<String>,
+}
+
+impl AgentRow {
+    pub(super) fn of(row: agent::Model, seen: Option<agent_observed::Model>) -> Result<Self, DbError> {
+        let status = word("agent", &row.id, &row.status)?;
+        let seen = seen.unwrap_or_else(|| agent_observed::Model::unseen(&row.id));
+        Ok(Self {
+            id: AgentId::new(row.id),
+            display_name: row.display_name,
+            custom_name: row.custom_name,
+            version: row.version,
+            status,
+            key_id: row.key_id.map(KeyId::new),
+            key_owner: row.key_owner,
+            account_id: row.account_id.map(AccountId::new),
+            tunnel_id: row.tunnel_id.map(TunnelId::new),
+            tunnel_name: row.tunnel_name,
+            secret_id: row.secret_id.map(SecretId::new),
+            registered_at: time(row.registered_at),
+            enrolled_at: row.enrolled_at.map(time),
+            revoked_at: row.revoked_at.map(time),
+            removed_at: row.removed_at.map(time),
+            offline_since: row.offline_since.map(time),
+            last_seen: seen.last_seen_at.map(time),
+            hostname: seen.hostname,
+            peer: seen.peer,
+            dialect: seen.dialect,
+            problem: seen.problem,
+        })
+    }
+}
+
+impl agent_observed::Model {
+    /// What is known of an agent that was not heard yet.
+    pub(super) fn unseen(agent_id: &str) -> Self {
+        Self {
+            agent_id: agent_id.into(),
+            last_seen_at: None,
+            hostname: None,
+            peer: None,
+            dialect: None,
+            problem: None,
+        }
+    }
+}
+
+/// Returns an agent, removed ones too.
+pub async fn find_agent(db: &Db, id: &AgentId) -> Result<Option<AgentRow>, DbError> {
+    let id = id.as_str().to_owned();
+    db.read(move |conn| async move {
+        let Some(row) = agent::Entity::find_by_id(&id).one(&conn).await? else {
+            return Ok(None);
+        };
+        let seen = agent_observed::Entity::find_by_id(&id).one(&conn).await?;
+        AgentRow::of(row, seen).map(Some)
+    })
+    .await
+}
+
+/// Returns an agent; fails with [`DbError::Missing`] if there is none.
+pub async fn get_agent(db: &Db, id: &AgentId) -> Result<AgentRow, DbError> {
+    find_agent(db, id).await?.ok_or_else(|| DbError::Missing { kind: "agent", id: id.to_string() })
+}
+
+/// Returns agents that were not removed, by id, after `after`, at most `max` (and never more than 10,000).
+pub async fn list_agents(db: &Db, after: Option<&AgentId>, max: u64) -> Result<Vec<AgentRow>, DbError> {
+    let after = after.map(|id| id.as_str().to_owned());
+    db.read(move |conn| async move {
+        let mut query = agent::Entity::find()
+            .filter(agent::Column::Status.ne(AgentStatus::Removed.as_str()))
+            .order_by_asc(agent::Column::Id)
+            .limit(limit(max));
+        if let Some(after) = after {
+            query = query.filter(agent::Column::Id.gt(after));
+        }
+        let rows = query.all(&conn).await?;
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return Ok(Vec::new());
+        };
+        let seen = agent_observed::Entity::find()
+            .filter(agent_observed::Column::AgentId.between(&first.id, &last.id))
+            .all(&conn)
+            .await?;
+        let mut seen: std::collections::HashMap<_, _> =
+            seen.into_iter().map(|row| (row.agent_id.clone(), row)).collect();
+        rows.into_iter()
+            .map(|row| {
+                let seen = seen.remove(&row.id);
+                AgentRow::of(row, seen)
+            })
+            .collect()
+    })
+    .await
+}
+
+/// Returns every agent, removed ones too: what the fleet loads at start.
+pub async fn load_agents(db: &Db) -> Result<Vec<AgentRow>, DbError> {
+    db.read(move |conn| async move {
+        let mut seen: std::collections::HashMap<_, _> = agent_observed::Entity::find()
+            .all(&conn)
+            .await?
+            .into_iter()
+            .map(|r| (r.agent_id.clone(), r))
+            .collect();
+        let rows = agent::Entity::find().order_by_asc(agent::Column::Id).all(&conn).await?;
+        rows.into_iter()
+            .map(|row| {
+                let seen = seen.remove(&row.id);
+                AgentRow::of(row, seen)
+            })
+            .collect()
+    })
+    .await
+}

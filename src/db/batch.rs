@@ -1,0 +1,173 @@
+//! What a caller asks to be written together, and the answer.
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+
+use super::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
+use super::containers::ContainerProblem;
+use super::error::DbError;
+use crate::domain::container::Container;
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use crate::domain::route::RouteKey;
+use crate::domain::tunnel::TunnelReport;
+
+/// Events and rows that are written together or not at all.
+///
+/// Events are applied first, in order, then rows, in order.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Events for one or more streams.
+    pub appends: Vec<Append>,
+    /// Rows that are not derived from events.
+    pub rows: Vec<RowChange>,
+    /// Who decided: an administrator's name, `agent:<id>` or `system`.
+    pub by: String,
+    /// When, by the master's clock.
+    pub at: DateTime<Utc>,
+}
+
+impl Batch {
+    /// An empty batch of `by` at `at`.
+    pub fn new(by: impl Into<String>, at: DateTime<Utc>) -> Self {
+        Self { appends: Vec::new(), rows: Vec::new(), by: by.into(), at }
+    }
+
+    /// Adds events for `stream`.
+    #[must_use]
+    pub fn append(mut self, stream: Stream, expected: Expected, events: Vec<Event>) -> Self {
+        self.appends.push(Append { stream, expected, events });
+        self
+    }
+
+    /// Adds a row.
+    #[must_use]
+    pub fn row(mut self, change: RowChange) -> Self {
+        self.rows.push(change);
+        self
+    }
+}
+
+/// Events for one stream.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Which stream.
+    pub stream: Stream,
+    /// Where the writer believes it to end.
+    pub expected: Expected,
+    /// What is added, in order. At most 64 KiB of JSON each.
+    pub events: Vec<Event>,
+}
+
+/// Where a stream is expected to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// At this version; 0 is a stream without events. Anything else is a conflict.
+    Version(u64),
+    /// Wherever it ends: the events do not depend on earlier ones.
+    Head,
+}
+
+/// A row that is not derived from events. Unchanged rows cost nothing.
+#[derive(Debug, Clone)]
+pub enum RowChange {
+    /// Seals a secret and stores it.
+    PutSecret { id: SecretId, purpose: String, plain: SecretString },
+    /// Forgets a secret.
+    DeleteSecret { id: SecretId },
+    /// Notes when agents were last heard; an earlier time than the stored one is ignored.
+    TouchAgents(Vec<(AgentId, DateTime<Utc>)>),
+    /// Notes from where an agent speaks; `problem` is shown, such as two hosts on one key.
+    PutAgentPeer {
+        agent_id: AgentId,
+        hostname: Option<String>,
+        peer: Option<String>,
+        dialect: Option<String>,
+        problem: Option<String>,
+    },
+    /// Stores a container and replaces its label problems.
+    PutContainer { agent_id: AgentId, container: Container, problems: Vec<ContainerProblem> },
+    /// Forgets a container and its problems.
+    DeleteContainer { agent_id: AgentId, container_id: ContainerId },
+    /// Makes these the agent's only containers.
+    ReplaceContainers { agent_id: AgentId, containers: Vec<(Container, Vec<ContainerProblem>)> },
+    /// Stores how the agent sees its tunnel.
+    PutTunnelObserved { agent_id: AgentId, report: TunnelReport },
+    /// Forgets what was observed of a removed agent: containers, problems, tunnel, route states, last time.
+    ForgetAgent { agent_id: AgentId },
+    /// Makes these the tunnel's only rules that are ours.
+    PutAppliedRules { tunnel_id: TunnelId, rules: Vec<AppliedRule> },
+    /// Stores a DNS record that is ours.
+    PutDnsRecord(DnsRecordRow),
+    /// Forgets a DNS record.
+    DeleteDnsRecord { zone_id: ZoneId, name: String },
+    /// Stores what Cloudflare made of a route.
+    PutRouteStatus(RouteStatusRow),
+    /// Forgets it.
+    DeleteRouteStatus { agent_id: AgentId, key: RouteKey },
+    /// Stores what Cloudflare made of a tunnel.
+    PutTunnelStatus(TunnelStatusRow),
+    /// Forgets it.
+    DeleteTunnelStatus { tunnel_id: TunnelId },
+}
+
+/// A batch that is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The new version of each stream, in the order of the appends.
+    pub versions: Vec<(Stream, u64)>,
+    /// Global number of the newest event when this batch was done.
+    pub last_seq: u64,
+}
+
+/// Why a batch was not written. None of it was, and its neighbours are not harmed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else wrote to the stream: read again, decide again.
+    #[error("stream `{stream}` is at version {actual}, not at {expected}; read it again and decide again")]
+    VersionConflict {
+        /// Which stream.
+        stream: Stream,
+        /// What the writer believed.
+        expected: u64,
+        /// What is true.
+        actual: u64,
+    },
+    /// Another agent holds the hostname.
+    #[error("hostname `{hostname}` is held by agent `{by}`; it is free again when that agent gives it up")]
+    Claimed {
+        /// The hostname.
+        hostname: String,
+        /// Who holds it.
+        by: AgentId,
+    },
+    /// Another agent uses the key.
+    #[error("key `{key_id}` belongs to agent `{by}`; make another key for this one")]
+    KeyTaken {
+        /// The key.
+        key_id: KeyId,
+        /// Whose it is.
+        by: AgentId,
+    },
+    /// Another agent has the tunnel.
+    #[error("tunnel `{tunnel_id}` belongs to agent `{by}`; choose another name")]
+    TunnelTaken {
+        /// The tunnel.
+        tunnel_id: TunnelId,
+        /// Whose it is.
+        by: AgentId,
+    },
+    /// An event is larger than 64 KiB.
+    #[error("event `{kind}` for `{stream}` has {size_bytes} bytes; at most 65536 are stored")]
+    TooLarge {
+        /// Which stream.
+        stream: Stream,
+        /// Type of the event.
+        kind: String,
+        /// Its size.
+        size_bytes: usize,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}

@@ -1,0 +1,227 @@
+//! Applies rows that are not derived from events to the rows in memory; equal ones stay as they are.
+
+use std::collections::BTreeSet;
+
+use super::batch::RowChange;
+use super::cloudflare::AppliedRule;
+use super::containers::ContainerProblem;
+use super::entities::{
+    agent_observed, applied_rule, container, container_problem, dns_record, route_status, tunnel_observed,
+    tunnel_status,
+};
+use super::error::DbError;
+use super::secrets::{SecretError, SecretKey};
+use super::times::micros;
+use super::unit::Unit;
+use super::words::to_json;
+use crate::domain::container::Container;
+
+/// Applies one change that was asked for at `at`.
+pub(super) fn apply(
+    unit: &mut Unit,
+    key: Option<&SecretKey>,
+    at: i64,
+    change: &RowChange,
+) -> Result<(), DbError> {
+    match change {
+        RowChange::PutSecret { id, purpose, plain } => {
+            let key = key.ok_or(SecretError::NoKey)?;
+            unit.secrets.put(key.seal(id, purpose, plain, at));
+        }
+        RowChange::DeleteSecret { id } => unit.secrets.delete(&id.as_str().into()),
+        RowChange::TouchAgents(_)
+        | RowChange::PutAgentPeer { .. }
+        | RowChange::PutContainer { .. }
+        | RowChange::DeleteContainer { .. }
+        | RowChange::ReplaceContainers { .. }
+        | RowChange::PutTunnelObserved { .. }
+        | RowChange::ForgetAgent { .. } => of_agent(unit, at, change),
+        RowChange::PutAppliedRules { .. }
+        | RowChange::PutDnsRecord(_)
+        | RowChange::DeleteDnsRecord { .. }
+        | RowChange::PutRouteStatus(_)
+        | RowChange::DeleteRouteStatus { .. }
+        | RowChange::PutTunnelStatus(_)
+        | RowChange::DeleteTunnelStatus { .. } => of_cloudflare(unit, change),
+    }
+    Ok(())
+}
+
+fn of_agent(unit: &mut Unit, at: i64, change: &RowChange) {
+    match change {
+        RowChange::TouchAgents(seen) => {
+            for (agent_id, when) in seen {
+                observe(unit, agent_id.as_str(), |row| {
+                    row.last_seen_at = row.last_seen_at.max(Some(micros(*when)))
+                });
+            }
+        }
+        RowChange::PutAgentPeer { agent_id, hostname, peer, dialect, problem } => {
+            observe(unit, agent_id.as_str(), |row| {
+                row.hostname.clone_from(hostname);
+                row.peer.clone_from(peer);
+                row.dialect.clone_from(dialect);
+                row.problem.clone_from(problem);
+            });
+        }
+        RowChange::PutContainer { agent_id, container, problems } => {
+            put_container(unit, at, agent_id.as_str(), container, problems);
+        }
+        RowChange::DeleteContainer { agent_id, container_id } => {
+            delete_container(unit, agent_id.as_str(), container_id.as_str());
+        }
+        RowChange::ReplaceContainers { agent_id, containers } => {
+            let wanted: BTreeSet<&str> =
+                containers.iter().map(|(container, _)| container.id.as_str()).collect();
+            let gone = |row: &container::Model| {
+                row.agent_id == agent_id.as_str() && !wanted.contains(row.id.as_str())
+            };
+            for row in unit.containers.all(gone) {
+                delete_container(unit, &row.agent_id, &row.id);
+            }
+            for (container, problems) in containers {
+                put_container(unit, at, agent_id.as_str(), container, problems);
+            }
+        }
+        RowChange::PutTunnelObserved { agent_id, report } => {
+            // When the agent looked changes with each look; what it saw is what is compared.
+            let seen = crate::domain::tunnel::TunnelReport { observed_at: None, ..report.clone() };
+            let row = tunnel_observed::Model {
+                agent_id: agent_id.as_str().into(),
+                report: to_json(&seen),
+                changed_at: at,
+            };
+            if unit.tunnel_observed.get(&row.agent_id).is_none_or(|stored| stored.report != row.report) {
+                unit.tunnel_observed.put(row);
+            }
+        }
+        RowChange::ForgetAgent { agent_id } => forget(unit, agent_id.as_str()),
+        _ => {}
+    }
+}
+
+fn observe(unit: &mut Unit, agent_id: &str, change: impl FnOnce(&mut agent_observed::Model)) {
+    let stored = unit.agent_observed.get(&agent_id.into()).cloned();
+    let mut row = stored.unwrap_or_else(|| agent_observed::Model::unseen(agent_id));
+    change(&mut row);
+    unit.agent_observed.put(row);
+}
+
+fn put_container(
+    unit: &mut Unit,
+    at: i64,
+    agent_id: &str,
+    container: &Container,
+    problems: &[ContainerProblem],
+) {
+    let mut row = container::Model {
+        agent_id: agent_id.into(),
+        id: container.id.as_str().into(),
+        name: container.name.clone(),
+        image: container.image.clone(),
+        status: container.status.clone(),
+        labels: to_json(&container.labels),
+        changed_at: at,
+    };
+    if let Some(stored) = unit.containers.get(&(row.agent_id.clone(), row.id.clone())) {
+        let since = std::mem::replace(&mut row.changed_at, stored.changed_at);
+        if row != *stored {
+            row.changed_at = since;
+        }
+    }
+    put_problems(unit, agent_id, &row.id, problems);
+    unit.containers.put(row);
+}
+
+fn put_problems(unit: &mut Unit, agent_id: &str, container_id: &str, problems: &[ContainerProblem]) {
+    let count = i32::try_from(problems.len()).unwrap_or(i32::MAX);
+    let of_this =
+        |row: &container_problem::Model| row.agent_id == agent_id && row.container_id == container_id;
+    for row in unit.problems.all(|row| of_this(row) && row.position >= count) {
+        unit.problems.delete(&(row.agent_id, row.container_id, row.position));
+    }
+    for (position, problem) in (0..count).zip(problems) {
+        unit.problems.put(container_problem::Model {
+            agent_id: agent_id.into(),
+            container_id: container_id.into(),
+            position,
+            label: problem.label.clone(),
+            value: problem.value.clone(),
+            reason: problem.reason.clone(),
+        });
+    }
+}
+
+fn delete_container(unit: &mut Unit, agent_id: &str, container_id: &str) {
+    put_problems(unit, agent_id, container_id, &[]);
+    unit.containers.delete(&(agent_id.into(), container_id.into()));
+}
+
+fn forget(unit: &mut Unit, agent_id: &str) {
+    for row in unit.containers.all(|row| row.agent_id == agent_id) {
+        delete_container(unit, agent_id, &row.id);
+    }
+    for row in unit.route_status.all(|row| row.agent_id == agent_id) {
+        unit.route_status.delete(&(row.agent_id, row.hostname, row.path));
+    }
+    unit.tunnel_observed.delete(&agent_id.into());
+    unit.agent_observed.delete(&agent_id.into());
+}
+
+fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
+    match change {
+        RowChange::PutAppliedRules { tunnel_id, rules } => put_applied_rules(unit, tunnel_id.as_str(), rules),
+        RowChange::PutDnsRecord(row) => unit.dns_records.put(dns_record::Model {
+            zone_id: row.zone_id.as_str().into(),
+            name: row.name.clone(),
+            record_id: row.record_id.as_ref().map(|id| id.as_str().into()),
+            tunnel_id: row.tunnel_id.as_str().into(),
+            content: row.content.clone(),
+            created_at: micros(row.created_at),
+        }),
+        RowChange::DeleteDnsRecord { zone_id, name } => {
+            unit.dns_records.delete(&(zone_id.as_str().into(), name.clone()));
+        }
+        RowChange::PutRouteStatus(row) => unit.route_status.put(route_status::Model {
+            agent_id: row.agent_id.as_str().into(),
+            hostname: row.key.hostname.clone(),
+            path: row.key.path.clone(),
+            state: row.state.clone(),
+            reason: row.reason.clone(),
+            answer: row.answer.clone(),
+            updated_at: micros(row.updated_at),
+        }),
+        RowChange::DeleteRouteStatus { agent_id, key } => {
+            unit.route_status.delete(&(agent_id.as_str().into(), key.hostname.clone(), key.path.clone()));
+        }
+        RowChange::PutTunnelStatus(row) => unit.tunnel_status.put(tunnel_status::Model {
+            tunnel_id: row.tunnel_id.as_str().into(),
+            state: row.state.clone(),
+            reason: row.reason.clone(),
+            answer: row.answer.clone(),
+            config_version: row.config_version,
+            foreign_rules: to_json(&row.foreign_rules),
+            updated_at: micros(row.updated_at),
+        }),
+        RowChange::DeleteTunnelStatus { tunnel_id } => unit.tunnel_status.delete(&tunnel_id.as_str().into()),
+        _ => {}
+    }
+}
+
+fn put_applied_rules(unit: &mut Unit, tunnel_id: &str, rules: &[AppliedRule]) {
+    let wanted: BTreeSet<_> = rules.iter().map(|rule| (&rule.key.hostname, &rule.key.path)).collect();
+    let gone = |row: &applied_rule::Model| {
+        row.tunnel_id == tunnel_id && !wanted.contains(&(&row.hostname, &row.path))
+    };
+    for row in unit.applied_rules.all(gone) {
+        unit.applied_rules.delete(&(row.tunnel_id, row.hostname, row.path));
+    }
+    for rule in rules {
+        unit.applied_rules.put(applied_rule::Model {
+            tunnel_id: tunnel_id.into(),
+            hostname: rule.key.hostname.clone(),
+            path: rule.key.path.clone(),
+            rule: to_json(&rule.rule),
+        });
+    }
+}

@@ -1,0 +1,197 @@
+//! What is ours at Cloudflare, and what Cloudflare made of what we asked.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
+
+use super::entities::{applied_rule, dns_record, route_status, tunnel_status};
+use super::error::DbError;
+use super::times::time;
+use super::words::json;
+use super::{Db, limit};
+use crate::domain::id::{AgentId, RecordId, TunnelId, ZoneId};
+use crate::domain::route::RouteKey;
+
+/// An ingress rule that is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedRule {
+    /// Hostname and path.
+    #[serde(flatten)]
+    pub key: RouteKey,
+    /// The rule as it was sent.
+    pub rule: serde_json::Value,
+}
+
+/// A DNS record that is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRecordRow {
+    /// Its zone.
+    pub zone_id: ZoneId,
+    /// Its full name.
+    pub name: String,
+    /// Its id; none while the call that makes it is under way.
+    pub record_id: Option<RecordId>,
+    /// The tunnel it leads to.
+    pub tunnel_id: TunnelId,
+    /// What it points at.
+    pub content: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What Cloudflare made of a route, or why it was not asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteStatusRow {
+    /// Whose route; a refused second claim has a row of its own.
+    pub agent_id: AgentId,
+    /// Hostname and path.
+    #[serde(flatten)]
+    pub key: RouteKey,
+    /// One word, such as `planned` or `published`.
+    pub state: String,
+    /// Why, in words for a person.
+    pub reason: Option<String>,
+    /// Last answer of Cloudflare.
+    pub answer: Option<String>,
+    /// When this was found.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What Cloudflare made of a tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelStatusRow {
+    /// The tunnel.
+    pub tunnel_id: TunnelId,
+    /// One word, such as `applied` or `waits_for_confirmation`.
+    pub state: String,
+    /// Why, in words for a person.
+    pub reason: Option<String>,
+    /// Last answer of Cloudflare.
+    pub answer: Option<String>,
+    /// Version of the configuration after our last write or read.
+    pub config_version: Option<i64>,
+    /// Rules and keys in it that are not ours.
+    pub foreign_rules: serde_json::Value,
+    /// When this was found.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl RouteStatusRow {
+    pub(super) fn of(row: route_status::Model) -> Self {
+        Self {
+            agent_id: AgentId::new(row.agent_id),
+            key: RouteKey { hostname: row.hostname, path: row.path },
+            state: row.state,
+            reason: row.reason,
+            answer: row.answer,
+            updated_at: time(row.updated_at),
+        }
+    }
+}
+
+impl TunnelStatusRow {
+    fn of(row: tunnel_status::Model) -> Result<Self, DbError> {
+        Ok(Self {
+            foreign_rules: json("tunnel", &row.tunnel_id, &row.foreign_rules)?,
+            tunnel_id: TunnelId::new(row.tunnel_id),
+            state: row.state,
+            reason: row.reason,
+            answer: row.answer,
+            config_version: row.config_version,
+            updated_at: time(row.updated_at),
+        })
+    }
+}
+
+fn dns_record(row: dns_record::Model) -> DnsRecordRow {
+    DnsRecordRow {
+        zone_id: ZoneId::new(row.zone_id),
+        name: row.name,
+        record_id: row.record_id.map(RecordId::new),
+        tunnel_id: TunnelId::new(row.tunnel_id),
+        content: row.content,
+        created_at: time(row.created_at),
+    }
+}
+
+/// Returns the rules of a tunnel that are ours, by hostname and path.
+pub async fn list_applied_rules(db: &Db, tunnel: &TunnelId) -> Result<Vec<AppliedRule>, DbError> {
+    let tunnel = tunnel.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = applied_rule::Entity::find()
+            .filter(applied_rule::Column::TunnelId.eq(tunnel))
+            .order_by_asc(applied_rule::Column::Hostname)
+            .order_by_asc(applied_rule::Column::Path)
+            .limit(limit(u64::MAX));
+        let rows = query.all(&conn).await?.into_iter();
+        rows.map(|row| {
+            let rule = json("applied rule", &row.hostname, &row.rule)?;
+            Ok(AppliedRule { key: RouteKey { hostname: row.hostname, path: row.path }, rule })
+        })
+        .collect()
+    })
+    .await
+}
+
+/// Returns our DNS record of a name.
+pub async fn find_dns_record(db: &Db, zone: &ZoneId, name: &str) -> Result<Option<DnsRecordRow>, DbError> {
+    let key = (zone.as_str().to_owned(), name.to_owned());
+    db.read(
+        move |conn| async move { Ok(dns_record::Entity::find_by_id(key).one(&conn).await?.map(dns_record)) },
+    )
+    .await
+}
+
+/// Returns our DNS records that lead to a tunnel, by zone and name.
+pub async fn list_dns_records(db: &Db, tunnel: &TunnelId) -> Result<Vec<DnsRecordRow>, DbError> {
+    let tunnel = tunnel.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = dns_record::Entity::find()
+            .filter(dns_record::Column::TunnelId.eq(tunnel))
+            .order_by_asc(dns_record::Column::ZoneId)
+            .order_by_asc(dns_record::Column::Name)
+            .limit(limit(u64::MAX));
+        Ok(query.all(&conn).await?.into_iter().map(dns_record).collect())
+    })
+    .await
+}
+
+/// Returns the state of each route of one agent, or of all, at most `max` (and never more than 10,000).
+pub async fn list_route_status(
+    db: &Db,
+    agent: Option<&AgentId>,
+    max: u64,
+) -> Result<Vec<RouteStatusRow>, DbError> {
+    let agent = agent.map(|id| id.as_str().to_owned());
+    db.read(move |conn| async move {
+        let mut query = route_status::Entity::find()
+            .order_by_asc(route_status::Column::AgentId)
+            .order_by_asc(route_status::Column::Hostname)
+            .order_by_asc(route_status::Column::Path)
+            .limit(limit(max));
+        if let Some(agent) = agent {
+            query = query.filter(route_status::Column::AgentId.eq(agent));
+        }
+        Ok(query.all(&conn).await?.into_iter().map(RouteStatusRow::of).collect())
+    })
+    .await
+}
+
+/// Returns what Cloudflare made of a tunnel.
+pub async fn find_tunnel_status(db: &Db, tunnel: &TunnelId) -> Result<Option<TunnelStatusRow>, DbError> {
+    let tunnel = tunnel.as_str().to_owned();
+    db.read(move |conn| async move {
+        tunnel_status::Entity::find_by_id(tunnel).one(&conn).await?.map(TunnelStatusRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns the state of every tunnel, by id, at most `max` (and never more than 10,000).
+pub async fn list_tunnel_status(db: &Db, max: u64) -> Result<Vec<TunnelStatusRow>, DbError> {
+    db.read(move |conn| async move {
+        let query =
+            tunnel_status::Entity::find().order_by_asc(tunnel_status::Column::TunnelId).limit(limit(max));
+        query.all(&conn).await?.into_iter().map(TunnelStatusRow::of).collect()
+    })
+    .await
+}

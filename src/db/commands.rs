@@ -1,0 +1,104 @@
+//! Commands as their events left them.
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
+
+use super::entities::command;
+use super::error::DbError;
+use super::times::time;
+use super::words::{json, word};
+use super::{Db, limit};
+use crate::domain::command::Command;
+use crate::domain::id::{AgentId, CommandId};
+
+/// A command and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRow {
+    /// The agent it is for.
+    pub agent_id: AgentId,
+    /// The command.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+impl CommandRow {
+    fn of(row: command::Model) -> Result<Self, DbError> {
+        let outcome = row.outcome.as_deref().map(|text| json("command", &row.id, text)).transpose()?;
+        Ok(Self {
+            command: Command {
+                kind: json("command", &row.id, &row.kind)?,
+                status: word("command", &row.id, &row.status)?,
+                id: CommandId::new(row.id),
+                attempt: u32::try_from(row.attempt).unwrap_or(0),
+                queued_at: time(row.queued_at),
+                delivered_at: row.delivered_at.map(time),
+                lease_until: row.lease_until.map(time),
+                expires_at: time(row.expires_at),
+                outcome,
+            },
+            agent_id: AgentId::new(row.agent_id),
+        })
+    }
+}
+
+/// Words of the states in which a command still has something to wait for.
+pub(super) const OPEN: [&str; 3] = ["queued", "delivered", "acknowledged"];
+
+/// Returns a command.
+pub async fn find_command(db: &Db, id: &CommandId) -> Result<Option<CommandRow>, DbError> {
+    let id = id.as_str().to_owned();
+    db.read(move |conn| async move {
+        command::Entity::find_by_id(id).one(&conn).await?.map(CommandRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns a command; fails with [`DbError::Missing`] if there is none.
+pub async fn get_command(db: &Db, id: &CommandId) -> Result<CommandRow, DbError> {
+    find_command(db, id).await?.ok_or_else(|| DbError::Missing { kind: "command", id: id.to_string() })
+}
+
+/// Returns an agent's commands that are not at their end, in the order they were queued.
+pub async fn list_open_commands(db: &Db, agent: &AgentId) -> Result<Vec<Command>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = command::Entity::find()
+            .filter(command::Column::AgentId.eq(agent))
+            .filter(command::Column::Status.is_in(OPEN))
+            .order_by_asc(command::Column::QueuedSeq)
+            .limit(limit(u64::MAX));
+        query.all(&conn).await?.into_iter().map(|row| CommandRow::of(row).map(|row| row.command)).collect()
+    })
+    .await
+}
+
+/// Returns an agent's commands, newest first, at most `max`.
+pub async fn list_commands(db: &Db, agent: &AgentId, max: u64) -> Result<Vec<Command>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = command::Entity::find()
+            .filter(command::Column::AgentId.eq(agent))
+            .order_by_desc(command::Column::QueuedSeq)
+            .limit(limit(max));
+        query.all(&conn).await?.into_iter().map(|row| CommandRow::of(row).map(|row| row.command)).collect()
+    })
+    .await
+}
+
+/// Returns the agents that have a queued command: whose polls must be answered after a restart.
+pub async fn list_agents_with_queued_commands(db: &Db) -> Result<Vec<AgentId>, DbError> {
+    db.read(move |conn| async move {
+        let ids: Vec<String> = command::Entity::find()
+            .select_only()
+            .column(command::Column::AgentId)
+            .distinct()
+            .filter(command::Column::Status.eq("queued"))
+            // Open commands are the ones with a due time; that index keeps ended ones out of the scan.
+            .filter(command::Column::DueAt.is_not_null())
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        Ok(ids.into_iter().map(AgentId::new).collect())
+    })
+    .await
+}

@@ -1,0 +1,95 @@
+//! Group commit: many batches, one transaction, one answer each.
+//!
+//! The transaction is the only writer (SQLite: IMMEDIATE; PostgreSQL: an advisory lock), so each batch is decided
+//! in memory on rows read inside it, and a refused batch is undone in memory. That does what a savepoint per
+//! batch would, for a handful of statements per group. Should the engine itself refuse the group's rows, each
+//! batch is written alone, so that only the one at fault fails.
+
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait,
+};
+
+use super::batch::{Batch, CommitError, Committed};
+use super::error::DbError;
+use super::needs::Needs;
+use super::times::micros;
+use super::unit::Unit;
+use super::writer_lock::POSTGRES_WRITER_LOCK;
+use super::{Db, changes, event_store};
+
+/// Batches in one transaction; more are written in several.
+const GROUP: usize = 512;
+
+type Outcome = Result<Committed, CommitError>;
+
+/// Writes batches and says for each how it went.
+pub(super) async fn commit_many(db: &Db, batches: &[Batch]) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(batches.len());
+    for group in batches.chunks(GROUP) {
+        match commit_group(db, group).await {
+            Ok(decided) => outcomes.extend(decided),
+            Err(error) if group.len() > 1 && error.is_about_the_data() => {
+                for batch in group {
+                    outcomes.push(commit_alone(db, batch).await);
+                }
+            }
+            Err(error) => outcomes.extend(group.iter().map(|_| Err(CommitError::Db(error.clone())))),
+        }
+    }
+    outcomes
+}
+
+async fn commit_alone(db: &Db, batch: &Batch) -> Outcome {
+    let mut outcomes = commit_group(db, std::slice::from_ref(batch)).await?;
+    outcomes.pop().unwrap_or(Err(CommitError::Db(DbError::Closing)))
+}
+
+async fn commit_group(db: &Db, group: &[Batch]) -> Result<Vec<Outcome>, DbError> {
+    let transaction = begin(db).await?;
+    let mut unit = Unit::load(&transaction, Needs::of(group)).await?;
+    let outcomes: Vec<Outcome> = group.iter().map(|batch| decide(db, &mut unit, batch)).collect();
+    if outcomes.iter().all(Result::is_err) {
+        transaction.rollback().await?;
+        return Ok(outcomes);
+    }
+    unit.write(&transaction).await?;
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+/// Begins a transaction beside which nobody writes.
+pub(super) async fn begin(db: &Db) -> Result<DatabaseTransaction, DbError> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let transaction = db.0.write.begin_with_options(options).await?;
+    if db.is_postgres() {
+        // A number of its own: the session that holds the writer's lock must not stop its own transactions.
+        let lock = format!("SELECT pg_advisory_xact_lock({})", POSTGRES_WRITER_LOCK + 1);
+        transaction.execute_raw(Statement::from_string(transaction.get_database_backend(), lock)).await?;
+    }
+    Ok(transaction)
+}
+
+fn decide(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
+    unit.keep();
+    let outcome = apply(db, unit, batch);
+    if outcome.is_err() {
+        unit.undo();
+    }
+    outcome
+}
+
+fn apply(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
+    let mut versions = Vec::with_capacity(batch.appends.len());
+    for append in &batch.appends {
+        let version = event_store::append(unit, batch, append)?;
+        versions.push((append.stream.clone(), version));
+    }
+    for change in &batch.rows {
+        changes::apply(unit, db.0.key.get(), micros(batch.at), change)?;
+    }
+    Ok(Committed { versions, last_seq: u64::try_from(unit.last_seq).unwrap_or(0) })
+}

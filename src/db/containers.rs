@@ -1,0 +1,108 @@
+//! Containers as agents report them, and the labels on them that cannot be carried out.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
+
+use super::entities::{container, container_problem};
+use super::error::DbError;
+use super::times::time;
+use super::words::json;
+use super::{Db, limit};
+use crate::domain::container::Container;
+use crate::domain::id::{AgentId, ContainerId};
+
+/// A container of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRow {
+    /// Whose it is.
+    pub agent_id: AgentId,
+    /// What is known of it.
+    #[serde(flatten)]
+    pub container: Container,
+    /// When it was first seen like this.
+    pub changed_at: DateTime<Utc>,
+}
+
+impl ContainerRow {
+    fn of(row: container::Model) -> Result<Self, DbError> {
+        Ok(Self {
+            container: Container {
+                labels: json("container", &row.id, &row.labels)?,
+                id: ContainerId::new(row.id),
+                name: row.name,
+                image: row.image,
+                status: row.status,
+            },
+            agent_id: AgentId::new(row.agent_id),
+            changed_at: time(row.changed_at),
+        })
+    }
+}
+
+/// A label that cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerProblem {
+    /// The label.
+    pub label: String,
+    /// Its value.
+    pub value: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A problem with the container it is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerProblemRow {
+    /// Whose container.
+    pub agent_id: AgentId,
+    /// Which container.
+    pub container_id: ContainerId,
+    /// What is wrong.
+    #[serde(flatten)]
+    pub problem: ContainerProblem,
+}
+
+impl From<container_problem::Model> for ContainerProblemRow {
+    fn from(row: container_problem::Model) -> Self {
+        Self {
+            agent_id: AgentId::new(row.agent_id),
+            container_id: ContainerId::new(row.container_id),
+            problem: ContainerProblem { label: row.label, value: row.value, reason: row.reason },
+        }
+    }
+}
+
+/// Returns an agent's containers by id, at most 10,000.
+pub async fn list_containers(db: &Db, agent: &AgentId) -> Result<Vec<ContainerRow>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = container::Entity::find()
+            .filter(container::Column::AgentId.eq(agent))
+            .order_by_asc(container::Column::Id)
+            .limit(limit(u64::MAX));
+        query.all(&conn).await?.into_iter().map(ContainerRow::of).collect()
+    })
+    .await
+}
+
+/// Returns the label problems of one agent, or of all, at most `max` (and never more than 10,000).
+pub async fn list_container_problems(
+    db: &Db,
+    agent: Option<&AgentId>,
+    max: u64,
+) -> Result<Vec<ContainerProblemRow>, DbError> {
+    let agent = agent.map(|id| id.as_str().to_owned());
+    db.read(move |conn| async move {
+        let mut query = container_problem::Entity::find()
+            .order_by_asc(container_problem::Column::AgentId)
+            .order_by_asc(container_problem::Column::ContainerId)
+            .order_by_asc(container_problem::Column::Position)
+            .limit(limit(max));
+        if let Some(agent) = agent {
+            query = query.filter(container_problem::Column::AgentId.eq(agent));
+        }
+        Ok(query.all(&conn).await?.into_iter().map(ContainerProblemRow::from).collect())
+    })
+    .await
+}

@@ -1,0 +1,89 @@
+//! What the scheduler waits for: ends of grace periods, leases and expiries.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+
+use super::entities::{command, route};
+use super::error::DbError;
+use super::times::{micros, time};
+use super::{Db, limit};
+use crate::domain::id::AgentId;
+
+/// What of an agent is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DueKind {
+    /// A grace period ended.
+    Route,
+    /// A lease or a life ended.
+    Command,
+}
+
+/// Something of an agent that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Whose owner has to be woken.
+    pub agent_id: AgentId,
+    /// Which of its actors.
+    pub kind: DueKind,
+    /// Since when, the earliest of that agent and kind.
+    pub at: DateTime<Utc>,
+}
+
+/// Returns what is due at `now`, one row per agent and kind, at most `max` of each kind. Held routes are not due.
+pub async fn list_due(db: &Db, now: DateTime<Utc>, max: u64) -> Result<Vec<Due>, DbError> {
+    let now = micros(now);
+    db.read(move |conn| async move {
+        let routes: Vec<(String, i64)> = route::Entity::find()
+            .select_only()
+            .column(route::Column::AgentId)
+            .column_as(route::Column::DueAt.min(), "at")
+            .filter(route::Column::DueAt.lte(now))
+            .filter(route::Column::Held.eq(false))
+            .group_by(route::Column::AgentId)
+            .limit(limit(max))
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        let commands: Vec<(String, i64)> = command::Entity::find()
+            .select_only()
+            .column(command::Column::AgentId)
+            .column_as(command::Column::DueAt.min(), "at")
+            .filter(command::Column::DueAt.lte(now))
+            .group_by(command::Column::AgentId)
+            .limit(limit(max))
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        let routes = routes.into_iter().map(|row| due(DueKind::Route, row));
+        Ok(routes.chain(commands.into_iter().map(|row| due(DueKind::Command, row))).collect())
+    })
+    .await
+}
+
+fn due(kind: DueKind, (agent, at): (String, i64)) -> Due {
+    Due { agent_id: AgentId::new(agent), kind, at: time(at) }
+}
+
+/// Returns when the next thing after `now` is due; none if nothing waits.
+pub async fn next_due_after(db: &Db, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, DbError> {
+    let now = micros(now);
+    db.read(move |conn| async move {
+        let route: Option<Option<i64>> = route::Entity::find()
+            .select_only()
+            .column_as(route::Column::DueAt.min(), "at")
+            .filter(route::Column::DueAt.gt(now))
+            .filter(route::Column::Held.eq(false))
+            .into_tuple()
+            .one(&conn)
+            .await?;
+        let command: Option<Option<i64>> = command::Entity::find()
+            .select_only()
+            .column_as(command::Column::DueAt.min(), "at")
+            .filter(command::Column::DueAt.gt(now))
+            .into_tuple()
+            .one(&conn)
+            .await?;
+        Ok(route.flatten().into_iter().chain(command.flatten()).min().map(time))
+    })
+    .await
+}

@@ -1,0 +1,19 @@
+//! Tunnels as their agents report them.
+
+use sea_orm::entity::prelude::*;
+
+/// One row of `tunnel_observed`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "tunnel_observed")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub agent_id: String,
+    pub report: String,
+    pub changed_at: i64,
+}
+
+/// No relation is followed by the mapper: reads name their joins.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

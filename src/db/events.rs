@@ -1,0 +1,106 @@
+//! The record of decisions, for people and for actors that start again.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
+
+use super::entities::{event, stream};
+use super::error::DbError;
+use super::times::time;
+use super::words::json;
+use super::{Db, limit};
+use crate::domain::event::{Event, Stream};
+
+/// An event as it was written down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// Place in the order of all events.
+    pub seq: u64,
+    /// Its stream.
+    pub stream: Stream,
+    /// Its place in the stream, from 1.
+    pub version: u64,
+    /// What was decided; its tag is the event's type.
+    pub event: Event,
+    /// Who decided it.
+    pub actor: String,
+    /// When, by the master's clock.
+    pub at: DateTime<Utc>,
+    /// Hex hash of the event and, through the one before it, of its whole stream.
+    pub hash: String,
+}
+
+impl EventRow {
+    fn of(row: event::Model) -> Result<Self, DbError> {
+        Ok(Self {
+            event: json("event", &row.seq.to_string(), &row.payload)?,
+            seq: u64::try_from(row.seq).unwrap_or(0),
+            version: u64::try_from(row.version).unwrap_or(0),
+            stream: Stream(row.stream),
+            actor: row.actor,
+            at: time(row.at),
+            hash: hex::encode(row.hash),
+        })
+    }
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Only streams whose name begins with this.
+    pub stream_prefix: Option<String>,
+    /// Only events after this number.
+    pub after_seq: u64,
+    /// Newest first instead of oldest first.
+    pub newest_first: bool,
+}
+
+/// Returns events that fit `filter`, at most `max` (and never more than 10,000).
+pub async fn list_events(db: &Db, filter: &EventFilter, max: u64) -> Result<Vec<EventRow>, DbError> {
+    let filter = filter.clone();
+    db.read(move |conn| async move {
+        let after = i64::try_from(filter.after_seq).unwrap_or(i64::MAX);
+        let mut query = event::Entity::find().filter(event::Column::Seq.gt(after)).limit(limit(max));
+        query = match filter.newest_first {
+            true => query.order_by_desc(event::Column::Seq),
+            false => query.order_by_asc(event::Column::Seq),
+        };
+        if let Some(prefix) = filter.stream_prefix {
+            // A range and not LIKE: prefixes may hold `_` and `%`, and the index knows ranges.
+            let end = format!("{prefix}{}", char::MAX);
+            query = query.filter(event::Column::Stream.gte(prefix)).filter(event::Column::Stream.lte(end));
+        }
+        query.all(&conn).await?.into_iter().map(EventRow::of).collect()
+    })
+    .await
+}
+
+/// Returns a stream's events after `after_version`, oldest first, at most `max` (and never more than 10,000).
+pub async fn list_stream(
+    db: &Db,
+    stream: &Stream,
+    after_version: u64,
+    max: u64,
+) -> Result<Vec<EventRow>, DbError> {
+    let stream = stream.0.clone();
+    db.read(move |conn| async move {
+        let after = i64::try_from(after_version).unwrap_or(i64::MAX);
+        let query = event::Entity::find()
+            .filter(event::Column::Stream.eq(stream))
+            .filter(event::Column::Version.gt(after))
+            .order_by_asc(event::Column::Version)
+            .limit(limit(max));
+        query.all(&conn).await?.into_iter().map(EventRow::of).collect()
+    })
+    .await
+}
+
+/// Returns a stream's version; 0 if it has no events.
+pub async fn stream_version(db: &Db, stream: &Stream) -> Result<u64, DbError> {
+    let stream = stream.0.clone();
+    db.read(move |conn| async move {
+        let head = stream::Entity::find_by_id(stream).one(&conn).await?;
+        Ok(head.map_or(0, |head| u64::try_from(head.version).unwrap_or(0)))
+    })
+    .await
+}

@@ -1,0 +1,161 @@
+//! Which rows have to be read before a group of batches can be decided: named from the batches alone.
+
+use std::collections::BTreeSet;
+
+use super::batch::{Batch, RowChange};
+use crate::domain::event::Event;
+
+/// Keys of the rows to read.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    pub(super) streams: BTreeSet<String>,
+    pub(super) agents: BTreeSet<String>,
+    /// Keys whose present holders are wanted.
+    pub(super) agent_keys: BTreeSet<String>,
+    pub(super) keys: BTreeSet<String>,
+    pub(super) commands: BTreeSet<String>,
+    /// Hostnames whose claim and routes are wanted.
+    pub(super) hostnames: BTreeSet<String>,
+    /// Agents whose claims and routes are wanted.
+    pub(super) leaving_agents: BTreeSet<String>,
+    pub(super) tunnels: BTreeSet<String>,
+    pub(super) tunnels_of_agents: BTreeSet<String>,
+    pub(super) admins: BTreeSet<String>,
+    pub(super) settings: BTreeSet<String>,
+    pub(super) agents_observed: BTreeSet<String>,
+    pub(super) containers: BTreeSet<(String, String)>,
+    pub(super) containers_of_agents: BTreeSet<String>,
+    pub(super) forgotten_agents: BTreeSet<String>,
+    pub(super) tunnels_observed: BTreeSet<String>,
+    pub(super) applied_rules: BTreeSet<String>,
+    pub(super) dns_records: BTreeSet<(String, String)>,
+    pub(super) route_status: BTreeSet<(String, String, String)>,
+    pub(super) tunnel_status: BTreeSet<String>,
+}
+
+impl Needs {
+    /// Names what these batches touch.
+    pub(super) fn of<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Self {
+        let mut needs = Self::default();
+        for batch in batches {
+            for append in &batch.appends {
+                needs.streams.insert(append.stream.0.clone());
+                append.events.iter().for_each(|event| needs.add_event(event));
+            }
+            batch.rows.iter().for_each(|change| needs.add_change(change));
+        }
+        needs
+    }
+
+    /// Adds what one event touches.
+    pub(super) fn add_event(&mut self, event: &Event) {
+        match event {
+            Event::KeyGenerated { key_id, .. }
+            | Event::KeyRevoked { key_id }
+            | Event::KeyDeleted { key_id } => {
+                self.keys.insert(key_id.as_str().into());
+            }
+            Event::AgentRegistered { agent_id, key_id, .. } | Event::AgentKeyRolled { agent_id, key_id } => {
+                self.agents.insert(agent_id.as_str().into());
+                self.agent_keys.insert(key_id.as_str().into());
+                self.keys.insert(key_id.as_str().into());
+            }
+            Event::AgentUpdated { agent_id, .. }
+            | Event::AgentRenamed { agent_id, .. }
+            | Event::AgentRevoked { agent_id, .. }
+            | Event::AgentOffline { agent_id, .. }
+            | Event::AgentBack { agent_id } => {
+                self.agents.insert(agent_id.as_str().into());
+            }
+            Event::AgentEnrolled { agent_id, tunnel_id, .. } => {
+                self.agents.insert(agent_id.as_str().into());
+                self.tunnels.insert(tunnel_id.as_str().into());
+                self.tunnels_of_agents.insert(agent_id.as_str().into());
+            }
+            Event::AgentRemoved { agent_id } => {
+                self.agents.insert(agent_id.as_str().into());
+                self.leaving_agents.insert(agent_id.as_str().into());
+                self.tunnels_of_agents.insert(agent_id.as_str().into());
+            }
+            Event::CommandQueued { command_id, .. }
+            | Event::CommandDelivered { command_id, .. }
+            | Event::CommandAcknowledged { command_id, .. }
+            | Event::CommandRequeued { command_id, .. }
+            | Event::CommandFinished { command_id, .. }
+            | Event::CommandExpired { command_id, .. } => {
+                self.commands.insert(command_id.as_str().into());
+            }
+            Event::RouteClaimed { service, .. } | Event::RouteChanged { service, .. } => {
+                self.hostnames.insert(service.key.hostname.clone());
+            }
+            Event::RouteLost { route, .. }
+            | Event::RouteRestored { route, .. }
+            | Event::RouteHeld { route, .. }
+            | Event::RouteReleased { route, .. } => {
+                self.hostnames.insert(route.hostname.clone());
+            }
+            Event::TunnelConfirmed { tunnel_id, .. } => {
+                self.tunnels.insert(tunnel_id.as_str().into());
+            }
+            Event::AdminCreated { name } | Event::AdminPasswordChanged { name } => {
+                self.admins.insert(name.clone());
+            }
+            Event::SettingChanged { key, .. } => {
+                self.settings.insert(key.clone());
+            }
+        }
+    }
+
+    fn add_change(&mut self, change: &RowChange) {
+        match change {
+            // Sealed anew each time, so there is nothing to compare with.
+            RowChange::PutSecret { .. } | RowChange::DeleteSecret { .. } => {}
+            RowChange::TouchAgents(seen) => {
+                self.agents_observed.extend(seen.iter().map(|(id, _)| id.as_str().to_owned()));
+            }
+            RowChange::PutAgentPeer { agent_id, .. } => {
+                self.agents_observed.insert(agent_id.as_str().into());
+            }
+            RowChange::PutContainer { agent_id, container, .. } => {
+                self.containers.insert((agent_id.as_str().into(), container.id.as_str().into()));
+            }
+            RowChange::DeleteContainer { agent_id, container_id } => {
+                self.containers.insert((agent_id.as_str().into(), container_id.as_str().into()));
+            }
+            RowChange::ReplaceContainers { agent_id, .. } => {
+                self.containers_of_agents.insert(agent_id.as_str().into());
+            }
+            RowChange::PutTunnelObserved { agent_id, .. } => {
+                self.tunnels_observed.insert(agent_id.as_str().into());
+            }
+            RowChange::ForgetAgent { agent_id } => {
+                self.agents_observed.insert(agent_id.as_str().into());
+                self.containers_of_agents.insert(agent_id.as_str().into());
+                self.tunnels_observed.insert(agent_id.as_str().into());
+                self.forgotten_agents.insert(agent_id.as_str().into());
+            }
+            RowChange::PutAppliedRules { tunnel_id, .. } => {
+                self.applied_rules.insert(tunnel_id.as_str().into());
+            }
+            RowChange::PutDnsRecord(row) => {
+                self.dns_records.insert((row.zone_id.as_str().into(), row.name.clone()));
+            }
+            RowChange::DeleteDnsRecord { zone_id, name } => {
+                self.dns_records.insert((zone_id.as_str().into(), name.clone()));
+            }
+            RowChange::PutRouteStatus(row) => {
+                let key = (row.agent_id.as_str().into(), row.key.hostname.clone(), row.key.path.clone());
+                self.route_status.insert(key);
+            }
+            RowChange::DeleteRouteStatus { agent_id, key } => {
+                self.route_status.insert((agent_id.as_str().into(), key.hostname.clone(), key.path.clone()));
+            }
+            RowChange::PutTunnelStatus(row) => {
+                self.tunnel_status.insert(row.tunnel_id.as_str().into());
+            }
+            RowChange::DeleteTunnelStatus { tunnel_id } => {
+                self.tunnel_status.insert(tunnel_id.as_str().into());
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Opens a database, and looks at a SQLite file before anything may write to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use lightship_migrations::{Migrator, MigratorTrait};
+use parking_lot::Mutex;
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
+
+use super::error::{DbError, SqliteFault};
+use super::{Db, Inner, Place};
+use crate::io::Io;
+
+/// How long a write waits for another process to finish its own.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a caller waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections for reads.
+const READERS: u32 = 4;
+/// Files up to this size are read whole before they are used: about a tenth of a second.
+const FULL_CHECK_BYTES: u64 = 64 << 20;
+
+/// Opens the database that `url` names.
+pub(super) async fn open(url: &str, io: Io) -> Result<Db, DbError> {
+    let place = place_of(url)?;
+    let at = place.clone();
+    let (write, read) = io
+        .run(async move {
+            match &at {
+                Place::Memory => {
+                    let only = connect(memory_options()).await?;
+                    Ok((only.clone(), only))
+                }
+                Place::File(path) => open_file(path).await,
+                Place::Server { url, .. } => {
+                    let write = connect(server_options(url, 1)).await?;
+                    Ok((write, connect(server_options(url, READERS)).await?))
+                }
+            }
+        })
+        .await?;
+    Ok(Db(std::sync::Arc::new(Inner {
+        write,
+        read,
+        place,
+        io,
+        key: OnceLock::new(),
+        lock: Mutex::new(None),
+    })))
+}
+
+fn place_of(url: &str) -> Result<Place, DbError> {
+    if let Some(rest) = url.strip_prefix("sqlite:") {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        let path = path.split('?').next().unwrap_or_default();
+        return match path {
+            "" => Err(DbError::UnknownUrl { url: url.into() }),
+            ":memory:" => Ok(Place::Memory),
+            path => Ok(Place::File(PathBuf::from(path))),
+        };
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Place::Server { name: without_password(url), url: url.into() });
+    }
+    Err(DbError::UnknownUrl { url: without_password(url) })
+}
+
+/// A URL that may be shown.
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut parsed) => {
+            // Fails for URLs that cannot have a password, which is as good.
+            let _ = parsed.set_password(None);
+            parsed.set_query(None);
+            parsed.into()
+        }
+        Err(_) => url.split(':').next().unwrap_or_default().into(),
+    }
+}
+
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    Database::connect(options).await
+}
+
+fn common_options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .sqlx_logging(false);
+    options
+}
+
+fn memory_options() -> ConnectOptions {
+    let mut options = common_options("sqlite::memory:", 1);
+    // The database is the connection: it must never be exchanged for a new one.
+    options.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+    options.map_sqlx_sqlite_opts(|sqlite| sqlite.foreign_keys(true));
+    options
+}
+
+pub(super) fn server_options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = common_options(url, connections);
+    options.connect_timeout(ACQUIRE_TIMEOUT);
+    options
+}
+
+fn file_options(path: &Path, connections: u32, writable: bool) -> ConnectOptions {
+    let mut options = common_options("sqlite::memory:", connections);
+    options.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+    let path = path.to_owned();
+    options.map_sqlx_sqlite_opts(move |sqlite| {
+        let sqlite = sqlite.in_memory(false).shared_cache(false).filename(&path).busy_timeout(BUSY_TIMEOUT);
+        if !writable {
+            return sqlite.read_only(true).create_if_missing(false);
+        }
+        sqlite
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+    });
+    options
+}
+
+async fn open_file(path: &Path) -> Result<(DatabaseConnection, DatabaseConnection), DbError> {
+    make_folder(path)?;
+    refuse_damage(path).await?;
+    let blame = |error: DbErr| blame_file(path, error);
+    let write = connect(file_options(path, 1, true)).await.map_err(blame)?;
+    // Taking the write lock once shows a read-only file or a full disk now, not at the first decision.
+    if let Err(error) = write.execute_unprepared("BEGIN IMMEDIATE; ROLLBACK").await
+        // Another writer may hold the lock just now; whether it may is the writer lock's to decide.
+        && SqliteFault::of(&error) != Some(SqliteFault::Busy)
+    {
+        return Err(blame(error));
+    }
+    let read = connect(file_options(path, READERS, true)).await.map_err(blame)?;
+    Ok((write, read))
+}
+
+fn make_folder(path: &Path) -> Result<(), DbError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => DbError::Full { place: folder.display().to_string() },
+        _ => DbError::NotWritable { path: folder.into(), reason: error.to_string() },
+    })
+}
+
+/// Reads a file that is there with a connection that cannot write, so that a damaged one stays as it is.
+async fn refuse_damage(path: &Path) -> Result<(), DbError> {
+    let size = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(DbError::NotWritable { path: path.into(), reason: error.to_string() }),
+    };
+    if size == 0 {
+        return Ok(());
+    }
+    let blame = |error: DbErr| blame_file(path, error);
+    let look = connect(file_options(path, 1, false)).await.map_err(blame)?;
+    let found = first_damage(&look, size).await.map_err(blame);
+    // The look is over either way; a failing close has nothing to lose.
+    let _ = look.close().await;
+    match found? {
+        None => Ok(()),
+        Some(detail) => Err(DbError::Damaged { path: path.into(), detail }),
+    }
+}
+
+async fn first_damage(look: &DatabaseConnection, size: u64) -> Result<Option<String>, DbErr> {
+    let backend = look.get_database_backend();
+    // Reads the header and the whole schema.
+    look.query_one_raw(Statement::from_string(backend, "SELECT count(*) FROM sqlite_master")).await?;
+    if size > FULL_CHECK_BYTES {
+        return Ok(None);
+    }
+    let row = look.query_one_raw(Statement::from_string(backend, "PRAGMA quick_check(1)")).await?;
+    let verdict: String = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default();
+    Ok((verdict != "ok").then_some(verdict))
+}
+
+fn blame_file(path: &Path, error: DbErr) -> DbError {
+    let reason = error.to_string();
+    match SqliteFault::of(&error) {
+        Some(SqliteFault::Full) => DbError::Full { place: path.display().to_string() },
+        Some(SqliteFault::Damaged) => DbError::Damaged { path: path.into(), detail: reason },
+        Some(SqliteFault::NotWritable) => DbError::NotWritable { path: path.into(), reason },
+        _ => DbError::Engine(error),
+    }
+}
+
+/// Brings the tables to this release's shape.
+pub(super) async fn migrate(db: &Db) -> Result<(), DbError> {
+    refuse_later_release(&db.0.write).await?;
+    let blame = |error: DbErr| match &db.0.place {
+        Place::File(path) => blame_file(path, error),
+        _ => DbError::from(error),
+    };
+    Migrator::up(&db.0.write, None).await.map_err(blame)
+}
+
+/// Fails unless every migration of this release ran, and no other.
+pub(super) async fn check_migrated(db: &Db) -> Result<(), DbError> {
+    refuse_later_release(&db.0.read).await?;
+    let applied = applied_migrations(&db.0.read).await?.len();
+    let missing = Migrator::migrations().len().saturating_sub(applied);
+    if missing > 0 { Err(DbError::NotMigrated { missing }) } else { Ok(()) }
+}
+
+async fn refuse_later_release(conn: &DatabaseConnection) -> Result<(), DbError> {
+    let known: Vec<String> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
+    match applied_migrations(conn).await?.into_iter().find(|name| !known.contains(name)) {
+        Some(migration) => Err(DbError::TooNew { migration }),
+        None => Ok(()),
+    }
+}
+
+/// Names of the migrations that ran, read without making the table that lists them.
+async fn applied_migrations(conn: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let backend = conn.get_database_backend();
+    let exists = match backend {
+        sea_orm::DbBackend::Postgres => "SELECT 1 WHERE to_regclass('seaql_migrations') IS NOT NULL",
+        _ => "SELECT 1 FROM sqlite_master WHERE name = 'seaql_migrations'",
+    };
+    if conn.query_one_raw(Statement::from_string(backend, exists)).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let rows = conn
+        .query_all_raw(Statement::from_string(
+            backend,
+            "SELECT version FROM seaql_migrations ORDER BY version",
+        ))
+        .await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}

@@ -1,0 +1,180 @@
+//! Agents, their keys and who has which tunnel.
+
+use super::Origin;
+use crate::db::batch::CommitError;
+use crate::db::entities::{agent, agent_key, tunnel};
+use crate::db::times::micros;
+use crate::db::unit::Unit;
+use crate::domain::agent::{AgentStatus, KeyStatus};
+use crate::domain::event::Event;
+use crate::domain::id::{AgentId, KeyId};
+
+/// Applies an event about a key.
+pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
+    match event {
+        Event::KeyGenerated { key_id, owner, sha256, rolled_from } => unit.keys.put(agent_key::Model {
+            id: key_id.as_str().into(),
+            owner: owner.clone(),
+            sha256: sha256.clone(),
+            status: KeyStatus::Active.as_str().into(),
+            agent_id: None,
+            rolled_from: rolled_from.as_ref().map(|id| id.as_str().into()),
+            created_at: origin.at,
+            revoked_at: None,
+        }),
+        Event::KeyRevoked { key_id } => unit.keys.change(&key_id.as_str().into(), |key| {
+            key.status = KeyStatus::Revoked.as_str().into();
+            key.revoked_at.get_or_insert(origin.at);
+        }),
+        Event::KeyDeleted { key_id } => unit.keys.delete(&key_id.as_str().into()),
+        _ => {}
+    }
+}
+
+/// Applies an event about an agent.
+pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
+    match event {
+        Event::AgentRegistered { agent_id, key_id, .. } => {
+            bind_key(unit, agent_id, key_id)?;
+            register(unit, origin, event);
+        }
+        Event::AgentKeyRolled { agent_id, key_id } => {
+            bind_key(unit, agent_id, key_id)?;
+            unit.agents.change(&agent_id.as_str().into(), |agent| {
+                agent.key_id = Some(key_id.as_str().into());
+                if agent.status == AgentStatus::Revoked.as_str() {
+                    let status =
+                        if agent.tunnel_id.is_some() { AgentStatus::Enrolled } else { AgentStatus::Pending };
+                    agent.status = status.as_str().into();
+                    agent.revoked_at = None;
+                }
+            });
+        }
+        Event::AgentEnrolled { .. } => enroll(unit, origin, event)?,
+        Event::AgentRemoved { agent_id } => remove(unit, origin, agent_id),
+        Event::AgentUpdated { agent_id, .. }
+        | Event::AgentRenamed { agent_id, .. }
+        | Event::AgentRevoked { agent_id, .. }
+        | Event::AgentOffline { agent_id, .. }
+        | Event::AgentBack { agent_id } => {
+            unit.agents.change(&agent_id.as_str().into(), |agent| touch_up(agent, origin, event));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Changes that concern nothing but the agent's own row.
+fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &Event) {
+    match event {
+        Event::AgentUpdated { display_name, version, .. } => {
+            agent.version.clone_from(version);
+            if !agent.custom_name {
+                agent.display_name.clone_from(display_name);
+            }
+        }
+        Event::AgentRenamed { display_name, .. } => {
+            agent.display_name.clone_from(display_name);
+            agent.custom_name = true;
+        }
+        Event::AgentRevoked { .. } => {
+            agent.status = AgentStatus::Revoked.as_str().into();
+            agent.revoked_at = Some(origin.at);
+        }
+        Event::AgentOffline { last_seen, .. } => agent.offline_since = Some(micros(*last_seen)),
+        Event::AgentBack { .. } => agent.offline_since = None,
+        _ => {}
+    }
+}
+
+fn register(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
+    let Event::AgentRegistered { agent_id, key_id, display_name, version, key_owner } = event else {
+        return;
+    };
+    unit.agents.put(agent::Model {
+        id: agent_id.as_str().into(),
+        display_name: display_name.clone(),
+        custom_name: false,
+        version: version.clone(),
+        status: AgentStatus::Pending.as_str().into(),
+        key_id: Some(key_id.as_str().into()),
+        key_owner: key_owner.clone(),
+        account_id: None,
+        tunnel_id: None,
+        tunnel_name: None,
+        secret_id: None,
+        registered_at: origin.at,
+        enrolled_at: None,
+        revoked_at: None,
+        removed_at: None,
+        offline_since: None,
+    });
+}
+
+/// A key belongs to one agent: the second one is refused.
+fn bind_key(unit: &mut Unit, agent_id: &AgentId, key_id: &KeyId) -> Result<(), CommitError> {
+    let other = unit
+        .agents
+        .all(|agent| agent.key_id.as_deref() == Some(key_id.as_str()) && agent.id != agent_id.as_str())
+        .into_iter()
+        .next();
+    if let Some(other) = other {
+        return Err(CommitError::KeyTaken { key_id: key_id.clone(), by: AgentId::new(other.id) });
+    }
+    unit.keys.change(&key_id.as_str().into(), |key| key.agent_id = Some(agent_id.as_str().into()));
+    Ok(())
+}
+
+fn enroll(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
+    let Event::AgentEnrolled { agent_id, account_id, tunnel_id, tunnel_name, secret_id } = event else {
+        return Ok(());
+    };
+    let stored = unit.tunnels.get(&tunnel_id.as_str().into()).cloned();
+    let holder = stored.as_ref().and_then(|tunnel| tunnel.agent_id.clone());
+    if let Some(by) = holder.filter(|holder| holder != agent_id.as_str()) {
+        return Err(CommitError::TunnelTaken { tunnel_id: tunnel_id.clone(), by: AgentId::new(by) });
+    }
+    leave_tunnels(unit, agent_id);
+    unit.tunnels.put(tunnel::Model {
+        id: tunnel_id.as_str().into(),
+        account_id: account_id.as_str().into(),
+        name: tunnel_name.clone(),
+        agent_id: Some(agent_id.as_str().into()),
+        secret_id: secret_id.as_str().into(),
+        enrolled_at: origin.at,
+        confirmed_at: stored.as_ref().and_then(|tunnel| tunnel.confirmed_at),
+        confirmed_by: stored.and_then(|tunnel| tunnel.confirmed_by),
+    });
+    unit.agents.change(&agent_id.as_str().into(), |agent| {
+        agent.status = AgentStatus::Enrolled.as_str().into();
+        agent.account_id = Some(account_id.as_str().into());
+        agent.tunnel_id = Some(tunnel_id.as_str().into());
+        agent.tunnel_name = Some(tunnel_name.clone());
+        agent.secret_id = Some(secret_id.as_str().into());
+        agent.enrolled_at = Some(origin.at);
+    });
+    Ok(())
+}
+
+fn leave_tunnels(unit: &mut Unit, agent_id: &AgentId) {
+    for mut tunnel in unit.tunnels.all(|tunnel| tunnel.agent_id.as_deref() == Some(agent_id.as_str())) {
+        tunnel.agent_id = None;
+        unit.tunnels.put(tunnel);
+    }
+}
+
+fn remove(unit: &mut Unit, origin: Origin<'_>, agent_id: &AgentId) {
+    leave_tunnels(unit, agent_id);
+    for route in unit.routes.all(|route| route.agent_id == agent_id.as_str()) {
+        unit.routes.delete(&(route.hostname, route.path));
+    }
+    for claim in unit.claims.all(|claim| claim.agent_id == agent_id.as_str()) {
+        unit.claims.delete(&claim.hostname);
+    }
+    unit.agents.change(&agent_id.as_str().into(), |agent| {
+        agent.status = AgentStatus::Removed.as_str().into();
+        agent.key_id = None;
+        agent.removed_at = Some(origin.at);
+        agent.offline_since = None;
+    });
+}

@@ -1,0 +1,63 @@
+//! What each event makes of the tables that are derived from events. No input or output: rows are in memory.
+//!
+//! An event that concerns a row that is not there changes nothing: history is never refused afterwards. The rules
+//! that only the whole database can keep (one agent per key, hostname and tunnel) are kept here, because the
+//! transaction that calls this is the only one that writes.
+
+mod agents;
+mod commands;
+mod routes;
+mod settings;
+
+use super::batch::CommitError;
+use super::unit::Unit;
+use crate::domain::event::Event;
+
+/// When an event happened, who decided it, and its place in the order of all events.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) at: i64,
+    pub(super) by: &'a str,
+    pub(super) seq: i64,
+}
+
+/// Applies one event to the rows that were loaded for it.
+pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
+    match event {
+        Event::KeyGenerated { .. } | Event::KeyRevoked { .. } | Event::KeyDeleted { .. } => {
+            agents::apply_key(unit, origin, event);
+            Ok(())
+        }
+        Event::AgentRegistered { .. }
+        | Event::AgentUpdated { .. }
+        | Event::AgentRenamed { .. }
+        | Event::AgentEnrolled { .. }
+        | Event::AgentRevoked { .. }
+        | Event::AgentKeyRolled { .. }
+        | Event::AgentRemoved { .. }
+        | Event::AgentOffline { .. }
+        | Event::AgentBack { .. } => agents::apply(unit, origin, event),
+        Event::CommandQueued { .. }
+        | Event::CommandDelivered { .. }
+        | Event::CommandAcknowledged { .. }
+        | Event::CommandRequeued { .. }
+        | Event::CommandFinished { .. }
+        | Event::CommandExpired { .. } => {
+            commands::apply(unit, origin, event);
+            Ok(())
+        }
+        Event::RouteClaimed { .. }
+        | Event::RouteChanged { .. }
+        | Event::RouteLost { .. }
+        | Event::RouteRestored { .. }
+        | Event::RouteHeld { .. }
+        | Event::RouteReleased { .. } => routes::apply(unit, origin, event),
+        Event::TunnelConfirmed { .. }
+        | Event::AdminCreated { .. }
+        | Event::AdminPasswordChanged { .. }
+        | Event::SettingChanged { .. } => {
+            settings::apply(unit, origin, event);
+            Ok(())
+        }
+    }
+}

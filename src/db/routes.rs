@@ -1,0 +1,137 @@
+//! Claimed routes and hostnames.
+
+use chrono::{DateTime, Utc};
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Deserialize, Serialize};
+
+use super::entities::{claim, route, tunnel};
+use super::error::DbError;
+use super::times::time;
+use super::words::json;
+use super::{Db, limit};
+use crate::domain::id::{AgentId, ContainerId, TunnelId};
+use crate::domain::route::{Route, RouteKey, RouteState};
+
+/// A route with the times of its claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteRow {
+    /// The route.
+    #[serde(flatten)]
+    pub route: Route,
+    /// When it was claimed.
+    pub claimed_at: DateTime<Utc>,
+    /// When it last changed by decision.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// Word of a route whose container runs.
+pub(super) const ACTIVE: &str = "active";
+/// Word of a route whose container is gone.
+pub(super) const PENDING_DELETION: &str = "pending_deletion";
+
+impl RouteRow {
+    pub(super) fn of(row: route::Model) -> Result<Self, DbError> {
+        let id = || format!("{}{}", row.hostname, row.path);
+        let state = match (row.state.as_str(), row.due_at) {
+            (ACTIVE, _) => RouteState::Active,
+            (PENDING_DELETION, Some(due_at)) => {
+                RouteState::PendingDeletion { due_at: time(due_at), held: row.held }
+            }
+            (state, _) => {
+                let reason = format!("state `{state}` is not known or lacks its time");
+                return Err(DbError::Unreadable { kind: "route", id: id(), reason });
+            }
+        };
+        Ok(Self {
+            route: Route {
+                spec: json("route", &id(), &row.service)?,
+                state,
+                agent_id: AgentId::new(row.agent_id),
+                container_name: row.container_name,
+                container_id: ContainerId::new(row.container_id),
+            },
+            claimed_at: time(row.claimed_at),
+            changed_at: time(row.changed_at),
+        })
+    }
+}
+
+/// Returns a route.
+pub async fn find_route(db: &Db, key: &RouteKey) -> Result<Option<RouteRow>, DbError> {
+    let key = (key.hostname.clone(), key.path.clone());
+    db.read(move |conn| async move {
+        route::Entity::find_by_id(key).one(&conn).await?.map(RouteRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns an agent's routes in the order of their keys.
+pub async fn list_agent_routes(db: &Db, agent: &AgentId) -> Result<Vec<Route>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = route::Entity::find()
+            .filter(route::Column::AgentId.eq(agent))
+            .order_by_asc(route::Column::Hostname)
+            .order_by_asc(route::Column::Path)
+            .limit(limit(u64::MAX));
+        query.all(&conn).await?.into_iter().map(|row| RouteRow::of(row).map(|row| row.route)).collect()
+    })
+    .await
+}
+
+/// Returns the routes of the agent that has this tunnel: what its configuration should hold.
+pub async fn list_tunnel_routes(db: &Db, tunnel: &TunnelId) -> Result<Vec<Route>, DbError> {
+    let tunnel = tunnel.as_str().to_owned();
+    db.read(move |conn| async move {
+        let row = tunnel::Entity::find_by_id(tunnel).one(&conn).await?;
+        let Some(agent) = row.and_then(|row| row.agent_id) else {
+            return Ok(Vec::new());
+        };
+        let query = route::Entity::find()
+            .filter(route::Column::AgentId.eq(agent))
+            .order_by_asc(route::Column::Hostname)
+            .order_by_asc(route::Column::Path)
+            .limit(limit(u64::MAX));
+        query.all(&conn).await?.into_iter().map(|row| RouteRow::of(row).map(|row| row.route)).collect()
+    })
+    .await
+}
+
+/// Returns routes after `after` in the order of their keys, at most `max` (and never more than 10,000).
+pub async fn list_routes(db: &Db, after: Option<&RouteKey>, max: u64) -> Result<Vec<RouteRow>, DbError> {
+    let after = after.cloned();
+    db.read(move |conn| async move {
+        let mut query = route::Entity::find()
+            .order_by_asc(route::Column::Hostname)
+            .order_by_asc(route::Column::Path)
+            .limit(limit(max));
+        if let Some(after) = after {
+            let same_name =
+                route::Column::Hostname.eq(&after.hostname).and(route::Column::Path.gt(&after.path));
+            query = query.filter(route::Column::Hostname.gt(&after.hostname).or(same_name));
+        }
+        query.all(&conn).await?.into_iter().map(RouteRow::of).collect()
+    })
+    .await
+}
+
+/// Returns who holds a hostname.
+pub async fn find_claim(db: &Db, hostname: &str) -> Result<Option<AgentId>, DbError> {
+    let hostname = hostname.to_owned();
+    db.read(move |conn| async move {
+        let row = claim::Entity::find_by_id(hostname).one(&conn).await?;
+        Ok(row.map(|row| AgentId::new(row.agent_id)))
+    })
+    .await
+}
+
+/// Returns who holds each of these hostnames; free ones are left out. At most 1,000 hostnames are looked up.
+pub async fn list_claims(db: &Db, hostnames: &[String]) -> Result<Vec<(String, AgentId)>, DbError> {
+    let hostnames: Vec<String> = hostnames.iter().take(1_000).cloned().collect();
+    db.read(move |conn| async move {
+        let rows = claim::Entity::find().filter(claim::Column::Hostname.is_in(hostnames)).all(&conn).await?;
+        Ok(rows.into_iter().map(|row| (row.hostname, AgentId::new(row.agent_id))).collect())
+    })
+    .await
+}

@@ -1,0 +1,184 @@
+//! All rows that one transaction touches, and the events it adds.
+
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryOrder, QuerySelect};
+
+use super::entities::{
+    admin, agent, agent_key, agent_observed, applied_rule, claim, command, container, container_problem,
+    dns_record, event, route, route_status, secret, setting, stream, tunnel, tunnel_observed, tunnel_status,
+};
+use super::needs::Needs;
+use super::table::{Row, Table, row};
+
+row!(stream, stream: String as Stream);
+row!(agent, id: String as Id);
+row!(agent_key, id: String as Id);
+row!(command, id: String as Id);
+row!(route, (hostname: String as Hostname), (path: String as Path));
+row!(claim, hostname: String as Hostname);
+row!(tunnel, id: String as Id);
+row!(admin, name: String as Name);
+row!(setting, key: String as Key);
+row!(agent_observed, agent_id: String as AgentId);
+row!(container, (agent_id: String as AgentId), (id: String as Id));
+row!(container_problem, (agent_id: String as AgentId), (container_id: String as ContainerId), (position: i32 as Position));
+row!(tunnel_observed, agent_id: String as AgentId);
+row!(applied_rule, (tunnel_id: String as TunnelId), (hostname: String as Hostname), (path: String as Path));
+row!(dns_record, (zone_id: String as ZoneId), (name: String as Name));
+row!(route_status, (agent_id: String as AgentId), (hostname: String as Hostname), (path: String as Path));
+row!(tunnel_status, tunnel_id: String as TunnelId);
+row!(secret, id: String as Id);
+
+/// Declares the tables once, and what is done with each of them.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $field:ident: $of:ident),+ $(,)?) => {
+        /// The rows that one transaction touches.
+        #[derive(Debug, Default)]
+        pub(super) struct Unit {
+            $(pub(super) $field: Table<$of::Model>,)+
+            /// Events to be added, in order.
+            pub(super) events: Vec<event::Model>,
+            /// Number of the newest event, those to be added included.
+            pub(super) last_seq: i64,
+            /// Number of events that batches before the current one add.
+            kept_events: usize,
+        }
+
+        impl Unit {
+            /// Ends a batch that stays.
+            pub(super) fn keep(&mut self) {
+                $(self.$field.keep();)+
+                self.kept_events = self.events.len();
+            }
+
+            /// Takes back what was done since [`Unit::keep`].
+            pub(super) fn undo(&mut self) {
+                $(self.$field.undo();)+
+                let dropped = self.events.len() - self.kept_events;
+                self.events.truncate(self.kept_events);
+                self.last_seq -= i64::try_from(dropped).expect("a batch has few events");
+            }
+
+            async fn write_tables(&self, conn: &impl ConnectionTrait) -> Result<(), DbErr> {
+                $(self.$field.write(conn).await?;)+
+                Ok(())
+            }
+        }
+    };
+}
+
+tables! {
+    streams: stream,
+    agents: agent,
+    keys: agent_key,
+    commands: command,
+    routes: route,
+    claims: claim,
+    tunnels: tunnel,
+    admins: admin,
+    settings: setting,
+    agent_observed: agent_observed,
+    containers: container,
+    problems: container_problem,
+    tunnel_observed: tunnel_observed,
+    applied_rules: applied_rule,
+    dns_records: dns_record,
+    route_status: route_status,
+    tunnel_status: tunnel_status,
+    secrets: secret,
+}
+
+impl Unit {
+    /// Reads what `needs` names.
+    pub(super) async fn load(conn: &impl ConnectionTrait, needs: Needs) -> Result<Self, DbErr> {
+        let mut unit = Self::default();
+        unit.load_heads(conn, &needs).await?;
+        unit.load_projections(conn, &needs).await?;
+        unit.load_observations(conn, needs).await?;
+        Ok(unit)
+    }
+
+    async fn load_heads(&mut self, conn: &impl ConnectionTrait, needs: &Needs) -> Result<(), DbErr> {
+        if needs.streams.is_empty() {
+            return Ok(());
+        }
+        let newest: Option<i64> = event::Entity::find()
+            .select_only()
+            .column(event::Column::Seq)
+            .order_by_desc(event::Column::Seq)
+            .limit(1)
+            .into_tuple()
+            .one(conn)
+            .await?;
+        self.last_seq = newest.unwrap_or(0);
+        self.streams.load(conn, needs.streams.iter().cloned()).await
+    }
+
+    async fn load_projections(&mut self, conn: &impl ConnectionTrait, needs: &Needs) -> Result<(), DbErr> {
+        self.agents.load(conn, needs.agents.iter().cloned()).await?;
+        self.keys.load(conn, needs.keys.iter().cloned()).await?;
+        self.commands.load(conn, needs.commands.iter().cloned()).await?;
+        self.claims.load(conn, needs.hostnames.iter().cloned()).await?;
+        self.tunnels.load(conn, needs.tunnels.iter().cloned()).await?;
+        self.admins.load(conn, needs.admins.iter().cloned()).await?;
+        self.settings.load(conn, needs.settings.iter().cloned()).await?;
+        for keys in chunks(&needs.agent_keys) {
+            self.agents.load_where(conn, any(agent::Column::KeyId.is_in(keys))).await?;
+        }
+        for names in chunks(&needs.hostnames) {
+            self.routes.load_where(conn, any(route::Column::Hostname.is_in(names))).await?;
+        }
+        for ids in chunks(&needs.leaving_agents) {
+            self.routes.load_where(conn, any(route::Column::AgentId.is_in(ids.clone()))).await?;
+            self.claims.load_where(conn, any(claim::Column::AgentId.is_in(ids))).await?;
+        }
+        for ids in chunks(&needs.tunnels_of_agents) {
+            self.tunnels.load_where(conn, any(tunnel::Column::AgentId.is_in(ids))).await?;
+        }
+        Ok(())
+    }
+
+    async fn load_observations(&mut self, conn: &impl ConnectionTrait, needs: Needs) -> Result<(), DbErr> {
+        self.agent_observed.load(conn, needs.agents_observed).await?;
+        self.containers.load(conn, needs.containers.iter().cloned()).await?;
+        self.tunnel_observed.load(conn, needs.tunnels_observed).await?;
+        self.dns_records.load(conn, needs.dns_records).await?;
+        self.route_status.load(conn, needs.route_status).await?;
+        self.tunnel_status.load(conn, needs.tunnel_status).await?;
+        let of_containers: Vec<_> = needs.containers.into_iter().collect();
+        for chunk in of_containers.chunks(200) {
+            let of_these = chunk.iter().fold(Condition::any(), |any, (agent_id, id)| {
+                let agent = container_problem::Column::AgentId.eq(agent_id);
+                any.add(agent.and(container_problem::Column::ContainerId.eq(id)))
+            });
+            self.problems.load_where(conn, of_these).await?;
+        }
+        for ids in chunks(&needs.containers_of_agents) {
+            self.containers.load_where(conn, any(container::Column::AgentId.is_in(ids.clone()))).await?;
+            self.problems.load_where(conn, any(container_problem::Column::AgentId.is_in(ids))).await?;
+        }
+        for ids in chunks(&needs.forgotten_agents) {
+            self.route_status.load_where(conn, any(route_status::Column::AgentId.is_in(ids))).await?;
+        }
+        for ids in chunks(&needs.applied_rules) {
+            self.applied_rules.load_where(conn, any(applied_rule::Column::TunnelId.is_in(ids))).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the new events and every row that differs.
+    pub(super) async fn write(self, conn: &impl ConnectionTrait) -> Result<(), DbErr> {
+        self.write_tables(conn).await?;
+        super::event_store::insert(conn, self.events).await
+    }
+}
+
+fn any(expression: sea_orm::sea_query::SimpleExpr) -> Condition {
+    Condition::any().add(expression)
+}
+
+fn chunks(ids: &std::collections::BTreeSet<String>) -> impl Iterator<Item = Vec<String>> {
+    let ids: Vec<String> = ids.iter().cloned().collect();
+    let chunks: Vec<Vec<String>> = ids.chunks(400).map(<[String]>::to_vec).collect();
+    chunks.into_iter()
+}
