@@ -1,0 +1,4 @@
+//! Supervision under moved time: one thread, exact milliseconds.
+
+mod restart;
+mod support;
