@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::json;
 
+use super::plan::{items, name};
 use super::{Common, admin_client, output};
+
+/// Exit code for something that is still blocked.
+const IN_PART: u8 = 3;
 
 /// Options of `lightship apply`.
 #[derive(clap::Args)]
 pub(super) struct ApplyArgs {
-    /// Confirm: write to tunnels that hold rules of others (those stay), and carry out held removals.
+    /// Confirm: add to tunnels that hold what is not ours (that stays), and carry out held removals.
     #[arg(long)]
     yes: bool,
 }
@@ -24,19 +28,22 @@ pub(super) fn run(args: ApplyArgs, common: &Common) -> anyhow::Result<ExitCode> 
     let report = admin_client::converse(common, async |master| {
         master.post("/api/v3/apply", json!({ "yes": true })).await
     })?;
-    let blocked = report["blocked"].as_array().cloned().unwrap_or_default();
+    let blocked = items(&report, "blocked");
     if common.json {
         output::json(&report)?;
     } else {
-        let applied = report["applied"].as_array().cloned().unwrap_or_default();
-        output::table(
-            &["ACTION", "WHAT", "STATE", "REASON"],
-            super::plan::rows(&applied),
-            "nothing was waiting",
-        )?;
-        for item in &blocked {
-            eprintln!("blocked: {}: {}", output::text(item, "what"), output::text(item, "reason"));
+        let tunnels = items(&report, "confirmed_tunnels").len();
+        output::line(&format!(
+            "confirmed {tunnels} tunnels, released {} routes",
+            output::text(&report, "released_routes")
+        ))?;
+        for route in blocked {
+            eprintln!("blocked: {}: {}", name(route), output::text(route, "reason"));
+        }
+        if report["finished"] == false {
+            eprintln!("some calls to Cloudflare are still under way; `lightship plan` shows what is left");
         }
     }
-    Ok(if blocked.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    let done = blocked.is_empty() && report["finished"] != false;
+    Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(IN_PART) })
 }

@@ -6,26 +6,57 @@ use serde_json::Value;
 
 use super::{Common, admin_client, output};
 
+/// Exit code that says that changes are pending.
+const PENDING: u8 = 2;
+
 /// Options of `lightship plan`.
 #[derive(clap::Args)]
 pub(super) struct PlanArgs {}
 
 pub(super) fn run(_: PlanArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let plan = admin_client::converse(common, async |master| master.get("/api/v3/plan").await)?;
-    let changes = plan["changes"].as_array().cloned().unwrap_or_default();
+    let pending = ["changes", "waiting", "held"].iter().any(|key| !items(&plan, key).is_empty());
     if common.json {
         output::json(&plan)?;
     } else {
-        output::table(&["ACTION", "WHAT", "STATE", "REASON"], rows(&changes), "nothing to change")?;
+        show(&plan)?;
     }
-    // 2 says that changes are pending.
-    Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(if pending { ExitCode::from(PENDING) } else { ExitCode::SUCCESS })
 }
 
-pub(super) fn rows(changes: &[Value]) -> Vec<Vec<String>> {
-    let cell = |change: &Value, key| output::text(change, key);
-    changes
-        .iter()
-        .map(|change| ["action", "what", "state", "reason"].map(|key| cell(change, key)).to_vec())
-        .collect()
+fn show(plan: &Value) -> anyhow::Result<()> {
+    let rows = items(plan, "changes").iter().map(|change| {
+        ["kind", "tunnel_name", "hostname", "path", "detail"].map(|key| output::text(change, key)).to_vec()
+    });
+    output::table(&["CHANGE", "TUNNEL", "HOSTNAME", "PATH", "DETAIL"], rows.collect(), "nothing to change")?;
+    for tunnel in items(plan, "waiting") {
+        let foreign: Vec<_> = items(tunnel, "foreign").iter().filter_map(Value::as_str).collect();
+        eprintln!(
+            "waiting: tunnel `{}` holds what is not ours ({}); it stays, `lightship apply --yes` lets us add to it",
+            output::text(tunnel, "tunnel_name"),
+            foreign.join(", ")
+        );
+    }
+    for route in items(plan, "held") {
+        eprintln!("held: {}: {}", name(route), output::text(route, "reason"));
+    }
+    for route in items(plan, "blocked") {
+        eprintln!("blocked: {}: {}", name(route), output::text(route, "reason"));
+    }
+    if plan["connected"] == false {
+        eprintln!(
+            "no Cloudflare token is set, so nothing of this is carried out; set CF_API_TOKEN and CF_ACCOUNT_ID"
+        );
+    }
+    Ok(())
+}
+
+/// The list at `key`; empty if there is none.
+pub(super) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Hostname and path of a route.
+pub(super) fn name(route: &Value) -> String {
+    format!("{}{}", output::text(route, "hostname"), route["path"].as_str().unwrap_or_default())
 }

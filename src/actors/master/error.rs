@@ -33,7 +33,9 @@ pub enum MasterError {
         by: AgentId,
     },
     /// The tunnel is configured by a file on its host, not by the API (409).
-    #[error("tunnel `{0}` is configured locally on its host; choose another name or make it remotely managed")]
+    #[error(
+        "tunnel `{0}` is configured locally on its host; choose another name or make it remotely managed"
+    )]
     TunnelIsLocal(String),
     /// Nothing can be done at Cloudflare (409).
     #[error("no Cloudflare API token is set; set `CF_API_TOKEN` and `CF_ACCOUNT_ID`")]

@@ -7,7 +7,8 @@ use super::directory::{Directory, KeyAccess};
 use super::error::MasterError;
 use super::plan::{ApplyReport, Plan};
 use super::requests::{
-    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, NewKey, RegisterInput, Registered, RemovedAgent,
+    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, NewKey, RegisterInput, Registered,
+    RemovedAgent,
 };
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -27,7 +28,11 @@ pub struct Master {
 
 impl Master {
     /// Registers an agent, or greets one that is known.
-    pub async fn register(&self, _key: Arc<KeyAccess>, _input: RegisterInput) -> Result<Registered, MasterError> {
+    pub async fn register(
+        &self,
+        _key: Arc<KeyAccess>,
+        _input: RegisterInput,
+    ) -> Result<Registered, MasterError> {
         Err(MasterError::Busy)
     }
 
@@ -53,7 +58,12 @@ impl Master {
     }
 
     /// Records how a command ended; a second time changes nothing.
-    pub async fn finish(&self, _agent: &AgentId, _command: &CommandId, _outcome: Outcome) -> Result<(), MasterError> {
+    pub async fn finish(
+        &self,
+        _agent: &AgentId,
+        _command: &CommandId,
+        _outcome: Outcome,
+    ) -> Result<(), MasterError> {
         Err(MasterError::Busy)
     }
 
@@ -83,7 +93,12 @@ impl Master {
     }
 
     /// Gives an agent a tunnel, found by name or made, and queues the command that starts it.
-    pub async fn enroll(&self, _agent: &AgentId, _tunnel_name: &str, _by: &str) -> Result<Enrolled, MasterError> {
+    pub async fn enroll(
+        &self,
+        _agent: &AgentId,
+        _tunnel_name: &str,
+        _by: &str,
+    ) -> Result<Enrolled, MasterError> {
         Err(MasterError::Busy)
     }
 
@@ -128,12 +143,22 @@ impl Master {
     }
 
     /// Sets an administrator's password.
-    pub async fn set_admin_password(&self, _name: &str, _password_hash: &str, _by: &str) -> Result<(), MasterError> {
+    pub async fn set_admin_password(
+        &self,
+        _name: &str,
+        _password_hash: &str,
+        _by: &str,
+    ) -> Result<(), MasterError> {
         Err(MasterError::Busy)
     }
 
     /// Changes a setting.
-    pub async fn change_setting(&self, _key: &str, _value: serde_json::Value, _by: &str) -> Result<(), MasterError> {
+    pub async fn change_setting(
+        &self,
+        _key: &str,
+        _value: serde_json::Value,
+        _by: &str,
+    ) -> Result<(), MasterError> {
         Err(MasterError::Busy)
     }
 }

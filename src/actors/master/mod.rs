@@ -16,7 +16,8 @@ pub use error::MasterError;
 pub use facade::Master;
 pub use plan::{ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 pub use requests::{
-    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, NewKey, RegisterInput, Registered, RemovedAgent,
+    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, NewKey, RegisterInput, Registered,
+    RemovedAgent,
 };
 pub use settings::MasterSettings;
 pub use slot::{AgentStatus, Slot, Source};

@@ -108,7 +108,12 @@ pub struct Slot {
 
 impl Slot {
     /// Makes a slot that has not been heard since `last_seen`.
-    pub fn new(id: AgentId, status: AgentStatus, key: Option<KeyId>, last_seen: Option<DateTime<Utc>>) -> Self {
+    pub fn new(
+        id: AgentId,
+        status: AgentStatus,
+        key: Option<KeyId>,
+        last_seen: Option<DateTime<Utc>>,
+    ) -> Self {
         Self {
             id,
             status: AtomicU8::new(status as u8),
