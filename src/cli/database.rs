@@ -1,0 +1,66 @@
+//! Opens the database for verbs that need no master, and for the master itself.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::{Common, sources};
+use crate::chance::Chance;
+use crate::config::{Role, Settings};
+use crate::db::{Db, SecretKey};
+use crate::io::{Io, IoRuntime};
+
+/// What a verb does with the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// It may run beside a master.
+    Read,
+    /// Refused while a master runs.
+    Write,
+}
+
+/// Opens the database, runs `work`, closes it.
+pub(super) fn with(
+    common: &Common,
+    access: Access,
+    work: impl AsyncFnOnce(Db) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let settings = sources::load(common, Role::Client)?.settings;
+    let dir = settings.state.dir.clone().context("no state directory")?;
+    let runtime = IoRuntime::start()?;
+    let io = runtime.io();
+    let here = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    here.block_on(async {
+        let db = Db::open(&url(&settings, &dir), io).await?;
+        match access {
+            Access::Write => db.become_writer().await?,
+            Access::Read => db.check_migrated().await?,
+        }
+        let code = work(db.clone()).await;
+        db.close().await?;
+        code
+    })
+}
+
+/// Opens the database as the one writer, brings it up to date and unlocks its secrets.
+pub(super) async fn open_for_master(
+    settings: &Settings,
+    dir: &Path,
+    io: Io,
+    chance: Chance,
+) -> anyhow::Result<Db> {
+    let db = Db::open(&url(settings, dir), io).await?;
+    db.become_writer().await?;
+    db.migrate().await?;
+    let key = SecretKey::load(&dir.join("secret.key"), settings.security.secret_key.get(), chance)?;
+    db.unlock_secrets(key).await?;
+    Ok(db)
+}
+
+fn url(settings: &Settings, dir: &Path) -> String {
+    match settings.database.url.expose() {
+        Some(url) => url.to_owned(),
+        None => format!("sqlite://{}", dir.join("lightship.db").display()),
+    }
+}

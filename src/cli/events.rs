@@ -1,0 +1,51 @@
+//! `lightship events`: the recorded decisions, read from the database itself.
+
+use std::process::ExitCode;
+
+use super::database::{self, Access};
+use super::{Common, output};
+use crate::db::events::{EventFilter, list_events};
+
+/// Options of `lightship events`.
+#[derive(clap::Args)]
+pub(super) struct EventsArgs {
+    /// Only streams that start with this, such as `agent/web-1` or `keys`.
+    #[arg(long, value_name = "PREFIX")]
+    stream: Option<String>,
+    /// Only events after this number.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    after: u64,
+    /// At most so many.
+    #[arg(long, default_value_t = 200)]
+    max: u64,
+    /// Check that no recorded decision was changed afterwards.
+    #[arg(long)]
+    verify: bool,
+}
+
+pub(super) fn run(args: EventsArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    database::with(common, Access::Read, async |db| {
+        if args.verify {
+            let report = db.verify_chain().await?;
+            output::json(&report)?;
+            return Ok(if report.is_intact() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        let filter = EventFilter { stream_prefix: args.stream, after: args.after, ..EventFilter::default() };
+        let events = list_events(&db, &filter, args.max.min(100_000)).await?;
+        if common.json {
+            output::json(&events)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let rows = events.iter().map(|event| {
+            let at = event.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+            let mut payload = serde_json::to_value(&event.event).unwrap_or_default();
+            let kind = output::text(&payload, "type");
+            if let Some(fields) = payload.as_object_mut() {
+                fields.remove("type");
+            }
+            vec![event.seq.to_string(), at, event.stream.to_string(), kind, event.by.clone(), payload.to_string()]
+        });
+        output::table(&["NUMBER", "AT", "STREAM", "WHAT", "BY", "DETAIL"], rows.collect(), "no events")?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
