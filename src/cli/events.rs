@@ -15,7 +15,7 @@ pub(super) struct EventsArgs {
     /// Only events after this number.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     after: u64,
-    /// At most so many.
+    /// At most so many (and never more than 10,000).
     #[arg(long, default_value_t = 200)]
     max: u64,
     /// Check that no recorded decision was changed afterwards.
@@ -28,10 +28,11 @@ pub(super) fn run(args: EventsArgs, common: &Common) -> anyhow::Result<ExitCode>
         if args.verify {
             let report = db.verify_chain().await?;
             output::json(&report)?;
-            return Ok(if report.is_intact() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        let filter = EventFilter { stream_prefix: args.stream, after: args.after, ..EventFilter::default() };
-        let events = list_events(&db, &filter, args.max.min(100_000)).await?;
+        let filter =
+            EventFilter { stream_prefix: args.stream, after_seq: args.after, ..EventFilter::default() };
+        let events = list_events(&db, &filter, args.max).await?;
         if common.json {
             output::json(&events)?;
             return Ok(ExitCode::SUCCESS);
@@ -43,7 +44,14 @@ pub(super) fn run(args: EventsArgs, common: &Common) -> anyhow::Result<ExitCode>
             if let Some(fields) = payload.as_object_mut() {
                 fields.remove("type");
             }
-            vec![event.seq.to_string(), at, event.stream.to_string(), kind, event.by.clone(), payload.to_string()]
+            vec![
+                event.seq.to_string(),
+                at,
+                event.stream.to_string(),
+                kind,
+                event.actor.clone(),
+                payload.to_string(),
+            ]
         });
         output::table(&["NUMBER", "AT", "STREAM", "WHAT", "BY", "DETAIL"], rows.collect(), "no events")?;
         Ok(ExitCode::SUCCESS)

@@ -4,11 +4,15 @@ mod admin_client;
 mod agents;
 mod apply;
 mod config;
+mod database;
+mod events;
 mod health;
 mod keys;
+mod migrate;
 mod output;
 mod plan;
 mod routes;
+mod run;
 mod sources;
 
 use std::path::PathBuf;
@@ -58,6 +62,10 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// List routes with their state and its reason.
     Routes(routes::RoutesArgs),
+    /// List the recorded decisions (opens the database itself).
+    Events(events::EventsArgs),
+    /// Bring the database to this version (opens the database itself).
+    Migrate(migrate::MigrateArgs),
     /// Show the settings in force and where each came from; secrets are not shown.
     Config(config::ConfigArgs),
     /// Exit 0 if the master or agent that uses this state directory is alive.
@@ -86,6 +94,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Agents(args) => agents::run(args, &common),
         Verb::Keys(args) => keys::run(args, &common),
         Verb::Routes(args) => routes::run(args, &common),
+        Verb::Events(args) => events::run(args, &common),
+        Verb::Migrate(args) => migrate::run(args, &common),
         Verb::Config(args) => config::run(args, &common),
         Verb::Health => health::run(&common),
     }

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, output, sources};
-use crate::actors::supervision::{Root, Tree, TreeEvent, install_panic_hook};
+use crate::actors::supervision::{Root, Tree, install_panic_hook};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Loaded, Role};
@@ -57,7 +57,7 @@ pub(super) fn run(
     let system = actix_rt::System::new();
     let io = runtime.io();
     system.block_on(async move {
-        let tree = Tree::new(clock.clone(), chance.clone(), log_event);
+        let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
         let start = Start { loaded, state_dir, io, clock, chance, tree, metrics };
         body(start).await
     })
@@ -72,10 +72,6 @@ fn make_private(dir: &std::path::Path) -> anyhow::Result<()> {
             dir.display()
         )
     })
-}
-
-fn log_event(event: &TreeEvent) {
-    tracing::debug!(actor.path = %event.path, change = ?event.change, "supervision");
 }
 
 /// Why a role ends.

@@ -95,7 +95,10 @@ impl Journal {
                 }
                 Ok(None) => {}
                 Err(error @ StateError::Corrupt { .. }) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "a command was lost with its file; the master hands it over again");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a command was lost with its file; the master hands it over again"
+                    );
                 }
                 Err(error) => return Err(error),
             }
@@ -180,7 +183,10 @@ impl Journal {
             if let Some(form) = self.entries.remove(&number) {
                 self.numbers.remove(&form.id);
                 if let Err(error) = files::remove(&self.path(number, &form.id)) {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "an old command record could not be removed");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "an old command record could not be removed"
+                    );
                 }
             }
         }

@@ -77,7 +77,10 @@ impl Outbox {
                 }
                 Ok(None) => {}
                 Err(error @ StateError::Corrupt { .. }) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "a result was lost with its file; the master asks again");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a result was lost with its file; the master asks again"
+                    );
                 }
                 Err(error) => return Err(error),
             }

@@ -166,7 +166,9 @@ impl Node {
     }
 
     fn depth(&self) -> usize {
-        self.mailbox.as_deref().map_or(0, |m| m.cap as usize - m.permits.available_permits().min(m.cap as usize))
+        self.mailbox
+            .as_deref()
+            .map_or(0, |m| m.cap as usize - m.permits.available_permits().min(m.cap as usize))
     }
 
     fn mailbox(&self) -> &Mailbox {
@@ -216,7 +218,8 @@ impl Node {
         let mailbox = self.mailbox();
         mailbox.queued.fetch_sub(1, Ordering::AcqRel);
         mailbox.left.fetch_add(1, Ordering::AcqRel);
-        let gave_way = mailbox.skip.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
+        let gave_way =
+            mailbox.skip.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
         if !gave_way {
             mailbox.permits.add_permits(1);
         }

@@ -119,8 +119,12 @@ mod tests {
 
     #[test]
     fn delay_doubles_stops_at_the_cap_and_repeats_from_its_seed() {
-        let backoff =
-            Backoff { min: Duration::from_secs(1), max: Duration::from_secs(6), jitter: 0.0, ..Backoff::default() };
+        let backoff = Backoff {
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(6),
+            jitter: 0.0,
+            ..Backoff::default()
+        };
         let chance = Chance::seeded(1);
         let delays: Vec<u64> = (1..6).map(|n| backoff.delay(n, &chance).as_secs()).collect();
         assert_eq!(delays, [1, 2, 4, 6, 6]);

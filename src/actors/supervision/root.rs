@@ -93,7 +93,10 @@ impl Root {
         let mut fate = self.fate.clone();
         self.order.give(Verb::Close, RUN);
         if timeout(max, fate.wait_for(|fate| fate.is_gone)).await.is_err() {
-            tracing::warn!(max_ms = max.as_millis(), "the actor tree did not stop in time; killing what is left");
+            tracing::warn!(
+                max_ms = max.as_millis(),
+                "the actor tree did not stop in time; killing what is left"
+            );
             self.order.give(Verb::Kill, RUN);
             let _ = timeout(KILL_TIME, fate.wait_for(|fate| fate.is_gone)).await;
         }

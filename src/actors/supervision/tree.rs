@@ -72,11 +72,7 @@ struct Entry {
 
 impl Tree {
     /// Makes an empty tree. `on_event` sees every event, on the thread it happens on, and must be quick.
-    pub fn new(
-        clock: Clock,
-        chance: Chance,
-        on_event: impl Fn(&TreeEvent) + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(clock: Clock, chance: Chance, on_event: impl Fn(&TreeEvent) + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             clock,
             chance,
@@ -141,8 +137,14 @@ impl Tree {
     }
 
     /// Gives `node` its place under `parent` and registers it; returns its path.
-    pub(super) fn place(&self, parent: Option<&str>, node: &Arc<Node>, inbox: Option<Arc<Inbox>>) -> Arc<str> {
-        let path = parent.map_or_else(|| node.name().to_owned(), |parent| format!("{parent}/{}", node.name()));
+    pub(super) fn place(
+        &self,
+        parent: Option<&str>,
+        node: &Arc<Node>,
+        inbox: Option<Arc<Inbox>>,
+    ) -> Arc<str> {
+        let path =
+            parent.map_or_else(|| node.name().to_owned(), |parent| format!("{parent}/{}", node.name()));
         let path: Arc<str> = path.into();
         let role = node.role();
         let metrics =

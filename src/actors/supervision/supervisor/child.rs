@@ -86,7 +86,9 @@ impl Child {
 
     /// Tells who removed the child how that went.
     pub(super) fn settle_removal(&mut self, outcome: &Result<(), RemoveError>) {
-        for reply in self.sequel.as_mut().map(|sequel| std::mem::take(&mut sequel.removed)).unwrap_or_default() {
+        for reply in
+            self.sequel.as_mut().map(|sequel| std::mem::take(&mut sequel.removed)).unwrap_or_default()
+        {
             let _ = reply.send(outcome.clone());
         }
     }

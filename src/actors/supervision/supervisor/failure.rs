@@ -85,7 +85,8 @@ impl Supervisor {
             let (failures, period) = (self.intensity.restarts + 1, self.intensity.period);
             let path = child.node.path();
             let who = if self.is_per_child { "it" } else { "children of it" };
-            let reason = cut(format_args!("{who} failed {failures} times in {period:?}, last `{path}`: {exit}"));
+            let reason =
+                cut(format_args!("{who} failed {failures} times in {period:?}, last `{path}`: {exit}"));
             return self.give_up(number, reason);
         }
         child.streak = child.streak.saturating_add(1);

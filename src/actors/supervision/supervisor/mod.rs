@@ -191,7 +191,9 @@ impl Supervisor {
             let Some(child) = self.children.get(&number) else { continue };
             match child.standing {
                 Standing::Backoff(due) if due == at => self.start_child(number),
-                Standing::Stopping(until) | Standing::Closing(until) if until == at => self.leave_behind(number),
+                Standing::Stopping(until) | Standing::Closing(until) if until == at => {
+                    self.leave_behind(number)
+                }
                 _ => {}
             }
         }

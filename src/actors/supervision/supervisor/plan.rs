@@ -85,7 +85,9 @@ impl Supervisor {
     pub(super) fn restart_group(&mut self, failed: u32, due: Instant) {
         let first = match self.strategy {
             Strategy::OneForAll => 0,
-            Strategy::OneForOne | Strategy::RestForOne => self.first_planned().map_or(failed, |n| n.min(failed)),
+            Strategy::OneForOne | Strategy::RestForOne => {
+                self.first_planned().map_or(failed, |n| n.min(failed))
+            }
         };
         let due = self.planned_due().map_or(due, |planned| planned.max(due));
         self.dues.retain(|(_, number)| *number != PLAN);

@@ -25,8 +25,11 @@ pub(super) fn ms(millis: u64) -> Duration {
 
 /// Runs a test on one thread under moved time.
 pub(super) fn paused<F: Future>(test: F) -> F::Output {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     LocalSet::new().block_on(&runtime, test)
 }
 
@@ -230,8 +233,7 @@ pub(super) fn puppet_of(
     overflow: Overflow,
 ) -> (ChildSpec, Port<Puppet>) {
     let log = log.clone();
-    let (spec, port) =
-        ChildSpec::actor(name, cap, overflow, move || Puppet::new(log.clone(), habit.clone()));
+    let (spec, port) = ChildSpec::actor(name, cap, overflow, move || Puppet::new(log.clone(), habit.clone()));
     (spec.backoff(steady()), port)
 }
 
