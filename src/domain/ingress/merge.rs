@@ -216,7 +216,7 @@ fn take_apart(rules: &[Value], was_ours: &BTreeSet<RuleId>) -> Observed {
         match rule {
             // A second catch-all is never reached, and a configuration with two is refused.
             Value::Object(_) if is_catch_all(rule) => {
-                drop(parts.catch_all.get_or_insert_with(|| rule.clone()))
+                parts.catch_all = parts.catch_all.or_else(|| Some(rule.clone()))
             }
             Value::Object(there) if was_ours.contains(&id) && !parts.ours.contains_key(&id) => {
                 parts.ours.insert(id, there.clone());
