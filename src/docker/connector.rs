@@ -74,9 +74,11 @@ fn number(value: &str) -> Option<i64> {
     value.trim().parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| n as i64)
 }
 
+/// The values of `build_info` hold no commas.
 fn label(labels: &str, name: &str) -> Option<String> {
-    let (_, rest) = labels.split('}').next()?.split_once(&format!("{name}=\""))?;
-    rest.split('"').next().map(str::to_owned)
+    let pairs = labels.split('}').next()?.split(',');
+    let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| key.trim() == name)?.1;
+    Some(value.trim_matches('"').to_owned())
 }
 
 /// Asks both pages at the same time.

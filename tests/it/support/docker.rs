@@ -1,0 +1,209 @@
+//! Real Docker Engines for tests: each in a network, mount and pid namespace of its own.
+//!
+//! `dockerd` needs root, `docker.io` and `iproute2`; nothing is pulled. An Engine here touches neither the
+//! machine's own Engine nor its iptables, its containers are reachable by address from the test, and all of it
+//! is gone with the test process, however that ends.
+
+mod host;
+mod images;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::Docker as Client;
+use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListNetworksOptions, RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub use images::{APP_IMAGE, CLOUDFLARED_IMAGE, token};
+
+use host::Host;
+
+/// Engines that may run side by side; more would only fight for the cores.
+static PLACES: Semaphore = Semaphore::const_new(2);
+/// Engines that were used before and can be used again.
+static IDLE: Mutex<Vec<Host>> = Mutex::new(Vec::new());
+
+/// An Engine that this test has for itself.
+pub struct Engine {
+    host: Option<Host>,
+    client: Option<Client>,
+    _place: SemaphorePermit<'static>,
+}
+
+impl Engine {
+    /// Takes an Engine without containers and networks, starting one if none is idle.
+    pub async fn lease() -> Self {
+        let place = PLACES.acquire().await.unwrap();
+        let idle = IDLE.lock().pop();
+        match idle {
+            Some(host) => {
+                let client = Some(connect(host.socket()));
+                let engine = Self { host: Some(host), client, _place: place };
+                engine.clear().await;
+                engine
+            }
+            None => {
+                let mut engine = Self { host: Some(Host::make()), client: None, _place: place };
+                engine.start_daemon().await;
+                engine
+            }
+        }
+    }
+
+    /// Takes a host on which `dockerd` was not started yet.
+    pub async fn lease_asleep() -> Self {
+        let place = PLACES.acquire().await.unwrap();
+        Self { host: Some(Host::make()), client: None, _place: place }
+    }
+
+    /// What `DOCKER_HOST` is to be.
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}", self.host().socket().display())
+    }
+
+    /// The address at which containers of this Engine reach the test's own listeners.
+    pub fn gateway(&self) -> IpAddr {
+        self.host().gateway()
+    }
+
+    /// Starts `dockerd`, waits until it answers, and loads the images if that was not done yet.
+    pub async fn start_daemon(&mut self) {
+        let host = self.host.as_mut().expect("present until dropped");
+        host.start_daemon().await;
+        if self.client.is_none() {
+            let client = connect(host.socket());
+            images::load(&client).await;
+            self.client = Some(client);
+        }
+    }
+
+    /// Ends `dockerd` as a service manager does.
+    pub async fn stop_daemon(&mut self) {
+        self.host.as_mut().expect("present until dropped").stop_daemon("TERM").await;
+    }
+
+    /// Ends `dockerd` as the kernel does when memory is short; its containers go on.
+    pub async fn kill_daemon(&mut self) {
+        self.host.as_mut().expect("present until dropped").stop_daemon("KILL").await;
+    }
+
+    fn host(&self) -> &Host {
+        self.host.as_ref().expect("present until dropped")
+    }
+
+    /// A client of its own, for what this file has no word for.
+    pub fn client(&self) -> &Client {
+        self.client.as_ref().expect("the daemon was started")
+    }
+
+    /// Starts a container that does nothing, with these labels; returns its id.
+    pub async fn run(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let body = ContainerCreateBody {
+            image: Some(APP_IMAGE.to_owned()),
+            labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+            ..Default::default()
+        };
+        self.run_body(name, body).await
+    }
+
+    /// Starts a container that the Engine is to start again whenever it ends.
+    pub async fn run_always(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let policy = RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None };
+        let body = ContainerCreateBody {
+            image: Some(APP_IMAGE.to_owned()),
+            labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+            host_config: Some(HostConfig { restart_policy: Some(policy), ..Default::default() }),
+            ..Default::default()
+        };
+        self.run_body(name, body).await
+    }
+
+    /// Creates and starts a container as described.
+    pub async fn run_body(&self, name: &str, body: ContainerCreateBody) -> String {
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let id = self.client().create_container(Some(options), body).await.unwrap().id;
+        self.client().start_container(&id, None::<StartContainerOptions>).await.unwrap();
+        id
+    }
+
+    /// `docker start`
+    pub async fn start(&self, name: &str) {
+        self.client().start_container(name, None::<StartContainerOptions>).await.unwrap();
+    }
+
+    /// `docker kill`
+    pub async fn kill(&self, name: &str) {
+        let options = KillContainerOptionsBuilder::default().signal("KILL").build();
+        self.client().kill_container(name, Some(options)).await.unwrap();
+    }
+
+    /// `docker stop -t 2`
+    pub async fn stop(&self, name: &str) {
+        let options = StopContainerOptionsBuilder::default().t(2).build();
+        self.client().stop_container(name, Some(options)).await.unwrap();
+    }
+
+    /// `docker rm -f`
+    pub async fn remove(&self, name: &str) {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        self.client().remove_container(name, Some(options)).await.unwrap();
+    }
+
+    /// Names of all containers, in whatever state, with their states; sorted.
+    pub async fn containers(&self) -> Vec<(String, String)> {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let mut listed: Vec<_> = self
+            .client()
+            .list_containers(Some(options))
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|c| {
+                let name = c.names.unwrap_or_default().join(",").trim_start_matches('/').to_owned();
+                (name, c.state.map(|s| s.to_string()).unwrap_or_default())
+            })
+            .collect();
+        listed.sort();
+        listed
+    }
+
+    /// `docker inspect`, or `None` if there is no such container.
+    pub async fn inspect(&self, name: &str) -> Option<bollard::models::ContainerInspectResponse> {
+        self.client().inspect_container(name, None::<InspectContainerOptions>).await.ok()
+    }
+
+    async fn clear(&self) {
+        for (name, _) in self.containers().await {
+            self.remove(&name).await;
+        }
+        for network in self.client().list_networks(None::<ListNetworksOptions>).await.unwrap() {
+            let name = network.name.unwrap_or_default();
+            if !["bridge", "host", "none"].contains(&name.as_str()) {
+                self.client().remove_network(&name).await.unwrap();
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(host) = self.host.take()
+            && host.has_daemon()
+            && self.client.is_some()
+        {
+            IDLE.lock().push(host);
+        }
+    }
+}
+
+fn connect(socket: &Path) -> Client {
+    let limit = Duration::from_secs(60);
+    Client::connect_with_unix(&socket.display().to_string(), limit.as_secs(), bollard::API_DEFAULT_VERSION)
+        .unwrap()
+}
