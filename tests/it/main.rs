@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
 
 mod cloudflare_client;
+mod docker_engine;
 mod layering;
 mod support;

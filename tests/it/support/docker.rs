@@ -14,8 +14,9 @@ use std::time::Duration;
 use bollard::Docker as Client;
 use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListNetworksOptions, RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+    ListContainersOptionsBuilder, ListNetworksOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -43,7 +44,7 @@ impl Engine {
         let idle = IDLE.lock().pop();
         match idle {
             Some(host) => {
-                let client = Some(connect(host.socket()));
+                let client = Some(connect(&host.socket()));
                 let engine = Self { host: Some(host), client, _place: place };
                 engine.clear().await;
                 engine
@@ -77,7 +78,7 @@ impl Engine {
         let host = self.host.as_mut().expect("present until dropped");
         host.start_daemon().await;
         if self.client.is_none() {
-            let client = connect(host.socket());
+            let client = connect(&host.socket());
             images::load(&client).await;
             self.client = Some(client);
         }

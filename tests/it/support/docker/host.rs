@@ -9,10 +9,16 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// The inner shell is process 1 of the namespace: when our end of its input closes, be it by our own end, it
-/// ends, and the kernel ends everything else in there. The outer one then removes the folder.
+/// `$1` is the folder, `$2` the name of the control groups. The inner shell is process 1 of the namespace: when
+/// our end of its input closes, be it by our own end, it ends, and the kernel ends everything else in there.
+/// (A frozen container has to be thawed first: cgroup v1 lets nobody die in his sleep.) Then the outer one
+/// clears up.
 const KEEPER: &str = r#"trap "" INT TERM HUP
-unshare --net --mount --pid --fork --mount-proc bash -c 'ip link set lo up; echo ready; read end'
+unshare --net --mount --pid --fork --mount-proc bash -c '
+  ip link set lo up; echo ready; read end
+  for state in /sys/fs/cgroup/freezer/"$1"/*/freezer.state; do echo THAWED > "$state"; done
+' inner "$2"
+find /sys/fs/cgroup -depth -type d -path "*/$2*" -exec rmdir {} +
 rm -rf "$1""#;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -22,7 +28,7 @@ pub struct Host {
     dir: PathBuf,
     keeper: Child,
     /// Held open for as long as the host is to live.
-    _alive: ChildStdin,
+    alive: Option<ChildStdin>,
     init: u32,
     slot: u8,
     daemon: Option<Child>,
@@ -35,8 +41,11 @@ impl Host {
         let mut keeper = Command::new("bash")
             .args(["-c", KEEPER, "keeper"])
             .arg(&dir)
+            .arg(dir.file_name().unwrap())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Whoever reads the test's output must not have to wait for the clearing up.
+            .stderr(Stdio::null())
             .spawn()
             .expect("bash, util-linux and root are needed");
         let alive = keeper.stdin.take().unwrap();
@@ -45,7 +54,7 @@ impl Host {
         out.read_exact(&mut ready).expect("namespaces can be made by root only");
         let init = only_child(only_child(keeper.id()));
         let slot = lay_cable(init);
-        Self { dir, keeper, _alive: alive, init, slot, daemon: None }
+        Self { dir, keeper, alive: Some(alive), init, slot, daemon: None }
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -74,6 +83,8 @@ impl Host {
             .arg("--pidfile")
             .arg(self.dir.join("pid"))
             .arg(format!("--host=unix://{}", self.socket().display()))
+            .arg("--cgroup-parent")
+            .arg(self.dir.file_name().unwrap())
             .args(["--iptables=false", "--ip-masq=false", "--shutdown-timeout=2"])
             .arg(format!("--default-address-pool=base={base}/21,size=26"))
             .arg(format!("--bip={bip}/24"))
@@ -86,7 +97,11 @@ impl Host {
         while !self.answers().await {
             let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
             let ended = self.daemon.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < due, "dockerd (docker.io) does not come up:\n{}", log());
+            assert!(
+                ended.is_none() && Instant::now() < due,
+                "dockerd (docker.io) does not come up:\n{}",
+                log()
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -128,8 +143,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Process 1 of the namespace; all others in there go with it, then the keeper clears up and ends.
-        let _ = Command::new("kill").args(["-KILL", &self.init.to_string()]).status();
+        self.alive = None;
         let _ = self.keeper.wait();
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.wait();

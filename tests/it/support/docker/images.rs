@@ -36,7 +36,8 @@ pub async fn load(client: &Client) {
 async fn import(client: &Client, image: &str, archive: &'static [u8], changes: &str) {
     let (repo, tag) = image.rsplit_once(':').unwrap();
     let changes = changes.lines().map(str::to_owned).collect();
-    let options = CreateImageOptionsBuilder::default().from_src("-").repo(repo).tag(tag).changes(changes).build();
+    let options =
+        CreateImageOptionsBuilder::default().from_src("-").repo(repo).tag(tag).changes(changes).build();
     let body = bollard::body_full(bytes::Bytes::from_static(archive));
     let made = client.create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await;
     made.unwrap_or_else(|error| panic!("image {image} cannot be made: {error}"));
@@ -79,7 +80,16 @@ fn build_cloudflared() -> PathBuf {
     if !program.exists() {
         let fresh = folder.path().join("cloudflared");
         let built = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-            .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])
+            .args([
+                "--edition",
+                "2024",
+                "-O",
+                "-C",
+                "target-feature=+crt-static",
+                "-C",
+                "strip=symbols",
+                "-o",
+            ])
             .arg(&fresh)
             .arg(&source)
             .output()
