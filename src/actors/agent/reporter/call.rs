@@ -1,0 +1,107 @@
+//! The calls a reporter makes, one at a time, and what comes of them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::ReporterSettings;
+use crate::actors::agent::link::Link;
+use crate::domain::id::AgentId;
+use crate::domain::report::Reports;
+use crate::protocol::v2::{Hello, RegisterRequest, Registered};
+use crate::protocol::v3;
+use crate::state_dir::{StateDir, StateError};
+use crate::uplink::{Dialect, Uplink, UplinkError, Verdict};
+
+/// A call to make.
+pub(super) enum Call {
+    Register { request: RegisterRequest, known_id: Option<AgentId> },
+    Result { link: Arc<Link> },
+    Batch { link: Arc<Link>, batch: Reports },
+    Event { link: Arc<Link>, event: Value },
+}
+
+/// What came of it.
+pub(super) enum Done {
+    Registered(Result<Registered, UplinkError>),
+    /// No result waits.
+    NoResult,
+    /// The outbox cannot be used.
+    Spool(StateError),
+    /// With the number of the next batch, if it was one.
+    Sent { link: Arc<Link>, result: Result<Option<u64>, UplinkError> },
+}
+
+impl Call {
+    pub(super) async fn make(self, uplink: &dyn Uplink, state: &StateDir) -> Done {
+        match self {
+            Self::Register { request, known_id } => {
+                let registered = uplink.register(&request).await;
+                if let Ok(registered) = &registered
+                    && known_id.as_ref() != Some(&registered.agent_id)
+                {
+                    keep_id(state, &registered.agent_id).await;
+                }
+                Done::Registered(registered)
+            }
+            Self::Result { link } => send_result(link, uplink, state).await,
+            Self::Batch { link, batch } => {
+                let result = uplink.send_reports(&link.agent_id, &batch).await.map(Some);
+                Done::Sent { link, result }
+            }
+            Self::Event { link, event } => {
+                let result = uplink.send_event(&link.agent_id, event).await.map(|()| None);
+                Done::Sent { link, result }
+            }
+        }
+    }
+}
+
+/// An id that cannot be kept is no reason to stop: the master knows it by the key.
+async fn keep_id(state: &StateDir, id: &AgentId) {
+    if let Err(error) = state.put_agent_id(id).await {
+        tracing::error!(
+            agent.id = %id,
+            error = &error as &dyn std::error::Error,
+            "the agent's id cannot be kept; the master is asked for it at the next start"
+        );
+    }
+}
+
+/// Sends the oldest result, and forgets it when the master has it or will never take it.
+async fn send_result(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> Done {
+    let spooled = match state.next_result().await {
+        Ok(Some(spooled)) => spooled,
+        Ok(None) => return Done::NoResult,
+        Err(error) => return Done::Spool(error),
+    };
+    let session = link.session.clone().unwrap_or_default();
+    let sent = uplink.send_result(&link.agent_id, &session, &spooled.id, &spooled.outcome).await;
+    let result = match sent {
+        Err(error) if error.verdict(Dialect::Native) == Verdict::Refused => {
+            tracing::warn!(command.id = %spooled.id, error = %error, "the master does not want this result; it is dropped");
+            Ok(None)
+        }
+        other => other.map(|()| None),
+    };
+    if result.is_ok()
+        && let Err(error) = state.drop_result(spooled.number).await
+    {
+        return Done::Spool(error);
+    }
+    Done::Sent { link, result }
+}
+
+/// Introduces the agent as DockFlare agents do, and offers the native protocol.
+pub(super) fn register_request(settings: &ReporterSettings, agent_id: Option<AgentId>) -> RegisterRequest {
+    let short_id = || agent_id.as_ref().map(|id| format!("agent-{}", id.as_str().chars().take(8).collect::<String>()));
+    let given = settings.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    let name = given.or_else(|| settings.hostname.clone()).or_else(short_id);
+    RegisterRequest {
+        display_name: Some(name.unwrap_or_else(|| "lightship-agent".into())),
+        hostname: None,
+        version: Some(settings.version.clone()),
+        lightship: Some(Hello { protocols: vec![v3::PROTOCOL], host: settings.hostname.clone() }),
+        agent_id,
+    }
+}

@@ -1,0 +1,308 @@
+//! What the master is to know of this host, and which part of it was not said yet.
+//!
+//! Changes of one container coalesce. After an outage nothing is replayed: one fresh snapshot says it all.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::domain::container::Container;
+use crate::domain::id::ContainerId;
+use crate::domain::report::{GoneCause, Report};
+use crate::domain::tunnel::TunnelReport;
+
+/// More changes than this in one go are said as a snapshot.
+const CHANGES_LIMIT: usize = 200;
+
+/// A report together with the container it is about, which the DockFlare dialect also tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// The report.
+    pub report: Report,
+    /// The container that is gone.
+    pub container: Option<Container>,
+}
+
+/// The host as it is, and what is still to be said.
+#[derive(Debug, Default)]
+pub struct View {
+    /// `None` until a listing succeeded: an unknown list is never sent as an empty one.
+    containers: Option<BTreeMap<ContainerId, Container>>,
+    tunnel: Option<TunnelReport>,
+    /// In the order they happened, at most one of each container.
+    changes: VecDeque<Change>,
+    is_snapshot_due: bool,
+    is_tunnel_due: bool,
+    is_heartbeat_due: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Change {
+    Seen(Container),
+    /// Its last known form.
+    Gone(Container),
+}
+
+impl Change {
+    fn id(&self) -> &ContainerId {
+        match self {
+            Self::Seen(container) | Self::Gone(container) => &container.id,
+        }
+    }
+}
+
+impl View {
+    /// A listing succeeded. One that says nothing new is not sent.
+    pub fn listed(&mut self, list: Vec<Container>) {
+        let list: BTreeMap<_, _> = list.into_iter().map(|c| (c.id.clone(), c)).collect();
+        if self.containers.as_ref() != Some(&list) {
+            self.containers = Some(list);
+            self.ask_for_snapshot();
+        }
+    }
+
+    /// Docker cannot be asked: what was listed counts no more.
+    pub fn listing_lost(&mut self) {
+        self.containers = None;
+        self.changes.clear();
+        self.is_snapshot_due = false;
+    }
+
+    /// A container runs.
+    pub fn started(&mut self, container: Container) {
+        let Some(known) = &mut self.containers else { return };
+        if known.get(&container.id) == Some(&container) {
+            return;
+        }
+        known.insert(container.id.clone(), container.clone());
+        self.change(Change::Seen(container));
+    }
+
+    /// A container runs no more. One that was never listed is nobody's business.
+    pub fn stopped(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.as_mut().and_then(|known| known.remove(id)) else { return };
+        self.change(Change::Gone(container));
+    }
+
+    /// The tunnel was looked at. The time of looking alone is no news.
+    pub fn tunnel(&mut self, report: TunnelReport) {
+        let timeless = |report: &TunnelReport| TunnelReport { observed_at: None, ..report.clone() };
+        let is_news = self.tunnel.as_ref().map(timeless) != Some(timeless(&report));
+        self.tunnel = Some(report);
+        self.is_tunnel_due |= is_news;
+    }
+
+    /// It is time to show a sign of life.
+    pub fn ask_for_heartbeat(&mut self) {
+        self.is_heartbeat_due = true;
+    }
+
+    /// The whole list is to be said instead of its changes.
+    pub fn ask_for_snapshot(&mut self) {
+        self.is_snapshot_due = self.containers.is_some();
+        self.changes.clear();
+    }
+
+    /// Everything is to be said again: the master is new, or did not hear us.
+    pub fn say_all_again(&mut self) {
+        self.ask_for_snapshot();
+        self.is_tunnel_due = self.tunnel.is_some();
+        self.is_heartbeat_due = true;
+    }
+
+    /// Every container is to be said one by one as well, as DockFlare agents do when they start.
+    pub fn announce_each(&mut self) {
+        let known = self.containers.iter().flat_map(BTreeMap::values).cloned();
+        self.changes = known.map(Change::Seen).collect();
+    }
+
+    /// Says if there is anything to say.
+    pub fn is_due(&self) -> bool {
+        self.is_heartbeat_due || self.is_snapshot_due || self.is_tunnel_due || !self.changes.is_empty()
+    }
+
+    /// Takes everything that is due, in the order a master should read it.
+    ///
+    /// A heartbeat alone is a report; together with others it would say nothing more.
+    pub fn take_all(&mut self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        while let Some(said) = self.take_next() {
+            reports.push(said.report);
+        }
+        if reports.len() > 1 {
+            reports.retain(|report| *report != Report::Heartbeat);
+        }
+        reports
+    }
+
+    /// Takes the one report that is due next.
+    pub fn take_next(&mut self) -> Option<Said> {
+        let plain = |report| Some(Said { report, container: None });
+        if std::mem::take(&mut self.is_heartbeat_due) {
+            return plain(Report::Heartbeat);
+        }
+        if std::mem::take(&mut self.is_snapshot_due)
+            && let Some(known) = &self.containers
+        {
+            return plain(Report::Snapshot { containers: known.values().cloned().collect() });
+        }
+        match self.changes.pop_front() {
+            Some(Change::Seen(container)) => return plain(Report::ContainerSeen { container }),
+            Some(Change::Gone(container)) => {
+                let report = Report::ContainerGone { id: container.id.clone(), cause: GoneCause::Stopped };
+                return Some(Said { report, container: Some(container) });
+            }
+            None => {}
+        }
+        if std::mem::take(&mut self.is_tunnel_due)
+            && let Some(tunnel) = self.tunnel.clone()
+        {
+            return plain(Report::Tunnel { tunnel });
+        }
+        None
+    }
+
+    /// Returns how many containers are known; `None` while none could be listed.
+    pub fn count_containers(&self) -> Option<usize> {
+        self.containers.as_ref().map(BTreeMap::len)
+    }
+
+    fn change(&mut self, change: Change) {
+        if self.is_snapshot_due {
+            return;
+        }
+        self.changes.retain(|earlier| earlier.id() != change.id());
+        self.changes.push_back(change);
+        if self.changes.len() > CHANGES_LIMIT {
+            self.ask_for_snapshot();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::domain::tunnel::TunnelHealth;
+
+    fn container(id: &str) -> Container {
+        Container {
+            id: ContainerId::new(id),
+            name: format!("name-{id}"),
+            labels: BTreeMap::new(),
+            image: None,
+            status: None,
+        }
+    }
+
+    fn tunnel(health: TunnelHealth, at: &str) -> TunnelReport {
+        TunnelReport {
+            health,
+            tunnel_id: None,
+            name: None,
+            version: None,
+            reason: None,
+            ready_connections: None,
+            connector_id: None,
+            config_version: None,
+            observed_at: Some(at.parse().unwrap()),
+        }
+    }
+
+    fn listed(ids: &[&str]) -> View {
+        let mut view = View::default();
+        view.listed(ids.iter().map(|id| container(id)).collect());
+        view.take_all();
+        view
+    }
+
+    fn snapshot(ids: &[&str]) -> Report {
+        Report::Snapshot { containers: ids.iter().map(|id| container(id)).collect() }
+    }
+
+    #[test]
+    fn nothing_is_said_before_a_listing_succeeded() {
+        let mut view = View::default();
+        view.started(container("a"));
+        view.stopped(&ContainerId::new("a"));
+        view.say_all_again();
+        assert_eq!(view.take_all(), [Report::Heartbeat]);
+
+        view.listed(vec![]);
+        assert_eq!(view.take_all(), [snapshot(&[])], "an empty listing that succeeded is said");
+    }
+
+    #[test]
+    fn a_container_that_came_and_went_in_between_is_said_once() {
+        let mut view = listed(&["a"]);
+        view.started(container("b"));
+        view.stopped(&ContainerId::new("b"));
+        view.started(container("b"));
+        assert_eq!(view.take_all(), [Report::ContainerSeen { container: container("b") }]);
+    }
+
+    #[test]
+    fn changes_are_said_in_the_order_they_happened() {
+        let mut view = listed(&["b"]);
+        view.stopped(&ContainerId::new("b"));
+        view.started(container("a"));
+        let ids: Vec<_> = std::iter::from_fn(|| view.take_next()).map(|said| said.container.is_some()).collect();
+        assert_eq!(ids, [true, false], "the end of `b`, then the start of `a`");
+    }
+
+    #[test]
+    fn what_is_known_already_is_not_said_again() {
+        let mut view = listed(&["a"]);
+        view.started(container("a"));
+        view.stopped(&ContainerId::new("unknown"));
+        view.listed(vec![container("a")]);
+        assert!(!view.is_due());
+    }
+
+    #[test]
+    fn an_end_carries_the_container_it_is_about() {
+        let mut view = listed(&["a"]);
+        view.stopped(&ContainerId::new("a"));
+        let said = view.take_next().unwrap();
+        assert_eq!(said.report, Report::ContainerGone { id: ContainerId::new("a"), cause: GoneCause::Stopped });
+        assert_eq!(said.container, Some(container("a")));
+    }
+
+    #[test]
+    fn after_an_outage_one_snapshot_replaces_all_changes() {
+        let mut view = listed(&["a", "b"]);
+        view.started(container("c"));
+        view.say_all_again();
+        view.stopped(&ContainerId::new("a"));
+        assert_eq!(view.take_all(), [snapshot(&["b", "c"])]);
+    }
+
+    #[test]
+    fn too_many_changes_become_a_snapshot() {
+        let mut view = listed(&[]);
+        for n in 0..=CHANGES_LIMIT {
+            view.started(container(&format!("{n:04}")));
+        }
+        let reports = view.take_all();
+        assert!(matches!(&reports[..], [Report::Snapshot { containers }] if containers.len() == CHANGES_LIMIT + 1));
+    }
+
+    #[test]
+    fn a_lost_listing_is_not_an_empty_one() {
+        let mut view = listed(&["a"]);
+        view.started(container("b"));
+        view.listing_lost();
+        view.say_all_again();
+        assert_eq!(view.take_all(), [Report::Heartbeat]);
+        assert_eq!(view.count_containers(), None);
+    }
+
+    #[test]
+    fn the_time_of_looking_at_the_tunnel_is_no_news() {
+        let mut view = View::default();
+        view.tunnel(tunnel(TunnelHealth::Running, "2026-01-31T12:00:00Z"));
+        assert_eq!(view.take_all().len(), 1);
+        view.tunnel(tunnel(TunnelHealth::Running, "2026-01-31T12:00:30Z"));
+        assert!(!view.is_due());
+        view.tunnel(tunnel(TunnelHealth::Degraded, "2026-01-31T12:01:00Z"));
+        assert_eq!(view.take_all().len(), 1);
+    }
+}
