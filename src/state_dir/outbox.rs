@@ -55,7 +55,16 @@ impl Outbox {
         }
     }
 
+    /// Adds a result. One of the same command that waits already is enough.
     pub(super) fn push(&mut self, id: &CommandId, outcome: &Outcome) -> Result<(), StateError> {
+        let of_same = format!("{id}.json");
+        let is_same = |path: &PathBuf| {
+            let name = path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
+            name.split_once('-').is_some_and(|(_, rest)| rest == of_same)
+        };
+        if self.waiting.values().any(is_same) {
+            return Ok(());
+        }
         let path = self.dir.join(format!("{:012}-{id}.json", self.next));
         let form = Form { id: id.clone(), outcome: outcome.clone() };
         files::replace(&path, &serde_json::to_vec(&form).expect("texts and numbers always become JSON"))?;

@@ -185,6 +185,17 @@ async fn results_wait_in_order_until_they_are_taken() {
 }
 
 #[tokio::test]
+async fn a_result_that_waits_already_is_not_added_again() {
+    let dir = temp();
+    let state = open(&dir);
+    state.record_commands(vec![start("c1"), start("c1-2")]).await.unwrap();
+    for id in ["c1", "c1", "c1-2"] {
+        state.record_outcome(&CommandId::new(id), done(id), true).await.unwrap();
+    }
+    assert_eq!(state.count_results().await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_corrupt_result_does_not_hold_up_the_others() {
     let dir = temp();
     let state = open(&dir);

@@ -29,7 +29,10 @@ pub(super) enum Done {
     /// The outbox cannot be used.
     Spool(StateError),
     /// With the number of the next batch, if it was one.
-    Sent { link: Arc<Link>, result: Result<Option<u64>, UplinkError> },
+    Sent {
+        link: Arc<Link>,
+        result: Result<Option<u64>, UplinkError>,
+    },
 }
 
 impl Call {
@@ -94,8 +97,10 @@ async fn send_result(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> 
 
 /// Introduces the agent as DockFlare agents do, and offers the native protocol.
 pub(super) fn register_request(settings: &ReporterSettings, agent_id: Option<AgentId>) -> RegisterRequest {
-    let short_id = || agent_id.as_ref().map(|id| format!("agent-{}", id.as_str().chars().take(8).collect::<String>()));
-    let given = settings.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    let short_id =
+        || agent_id.as_ref().map(|id| format!("agent-{}", id.as_str().chars().take(8).collect::<String>()));
+    let given =
+        settings.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
     let name = given.or_else(|| settings.hostname.clone()).or_else(short_id);
     RegisterRequest {
         display_name: Some(name.unwrap_or_else(|| "lightship-agent".into())),

@@ -160,7 +160,10 @@ impl Actor for Reporter {
         let load = async move { state.agent_id().await };
         ctx.spawn(load.into_actor(self).map(|loaded, actor, ctx| {
             actor.agent_id = loaded.unwrap_or_else(|e| {
-                error!(error = &e as &dyn std::error::Error, "the agent's id is lost; the master is asked for it");
+                error!(
+                    error = &e as &dyn std::error::Error,
+                    "the agent's id is lost; the master is asked for it"
+                );
                 None
             });
             actor.is_ready = true;

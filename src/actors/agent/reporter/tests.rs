@@ -1,1 +1,1 @@
-
+//! The reporter under moved time.

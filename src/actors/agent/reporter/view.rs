@@ -244,7 +244,8 @@ mod tests {
         let mut view = listed(&["b"]);
         view.stopped(&ContainerId::new("b"));
         view.started(container("a"));
-        let ids: Vec<_> = std::iter::from_fn(|| view.take_next()).map(|said| said.container.is_some()).collect();
+        let ids: Vec<_> =
+            std::iter::from_fn(|| view.take_next()).map(|said| said.container.is_some()).collect();
         assert_eq!(ids, [true, false], "the end of `b`, then the start of `a`");
     }
 
@@ -262,7 +263,10 @@ mod tests {
         let mut view = listed(&["a"]);
         view.stopped(&ContainerId::new("a"));
         let said = view.take_next().unwrap();
-        assert_eq!(said.report, Report::ContainerGone { id: ContainerId::new("a"), cause: GoneCause::Stopped });
+        assert_eq!(
+            said.report,
+            Report::ContainerGone { id: ContainerId::new("a"), cause: GoneCause::Stopped }
+        );
         assert_eq!(said.container, Some(container("a")));
     }
 
@@ -282,7 +286,9 @@ mod tests {
             view.started(container(&format!("{n:04}")));
         }
         let reports = view.take_all();
-        assert!(matches!(&reports[..], [Report::Snapshot { containers }] if containers.len() == CHANGES_LIMIT + 1));
+        assert!(
+            matches!(&reports[..], [Report::Snapshot { containers }] if containers.len() == CHANGES_LIMIT + 1)
+        );
     }
 
     #[test]

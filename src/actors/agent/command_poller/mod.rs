@@ -1,0 +1,409 @@
+//! Fetches commands, writes each down before it is carried out and its result after, and hands it to whom it
+//! concerns.
+//!
+//! A native master is asked with a long poll, a DockFlare Master every half minute. A command that comes again
+//! finds itself under way or done. Commands that a crash left unfinished are carried out at the next start, before
+//! the master is asked. Results wait in the outbox until the [`Reporter`] has sent them.
+
+mod ingress;
+mod poll;
+mod task;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use tracing::{debug, error, info, warn};
+
+use self::poll::{Harvest, Round};
+use self::task::Action;
+use super::link::{Link, LinkCell};
+use super::reporter::{LinkLost, Reporter, ResultSpooled};
+use super::retries::Retries;
+use super::status::{ActorStatus, GetStatus};
+use crate::actors::supervision::{Ctx, Port};
+use crate::domain::command::Outcome;
+use crate::domain::id::CommandId;
+use crate::protocol::command::AgentCommand;
+use crate::protocol::v3::DeliveredCommand;
+use crate::state_dir::{NewCommand, Recorded, StateDir, StateError, UnfinishedCommand};
+use crate::uplink::{CommandDelivery, Dialect, Uplink, UplinkError, Verdict};
+
+pub use self::task::{Reply, TunnelHand, TunnelTask, TunnelWork};
+
+/// How often a task is handed over again when it was lost or could not be taken.
+const ATTEMPTS: u32 = 5;
+/// Wait before it is handed over again, times the attempt.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A task nobody answered for this long has failed; pulling an image may take minutes.
+const TASK_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// Wait before a result that could not be written is written again.
+const WRITE_AGAIN: Duration = Duration::from_secs(10);
+
+/// What the poller works with.
+#[derive(Clone)]
+pub struct PollerParts {
+    /// The way to the master.
+    pub uplink: Arc<dyn Uplink>,
+    /// Where commands are written down.
+    pub state: StateDir,
+    /// Set by the reporter.
+    pub link: LinkCell,
+    /// Takes results, and the news that the link is lost.
+    pub reporter: Port<Reporter>,
+    /// Takes tasks for the tunnel.
+    pub tunnel: TunnelHand,
+}
+
+/// See the module.
+pub struct CommandPoller {
+    parts: PollerParts,
+    under_way: HashMap<CommandId, UnderWay>,
+    retries: Retries,
+    finished: u64,
+    problem: Option<String>,
+}
+
+/// A command that was handed over and has not ended.
+struct UnderWay {
+    command: UnfinishedCommand,
+    attempt: u32,
+}
+
+// === messages ===
+
+/// A task came to its end, or was lost on its way (`None`).
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct TaskEnded {
+    id: CommandId,
+    attempt: u32,
+    outcome: Option<Outcome>,
+}
+
+// === the actor ===
+
+impl CommandPoller {
+    /// Makes a poller with nothing under way.
+    pub fn new(parts: PollerParts) -> Self {
+        Self { parts, under_way: HashMap::new(), retries: Retries::default(), finished: 0, problem: None }
+    }
+}
+
+impl Actor for CommandPoller {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let state = self.parts.state.clone();
+        let load = async move { state.unfinished_commands().await };
+        ctx.spawn(load.into_actor(self).map(|unfinished, actor, ctx| {
+            match unfinished {
+                Ok(commands) => commands.into_iter().for_each(|command| actor.begin(command, 1, ctx)),
+                Err(error) => actor.note("commands of the last run cannot be read", &error),
+            }
+            actor.poll(ctx);
+        }));
+    }
+}
+
+crate::supervised!(CommandPoller);
+
+impl Handler<TaskEnded> for CommandPoller {
+    type Result = ();
+
+    fn handle(&mut self, TaskEnded { id, attempt, outcome }: TaskEnded, ctx: &mut Self::Context) {
+        // An answer to an earlier attempt says nothing about the one under way.
+        if self.under_way.get(&id).is_none_or(|under_way| under_way.attempt != attempt) {
+            return;
+        }
+        match outcome {
+            Some(outcome) => self.finish(id, outcome, ctx),
+            None => self.again(&id, ctx),
+        }
+    }
+}
+
+impl Handler<GetStatus> for CommandPoller {
+    type Result = ActorStatus;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> ActorStatus {
+        let state = match (self.parts.link.get(), self.retries.count()) {
+            (None, _) => "waiting for the master",
+            (Some(_), 0) => "polling",
+            (Some(_), _) => "retrying",
+        };
+        let detail = json!({
+            "under_way": self.under_way.keys().collect::<Vec<_>>(),
+            "finished": self.finished,
+            "failures_in_a_row": self.retries.count(),
+        });
+        ActorStatus { state, problem: self.problem.clone(), detail }
+    }
+}
+
+// === from the master ===
+
+impl CommandPoller {
+    fn harvest(&mut self, Round { link, took, result }: Round, ctx: &mut Ctx<Self>) {
+        let commands = match result {
+            Ok(Harvest::Nothing) => return self.poll(ctx),
+            Ok(Harvest::Native(delivery)) => from_native(delivery, ctx.clock().now()),
+            Ok(Harvest::DockFlare(commands)) => from_dockflare(commands, ctx),
+            Err(error) => return self.poll_failed(&link, &error, ctx),
+        };
+        self.retries.reset();
+        self.problem = None;
+        let pause = Self::pause_after(link.dialect(), commands.is_empty(), took, ctx.chance());
+        if commands.is_empty() {
+            return self.poll_later(pause, ctx);
+        }
+        let (state, copies) = (self.parts.state.clone(), commands.clone());
+        let record = async move { state.record_commands(copies).await };
+        ctx.spawn(record.into_actor(self).map(move |recorded, actor, ctx| {
+            let pause = actor.recorded(&link, commands, recorded, ctx).unwrap_or(pause);
+            actor.poll_later(pause, ctx);
+        }));
+    }
+
+    /// Acts on commands that are written down. Returns how long to wait if they could not be.
+    fn recorded(
+        &mut self,
+        link: &Arc<Link>,
+        commands: Vec<NewCommand>,
+        recorded: Result<Vec<Recorded>, StateError>,
+        ctx: &mut Ctx<Self>,
+    ) -> Option<Duration> {
+        let recorded = match recorded {
+            Ok(recorded) => recorded,
+            Err(error) if link.dialect() == Dialect::Native => {
+                self.note("commands cannot be written down, so they are not carried out yet", &error);
+                return Some(self.retries.failed(None, ctx.chance()));
+            }
+            // A DockFlare Master has forgotten them already: better done without a record than never.
+            Err(error) => {
+                self.note("commands cannot be written down; they are carried out all the same", &error);
+                vec![Recorded::New; commands.len()]
+            }
+        };
+        if link.dialect() == Dialect::Native {
+            self.acknowledge(link, commands.iter().map(|c| c.id.clone()).collect(), ctx);
+        }
+        for (command, recorded) in commands.into_iter().zip(recorded) {
+            info!(command.id = %command.id, "received command `{}`", command.command.action());
+            match recorded {
+                Recorded::Finished(outcome) => self.keep_outcome(command.id, outcome, command.is_native, ctx),
+                Recorded::New | Recorded::Unfinished => self.begin(unfinished(command), 1, ctx),
+            }
+        }
+        None
+    }
+
+    fn poll_failed(&mut self, link: &Link, error: &UplinkError, ctx: &mut Ctx<Self>) {
+        debug!(error = %error, "the master cannot be asked for commands");
+        self.problem = Some(error.to_string());
+        let wait = match error.verdict(link.dialect()) {
+            Verdict::Retry { after } => self.retries.failed(after, ctx.chance()),
+            Verdict::RegisterAgain => {
+                self.tell_link_lost(link.epoch);
+                self.retries.failed(None, ctx.chance())
+            }
+            Verdict::KeyRefused | Verdict::Refused => self.retries.refused(ctx.chance()),
+        };
+        self.poll_later(wait, ctx);
+    }
+
+    /// Says that the commands are here. If that fails, they come again and are recognised.
+    fn acknowledge(&mut self, link: &Arc<Link>, ids: Vec<CommandId>, ctx: &mut Ctx<Self>) {
+        let (link, uplink) = (Arc::clone(link), Arc::clone(&self.parts.uplink));
+        let calls = async move {
+            let session = link.session.clone().unwrap_or_default();
+            for id in ids {
+                match uplink.acknowledge(&link.agent_id, &session, &id).await {
+                    Err(error) if error.verdict(Dialect::Native) == Verdict::RegisterAgain => {
+                        return Some(link.epoch);
+                    }
+                    Err(error) => {
+                        debug!(command.id = %id, error = %error, "a command could not be acknowledged")
+                    }
+                    Ok(()) => {}
+                }
+            }
+            None
+        };
+        ctx.spawn(calls.into_actor(self).map(|lost, actor, _| {
+            lost.into_iter().for_each(|epoch| actor.tell_link_lost(epoch));
+        }));
+    }
+
+    fn tell_link_lost(&self, epoch: u64) {
+        if self.parts.reporter.tell(LinkLost { epoch }).is_err() {
+            debug!("the reporter is busy; it will notice the lost session itself");
+        }
+    }
+}
+
+// === carrying out ===
+
+impl CommandPoller {
+    fn begin(&mut self, command: UnfinishedCommand, attempt: u32, ctx: &mut Ctx<Self>) {
+        let id = command.id.clone();
+        if attempt == 1 && self.under_way.contains_key(&id) {
+            return;
+        }
+        let expired = command.expires_at.filter(|at| *at <= ctx.clock().now());
+        let action = match expired {
+            Some(at) => {
+                Action::Refuse(format!("it expired at {} before it could be carried out", at.to_rfc3339()))
+            }
+            None => Action::of(&command.command),
+        };
+        self.under_way.insert(id.clone(), UnderWay { command, attempt });
+        match action {
+            Action::Tunnel(work) => self.hand_over(id, work, attempt, ctx),
+            Action::PutIngress(list) => self.put_ingress(id, list, ctx),
+            Action::Refuse(why) => self.finish(id, outcome(false, why, ctx), ctx),
+        }
+    }
+
+    fn hand_over(&mut self, id: CommandId, work: TunnelWork, attempt: u32, ctx: &mut Ctx<Self>) {
+        let (port, task_id) = (ctx.port(), id.clone());
+        let reply = Reply::new(move |outcome| {
+            let ended = TaskEnded { id: task_id, attempt, outcome };
+            if port.tell(ended).is_err() {
+                debug!("the command poller takes no answers now; the task's time limit will notice");
+            }
+        });
+        match (self.parts.tunnel)(TunnelTask { id: id.clone(), work, reply }) {
+            Ok(()) => {
+                ctx.run_later(TASK_LIMIT, move |actor, ctx| actor.give_up(id, attempt, ctx));
+            }
+            Err(task) => {
+                task.reply.cancel();
+                self.again(&id, ctx);
+            }
+        }
+    }
+
+    /// Hands a task over once more, later, or gives it up.
+    fn again(&mut self, id: &CommandId, ctx: &mut Ctx<Self>) {
+        let Some(UnderWay { command, attempt }) = self.under_way.get(id) else { return };
+        let (command, next) = (command.clone(), attempt + 1);
+        if next > ATTEMPTS {
+            let why =
+                format!("the part that runs the tunnel failed {ATTEMPTS} times while it carried this out");
+            return self.finish(id.clone(), outcome(false, why, ctx), ctx);
+        }
+        ctx.run_later(AGAIN * *attempt, move |actor, ctx| {
+            if actor.under_way.get(&command.id).is_some_and(|u| u.attempt + 1 == next) {
+                actor.begin(command, next, ctx);
+            }
+        });
+    }
+
+    fn give_up(&mut self, id: CommandId, attempt: u32, ctx: &mut Ctx<Self>) {
+        if self.under_way.get(&id).is_some_and(|u| u.attempt == attempt) {
+            let why = format!("nothing was heard of it for {} s", TASK_LIMIT.as_secs());
+            self.finish(id, outcome(false, why, ctx), ctx);
+        }
+    }
+
+    /// `update_tunnel_config`, for the tunnel this host runs.
+    fn put_ingress(&mut self, id: CommandId, list: serde_json::Value, ctx: &mut Ctx<Self>) {
+        let (state, uplink) = (self.parts.state.clone(), Arc::clone(&self.parts.uplink));
+        let put = async move {
+            let tunnel = state.tunnel_state().await.map_err(|e| e.to_string())?.and_then(|known| known.id);
+            let tunnel = tunnel.ok_or("no tunnel is known on this host; send start_tunnel first")?;
+            let count = list.as_array().map_or(0, |rules| rules.len().saturating_sub(1));
+            uplink.put_ingress(&tunnel, list).await.map_err(|e| e.to_string())?;
+            Ok::<_, String>(format!("{count} rules written to tunnel {tunnel}"))
+        };
+        ctx.spawn(put.into_actor(self).map(|put, actor, ctx| {
+            let (succeeded, message) = put.map_or_else(|why| (false, why), |done| (true, done));
+            actor.finish(id, outcome(succeeded, message, ctx), ctx);
+        }));
+    }
+
+    fn finish(&mut self, id: CommandId, outcome: Outcome, ctx: &mut Ctx<Self>) {
+        let Some(UnderWay { command, .. }) = self.under_way.remove(&id) else { return };
+        self.finished += 1;
+        if outcome.succeeded {
+            info!(command.id = %id, "carried out command `{}`", command.command.action());
+        } else {
+            warn!(command.id = %id, reason = %outcome.message, "command `{}` failed", command.command.action());
+        }
+        self.keep_outcome(id, outcome, command.is_native, ctx);
+    }
+
+    /// Writes the outcome down, and again until that succeeds: it cannot be observed a second time.
+    fn keep_outcome(&mut self, id: CommandId, outcome: Outcome, is_native: bool, ctx: &mut Ctx<Self>) {
+        let state = self.parts.state.clone();
+        let write = async move {
+            let written = state.record_outcome(&id, outcome.clone(), is_native).await;
+            (written, id, outcome)
+        };
+        ctx.spawn(write.into_actor(self).map(move |(written, id, outcome), actor, ctx| match written {
+            Ok(()) if is_native => {
+                if actor.parts.reporter.tell(ResultSpooled).is_err() {
+                    debug!("the reporter is busy; the result goes with the next registration");
+                }
+            }
+            Ok(()) => {}
+            Err(error) => {
+                actor.note("the result of a command cannot be written down; trying again", &error);
+                ctx.run_later(WRITE_AGAIN, move |actor, ctx| actor.keep_outcome(id, outcome, is_native, ctx));
+            }
+        }));
+    }
+
+    fn note(&mut self, what: &str, error: &StateError) {
+        error!(error = error as &dyn std::error::Error, "{what}");
+        self.problem = Some(error.to_string());
+    }
+}
+
+/// Expiry is master time: what is left of it is counted from now, whatever this host's clock shows.
+fn from_native(delivery: CommandDelivery, now: DateTime<Utc>) -> Vec<NewCommand> {
+    let local = |command: &DeliveredCommand| {
+        let left = command.expires_at - delivery.master_time.unwrap_or(command.issued_at);
+        now.checked_add_signed(left.min(TimeDelta::days(365)))
+    };
+    let new = |command: &DeliveredCommand| NewCommand {
+        id: command.id.clone(),
+        is_native: true,
+        received_at: now,
+        expires_at: local(command),
+        command: command.command.clone(),
+    };
+    delivery.commands.iter().map(new).collect()
+}
+
+/// A DockFlare Master's commands have neither id nor expiry; they get an id of ours.
+fn from_dockflare(commands: Vec<AgentCommand>, ctx: &Ctx<CommandPoller>) -> Vec<NewCommand> {
+    let new = |command| NewCommand {
+        id: CommandId::new(format!("dockflare-{}", ctx.chance().uuid())),
+        is_native: false,
+        received_at: ctx.clock().now(),
+        expires_at: None,
+        command,
+    };
+    commands.into_iter().map(new).collect()
+}
+
+fn unfinished(new: NewCommand) -> UnfinishedCommand {
+    UnfinishedCommand {
+        id: new.id,
+        is_native: new.is_native,
+        expires_at: new.expires_at,
+        command: new.command,
+    }
+}
+
+fn outcome(succeeded: bool, message: String, ctx: &Ctx<CommandPoller>) -> Outcome {
+    Outcome { succeeded, message, finished_at: Some(ctx.clock().now()) }
+}
+
+#[cfg(test)]
+mod tests;

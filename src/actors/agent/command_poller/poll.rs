@@ -1,0 +1,85 @@
+//! One round of asking the master for commands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::CommandPoller;
+use crate::actors::agent::link::{Link, LinkCell};
+use crate::actors::supervision::Ctx;
+use crate::chance::Chance;
+use crate::protocol::command::AgentCommand;
+use crate::uplink::{CommandDelivery, Dialect, Uplink, UplinkError};
+
+/// Bounds of a native wait: spread, so that a fleet's polls do not end together.
+const WAIT: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(50));
+/// Bounds of the time between two polls of a DockFlare Master, which never waits.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(24), Duration::from_secs(30));
+/// A native wait that ends with nothing before this did not wait.
+const HASTE: Duration = Duration::from_secs(1);
+
+/// What a round brought.
+pub(super) struct Round {
+    pub link: Arc<Link>,
+    pub took: Duration,
+    pub result: Result<Harvest, UplinkError>,
+}
+
+/// What the master handed over.
+pub(super) enum Harvest {
+    Native(CommandDelivery),
+    DockFlare(Vec<AgentCommand>),
+    /// The link ended while we waited.
+    Nothing,
+}
+
+/// Waits for a link, then for commands.
+pub(super) async fn round(cell: LinkCell, uplink: Arc<dyn Uplink>, chance: Chance) -> Round {
+    let link = cell.wait().await;
+    let begun = Instant::now();
+    let result = match &link.session {
+        // A poll of an ended session is given up: what it may have leased is handed over again.
+        Some(session) => tokio::select! {
+            delivery = uplink.wait_for_commands(&link.agent_id, session, between(WAIT, &chance)) => delivery.map(Harvest::Native),
+            () = cell.ended(link.epoch) => Ok(Harvest::Nothing),
+        },
+        // This one empties the queue, so it is always awaited.
+        None => uplink.fetch_commands(&link.agent_id).await.map(Harvest::DockFlare),
+    };
+    Round { link, took: begun.elapsed(), result }
+}
+
+impl CommandPoller {
+    /// Returns how long to wait after a round that succeeded.
+    pub(super) fn pause_after(dialect: Dialect, is_empty: bool, took: Duration, chance: &Chance) -> Duration {
+        match dialect {
+            Dialect::DockFlare => between(PAUSE, chance),
+            // A master that is about to stop lets its parked polls go; so does a proxy that cannot wait.
+            Dialect::Native if is_empty && took < HASTE => HASTE.mul_f64(0.2 + 0.8 * chance.fraction()),
+            Dialect::Native => Duration::ZERO,
+        }
+    }
+
+    /// Spawns the next round; its result comes back to [`CommandPoller::harvest`].
+    pub(super) fn poll(&mut self, ctx: &mut Ctx<Self>) {
+        use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+
+        let round = round(self.parts.link.clone(), Arc::clone(&self.parts.uplink), ctx.chance().clone());
+        ctx.spawn(round.into_actor(self).map(|round, actor, ctx| actor.harvest(round, ctx)));
+    }
+
+    /// Spawns the next round after `wait`.
+    pub(super) fn poll_later(&mut self, wait: Duration, ctx: &mut Ctx<Self>) {
+        use actix::AsyncContext;
+
+        if wait.is_zero() {
+            return self.poll(ctx);
+        }
+        ctx.run_later(wait, |actor, ctx| actor.poll(ctx));
+    }
+}
+
+fn between((low, high): (Duration, Duration), chance: &Chance) -> Duration {
+    low + (high - low).mul_f64(chance.fraction())
+}

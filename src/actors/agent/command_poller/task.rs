@@ -1,0 +1,110 @@
+//! What the poller hands to whoever runs the tunnel, and how it hears back.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use crate::domain::command::Outcome;
+use crate::domain::id::{CommandId, TunnelId};
+use crate::protocol::command::{AgentCommand, TunnelOrder};
+
+/// What is to be done with the tunnel.
+#[derive(Debug, Clone)]
+pub enum TunnelWork {
+    /// Run this tunnel; parts that are absent stay as they are, and one that runs already is left alone.
+    Start(TunnelOrder),
+    /// Replace the connector in any case.
+    Restart {
+        /// Which tunnel.
+        tunnel_id: TunnelId,
+        /// Its name.
+        tunnel_name: String,
+        /// What opens it.
+        token: SecretString,
+    },
+    /// Stop and remove the connector and forget its token.
+    Stop,
+}
+
+/// A command for whoever runs the tunnel. Carrying out the same one twice must do no harm.
+pub struct TunnelTask {
+    /// Which command it is.
+    pub id: CommandId,
+    /// What to do.
+    pub work: TunnelWork,
+    /// Takes how it ended. Dropped unused, as a restart does, it makes the poller hand the task over again.
+    pub reply: Reply,
+}
+
+/// Hands a task over; gives it back if it cannot be taken now.
+pub type TunnelHand = Arc<dyn Fn(TunnelTask) -> Result<(), Box<TunnelTask>> + Send + Sync>;
+
+/// Takes the outcome of one task, once.
+pub struct Reply(Option<Box<dyn FnOnce(Option<Outcome>) + Send>>);
+
+impl Reply {
+    /// Calls `tell` with the outcome, or with nothing if none was ever given.
+    pub fn new(tell: impl FnOnce(Option<Outcome>) + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    /// Tells how the task ended.
+    pub fn send(mut self, outcome: Outcome) {
+        if let Some(tell) = self.0.take() {
+            tell(Some(outcome));
+        }
+    }
+
+    /// Nothing is told: the task was never taken.
+    pub(super) fn cancel(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(None);
+        }
+    }
+}
+
+impl std::fmt::Debug for TunnelTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TunnelTask").field("id", &self.id).field("work", &self.work).finish_non_exhaustive()
+    }
+}
+
+/// What has to happen for a command.
+pub(super) enum Action {
+    Tunnel(TunnelWork),
+    PutIngress(serde_json::Value),
+    /// It cannot be carried out; the words go into its result.
+    Refuse(String),
+}
+
+impl Action {
+    pub(super) fn of(command: &AgentCommand) -> Self {
+        match command {
+            AgentCommand::StartTunnel(order) => Self::Tunnel(TunnelWork::Start(order.clone())),
+            AgentCommand::RestartTunnel(order) => match order.clone() {
+                TunnelOrder {
+                    tunnel_id: Some(tunnel_id),
+                    tunnel_name: Some(tunnel_name),
+                    token: Some(token),
+                } => Self::Tunnel(TunnelWork::Restart { tunnel_id, tunnel_name, token }),
+                _ => Self::Refuse(
+                    "restart_tunnel needs tunnel_id, tunnel_name and tunnel_token; one is missing".into(),
+                ),
+            },
+            AgentCommand::StopTunnel => Self::Tunnel(TunnelWork::Stop),
+            AgentCommand::UpdateTunnelConfig { rules } => match super::ingress::ingress(rules) {
+                Some(list) => Self::PutIngress(list),
+                None => Self::Refuse("update_tunnel_config needs an object in `rules`".into()),
+            },
+            AgentCommand::Unsupported { action } => {
+                Self::Refuse(format!("unsupported: this agent does not know the action `{action}`"))
+            }
+        }
+    }
+}

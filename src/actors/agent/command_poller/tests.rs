@@ -1,0 +1,1 @@
+//! The command poller under moved time.
