@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 
-use super::slot::{AgentStatus, Slot};
+use super::slot::Slot;
+use crate::domain::agent::AgentStatus;
 use crate::domain::id::{AgentId, KeyId};
 
 /// Longest key that is looked at: our own have 43 characters.
@@ -77,6 +79,7 @@ pub enum Refused {
 pub struct Directory {
     keys: RwLock<HashMap<KeyDigest, Arc<KeyAccess>>>,
     slots: RwLock<HashMap<String, Arc<Slot>>>,
+    loaded: AtomicBool,
 }
 
 impl Directory {
@@ -119,6 +122,11 @@ impl Directory {
         bound.as_ref().and_then(|id| self.slot(id)).is_some_and(|slot| slot.status() == AgentStatus::Removed)
     }
 
+    /// True once keys and agents were read: before that nobody may be told that a key is unknown.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
     /// Returns every slot, in no order.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
         self.slots.read().values().cloned().collect()
@@ -132,6 +140,15 @@ impl Directory {
     /// True if no agent is known.
     pub fn is_empty(&self) -> bool {
         self.slots.read().is_empty()
+    }
+
+    pub(super) fn set_loaded(&self) {
+        self.loaded.store(true, Ordering::Release);
+    }
+
+    pub(super) fn replace_keys(&self, keys: HashMap<KeyDigest, KeyAccess>) {
+        let keys = keys.into_iter().map(|(digest, access)| (digest, Arc::new(access))).collect();
+        *self.keys.write() = keys;
     }
 
     pub(super) fn put_key(&self, digest: KeyDigest, access: KeyAccess) {

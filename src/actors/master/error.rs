@@ -52,6 +52,12 @@ pub enum MasterError {
     /// The agent's key was revoked (409).
     #[error("agent `{0}` was revoked; it has to register with a new key first")]
     AgentRevoked(AgentId),
+    /// Set-up was done before (409).
+    #[error("there is an administrator already; sign in, or use `lightship admin reset-password`")]
+    AlreadySetUp,
+    /// No such administrator (404).
+    #[error("administrator `{0}` is not known")]
+    AdminNotFound(String),
     /// The question makes no sense as it was put (400).
     #[error("{0}")]
     Invalid(String),
@@ -81,6 +87,8 @@ impl MasterError {
             Self::NotEnrolled(_) => "not_enrolled",
             Self::NotYourTunnel => "not_your_tunnel",
             Self::AgentRevoked(_) => "agent_revoked",
+            Self::AlreadySetUp => "already_set_up",
+            Self::AdminNotFound(_) => "admin_not_found",
             Self::Invalid(_) => "invalid",
             Self::Busy => "busy",
             Self::Database(_) => "database_failed",
@@ -93,11 +101,12 @@ impl MasterError {
             Self::Invalid(_) | Self::NotEnrolled(_) | Self::KeyInUse(_) => 400,
             Self::KeyRevoked => 401,
             Self::KeyMismatch | Self::NotYourTunnel => 403,
-            Self::AgentNotFound(_) | Self::KeyNotFound(_) | Self::CommandNotFound(_) => 404,
+            Self::AgentNotFound(_) | Self::KeyNotFound(_) | Self::CommandNotFound(_) | Self::AdminNotFound(_) => 404,
             Self::SessionUnknown
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)
             | Self::NoCloudflareToken
+            | Self::AlreadySetUp
             | Self::AgentRevoked(_) => 409,
             Self::Database(_) => 500,
             Self::Cloudflare(_) => 502,

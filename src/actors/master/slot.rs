@@ -12,47 +12,13 @@ use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::domain::agent::AgentStatus;
 use crate::domain::id::{AgentId, KeyId};
 
 /// How long two sources may take turns before that counts as two hosts.
 const INTERLEAVING: TimeDelta = TimeDelta::minutes(10);
 /// Changes of source within [`INTERLEAVING`] that a single host does not make.
 const TURNS_OF_TWO_HOSTS: u32 = 3;
-
-/// Where an agent stands with the master.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AgentStatus {
-    /// Heard, and waiting for a person.
-    Pending,
-    /// It has a tunnel; its routes are published.
-    Enrolled,
-    /// Its key was revoked: not heard until it comes with a new one.
-    Revoked,
-    /// Taken off the list; may fetch its last `stop_tunnel`, nothing else.
-    Removed,
-}
-
-impl AgentStatus {
-    /// The word on pages and on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Enrolled => "enrolled",
-            Self::Revoked => "revoked",
-            Self::Removed => "removed",
-        }
-    }
-
-    fn from_u8(value: u8) -> Self {
-        match value {
-            0 => Self::Pending,
-            1 => Self::Enrolled,
-            2 => Self::Revoked,
-            _ => Self::Removed,
-        }
-    }
-}
 
 /// Where an agent's words come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -100,7 +66,11 @@ pub struct Slot {
     containers_digest: AtomicU64,
     /// Digest of the tunnel state last committed; 0 if unknown.
     tunnel_digest: AtomicU64,
+    /// Digest of name and version as they are committed.
+    identity: AtomicU64,
     queued: AtomicUsize,
+    /// When `last_seen` was last written to the database, in milliseconds.
+    written_seen: AtomicI64,
     wake: Notify,
     session: Mutex<Option<NativeSession>>,
     sources: Mutex<Sources>,
@@ -122,7 +92,9 @@ impl Slot {
             offline: AtomicBool::new(false),
             containers_digest: AtomicU64::new(0),
             tunnel_digest: AtomicU64::new(0),
+            identity: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
+            written_seen: AtomicI64::new(last_seen.map_or(0, |at| at.timestamp_millis())),
             wake: Notify::new(),
             session: Mutex::new(None),
             sources: Mutex::new(Sources::default()),
@@ -136,7 +108,7 @@ impl Slot {
 
     /// Returns where the agent stands.
     pub fn status(&self) -> AgentStatus {
-        AgentStatus::from_u8(self.status.load(Ordering::Acquire))
+        status_of(self.status.load(Ordering::Acquire))
     }
 
     /// Returns the key in force.
@@ -268,6 +240,25 @@ impl Slot {
         self.set_tunnel_digest(0);
     }
 
+    pub(super) fn set_identity(&self, digest: u64) {
+        self.identity.store(digest, Ordering::Release);
+    }
+
+    /// True if name and version are committed as this digest says.
+    pub(super) fn same_identity(&self, digest: u64) -> bool {
+        self.identity.load(Ordering::Acquire) == digest
+    }
+
+    /// Returns when the agent was last heard, if the database does not know it yet.
+    pub(super) fn unwritten_seen(&self) -> Option<DateTime<Utc>> {
+        let seen = self.last_seen.load(Ordering::Relaxed);
+        (seen != self.written_seen.load(Ordering::Relaxed)).then(|| DateTime::from_timestamp_millis(seen)).flatten()
+    }
+
+    pub(super) fn set_written_seen(&self, seen: DateTime<Utc>) {
+        self.written_seen.store(seen.timestamp_millis(), Ordering::Relaxed);
+    }
+
     pub(super) fn offline(&self) -> bool {
         self.offline.load(Ordering::Relaxed)
     }
@@ -295,6 +286,15 @@ impl Slot {
     pub(super) fn registered_from(&self, now: DateTime<Utc>, peer: IpAddr, host: Option<&str>) {
         self.touch(now);
         self.sources.lock().see(peer, host, now);
+    }
+}
+
+fn status_of(value: u8) -> AgentStatus {
+    match value {
+        0 => AgentStatus::Pending,
+        1 => AgentStatus::Enrolled,
+        2 => AgentStatus::Revoked,
+        _ => AgentStatus::Removed,
     }
 }
 

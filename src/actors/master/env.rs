@@ -1,0 +1,72 @@
+//! What the master's actors hold in common. Cheap to clone.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::bus::Notices;
+use super::cloudflare_account::Account;
+use super::directory::Directory;
+use super::error::MasterError;
+use super::fleet::Fleet;
+use super::registrar::Registrar;
+use super::scheduler::{DueAt, Scheduler};
+use super::settings::MasterSettings;
+use super::store::Ledger;
+use crate::actors::supervision::Port;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::db::{Batch, Db, DbError};
+
+/// Services and ports that are handed to every actor of the master at its start.
+#[derive(Clone)]
+pub struct Env {
+    /// For reading.
+    pub db: Db,
+    /// For writing.
+    pub ledger: Ledger,
+    /// For telling pages.
+    pub notices: Notices,
+    /// Keys and slots.
+    pub directory: Arc<Directory>,
+    /// The way to agents' actors.
+    pub fleet: Fleet,
+    /// Who publishes.
+    pub account: Account,
+    /// Who wakes owners of what is due.
+    pub scheduler: Port<Scheduler>,
+    /// Who decides about identity.
+    pub registrar: Port<Registrar>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness.
+    pub chance: Chance,
+    /// Times and bounds.
+    pub settings: Arc<MasterSettings>,
+}
+
+impl Env {
+    /// Returns the time of day.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Begins a batch that `by` decided now.
+    pub fn batch(&self, by: impl Into<String>) -> Batch {
+        Batch::new(by, self.now())
+    }
+
+    /// Asks to be woken at `at`.
+    pub fn due_at(&self, at: DateTime<Utc>) {
+        // Lost only if the scheduler has a thousand of them waiting; it reads the database again by itself.
+        if self.scheduler.tell(DueAt(at)).is_err() {
+            tracing::debug!("the scheduler has no room for another time");
+        }
+    }
+}
+
+impl From<DbError> for MasterError {
+    fn from(error: DbError) -> Self {
+        Self::Database(Box::new(error))
+    }
+}

@@ -1,0 +1,215 @@
+//! Gives an agent a tunnel: token, enrolment and the command that starts it are one commit.
+
+use actix::prelude::*;
+use chrono::TimeDelta;
+use secrecy::SecretString;
+
+use super::agents::listed;
+use super::load::follow;
+use super::{Decision, Registrar, commit, expected};
+use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::bus::Note;
+use crate::actors::master::env::Env;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::requests::Enrolled;
+use crate::actors::supervision::Ctx;
+use crate::db::agents::AgentRow;
+use crate::db::{self, RowChange};
+use crate::domain::agent::AgentStatus;
+use crate::domain::command::{Command, CommandKind, CommandStatus};
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AgentId, CommandId, SecretId};
+
+/// Longest tunnel name that is passed on.
+const MAX_TUNNEL_NAME: usize = 100;
+/// Commands that are looked through for the one that started the tunnel.
+const RECENT: u64 = 50;
+
+/// Asks whether an enrolment is needed.
+#[derive(Message)]
+#[rtype(result = "Result<Enrolment, MasterError>")]
+pub struct BeginEnrolment {
+    /// Which agent.
+    pub agent: AgentId,
+    /// The tunnel it is to have.
+    pub tunnel_name: String,
+}
+
+/// What is to be done about an enrolment.
+pub enum Enrolment {
+    /// The agent has this tunnel already.
+    Done(Box<Enrolled>),
+    /// The tunnel has to be provided first; this is its cleaned name.
+    NeedsTunnel(String),
+}
+
+/// Writes an enrolment down, now that the tunnel is there.
+#[derive(Message)]
+#[rtype(result = "Result<Enrolled, MasterError>")]
+pub struct CommitEnrolment {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Its tunnel.
+    pub tunnel: ProvidedTunnel,
+    /// Who asks.
+    pub by: String,
+}
+
+impl Handler<BeginEnrolment> for Registrar {
+    type Result = AtomicResponse<Self, Result<Enrolment, MasterError>>;
+
+    fn handle(&mut self, ask: BeginEnrolment, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { begin(&env, &ask).await })
+    }
+}
+
+impl Handler<CommitEnrolment> for Registrar {
+    type Result = AtomicResponse<Self, Result<Enrolled, MasterError>>;
+
+    fn handle(&mut self, ask: CommitEnrolment, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { enrol(&env, &ask).await })
+    }
+}
+
+async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError> {
+    let name = ask.tunnel_name.trim();
+    if name.is_empty() {
+        return Err(MasterError::Invalid("`tunnel_name` is missing; give the tunnel a name".into()));
+    }
+    if name.len() > MAX_TUNNEL_NAME || name.chars().any(char::is_control) {
+        let reason = format!("`tunnel_name` has control characters or more than {MAX_TUNNEL_NAME} bytes; choose another");
+        return Err(MasterError::Invalid(reason));
+    }
+    let row = listed(env, &ask.agent).await?;
+    match row.status {
+        AgentStatus::Revoked => Err(MasterError::AgentRevoked(row.id)),
+        AgentStatus::Enrolled if row.tunnel_name.as_deref() == Some(name) => match enrolled_before(env, &row).await? {
+            Some(enrolled) => Ok(Enrolment::Done(Box::new(enrolled))),
+            None => Ok(Enrolment::NeedsTunnel(name.into())),
+        },
+        _ => Ok(Enrolment::NeedsTunnel(name.into())),
+    }
+}
+
+/// Returns the enrolment in force with the command that started its tunnel: the open one, else the latest.
+async fn enrolled_before(env: &Env, row: &AgentRow) -> Result<Option<Enrolled>, MasterError> {
+    let (Some(tunnel_id), Some(tunnel_name)) = (&row.tunnel_id, &row.tunnel_name) else {
+        return Ok(None);
+    };
+    let starts = |command: &Command| {
+        matches!(&command.kind, CommandKind::StartTunnel { tunnel_id: id, .. } if id == tunnel_id)
+    };
+    let open = db::commands::list_open_commands(&env.db, &row.id).await?.into_iter().find(starts);
+    let command = match open {
+        Some(command) => Some(command),
+        None => db::commands::list_commands(&env.db, &row.id, RECENT).await?.into_iter().find(starts),
+    };
+    Ok(command.map(|command| Enrolled {
+        tunnel_id: tunnel_id.clone(),
+        tunnel_name: tunnel_name.clone(),
+        command,
+        created: false,
+    }))
+}
+
+async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError> {
+    let enrolled = commit(env, async || {
+        let agent_end = expected(env, &Stream::agent(&ask.agent)).await?;
+        let commands_end = expected(env, &Stream::commands(&ask.agent)).await?;
+        let row = listed(env, &ask.agent).await?;
+        if row.status == AgentStatus::Revoked {
+            return Err(MasterError::AgentRevoked(row.id));
+        }
+        // Two requests for the same tunnel at once: the second finds the first one's work.
+        if row.status == AgentStatus::Enrolled && row.tunnel_id.as_ref() == Some(&ask.tunnel.tunnel_id) {
+            if let Some(enrolled) = enrolled_before(env, &row).await? {
+                return Ok(Decision { batch: env.batch(&ask.by), answer: enrolled });
+            }
+        }
+        let secret_id = SecretId::new(format!("tunnel-token/{}", env.chance.sorted_uuid(&env.clock)));
+        let command = start_command(env, ask, secret_id.clone());
+        let mut commands = superseded(env, &ask.agent).await?;
+        commands.push(queued(&ask.agent, &command));
+        let mut batch = env
+            .batch(&ask.by)
+            .append(Stream::agent(&ask.agent), agent_end, vec![enrolment(ask, secret_id.clone())])
+            .append(Stream::commands(&ask.agent), commands_end, commands)
+            .row(put_token(secret_id, ask.tunnel.token.clone()));
+        if let Some(old) = row.secret_id {
+            batch = batch.row(RowChange::DeleteSecret { id: old });
+        }
+        let enrolled = Enrolled {
+            tunnel_id: ask.tunnel.tunnel_id.clone(),
+            tunnel_name: ask.tunnel.name.clone(),
+            command,
+            created: true,
+        };
+        Ok(Decision { batch, answer: enrolled })
+    })
+    .await?;
+    follow(env, &ask.agent).await?;
+    if let Some(slot) = env.directory.slot(&ask.agent).filter(|_| enrolled.command.status == CommandStatus::Queued) {
+        // At once, for polls that are parked; the dispatcher counts exactly when it looks.
+        slot.set_queued(1);
+    }
+    env.due_at(enrolled.command.expires_at);
+    env.account.wake();
+    env.notices.announce(Note::Commands(ask.agent.clone()));
+    Ok(enrolled)
+}
+
+fn enrolment(ask: &CommitEnrolment, secret_id: SecretId) -> Event {
+    Event::AgentEnrolled {
+        agent_id: ask.agent.clone(),
+        account_id: ask.tunnel.account_id.clone(),
+        tunnel_id: ask.tunnel.tunnel_id.clone(),
+        tunnel_name: ask.tunnel.name.clone(),
+        secret_id,
+    }
+}
+
+fn put_token(id: SecretId, token: SecretString) -> RowChange {
+    RowChange::PutSecret { id, purpose: "tunnel token".into(), plain: token }
+}
+
+fn start_command(env: &Env, ask: &CommitEnrolment, secret_id: SecretId) -> Command {
+    let kind = CommandKind::StartTunnel {
+        tunnel_id: ask.tunnel.tunnel_id.clone(),
+        tunnel_name: ask.tunnel.name.clone(),
+        secret_id,
+    };
+    new_command(env, kind, env.settings.command_expiry)
+}
+
+/// Makes a command that waits for its agent.
+pub fn new_command(env: &Env, kind: CommandKind, expiry: std::time::Duration) -> Command {
+    let queued_at = env.now();
+    Command {
+        id: CommandId::new(env.chance.sorted_uuid(&env.clock).to_string()),
+        kind,
+        status: CommandStatus::Queued,
+        attempt: 0,
+        queued_at,
+        delivered_at: None,
+        lease_until: None,
+        expires_at: queued_at + TimeDelta::from_std(expiry).unwrap_or(TimeDelta::MAX),
+        outcome: None,
+    }
+}
+
+/// The event that queues a command.
+pub fn queued(agent: &AgentId, command: &Command) -> Event {
+    Event::CommandQueued {
+        agent_id: agent.clone(),
+        command_id: command.id.clone(),
+        command: command.kind.clone(),
+        expires_at: command.expires_at,
+    }
+}
+
+/// Ends what was queued before: another tunnel takes its place, and its token is gone.
+pub(super) async fn superseded(env: &Env, agent: &AgentId) -> Result<Vec<Event>, MasterError> {
+    let open = db::commands::list_open_commands(&env.db, agent).await?;
+    let expired = |command: Command| Event::CommandExpired { agent_id: agent.clone(), command_id: command.id };
+    Ok(open.into_iter().map(expired).collect())
+}

@@ -1,0 +1,124 @@
+//! The single writer of who is who: keys, agents, administrators and settings.
+//!
+//! It keeps no state. Each operation reads what it decides on, appends with the version it read, and starts over
+//! if another master wrote meanwhile; the directory follows after the commit.
+
+mod admin;
+mod agents;
+mod enrolment;
+mod keys;
+mod load;
+mod removal;
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use actix::prelude::*;
+
+use super::env::Env;
+use super::error::MasterError;
+use super::store::CommitFailed;
+use super::work::Work;
+use crate::actors::supervision::{Ctx, supervised};
+use crate::db::{self, Batch, CommitError, Expected};
+use crate::domain::agent::AgentStatus;
+use crate::domain::event::Stream;
+
+pub use admin::{ChangeSetting, SetAdminPassword, SetUpAdmin};
+pub use agents::{Register, Rename, Revoke};
+pub use enrolment::{BeginEnrolment, CommitEnrolment, Enrolment};
+pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey};
+pub use load::load_directory;
+pub use removal::{Remove, Retire};
+
+/// Questions that may wait.
+pub const CAPACITY: usize = 256;
+/// How often an operation is decided again after another master wrote in between.
+const TRIES: usize = 4;
+
+/// Decides who is who.
+pub struct Registrar {
+    env: Arc<OnceLock<Env>>,
+}
+
+impl Registrar {
+    /// Makes a registrar; `env` holds a port to it, so it is filled in after the ports are made.
+    pub fn new(env: Arc<OnceLock<Env>>) -> Self {
+        Self { env }
+    }
+
+    /// Runs one operation; the next message waits for its end, so operations have one order.
+    fn decide<T, F>(&self, operation: impl FnOnce(Env) -> F) -> AtomicResponse<Self, Result<T, MasterError>>
+    where
+        T: 'static,
+        F: Future<Output = Result<T, MasterError>> + 'static,
+    {
+        let env = self.env.get().cloned();
+        let running = env.map(operation);
+        AtomicResponse::new(Box::pin(
+            async move {
+                match running {
+                    Some(running) => running.await,
+                    None => Err(MasterError::Busy),
+                }
+            }
+            .into_actor(self),
+        ))
+    }
+}
+
+supervised!(Registrar);
+
+impl Actor for Registrar {
+    type Context = Ctx<Self>;
+
+    /// Reads the directory again: a restart may have come between a commit and its effect here.
+    fn started(&mut self, ctx: &mut Ctx<Self>) {
+        let Some(env) = self.env.get().cloned() else {
+            return;
+        };
+        let load = async move { load_directory(&env.db, &env.directory).await.map(|()| env) };
+        ctx.wait(load.into_actor(self).map(|loaded, _, ctx| match loaded {
+            Ok(env) => nudge_leaving(&env),
+            Err(error) => ctx.fail(error),
+        }));
+    }
+}
+
+/// A removed agent may have its last command by now: its dispatcher looks.
+fn nudge_leaving(env: &Env) {
+    for slot in env.directory.slots() {
+        if slot.status() == AgentStatus::Removed {
+            env.fleet.nudge(slot.id(), Work::StandingChanged);
+        }
+    }
+}
+
+/// What an attempt wants written, with what it answers once that is done.
+struct Decision<T> {
+    batch: Batch,
+    answer: T,
+}
+
+/// Decides and commits; decides again if another master wrote meanwhile.
+async fn commit<T>(env: &Env, decide: impl AsyncFn() -> Result<Decision<T>, MasterError>) -> Result<T, MasterError> {
+    for _ in 0..TRIES {
+        let Decision { batch, answer } = decide().await?;
+        if batch.appends.is_empty() && batch.rows.is_empty() {
+            return Ok(answer);
+        }
+        match env.ledger.commit(batch).await {
+            Ok(_) => return Ok(answer),
+            Err(CommitFailed::Refused(CommitError::VersionConflict { stream, .. })) => {
+                tracing::info!(%stream, "another writer was faster; deciding again");
+            }
+            Err(failed) => return Err(failed.into()),
+        }
+    }
+    Err(MasterError::Busy)
+}
+
+/// Returns where a stream ends now. Read it before what the decision depends on.
+async fn expected(env: &Env, stream: &Stream) -> Result<Expected, MasterError> {
+    Ok(Expected::Version(db::events::stream_version(&env.db, stream).await?))
+}

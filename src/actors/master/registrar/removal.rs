@@ -1,0 +1,145 @@
+//! Takes an agent off the list.
+//!
+//! Its routes are withdrawn and its words refused at once. A connector can only be stopped by its agent, so the
+//! key still fetches commands until `stop_tunnel` is delivered (natively: finished) or its time is up; then it is
+//! revoked. Without a tunnel, or if the agent was revoked before, the key goes with the agent.
+
+use actix::prelude::*;
+
+use super::agents::listed;
+use super::enrolment::{new_command, queued, superseded};
+use super::keys::{active_keys_of, forget_keys};
+use super::load::follow;
+use super::{Decision, Registrar, commit, expected};
+use crate::actors::master::bus::Note;
+use crate::actors::master::env::Env;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::requests::RemovedAgent;
+use crate::actors::supervision::Ctx;
+use crate::db::{self, Batch, RowChange};
+use crate::domain::agent::AgentStatus;
+use crate::domain::command::{Command, CommandKind};
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AgentId, KeyId};
+
+/// Takes an agent off the list.
+#[derive(Message)]
+#[rtype(result = "Result<RemovedAgent, MasterError>")]
+pub struct Remove {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Who asks.
+    pub by: String,
+}
+
+/// A removed agent has its last command, or never fetched it: its key goes.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), MasterError>")]
+pub struct Retire {
+    /// Which agent.
+    pub agent: AgentId,
+}
+
+impl Handler<Remove> for Registrar {
+    type Result = AtomicResponse<Self, Result<RemovedAgent, MasterError>>;
+
+    fn handle(&mut self, ask: Remove, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { remove(&env, &ask).await })
+    }
+}
+
+impl Handler<Retire> for Registrar {
+    type Result = AtomicResponse<Self, Result<(), MasterError>>;
+
+    fn handle(&mut self, ask: Retire, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { retire(&env, &ask.agent).await })
+    }
+}
+
+/// What a removal changed.
+struct Removal {
+    answer: RemovedAgent,
+    hostnames: Vec<String>,
+    revoked: Vec<KeyId>,
+    stop: Option<Command>,
+}
+
+async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
+    let removal = commit(env, async || decide(env, ask).await).await?;
+    forget_keys(env, &removal.revoked);
+    follow(env, &ask.agent).await?;
+    if let Some(stop) = &removal.stop {
+        if let Some(slot) = env.directory.slot(&ask.agent) {
+            slot.set_queued(1);
+        }
+        env.due_at(stop.expires_at);
+    }
+    env.account.wake();
+    env.names_freed(&ask.agent, &removal.hostnames);
+    env.notices.announce(Note::Routes(ask.agent.clone()));
+    Ok(removal.answer)
+}
+
+async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterError> {
+    let agent = &ask.agent;
+    let keys_end = expected(env, &Stream::keys()).await?;
+    let agent_end = expected(env, &Stream::agent(agent)).await?;
+    let commands_end = expected(env, &Stream::commands(agent)).await?;
+    let routes_end = expected(env, &Stream::routes(agent)).await?;
+    let row = listed(env, agent).await?;
+    let routes = db::routes::list_agent_routes(&env.db, agent).await?;
+    let keys: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
+    let can_be_told = row.tunnel_id.is_some() && !keys.is_empty();
+    let stop = can_be_told.then(|| new_command(env, CommandKind::StopTunnel, env.settings.removal_limit));
+
+    let released = routes
+        .iter()
+        .map(|route| Event::RouteReleased { agent_id: agent.clone(), route: route.spec.key.clone() })
+        .collect();
+    let mut commands = superseded(env, agent).await?;
+    commands.extend(stop.as_ref().map(|stop| queued(agent, stop)));
+    let revoked = if stop.is_some() { Vec::new() } else { keys };
+
+    let mut batch = env.batch(&ask.by);
+    batch = append_some(batch, Stream::routes(agent), routes_end, released);
+    batch = append_some(batch, Stream::commands(agent), commands_end, commands);
+    batch = append_some(batch, Stream::keys(), keys_end, revocations(&revoked));
+    batch = batch
+        .append(Stream::agent(agent), agent_end, vec![Event::AgentRemoved { agent_id: agent.clone() }])
+        .row(RowChange::ForgetAgent { agent_id: agent.clone() });
+    if let Some(id) = row.secret_id {
+        batch = batch.row(RowChange::DeleteSecret { id });
+    }
+    let answer =
+        RemovedAgent { rules_removed: routes.len(), stop_command: stop.as_ref().map(|command| command.id.clone()) };
+    let hostnames = routes.into_iter().map(|route| route.spec.key.hostname).collect();
+    Ok(Decision { batch, answer: Removal { answer, hostnames, revoked, stop } })
+}
+
+fn append_some(batch: Batch, stream: Stream, end: db::Expected, events: Vec<Event>) -> Batch {
+    if events.is_empty() { batch } else { batch.append(stream, end, events) }
+}
+
+fn revocations(keys: &[KeyId]) -> Vec<Event> {
+    keys.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect()
+}
+
+async fn retire(env: &Env, agent: &AgentId) -> Result<(), MasterError> {
+    let revoked = commit(env, async || {
+        let keys_end = expected(env, &Stream::keys()).await?;
+        let row = db::agents::find_agent(&env.db, agent).await?;
+        // Asked twice, or the agent came back with another key meanwhile: nothing to do.
+        if !row.is_some_and(|row| row.status == AgentStatus::Removed) {
+            return Ok(Decision { batch: env.batch("system"), answer: Vec::new() });
+        }
+        let keys: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
+        let batch = append_some(env.batch("system"), Stream::keys(), keys_end, revocations(&keys));
+        Ok(Decision { batch, answer: keys })
+    })
+    .await?;
+    forget_keys(env, &revoked);
+    if !revoked.is_empty() {
+        follow(env, agent).await?;
+    }
+    Ok(())
+}

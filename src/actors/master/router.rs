@@ -1,0 +1,235 @@
+//! A fleet shard: the only way to its agents' actors, which it starts with the first change, stops when they idle
+//! and keeps few. Also sweeps presence. Heartbeats and equal reports never come here.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use actix::prelude::*;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::env::Env;
+use super::subtree::{self, Subtree, Undelivered};
+use super::sweep;
+use super::work::{ToAgent, Work};
+use crate::actors::supervision::{Ctx, SupervisorHandle, supervised};
+use crate::domain::id::AgentId;
+
+/// Work that may wait for a shard.
+pub const CAPACITY: usize = 2_048;
+/// Work that may wait for one agent's actors while they stop.
+const WAITING: usize = 32;
+/// How often idle subtrees are looked for.
+const REAP_EVERY: Duration = Duration::from_secs(10);
+
+/// Names of the subtrees that are in the tree. Outlives the router, so that its next run can clear them away.
+pub type Planted = Arc<Mutex<HashSet<AgentId>>>;
+
+/// Routes work to agents' actors.
+pub struct Router {
+    shard: usize,
+    env: Arc<OnceLock<Env>>,
+    agents: SupervisorHandle,
+    planted: Planted,
+    known: HashMap<AgentId, State>,
+    is_sweeping: bool,
+    touched_at: Option<Instant>,
+}
+
+/// Where an agent's actors are.
+enum State {
+    /// They run.
+    Up { subtree: Subtree, used: Instant },
+    /// They are being stopped; work that comes meanwhile starts them again.
+    Stopping { waiting: VecDeque<Work> },
+    /// They failed too often and are left alone until then.
+    Cooling { until: Instant },
+}
+
+/// Looks for idle subtrees.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Reap;
+
+/// Looks who went silent and who is back.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Sweep;
+
+impl Router {
+    /// Makes a router over the supervisor that `agents` leads to.
+    pub fn new(shard: usize, env: Arc<OnceLock<Env>>, agents: SupervisorHandle, planted: Planted) -> Self {
+        Self { shard, env, agents, planted, known: HashMap::new(), is_sweeping: false, touched_at: None }
+    }
+
+    fn route(&mut self, env: &Env, agent: AgentId, work: Work, ctx: &mut Ctx<Self>) {
+        match self.known.get_mut(&agent) {
+            Some(State::Up { subtree, used }) => {
+                *used = Instant::now();
+                match subtree.hand_over(work) {
+                    // The reply went with the message: who waits is told to come later.
+                    Ok(()) | Err(Undelivered::Full) => {}
+                    Err(Undelivered::Closed(_)) => self.cool_down(env, agent),
+                }
+            }
+            // Over the bound the work is dropped, and with it its reply.
+            Some(State::Stopping { waiting }) if waiting.len() < WAITING => waiting.push_back(work),
+            Some(State::Stopping { .. }) => {}
+            Some(State::Cooling { until }) if *until > Instant::now() => {}
+            Some(State::Cooling { .. }) | None => self.start(env, agent, [work], ctx),
+        }
+    }
+
+    fn start(&mut self, env: &Env, agent: AgentId, work: impl IntoIterator<Item = Work>, ctx: &mut Ctx<Self>) {
+        if !self.make_room(env, ctx) {
+            return;
+        }
+        let (spec, subtree) = subtree::describe(env, &agent);
+        for work in work {
+            // The ports are open before the actors run; what does not fit is dropped with its reply.
+            let _ = subtree.hand_over(work);
+        }
+        self.planted.lock().insert(agent.clone());
+        self.known.insert(agent.clone(), State::Up { subtree, used: Instant::now() });
+        let agents = self.agents.clone();
+        let add = async move { (agents.add(spec).await, agent) };
+        ctx.spawn(add.into_actor(self).map(|(added, agent), actor, _| {
+            if let Err(error) = added {
+                tracing::error!(%agent, %error, "an agent's actors could not be started");
+                actor.forget(&agent);
+            }
+        }));
+    }
+
+    /// Stops the least recently used subtree if there are too many; false if there is no room at all.
+    fn make_room(&mut self, env: &Env, ctx: &mut Ctx<Self>) -> bool {
+        let cap = (env.settings.max_live / env.settings.shards.max(1)).max(1);
+        let in_tree = self.known.values().filter(|state| !matches!(state, State::Cooling { .. })).count();
+        if in_tree < cap {
+            return true;
+        }
+        let running = self.known.iter().filter_map(|(agent, state)| match state {
+            State::Up { subtree, used } if subtree.is_idle() => Some((*used, agent)),
+            _ => None,
+        });
+        if let Some((_, agent)) = running.min_by_key(|(used, _)| *used) {
+            let agent = agent.clone();
+            self.stop(agent, ctx);
+        }
+        // Stopping takes a moment and busy ones cannot be stopped: a storm may double the number, not more.
+        in_tree < 2 * cap
+    }
+
+    fn stop(&mut self, agent: AgentId, ctx: &mut Ctx<Self>) {
+        self.known.insert(agent.clone(), State::Stopping { waiting: VecDeque::new() });
+        let agents = self.agents.clone();
+        let remove = async move { (agents.remove(agent.as_str()).await, agent) };
+        ctx.spawn(remove.into_actor(self).map(|(_, agent), actor, ctx| actor.stopped(agent, ctx)));
+    }
+
+    fn stopped(&mut self, agent: AgentId, ctx: &mut Ctx<Self>) {
+        let state = self.forget(&agent);
+        let Some(env) = self.env.get().cloned() else {
+            return;
+        };
+        if let Some(State::Stopping { waiting }) = state {
+            let mut waiting = waiting.into_iter().filter(Work::is_wanted).peekable();
+            if waiting.peek().is_some() {
+                self.start(&env, agent, waiting, ctx);
+            }
+        }
+    }
+
+    fn forget(&mut self, agent: &AgentId) -> Option<State> {
+        self.planted.lock().remove(agent);
+        self.known.remove(agent)
+    }
+
+    fn cool_down(&mut self, env: &Env, agent: AgentId) {
+        tracing::warn!(%agent, seconds = env.settings.cool_down.as_secs(), "an agent's actors failed too often");
+        if let Some(slot) = env.directory.slot(&agent) {
+            // It registers again and brings a fresh snapshot.
+            slot.close_session();
+            slot.forget_reports();
+        }
+        self.planted.lock().remove(&agent);
+        self.known.insert(agent, State::Cooling { until: Instant::now() + env.settings.cool_down });
+    }
+
+    fn reap(&mut self, env: &Env, ctx: &mut Ctx<Self>) {
+        let now = Instant::now();
+        self.known.retain(|_, state| !matches!(state, State::Cooling { until } if *until <= now));
+        let idle = self.known.iter().filter_map(|(agent, state)| match state {
+            State::Up { subtree, used } if now - *used >= env.settings.idle_after && subtree.is_idle() => Some(agent),
+            _ => None,
+        });
+        let idle: Vec<AgentId> = idle.cloned().collect();
+        for agent in idle {
+            self.stop(agent, ctx);
+        }
+    }
+
+    fn sweep(&mut self, env: Env, ctx: &mut Ctx<Self>) {
+        self.is_sweeping = true;
+        let with_times = self.touched_at.is_none_or(|at| at.elapsed() >= sweep::WRITE_TIMES_EVERY);
+        if with_times {
+            self.touched_at = Some(Instant::now());
+        }
+        let shard = self.shard;
+        let sweep = async move { sweep::sweep(&env, shard, with_times).await };
+        ctx.spawn(sweep.into_actor(self).map(|(), actor, _| actor.is_sweeping = false));
+    }
+}
+
+supervised!(Router);
+
+impl Actor for Router {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Ctx<Self>) {
+        // A run before this one left its subtrees behind, and with it the ways to them.
+        let left: Vec<AgentId> = self.planted.lock().iter().cloned().collect();
+        for agent in left {
+            self.stop(agent, ctx);
+        }
+        ctx.notify_later(Reap, REAP_EVERY);
+        ctx.notify(Sweep);
+    }
+}
+
+impl Handler<ToAgent> for Router {
+    type Result = ();
+
+    fn handle(&mut self, ToAgent { agent, work }: ToAgent, ctx: &mut Ctx<Self>) {
+        if let Some(env) = self.env.get().cloned().filter(|_| work.is_wanted()) {
+            self.route(&env, agent, work, ctx);
+        }
+    }
+}
+
+impl Handler<Reap> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: Reap, ctx: &mut Ctx<Self>) {
+        if let Some(env) = self.env.get().cloned() {
+            self.reap(&env, ctx);
+        }
+        ctx.notify_later(Reap, REAP_EVERY);
+    }
+}
+
+impl Handler<Sweep> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: Sweep, ctx: &mut Ctx<Self>) {
+        let Some(env) = self.env.get().cloned() else {
+            return;
+        };
+        ctx.notify_later(Sweep, env.settings.sweep_every);
+        if !self.is_sweeping {
+            self.sweep(env, ctx);
+        }
+    }
+}

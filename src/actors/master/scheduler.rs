@@ -1,0 +1,177 @@
+//! Wakes whoever wrote down a time: grace, lease and expiry are `due_at` columns, so a restart forgets none.
+//!
+//! The wall clock may jump, so it is read again every [`LOOK_AGAIN`] instead of being slept towards.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use super::fleet::Fleet;
+use super::work::Work;
+use crate::actors::supervision::{Ctx, supervised};
+use crate::clock::Clock;
+use crate::db::{self, Db, DbError};
+use crate::domain::id::AgentId;
+use crate::domain::mirror::clock_leap;
+
+/// Messages that may wait.
+pub const CAPACITY: usize = 1_024;
+/// Longest time between two looks at the clock.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Shortest time between two readings of what is due: work that fails is not tried in a circle.
+const REST: Duration = Duration::from_millis(500);
+/// Longest time between two readings of what is due, whatever was announced.
+const READ_AGAIN: Duration = Duration::from_secs(60);
+/// Agents that are woken at a time.
+const AT_ONCE: u64 = 500;
+
+/// Wakes owners of what is due.
+pub struct Scheduler {
+    db: Db,
+    fleet: Fleet,
+    clock: Clock,
+    /// The earliest time known to be due.
+    next: Option<DateTime<Utc>>,
+    /// When the database is read again in any case.
+    read_at: Instant,
+    /// Both clocks as they stood at the last look.
+    looked_at: (DateTime<Utc>, Instant),
+    /// Number of the timer that counts; earlier ones were replaced by a shorter one.
+    timer: u64,
+    is_reading: bool,
+}
+
+/// Something is due at this time.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DueAt(pub DateTime<Utc>);
+
+/// Looks at the clock.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LookAtClock {
+    timer: u64,
+}
+
+impl Scheduler {
+    /// Makes a scheduler that reads what is due at once.
+    pub fn new(db: Db, fleet: Fleet, clock: Clock) -> Self {
+        let now = Instant::now();
+        let looked_at = (clock.now(), now);
+        Self { db, fleet, clock, next: None, read_at: now, looked_at, timer: 0, is_reading: false }
+    }
+
+    fn arm(&mut self, pause: Duration, ctx: &mut Ctx<Self>) {
+        self.timer += 1;
+        ctx.notify_later(LookAtClock { timer: self.timer }, pause);
+    }
+
+    /// How long to sleep: until the next thing is due, but never past another look at the clock.
+    fn pause(&self) -> Duration {
+        let until = self.next.map(|next| (next - self.clock.now()).to_std().unwrap_or(Duration::ZERO));
+        until.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN)
+    }
+
+    fn look(&mut self, ctx: &mut Ctx<Self>) {
+        let (wall, mono) = (self.clock.now(), Instant::now());
+        let leap = clock_leap(wall - self.looked_at.0, mono - self.looked_at.1);
+        self.looked_at = (wall, mono);
+        let is_due = self.next.is_some_and(|next| next <= wall) || self.read_at <= mono;
+        if leap.is_some() || is_due {
+            self.read(leap, ctx);
+        } else {
+            self.arm(self.pause(), ctx);
+        }
+    }
+
+    fn read(&mut self, leap: Option<TimeDelta>, ctx: &mut Ctx<Self>) {
+        self.is_reading = true;
+        let (db, now) = (self.db.clone(), self.clock.now());
+        let read = async move {
+            if let Some(leap) = leap {
+                tracing::warn!(seconds = leap.num_seconds(), "the wall clock leapt; grace periods move with it");
+                return Ok(Reading::Leapt(leap, db::due::list_agents_with_pending_routes(&db).await?));
+            }
+            let due = db::due::list_due(&db, now, AT_ONCE).await?;
+            let agents = due.into_iter().map(|due| due.agent_id).collect();
+            Ok(Reading::Due(agents, db::due::next_due_after(&db, now).await?))
+        };
+        ctx.spawn(read.into_actor(self).map(|reading, actor, ctx| actor.wake(reading, ctx)));
+    }
+
+    fn wake(&mut self, reading: Result<Reading, DbError>, ctx: &mut Ctx<Self>) {
+        self.is_reading = false;
+        let mut pause = REST;
+        match reading {
+            Ok(Reading::Leapt(leap, agents)) => {
+                for agent in &agents {
+                    self.fleet.nudge(agent, Work::Postpone(leap));
+                }
+                // What is due is read after they had a moment to move it.
+                self.read_at = Instant::now();
+            }
+            Ok(Reading::Due(agents, next)) => {
+                for agent in &agents {
+                    self.fleet.nudge(agent, Work::Due);
+                }
+                let soon = if agents.is_empty() { READ_AGAIN } else { REST };
+                self.read_at = Instant::now() + soon;
+                self.next = next;
+                if agents.is_empty() {
+                    pause = self.pause();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not read what is due");
+                pause = LOOK_AGAIN;
+            }
+        }
+        self.arm(pause, ctx);
+    }
+}
+
+/// What the database says.
+enum Reading {
+    /// These agents have something due; the next thing is due then.
+    Due(BTreeSet<AgentId>, Option<DateTime<Utc>>),
+    /// The clock leapt; these agents have grace periods running.
+    Leapt(TimeDelta, Vec<AgentId>),
+}
+
+supervised!(Scheduler);
+
+impl Actor for Scheduler {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Ctx<Self>) {
+        self.arm(Duration::ZERO, ctx);
+    }
+}
+
+impl Handler<LookAtClock> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, LookAtClock { timer }: LookAtClock, ctx: &mut Ctx<Self>) {
+        if timer == self.timer && !self.is_reading {
+            self.look(ctx);
+        }
+    }
+}
+
+impl Handler<DueAt> for Scheduler {
+    type Result = ();
+
+    fn handle(&mut self, DueAt(at): DueAt, ctx: &mut Ctx<Self>) {
+        if self.next.is_some_and(|next| next <= at) {
+            return;
+        }
+        self.next = Some(at);
+        if !self.is_reading {
+            // Not sooner than a rest after the last reading: see `wake`.
+            self.arm(self.pause().max(Duration::from_millis(20)), ctx);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Puts the master's tree together. Start order: sinks first; stop order is the reverse.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix_rt::ArbiterHandle;
+
+use super::account::{self, Account};
+use super::bus::{self, Bus, Notices};
+use super::directory::Directory;
+use super::env::Env;
+use super::error::MasterError;
+use super::facade::Master;
+use super::fleet::Fleet;
+use super::registrar::{self, Registrar, load_directory};
+use super::router::{self, Planted, Router};
+use super::scheduler::{self, Scheduler};
+use super::settings::MasterSettings;
+use super::store::{self, Ledger, Store};
+use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Tree};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::cloudflare::Cloudflare;
+use crate::db::Db;
+
+/// What the master is made of.
+pub struct MasterParts {
+    /// The database, migrated and unlocked.
+    pub db: Db,
+    /// The account; none without a token: then routes are only planned.
+    pub cloudflare: Option<Cloudflare>,
+    /// Times and bounds.
+    pub settings: MasterSettings,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness.
+    pub chance: Chance,
+    /// The tree that the returned specification will be started in.
+    pub tree: Tree,
+    /// Threads for the fleet's shards; empty: the one the tree is started on.
+    pub arbiters: Vec<ArbiterHandle>,
+}
+
+impl Master {
+    /// Reads keys and agents, and describes the children of supervisor `master`.
+    ///
+    /// The handle is complete at once; what needs an actor waits until the tree is started.
+    pub async fn start(parts: MasterParts) -> Result<(SupSpec, Self), MasterError> {
+        let directory = Arc::new(Directory::default());
+        load_directory(&parts.db, &directory).await?;
+        let wiring = Wiring { env: Arc::default(), fleet: Fleet::default(), settings: Arc::new(parts.settings) };
+
+        let (store_spec, store) = {
+            let db = parts.db.clone();
+            ChildSpec::actor("store", store::CAPACITY, Overflow::Reject, move || Store::new(db.clone()))
+        };
+        let listeners = bus::channel();
+        let (bus_spec, bus) = {
+            let listeners = listeners.clone();
+            ChildSpec::actor("bus", bus::CAPACITY, Overflow::DropOldest, move || Bus::new(listeners.clone()))
+        };
+        let (scheduler_spec, scheduler) = wiring.scheduler(&parts.db, &parts.clock);
+        let (fleet_spec, registrar) = wiring.fleet(&parts.arbiters);
+        let ledger = Ledger::new(store);
+        let notices = Notices::new(bus, listeners);
+        let (cloudflare_specs, account) = account::describe(
+            parts.cloudflare,
+            &parts.db,
+            &ledger,
+            &notices,
+            &parts.clock,
+            &parts.chance,
+            &wiring.settings,
+        );
+
+        let env = Env {
+            db: parts.db.clone(),
+            ledger,
+            notices,
+            directory: Arc::clone(&directory),
+            fleet: wiring.fleet.clone(),
+            account,
+            scheduler,
+            registrar,
+            started_at: parts.clock.now(),
+            clock: parts.clock.clone(),
+            chance: parts.chance.clone(),
+            settings: wiring.settings,
+        };
+        let _ = wiring.env.set(env.clone());
+
+        let mut spec = SupSpec::one_for_one().child(store_spec.role("master-store")).child(bus_spec.role("master-bus"));
+        for child in cloudflare_specs {
+            spec = spec.child(child);
+        }
+        let spec = spec.child(scheduler_spec.role("master-scheduler")).child(fleet_spec.role("master-fleet"));
+        let master =
+            Self { directory, db: parts.db, clock: parts.clock, chance: parts.chance, tree: parts.tree, env };
+        Ok((spec, master))
+    }
+}
+
+/// What actors need of each other before all ports are made.
+struct Wiring {
+    env: Arc<OnceLock<Env>>,
+    fleet: Fleet,
+    settings: Arc<MasterSettings>,
+}
+
+impl Wiring {
+    fn scheduler(&self, db: &Db, clock: &Clock) -> (ChildSpec, Port<Scheduler>) {
+        let (db, clock, fleet) = (db.clone(), clock.clone(), self.fleet.clone());
+        ChildSpec::actor("scheduler", scheduler::CAPACITY, Overflow::DropNewest, move || {
+            Scheduler::new(db.clone(), fleet.clone(), clock.clone())
+        })
+    }
+
+    /// The fleet: the registrar, and for each shard its agents' supervisor and the router in front of it.
+    fn fleet(&self, arbiters: &[ArbiterHandle]) -> (ChildSpec, Port<Registrar>) {
+        let env = Arc::clone(&self.env);
+        let (registrar_spec, registrar) =
+            ChildSpec::actor("registrar", registrar::CAPACITY, Overflow::Reject, move || {
+                Registrar::new(Arc::clone(&env))
+            });
+        let mut fleet = SupSpec::one_for_one()
+            .intensity(10, Duration::from_secs(60))
+            .child(registrar_spec.role("master-registrar").deadline(Duration::from_secs(30)));
+        let mut routers = Vec::new();
+        for shard in 0..self.settings.shards.max(1) {
+            let arbiter = (!arbiters.is_empty()).then(|| arbiters[shard % arbiters.len()].clone());
+            let (specs, router) = self.shard(shard);
+            for spec in specs {
+                fleet = fleet.child(match &arbiter {
+                    Some(arbiter) => spec.on(arbiter.clone()),
+                    None => spec,
+                });
+            }
+            routers.push(router);
+        }
+        self.fleet.complete(routers);
+        (ChildSpec::supervisor("fleet", fleet), registrar)
+    }
+
+    fn shard(&self, shard: usize) -> ([ChildSpec; 2], Port<Router>) {
+        let agents = SupSpec::one_for_one().intensity(5, Duration::from_secs(60)).per_child();
+        let (agents_spec, agents) = ChildSpec::supervisor_with_handle(shard.to_string(), agents);
+        let (env, planted) = (Arc::clone(&self.env), Planted::default());
+        let (router_spec, router) =
+            ChildSpec::actor(format!("router-{shard}"), router::CAPACITY, Overflow::Reject, move || {
+                Router::new(shard, Arc::clone(&env), agents.clone(), Arc::clone(&planted))
+            });
+        ([agents_spec.role("master-shard"), router_spec.role("master-router")], router)
+    }
+}

@@ -1,0 +1,137 @@
+//! The one way to the database for what actors decide: group commit.
+//!
+//! While a commit runs, further ones wait in the mailbox; the next transaction takes all that have come by then.
+//! So one commit alone waits for nobody, and many share the price of one write to disk.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::error::MasterError;
+use crate::actors::supervision::{Ctx, Port, supervised};
+use crate::db::{Batch, CommitError, Committed, Db};
+
+/// How many commits may wait; beyond it senders wait [`PATIENCE`], then give up.
+pub const CAPACITY: usize = 1_024;
+/// How long a sender waits for a place in the queue.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a sender waits for its commit, once it is queued.
+const COMMIT_LIMIT: Duration = Duration::from_secs(20);
+
+/// Commits what actors decide, many at a time.
+pub struct Store {
+    db: Db,
+    waiting: Vec<Commit>,
+}
+
+/// Commits a batch and answers through `reply`; dropped unanswered if the store restarts.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Commit {
+    batch: Batch,
+    reply: oneshot::Sender<Result<Committed, CommitError>>,
+}
+
+/// Writes what has come by now.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct WriteNow;
+
+impl Store {
+    /// Makes a store that writes to `db`.
+    pub fn new(db: Db) -> Self {
+        Self { db, waiting: Vec::new() }
+    }
+}
+
+supervised!(Store);
+
+impl Actor for Store {
+    type Context = Ctx<Self>;
+}
+
+impl Handler<Commit> for Store {
+    type Result = ();
+
+    fn handle(&mut self, commit: Commit, ctx: &mut Ctx<Self>) {
+        // A caller that went away before its turn no longer wants it written.
+        if commit.reply.is_closed() {
+            return;
+        }
+        if self.waiting.is_empty() {
+            // Handled after the mailbox is read empty: what else has come goes along.
+            ctx.notify(WriteNow);
+        }
+        self.waiting.push(commit);
+    }
+}
+
+impl Handler<WriteNow> for Store {
+    type Result = ();
+
+    fn handle(&mut self, _: WriteNow, ctx: &mut Ctx<Self>) {
+        let (batches, replies): (Vec<_>, Vec<_>) =
+            self.waiting.drain(..).map(|commit| (commit.batch, commit.reply)).unzip();
+        if batches.is_empty() {
+            return;
+        }
+        metrics::histogram!("lightship_commit_batches").record(batches.len() as f64);
+        let db = self.db.clone();
+        let write = async move {
+            let results = db.commit_many(batches).await;
+            for (reply, result) in replies.into_iter().zip(results) {
+                // The caller may have given up; the commit stands.
+                let _ = reply.send(result);
+            }
+        };
+        // Waiting closes the mailbox meanwhile, so the port's bound holds for everything that is queued.
+        ctx.wait(write.into_actor(self));
+    }
+}
+
+/// Why a commit did not succeed, or is not known to have.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitFailed {
+    /// Too much to write.
+    #[error("the store has no room for another commit")]
+    Full,
+    /// The store restarted or took too long: the commit may or may not be written, so read again.
+    #[error("the outcome of the commit is not known")]
+    Unknown,
+    /// It was not written, for this reason.
+    #[error(transparent)]
+    Refused(#[from] CommitError),
+}
+
+impl From<CommitFailed> for MasterError {
+    fn from(failed: CommitFailed) -> Self {
+        match failed {
+            CommitFailed::Full | CommitFailed::Unknown => Self::Busy,
+            // The one that decided reads again and decides again; who still meets a conflict should come later.
+            CommitFailed::Refused(CommitError::VersionConflict { .. } | CommitError::Claimed { .. }) => Self::Busy,
+            CommitFailed::Refused(error) => Self::Database(Box::new(error)),
+        }
+    }
+}
+
+/// What actors hold to commit.
+#[derive(Clone)]
+pub struct Ledger(Port<Store>);
+
+impl Ledger {
+    /// Makes a handle to the store.
+    pub fn new(store: Port<Store>) -> Self {
+        Self(store)
+    }
+
+    /// Returns once `batch` is written, or will not be.
+    pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitFailed> {
+        let (reply, answer) = oneshot::channel();
+        self.0.tell_wait(Commit { batch, reply }, PATIENCE).await.map_err(|_| CommitFailed::Full)?;
+        match tokio::time::timeout(COMMIT_LIMIT, answer).await {
+            Ok(Ok(result)) => Ok(result?),
+            Ok(Err(_)) | Err(_) => Err(CommitFailed::Unknown),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Queues an agent's commands, hands them over and follows what becomes of them.
+//!
+//! A command leaves the queue only by a delivery that is committed before the answer.
+
+use actix::prelude::*;
+
+use super::Own;
+use super::queue::Queue;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::receipt::Part;
+use crate::actors::master::requests::{DeliveredCommand, Dialect};
+use crate::actors::master::work::Reply;
+use crate::actors::supervision::{Ctx, supervised};
+use crate::domain::command::{Command, CommandKind, Outcome};
+use crate::domain::id::CommandId;
+
+/// Owns the agent's stream of commands.
+pub struct CommandDispatcher {
+    /// Away while an operation runs; lost with it if that fails, and then read again.
+    queue: Option<Box<Queue>>,
+}
+
+/// Queues a command; one that waits already is answered instead of a second one.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Enqueue {
+    /// What is to be done.
+    pub kind: CommandKind,
+    /// Who asks.
+    pub by: String,
+    /// The command.
+    pub reply: Reply<Command>,
+}
+
+/// Hands over what waits, oldest first.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Lease {
+    /// At most so many.
+    pub max: usize,
+    /// How the agent takes them.
+    pub dialect: Dialect,
+    /// The commands with what they need.
+    pub reply: Reply<Vec<DeliveredCommand>>,
+}
+
+/// The agent has a command.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Acknowledge {
+    /// Which one.
+    pub command: CommandId,
+    /// Done, or not known.
+    pub reply: Reply<()>,
+}
+
+/// A command came to its end; a second time changes nothing.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Finish {
+    /// Which one.
+    pub command: CommandId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// A DockFlare agent's tunnel runs: that answers the command that started it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TunnelRuns {
+    /// Name of the tunnel, if the agent says it.
+    pub name: Option<String>,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// Looks for leases and lives that ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LookWhatIsDue;
+
+/// The registrar decided about the agent: what is known is read again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StandingChanged;
+
+impl CommandDispatcher {
+    /// Makes a dispatcher that reads what it needs when it is first asked.
+    pub fn new(own: Own) -> Self {
+        Self { queue: Some(Box::new(Queue::new(own))) }
+    }
+
+    /// Runs one operation; the next message waits for its end.
+    fn run<T: 'static>(
+        &mut self,
+        operation: impl AsyncFnOnce(&mut Queue) -> Result<T, MasterError> + 'static,
+        answer: impl FnOnce(Result<T, MasterError>) + 'static,
+    ) -> AtomicResponse<Self, ()> {
+        let queue = self.queue.take();
+        let run = async move {
+            let mut queue = queue?;
+            let result = operation(&mut queue).await;
+            Some((queue, result))
+        };
+        AtomicResponse::new(Box::pin(run.into_actor(self).map(|done, actor, _| {
+            // Cannot be away: operations run one at a time. If it were, the answer is dropped: try again.
+            if let Some((queue, result)) = done {
+                actor.queue = Some(queue);
+                answer(result);
+            }
+        })))
+    }
+}
+
+/// Answers whoever still waits.
+fn to<T>(reply: Reply<T>) -> impl FnOnce(Result<T, MasterError>) {
+    move |result| drop(reply.send(result))
+}
+
+fn log(what: &'static str) -> impl FnOnce(Result<(), MasterError>) {
+    move |result| {
+        if let Err(error) = result {
+            tracing::warn!(%error, what, "an agent's commands could not be brought up to date");
+        }
+    }
+}
+
+supervised!(CommandDispatcher);
+
+impl Actor for CommandDispatcher {
+    type Context = Ctx<Self>;
+}
+
+impl Handler<Enqueue> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Enqueue { kind, by, reply }: Enqueue, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |queue| queue.enqueue(kind, &by).await, to(reply))
+    }
+}
+
+impl Handler<Lease> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Lease { max, dialect, reply }: Lease, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |queue| queue.lease(max, dialect).await, to(reply))
+    }
+}
+
+impl Handler<Acknowledge> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Acknowledge { command, reply }: Acknowledge, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |queue| queue.acknowledge(&command).await, to(reply))
+    }
+}
+
+impl Handler<Finish> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Finish { command, outcome, part }: Finish, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |queue| queue.finish(&command, outcome).await, |result| part.finish(result))
+    }
+}
+
+impl Handler<TunnelRuns> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, TunnelRuns { name, part }: TunnelRuns, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |queue| queue.confirm(name.as_deref()).await, |result| part.finish(result))
+    }
+}
+
+impl Handler<LookWhatIsDue> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: LookWhatIsDue, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async |queue| queue.look_what_is_due().await, log("leases"))
+    }
+}
+
+impl Handler<StandingChanged> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: StandingChanged, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async |queue| queue.read_again().await, log("a decision about the agent"))
+    }
+}

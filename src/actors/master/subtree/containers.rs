@@ -1,0 +1,180 @@
+//! Mirrors an agent's containers and decides about its routes.
+//!
+//! All rules are in `domain`; here their decisions are committed. What another agent claimed first, or another
+//! master wrote, is read again and decided again.
+
+use actix::prelude::*;
+use chrono::TimeDelta;
+
+use super::Own;
+use super::picture::{Mirrorer, Outlook};
+use super::tunnel::{TunnelReconciler, WantedChanged};
+use crate::actors::master::error::MasterError;
+use crate::actors::master::receipt::Part;
+use crate::actors::master::work::Reply;
+use crate::actors::supervision::{Ctx, Port, supervised};
+use crate::domain::container::Container;
+use crate::domain::id::ContainerId;
+
+/// Mirrors containers, owns the agent's stream of routes.
+pub struct ContainerMirror {
+    /// Away while an operation runs; lost with it if that fails, and then read again.
+    mirrorer: Option<Box<Mirrorer>>,
+    tunnel: Port<TunnelReconciler>,
+}
+
+/// What became of containers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// These run, and no others.
+    All(Vec<Container>),
+    /// This one runs.
+    Seen(Container),
+    /// This one does not run any more.
+    Gone(ContainerId),
+}
+
+/// Takes in changes, in order and at once: a container that went and came back was never gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Mirror {
+    /// What became of containers.
+    pub changes: Vec<Change>,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// Withdraws routes whose grace period is over.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LookWhatIsDue;
+
+/// A hostname that was refused may be free now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reconsider;
+
+/// The registrar decided about the agent: what is known is read again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StandingChanged;
+
+/// The wall clock leapt: running grace periods move with it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Postpone(pub TimeDelta);
+
+/// Withdraws what the removal guard holds, because a person confirmed it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReleaseHeld {
+    /// Who confirmed.
+    pub by: String,
+    /// How many routes went.
+    pub reply: Reply<usize>,
+}
+
+impl ContainerMirror {
+    /// Makes a mirror that reads what it needs when it is first asked.
+    pub fn new(own: Own, tunnel: Port<TunnelReconciler>) -> Self {
+        Self { mirrorer: Some(Box::new(Mirrorer::new(own))), tunnel }
+    }
+
+    /// Runs one operation; the next message waits for its end.
+    fn run(
+        &mut self,
+        operation: impl AsyncFnOnce(&mut Mirrorer) -> Result<Outlook, MasterError> + 'static,
+        answer: impl FnOnce(Result<usize, MasterError>) + 'static,
+    ) -> AtomicResponse<Self, ()> {
+        let mirrorer = self.mirrorer.take();
+        let run = async move {
+            let mut mirrorer = mirrorer?;
+            let result = operation(&mut mirrorer).await;
+            Some((mirrorer, result))
+        };
+        AtomicResponse::new(Box::pin(run.into_actor(self).map(|done, actor, _| {
+            // Cannot be away: operations run one at a time. If it were, the answer is dropped: try again.
+            if let Some((mirrorer, result)) = done {
+                actor.mirrorer = Some(mirrorer);
+                if result.as_ref().is_ok_and(|outlook| outlook.decided > 0) {
+                    // Lost only if the reconciler has many of them waiting, and one does.
+                    let _ = actor.tunnel.tell(WantedChanged);
+                }
+                answer(result.map(|outlook| outlook.decided));
+            }
+        })))
+    }
+}
+
+fn log(what: &'static str) -> impl FnOnce(Result<usize, MasterError>) {
+    move |result| {
+        if let Err(error) = result {
+            tracing::warn!(%error, what, "an agent's routes could not be brought up to date");
+        }
+    }
+}
+
+supervised!(ContainerMirror);
+
+impl Actor for ContainerMirror {
+    type Context = Ctx<Self>;
+}
+
+impl Handler<Mirror> for ContainerMirror {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Mirror { changes, part }: Mirror, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(
+            async move |mirrorer| mirrorer.mirror(changes).await,
+            move |result| part.finish(result.map(drop)),
+        )
+    }
+}
+
+impl Handler<LookWhatIsDue> for ContainerMirror {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: LookWhatIsDue, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async |mirrorer| mirrorer.withdraw_due().await, log("grace periods"))
+    }
+}
+
+impl Handler<Reconsider> for ContainerMirror {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: Reconsider, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async |mirrorer| mirrorer.mirror(Vec::new()).await, log("a freed hostname"))
+    }
+}
+
+impl Handler<StandingChanged> for ContainerMirror {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: StandingChanged, _: &mut Ctx<Self>) -> Self::Result {
+        let look_again = async |mirrorer: &mut Mirrorer| {
+            mirrorer.forget();
+            if mirrorer.is_listed() { mirrorer.mirror(Vec::new()).await } else { Ok(Outlook::default()) }
+        };
+        self.run(look_again, log("a decision about the agent"))
+    }
+}
+
+impl Handler<Postpone> for ContainerMirror {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Postpone(leap): Postpone, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |mirrorer| mirrorer.postpone(leap).await, log("a leap of the clock"))
+    }
+}
+
+impl Handler<ReleaseHeld> for ContainerMirror {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, ReleaseHeld { by, reply }: ReleaseHeld, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(
+            async move |mirrorer| mirrorer.release_held(&by).await,
+            // Who asked may have gone; what was released stays released.
+            move |result| drop(reply.send(result)),
+        )
+    }
+}

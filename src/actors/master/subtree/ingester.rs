@@ -1,0 +1,103 @@
+//! Takes in reports: drops what was committed before, and hands each part to the actor whose it is.
+
+use actix::prelude::*;
+
+use super::commands::{CommandDispatcher, Finish};
+use super::containers::{Change, ContainerMirror, Mirror};
+use super::tunnel::{TunnelReconciler, TunnelReported};
+use super::Own;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::receipt::Part;
+use crate::actors::master::requests::{Dialect, Incoming};
+use crate::actors::supervision::{Ctx, Port, supervised};
+use crate::domain::report::{GoneCause, Report};
+
+/// Splits an agent's reports.
+pub struct ReportIngester {
+    own: Own,
+    containers: Port<ContainerMirror>,
+    tunnel: Port<TunnelReconciler>,
+    commands: Port<CommandDispatcher>,
+}
+
+/// Takes in what the agent said in one request; `part` is done when all of it is committed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakeIn {
+    /// What it said.
+    pub reports: Incoming,
+    /// Who waits for it.
+    pub part: Part,
+}
+
+impl ReportIngester {
+    /// Makes an ingester in front of its siblings.
+    pub fn new(
+        own: Own,
+        containers: Port<ContainerMirror>,
+        tunnel: Port<TunnelReconciler>,
+        commands: Port<CommandDispatcher>,
+    ) -> Self {
+        Self { own, containers, tunnel, commands }
+    }
+
+    /// Returns the items that are new.
+    fn fresh(&self, reports: Incoming) -> Result<(Vec<Report>, Dialect), MasterError> {
+        match reports {
+            Incoming::Plain(items) => Ok((items, Dialect::V2)),
+            Incoming::Batch(batch) => {
+                let next = self.own.slot()?.next_seq(&batch.session).ok_or(MasterError::SessionUnknown)?;
+                let seen = usize::try_from(next.saturating_sub(batch.first_seq)).unwrap_or(usize::MAX);
+                Ok((batch.items.into_iter().skip(seen).collect(), Dialect::Native))
+            }
+        }
+    }
+
+    /// Hands out the parts; what has no room is dropped, and with it the receipt: the agent sends again.
+    fn split(&self, items: Vec<Report>, dialect: Dialect, part: &Part) {
+        let mut changes = Vec::new();
+        let mut tunnel = None;
+        for item in items {
+            match item {
+                Report::Snapshot { containers } => {
+                    // Whatever was said before about single containers is overtaken.
+                    changes = vec![Change::All(containers)];
+                }
+                Report::ContainerSeen { container } => changes.push(Change::Seen(container)),
+                Report::ContainerGone { id, cause: GoneCause::Stopped } => changes.push(Change::Gone(id)),
+                Report::Tunnel { tunnel: report } => tunnel = Some(report),
+                Report::CommandResult { id, outcome } => {
+                    let _ = self.commands.tell(Finish { command: id, outcome, part: part.split() });
+                }
+                // It may be back at once: the next snapshot decides.
+                Report::ContainerGone { cause: GoneCause::Died, .. } | Report::Heartbeat | Report::Unknown => {}
+            }
+        }
+        if !changes.is_empty() {
+            let _ = self.containers.tell(Mirror { changes, part: part.split() });
+        }
+        if let Some(report) = tunnel {
+            let _ = self.tunnel.tell(TunnelReported { report, dialect, part: part.split() });
+        }
+    }
+}
+
+supervised!(ReportIngester);
+
+impl Actor for ReportIngester {
+    type Context = Ctx<Self>;
+}
+
+impl Handler<TakeIn> for ReportIngester {
+    type Result = ();
+
+    fn handle(&mut self, TakeIn { reports, part }: TakeIn, _: &mut Ctx<Self>) {
+        match self.fresh(reports) {
+            Ok((items, dialect)) => {
+                self.split(items, dialect, &part);
+                part.finish(Ok(()));
+            }
+            Err(error) => part.finish(Err(error)),
+        }
+    }
+}

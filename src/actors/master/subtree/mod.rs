@@ -1,0 +1,175 @@
+//! One agent's actors: a cache of what the database holds of it, started by its first change.
+//!
+//! They share one fate (one for all): the views of one agent belong together, and reading a few rows again is
+//! cheaper than a half-reset picture. Idle ones are stopped by the router and lose nothing.
+
+mod commands;
+mod containers;
+mod ingester;
+mod leases;
+mod picture;
+mod queue;
+mod tunnel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use commands::CommandDispatcher;
+pub use containers::ContainerMirror;
+pub use ingester::ReportIngester;
+pub use picture::{CONFLICT, digest_containers};
+pub use tunnel::{TunnelReconciler, digest_tunnel};
+
+use super::env::Env;
+use super::error::MasterError;
+use super::slot::Slot;
+use super::work::Work;
+use crate::actors::supervision::{ChildSpec, Overflow, Port, Refused, Restart, Strategy, SupSpec};
+use crate::domain::id::AgentId;
+
+/// Reports that may wait.
+const REPORTS: usize = 32;
+/// Messages that may wait at each of the others.
+const MESSAGES: usize = 64;
+/// How long an actor may take to finish what it is at when it is stopped.
+const GRACE: Duration = Duration::from_secs(5);
+/// Longest a handler may work: Cloudflare is not called here, so this is a stuck database.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What every actor of one agent holds.
+#[derive(Clone)]
+pub struct Own {
+    /// Services and ports.
+    pub env: Env,
+    /// Whose actors these are.
+    pub agent: AgentId,
+    /// The agent's slot; a removed agent's may be gone.
+    pub slot: Option<Arc<Slot>>,
+}
+
+/// The ways into one agent's actors.
+#[derive(Clone)]
+pub struct Subtree {
+    ingester: Port<ReportIngester>,
+    containers: Port<ContainerMirror>,
+    tunnel: Port<TunnelReconciler>,
+    commands: Port<CommandDispatcher>,
+}
+
+/// Describes an agent's actors, in the order they start.
+pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
+    let own = Own { env: env.clone(), agent: agent.clone(), slot: env.directory.slot(agent) };
+    let (commands_spec, commands) = {
+        let own = own.clone();
+        ChildSpec::actor("commands", MESSAGES, Overflow::Reject, move || CommandDispatcher::new(own.clone()))
+    };
+    let (tunnel_spec, tunnel) = {
+        let (own, commands) = (own.clone(), commands.clone());
+        ChildSpec::actor("tunnel", MESSAGES, Overflow::Reject, move || {
+            TunnelReconciler::new(own.clone(), commands.clone())
+        })
+    };
+    let (containers_spec, containers) = {
+        let (own, tunnel) = (own.clone(), tunnel.clone());
+        ChildSpec::actor("containers", MESSAGES, Overflow::Reject, move || {
+            ContainerMirror::new(own.clone(), tunnel.clone())
+        })
+    };
+    let (ingester_spec, ingester) = {
+        let ports = (containers.clone(), tunnel.clone(), commands.clone());
+        ChildSpec::actor("ingester", REPORTS, Overflow::Reject, move || {
+            ReportIngester::new(own.clone(), ports.0.clone(), ports.1.clone(), ports.2.clone())
+        })
+    };
+    let children = [
+        (ingester_spec, "master-ingester"),
+        (containers_spec, "master-containers"),
+        (tunnel_spec, "master-tunnel"),
+        (commands_spec, "master-commands"),
+    ];
+    let mut family = SupSpec::new(Strategy::OneForAll).intensity(5, Duration::from_secs(60));
+    for (spec, role) in children {
+        family = family.child(spec.role(role).grace(GRACE).deadline(DEADLINE));
+    }
+    // When it fails too often it leaves the tree; the router lets it cool down and starts it anew.
+    let spec = ChildSpec::supervisor(agent.as_str(), family).restart(Restart::Temporary).role("master-agent");
+    (spec, Subtree { ingester, containers, tunnel, commands })
+}
+
+/// Why work did not reach its actor.
+pub enum Undelivered {
+    /// No room: who waits is told to come later.
+    Full,
+    /// The actors have ended for good; the work may be sent to their successors.
+    Closed(Box<Work>),
+}
+
+impl Subtree {
+    /// True if nothing waits for any of the actors.
+    pub fn is_idle(&self) -> bool {
+        let depths = [
+            self.ingester.info().depth,
+            self.containers.info().depth,
+            self.tunnel.info().depth,
+            self.commands.info().depth,
+        ];
+        depths.into_iter().all(|depth| depth == 0)
+    }
+
+    /// Hands work to the actor whose it is.
+    pub fn hand_over(&self, work: Work) -> Result<(), Undelivered> {
+        match work {
+            Work::Report { reports, part } => refused(
+                self.ingester.tell(ingester::TakeIn { reports, part }),
+                |m| Work::Report { reports: m.reports, part: m.part },
+            ),
+            Work::Lease { max, dialect, reply } => refused(
+                self.commands.tell(commands::Lease { max, dialect, reply }),
+                |m| Work::Lease { max: m.max, dialect: m.dialect, reply: m.reply },
+            ),
+            Work::Acknowledge { command, reply } => refused(
+                self.commands.tell(commands::Acknowledge { command, reply }),
+                |m| Work::Acknowledge { command: m.command, reply: m.reply },
+            ),
+            Work::Finish { command, outcome, part } => refused(
+                self.commands.tell(commands::Finish { command, outcome, part }),
+                |m| Work::Finish { command: m.command, outcome: m.outcome, part: m.part },
+            ),
+            Work::Enqueue { kind, by, reply } => refused(
+                self.commands.tell(commands::Enqueue { kind, by, reply }),
+                |m| Work::Enqueue { kind: m.kind, by: m.by, reply: m.reply },
+            ),
+            Work::ReleaseHeld { by, reply } => refused(
+                self.containers.tell(containers::ReleaseHeld { by, reply }),
+                |m| Work::ReleaseHeld { by: m.by, reply: m.reply },
+            ),
+            Work::Postpone(leap) => {
+                refused(self.containers.tell(containers::Postpone(leap)), |m| Work::Postpone(m.0))
+            }
+            Work::NameFreed => refused(self.containers.tell(containers::Reconsider), |_| Work::NameFreed),
+            Work::Due => {
+                refused(self.containers.tell(containers::LookWhatIsDue), |_| Work::Due)?;
+                refused(self.commands.tell(commands::LookWhatIsDue), |_| Work::Due)
+            }
+            Work::StandingChanged => {
+                refused(self.containers.tell(containers::StandingChanged), |_| Work::StandingChanged)?;
+                refused(self.commands.tell(commands::StandingChanged), |_| Work::StandingChanged)
+            }
+        }
+    }
+}
+
+fn refused<M, S>(sent: Result<S, Refused<M>>, back: impl FnOnce(M) -> Work) -> Result<(), Undelivered> {
+    match sent {
+        Ok(_) => Ok(()),
+        Err(Refused::Full(_)) => Err(Undelivered::Full),
+        Err(Refused::Closed(message)) => Err(Undelivered::Closed(Box::new(back(message)))),
+    }
+}
+
+impl Own {
+    /// Returns where the agent stands, as far as the directory knows.
+    pub fn slot(&self) -> Result<&Arc<Slot>, MasterError> {
+        self.slot.as_ref().ok_or_else(|| MasterError::AgentNotFound(self.agent.clone()))
+    }
+}

@@ -1,0 +1,344 @@
+//! One agent's open commands, and how decisions about them are committed.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
+
+use super::Own;
+use super::leases::{self, Due, LEGACY_LEASE, is_confirmed_by};
+use crate::actors::master::bus::Note;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::registrar::{self, Retire};
+use crate::actors::master::requests::{DeliveredCommand, Dialect};
+use crate::actors::master::store::CommitFailed;
+use crate::db::{self, CommitError, Expected};
+use crate::domain::agent::AgentStatus;
+use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::CommandId;
+
+/// How often a decision is taken again after somebody else was faster.
+const TRIES: usize = 5;
+/// Longest message of an outcome that is kept.
+const MAX_MESSAGE_CHARS: usize = 2_000;
+
+/// Decides and commits for one agent. What it read is a cache: forgotten whenever it may be wrong.
+pub struct Queue {
+    own: Own,
+    known: Option<Known>,
+}
+
+/// What the database holds.
+struct Known {
+    version: u64,
+    open: Vec<Command>,
+}
+
+impl Queue {
+    /// Makes one that has read nothing yet.
+    pub fn new(own: Own) -> Self {
+        Self { own, known: None }
+    }
+
+    /// Queues a command, or finds it waiting.
+    pub async fn enqueue(&mut self, kind: CommandKind, by: &str) -> Result<Command, MasterError> {
+        self.commit(by, async |own, known| {
+            let waiting = known.open.iter().find(|open| open.status == CommandStatus::Queued && open.kind == kind);
+            if let Some(waiting) = waiting {
+                return Ok((Vec::new(), waiting.clone()));
+            }
+            let command = registrar::new_command(&own.env, kind.clone(), own.env.settings.command_expiry);
+            Ok((vec![registrar::queued(&own.agent, &command)], command))
+        })
+        .await
+    }
+
+    /// Hands over what waits; the delivery is committed when it returns.
+    pub async fn lease(&mut self, max: usize, dialect: Dialect) -> Result<Vec<DeliveredCommand>, MasterError> {
+        let by = format!("agent:{}", self.own.agent);
+        let delivered = self.commit(&by, async |own, known| hand_over(own, known, max, dialect).await).await?;
+        if let Some(slot) = self.own.slot.as_ref().filter(|_| dialect == Dialect::V2 && !delivered.is_empty()) {
+            // Its next word about the tunnel is its answer, even if it says nothing new.
+            slot.set_tunnel_digest(0);
+        }
+        let is_last = |delivered: &DeliveredCommand| delivered.command.kind == CommandKind::StopTunnel;
+        if dialect == Dialect::V2 && delivered.iter().any(is_last) {
+            self.retire_if_removed();
+        }
+        Ok(delivered)
+    }
+
+    /// Records that the agent has a command.
+    pub async fn acknowledge(&mut self, id: &CommandId) -> Result<(), MasterError> {
+        let by = format!("agent:{}", self.own.agent);
+        let found = self
+            .commit(&by, async |own, known| {
+                let open = known.open.iter().find(|open| open.id == *id);
+                let news = open.filter(|open| open.status != CommandStatus::Acknowledged).map(|open| {
+                    Event::CommandAcknowledged { agent_id: own.agent.clone(), command_id: open.id.clone() }
+                });
+                Ok((news.into_iter().collect(), open.is_some()))
+            })
+            .await?;
+        // One that came to its end is acknowledged by that.
+        if found || self.ended(id).await?.is_some() { Ok(()) } else { Err(MasterError::CommandNotFound(id.clone())) }
+    }
+
+    /// Records how a command ended, once. A result that comes after the command was given up still counts.
+    pub async fn finish(&mut self, id: &CommandId, outcome: Outcome) -> Result<(), MasterError> {
+        let is_open = self.open().await?.iter().any(|open| open.id == *id);
+        if !is_open {
+            match self.ended(id).await? {
+                Some(CommandStatus::Expired) => {}
+                Some(_) => return Ok(()),
+                None => return Err(MasterError::CommandNotFound(id.clone())),
+            }
+        }
+        let by = format!("agent:{}", self.own.agent);
+        let outcome =
+            Outcome { message: outcome.message.chars().take(MAX_MESSAGE_CHARS).collect(), ..outcome };
+        self.commit(&by, async |own, _| Ok((vec![finished(own, id, outcome.clone())], ()))).await?;
+        self.retire_if_removed();
+        Ok(())
+    }
+
+    /// A DockFlare agent's tunnel runs: what started it is done.
+    pub async fn confirm(&mut self, tunnel_name: Option<&str>) -> Result<(), MasterError> {
+        let by = format!("agent:{}", self.own.agent);
+        self.commit(&by, async |own, known| {
+            let confirmed = known.open.iter().filter(|open| is_confirmed_by(open, tunnel_name));
+            let outcome = Outcome {
+                succeeded: true,
+                message: "confirmed by the agent's report of a running tunnel".into(),
+                finished_at: None,
+            };
+            Ok((confirmed.map(|open| finished(own, &open.id, outcome.clone())).collect(), ()))
+        })
+        .await
+    }
+
+    /// Queues again or gives up what nobody confirmed in time.
+    pub async fn look_what_is_due(&mut self) -> Result<(), MasterError> {
+        let dialect = self.dialect();
+        self.commit("system", async |own, known| {
+            let now = own.env.now();
+            Ok((known.open.iter().filter_map(|open| due_event(own, open, dialect, now)).collect(), ()))
+        })
+        .await?;
+        self.retire_if_removed();
+        Ok(())
+    }
+
+    /// Reads everything again.
+    pub async fn read_again(&mut self) -> Result<(), MasterError> {
+        self.known = None;
+        self.open().await?;
+        self.retire_if_removed();
+        Ok(())
+    }
+
+    fn dialect(&self) -> Dialect {
+        let is_native = self.own.slot.as_ref().is_some_and(|slot| slot.is_native());
+        if is_native { Dialect::Native } else { Dialect::V2 }
+    }
+
+    async fn open(&mut self) -> Result<&[Command], MasterError> {
+        let known = match self.known.take() {
+            Some(known) => known,
+            None => Known::read(&self.own).await?,
+        };
+        self.own.count(&known.open);
+        Ok(&self.known.insert(known).open)
+    }
+
+    /// Returns where a command of this agent ended.
+    async fn ended(&self, id: &CommandId) -> Result<Option<CommandStatus>, MasterError> {
+        let row = db::commands::find_command(&self.own.env.db, id).await?;
+        Ok(row.filter(|row| row.agent_id == self.own.agent).map(|row| row.command.status))
+    }
+
+    /// A removed agent's key goes once nothing waits for it, or its last command is on its way.
+    fn retire_if_removed(&self) {
+        let is_removed = self.own.slot.as_ref().is_some_and(|slot| slot.status() == AgentStatus::Removed);
+        let waits = self.known.as_ref().is_some_and(|known| {
+            known.open.iter().any(|open| self.dialect() == Dialect::Native || open.status == CommandStatus::Queued)
+        });
+        if is_removed && !waits {
+            // Lost only if the registrar is very busy; it looks for leavers when it starts, and so does expiry.
+            let _ = self.own.env.registrar.tell(Retire { agent: self.own.agent.clone() });
+        }
+    }
+
+    /// Decides and commits; if somebody else was faster, reads and decides again.
+    async fn commit<T>(
+        &mut self,
+        by: &str,
+        decide: impl AsyncFn(&Own, &Known) -> Result<(Vec<Event>, T), MasterError>,
+    ) -> Result<T, MasterError> {
+        for _ in 0..TRIES {
+            let mut known = match self.known.take() {
+                Some(known) => known,
+                None => Known::read(&self.own).await?,
+            };
+            let (events, answer) = decide(&self.own, &known).await?;
+            if events.is_empty() {
+                self.own.count(&known.open);
+                self.known = Some(known);
+                return Ok(answer);
+            }
+            let stream = Stream::commands(&self.own.agent);
+            let batch = self.own.env.batch(by).append(stream, Expected::Version(known.version), events.clone());
+            let now = batch.at;
+            match self.own.env.ledger.commit(batch).await {
+                Ok(committed) => {
+                    known.version = committed.versions.first().map_or(known.version, |(_, version)| *version);
+                    events.iter().for_each(|event| apply(&mut known.open, event, now));
+                    self.own.count(&known.open);
+                    if let Some(due) = next_due(&known.open) {
+                        self.own.env.due_at(due);
+                    }
+                    self.own.env.notices.announce(Note::Commands(self.own.agent.clone()));
+                    self.known = Some(known);
+                    return Ok(answer);
+                }
+                // Somebody was faster: what was known is gone, so it is read again.
+                Err(CommitFailed::Refused(CommitError::VersionConflict { .. })) => {}
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        Err(MasterError::Busy)
+    }
+}
+
+impl Known {
+    async fn read(own: &Own) -> Result<Self, MasterError> {
+        // The version first: what is written after it shows as a conflict.
+        let version = db::events::stream_version(&own.env.db, &Stream::commands(&own.agent)).await?;
+        let open = db::commands::list_open_commands(&own.env.db, &own.agent).await?;
+        Ok(Self { version, open })
+    }
+}
+
+impl Own {
+    /// Tells the slot how many commands may be fetched.
+    fn count(&self, open: &[Command]) {
+        if let Some(slot) = &self.slot {
+            slot.set_queued(open.iter().filter(|open| open.status == CommandStatus::Queued).count());
+        }
+    }
+}
+
+/// Prepares a delivery: leases that ended go back to the queue first, then the oldest are taken.
+async fn hand_over(
+    own: &Own,
+    known: &Known,
+    max: usize,
+    dialect: Dialect,
+) -> Result<(Vec<Event>, Vec<DeliveredCommand>), MasterError> {
+    let now = own.env.now();
+    let mut open = known.open.clone();
+    let mut events: Vec<Event> = open.iter().filter_map(|open| due_event(own, open, dialect, now)).collect();
+    events.iter().for_each(|event| apply(&mut open, event, now));
+    let lease = match dialect {
+        Dialect::V2 => LEGACY_LEASE,
+        Dialect::Native => TimeDelta::from_std(own.env.settings.lease).unwrap_or(TimeDelta::MAX),
+    };
+    let mut delivered = Vec::new();
+    let waiting: Vec<Command> = open.iter().filter(|open| open.status == CommandStatus::Queued).cloned().collect();
+    for command in waiting.into_iter().take(max) {
+        let Ok(token) = token_of(own, &command).await? else {
+            tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");
+            events.push(Event::CommandExpired { agent_id: own.agent.clone(), command_id: command.id });
+            continue;
+        };
+        let command = Command {
+            status: CommandStatus::Delivered,
+            attempt: command.attempt + 1,
+            delivered_at: Some(now),
+            lease_until: Some(now + lease),
+            ..command
+        };
+        events.push(Event::CommandDelivered {
+            agent_id: own.agent.clone(),
+            command_id: command.id.clone(),
+            attempt: command.attempt,
+            lease_until: now + lease,
+        });
+        delivered.push(DeliveredCommand { command, token });
+    }
+    Ok((events, delivered))
+}
+
+/// The secret that a command needs is not there any more.
+struct SecretGone;
+
+/// Returns the token that goes along: none if the command needs none.
+async fn token_of(own: &Own, command: &Command) -> Result<Result<Option<SecretString>, SecretGone>, MasterError> {
+    let Some(id) = command.kind.secret_id() else {
+        return Ok(Ok(None));
+    };
+    let token = db::secrets::find_secret(&own.env.db, id).await?;
+    Ok(token.map(Some).ok_or(SecretGone))
+}
+
+fn due_event(own: &Own, command: &Command, dialect: Dialect, now: DateTime<Utc>) -> Option<Event> {
+    let (agent_id, command_id) = (own.agent.clone(), command.id.clone());
+    match leases::due(command, dialect, now) {
+        Due::Nothing => None,
+        Due::Requeue => Some(Event::CommandRequeued { agent_id, command_id }),
+        Due::Expire => Some(Event::CommandExpired { agent_id, command_id }),
+    }
+}
+
+fn finished(own: &Own, id: &CommandId, outcome: Outcome) -> Event {
+    Event::CommandFinished { agent_id: own.agent.clone(), command_id: id.clone(), outcome }
+}
+
+/// Returns when something about the commands is due next.
+fn next_due(open: &[Command]) -> Option<DateTime<Utc>> {
+    open.iter()
+        .map(|command| match command.status {
+            CommandStatus::Queued => command.expires_at,
+            _ => command.lease_until.unwrap_or(command.expires_at),
+        })
+        .min()
+}
+
+/// Carries an event of a commands stream out on the open commands.
+fn apply(open: &mut Vec<Command>, event: &Event, now: DateTime<Utc>) {
+    match event {
+        Event::CommandQueued { command_id, command, expires_at, .. } => open.push(Command {
+            id: command_id.clone(),
+            kind: command.clone(),
+            status: CommandStatus::Queued,
+            attempt: 0,
+            queued_at: now,
+            delivered_at: None,
+            lease_until: None,
+            expires_at: *expires_at,
+            outcome: None,
+        }),
+        Event::CommandDelivered { command_id, attempt, lease_until, .. } => change(open, command_id, |command| {
+            command.status = CommandStatus::Delivered;
+            command.attempt = *attempt;
+            command.delivered_at = Some(now);
+            command.lease_until = Some(*lease_until);
+        }),
+        Event::CommandAcknowledged { command_id, .. } => {
+            change(open, command_id, |command| command.status = CommandStatus::Acknowledged);
+        }
+        Event::CommandRequeued { command_id, .. } => change(open, command_id, |command| {
+            command.status = CommandStatus::Queued;
+            command.lease_until = None;
+        }),
+        Event::CommandFinished { command_id, .. } | Event::CommandExpired { command_id, .. } => {
+            open.retain(|command| command.id != *command_id);
+        }
+        _ => {}
+    }
+}
+
+fn change(open: &mut [Command], id: &CommandId, change: impl FnOnce(&mut Command)) {
+    if let Some(command) = open.iter_mut().find(|command| command.id == *id) {
+        change(command);
+    }
+}

@@ -1,0 +1,97 @@
+//! Follows how an agent's tunnel is, confirms what a DockFlare agent cannot answer, and has routes published.
+
+use actix::prelude::*;
+
+use super::Own;
+use super::commands::{CommandDispatcher, TunnelRuns};
+use crate::actors::master::bus::Note;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::receipt::Part;
+use crate::actors::master::requests::Dialect;
+use crate::actors::supervision::{Ctx, Port, supervised};
+use crate::db::RowChange;
+use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+
+/// Follows one agent's tunnel.
+pub struct TunnelReconciler {
+    own: Own,
+    commands: Port<CommandDispatcher>,
+}
+
+/// How the agent says its tunnel is.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TunnelReported {
+    /// What it says.
+    pub report: TunnelReport,
+    /// How it says it: a DockFlare agent answers commands in no other way.
+    pub dialect: Dialect,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// The agent's routes changed: what its tunnel should hold is published.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WantedChanged;
+
+impl TunnelReconciler {
+    /// Makes a reconciler in front of the agent's dispatcher.
+    pub fn new(own: Own, commands: Port<CommandDispatcher>) -> Self {
+        Self { own, commands }
+    }
+}
+
+supervised!(TunnelReconciler);
+
+impl Actor for TunnelReconciler {
+    type Context = Ctx<Self>;
+}
+
+impl Handler<WantedChanged> for TunnelReconciler {
+    type Result = ();
+
+    fn handle(&mut self, _: WantedChanged, _: &mut Ctx<Self>) {
+        self.own.env.account.wake();
+    }
+}
+
+impl Handler<TunnelReported> for TunnelReconciler {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, TunnelReported { report, dialect, part }: TunnelReported, _: &mut Ctx<Self>) -> Self::Result {
+        let own = self.own.clone();
+        let runs = dialect == Dialect::V2
+            && matches!(report.health, TunnelHealth::Running | TunnelHealth::Degraded | TunnelHealth::Unknown);
+        let confirmed = runs.then(|| TunnelRuns { name: report.name.clone(), part: part.split() });
+        let write = async move { write(&own, report).await };
+        AtomicResponse::new(Box::pin(write.into_actor(self).map(move |written, actor, _| {
+            if let (Ok(()), Some(confirmed)) = (&written, confirmed) {
+                // No room: the receipt goes with it, and the agent's next word confirms.
+                let _ = actor.commands.tell(confirmed);
+            }
+            part.finish(written);
+        })))
+    }
+}
+
+async fn write(own: &Own, report: TunnelReport) -> Result<(), MasterError> {
+    let slot = own.slot()?;
+    let digest = digest_tunnel(&report);
+    if slot.same_tunnel(digest) {
+        return Ok(());
+    }
+    let row = RowChange::PutTunnelObserved { agent_id: own.agent.clone(), report };
+    own.env.ledger.commit(own.env.batch(format!("agent:{}", own.agent)).row(row)).await?;
+    slot.set_tunnel_digest(digest);
+    own.env.notices.announce(Note::Tunnel(own.agent.clone()));
+    Ok(())
+}
+
+/// Returns a digest of what is worth writing down; never 0. When the agent looked is not.
+pub fn digest_tunnel(report: &TunnelReport) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    TunnelReport { observed_at: None, ..report.clone() }.hash(&mut hasher);
+    hasher.finish().max(1)
+}

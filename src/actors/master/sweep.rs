@@ -1,0 +1,100 @@
+//! Presence: who went silent, who is back, and when everybody was last heard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::bus::Note;
+use super::env::Env;
+use super::fleet::shard_of;
+use super::slot::Slot;
+use crate::db::{Expected, RowChange};
+use crate::domain::agent::AgentStatus;
+use crate::domain::event::{Event, Stream};
+
+/// How often the times when agents were heard are written.
+pub const WRITE_TIMES_EVERY: Duration = Duration::from_secs(30);
+/// Agents in one commit.
+const CHUNK: usize = 250;
+
+/// What the sweep saw of an agent.
+enum Turn {
+    Offline { last_seen: DateTime<Utc> },
+    Back,
+}
+
+/// Writes down whose presence changed, and with `with_times` when everybody was last heard.
+pub async fn sweep(env: &Env, shard: usize, with_times: bool) {
+    let slots: Vec<_> = env
+        .directory
+        .slots()
+        .into_iter()
+        .filter(|slot| shard_of(slot.id(), env.settings.shards) == shard)
+        .collect();
+    let turned: Vec<_> = slots.iter().filter_map(|slot| Some((Arc::clone(slot), turn(env, slot)?))).collect();
+    for chunk in turned.chunks(CHUNK) {
+        write_turns(env, chunk).await;
+    }
+    if with_times {
+        let heard: Vec<_> =
+            slots.iter().filter_map(|slot| Some((Arc::clone(slot), slot.unwritten_seen()?))).collect();
+        for chunk in heard.chunks(CHUNK) {
+            write_times(env, chunk).await;
+        }
+    }
+}
+
+fn turn(env: &Env, slot: &Slot) -> Option<Turn> {
+    if !matches!(slot.status(), AgentStatus::Pending | AgentStatus::Enrolled) {
+        return None;
+    }
+    let last_seen = slot.last_seen()?;
+    // After a restart nobody was heard for a while, through no fault of theirs.
+    let silent_since = last_seen.max(env.started_at);
+    let limit = TimeDelta::from_std(env.settings.offline_after).unwrap_or(TimeDelta::MAX);
+    let is_silent = env.now() - silent_since > limit;
+    match (slot.offline(), is_silent) {
+        (false, true) => Some(Turn::Offline { last_seen }),
+        // Only a word of its own brings it back, not our restart.
+        (true, false) if env.now() - last_seen <= limit => Some(Turn::Back),
+        _ => None,
+    }
+}
+
+async fn write_turns(env: &Env, turned: &[(Arc<Slot>, Turn)]) {
+    let mut batch = env.batch("system");
+    for (slot, turn) in turned {
+        let agent_id = slot.id().clone();
+        let stream = Stream::presence(&agent_id);
+        let event = match turn {
+            Turn::Offline { last_seen } => Event::AgentOffline { agent_id, last_seen: *last_seen },
+            Turn::Back => Event::AgentBack { agent_id },
+        };
+        batch = batch.append(stream, Expected::Head, vec![event]);
+    }
+    // What could not be written is seen again by the next sweep.
+    if let Err(error) = env.ledger.commit(batch).await {
+        tracing::warn!(%error, "presence could not be written");
+        return;
+    }
+    for (slot, turn) in turned {
+        slot.set_offline(matches!(turn, Turn::Offline { .. }));
+        env.notices.announce(Note::Agent(slot.id().clone()));
+    }
+}
+
+async fn write_times(env: &Env, heard: &[(Arc<Slot>, DateTime<Utc>)]) {
+    let mut batch = env.batch("system");
+    let times = heard.iter().map(|(slot, at)| (slot.id().clone(), *at)).collect();
+    batch = batch.row(RowChange::TouchAgents(times));
+    for (slot, _) in heard {
+        if let Some(row) = slot.peer_row() {
+            batch = batch.row(row);
+        }
+    }
+    match env.ledger.commit(batch).await {
+        Ok(_) => heard.iter().for_each(|(slot, at)| slot.set_written_seen(*at)),
+        Err(error) => tracing::warn!(%error, "the times when agents were heard could not be written"),
+    }
+}

@@ -1,0 +1,61 @@
+//! What can be asked of an agent's own actors, on its way through the fleet.
+
+use actix::prelude::*;
+use chrono::TimeDelta;
+use tokio::sync::oneshot;
+
+use super::error::MasterError;
+use super::receipt::Part;
+use super::requests::{DeliveredCommand, Dialect, Incoming};
+use crate::domain::command::{Command, CommandKind, Outcome};
+use crate::domain::id::{AgentId, CommandId};
+
+/// Where an answer goes; dropped unanswered it means that the work was lost and may be asked for again.
+pub type Reply<T> = oneshot::Sender<Result<T, MasterError>>;
+
+/// Work for one agent's actors; the router finds or starts them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ToAgent {
+    /// Whose actors.
+    pub agent: AgentId,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What to do.
+pub enum Work {
+    /// Take in a report.
+    Report { reports: Incoming, part: Part },
+    /// Hand over commands.
+    Lease { max: usize, dialect: Dialect, reply: Reply<Vec<DeliveredCommand>> },
+    /// The agent has a command.
+    Acknowledge { command: CommandId, reply: Reply<()> },
+    /// A command came to its end.
+    Finish { command: CommandId, outcome: Outcome, part: Part },
+    /// Queue a command.
+    Enqueue { kind: CommandKind, by: String, reply: Reply<Command> },
+    /// A time that was written down has come: look what is due.
+    Due,
+    /// The registrar changed where the agent stands: read again.
+    StandingChanged,
+    /// A hostname became free that this agent may want.
+    NameFreed,
+    /// The wall clock leapt: running grace periods move with it.
+    Postpone(TimeDelta),
+    /// A person confirms the removals that the guard holds.
+    ReleaseHeld { by: String, reply: Reply<usize> },
+}
+
+impl Work {
+    /// True if somebody still waits for it, or nobody ever did.
+    pub fn is_wanted(&self) -> bool {
+        match self {
+            Self::Lease { reply, .. } => !reply.is_closed(),
+            Self::Acknowledge { reply, .. } => !reply.is_closed(),
+            Self::Enqueue { reply, .. } => !reply.is_closed(),
+            Self::ReleaseHeld { reply, .. } => !reply.is_closed(),
+            _ => true,
+        }
+    }
+}
