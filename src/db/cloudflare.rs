@@ -177,6 +177,29 @@ pub async fn list_route_status(
     .await
 }
 
+/// Returns the agents that have a route of one of these hostnames in this state. At most 1,000 hostnames count.
+pub async fn list_agents_with_route_state(
+    db: &Db,
+    state: &str,
+    hostnames: &[String],
+) -> Result<Vec<AgentId>, DbError> {
+    let (state, hostnames) = (state.to_owned(), hostnames.iter().take(1_000).cloned().collect::<Vec<_>>());
+    db.read(move |conn| async move {
+        let ids: Vec<String> = route_status::Entity::find()
+            .select_only()
+            .column(route_status::Column::AgentId)
+            .distinct()
+            .filter(route_status::Column::State.eq(state))
+            .filter(route_status::Column::Hostname.is_in(hostnames))
+            .limit(limit(u64::MAX))
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        Ok(ids.into_iter().map(AgentId::new).collect())
+    })
+    .await
+}
+
 /// Returns what Cloudflare made of a tunnel.
 pub async fn find_tunnel_status(db: &Db, tunnel: &TunnelId) -> Result<Option<TunnelStatusRow>, DbError> {
     let tunnel = tunnel.as_str().to_owned();

@@ -87,3 +87,30 @@ pub async fn next_due_after(db: &Db, now: DateTime<Utc>) -> Result<Option<DateTi
     })
     .await
 }
+
+/// Returns the agents that have grace periods running: what has to move when the clock leaps.
+pub async fn list_agents_with_pending_routes(db: &Db) -> Result<Vec<AgentId>, DbError> {
+    list_agents_with_lost_routes(db, false).await
+}
+
+/// Returns the agents that have routes which the removal guard holds.
+pub async fn list_agents_with_held_routes(db: &Db) -> Result<Vec<AgentId>, DbError> {
+    list_agents_with_lost_routes(db, true).await
+}
+
+async fn list_agents_with_lost_routes(db: &Db, held: bool) -> Result<Vec<AgentId>, DbError> {
+    db.read(move |conn| async move {
+        let ids: Vec<String> = route::Entity::find()
+            .select_only()
+            .column(route::Column::AgentId)
+            .distinct()
+            .filter(route::Column::DueAt.is_not_null())
+            .filter(route::Column::Held.eq(held))
+            .limit(limit(u64::MAX))
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        Ok(ids.into_iter().map(AgentId::new).collect())
+    })
+    .await
+}

@@ -1,7 +1,7 @@
 //! Agent keys: digests and owners, never the keys.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{EntityTrait, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
 use super::entities::agent_key;
@@ -61,6 +61,29 @@ pub async fn find_key(db: &Db, id: &KeyId) -> Result<Option<KeyRow>, DbError> {
 /// Returns a key; fails with [`DbError::Missing`] if there is none.
 pub async fn get_key(db: &Db, id: &KeyId) -> Result<KeyRow, DbError> {
     find_key(db, id).await?.ok_or_else(|| DbError::Missing { kind: "key", id: id.to_string() })
+}
+
+/// Returns the key of this digest (64 hex digits).
+pub async fn find_key_by_digest(db: &Db, sha256: &str) -> Result<Option<KeyRow>, DbError> {
+    let sha256 = sha256.to_owned();
+    db.read(move |conn| async move {
+        let query = agent_key::Entity::find().filter(agent_key::Column::Sha256.eq(sha256));
+        query.one(&conn).await?.map(KeyRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns the keys that were ever bound to an agent, revoked ones too.
+pub async fn list_agent_keys(db: &Db, agent: &AgentId) -> Result<Vec<KeyRow>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = agent_key::Entity::find()
+            .filter(agent_key::Column::AgentId.eq(agent))
+            .order_by_asc(agent_key::Column::Id)
+            .limit(limit(u64::MAX));
+        query.all(&conn).await?.into_iter().map(KeyRow::of).collect()
+    })
+    .await
 }
 
 /// Returns keys, newest first, at most `max` (and never more than 10,000).

@@ -18,6 +18,7 @@ pub mod origin;
 pub mod path;
 pub mod presence;
 pub mod publish;
+pub mod registration;
 pub mod report;
 pub mod restart;
 pub mod route;

@@ -21,7 +21,11 @@ pub enum Admission {
 /// `bound` is the agent that registered with this key before; `asked` the id the caller brings; `status_of_asked`
 /// where that agent stands, if there is one. An id whose key was revoked goes to whoever holds a key that no agent
 /// uses yet: the key was made by an administrator, and the agent is pending until a person enrols it again.
-pub fn admit(bound: Option<&AgentId>, asked: Option<&AgentId>, status_of_asked: Option<AgentStatus>) -> Admission {
+pub fn admit(
+    bound: Option<&AgentId>,
+    asked: Option<&AgentId>,
+    status_of_asked: Option<AgentStatus>,
+) -> Admission {
     match (bound, asked) {
         (Some(own), None) => Admission::Known(own.clone()),
         (Some(own), Some(asked)) if own == asked => Admission::Known(own.clone()),

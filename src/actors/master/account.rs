@@ -1,12 +1,13 @@
-//! The way to the actor that is the only caller of Cloudflare, if there is an account at all.
+//! The way to the only caller of Cloudflare, if there is an account at all.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use secrecy::SecretString;
 
 use super::error::MasterError;
 use super::plan::{ApplyReport, Plan};
-use crate::actors::supervision::Port;
 use crate::domain::id::{AccountId, AgentId, TunnelId};
 
 /// A tunnel that is there, with what it takes to run it.
@@ -20,4 +21,50 @@ pub struct ProvidedTunnel {
     pub name: String,
     /// What a connector needs to run it.
     pub token: SecretString,
+}
+
+/// Publishes what the database says.
+#[async_trait]
+pub trait Account: Send + Sync {
+    /// Something may have changed: compare with what is published. Never waits.
+    fn wake(&self);
+
+    /// Finds a tunnel by its exact name or makes it.
+    async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;
+
+    /// Says what would be done.
+    async fn plan(&self) -> Result<Plan, MasterError>;
+
+    /// Confirms tunnels that wait for a person, and returns when everything is done, or after `max`.
+    async fn apply(&self, by: &str, max: Duration) -> Result<ApplyReport, MasterError>;
+
+    /// Writes an agent's wanted rules to its tunnel now; returns the version of the configuration.
+    async fn put_agent_rules(&self, agent: &AgentId, tunnel: &TunnelId) -> Result<i64, MasterError>;
+}
+
+/// How actors hold it.
+pub type SharedAccount = Arc<dyn Account>;
+
+/// No Cloudflare token is set: nothing is published, and whoever asks is told so.
+pub struct NoAccount;
+
+#[async_trait]
+impl Account for NoAccount {
+    fn wake(&self) {}
+
+    async fn provide_tunnel(&self, _: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    async fn plan(&self) -> Result<Plan, MasterError> {
+        Ok(Plan::default())
+    }
+
+    async fn apply(&self, _: &str, _: Duration) -> Result<ApplyReport, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    async fn put_agent_rules(&self, _: &AgentId, _: &TunnelId) -> Result<i64, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
 }

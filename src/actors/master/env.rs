@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::account::SharedAccount;
 use super::bus::Notices;
-use super::cloudflare_account::Account;
 use super::directory::Directory;
 use super::error::MasterError;
 use super::fleet::Fleet;
@@ -13,10 +13,13 @@ use super::registrar::Registrar;
 use super::scheduler::{DueAt, Scheduler};
 use super::settings::MasterSettings;
 use super::store::Ledger;
+use super::subtree::CONFLICT;
+use super::work::Work;
 use crate::actors::supervision::Port;
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::db::{Batch, Db, DbError};
+use crate::db::{self, Batch, Db, DbError};
+use crate::domain::id::AgentId;
 
 /// Services and ports that are handed to every actor of the master at its start.
 #[derive(Clone)]
@@ -32,7 +35,7 @@ pub struct Env {
     /// The way to agents' actors.
     pub fleet: Fleet,
     /// Who publishes.
-    pub account: Account,
+    pub account: SharedAccount,
     /// Who wakes owners of what is due.
     pub scheduler: Port<Scheduler>,
     /// Who decides about identity.
@@ -43,6 +46,8 @@ pub struct Env {
     pub chance: Chance,
     /// Times and bounds.
     pub settings: Arc<MasterSettings>,
+    /// When the master started: nobody was heard before, through no fault of theirs.
+    pub started_at: DateTime<Utc>,
 }
 
 impl Env {
@@ -61,6 +66,22 @@ impl Env {
         // Lost only if the scheduler has a thousand of them waiting; it reads the database again by itself.
         if self.scheduler.tell(DueAt(at)).is_err() {
             tracing::debug!("the scheduler has no room for another time");
+        }
+    }
+
+    /// Lets agents that were refused these hostnames ask for them again.
+    pub async fn names_freed(&self, by: &AgentId, hostnames: &[String]) {
+        if hostnames.is_empty() {
+            return;
+        }
+        match db::cloudflare::list_agents_with_route_state(&self.db, CONFLICT, hostnames).await {
+            Ok(agents) => {
+                for agent in agents.iter().filter(|agent| *agent != by) {
+                    self.fleet.nudge(agent, Work::NameFreed);
+                }
+            }
+            // Their next report that differs asks again.
+            Err(error) => tracing::warn!(%error, "could not tell who waits for a freed hostname"),
         }
     }
 }

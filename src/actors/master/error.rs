@@ -101,7 +101,10 @@ impl MasterError {
             Self::Invalid(_) | Self::NotEnrolled(_) | Self::KeyInUse(_) => 400,
             Self::KeyRevoked => 401,
             Self::KeyMismatch | Self::NotYourTunnel => 403,
-            Self::AgentNotFound(_) | Self::KeyNotFound(_) | Self::CommandNotFound(_) | Self::AdminNotFound(_) => 404,
+            Self::AgentNotFound(_)
+            | Self::KeyNotFound(_)
+            | Self::CommandNotFound(_)
+            | Self::AdminNotFound(_) => 404,
             Self::SessionUnknown
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)

@@ -15,7 +15,8 @@ use super::plan::{ApplyReport, Plan};
 use super::receipt::Receipt;
 use super::registrar::{self, Enrolment, Registrar};
 use super::requests::{
-    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, NewKey, RegisterInput, Registered, RemovedAgent,
+    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, NewKey, RegisterInput, Registered,
+    RemovedAgent,
 };
 use super::slot::Slot;
 use super::subtree::{digest_containers, digest_tunnel};
@@ -56,7 +57,11 @@ pub struct Master {
 /// What agents do.
 impl Master {
     /// Registers an agent, or greets one that is known; a known one that brings nothing new costs no actor.
-    pub async fn register(&self, key: Arc<KeyAccess>, input: RegisterInput) -> Result<Registered, MasterError> {
+    pub async fn register(
+        &self,
+        key: Arc<KeyAccess>,
+        input: RegisterInput,
+    ) -> Result<Registered, MasterError> {
         if let Some(slot) = self.greeted(&key, &input) {
             let session = registrar::open_session(&self.env, &slot, &input);
             return Ok(Registered { created: false, agent_id: slot.id().clone(), session });
@@ -135,7 +140,12 @@ impl Master {
     }
 
     /// Records how a command ended; a second time changes nothing.
-    pub async fn finish(&self, agent: &AgentId, command: &CommandId, outcome: Outcome) -> Result<(), MasterError> {
+    pub async fn finish(
+        &self,
+        agent: &AgentId,
+        command: &CommandId,
+        outcome: Outcome,
+    ) -> Result<(), MasterError> {
         let (receipt, part) = Receipt::new();
         self.env.fleet.send(agent, Work::Finish { command: command.clone(), outcome, part })?;
         within(WORK, receipt.wait()).await
@@ -182,7 +192,12 @@ impl Master {
     /// Gives an agent a tunnel, found by name or made, and queues the command that starts it.
     ///
     /// Safe to repeat: with the same name it answers the command that is open, and queues no second one.
-    pub async fn enroll(&self, agent: &AgentId, tunnel_name: &str, by: &str) -> Result<Enrolled, MasterError> {
+    pub async fn enroll(
+        &self,
+        agent: &AgentId,
+        tunnel_name: &str,
+        by: &str,
+    ) -> Result<Enrolled, MasterError> {
         let begin = registrar::BeginEnrolment { agent: agent.clone(), tunnel_name: tunnel_name.into() };
         let name = match self.decide(begin).await? {
             Enrolment::Done(enrolled) => return Ok(*enrolled),
@@ -240,7 +255,7 @@ impl Master {
     /// Lets go of every route that the removal guard holds.
     async fn release_held(&self, by: &str) -> Result<usize, MasterError> {
         let mut released = 0;
-        for agent in db::routes::list_agents_with_held_routes(&self.db).await? {
+        for agent in db::due::list_agents_with_held_routes(&self.db).await? {
             released += self.work(&agent, |reply| Work::ReleaseHeld { by: by.into(), reply }).await?;
         }
         Ok(released)
@@ -271,7 +286,12 @@ impl Master {
     }
 
     /// Changes a setting.
-    pub async fn change_setting(&self, key: &str, value: serde_json::Value, by: &str) -> Result<(), MasterError> {
+    pub async fn change_setting(
+        &self,
+        key: &str,
+        value: serde_json::Value,
+        by: &str,
+    ) -> Result<(), MasterError> {
         self.decide(registrar::ChangeSetting { key: key.into(), value, by: by.into() }).await
     }
 
@@ -291,7 +311,9 @@ impl Master {
     {
         match self.env.registrar.ask(question, DECISION).await {
             Ok(answer) => answer,
-            Err(AskError::Full | AskError::Closed | AskError::Timeout | AskError::Lost) => Err(MasterError::Busy),
+            Err(AskError::Full | AskError::Closed | AskError::Timeout | AskError::Lost) => {
+                Err(MasterError::Busy)
+            }
         }
     }
 

@@ -3,14 +3,29 @@
 //! Pages, API and command line talk to [`Master`]; requests that change nothing are answered by
 //! [`Directory`] and [`Slot`] without an actor.
 
+mod account;
+mod bus;
 mod directory;
+mod env;
 mod error;
 mod facade;
+mod fleet;
 mod plan;
+mod receipt;
+mod registrar;
 mod requests;
+mod router;
+mod scheduler;
 mod settings;
 mod slot;
+mod start;
+mod store;
+mod subtree;
+mod sweep;
+mod work;
 
+pub use account::{Account, NoAccount, ProvidedTunnel, SharedAccount};
+pub use bus::{Changes, Note};
 pub use directory::{Directory, Errand, KeyAccess, KeyDigest, Refused, digest_key};
 pub use error::MasterError;
 pub use facade::Master;
@@ -20,4 +35,7 @@ pub use requests::{
     RemovedAgent,
 };
 pub use settings::MasterSettings;
-pub use slot::{AgentStatus, Slot, Source};
+pub use slot::{Slot, Source};
+pub use start::MasterParts;
+
+pub use crate::domain::agent::AgentStatus;

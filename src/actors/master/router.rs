@@ -82,7 +82,13 @@ impl Router {
         }
     }
 
-    fn start(&mut self, env: &Env, agent: AgentId, work: impl IntoIterator<Item = Work>, ctx: &mut Ctx<Self>) {
+    fn start(
+        &mut self,
+        env: &Env,
+        agent: AgentId,
+        work: impl IntoIterator<Item = Work>,
+        ctx: &mut Ctx<Self>,
+    ) {
         if !self.make_room(env, ctx) {
             return;
         }
@@ -162,7 +168,9 @@ impl Router {
         let now = Instant::now();
         self.known.retain(|_, state| !matches!(state, State::Cooling { until } if *until <= now));
         let idle = self.known.iter().filter_map(|(agent, state)| match state {
-            State::Up { subtree, used } if now - *used >= env.settings.idle_after && subtree.is_idle() => Some(agent),
+            State::Up { subtree, used } if now - *used >= env.settings.idle_after && subtree.is_idle() => {
+                Some(agent)
+            }
             _ => None,
         });
         let idle: Vec<AgentId> = idle.cloned().collect();

@@ -92,7 +92,10 @@ impl Scheduler {
         let (db, now) = (self.db.clone(), self.clock.now());
         let read = async move {
             if let Some(leap) = leap {
-                tracing::warn!(seconds = leap.num_seconds(), "the wall clock leapt; grace periods move with it");
+                tracing::warn!(
+                    seconds = leap.num_seconds(),
+                    "the wall clock leapt; grace periods move with it"
+                );
                 return Ok(Reading::Leapt(leap, db::due::list_agents_with_pending_routes(&db).await?));
             }
             let due = db::due::list_due(&db, now, AT_ONCE).await?;
@@ -119,7 +122,9 @@ impl Scheduler {
                 }
                 let soon = if agents.is_empty() { READ_AGAIN } else { REST };
                 self.read_at = Instant::now() + soon;
-                self.next = next;
+                // A time that was announced while the database was read is not in its answer.
+                let announced = self.next.filter(|at| *at > self.looked_at.0);
+                self.next = [next, announced].into_iter().flatten().min();
                 if agents.is_empty() {
                     pause = self.pause();
                 }

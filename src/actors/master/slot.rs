@@ -3,6 +3,7 @@
 //! A slot answers heartbeats, equal reports and empty polls without crossing to an actor. All of it can be
 //! rebuilt from the database and the agent's next words; identity is written by the registrar only.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use crate::db::RowChange;
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::{AgentId, KeyId};
 
@@ -29,6 +31,15 @@ pub struct Source {
     pub host: Option<String>,
     /// When it was last heard from there.
     pub seen_at: DateTime<Utc>,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "`{host}` ({})", self.peer),
+            None => write!(f, "{}", self.peer),
+        }
+    }
 }
 
 /// Keys that open a slot: the one in force, and the one it replaces until that is used.
@@ -252,7 +263,9 @@ impl Slot {
     /// Returns when the agent was last heard, if the database does not know it yet.
     pub(super) fn unwritten_seen(&self) -> Option<DateTime<Utc>> {
         let seen = self.last_seen.load(Ordering::Relaxed);
-        (seen != self.written_seen.load(Ordering::Relaxed)).then(|| DateTime::from_timestamp_millis(seen)).flatten()
+        (seen != self.written_seen.load(Ordering::Relaxed))
+            .then(|| DateTime::from_timestamp_millis(seen))
+            .flatten()
     }
 
     pub(super) fn set_written_seen(&self, seen: DateTime<Utc>) {
@@ -281,6 +294,21 @@ impl Slot {
         if let Some(open) = self.session.lock().as_mut().filter(|open| open.id == session) {
             open.next_seq = open.next_seq.max(next_seq);
         }
+    }
+
+    /// Where the agent speaks from, as it is kept for people.
+    pub(super) fn peer_row(&self) -> Option<RowChange> {
+        let source = self.source()?;
+        let problem = self.two_hosts().map(|[one, other]| {
+            format!("two hosts use this key: {one} and {other}; give one of them a key of its own")
+        });
+        Some(RowChange::PutAgentPeer {
+            agent_id: self.id.clone(),
+            hostname: source.host,
+            peer: Some(source.peer.to_string()),
+            dialect: Some(if self.is_native() { "native" } else { "v2" }.into()),
+            problem,
+        })
     }
 
     pub(super) fn registered_from(&self, now: DateTime<Utc>, peer: IpAddr, host: Option<&str>) {

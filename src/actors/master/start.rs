@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
 
-use super::account::{self, Account};
+use super::account::{NoAccount, SharedAccount};
 use super::bus::{self, Bus, Notices};
 use super::directory::Directory;
 use super::env::Env;
@@ -20,15 +20,14 @@ use super::store::{self, Ledger, Store};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::cloudflare::Cloudflare;
 use crate::db::Db;
 
 /// What the master is made of.
 pub struct MasterParts {
     /// The database, migrated and unlocked.
     pub db: Db,
-    /// The account; none without a token: then routes are only planned.
-    pub cloudflare: Option<Cloudflare>,
+    /// Who publishes; none without a Cloudflare token: then routes are only planned.
+    pub account: Option<SharedAccount>,
     /// Times and bounds.
     pub settings: MasterSettings,
     /// The time of day.
@@ -48,7 +47,8 @@ impl Master {
     pub async fn start(parts: MasterParts) -> Result<(SupSpec, Self), MasterError> {
         let directory = Arc::new(Directory::default());
         load_directory(&parts.db, &directory).await?;
-        let wiring = Wiring { env: Arc::default(), fleet: Fleet::default(), settings: Arc::new(parts.settings) };
+        let wiring =
+            Wiring { env: Arc::default(), fleet: Fleet::default(), settings: Arc::new(parts.settings) };
 
         let (store_spec, store) = {
             let db = parts.db.clone();
@@ -63,15 +63,7 @@ impl Master {
         let (fleet_spec, registrar) = wiring.fleet(&parts.arbiters);
         let ledger = Ledger::new(store);
         let notices = Notices::new(bus, listeners);
-        let (cloudflare_specs, account) = account::describe(
-            parts.cloudflare,
-            &parts.db,
-            &ledger,
-            &notices,
-            &parts.clock,
-            &parts.chance,
-            &wiring.settings,
-        );
+        let account: SharedAccount = parts.account.unwrap_or_else(|| Arc::new(NoAccount));
 
         let env = Env {
             db: parts.db.clone(),
@@ -89,10 +81,8 @@ impl Master {
         };
         let _ = wiring.env.set(env.clone());
 
-        let mut spec = SupSpec::one_for_one().child(store_spec.role("master-store")).child(bus_spec.role("master-bus"));
-        for child in cloudflare_specs {
-            spec = spec.child(child);
-        }
+        let spec =
+            SupSpec::one_for_one().child(store_spec.role("master-store")).child(bus_spec.role("master-bus"));
         let spec = spec.child(scheduler_spec.role("master-scheduler")).child(fleet_spec.role("master-fleet"));
         let master =
             Self { directory, db: parts.db, clock: parts.clock, chance: parts.chance, tree: parts.tree, env };

@@ -91,20 +91,24 @@ fn register(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
     let Event::AgentRegistered { agent_id, key_id, display_name, version, key_owner } = event else {
         return;
     };
+    // Revoked, and back with another key: what it published stays as it is until a person looks again.
+    let before = unit.agents.get(&agent_id.as_str().into()).cloned();
+    let before = before.filter(|agent| agent.status != AgentStatus::Removed.as_str());
+    let before = before.as_ref();
     unit.agents.put(agent::Model {
         id: agent_id.as_str().into(),
         display_name: display_name.clone(),
-        custom_name: false,
+        custom_name: before.is_some_and(|agent| agent.custom_name),
         version: version.clone(),
         status: AgentStatus::Pending.as_str().into(),
         key_id: Some(key_id.as_str().into()),
         key_owner: key_owner.clone(),
-        account_id: None,
-        tunnel_id: None,
-        tunnel_name: None,
-        secret_id: None,
-        registered_at: origin.at,
-        enrolled_at: None,
+        account_id: before.and_then(|agent| agent.account_id.clone()),
+        tunnel_id: before.and_then(|agent| agent.tunnel_id.clone()),
+        tunnel_name: before.and_then(|agent| agent.tunnel_name.clone()),
+        secret_id: before.and_then(|agent| agent.secret_id.clone()),
+        registered_at: before.map_or(origin.at, |agent| agent.registered_at),
+        enrolled_at: before.and_then(|agent| agent.enrolled_at),
         revoked_at: None,
         removed_at: None,
         offline_since: None,

@@ -193,7 +193,8 @@ async fn greet(
 
 /// The new key was used, so the one it replaces is done with.
 fn retire(batch: Batch, keys_end: Expected, retired: &[KeyId]) -> Batch {
-    let events: Vec<Event> = retired.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect();
+    let events: Vec<Event> =
+        retired.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect();
     if events.is_empty() { batch } else { batch.append(Stream::keys(), keys_end, events) }
 }
 
@@ -212,7 +213,8 @@ pub fn version_of(input: &RegisterInput) -> Option<String> {
 }
 
 async fn rename(env: &Env, ask: &Rename) -> Result<(), MasterError> {
-    let name: String = ask.display_name.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+    let name: String =
+        ask.display_name.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
     if name.is_empty() {
         return Err(MasterError::Invalid("`display_name` is empty; give the agent a name".into()));
     }
@@ -234,7 +236,8 @@ async fn rename(env: &Env, ask: &Rename) -> Result<(), MasterError> {
 /// Returns an agent that is on the list.
 pub(super) async fn listed(env: &Env, agent: &AgentId) -> Result<AgentRow, MasterError> {
     let row = db::agents::find_agent(&env.db, agent).await?;
-    row.filter(|row| row.status != AgentStatus::Removed).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))
+    row.filter(|row| row.status != AgentStatus::Removed)
+        .ok_or_else(|| MasterError::AgentNotFound(agent.clone()))
 }
 
 async fn revoke(env: &Env, ask: &Revoke) -> Result<(), MasterError> {

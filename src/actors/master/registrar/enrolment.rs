@@ -77,16 +77,20 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
         return Err(MasterError::Invalid("`tunnel_name` is missing; give the tunnel a name".into()));
     }
     if name.len() > MAX_TUNNEL_NAME || name.chars().any(char::is_control) {
-        let reason = format!("`tunnel_name` has control characters or more than {MAX_TUNNEL_NAME} bytes; choose another");
+        let reason = format!(
+            "`tunnel_name` has control characters or more than {MAX_TUNNEL_NAME} bytes; choose another"
+        );
         return Err(MasterError::Invalid(reason));
     }
     let row = listed(env, &ask.agent).await?;
     match row.status {
         AgentStatus::Revoked => Err(MasterError::AgentRevoked(row.id)),
-        AgentStatus::Enrolled if row.tunnel_name.as_deref() == Some(name) => match enrolled_before(env, &row).await? {
-            Some(enrolled) => Ok(Enrolment::Done(Box::new(enrolled))),
-            None => Ok(Enrolment::NeedsTunnel(name.into())),
-        },
+        AgentStatus::Enrolled if row.tunnel_name.as_deref() == Some(name) => {
+            match enrolled_before(env, &row).await? {
+                Some(enrolled) => Ok(Enrolment::Done(Box::new(enrolled))),
+                None => Ok(Enrolment::NeedsTunnel(name.into())),
+            }
+        }
         _ => Ok(Enrolment::NeedsTunnel(name.into())),
     }
 }
@@ -96,9 +100,7 @@ async fn enrolled_before(env: &Env, row: &AgentRow) -> Result<Option<Enrolled>, 
     let (Some(tunnel_id), Some(tunnel_name)) = (&row.tunnel_id, &row.tunnel_name) else {
         return Ok(None);
     };
-    let starts = |command: &Command| {
-        matches!(&command.kind, CommandKind::StartTunnel { tunnel_id: id, .. } if id == tunnel_id)
-    };
+    let starts = |command: &Command| matches!(&command.kind, CommandKind::StartTunnel { tunnel_id: id, .. } if id == tunnel_id);
     let open = db::commands::list_open_commands(&env.db, &row.id).await?.into_iter().find(starts);
     let command = match open {
         Some(command) => Some(command),
@@ -148,7 +150,9 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
     })
     .await?;
     follow(env, &ask.agent).await?;
-    if let Some(slot) = env.directory.slot(&ask.agent).filter(|_| enrolled.command.status == CommandStatus::Queued) {
+    if let Some(slot) =
+        env.directory.slot(&ask.agent).filter(|_| enrolled.command.status == CommandStatus::Queued)
+    {
         // At once, for polls that are parked; the dispatcher counts exactly when it looks.
         slot.set_queued(1);
     }
@@ -210,6 +214,7 @@ pub fn queued(agent: &AgentId, command: &Command) -> Event {
 /// Ends what was queued before: another tunnel takes its place, and its token is gone.
 pub(super) async fn superseded(env: &Env, agent: &AgentId) -> Result<Vec<Event>, MasterError> {
     let open = db::commands::list_open_commands(&env.db, agent).await?;
-    let expired = |command: Command| Event::CommandExpired { agent_id: agent.clone(), command_id: command.id };
+    let expired =
+        |command: Command| Event::CommandExpired { agent_id: agent.clone(), command_id: command.id };
     Ok(open.into_iter().map(expired).collect())
 }

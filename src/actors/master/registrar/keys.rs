@@ -114,7 +114,10 @@ struct Draft {
 
 impl Draft {
     fn new(env: &Env) -> Self {
-        Self { key_id: KeyId::new(env.chance.sorted_uuid(&env.clock).to_string()), raw: env.chance.key().into() }
+        Self {
+            key_id: KeyId::new(env.chance.sorted_uuid(&env.clock).to_string()),
+            raw: env.chance.key().into(),
+        }
     }
 
     fn generated(&self, owner: &str, rolled_from: Option<KeyId>) -> Event {
@@ -203,14 +206,19 @@ async fn agent_in_force(env: &Env, key: &KeyRow) -> Result<Option<AgentId>, Mast
 }
 
 /// Revokes an agent with every key that opens it.
-pub(super) async fn revoke_agent(env: &Env, agent: &AgentId, by: &str) -> Result<(Batch, Vec<KeyId>), MasterError> {
+pub(super) async fn revoke_agent(
+    env: &Env,
+    agent: &AgentId,
+    by: &str,
+) -> Result<(Batch, Vec<KeyId>), MasterError> {
     let keys_end = expected(env, &Stream::keys()).await?;
     let agent_end = expected(env, &Stream::agent(agent)).await?;
     let row = db::agents::find_agent(&env.db, agent).await?;
     let row = row.ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
     let revoked: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
     let mut batch = env.batch(by);
-    let events: Vec<Event> = revoked.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect();
+    let events: Vec<Event> =
+        revoked.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect();
     if !events.is_empty() {
         batch = batch.append(Stream::keys(), keys_end, events);
     }
@@ -239,7 +247,10 @@ async fn delete(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterE
         }
         let events = vec![Event::KeyDeleted { key_id: row.id.clone() }];
         let batch = env.batch(by).append(Stream::keys(), keys_end, events);
-        Ok(Decision { batch, answer: KeyDropped { key_id: row.id, owner: row.owner, affected_agents: Vec::new() } })
+        Ok(Decision {
+            batch,
+            answer: KeyDropped { key_id: row.id, owner: row.owner, affected_agents: Vec::new() },
+        })
     })
     .await?;
     env.notices.announce(Note::Keys);
@@ -251,7 +262,8 @@ async fn delete_revoked(env: &Env, by: &str) -> Result<Vec<KeyDropped>, MasterEr
         let keys_end = expected(env, &Stream::keys()).await?;
         let mut rows = db::keys::load_keys(&env.db).await?;
         rows.retain(|row| row.status == KeyStatus::Revoked);
-        let events: Vec<Event> = rows.iter().map(|row| Event::KeyDeleted { key_id: row.id.clone() }).collect();
+        let events: Vec<Event> =
+            rows.iter().map(|row| Event::KeyDeleted { key_id: row.id.clone() }).collect();
         let mut batch = env.batch(by);
         if !events.is_empty() {
             batch = batch.append(Stream::keys(), keys_end, events);
@@ -277,13 +289,15 @@ async fn roll(env: &Env, agent: &AgentId, by: &str) -> Result<NewKey, MasterErro
         let keys = active_keys_of(env, agent).await?;
         let (in_use, unused) = sort_out(env, agent, keys, row.key_id.as_ref());
         let draft = Draft::new(env);
-        let mut events: Vec<Event> = unused.iter().map(|key| Event::KeyRevoked { key_id: key.clone() }).collect();
+        let mut events: Vec<Event> =
+            unused.iter().map(|key| Event::KeyRevoked { key_id: key.clone() }).collect();
         events.push(draft.generated(&row.key_owner, in_use));
         let rolled = Event::AgentKeyRolled { agent_id: agent.clone(), key_id: draft.key_id.clone() };
-        let batch = env
-            .batch(by)
-            .append(Stream::keys(), keys_end, events)
-            .append(Stream::agent(agent), agent_end, vec![rolled]);
+        let batch = env.batch(by).append(Stream::keys(), keys_end, events).append(
+            Stream::agent(agent),
+            agent_end,
+            vec![rolled],
+        );
         Ok(Decision { batch, answer: (draft, row.key_owner, unused) })
     })
     .await?;
@@ -296,7 +310,12 @@ async fn roll(env: &Env, agent: &AgentId, by: &str) -> Result<NewKey, MasterErro
 /// Splits an agent's keys: the one it really uses, and those that were made for it and never used.
 ///
 /// A key that was rolled in and not used yet has a predecessor that still works; rolling again replaces it.
-fn sort_out(env: &Env, agent: &AgentId, keys: Vec<KeyRow>, current: Option<&KeyId>) -> (Option<KeyId>, Vec<KeyId>) {
+fn sort_out(
+    env: &Env,
+    agent: &AgentId,
+    keys: Vec<KeyRow>,
+    current: Option<&KeyId>,
+) -> (Option<KeyId>, Vec<KeyId>) {
     let previous = env.directory.slot(agent).and_then(|slot| slot.previous_key_id());
     let in_use = previous.or_else(|| current.cloned());
     let unused = keys.into_iter().map(|key| key.id).filter(|id| Some(id) != in_use.as_ref()).collect();

@@ -18,12 +18,16 @@ use crate::domain::id::{AgentId, KeyId};
 pub async fn load_directory(db: &Db, directory: &Directory) -> Result<(), MasterError> {
     let keys = db::keys::load_keys(db).await?;
     let agents = db::agents::load_agents(db).await?;
-    let queued: HashSet<AgentId> = db::commands::list_agents_with_queued_commands(db).await?.into_iter().collect();
+    let queued: HashSet<AgentId> =
+        db::commands::list_agents_with_queued_commands(db).await?.into_iter().collect();
     let mut keys_of: HashMap<AgentId, Vec<KeyRow>> = HashMap::new();
     let mut entries: HashMap<KeyDigest, KeyAccess> = HashMap::new();
     for key in keys.into_iter().filter(|key| key.status == KeyStatus::Active) {
         if let Some(digest) = digest_of(&key) {
-            entries.insert(digest, KeyAccess::new(key.id.clone(), key.owner.clone(), key.bound_agent_id.clone()));
+            entries.insert(
+                digest,
+                KeyAccess::new(key.id.clone(), key.owner.clone(), key.bound_agent_id.clone()),
+            );
         }
         if let Some(agent) = key.bound_agent_id.clone() {
             keys_of.entry(agent).or_default().push(key);

@@ -25,10 +25,10 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 
 pub use admin::{ChangeSetting, SetAdminPassword, SetUpAdmin};
-pub use agents::{Register, Rename, Revoke};
-pub use enrolment::{BeginEnrolment, CommitEnrolment, Enrolment};
+pub use agents::{Register, Rename, Revoke, open_session, version_of};
+pub use enrolment::{BeginEnrolment, CommitEnrolment, Enrolment, new_command, queued};
 pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey};
-pub use load::load_directory;
+pub use load::{identity_digest, load_directory};
 pub use removal::{Remove, Retire};
 
 /// Questions that may wait.
@@ -101,7 +101,10 @@ struct Decision<T> {
 }
 
 /// Decides and commits; decides again if another master wrote meanwhile.
-async fn commit<T>(env: &Env, decide: impl AsyncFn() -> Result<Decision<T>, MasterError>) -> Result<T, MasterError> {
+async fn commit<T>(
+    env: &Env,
+    decide: impl AsyncFn() -> Result<Decision<T>, MasterError>,
+) -> Result<T, MasterError> {
     for _ in 0..TRIES {
         let Decision { batch, answer } = decide().await?;
         if batch.appends.is_empty() && batch.rows.is_empty() {

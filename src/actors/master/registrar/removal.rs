@@ -75,7 +75,7 @@ async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
         env.due_at(stop.expires_at);
     }
     env.account.wake();
-    env.names_freed(&ask.agent, &removal.hostnames);
+    env.names_freed(&ask.agent, &removal.hostnames).await;
     env.notices.announce(Note::Routes(ask.agent.clone()));
     Ok(removal.answer)
 }
@@ -110,8 +110,10 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterErro
     if let Some(id) = row.secret_id {
         batch = batch.row(RowChange::DeleteSecret { id });
     }
-    let answer =
-        RemovedAgent { rules_removed: routes.len(), stop_command: stop.as_ref().map(|command| command.id.clone()) };
+    let answer = RemovedAgent {
+        rules_removed: routes.len(),
+        stop_command: stop.as_ref().map(|command| command.id.clone()),
+    };
     let hostnames = routes.into_iter().map(|route| route.spec.key.hostname).collect();
     Ok(Decision { batch, answer: Removal { answer, hostnames, revoked, stop } })
 }

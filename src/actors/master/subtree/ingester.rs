@@ -2,10 +2,10 @@
 
 use actix::prelude::*;
 
+use super::Own;
 use super::commands::{CommandDispatcher, Finish};
 use super::containers::{Change, ContainerMirror, Mirror};
 use super::tunnel::{TunnelReconciler, TunnelReported};
-use super::Own;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::{Dialect, Incoming};
@@ -70,7 +70,9 @@ impl ReportIngester {
                     let _ = self.commands.tell(Finish { command: id, outcome, part: part.split() });
                 }
                 // It may be back at once: the next snapshot decides.
-                Report::ContainerGone { cause: GoneCause::Died, .. } | Report::Heartbeat | Report::Unknown => {}
+                Report::ContainerGone { cause: GoneCause::Died, .. }
+                | Report::Heartbeat
+                | Report::Unknown => {}
             }
         }
         if !changes.is_empty() {

@@ -29,8 +29,14 @@ pub fn due(command: &Command, dialect: Dialect, now: DateTime<Utc>) -> Due {
     let is_over = command.expires_at <= now;
     match command.status {
         CommandStatus::Queued if is_over => Due::Expire,
-        CommandStatus::Delivered | CommandStatus::Acknowledged if command.lease_until.is_none_or(|at| at <= now) => {
-            if is_over || !may_repeat(command, dialect) { Due::Expire } else { Due::Requeue }
+        CommandStatus::Delivered | CommandStatus::Acknowledged
+            if command.lease_until.is_none_or(|at| at <= now) =>
+        {
+            if is_over || !may_repeat(command, dialect) {
+                Due::Expire
+            } else {
+                Due::Requeue
+            }
         }
         _ => Due::Nothing,
     }

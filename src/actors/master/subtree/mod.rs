@@ -24,7 +24,7 @@ use super::env::Env;
 use super::error::MasterError;
 use super::slot::Slot;
 use super::work::Work;
-use crate::actors::supervision::{ChildSpec, Overflow, Port, Refused, Restart, Strategy, SupSpec};
+use crate::actors::supervision::{ChildSpec, Overflow, Port, Refused, Restart, SupSpec};
 use crate::domain::id::AgentId;
 
 /// Reports that may wait.
@@ -87,7 +87,7 @@ pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
         (tunnel_spec, "master-tunnel"),
         (commands_spec, "master-commands"),
     ];
-    let mut family = SupSpec::new(Strategy::OneForAll).intensity(5, Duration::from_secs(60));
+    let mut family = SupSpec::one_for_all().intensity(5, Duration::from_secs(60));
     for (spec, role) in children {
         family = family.child(spec.role(role).grace(GRACE).deadline(DEADLINE));
     }
@@ -119,30 +119,45 @@ impl Subtree {
     /// Hands work to the actor whose it is.
     pub fn hand_over(&self, work: Work) -> Result<(), Undelivered> {
         match work {
-            Work::Report { reports, part } => refused(
-                self.ingester.tell(ingester::TakeIn { reports, part }),
-                |m| Work::Report { reports: m.reports, part: m.part },
-            ),
-            Work::Lease { max, dialect, reply } => refused(
-                self.commands.tell(commands::Lease { max, dialect, reply }),
-                |m| Work::Lease { max: m.max, dialect: m.dialect, reply: m.reply },
-            ),
-            Work::Acknowledge { command, reply } => refused(
-                self.commands.tell(commands::Acknowledge { command, reply }),
-                |m| Work::Acknowledge { command: m.command, reply: m.reply },
-            ),
-            Work::Finish { command, outcome, part } => refused(
-                self.commands.tell(commands::Finish { command, outcome, part }),
-                |m| Work::Finish { command: m.command, outcome: m.outcome, part: m.part },
-            ),
-            Work::Enqueue { kind, by, reply } => refused(
-                self.commands.tell(commands::Enqueue { kind, by, reply }),
-                |m| Work::Enqueue { kind: m.kind, by: m.by, reply: m.reply },
-            ),
-            Work::ReleaseHeld { by, reply } => refused(
-                self.containers.tell(containers::ReleaseHeld { by, reply }),
-                |m| Work::ReleaseHeld { by: m.by, reply: m.reply },
-            ),
+            Work::Report { reports, part } => {
+                refused(self.ingester.tell(ingester::TakeIn { reports, part }), |m| Work::Report {
+                    reports: m.reports,
+                    part: m.part,
+                })
+            }
+            Work::Lease { max, dialect, reply } => {
+                refused(self.commands.tell(commands::Lease { max, dialect, reply }), |m| Work::Lease {
+                    max: m.max,
+                    dialect: m.dialect,
+                    reply: m.reply,
+                })
+            }
+            Work::Acknowledge { command, reply } => {
+                refused(self.commands.tell(commands::Acknowledge { command, reply }), |m| Work::Acknowledge {
+                    command: m.command,
+                    reply: m.reply,
+                })
+            }
+            Work::Finish { command, outcome, part } => {
+                refused(self.commands.tell(commands::Finish { command, outcome, part }), |m| Work::Finish {
+                    command: m.command,
+                    outcome: m.outcome,
+                    part: m.part,
+                })
+            }
+            Work::Enqueue { kind, by, reply } => {
+                refused(self.commands.tell(commands::Enqueue { kind, by, reply }), |m| Work::Enqueue {
+                    kind: m.kind,
+                    by: m.by,
+                    reply: m.reply,
+                })
+            }
+            Work::ReleaseHeld { by, reply } => {
+                refused(self.containers.tell(containers::ReleaseHeld { by, reply }), |m| Work::ReleaseHeld {
+                    by: m.by,
+                    reply: m.reply,
+                })
+            }
             Work::Postpone(leap) => {
                 refused(self.containers.tell(containers::Postpone(leap)), |m| Work::Postpone(m.0))
             }

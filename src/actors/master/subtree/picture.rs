@@ -140,7 +140,9 @@ impl Mirrorer {
                     return Ok(Outlook { decided });
                 }
                 // Somebody was faster: the picture is gone, so it is read again.
-                Err(CommitFailed::Refused(CommitError::VersionConflict { .. } | CommitError::Claimed { .. })) => {}
+                Err(CommitFailed::Refused(
+                    CommitError::VersionConflict { .. } | CommitError::Claimed { .. },
+                )) => {}
                 Err(failed) => return Err(failed.into()),
             }
         }
@@ -171,7 +173,9 @@ impl Mirrorer {
         picture.containers = draft.containers;
         picture.conflicts = draft.conflicts;
         if let Some(slot) = &self.own.slot {
-            slot.set_containers_digest(digest_containers(picture.containers.values().map(|seen| &seen.container)));
+            slot.set_containers_digest(digest_containers(
+                picture.containers.values().map(|seen| &seen.container),
+            ));
         }
         if let Some(due) = guard::next_due(&picture.routes) {
             self.own.env.due_at(due);
@@ -208,7 +212,12 @@ impl Picture {
 
     /// Decisions that leave containers as they are.
     fn with_events(&self, events: Vec<Event>) -> Draft {
-        Draft { events, rows: Vec::new(), containers: self.containers.clone(), conflicts: self.conflicts.clone() }
+        Draft {
+            events,
+            rows: Vec::new(),
+            containers: self.containers.clone(),
+            conflicts: self.conflicts.clone(),
+        }
     }
 }
 
@@ -237,8 +246,11 @@ async fn draft_mirror(own: &Own, picture: &Picture, changes: &[Change]) -> Resul
         now: own.env.now(),
         grace: TimeDelta::from_std(own.env.settings.grace).unwrap_or(TimeDelta::MAX),
     });
-    let conflicts =
-        decided.conflicts.iter().map(|c| (c.wanted.key.clone(), c.reason.to_string())).collect::<BTreeMap<_, _>>();
+    let conflicts = decided
+        .conflicts
+        .iter()
+        .map(|c| (c.wanted.key.clone(), c.reason.to_string()))
+        .collect::<BTreeMap<_, _>>();
     let seen = with_problems(&read, &decided);
     let mut rows = container_rows(&own.agent, &picture.containers, &seen);
     rows.extend(conflict_rows(own, picture, &conflicts));
@@ -301,7 +313,8 @@ fn container_rows(
     seen: &BTreeMap<ContainerId, Seen>,
 ) -> Vec<RowChange> {
     let gone = known.keys().filter(|id| !seen.contains_key(id));
-    let gone = gone.map(|id| RowChange::DeleteContainer { agent_id: agent.clone(), container_id: id.clone() });
+    let gone =
+        gone.map(|id| RowChange::DeleteContainer { agent_id: agent.clone(), container_id: id.clone() });
     let changed = seen.iter().filter(|(id, now)| known.get(*id) != Some(*now));
     let changed = changed.map(|(_, seen)| RowChange::PutContainer {
         agent_id: agent.clone(),
@@ -317,7 +330,9 @@ fn conflict_rows(own: &Own, picture: &Picture, conflicts: &BTreeMap<RouteKey, St
     let gone = gone.map(|key| RowChange::DeleteRouteStatus { agent_id: own.agent.clone(), key: key.clone() });
     // Between two containers of this agent the route itself is held: its state is the publisher's to tell.
     let is_held = |key: &RouteKey| picture.routes.iter().any(|route| route.spec.key == *key);
-    let new = conflicts.iter().filter(|(key, reason)| picture.conflicts.get(*key) != Some(*reason) && !is_held(key));
+    let new = conflicts
+        .iter()
+        .filter(|(key, reason)| picture.conflicts.get(*key) != Some(*reason) && !is_held(key));
     let new = new.map(|(key, reason)| {
         RowChange::PutRouteStatus(RouteStatusRow {
             agent_id: own.agent.clone(),
@@ -335,8 +350,7 @@ impl Draft {
     fn batch(&self, own: &Own, by: &str, version: u64) -> Batch {
         let mut batch = own.env.batch(by);
         if !self.events.is_empty() {
-            batch =
-                batch.append(Stream::routes(&own.agent), Expected::Version(version), self.events.clone());
+            batch = batch.append(Stream::routes(&own.agent), Expected::Version(version), self.events.clone());
         }
         batch.rows.clone_from(&self.rows);
         batch

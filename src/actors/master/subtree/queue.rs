@@ -42,7 +42,8 @@ impl Queue {
     /// Queues a command, or finds it waiting.
     pub async fn enqueue(&mut self, kind: CommandKind, by: &str) -> Result<Command, MasterError> {
         self.commit(by, async |own, known| {
-            let waiting = known.open.iter().find(|open| open.status == CommandStatus::Queued && open.kind == kind);
+            let waiting =
+                known.open.iter().find(|open| open.status == CommandStatus::Queued && open.kind == kind);
             if let Some(waiting) = waiting {
                 return Ok((Vec::new(), waiting.clone()));
             }
@@ -53,10 +54,16 @@ impl Queue {
     }
 
     /// Hands over what waits; the delivery is committed when it returns.
-    pub async fn lease(&mut self, max: usize, dialect: Dialect) -> Result<Vec<DeliveredCommand>, MasterError> {
+    pub async fn lease(
+        &mut self,
+        max: usize,
+        dialect: Dialect,
+    ) -> Result<Vec<DeliveredCommand>, MasterError> {
         let by = format!("agent:{}", self.own.agent);
-        let delivered = self.commit(&by, async |own, known| hand_over(own, known, max, dialect).await).await?;
-        if let Some(slot) = self.own.slot.as_ref().filter(|_| dialect == Dialect::V2 && !delivered.is_empty()) {
+        let delivered =
+            self.commit(&by, async |own, known| hand_over(own, known, max, dialect).await).await?;
+        if let Some(slot) = self.own.slot.as_ref().filter(|_| dialect == Dialect::V2 && !delivered.is_empty())
+        {
             // Its next word about the tunnel is its answer, even if it says nothing new.
             slot.set_tunnel_digest(0);
         }
@@ -80,7 +87,11 @@ impl Queue {
             })
             .await?;
         // One that came to its end is acknowledged by that.
-        if found || self.ended(id).await?.is_some() { Ok(()) } else { Err(MasterError::CommandNotFound(id.clone())) }
+        if found || self.ended(id).await?.is_some() {
+            Ok(())
+        } else {
+            Err(MasterError::CommandNotFound(id.clone()))
+        }
     }
 
     /// Records how a command ended, once. A result that comes after the command was given up still counts.
@@ -160,7 +171,10 @@ impl Queue {
     fn retire_if_removed(&self) {
         let is_removed = self.own.slot.as_ref().is_some_and(|slot| slot.status() == AgentStatus::Removed);
         let waits = self.known.as_ref().is_some_and(|known| {
-            known.open.iter().any(|open| self.dialect() == Dialect::Native || open.status == CommandStatus::Queued)
+            known
+                .open
+                .iter()
+                .any(|open| self.dialect() == Dialect::Native || open.status == CommandStatus::Queued)
         });
         if is_removed && !waits {
             // Lost only if the registrar is very busy; it looks for leavers when it starts, and so does expiry.
@@ -186,7 +200,8 @@ impl Queue {
                 return Ok(answer);
             }
             let stream = Stream::commands(&self.own.agent);
-            let batch = self.own.env.batch(by).append(stream, Expected::Version(known.version), events.clone());
+            let batch =
+                self.own.env.batch(by).append(stream, Expected::Version(known.version), events.clone());
             let now = batch.at;
             match self.own.env.ledger.commit(batch).await {
                 Ok(committed) => {
@@ -243,7 +258,8 @@ async fn hand_over(
         Dialect::Native => TimeDelta::from_std(own.env.settings.lease).unwrap_or(TimeDelta::MAX),
     };
     let mut delivered = Vec::new();
-    let waiting: Vec<Command> = open.iter().filter(|open| open.status == CommandStatus::Queued).cloned().collect();
+    let waiting: Vec<Command> =
+        open.iter().filter(|open| open.status == CommandStatus::Queued).cloned().collect();
     for command in waiting.into_iter().take(max) {
         let Ok(token) = token_of(own, &command).await? else {
             tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");
@@ -272,7 +288,10 @@ async fn hand_over(
 struct SecretGone;
 
 /// Returns the token that goes along: none if the command needs none.
-async fn token_of(own: &Own, command: &Command) -> Result<Result<Option<SecretString>, SecretGone>, MasterError> {
+async fn token_of(
+    own: &Own,
+    command: &Command,
+) -> Result<Result<Option<SecretString>, SecretGone>, MasterError> {
     let Some(id) = command.kind.secret_id() else {
         return Ok(Ok(None));
     };
@@ -317,12 +336,14 @@ fn apply(open: &mut Vec<Command>, event: &Event, now: DateTime<Utc>) {
             expires_at: *expires_at,
             outcome: None,
         }),
-        Event::CommandDelivered { command_id, attempt, lease_until, .. } => change(open, command_id, |command| {
-            command.status = CommandStatus::Delivered;
-            command.attempt = *attempt;
-            command.delivered_at = Some(now);
-            command.lease_until = Some(*lease_until);
-        }),
+        Event::CommandDelivered { command_id, attempt, lease_until, .. } => {
+            change(open, command_id, |command| {
+                command.status = CommandStatus::Delivered;
+                command.attempt = *attempt;
+                command.delivered_at = Some(now);
+                command.lease_until = Some(*lease_until);
+            })
+        }
         Event::CommandAcknowledged { command_id, .. } => {
             change(open, command_id, |command| command.status = CommandStatus::Acknowledged);
         }

@@ -59,10 +59,17 @@ impl Handler<WantedChanged> for TunnelReconciler {
 impl Handler<TunnelReported> for TunnelReconciler {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, TunnelReported { report, dialect, part }: TunnelReported, _: &mut Ctx<Self>) -> Self::Result {
+    fn handle(
+        &mut self,
+        TunnelReported { report, dialect, part }: TunnelReported,
+        _: &mut Ctx<Self>,
+    ) -> Self::Result {
         let own = self.own.clone();
         let runs = dialect == Dialect::V2
-            && matches!(report.health, TunnelHealth::Running | TunnelHealth::Degraded | TunnelHealth::Unknown);
+            && matches!(
+                report.health,
+                TunnelHealth::Running | TunnelHealth::Degraded | TunnelHealth::Unknown
+            );
         let confirmed = runs.then(|| TunnelRuns { name: report.name.clone(), part: part.split() });
         let write = async move { write(&own, report).await };
         AtomicResponse::new(Box::pin(write.into_actor(self).map(move |written, actor, _| {
