@@ -155,6 +155,9 @@ fn make_folder(path: &Path) -> Result<(), DbError> {
 /// Reads a file that is there with a connection that cannot write, so that a damaged one stays as it is.
 async fn refuse_damage(path: &Path) -> Result<(), DbError> {
     let size = match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(DbError::NotWritable { path: path.into(), reason: "it is not a file".into() });
+        }
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(DbError::NotWritable { path: path.into(), reason: error.to_string() }),

@@ -1,0 +1,237 @@
+//! One agent per hostname, key and tunnel; and what becomes of agents, keys, routes and commands.
+
+use super::support::*;
+use crate::db::agents::get_agent;
+use crate::db::commands::{get_command, list_agents_with_queued_commands, list_open_commands};
+use crate::db::due::{Due, DueKind, list_due, next_due_after};
+use crate::db::keys::{find_key, load_keys};
+use crate::db::routes::{find_claim, find_route, list_agent_routes, list_claims, list_tunnel_routes};
+use crate::db::tunnels::get_tunnel;
+use crate::db::{Batch, CommitError, Db, Expected};
+use crate::domain::agent::{AgentStatus, KeyStatus};
+use crate::domain::command::{CommandStatus, Outcome};
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::{CommandId, ContainerId, KeyId, TunnelId};
+use crate::domain::route::RouteState;
+
+async fn routes(db: &Db, name: &str, events: Vec<Event>) -> Result<(), CommitError> {
+    commit(db, Stream::routes(&agent(name)), events).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn a_hostname_belongs_to_who_claimed_it_first_until_its_last_route_goes() {
+    on_every_engine(async |db| {
+        routes(&db, "a", vec![claimed("a", "x.test", ""), claimed("a", "x.test", "/api")]).await.unwrap();
+
+        let second = routes(&db, "b", vec![claimed("b", "x.test", "/other")]).await.unwrap_err();
+        assert!(matches!(&second, CommitError::Claimed { hostname, by } if hostname == "x.test" && *by == agent("a")));
+
+        routes(&db, "a", vec![released("a", "x.test", "")]).await.unwrap();
+        assert!(routes(&db, "b", vec![claimed("b", "x.test", "/other")]).await.is_err());
+        assert_eq!(find_claim(&db, "x.test").await.unwrap(), Some(agent("a")));
+
+        routes(&db, "a", vec![released("a", "x.test", "/api")]).await.unwrap();
+        assert_eq!(find_claim(&db, "x.test").await.unwrap(), None);
+        routes(&db, "b", vec![claimed("b", "x.test", "/other")]).await.unwrap();
+        let held = list_claims(&db, &["x.test".into(), "free.test".into()]).await.unwrap();
+        assert_eq!(held, [("x.test".to_owned(), agent("b"))]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_claims_in_one_group_the_first_wins() {
+    on_every_engine(async |db| {
+        let claim = |name: &str| batch(Stream::routes(&agent(name)), vec![claimed(name, "x.test", "")]);
+
+        let outcomes = db.commit_many(vec![claim("a"), claim("b")]).await;
+
+        assert!(outcomes[0].is_ok());
+        assert!(matches!(&outcomes[1], Err(CommitError::Claimed { by, .. }) if *by == agent("a")));
+        assert!(list_agent_routes(&db, &agent("b")).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_can_touch_another_agents_route() {
+    on_every_engine(async |db| {
+        routes(&db, "a", vec![claimed("a", "x.test", "")]).await.unwrap();
+
+        routes(&db, "b", vec![lost("b", "x.test", at(9)), released("b", "x.test", "")]).await.unwrap();
+
+        let route = find_route(&db, &route_key("x.test", "")).await.unwrap().unwrap().route;
+        assert_eq!((route.agent_id, route.state), (agent("a"), RouteState::Active));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_and_a_tunnel_belong_to_one_agent() {
+    on_every_engine(async |db| {
+        commit(&db, Stream::keys(), vec![key_made("k1")]).await.unwrap();
+        let a = Stream::agent(&agent("a"));
+        let b = Stream::agent(&agent("b"));
+        commit(&db, a.clone(), vec![registered("a", "k1"), enrolled("a", "t1")]).await.unwrap();
+
+        let same_key = commit(&db, b.clone(), vec![registered("b", "k1")]).await.unwrap_err();
+        commit(&db, b.clone(), vec![registered("b", "k2")]).await.unwrap();
+        let same_tunnel = commit(&db, b.clone(), vec![enrolled("b", "t1")]).await.unwrap_err();
+        let rolled = Event::AgentKeyRolled { agent_id: agent("b"), key_id: KeyId::new("k1") };
+        let rolled = commit(&db, b.clone(), vec![rolled]).await.unwrap_err();
+
+        assert!(matches!(same_key, CommitError::KeyTaken { by, .. } if by == agent("a")));
+        assert!(matches!(same_tunnel, CommitError::TunnelTaken { by, .. } if by == agent("a")));
+        assert!(matches!(rolled, CommitError::KeyTaken { by, .. } if by == agent("a")));
+        let key = find_key(&db, &KeyId::new("k1")).await.unwrap().unwrap();
+        assert_eq!((key.bound_agent_id, key.status), (Some(agent("a")), KeyStatus::Active));
+
+        commit(&db, a, vec![Event::AgentRemoved { agent_id: agent("a") }]).await.unwrap();
+        commit(&db, b, vec![enrolled("b", "t1")]).await.unwrap();
+        assert_eq!(get_tunnel(&db, &TunnelId::new("t1")).await.unwrap().agent_id, Some(agent("b")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_removed_agent_frees_its_names_its_tunnel_and_its_key() {
+    on_every_engine(async |db| {
+        let stream = Stream::agent(&agent("a"));
+        commit(&db, stream.clone(), vec![registered("a", "k1"), enrolled("a", "t1")]).await.unwrap();
+        routes(&db, "a", vec![claimed("a", "x.test", "")]).await.unwrap();
+        assert_eq!(list_tunnel_routes(&db, &TunnelId::new("t1")).await.unwrap().len(), 1);
+
+        commit(&db, stream, vec![Event::AgentRemoved { agent_id: agent("a") }]).await.unwrap();
+
+        let row = get_agent(&db, &agent("a")).await.unwrap();
+        assert_eq!((row.status, row.key_id), (AgentStatus::Removed, None));
+        assert_eq!(row.tunnel_id, Some(TunnelId::new("t1")), "what has to be withdrawn is still known");
+        assert_eq!(find_claim(&db, "x.test").await.unwrap(), None);
+        assert!(list_tunnel_routes(&db, &TunnelId::new("t1")).await.unwrap().is_empty());
+        assert_eq!(get_tunnel(&db, &TunnelId::new("t1")).await.unwrap().agent_id, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revoked_agent_comes_back_as_what_it_was_with_a_new_key() {
+    on_every_engine(async |db| {
+        let stream = Stream::agent(&agent("a"));
+        commit(&db, Stream::keys(), vec![key_made("k1"), key_made("k2")]).await.unwrap();
+        commit(&db, stream.clone(), vec![registered("a", "k1"), enrolled("a", "t1")]).await.unwrap();
+        let revoke = Event::KeyRevoked { key_id: KeyId::new("k1") };
+        commit(&db, Stream::keys(), vec![revoke]).await.unwrap();
+        let revoked = Event::AgentRevoked { agent_id: agent("a"), key_id: KeyId::new("k1") };
+        commit(&db, stream.clone(), vec![revoked]).await.unwrap();
+        assert_eq!(get_agent(&db, &agent("a")).await.unwrap().status, AgentStatus::Revoked);
+
+        let rolled = Event::AgentKeyRolled { agent_id: agent("a"), key_id: KeyId::new("k2") };
+        commit(&db, stream, vec![rolled]).await.unwrap();
+
+        let row = get_agent(&db, &agent("a")).await.unwrap();
+        assert_eq!((row.status, row.key_id), (AgentStatus::Enrolled, Some(KeyId::new("k2"))));
+        let keys = load_keys(&db).await.unwrap();
+        let old = keys.iter().find(|key| key.id == KeyId::new("k1")).unwrap();
+        assert_eq!((old.status, old.revoked_at), (KeyStatus::Revoked, Some(at(0))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_persons_name_for_an_agent_outlives_the_agents_own() {
+    on_every_engine(async |db| {
+        let renamed = Event::AgentRenamed { agent_id: agent("a"), display_name: "kitchen".into() };
+        let updated = Event::AgentUpdated {
+            agent_id: agent("a"),
+            display_name: "dockflare-agent".into(),
+            version: Some("0.2.0".into()),
+        };
+        let events = vec![registered("a", "k1"), renamed, updated];
+        commit(&db, Stream::agent(&agent("a")), events).await.unwrap();
+
+        let row = get_agent(&db, &agent("a")).await.unwrap();
+        assert_eq!((row.display_name.as_str(), row.custom_name), ("kitchen", true));
+        assert_eq!(row.version.as_deref(), Some("0.2.0"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_keeps_all_that_became_of_it() {
+    on_every_engine(async |db| {
+        let stream = Stream::commands(&agent("a"));
+        let id = CommandId::new("c1");
+        commit(&db, stream.clone(), vec![queued("a", "c1", at(600)), queued("a", "c0", at(600))])
+            .await
+            .unwrap();
+        assert_eq!(list_agents_with_queued_commands(&db).await.unwrap(), [agent("a")]);
+        let order: Vec<_> = list_open_commands(&db, &agent("a")).await.unwrap();
+        assert_eq!(order.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["c1", "c0"]);
+
+        let delivered = Event::CommandDelivered {
+            agent_id: agent("a"),
+            command_id: id.clone(),
+            attempt: 1,
+            lease_until: at(90),
+        };
+        commit(&db, stream.clone(), vec![delivered]).await.unwrap();
+        let command = get_command(&db, &id).await.unwrap().command;
+        assert_eq!((command.status, command.attempt), (CommandStatus::Delivered, 1));
+        assert_eq!((command.delivered_at, command.lease_until), (Some(at(0)), Some(at(90))));
+
+        let outcome = Outcome { succeeded: false, message: "no such image".into(), finished_at: Some(at(5)) };
+        let finished =
+            Event::CommandFinished { agent_id: agent("a"), command_id: id.clone(), outcome: outcome.clone() };
+        commit(&db, stream, vec![finished]).await.unwrap();
+        let command = get_command(&db, &id).await.unwrap().command;
+        assert_eq!((command.status, command.outcome), (CommandStatus::Failed, Some(outcome)));
+        assert_eq!(list_open_commands(&db, &agent("a")).await.unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_scheduler_sees_grace_leases_and_expiry_but_no_held_route() {
+    on_every_engine(async |db| {
+        let commands = Stream::commands(&agent("a"));
+        routes(&db, "a", vec![claimed("a", "x.test", ""), lost("a", "x.test", at(100))]).await.unwrap();
+        routes(&db, "b", vec![claimed("b", "y.test", ""), lost("b", "y.test", at(50))]).await.unwrap();
+        let held = Event::RouteHeld { agent_id: agent("b"), route: route_key("y.test", "") };
+        routes(&db, "b", vec![held]).await.unwrap();
+        commit(&db, commands.clone(), vec![queued("a", "c1", at(70))]).await.unwrap();
+
+        assert_eq!(next_due_after(&db, at(0)).await.unwrap(), Some(at(70)));
+        assert!(list_due(&db, at(69), 10).await.unwrap().is_empty());
+        let due = list_due(&db, at(100), 10).await.unwrap();
+        let route = Due { agent_id: agent("a"), kind: DueKind::Route, at: at(100) };
+        assert_eq!(due, [route, Due { agent_id: agent("a"), kind: DueKind::Command, at: at(70) }]);
+
+        let expired = Event::CommandExpired { agent_id: agent("a"), command_id: CommandId::new("c1") };
+        commit(&db, commands, vec![expired]).await.unwrap();
+        let key = route_key("x.test", "");
+        let back =
+            Event::RouteRestored { agent_id: agent("a"), route: key, container_id: ContainerId::new("c2") };
+        routes(&db, "a", vec![back]).await.unwrap();
+        assert_eq!(next_due_after(&db, at(0)).await.unwrap(), None);
+        assert_eq!(
+            list_agent_routes(&db, &agent("a")).await.unwrap()[0].container_id,
+            ContainerId::new("c2")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_may_write_several_streams_or_none_of_them() {
+    on_every_engine(async |db| {
+        routes(&db, "b", vec![claimed("b", "x.test", "")]).await.unwrap();
+        let both = Batch::new("ops", at(0))
+            .append(Stream::agent(&agent("a")), Expected::Version(0), vec![registered("a", "k1")])
+            .append(Stream::routes(&agent("a")), Expected::Version(0), vec![claimed("a", "x.test", "")]);
+
+        assert!(matches!(db.commit(both).await, Err(CommitError::Claimed { .. })));
+
+        assert!(crate::db::agents::find_agent(&db, &agent("a")).await.unwrap().is_none());
+    })
+    .await;
+}

@@ -1,0 +1,226 @@
+//! Tables made anew from the events equal the ones that grew with them.
+
+use std::fmt::Debug;
+
+use chrono::TimeDelta;
+use sea_orm::EntityTrait;
+
+use super::support::*;
+use crate::chance::Chance;
+use crate::db::entities::{admin, agent as agent_entity, agent_key, claim, command, route, setting, tunnel};
+use crate::db::{Batch, Db, Expected};
+use crate::domain::command::{CommandKind, Outcome};
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId};
+
+/// Random decisions about a small world, so that they meet each other.
+struct World {
+    chance: Chance,
+    clock: i64,
+}
+
+impl World {
+    fn pick(&self, of: usize) -> usize {
+        (self.chance.fraction() * of as f64) as usize
+    }
+
+    fn named(&self, kind: &str, of: usize) -> String {
+        format!("{kind}{}", self.pick(of))
+    }
+
+    fn agent(&self) -> AgentId {
+        AgentId::new(self.named("agent", 5))
+    }
+
+    fn decision(&mut self) -> (Stream, Event) {
+        self.clock += 1;
+        match self.pick(10) {
+            0 => (Stream::keys(), self.about_a_key()),
+            1 | 2 => {
+                let id = self.agent();
+                (Stream::agent(&id), self.about_an_agent(id))
+            }
+            3 | 4 => {
+                let id = self.agent();
+                (Stream::commands(&id), self.about_a_command(id))
+            }
+            5..=8 => {
+                let id = self.agent();
+                (Stream::routes(&id), self.about_a_route(id))
+            }
+            _ => (Stream::admin(), self.about_the_rest()),
+        }
+    }
+
+    fn about_a_key(&self) -> Event {
+        let key_id = KeyId::new(self.named("key", 8));
+        match self.pick(4) {
+            0 => Event::KeyRevoked { key_id },
+            1 => Event::KeyDeleted { key_id },
+            _ => Event::KeyGenerated {
+                sha256: format!("digest of {key_id}"),
+                key_id,
+                owner: self.named("owner", 3),
+                rolled_from: (self.pick(2) == 0).then(|| KeyId::new("key0")),
+            },
+        }
+    }
+
+    fn about_an_agent(&self, agent_id: AgentId) -> Event {
+        let key_id = KeyId::new(self.named("key", 8));
+        let display_name = self.named("name", 9);
+        match self.pick(10) {
+            0 | 1 => registered(agent_id.as_str(), key_id.as_str()),
+            2 => Event::AgentUpdated { agent_id, display_name, version: Some(self.named("v", 4)) },
+            3 => Event::AgentRenamed { agent_id, display_name },
+            4 | 5 => enrolled(agent_id.as_str(), &self.named("tunnel", 4)),
+            6 => Event::AgentRevoked { agent_id, key_id },
+            7 => Event::AgentKeyRolled { agent_id, key_id },
+            8 if self.pick(2) == 0 => Event::AgentRemoved { agent_id },
+            8 => Event::AgentOffline { agent_id, last_seen: at(self.clock) + TimeDelta::nanoseconds(1_234) },
+            _ => Event::AgentBack { agent_id },
+        }
+    }
+
+    fn about_a_command(&self, agent_id: AgentId) -> Event {
+        let command_id = CommandId::new(self.named("command", 12));
+        let command = CommandKind::StartTunnel {
+            tunnel_id: TunnelId::new("tunnel0"),
+            tunnel_name: "t".into(),
+            secret_id: SecretId::new("s"),
+        };
+        let outcome = Outcome { succeeded: self.pick(2) == 0, message: "so".into(), finished_at: None };
+        match self.pick(7) {
+            0 | 1 => Event::CommandQueued { agent_id, command_id, command, expires_at: at(self.clock + 600) },
+            2 => {
+                Event::CommandDelivered { agent_id, command_id, attempt: 2, lease_until: at(self.clock + 90) }
+            }
+            3 => Event::CommandAcknowledged { agent_id, command_id },
+            4 => Event::CommandRequeued { agent_id, command_id },
+            5 => Event::CommandFinished { agent_id, command_id, outcome },
+            _ => Event::CommandExpired { agent_id, command_id },
+        }
+    }
+
+    fn about_a_route(&self, agent_id: AgentId) -> Event {
+        let container_id = ContainerId::new(self.named("container", 4));
+        let container_name = self.named("app", 3);
+        let service = service(&self.named("host", 6), ["", "/a", "/b"][self.pick(3)]);
+        let route = service.key.clone();
+        match self.pick(8) {
+            0..=2 => Event::RouteClaimed { agent_id, container_id, container_name, service },
+            3 => Event::RouteChanged { agent_id, container_id, container_name, service },
+            4 => Event::RouteLost { agent_id, route, due_at: at(self.clock + 600) },
+            5 => Event::RouteRestored { agent_id, route, container_id },
+            6 => Event::RouteHeld { agent_id, route },
+            _ => Event::RouteReleased { agent_id, route },
+        }
+    }
+
+    fn about_the_rest(&self) -> Event {
+        match self.pick(4) {
+            0 => {
+                let tunnel_id = TunnelId::new(self.named("tunnel", 4));
+                Event::TunnelConfirmed { tunnel_id, by: self.named("person", 2) }
+            }
+            1 => Event::AdminCreated { name: self.named("person", 2) },
+            2 => Event::AdminPasswordChanged { name: self.named("person", 2) },
+            _ => setting(&self.named("setting", 3), self.clock),
+        }
+    }
+
+    fn batch(&mut self) -> Batch {
+        let mut batch = Batch::new(self.named("person", 3), at(self.clock));
+        for _ in 0..=self.pick(4) {
+            let (stream, event) = self.decision();
+            batch = batch.append(stream, Expected::Head, vec![event]);
+        }
+        batch
+    }
+}
+
+async fn rows<E: EntityTrait>(db: &Db) -> Vec<String>
+where
+    E::Model: Debug,
+{
+    let rows = E::find().all(&db.0.read).await.unwrap();
+    let mut rows: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+    rows.sort();
+    rows
+}
+
+async fn everything(db: &Db) -> Vec<Vec<String>> {
+    vec![
+        rows::<agent_entity::Entity>(db).await,
+        rows::<agent_key::Entity>(db).await,
+        rows::<command::Entity>(db).await,
+        rows::<route::Entity>(db).await,
+        rows::<claim::Entity>(db).await,
+        rows::<tunnel::Entity>(db).await,
+        rows::<admin::Entity>(db).await,
+        rows::<setting::Entity>(db).await,
+    ]
+}
+
+#[tokio::test]
+async fn a_rebuild_gives_the_tables_that_were_there() {
+    for seed in 0..4 {
+        on_every_engine(async |db| {
+            let mut world = World { chance: Chance::seeded(seed), clock: 0 };
+            let (mut written, mut refused) = (0, 0);
+            for _ in 0..60 {
+                let group: Vec<Batch> = (0..=world.pick(30)).map(|_| world.batch()).collect();
+                for outcome in db.commit_many(group).await {
+                    if outcome.is_ok() { written += 1 } else { refused += 1 }
+                }
+            }
+            assert!(written > 400 && refused > 10, "seed {seed}: {written} written, {refused} refused");
+            let grown = everything(&db).await;
+            assert!(grown.iter().all(|table| !table.is_empty()), "seed {seed}: {grown:?}");
+
+            let replayed = db.rebuild().await.unwrap();
+
+            assert!(replayed > crate::db::event_store::PAGE / 4, "seed {seed}: {replayed} events");
+            assert_eq!(everything(&db).await, grown, "seed {seed}");
+            assert!(db.verify_chain().await.unwrap().is_sound(), "seed {seed}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_history_longer_than_a_page_is_replayed_whole() {
+    let db = Db::in_memory(crate::io::Io::current()).await.unwrap();
+    let events = 2 * crate::db::event_store::PAGE + 1;
+    let group = (0..events).map(|n| batch(Stream::admin(), vec![setting("n", i64::try_from(n).unwrap())]));
+    assert!(db.commit_many(group.collect()).await.iter().all(Result::is_ok));
+    let grown = everything(&db).await;
+
+    assert_eq!(db.rebuild().await.unwrap(), events);
+
+    assert_eq!(everything(&db).await, grown);
+    assert_eq!(db.verify_chain().await.unwrap().events, events);
+}
+
+#[tokio::test]
+async fn claims_are_exactly_the_hostnames_that_have_routes() {
+    let db = Db::in_memory(crate::io::Io::current()).await.unwrap();
+    let mut world = World { chance: Chance::seeded(9), clock: 0 };
+    for _ in 0..200 {
+        db.commit_many((0..5).map(|_| world.batch()).collect()).await;
+
+        let mut held: Vec<(String, String)> = route::Entity::find()
+            .all(&db.0.read)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|row| (row.hostname, row.agent_id))
+            .collect();
+        held.sort();
+        held.dedup();
+        let claims = claim::Entity::find().all(&db.0.read).await.unwrap();
+        let mut claims: Vec<_> = claims.into_iter().map(|row| (row.hostname, row.agent_id)).collect();
+        claims.sort();
+        assert_eq!(claims, held);
+    }
+}

@@ -1,0 +1,100 @@
+//! What pages read.
+
+use super::support::*;
+use crate::db::agents::{list_agents, load_agents};
+use crate::db::events::{EventFilter, list_events};
+use crate::db::read::{agent_views, counts, route_views};
+use crate::db::routes::list_routes;
+use crate::db::settings::{find_admin, has_admin, list_admins, list_settings};
+use crate::db::{Batch, RowChange};
+use crate::domain::event::{Event, Stream};
+
+#[tokio::test]
+async fn agents_are_listed_in_pages_without_the_removed_ones() {
+    on_every_engine(async |db| {
+        for (name, key) in [("a", "k1"), ("b", "k2"), ("c", "k3")] {
+            commit(&db, Stream::agent(&agent(name)), vec![registered(name, key)]).await.unwrap();
+        }
+        let removed = Event::AgentRemoved { agent_id: agent("b") };
+        commit(&db, Stream::agent(&agent("b")), vec![removed]).await.unwrap();
+        let touch = RowChange::TouchAgents(vec![(agent("c"), at(5))]);
+        db.commit(Batch::new("system", at(5)).row(touch)).await.unwrap();
+
+        let first = list_agents(&db, None, 1).await.unwrap();
+        let rest = list_agents(&db, Some(&first[0].id), 10).await.unwrap();
+
+        assert_eq!(first[0].id, agent("a"));
+        assert_eq!(
+            rest.iter().map(|row| (row.id.clone(), row.last_seen)).collect::<Vec<_>>(),
+            [(agent("c"), Some(at(5)))]
+        );
+        assert_eq!(load_agents(&db).await.unwrap().len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_overview_counts_what_is_there() {
+    on_every_engine(async |db| {
+        commit(&db, Stream::agent(&agent("a")), vec![registered("a", "k1"), enrolled("a", "t1")])
+            .await
+            .unwrap();
+        commit(&db, Stream::agent(&agent("b")), vec![registered("b", "k2")]).await.unwrap();
+        let offline = Event::AgentOffline { agent_id: agent("b"), last_seen: at(1) };
+        commit(&db, Stream::presence(&agent("b")), vec![offline]).await.unwrap();
+        let events = vec![claimed("a", "x.test", ""), claimed("a", "y.test", ""), lost("a", "y.test", at(9))];
+        commit(&db, Stream::routes(&agent("a")), events).await.unwrap();
+        commit(&db, Stream::commands(&agent("a")), vec![queued("a", "c1", at(9))]).await.unwrap();
+
+        let counts = counts(&db).await.unwrap();
+        let views = agent_views(&db, None, 10).await.unwrap();
+        let routes = route_views(&db, None, 10).await.unwrap();
+
+        assert_eq!((counts.agents["enrolled"], counts.agents["pending"], counts.agents_offline), (1, 1, 1));
+        assert_eq!((counts.routes["active"], counts.routes["pending_deletion"]), (1, 1));
+        assert_eq!(counts.open_commands, 1);
+        assert_eq!((views[0].routes, views[0].open_commands, views[1].routes), (2, 1, 0));
+        assert_eq!(routes.len(), 2);
+        let next = list_routes(&db, Some(&routes[0].route.route.spec.key), 10).await.unwrap();
+        assert_eq!(next[0].route.spec.key.hostname, "y.test");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_are_listed_by_stream_and_place() {
+    on_every_engine(async |db| {
+        commit(&db, Stream::routes(&agent("a_1")), vec![claimed("a_1", "x.test", "")]).await.unwrap();
+        commit(&db, Stream::routes(&agent("ab1")), vec![claimed("ab1", "y.test", "")]).await.unwrap();
+        commit(&db, Stream::admin(), vec![setting("s", 1), setting("s", 2)]).await.unwrap();
+
+        let of_one = EventFilter { stream_prefix: Some("agent/a_1".into()), ..EventFilter::default() };
+        let late = EventFilter { after_seq: 2, newest_first: true, ..EventFilter::default() };
+
+        let of_one = list_events(&db, &of_one, 10).await.unwrap();
+        let late = list_events(&db, &late, 1).await.unwrap();
+        assert_eq!(of_one.iter().map(|row| row.seq).collect::<Vec<_>>(), [1]);
+        assert_eq!((of_one[0].actor.as_str(), of_one[0].at, of_one[0].hash.len()), ("tester", at(0), 64));
+        assert_eq!(late.iter().map(|row| (row.seq, row.version)).collect::<Vec<_>>(), [(4, 2)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_sessions_of_the_old_one() {
+    on_every_engine(async |db| {
+        assert!(!has_admin(&db).await.unwrap());
+        commit(&db, Stream::admin(), vec![Event::AdminCreated { name: "ann".into() }]).await.unwrap();
+        assert!(has_admin(&db).await.unwrap());
+        let before = find_admin(&db, "ann").await.unwrap().unwrap().session_version;
+
+        let changed = Event::AdminPasswordChanged { name: "ann".into() };
+        commit(&db, Stream::admin(), vec![changed, setting("grace", 60)]).await.unwrap();
+
+        let after = list_admins(&db).await.unwrap().remove(0);
+        assert!(after.session_version > before && after.password_changed_at == Some(at(0)));
+        let settings = list_settings(&db).await.unwrap();
+        assert_eq!((settings[0].value.as_i64(), settings[0].changed_by.as_str()), (Some(60), "tester"));
+    })
+    .await;
+}

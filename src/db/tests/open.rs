@@ -1,0 +1,159 @@
+//! Places that cannot be used are refused by name, and a damaged file is left as it is.
+
+use std::path::Path;
+
+use sea_orm::ConnectionTrait;
+
+use super::support::*;
+use crate::db::settings::find_setting;
+use crate::db::{Db, DbError};
+use crate::domain::event::Stream;
+use crate::io::Io;
+
+async fn open(path: &Path) -> Result<Db, DbError> {
+    Db::open(&url_of(path), Io::current()).await
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/folder/lightship.db");
+    let db = file_db(&path).await;
+    commit(&db, Stream::admin(), vec![setting("a", 1)]).await.unwrap();
+    db.close().await.unwrap();
+    assert!(!folder.path().join("new/folder/lightship.db-wal").exists(), "the log is folded in");
+
+    let db = file_db(&path).await;
+
+    assert!(find_setting(&db, "a").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn sqlite_writes_are_on_disk_before_they_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = file_db(&folder.path().join("lightship.db")).await;
+    let ask = async |pragma: &str| -> String {
+        let backend = db.0.write.get_database_backend();
+        let statement = sea_orm::Statement::from_string(backend, format!("PRAGMA {pragma}"));
+        let row = db.0.write.query_one_raw(statement).await.unwrap().unwrap();
+        row.try_get_by_index::<String>(0)
+            .unwrap_or_else(|_| row.try_get_by_index::<i64>(0).unwrap().to_string())
+    };
+
+    assert_eq!(ask("journal_mode").await, "wal");
+    assert_eq!(ask("synchronous").await, "2", "2 is FULL");
+    assert_eq!(ask("foreign_keys").await, "1");
+    assert_eq!(ask("busy_timeout").await, "5000");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lightship.db");
+    let garbage = b"this is not a database, but somebody may want it back".repeat(100);
+    std::fs::write(&path, &garbage).unwrap();
+
+    let error = open(&path).await.unwrap_err();
+
+    assert!(matches!(error, DbError::Damaged { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("lightship.db") && text.contains("lightship restore"), "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), garbage);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_database_with_a_damaged_page_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lightship.db");
+    let db = file_db(&path).await;
+    for n in 0..50 {
+        commit(&db, Stream::admin(), vec![setting(&"k".repeat(200), n)]).await.unwrap();
+    }
+    db.close().await.unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page_of_events = bytes.len() - 3 * 4_096;
+    bytes[page_of_events..page_of_events + 2_048].fill(0xa5);
+    std::fs::write(&path, &bytes).unwrap();
+
+    let error = open(&path).await.unwrap_err();
+
+    assert!(matches!(error, DbError::Damaged { .. }), "{error:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_written_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+
+    for path in [file.join("lightship.db"), file.join("deeper/lightship.db")] {
+        let error = open(&path).await.unwrap_err();
+        assert!(matches!(error, DbError::NotWritable { .. }), "{error:?}");
+        assert!(error.to_string().contains("LIGHTSHIP_STATE_DIR"), "{error}");
+    }
+    let error = open(folder.path()).await.unwrap_err();
+    assert!(matches!(error, DbError::NotWritable { .. }), "a folder is no file: {error:?}");
+}
+
+#[tokio::test]
+async fn a_second_writer_is_refused_until_the_first_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lightship.db");
+    let first = file_db(&path).await;
+    commit(&first, Stream::admin(), vec![setting("a", 1)]).await.unwrap();
+    let second = open(&path).await.unwrap();
+    assert!(find_setting(&second, "a").await.unwrap().is_some(), "reading is allowed");
+    second.check_migrated().await.unwrap();
+
+    for refused in [second.migrate().await, second.rebuild().await.map(|_| ()), second.become_writer().await]
+    {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, DbError::InUse { .. }), "{error:?}");
+        let holder = format!("in use by process {}", std::process::id());
+        assert!(error.to_string().contains(&holder), "{error}");
+    }
+
+    first.close().await.unwrap();
+    second.become_writer().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_a_killed_process_left_behind_means_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lightship.db");
+    std::fs::write(folder.path().join("lightship.db.lock"), "1\n").unwrap();
+
+    open(&path).await.unwrap().become_writer().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_was_not_migrated_or_by_a_later_release_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lightship.db");
+    let db = open(&path).await.unwrap();
+    let error = db.check_migrated().await.unwrap_err();
+    assert!(error.to_string().contains("run `lightship migrate`"), "{error}");
+
+    db.migrate().await.unwrap();
+    db.migrate().await.unwrap();
+    db.check_migrated().await.unwrap();
+    db.0.write
+        .execute_unprepared("INSERT INTO seaql_migrations VALUES ('m9999_from_the_future', 1)")
+        .await
+        .unwrap();
+
+    for refused in [db.check_migrated().await, db.migrate().await] {
+        assert!(matches!(refused, Err(DbError::TooNew { .. })), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_url_is_refused_without_its_password() {
+    for url in ["mysql://root:hunter2@db/x", "lightship.db", "sqlite:", ""] {
+        let error = Db::open(url, Io::current()).await.unwrap_err();
+        assert!(matches!(error, DbError::UnknownUrl { .. }), "{error:?}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Databases to test on, and short words for events.
+
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{ConnectionTrait, Database};
+
+use crate::chance::Chance;
+use crate::db::{Batch, CommitError, Committed, Db, Expected, SecretKey};
+use crate::domain::command::CommandKind;
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId};
+use crate::domain::route::{OriginRequest, RouteKey, Service};
+use crate::io::Io;
+
+/// Runs a test on SQLite in memory, SQLite in a file and, if there is one, PostgreSQL.
+pub(super) async fn on_every_engine(test: impl AsyncFn(Db)) {
+    test(Db::in_memory(Io::current()).await.unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    test(file_db(&folder.path().join("lightship.db")).await).await;
+    if let Ok(server) = std::env::var("LIGHTSHIP_TEST_POSTGRES_URL") {
+        on_postgres(&server, test).await;
+    }
+}
+
+async fn on_postgres(server: &str, test: impl AsyncFn(Db)) {
+    let admin = Database::connect(server).await.unwrap();
+    let name = format!("lightship_{}", Chance::system().uuid().simple());
+    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let mut url = url::Url::parse(server).unwrap();
+    url.set_path(&name);
+    let db = Db::open(url.as_str(), Io::current()).await.unwrap();
+    db.migrate().await.unwrap();
+    db.unlock_secrets(SecretKey::random(Chance::system())).await.unwrap();
+    test(db.clone()).await;
+    db.close().await.unwrap();
+    admin.execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+}
+
+/// A migrated database in a file.
+pub(super) async fn file_db(path: &Path) -> Db {
+    let db = Db::open(&url_of(path), Io::current()).await.unwrap();
+    db.migrate().await.unwrap();
+    db.unlock_secrets(SecretKey::random(Chance::system())).await.unwrap();
+    db
+}
+
+pub(super) fn url_of(path: &Path) -> String {
+    format!("sqlite://{}?mode=rwc", path.display())
+}
+
+/// A fixed time and `secs` more.
+pub(super) fn at(secs: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::seconds(secs)
+}
+
+pub(super) fn agent(name: &str) -> AgentId {
+    AgentId::new(name)
+}
+
+/// A batch of one stream, at the end of it.
+pub(super) fn batch(stream: Stream, events: Vec<Event>) -> Batch {
+    Batch::new("tester", at(0)).append(stream, Expected::Head, events)
+}
+
+pub(super) async fn commit(db: &Db, stream: Stream, events: Vec<Event>) -> Result<Committed, CommitError> {
+    db.commit(batch(stream, events)).await
+}
+
+pub(super) fn setting(key: &str, value: i64) -> Event {
+    Event::SettingChanged { key: key.into(), value: value.into() }
+}
+
+pub(super) fn key_made(key: &str) -> Event {
+    Event::KeyGenerated {
+        key_id: KeyId::new(key),
+        owner: "ops".into(),
+        sha256: format!("digest-of-{key}"),
+        rolled_from: None,
+    }
+}
+
+pub(super) fn registered(name: &str, key: &str) -> Event {
+    Event::AgentRegistered {
+        agent_id: agent(name),
+        key_id: KeyId::new(key),
+        display_name: format!("host {name}"),
+        version: Some("0.1.0".into()),
+        key_owner: "ops".into(),
+    }
+}
+
+pub(super) fn enrolled(name: &str, tunnel: &str) -> Event {
+    Event::AgentEnrolled {
+        agent_id: agent(name),
+        account_id: AccountId::new("acc"),
+        tunnel_id: TunnelId::new(tunnel),
+        tunnel_name: format!("name of {tunnel}"),
+        secret_id: SecretId::new(format!("tunnel/{tunnel}")),
+    }
+}
+
+pub(super) fn route_key(hostname: &str, path: &str) -> RouteKey {
+    RouteKey { hostname: hostname.into(), path: path.into() }
+}
+
+pub(super) fn service(hostname: &str, path: &str) -> Service {
+    Service {
+        key: route_key(hostname, path),
+        service: "http://app:8080".into(),
+        origin_request: OriginRequest::default(),
+        zone_name: None,
+        has_access_labels: false,
+    }
+}
+
+pub(super) fn claimed(name: &str, hostname: &str, path: &str) -> Event {
+    Event::RouteClaimed {
+        agent_id: agent(name),
+        container_id: ContainerId::new("c1"),
+        container_name: "app".into(),
+        service: service(hostname, path),
+    }
+}
+
+pub(super) fn released(name: &str, hostname: &str, path: &str) -> Event {
+    Event::RouteReleased { agent_id: agent(name), route: route_key(hostname, path) }
+}
+
+pub(super) fn lost(name: &str, hostname: &str, due_at: DateTime<Utc>) -> Event {
+    Event::RouteLost { agent_id: agent(name), route: route_key(hostname, ""), due_at }
+}
+
+pub(super) fn queued(name: &str, command: &str, expires_at: DateTime<Utc>) -> Event {
+    Event::CommandQueued {
+        agent_id: agent(name),
+        command_id: CommandId::new(command),
+        command: CommandKind::StopTunnel,
+        expires_at,
+    }
+}
