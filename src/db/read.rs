@@ -144,6 +144,27 @@ pub async fn agent_views(
     .await
 }
 
+/// Returns one agent as [`agent_views`] shows it, removed ones too.
+pub async fn find_agent_view(db: &Db, id: &crate::domain::id::AgentId) -> Result<Option<AgentView>, DbError> {
+    let Some(agent) = find_agent(db, id).await? else { return Ok(None) };
+    let id = id.to_string();
+    db.read(move |conn| async move {
+        let tunnel = tunnel_observed::Entity::find_by_id(&id).one(&conn).await?;
+        let is_open = command::Entity::find().filter(command::Column::DueAt.is_not_null());
+        Ok(Some(AgentView {
+            agent,
+            tunnel: tunnel.map(TunnelObservedRow::of).transpose()?,
+            containers: container::Entity::find()
+                .filter(container::Column::AgentId.eq(&id))
+                .count(&conn)
+                .await?,
+            routes: route::Entity::find().filter(route::Column::AgentId.eq(&id)).count(&conn).await?,
+            open_commands: is_open.filter(command::Column::AgentId.eq(&id)).count(&conn).await?,
+        }))
+    })
+    .await
+}
+
 /// A route with what Cloudflare made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteView {

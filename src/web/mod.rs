@@ -1,1 +1,148 @@
-//! The HTTP side of the master.
+//! The HTTP side of the master: every route on one screen.
+//!
+//! Handlers are thin: who may call is their first argument, reads come from `db::read`, changes go to
+//! [`Master`](crate::actors::master::Master). Failures are worded in [`error`] by the dialect of the path.
+
+pub mod agent_api;
+pub mod api;
+pub mod assets;
+pub mod attempts;
+pub mod auth;
+pub mod body;
+pub mod error;
+pub mod openapi;
+pub mod ops;
+pub mod pages;
+pub mod password;
+mod picture;
+mod records;
+mod route;
+pub mod server;
+mod session;
+pub mod state;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Uri;
+use actix_web::http::uri::PathAndQuery;
+use actix_web::middleware::Next;
+use actix_web::web::{self, ServiceConfig};
+
+pub use server::{Listen, serve};
+pub use state::{WebSettings, WebState};
+
+use agent_api::{cloudflare_proxy, v2, v3};
+use api::{agents, keys, native, overview};
+use route::at;
+
+/// Declares every route.
+pub fn configure(config: &mut ServiceConfig) {
+    let compress = server::compression;
+    config
+        // Agents, hot paths first: the router tries them in this order.
+        .service(at("/api/v2/agents/{id}/events").post(v2::events))
+        .service(at("/api/v3/agents/{id}/reports").post(v3::reports))
+        .service(at("/api/v2/agents/{id}/commands").get_only(v2::commands).head(v2::commands_head))
+        .service(at("/api/v3/agents/{id}/commands").get_only(v3::commands).head(v3::commands_head))
+        .service(at("/api/v3/agents/{id}/commands/{command_id}/ack").post(v3::acknowledge))
+        .service(at("/api/v3/agents/{id}/commands/{command_id}/result").post(v3::result))
+        .service(at("/api/v2/agents/register").post(v2::register))
+        .service(at("/accounts").get(cloudflare_proxy::accounts))
+        .service(
+            at("/accounts/{account}/cfd_tunnel/{tunnel}/configurations")
+                .put(cloudflare_proxy::put_configuration),
+        )
+        // Machines that watch.
+        .service(at("/healthz").get(ops::healthz))
+        .service(at("/readyz").get(ops::readyz))
+        .service(at("/metrics").get(ops::metrics))
+        .service(at("/api/openapi.json").get(openapi::description))
+        // People and scripts: the admin API.
+        .service(
+            web::scope("/api/v2")
+                .wrap(compress())
+                .service(at("/agents/generate-key").post(keys::generate))
+                .service(at("/agents/revoke-key").post(keys::revoke))
+                .service(at("/agents/keys/revoked").delete(keys::delete_revoked))
+                .service(at("/agents/keys/{id}").delete(keys::delete))
+                .service(at("/agents").get(agents::list))
+                .service(at("/agents/{id}/enroll").post(agents::enroll))
+                .service(at("/agents/{id}/redeploy-tunnel").post(agents::redeploy))
+                .service(at("/agents/{id}/rename").post(agents::rename))
+                .service(at("/agents/{id}/roll-key").post(agents::roll_key))
+                .service(at("/agents/{id}/remove").post(agents::remove))
+                .service(at("/overview").get(overview::overview))
+                .service(at("/services").get(overview::services))
+                .service(at("/ping").get(overview::ping)),
+        )
+        .service(
+            web::scope("/api/v3")
+                .wrap(compress())
+                .service(at("/agents/{id}/revoke").post(agents::revoke))
+                .service(at("/routes").get(overview::routes))
+                .service(at("/plan").get(native::plan))
+                .service(at("/apply").post(native::apply))
+                .service(at("/events").get(native::events))
+                .service(at("/tree").get(native::tree)),
+        )
+        // Pages.
+        .service(at("/assets/{path:.*}").get(assets::asset))
+        .service(at("/live").get(pages::live::live))
+        .service(at("/login").get(pages::sign_in::login).post(pages::sign_in::sign_in))
+        .service(at("/logout").post(pages::sign_in::sign_out))
+        .service(at("/setup").get(pages::sign_in::setup).post(pages::sign_in::set_up))
+        .service(at("/").get(pages::overview::show))
+        .service(at("/agents").get(pages::agents::list))
+        .service(at("/agents/keys").post(pages::agents::make_key))
+        .service(at("/agents/keys/{id}/revoke").post(pages::agents::revoke_key))
+        .service(at("/agents/keys/{id}/delete").post(pages::agents::delete_key))
+        .service(at("/agents/{id}").get(pages::agent::show))
+        .service(at("/agents/{id}/enroll").post(pages::agents::enroll))
+        .service(at("/agents/{id}/rename").post(pages::agents::rename))
+        .service(at("/agents/{id}/redeploy").post(pages::agents::redeploy))
+        .service(at("/agents/{id}/roll-key").post(pages::agents::roll_key))
+        .service(at("/agents/{id}/revoke").post(pages::agents::revoke))
+        .service(at("/agents/{id}/remove").post(pages::agents::remove))
+        .service(at("/routes").get(pages::routes::show))
+        .service(at("/routes/apply").post(pages::routes::apply))
+        .service(at("/system").get(pages::system::show))
+        .service(at("/fragments/overview").get(pages::overview::fragment))
+        .service(at("/fragments/agents").get(pages::agents::list_fragment))
+        .service(at("/fragments/agents/{id}").get(pages::agent::fragment))
+        .service(at("/fragments/routes").get(pages::routes::fragment))
+        .service(at("/fragments/system").get(pages::system::fragment));
+}
+
+/// Around every request: doubled slashes are one, and failures are worded.
+pub async fn outermost(
+    mut request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if request.path().contains("//") {
+        merge_slashes(&mut request);
+    }
+    Ok(error::speak(next.call(request).await?))
+}
+
+/// DockFlare agents whose base address ends with a slash send `//api/v2/...`.
+fn merge_slashes(request: &mut ServiceRequest) {
+    let mut path = String::with_capacity(request.path().len());
+    for part in request.path().split('/').filter(|part| !part.is_empty()) {
+        path.push('/');
+        path.push_str(part);
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    if let Some(query) = request.uri().query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let mut parts = request.uri().clone().into_parts();
+    let Ok(path) = PathAndQuery::try_from(path) else { return };
+    parts.path_and_query = Some(path);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+}

@@ -6,3 +6,4 @@ mod cloudflare_client;
 mod docker_engine;
 mod layering;
 mod support;
+mod v2_recording;

@@ -26,6 +26,11 @@ pub struct ProvidedTunnel {
 /// Publishes what the database says.
 #[async_trait]
 pub trait Account: Send + Sync {
+    /// False if nothing can be published because no token is set.
+    fn is_connected(&self) -> bool {
+        true
+    }
+
     /// Something may have changed: compare with what is published. Never waits.
     fn wake(&self);
 
@@ -50,6 +55,10 @@ pub struct NoAccount;
 
 #[async_trait]
 impl Account for NoAccount {
+    fn is_connected(&self) -> bool {
+        false
+    }
+
     fn wake(&self) {}
 
     async fn provide_tunnel(&self, _: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {

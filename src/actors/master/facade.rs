@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Handler, Message};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 
 use super::bus::Changes;
@@ -283,6 +283,17 @@ impl Master {
         by: &str,
     ) -> Result<(), MasterError> {
         self.decide(registrar::SetAdminPassword { name: name.into(), password_hash, by: by.into() }).await
+    }
+
+    /// Returns the hash of an administrator's password, for signing in.
+    pub async fn admin_password_hash(&self, name: &str) -> Result<Option<String>, MasterError> {
+        let hash = db::secrets::find_secret(&self.db, &db::settings::password_secret(name)).await?;
+        Ok(hash.map(|hash| hash.expose_secret().to_owned()))
+    }
+
+    /// True if routes are published; without a Cloudflare token they are only planned.
+    pub fn has_cloudflare(&self) -> bool {
+        self.env.account.is_connected()
     }
 
     /// Changes a setting.

@@ -1,5 +1,7 @@
 //! What the product tests share.
 
+pub mod account;
 pub mod cloudflare;
 pub mod docker;
+pub mod master;
 pub mod until;

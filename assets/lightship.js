@@ -1,0 +1,54 @@
+// Three conveniences; every page works without them.
+(function () {
+  "use strict";
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-copy]");
+    if (!button) return;
+    var source = document.getElementById(button.dataset.copy);
+    var done = function () {
+      button.textContent = "Copied";
+      setTimeout(function () { button.textContent = "Copy"; }, 2000);
+    };
+    if (navigator.clipboard) {
+      navigator.clipboard.writeText(source.textContent).then(done);
+      return;
+    }
+    // Plain http has no clipboard: select the text, so that one key press copies it.
+    var range = document.createRange();
+    range.selectNodeContents(source);
+    var selection = window.getSelection();
+    selection.removeAllRanges();
+    selection.addRange(range);
+    if (document.execCommand("copy")) done();
+  });
+
+  document.addEventListener("submit", function (event) {
+    var question = event.target.dataset.confirm;
+    if (!question) return;
+    if (!window.confirm(question)) {
+      event.preventDefault();
+      return;
+    }
+    // Without this script the server asks on a page of its own.
+    var field = document.createElement("input");
+    field.type = "hidden";
+    field.name = "confirmed";
+    field.value = "yes";
+    event.target.appendChild(field);
+  });
+
+  function ago(secs) {
+    if (secs < 2) return "now";
+    if (secs < 120) return secs + " s ago";
+    if (secs < 7200) return Math.floor(secs / 60) + " min ago";
+    if (secs < 172800) return Math.floor(secs / 3600) + " h ago";
+    return Math.floor(secs / 86400) + " days ago";
+  }
+  setInterval(function () {
+    document.querySelectorAll("time[data-ago]").forEach(function (time) {
+      var secs = Math.max(0, Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000));
+      time.textContent = ago(secs);
+    });
+  }, 1000);
+})();

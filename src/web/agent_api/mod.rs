@@ -1,0 +1,5 @@
+//! What agents call: the DockFlare dialect and our own.
+
+pub mod cloudflare_proxy;
+pub mod v2;
+pub mod v3;

@@ -1,0 +1,140 @@
+//! Agents, as people and scripts handle them.
+
+use actix_web::{HttpResponse, web};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::domain::id::AgentId;
+use crate::protocol::command::wire_form;
+use crate::protocol::v2::answer;
+use crate::web::auth::{Admin, Operator, Viewer};
+use crate::web::body::Lenient;
+use crate::web::error::ApiError;
+use crate::web::records;
+use crate::web::state::WebState;
+
+/// The tunnel an agent gets.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct EnrollBody {
+    tunnel_name: Option<String>,
+}
+
+/// The name an agent gets.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RenameBody {
+    display_name: Option<String>,
+}
+
+/// `GET /api/v2/agents`: agents by id, and keys by key id.
+#[utoipa::path(get, path = "/api/v2/agents", tag = "agents", responses((status = 200), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn list(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let agents = records::agent_records(&state).await?;
+    let agent_keys = records::key_records(&state).await?;
+    Ok(HttpResponse::Ok().json(json!({ "agents": agents, "agent_keys": agent_keys })))
+}
+
+/// `POST /api/v2/agents/{id}/enroll`: gives the agent a tunnel.
+#[utoipa::path(post, path = "/api/v2/agents/{id}/enroll", tag = "agents", params(("id" = String, Path)),
+    request_body = EnrollBody, responses((status = 200), (status = 400), (status = 401), (status = 404),
+        (status = 409), (status = 502)), security(("admin_token" = [])))]
+pub async fn enroll(
+    operator: Operator,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    body: Lenient<EnrollBody>,
+) -> Result<HttpResponse, ApiError> {
+    let name = filled(body.0.tunnel_name, "tunnel_name")?;
+    let enrolled = state.master().enroll(&agent_id(&id)?, &name, &operator.name).await?;
+    let message = match enrolled.created {
+        true => "Agent enrolled and command queued.",
+        false => "Agent is enrolled with this tunnel already.",
+    };
+    let mut body = answer::success(message);
+    body["command"] = json!(wire_form(&enrolled.command.kind, None));
+    Ok(HttpResponse::Ok().json(body))
+}
+
+/// `POST /api/v2/agents/{id}/redeploy-tunnel`: replaces the agent's connector.
+#[utoipa::path(post, path = "/api/v2/agents/{id}/redeploy-tunnel", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200), (status = 400), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn redeploy(
+    operator: Operator,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    state.master().redeploy(&agent_id(&id)?, &operator.name).await?;
+    Ok(HttpResponse::Ok().json(answer::success("Tunnel redeploy command queued successfully.")))
+}
+
+/// `POST /api/v2/agents/{id}/rename`.
+#[utoipa::path(post, path = "/api/v2/agents/{id}/rename", tag = "agents", params(("id" = String, Path)),
+    request_body = RenameBody, responses((status = 200), (status = 400), (status = 401), (status = 404)),
+    security(("admin_token" = [])))]
+pub async fn rename(
+    operator: Operator,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    body: Lenient<RenameBody>,
+) -> Result<HttpResponse, ApiError> {
+    let name = filled(body.0.display_name, "display_name")?;
+    state.master().rename(&agent_id(&id)?, &name, &operator.name).await?;
+    Ok(HttpResponse::Ok().json(answer::success("Agent renamed.")))
+}
+
+/// `POST /api/v2/agents/{id}/remove`: stops the tunnel, withdraws the routes, revokes the key.
+#[utoipa::path(post, path = "/api/v2/agents/{id}/remove", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn remove(
+    admin: Admin,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let removed = state.master().remove(&agent_id(&id)?, &admin.name).await?;
+    let mut body = answer::success("Agent removed; its routes are being withdrawn and its tunnel stopped.");
+    // The tunnel stays at Cloudflare, and records go as the routes do: nothing of it is deleted here and now.
+    body["cleanup"] =
+        json!({ "tunnel_deleted": false, "dns_records_deleted": 0, "rules_removed": removed.rules_removed });
+    Ok(HttpResponse::Ok().json(body))
+}
+
+/// `POST /api/v2/agents/{id}/roll-key`: a new key; the old one works until the new one is used.
+#[utoipa::path(post, path = "/api/v2/agents/{id}/roll-key", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200, description = "the key, shown once"), (status = 401), (status = 404)),
+    security(("admin_token" = [])))]
+pub async fn roll_key(
+    admin: Admin,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let key = state.master().roll_key(&agent_id(&id)?, &admin.name).await?;
+    let mut body =
+        answer::success("New key made; the old one works until the agent registers with the new one.");
+    body["new_key"] = json!(key.raw.expose_secret());
+    body["key_id"] = json!(key.key_id);
+    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(body))
+}
+
+/// `POST /api/v3/agents/{id}/revoke`: the agent is not heard until it comes with a new key.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/revoke", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn revoke(
+    admin: Admin,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    state.master().revoke(&agent_id(&id)?, &admin.name).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// Reads an agent's id from a path; one that cannot be an id is one that nobody has.
+pub fn agent_id(text: &str) -> Result<AgentId, ApiError> {
+    AgentId::parse(text).map_err(|_| ApiError::AgentNotFound)
+}
+
+fn filled(text: Option<String>, field: &str) -> Result<String, ApiError> {
+    let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    text.ok_or_else(|| ApiError::Invalid(format!("`{field}` is missing")))
+}

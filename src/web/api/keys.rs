@@ -1,0 +1,108 @@
+//! Agent keys: made, revoked, dropped. A raw key is in the answer that makes it and nowhere else.
+
+use actix_web::{HttpResponse, web};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::actors::master::{KeyDropped, KeyRef};
+use crate::domain::id::KeyId;
+use crate::protocol::v2::answer;
+use crate::web::auth::Admin;
+use crate::web::body::Lenient;
+use crate::web::error::ApiError;
+use crate::web::records::legacy_time;
+use crate::web::state::WebState;
+
+/// Longest text that says whom a key is for.
+const OWNER_LIMIT: usize = 200;
+
+/// Whom a key is for.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewKeyBody {
+    owner: Option<String>,
+}
+
+/// Names a key, by itself or by its id.
+#[derive(Deserialize, ToSchema)]
+pub struct KeyBody {
+    key: Option<String>,
+    key_id: Option<String>,
+}
+
+/// `POST /api/v2/agents/generate-key`.
+#[utoipa::path(post, path = "/api/v2/agents/generate-key", tag = "keys", request_body = NewKeyBody,
+    responses((status = 201, description = "the key, shown once"), (status = 400), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn generate(
+    admin: Admin,
+    state: web::Data<WebState>,
+    body: Lenient<NewKeyBody>,
+) -> Result<HttpResponse, ApiError> {
+    let owner = body.0.owner.unwrap_or_default();
+    if owner.chars().count() > OWNER_LIMIT {
+        return Err(ApiError::Invalid(format!("`owner` has more than {OWNER_LIMIT} characters")));
+    }
+    let key = state.master().generate_key(owner.trim(), &admin.name).await?;
+    let meta = json!({
+        "owner": key.owner, "status": "active", "bound_agent_id": null, "last_used_at": null,
+        "created_at": legacy_time(key.created_at),
+    });
+    Ok(HttpResponse::Created().insert_header(("cache-control", "no-store")).json(json!({
+        "status": "success", "key": key.raw.expose_secret(), "key_id": key.key_id, "meta": meta,
+    })))
+}
+
+/// `POST /api/v2/agents/revoke-key`.
+#[utoipa::path(post, path = "/api/v2/agents/revoke-key", tag = "keys", request_body = KeyBody,
+    responses((status = 200), (status = 400), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn revoke(
+    admin: Admin,
+    state: web::Data<WebState>,
+    body: Lenient<KeyBody>,
+) -> Result<HttpResponse, ApiError> {
+    let dropped = state.master().revoke_key(named(body.0)?, &admin.name).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "status": "success", "message": format!("Key {} revoked.", dropped.key_id), "key_id": dropped.key_id,
+        "affected_agents": dropped.affected_agents,
+    })))
+}
+
+/// `DELETE /api/v2/agents/keys/{id}`: drops one revoked key.
+#[utoipa::path(delete, path = "/api/v2/agents/keys/{id}", tag = "keys", params(("id" = String, Path)),
+    responses((status = 200), (status = 400, description = "not revoked yet"), (status = 401), (status = 404)),
+    security(("admin_token" = [])))]
+pub async fn delete(
+    admin: Admin,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let dropped = state.master().delete_key(KeyRef::Id(KeyId::new(id.into_inner())), &admin.name).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "status": "success", "message": format!("Key {} deleted.", dropped.key_id),
+        "deleted_key": dropped.key_id, "owner": dropped.owner,
+    })))
+}
+
+/// `DELETE /api/v2/agents/keys/revoked`: drops every revoked key.
+#[utoipa::path(delete, path = "/api/v2/agents/keys/revoked", tag = "keys",
+    responses((status = 200), (status = 401)), security(("admin_token" = [])))]
+pub async fn delete_revoked(admin: Admin, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let dropped = state.master().delete_revoked_keys(&admin.name).await?;
+    let ids: Vec<&KeyDropped> = dropped.iter().collect();
+    let ids: Vec<_> = ids.iter().map(|key| &key.key_id).collect();
+    let mut body = answer::success(&format!("{} revoked keys deleted.", ids.len()));
+    body["deleted_count"] = json!(ids.len());
+    body["deleted_keys"] = json!(ids);
+    Ok(HttpResponse::Ok().json(body))
+}
+
+fn named(body: KeyBody) -> Result<KeyRef, ApiError> {
+    let filled = |text: Option<String>| text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
+    match (filled(body.key_id), filled(body.key)) {
+        (Some(id), _) => Ok(KeyRef::Id(KeyId::new(id))),
+        (None, Some(raw)) => Ok(KeyRef::Raw(SecretString::from(raw))),
+        (None, None) => Err(ApiError::Invalid("name the key: send `key_id` or `key`".into())),
+    }
+}

@@ -1,0 +1,149 @@
+//! Our own admin endpoints: plan, apply, events, the supervision tree.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::actors::master::{BlockedChange, ChangeKind, Plan};
+use crate::db::read::{EventFilter, list_events};
+use crate::web::auth::{Operator, Viewer};
+use crate::web::body::Lenient;
+use crate::web::error::ApiError;
+use crate::web::state::WebState;
+
+/// Longest time an `apply` may take.
+pub const APPLY_TIME: Duration = Duration::from_secs(25);
+
+/// Agreement to what the plan says.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ApplyBody {
+    /// Has to be true.
+    #[serde(default)]
+    yes: bool,
+}
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct EventsQuery {
+    /// Only events after this number.
+    #[serde(default)]
+    after: u64,
+    /// Only events of streams that begin so.
+    stream: Option<String>,
+    /// The newest first.
+    #[serde(default)]
+    newest: bool,
+    /// Most events, at most 1,000.
+    #[serde(default = "hundred")]
+    limit: u64,
+}
+
+fn hundred() -> u64 {
+    100
+}
+
+/// `GET /api/v3/plan`: what would be changed at Cloudflare, and what waits for a person.
+#[utoipa::path(get, path = "/api/v3/plan", tag = "routes", responses((status = 200), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn plan(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(plan_record(&state.master().plan().await?)))
+}
+
+/// `POST /api/v3/apply`: confirms what waits and carries it out; answers within 25 s.
+#[utoipa::path(post, path = "/api/v3/apply", tag = "routes", request_body = ApplyBody,
+    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
+pub async fn apply(
+    operator: Operator,
+    state: web::Data<WebState>,
+    body: Lenient<ApplyBody>,
+) -> Result<HttpResponse, ApiError> {
+    if !body.0.yes {
+        return Err(ApiError::Invalid("send `{\"yes\": true}` to confirm what the plan says".into()));
+    }
+    let before = state.master().plan().await?;
+    let report = state.master().apply(&operator.name, APPLY_TIME).await?;
+    let is_blocked = |hostname: &str| report.blocked.iter().any(|blocked| blocked.hostname == hostname);
+    let applied: Vec<Value> = changes(&before)
+        .into_iter()
+        .filter(|change| !is_blocked(change["hostname"].as_str().unwrap_or_default()))
+        .map(|mut change| {
+            change["state"] = json!(if report.finished { "applied" } else { "under way" });
+            change
+        })
+        .collect();
+    let blocked: Vec<Value> = report.blocked.iter().map(|one| blocked_record(one, "blocked")).collect();
+    Ok(HttpResponse::Ok().json(json!({
+        "finished": report.finished, "applied": applied, "blocked": blocked,
+        "confirmed_tunnels": report.confirmed_tunnels, "released_routes": report.released_routes,
+    })))
+}
+
+/// `GET /api/v3/events`: what was decided, oldest first.
+#[utoipa::path(get, path = "/api/v3/events", tag = "system", params(EventsQuery),
+    responses((status = 200), (status = 401)), security(("admin_token" = [])))]
+pub async fn events(
+    _: Viewer,
+    state: web::Data<WebState>,
+    query: web::Query<EventsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let limit = query.limit.clamp(1, 1000);
+    let filter = EventFilter {
+        stream_prefix: query.stream.clone(),
+        after_seq: query.after,
+        newest_first: query.newest,
+    };
+    let events = list_events(&state.master().db, &filter, limit).await;
+    Ok(HttpResponse::Ok().json(json!({ "events": events.map_err(ApiError::internal)? })))
+}
+
+/// `GET /api/v3/tree`: the supervision tree as it is.
+#[utoipa::path(get, path = "/api/v3/tree", tag = "system", responses((status = 200), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn tree(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "actors": state.master().tree.snapshot() }))
+}
+
+fn plan_record(plan: &Plan) -> Value {
+    let mut list = changes(plan);
+    list.extend(plan.held.iter().map(|one| blocked_record(one, "held")));
+    list.extend(plan.waiting.iter().map(|tunnel| {
+        let found = tunnel.foreign.join("; ");
+        json!({
+            "action": "confirm_tunnel", "what": tunnel.tunnel_name, "state": "waiting",
+            "reason": format!("it holds rules that others made, which stay: {found}"), "tunnel_id": tunnel.tunnel_id,
+        })
+    }));
+    let blocked: Vec<Value> = plan.blocked.iter().map(|one| blocked_record(one, "blocked")).collect();
+    json!({
+        "connected": plan.connected, "changes": list, "blocked": blocked, "waiting": plan.waiting, "held": plan.held,
+    })
+}
+
+fn changes(plan: &Plan) -> Vec<Value> {
+    let state = if plan.connected { "due" } else { "planned" };
+    let entry = |change: &crate::actors::master::PlannedChange| {
+        json!({
+            "action": change.kind, "what": what(change.kind, &change.hostname, &change.path, &change.detail),
+            "state": state, "reason": Value::Null, "hostname": change.hostname, "path": change.path,
+            "tunnel_name": change.tunnel_name, "agent_id": change.agent_id, "detail": change.detail,
+        })
+    };
+    plan.changes.iter().map(entry).collect()
+}
+
+fn what(kind: ChangeKind, hostname: &str, path: &str, detail: &str) -> String {
+    match kind {
+        ChangeKind::RemoveRule | ChangeKind::DeleteDns => format!("{hostname}{path}"),
+        _ => format!("{hostname}{path} → {detail}"),
+    }
+}
+
+fn blocked_record(one: &BlockedChange, state: &str) -> Value {
+    json!({
+        "action": if state == "held" { "withdraw" } else { "publish" }, "what": format!("{}{}", one.hostname, one.path),
+        "state": state, "reason": one.reason, "hostname": one.hostname, "path": one.path, "agent_id": one.agent_id,
+    })
+}

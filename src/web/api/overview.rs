@@ -1,0 +1,94 @@
+//! DockFlare's read-only endpoints: overview, services, ping.
+
+use actix_web::{HttpResponse, web};
+use serde_json::{Map, Value, json};
+
+use crate::web::auth::Viewer;
+use crate::web::error::ApiError;
+use crate::web::picture::{Picture, route_word};
+use crate::web::records::{agent_records, key_records, legacy_time, refused_record, rule_record};
+use crate::web::state::WebState;
+
+/// `GET /api/v2/services`: every route with its state, refused ones too.
+#[utoipa::path(get, path = "/api/v2/services", tag = "routes", responses((status = 200), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn services(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let picture = Picture::read(&state).await?;
+    Ok(HttpResponse::Ok().json(json!({ "services": rules(&picture) })))
+}
+
+/// `GET /api/v2/overview`: what a DockFlare page shows.
+#[utoipa::path(get, path = "/api/v2/overview", tag = "routes", responses((status = 200), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn overview(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let picture = Picture::read(&state).await?;
+    let by_key: Map<String, Value> = rules(&picture)
+        .into_iter()
+        .map(|rule| {
+            let part = |name: &str| rule[name].as_str().unwrap_or_default().to_owned();
+            (format!("{}|{}", part("hostname"), part("path")), rule)
+        })
+        .collect();
+    let configured = state.settings().account_id.is_some();
+    Ok(HttpResponse::Ok().json(json!({
+        "agents": agent_records(&state).await?, "agent_keys": key_records(&state).await?, "rules": by_key,
+        "agent_state": { "container_status": "not_found", "last_action_status": null },
+        "all_account_tunnels": [], "cloudflared_container_name": crate::domain::tunnel::CONTAINER_NAME,
+        "config_status": {
+            "account_email_for_tld": null, "account_id_for_display": null, "cf_account_id_configured": configured,
+            "cf_zone_id_configured": false, "relevant_zone_name_for_tld_policy": null, "tld_policy_exists": false,
+        },
+        "display_token": null, "docker_available": false, "external_cloudflared": false, "external_tunnel_id": null,
+        "initialization": { "complete": true, "in_progress": false }, "log_stream_path": null,
+        "reconciliation_info": {
+            "in_progress": false, "progress": 100, "total_items": by_key.len(), "processed_items": by_key.len(),
+            "status": "", "start_time": null, "completed_at": null,
+        },
+        "tunnel_state": { "id": null, "name": null, "token": null, "status_message": null, "error": null },
+    })))
+}
+
+/// `GET /api/v2/ping`.
+#[utoipa::path(get, path = "/api/v2/ping", tag = "health", responses((status = 200), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn ping(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "status": "success", "message": "pong", "version": env!("CARGO_PKG_VERSION"),
+        "timestamp": legacy_time(state.master().clock.now()),
+    }))
+}
+
+/// `GET /api/v3/routes`: every route with its state and the reason for it.
+#[utoipa::path(get, path = "/api/v3/routes", tag = "routes", responses((status = 200), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let picture = Picture::read(&state).await?;
+    let name = |id| picture.agent(id).map(|agent| agent.display_name.as_str());
+    let mut list: Vec<Value> = Vec::new();
+    for row in &picture.routes {
+        let status = picture.status_of(&row.route);
+        let mut entry = rule_record(&row.route, picture.agent(&row.route.agent_id), status);
+        entry["state"] = json!(route_word(&row.route, status));
+        entry["path"] = json!(row.route.spec.key.path);
+        entry["agent"] = json!(name(&row.route.agent_id));
+        entry["container"] = json!(row.route.container_name);
+        entry["claimed_at"] = json!(row.claimed_at);
+        list.push(entry);
+    }
+    for status in picture.refused() {
+        let mut entry = refused_record(status);
+        entry["state"] = json!(status.state);
+        entry["path"] = json!(status.key.path);
+        entry["agent"] = json!(name(&status.agent_id));
+        entry["container"] = Value::Null;
+        list.push(entry);
+    }
+    Ok(HttpResponse::Ok().json(json!({ "routes": list })))
+}
+
+fn rules(picture: &Picture) -> Vec<Value> {
+    let claimed = picture.routes.iter().map(|row| {
+        rule_record(&row.route, picture.agent(&row.route.agent_id), picture.status_of(&row.route))
+    });
+    claimed.chain(picture.refused().into_iter().map(refused_record)).collect()
+}

@@ -1,0 +1,278 @@
+//! Who is calling. Every handler names one of these as its first argument; without it, it does not compile.
+//!
+//! Agents come with their key and only ever reach their own paths; people come with the admin token, over
+//! the admin socket, or with a session. An agent key never opens what people use.
+
+use std::future::{Future, Ready, ready};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest};
+
+use super::error::ApiError;
+use super::route::Caller;
+use super::server::LocalAdmin;
+use super::session::Session;
+use super::state::WebState;
+use crate::actors::master::{Errand, KeyAccess, Refused, Slot};
+use crate::protocol::v3::SESSION_HEADER;
+
+/// Anybody; for health, sign-in and assets.
+pub struct Anyone;
+
+impl Caller for Anyone {}
+
+impl FromRequest for Anyone {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self))
+    }
+}
+
+/// What an agent's call is about; see [`Errand`].
+pub trait OnErrand: 'static {
+    /// The errand.
+    const ERRAND: Errand;
+}
+
+/// Calls that report something.
+pub struct Reporting;
+/// Calls that fetch, acknowledge or finish commands.
+pub struct Fetching;
+
+impl OnErrand for Reporting {
+    const ERRAND: Errand = Errand::Report;
+}
+impl OnErrand for Fetching {
+    const ERRAND: Errand = Errand::Commands;
+}
+
+/// The agent that the path names, with its own key. Refused in this order: 401, 404, 403.
+pub struct CallingAgent<E> {
+    /// What the master keeps of it.
+    pub slot: Arc<Slot>,
+    errand: PhantomData<E>,
+}
+
+impl<E> Caller for CallingAgent<E> {}
+
+impl<E: OnErrand> FromRequest for CallingAgent<E> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(admit::<E>(req))
+    }
+}
+
+fn admit<E: OnErrand>(req: &HttpRequest) -> Result<CallingAgent<E>, ApiError> {
+    let state = state(req);
+    let key = bearer(req).ok_or_else(|| wrong_key(req, state, ApiError::AgentUnauthenticated))?;
+    let slot = match state.master().directory.admit(key, req.match_info().query("id"), E::ERRAND) {
+        Ok(slot) => slot,
+        Err(Refused::UnknownKey) => return Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
+        Err(Refused::UnknownAgent) => return Err(ApiError::AgentNotFound),
+        Err(Refused::OtherAgent) => return Err(ApiError::KeyMismatch),
+    };
+    if !state.lets_agent(slot.id().as_str()) {
+        return Err(ApiError::TooManyAttempts { retry_after: std::time::Duration::from_secs(1) });
+    }
+    slot.touch_from(state.master().clock.now(), state.source(req));
+    Ok(CallingAgent { slot, errand: PhantomData })
+}
+
+/// A [`CallingAgent`] in its native session; 409 if that is over.
+pub struct NativeAgent<E> {
+    /// What the master keeps of it.
+    pub slot: Arc<Slot>,
+    errand: PhantomData<E>,
+}
+
+impl<E> Caller for NativeAgent<E> {}
+
+impl<E: OnErrand> FromRequest for NativeAgent<E> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(admit::<E>(req).and_then(|agent| {
+            let session = req.headers().get(SESSION_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
+            if !agent.slot.has_session(session) {
+                return Err(ApiError::SessionUnknown);
+            }
+            Ok(Self { slot: agent.slot, errand: PhantomData })
+        }))
+    }
+}
+
+/// A good agent key, whatever agent it belongs to: for registration and the account routes.
+pub struct CallingKey(pub Arc<KeyAccess>);
+
+impl Caller for CallingKey {}
+
+impl FromRequest for CallingKey {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let state = state(req);
+        let access = bearer(req).and_then(|key| state.master().directory.authenticate(key));
+        let access = access.filter(|access| !state.master().directory.is_leaving(access));
+        ready(match access {
+            Some(access) => Ok(Self(access)),
+            None => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
+        })
+    }
+}
+
+/// What a person may do; each includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Enrol, rename, apply.
+    Operator,
+    /// Everything: keys, removal, settings.
+    Admin,
+}
+
+impl Role {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+macro_rules! people {
+    ($($(#[$doc:meta])* $name:ident),*) => {$(
+        $(#[$doc])*
+        pub struct $name {
+            /// As the audit trail calls the caller.
+            pub name: String,
+        }
+
+        impl Caller for $name {}
+
+        impl FromRequest for $name {
+            type Error = ApiError;
+            type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+            fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+                let req = req.clone();
+                Box::pin(async move { person(&req, Role::$name).await.map(|name| Self { name }) })
+            }
+        }
+    )*};
+}
+
+people!(
+    /// A person who may look.
+    Viewer,
+    /// A person who may enrol, rename and apply.
+    Operator,
+    /// A person who may do everything.
+    Admin
+);
+
+/// Finds out which person calls the API.
+async fn person(req: &HttpRequest, needed: Role) -> Result<String, ApiError> {
+    let state = state(req);
+    if req.conn_data::<LocalAdmin>().is_some() {
+        return Ok("local".into());
+    }
+    if let Some(token) = bearer(req) {
+        return match state.is_admin_token(token) {
+            true => Ok("token".into()),
+            false => Err(wrong_key(req, state, ApiError::Unauthenticated)),
+        };
+    }
+    let Some((session, name, role)) = signed_in(req).await? else {
+        return Err(ApiError::Unauthenticated);
+    };
+    let changes = !matches!(*req.method(), Method::GET | Method::HEAD);
+    let token = req.headers().get("x-csrf-token").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if changes && !session.owns(token) {
+        return Err(ApiError::BadCsrf);
+    }
+    at_least(role, needed).map(|()| name)
+}
+
+/// Returns the session of a signed-in browser; none if its administrator is gone or has a new password.
+pub async fn signed_in(req: &HttpRequest) -> Result<Option<(Session, String, Role)>, ApiError> {
+    let state = state(req);
+    let Some(session) = Session::read(req, &state.settings().cookie_key, state.master().clock.now()) else {
+        return Ok(None);
+    };
+    let Some(name) = session.name.clone() else { return Ok(None) };
+    let admin = crate::db::read::find_admin(&state.master().db, &name).await.map_err(ApiError::internal)?;
+    match admin {
+        Some(admin) if admin.session_version == session.version => Ok(Some((session, name, Role::Admin))),
+        _ => Ok(None),
+    }
+}
+
+/// Fails if `role` is too small.
+pub fn at_least(role: Role, needed: Role) -> Result<(), ApiError> {
+    (role >= needed).then_some(()).ok_or(ApiError::Forbidden { needed: needed.word() })
+}
+
+/// Returns the shared state of a request.
+pub fn state(req: &HttpRequest) -> &WebState {
+    req.app_data::<actix_web::web::Data<WebState>>().expect("`serve` and the tests set it").get_ref()
+}
+
+/// Returns the token of `Authorization: Bearer <token>`: any case of the scheme, exactly two words.
+fn bearer(req: &HttpRequest) -> Option<&str> {
+    let mut words = req.headers().get(AUTHORIZATION)?.to_str().ok()?.split_ascii_whitespace();
+    let (scheme, token) = (words.next()?, words.next()?);
+    (scheme.eq_ignore_ascii_case("bearer") && words.next().is_none()).then_some(token)
+}
+
+fn wrong_key(req: &HttpRequest, state: &WebState, error: ApiError) -> ApiError {
+    match state.attempts().key_failed(state.source(req)) {
+        Some(retry_after) => ApiError::TooManyAttempts { retry_after },
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn the_header_is_two_words_and_the_scheme_has_any_case() {
+        let cases = [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("BEARER  abc ", Some("abc")),
+            ("Bearer", None),
+            ("Bearer a b", None),
+            ("Basic abc", None),
+            ("abc", None),
+        ];
+        for (header, expected) in cases {
+            let req = TestRequest::default().insert_header((AUTHORIZATION, header)).to_http_request();
+            assert_eq!(bearer(&req), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn a_role_includes_the_smaller_ones() {
+        assert!(at_least(Role::Admin, Role::Viewer).is_ok());
+        assert!(at_least(Role::Viewer, Role::Viewer).is_ok());
+        assert!(matches!(
+            at_least(Role::Viewer, Role::Operator),
+            Err(ApiError::Forbidden { needed: "operator" })
+        ));
+    }
+}

@@ -1,0 +1,299 @@
+//! Every way a request can fail, with its status and its stable code, and how each dialect words it.
+//!
+//! Handlers return [`ApiError`]; [`speak`] turns it, and the framework's own errors, into the body that the
+//! caller of that path expects. Must not hold secrets: messages are shown as they are.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::ServiceResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::json;
+
+use super::pages;
+use crate::actors::master::MasterError;
+use crate::protocol::body::BodyError;
+use crate::protocol::v2::answer;
+use crate::protocol::v3::SESSION_UNKNOWN;
+
+/// What went wrong, in words for the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No agent key, or one that is unknown or revoked.
+    #[error("missing or unknown agent key; send `Authorization: Bearer <agent key>`")]
+    AgentUnauthenticated,
+    /// No admin token and no session, or a wrong one.
+    #[error("missing or unknown admin token; send `Authorization: Bearer <LIGHTSHIP_ADMIN_TOKEN>`")]
+    Unauthenticated,
+    /// Signed in, but the role is too small.
+    #[error("this needs the role `{needed}`")]
+    Forbidden {
+        /// The smallest role that may.
+        needed: &'static str,
+    },
+    /// A form came without the token of the page it belongs to.
+    #[error("the form is too old or came from another site; load the page again and repeat")]
+    BadCsrf,
+    /// The key is good, but it belongs to another agent.
+    #[error("the key belongs to another agent")]
+    KeyMismatch,
+    /// No such agent.
+    #[error("no agent with this id exists")]
+    AgentNotFound,
+    /// No such object of another kind.
+    #[error("{0}")]
+    Missing(String),
+    /// No such path.
+    #[error("no such path")]
+    NotFound,
+    /// The path does not know the method.
+    #[error("the method is not allowed here; `Allow` names those that are")]
+    MethodNotAllowed,
+    /// The native session is unknown or old.
+    #[error("the session is unknown or has expired; register again")]
+    SessionUnknown,
+    /// Not HTTP as we expect it, or a body that breaks off.
+    #[error("the request cannot be read: {0}")]
+    Malformed(String),
+    /// Not JSON, too deep, or not of the expected shape.
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    /// Another content type.
+    #[error("the content type is not supported; send `application/json`")]
+    UnsupportedMediaType,
+    /// A body over the limit.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// Its limit, after decompression.
+        limit: usize,
+    },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {} seconds", .limit.as_secs())]
+    TooSlow {
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// Too many failed attempts from this source.
+    #[error("too many failed attempts; try again in {} seconds", .retry_after.as_secs().max(1))]
+    TooManyAttempts {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Something that was asked for makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The master did not do it.
+    #[error(transparent)]
+    Master(#[from] MasterError),
+    /// Ours to repair; the cause is logged and not shown.
+    #[error("internal error; the log of the master has the cause")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ApiError {
+    /// Wraps an unexpected failure.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// Stable, documented identifier that clients may match on, with its status.
+    pub fn code(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::AgentUnauthenticated | Self::Unauthenticated => {
+                ("unauthenticated", StatusCode::UNAUTHORIZED)
+            }
+            Self::Forbidden { .. } => ("forbidden", StatusCode::FORBIDDEN),
+            Self::BadCsrf => ("bad_csrf", StatusCode::FORBIDDEN),
+            Self::KeyMismatch => ("key_mismatch", StatusCode::FORBIDDEN),
+            Self::AgentNotFound => ("agent_not_found", StatusCode::NOT_FOUND),
+            Self::Missing(_) | Self::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::SessionUnknown => (SESSION_UNKNOWN, StatusCode::CONFLICT),
+            Self::Body(error) => (error.code(), StatusCode::BAD_REQUEST),
+            Self::Malformed(_) => ("malformed", StatusCode::BAD_REQUEST),
+            Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::TooLarge { .. } => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::TooSlow { .. } => ("too_slow", StatusCode::REQUEST_TIMEOUT),
+            Self::TooManyAttempts { .. } => ("too_many_attempts", StatusCode::TOO_MANY_REQUESTS),
+            Self::Invalid(_) => ("invalid", StatusCode::BAD_REQUEST),
+            Self::Master(error) => (error.code(), master_status(error)),
+            Self::Internal(_) => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// DockFlare clients know some failures by these words.
+    fn v2_message(&self) -> Cow<'static, str> {
+        match self {
+            Self::AgentUnauthenticated | Self::Master(MasterError::KeyRevoked) => {
+                answer::UNAUTHENTICATED.into()
+            }
+            Self::Unauthenticated => "unauthorized".into(),
+            Self::AgentNotFound | Self::Master(MasterError::AgentNotFound(_)) => {
+                answer::AGENT_NOT_FOUND.into()
+            }
+            Self::KeyMismatch | Self::Master(MasterError::KeyMismatch) => answer::KEY_MISMATCH.into(),
+            Self::UnsupportedMediaType => answer::NOT_JSON_TYPE.into(),
+            other => other.to_string().into(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyAttempts { retry_after } => Some(*retry_after),
+            Self::Master(MasterError::Busy) => Some(BUSY),
+            _ => None,
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code().1
+    }
+
+    /// Only the status; [`speak`] knows the path and so the words.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status_code())
+    }
+}
+
+/// When to come back if the master is busy.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Whose clients a path belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// DockFlare: `{"status":"error","message":"..."}`.
+    V2,
+    /// Ours: `{"error":"...","code":"..."}`.
+    Native,
+    /// A person with a browser.
+    Page,
+}
+
+impl Dialect {
+    /// Tells it from the path.
+    pub fn of(path: &str) -> Self {
+        let path = path.trim_start_matches('/');
+        if path.starts_with("api/v2/") || path == "api/v2" || path.starts_with("accounts") {
+            Self::V2
+        } else if path.starts_with("api/") || ["healthz", "readyz", "metrics"].contains(&path) {
+            Self::Native
+        } else {
+            Self::Page
+        }
+    }
+
+    fn render(self, error: &ApiError, response: &mut HttpResponse) -> String {
+        let (code, status) = error.code();
+        let (media, text) = match self {
+            Self::V2 => ("application/json", answer::error(&error.v2_message()).to_string()),
+            Self::Native => {
+                ("application/json", json!({"error": error.to_string(), "code": code}).to_string())
+            }
+            Self::Page => ("text/html; charset=utf-8", pages::failure(status, &error.to_string())),
+        };
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        text
+    }
+}
+
+/// Gives a failed answer its body, in the dialect of its path; others pass untouched.
+pub fn speak<B: MessageBody + 'static>(answer: ServiceResponse<B>) -> ServiceResponse<BoxBody> {
+    if answer.status().as_u16() < 400 {
+        return answer.map_into_boxed_body();
+    }
+    let (request, response) = answer.into_parts();
+    let known = response.error().and_then(|e| e.as_error::<ApiError>()).is_some();
+    let has_body = !matches!(
+        response.body().size(),
+        actix_web::body::BodySize::None | actix_web::body::BodySize::Sized(0)
+    );
+    if !known && has_body && response.error().is_none() {
+        return ServiceResponse::new(request, response.map_into_boxed_body());
+    }
+    let foreign = (!known).then(|| framework_error(response.status()));
+    let mut spoken = HttpResponse::new(response.status());
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            spoken.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    let error = foreign
+        .as_ref()
+        .or_else(|| response.error().and_then(|e| e.as_error()))
+        .expect("one of the two is there");
+    if error.code().1 == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(http.path = request.path(), error = %chain(error), "request failed");
+    }
+    if let Some(after) = error.retry_after() {
+        spoken.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+    if error.code().1 == StatusCode::UNAUTHORIZED {
+        spoken.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    let dialect = Dialect::of(request.path());
+    let text = dialect.render(error, &mut spoken);
+    if dialect == Dialect::Page {
+        pages::protect(&mut spoken);
+    }
+    ServiceResponse::new(request, spoken.set_body(BoxBody::new(text)))
+}
+
+fn master_status(error: &MasterError) -> StatusCode {
+    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn framework_error(status: StatusCode) -> ApiError {
+    match status {
+        StatusCode::NOT_FOUND => ApiError::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::UnsupportedMediaType,
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge { limit: super::body::SMALL },
+        status if status.is_server_error() => ApiError::internal(format!("the framework answered {status}")),
+        status => ApiError::Malformed(status.canonical_reason().unwrap_or("bad request").to_lowercase()),
+    }
+}
+
+/// An error with its causes on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_speaks_its_own_dialect() {
+        let cases = [
+            ("/api/v2/agents", Dialect::V2),
+            ("//api/v2/agents", Dialect::V2),
+            ("/accounts/a/cfd_tunnel/t/configurations", Dialect::V2),
+            ("/api/v3/agents/a/reports", Dialect::Native),
+            ("/api/v9", Dialect::Native),
+            ("/readyz", Dialect::Native),
+            ("/agents", Dialect::Page),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(Dialect::of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_internal_error_does_not_show_its_cause() {
+        let error = ApiError::internal("password is hunter2");
+        assert!(!error.to_string().contains("hunter2"));
+        assert_eq!(error.code(), ("internal", StatusCode::INTERNAL_SERVER_ERROR));
+    }
+}

@@ -1,0 +1,86 @@
+//! The description of the API, made of what stands at the handlers.
+
+use actix_web::HttpResponse;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::auth::Anyone;
+use super::{agent_api, api, assets, ops, pages};
+
+/// Everything that is served.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Lightship", description = "Agents, routes and keys. `docs/api.md` has the words to it."),
+    modifiers(&Locks),
+    paths(
+        agent_api::v2::register, agent_api::v2::commands, agent_api::v2::events,
+        agent_api::v3::reports, agent_api::v3::commands, agent_api::v3::acknowledge, agent_api::v3::result,
+        agent_api::cloudflare_proxy::accounts, agent_api::cloudflare_proxy::put_configuration,
+        ops::healthz, ops::readyz, ops::metrics, description,
+        api::keys::generate, api::keys::revoke, api::keys::delete, api::keys::delete_revoked,
+        api::agents::list, api::agents::enroll, api::agents::redeploy, api::agents::rename, api::agents::roll_key,
+        api::agents::remove, api::agents::revoke,
+        api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
+        api::native::plan, api::native::apply, api::native::events, api::native::tree,
+        assets::asset, pages::live::live,
+        pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::sign_in::setup,
+        pages::sign_in::set_up, pages::overview::show, pages::overview::fragment,
+        pages::agents::list, pages::agents::list_fragment, pages::agents::make_key, pages::agents::revoke_key,
+        pages::agents::delete_key, pages::agents::enroll, pages::agents::rename, pages::agents::redeploy,
+        pages::agents::roll_key, pages::agents::revoke, pages::agents::remove,
+        pages::agent::show, pages::agent::fragment,
+        pages::routes::show, pages::routes::apply, pages::routes::fragment,
+        pages::system::show, pages::system::fragment,
+    )
+)]
+pub struct Description;
+
+struct Locks;
+
+impl Modify for Locks {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let parts = api.components.get_or_insert_default();
+        let bearer = || SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        parts.add_security_scheme("agent_key", bearer());
+        parts.add_security_scheme("admin_token", bearer());
+        let cookie = ApiKeyValue::new(super::session::COOKIE);
+        parts.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+/// `GET /api/openapi.json`.
+#[utoipa::path(get, path = "/api/openapi.json", tag = "health", responses((status = 200)), security(()))]
+pub async fn description(_: Anyone) -> HttpResponse {
+    HttpResponse::Ok().json(Description::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_declared_route_is_described() {
+        let described = serde_json::to_value(Description::openapi()).unwrap();
+        let routes = include_str!("mod.rs");
+        let mut scope = "";
+        let mut seen = 0;
+        for line in routes.lines() {
+            if line.contains("web::scope(") {
+                scope = line.split('"').nth(1).unwrap();
+            } else if line.trim_start().starts_with("// ") {
+                scope = "";
+            }
+            let Some(rest) = line.split("at(\"").nth(1) else { continue };
+            let path = format!("{scope}{}", rest.split('"').next().unwrap().replace(":.*", ""));
+            for (word, method) in
+                [(".get", "get"), (".post(", "post"), (".put(", "put"), (".delete(", "delete")]
+            {
+                if rest.contains(word) {
+                    seen += 1;
+                    assert!(!described["paths"][&path][method].is_null(), "{method} {path} is not described");
+                }
+            }
+        }
+        assert!(seen > 45, "the test reads the real table: {seen}");
+    }
+}

@@ -1,0 +1,244 @@
+//! One agent's page: how it is, what it runs, what was asked of it, and what a person may do.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+
+use super::overview::{fragment_of, shortened};
+use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, tunnel_badge};
+use super::{Shell, SignedIn, agents, page, part};
+use crate::db::read::{self, AgentView, ContainerProblemRow, ContainerRow};
+use crate::domain::agent::AgentStatus;
+use crate::domain::command::{Command, CommandStatus};
+use crate::domain::id::AgentId;
+use crate::web::api::agents::agent_id;
+use crate::web::error::ApiError;
+use crate::web::picture::{MOST, presence};
+use crate::web::state::WebState;
+
+/// Most commands shown.
+const COMMANDS: u64 = 10;
+
+#[derive(Template)]
+#[template(path = "agent.html")]
+struct AgentPage {
+    shell: Shell,
+    name: String,
+    href: String,
+    fragment: String,
+    tunnel_name: String,
+    enrolled: bool,
+    actions: Vec<Action>,
+    live: String,
+}
+
+#[derive(Template)]
+#[template(path = "agent_live.html")]
+struct Live {
+    agent: AgentLine,
+    tunnel: Option<TunnelLine>,
+    facts: Vec<Fact>,
+    routes: Vec<RouteLine>,
+    containers: Vec<ContainerLine>,
+    commands: Vec<CommandLine>,
+}
+
+struct TunnelLine {
+    name: String,
+    state: Badge,
+    reason: Option<String>,
+}
+
+struct ContainerLine {
+    name: String,
+    detail: String,
+    problems: Vec<String>,
+}
+
+struct CommandLine {
+    title: String,
+    detail: String,
+    state: Badge,
+}
+
+struct Action {
+    path: &'static str,
+    title: &'static str,
+    hint: &'static str,
+    question: &'static str,
+    tone: &'static str,
+}
+
+/// `GET /agents/{id}`.
+#[utoipa::path(get, path = "/agents/{id}", tag = "pages", params(("id" = String, Path)),
+    responses((status = 200), (status = 303), (status = 404)), security(("session" = [])))]
+pub async fn show(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let view = find(&state, &agent_id(&id)?).await?;
+    let agent = &view.agent;
+    let host = agent.hostname.as_deref().unwrap_or(&agent.display_name);
+    page(&AgentPage {
+        shell: Shell::new(&person, "/agents"),
+        name: agent.display_name.clone(),
+        href: format!("/agents/{id}"),
+        fragment: format!("/fragments/agents/{id}"),
+        tunnel_name: agent.tunnel_name.clone().unwrap_or_else(|| suggested_tunnel(host)),
+        enrolled: agent.status == AgentStatus::Enrolled,
+        actions: actions(agent.status),
+        live: render(&state, view).await?,
+    })
+}
+
+/// `GET /fragments/agents/{id}`: its live part.
+#[utoipa::path(get, path = "/fragments/agents/{id}", tag = "pages", params(("id" = String, Path)),
+    responses((status = 200), (status = 404)), security(("session" = [])))]
+pub async fn fragment(
+    _: SignedIn,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let view = find(&state, &agent_id(&id)?).await?;
+    Ok(fragment_of(render(&state, view).await?))
+}
+
+async fn find(state: &WebState, id: &AgentId) -> Result<AgentView, ApiError> {
+    let view = read::find_agent_view(&state.master().db, id).await.map_err(ApiError::internal)?;
+    view.filter(|view| view.agent.status != AgentStatus::Removed).ok_or(ApiError::AgentNotFound)
+}
+
+fn suggested_tunnel(host: &str) -> String {
+    let plain: String =
+        host.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    format!("lightship-{}", plain.trim_matches('-'))
+}
+
+fn actions(status: AgentStatus) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if status == AgentStatus::Enrolled {
+        actions.push(Action {
+            path: "redeploy",
+            title: "Replace connector",
+            hint: "Makes the agent replace cloudflared",
+            question: agents::REDEPLOY,
+            tone: "quiet",
+        });
+    }
+    actions.push(Action {
+        path: "roll-key",
+        title: "New key",
+        hint: "The old key works until the agent uses the new one",
+        question: "",
+        tone: "quiet",
+    });
+    if status != AgentStatus::Revoked {
+        actions.push(Action {
+            path: "revoke",
+            title: "Revoke key",
+            hint: "The agent is not heard any more",
+            question: agents::REVOKE_KEY,
+            tone: "danger",
+        });
+    }
+    actions.push(Action {
+        path: "remove",
+        title: "Remove",
+        hint: "Stops the tunnel and withdraws the routes",
+        question: agents::REMOVE,
+        tone: "danger",
+    });
+    actions
+}
+
+async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
+    let (db, id) = (&state.master().db, &view.agent.id);
+    let slot = state.master().directory.slot(id);
+    let statuses = read::list_route_status(db, Some(id), MOST).await.map_err(ApiError::internal)?;
+    let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
+    let problems = read::list_container_problems(db, Some(id), MOST).await.map_err(ApiError::internal)?;
+    let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;
+    let commands = read::list_commands(db, id, COMMANDS).await.map_err(ApiError::internal)?;
+    let route_line = |route: &crate::domain::route::Route| {
+        let status = statuses.iter().find(|status| status.key == route.spec.key);
+        RouteLine::of(route, status, Some(&view.agent.display_name))
+    };
+    let hosts = slot.as_ref().and_then(|slot| slot.two_hosts());
+    part(&Live {
+        agent: AgentLine::of(
+            &view,
+            presence(state, id, Some(&view.agent)),
+            hosts,
+            state.master().clock.now(),
+        ),
+        tunnel: tunnel_line(&view),
+        facts: facts(&view, slot.is_some_and(|slot| slot.is_native())),
+        routes: routes.iter().map(route_line).collect(),
+        containers: containers.iter().map(|one| container_line(one, &problems)).collect(),
+        commands: commands.iter().map(command_line).collect(),
+    })
+}
+
+fn tunnel_line(view: &AgentView) -> Option<TunnelLine> {
+    let name = view.agent.tunnel_name.clone()?;
+    let state = view.tunnel.as_ref().map_or_else(|| badge("idle", "not reported yet"), tunnel_badge);
+    Some(TunnelLine { name, state, reason: view.tunnel.as_ref().and_then(|t| t.report.reason.clone()) })
+}
+
+fn facts(view: &AgentView, is_native: bool) -> Vec<Fact> {
+    let agent = &view.agent;
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".into());
+    let mut facts = vec![
+        fact("Agent id", agent.id.as_str()),
+        fact("Host", known(&agent.hostname)),
+        fact("Address", known(&agent.peer)),
+        fact("Version", known(&agent.version)),
+        fact("Speaks", if is_native { "Lightship (native)" } else { "DockFlare v2" }),
+        fact("Key", agent.key_id.as_ref().map_or("none", |id| id.as_str())),
+        fact("Registered", agent.registered_at.format("%Y-%m-%d %H:%M UTC").to_string()),
+    ];
+    if let Some(observed) = &view.tunnel {
+        facts.push(fact("cloudflared", known(&observed.report.version)));
+        if let Some(connections) = observed.report.ready_connections {
+            facts.push(fact("Connections to the edge", connections.to_string()));
+        }
+    }
+    facts
+}
+
+fn container_line(row: &ContainerRow, problems: &[ContainerProblemRow]) -> ContainerLine {
+    let one = &row.container;
+    let asked =
+        one.labels.iter().find(|(label, _)| label.ends_with(".hostname")).map(|(_, value)| shortened(value));
+    let parts = [one.image.clone(), asked.map(|host| format!("asks for {host}")), one.status.clone()];
+    let own = problems.iter().filter(|problem| problem.container_id == one.id);
+    ContainerLine {
+        name: one.name.clone(),
+        detail: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
+        problems: own
+            .map(|p| format!("{}=`{}`: {}", p.problem.label, shortened(&p.problem.value), p.problem.reason))
+            .collect(),
+    }
+}
+
+fn command_line(command: &Command) -> CommandLine {
+    let state = match command.status {
+        CommandStatus::Queued => badge("busy", "queued"),
+        CommandStatus::Delivered => badge("busy", "delivered"),
+        CommandStatus::Acknowledged => badge("busy", "being carried out"),
+        CommandStatus::Succeeded => badge("good", "done"),
+        CommandStatus::Failed => badge("bad", "failed"),
+        CommandStatus::Expired => badge("warn", "unconfirmed"),
+    };
+    let outcome = command.outcome.as_ref().map(|outcome| shortened(&outcome.message)).unwrap_or_default();
+    let queued = command.queued_at.format("%Y-%m-%d %H:%M:%S UTC");
+    CommandLine {
+        title: command.kind.action().replace('_', " "),
+        detail: if outcome.is_empty() {
+            format!("queued {queued}")
+        } else {
+            format!("queued {queued} · {outcome}")
+        },
+        state,
+    }
+}

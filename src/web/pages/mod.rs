@@ -1,0 +1,236 @@
+//! What people see: server-rendered pages that refresh their live part when something changes.
+//!
+//! Every page works without scripts; every form carries its session's token. Nothing here decides anything.
+
+pub mod agent;
+pub mod agents;
+mod deploy;
+pub mod live;
+pub mod overview;
+pub mod posted;
+pub mod routes;
+pub mod sign_in;
+pub mod system;
+pub mod view;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
+use askama::Template;
+
+use super::assets;
+use super::auth::{Role, signed_in, state};
+use super::error::ApiError;
+use super::route::Caller;
+use super::session::Session;
+use view::Badge;
+
+/// Scripts, styles and connections of our own only; no frames, no inline anything.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// What every page shows around its content.
+pub struct Shell {
+    style: String,
+    htmx: String,
+    sse: String,
+    script: String,
+    icon: String,
+    version: &'static str,
+    user: Option<String>,
+    csrf: String,
+    here: &'static str,
+    notice: Option<Badge>,
+}
+
+/// An entry of the menu.
+pub struct Entry {
+    title: &'static str,
+    href: &'static str,
+    here: bool,
+}
+
+impl Shell {
+    /// For a signed-in person on one of the pages of the menu.
+    pub fn new(person: &SignedIn, here: &'static str) -> Self {
+        Self::around(Some(person.name.clone()), &person.session, here)
+    }
+
+    /// For a visitor.
+    pub fn visitor(session: &Session) -> Self {
+        Self::around(None, session, "")
+    }
+
+    fn around(user: Option<String>, session: &Session, here: &'static str) -> Self {
+        Self {
+            style: assets::address("lightship.css"),
+            htmx: assets::address("vendor/htmx-2.0.11.min.js"),
+            sse: assets::address("vendor/htmx-ext-sse-2.2.4.min.js"),
+            script: assets::address("lightship.js"),
+            icon: assets::address("lightship.svg"),
+            version: env!("CARGO_PKG_VERSION"),
+            user,
+            csrf: session.csrf.clone(),
+            here,
+            notice: None,
+        }
+    }
+
+    /// Adds a line above the content.
+    pub fn with_notice(mut self, tone: &'static str, word: impl Into<String>) -> Self {
+        self.notice = Some(Badge { tone, word: word.into() });
+        self
+    }
+
+    fn menu(&self) -> Vec<Entry> {
+        let pages = [("Overview", "/"), ("Agents", "/agents"), ("Routes", "/routes"), ("System", "/system")];
+        pages.into_iter().map(|(title, href)| Entry { title, href, here: href == self.here }).collect()
+    }
+}
+
+/// A person with a session; others are sent to sign in, or to set up if nobody can sign in yet.
+pub struct SignedIn {
+    /// Who.
+    pub name: String,
+    /// What the person may do.
+    pub role: Role,
+    /// The session.
+    pub session: Session,
+}
+
+impl Caller for SignedIn {}
+
+impl FromRequest for SignedIn {
+    type Error = NotSignedIn;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, NotSignedIn>>>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let req = req.clone();
+        Box::pin(async move {
+            if let Some((session, name, role)) = signed_in(&req).await? {
+                return Ok(Self { name, role, session });
+            }
+            let db = &state(&req).master().db;
+            let to = match crate::db::read::has_admin(db).await.map_err(ApiError::internal)? {
+                true => format!(
+                    "/login?next={}",
+                    url::form_urlencoded::byte_serialize(next_of(&req).as_bytes()).collect::<String>()
+                ),
+                false => "/setup".to_owned(),
+            };
+            Err(NotSignedIn::Go { to, from_script: req.headers().contains_key("hx-request") })
+        })
+    }
+}
+
+/// Where to come back to after signing in: only for pages that were asked for as pages.
+fn next_of(req: &HttpRequest) -> &str {
+    let is_page = req.method() == actix_web::http::Method::GET
+        && !req.path().starts_with("/fragments")
+        && req.path() != "/live";
+    if is_page { req.path() } else { "/" }
+}
+
+/// Why a page is not shown.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSignedIn {
+    /// Go elsewhere first.
+    #[error("not signed in")]
+    Go {
+        /// Where.
+        to: String,
+        /// True if a script asked: it has to be told in a header.
+        from_script: bool,
+    },
+    /// The question could not be answered.
+    #[error(transparent)]
+    Failed(#[from] ApiError),
+}
+
+impl ResponseError for NotSignedIn {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Go { from_script: true, .. } => StatusCode::NO_CONTENT,
+            Self::Go { .. } => StatusCode::SEE_OTHER,
+            Self::Failed(error) => error.status_code(),
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Go { to, from_script } => {
+                let name = if *from_script { "hx-redirect" } else { "location" };
+                HttpResponse::build(self.status_code()).insert_header((name, to.as_str())).finish()
+            }
+            Self::Failed(error) => error.error_response(),
+        }
+    }
+}
+
+/// Renders a page with the headers that every page has.
+pub fn page(template: &impl Template) -> Result<HttpResponse, ApiError> {
+    page_with(StatusCode::OK, template)
+}
+
+/// Renders a page with another status.
+pub fn page_with(status: StatusCode, template: &impl Template) -> Result<HttpResponse, ApiError> {
+    let text = template.render().map_err(ApiError::internal)?;
+    let mut answer = HttpResponse::build(status).content_type("text/html; charset=utf-8").body(text);
+    protect(&mut answer);
+    Ok(answer)
+}
+
+/// Renders a part of a page.
+pub fn part(template: &impl Template) -> Result<String, ApiError> {
+    template.render().map_err(ApiError::internal)
+}
+
+/// Sends the browser to another page after a form was carried out.
+pub fn go_to(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish()
+}
+
+/// Sets the headers that every page has.
+pub(super) fn protect(answer: &mut HttpResponse) {
+    let fixed = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    for (name, value) in fixed {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct FailurePage<'a> {
+    title: &'a str,
+    message: &'a str,
+    style: String,
+}
+
+/// Renders the page that tells a person what went wrong.
+pub fn failure(status: StatusCode, message: &str) -> String {
+    let title = match status {
+        StatusCode::NOT_FOUND => "There is nothing here",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::TOO_MANY_REQUESTS => "Too many attempts",
+        status if status.is_server_error() => "Something went wrong",
+        _ => "That did not work",
+    };
+    let mut message = message.to_owned();
+    if let Some(first) = message.get(..1).map(str::to_uppercase) {
+        message.replace_range(..1, &first);
+    }
+    FailurePage { title, message: &message, style: assets::address("lightship.css") }
+        .render()
+        .unwrap_or(message.clone())
+}

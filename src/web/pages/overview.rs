@@ -1,0 +1,254 @@
+//! The first page: one line of truth, then what needs a look, agents and routes.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use askama::Template;
+
+use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, is_bad, tunnel_badge, two_hosts};
+use super::{Shell, SignedIn, page, part};
+use crate::domain::agent::AgentStatus;
+use crate::domain::tunnel::TunnelHealth;
+use crate::web::error::ApiError;
+use crate::web::picture::{Picture, presence, route_word};
+use crate::web::state::WebState;
+
+/// Most lines of a kind on this page.
+const LINES: usize = 12;
+/// Most problems on one page; the rest are counted.
+const PROBLEMS: usize = 40;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    shell: Shell,
+    live: String,
+}
+
+#[derive(Template)]
+#[template(path = "overview_live.html")]
+struct Live {
+    truth: Badge,
+    problems: Vec<Problem>,
+    agents: Vec<AgentLine>,
+    agent_total: usize,
+    routes: Vec<RouteLine>,
+    route_total: usize,
+}
+
+/// `GET /`.
+#[utoipa::path(get, path = "/", tag = "pages", responses((status = 200), (status = 303)), security(("session" = [])))]
+pub async fn show(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    page(&OverviewPage { shell: Shell::new(&person, "/"), live: render(&state).await? })
+}
+
+/// `GET /fragments/overview`: its live part.
+#[utoipa::path(get, path = "/fragments/overview", tag = "pages", responses((status = 200)), security(("session" = [])))]
+pub async fn fragment(_: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    Ok(fragment_of(render(&state).await?))
+}
+
+/// Wraps a live part for the script that asked for it.
+pub fn fragment_of(text: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(text)
+}
+
+async fn render(state: &WebState) -> Result<String, ApiError> {
+    let picture = Picture::read(state).await?;
+    let problems = problems(state, &picture);
+    let now = state.master().clock.now();
+    let mut agents: Vec<AgentLine> = agent_lines(state, &picture);
+    // What is not well comes first; the sort keeps the order by name otherwise.
+    agents.sort_by_key(|line| {
+        ["bad", "busy", "warn", "idle", "good"].iter().position(|tone| *tone == line.state.tone)
+    });
+    agents.truncate(LINES);
+    let mut routes: Vec<RouteLine> = route_lines(&picture);
+    routes.truncate(LINES);
+    let _ = now;
+    part(&Live {
+        truth: truth(state, &picture, problems.len()),
+        problems: bounded(problems),
+        agents,
+        agent_total: picture.agents.len(),
+        routes,
+        route_total: picture.routes.len(),
+    })
+}
+
+/// All agents, by name.
+pub fn agent_lines(state: &WebState, picture: &Picture) -> Vec<AgentLine> {
+    let now = state.master().clock.now();
+    let line = |view: &crate::db::read::AgentView| {
+        let hosts = state.master().directory.slot(&view.agent.id).and_then(|slot| slot.two_hosts());
+        AgentLine::of(view, presence(state, &view.agent.id, Some(&view.agent)), hosts, now)
+    };
+    picture.agents.iter().map(line).collect()
+}
+
+/// All claimed routes, by name.
+pub fn route_lines(picture: &Picture) -> Vec<RouteLine> {
+    let line = |row: &crate::db::read::RouteRow| {
+        let agent = picture.agent(&row.route.agent_id).map(|agent| agent.display_name.as_str());
+        RouteLine::of(&row.route, picture.status_of(&row.route), agent)
+    };
+    picture.routes.iter().map(line).collect()
+}
+
+fn truth(state: &WebState, picture: &Picture, problems: usize) -> Badge {
+    let enrolled: Vec<_> =
+        picture.agents.iter().filter(|view| view.agent.status == AgentStatus::Enrolled).collect();
+    let online =
+        enrolled.iter().filter(|view| presence(state, &view.agent.id, Some(&view.agent)).is_online).count();
+    let live = picture
+        .routes
+        .iter()
+        .filter(|r| route_word(&r.route, picture.status_of(&r.route)) == "published")
+        .count();
+    let agents = format!("{online} of {} online", count(enrolled.len() as u64, "agent", "agents"));
+    let routes = format!("{} live", count(live as u64, "route", "routes"));
+    if picture.agents.is_empty() {
+        return badge("idle", "No agents yet. Add a host to begin.");
+    }
+    if problems > 0 {
+        let things = count(problems as u64, "thing needs a look", "things need a look");
+        let tone = if online < enrolled.len() { "bad" } else { "warn" };
+        return badge(tone, format!("{things}: {agents}, {routes}."));
+    }
+    badge("good", format!("All is well: {agents}, {routes}."))
+}
+
+/// Everything that needs a look, the worst first.
+pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for view in &picture.agents {
+        agent_problems(state, view, &mut found);
+    }
+    found.extend(picture.tunnels.values().filter(|t| t.state.contains("wait")).map(|tunnel| Problem {
+        title: tunnel_name(picture, tunnel.tunnel_id.as_str()),
+        detail: tunnel.reason.clone().unwrap_or_else(|| "the tunnel holds rules that others made".into()),
+        href: Some("/routes".into()),
+        link: "Look at it",
+    }));
+    for row in &picture.routes {
+        let status = picture.status_of(&row.route);
+        let word = route_word(&row.route, status);
+        if is_bad(word) || word == "held" {
+            let reason = status.and_then(|s| s.reason.clone()).unwrap_or_else(|| word.replace('_', " "));
+            let title = row.route.spec.key.to_string();
+            found.push(Problem { title, detail: reason, href: Some("/routes".into()), link: "Routes" });
+        }
+    }
+    found.extend(refused(picture));
+    found.extend(label_problems(picture));
+    if !state.master().has_cloudflare() && !picture.agents.is_empty() {
+        found.push(Problem {
+            title: "No Cloudflare token".into(),
+            detail:
+                "Routes are planned and not published. Set CF_API_TOKEN and CF_ACCOUNT_ID, and start again."
+                    .into(),
+            href: None,
+            link: "",
+        });
+    }
+    found
+}
+
+fn agent_problems(state: &WebState, view: &crate::db::read::AgentView, found: &mut Vec<Problem>) {
+    let agent = &view.agent;
+    let presence = presence(state, &agent.id, Some(agent));
+    let mut add = |detail: String, link| {
+        found.push(Problem {
+            title: agent.display_name.clone(),
+            detail,
+            href: Some(format!("/agents/{}", agent.id)),
+            link,
+        });
+    };
+    match agent.status {
+        AgentStatus::Enrolled if !presence.is_online => {
+            add("The agent is offline; its routes stay.".into(), "Agent")
+        }
+        AgentStatus::Pending if presence.is_online => {
+            add("A new agent waits to be enrolled.".into(), "Enrol")
+        }
+        _ => {}
+    }
+    if let Some(hosts) = state.master().directory.slot(&agent.id).and_then(|slot| slot.two_hosts()) {
+        add(two_hosts(hosts), "Agent");
+    }
+    if let (AgentStatus::Enrolled, Some(observed)) = (agent.status, &view.tunnel)
+        && matches!(
+            observed.report.health,
+            TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting
+        )
+    {
+        let reason = observed.report.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        add(format!("The tunnel is {}{reason}", tunnel_badge(observed).word), "Agent");
+    }
+}
+
+/// What labels asked for and did not get.
+pub fn refused(picture: &Picture) -> Vec<Problem> {
+    let problem = |status: &crate::db::read::RouteStatusRow| Problem {
+        title: status.key.to_string(),
+        detail: status.reason.clone().unwrap_or_else(|| status.state.replace('_', " ")),
+        href: Some(format!("/agents/{}", status.agent_id)),
+        link: "Agent",
+    };
+    picture.refused().into_iter().map(problem).collect()
+}
+
+/// Labels that cannot be carried out.
+pub fn label_problems(picture: &Picture) -> Vec<Problem> {
+    let problem = |row: &crate::db::read::ContainerProblemRow| {
+        let container: String = row.container_id.as_str().chars().take(12).collect();
+        let agent =
+            picture.agent(&row.agent_id).map_or(row.agent_id.as_str(), |agent| agent.display_name.as_str());
+        Problem {
+            title: format!("{} on {agent}", row.problem.label),
+            detail: format!(
+                "container {container}: `{}`: {}",
+                shortened(&row.problem.value),
+                row.problem.reason
+            ),
+            href: Some(format!("/agents/{}", row.agent_id)),
+            link: "Agent",
+        }
+    };
+    picture.label_problems.iter().map(problem).collect()
+}
+
+/// Returns a value that fits on a line.
+pub fn shortened(value: &str) -> String {
+    match value.char_indices().nth(120) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+fn tunnel_name(picture: &Picture, id: &str) -> String {
+    let owner = picture
+        .agents
+        .iter()
+        .find(|view| view.agent.tunnel_id.as_ref().is_some_and(|own| own.as_str() == id));
+    owner.and_then(|view| view.agent.tunnel_name.clone()).unwrap_or_else(|| id.to_owned())
+}
+
+fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let more = problems.len().saturating_sub(PROBLEMS);
+    problems.truncate(PROBLEMS);
+    if more > 0 {
+        let detail = format!("{more} more of the kind");
+        problems.push(Problem {
+            title: "And others".into(),
+            detail,
+            href: Some("/routes".into()),
+            link: "Routes",
+        });
+    }
+    problems
+}

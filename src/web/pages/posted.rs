@@ -1,0 +1,57 @@
+//! A form that a page sent: its token is checked before anything of it is looked at.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::web::auth::state;
+use crate::web::body::Form;
+use crate::web::error::ApiError;
+use crate::web::session::Session;
+
+/// The fields of a form whose token belongs to the session it came with.
+pub struct Posted<T>(pub T);
+
+/// A form without fields of its own.
+#[derive(Debug, serde::Deserialize)]
+pub struct Nothing {}
+
+/// A form that has to be confirmed.
+#[derive(Debug, serde::Deserialize)]
+pub struct Confirmation {
+    confirmed: Option<String>,
+}
+
+impl Confirmation {
+    /// True if the person said yes.
+    pub fn is_given(&self) -> bool {
+        self.confirmed.as_deref() == Some("yes")
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let form = Form::<Map<String, Value>>::from_request(req, payload);
+        let req = req.clone();
+        Box::pin(async move {
+            let mut fields = form.await?.0;
+            let state = state(&req);
+            let session = Session::read(&req, &state.settings().cookie_key, state.master().clock.now());
+            let token = fields.remove("csrf");
+            let token = token.as_ref().and_then(Value::as_str).unwrap_or_default();
+            if !session.is_some_and(|session| session.owns(token)) {
+                return Err(ApiError::BadCsrf);
+            }
+            serde_json::from_value(Value::Object(fields))
+                .map(Self)
+                .map_err(|error| ApiError::Invalid(error.to_string()))
+        })
+    }
+}

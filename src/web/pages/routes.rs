@@ -1,0 +1,96 @@
+//! Routes: their state, the reason for it, Cloudflare's last answer, and the button that confirms what waits.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+
+use super::overview::{fragment_of, label_problems, refused, route_lines};
+use super::posted::{Nothing, Posted};
+use super::view::{Problem, RouteLine, count};
+use super::{Shell, SignedIn, page, part};
+use crate::web::api::native::APPLY_TIME;
+use crate::web::auth::{Role, at_least};
+use crate::web::error::ApiError;
+use crate::web::picture::Picture;
+use crate::web::state::WebState;
+
+#[derive(Template)]
+#[template(path = "routes.html")]
+struct RoutesPage {
+    shell: Shell,
+    live: String,
+}
+
+#[derive(Template)]
+#[template(path = "routes_live.html")]
+struct Live {
+    csrf: String,
+    waiting: Vec<Problem>,
+    routes: Vec<RouteLine>,
+    refused: Vec<Problem>,
+}
+
+/// `GET /routes`.
+#[utoipa::path(get, path = "/routes", tag = "pages", responses((status = 200), (status = 303)), security(("session" = [])))]
+pub async fn show(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    page(&RoutesPage { shell: Shell::new(&person, "/routes"), live: render(&person, &state).await? })
+}
+
+/// `GET /fragments/routes`: its live part.
+#[utoipa::path(get, path = "/fragments/routes", tag = "pages", responses((status = 200)), security(("session" = [])))]
+pub async fn fragment(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    Ok(fragment_of(render(&person, &state).await?))
+}
+
+/// `POST /routes/apply`: confirms what waits, carries it out, and says how it went.
+#[utoipa::path(post, path = "/routes/apply", tag = "pages", responses((status = 200), (status = 403)), security(("session" = [])))]
+pub async fn apply(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    _: Posted<Nothing>,
+) -> Result<HttpResponse, ApiError> {
+    at_least(person.role, Role::Operator)?;
+    let report = state.master().apply(&person.name, APPLY_TIME).await?;
+    let (tone, word) = match (report.blocked.len() as u64, report.finished) {
+        (0, true) => ("good", "Done: everything that waited is applied.".to_owned()),
+        (0, false) => ("warn", "Confirmed. Cloudflare is slow; it goes on by itself.".to_owned()),
+        (blocked, _) => (
+            "warn",
+            format!(
+                "Done in part: {} blocked, with the reason below.",
+                count(blocked, "route is", "routes are")
+            ),
+        ),
+    };
+    let shell = Shell::new(&person, "/routes").with_notice(tone, word);
+    page(&RoutesPage { shell, live: render(&person, &state).await? })
+}
+
+async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiError> {
+    let picture = Picture::read(state).await?;
+    let mut not_published = refused(&picture);
+    not_published.extend(label_problems(&picture));
+    part(&Live {
+        csrf: person.session.csrf.clone(),
+        waiting: waiting(state).await?,
+        routes: route_lines(&picture),
+        refused: not_published,
+    })
+}
+
+/// Tunnels that hold rules of others, and removals that the guard holds.
+async fn waiting(state: &WebState) -> Result<Vec<Problem>, ApiError> {
+    let plan = state.master().plan().await?;
+    let tunnels = plan.waiting.iter().map(|tunnel| Problem {
+        title: format!("Tunnel {}", tunnel.tunnel_name),
+        detail: format!("It holds rules that others made; they stay: {}", tunnel.foreign.join("; ")),
+        href: None,
+        link: "",
+    });
+    let held = plan.held.iter().map(|one| Problem {
+        title: format!("{}{}", one.hostname, one.path),
+        detail: one.reason.clone(),
+        href: None,
+        link: "",
+    });
+    Ok(tunnels.chain(held).collect())
+}

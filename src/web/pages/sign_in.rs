@@ -1,0 +1,300 @@
+//! First-run set-up, signing in and signing out.
+
+use std::net::IpAddr;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::posted::{Nothing, Posted};
+use super::{Shell, SignedIn, go_to, page_with};
+use crate::db::read;
+use crate::web::auth::{Anyone, signed_in};
+use crate::web::error::ApiError;
+use crate::web::password;
+use crate::web::session::{Device, Session, no_session};
+use crate::web::state::WebState;
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    shell: Shell,
+    name: String,
+    next: String,
+    problem: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct SetupPage {
+    shell: Shell,
+    token: Option<String>,
+    name: String,
+    address: String,
+    problem: Option<String>,
+}
+
+/// Where to go after signing in.
+#[derive(Debug, Deserialize)]
+pub struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+/// The sign-in form.
+#[derive(Deserialize)]
+pub struct Credentials {
+    name: String,
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// The token of the first-run link.
+#[derive(Deserialize)]
+pub struct SetupLink {
+    token: Option<String>,
+}
+
+/// The set-up form.
+#[derive(Deserialize)]
+pub struct SetupForm {
+    token: String,
+    name: String,
+    password: String,
+    again: String,
+}
+
+/// `GET /login`.
+#[utoipa::path(get, path = "/login", tag = "pages", responses((status = 200)), security(()))]
+pub async fn login(
+    _: Anyone,
+    req: HttpRequest,
+    state: web::Data<WebState>,
+    query: web::Query<Next>,
+) -> Result<HttpResponse, ApiError> {
+    if signed_in(&req).await?.is_some() {
+        return Ok(go_to(safe(&query.next)));
+    }
+    if !read::has_admin(&state.master().db).await.map_err(ApiError::internal)? {
+        return Ok(go_to("/setup"));
+    }
+    let session = visit(&req, &state);
+    let page = LoginPage {
+        shell: Shell::visitor(&session),
+        name: String::new(),
+        next: query.next.clone(),
+        problem: None,
+    };
+    with_session(page_with(StatusCode::OK, &page)?, &session, &state)
+}
+
+/// `POST /login`.
+#[utoipa::path(post, path = "/login", tag = "pages", responses((status = 303), (status = 401), (status = 429)), security(()))]
+pub async fn sign_in(
+    _: Anyone,
+    req: HttpRequest,
+    state: web::Data<WebState>,
+    form: Posted<Credentials>,
+) -> Result<HttpResponse, ApiError> {
+    let form = form.0;
+    let device = Device::read(&req, &state.settings().cookie_key).filter(|device| device.name == form.name);
+    let who = match &device {
+        Some(device) => format!("device/{}", device.id),
+        None => format!("{}/{}", network(state.source(&req)), form.name),
+    };
+    if let Some(wait) = state.attempts().must_wait(&who) {
+        let problem = format!("Too many attempts. Try again in {} seconds.", wait.as_secs().max(1));
+        return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, problem);
+    }
+    let admin = read::find_admin(&state.master().db, &form.name).await.map_err(ApiError::internal)?;
+    let known = state.master().admin_password_hash(&form.name).await?;
+    let hash = known.unwrap_or_else(|| state.decoy_hash().to_owned());
+    let fits = password::verify_apart(form.password.clone(), hash).await?;
+    let Some(admin) = admin.filter(|_| fits) else {
+        state.attempts().sign_in_failed(who);
+        tracing::warn!(source.ip = %state.source(&req), "sign-in refused");
+        return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, "Name or password is wrong.".into());
+    };
+    state.attempts().signed_in(&who);
+    open_session(&state, &admin.name, admin.session_version, device, safe(&form.next))
+}
+
+/// `POST /logout`.
+#[utoipa::path(post, path = "/logout", tag = "pages", responses((status = 303)), security(("session" = [])))]
+pub async fn sign_out(_: SignedIn, state: web::Data<WebState>, _: Posted<Nothing>) -> HttpResponse {
+    let mut answer = go_to("/login");
+    // The cookie is well-formed, so adding it cannot fail.
+    let _ = answer.add_cookie(&no_session(state.settings().secure_cookies));
+    answer
+}
+
+/// `GET /setup`: with the token of the one-time link a form, without it a word on where the link is.
+#[utoipa::path(get, path = "/setup", tag = "pages", responses((status = 200), (status = 303)), security(()))]
+pub async fn setup(
+    _: Anyone,
+    req: HttpRequest,
+    state: web::Data<WebState>,
+    link: web::Query<SetupLink>,
+) -> Result<HttpResponse, ApiError> {
+    if read::has_admin(&state.master().db).await.map_err(ApiError::internal)? {
+        return Ok(go_to("/login"));
+    }
+    let session = visit(&req, &state);
+    let token = link.token.clone().filter(|token| state.is_setup_token(token));
+    setup_page(&req, &state, &session, StatusCode::OK, token, String::new(), None)
+}
+
+/// `POST /setup`: makes the first administrator and signs in.
+#[utoipa::path(post, path = "/setup", tag = "pages", responses((status = 303), (status = 400), (status = 403)), security(()))]
+pub async fn set_up(
+    _: Anyone,
+    req: HttpRequest,
+    state: web::Data<WebState>,
+    form: Posted<SetupForm>,
+) -> Result<HttpResponse, ApiError> {
+    let form = form.0;
+    let session = visit(&req, &state);
+    let who = format!("setup/{}", network(state.source(&req)));
+    if let Some(retry_after) = state.attempts().must_wait(&who) {
+        return Err(ApiError::TooManyAttempts { retry_after });
+    }
+    if !state.is_setup_token(&form.token) {
+        state.attempts().sign_in_failed(who);
+        return setup_page(&req, &state, &session, StatusCode::FORBIDDEN, None, String::new(), None);
+    }
+    let complaint = password::name_complaint(&form.name).or(password::complaint(&form.password, &form.again));
+    if let Some(complaint) = complaint {
+        let problem = Some(complaint.to_owned());
+        return setup_page(
+            &req,
+            &state,
+            &session,
+            StatusCode::BAD_REQUEST,
+            Some(form.token),
+            form.name,
+            problem,
+        );
+    }
+    let hash = password::hash_apart(form.password, state.master().chance.clone()).await?;
+    state.master().set_up_admin(&form.name, hash.into()).await?;
+    state.close_setup();
+    let admin = read::find_admin(&state.master().db, &form.name).await.map_err(ApiError::internal)?;
+    open_session(&state, &form.name, admin.map_or(0, |admin| admin.session_version), None, "/")
+}
+
+fn setup_page(
+    req: &HttpRequest,
+    state: &WebState,
+    session: &Session,
+    status: StatusCode,
+    token: Option<String>,
+    name: String,
+    problem: Option<String>,
+) -> Result<HttpResponse, ApiError> {
+    let address = super::deploy::address(req, state);
+    let page = SetupPage { shell: Shell::visitor(session), token, name, address, problem };
+    with_session(page_with(status, &page)?, session, state)
+}
+
+fn refuse(
+    req: &HttpRequest,
+    state: &WebState,
+    form: Credentials,
+    status: StatusCode,
+    problem: String,
+) -> Result<HttpResponse, ApiError> {
+    let session = visit(req, state);
+    let page = LoginPage {
+        shell: Shell::visitor(&session),
+        name: form.name,
+        next: form.next,
+        problem: Some(problem),
+    };
+    with_session(page_with(status, &page)?, &session, state)
+}
+
+/// The visitor's session; a new one for a new visitor.
+fn visit(req: &HttpRequest, state: &WebState) -> Session {
+    let now = state.master().clock.now();
+    Session::read(req, &state.settings().cookie_key, now).unwrap_or_else(|| Session {
+        name: None,
+        version: 0,
+        since: now,
+        csrf: state.master().chance.key(),
+    })
+}
+
+/// Signs in: a new session with a new token, so that nobody can have prepared it.
+fn open_session(
+    state: &WebState,
+    name: &str,
+    version: u32,
+    device: Option<Device>,
+    next: &str,
+) -> Result<HttpResponse, ApiError> {
+    let chance = &state.master().chance;
+    let session = Session {
+        name: Some(name.to_owned()),
+        version,
+        since: state.master().clock.now(),
+        csrf: chance.key(),
+    };
+    let device = device.unwrap_or_else(|| Device { name: name.to_owned(), id: chance.uuid().to_string() });
+    let settings = state.settings();
+    let mut answer = go_to(next);
+    answer
+        .add_cookie(&device.cookie(&settings.cookie_key, settings.secure_cookies))
+        .map_err(ApiError::internal)?;
+    with_session(answer, &session, state)
+}
+
+fn with_session(
+    mut answer: HttpResponse,
+    session: &Session,
+    state: &WebState,
+) -> Result<HttpResponse, ApiError> {
+    let cookie = session.cookie(&state.settings().cookie_key, state.settings().secure_cookies);
+    answer.add_cookie(&cookie).map_err(ApiError::internal)?;
+    Ok(answer)
+}
+
+/// A path of ours and nothing else.
+fn safe(next: &str) -> &str {
+    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    if is_ours { next } else { "/" }
+}
+
+/// What failed attempts are counted by: a whole IPv6 network is one neighbour.
+fn network(source: IpAddr) -> String {
+    match source {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => v6.segments()[..4].iter().map(|part| format!("{part:x}:")).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_paths_are_gone_to() {
+        for (next, expected) in [
+            ("/agents", "/agents"),
+            ("", "/"),
+            ("//evil.example", "/"),
+            ("https://evil.example", "/"),
+            ("/\\evil", "/"),
+        ] {
+            assert_eq!(safe(next), expected, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_ipv6_network_is_one_neighbour() {
+        let first = network("2001:db8:1:2:3:4:5:6".parse().unwrap());
+        assert_eq!(first, network("2001:db8:1:2:ffff::1".parse().unwrap()));
+        assert_ne!(first, network("2001:db8:1:3::1".parse().unwrap()));
+    }
+}

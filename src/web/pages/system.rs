@@ -1,0 +1,105 @@
+//! The supervision tree as it is right now.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+
+use super::overview::fragment_of;
+use super::view::{Badge, Fact, badge, count, fact};
+use super::{Shell, SignedIn, page, part};
+use crate::actors::supervision::{Info, Kind, State};
+use crate::web::error::ApiError;
+use crate::web::state::WebState;
+
+/// Most rows on the page; the API has all.
+const ROWS: usize = 500;
+
+#[derive(Template)]
+#[template(path = "system.html")]
+struct SystemPage {
+    shell: Shell,
+    live: String,
+}
+
+#[derive(Template)]
+#[template(path = "system_live.html")]
+struct Live {
+    lines: Vec<Line>,
+    summary: String,
+    facts: Vec<Fact>,
+}
+
+struct Line {
+    level: usize,
+    name: String,
+    path: String,
+    kind: &'static str,
+    state: Badge,
+    restarts: String,
+    load: String,
+    handled: String,
+    since: String,
+    last_exit: String,
+}
+
+/// `GET /system`.
+#[utoipa::path(get, path = "/system", tag = "pages", responses((status = 200), (status = 303)), security(("session" = [])))]
+pub async fn show(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    page(&SystemPage { shell: Shell::new(&person, "/system"), live: render(&state)? })
+}
+
+/// `GET /fragments/system`: its live part.
+#[utoipa::path(get, path = "/fragments/system", tag = "pages", responses((status = 200)), security(("session" = [])))]
+pub async fn fragment(_: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    Ok(fragment_of(render(&state)?))
+}
+
+fn render(state: &WebState) -> Result<String, ApiError> {
+    let mut tree = state.master().tree.snapshot();
+    tree.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
+    let running = tree.iter().filter(|info| info.state == State::Running).count();
+    let summary = format!(
+        "{} of {} running. Actors of an agent start with its first change and stop when it is quiet.",
+        running,
+        count(tree.len() as u64, "actor and supervisor is", "actors and supervisors are")
+    );
+    let facts = vec![
+        fact("Version", env!("CARGO_PKG_VERSION")),
+        fact("Registered agents", state.master().directory.len().to_string()),
+        fact(
+            "Cloudflare",
+            if state.master().has_cloudflare() { "token set" } else { "no token: routes are planned only" },
+        ),
+        fact(
+            "Reached at",
+            state.settings().public_url.as_deref().unwrap_or(if state.settings().is_loopback {
+                "this host only"
+            } else {
+                "any address"
+            }),
+        ),
+    ];
+    part(&Live { lines: tree.iter().take(ROWS).map(line).collect(), summary, facts })
+}
+
+fn line(info: &Info) -> Line {
+    let tone = match info.state {
+        State::Running => "good",
+        State::Starting | State::Stopping => "busy",
+        State::Backoff => "warn",
+        State::Stopped | State::Finished => "idle",
+        State::LeftBehind => "bad",
+    };
+    let is_actor = info.kind == Kind::Actor;
+    Line {
+        level: info.path.matches('/').count().min(6),
+        name: info.path.rsplit('/').next().unwrap_or_default().to_owned(),
+        path: info.path.clone(),
+        kind: if is_actor { "actor" } else { "supervisor" },
+        state: badge(tone, info.state.as_str().replace('_', " ")),
+        restarts: info.restarts.to_string(),
+        load: if is_actor { format!("{} / {}", info.depth, info.cap) } else { String::new() },
+        handled: if is_actor { info.handled.to_string() } else { String::new() },
+        since: info.since.format("%H:%M:%S").to_string(),
+        last_exit: info.last_exit.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,105 @@
+//! What is known of agents and routes, read once for one answer or one page.
+//!
+//! Decisions and observations come from the database, presence from the slots. Nothing here is kept.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use super::error::ApiError;
+use super::state::WebState;
+use crate::db::read::{
+    self, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelStatusRow,
+};
+use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::route::{Route, RouteKey, RouteState};
+
+/// Most rows of a kind in one answer.
+pub const MOST: u64 = 10_000;
+
+/// Presence of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presence {
+    /// When it was last heard.
+    pub last_seen: Option<DateTime<Utc>>,
+    /// True if that is not too long ago.
+    pub is_online: bool,
+}
+
+/// Everything at once.
+pub struct Picture {
+    /// Agents, by name.
+    pub agents: Vec<AgentView>,
+    /// Claimed routes, by hostname and path.
+    pub routes: Vec<RouteRow>,
+    /// What Cloudflare made of them, and what was refused, by agent and route.
+    pub statuses: HashMap<(AgentId, RouteKey), RouteStatusRow>,
+    /// What Cloudflare made of the tunnels.
+    pub tunnels: HashMap<TunnelId, TunnelStatusRow>,
+    /// Labels that cannot be carried out.
+    pub label_problems: Vec<ContainerProblemRow>,
+}
+
+impl Picture {
+    /// Reads it.
+    pub async fn read(state: &WebState) -> Result<Self, ApiError> {
+        let db = &state.master().db;
+        let mut agents = read::agent_views(db, None, MOST).await.map_err(ApiError::internal)?;
+        agents.sort_by_cached_key(|view| (view.agent.display_name.to_lowercase(), view.agent.id.clone()));
+        let routes = read::list_routes(db, None, MOST).await.map_err(ApiError::internal)?;
+        let statuses = read::list_route_status(db, None, MOST).await.map_err(ApiError::internal)?;
+        let tunnels = read::list_tunnel_status(db, MOST).await.map_err(ApiError::internal)?;
+        let label_problems =
+            read::list_container_problems(db, None, MOST).await.map_err(ApiError::internal)?;
+        Ok(Self {
+            agents,
+            routes,
+            statuses: statuses
+                .into_iter()
+                .map(|row| ((row.agent_id.clone(), row.key.clone()), row))
+                .collect(),
+            tunnels: tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect(),
+            label_problems,
+        })
+    }
+
+    /// Returns an agent.
+    pub fn agent(&self, id: &AgentId) -> Option<&AgentRow> {
+        self.agents.iter().map(|view| &view.agent).find(|agent| agent.id == *id)
+    }
+
+    /// Returns what Cloudflare made of a route.
+    pub fn status_of(&self, route: &Route) -> Option<&RouteStatusRow> {
+        self.statuses.get(&(route.agent_id.clone(), route.spec.key.clone()))
+    }
+
+    /// Returns what was asked for and not granted: a status without a claimed route of that agent.
+    pub fn refused(&self) -> Vec<&RouteStatusRow> {
+        let is_claimed = |row: &RouteStatusRow| {
+            self.routes.iter().any(|r| r.route.agent_id == row.agent_id && r.route.spec.key == row.key)
+        };
+        let mut rows: Vec<_> = self.statuses.values().filter(|row| !is_claimed(row)).collect();
+        rows.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.agent_id.cmp(&b.agent_id)));
+        rows
+    }
+}
+
+/// Returns the one word for where a route stands: its owner's decision first, then what Cloudflare made of it.
+pub fn route_word<'a>(route: &Route, status: Option<&'a RouteStatusRow>) -> &'a str {
+    match (&route.state, status) {
+        (RouteState::PendingDeletion { held: true, .. }, _) => "held",
+        (RouteState::PendingDeletion { .. }, _) => "pending_deletion",
+        (RouteState::Active, Some(status)) => &status.state,
+        (RouteState::Active, None) => "planned",
+    }
+}
+
+/// Returns the presence of an agent: the slot knows best, the row is up to a minute old.
+pub fn presence(state: &WebState, id: &AgentId, row: Option<&AgentRow>) -> Presence {
+    let slot = state.master().directory.slot(id);
+    let last_seen = slot.and_then(|slot| slot.last_seen()).or_else(|| row.and_then(|row| row.last_seen));
+    let now = state.master().clock.now();
+    let is_online =
+        last_seen.is_some_and(|at| (now - at).to_std().unwrap_or_default() <= state.settings().offline_after);
+    Presence { last_seen, is_online }
+}

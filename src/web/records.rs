@@ -1,0 +1,183 @@
+//! Agents, keys and rules in the shape that DockFlare's API gives them, without any key or token.
+//!
+//! What a DockFlare Master stored verbatim (`last_event`, `migration_status`) is made here from what we know,
+//! so that scripts that read it find the fields they expect.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
+
+use super::error::ApiError;
+use super::picture::{self, MOST, Picture, presence};
+use super::state::WebState;
+use crate::db::read::{self, AgentRow, ContainerRow, KeyRow, RouteStatusRow, TunnelObservedRow};
+use crate::domain::command::{Command, CommandStatus};
+use crate::domain::id::AgentId;
+use crate::domain::route::{Route, RouteState};
+use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+use crate::protocol::command::wire_form;
+
+/// Writes a time as DockFlare does: microseconds and an offset.
+pub fn legacy_time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, false)
+}
+
+/// What the record of one agent is made of.
+struct Parts {
+    commands: Vec<Command>,
+    containers: Vec<ContainerRow>,
+    observed: Option<TunnelObservedRow>,
+    rules: Vec<Value>,
+}
+
+/// Returns the record of one agent; fails with 404 if there is none.
+pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiError> {
+    let db = &state.master().db;
+    let row = read::find_agent(db, id).await.map_err(ApiError::internal)?.ok_or(ApiError::AgentNotFound)?;
+    let statuses = read::list_route_status(db, Some(id), MOST).await.map_err(ApiError::internal)?;
+    let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
+    let status_of = |route: &Route| statuses.iter().find(|status| status.key == route.spec.key);
+    let parts = Parts {
+        rules: routes.iter().map(|route| rule_record(route, Some(&row), status_of(route))).collect(),
+        commands: read::list_open_commands(db, id).await.map_err(ApiError::internal)?,
+        containers: read::list_containers(db, id).await.map_err(ApiError::internal)?,
+        observed: read::find_tunnel_observed(db, id).await.map_err(ApiError::internal)?,
+    };
+    Ok(record(state, &row, &parts))
+}
+
+/// Returns the records of all agents, by id.
+pub async fn agent_records(state: &WebState) -> Result<Value, ApiError> {
+    let db = &state.master().db;
+    let picture = Picture::read(state).await?;
+    let mut records = Map::new();
+    for view in &picture.agents {
+        let row = &view.agent;
+        let own = picture.routes.iter().map(|r| &r.route).filter(|route| route.agent_id == row.id);
+        let parts = Parts {
+            rules: own.map(|route| rule_record(route, Some(row), picture.status_of(route))).collect(),
+            commands: read::list_open_commands(db, &row.id).await.map_err(ApiError::internal)?,
+            containers: read::list_containers(db, &row.id).await.map_err(ApiError::internal)?,
+            observed: view.tunnel.clone(),
+        };
+        records.insert(row.id.to_string(), record(state, row, &parts));
+    }
+    Ok(Value::Object(records))
+}
+
+fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
+    let presence = presence(state, &row.id, Some(row));
+    let queued = parts.commands.iter().filter(|command| command.status == CommandStatus::Queued);
+    let commands: Vec<_> = queued.map(|command| wire_form(&command.kind, None)).collect();
+    let mut record = json!({
+        "id": row.id, "display_name": row.display_name, "custom_name": row.custom_name, "version": row.version,
+        "status": row.status, "last_seen": presence.last_seen.map(legacy_time), "online": presence.is_online,
+        "health": if presence.is_online { "connected" } else { "disconnected" },
+        "api_key": null, "key_id": row.key_id, "meta": { "registered_with_key_owner": row.key_owner },
+        "assigned_tunnel_id": row.tunnel_id, "assigned_tunnel_name": row.tunnel_name, "assigned_tunnel_token": null,
+        "commands": commands, "last_containers": containers(&parts.containers), "problem": row.problem,
+        "hostname": row.hostname,
+    });
+    if let Some(at) = presence.last_seen {
+        record["last_event"] = json!({
+            "type": "status_report", "timestamp": legacy_time(at),
+            "container": { "containers": containers(&parts.containers) },
+        });
+    }
+    if let Some(at) = row.enrolled_at {
+        record["last_enrolled_at"] = json!(legacy_time(at));
+    }
+    if let Some(observed) = &parts.observed {
+        record["tunnel_status"] = tunnel_record(&observed.report);
+        record["tunnel_version"] = json!(observed.report.version);
+        record["tunnel_last_seen"] = json!(legacy_time(observed.changed_at));
+    }
+    if row.tunnel_id.is_some() {
+        record["migration_status"] = migration(row, parts);
+    }
+    record
+}
+
+fn containers(rows: &[ContainerRow]) -> Vec<Value> {
+    let entry = |row: &ContainerRow| {
+        let one = &row.container;
+        json!({ "id": one.id, "name": one.name, "labels": one.labels, "status": one.status.as_deref().unwrap_or("running") })
+    };
+    rows.iter().map(entry).collect()
+}
+
+/// State of a tunnel in the words a DockFlare Master keeps, with ours beside them.
+fn tunnel_record(report: &TunnelReport) -> Value {
+    let status = match report.health {
+        TunnelHealth::Running | TunnelHealth::Degraded | TunnelHealth::Unknown => "running",
+        TunnelHealth::Restarting | TunnelHealth::Failed | TunnelHealth::Stopped => "stopped",
+    };
+    json!({ "status": status, "name": report.name, "version": report.version, "health": report.health, "reason": report.reason })
+}
+
+/// An adopted tunnel is merged rule by rule, so there is nothing left to migrate; scripts look for the fields.
+fn migration(row: &AgentRow, parts: &Parts) -> Value {
+    json!({
+        "auto_imported": 0, "completed_at": true, "errors": [], "has_conflicts": false, "has_orphaned": false,
+        "last_analysis": {
+            "agent_containers": containers(&parts.containers), "existing_rules": parts.rules, "auto_import": parts.rules,
+            "conflicts": [], "new_containers": [], "orphaned": [], "tunnel_id": row.tunnel_id,
+        },
+    })
+}
+
+/// Returns the keys, by id.
+pub async fn key_records(state: &WebState) -> Result<Value, ApiError> {
+    let keys = read::list_keys(&state.master().db, MOST).await.map_err(ApiError::internal)?;
+    let record = |key: &KeyRow| {
+        // The agent that uses the key was heard with it: the key itself keeps no time.
+        let used = key.bound_agent_id.as_ref().and_then(|id| presence(state, id, None).last_seen);
+        json!({
+            "owner": key.owner, "status": key.status, "bound_agent_id": key.bound_agent_id,
+            "created_at": legacy_time(key.created_at), "last_used_at": used.map(legacy_time),
+            "revoked_at": key.revoked_at.map(legacy_time), "rolled_from": key.rolled_from,
+        })
+    };
+    Ok(Value::Object(keys.iter().map(|key| (key.id.to_string(), record(key))).collect()))
+}
+
+/// Returns a rule as `/services` lists it.
+pub fn rule_record(route: &Route, agent: Option<&AgentRow>, status: Option<&RouteStatusRow>) -> Value {
+    let origin = &route.spec.origin_request;
+    let word = match picture::route_word(route, status) {
+        "published" => "active",
+        word => word,
+    };
+    let delete_at = match &route.state {
+        RouteState::PendingDeletion { due_at, .. } => {
+            Some(due_at.to_rfc3339_opts(SecondsFormat::Micros, true))
+        }
+        RouteState::Active => None,
+    };
+    json!({
+        "hostname": route.spec.key.hostname, "path": some(&route.spec.key.path), "service": route.spec.service,
+        "status": word, "delete_at": delete_at, "reason": status.and_then(|s| s.reason.as_ref()),
+        "cloudflare_answer": status.and_then(|s| s.answer.as_ref()), "source": "agent",
+        "agent_id": route.agent_id, "container_id": route.container_id, "container_name": route.container_name,
+        "tunnel_id": agent.and_then(|a| a.tunnel_id.as_ref()), "tunnel_name": agent.and_then(|a| a.tunnel_name.as_ref()),
+        "zone_id": null, "zone_name": route.spec.zone_name,
+        "no_tls_verify": origin.no_tls_verify.unwrap_or(false), "origin_server_name": origin.origin_server_name,
+        "http_host_header": origin.http_host_header, "http2_origin": origin.http2_origin.unwrap_or(false),
+        "disable_chunked_encoding": origin.disable_chunked_encoding.unwrap_or(false),
+        "match_sni_to_host": origin.match_sni_to_host.unwrap_or(false),
+        "access_app_id": null, "access_app_config_hash": null, "access_group_id": null, "access_policy_type": null,
+        "access_policy_ui_override": false, "rule_ui_override": false,
+    })
+}
+
+/// Returns what was asked for and not granted, as a rule with its reason.
+pub fn refused_record(status: &RouteStatusRow) -> Value {
+    json!({
+        "hostname": status.key.hostname, "path": some(&status.key.path), "service": null, "status": status.state,
+        "reason": status.reason, "cloudflare_answer": status.answer, "source": "agent", "agent_id": status.agent_id,
+        "delete_at": null,
+    })
+}
+
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,75 @@
+//! The listener: limits on headers, slow clients and connections, and the way it stops.
+
+use std::any::Any;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use actix_web::dev::{Extensions, Server};
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::{App, HttpServer, web};
+
+use super::{WebState, configure};
+
+/// How long a client may take for the head of a request.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a client that still uploads after a refusal is listened to, so that it reads the refusal.
+const LINGER: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept; agents that poll every 30 s keep theirs.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Most connections per worker.
+const CONNECTIONS: usize = 15_000;
+
+/// What to listen on.
+pub struct Listen {
+    /// TCP sockets, bound already.
+    pub tcp: Vec<TcpListener>,
+    /// The admin socket: a peer of the same user, or root, needs no token.
+    pub local: Option<UnixListener>,
+    /// Threads that serve.
+    pub workers: usize,
+    /// How long running requests may take to end at a stop.
+    pub stop_secs: u64,
+}
+
+/// The peer of a connection to the admin socket, if it is this user or root.
+#[derive(Debug, Clone)]
+pub struct LocalAdmin;
+
+/// Builds the server. The caller spawns it, and stops it through its handle after [`WebState::end_streams`].
+pub fn serve(listen: Listen, state: WebState) -> std::io::Result<Server> {
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .wrap(from_fn(super::outermost))
+            .app_data(web::Data::new(state.clone()))
+            .configure(configure)
+    })
+    .workers(listen.workers)
+    .client_request_timeout(HEAD_TIME)
+    .client_disconnect_timeout(LINGER)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(CONNECTIONS)
+    .shutdown_timeout(listen.stop_secs)
+    .disable_signals()
+    .on_connect(mark_local_admin);
+    for socket in listen.tcp {
+        server = server.listen(socket)?;
+    }
+    if let Some(socket) = listen.local {
+        server = server.listen_uds(socket)?;
+    }
+    Ok(server.run())
+}
+
+fn mark_local_admin(connection: &dyn Any, data: &mut Extensions) {
+    let Some(stream) = connection.downcast_ref::<actix_web::rt::net::UnixStream>() else { return };
+    let own = rustix::process::geteuid().as_raw();
+    if stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
+        data.insert(LocalAdmin);
+    }
+}
+
+/// Pages and lists are compressed; events, reports and streams are not.
+pub fn compression() -> Compress {
+    Compress::default()
+}

@@ -1,0 +1,187 @@
+//! What every handler may use.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_web::HttpRequest;
+use actix_web::cookie::Key;
+use governor::DefaultKeyedRateLimiter;
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
+
+use super::attempts::Attempts;
+use crate::actors::master::Master;
+
+/// Most live streams at once; a page opens one.
+pub const STREAMS: usize = 512;
+
+/// Writes the metrics of this process in the text form that Prometheus reads.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the command that starts the server decides.
+pub struct WebSettings {
+    /// Opens the admin API, if set.
+    pub admin_token: Option<SecretString>,
+    /// Seals the cookies; kept over restarts, so that nobody is signed out by one.
+    pub cookie_key: Key,
+    /// True if pages are reached over https only.
+    pub secure_cookies: bool,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Address under which others reach this master, if it was set.
+    pub public_url: Option<String>,
+    /// True if nobody but this host can connect.
+    pub is_loopback: bool,
+    /// Silence after which an agent counts as offline.
+    pub offline_after: std::time::Duration,
+    /// Requests per second allowed to one agent; 0 is no limit.
+    pub requests_per_second: u32,
+    /// Account that `/accounts` names to DockFlare agents.
+    pub account_id: Option<String>,
+    /// Writes the metrics.
+    pub metrics: Option<RenderMetrics>,
+}
+
+/// Shared by all workers; cheap to clone.
+#[derive(Clone)]
+pub struct WebState(Arc<Inner>);
+
+struct Inner {
+    master: Master,
+    settings: WebSettings,
+    token_digest: Option<[u8; 32]>,
+    setup_token: Mutex<Option<[u8; 32]>>,
+    attempts: Attempts,
+    agent_limit: Option<DefaultKeyedRateLimiter<String>>,
+    streams: AtomicUsize,
+    stop: CancellationToken,
+    /// Compared with when a name is unknown, so that the time does not tell.
+    decoy_hash: String,
+}
+
+impl WebState {
+    /// Puts the parts together.
+    pub fn new(master: Master, settings: WebSettings) -> Self {
+        let token_digest = settings.admin_token.as_ref().map(|token| digest(token.expose_secret()));
+        let agent_limit = std::num::NonZeroU32::new(settings.requests_per_second)
+            .map(|rate| DefaultKeyedRateLimiter::keyed(governor::Quota::per_second(rate)));
+        let decoy_hash = super::password::hash("nobody's password", &master.chance);
+        Self(Arc::new(Inner {
+            master,
+            settings,
+            token_digest,
+            setup_token: Mutex::new(None),
+            attempts: Attempts::default(),
+            agent_limit,
+            streams: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
+            decoy_hash,
+        }))
+    }
+
+    /// The master.
+    pub fn master(&self) -> &Master {
+        &self.0.master
+    }
+
+    /// What was decided at start.
+    pub fn settings(&self) -> &WebSettings {
+        &self.0.settings
+    }
+
+    /// Failed attempts.
+    pub fn attempts(&self) -> &Attempts {
+        &self.0.attempts
+    }
+
+    pub(super) fn decoy_hash(&self) -> &str {
+        &self.0.decoy_hash
+    }
+
+    /// Opens the first-run page and returns the token of its link; an earlier link is void.
+    pub fn open_setup(&self) -> SecretString {
+        let token = self.master().chance.key();
+        *self.0.setup_token.lock() = Some(digest(&token));
+        SecretString::from(token)
+    }
+
+    /// True if this is the token of the first-run link.
+    pub fn is_setup_token(&self, token: &str) -> bool {
+        self.0.setup_token.lock().is_some_and(|known| known.ct_eq(&digest(token)).into())
+    }
+
+    /// Voids the first-run link.
+    pub fn close_setup(&self) {
+        *self.0.setup_token.lock() = None;
+    }
+
+    /// True if this is the admin token; takes the same time for every wrong one.
+    pub fn is_admin_token(&self, token: &str) -> bool {
+        self.0.token_digest.is_some_and(|known| known.ct_eq(&digest(token)).into())
+    }
+
+    /// False if an agent sends more than its share; always true while no limit is set.
+    pub fn lets_agent(&self, id: &str) -> bool {
+        match &self.0.agent_limit {
+            None => true,
+            Some(limit) => limit.check_key(&id.to_owned()).is_ok(),
+        }
+    }
+
+    /// Forgets rate limits of agents that are quiet; called now and then.
+    pub fn tidy(&self) {
+        if let Some(limit) = &self.0.agent_limit {
+            limit.retain_recent();
+        }
+    }
+
+    /// Returns where a request comes from: the peer, or what a trusted proxy says.
+    pub fn source(&self, req: &HttpRequest) -> IpAddr {
+        let peer = req.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |addr| addr.ip().to_canonical());
+        if self.0.settings.trusted_proxies.is_empty() || !self.0.settings.trusted_proxies.contains(&peer) {
+            return peer;
+        }
+        // The last address that is no proxy of ours: what stands before it, anybody may have written.
+        let header = req.headers().get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let mut hops = header.rsplit(',').map(|hop| hop.trim().parse::<IpAddr>());
+        hops.by_ref()
+            .map_while(Result::ok)
+            .map(|hop| hop.to_canonical())
+            .find(|hop| !self.0.settings.trusted_proxies.contains(hop))
+            .unwrap_or(peer)
+    }
+
+    /// Counts a stream while the returned guard lives; none if there are too many.
+    pub fn open_stream(&self) -> Option<StreamGuard> {
+        let before = self.0.streams.fetch_add(1, Ordering::Relaxed);
+        let guard = StreamGuard(self.clone());
+        (before < STREAMS).then_some(guard)
+    }
+
+    /// Resolves when streams and long polls have to end.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    /// Ends streams and long polls, so that the server can stop.
+    pub fn end_streams(&self) {
+        self.0.stop.cancel();
+    }
+}
+
+/// One open stream.
+pub struct StreamGuard(WebState);
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.0.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}

@@ -1,0 +1,285 @@
+//! A real master on a free port: real actors, real SQLite, real HTTP, and a stand-in for Cloudflare.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::cookie::Key;
+use actix_web::dev::ServerHandle;
+use lightship::actors::master::{Master, MasterParts, MasterSettings};
+use lightship::actors::supervision::{Root, Tree};
+use lightship::chance::Chance;
+use lightship::clock::Clock;
+use lightship::db::{Db, SecretKey};
+use lightship::io::IoRuntime;
+use lightship::web::{Listen, WebSettings, WebState, serve};
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use super::account::DirectAccount;
+use super::cloudflare::{ACCOUNT, CloudflareStandIn};
+
+/// Opens the admin API of every test master.
+pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
+
+/// A running master; stop it with [`TestMaster::stop`].
+pub struct TestMaster {
+    pub address: SocketAddr,
+    pub state: WebState,
+    pub master: Master,
+    pub db: Db,
+    pub standin: CloudflareStandIn,
+    pub http: reqwest::Client,
+    /// Every answer that was read, for the search for secrets.
+    pub answers: Arc<Mutex<Vec<(String, String)>>>,
+    server: ServerHandle,
+    root: Root,
+    _io: IoRuntime,
+}
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or(Value::Null)
+    }
+
+    /// A header as text; empty if absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// A request on its way to a test master.
+pub struct Asking<'a> {
+    master: &'a TestMaster,
+    what: String,
+    request: reqwest::RequestBuilder,
+}
+
+impl Asking<'_> {
+    /// With `Authorization: Bearer`.
+    pub fn key(mut self, key: &str) -> Self {
+        self.request = self.request.bearer_auth(key);
+        self
+    }
+
+    /// With another header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    /// With a JSON body.
+    pub fn json(mut self, body: Value) -> Self {
+        self.request = self.request.json(&body);
+        self
+    }
+
+    /// With any body that says it is JSON.
+    pub fn raw(mut self, body: impl Into<reqwest::Body>) -> Self {
+        self.request = self.request.header(CONTENT_TYPE, "application/json").body(body);
+        self
+    }
+
+    /// With any body, whatever it says it is.
+    pub fn body(mut self, body: impl Into<reqwest::Body>) -> Self {
+        self.request = self.request.body(body);
+        self
+    }
+
+    /// With the fields of a form.
+    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        self.request = self.request.form(fields);
+        self
+    }
+
+    /// Sends it and reads the answer.
+    pub async fn send(self) -> Answer {
+        let answer = self.request.send().await.unwrap_or_else(|error| panic!("{}: {error:?}", self.what));
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let text = answer.text().await.unwrap();
+        self.master.answers.lock().unwrap().push((self.what, text.clone()));
+        Answer { status: status.as_u16(), headers, text }
+    }
+
+    /// Sends it; the answer must have this status.
+    pub async fn expect(self, status: u16) -> Answer {
+        let what = self.what.clone();
+        let answer = self.send().await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text);
+        answer
+    }
+}
+
+impl TestMaster {
+    /// With Cloudflare.
+    pub async fn start() -> Self {
+        Self::build(true, |_| {}).await
+    }
+
+    /// Without a Cloudflare token.
+    pub async fn without_cloudflare() -> Self {
+        Self::build(false, |_| {}).await
+    }
+
+    /// With other settings.
+    pub async fn build(with_cloudflare: bool, change: impl FnOnce(&mut WebSettings)) -> Self {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let (io, standin) = (IoRuntime::start().unwrap(), CloudflareStandIn::start());
+        let (clock, chance) = (Clock::system(), Chance::system());
+        let db = Db::in_memory(io.io()).await.unwrap();
+        db.migrate().await.unwrap();
+        db.unlock_secrets(SecretKey::random(chance.clone())).await.unwrap();
+        let account = with_cloudflare.then(|| DirectAccount::shared(&standin, io.io()));
+        let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
+        let parts = MasterParts {
+            db: db.clone(),
+            account,
+            settings: MasterSettings::default(),
+            clock,
+            chance,
+            tree: tree.clone(),
+            arbiters: Vec::new(),
+        };
+        let (spec, master) = Master::start(parts).await.unwrap();
+        let root = Root::start(tree, "master", spec).await;
+        let mut settings = web_settings();
+        change(&mut settings);
+        let state = WebState::new(master.clone(), settings);
+        let (address, server) = listen(state.clone());
+        let answers = Arc::default();
+        Self { address, state, master, db, standin, http: client(), answers, server, root, _io: io }
+    }
+
+    /// The address of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Begins a request.
+    pub fn ask(&self, method: Method, path: &str) -> Asking<'_> {
+        let request = self.http.request(method.clone(), self.url(path));
+        Asking { master: self, what: format!("{method} {path}"), request }
+    }
+
+    /// Begins a `GET`.
+    pub fn get(&self, path: &str) -> Asking<'_> {
+        self.ask(Method::GET, path)
+    }
+
+    /// Begins a `POST`.
+    pub fn post(&self, path: &str) -> Asking<'_> {
+        self.ask(Method::POST, path)
+    }
+
+    /// Begins an admin's `GET`.
+    pub fn admin_get(&self, path: &str) -> Asking<'_> {
+        self.get(path).key(ADMIN)
+    }
+
+    /// Begins an admin's `POST` with a JSON body.
+    pub fn admin_post(&self, path: &str, body: Value) -> Asking<'_> {
+        self.post(path).key(ADMIN).json(body)
+    }
+
+    /// Makes a key; returns its id and the key.
+    pub async fn make_key(&self, owner: &str) -> (String, String) {
+        let made =
+            self.admin_post("/api/v2/agents/generate-key", json!({ "owner": owner })).expect(201).await;
+        let field = |name: &str| made.json()[name].as_str().unwrap().to_owned();
+        (field("key_id"), field("key"))
+    }
+
+    /// Registers an agent with a key; returns its id.
+    pub async fn register(&self, key: &str, body: Value) -> String {
+        let answer = self.post("/api/v2/agents/register").key(key).json(body).send().await;
+        assert!([200, 201].contains(&answer.status), "{answer:?}");
+        answer.json()["agent_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a key and registers an agent with it; returns key and id.
+    pub async fn new_agent(&self, name: &str) -> (String, String) {
+        let (_, key) = self.make_key(name).await;
+        let id = self.register(&key, json!({ "display_name": name, "version": "1.0.0" })).await;
+        (key, id)
+    }
+
+    /// Registers an agent of ours; returns key, id and session.
+    pub async fn new_native_agent(&self, name: &str) -> (String, String, String) {
+        let (_, key) = self.make_key(name).await;
+        let hello = json!({ "display_name": name, "lightship": { "protocols": [3], "host": name } });
+        let answer = self.post("/api/v2/agents/register").key(&key).json(hello).expect(201).await.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (key, text(&answer["agent_id"]), text(&answer["lightship"]["session"]))
+    }
+
+    /// Enrols an agent.
+    pub async fn enroll(&self, id: &str, tunnel: &str) -> Value {
+        let path = format!("/api/v2/agents/{id}/enroll");
+        self.admin_post(&path, json!({ "tunnel_name": tunnel })).expect(200).await.json()
+    }
+
+    /// Waits until `check` holds for the rules that `/services` lists.
+    pub async fn until_services(&self, wanted: &str, check: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let mut last = Vec::new();
+        for _ in 0..500 {
+            let answer = self.admin_get("/api/v2/services").expect(200).await.json();
+            last = answer["services"].as_array().unwrap().clone();
+            if check(&last) {
+                return last;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the services never came to: {wanted}; they are {last:#?}");
+    }
+
+    /// Ends server and actors.
+    pub async fn stop(self) {
+        self.state.end_streams();
+        self.server.stop(true).await;
+        self.root.shutdown(Duration::from_secs(10)).await;
+        self.db.close().await.unwrap();
+    }
+}
+
+fn web_settings() -> WebSettings {
+    WebSettings {
+        admin_token: Some(ADMIN.to_owned().into()),
+        cookie_key: Key::generate(),
+        secure_cookies: false,
+        trusted_proxies: Vec::new(),
+        public_url: None,
+        is_loopback: true,
+        offline_after: Duration::from_secs(60),
+        requests_per_second: 0,
+        account_id: Some(ACCOUNT.to_owned()),
+        metrics: None,
+    }
+}
+
+fn listen(state: WebState) -> (SocketAddr, ServerHandle) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = serve(Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 }, state).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    (address, handle)
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(30))
+        .no_proxy()
+        .build()
+        .unwrap()
+}
