@@ -181,15 +181,31 @@ impl Docker for BollardDocker {
         unpaused.await
     }
 
-    async fn ensure_image(&self, image: &str) -> Result<(), DockerError> {
+    async fn has_image(&self, image: &str) -> Result<bool, DockerError> {
         let name = image.to_owned();
         let found = self.link.call("look up an image", QUICK, |client| async move {
             client.inspect_image(&name).await.map(drop)
         });
         match found.await {
-            Err(error) if error.is_not_found() => self.pull(image).await,
-            outcome => outcome,
+            Ok(()) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
         }
+    }
+
+    async fn pull_image(&self, image: &str) -> Result<(), DockerError> {
+        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
+        let pulled = self.link.call("pull an image", PULL, |client| async move {
+            client.create_image(Some(options), None, None).try_for_each(|_| async { Ok(()) }).await
+        });
+        pulled.await.map_err(|error| match error {
+            DockerError::NotFound { message, .. }
+            | DockerError::Refused { message, .. }
+            | DockerError::Conflict { message, .. } => {
+                DockerError::NotPulled { image: image.to_owned(), message }
+            }
+            error => error,
+        })
     }
 
     async fn ensure_network(&self, name: &str, labels: &[(&str, &str)]) -> Result<bool, DockerError> {
@@ -231,23 +247,6 @@ impl Docker for BollardDocker {
 
     async fn read_connector(&self, at: SocketAddr) -> ConnectorStatus {
         self.link.io().run(connector::read_connector(at)).await
-    }
-}
-
-impl BollardDocker {
-    async fn pull(&self, image: &str) -> Result<(), DockerError> {
-        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
-        let pulled = self.link.call("pull an image", PULL, |client| async move {
-            client.create_image(Some(options), None, None).try_for_each(|_| async { Ok(()) }).await
-        });
-        pulled.await.map_err(|error| match error {
-            DockerError::NotFound { message, .. }
-            | DockerError::Refused { message, .. }
-            | DockerError::Conflict { message, .. } => {
-                DockerError::NotPulled { image: image.to_owned(), message }
-            }
-            error => error,
-        })
     }
 }
 

@@ -9,7 +9,8 @@ use bollard::models::{
 };
 use secrecy::SecretString;
 
-use super::types::{ContainerDetails, EngineAction, EngineEvent, RunState};
+use super::types::{ContainerDetails, EngineAction, EngineEvent};
+use crate::domain::agent_tunnel::RunState;
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 
@@ -61,10 +62,8 @@ pub(super) fn details(found: ContainerInspectResponse) -> Option<ContainerDetail
     let state = found.state.unwrap_or_default();
     let env = config.env.unwrap_or_default();
     let networks = found.network_settings.and_then(|n| n.networks).unwrap_or_default();
-    let addresses = networks
-        .into_iter()
-        .filter_map(|(name, end)| Some((name, end.ip_address?.parse::<IpAddr>().ok()?)))
-        .collect();
+    let address = |text: Option<String>| text?.parse::<IpAddr>().ok();
+    let addresses = networks.into_iter().map(|(name, end)| (name, address(end.ip_address))).collect();
     Some(ContainerDetails {
         id: ContainerId::new(found.id?),
         name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),

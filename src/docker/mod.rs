@@ -19,8 +19,9 @@ use chrono::{DateTime, Utc};
 pub use self::bollard::{BollardDocker, DEFAULT_HOST};
 pub use connector::{ConnectorStatus, METRICS_PORT, read_metrics, read_ready};
 pub use error::DockerError;
-pub use types::{ContainerDetails, EngineAction, EngineEvent, EngineInfo, Events, NewConnector, RunState};
+pub use types::{ContainerDetails, EngineAction, EngineEvent, EngineInfo, Events, NewConnector};
 
+pub use crate::domain::agent_tunnel::RunState;
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 
@@ -57,8 +58,11 @@ pub trait Docker: Send + Sync + 'static {
     /// Lets a paused container run again.
     async fn unpause(&self, id: &ContainerId) -> Result<(), DockerError>;
 
-    /// Pulls `image` unless the Engine has it; an image that exists only locally is used as it is.
-    async fn ensure_image(&self, image: &str) -> Result<(), DockerError>;
+    /// Says whether the Engine has `image`.
+    async fn has_image(&self, image: &str) -> Result<bool, DockerError>;
+
+    /// Pulls `image`; takes minutes on a slow line.
+    async fn pull_image(&self, image: &str) -> Result<(), DockerError>;
 
     /// Creates the bridge network `name` with `labels` unless it is there; returns true if it was created.
     async fn ensure_network(&self, name: &str, labels: &[(&str, &str)]) -> Result<bool, DockerError>;

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use super::DockerError;
+use crate::domain::agent_tunnel::RunState;
 use crate::domain::id::ContainerId;
 use crate::io::Running;
 
@@ -82,23 +83,6 @@ impl Stream for Events {
     }
 }
 
-/// Whether a container runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunState {
-    /// Made, never started.
-    Created,
-    /// Runs.
-    Running,
-    /// Frozen.
-    Paused,
-    /// Ended; the Engine will start it again by its restart policy.
-    Restarting,
-    /// Ended.
-    Exited,
-    /// Being removed, or left over from a removal that failed.
-    Dead,
-}
-
 /// All that is known of one container, as far as we ask.
 #[derive(Clone)]
 pub struct ContainerDetails {
@@ -120,8 +104,8 @@ pub struct ContainerDetails {
     pub network: String,
     /// The restart policy's name.
     pub restart_policy: String,
-    /// Its addresses, by network.
-    pub addresses: BTreeMap<String, IpAddr>,
+    /// The networks it is connected to, with its address there while it runs.
+    pub addresses: BTreeMap<String, Option<IpAddr>>,
     /// Whether it runs.
     pub state: RunState,
     /// Exit code of the last end.

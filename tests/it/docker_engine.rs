@@ -102,7 +102,7 @@ async fn a_connector_is_made_as_described_and_says_how_it_is() {
     let docker = docker(&engine);
     let new = connector("c1", "ready_after_ms=300");
 
-    docker.ensure_image(&new.image).await.unwrap();
+    assert!(docker.has_image(&new.image).await.unwrap());
     assert!(docker.ensure_network(&new.network, &[("lightship.agent", "a1")]).await.unwrap());
     assert!(!docker.ensure_network(&new.network, &[]).await.unwrap());
     let id = docker.create_connector(&new).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_connector_is_made_as_described_and_says_how_it_is() {
     );
     assert_eq!((&found.image, &found.command, &found.labels), (&new.image, &new.command, &new.labels));
     assert_eq!(found.token.unwrap().expose_secret(), new.token.expose_secret());
-    let at = SocketAddr::new(found.addresses["edge"], METRICS_PORT);
+    let at = SocketAddr::new(found.addresses["edge"].unwrap(), METRICS_PORT);
     let ready = until("the connector is ready", || async {
         let status = docker.read_connector(at).await;
         (status.is_ready == Some(true)).then_some(status)
@@ -154,7 +154,8 @@ async fn a_name_in_use_and_an_image_that_nobody_has_are_told_apart() {
     docker.ensure_network("edge", &[]).await.unwrap();
 
     let taken = docker.create_connector(&connector("c1", "")).await.unwrap_err();
-    let missing = docker.ensure_image("localhost:1/none:1").await.unwrap_err();
+    let missing = docker.pull_image("localhost:1/none:1").await.unwrap_err();
+    assert!(!docker.has_image("localhost:1/none:1").await.unwrap());
 
     assert!(taken.is_conflict(), "{taken}");
     assert!(missing.to_string().starts_with("image `localhost:1/none:1` could not be pulled"), "{missing}");

@@ -1,0 +1,120 @@
+//! Looking: both containers under our names, and how the connectors in them are.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use crate::docker::{ConnectorStatus, ContainerDetails, Docker, DockerError, METRICS_PORT};
+use crate::domain::agent_tunnel::{CONTAINER_NAME, NEXT_NAME, Observed, RunState, TokenPrint};
+use crate::domain::id::ContainerId;
+
+/// A new connector that is not ready after this takes over all the same: the edge may be away for both.
+const NOT_READY_LIMIT: Duration = Duration::from_secs(60);
+/// The same for one whose readiness cannot be read.
+const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A container and the connector in it.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) details: ContainerDetails,
+    pub(super) status: ConnectorStatus,
+    /// Last line of the log, read only if it does not do well.
+    pub(super) last_words: Option<String>,
+}
+
+/// What is there under our two names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sight {
+    pub(super) main: Option<Seen>,
+    pub(super) next: Option<Seen>,
+}
+
+/// Looks at both names.
+pub(super) async fn look(docker: &dyn Docker) -> Result<Sight, DockerError> {
+    let (main, next) = futures_util::try_join!(see(docker, CONTAINER_NAME), see(docker, NEXT_NAME))?;
+    Ok(Sight { main, next })
+}
+
+async fn see(docker: &dyn Docker, name: &str) -> Result<Option<Seen>, DockerError> {
+    let Some(details) = docker.find_container(name).await? else { return Ok(None) };
+    let status = match metrics_listener(&details).filter(|_| details.state == RunState::Running) {
+        Some(at) => docker.read_connector(at).await,
+        None => ConnectorStatus::default(),
+    };
+    let does_well =
+        details.state == RunState::Running && (status.is_ready == Some(true) || details.restarts == 0);
+    let last_words = match does_well {
+        true => None,
+        // The reason is a courtesy; a container that went away meanwhile has none.
+        false => docker.last_log_line(&details.id).await.unwrap_or_default(),
+    };
+    let last_words = last_words.map(|line| without_token(line, &details));
+    Ok(Some(Seen { details, status, last_words }))
+}
+
+/// Where the connector's metrics listener can be asked, if it listens on an address of its own.
+fn metrics_listener(details: &ContainerDetails) -> Option<SocketAddr> {
+    let port = details.metrics.as_deref()?.strip_prefix("0.0.0.0:")?.parse().unwrap_or(METRICS_PORT);
+    let on_its_network = details.addresses.get(&details.network).copied().flatten();
+    let anywhere = || details.addresses.values().flatten().next().copied();
+    let address: IpAddr = on_its_network.or_else(anywhere)?;
+    Some(SocketAddr::new(address, port))
+}
+
+fn without_token(line: String, details: &ContainerDetails) -> String {
+    match &details.token {
+        Some(token) if !token.expose_secret().is_empty() => line.replace(token.expose_secret(), "(token)"),
+        _ => line,
+    }
+}
+
+/// Remembers since when containers are seen running.
+#[derive(Debug, Default)]
+pub(super) struct Settling(HashMap<ContainerId, Instant>);
+
+impl Settling {
+    /// Brings the memory up to date with what is there now.
+    pub(super) fn note(&mut self, sight: &Sight, now: Instant) {
+        let running: Vec<&ContainerId> = [&sight.main, &sight.next]
+            .into_iter()
+            .flatten()
+            .filter(|seen| seen.details.state == RunState::Running)
+            .map(|seen| &seen.details.id)
+            .collect();
+        self.0.retain(|id, _| running.contains(&id));
+        for id in running {
+            self.0.entry(id.clone()).or_insert(now);
+        }
+    }
+
+    fn has_settled(&self, seen: &Seen, now: Instant) -> bool {
+        let limit = match seen.status.is_ready {
+            Some(true) => return true,
+            Some(false) => NOT_READY_LIMIT,
+            None => UNREADABLE_LIMIT,
+        };
+        self.0.get(&seen.details.id).is_some_and(|since| now.duration_since(*since) >= limit)
+    }
+
+    /// Returns what the plan is made from.
+    pub(super) fn observed(&self, seen: &Seen, now: Instant) -> Observed {
+        let details = &seen.details;
+        Observed {
+            id: details.id.clone(),
+            image: details.image.clone(),
+            command: details.command.clone(),
+            token: details.token.as_ref().map(|token| TokenPrint::of(token.expose_secret())),
+            metrics: details.metrics.clone(),
+            network: details.network.clone(),
+            is_connected: details.addresses.contains_key(&details.network),
+            restart_policy: details.restart_policy.clone(),
+            labels: details.labels.clone(),
+            state: details.state,
+            has_settled: self.has_settled(seen, now),
+            last_words: seen.last_words.clone(),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The comparison, round by round: look, decide, take one step, look again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::look::{Settling, Sight, look};
+use super::step::{Done, StepError, carry_out};
+use super::{Ending, TunnelSupervisor, health};
+use crate::actors::supervision::{Backoff, Ctx};
+use crate::docker::{Docker, DockerError};
+use crate::domain::agent_tunnel::{Desired, Plan, RunState, Step, plan};
+use crate::domain::id::AgentId;
+use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+use crate::state_dir::DesiredState;
+
+/// Waits while the Engine is away or refuses.
+const RETRY: Backoff = Backoff {
+    min: Duration::from_millis(250),
+    max: Duration::from_secs(15),
+    jitter: 0.3,
+    reset_after: Duration::ZERO,
+};
+/// How often a connector that is to take over is asked whether it is ready.
+const HANDOVER: Duration = Duration::from_millis(200);
+/// How often a tunnel that is not well is looked at while something changed not long ago.
+const CLOSE_WATCH: Duration = Duration::from_secs(1);
+/// How long after a change that is.
+const CLOSE_WATCH_FOR: Duration = Duration::from_secs(60);
+/// How long a command may wait for an Engine or a container before its failure is told.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// `cloudflared` ends with this code if its token is none; trying again makes no sense.
+const BAD_TOKEN: i64 = 255;
+/// More steps than a removal takes from any state.
+const STEPS_TO_RETIRE: usize = 12;
+
+impl TunnelSupervisor {
+    /// Begins a round, or has one follow the round under way.
+    pub(super) fn look(&mut self, ctx: &mut Ctx<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if self.is_busy || self.ending != Ending::No {
+            self.is_touched = true;
+            return;
+        }
+        self.is_busy = true;
+        self.is_touched = false;
+        if self.is_unsaved {
+            return self.save(ctx);
+        }
+        let docker = Arc::clone(&self.parts.docker);
+        let looked = async move { look(&*docker).await };
+        ctx.spawn(looked.into_actor(self).map(|looked, actor, ctx| {
+            if actor.ended_meanwhile(ctx) {
+                return;
+            }
+            match looked {
+                Ok(sight) => actor.seen(sight, ctx),
+                Err(error) => actor.step_failed(&StepError::from(error), ctx),
+            }
+        }));
+    }
+
+    /// What is wanted goes to disk before it is acted on. If that fails it is acted on all the same.
+    fn save(&mut self, ctx: &mut Ctx<Self>) {
+        let (files, state) = (self.parts.state.clone(), self.orders.state.clone());
+        let saved = async move { files.put_tunnel_state(&state).await };
+        self.is_unsaved = false;
+        ctx.spawn(saved.into_actor(self).map(|saved, actor, ctx| {
+            if let Err(error) = saved {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the wanted tunnel is not kept over a restart"
+                );
+                actor.notice = Some(error.to_string());
+            }
+            if !actor.ended_meanwhile(ctx) {
+                actor.look(ctx);
+            }
+        }));
+    }
+
+    /// Ends the round under way. Returns true if the actor is to end and this was waited for.
+    fn ended_meanwhile(&mut self, ctx: &mut Ctx<Self>) -> bool {
+        self.is_busy = false;
+        if self.ending == Ending::Wanted {
+            self.retire(ctx);
+        }
+        self.ending != Ending::No
+    }
+
+    fn seen(&mut self, sight: Sight, ctx: &mut Ctx<Self>) {
+        let now = Instant::now();
+        self.settling.note(&sight, now);
+        self.sight = sight;
+        let desired = self.orders.desired(&self.parts.settings);
+        let plan = match self.agent_id() {
+            Some(agent) => make_plan(&agent, &desired, &self.sight, &self.settling, now),
+            None if desired == Desired::Unknown => Plan::Nothing,
+            None => Plan::Wait { reason: "the master has not named this host yet".into() },
+        };
+        match plan {
+            Plan::Nothing => self.all_well(ctx),
+            Plan::Do { step, reason } => self.consider(step, &reason, ctx),
+            Plan::Wait { reason } => self.wait(reason, ctx),
+            Plan::Refuse { reason } => self.refuse(reason, ctx),
+        }
+    }
+
+    fn all_well(&mut self, ctx: &mut Ctx<Self>) {
+        let now = ctx.clock().now();
+        self.failures = 0;
+        self.tell(None, now);
+        match self.orders.state.desired_state {
+            DesiredState::Running if self.orders.state.token.is_some() => {
+                self.orders.succeed("the tunnel container runs", now);
+            }
+            DesiredState::Stopped => {
+                self.is_unsaved |= self.orders.forget_tunnel();
+                self.orders.succeed("the tunnel container is stopped and removed", now);
+            }
+            DesiredState::Running | DesiredState::Unknown => {}
+        }
+        let is_ready = self
+            .told
+            .as_ref()
+            .is_none_or(|t| matches!(t.health, TunnelHealth::Running | TunnelHealth::Stopped));
+        let is_new = self.last_change.elapsed() < CLOSE_WATCH_FOR;
+        let calm = if is_ready || !is_new { self.parts.settings.check } else { CLOSE_WATCH };
+        self.look_after(if self.is_unsaved { Duration::ZERO } else { calm }, ctx);
+    }
+
+    fn consider(&mut self, step: Step, reason: &str, ctx: &mut Ctx<Self>) {
+        if self.pulling.is_some() && matches!(step, Step::Create { .. }) {
+            return self.wait(format!("image `{}` is being pulled", self.parts.settings.image), ctx);
+        }
+        let wait = self.repairs.wait(&step, Instant::now());
+        if !wait.is_zero() {
+            let trouble =
+                format!("{reason}; repaired a moment ago, trying again in {} s", wait.as_secs() + 1);
+            self.tell(Some(trouble), ctx.clock().now());
+            return self.look_after(wait, ctx);
+        }
+        let Some(agent) = self.agent_id() else { return };
+        info!(tunnel.step = ?step, reason, "changing the tunnel container");
+        self.repairs.took(&step, Instant::now(), ctx.chance());
+        self.last_change = Instant::now();
+        self.is_busy = true;
+        let docker = Arc::clone(&self.parts.docker);
+        let new = self.orders.new_connector(&agent, &self.parts.settings);
+        let done = async move { carry_out(&*docker, step, new, &agent).await };
+        ctx.spawn(done.into_actor(self).map(|done, actor, ctx| {
+            if actor.ended_meanwhile(ctx) {
+                return;
+            }
+            match done {
+                Done::Changed => actor.look(ctx),
+                Done::ImageMissing => {
+                    actor.pull(ctx);
+                    actor.look(ctx);
+                }
+                Done::Failed(error) => actor.step_failed(&error, ctx),
+            }
+        }));
+    }
+
+    /// Fetches the image beside the rounds, so that an order to stop need not wait for it.
+    fn pull(&mut self, ctx: &mut Ctx<Self>) {
+        let (docker, image) = (Arc::clone(&self.parts.docker), self.parts.settings.image.clone());
+        info!(tunnel.image = %image, "pulling the image of the connector");
+        let pulled = async move { docker.pull_image(&image).await };
+        self.pulling = Some(ctx.spawn(pulled.into_actor(self).map(|pulled, actor, ctx| {
+            actor.pulling = None;
+            match pulled {
+                Ok(()) => {
+                    actor.repairs.forget();
+                    actor.look(ctx);
+                }
+                Err(error) => actor.step_failed(&StepError::from(error), ctx),
+            }
+        })));
+    }
+
+    fn wait(&mut self, reason: String, ctx: &mut Ctx<Self>) {
+        debug!(reason, "waiting with the tunnel");
+        let main = self.sight.main.as_ref().map(|seen| &seen.details);
+        let is_hopeless =
+            main.is_some_and(|m| m.state == RunState::Restarting && m.exit_code == Some(BAD_TOKEN));
+        if self.orders.has_waiting()
+            && (is_hopeless || self.last_change.elapsed() > PATIENCE)
+            && self.pulling.is_none()
+        {
+            self.orders.fail(reason.clone(), ctx.clock().now());
+        }
+        self.tell(Some(reason), ctx.clock().now());
+        let is_handover = self.sight.main.is_some() && self.sight.next.is_some();
+        self.look_after(if is_handover { HANDOVER } else { CLOSE_WATCH }, ctx);
+    }
+
+    fn refuse(&mut self, reason: String, ctx: &mut Ctx<Self>) {
+        let now = ctx.clock().now();
+        // What stands there is not ours to speak of.
+        self.sight = Sight::default();
+        if self.orders.has_waiting() {
+            warn!(reason, "the tunnel cannot be run");
+        }
+        self.orders.fail(reason.clone(), now);
+        self.tell(Some(reason), now);
+        self.look_after(self.parts.settings.check, ctx);
+    }
+
+    fn step_failed(&mut self, error: &StepError, ctx: &mut Ctx<Self>) {
+        let now = ctx.clock().now();
+        if self.failures == 0 {
+            warn!(
+                error = error as &dyn std::error::Error,
+                "the tunnel container cannot be seen to; trying again"
+            );
+        }
+        self.failures = self.failures.saturating_add(1);
+        // An Engine that is away may be back in a moment; anything else is worth telling at once.
+        let is_over = !error.is_away() || self.last_change.elapsed() > PATIENCE;
+        if is_over {
+            self.orders.fail(error.to_string(), now);
+        }
+        self.tell_trouble(error, now);
+        let wait = RETRY.delay(self.failures, ctx.chance());
+        self.look_after(wait, ctx);
+    }
+
+    fn look_after(&mut self, wait: Duration, ctx: &mut Ctx<Self>) {
+        if self.is_touched || wait.is_zero() {
+            return self.look(ctx);
+        }
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.timer = Some(ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.look(ctx);
+        }));
+    }
+}
+
+// === what the master is told ===
+
+impl TunnelSupervisor {
+    fn tell(&mut self, trouble: Option<String>, now: DateTime<Utc>) {
+        let trouble = trouble.or_else(|| self.notice.clone());
+        let report = health::report(&self.orders.state, &self.sight, trouble, now);
+        self.tell_if_new(report);
+    }
+
+    /// While the Engine does not answer, nothing is known of the connector; it may well run.
+    fn tell_trouble(&mut self, error: &StepError, now: DateTime<Utc>) {
+        let mut report = health::report(&self.orders.state, &self.sight, Some(error.to_string()), now);
+        if error.is_away() && self.orders.state.desired_state == DesiredState::Running {
+            report.health = TunnelHealth::Unknown;
+        }
+        self.tell_if_new(report);
+    }
+
+    pub(super) fn tell_stopped(&mut self, now: DateTime<Utc>) {
+        let mut report = health::report(&self.orders.state, &Sight::default(), None, now);
+        report.health = TunnelHealth::Stopped;
+        report.reason = Some("its agent was stopped".into());
+        self.tell_if_new(report);
+    }
+
+    fn tell_if_new(&mut self, report: TunnelReport) {
+        let is_old = self.told.as_ref().is_some_and(|told| {
+            TunnelReport { observed_at: None, ..told.clone() }
+                == TunnelReport { observed_at: None, ..report.clone() }
+        });
+        if !is_old {
+            (self.parts.observed)(report.clone());
+            self.told = Some(report);
+        }
+    }
+}
+
+fn make_plan(agent: &AgentId, desired: &Desired, sight: &Sight, settling: &Settling, now: Instant) -> Plan {
+    let main = sight.main.as_ref().map(|seen| settling.observed(seen, now));
+    let next = sight.next.as_ref().map(|seen| settling.observed(seen, now));
+    plan(agent, desired, main.as_ref(), next.as_ref())
+}
+
+/// Stops and removes what is ours.
+pub(super) async fn retire(docker: &dyn Docker, agent: &AgentId) -> Result<(), DockerError> {
+    let settling = Settling::default();
+    for _ in 0..STEPS_TO_RETIRE {
+        let sight = look(docker).await?;
+        match make_plan(agent, &Desired::Stopped, &sight, &settling, Instant::now()) {
+            Plan::Do { step, .. } => match carry_out(docker, step, None, agent).await {
+                Done::Failed(StepError::Docker(error)) => return Err(error),
+                Done::Failed(_) | Done::Changed | Done::ImageMissing => {}
+            },
+            Plan::Nothing | Plan::Wait { .. } | Plan::Refuse { .. } => break,
+        }
+    }
+    Ok(())
+}
