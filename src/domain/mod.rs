@@ -13,6 +13,7 @@ pub mod id;
 pub mod image;
 pub mod ingress;
 pub mod labels;
+pub mod leap;
 pub mod mirror;
 pub mod origin;
 pub mod path;

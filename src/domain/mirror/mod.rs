@@ -8,7 +8,7 @@
 //! Clock jumps. `due_at` is wall time, so that it survives a restart. A clock that went back makes grace
 //! periods that seem to end later than one period from now: these are shortened to one period
 //! ([`RouteLost`](Event::RouteLost) again). A clock that leaps forward would end all of them at once: whoever
-//! owns the timer notices the leap with [`clock_leap`] and lets [`postpone`] move them by as much. A leap over
+//! owns the timer notices the leap with [`LeapWatch`](super::leap::LeapWatch) and lets [`postpone`] move them by as much. A leap over
 //! a restart cannot be noticed; then the removal guard is what is left.
 
 mod apply;
@@ -16,19 +16,16 @@ mod apply;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::event::Event;
 use super::hostname::covers;
 use super::id::{AgentId, ContainerId};
+use super::leap::SMALL_STEP;
 use super::route::{Route, RouteKey, RouteState, Service};
 
 pub use apply::apply;
-
-/// The wall clock may be set by as much without being called a leap.
-const SMALL_STEP: TimeDelta = TimeDelta::seconds(30);
 
 /// A container that runs, with what its labels ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,12 +245,6 @@ fn lose(seen: &Mirrored<'_>, route: &Route) -> Option<Event> {
         route: route.spec.key.clone(),
         due_at: latest,
     })
-}
-
-/// Returns by how much the wall clock moved more (or less) than time went by, if that is more than a small step.
-pub fn clock_leap(wall: TimeDelta, went_by: Duration) -> Option<TimeDelta> {
-    let leap = wall - TimeDelta::from_std(went_by).ok()?;
-    (leap.abs() > SMALL_STEP).then_some(leap)
 }
 
 /// Moves all running grace periods by a leap of the clock, so that each lasts as long as it should.

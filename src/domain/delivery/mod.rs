@@ -1,0 +1,231 @@
+//! When a command is handed over, handed over again, believed to be done, or given up.
+//!
+//! An agent of ours says what it has and how it went: what it did not acknowledge is handed over again soon,
+//! what it acknowledged and did not finish after its lease, and the agent knows by the id what it did already.
+//! A DockFlare agent says nothing: a start is repeated three times, 90 s apart, unless its effect is seen; a
+//! restart interrupts traffic, so it is handed over once, and stays unconfirmed if no effect is seen.
+//!
+//! All times are the master's. A time that lies further ahead than it can was written before the clock went
+//! back, and counts as over.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::command::{Command, CommandKind, CommandStatus, Outcome};
+use super::event::Event;
+use super::id::AgentId;
+use super::tunnel::{TunnelHealth, TunnelReport};
+
+/// An agent of ours that has acknowledged a command is left alone for so long; pulling an image takes its time.
+pub const LEASE: Duration = Duration::from_secs(120);
+/// An agent of ours acknowledges within this time, else the answer did not reach it.
+pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(5);
+/// A DockFlare agent gets so long to show an effect.
+pub const V2_RETRY_AFTER: Duration = Duration::from_secs(90);
+/// How often a command goes back to the queue of a DockFlare agent.
+pub const V2_RETRIES: u32 = 3;
+
+/// What an agent speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// DockFlare's: no acknowledgement, no result.
+    V2,
+    /// Ours.
+    Native,
+}
+
+/// Returns how long a command of a kind may wait for its agent: a restart that comes days later surprises.
+pub fn lifetime(kind: &CommandKind) -> Duration {
+    match kind {
+        CommandKind::RestartTunnel { .. } => Duration::from_secs(3_600),
+        CommandKind::StartTunnel { .. } | CommandKind::StopTunnel => Duration::from_secs(7 * 86_400),
+    }
+}
+
+/// Says whether anything may still become of a command.
+pub fn is_open(command: &Command) -> bool {
+    match command.status {
+        CommandStatus::Queued | CommandStatus::Delivered | CommandStatus::Acknowledged => true,
+        CommandStatus::Succeeded | CommandStatus::Failed | CommandStatus::Expired => false,
+    }
+}
+
+/// Returns the open command that already asks for `kind`, so that a second one is not queued.
+pub fn open_like<'a>(commands: &'a [Command], kind: &CommandKind) -> Option<&'a Command> {
+    commands.iter().find(|command| is_open(command) && command.kind == *kind)
+}
+
+/// Chooses what is handed over now, oldest first, at most `max`: the events to write before the answer is sent.
+pub fn hand_over(
+    agent_id: &AgentId,
+    commands: &[Command],
+    now: DateTime<Utc>,
+    dialect: Dialect,
+    max: usize,
+) -> Vec<Event> {
+    let lease = match dialect {
+        Dialect::V2 => V2_RETRY_AFTER,
+        Dialect::Native => LEASE,
+    };
+    let mut due: Vec<&Command> =
+        commands.iter().filter(|command| now < command.expires_at && is_due(command, now, dialect)).collect();
+    due.sort_by_key(|command| command.queued_at);
+    let events = due.into_iter().take(max).map(|command| Event::CommandDelivered {
+        agent_id: agent_id.clone(),
+        command_id: command.id.clone(),
+        attempt: command.attempt.saturating_add(1),
+        lease_until: now + lease,
+    });
+    events.collect()
+}
+
+/// Decides about commands that nobody finished: back to the queue, or given up.
+pub fn decide_overdue(
+    agent_id: &AgentId,
+    commands: &[Command],
+    now: DateTime<Utc>,
+    dialect: Dialect,
+) -> Vec<Event> {
+    let overdue = commands.iter().filter(|command| is_open(command)).filter_map(|command| {
+        let (agent_id, command_id) = (agent_id.clone(), command.id.clone());
+        match overdue(command, now, dialect)? {
+            Overdue::Requeue => Some(Event::CommandRequeued { agent_id, command_id }),
+            Overdue::Expire => Some(Event::CommandExpired { agent_id, command_id }),
+        }
+    });
+    overdue.collect()
+}
+
+/// Returns when [`decide_overdue`] has something to decide next.
+pub fn next_due(commands: &[Command], dialect: Dialect) -> Option<DateTime<Utc>> {
+    let open = commands.iter().filter(|command| is_open(command));
+    open.map(|command| waits_until(command, dialect).unwrap_or(command.expires_at)).min()
+}
+
+enum Overdue {
+    Requeue,
+    Expire,
+}
+
+fn overdue(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> Option<Overdue> {
+    if is_waiting(command, now, dialect) {
+        return None;
+    }
+    if now >= command.expires_at {
+        return Some(Overdue::Expire);
+    }
+    let was_handed_over = command.status != CommandStatus::Queued;
+    let may_repeat = match dialect {
+        Dialect::Native => true,
+        Dialect::V2 => !is_restart(command) && command.attempt <= V2_RETRIES,
+    };
+    was_handed_over.then_some(if may_repeat { Overdue::Requeue } else { Overdue::Expire })
+}
+
+fn is_restart(command: &Command) -> bool {
+    matches!(command.kind, CommandKind::RestartTunnel { .. })
+}
+
+/// Says whether a command can be handed over. A restart of a DockFlare agent never twice, whatever happened.
+fn is_due(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> bool {
+    match (command.status, dialect) {
+        (CommandStatus::Queued, Dialect::V2) => !is_restart(command) || command.attempt == 0,
+        (CommandStatus::Queued, Dialect::Native) => true,
+        (CommandStatus::Delivered | CommandStatus::Acknowledged, Dialect::Native) => {
+            !is_waiting(command, now, dialect)
+        }
+        _ => false,
+    }
+}
+
+/// Returns until when the agent that has a command is left alone; `None` if no agent has it.
+fn waits_until(command: &Command, dialect: Dialect) -> Option<DateTime<Utc>> {
+    let delivered = command.delivered_at?;
+    match (command.status, dialect) {
+        (CommandStatus::Delivered, Dialect::Native) => Some(delivered + ACKNOWLEDGE_WITHIN),
+        (CommandStatus::Delivered | CommandStatus::Acknowledged, _) => command.lease_until,
+        _ => None,
+    }
+}
+
+fn is_waiting(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> bool {
+    let longest = TimeDelta::from_std(LEASE).unwrap_or(TimeDelta::MAX);
+    waits_until(command, dialect).is_some_and(|until| now < until && until - now <= longest)
+}
+
+/// What shows that a command of a DockFlare agent had its effect.
+#[derive(Debug, Clone, Copy)]
+pub enum Evidence<'a> {
+    /// The agent reported its tunnel after the command was handed over.
+    Report {
+        /// The report.
+        tunnel: &'a TunnelReport,
+        /// When it came in, master time.
+        received_at: DateTime<Utc>,
+    },
+    /// Cloudflare lists the tunnel's connectors.
+    Connectors {
+        /// Ids of those that are connected now.
+        now: &'a [String],
+        /// Ids of those that were there when the agent was enrolled.
+        at_enrolment: &'a [String],
+    },
+}
+
+/// Says whether `evidence` proves that a command, which was handed over at least once, had its effect.
+pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
+    let delivered_at = command.delivered_at.filter(|_| is_open(command) && command.attempt > 0)?;
+    let message = match evidence {
+        Evidence::Report { tunnel, received_at } => {
+            let in_time = received_at >= delivered_at;
+            let effect = match &command.kind {
+                CommandKind::StopTunnel => tunnel.health == TunnelHealth::Stopped,
+                CommandKind::StartTunnel { tunnel_name, .. }
+                | CommandKind::RestartTunnel { tunnel_name, .. } => {
+                    let same = tunnel.name.as_ref().is_none_or(|name| name == tunnel_name);
+                    tunnel.health == TunnelHealth::Running && same
+                }
+            };
+            (in_time && effect).then_some("the agent reported the tunnel as it was ordered")
+        }
+        Evidence::Connectors { now, at_enrolment } => {
+            let is_start = matches!(command.kind, CommandKind::StartTunnel { .. });
+            let is_new = now.iter().any(|id| !at_enrolment.contains(id));
+            (is_start && is_new).then_some("a connector that was not there before serves the tunnel")
+        }
+    };
+    message.map(|message| Outcome { succeeded: true, message: message.to_owned(), finished_at: None })
+}
+
+/// What an agent has written down of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// It was begun; whether it had an effect is not known.
+    Begun,
+    /// It ended.
+    Finished(Outcome),
+}
+
+/// What an agent does with a command that is handed to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reaction {
+    /// Write it down, acknowledge it, carry it out.
+    Run,
+    /// Carry it out again: it was cut off. A restart recognises by its id what it did already.
+    Resume,
+    /// Say again how it ended.
+    AnswerAgain(Outcome),
+}
+
+/// Decides what an agent does with a command, by what it has written down of that id.
+pub fn react(known: Option<&Known>) -> Reaction {
+    match known {
+        None => Reaction::Run,
+        Some(Known::Begun) => Reaction::Resume,
+        Some(Known::Finished(outcome)) => Reaction::AnswerAgain(outcome.clone()),
+    }
+}

@@ -1,0 +1,232 @@
+//! Tables, and the life of commands under random answers, crashes and clock jumps.
+
+use proptest::prelude::*;
+
+use super::super::id::{CommandId, SecretId, TunnelId};
+use super::*;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+}
+
+fn agent() -> AgentId {
+    AgentId::new("a")
+}
+
+fn start() -> CommandKind {
+    CommandKind::StartTunnel {
+        tunnel_id: TunnelId::new("t"),
+        tunnel_name: "edge".into(),
+        secret_id: SecretId::new("s"),
+    }
+}
+
+fn restart() -> CommandKind {
+    CommandKind::RestartTunnel {
+        tunnel_id: TunnelId::new("t"),
+        tunnel_name: "edge".into(),
+        secret_id: SecretId::new("s"),
+    }
+}
+
+fn queued(id: &str, kind: CommandKind) -> Command {
+    let expires_at = at(0) + lifetime(&kind);
+    Command {
+        id: CommandId::new(id),
+        kind,
+        status: CommandStatus::Queued,
+        attempt: 0,
+        queued_at: at(0),
+        delivered_at: None,
+        lease_until: None,
+        expires_at,
+        outcome: None,
+    }
+}
+
+/// Carries events out on a command as the store would.
+fn apply(command: &mut Command, events: &[Event], now: DateTime<Utc>) {
+    for event in events {
+        match event {
+            Event::CommandDelivered { attempt, lease_until, .. } => {
+                command.status = CommandStatus::Delivered;
+                command.attempt = *attempt;
+                command.delivered_at = Some(now);
+                command.lease_until = Some(*lease_until);
+            }
+            Event::CommandRequeued { .. } => command.status = CommandStatus::Queued,
+            Event::CommandExpired { .. } => command.status = CommandStatus::Expired,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn poll(command: &mut Command, second: i64, dialect: Dialect) -> usize {
+    let events = hand_over(&agent(), std::slice::from_ref(command), at(second), dialect, 10);
+    apply(command, &events, at(second));
+    events.len()
+}
+
+fn sweep(command: &mut Command, second: i64, dialect: Dialect) {
+    let events = decide_overdue(&agent(), std::slice::from_ref(command), at(second), dialect);
+    apply(command, &events, at(second));
+}
+
+/// Polls every 10 s for a day, sweeping before each; returns when the command was handed over.
+fn deliveries(command: &mut Command, dialect: Dialect) -> Vec<i64> {
+    let times = (0..86_400 * 8).step_by(10).filter(|second| {
+        sweep(command, *second, dialect);
+        poll(command, *second, dialect) > 0
+    });
+    times.collect()
+}
+
+#[test]
+fn a_silent_dockflare_agent_gets_a_start_four_times_and_a_restart_once() {
+    let mut command = queued("c", start());
+    assert_eq!(deliveries(&mut command, Dialect::V2), [0, 90, 180, 270]);
+    assert_eq!(command.status, CommandStatus::Expired);
+    let mut command = queued("c", restart());
+    assert_eq!(deliveries(&mut command, Dialect::V2), [0]);
+    assert_eq!(command.status, CommandStatus::Expired);
+}
+
+#[test]
+fn an_agent_of_ours_gets_again_what_it_did_not_acknowledge() {
+    let mut command = queued("c", restart());
+    assert_eq!(poll(&mut command, 0, Dialect::Native), 1);
+    assert_eq!(poll(&mut command, 4, Dialect::Native), 0);
+    assert_eq!(poll(&mut command, 5, Dialect::Native), 1);
+    command.status = CommandStatus::Acknowledged;
+    assert_eq!(poll(&mut command, 60, Dialect::Native), 0, "it works on it");
+    assert_eq!(next_due(std::slice::from_ref(&command), Dialect::Native), Some(at(125)));
+    sweep(&mut command, 125, Dialect::Native);
+    assert_eq!((command.status, poll(&mut command, 125, Dialect::Native)), (CommandStatus::Queued, 1));
+    assert_eq!(command.attempt, 3);
+}
+
+#[test]
+fn what_is_too_old_is_given_up() {
+    let mut command = queued("c", restart());
+    assert_eq!(next_due(std::slice::from_ref(&command), Dialect::Native), Some(at(3_600)));
+    sweep(&mut command, 3_599, Dialect::Native);
+    assert_eq!(command.status, CommandStatus::Queued);
+    assert_eq!(poll(&mut command, 3_600, Dialect::Native), 0);
+    sweep(&mut command, 3_600, Dialect::Native);
+    assert_eq!(command.status, CommandStatus::Expired);
+}
+
+#[test]
+fn the_oldest_comes_first_and_never_more_than_asked_for() {
+    let mut commands =
+        vec![queued("b", start()), queued("a", restart()), queued("c", CommandKind::StopTunnel)];
+    commands[1].queued_at = at(-1);
+    let events = hand_over(&agent(), &commands, at(0), Dialect::V2, 2);
+    let ids: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::CommandDelivered { command_id, .. } => command_id.as_str(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(ids, ["a", "b"]);
+}
+
+#[test]
+fn a_clock_that_went_back_does_not_hold_a_command_up() {
+    let mut command = queued("c", start());
+    poll(&mut command, 0, Dialect::Native);
+    command.status = CommandStatus::Acknowledged;
+    assert_eq!(poll(&mut command, -7_200, Dialect::Native), 1);
+}
+
+#[test]
+fn only_an_effect_after_the_delivery_confirms() {
+    let report = |health, name: Option<&str>| TunnelReport {
+        health,
+        tunnel_id: None,
+        name: name.map(str::to_owned),
+        version: None,
+        reason: None,
+        ready_connections: None,
+        connector_id: None,
+        config_version: None,
+        observed_at: None,
+    };
+    let mut command = queued("c", start());
+    let running = report(TunnelHealth::Running, Some("edge"));
+    let seen = |command: &Command, tunnel: &TunnelReport, second| {
+        confirm(command, Evidence::Report { tunnel, received_at: at(second) }).is_some()
+    };
+    assert!(!seen(&command, &running, 1), "it was never handed over");
+    poll(&mut command, 10, Dialect::V2);
+    assert!(!seen(&command, &running, 9));
+    assert!(seen(&command, &running, 11) && seen(&command, &report(TunnelHealth::Running, None), 11));
+    assert!(!seen(&command, &report(TunnelHealth::Running, Some("old")), 11));
+    assert!(!seen(&command, &report(TunnelHealth::Stopped, Some("edge")), 11));
+    sweep(&mut command, 200, Dialect::V2);
+    assert!(seen(&command, &running, 201), "a late effect counts, though it is queued again");
+
+    let ids = |list: &[&str]| list.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    let connected = |command: &Command, now: &[&str]| {
+        confirm(command, Evidence::Connectors { now: &ids(now), at_enrolment: &ids(&["old"]) }).is_some()
+    };
+    assert!(connected(&command, &["old", "new"]));
+    assert!(!connected(&command, &["old"]) && !connected(&command, &[]));
+    let mut again = queued("r", restart());
+    poll(&mut again, 0, Dialect::V2);
+    assert!(!connected(&again, &["new"]), "a new connector may stem from the start");
+
+    let mut stop = queued("s", CommandKind::StopTunnel);
+    poll(&mut stop, 0, Dialect::V2);
+    assert!(seen(&stop, &report(TunnelHealth::Stopped, None), 1));
+}
+
+#[test]
+fn a_redelivered_command_is_not_done_twice() {
+    let outcome = Outcome { succeeded: true, message: "done".into(), finished_at: None };
+    assert_eq!(react(None), Reaction::Run);
+    assert_eq!(react(Some(&Known::Begun)), Reaction::Resume);
+    assert_eq!(react(Some(&Known::Finished(outcome.clone()))), Reaction::AnswerAgain(outcome));
+}
+
+#[test]
+fn an_equal_open_command_is_found() {
+    let mut commands = [queued("c", start())];
+    assert_eq!(open_like(&commands, &start()).map(|c| c.id.as_str()), Some("c"));
+    assert!(open_like(&commands, &restart()).is_none());
+    commands[0].status = CommandStatus::Succeeded;
+    assert!(open_like(&commands, &start()).is_none());
+}
+
+proptest! {
+    #[test]
+    fn no_command_is_lost_and_no_restart_is_doubled(
+        steps in proptest::collection::vec((-100_i64..400, 0_u8..4), 1..60),
+        kind in proptest::sample::select(vec![start(), restart(), CommandKind::StopTunnel]),
+        dialect in proptest::sample::select(vec![Dialect::V2, Dialect::Native]),
+    ) {
+        let mut command = queued("c", kind);
+        let (mut second, mut handed_over) = (0, 0);
+        for (forward, action) in steps {
+            second = (second + forward).max(0);
+            match action {
+                0 => handed_over += poll(&mut command, second, dialect),
+                1 => sweep(&mut command, second, dialect),
+                2 if command.status == CommandStatus::Delivered && dialect == Dialect::Native => {
+                    command.status = CommandStatus::Acknowledged;
+                }
+                _ => {}
+            }
+        }
+        if dialect == Dialect::V2 {
+            let most = if is_restart(&command) { 1 } else { 4 };
+            prop_assert!(handed_over <= most, "{handed_over}");
+        }
+        // Whatever happened, it comes to an end: done by the agent, or given up after its time.
+        let end = 86_400 * 30;
+        sweep(&mut command, end, dialect);
+        prop_assert!(!is_open(&command));
+        prop_assert_eq!(poll(&mut command, end, dialect), 0);
+    }
+}
