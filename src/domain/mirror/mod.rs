@@ -25,6 +25,7 @@ use super::id::{AgentId, ContainerId};
 use super::leap::SMALL_STEP;
 use super::route::{Route, RouteKey, RouteState, Service};
 
+pub use super::leap::clock_leap;
 pub use apply::apply;
 
 /// A container that runs, with what its labels ask for.
