@@ -72,7 +72,7 @@ where
             return;
         }
         let name = short_name::<M>();
-        let span = tracing::debug_span!("message", actor = self.node.path(), message = name);
+        let span = tracing::debug_span!("message", actor = self.node.path(), kind = name);
         let _entered = span.enter();
         self.node.count_handled();
         let started = Instant::now();

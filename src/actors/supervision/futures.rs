@@ -113,13 +113,20 @@ impl<A: Actor<Context = Ctx<A>>> Futures<A> {
 
     /// Whether a handler's answer is under way.
     pub(super) fn any_awaited(&self) -> bool {
-        self.entries.iter().any(|entry| entry.is_awaited)
+        // Actix drops a waiting shell by itself when its actor stops; then only the entry is left.
+        self.entries.iter().any(|entry| entry.is_awaited && Rc::strong_count(&entry.held) > 1)
     }
 
     fn remove(&mut self, id: u64) {
         if let Ok(at) = self.entries.binary_search_by_key(&id, |entry| entry.id) {
             self.entries.remove(at);
         }
+    }
+}
+
+impl<A: Actor<Context = Ctx<A>>> Drop for Shell<A> {
+    fn drop(&mut self) {
+        self.held.cancel();
     }
 }
 

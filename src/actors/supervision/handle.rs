@@ -60,6 +60,8 @@ impl SupervisorHandle {
     }
 
     /// Stops a child, its queue handled first, and takes it out of the tree; returns once it is gone.
+    ///
+    /// A child that awaits its own removal waits for itself; [`remove_later`](Self::remove_later) is for it.
     pub async fn remove(&self, name: &str) -> Result<(), RemoveError> {
         let (reply, answer) = oneshot::channel();
         self.0.push(Mail::Request(Box::new(Request::Remove(name.to_owned(), Some(reply)))));

@@ -2,7 +2,7 @@
 
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 
-use super::exit::panic_text;
+use super::exit::cut;
 use super::here;
 
 /// Installs the hook for the process; panics outside of actors go to the hook that was there before.
@@ -13,10 +13,7 @@ pub fn install_panic_hook() {
     set_hook(Box::new(move |info: &PanicHookInfo<'_>| match here::actor() {
         Some(path) => {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            let reason = match (info.payload_as_str(), info.payload()) {
-                (Some(text), _) => super::exit::cut(text),
-                (None, _) => panic_text(&"a panic without a message"),
-            };
+            let reason = cut(info.payload_as_str().unwrap_or("a panic without a message"));
             tracing::error!(actor = &*path, place, "actor panicked: {reason}");
         }
         None => before(info),

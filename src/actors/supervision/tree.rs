@@ -72,6 +72,8 @@ struct Entry {
 
 impl Tree {
     /// Makes an empty tree. `on_event` sees every event, on the thread it happens on, and must be quick.
+    ///
+    /// Metrics go to the recorder that is installed when a role first appears.
     pub fn new(clock: Clock, chance: Chance, on_event: impl Fn(&TreeEvent) + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             clock,

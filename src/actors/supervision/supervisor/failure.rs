@@ -84,9 +84,7 @@ impl Supervisor {
         if window.exceeds(now, self.intensity) {
             let (failures, period) = (self.intensity.restarts + 1, self.intensity.period);
             let path = child.node.path();
-            let who = if self.is_per_child { "it" } else { "children of it" };
-            let reason =
-                cut(format_args!("{who} failed {failures} times in {period:?}, last `{path}`: {exit}"));
+            let reason = cut(format_args!("{failures} failures in {period:?}, the last of `{path}`: {exit}"));
             return self.give_up(number, reason);
         }
         child.streak = child.streak.saturating_add(1);

@@ -1,8 +1,6 @@
 //! An actor that fails on request, and a tree that records its events.
 
-use std::cell::RefCell;
 use std::future::Future;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +23,7 @@ pub(super) fn ms(millis: u64) -> Duration {
 
 /// Runs a test on one thread under moved time.
 pub(super) fn paused<F: Future>(test: F) -> F::Output {
+    quiet_panics();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -111,18 +110,20 @@ pub(super) fn steady() -> Backoff {
 
 /// An actor that does what it is told, and writes down what it saw.
 pub(super) struct Puppet {
-    pub(super) log: Log,
-    /// Numbers seen by this incarnation.
-    pub(super) seen: Vec<u32>,
-    /// What it does in its hooks.
-    pub(super) habit: Habit,
+    log: Log,
+    /// Numbers seen by this run.
+    seen: Vec<u32>,
+    habit: Habit,
     flushed: bool,
+    timer: SpawnHandle,
 }
 
 #[derive(Clone, Default)]
 pub(super) struct Habit {
-    /// Starts that panic, from the front.
+    /// How many more starts panic.
     pub(super) failing_starts: Arc<Mutex<u32>>,
+    /// How many more times the factory panics.
+    pub(super) failing_makes: Arc<Mutex<u32>>,
     /// Time the flush on stopping takes.
     pub(super) flush: Option<Duration>,
     /// Time every number takes to handle.
@@ -130,8 +131,19 @@ pub(super) struct Habit {
 }
 
 impl Puppet {
-    pub(super) fn new(log: Log, habit: Habit) -> Self {
-        Self { log, seen: Vec::new(), habit, flushed: false }
+    fn new(log: Log, habit: Habit) -> Self {
+        count_down(&habit.failing_makes, "make");
+        Self { log, seen: Vec::new(), habit, flushed: false, timer: SpawnHandle::default() }
+    }
+}
+
+/// Panics while the count lasts.
+fn count_down(failing: &Mutex<u32>, what: &str) {
+    let mut left = failing.lock();
+    if *left > 0 {
+        *left -= 1;
+        drop(left);
+        panic!("{what}");
     }
 }
 
@@ -139,12 +151,7 @@ impl Actor for Puppet {
     type Context = Ctx<Self>;
 
     fn started(&mut self, _: &mut Ctx<Self>) {
-        let mut failing = self.habit.failing_starts.lock();
-        if *failing > 0 {
-            *failing -= 1;
-            drop(failing);
-            panic!("start");
-        }
+        count_down(&self.habit.failing_starts, "start");
     }
 
     fn stopping(&mut self, ctx: &mut Ctx<Self>) -> Running {
@@ -162,7 +169,7 @@ impl Actor for Puppet {
 
 supervised!(Puppet);
 
-/// Adds a number; answers with all this incarnation saw.
+/// Adds a number; answers with all this run saw.
 #[derive(Message, Clone, Debug, PartialEq)]
 #[rtype(result = "Vec<u32>")]
 pub(super) struct Number(pub(super) u32);
@@ -193,6 +200,7 @@ pub(super) enum Fail {
     Error,
     Future,
     Timer,
+    AfterAwait,
     Stop,
     Hang,
 }
@@ -210,10 +218,93 @@ impl Handler<Fail> for Puppet {
             Fail::Timer => {
                 ctx.run_later(ms(10), |_, _| panic!("timer"));
             }
+            Fail::AfterAwait => ctx.wait(sleep(ms(1)).into_actor(self).map(|(), _, _| panic!("after await"))),
             Fail::Stop => ctx.stop(),
             Fail::Hang => ctx.wait(std::future::pending::<()>().into_actor(self)),
         }
     }
+}
+
+/// Answers after a while; other messages are handled meanwhile.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub(super) struct Slowly(pub(super) Duration);
+
+impl Handler<Slowly> for Puppet {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, Slowly(time): Slowly, _: &mut Ctx<Self>) -> Self::Result {
+        Box::pin(sleep(time).into_actor(self))
+    }
+}
+
+/// Leaves a timer that writes a line.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub(super) struct Leave(pub(super) &'static str, pub(super) Duration);
+
+impl Handler<Leave> for Puppet {
+    type Result = ();
+
+    fn handle(&mut self, Leave(line, after): Leave, ctx: &mut Ctx<Self>) {
+        self.timer = ctx.run_later(after, move |this, _| this.log.write(line));
+    }
+}
+
+/// Cancels the last timer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Cancel;
+
+impl Handler<Cancel> for Puppet {
+    type Result = ();
+
+    fn handle(&mut self, _: Cancel, ctx: &mut Ctx<Self>) {
+        assert!(ctx.cancel_future(self.timer), "there was a timer");
+        assert!(!ctx.cancel_future(self.timer), "now there is none");
+    }
+}
+
+/// Cancels the last timer and fails: in plain actix this cancels a timer of the next run.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct CancelAndFail;
+
+impl Handler<CancelAndFail> for Puppet {
+    type Result = ();
+
+    fn handle(&mut self, _: CancelAndFail, ctx: &mut Ctx<Self>) {
+        ctx.cancel_future(self.timer);
+        ctx.fail("cancelled");
+    }
+}
+
+/// Holds something in a future that does not end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Hold(pub(super) Arc<()>);
+
+impl Handler<Hold> for Puppet {
+    type Result = ();
+
+    fn handle(&mut self, Hold(guard): Hold, ctx: &mut Ctx<Self>) {
+        let held = async move {
+            std::future::pending::<()>().await;
+            drop(guard);
+        };
+        ctx.spawn(held.into_actor(self));
+    }
+}
+
+/// Does nothing.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Nothing;
+
+impl Handler<Nothing> for Puppet {
+    type Result = ();
+
+    fn handle(&mut self, _: Nothing, _: &mut Ctx<Self>) {}
 }
 
 /// A puppet's specification with a steady backoff.
@@ -237,11 +328,17 @@ pub(super) fn puppet_of(
     (spec.backoff(steady()), port)
 }
 
+/// A tree of one puppet, `root/a`.
+pub(super) async fn one() -> (Root, Log, Port<Puppet>) {
+    let (tree, log) = tree();
+    let (a, port) = puppet("a", &log);
+    let root = Root::start(tree, "root", SupSpec::one_for_one().child(a)).await;
+    log.take();
+    (root, log, port)
+}
+
 /// Keeps the panics of puppets out of the test output; the tests assert on the exits.
 pub(super) fn quiet_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(install_panic_hook);
 }
-
-/// A shared list for tests on one thread.
-pub(super) type Shared<T> = Rc<RefCell<Vec<T>>>;
