@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
 use super::account::SharedAccount;
 use super::bus::Notices;
@@ -51,9 +51,9 @@ pub struct Env {
 }
 
 impl Env {
-    /// Returns the time of day.
+    /// Returns the time of day as precisely as the database keeps it, so that what is read back is equal.
     pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        self.clock.now().trunc_subsecs(6)
     }
 
     /// Begins a batch that `by` decided now.

@@ -22,6 +22,8 @@ mod start;
 mod store;
 mod subtree;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use account::{Account, NoAccount, ProvidedTunnel, SharedAccount};

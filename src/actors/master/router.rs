@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use actix::prelude::*;
 use parking_lot::Mutex;
@@ -21,8 +20,6 @@ use crate::domain::id::AgentId;
 pub const CAPACITY: usize = 2_048;
 /// Work that may wait for one agent's actors while they stop.
 const WAITING: usize = 32;
-/// How often idle subtrees are looked for.
-const REAP_EVERY: Duration = Duration::from_secs(10);
 
 /// Names of the subtrees that are in the tree. Outlives the router, so that its next run can clear them away.
 pub type Planted = Arc<Mutex<HashSet<AgentId>>>;
@@ -65,6 +62,8 @@ impl Router {
     }
 
     fn route(&mut self, env: &Env, agent: AgentId, work: Work, ctx: &mut Ctx<Self>) {
+        #[cfg(test)]
+        assert!(!matches!(work, Work::FailRouter), "on request");
         match self.known.get_mut(&agent) {
             Some(State::Up { subtree, used }) => {
                 *used = Instant::now();
@@ -202,7 +201,7 @@ impl Actor for Router {
         for agent in left {
             self.stop(agent, ctx);
         }
-        ctx.notify_later(Reap, REAP_EVERY);
+        ctx.notify(Reap);
         ctx.notify(Sweep);
     }
 }
@@ -223,8 +222,8 @@ impl Handler<Reap> for Router {
     fn handle(&mut self, _: Reap, ctx: &mut Ctx<Self>) {
         if let Some(env) = self.env.get().cloned() {
             self.reap(&env, ctx);
+            ctx.notify_later(Reap, env.settings.reap_every);
         }
-        ctx.notify_later(Reap, REAP_EVERY);
     }
 }
 

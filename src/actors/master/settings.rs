@@ -15,6 +15,8 @@ pub struct MasterSettings {
     pub sweep_every: Duration,
     /// Silence after which a live subtree is stopped.
     pub idle_after: Duration,
+    /// How often idle subtrees are looked for.
+    pub reap_every: Duration,
     /// Live subtrees in all shards together; the least recently used one gives way.
     pub max_live: usize,
     /// How long an agent's subtree is left alone after it failed too often.
@@ -39,6 +41,7 @@ impl Default for MasterSettings {
             offline_after: Duration::from_secs(90),
             sweep_every: Duration::from_secs(5),
             idle_after: Duration::from_secs(300),
+            reap_every: Duration::from_secs(10),
             max_live: 100,
             cool_down: Duration::from_secs(10),
             lease: Duration::from_secs(60),

@@ -241,6 +241,11 @@ impl Slot {
         self.containers_digest.store(digest, Ordering::Release);
     }
 
+    #[cfg(test)]
+    pub(super) fn containers_digest(&self) -> u64 {
+        self.containers_digest.load(Ordering::Acquire)
+    }
+
     pub(super) fn set_tunnel_digest(&self, digest: u64) {
         self.tunnel_digest.store(digest, Ordering::Release);
     }

@@ -112,6 +112,8 @@ impl From<CommitFailed> for MasterError {
             CommitFailed::Refused(CommitError::VersionConflict { .. } | CommitError::Claimed { .. }) => {
                 Self::Busy
             }
+            CommitFailed::Refused(CommitError::TunnelTaken { by, .. }) => Self::TunnelTaken { by },
+            CommitFailed::Refused(CommitError::KeyTaken { .. }) => Self::KeyMismatch,
             CommitFailed::Refused(error) => Self::Database(Box::new(error)),
         }
     }

@@ -45,6 +45,12 @@ pub enum Work {
     Postpone(TimeDelta),
     /// A person confirms the removals that the guard holds.
     ReleaseHeld { by: String, reply: Reply<usize> },
+    /// Makes an actor panic.
+    #[cfg(test)]
+    Fail(super::subtree::Which),
+    /// Makes the router panic.
+    #[cfg(test)]
+    FailRouter,
 }
 
 impl Work {

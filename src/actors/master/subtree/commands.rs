@@ -64,6 +64,9 @@ pub struct Finish {
     pub outcome: Outcome,
     /// Who waits for the commit.
     pub part: Part,
+    /// True if it came in a report: then a command that is not known is passed over, or the agent would send the
+    /// same report for ever.
+    pub is_report: bool,
 }
 
 /// A DockFlare agent's tunnel runs: that answers the command that started it.
@@ -160,8 +163,21 @@ impl Handler<Acknowledge> for CommandDispatcher {
 impl Handler<Finish> for CommandDispatcher {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, Finish { command, outcome, part }: Finish, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |queue| queue.finish(&command, outcome).await, |result| part.finish(result))
+    fn handle(
+        &mut self,
+        Finish { command, outcome, part, is_report }: Finish,
+        _: &mut Ctx<Self>,
+    ) -> Self::Result {
+        self.run(
+            async move |queue| queue.finish(&command, outcome).await,
+            move |result| match result {
+                Err(MasterError::CommandNotFound(id)) if is_report => {
+                    tracing::warn!(command = %id, "an agent reported the end of a command that is not its own");
+                    part.finish(Ok(()));
+                }
+                result => part.finish(result),
+            },
+        )
     }
 }
 

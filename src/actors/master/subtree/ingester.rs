@@ -67,7 +67,12 @@ impl ReportIngester {
                 Report::ContainerGone { id, cause: GoneCause::Stopped } => changes.push(Change::Gone(id)),
                 Report::Tunnel { tunnel: report } => tunnel = Some(report),
                 Report::CommandResult { id, outcome } => {
-                    let _ = self.commands.tell(Finish { command: id, outcome, part: part.split() });
+                    let _ = self.commands.tell(Finish {
+                        command: id,
+                        outcome,
+                        part: part.split(),
+                        is_report: true,
+                    });
                 }
                 // It may be back at once: the next snapshot decides.
                 Report::ContainerGone { cause: GoneCause::Died, .. }

@@ -138,13 +138,10 @@ impl Subtree {
                     reply: m.reply,
                 })
             }
-            Work::Finish { command, outcome, part } => {
-                refused(self.commands.tell(commands::Finish { command, outcome, part }), |m| Work::Finish {
-                    command: m.command,
-                    outcome: m.outcome,
-                    part: m.part,
-                })
-            }
+            Work::Finish { command, outcome, part } => refused(
+                self.commands.tell(commands::Finish { command, outcome, part, is_report: false }),
+                |m| Work::Finish { command: m.command, outcome: m.outcome, part: m.part },
+            ),
             Work::Enqueue { kind, by, reply } => {
                 refused(self.commands.tell(commands::Enqueue { kind, by, reply }), |m| Work::Enqueue {
                     kind: m.kind,
@@ -161,6 +158,10 @@ impl Subtree {
             Work::Postpone(leap) => {
                 refused(self.containers.tell(containers::Postpone(leap)), |m| Work::Postpone(m.0))
             }
+            #[cfg(test)]
+            Work::Fail(which) => self.fail(which),
+            #[cfg(test)]
+            Work::FailRouter => Ok(()),
             Work::NameFreed => refused(self.containers.tell(containers::Reconsider), |_| Work::NameFreed),
             Work::Due => {
                 refused(self.containers.tell(containers::LookWhatIsDue), |_| Work::Due)?;
@@ -186,5 +187,57 @@ impl Own {
     /// Returns where the agent stands, as far as the directory knows.
     pub fn slot(&self) -> Result<&Arc<Slot>, MasterError> {
         self.slot.as_ref().ok_or_else(|| MasterError::AgentNotFound(self.agent.clone()))
+    }
+}
+
+/// One of an agent's actors, for tests that make it fail.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub enum Which {
+    Ingester,
+    Containers,
+    Tunnel,
+    Commands,
+}
+
+#[cfg(test)]
+mod fail {
+    use actix::prelude::*;
+
+    use super::*;
+    use crate::actors::supervision::Ctx;
+
+    /// Makes the actor panic.
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    pub struct Fail;
+
+    macro_rules! fails {
+        ($($actor:ty),+) => {
+            $(impl Handler<Fail> for $actor {
+                type Result = ();
+
+                fn handle(&mut self, _: Fail, _: &mut Ctx<Self>) {
+                    panic!("on request");
+                }
+            })+
+        };
+    }
+
+    fails!(ReportIngester, ContainerMirror, TunnelReconciler, CommandDispatcher);
+
+    impl Which {
+        pub const ALL: [Self; 4] = [Self::Ingester, Self::Containers, Self::Tunnel, Self::Commands];
+    }
+
+    impl Subtree {
+        pub fn fail(&self, which: Which) -> Result<(), Undelivered> {
+            match which {
+                Which::Ingester => refused(self.ingester.tell(Fail), |_| Work::Fail(which)),
+                Which::Containers => refused(self.containers.tell(Fail), |_| Work::Fail(which)),
+                Which::Tunnel => refused(self.tunnel.tell(Fail), |_| Work::Fail(which)),
+                Which::Commands => refused(self.commands.tell(Fail), |_| Work::Fail(which)),
+            }
+        }
     }
 }

@@ -1,0 +1,132 @@
+//! An agent gets its tunnel.
+
+use super::*;
+
+#[test]
+fn enrolment_stores_the_token_and_queues_the_start_in_one_step() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.agent().await;
+        let enrolled = rig.master.enroll(&agent, " edge ", "admin").await.unwrap();
+        assert!(enrolled.created);
+        assert_eq!(enrolled.tunnel_name, "edge");
+        assert_eq!(rig.status(&agent).await, AgentStatus::Enrolled);
+
+        let delivered = rig.master.lease_commands(&agent, 10, Dialect::V2).await.unwrap();
+        assert_eq!(delivered.len(), 1);
+        assert_eq!(delivered[0].command.id, enrolled.command.id);
+        assert_eq!(delivered[0].token.as_ref().unwrap().expose_secret(), "token-of-edge");
+        let log = db::events::list_stream(rig.db(), &Stream::agent(&agent), 0, 100).await.unwrap();
+        assert!(!serde_json::to_string(&log).unwrap().contains("token-of-edge"));
+    });
+}
+
+#[test]
+fn enrolling_again_answers_the_same_command() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.agent().await;
+        let first = rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+        let again = rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+        assert!(!again.created);
+        assert_eq!(again.command.id, first.command.id);
+        let (one, two) =
+            tokio::join!(rig.master.enroll(&agent, "edge", "a"), rig.master.enroll(&agent, "edge", "b"));
+        assert_eq!(
+            (one.unwrap().command.id, two.unwrap().command.id),
+            (first.command.id.clone(), first.command.id)
+        );
+        assert_eq!(rig.events(&Stream::commands(&agent), "command_queued").await, 1);
+        assert_eq!(rig.publisher.provided.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn two_first_enrolments_at_once_queue_one_command() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.agent().await;
+        let (one, two) =
+            tokio::join!(rig.master.enroll(&agent, "edge", "a"), rig.master.enroll(&agent, "edge", "b"));
+        assert_eq!(one.unwrap().command.id, two.unwrap().command.id);
+        assert_eq!(rig.events(&Stream::agent(&agent), "agent_enrolled").await, 1);
+    });
+}
+
+#[test]
+fn another_tunnel_takes_the_place_of_the_first() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.agent().await;
+        let first = rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+        let second = rig.master.enroll(&agent, "edge-2", "admin").await.unwrap();
+        assert!(second.created);
+        assert_eq!(rig.command(&first.command.id).await.status, CommandStatus::Expired);
+        let delivered = rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap();
+        let tokens: Vec<_> = delivered.iter().map(|d| d.token.as_ref().unwrap().expose_secret()).collect();
+        assert_eq!(tokens, ["token-of-edge-2"]);
+    });
+}
+
+#[test]
+fn what_cannot_be_enrolled_changes_nothing() {
+    run(async {
+        let rig = Rig::start().await;
+        let (taken_by, _) = rig.enrolled("taken").await;
+        let (agent, _) = rig.agent().await;
+
+        for name in ["", "  ", "a\u{7}b", &"x".repeat(101)] {
+            let refused = rig.master.enroll(&agent, name, "admin").await;
+            assert!(matches!(refused, Err(MasterError::Invalid(_))), "{name:?}: {refused:?}");
+        }
+        let unknown = rig.master.enroll(&AgentId::new("nobody"), "edge", "admin").await;
+        assert!(matches!(unknown, Err(MasterError::AgentNotFound(_))));
+        let taken = rig.master.enroll(&agent, "taken", "admin").await;
+        assert!(matches!(taken, Err(MasterError::TunnelTaken { by }) if by == taken_by));
+        for refusal in [
+            MasterError::TunnelIsLocal("edge".into()),
+            MasterError::NoCloudflareToken,
+            MasterError::Cloudflare("1003: name is reserved".into()),
+        ] {
+            let code = refusal.code();
+            *rig.publisher.refusal.lock() = Some(refusal);
+            assert_eq!(rig.master.enroll(&agent, "edge", "admin").await.unwrap_err().code(), code);
+        }
+        assert_eq!(rig.status(&agent).await, AgentStatus::Pending);
+        assert!(db::commands::list_commands(rig.db(), &agent, 10).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn enrolment_publishes_what_is_mirrored_without_a_new_report() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.agent().await;
+        rig.report(&agent, snapshot(&[container("web", "c1", "a.example.com")])).await;
+        assert!(rig.routes(&agent).await.is_empty(), "a pending agent claims nothing");
+        assert_eq!(db::containers::list_containers(rig.db(), &agent).await.unwrap().len(), 1);
+
+        let woken = rig.publisher.woken.load(Ordering::SeqCst);
+        rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+        until("its container is claimed", async || rig.hostnames(&agent).await == ["a.example.com"]).await;
+        until("the publisher knows", async || rig.publisher.woken.load(Ordering::SeqCst) > woken + 1).await;
+    });
+}
+
+#[test]
+fn redeploying_needs_a_tunnel_and_queues_one_restart_at_a_time() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.agent().await;
+        let early = rig.master.redeploy(&agent, "admin").await;
+        assert!(matches!(early, Err(MasterError::NotEnrolled(_))));
+        rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+        let first = rig.master.redeploy(&agent, "admin").await.unwrap();
+        let second = rig.master.redeploy(&agent, "admin").await.unwrap();
+        assert_eq!(first.id, second.id);
+        let delivered = rig.master.lease_commands(&agent, 10, Dialect::V2).await.unwrap();
+        let actions: Vec<_> = delivered.iter().map(|d| d.command.kind.action()).collect();
+        assert_eq!(actions, ["start_tunnel", "restart_tunnel"]);
+        assert_ne!(rig.master.redeploy(&agent, "admin").await.unwrap().id, first.id);
+    });
+}

@@ -1,0 +1,260 @@
+//! The master's tree on a real database in memory, with a publisher that only takes notes.
+
+mod commands;
+mod containers;
+mod enrolment;
+mod fleet;
+mod keys;
+mod registration;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use parking_lot::Mutex;
+use secrecy::ExposeSecret;
+use tokio::task::LocalSet;
+
+use super::*;
+use crate::actors::supervision::{Root, Tree};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::db::{self, Db};
+use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
+use crate::domain::container::Container;
+use crate::domain::event::Stream;
+use crate::domain::id::{AccountId, AgentId, ContainerId, TunnelId};
+use crate::domain::report::{GoneCause, Report, Reports};
+use crate::domain::route::{Route, RouteState};
+use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+use crate::io::Io;
+
+/// Long enough for anything that happens at all.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Runs a test on one thread, as an arbiter would.
+fn run<F: Future>(test: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, test)
+}
+
+/// A publisher that provides tunnels on request and counts how often it is woken.
+#[derive(Default)]
+struct Publisher {
+    woken: AtomicUsize,
+    provided: AtomicUsize,
+    /// What the next request for a tunnel fails with.
+    refusal: Mutex<Option<MasterError>>,
+}
+
+#[async_trait]
+impl Account for Publisher {
+    fn wake(&self) {
+        self.woken.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn provide_tunnel(&self, name: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {
+        if let Some(refusal) = self.refusal.lock().take() {
+            return Err(refusal);
+        }
+        self.provided.fetch_add(1, Ordering::SeqCst);
+        Ok(ProvidedTunnel {
+            account_id: AccountId::new("account"),
+            tunnel_id: TunnelId::new(format!("id-of-{name}")),
+            name: name.into(),
+            token: format!("token-of-{name}").into(),
+        })
+    }
+
+    async fn plan(&self) -> Result<Plan, MasterError> {
+        Ok(Plan::default())
+    }
+
+    async fn apply(&self, _: &str, _: Duration) -> Result<ApplyReport, MasterError> {
+        Ok(ApplyReport { finished: true, ..ApplyReport::default() })
+    }
+
+    async fn put_agent_rules(&self, _: &AgentId, _: &TunnelId) -> Result<i64, MasterError> {
+        Ok(7)
+    }
+}
+
+/// A master that runs.
+struct Rig {
+    master: Master,
+    root: Root,
+    publisher: Arc<Publisher>,
+    settings: MasterSettings,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        Self::with(MasterSettings::default()).await
+    }
+
+    async fn with(settings: MasterSettings) -> Self {
+        let db = Db::in_memory(Io::current()).await.unwrap();
+        Self::on(db, settings, Arc::default()).await
+    }
+
+    async fn on(db: Db, settings: MasterSettings, publisher: Arc<Publisher>) -> Self {
+        let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        Self::at(db, settings, publisher, clock).await
+    }
+
+    async fn at(db: Db, settings: MasterSettings, publisher: Arc<Publisher>, clock: Clock) -> Self {
+        let chance = Chance::system();
+        let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
+        let parts = MasterParts {
+            db,
+            account: Some(publisher.clone()),
+            settings: settings.clone(),
+            clock,
+            chance,
+            tree: tree.clone(),
+            arbiters: Vec::new(),
+        };
+        let (spec, master) = Master::start(parts).await.unwrap();
+        let root = Root::start(tree, "master", spec).await;
+        Self { master, root, publisher, settings }
+    }
+
+    /// Stops everything and starts again on the same database, as a new process would.
+    async fn restart(self) -> Self {
+        let Self { master, root, publisher, settings } = self;
+        root.shutdown(LONG).await;
+        Self::at(master.db.clone(), settings, publisher, master.clock.clone()).await
+    }
+
+    fn db(&self) -> &Db {
+        &self.master.db
+    }
+
+    async fn key(&self) -> String {
+        let key = self.master.generate_key("lab", "admin").await.unwrap();
+        key.raw.expose_secret().to_owned()
+    }
+
+    async fn register(&self, raw: &str, input: RegisterInput) -> Result<Registered, MasterError> {
+        let access = self.master.directory.authenticate(raw).ok_or(MasterError::KeyRevoked)?;
+        self.master.register(access, input).await
+    }
+
+    /// A pending agent with the raw key it uses.
+    async fn agent(&self) -> (AgentId, String) {
+        let raw = self.key().await;
+        let registered = self.register(&raw, input(None)).await.unwrap();
+        (registered.agent_id, raw)
+    }
+
+    async fn enrolled(&self, tunnel: &str) -> (AgentId, String) {
+        let (agent, raw) = self.agent().await;
+        self.master.enroll(&agent, tunnel, "admin").await.unwrap();
+        (agent, raw)
+    }
+
+    async fn report(&self, agent: &AgentId, items: Vec<Report>) {
+        self.master.report(agent, items).await.unwrap();
+    }
+
+    async fn routes(&self, agent: &AgentId) -> Vec<Route> {
+        db::routes::list_agent_routes(self.db(), agent).await.unwrap()
+    }
+
+    async fn hostnames(&self, agent: &AgentId) -> Vec<String> {
+        self.routes(agent).await.into_iter().map(|route| route.spec.key.hostname).collect()
+    }
+
+    async fn status(&self, agent: &AgentId) -> AgentStatus {
+        db::agents::get_agent(self.db(), agent).await.unwrap().status
+    }
+
+    async fn command(&self, id: &crate::domain::id::CommandId) -> Command {
+        db::commands::get_command(self.db(), id).await.unwrap().command
+    }
+
+    /// How many events of this type the stream holds.
+    async fn events(&self, stream: &Stream, kind: &str) -> usize {
+        let events = db::events::list_stream(self.db(), stream, 0, 10_000).await.unwrap();
+        events.iter().filter(|row| serde_json::to_value(&row.event).unwrap()["type"] == kind).count()
+    }
+
+    fn live_subtrees(&self) -> usize {
+        let is_agent = |path: &str| path.starts_with("master/fleet/") && path.matches('/').count() == 3;
+        self.master.tree.snapshot().iter().filter(|info| is_agent(&info.path)).count()
+    }
+}
+
+/// Waits for a state, not for a time.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(LONG, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "did not come true: {what}");
+}
+
+fn peer() -> IpAddr {
+    IpAddr::V4(Ipv4Addr::LOCALHOST)
+}
+
+fn input(agent_id: Option<&AgentId>) -> RegisterInput {
+    RegisterInput {
+        agent_id: agent_id.cloned(),
+        display_name: Some("Lab Host".into()),
+        hostname: None,
+        version: Some("1.0.0".into()),
+        peer: peer(),
+        native: false,
+    }
+}
+
+fn native(agent_id: Option<&AgentId>) -> RegisterInput {
+    RegisterInput { native: true, ..input(agent_id) }
+}
+
+fn container(name: &str, id: &str, hostname: &str) -> Container {
+    let labels = [
+        ("dockflare.enable", "true".to_owned()),
+        ("dockflare.hostname", hostname.to_owned()),
+        ("dockflare.service", "http://app:80".to_owned()),
+    ];
+    Container {
+        id: ContainerId::new(id),
+        name: name.into(),
+        labels: labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect(),
+        image: None,
+        status: Some("running".into()),
+    }
+}
+
+fn snapshot(containers: &[Container]) -> Vec<Report> {
+    vec![Report::Snapshot { containers: containers.to_vec() }]
+}
+
+fn seen(container: &Container) -> Vec<Report> {
+    vec![Report::ContainerSeen { container: container.clone() }]
+}
+
+fn gone(container: &Container, cause: GoneCause) -> Vec<Report> {
+    vec![Report::ContainerGone { id: container.id.clone(), cause }]
+}
+
+fn tunnel_runs(name: &str) -> Vec<Report> {
+    let tunnel = TunnelReport {
+        health: TunnelHealth::Running,
+        tunnel_id: None,
+        name: Some(name.into()),
+        version: None,
+        reason: None,
+        ready_connections: None,
+        connector_id: None,
+        config_version: None,
+        observed_at: None,
+    };
+    vec![Report::Tunnel { tunnel }]
+}
