@@ -33,7 +33,10 @@ pub fn decide_due(
     now: DateTime<Utc>,
 ) -> Vec<Event> {
     let recent = released.iter().filter(|at| (now - **at).abs() < WINDOW).count();
-    let together = recent
+    // What was held a moment ago belongs to the same removal, else the last of a staggered one would slip through.
+    let held = routes.iter().filter(|route| held_since(route).is_some_and(|due| now - due < WINDOW)).count();
+    let together = held
+        + recent
         + routes.iter().filter(|route| waits_until(route).is_some_and(|due| due <= now + WINDOW)).count();
     let hold = is_too_many(together, routes.len() + recent);
     let due = routes.iter().filter(|route| waits_until(route).is_some_and(|due| due <= now));
@@ -69,6 +72,13 @@ fn waits_until(route: &Route) -> Option<DateTime<Utc>> {
     match route.state {
         RouteState::PendingDeletion { due_at, held: false } => Some(due_at),
         RouteState::PendingDeletion { held: true, .. } | RouteState::Active => None,
+    }
+}
+
+fn held_since(route: &Route) -> Option<DateTime<Utc>> {
+    match route.state {
+        RouteState::PendingDeletion { due_at, held: true } => Some(due_at),
+        _ => None,
     }
 }
 
@@ -152,6 +162,19 @@ mod tests {
         assert_eq!(next_due(&routes), None);
         assert_eq!(counts(&confirm_held(&agent(), &routes)), (2, 0));
         assert_eq!(counts(&release_all(&agent(), &routes)), (4, 0));
+    }
+
+    #[test]
+    fn a_removal_that_comes_bit_by_bit_is_one_removal() {
+        for dues in [vec![Some(0), Some(20), Some(40), Some(60)], (0..6).map(|i| Some(i * 10)).collect()] {
+            let mut routes = host(&dues);
+            for second in 0..300 {
+                for event in decide_due(&agent(), &routes, &[], at(second)) {
+                    apply(&mut routes, &event);
+                }
+            }
+            assert!(routes.iter().all(is_held), "{dues:?}");
+        }
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::id::ContainerId;
 
 fn agent() -> AgentId {
     AgentId::new("me")

@@ -222,7 +222,7 @@ proptest! {
             }
             for route in host.routes.iter().filter(|r| r.state == RouteState::Active) {
                 prop_assert!(look.iter().any(|c| c.container_name == route.container_name
-                    && c.services.iter().any(|s| *s == route.spec)));
+                    && c.services.contains(&route.spec)));
             }
             let keys: BTreeSet<_> = host.routes.iter().map(|r| &r.spec.key).collect();
             prop_assert_eq!(keys.len(), host.routes.len());
