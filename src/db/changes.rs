@@ -15,6 +15,7 @@ use super::times::micros;
 use super::unit::Unit;
 use super::words::to_json;
 use crate::domain::container::Container;
+use crate::domain::tunnel::TunnelReport;
 
 /// Applies one change that was asked for at `at`.
 pub(super) fn apply(
@@ -71,32 +72,46 @@ fn of_agent(unit: &mut Unit, at: i64, change: &RowChange) {
             delete_container(unit, agent_id.as_str(), container_id.as_str());
         }
         RowChange::ReplaceContainers { agent_id, containers } => {
-            let wanted: BTreeSet<&str> =
-                containers.iter().map(|(container, _)| container.id.as_str()).collect();
-            let gone = |row: &container::Model| {
-                row.agent_id == agent_id.as_str() && !wanted.contains(row.id.as_str())
-            };
-            for row in unit.containers.all(gone) {
-                delete_container(unit, &row.agent_id, &row.id);
-            }
-            for (container, problems) in containers {
-                put_container(unit, at, agent_id.as_str(), container, problems);
-            }
+            replace_containers(unit, at, agent_id.as_str(), containers);
         }
         RowChange::PutTunnelObserved { agent_id, report } => {
-            // When the agent looked changes with each look; what it saw is what is compared.
-            let seen = crate::domain::tunnel::TunnelReport { observed_at: None, ..report.clone() };
-            let row = tunnel_observed::Model {
-                agent_id: agent_id.as_str().into(),
-                report: to_json(&seen),
-                changed_at: at,
-            };
-            if unit.tunnel_observed.get(&row.agent_id).is_none_or(|stored| stored.report != row.report) {
-                unit.tunnel_observed.put(row);
-            }
+            put_tunnel_observed(unit, at, agent_id.as_str(), report);
         }
         RowChange::ForgetAgent { agent_id } => forget(unit, agent_id.as_str()),
         _ => {}
+    }
+}
+
+fn replace_containers(
+    unit: &mut Unit,
+    at: i64,
+    agent_id: &str,
+    containers: &[(Container, Vec<ContainerProblem>)],
+) {
+    let wanted: BTreeSet<&str> = containers.iter().map(|(container, _)| container.id.as_str()).collect();
+    for id in containers_of(unit, agent_id) {
+        if !wanted.contains(id.as_str()) {
+            delete_container(unit, agent_id, &id);
+        }
+    }
+    for (container, problems) in containers {
+        put_container(unit, at, agent_id, container, problems);
+    }
+}
+
+/// A range and not a search: a group may hold the containers of hundreds of agents.
+fn containers_of(unit: &Unit, agent_id: &str) -> Vec<String> {
+    let first = (agent_id.to_owned(), String::new());
+    let own = unit.containers.from(&first).take_while(|row| row.agent_id == agent_id);
+    own.map(|row| row.id.clone()).collect()
+}
+
+fn put_tunnel_observed(unit: &mut Unit, at: i64, agent_id: &str, report: &TunnelReport) {
+    // When the agent looked changes with each look; what it saw is what is compared.
+    let seen = TunnelReport { observed_at: None, ..report.clone() };
+    let row = tunnel_observed::Model { agent_id: agent_id.into(), report: to_json(&seen), changed_at: at };
+    if unit.tunnel_observed.get(&row.agent_id).is_none_or(|stored| stored.report != row.report) {
+        unit.tunnel_observed.put(row);
     }
 }
 
@@ -135,10 +150,12 @@ fn put_container(
 
 fn put_problems(unit: &mut Unit, agent_id: &str, container_id: &str, problems: &[ContainerProblem]) {
     let count = i32::try_from(problems.len()).unwrap_or(i32::MAX);
-    let of_this =
-        |row: &container_problem::Model| row.agent_id == agent_id && row.container_id == container_id;
-    for row in unit.problems.all(|row| of_this(row) && row.position >= count) {
-        unit.problems.delete(&(row.agent_id, row.container_id, row.position));
+    let first = (agent_id.to_owned(), container_id.to_owned(), count);
+    let is_own =
+        |row: &&container_problem::Model| row.agent_id == agent_id && row.container_id == container_id;
+    let surplus: Vec<i32> = unit.problems.from(&first).take_while(is_own).map(|row| row.position).collect();
+    for position in surplus {
+        unit.problems.delete(&(agent_id.into(), container_id.into(), position));
     }
     for (position, problem) in (0..count).zip(problems) {
         unit.problems.put(container_problem::Model {
@@ -158,8 +175,8 @@ fn delete_container(unit: &mut Unit, agent_id: &str, container_id: &str) {
 }
 
 fn forget(unit: &mut Unit, agent_id: &str) {
-    for row in unit.containers.all(|row| row.agent_id == agent_id) {
-        delete_container(unit, agent_id, &row.id);
+    for id in containers_of(unit, agent_id) {
+        delete_container(unit, agent_id, &id);
     }
     for row in unit.route_status.all(|row| row.agent_id == agent_id) {
         unit.route_status.delete(&(row.agent_id, row.hostname, row.path));

@@ -34,10 +34,21 @@ pub(super) async fn commit_many(db: &Db, batches: &[Batch]) -> Vec<Outcome> {
                     outcomes.push(commit_alone(db, batch).await);
                 }
             }
-            Err(error) => outcomes.extend(group.iter().map(|_| Err(CommitError::Db(error.clone())))),
+            Err(error) => {
+                let error = named(db, error);
+                outcomes.extend(group.iter().map(|_| Err(CommitError::Db(error.clone()))));
+            }
         }
     }
     outcomes
+}
+
+/// Says which database is full.
+fn named(db: &Db, error: DbError) -> DbError {
+    match error {
+        DbError::Full { .. } => DbError::Full { place: db.0.place.to_string() },
+        other => other,
+    }
 }
 
 async fn commit_alone(db: &Db, batch: &Batch) -> Outcome {

@@ -1,7 +1,8 @@
 //! The record of decisions, for people and for actors that start again.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait, Func};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
 use super::entities::{event, stream};
@@ -55,6 +56,14 @@ pub struct EventFilter {
     pub newest_first: bool,
 }
 
+/// True for streams whose name begins with `prefix`. Not LIKE: names may hold `_`, and SQLite's ignores case.
+fn begins_with(prefix: &str) -> Expr {
+    let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
+    let stream = Expr::col((event::Entity, event::Column::Stream));
+    let start = Func::cust("substr").args([stream, Expr::val(1), Expr::val(length)]);
+    Expr::expr(start).eq(prefix)
+}
+
 /// Returns events that fit `filter`, at most `max` (and never more than 10,000).
 pub async fn list_events(db: &Db, filter: &EventFilter, max: u64) -> Result<Vec<EventRow>, DbError> {
     let filter = filter.clone();
@@ -66,9 +75,12 @@ pub async fn list_events(db: &Db, filter: &EventFilter, max: u64) -> Result<Vec<
             false => query.order_by_asc(event::Column::Seq),
         };
         if let Some(prefix) = filter.stream_prefix {
-            // A range and not LIKE: prefixes may hold `_` and `%`, and the index knows ranges.
-            let end = format!("{prefix}{}", char::MAX);
-            query = query.filter(event::Column::Stream.gte(prefix)).filter(event::Column::Stream.lte(end));
+            query = query.filter(begins_with(&prefix));
+            if conn.get_database_backend() == DbBackend::Sqlite {
+                // Lets SQLite use its index; elsewhere text may be ordered by a language's rules.
+                let end = format!("{prefix}{}", char::MAX);
+                query = query.filter(event::Column::Stream.between(prefix, end));
+            }
         }
         query.all(&conn).await?.into_iter().map(EventRow::of).collect()
     })

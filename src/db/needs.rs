@@ -55,28 +55,15 @@ impl Needs {
             | Event::KeyDeleted { key_id } => {
                 self.keys.insert(key_id.as_str().into());
             }
-            Event::AgentRegistered { agent_id, key_id, .. } | Event::AgentKeyRolled { agent_id, key_id } => {
-                self.agents.insert(agent_id.as_str().into());
-                self.agent_keys.insert(key_id.as_str().into());
-                self.keys.insert(key_id.as_str().into());
-            }
-            Event::AgentUpdated { agent_id, .. }
-            | Event::AgentRenamed { agent_id, .. }
-            | Event::AgentRevoked { agent_id, .. }
-            | Event::AgentOffline { agent_id, .. }
-            | Event::AgentBack { agent_id } => {
-                self.agents.insert(agent_id.as_str().into());
-            }
-            Event::AgentEnrolled { agent_id, tunnel_id, .. } => {
-                self.agents.insert(agent_id.as_str().into());
-                self.tunnels.insert(tunnel_id.as_str().into());
-                self.tunnels_of_agents.insert(agent_id.as_str().into());
-            }
-            Event::AgentRemoved { agent_id } => {
-                self.agents.insert(agent_id.as_str().into());
-                self.leaving_agents.insert(agent_id.as_str().into());
-                self.tunnels_of_agents.insert(agent_id.as_str().into());
-            }
+            Event::AgentRegistered { .. }
+            | Event::AgentKeyRolled { .. }
+            | Event::AgentUpdated { .. }
+            | Event::AgentRenamed { .. }
+            | Event::AgentRevoked { .. }
+            | Event::AgentOffline { .. }
+            | Event::AgentBack { .. }
+            | Event::AgentEnrolled { .. }
+            | Event::AgentRemoved { .. } => self.add_agent_event(event),
             Event::CommandQueued { command_id, .. }
             | Event::CommandDelivered { command_id, .. }
             | Event::CommandAcknowledged { command_id, .. }
@@ -103,6 +90,34 @@ impl Needs {
             Event::SettingChanged { key, .. } => {
                 self.settings.insert(key.clone());
             }
+        }
+    }
+
+    fn add_agent_event(&mut self, event: &Event) {
+        match event {
+            Event::AgentRegistered { agent_id, key_id, .. } | Event::AgentKeyRolled { agent_id, key_id } => {
+                self.agents.insert(agent_id.as_str().into());
+                self.agent_keys.insert(key_id.as_str().into());
+                self.keys.insert(key_id.as_str().into());
+            }
+            Event::AgentUpdated { agent_id, .. }
+            | Event::AgentRenamed { agent_id, .. }
+            | Event::AgentRevoked { agent_id, .. }
+            | Event::AgentOffline { agent_id, .. }
+            | Event::AgentBack { agent_id } => {
+                self.agents.insert(agent_id.as_str().into());
+            }
+            Event::AgentEnrolled { agent_id, tunnel_id, .. } => {
+                self.agents.insert(agent_id.as_str().into());
+                self.tunnels.insert(tunnel_id.as_str().into());
+                self.tunnels_of_agents.insert(agent_id.as_str().into());
+            }
+            Event::AgentRemoved { agent_id } => {
+                self.agents.insert(agent_id.as_str().into());
+                self.leaving_agents.insert(agent_id.as_str().into());
+                self.tunnels_of_agents.insert(agent_id.as_str().into());
+            }
+            _ => {}
         }
     }
 
@@ -134,6 +149,18 @@ impl Needs {
                 self.tunnels_observed.insert(agent_id.as_str().into());
                 self.forgotten_agents.insert(agent_id.as_str().into());
             }
+            RowChange::PutAppliedRules { .. }
+            | RowChange::PutDnsRecord(_)
+            | RowChange::DeleteDnsRecord { .. }
+            | RowChange::PutRouteStatus(_)
+            | RowChange::DeleteRouteStatus { .. }
+            | RowChange::PutTunnelStatus(_)
+            | RowChange::DeleteTunnelStatus { .. } => self.add_cloudflare_change(change),
+        }
+    }
+
+    fn add_cloudflare_change(&mut self, change: &RowChange) {
+        match change {
             RowChange::PutAppliedRules { tunnel_id, .. } => {
                 self.applied_rules.insert(tunnel_id.as_str().into());
             }
@@ -156,6 +183,7 @@ impl Needs {
             RowChange::DeleteTunnelStatus { tunnel_id } => {
                 self.tunnel_status.insert(tunnel_id.as_str().into());
             }
+            _ => {}
         }
     }
 }

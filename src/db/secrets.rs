@@ -37,7 +37,8 @@ pub enum SecretError {
         place: String,
     },
     /// The key file cannot be read or made.
-    #[error("cannot use `{}`: {reason}; make it readable for this user only (mode 0600)", path.display())]
+    #[error("cannot use `{}`: {reason}; its folder must be writable, with space left, and the file readable for this user \
+             only (mode 0600)", path.display())]
     File {
         /// The file.
         path: PathBuf,

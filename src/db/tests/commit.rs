@@ -201,7 +201,9 @@ async fn a_full_database_says_so_and_keeps_what_it_has() {
     let outcomes = db.commit_many(group).await;
 
     for outcome in outcomes {
-        assert!(matches!(outcome, Err(CommitError::Db(DbError::Full { .. }))), "{outcome:?}");
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, CommitError::Db(DbError::Full { .. })), "{error:?}");
+        assert!(error.to_string().contains("lightship.db"), "{error}");
     }
     assert_eq!(seqs(&db).await, [1]);
     db.0.write.execute_unprepared("PRAGMA max_page_count = 100000").await.unwrap();

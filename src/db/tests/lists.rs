@@ -68,14 +68,16 @@ async fn events_are_listed_by_stream_and_place() {
         commit(&db, Stream::routes(&agent("ab1")), vec![claimed("ab1", "y.test", "")]).await.unwrap();
         commit(&db, Stream::admin(), vec![setting("s", 1), setting("s", 2)]).await.unwrap();
 
+        commit(&db, Stream::routes(&agent("A_1")), vec![claimed("A_1", "z.test", "")]).await.unwrap();
+
         let of_one = EventFilter { stream_prefix: Some("agent/a_1".into()), ..EventFilter::default() };
-        let late = EventFilter { after_seq: 2, newest_first: true, ..EventFilter::default() };
+        let late = EventFilter { after_seq: 3, newest_first: true, ..EventFilter::default() };
 
         let of_one = list_events(&db, &of_one, 10).await.unwrap();
         let late = list_events(&db, &late, 1).await.unwrap();
         assert_eq!(of_one.iter().map(|row| row.seq).collect::<Vec<_>>(), [1]);
         assert_eq!((of_one[0].actor.as_str(), of_one[0].at, of_one[0].hash.len()), ("tester", at(0), 64));
-        assert_eq!(late.iter().map(|row| (row.seq, row.version)).collect::<Vec<_>>(), [(4, 2)]);
+        assert_eq!(late.iter().map(|row| (row.seq, row.version)).collect::<Vec<_>>(), [(5, 1)]);
     })
     .await;
 }

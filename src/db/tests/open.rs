@@ -29,6 +29,25 @@ async fn what_was_committed_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn files_as_a_killed_process_leaves_them_hold_all_that_was_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lightship.db");
+    let db = file_db(&path).await;
+    for n in 0..20 {
+        commit(&db, Stream::admin(), vec![setting("a", n)]).await.unwrap();
+    }
+    let later = folder.path().join("later.db");
+    std::fs::copy(&path, &later).unwrap();
+    std::fs::copy(folder.path().join("lightship.db-wal"), folder.path().join("later.db-wal")).unwrap();
+
+    let db = file_db(&later).await;
+
+    let report = db.verify_chain().await.unwrap();
+    assert_eq!((report.events, report.is_sound()), (20, true));
+    commit(&db, Stream::admin(), vec![setting("a", 21)]).await.unwrap();
+}
+
+#[tokio::test]
 async fn sqlite_writes_are_on_disk_before_they_are_answered() {
     let folder = tempfile::tempdir().unwrap();
     let db = file_db(&folder.path().join("lightship.db")).await;

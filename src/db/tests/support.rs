@@ -26,7 +26,9 @@ pub(super) async fn on_every_engine(test: impl AsyncFn(Db)) {
 async fn on_postgres(server: &str, test: impl AsyncFn(Db)) {
     let admin = Database::connect(server).await.unwrap();
     let name = format!("lightship_{}", Chance::system().uuid().simple());
-    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    // Ordered by a language's rules, as many servers are: nothing may depend on the order of bytes.
+    let order = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
+    admin.execute_unprepared(&format!("CREATE DATABASE {name} {order}")).await.unwrap();
     let mut url = url::Url::parse(server).unwrap();
     url.set_path(&name);
     let db = Db::open(url.as_str(), Io::current()).await.unwrap();
