@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Common, output, sources};
-use crate::actors::supervision::{Root, Tree, install_panic_hook};
+use crate::actors::supervision::{BLOCKED_EXIT_CODE, Root, Tree, WatchLimits, Watchdog, install_panic_hook};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Loaded, Role};
@@ -56,7 +56,11 @@ pub(super) fn run(
     let metrics = telemetry::start_metrics();
     let system = actix_rt::System::new();
     let io = runtime.io();
+    // A thread that does not come back cannot be helped from within; the outer restart policy can.
+    let watchdog = Watchdog::start(WatchLimits::default(), |_| std::process::exit(BLOCKED_EXIT_CODE))
+        .context("cannot start the watchdog's thread")?;
     system.block_on(async move {
+        watchdog.watch_here("main");
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
         let start = Start { loaded, state_dir, io, clock, chance, tree, metrics };
         body(start).await

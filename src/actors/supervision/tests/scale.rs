@@ -88,6 +88,7 @@ fn an_idle_subtree_of_five_actors_costs_at_most_25_kib() {
             least = least.min(private_bytes().saturating_sub(before) / SUBTREES);
         }
         log.take();
+        println!("{least} bytes per subtree");
         assert!(least <= 25 * 1024, "{least} bytes per subtree");
         let row_time = std::time::Instant::now();
         assert_eq!(root.tree().snapshot().len(), 2 + 3 * 2000 * 6);
