@@ -17,9 +17,10 @@ pub fn event_form(report: &Report, known: Option<&Container>, at: DateTime<Utc>)
     Some(match report {
         Report::Heartbeat => json!({ "type": "heartbeat", "timestamp": timestamp }),
         Report::Snapshot { containers } => {
-            let list: Vec<Value> = containers.iter().map(listed).collect();
+            let list: Vec<Value> = containers.iter().filter(|c| is_published(c)).map(listed).collect();
             event("status_report", json!({ "containers": list }))
         }
+        Report::ContainerSeen { container } if !is_published(container) => return None,
         Report::ContainerSeen { container } => event("container_start", labelled(container)),
         Report::ContainerGone { id, .. } => {
             event("container_stop", known.map_or_else(|| json!({ "id": id, "labels": {} }), labelled))
@@ -33,6 +34,12 @@ pub fn event_form(report: &Report, known: Option<&Container>, at: DateTime<Utc>)
         }
         Report::CommandResult { .. } | Report::Unknown => return None,
     })
+}
+
+/// Containers that carry labels of ours without asking to be published are told to a native master, which shows
+/// why; a DockFlare Master would publish some of them, since it does not look at `enable` everywhere.
+fn is_published(container: &Container) -> bool {
+    container.labels.iter().any(|(label, value)| label.ends_with(".enable") && value == "true")
 }
 
 fn labelled(container: &Container) -> Value {

@@ -179,6 +179,11 @@ impl Engine {
         self.client().inspect_container(name, None::<InspectContainerOptions>).await.ok()
     }
 
+    /// Loads the images again, after a test that removed one.
+    pub async fn reload_images(&self) {
+        images::load(self.client()).await;
+    }
+
     async fn clear(&self) {
         for (name, _) in self.containers().await {
             self.remove(&name).await;

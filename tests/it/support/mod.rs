@@ -3,5 +3,6 @@
 pub mod account;
 pub mod cloudflare;
 pub mod docker;
+pub mod host_agent;
 pub mod master;
 pub mod until;

@@ -1,1 +1,241 @@
-//! The watcher under moved time.
+//! The watcher under moved time, with an Engine that fails as told. The real Engine is in `tests/it`.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+
+use super::*;
+use crate::actors::supervision::{ChildSpec, Info, Overflow, Root, SupSpec, Tree};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::docker::{ConnectorStatus, ContainerDetails, NewConnector};
+
+/// What the Engine answers to the next listings; after the last one it repeats it.
+#[derive(Default)]
+struct Script {
+    listings: VecDeque<Option<Vec<Container>>>,
+    asked: Vec<Instant>,
+    events: Option<mpsc::Sender<Result<EngineEvent, DockerError>>>,
+}
+
+struct ScriptedDocker(Arc<Mutex<Script>>);
+
+#[async_trait]
+impl Docker for ScriptedDocker {
+    async fn connect(&self) -> Result<EngineInfo, DockerError> {
+        Ok(EngineInfo { api_version: "1.41".into(), time: None })
+    }
+
+    async fn watch(&self, _: DateTime<Utc>) -> Result<Events, DockerError> {
+        let (sender, items) = mpsc::channel(16);
+        self.0.lock().events = Some(sender);
+        Ok(Events::from_channel(items))
+    }
+
+    async fn list_running(&self) -> Result<Vec<Container>, DockerError> {
+        let mut script = self.0.lock();
+        script.asked.push(Instant::now());
+        let next = script.listings.pop_front().expect("there is always one left");
+        if script.listings.is_empty() {
+            script.listings.push_back(next.clone());
+        }
+        next.ok_or(DockerError::StreamEnded)
+    }
+
+    async fn find_container(&self, _: &str) -> Result<Option<ContainerDetails>, DockerError> {
+        Ok(None)
+    }
+
+    async fn create_connector(&self, _: &NewConnector) -> Result<ContainerId, DockerError> {
+        Err(DockerError::StreamEnded)
+    }
+
+    async fn start(&self, _: &ContainerId) -> Result<(), DockerError> {
+        Ok(())
+    }
+
+    async fn stop(&self, _: &ContainerId) -> Result<(), DockerError> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: &ContainerId) -> Result<(), DockerError> {
+        Ok(())
+    }
+
+    async fn rename(&self, _: &ContainerId, _: &str) -> Result<(), DockerError> {
+        Ok(())
+    }
+
+    async fn unpause(&self, _: &ContainerId) -> Result<(), DockerError> {
+        Ok(())
+    }
+
+    async fn has_image(&self, _: &str) -> Result<bool, DockerError> {
+        Ok(true)
+    }
+
+    async fn pull_image(&self, _: &str) -> Result<(), DockerError> {
+        Ok(())
+    }
+
+    async fn ensure_network(&self, _: &str, _: &[(&str, &str)]) -> Result<bool, DockerError> {
+        Ok(false)
+    }
+
+    async fn last_log_line(&self, _: &ContainerId) -> Result<Option<String>, DockerError> {
+        Ok(None)
+    }
+
+    async fn read_connector(&self, _: SocketAddr) -> ConnectorStatus {
+        ConnectorStatus::default()
+    }
+}
+
+/// A watcher in a tree, the script of its Engine, and what it told.
+struct Stage {
+    script: Arc<Mutex<Script>>,
+    told: Arc<Mutex<Vec<ContainerNews>>>,
+    is_deaf: Arc<Mutex<bool>>,
+    tree: Tree,
+    _root: Root,
+}
+
+impl Stage {
+    async fn set(listings: Vec<Option<Vec<Container>>>) -> Self {
+        let script = Arc::new(Mutex::new(Script { listings: listings.into(), ..Script::default() }));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let is_deaf = Arc::new(Mutex::new(false));
+        let (ears, deaf) = (Arc::clone(&told), Arc::clone(&is_deaf));
+        let parts = WatcherParts {
+            docker: Arc::new(ScriptedDocker(Arc::clone(&script))),
+            label_prefix: None,
+            resync: Duration::from_secs(60),
+            news: Arc::new(move |news| {
+                let hears = !*deaf.lock();
+                if hears {
+                    ears.lock().push(news);
+                }
+                hears
+            }),
+            connector_touched: Arc::new(|| {}),
+        };
+        let (spec, _port) =
+            ChildSpec::actor("docker", 16, Overflow::Reject, move || DockerWatcher::new(parts.clone()));
+        let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let tree = Tree::new(Clock::moved(start), Chance::seeded(3), |_| {});
+        let root = Root::start(tree.clone(), "agent", SupSpec::one_for_one().child(spec)).await;
+        Self { script, told, is_deaf, tree, _root: root }
+    }
+
+    async fn happens(&self, action: EngineAction, container: &Container) {
+        let mut attributes = container.labels.clone();
+        attributes.insert("name".into(), container.name.clone());
+        let sender = self.script.lock().events.clone().unwrap();
+        sender.send(Ok(EngineEvent { action, id: container.id.clone(), attributes })).await.unwrap();
+    }
+
+    fn told(&self) -> Vec<ContainerNews> {
+        std::mem::take(&mut self.told.lock())
+    }
+
+    fn watcher(&self) -> Info {
+        self.tree.snapshot().into_iter().find(|info| &*info.path == "agent/docker").unwrap()
+    }
+}
+
+fn container(id: &str) -> Container {
+    Container {
+        id: ContainerId::new(id),
+        name: id.to_owned(),
+        labels: BTreeMap::from([("dockflare.enable".to_owned(), "true".to_owned())]),
+        image: None,
+        status: Some("running".into()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_listing_is_never_an_empty_one_and_never_a_crash() {
+    let script = async {
+        // Given an Engine that is away for a long time,
+        let mut listings = vec![None; 40];
+        listings.push(Some(vec![container("a")]));
+        let stage = Stage::set(listings).await;
+
+        sleep(Duration::from_secs(300)).await;
+
+        // Then the loss was told once, and the listing once it worked.
+        let mut told = stage.told();
+        told.dedup();
+        assert_eq!(told, [ContainerNews::ListingLost, ContainerNews::Listed(vec![container("a")])]);
+        assert_eq!(stage.watcher().restarts, 0);
+        let asked = stage.script.lock().asked.clone();
+        let waits: Vec<Duration> = asked.windows(2).take(39).map(|pair| pair[1] - pair[0]).collect();
+        assert!(waits[0] <= Duration::from_millis(150), "the first attempts come soon: {waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(7500)), "{waits:?}");
+        let (low, high) = (waits[20..].iter().min().unwrap(), waits[20..].iter().max().unwrap());
+        assert!(*high - *low > Duration::from_millis(500), "they do not come in step: {waits:?}");
+    };
+    LocalSet::new().run_until(script).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_told_once_and_what_they_missed_heals_with_the_next_listing() {
+    let script = async {
+        let stage = Stage::set(vec![Some(vec![]), Some(vec![container("c")])]).await;
+        sleep(Duration::from_millis(10)).await;
+
+        for action in [EngineAction::Start, EngineAction::Start, EngineAction::Kill, EngineAction::Pause] {
+            stage.happens(action, &container("a")).await;
+        }
+        for action in [EngineAction::Die, EngineAction::Stop, EngineAction::Destroy] {
+            stage.happens(action, &container("a")).await;
+        }
+        sleep(Duration::from_millis(10)).await;
+        let gone = ContainerNews::Stopped(ContainerId::new("a"));
+        let expected = [ContainerNews::Listed(vec![]), ContainerNews::Started(container("a")), gone];
+        assert_eq!(stage.told(), expected);
+
+        sleep(Duration::from_secs(70)).await;
+        assert_eq!(stage.told(), [ContainerNews::Listed(vec![container("c")])]);
+    };
+    LocalSet::new().run_until(script).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_that_could_not_be_passed_on_come_with_a_listing_soon() {
+    let script = async {
+        let stage = Stage::set(vec![Some(vec![]), Some(vec![container("a")])]).await;
+        sleep(Duration::from_millis(10)).await;
+        stage.told();
+        *stage.is_deaf.lock() = true;
+        stage.happens(EngineAction::Start, &container("a")).await;
+        sleep(Duration::from_millis(10)).await;
+        *stage.is_deaf.lock() = false;
+
+        sleep(Duration::from_secs(2)).await;
+
+        assert_eq!(stage.told(), [ContainerNews::Listed(vec![container("a")])]);
+    };
+    LocalSet::new().run_until(script).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ends_is_opened_again_at_once() {
+    let script = async {
+        let stage = Stage::set(vec![Some(vec![container("a")]), Some(vec![])]).await;
+        sleep(Duration::from_millis(10)).await;
+        stage.told();
+
+        stage.script.lock().events = None;
+        sleep(Duration::from_millis(10)).await;
+
+        assert_eq!(stage.told(), [ContainerNews::Listed(vec![])]);
+        assert_eq!(stage.watcher().restarts, 0);
+    };
+    LocalSet::new().run_until(script).await;
+}

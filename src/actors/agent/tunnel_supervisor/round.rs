@@ -256,10 +256,10 @@ impl TunnelSupervisor {
         self.tell_if_new(report);
     }
 
-    /// While the Engine does not answer, nothing is known of the connector; it may well run.
+    /// While the Engine does not answer, a connector that ran may well run on, but nobody knows.
     fn tell_trouble(&mut self, error: &StepError, now: DateTime<Utc>) {
         let mut report = health::report(&self.orders.state, &self.sight, Some(error.to_string()), now);
-        if error.is_away() && self.orders.state.desired_state == DesiredState::Running {
+        if error.is_away() && matches!(report.health, TunnelHealth::Running | TunnelHealth::Degraded) {
             report.health = TunnelHealth::Unknown;
         }
         self.tell_if_new(report);

@@ -1,0 +1,146 @@
+//! What the agent notices of containers, on a real Docker Engine.
+
+use std::time::Duration;
+
+use lightship::actors::agent::docker_watcher::ContainerNews;
+use lightship::config::OnShutdown;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::support::docker::Engine;
+use crate::support::host_agent::{HostAgent, Setup};
+
+async fn agent(engine: &Engine, dir: &TempDir) -> HostAgent {
+    let setup = Setup {
+        docker_host: engine.docker_host(),
+        state_dir: dir.path(),
+        on_shutdown: OnShutdown::Keep,
+        label_prefix: Some("my.edge".into()),
+    };
+    HostAgent::start(setup).await
+}
+
+fn is_listing(news: &ContainerNews) -> bool {
+    matches!(news, ContainerNews::Listed(_))
+}
+
+fn names(news: ContainerNews) -> Vec<String> {
+    match news {
+        ContainerNews::Listed(list) => list.into_iter().map(|c| c.name).collect(),
+        other => panic!("no listing: {other:?}"),
+    }
+}
+
+#[actix_web::test]
+async fn labelled_containers_are_noticed_and_only_our_labels_leave_the_host() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    engine.run("first", &[("dockflare.enable", "true"), ("dockflare.hostname", "a.example.com")]).await;
+    engine.run("unrelated", &[("secret", "s3cret")]).await;
+    let mut agent = agent(&engine, &dir).await;
+    assert_eq!(names(agent.news().await), ["first"]);
+
+    engine.run("plain", &[("secret", "s3cret")]).await;
+    for (name, label) in [("old", "cloudflare.tunnel.enable"), ("own", "my.edge.enable")] {
+        let id = engine.run(name, &[(label, "true"), ("secret", "s3cret")]).await;
+
+        let ContainerNews::Started(container) = agent.news().await else { panic!("{name} was not noticed") };
+        assert_eq!((container.name.as_str(), container.id.as_str()), (name, id.as_str()));
+        assert_eq!(container.labels.keys().collect::<Vec<_>>(), [label], "other people's labels stay");
+    }
+    assert_eq!(agent.news_now(), None, "containers without our labels are nobody's business");
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn a_container_that_ends_in_whatever_way_is_gone_within_100_ms() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir).await;
+    agent.news_until(is_listing).await;
+    let mut times = Vec::new();
+    for round in 0..9 {
+        let name = format!("web-{round}");
+        let id = engine.run(&name, &[("dockflare.enable", "true")]).await;
+        agent.news_until(|n| matches!(n, ContainerNews::Started(_))).await;
+
+        let begun = Instant::now();
+        let ending = async {
+            match round % 3 {
+                0 => engine.kill(&name).await,
+                1 => engine.remove(&name).await,
+                _ => engine.stop(&name).await,
+            }
+        };
+        let (news, ()) = tokio::join!(async { (agent.news().await, begun.elapsed()) }, ending,);
+
+        assert!(matches!(&news.0, ContainerNews::Stopped(gone) if gone.as_str() == id), "{news:?}");
+        times.push(news.1);
+    }
+    // One slow one may be the machine's; half of them are ours.
+    times.sort();
+    assert!(times[times.len() / 2] < Duration::from_millis(100), "{times:?}");
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn a_container_that_is_started_again_and_renamed_is_followed() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir).await;
+    agent.news_until(is_listing).await;
+    let id = engine.run("web", &[("dockflare.enable", "true")]).await;
+    assert!(matches!(agent.news().await, ContainerNews::Started(_)));
+
+    engine.kill("web").await;
+    assert!(matches!(agent.news().await, ContainerNews::Stopped(_)));
+    engine.start("web").await;
+    assert!(matches!(agent.news().await, ContainerNews::Started(c) if c.id.as_str() == id));
+    engine.client().pause_container("web").await.unwrap();
+    engine.client().unpause_container("web").await.unwrap();
+    let options = bollard::query_parameters::RenameContainerOptionsBuilder::default().name("web2").build();
+    engine.client().rename_container("web", options).await.unwrap();
+
+    assert!(matches!(agent.news().await, ContainerNews::Started(c) if c.name == "web2"));
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn an_engine_that_is_not_there_yet_is_waited_for() {
+    let (mut engine, dir) = (Engine::lease_asleep().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir).await;
+    assert_eq!(agent.news().await, ContainerNews::ListingLost);
+
+    engine.start_daemon().await;
+
+    assert_eq!(names(agent.news().await), Vec::<String>::new());
+    engine.run("web", &[("dockflare.enable", "true")]).await;
+    assert!(matches!(agent.news().await, ContainerNews::Started(_)));
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn after_an_engine_restart_the_list_is_what_runs() {
+    for signal in ["TERM", "KILL"] {
+        let (mut engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+        engine.run("lost", &[("dockflare.enable", "true")]).await;
+        engine.run_always("back", &[("dockflare.enable", "true")]).await;
+        let mut agent = agent(&engine, &dir).await;
+        assert_eq!(names(agent.news_until(is_listing).await).len(), 2);
+
+        match signal {
+            "TERM" => engine.stop_daemon().await,
+            _ => engine.kill_daemon().await,
+        }
+        engine.start_daemon().await;
+
+        let mut running = Vec::new();
+        while running != ["back"] {
+            match agent.news().await {
+                ContainerNews::Listed(list) => running = list.into_iter().map(|c| c.name).collect(),
+                ContainerNews::Started(container) => running.push(container.name),
+                ContainerNews::Stopped(_) | ContainerNews::ListingLost => {}
+            }
+        }
+        engine.run("new", &[("dockflare.enable", "true")]).await;
+        agent.news_until(|n| matches!(n, ContainerNews::Started(c) if c.name == "new")).await;
+        agent.stop().await;
+    }
+}

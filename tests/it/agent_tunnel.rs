@@ -1,0 +1,370 @@
+//! The connector's container, on a real Docker Engine with a program that behaves as `cloudflared`.
+
+use std::time::Duration;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerUpdateBody, HostConfig, NetworkDisconnectRequest, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{InspectNetworkOptions, RenameContainerOptionsBuilder};
+use lightship::actors::agent::command_poller::TunnelWork;
+use lightship::chance::Chance;
+use lightship::config::OnShutdown;
+use lightship::domain::agent_tunnel::{AGENT_LABEL, COMMAND, COMMAND_LABEL, CONTAINER_NAME};
+use lightship::domain::tunnel::TunnelHealth;
+use lightship::state_dir::DesiredState;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use crate::support::docker::{CLOUDFLARED_IMAGE, Engine, token};
+use crate::support::host_agent::{AGENT, HostAgent, NETWORK, Setup, restart, start};
+use crate::support::until::{until, until_equal};
+
+async fn agent(engine: &Engine, dir: &TempDir, on_shutdown: OnShutdown) -> HostAgent {
+    let setup =
+        Setup { docker_host: engine.docker_host(), state_dir: dir.path(), on_shutdown, label_prefix: None };
+    HostAgent::start(setup).await
+}
+
+async fn id_of_tunnel(engine: &Engine) -> Option<String> {
+    engine.inspect(CONTAINER_NAME).await.and_then(|found| found.id)
+}
+
+/// Exactly one container under our names, and it runs.
+async fn until_one_runs(engine: &Engine) {
+    let one = vec![(CONTAINER_NAME.to_owned(), "running".to_owned())];
+    until_equal("one connector", one, || engine.containers()).await;
+}
+
+async fn env_of_tunnel(engine: &Engine) -> Vec<String> {
+    engine.inspect(CONTAINER_NAME).await.unwrap().config.unwrap().env.unwrap()
+}
+
+/// What a DockFlare agent leaves behind.
+fn dockflare_container(token: &str) -> ContainerCreateBody {
+    let policy =
+        RestartPolicy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), maximum_retry_count: None };
+    ContainerCreateBody {
+        image: Some(CLOUDFLARED_IMAGE.to_owned()),
+        cmd: Some(COMMAND.map(str::to_owned).to_vec()),
+        env: Some(vec![format!("TUNNEL_TOKEN={token}")]),
+        host_config: Some(HostConfig {
+            network_mode: Some(NETWORK.to_owned()),
+            restart_policy: Some(policy),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+async fn make_network(engine: &Engine) {
+    let network = bollard::models::NetworkCreateRequest { name: NETWORK.to_owned(), ..Default::default() };
+    engine.client().create_network(network).await.unwrap();
+}
+
+#[actix_web::test]
+async fn start_tunnel_makes_network_and_container_and_tells_how_it_is() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir, OnShutdown::Keep).await;
+    agent.until_health(TunnelHealth::Stopped).await;
+
+    let outcome = agent.carry_out("c1", start(&token("t1", "ready_after_ms=300"))).await;
+
+    assert!(outcome.succeeded, "{}", outcome.message);
+    let report = agent.until_health(TunnelHealth::Running).await;
+    assert_eq!((report.version.as_deref(), report.ready_connections), (Some("2025.9.0"), Some(4)));
+    assert_eq!((report.tunnel_id.unwrap().as_str(), report.name.as_deref()), ("t1", Some("home")));
+    assert_eq!((report.config_version, report.reason), (Some(1), None));
+    let found = engine.inspect(CONTAINER_NAME).await.unwrap();
+    let (config, host) = (found.config.unwrap(), found.host_config.unwrap());
+    assert_eq!(config.cmd.unwrap(), COMMAND);
+    assert_eq!((config.stop_timeout, host.network_mode.as_deref()), (Some(35), Some(NETWORK)));
+    let labels = config.labels.unwrap();
+    assert_eq!((labels[AGENT_LABEL].as_str(), labels[COMMAND_LABEL].as_str()), (AGENT, "c1"));
+    assert_eq!(labels["lightship.token-sha256"].len(), 12);
+    let network = engine.client().inspect_network(NETWORK, None::<InspectNetworkOptions>).await.unwrap();
+    assert_eq!(network.driver.as_deref(), Some("bridge"));
+    assert_eq!(network.labels.unwrap()[AGENT_LABEL], AGENT);
+
+    let before = id_of_tunnel(&engine).await;
+    assert!(agent.carry_out("c2", start(&token("t1", "ready_after_ms=300"))).await.succeeded);
+    assert_eq!(id_of_tunnel(&engine).await, before, "the same order again changes nothing");
+    agent.stop().await;
+    assert_eq!(id_of_tunnel(&engine).await, before, "kept, as it was set");
+}
+
+#[actix_web::test]
+async fn whatever_happens_to_the_container_is_repaired() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir, OnShutdown::Remove).await;
+    agent.carry_out("c1", start(&token("t1", ""))).await;
+    agent.until_health(TunnelHealth::Running).await;
+
+    let damages = ["removed", "stopped", "killed", "paused", "disconnected", "policy changed", "renamed"];
+    for damage in damages {
+        let id = id_of_tunnel(&engine).await.unwrap();
+        match damage {
+            "removed" => engine.remove(CONTAINER_NAME).await,
+            "stopped" => engine.stop(CONTAINER_NAME).await,
+            "killed" => engine.kill(CONTAINER_NAME).await,
+            "paused" => engine.client().pause_container(CONTAINER_NAME).await.unwrap(),
+            "disconnected" => {
+                let request = NetworkDisconnectRequest { container: id.clone(), force: Some(true) };
+                engine.client().disconnect_network(NETWORK, request).await.unwrap();
+            }
+            "policy changed" => {
+                let policy =
+                    RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
+                let update = ContainerUpdateBody { restart_policy: Some(policy), ..Default::default() };
+                engine.client().update_container(CONTAINER_NAME, update).await.unwrap();
+            }
+            _ => {
+                let options = RenameContainerOptionsBuilder::default().name("mine-now").build();
+                engine.client().rename_container(CONTAINER_NAME, options).await.unwrap();
+            }
+        }
+        // The timer is far away: only what the Engine sends events of may wait for one.
+        if ["disconnected", "policy changed"].contains(&damage) {
+            agent.check_tunnel();
+        }
+        let repaired = || async {
+            let found = engine.inspect(CONTAINER_NAME).await?;
+            let policy = found.host_config?.restart_policy?.name?;
+            let is_connected = found.network_settings?.networks?.contains_key(NETWORK);
+            let is_right = is_connected && policy == RestartPolicyNameEnum::UNLESS_STOPPED;
+            (is_right && found.state?.status?.to_string() == "running").then_some(())
+        };
+        until(damage, repaired).await;
+        if damage == "renamed" {
+            engine.remove("mine-now").await;
+        }
+        until_one_runs(&engine).await;
+    }
+    agent.stop().await;
+    assert_eq!(engine.containers().await, [], "removed with its agent, as it was set");
+}
+
+#[actix_web::test]
+async fn a_new_token_is_served_before_the_old_one_ends() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let agent = agent(&engine, &dir, OnShutdown::Keep).await;
+    agent.carry_out("c1", start(&token("t1", ""))).await;
+    let before = id_of_tunnel(&engine).await;
+
+    let second = token("t1", "ready_after_ms=400");
+    let mut answer = agent.order("c2", start(&second));
+    let (mut fewest, mut most) = (usize::MAX, 0);
+    let outcome = loop {
+        let containers = engine.containers().await;
+        let running = containers.iter().filter(|(_, state)| state == "running").count();
+        (fewest, most) = (fewest.min(running), most.max(running));
+        if let Ok(outcome) = answer.try_recv() {
+            break outcome.unwrap();
+        }
+    };
+
+    assert!(outcome.succeeded, "{}", outcome.message);
+    assert_eq!((fewest, most), (1, 2), "running connectors, at the least and at the most");
+    until_one_runs(&engine).await;
+    assert_ne!(id_of_tunnel(&engine).await, before);
+    assert!(env_of_tunnel(&engine).await.contains(&format!("TUNNEL_TOKEN={second}")));
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn restart_tunnel_replaces_it_once_even_if_it_comes_twice() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let agent = agent(&engine, &dir, OnShutdown::Keep).await;
+    let token = token("t1", "");
+    agent.carry_out("c1", start(&token)).await;
+    let first = id_of_tunnel(&engine).await;
+
+    assert!(agent.carry_out("c2", restart(&token)).await.succeeded);
+    let second = id_of_tunnel(&engine).await;
+    assert!(agent.carry_out("c2", restart(&token)).await.succeeded);
+    let third = id_of_tunnel(&engine).await;
+
+    assert_ne!(first, second);
+    assert_eq!(second, third, "the same command, delivered again");
+    until_one_runs(&engine).await;
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn stop_tunnel_removes_it_and_forgets_its_token() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir, OnShutdown::Keep).await;
+    agent.carry_out("c1", start(&token("t1", ""))).await;
+
+    let outcome = agent.carry_out("c2", TunnelWork::Stop).await;
+
+    assert!(outcome.succeeded, "{}", outcome.message);
+    assert_eq!(engine.containers().await, []);
+    agent.until_health(TunnelHealth::Stopped).await;
+    let kept = || async {
+        let kept = agent.state.tunnel_state().await.unwrap().unwrap();
+        (kept.token.is_none() && kept.id.is_none() && kept.desired_state == DesiredState::Stopped)
+            .then_some(())
+    };
+    until("the token is forgotten", kept).await;
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn the_tunnel_comes_up_from_the_kept_state_without_a_master() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let first = agent(&engine, &dir, OnShutdown::Remove).await;
+    first.carry_out("c1", start(&token("t1", ""))).await;
+    first.stop().await;
+    assert_eq!(engine.containers().await, []);
+
+    let mut second = agent(&engine, &dir, OnShutdown::Keep).await;
+
+    let report = second.until_health(TunnelHealth::Running).await;
+    assert_eq!(report.tunnel_id.unwrap().as_str(), "t1");
+    until_one_runs(&engine).await;
+    second.stop().await;
+}
+
+#[actix_web::test]
+async fn a_container_of_a_dockflare_agent_is_kept_if_equal_and_replaced_if_not() {
+    for (left_token, is_kept) in [(token("t1", ""), true), (token("t0", ""), false)] {
+        let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+        make_network(&engine).await;
+        let left = engine.run_body(CONTAINER_NAME, dockflare_container(&left_token)).await;
+        let mut agent = agent(&engine, &dir, OnShutdown::Keep).await;
+        agent.until_health(TunnelHealth::Stopped).await;
+        assert_eq!(id_of_tunnel(&engine).await, Some(left.clone()), "nobody ordered anything yet");
+
+        let outcome = agent.carry_out("c1", start(&token("t1", ""))).await;
+
+        assert!(outcome.succeeded, "{}", outcome.message);
+        assert_eq!(id_of_tunnel(&engine).await == Some(left), is_kept);
+        until_one_runs(&engine).await;
+        agent.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_container_of_another_agent_is_an_error_and_never_touched() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    make_network(&engine).await;
+    let labels = [(AGENT_LABEL.to_owned(), "somebody-else".to_owned())];
+    let body = ContainerCreateBody { labels: Some(labels.into()), ..dockflare_container(&token("t1", "")) };
+    let theirs = engine.run_body(CONTAINER_NAME, body).await;
+    let mut agent = agent(&engine, &dir, OnShutdown::Remove).await;
+
+    let outcome = agent.carry_out("c1", start(&token("t2", ""))).await;
+
+    assert!(!outcome.succeeded);
+    assert!(outcome.message.contains("`somebody-else`"), "{}", outcome.message);
+    let report = agent.until_health(TunnelHealth::Failed).await;
+    assert!(report.reason.unwrap().contains("`somebody-else`"));
+    agent.stop().await;
+    assert_eq!(id_of_tunnel(&engine).await, Some(theirs));
+    until_one_runs(&engine).await;
+}
+
+#[actix_web::test]
+async fn a_token_that_is_none_is_left_to_the_engine_with_its_last_words_as_reason() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir, OnShutdown::Keep).await;
+
+    let outcome = agent.carry_out("c1", start("not-a-token")).await;
+
+    assert!(!outcome.succeeded);
+    assert!(outcome.message.contains("Provided Tunnel token is not valid."), "{}", outcome.message);
+    let report = agent.until_health(TunnelHealth::Restarting).await;
+    assert!(report.reason.unwrap().contains("Provided Tunnel token is not valid."));
+    let first = id_of_tunnel(&engine).await;
+    for _ in 0..5 {
+        agent.check_tunnel();
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(id_of_tunnel(&engine).await, first, "no second restart loop on top of the engine's");
+
+    let outcome = agent.carry_out("c2", start(&token("t1", ""))).await;
+    assert!(outcome.succeeded, "{}", outcome.message);
+    until_one_runs(&engine).await;
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn a_connector_that_is_not_ready_is_degraded_and_not_replaced() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir, OnShutdown::Keep).await;
+
+    assert!(agent.carry_out("c1", start(&token("t1", "never_ready"))).await.succeeded);
+
+    let report = agent.until_health(TunnelHealth::Degraded).await;
+    assert_eq!((report.ready_connections, report.config_version), (Some(0), Some(-1)));
+    let first = id_of_tunnel(&engine).await;
+    for _ in 0..5 {
+        agent.check_tunnel();
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(id_of_tunnel(&engine).await, first);
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn an_engine_that_goes_away_makes_the_tunnel_unknown_and_it_recovers() {
+    let (mut engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut agent = agent(&engine, &dir, OnShutdown::Keep).await;
+    agent.carry_out("c1", start(&token("t1", ""))).await;
+    agent.until_health(TunnelHealth::Running).await;
+
+    engine.stop_daemon().await;
+    agent.check_tunnel();
+    let report = agent.until_health(TunnelHealth::Unknown).await;
+    assert!(report.reason.unwrap().contains("cannot be reached"));
+    engine.start_daemon().await;
+
+    agent.until_health(TunnelHealth::Running).await;
+    until_one_runs(&engine).await;
+    agent.stop().await;
+}
+
+#[actix_web::test]
+async fn an_image_that_nobody_has_fails_the_command_with_its_name() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    engine
+        .client()
+        .remove_image(CLOUDFLARED_IMAGE, None::<bollard::query_parameters::RemoveImageOptions>, None)
+        .await
+        .unwrap();
+    let agent = agent(&engine, &dir, OnShutdown::Keep).await;
+
+    let outcome = agent.carry_out("c1", start(&token("t1", ""))).await;
+
+    assert!(!outcome.succeeded);
+    assert!(outcome.message.contains(CLOUDFLARED_IMAGE), "{}", outcome.message);
+    agent.stop().await;
+    engine.reload_images().await;
+}
+
+#[actix_web::test]
+async fn an_agent_cut_off_anywhere_in_a_replacement_leaves_exactly_one_in_the_end() {
+    let chance = Chance::seeded(7);
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let mut last = token("t1", "");
+    let first = agent(&engine, &dir, OnShutdown::Keep).await;
+    first.carry_out("c0", start(&last)).await;
+    first.stop().await;
+    for round in 1..=5 {
+        let cut = agent(&engine, &dir, OnShutdown::Keep).await;
+        last = token("t1", &format!("ready_after_ms={round}"));
+        let answer = cut.order(&format!("c{round}"), restart(&last));
+        let after = Duration::from_millis(900).mul_f64(chance.fraction());
+        let _ = timeout(after, answer).await;
+        cut.stop().await;
+
+        // The poller wrote the command down before it handed it over, so it hands it over again.
+        let next = agent(&engine, &dir, OnShutdown::Keep).await;
+        let outcome = next.carry_out(&format!("c{round}"), restart(&last)).await;
+        assert!(outcome.succeeded, "round {round}, cut after {after:?}: {}", outcome.message);
+        until_one_runs(&engine).await;
+        assert!(env_of_tunnel(&engine).await.contains(&format!("TUNNEL_TOKEN={last}")));
+        next.stop().await;
+    }
+}
