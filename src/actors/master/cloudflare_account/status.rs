@@ -1,0 +1,192 @@
+//! What the page says about routes and tunnels: the words, and only the rows that differ.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::db::RowChange;
+use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
+use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::ingress::Foreign;
+use crate::domain::route::RouteKey;
+
+/// How far a route has come at Cloudflare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoutePhase {
+    /// Its rule and record are on their way.
+    Publishing,
+    /// Rule and record are there.
+    Published,
+    /// Its tunnel waits for a person.
+    Waiting,
+    /// Something of its own is in the way; other routes are not concerned.
+    Blocked,
+    /// Cloudflare refused or does not answer; it is tried again.
+    Failing,
+}
+
+impl RoutePhase {
+    /// All of them: rows with other words belong to somebody else.
+    pub const ALL: [Self; 5] =
+        [Self::Publishing, Self::Published, Self::Waiting, Self::Blocked, Self::Failing];
+
+    /// Returns the word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Publishing => "publishing",
+            Self::Published => "published",
+            Self::Waiting => "waiting",
+            Self::Blocked => "blocked",
+            Self::Failing => "failing",
+        }
+    }
+
+    /// Returns the phase of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.as_str() == word)
+    }
+}
+
+/// How far a tunnel's configuration has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TunnelPhase {
+    /// A write is on its way.
+    Applying,
+    /// It holds what we want.
+    Applied,
+    /// It holds foreign rules, and no person agreed yet.
+    Waiting,
+    /// Cloudflare refused or does not answer; it is tried again.
+    Failing,
+}
+
+impl TunnelPhase {
+    /// Returns the word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applying => "applying",
+            Self::Applied => "applied",
+            Self::Waiting => "waits_for_confirmation",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// What is to be said about one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub phase: RoutePhase,
+    pub reason: Option<String>,
+    pub answer: Option<String>,
+}
+
+impl Said {
+    pub fn plain(phase: RoutePhase) -> Self {
+        Self { phase, reason: None, answer: None }
+    }
+
+    pub fn because(phase: RoutePhase, reason: impl Into<String>) -> Self {
+        Self { phase, reason: Some(reason.into()), answer: None }
+    }
+}
+
+/// Returns the changes that make an agent's rows say `said`. Rows in words that are not ours stay, unless
+/// the route is to be spoken of now.
+pub(super) fn route_changes(
+    agent: &AgentId,
+    rows: &[RouteStatusRow],
+    said: &BTreeMap<RouteKey, Said>,
+    now: DateTime<Utc>,
+) -> Vec<RowChange> {
+    let there: BTreeMap<&RouteKey, &RouteStatusRow> = rows.iter().map(|row| (&row.key, row)).collect();
+    let is_said = |row: &RouteStatusRow, said: &Said| {
+        row.state == said.phase.as_str() && row.reason == said.reason && row.answer == said.answer
+    };
+    let puts = said.iter().filter(|(key, said)| !there.get(key).is_some_and(|row| is_said(row, said)));
+    let puts = puts.map(|(key, said)| {
+        RowChange::PutRouteStatus(RouteStatusRow {
+            agent_id: agent.clone(),
+            key: key.clone(),
+            state: said.phase.as_str().into(),
+            reason: said.reason.clone(),
+            answer: said.answer.clone(),
+            updated_at: now,
+        })
+    });
+    let gone = rows.iter().filter(|row| !said.contains_key(&row.key) && RoutePhase::parse(&row.state).is_some());
+    let deletes =
+        gone.map(|row| RowChange::DeleteRouteStatus { agent_id: agent.clone(), key: row.key.clone() });
+    puts.chain(deletes).collect()
+}
+
+/// Returns the change that makes a tunnel's row equal to `wanted`, times aside.
+pub(super) fn tunnel_change(row: Option<&TunnelStatusRow>, wanted: TunnelStatusRow) -> Option<RowChange> {
+    let is_equal = row.is_some_and(|row| TunnelStatusRow { updated_at: wanted.updated_at, ..row.clone() } == wanted);
+    (!is_equal).then_some(RowChange::PutTunnelStatus(wanted))
+}
+
+/// A tunnel's row in our words.
+pub(super) fn tunnel_row(
+    tunnel: &TunnelId,
+    phase: TunnelPhase,
+    before: Option<&TunnelStatusRow>,
+    now: DateTime<Utc>,
+) -> TunnelStatusRow {
+    TunnelStatusRow {
+        tunnel_id: tunnel.clone(),
+        state: phase.as_str().into(),
+        reason: None,
+        answer: None,
+        config_version: before.and_then(|row| row.config_version),
+        foreign_rules: before.map_or_else(|| serde_json::json!([]), |row| row.foreign_rules.clone()),
+        updated_at: now,
+    }
+}
+
+/// What others wrote into a tunnel, one text each.
+pub(super) fn foreign_words(foreign: &[Foreign]) -> Vec<String> {
+    let words = |foreign: &Foreign| match foreign {
+        Foreign::Rule { id, service } => format!("rule `{}{}` to `{service}`", id.hostname, id.path),
+        Foreign::Key(name) => format!("setting `{name}`"),
+    };
+    foreign.iter().map(words).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(hostname: &str) -> RouteKey {
+        RouteKey { hostname: hostname.into(), path: String::new() }
+    }
+
+    fn row(hostname: &str, state: &str) -> RouteStatusRow {
+        RouteStatusRow {
+            agent_id: AgentId::new("a"),
+            key: key(hostname),
+            state: state.into(),
+            reason: None,
+            answer: None,
+            updated_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn only_rows_that_differ_are_written_and_only_ours_are_deleted() {
+        let rows =
+            [row("same", "published"), row("new-word", "publishing"), row("gone", "blocked"), row("theirs", "claimed")];
+        let said = ["same", "new-word", "fresh"].map(|name| (key(name), Said::plain(RoutePhase::Published)));
+
+        let changes = route_changes(&AgentId::new("a"), &rows, &said.into(), DateTime::UNIX_EPOCH);
+
+        let named: Vec<String> = changes
+            .iter()
+            .map(|change| match change {
+                RowChange::PutRouteStatus(row) => format!("put {}", row.key),
+                RowChange::DeleteRouteStatus { key, .. } => format!("delete {key}"),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(named, ["put fresh", "put new-word", "delete gone"]);
+    }
+}

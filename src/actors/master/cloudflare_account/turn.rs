@@ -1,0 +1,229 @@
+//! When a tunnel has its turn: the first change at once, further ones together, failures later and later.
+//!
+//! Pure: time is an argument, and so is the random share of a delay.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Changes that come within this time after a pass began go into one pass.
+const COALESCE: Duration = Duration::from_millis(200);
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// What time alone does not heal is looked at again all the same: a person may have healed it at Cloudflare.
+const REFUSED_RETRY: Duration = Duration::from_secs(300);
+
+/// What a pass is to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Order {
+    /// Look at Cloudflare although nothing is due as far as we know.
+    pub look_again: bool,
+    /// Nobody waits for it.
+    pub background: bool,
+}
+
+impl Order {
+    /// A change that somebody waits for.
+    pub const CHANGE: Self = Self { look_again: false, background: false };
+    /// A change, and whatever was blocked is tried again.
+    pub const AGAIN: Self = Self { look_again: true, background: false };
+    /// A comparison with Cloudflare that can wait.
+    pub const CHECK: Self = Self { look_again: true, background: true };
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            look_again: self.look_again || other.look_again,
+            background: self.background && other.background,
+        }
+    }
+}
+
+/// How a pass ended, as far as the next one is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing is left to do.
+    Done,
+    /// Time may heal it; Cloudflare may have named how long.
+    Failed(Option<Duration>),
+    /// Only a person can heal it.
+    Refused,
+    /// It made way for a change.
+    Interrupted,
+}
+
+/// Where one tunnel stands.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    is_running: bool,
+    is_running_in_background: bool,
+    order: Option<Order>,
+    began_at: Option<Instant>,
+    not_before: Option<Instant>,
+    failures: u32,
+}
+
+/// What to do with a tunnel now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing, or it is being done.
+    Rest,
+    /// Begin a pass.
+    Begin(Order),
+    /// Ask again then.
+    At(Instant),
+}
+
+impl Turn {
+    /// Something is to be done. Returns true if a background pass should make way for it.
+    pub fn wake(&mut self, order: Order) -> bool {
+        self.order = Some(self.order.map_or(order, |waiting| waiting.and(order)));
+        self.is_running && self.is_running_in_background && !order.background
+    }
+
+    /// A person ordered it: the wait after a failure is over, unless Cloudflare asked for it.
+    pub fn forgive(&mut self) {
+        if self.failures > 0 {
+            self.not_before = None;
+        }
+    }
+
+    /// Says what to do now.
+    pub fn next(&self, now: Instant) -> Next {
+        let Some(order) = self.order.filter(|_| !self.is_running) else { return Next::Rest };
+        let together = self.began_at.map(|at| at + COALESCE);
+        match together.max(self.not_before).filter(|at| *at > now) {
+            Some(at) => Next::At(at),
+            None => Next::Begin(order),
+        }
+    }
+
+    /// A pass begins.
+    pub fn begin(&mut self, now: Instant, order: Order) {
+        self.is_running = true;
+        self.is_running_in_background = order.background;
+        self.order = None;
+        self.began_at = Some(now);
+        self.not_before = None;
+    }
+
+    /// The pass `order` ended. `share` is a random number from 0 to 1.
+    pub fn end(&mut self, now: Instant, order: Order, ending: Ending, share: f64) {
+        self.is_running = false;
+        match ending {
+            Ending::Done => self.failures = 0,
+            Ending::Interrupted => {
+                self.wake(order);
+            }
+            Ending::Failed(after) => {
+                let doubled = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures));
+                let delay = doubled.min(LAST_RETRY).mul_f64(0.5 + share / 2.0);
+                // Jitter on top of what Cloudflare asked for: everybody was told the same.
+                let delay = after.map_or(delay, |after| after + FIRST_RETRY.mul_f64(share));
+                self.retry(now + delay, Order { look_again: true, ..order }, after.is_none());
+            }
+            Ending::Refused => self.retry(now + REFUSED_RETRY, Order::CHECK, true),
+        }
+    }
+
+    /// True if a pass is under way or due.
+    pub fn is_busy(&self) -> bool {
+        self.is_running || self.order.is_some()
+    }
+
+    /// True if the last pass failed.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    fn retry(&mut self, at: Instant, order: Order, counts: bool) {
+        self.failures = self.failures.saturating_add(u32::from(counts)).max(1);
+        self.not_before = Some(at);
+        self.wake(order);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn begun(turn: &mut Turn, now: Instant) {
+        assert_eq!(turn.next(now), Next::Begin(Order::CHANGE));
+        turn.begin(now, Order::CHANGE);
+    }
+
+    #[test]
+    fn the_first_change_goes_at_once_and_the_next_ones_together() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.wake(Order::CHANGE);
+        begun(&mut turn, now);
+        turn.end(now + 20 * MILLI, Order::CHANGE, Ending::Done, 0.5);
+
+        turn.wake(Order::CHANGE);
+        turn.wake(Order::CHANGE);
+
+        assert_eq!(turn.next(now + 30 * MILLI), Next::At(now + COALESCE));
+        begun(&mut turn, now + COALESCE);
+        assert_eq!(turn.next(now + COALESCE), Next::Rest);
+    }
+
+    #[test]
+    fn a_change_during_a_pass_gets_a_pass_of_its_own() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.wake(Order::CHANGE);
+        begun(&mut turn, now);
+        turn.wake(Order::CHANGE);
+        assert_eq!(turn.next(now + 500 * MILLI), Next::Rest);
+        turn.end(now + 500 * MILLI, Order::CHANGE, Ending::Done, 0.5);
+        assert_eq!(turn.next(now + 500 * MILLI), Next::Begin(Order::CHANGE));
+    }
+
+    #[test]
+    fn failures_wait_longer_and_longer_and_a_success_forgets_them() {
+        let (mut turn, mut now) = (Turn::default(), Instant::now());
+        let mut waits = Vec::new();
+        turn.wake(Order::CHANGE);
+        for _ in 0..9 {
+            turn.begin(now, Order::CHANGE);
+            turn.end(now, Order::CHANGE, Ending::Failed(None), 1.0);
+            let Next::At(at) = turn.next(now) else { panic!("waits") };
+            waits.push((at - now).as_millis());
+            now = at;
+        }
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        turn.begin(now, Order::AGAIN);
+        turn.end(now, Order::AGAIN, Ending::Done, 1.0);
+        assert!(!turn.is_failing() && !turn.is_busy());
+    }
+
+    #[test]
+    fn what_cloudflare_asks_for_is_waited_for() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.begin(now, Order::CHANGE);
+        turn.end(now, Order::CHANGE, Ending::Failed(Some(Duration::from_secs(7))), 1.0);
+        turn.wake(Order::CHANGE);
+        assert_eq!(turn.next(now), Next::At(now + Duration::from_secs(7) + FIRST_RETRY));
+    }
+
+    #[test]
+    fn a_refusal_is_looked_at_again_after_minutes_or_on_order() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.begin(now, Order::CHANGE);
+        turn.end(now, Order::CHANGE, Ending::Refused, 1.0);
+        assert_eq!(turn.next(now + MILLI), Next::At(now + REFUSED_RETRY));
+        turn.wake(Order::AGAIN);
+        turn.forgive();
+        assert_eq!(turn.next(now + COALESCE), Next::Begin(Order::AGAIN));
+    }
+
+    #[test]
+    fn a_check_in_the_background_makes_way_and_comes_back() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.wake(Order::CHECK);
+        turn.begin(now, Order::CHECK);
+        assert!(turn.wake(Order::CHANGE));
+        turn.end(now + 300 * MILLI, Order::CHECK, Ending::Interrupted, 0.0);
+        assert_eq!(turn.next(now + 300 * MILLI), Next::Begin(Order::AGAIN));
+    }
+}

@@ -1,0 +1,160 @@
+//! What a tunnel's routes ask of Cloudflare: rules and names, or the reason why not. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::status::{RoutePhase, Said};
+use crate::domain::id::ZoneId;
+use crate::domain::ingress::{IngressRule, wanted_rules};
+use crate::domain::route::{Route, RouteKey, Service};
+use crate::domain::zone::{DefaultZone, Zone, choose_zone};
+
+/// What may be published, by setting.
+#[derive(Debug, Clone, Default)]
+pub struct PublishSettings {
+    /// Zone to use if the zones of the account cannot be listed (`CF_ZONE_ID`).
+    pub default_zone: Option<DefaultZone>,
+    /// Publish containers with `access.*` labels although their protection is not built yet.
+    pub publish_unprotected: bool,
+}
+
+/// What the routes of one tunnel come to.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// Routes that may be published.
+    pub services: Vec<Service>,
+    /// The zone of each of their names.
+    pub names: BTreeMap<String, ZoneId>,
+    /// Routes that may not, and why.
+    pub refused: BTreeMap<RouteKey, Said>,
+    /// Notes on routes that are published all the same.
+    pub warnings: BTreeMap<RouteKey, String>,
+    /// True if a name fits none of the zones: there may be a new one.
+    pub misses_a_zone: bool,
+}
+
+impl Wishes {
+    /// Reads the routes; `zones` is `None` if they cannot be listed.
+    pub fn read(routes: &[Route], zones: Option<&[Zone]>, settings: &PublishSettings) -> Self {
+        let mut wishes = Self::default();
+        for route in routes {
+            wishes.add(&route.spec, zones, settings);
+        }
+        wishes
+    }
+
+    fn add(&mut self, service: &Service, zones: Option<&[Zone]>, settings: &PublishSettings) {
+        let key = service.key.clone();
+        if service.has_access_labels && !settings.publish_unprotected {
+            let reason = "it has `access.*` labels, whose protection is not built yet; it would be open to \
+                          everybody, so it is published only if `publishing.allow_unprotected` is set";
+            self.refused.insert(key, Said::because(RoutePhase::Blocked, reason));
+            return;
+        }
+        let named = service.zone_name.as_deref();
+        match choose_zone(&key.hostname, named, zones, settings.default_zone.as_ref()) {
+            Ok(zone) => {
+                self.names.insert(key.hostname.clone(), zone.id);
+                if let Some(warning) = zone.warning {
+                    self.warnings.insert(key, warning);
+                }
+                self.services.push(service.clone());
+            }
+            Err(problem) => {
+                self.misses_a_zone |= zones.is_some();
+                self.refused.insert(key, Said::because(RoutePhase::Blocked, problem.to_string()));
+            }
+        }
+    }
+
+    /// Returns the rules, in order, without those of `blocked` names.
+    pub fn rules(&self, blocked: &BTreeSet<String>) -> Vec<IngressRule> {
+        wanted_rules(self.services.iter().filter(|service| !blocked.contains(&service.key.hostname)))
+    }
+
+    /// True if nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// A number that differs if they differ; good for one run of the program.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.rules(&BTreeSet::new()).hash(&mut hasher);
+        self.names.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{AgentId, ContainerId};
+    use crate::domain::route::{OriginRequest, RouteState};
+
+    fn route(hostname: &str, zone_name: Option<&str>, has_access_labels: bool) -> Route {
+        Route {
+            agent_id: AgentId::new("a"),
+            container_name: "app".into(),
+            container_id: ContainerId::new("c"),
+            spec: Service {
+                key: RouteKey { hostname: hostname.into(), path: String::new() },
+                service: "http://app:80".into(),
+                origin_request: OriginRequest::default(),
+                zone_name: zone_name.map(str::to_owned),
+                has_access_labels,
+            },
+            state: RouteState::Active,
+        }
+    }
+
+    fn zones() -> Vec<Zone> {
+        vec![Zone { id: ZoneId::new("z"), name: "example.com".into() }]
+    }
+
+    fn reason(wishes: &Wishes) -> &str {
+        wishes.refused.values().next().and_then(|said| said.reason.as_deref()).unwrap()
+    }
+
+    #[test]
+    fn a_route_in_a_zone_is_wished_for() {
+        let wishes = Wishes::read(&[route("a.example.com", None, false)], Some(&zones()), &PublishSettings::default());
+        assert_eq!(wishes.names["a.example.com"], ZoneId::new("z"));
+        assert_eq!(wishes.rules(&BTreeSet::new()).len(), 1);
+        assert!(wishes.rules(&BTreeSet::from(["a.example.com".into()])).is_empty());
+    }
+
+    #[test]
+    fn a_route_that_would_lose_its_protection_is_refused_unless_allowed() {
+        let routes = [route("a.example.com", None, true)];
+        let refused = Wishes::read(&routes, Some(&zones()), &PublishSettings::default());
+        assert!(refused.is_empty() && reason(&refused).contains("access"));
+
+        let allowed = PublishSettings { publish_unprotected: true, ..PublishSettings::default() };
+        assert!(!Wishes::read(&routes, Some(&zones()), &allowed).is_empty());
+    }
+
+    #[test]
+    fn a_route_outside_every_zone_is_refused_with_the_zones_named() {
+        let wishes = Wishes::read(&[route("a.example.net", None, false)], Some(&zones()), &PublishSettings::default());
+        assert!(wishes.misses_a_zone && reason(&wishes).contains("example.com"));
+    }
+
+    #[test]
+    fn the_zone_by_setting_counts_if_zones_cannot_be_listed() {
+        let zone = DefaultZone { id: ZoneId::new("set"), name: None };
+        let settings = PublishSettings { default_zone: Some(zone), ..PublishSettings::default() };
+        let wishes = Wishes::read(&[route("a.example.net", None, false)], None, &settings);
+        assert_eq!(wishes.names["a.example.net"], ZoneId::new("set"));
+    }
+
+    #[test]
+    fn the_digest_tells_services_apart() {
+        let settings = PublishSettings::default();
+        let mut other = route("a.example.com", None, false);
+        other.spec.service = "http://app:81".into();
+        let digest = |route: Route| Wishes::read(&[route], Some(&zones()), &settings).digest();
+        assert_eq!(digest(route("a.example.com", None, false)), digest(route("a.example.com", None, false)));
+        assert_ne!(digest(route("a.example.com", None, false)), digest(other));
+    }
+}
