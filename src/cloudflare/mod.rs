@@ -17,4 +17,4 @@ pub use dns::{DnsRecord, NewDnsRecord};
 pub use error::CfError;
 pub use transport::{Cloudflare, PUBLIC_API};
 pub use tunnels::{Connector, Tunnel, TunnelConfig};
-pub use zones::{TokenStatus, Zone};
+pub use zones::TokenStatus;

@@ -113,6 +113,11 @@ impl Cloudflare {
         &self.inner.account
     }
 
+    /// Returns how many calls could be made now.
+    pub fn calls_left(&self) -> u32 {
+        self.inner.budget.lock().left(Instant::now())
+    }
+
     /// Makes one call.
     pub(super) async fn call<T>(&self, call: Call) -> Result<Answer<T>, CfError>
     where

@@ -4,21 +4,12 @@ use serde::Deserialize;
 
 use super::error::CfError;
 use super::transport::{Call, Cloudflare};
-use crate::domain::id::ZoneId;
+use crate::domain::zone::Zone;
 
 /// Cloudflare's own limit.
 const PER_PAGE: usize = 50;
 /// "Invalid API Token": what the users' endpoint says about a token that an account owns.
 const INVALID_TOKEN: i64 = 1000;
-
-/// A zone: a domain whose records can be written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Zone {
-    /// Its id.
-    pub id: ZoneId,
-    /// Its domain, such as `example.com`.
-    pub name: String,
-}
 
 /// What Cloudflare says about our token. It says nothing about the token's rights.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -38,9 +29,9 @@ impl TokenStatus {
 }
 
 impl Cloudflare {
-    /// Returns all zones of the account.
+    /// Returns all active zones of the account.
     pub async fn list_zones(&self) -> Result<Vec<Zone>, CfError> {
-        let call = || Call::get("list zones", &["zones"]).query("account.id", self.account().as_str());
+        let call = || Call::get("list zones", &["zones"]).query("account.id", self.account().as_str()).query("status", "active");
         self.list(call, PER_PAGE).await
     }
 

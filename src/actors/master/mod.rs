@@ -5,6 +5,7 @@
 
 mod account;
 mod bus;
+pub mod cloudflare_account;
 mod directory;
 mod env;
 mod error;

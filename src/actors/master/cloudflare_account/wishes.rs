@@ -47,7 +47,7 @@ impl Wishes {
         let key = service.key.clone();
         if service.has_access_labels && !settings.publish_unprotected {
             let reason = "it has `access.*` labels, whose protection is not built yet; it would be open to \
-                          everybody, so it is published only if `publishing.allow_unprotected` is set";
+                          everybody, so it is published only if `publish.allow_unprotected_access` is set";
             self.refused.insert(key, Said::because(RoutePhase::Blocked, reason));
             return;
         }

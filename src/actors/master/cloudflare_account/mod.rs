@@ -1,0 +1,230 @@
+//! The only caller of Cloudflare for an account.
+//!
+//! A message only wakes [`CloudflareAccount`]; what is wanted is read from the database, compared with what is
+//! known to be there, and only a difference leads to calls. Each tunnel has one pass at a time (`pass`), many
+//! tunnels go side by side; when a tunnel has its turn is decided in `turn`. Passes are spawned, so the mailbox
+//! stays free; 429, 5xx and time-outs are states with their own retry. Everybody else holds an [`Account`].
+
+mod checks;
+mod conclude;
+mod desk;
+mod handle;
+mod names;
+mod orders;
+mod pass;
+mod plan;
+mod provide;
+mod records;
+mod snapshot;
+mod status;
+mod turn;
+mod waiters;
+mod wishes;
+mod zones;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::prelude::*;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use self::checks::Checks;
+use self::conclude::Outcome;
+use self::desk::Desk;
+use self::pass::{Job, Pass};
+use self::snapshot::Snapshot;
+use self::turn::{Ending, Next, Order, Turn};
+use self::waiters::Waiters;
+use crate::actors::supervision::{Ctx, supervised};
+use crate::domain::id::TunnelId;
+
+pub use self::desk::{AccountParts, AccountStore, StoreFailed};
+pub use self::handle::{Account, describe};
+pub use self::orders::{Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll};
+pub use self::plan::plan as plan_from_database;
+pub use self::provide::ProvidedTunnel;
+pub use self::status::{RoutePhase, TunnelPhase};
+pub use self::wishes::PublishSettings;
+
+/// Messages that may wait in the actor.
+pub const CAPACITY: usize = 1_024;
+/// Tunnels that are worked on at the same time.
+const SIDE_BY_SIDE: usize = 16;
+
+/// Publishes the routes of every tunnel of one account.
+pub struct CloudflareAccount {
+    desk: Arc<Desk>,
+    tunnels: HashMap<TunnelId, Entry>,
+    /// Tunnels whose turn it is while too many others are worked on.
+    ready: VecDeque<TunnelId>,
+    running: usize,
+    checks: Checks,
+    waiters: Waiters,
+}
+
+#[derive(Default)]
+struct Entry {
+    turn: Turn,
+    urgent: Arc<AtomicBool>,
+    digest: Option<u64>,
+    /// When the timer rings that is set for it.
+    rings_at: Option<Instant>,
+    error: Option<String>,
+}
+
+/// How the account is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AccountStatus {
+    /// Tunnels known to it.
+    pub tunnels: usize,
+    /// Tunnels that are worked on now.
+    pub running: usize,
+    /// Tunnels with something left to do.
+    pub busy: usize,
+    /// Tunnels whose last pass failed.
+    pub failing: usize,
+    /// Tunnels still to be compared with Cloudflare since the start.
+    pub unchecked: usize,
+    /// Calls that could be made now.
+    pub calls_left: u32,
+    /// The last failure that still holds, in Cloudflare's words.
+    pub error: Option<String>,
+}
+
+/// Asks how the account is doing.
+#[derive(Debug, Message)]
+#[rtype(result = "AccountStatus")]
+pub struct GetStatus;
+
+impl CloudflareAccount {
+    /// Makes the actor; it begins by reading which tunnels there are.
+    pub fn new(parts: AccountParts) -> Self {
+        Self {
+            desk: Arc::new(Desk::new(parts)),
+            tunnels: HashMap::new(),
+            ready: VecDeque::new(),
+            running: 0,
+            checks: Checks::default(),
+            waiters: Waiters::default(),
+        }
+    }
+
+    /// Something may be due in a tunnel.
+    fn wake(&mut self, tunnel: &TunnelId, order: Order, ctx: &mut Ctx<Self>) {
+        let entry = self.tunnels.entry(tunnel.clone()).or_default();
+        if entry.turn.wake(order) {
+            entry.urgent.store(true, Ordering::Relaxed);
+        }
+        self.advance(tunnel, ctx);
+    }
+
+    /// Does for a tunnel what it is time for.
+    fn advance(&mut self, tunnel: &TunnelId, ctx: &mut Ctx<Self>) {
+        let Some(entry) = self.tunnels.get_mut(tunnel) else { return };
+        let now = Instant::now();
+        match entry.turn.next(now) {
+            Next::Rest => {}
+            Next::At(at) if entry.rings_at.is_some_and(|rings| rings > now && rings <= at) => {}
+            Next::At(at) => {
+                entry.rings_at = Some(at);
+                let tunnel = tunnel.clone();
+                ctx.run_later(at - now, move |actor, ctx| actor.advance(&tunnel, ctx));
+            }
+            Next::Begin(_) if self.running >= SIDE_BY_SIDE => {
+                if !self.ready.contains(tunnel) {
+                    self.ready.push_back(tunnel.clone());
+                }
+            }
+            Next::Begin(order) => self.begin(tunnel.clone(), order, ctx),
+        }
+    }
+
+    fn begin(&mut self, tunnel: TunnelId, order: Order, ctx: &mut Ctx<Self>) {
+        let entry = self.tunnels.entry(tunnel.clone()).or_default();
+        entry.turn.begin(Instant::now(), order);
+        entry.urgent = Arc::default();
+        self.running += 1;
+        let job =
+            Job { tunnel, order, urgent: Arc::clone(&entry.urgent), last_digest: entry.digest };
+        let desk = Arc::clone(&self.desk);
+        let pass = async move {
+            let outcome = make_pass(&desk, &job).await;
+            (job, outcome)
+        };
+        ctx.spawn(pass.into_actor(self).map(|(job, outcome), actor, ctx| actor.end(&job, outcome, ctx)));
+    }
+
+    fn end(&mut self, job: &Job, outcome: Outcome, ctx: &mut Ctx<Self>) {
+        self.running -= 1;
+        let entry = self.tunnels.entry(job.tunnel.clone()).or_default();
+        entry.digest = outcome.digest.or(entry.digest);
+        let has_failed = outcome.error.is_some();
+        if job.order.background {
+            // A check that failed goes back to the end of its queue, not to a timer of its own.
+            let ending = if has_failed && outcome.ending != Ending::Interrupted { Ending::Done } else { outcome.ending };
+            entry.turn.end(Instant::now(), job.order, ending, 0.0);
+            self.checks.ended(&job.tunnel, has_failed && outcome.ending != Ending::Interrupted);
+        } else {
+            entry.turn.end(Instant::now(), job.order, outcome.ending, ctx.chance().fraction());
+        }
+        if has_failed {
+            tracing::warn!(tunnel.id = %job.tunnel, error = outcome.error, "a tunnel could not be brought up to date");
+        } else if outcome.has_looked {
+            tracing::debug!(tunnel.id = %job.tunnel, version = outcome.version, "a tunnel is up to date");
+        }
+        entry.error.clone_from(&outcome.error);
+        if !entry.turn.is_busy() || entry.turn.is_failing() {
+            self.waiters.ended(&job.tunnel, outcome.version, outcome.error);
+        }
+        self.advance(&job.tunnel, ctx);
+        while self.running < SIDE_BY_SIDE
+            && let Some(next) = self.ready.pop_front()
+        {
+            self.advance(&next, ctx);
+        }
+        if job.order.background {
+            self.check_next(ctx);
+        }
+    }
+}
+
+async fn make_pass(desk: &Desk, job: &Job) -> Outcome {
+    match Snapshot::read(&desk.db, &job.tunnel).await {
+        Ok(Some(snap)) => {
+            let mut pass = Pass::new(desk, job, snap);
+            let result = pass.work().await;
+            pass.conclude(result).await
+        }
+        Ok(None) => Outcome::nothing(),
+        Err(error) => Outcome::unread(&error),
+    }
+}
+
+supervised!(CloudflareAccount);
+
+impl Actor for CloudflareAccount {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.begin_checks(ctx);
+    }
+}
+
+impl Handler<GetStatus> for CloudflareAccount {
+    type Result = MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Ctx<Self>) -> Self::Result {
+        let count = |is: fn(&Turn) -> bool| self.tunnels.values().filter(|entry| is(&entry.turn)).count();
+        MessageResult(AccountStatus {
+            tunnels: self.tunnels.len(),
+            running: self.running,
+            busy: count(Turn::is_busy),
+            failing: count(Turn::is_failing),
+            unchecked: self.checks.left(),
+            calls_left: self.desk.cloudflare.calls_left(),
+            error: self.tunnels.values().find_map(|entry| entry.error.clone()),
+        })
+    }
+}

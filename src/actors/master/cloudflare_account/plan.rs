@@ -1,0 +1,144 @@
+//! What would be done at Cloudflare, by the database alone: nothing is asked and nothing is changed.
+
+use std::collections::BTreeSet;
+
+use super::snapshot::Snapshot;
+use super::status::{RoutePhase, TunnelPhase};
+use super::wishes::{PublishSettings, Wishes};
+use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
+use crate::db::{Db, DbError, tunnels};
+use crate::domain::ingress::IngressRule;
+use crate::domain::route::{Route, RouteKey, RouteState};
+use crate::domain::zone::Zone;
+
+/// Tunnels read at a time.
+const PAGE: u64 = 500;
+
+/// Returns what is due. `connected` says whether anybody carries it out; `zones` are those last read.
+pub async fn plan(
+    db: &Db,
+    settings: &PublishSettings,
+    zones: Option<&[Zone]>,
+    connected: bool,
+) -> Result<Plan, DbError> {
+    let mut plan = Plan { connected, ..Plan::default() };
+    let mut after = None;
+    loop {
+        let tunnels = tunnels::list_tunnels(db, after.as_ref(), PAGE).await?;
+        for tunnel in &tunnels {
+            if let Some(snap) = Snapshot::read(db, &tunnel.id).await? {
+                let wishes = Wishes::read(&snap.routes, zones, settings);
+                add_tunnel(&mut plan, &snap, &wishes);
+            }
+        }
+        match tunnels.last() {
+            Some(last) if tunnels.len() as u64 == PAGE => after = Some(last.id.clone()),
+            _ => return Ok(plan),
+        }
+    }
+}
+
+fn add_tunnel(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
+    plan.held.extend(snap.routes.iter().filter_map(held));
+    let is_waiting = snap.status.as_ref().is_some_and(|row| row.state == TunnelPhase::Waiting.as_str());
+    if is_waiting && snap.tunnel.confirmed_by.is_none() {
+        plan.waiting.push(waiting(snap));
+    }
+    for (key, said) in &wishes.refused {
+        plan.blocked.push(blocked(snap, key, said.reason.clone().unwrap_or_default()));
+    }
+    let is_blocked = |key: &RouteKey| snap.phase(key) == Some(RoutePhase::Blocked);
+    for service in wishes.services.iter().filter(|service| is_blocked(&service.key)) {
+        let reason = snap.row(&service.key).and_then(|row| row.reason.clone()).unwrap_or_default();
+        plan.blocked.push(blocked(snap, &service.key, reason));
+    }
+    add_rules(plan, snap, wishes);
+    add_records(plan, snap, wishes);
+}
+
+fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
+    let change = |kind, rule: &IngressRule, detail: String| {
+        change(snap, kind, &rule.hostname, rule.path.as_deref().unwrap_or_default(), detail)
+    };
+    let wanted: Vec<IngressRule> = wishes
+        .services
+        .iter()
+        .filter(|service| snap.phase(&service.key) != Some(RoutePhase::Blocked))
+        .map(IngressRule::new)
+        .collect();
+    for rule in &wanted {
+        match snap.applied.iter().find(|applied| applied.id() == rule.id()) {
+            None => plan.changes.push(change(ChangeKind::AddRule, rule, format!("to {}", rule.service))),
+            Some(applied) if applied != rule => {
+                let detail = format!("from {} to {}", applied.service, rule.service);
+                plan.changes.push(change(ChangeKind::ChangeRule, rule, detail));
+            }
+            Some(_) => {}
+        }
+    }
+    let wanted: BTreeSet<_> = wanted.iter().map(IngressRule::id).collect();
+    let gone = snap.applied.iter().filter(|rule| !wanted.contains(&rule.id()));
+    plan.changes.extend(gone.map(|rule| change(ChangeKind::RemoveRule, rule, format!("to {}", rule.service))));
+}
+
+fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
+    let target = crate::domain::dns::tunnel_target(&snap.tunnel.id);
+    for name in wishes.names.keys() {
+        let mut phases =
+            wishes.services.iter().filter(|s| s.key.hostname == *name).map(|s| snap.phase(&s.key));
+        let is_there = match snap.record(name) {
+            Some(row) => row.record_id.is_some(),
+            None => phases.any(|phase| matches!(phase, Some(RoutePhase::Published | RoutePhase::Blocked))),
+        };
+        if !is_there {
+            plan.changes.push(change(snap, ChangeKind::CreateDns, name, "", format!("CNAME to {target}")));
+        }
+    }
+    for record in snap.records_to_remove(wishes) {
+        let detail = format!("CNAME to {}", record.content);
+        plan.changes.push(change(snap, ChangeKind::DeleteDns, &record.name, "", detail));
+    }
+}
+
+fn change(snap: &Snapshot, kind: ChangeKind, hostname: &str, path: &str, detail: String) -> PlannedChange {
+    PlannedChange {
+        kind,
+        agent_id: snap.tunnel.agent_id.clone(),
+        tunnel_name: snap.tunnel.name.clone(),
+        hostname: hostname.to_owned(),
+        path: path.to_owned(),
+        detail,
+    }
+}
+
+fn waiting(snap: &Snapshot) -> WaitingTunnel {
+    let foreign = snap.status.as_ref().and_then(|row| row.foreign_rules.as_array());
+    let words = foreign.into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned));
+    WaitingTunnel {
+        tunnel_id: snap.tunnel.id.clone(),
+        tunnel_name: snap.tunnel.name.clone(),
+        agent_id: snap.tunnel.agent_id.clone(),
+        foreign: words.collect(),
+    }
+}
+
+fn blocked(snap: &Snapshot, key: &RouteKey, reason: String) -> BlockedChange {
+    BlockedChange {
+        agent_id: snap.tunnel.agent_id.clone(),
+        hostname: key.hostname.clone(),
+        path: key.path.clone(),
+        reason,
+    }
+}
+
+fn held(route: &Route) -> Option<BlockedChange> {
+    match route.state {
+        RouteState::PendingDeletion { held: true, .. } => Some(BlockedChange {
+            agent_id: Some(route.agent_id.clone()),
+            hostname: route.spec.key.hostname.clone(),
+            path: route.spec.key.path.clone(),
+            reason: "too many routes would go at once; confirm their removal".into(),
+        }),
+        _ => None,
+    }
+}

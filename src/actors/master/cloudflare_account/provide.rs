@@ -1,0 +1,62 @@
+//! Finds or makes the tunnel that an agent is to serve.
+
+use secrecy::SecretString;
+
+use super::desk::Desk;
+use crate::actors::master::MasterError;
+use crate::cloudflare::{CfError, Tunnel};
+use crate::db::tunnels;
+use crate::domain::id::{AccountId, AgentId, TunnelId};
+
+/// A tunnel with the secret that lets a connector serve it.
+#[derive(Debug, Clone)]
+pub struct ProvidedTunnel {
+    /// Its id.
+    pub tunnel_id: TunnelId,
+    /// Its name.
+    pub name: String,
+    /// Its account.
+    pub account_id: AccountId,
+    /// For table `secrets`, and for nothing else.
+    pub token: SecretString,
+}
+
+/// Finds the undeleted tunnel of exactly this name, or makes it. Nothing is stored.
+pub(super) async fn provide(
+    desk: &Desk,
+    name: &str,
+    for_agent: Option<&AgentId>,
+) -> Result<ProvidedTunnel, MasterError> {
+    // Two agents that are enrolled with one new name at the same time get one tunnel, and the store decides.
+    let _held = desk.names.lock(&format!("tunnel {name}")).await;
+    let tunnel = find_or_create(desk, name).await.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
+    if tunnel.is_local() {
+        return Err(MasterError::TunnelIsLocal(name.to_owned()));
+    }
+    let row = tunnels::find_tunnel(&desk.db, &tunnel.id).await;
+    let row = row.map_err(|error| MasterError::Database(Box::new(error)))?;
+    if let Some(by) = row.and_then(|row| row.agent_id).filter(|by| for_agent.is_some_and(|agent| agent != by)) {
+        return Err(MasterError::TunnelTaken { by });
+    }
+    let token = desk.cloudflare.tunnel_token(&tunnel.id).await;
+    let token = token.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
+    Ok(ProvidedTunnel {
+        tunnel_id: tunnel.id,
+        name: tunnel.name,
+        account_id: desk.cloudflare.account().clone(),
+        token,
+    })
+}
+
+async fn find_or_create(desk: &Desk, name: &str) -> Result<Tunnel, CfError> {
+    if let Some(tunnel) = desk.cloudflare.find_tunnel(name).await? {
+        return Ok(tunnel);
+    }
+    match desk.cloudflare.create_tunnel(name).await {
+        // It may have been made all the same, or by somebody else just now: look, and never make a second one.
+        Err(error) if error.is_uncertain() || error.is_tunnel_name_taken() => {
+            desk.cloudflare.find_tunnel(name).await?.ok_or(error)
+        }
+        answer => answer,
+    }
+}

@@ -1,0 +1,188 @@
+//! One DNS record: made once, changed or deleted only if it is ours.
+//!
+//! Ours is what carries our mark and has a row. The row is written before the call that makes the record; a
+//! row without an id means that a call was under way, so the next one looks first.
+
+use super::desk::{Desk, StoreFailed};
+use crate::cloudflare::{CfError, Cloudflare, NewDnsRecord};
+use crate::db::cloudflare::DnsRecordRow;
+use crate::db::{RowChange, cloudflare};
+use crate::domain::dns::{DnsStep, FoundRecord, OwnRecord, WantedName, plan_dns, tunnel_target};
+use crate::domain::id::{RecordId, TunnelId, ZoneId};
+
+/// A name to be led to a tunnel.
+#[derive(Debug, Clone)]
+pub(super) struct NameTask {
+    pub zone: ZoneId,
+    pub name: String,
+    /// Look before making it: there may be one already.
+    pub look_first: bool,
+    /// Its row, before this piece of work.
+    pub row: Option<DnsRecordRow>,
+}
+
+/// What became of a name.
+#[derive(Debug)]
+pub(super) enum NameEnd {
+    /// It leads to the tunnel, by a record of ours.
+    Ours,
+    /// It leads to the tunnel, by a record of somebody else; we use it and leave it.
+    AsItIs,
+    /// It leads elsewhere, by a record of somebody else.
+    Blocked(String),
+}
+
+/// Why a name could not be dealt with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecordError {
+    #[error(transparent)]
+    Cloudflare(#[from] CfError),
+    #[error(transparent)]
+    Store(#[from] StoreFailed),
+    #[error("the database could not be read")]
+    Db(#[from] crate::db::DbError),
+    #[error("nothing could be planned for `{0}`")]
+    Unplanned(String),
+}
+
+/// Leads a name to `tunnel`. The row must be written already.
+pub(super) async fn ensure(
+    desk: &Desk,
+    client: &Cloudflare,
+    tunnel: &TunnelId,
+    task: &NameTask,
+) -> Result<NameEnd, RecordError> {
+    let _held = desk.names.lock(&task.name).await;
+    let wanted = NewDnsRecord { name: task.name.clone(), content: tunnel_target(tunnel), comment: desk.marker.clone() };
+    if !task.look_first {
+        match client.create_dns(&task.zone, &wanted).await {
+            Ok(record) => return keep(desk, tunnel, task, record.id).await,
+            Err(error) if error.is_dns_conflict() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let wanted_name = wanted_name(tunnel, task);
+    let steps = plan(desk, client, &[wanted_name], &task.zone, &task.name).await?;
+    for step in steps {
+        match step {
+            DnsStep::Keep { record_id, .. } => return keep(desk, tunnel, task, record_id).await,
+            DnsStep::Create { .. } => {
+                // The id of a record that is gone must not stand for the new one, should its answer be lost.
+                if task.row.as_ref().is_some_and(|row| row.record_id.is_some()) {
+                    let row = DnsRecordRow { record_id: None, ..row_before(desk, tunnel, task) };
+                    desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
+                }
+                let record = client.create_dns(&task.zone, &wanted).await?;
+                return keep(desk, tunnel, task, record.id).await;
+            }
+            DnsStep::Update { record_id, .. } => {
+                let record = client.put_dns(&task.zone, &record_id, &wanted).await?;
+                return keep(desk, tunnel, task, record.id).await;
+            }
+            DnsStep::Forget { zone_id, name } => forget(desk, &zone_id, &name).await?,
+            DnsStep::UseAsIs { .. } => {
+                forget(desk, &task.zone, &task.name).await?;
+                return Ok(NameEnd::AsItIs);
+            }
+            DnsStep::Blocked { reason, .. } => {
+                forget(desk, &task.zone, &task.name).await?;
+                return Ok(NameEnd::Blocked(reason));
+            }
+            DnsStep::Delete { .. } => {}
+        }
+    }
+    Err(RecordError::Unplanned(task.name.clone()))
+}
+
+/// Says whether a record of somebody else is in the way of a name. Changes nothing.
+pub(super) async fn look(
+    desk: &Desk,
+    client: &Cloudflare,
+    tunnel: &TunnelId,
+    task: &NameTask,
+) -> Result<Option<String>, RecordError> {
+    let steps = plan(desk, client, &[wanted_name(tunnel, task)], &task.zone, &task.name).await?;
+    Ok(steps.into_iter().find_map(|step| match step {
+        DnsStep::Blocked { reason, .. } => Some(reason),
+        _ => None,
+    }))
+}
+
+/// Deletes the record of a row, if it is still ours, and forgets the row.
+pub(super) async fn remove(
+    desk: &Desk,
+    client: &Cloudflare,
+    tunnel: &TunnelId,
+    zone: &ZoneId,
+    name: &str,
+) -> Result<(), RecordError> {
+    let _held = desk.names.lock(name).await;
+    let row = cloudflare::find_dns_record(&desk.db, zone, name).await?;
+    // Another tunnel has taken the name over meanwhile, record and row.
+    if row.is_none_or(|row| row.tunnel_id != *tunnel) {
+        return Ok(());
+    }
+    for step in plan(desk, client, &[], zone, name).await? {
+        if let DnsStep::Delete { record_id, .. } = step {
+            client.delete_dns(zone, &record_id).await?;
+        }
+    }
+    Ok(forget(desk, zone, name).await?)
+}
+
+/// Looks at a name and plans for it alone.
+async fn plan(
+    desk: &Desk,
+    client: &Cloudflare,
+    wanted: &[WantedName],
+    zone: &ZoneId,
+    name: &str,
+) -> Result<Vec<DnsStep>, RecordError> {
+    let row = cloudflare::find_dns_record(&desk.db, zone, name).await?;
+    let there = client.list_dns(zone, name).await?;
+    let found: Vec<FoundRecord> = there
+        .into_iter()
+        .map(|record| FoundRecord {
+            zone_id: zone.clone(),
+            id: record.id,
+            kind: record.kind,
+            name: record.name,
+            content: record.content.unwrap_or_default(),
+            comment: record.comment,
+        })
+        .collect();
+    let own = row.map(|row| OwnRecord {
+        zone_id: row.zone_id,
+        name: row.name,
+        target: row.content,
+        record_id: row.record_id,
+    });
+    Ok(plan_dns(wanted, &found, own.as_slice(), &desk.marker))
+}
+
+fn wanted_name(tunnel: &TunnelId, task: &NameTask) -> WantedName {
+    WantedName { zone_id: task.zone.clone(), name: task.name.clone(), tunnel_id: tunnel.clone() }
+}
+
+async fn keep(desk: &Desk, tunnel: &TunnelId, task: &NameTask, id: RecordId) -> Result<NameEnd, RecordError> {
+    let row = DnsRecordRow { record_id: Some(id), ..row_before(desk, tunnel, task) };
+    desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
+    Ok(NameEnd::Ours)
+}
+
+/// The row that says that a record may be ours: written before the call that makes it.
+pub(super) fn row_before(desk: &Desk, tunnel: &TunnelId, task: &NameTask) -> DnsRecordRow {
+    let there = task.row.as_ref();
+    DnsRecordRow {
+        zone_id: task.zone.clone(),
+        name: task.name.clone(),
+        record_id: there.and_then(|row| row.record_id.clone()),
+        tunnel_id: tunnel.clone(),
+        content: tunnel_target(tunnel),
+        created_at: there.map_or_else(|| desk.clock.now(), |row| row.created_at),
+    }
+}
+
+async fn forget(desk: &Desk, zone: &ZoneId, name: &str) -> Result<(), StoreFailed> {
+    desk.write(vec![RowChange::DeleteDnsRecord { zone_id: zone.clone(), name: name.to_owned() }]).await
+}

@@ -1,0 +1,136 @@
+//! What the database says about one tunnel, read together; and whether anything is due. No calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::status::{RoutePhase, TunnelPhase};
+use super::wishes::Wishes;
+use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
+use crate::db::tunnels::TunnelRow;
+use crate::db::{Db, DbError, RowChange, cloudflare, routes, tunnels};
+use crate::domain::id::TunnelId;
+use crate::domain::ingress::{Contact, IngressRule};
+use crate::domain::route::{Route, RouteKey};
+
+/// Who confirms a tunnel in which nothing foreign was found.
+pub(super) const SYSTEM: &str = "system";
+
+/// One tunnel, as the database has it.
+pub(super) struct Snapshot {
+    pub tunnel: TunnelRow,
+    pub routes: Vec<Route>,
+    pub applied: Vec<IngressRule>,
+    pub records: Vec<DnsRecordRow>,
+    pub route_status: Vec<RouteStatusRow>,
+    pub status: Option<TunnelStatusRow>,
+}
+
+impl Snapshot {
+    /// Reads it; none if we never had such a tunnel.
+    pub async fn read(db: &Db, id: &TunnelId) -> Result<Option<Self>, DbError> {
+        let Some(tunnel) = tunnels::find_tunnel(db, id).await? else { return Ok(None) };
+        let statuses = async {
+            match &tunnel.agent_id {
+                Some(agent) => cloudflare::list_route_status(db, Some(agent), u64::MAX).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let (routes, applied, records, status, route_status) = futures_util::try_join!(
+            routes::list_tunnel_routes(db, id),
+            cloudflare::list_applied_rules(db, id),
+            cloudflare::list_dns_records(db, id),
+            cloudflare::find_tunnel_status(db, id),
+            statuses,
+        )?;
+        let applied = applied.into_iter().filter_map(read_rule).collect();
+        Ok(Some(Self { tunnel, routes, applied, records, route_status, status }))
+    }
+
+    /// How well we know the tunnel.
+    pub fn contact(&self) -> Contact {
+        match self.tunnel.confirmed_by.as_deref() {
+            None => Contact::First,
+            Some(SYSTEM) => Contact::Written,
+            Some(_) => Contact::Confirmed,
+        }
+    }
+
+    /// Returns what was said last about a route, in our words.
+    pub fn phase(&self, key: &RouteKey) -> Option<RoutePhase> {
+        self.row(key).and_then(|row| RoutePhase::parse(&row.state))
+    }
+
+    /// Returns the row of a route.
+    pub fn row(&self, key: &RouteKey) -> Option<&RouteStatusRow> {
+        self.route_status.iter().find(|row| row.key == *key)
+    }
+
+    /// Returns our record of a name.
+    pub fn record(&self, name: &str) -> Option<&DnsRecordRow> {
+        self.records.iter().find(|record| record.name == name)
+    }
+
+    /// Returns the records that no wish asks for any more.
+    pub fn records_to_remove<'a>(&'a self, wishes: &'a Wishes) -> impl Iterator<Item = &'a DnsRecordRow> {
+        self.records.iter().filter(|record| wishes.names.get(&record.name) != Some(&record.zone_id))
+    }
+
+    /// True if we have nothing there and want nothing.
+    pub fn is_nothing(&self, wishes: &Wishes) -> bool {
+        wishes.is_empty() && self.applied.is_empty() && self.records.is_empty()
+    }
+
+    /// True if Cloudflare has what is wished for, as far as we know: then it is not called.
+    pub fn is_settled(&self, wishes: &Wishes) -> bool {
+        let state = self.status.as_ref().map(|status| status.state.as_str());
+        if self.is_nothing(wishes) {
+            return true;
+        }
+        if state == Some(TunnelPhase::Waiting.as_str()) && self.contact() == Contact::First {
+            let waits = |key| self.phase(key) == Some(RoutePhase::Waiting);
+            return wishes.services.iter().all(|service| waits(&service.key));
+        }
+        let (published, blocked): (Vec<_>, Vec<_>) = wishes
+            .services
+            .iter()
+            .partition(|service| self.phase(&service.key) == Some(RoutePhase::Published));
+        let is_blocked = |key| self.phase(key) == Some(RoutePhase::Blocked);
+        let wanted: BTreeSet<_> = published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
+        let applied: BTreeSet<_> = self.applied.iter().cloned().map(by_id).collect();
+        let has_record = |name: &str| {
+            let record = self.record(name);
+            record.is_none_or(|record| record.record_id.is_some() && record.tunnel_id == self.tunnel.id)
+        };
+        state == Some(TunnelPhase::Applied.as_str())
+            && blocked.iter().all(|service| is_blocked(&service.key))
+            && wanted == applied
+            && published.iter().all(|service| has_record(&service.key.hostname))
+            && self.records_to_remove(wishes).next().is_none()
+    }
+}
+
+/// Makes the rows that say which rules are ours, if they are to say something else.
+pub(super) fn applied_change(tunnel: &TunnelId, before: &[IngressRule], after: &[IngressRule]) -> Option<RowChange> {
+    let sorted = |rules: &[IngressRule]| -> BTreeMap<_, _> { rules.iter().cloned().map(by_id).collect() };
+    (sorted(before) != sorted(after)).then(|| RowChange::PutAppliedRules {
+        tunnel_id: tunnel.clone(),
+        rules: after.iter().map(write_rule).collect(),
+    })
+}
+
+fn by_id(rule: IngressRule) -> (crate::domain::ingress::RuleId, String) {
+    let text = serde_json::to_string(&rule).expect("a rule is plain data");
+    (rule.id(), text)
+}
+
+fn write_rule(rule: &IngressRule) -> AppliedRule {
+    let id = rule.id();
+    let key = RouteKey { hostname: id.hostname, path: id.path };
+    AppliedRule { key, rule: serde_json::to_value(rule).expect("a rule is plain data") }
+}
+
+/// A row that cannot be read is no reason to lose the others; its rule counts as foreign from now on.
+fn read_rule(row: AppliedRule) -> Option<IngressRule> {
+    serde_json::from_value(row.rule)
+        .inspect_err(|error| tracing::error!(%error, route = %row.key, "an applied rule cannot be read"))
+        .ok()
+}
