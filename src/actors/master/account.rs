@@ -34,6 +34,9 @@ pub trait Account: Send + Sync {
     /// Something may have changed: compare with what is published. Never waits.
     fn wake(&self);
 
+    /// The same, for the tunnel of one agent.
+    fn wake_agent(&self, agent: &AgentId);
+
     /// Finds a tunnel by its exact name or makes it.
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;
 
@@ -60,6 +63,8 @@ impl Account for NoAccount {
     }
 
     fn wake(&self) {}
+
+    fn wake_agent(&self, _: &AgentId) {}
 
     async fn provide_tunnel(&self, _: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {
         Err(MasterError::NoCloudflareToken)

@@ -1,17 +1,17 @@
 //! What everybody else holds of the account: with a token the way to its actor, without one plans only.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Handler, Message};
+use async_trait::async_trait;
 
 use super::desk::AccountParts;
 use super::orders::{Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll};
 use super::plan::plan;
-use super::provide::ProvidedTunnel;
 use super::wishes::PublishSettings;
-use super::{AccountStatus, CAPACITY, CloudflareAccount, GetStatus};
-use crate::actors::master::MasterError;
+use super::{AccountStatus, CAPACITY, CloudflareAccount, GetStatus, Missed};
+use crate::actors::master::account::{Account, ProvidedTunnel};
+use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
 use crate::db::Db;
@@ -23,58 +23,101 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PLAN_LIMIT: Duration = Duration::from_secs(20);
 /// How long one tunnel may take for somebody who waits.
 const PUT_LIMIT: Duration = Duration::from_secs(25);
+/// Longer than anybody waits.
+const LONGEST: Duration = Duration::from_secs(3600);
 
-/// The way to the account. Cheap to clone.
-#[derive(Clone)]
-pub struct Account(Arc<Way>);
-
-enum Way {
-    Connected(Port<CloudflareAccount>),
-    Planned { db: Db, settings: PublishSettings },
+/// The way to the actor.
+pub struct Connected {
+    port: Port<CloudflareAccount>,
+    missed: Missed,
 }
 
-/// Describes the actor and returns the handle to it.
-pub fn describe(parts: AccountParts) -> (ChildSpec, Account) {
-    let name = "cloudflare";
-    let (spec, port) =
-        ChildSpec::actor(name, CAPACITY, Overflow::Reject, move || CloudflareAccount::new(parts.clone()));
-    (spec.role("master-cloudflare"), Account(Arc::new(Way::Connected(port))))
+/// Without a token: routes are planned and shown, and nothing is carried out.
+pub struct PlanOnly {
+    /// For reading.
+    pub db: Db,
+    /// What may be published.
+    pub settings: PublishSettings,
 }
 
-impl Account {
-    /// Without a token: routes are planned and shown, and nothing is carried out.
-    pub fn planned(db: Db, settings: PublishSettings) -> Self {
-        Self(Arc::new(Way::Planned { db, settings }))
-    }
+/// Describes the actor and returns the way to it.
+pub fn describe(parts: AccountParts) -> (ChildSpec, Connected) {
+    let missed = Missed::default();
+    let heard = missed.clone();
+    let (spec, port) = ChildSpec::actor("cloudflare", CAPACITY, Overflow::Reject, move || {
+        CloudflareAccount::new(parts.clone(), heard.clone())
+    });
+    (spec.role("master-cloudflare"), Connected { port, missed })
+}
 
-    /// True if there is an account to call.
-    pub fn is_connected(&self) -> bool {
-        matches!(*self.0, Way::Connected(_))
-    }
-
-    /// Something changed for any tunnel.
-    pub fn wake(&self) {
+#[async_trait]
+impl Account for Connected {
+    fn wake(&self) {
         self.tell(WakeAll);
     }
 
-    /// Something changed for a tunnel.
+    fn wake_agent(&self, agent_id: &AgentId) {
+        self.tell(WakeAgent { agent_id: agent_id.clone() });
+    }
+
+    async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError> {
+        self.provide_tunnel_for(name, None, max).await
+    }
+
+    async fn plan(&self) -> Result<Plan, MasterError> {
+        self.ask(|reply| GetPlan { reply }, PLAN_LIMIT).await
+    }
+
+    /// After `max` it goes on by itself, and the report says so.
+    async fn apply(&self, by: &str, max: Duration) -> Result<ApplyReport, MasterError> {
+        let by = by.to_owned();
+        match tokio::time::timeout(max, self.ask(|reply| Apply { by, reply }, LONGEST)).await {
+            Ok(report) => report,
+            Err(_) => {
+                let blocked = self.plan().await?.blocked;
+                Ok(ApplyReport { finished: false, blocked, ..ApplyReport::default() })
+            }
+        }
+    }
+
+    async fn put_agent_rules(&self, _: &AgentId, tunnel_id: &TunnelId) -> Result<i64, MasterError> {
+        let tunnel_id = tunnel_id.clone();
+        self.ask(|reply| PutRules { tunnel_id, reply }, PUT_LIMIT).await
+    }
+}
+
+#[async_trait]
+impl Account for PlanOnly {
+    fn wake(&self) {}
+
+    fn wake_agent(&self, _: &AgentId) {}
+
+    async fn provide_tunnel(&self, _: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    async fn plan(&self) -> Result<Plan, MasterError> {
+        let plan = plan(&self.db, &self.settings, None, false).await;
+        plan.map_err(|error| MasterError::Database(Box::new(error)))
+    }
+
+    async fn apply(&self, _: &str, _: Duration) -> Result<ApplyReport, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    async fn put_agent_rules(&self, _: &AgentId, _: &TunnelId) -> Result<i64, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+}
+
+impl Connected {
+    /// Something changed for a tunnel; also when its agent was removed: then nothing is wanted in it.
     pub fn wake_tunnel(&self, tunnel_id: &TunnelId) {
         self.tell(Wake { tunnel_id: tunnel_id.clone() });
     }
 
-    /// Something changed for an agent's tunnel.
-    pub fn wake_agent(&self, agent_id: &AgentId) {
-        self.tell(WakeAgent { agent_id: agent_id.clone() });
-    }
-
-    /// An agent was removed: what is ours in its tunnel is withdrawn.
-    pub fn release_tunnel(&self, tunnel_id: &TunnelId) {
-        // The database says that nobody has the tunnel any more, so nothing is wanted in it.
-        self.wake_tunnel(tunnel_id);
-    }
-
-    /// Finds the undeleted tunnel of exactly this name, or makes it.
-    pub async fn provide_tunnel(
+    /// Finds the undeleted tunnel of exactly this name, or makes it; one that another agent serves is refused.
+    pub async fn provide_tunnel_for(
         &self,
         name: &str,
         for_agent: Option<&AgentId>,
@@ -90,40 +133,9 @@ impl Account {
         self.ask(|reply| ConfirmTunnel { tunnel_id, by, reply }, PLAN_LIMIT).await
     }
 
-    /// Says what would be done.
-    pub async fn plan(&self) -> Result<Plan, MasterError> {
-        match &*self.0 {
-            Way::Connected(_) => self.ask(|reply| GetPlan { reply }, PLAN_LIMIT).await,
-            Way::Planned { db, settings } => plan(db, settings, None, false)
-                .await
-                .map_err(|error| MasterError::Database(Box::new(error))),
-        }
-    }
-
-    /// Confirms what waits and carries everything out; after `max` it goes on by itself, and the report says so.
-    pub async fn apply(&self, by: &str, max: Duration) -> Result<ApplyReport, MasterError> {
-        let by = by.to_owned();
-        match tokio::time::timeout(max, self.ask(|reply| Apply { by, reply }, Duration::MAX)).await {
-            Ok(report) => report,
-            Err(_) => {
-                let blocked = self.plan().await?.blocked;
-                Ok(ApplyReport { finished: false, blocked, ..ApplyReport::default() })
-            }
-        }
-    }
-
-    /// Brings an agent's tunnel up to date now; returns the version of its configuration.
-    pub async fn put_agent_rules(&self, _agent: &AgentId, tunnel_id: &TunnelId) -> Result<i64, MasterError> {
-        let tunnel_id = tunnel_id.clone();
-        self.ask(|reply| PutRules { tunnel_id, reply }, PUT_LIMIT).await
-    }
-
-    /// Says how the account is doing; none without a token.
+    /// Says how the account is doing; none while its actor restarts.
     pub async fn status(&self) -> Option<AccountStatus> {
-        match &*self.0 {
-            Way::Connected(port) => port.ask(GetStatus, PATIENCE).await.ok(),
-            Way::Planned { .. } => None,
-        }
+        self.port.ask(GetStatus, PATIENCE).await.ok()
     }
 
     fn tell<M>(&self, message: M)
@@ -131,11 +143,8 @@ impl Account {
         CloudflareAccount: Handler<M>,
         M: Message<Result = ()> + Send + 'static,
     {
-        if let Way::Connected(port) = &*self.0
-            && port.tell(message).is_err()
-        {
-            // A full mailbox holds other wakes; the tunnel is compared again with its next change.
-            tracing::warn!("the account's actor has no room for another wake-up");
+        if self.port.tell(message).is_err() {
+            self.missed.note();
         }
     }
 
@@ -144,9 +153,8 @@ impl Account {
         CloudflareAccount: Handler<M>,
         M: Message<Result = ()> + Send + 'static,
     {
-        let Way::Connected(port) = &*self.0 else { return Err(MasterError::NoCloudflareToken) };
         let (reply, answer) = tokio::sync::oneshot::channel();
-        port.tell_wait(make(reply), PATIENCE).await.map_err(|_| MasterError::Busy)?;
+        self.port.tell_wait(make(reply), PATIENCE).await.map_err(|_| MasterError::Busy)?;
         match tokio::time::timeout(max, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(MasterError::Busy),

@@ -41,10 +41,9 @@ use crate::actors::supervision::{Ctx, supervised};
 use crate::domain::id::TunnelId;
 
 pub use self::desk::{AccountParts, AccountStore, StoreFailed};
-pub use self::handle::{Account, describe};
+pub use self::handle::{Connected, PlanOnly, describe};
 pub use self::orders::{Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll};
 pub use self::plan::plan as plan_from_database;
-pub use self::provide::ProvidedTunnel;
 pub use self::status::{RoutePhase, TunnelPhase};
 pub use self::wishes::PublishSettings;
 
@@ -62,6 +61,21 @@ pub struct CloudflareAccount {
     running: usize,
     checks: Checks,
     waiters: Waiters,
+    missed: Missed,
+}
+
+/// Notes that a wake-up found no room: then all tunnels are looked at.
+#[derive(Debug, Clone, Default)]
+struct Missed(Arc<AtomicBool>);
+
+impl Missed {
+    fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 #[derive(Default)]
@@ -100,7 +114,7 @@ pub struct GetStatus;
 
 impl CloudflareAccount {
     /// Makes the actor; it begins by reading which tunnels there are.
-    pub fn new(parts: AccountParts) -> Self {
+    fn new(parts: AccountParts, missed: Missed) -> Self {
         Self {
             desk: Arc::new(Desk::new(parts)),
             tunnels: HashMap::new(),
@@ -108,6 +122,14 @@ impl CloudflareAccount {
             running: 0,
             checks: Checks::default(),
             waiters: Waiters::default(),
+            missed,
+        }
+    }
+
+    /// Makes good for wake-ups that found no room.
+    fn catch_up(&mut self, ctx: &mut Ctx<Self>) {
+        if self.missed.take() {
+            ctx.notify(WakeAll);
         }
     }
 
@@ -187,6 +209,7 @@ impl CloudflareAccount {
         if job.order.background {
             self.check_next(ctx);
         }
+        self.catch_up(ctx);
     }
 }
 

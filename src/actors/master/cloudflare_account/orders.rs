@@ -11,12 +11,13 @@ use super::checks::list_tunnels;
 use super::conclude::EQUAL_RULE;
 use super::desk::Desk;
 use super::plan::plan;
-use super::provide::{ProvidedTunnel, provide};
+use super::provide::provide;
 use super::snapshot::SYSTEM;
 use super::status::{RoutePhase, TunnelPhase};
 use super::turn::Order;
 use super::{CloudflareAccount, waiters};
-use crate::actors::master::MasterError;
+use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::supervision::Ctx;
 use crate::db::{Expected, agents, cloudflare, tunnels};
@@ -104,6 +105,7 @@ impl Handler<Wake> for CloudflareAccount {
 
     fn handle(&mut self, Wake { tunnel_id }: Wake, ctx: &mut Ctx<Self>) {
         self.wake(&tunnel_id, Order::CHANGE, ctx);
+        self.catch_up(ctx);
     }
 }
 
@@ -111,6 +113,7 @@ impl Handler<WakeAgent> for CloudflareAccount {
     type Result = ();
 
     fn handle(&mut self, WakeAgent { agent_id }: WakeAgent, ctx: &mut Ctx<Self>) {
+        self.catch_up(ctx);
         let desk = Arc::clone(&self.desk);
         let find = async move {
             let agent = agents::find_agent(&desk.db, &agent_id).await;

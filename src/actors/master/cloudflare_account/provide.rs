@@ -1,25 +1,11 @@
 //! Finds or makes the tunnel that an agent is to serve.
 
-use secrecy::SecretString;
-
 use super::desk::Desk;
-use crate::actors::master::MasterError;
+use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::error::MasterError;
 use crate::cloudflare::{CfError, Tunnel};
 use crate::db::tunnels;
-use crate::domain::id::{AccountId, AgentId, TunnelId};
-
-/// A tunnel with the secret that lets a connector serve it.
-#[derive(Debug, Clone)]
-pub struct ProvidedTunnel {
-    /// Its id.
-    pub tunnel_id: TunnelId,
-    /// Its name.
-    pub name: String,
-    /// Its account.
-    pub account_id: AccountId,
-    /// For table `secrets`, and for nothing else.
-    pub token: SecretString,
-}
+use crate::domain::id::AgentId;
 
 /// Finds the undeleted tunnel of exactly this name, or makes it. Nothing is stored.
 pub(super) async fn provide(

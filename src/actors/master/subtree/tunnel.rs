@@ -52,7 +52,7 @@ impl Handler<WantedChanged> for TunnelReconciler {
     type Result = ();
 
     fn handle(&mut self, _: WantedChanged, _: &mut Ctx<Self>) {
-        self.own.env.account.wake();
+        self.own.env.account.wake_agent(&self.own.agent);
     }
 }
 
