@@ -31,7 +31,11 @@ impl TokenStatus {
 impl Cloudflare {
     /// Returns all active zones of the account.
     pub async fn list_zones(&self) -> Result<Vec<Zone>, CfError> {
-        let call = || Call::get("list zones", &["zones"]).query("account.id", self.account().as_str()).query("status", "active");
+        let call = || {
+            Call::get("list zones", &["zones"])
+                .query("account.id", self.account().as_str())
+                .query("status", "active")
+        };
         self.list(call, PER_PAGE).await
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
 
-use super::account::{NoAccount, SharedAccount};
+use super::account::SharedAccount;
 use super::bus::{self, Bus, Notices};
+use super::cloudflare_account::{self, AccountParts, Books, PlanOnly, PublishSettings, installation};
 use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
@@ -20,13 +21,19 @@ use super::store::{self, Ledger, Store};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::cloudflare::Cloudflare;
 use crate::db::Db;
+use crate::domain::zone::DefaultZone;
 
 /// What the master is made of.
 pub struct MasterParts {
     /// The database, migrated and unlocked.
     pub db: Db,
-    /// Who publishes; none without a Cloudflare token: then routes are only planned.
+    /// The client of the account; none without a Cloudflare token: then routes are only planned.
+    pub cloudflare: Option<Cloudflare>,
+    /// Zone to use if the account's zones cannot be listed.
+    pub default_zone: Option<DefaultZone>,
+    /// Who publishes instead of all that; for tests of other parts.
     pub account: Option<SharedAccount>,
     /// Times and bounds.
     pub settings: MasterSettings,
@@ -63,7 +70,30 @@ impl Master {
         let (fleet_spec, registrar) = wiring.fleet(&parts.arbiters);
         let ledger = Ledger::new(store);
         let notices = Notices::new(bus, listeners);
-        let account: SharedAccount = parts.account.unwrap_or_else(|| Arc::new(NoAccount));
+        let publish = PublishSettings {
+            default_zone: parts.default_zone,
+            publish_unprotected: wiring.settings.publish_unprotected,
+        };
+        let mut cloudflare_spec = None;
+        let account: SharedAccount = match (parts.account, parts.cloudflare) {
+            (Some(account), _) => account,
+            (None, None) => Arc::new(PlanOnly { db: parts.db.clone(), settings: publish }),
+            (None, Some(cloudflare)) => {
+                let installation = installation(&parts.db, &parts.clock, &parts.chance).await?;
+                let store = Arc::new(Books::new(ledger.clone(), notices.clone()));
+                let (db, clock) = (parts.db.clone(), parts.clock.clone());
+                let (spec, account) = cloudflare_account::describe(AccountParts {
+                    cloudflare,
+                    db,
+                    store,
+                    clock,
+                    settings: publish,
+                    installation,
+                });
+                cloudflare_spec = Some(spec);
+                Arc::new(account)
+            }
+        };
 
         let env = Env {
             db: parts.db.clone(),
@@ -81,8 +111,11 @@ impl Master {
         };
         let _ = wiring.env.set(env.clone());
 
-        let spec =
+        let mut spec =
             SupSpec::one_for_one().child(store_spec.role("master-store")).child(bus_spec.role("master-bus"));
+        if let Some(cloudflare) = cloudflare_spec {
+            spec = spec.child(cloudflare);
+        }
         let spec = spec.child(scheduler_spec.role("master-scheduler")).child(fleet_spec.role("master-fleet"));
         let master =
             Self { directory, db: parts.db, clock: parts.clock, chance: parts.chance, tree: parts.tree, env };

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::pass::{Pass, Stop};
 use super::snapshot::applied_change;
-use super::status::{
-    RoutePhase, Said, TunnelPhase, foreign_words, route_changes, tunnel_change, tunnel_row,
-};
+use super::status::{RoutePhase, Said, TunnelPhase, foreign_words, route_changes, tunnel_change, tunnel_row};
 use super::turn::Ending;
-use crate::db::{DbError, RowChange};
 use crate::db::cloudflare::TunnelStatusRow;
+use crate::db::{DbError, RowChange};
 use crate::domain::ingress::{IngressRule, RuleConflict, RuleId};
 use crate::domain::route::Service;
 
@@ -84,7 +82,9 @@ impl Pass<'_> {
             rows.extend(applied_change(tunnel, &self.applied, in_force));
         }
         match &self.snap.tunnel.agent_id {
-            Some(agent) => rows.extend(route_changes(agent, &self.snap.route_status, &self.said(result), now)),
+            Some(agent) => {
+                rows.extend(route_changes(agent, &self.snap.route_status, &self.said(result), now))
+            }
             // Nobody has it any more, and nothing of ours is left in it.
             None if result.is_ok() && self.wishes.is_empty() => {
                 let row = self.snap.status.as_ref();
@@ -181,13 +181,19 @@ impl Pass<'_> {
         let leads_here = self.names.contains_key(name) || self.has_settled_name(name);
         if in_force.contains(&id) && leads_here {
             let reason = match self.names.get(name) {
-                Some(false) => Some("a DNS record that was there already leads here; it is used and never changed".into()),
+                Some(false) => Some(
+                    "a DNS record that was there already leads here; it is used and never changed".into(),
+                ),
                 _ => self.wishes.warnings.get(&service.key).cloned(),
             };
             return Said { phase: RoutePhase::Published, reason, answer: None };
         }
         if let Some((error, _)) = self.failed_names.get(name) {
-            return Said { phase: RoutePhase::Failing, reason: Some(TRIED_AGAIN.into()), answer: Some(error.clone()) };
+            return Said {
+                phase: RoutePhase::Failing,
+                reason: Some(TRIED_AGAIN.into()),
+                answer: Some(error.clone()),
+            };
         }
         match result {
             // What was published stays so while Cloudflare cannot be asked.
@@ -218,9 +224,7 @@ fn still_on_its_way() -> Said {
 fn in_conflict(conflict: &RuleConflict) -> String {
     let service = &conflict.service;
     match conflict.is_equal {
-        true => format!(
-            "{EQUAL_RULE}, from `{service}` too; `lightship apply --yes` makes it ours"
-        ),
+        true => format!("{EQUAL_RULE}, from `{service}` too; `lightship apply --yes` makes it ours"),
         false => format!(
             "a rule that is not ours sends it to `{service}`; it stays, so remove it at Cloudflare or choose another name"
         ),

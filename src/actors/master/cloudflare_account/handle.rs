@@ -6,7 +6,9 @@ use actix::{Handler, Message};
 use async_trait::async_trait;
 
 use super::desk::AccountParts;
-use super::orders::{Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll};
+use super::orders::{
+    Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll,
+};
 use super::plan::plan;
 use super::wishes::PublishSettings;
 use super::{AccountStatus, CAPACITY, CloudflareAccount, GetStatus, Missed};

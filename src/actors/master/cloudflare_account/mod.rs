@@ -5,6 +5,7 @@
 //! tunnels go side by side; when a tunnel has its turn is decided in `turn`. Passes are spawned, so the mailbox
 //! stays free; 429, 5xx and time-outs are states with their own retry. Everybody else holds an [`Account`].
 
+mod books;
 mod checks;
 mod conclude;
 mod desk;
@@ -40,6 +41,7 @@ use self::waiters::Waiters;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::domain::id::TunnelId;
 
+pub use self::books::{Books, installation};
 pub use self::desk::{AccountParts, AccountStore, StoreFailed};
 pub use self::handle::{Connected, PlanOnly, describe};
 pub use self::orders::{Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll};
@@ -168,8 +170,7 @@ impl CloudflareAccount {
         entry.turn.begin(Instant::now(), order);
         entry.urgent = Arc::default();
         self.running += 1;
-        let job =
-            Job { tunnel, order, urgent: Arc::clone(&entry.urgent), last_digest: entry.digest };
+        let job = Job { tunnel, order, urgent: Arc::clone(&entry.urgent), last_digest: entry.digest };
         let desk = Arc::clone(&self.desk);
         let pass = async move {
             let outcome = make_pass(&desk, &job).await;
@@ -185,7 +186,11 @@ impl CloudflareAccount {
         let has_failed = outcome.error.is_some();
         if job.order.background {
             // A check that failed goes back to the end of its queue, not to a timer of its own.
-            let ending = if has_failed && outcome.ending != Ending::Interrupted { Ending::Done } else { outcome.ending };
+            let ending = if has_failed && outcome.ending != Ending::Interrupted {
+                Ending::Done
+            } else {
+                outcome.ending
+            };
             entry.turn.end(Instant::now(), job.order, ending, 0.0);
             self.checks.ended(&job.tunnel, has_failed && outcome.ending != Ending::Interrupted);
         } else {

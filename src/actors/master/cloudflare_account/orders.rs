@@ -261,17 +261,22 @@ async fn agree(desk: &Desk, by: &str) -> Result<Agreed, MasterError> {
     let statuses = cloudflare::list_tunnel_status(&desk.db, u64::MAX).await.map_err(database)?;
     for tunnel in &agreed.all {
         let Some(row) = tunnels::find_tunnel(&desk.db, tunnel).await.map_err(database)? else { continue };
-        let state = statuses.iter().find(|status| status.tunnel_id == *tunnel).map(|status| status.state.as_str());
+        let state =
+            statuses.iter().find(|status| status.tunnel_id == *tunnel).map(|status| status.state.as_str());
         let mine = || blocked.iter().filter(|status| Some(&status.agent_id) == row.agent_id.as_ref());
         let is_waiting = state == Some(TunnelPhase::Waiting.as_str()) && row.confirmed_by.is_none();
         let has_equal = row.confirmed_by.as_deref() == Some(SYSTEM)
-            && mine().any(|status| status.reason.as_deref().is_some_and(|reason| reason.starts_with(EQUAL_RULE)));
+            && mine()
+                .any(|status| status.reason.as_deref().is_some_and(|reason| reason.starts_with(EQUAL_RULE)));
         if is_waiting || has_equal {
             confirm(desk, tunnel, by).await?;
             agreed.confirmed.push(tunnel.clone());
         }
-        let is_stuck = |state: &str| [RoutePhase::Blocked, RoutePhase::Failing].iter().any(|p| p.as_str() == state);
-        if state.is_some_and(|state| state != TunnelPhase::Applied.as_str()) || mine().any(|row| is_stuck(&row.state)) {
+        let is_stuck =
+            |state: &str| [RoutePhase::Blocked, RoutePhase::Failing].iter().any(|p| p.as_str() == state);
+        if state.is_some_and(|state| state != TunnelPhase::Applied.as_str())
+            || mine().any(|row| is_stuck(&row.state))
+        {
             agreed.again.insert(tunnel.clone());
         }
     }

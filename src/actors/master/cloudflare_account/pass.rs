@@ -118,7 +118,8 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub fn new(desk: &'a Desk, job: &'a Job, snap: Snapshot) -> Self {
-        let client = if job.order.background { desk.cloudflare.background() } else { desk.cloudflare.clone() };
+        let client =
+            if job.order.background { desk.cloudflare.background() } else { desk.cloudflare.clone() };
         Self {
             desk,
             job,
@@ -170,7 +171,10 @@ impl<'a> Pass<'a> {
         let read = |zones: Option<&[_]>| Wishes::read(&self.snap.routes, zones, &self.desk.settings);
         let zones = self.desk.zones.get(&self.client, false).await?;
         let mut wishes = read(zones.as_deref());
-        let is_news = wishes.refused.iter().any(|(key, said)| self.snap.row(key).is_none_or(|row| row.reason != said.reason));
+        let is_news = wishes
+            .refused
+            .iter()
+            .any(|(key, said)| self.snap.row(key).is_none_or(|row| row.reason != said.reason));
         if wishes.misses_a_zone && (is_news || self.job.order.look_again) {
             let zones = self.desk.zones.get(&self.client, true).await?;
             wishes = read(zones.as_deref());
@@ -264,7 +268,8 @@ impl<'a> Pass<'a> {
 
     /// Names that need a call, in this round. A name may have a row that leads to another tunnel still.
     async fn tasks(&self) -> Result<Vec<NameTask>, Stop> {
-        let conflicts: BTreeSet<&String> = self.conflicts.iter().map(|conflict| &conflict.wanted.hostname).collect();
+        let conflicts: BTreeSet<&String> =
+            self.conflicts.iter().map(|conflict| &conflict.wanted.hostname).collect();
         let is_due = |name: &&String| {
             !self.names.contains_key(*name)
                 && !self.blocked.contains_key(*name)

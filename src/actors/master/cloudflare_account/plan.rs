@@ -78,7 +78,8 @@ fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
     }
     let wanted: BTreeSet<_> = wanted.iter().map(IngressRule::id).collect();
     let gone = snap.applied.iter().filter(|rule| !wanted.contains(&rule.id()));
-    plan.changes.extend(gone.map(|rule| change(ChangeKind::RemoveRule, rule, format!("to {}", rule.service))));
+    plan.changes
+        .extend(gone.map(|rule| change(ChangeKind::RemoveRule, rule, format!("to {}", rule.service))));
 }
 
 fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {

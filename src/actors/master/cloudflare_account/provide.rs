@@ -15,13 +15,15 @@ pub(super) async fn provide(
 ) -> Result<ProvidedTunnel, MasterError> {
     // Two agents that are enrolled with one new name at the same time get one tunnel, and the store decides.
     let _held = desk.names.lock(&format!("tunnel {name}")).await;
-    let tunnel = find_or_create(desk, name).await.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
+    let tunnel =
+        find_or_create(desk, name).await.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
     if tunnel.is_local() {
         return Err(MasterError::TunnelIsLocal(name.to_owned()));
     }
     let row = tunnels::find_tunnel(&desk.db, &tunnel.id).await;
     let row = row.map_err(|error| MasterError::Database(Box::new(error)))?;
-    if let Some(by) = row.and_then(|row| row.agent_id).filter(|by| for_agent.is_some_and(|agent| agent != by)) {
+    if let Some(by) = row.and_then(|row| row.agent_id).filter(|by| for_agent.is_some_and(|agent| agent != by))
+    {
         return Err(MasterError::TunnelTaken { by });
     }
     let token = desk.cloudflare.tunnel_token(&tunnel.id).await;

@@ -53,7 +53,11 @@ pub(super) async fn ensure(
     task: &NameTask,
 ) -> Result<NameEnd, RecordError> {
     let _held = desk.names.lock(&task.name).await;
-    let wanted = NewDnsRecord { name: task.name.clone(), content: tunnel_target(tunnel), comment: desk.marker.clone() };
+    let wanted = NewDnsRecord {
+        name: task.name.clone(),
+        content: tunnel_target(tunnel),
+        comment: desk.marker.clone(),
+    };
     if !task.look_first {
         match client.create_dns(&task.zone, &wanted).await {
             Ok(record) => return keep(desk, tunnel, task, record.id).await,

@@ -94,7 +94,8 @@ impl Snapshot {
             .iter()
             .partition(|service| self.phase(&service.key) == Some(RoutePhase::Published));
         let is_blocked = |key| self.phase(key) == Some(RoutePhase::Blocked);
-        let wanted: BTreeSet<_> = published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
+        let wanted: BTreeSet<_> =
+            published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
         let applied: BTreeSet<_> = self.applied.iter().cloned().map(by_id).collect();
         let has_record = |name: &str| {
             let record = self.record(name);
@@ -109,7 +110,11 @@ impl Snapshot {
 }
 
 /// Makes the rows that say which rules are ours, if they are to say something else.
-pub(super) fn applied_change(tunnel: &TunnelId, before: &[IngressRule], after: &[IngressRule]) -> Option<RowChange> {
+pub(super) fn applied_change(
+    tunnel: &TunnelId,
+    before: &[IngressRule],
+    after: &[IngressRule],
+) -> Option<RowChange> {
     let sorted = |rules: &[IngressRule]| -> BTreeMap<_, _> { rules.iter().cloned().map(by_id).collect() };
     (sorted(before) != sorted(after)).then(|| RowChange::PutAppliedRules {
         tunnel_id: tunnel.clone(),

@@ -113,7 +113,8 @@ pub(super) fn route_changes(
             updated_at: now,
         })
     });
-    let gone = rows.iter().filter(|row| !said.contains_key(&row.key) && RoutePhase::parse(&row.state).is_some());
+    let gone =
+        rows.iter().filter(|row| !said.contains_key(&row.key) && RoutePhase::parse(&row.state).is_some());
     let deletes =
         gone.map(|row| RowChange::DeleteRouteStatus { agent_id: agent.clone(), key: row.key.clone() });
     puts.chain(deletes).collect()
@@ -121,7 +122,8 @@ pub(super) fn route_changes(
 
 /// Returns the change that makes a tunnel's row equal to `wanted`, times aside.
 pub(super) fn tunnel_change(row: Option<&TunnelStatusRow>, wanted: TunnelStatusRow) -> Option<RowChange> {
-    let is_equal = row.is_some_and(|row| TunnelStatusRow { updated_at: wanted.updated_at, ..row.clone() } == wanted);
+    let is_equal =
+        row.is_some_and(|row| TunnelStatusRow { updated_at: wanted.updated_at, ..row.clone() } == wanted);
     (!is_equal).then_some(RowChange::PutTunnelStatus(wanted))
 }
 
@@ -173,8 +175,12 @@ mod tests {
 
     #[test]
     fn only_rows_that_differ_are_written_and_only_ours_are_deleted() {
-        let rows =
-            [row("same", "published"), row("new-word", "publishing"), row("gone", "blocked"), row("theirs", "claimed")];
+        let rows = [
+            row("same", "published"),
+            row("new-word", "publishing"),
+            row("gone", "blocked"),
+            row("theirs", "claimed"),
+        ];
         let said = ["same", "new-word", "fresh"].map(|name| (key(name), Said::plain(RoutePhase::Published)));
 
         let changes = route_changes(&AgentId::new("a"), &rows, &said.into(), DateTime::UNIX_EPOCH);

@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn a_route_in_a_zone_is_wished_for() {
-        let wishes = Wishes::read(&[route("a.example.com", None, false)], Some(&zones()), &PublishSettings::default());
+        let wishes =
+            Wishes::read(&[route("a.example.com", None, false)], Some(&zones()), &PublishSettings::default());
         assert_eq!(wishes.names["a.example.com"], ZoneId::new("z"));
         assert_eq!(wishes.rules(&BTreeSet::new()).len(), 1);
         assert!(wishes.rules(&BTreeSet::from(["a.example.com".into()])).is_empty());
@@ -136,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_route_outside_every_zone_is_refused_with_the_zones_named() {
-        let wishes = Wishes::read(&[route("a.example.net", None, false)], Some(&zones()), &PublishSettings::default());
+        let wishes =
+            Wishes::read(&[route("a.example.net", None, false)], Some(&zones()), &PublishSettings::default());
         assert!(wishes.misses_a_zone && reason(&wishes).contains("example.com"));
     }
 
