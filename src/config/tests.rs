@@ -124,3 +124,14 @@ fn secrets_are_never_printed() {
     let printed = format!("{loaded:?}{}", serde_json::to_string(&loaded.settings).unwrap());
     assert!(!printed.contains("s3cret") && printed.contains("[set]"));
 }
+
+#[test]
+fn every_setting_is_documented() {
+    let documented = include_str!("../../docs/configuration.md");
+    let settings = serde_json::to_value(Settings::default()).unwrap();
+    for (section, fields) in settings.as_object().unwrap() {
+        for key in fields.as_object().unwrap().keys() {
+            assert!(documented.contains(&format!("| `{section}.{key}` |")), "{section}.{key}");
+        }
+    }
+}
