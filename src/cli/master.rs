@@ -1,0 +1,249 @@
+//! `lightship master`: the control plane. Also the larger half of `standalone`.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::cookie::Key;
+use actix_web::dev::ServerHandle;
+use anyhow::{Context, bail};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::run::{self, Start};
+use super::{Common, database};
+use crate::actors::master::{Master, MasterParts, MasterSettings};
+use crate::actors::supervision::{Root, SupSpec};
+use crate::cloudflare::Cloudflare;
+use crate::config::{Role, Settings};
+use crate::db::{Batch, Db, RowChange, secrets, settings};
+use crate::domain::id::{AccountId, SecretId};
+use crate::web::{Listen, WebSettings, WebState, serve};
+
+/// How long running requests may take to end at a stop.
+const STOP_SECONDS: u64 = 10;
+
+/// Runs the master until it is asked to end.
+pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
+    run::run(common, Role::Master, async |start| {
+        let (spec, half) = MasterHalf::build(&start).await?;
+        let root = Root::start(start.tree.clone(), "master", spec).await;
+        let serving = half.serve(&start).await?;
+        let end = run::until_end(&root).await?;
+        serving.stop().await;
+        let code = run::finish(root, end).await;
+        half.db.close().await?;
+        Ok(code)
+    })
+}
+
+/// Everything of the master but its running tree.
+pub(super) struct MasterHalf {
+    pub(super) db: Db,
+    pub(super) master: Master,
+}
+
+impl MasterHalf {
+    /// Opens the database and describes the tree.
+    pub(super) async fn build(start: &Start) -> anyhow::Result<(SupSpec, Self)> {
+        let settings = &start.loaded.settings;
+        let db = database::open_for_master(settings, &start.state_dir, start.io.clone(), start.chance.clone())
+            .await?;
+        let parts = MasterParts {
+            db: db.clone(),
+            cloudflare: cloudflare(settings, start)?,
+            settings: master_settings(settings),
+            clock: start.clock.clone(),
+            chance: start.chance.clone(),
+            tree: start.tree.clone(),
+            arbiters: Vec::new(),
+        };
+        let (spec, master) = Master::start(parts).await?;
+        Ok((spec, Self { db, master }))
+    }
+
+    /// Binds the addresses and serves; says where.
+    pub(super) async fn serve(&self, start: &Start) -> anyhow::Result<Serving> {
+        let settings = &start.loaded.settings;
+        let sockets = bind(&settings.server.host, settings.server.port)?;
+        let address = sockets[0].local_addr()?;
+        let admin_socket = bind_admin_socket(&start.state_dir.join("admin.sock"))?;
+        let is_loopback = sockets.iter().all(|s| s.local_addr().is_ok_and(|a| a.ip().is_loopback()));
+        let admin_token = self.admin_token(start);
+        let web_settings = WebSettings {
+            admin_token,
+            cookie_key: cookie_key(&self.db, start).await?,
+            secure_cookies: settings.security.secure_cookies,
+            trusted_proxies: proxies(&settings.security.trusted_proxies)?,
+            public_url: settings.server.public_url.clone(),
+            is_loopback,
+            requests_per_second: settings.security.requests_per_second,
+            account_id: settings.cloudflare.account_id.clone(),
+            metrics: start.metrics.clone().map(|handle| Arc::new(move || handle.render()) as _),
+        };
+        let state = WebState::new(self.master.clone(), web_settings);
+        let listen =
+            Listen { tcp: sockets, local: Some(admin_socket), workers: 2, stop_secs: STOP_SECONDS };
+        let server = serve(listen, state.clone()).context("cannot start the web server")?;
+        let handle = server.handle();
+        actix_rt::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the web server ended");
+            }
+        });
+        let serving = Serving { handle, state, address };
+        self.announce(&serving, is_loopback).await?;
+        Ok(serving)
+    }
+
+    /// The admin token; on `standalone` its old name is not read when it holds an agent's key.
+    fn admin_token(&self, start: &Start) -> Option<SecretString> {
+        let token = start.loaded.settings.admin.token.get()?.clone();
+        let is_agent_key = self.master.directory.authenticate(token.expose_secret()).is_ok();
+        if start.loaded.admin_token_is_alias && is_agent_key {
+            tracing::info!("DOCKFLARE_API_KEY holds an agent's key, so it does not open the admin API");
+            return None;
+        }
+        Some(token)
+    }
+
+    async fn announce(&self, serving: &Serving, is_loopback: bool) -> anyhow::Result<()> {
+        let page = format!("http://{}", reachable(serving.address));
+        run::say(&format!("listening on {page}"));
+        if !settings::has_admin(&self.db).await? {
+            let token = serving.state.open_setup();
+            // The link is the one place this token is ever shown; it opens one page, once.
+            run::say(&format!("first run: open {page}/setup?token={}", token.expose_secret()));
+        }
+        if is_loopback {
+            tracing::info!("only this host can connect; for other hosts set SERVER_HOST=0.0.0.0");
+        }
+        if self.master.has_cloudflare() {
+            tracing::info!("publishing through Cloudflare");
+        } else {
+            tracing::info!("no Cloudflare token: routes are planned; set CF_API_TOKEN and CF_ACCOUNT_ID to publish");
+        }
+        Ok(())
+    }
+}
+
+/// A running web server.
+pub(super) struct Serving {
+    handle: ServerHandle,
+    state: WebState,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+}
+
+impl Serving {
+    /// Ends streams and long polls, then the server: running requests are finished first.
+    pub(super) async fn stop(&self) {
+        self.state.end_streams();
+        self.handle.stop(true).await;
+    }
+}
+
+/// Where a local client reaches `address`.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port()))
+        }
+        _ => address,
+    }
+}
+
+fn cloudflare(settings: &Settings, start: &Start) -> anyhow::Result<Option<Cloudflare>> {
+    let config = &settings.cloudflare;
+    match (config.api_token.get(), &config.account_id) {
+        (Some(token), Some(account)) => {
+            let account = AccountId::new(account.clone());
+            Ok(Some(Cloudflare::new(&config.api_base_url, account, token.clone(), start.io.clone())?))
+        }
+        (None, None) => Ok(None),
+        (Some(_), None) => bail!("CF_API_TOKEN is set and CF_ACCOUNT_ID is not; set both, or none to only plan"),
+        (None, Some(_)) => Ok(None),
+    }
+}
+
+fn master_settings(settings: &Settings) -> MasterSettings {
+    MasterSettings {
+        grace: Duration::from_secs(settings.publish.grace_period_seconds),
+        offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
+        label_prefix: settings.labels.prefix.clone(),
+        publish_unprotected: settings.publish.allow_unprotected_access,
+        ..MasterSettings::default()
+    }
+}
+
+fn proxies(list: &str) -> anyhow::Result<Vec<IpAddr>> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
+        .map(|address| {
+            address.parse().with_context(|| {
+                format!("`{address}` in `security.trusted_proxies` is no address; list addresses with commas")
+            })
+        })
+        .collect()
+}
+
+/// Binds every address that `host` means. IPv6 sockets take IPv4 too where the system allows it.
+fn bind(host: &str, port: u16) -> anyhow::Result<Vec<TcpListener>> {
+    let bare = host.trim().trim_start_matches('[').trim_end_matches(']');
+    let addresses: Vec<SocketAddr> = (bare, port)
+        .to_socket_addrs()
+        .with_context(|| format!("`server.host` is `{host}`, which is no address of this host"))?
+        .collect();
+    let mut sockets = Vec::new();
+    for address in addresses {
+        let socket = TcpListener::bind(address).with_context(|| {
+            format!("cannot listen on {address}; another program may have the port: set SERVER_PORT to a free one")
+        })?;
+        socket.set_nonblocking(true)?;
+        sockets.push(socket);
+        if port == 0 {
+            break;
+        }
+    }
+    if sockets.is_empty() {
+        bail!("`server.host` is `{host}`, which is no address of this host");
+    }
+    Ok(sockets)
+}
+
+/// A socket that a killed master left behind is replaced; the database's lock says that no other one runs.
+fn bind_admin_socket(path: &Path) -> anyhow::Result<UnixListener> {
+    // Absent is the normal case; any other reason shows at the bind.
+    let _ = std::fs::remove_file(path);
+    let socket = UnixListener::bind(path)
+        .with_context(|| format!("cannot listen on `{}`; is the state directory writable?", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// The key that seals cookies, made once: a restart signs nobody out.
+async fn cookie_key(db: &Db, start: &Start) -> anyhow::Result<Key> {
+    let id = SecretId::new("cookie-key");
+    if let Some(stored) = secrets::find_secret(db, &id).await? {
+        let bytes = hex::decode(stored.expose_secret()).unwrap_or_default();
+        if let Ok(key) = Key::try_from(bytes.as_slice()) {
+            return Ok(key);
+        }
+    }
+    let mut bytes = [0; 64];
+    start.chance.fill(&mut bytes);
+    let mut batch = Batch::new("system", start.clock.now());
+    batch.rows.push(RowChange::PutSecret {
+        id,
+        purpose: "cookie key".into(),
+        plain: SecretString::from(hex::encode(bytes)),
+    });
+    db.commit(batch).await?;
+    Ok(Key::from(&bytes))
+}
