@@ -44,17 +44,23 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
 pub(super) struct MasterHalf {
     pub(super) db: Db,
     pub(super) master: Master,
+    pub(super) has_cloudflare: bool,
 }
 
 impl MasterHalf {
     /// Opens the database and describes the tree.
     pub(super) async fn build(start: &Start) -> anyhow::Result<(SupSpec, Self)> {
         let settings = &start.loaded.settings;
-        let db = database::open_for_master(settings, &start.state_dir, start.io.clone(), start.chance.clone())
-            .await?;
+        let db =
+            database::open_for_master(settings, &start.state_dir, start.io.clone(), start.chance.clone())
+                .await?;
+        let cloudflare = cloudflare(settings, start)?;
+        let has_cloudflare = cloudflare.is_some();
         let parts = MasterParts {
             db: db.clone(),
-            cloudflare: cloudflare(settings, start)?,
+            cloudflare,
+            default_zone: None,
+            account: None,
             settings: master_settings(settings),
             clock: start.clock.clone(),
             chance: start.chance.clone(),
@@ -62,7 +68,7 @@ impl MasterHalf {
             arbiters: Vec::new(),
         };
         let (spec, master) = Master::start(parts).await?;
-        Ok((spec, Self { db, master }))
+        Ok((spec, Self { db, master, has_cloudflare }))
     }
 
     /// Binds the addresses and serves; says where.
@@ -80,13 +86,13 @@ impl MasterHalf {
             trusted_proxies: proxies(&settings.security.trusted_proxies)?,
             public_url: settings.server.public_url.clone(),
             is_loopback,
+            offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
             requests_per_second: settings.security.requests_per_second,
             account_id: settings.cloudflare.account_id.clone(),
             metrics: start.metrics.clone().map(|handle| Arc::new(move || handle.render()) as _),
         };
         let state = WebState::new(self.master.clone(), web_settings);
-        let listen =
-            Listen { tcp: sockets, local: Some(admin_socket), workers: 2, stop_secs: STOP_SECONDS };
+        let listen = Listen { tcp: sockets, local: Some(admin_socket), workers: 2, stop_secs: STOP_SECONDS };
         let server = serve(listen, state.clone()).context("cannot start the web server")?;
         let handle = server.handle();
         actix_rt::spawn(async move {
@@ -102,7 +108,7 @@ impl MasterHalf {
     /// The admin token; on `standalone` its old name is not read when it holds an agent's key.
     fn admin_token(&self, start: &Start) -> Option<SecretString> {
         let token = start.loaded.settings.admin.token.get()?.clone();
-        let is_agent_key = self.master.directory.authenticate(token.expose_secret()).is_ok();
+        let is_agent_key = self.master.directory.authenticate(token.expose_secret()).is_some();
         if start.loaded.admin_token_is_alias && is_agent_key {
             tracing::info!("DOCKFLARE_API_KEY holds an agent's key, so it does not open the admin API");
             return None;
@@ -121,10 +127,12 @@ impl MasterHalf {
         if is_loopback {
             tracing::info!("only this host can connect; for other hosts set SERVER_HOST=0.0.0.0");
         }
-        if self.master.has_cloudflare() {
+        if self.has_cloudflare {
             tracing::info!("publishing through Cloudflare");
         } else {
-            tracing::info!("no Cloudflare token: routes are planned; set CF_API_TOKEN and CF_ACCOUNT_ID to publish");
+            tracing::info!(
+                "no Cloudflare token: routes are planned; set CF_API_TOKEN and CF_ACCOUNT_ID to publish"
+            );
         }
         Ok(())
     }
@@ -165,7 +173,9 @@ fn cloudflare(settings: &Settings, start: &Start) -> anyhow::Result<Option<Cloud
             Ok(Some(Cloudflare::new(&config.api_base_url, account, token.clone(), start.io.clone())?))
         }
         (None, None) => Ok(None),
-        (Some(_), None) => bail!("CF_API_TOKEN is set and CF_ACCOUNT_ID is not; set both, or none to only plan"),
+        (Some(_), None) => {
+            bail!("CF_API_TOKEN is set and CF_ACCOUNT_ID is not; set both, or none to only plan")
+        }
         (None, Some(_)) => Ok(None),
     }
 }
@@ -202,7 +212,9 @@ fn bind(host: &str, port: u16) -> anyhow::Result<Vec<TcpListener>> {
     let mut sockets = Vec::new();
     for address in addresses {
         let socket = TcpListener::bind(address).with_context(|| {
-            format!("cannot listen on {address}; another program may have the port: set SERVER_PORT to a free one")
+            format!(
+                "cannot listen on {address}; another program may have the port: set SERVER_PORT to a free one"
+            )
         })?;
         socket.set_nonblocking(true)?;
         sockets.push(socket);
@@ -220,8 +232,9 @@ fn bind(host: &str, port: u16) -> anyhow::Result<Vec<TcpListener>> {
 fn bind_admin_socket(path: &Path) -> anyhow::Result<UnixListener> {
     // Absent is the normal case; any other reason shows at the bind.
     let _ = std::fs::remove_file(path);
-    let socket = UnixListener::bind(path)
-        .with_context(|| format!("cannot listen on `{}`; is the state directory writable?", path.display()))?;
+    let socket = UnixListener::bind(path).with_context(|| {
+        format!("cannot listen on `{}`; is the state directory writable?", path.display())
+    })?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     socket.set_nonblocking(true)?;
     Ok(socket)

@@ -8,6 +8,7 @@ mod database;
 mod events;
 mod health;
 mod keys;
+mod master;
 mod migrate;
 mod output;
 mod plan;
@@ -52,6 +53,8 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Run the control plane: page, admin API, agent API.
+    Master,
     /// Show what would be changed at Cloudflare.
     Plan(plan::PlanArgs),
     /// Carry out what waits for a confirmation.
@@ -89,6 +92,7 @@ pub fn run() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let common = cli.common;
     match cli.verb {
+        Verb::Master => master::run(&common),
         Verb::Plan(args) => plan::run(args, &common),
         Verb::Apply(args) => apply::run(args, &common),
         Verb::Agents(args) => agents::run(args, &common),
