@@ -1,7 +1,10 @@
 //! Logs to standard error, metrics for `/metrics`.
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::ChronoLocal as LocalTime;
 
 use crate::config::{Log, LogFormat};
 
@@ -10,7 +13,9 @@ use crate::config::{Log, LogFormat};
 pub fn start_logging(log: &Log) {
     let others = if log.level == "trace" { "debug" } else { "warn" };
     let filter = EnvFilter::new(format!("{others},lightship={}", log.level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_timer(LocalTime::rfc_3339()).with_writer(std::io::stderr);
     // A second start happens only in tests that run several processes' worth of code in one.
     let _ = match log.format {
         LogFormat::Text => builder.with_target(false).try_init(),

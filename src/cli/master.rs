@@ -20,7 +20,8 @@ use crate::actors::supervision::{Root, SupSpec};
 use crate::cloudflare::Cloudflare;
 use crate::config::{Role, Settings};
 use crate::db::{Batch, Db, RowChange, secrets, settings};
-use crate::domain::id::{AccountId, SecretId};
+use crate::domain::id::{AccountId, SecretId, ZoneId};
+use crate::domain::zone::DefaultZone;
 use crate::web::{Listen, WebSettings, WebState, serve};
 
 /// How long running requests may take to end at a stop.
@@ -59,7 +60,11 @@ impl MasterHalf {
         let parts = MasterParts {
             db: db.clone(),
             cloudflare,
-            default_zone: None,
+            default_zone: settings
+                .cloudflare
+                .zone_id
+                .clone()
+                .map(|id| DefaultZone { id: ZoneId::new(id), name: None }),
             account: None,
             settings: master_settings(settings),
             clock: start.clock.clone(),
