@@ -1,6 +1,8 @@
 //! The command line: one file per verb; the roles build everything and start the trees.
 
 mod admin_client;
+mod agent;
+mod agent_half;
 mod agents;
 mod apply;
 mod config;
@@ -15,6 +17,7 @@ mod plan;
 mod routes;
 mod run;
 mod sources;
+mod standalone;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,8 +56,12 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Run master and local agent in one process.
+    Standalone,
     /// Run the control plane: page, admin API, agent API.
     Master,
+    /// Run this host's agent.
+    Agent,
     /// Show what would be changed at Cloudflare.
     Plan(plan::PlanArgs),
     /// Carry out what waits for a confirmation.
@@ -92,7 +99,9 @@ pub fn run() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let common = cli.common;
     match cli.verb {
+        Verb::Standalone => standalone::run(&common),
         Verb::Master => master::run(&common),
+        Verb::Agent => agent::run(&common),
         Verb::Plan(args) => plan::run(args, &common),
         Verb::Apply(args) => apply::run(args, &common),
         Verb::Agents(args) => agents::run(args, &common),

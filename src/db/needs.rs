@@ -59,6 +59,7 @@ impl Needs {
             | Event::AgentKeyRolled { .. }
             | Event::AgentUpdated { .. }
             | Event::AgentRenamed { .. }
+            | Event::AgentApproved { .. }
             | Event::AgentRevoked { .. }
             | Event::AgentOffline { .. }
             | Event::AgentBack { .. }
@@ -102,6 +103,7 @@ impl Needs {
             }
             Event::AgentUpdated { agent_id, .. }
             | Event::AgentRenamed { agent_id, .. }
+            | Event::AgentApproved { agent_id }
             | Event::AgentRevoked { agent_id, .. }
             | Event::AgentOffline { agent_id, .. }
             | Event::AgentBack { agent_id } => {

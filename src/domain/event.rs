@@ -84,6 +84,8 @@ pub enum Event {
     AgentUpdated { agent_id: AgentId, display_name: String, version: Option<String> },
     /// A person named the agent; its own name no longer counts.
     AgentRenamed { agent_id: AgentId, display_name: String },
+    /// An agent may publish, though it has no tunnel yet: without a Cloudflare token its routes are planned.
+    AgentApproved { agent_id: AgentId },
     /// An agent got a tunnel; its routes may be published.
     AgentEnrolled {
         agent_id: AgentId,

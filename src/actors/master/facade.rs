@@ -189,6 +189,11 @@ impl Master {
         self.decide(registrar::RollKey { agent: agent.clone(), by: by.into() }).await
     }
 
+    /// Lets an agent claim its routes before it has a tunnel: they are shown as planned. Safe to repeat.
+    pub async fn approve(&self, agent: &AgentId, by: &str) -> Result<(), MasterError> {
+        self.decide(registrar::Approve { agent: agent.clone(), by: by.into() }).await
+    }
+
     /// Gives an agent a tunnel, found by name or made, and queues the command that starts it.
     ///
     /// Safe to repeat: with the same name it answers the command that is open, and queues no second one.

@@ -54,6 +54,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         Event::AgentRemoved { agent_id } => remove(unit, origin, agent_id),
         Event::AgentUpdated { agent_id, .. }
         | Event::AgentRenamed { agent_id, .. }
+        | Event::AgentApproved { agent_id }
         | Event::AgentRevoked { agent_id, .. }
         | Event::AgentOffline { agent_id, .. }
         | Event::AgentBack { agent_id } => {
@@ -76,6 +77,10 @@ fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &Event) {
         Event::AgentRenamed { display_name, .. } => {
             agent.display_name.clone_from(display_name);
             agent.custom_name = true;
+        }
+        Event::AgentApproved { .. } => {
+            agent.status = AgentStatus::Enrolled.as_str().into();
+            agent.enrolled_at = Some(origin.at);
         }
         Event::AgentRevoked { .. } => {
             agent.status = AgentStatus::Revoked.as_str().into();

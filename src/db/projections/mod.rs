@@ -31,6 +31,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         Event::AgentRegistered { .. }
         | Event::AgentUpdated { .. }
         | Event::AgentRenamed { .. }
+        | Event::AgentApproved { .. }
         | Event::AgentEnrolled { .. }
         | Event::AgentRevoked { .. }
         | Event::AgentKeyRolled { .. }

@@ -90,6 +90,10 @@ impl Account for Connected {
 
 #[async_trait]
 impl Account for PlanOnly {
+    fn is_connected(&self) -> bool {
+        false
+    }
+
     fn wake(&self) {}
 
     fn wake_agent(&self, _: &AgentId) {}

@@ -55,6 +55,24 @@ pub struct CommitEnrolment {
     pub by: String,
 }
 
+/// Lets an agent claim its routes before there is a tunnel for it; safe to repeat.
+#[derive(Message)]
+#[rtype(result = "Result<(), MasterError>")]
+pub struct Approve {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Who asks.
+    pub by: String,
+}
+
+impl Handler<Approve> for Registrar {
+    type Result = AtomicResponse<Self, Result<(), MasterError>>;
+
+    fn handle(&mut self, ask: Approve, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { approve(&env, &ask).await })
+    }
+}
+
 impl Handler<BeginEnrolment> for Registrar {
     type Result = AtomicResponse<Self, Result<Enrolment, MasterError>>;
 
@@ -69,6 +87,24 @@ impl Handler<CommitEnrolment> for Registrar {
     fn handle(&mut self, ask: CommitEnrolment, _: &mut Ctx<Self>) -> Self::Result {
         self.decide(move |env| async move { enrol(&env, &ask).await })
     }
+}
+
+async fn approve(env: &Env, ask: &Approve) -> Result<(), MasterError> {
+    commit(env, async || {
+        let end = expected(env, &Stream::agent(&ask.agent)).await?;
+        let row = listed(env, &ask.agent).await?;
+        let batch = env.batch(&ask.by);
+        match row.status {
+            AgentStatus::Revoked => Err(MasterError::AgentRevoked(row.id)),
+            AgentStatus::Enrolled => Ok(Decision { batch, answer: () }),
+            _ => {
+                let approved = Event::AgentApproved { agent_id: row.id };
+                Ok(Decision { batch: batch.append(Stream::agent(&ask.agent), end, vec![approved]), answer: () })
+            }
+        }
+    })
+    .await?;
+    follow(env, &ask.agent).await
 }
 
 async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError> {

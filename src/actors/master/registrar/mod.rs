@@ -26,7 +26,7 @@ use crate::domain::event::Stream;
 
 pub use admin::{ChangeSetting, SetAdminPassword, SetUpAdmin};
 pub use agents::{Register, Rename, Revoke, open_session, version_of};
-pub use enrolment::{BeginEnrolment, CommitEnrolment, Enrolment, new_command, queued};
+pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment, new_command, queued};
 pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey};
 pub use load::{identity_digest, load_directory};
 pub use removal::{Remove, Retire};

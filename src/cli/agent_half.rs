@@ -1,0 +1,97 @@
+//! Builds the agent's tree for `agent` and `standalone`, and serves its state over `agent.sock`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use anyhow::Context;
+use secrecy::SecretString;
+
+use super::run::Start;
+use crate::actors::agent::{AgentParts, AgentPorts, AgentSettings, agent};
+use crate::actors::supervision::SupSpec;
+use crate::docker::BollardDocker;
+use crate::state_dir::StateDir;
+use crate::uplink::{AccessToken, HttpUplink, UplinkSettings};
+
+/// Where the Engine is unless `DOCKER_HOST` says otherwise.
+const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
+/// How long an actor may take to say how it is.
+const STATUS_TIME: Duration = Duration::from_secs(2);
+
+/// Describes the supervisor `agent` of this host.
+pub(super) fn describe(start: &Start, master_url: &str, key: SecretString) -> anyhow::Result<(SupSpec, AgentPorts)> {
+    let settings = &start.loaded.settings;
+    let access = match (&settings.agent.cf_access_client_id, settings.agent.cf_access_client_secret.get()) {
+        (Some(id), Some(secret)) => {
+            Some(AccessToken { client_id: id.clone(), client_secret: secret.clone() })
+        }
+        _ => None,
+    };
+    let uplink =
+        UplinkSettings { master_url: master_url.to_owned(), api_key: key, access, ca_file: None };
+    let docker = settings.docker.host.as_deref().unwrap_or(LOCAL_ENGINE);
+    let parts = AgentParts {
+        settings: AgentSettings::new(settings, host_name()),
+        docker: Arc::new(BollardDocker::new(docker, start.io.clone())?),
+        uplink: Arc::new(HttpUplink::new(&uplink, start.io.clone())?),
+        state: StateDir::open(&start.state_dir, start.io.clone())?,
+    };
+    Ok(agent(parts))
+}
+
+/// The machine's own name; a container's made-up one says nothing.
+pub(super) fn host_name() -> Option<String> {
+    let is_container = std::path::Path::new("/.dockerenv").exists();
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    (!is_container && !name.is_empty()).then(|| name.to_owned())
+}
+
+/// Serves `/healthz` and `/status` over `agent.sock`, for this user and root.
+pub(super) fn serve_status(start: &Start, ports: AgentPorts) -> anyhow::Result<ServerHandle> {
+    let path = start.state_dir.join("agent.sock");
+    // Left by an agent that was killed; the lock of the state directory says that no other one runs.
+    let _ = std::fs::remove_file(&path);
+    let socket = UnixListener::bind(&path)
+        .with_context(|| format!("cannot listen on `{}`; is the state directory writable?", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    socket.set_nonblocking(true)?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(ports.clone()))
+            .route("/healthz", web::get().to(health))
+            .route("/status", web::get().to(status))
+    })
+    .workers(1)
+    .disable_signals()
+    .listen_uds(socket)?
+    .run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    Ok(handle)
+}
+
+/// Alive means that every actor answers; what they wait for is in `/status`.
+async fn health(ports: web::Data<AgentPorts>) -> HttpResponse {
+    let status = ports.status(STATUS_TIME).await;
+    let silent = [
+        ("reporter", status.reporter.is_none()),
+        ("tunnel", status.tunnel.is_none()),
+        ("docker", status.docker.is_none()),
+        ("command_poller", status.command_poller.is_none()),
+    ];
+    let silent: Vec<_> = silent.iter().filter(|(_, is_silent)| *is_silent).map(|(name, _)| *name).collect();
+    if silent.is_empty() {
+        HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
+    } else {
+        HttpResponse::ServiceUnavailable().json(serde_json::json!({ "status": "error", "silent": silent }))
+    }
+}
+
+async fn status(ports: web::Data<AgentPorts>) -> HttpResponse {
+    HttpResponse::Ok().json(ports.status(STATUS_TIME).await)
+}
