@@ -14,8 +14,11 @@ pub fn start_logging(log: &Log) {
     let others = if log.level == "trace" { "debug" } else { "warn" };
     let filter = EnvFilter::new(format!("{others},lightship={}", log.level));
     let colours = std::io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_timer(LocalTime::rfc_3339()).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_timer(LocalTime::rfc_3339())
+        .with_writer(std::io::stderr);
     // A second start happens only in tests that run several processes' worth of code in one.
     let _ = match log.format {
         LogFormat::Text => builder.with_target(false).try_init(),

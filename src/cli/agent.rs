@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{Common, agent_half, run};
+use super::run as process;
+use super::{Common, agent_half};
 use crate::actors::supervision::Root;
 use crate::config::Role;
 
 /// Runs the agent until it is asked to end.
 pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    run::run(common, Role::Agent, async |start| {
+    process::run(common, Role::Agent, async |start| {
         let agent = &start.loaded.settings.agent;
         let master = agent.master_url.clone().context(
             "no master: set DOCKFLARE_MASTER_URL to the master's address, such as http://master:8080",
@@ -22,9 +23,9 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         let (spec, ports) = agent_half::describe(&start, &master, key)?;
         let root = Root::start(start.tree.clone(), "agent", spec).await;
         let socket = agent_half::serve_status(&start, ports)?;
-        run::say(&format!("agent of {master}"));
-        let end = run::until_end(&root).await?;
-        let code = run::finish(root, end).await;
+        process::say(&format!("agent of {master}"));
+        let end = process::until_end(&root).await?;
+        let code = process::finish(root, end).await;
         socket.stop(false).await;
         Ok(code)
     })

@@ -11,8 +11,9 @@ use anyhow::Context;
 use secrecy::SecretString;
 
 use super::run::Start;
-use crate::actors::agent::{AgentParts, AgentPorts, AgentSettings, agent};
+use crate::actors::agent::tree::{AgentParts, AgentPorts, AgentSettings, agent};
 use crate::actors::supervision::SupSpec;
+use crate::config::Settings;
 use crate::docker::BollardDocker;
 use crate::state_dir::StateDir;
 use crate::uplink::{AccessToken, HttpUplink, UplinkSettings};
@@ -23,7 +24,11 @@ const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
 const STATUS_TIME: Duration = Duration::from_secs(2);
 
 /// Describes the supervisor `agent` of this host.
-pub(super) fn describe(start: &Start, master_url: &str, key: SecretString) -> anyhow::Result<(SupSpec, AgentPorts)> {
+pub(super) fn describe(
+    start: &Start,
+    master_url: &str,
+    key: SecretString,
+) -> anyhow::Result<(SupSpec, AgentPorts)> {
     let settings = &start.loaded.settings;
     let access = match (&settings.agent.cf_access_client_id, settings.agent.cf_access_client_secret.get()) {
         (Some(id), Some(secret)) => {
@@ -31,16 +36,23 @@ pub(super) fn describe(start: &Start, master_url: &str, key: SecretString) -> an
         }
         _ => None,
     };
-    let uplink =
-        UplinkSettings { master_url: master_url.to_owned(), api_key: key, access, ca_file: None };
+    let uplink = UplinkSettings { master_url: master_url.to_owned(), api_key: key, access, ca_file: None };
     let docker = settings.docker.host.as_deref().unwrap_or(LOCAL_ENGINE);
     let parts = AgentParts {
-        settings: AgentSettings::new(settings, host_name()),
+        settings: agent_settings(settings),
         docker: Arc::new(BollardDocker::new(docker, start.io.clone())?),
         uplink: Arc::new(HttpUplink::new(&uplink, start.io.clone())?),
         state: StateDir::open(&start.state_dir, start.io.clone())?,
     };
     Ok(agent(parts))
+}
+
+/// An agent without a name of its own goes by its host's.
+fn agent_settings(settings: &Settings) -> AgentSettings {
+    let mut settings = settings.clone();
+    let host = host_name();
+    settings.agent.display_name = settings.agent.display_name.or_else(|| host.clone());
+    AgentSettings::new(&settings, host)
 }
 
 /// The machine's own name; a container's made-up one says nothing.
@@ -56,8 +68,9 @@ pub(super) fn serve_status(start: &Start, ports: AgentPorts) -> anyhow::Result<S
     let path = start.state_dir.join("agent.sock");
     // Left by an agent that was killed; the lock of the state directory says that no other one runs.
     let _ = std::fs::remove_file(&path);
-    let socket = UnixListener::bind(&path)
-        .with_context(|| format!("cannot listen on `{}`; is the state directory writable?", path.display()))?;
+    let socket = UnixListener::bind(&path).with_context(|| {
+        format!("cannot listen on `{}`; is the state directory writable?", path.display())
+    })?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     socket.set_nonblocking(true)?;
     let server = HttpServer::new(move || {

@@ -13,7 +13,8 @@ use actix_web::dev::ServerHandle;
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::run::{self, Start};
+use super::run as process;
+use super::run::Start;
 use super::{Common, database};
 use crate::actors::master::{Master, MasterParts, MasterSettings};
 use crate::actors::supervision::{Root, SupSpec};
@@ -29,13 +30,13 @@ const STOP_SECONDS: u64 = 10;
 
 /// Runs the master until it is asked to end.
 pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    run::run(common, Role::Master, async |start| {
+    process::run(common, Role::Master, async |start| {
         let (spec, half) = MasterHalf::build(&start).await?;
         let root = Root::start(start.tree.clone(), "master", spec).await;
         let serving = half.serve(&start).await?;
-        let end = run::until_end(&root).await?;
+        let end = process::until_end(&root).await?;
         serving.stop().await;
-        let code = run::finish(root, end).await;
+        let code = process::finish(root, end).await;
         half.db.close().await?;
         Ok(code)
     })
@@ -123,11 +124,11 @@ impl MasterHalf {
 
     async fn announce(&self, serving: &Serving, is_loopback: bool) -> anyhow::Result<()> {
         let page = format!("http://{}", reachable(serving.address));
-        run::say(&format!("listening on {page}"));
+        process::say(&format!("listening on {page}"));
         if !settings::has_admin(&self.db).await? {
             let token = serving.state.open_setup();
             // The link is the one place this token is ever shown; it opens one page, once.
-            run::say(&format!("first run: open {page}/setup?token={}", token.expose_secret()));
+            process::say(&format!("first run: open {page}/setup?token={}", token.expose_secret()));
         }
         if is_loopback {
             tracing::info!("only this host can connect; for other hosts set SERVER_HOST=0.0.0.0");

@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::master::{MasterHalf, reachable};
-use super::run::{self, Start};
+use super::run as process;
+use super::run::Start;
 use super::{Common, agent_half};
 use crate::actors::master::Master;
 use crate::actors::supervision::{ChildSpec, Ctx, Overflow, Root, SupSpec};
@@ -25,7 +26,7 @@ const TRY_EVERY: Duration = Duration::from_secs(15);
 
 /// Runs both halves until the process is asked to end.
 pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
-    run::run(common, Role::Standalone, async |start| {
+    process::run(common, Role::Standalone, async |start| {
         let (spec, half) = MasterHalf::build(&start).await?;
         let master = ChildSpec::supervisor("master", spec);
         let root = Root::start(start.tree.clone(), "standalone", SupSpec::one_for_one().child(master)).await;
@@ -40,13 +41,15 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
             tunnel: format!("lightship-{}", agent_half::host_name().unwrap_or_else(|| "local".into())),
         };
         let agent = agent.child(enrolment(enroller));
-        root.add("standalone", ChildSpec::supervisor("agent", agent)).await.context("cannot start the local agent")?;
+        root.add("standalone", ChildSpec::supervisor("agent", agent))
+            .await
+            .context("cannot start the local agent")?;
         let socket = agent_half::serve_status(&start, ports)?;
-        let end = run::until_end(&root).await?;
+        let end = process::until_end(&root).await?;
         // The agent first: its last word is for a master that still listens.
         let _ = root.remove("standalone/agent").await;
         serving.stop().await;
-        let code = run::finish(root, end).await;
+        let code = process::finish(root, end).await;
         socket.stop(false).await;
         half.db.close().await?;
         Ok(code)
@@ -67,7 +70,8 @@ async fn local_key(start: &Start, half: &MasterHalf) -> anyhow::Result<LocalKey>
         return Ok(LocalKey { id: access.key_id.clone(), raw });
     }
     let key = half.master.generate_key("local agent", "system").await?;
-    let put = RowChange::PutSecret { id: secret, purpose: "key of the local agent".into(), plain: key.raw.clone() };
+    let put =
+        RowChange::PutSecret { id: secret, purpose: "key of the local agent".into(), plain: key.raw.clone() };
     let batch = Batch::new("system", start.clock.now()).row(put);
     half.db.commit(batch).await?;
     Ok(LocalKey { id: key.key_id, raw: key.raw })

@@ -6,11 +6,15 @@ use super::snapshot::Snapshot;
 use super::status::{RoutePhase, TunnelPhase};
 use super::wishes::{PublishSettings, Wishes};
 use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
-use crate::db::{Db, DbError, tunnels};
+use crate::db::{Db, DbError, agents, routes, tunnels};
+use crate::domain::agent::AgentStatus;
 use crate::domain::ingress::IngressRule;
+use crate::domain::publish::held_back;
 use crate::domain::route::{Route, RouteKey, RouteState};
 use crate::domain::zone::Zone;
 
+/// Stands where the name of a tunnel will be.
+const NO_TUNNEL_YET: &str = "(a new one)";
 /// Tunnels read at a time.
 const PAGE: u64 = 500;
 
@@ -33,8 +37,41 @@ pub async fn plan(
         }
         match tunnels.last() {
             Some(last) if tunnels.len() as u64 == PAGE => after = Some(last.id.clone()),
-            _ => return Ok(plan),
+            _ => break,
         }
+    }
+    for agent in agents::load_agents(db).await? {
+        if agent.status == AgentStatus::Enrolled && agent.tunnel_id.is_none() {
+            let routes = routes::list_agent_routes(db, &agent.id).await?;
+            add_without_tunnel(&mut plan, &routes, settings);
+        }
+    }
+    Ok(plan)
+}
+
+/// Routes of an agent that gets its tunnel once there is a token: what they will come to.
+fn add_without_tunnel(plan: &mut Plan, routes: &[Route], settings: &PublishSettings) {
+    for route in routes.iter().filter(|route| route.state == RouteState::Active) {
+        let key = &route.spec.key;
+        if let Some(reason) = held_back(&route.spec, settings.publish_unprotected) {
+            plan.blocked.push(BlockedChange {
+                agent_id: Some(route.agent_id.clone()),
+                hostname: key.hostname.clone(),
+                path: key.path.clone(),
+                reason,
+            });
+            continue;
+        }
+        let due = |kind, path: &str, detail: String| PlannedChange {
+            kind,
+            agent_id: Some(route.agent_id.clone()),
+            tunnel_name: NO_TUNNEL_YET.into(),
+            hostname: key.hostname.clone(),
+            path: path.to_owned(),
+            detail,
+        };
+        plan.changes.push(due(ChangeKind::AddRule, &key.path, format!("to {}", route.spec.service)));
+        plan.changes.push(due(ChangeKind::CreateDns, "", "CNAME to the tunnel".into()));
     }
 }
 

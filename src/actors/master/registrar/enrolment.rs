@@ -99,7 +99,10 @@ async fn approve(env: &Env, ask: &Approve) -> Result<(), MasterError> {
             AgentStatus::Enrolled => Ok(Decision { batch, answer: () }),
             _ => {
                 let approved = Event::AgentApproved { agent_id: row.id };
-                Ok(Decision { batch: batch.append(Stream::agent(&ask.agent), end, vec![approved]), answer: () })
+                Ok(Decision {
+                    batch: batch.append(Stream::agent(&ask.agent), end, vec![approved]),
+                    answer: (),
+                })
             }
         }
     })
