@@ -85,7 +85,10 @@ pub(super) fn read_checked<T>(
         Ok(value) => Ok(Some(value)),
         Err(reason) => {
             let kept_as = set_aside(path)?;
-            Err(StateError::Corrupt { path: path.to_owned(), kept_as, reason })
+            let error = StateError::Corrupt { path: path.to_owned(), kept_as, reason };
+            // Named here, because whoever asks next finds no file and would say nothing.
+            tracing::error!(error = %error, "a file of the agent was set aside");
+            Err(error)
         }
     }
 }

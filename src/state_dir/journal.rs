@@ -94,12 +94,8 @@ impl Journal {
                     journal.entries.insert(number, form);
                 }
                 Ok(None) => {}
-                Err(error @ StateError::Corrupt { .. }) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "a command was lost with its file; the master hands it over again"
-                    );
-                }
+                // It was named when it was set aside; the master hands over or asks again.
+                Err(StateError::Corrupt { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -85,12 +85,8 @@ impl Outbox {
                     return Ok(Some(SpooledResult { number, id: form.id, outcome: form.outcome }));
                 }
                 Ok(None) => {}
-                Err(error @ StateError::Corrupt { .. }) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "a result was lost with its file; the master asks again"
-                    );
-                }
+                // It was named when it was set aside; the master hands over or asks again.
+                Err(StateError::Corrupt { .. }) => {}
                 Err(error) => return Err(error),
             }
             self.waiting.remove(&number);

@@ -1,4 +1,4 @@
-//! The agent's actor tree.
+//! The agent's actor tree: [`tree`] wires it, each actor has a file or folder of its own.
 
 pub mod command_poller;
 pub mod docker_watcher;
@@ -6,4 +6,8 @@ pub mod link;
 pub mod reporter;
 pub mod retries;
 pub mod status;
+pub mod tree;
 pub mod tunnel_supervisor;
+
+#[cfg(test)]
+mod testing;

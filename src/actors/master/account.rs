@@ -35,7 +35,9 @@ pub trait Account: Send + Sync {
     fn wake(&self);
 
     /// The same, for the tunnel of one agent.
-    fn wake_agent(&self, agent: &AgentId);
+    fn wake_agent(&self, _agent: &AgentId) {
+        self.wake();
+    }
 
     /// Finds a tunnel by its exact name or makes it.
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;

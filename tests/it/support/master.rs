@@ -142,6 +142,8 @@ impl TestMaster {
         let account = with_cloudflare.then(|| DirectAccount::shared(&standin, io.io()));
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
         let parts = MasterParts {
+            cloudflare: None,
+            default_zone: None,
             db: db.clone(),
             account,
             settings: MasterSettings::default(),

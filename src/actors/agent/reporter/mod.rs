@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, Running, WrapFuture};
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use serde_json::json;
 use tracing::{debug, error, info, warn};
 
@@ -60,6 +61,23 @@ pub struct ReporterParts {
     pub state: StateDir,
     /// Set by this actor, read by the command poller.
     pub link: LinkCell,
+    /// Set by whoever looks at the tunnel, which tells only changes.
+    pub last_tunnel: LastTunnel,
+}
+
+/// How the tunnel was when it was last looked at; outlives a restart of the reporter.
+#[derive(Debug, Clone, Default)]
+pub struct LastTunnel(Arc<Mutex<Option<TunnelReport>>>);
+
+impl LastTunnel {
+    /// Replaces what is known.
+    pub fn set(&self, report: TunnelReport) {
+        *self.0.lock() = Some(report);
+    }
+
+    fn get(&self) -> Option<TunnelReport> {
+        self.0.lock().clone()
+    }
 }
 
 /// See the module.
@@ -155,6 +173,7 @@ impl Actor for Reporter {
     fn started(&mut self, ctx: &mut Self::Context) {
         // The numbers of an older run are lost with it, so its session is too.
         self.parts.link.clear();
+        self.recall_tunnel();
         self.arm_beat(ctx);
         let state = self.parts.state.clone();
         let load = async move { state.agent_id().await };
@@ -267,6 +286,7 @@ impl Handler<Beat> for Reporter {
     fn handle(&mut self, _: Beat, ctx: &mut Self::Context) {
         self.arm_beat(ctx);
         self.beats = self.beats.wrapping_add(1);
+        self.recall_tunnel();
         let is_native = self.parts.link.get().is_some_and(|link| link.dialect() == Dialect::Native);
         match is_native {
             true if self.beats.is_multiple_of(FULL_REPORT_EVERY) => self.view.say_all_again(),
@@ -449,6 +469,13 @@ impl Reporter {
             actor.is_paused = false;
             actor.drive(ctx);
         });
+    }
+
+    /// Takes in how the tunnel is, should the news of it have been lost.
+    fn recall_tunnel(&mut self) {
+        if let Some(report) = self.parts.last_tunnel.get() {
+            self.view.tunnel(report);
+        }
     }
 
     fn arm_beat(&mut self, ctx: &mut Ctx<Self>) {

@@ -109,6 +109,8 @@ impl Rig {
         let chance = Chance::system();
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
         let parts = MasterParts {
+            cloudflare: None,
+            default_zone: None,
             db,
             account: Some(publisher.clone()),
             settings: settings.clone(),

@@ -1,0 +1,429 @@
+//! A master made for tests: it hears what agents say, answers as told, and runs under moved time.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::{Notify, watch};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep};
+
+use super::command_poller::{CommandPoller, PollerParts, TunnelHand, TunnelTask};
+use super::link::LinkCell;
+use super::reporter::{LastTunnel, Reporter, ReporterParts, ReporterSettings};
+use crate::actors::supervision::{ChildSpec, Overflow, Port, Root, SupSpec, Tree};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::domain::command::Outcome;
+use crate::domain::container::Container;
+use crate::domain::id::{AgentId, CommandId, ContainerId, TunnelId};
+use crate::domain::report::{Report, Reports};
+use crate::io::Io;
+use crate::protocol::command::AgentCommand;
+use crate::protocol::v2::{RegisterRequest, Registered};
+use crate::protocol::v3::DeliveredCommand;
+use crate::state_dir::{StateDir, StateError};
+use crate::uplink::{CommandDelivery, Uplink, UplinkError};
+
+/// Long enough for anything under moved time.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// Runs a test on one thread under moved time.
+pub fn paused<F: Future>(test: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    LocalSet::new().block_on(&runtime, test)
+}
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub fn at(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a time")
+}
+
+pub fn container(id: &str) -> Container {
+    let labels = [("dockflare.enable".to_owned(), "true".to_owned())].into();
+    Container { id: ContainerId::new(id), name: format!("app-{id}"), labels, image: None, status: None }
+}
+
+/// Something an agent said to the master.
+#[derive(Debug, Clone)]
+pub enum Heard {
+    Register(RegisterRequest),
+    Batch(Reports),
+    Event(Value),
+    Poll(Duration),
+    Fetch,
+    Ack(CommandId),
+    Result(CommandId, Outcome),
+    Ingress(TunnelId, Value),
+}
+
+type Mood = Box<dyn FnMut(&Heard) -> Option<UplinkError> + Send>;
+
+/// The master; clones are the same one.
+#[derive(Clone)]
+pub struct FakeMaster(Arc<Inner>);
+
+struct Inner {
+    start: Instant,
+    state: Mutex<State>,
+    queued: Notify,
+    news: watch::Sender<()>,
+}
+
+struct State {
+    heard: Vec<(Duration, Heard)>,
+    is_native: bool,
+    sessions: u32,
+    mood: Mood,
+    call_takes: Duration,
+    commands: VecDeque<DeliveredCommand>,
+    dockflare_commands: Vec<AgentCommand>,
+    master_time: Option<DateTime<Utc>>,
+    waits: bool,
+}
+
+impl FakeMaster {
+    pub fn native() -> Self {
+        Self::new(true)
+    }
+
+    pub fn dockflare() -> Self {
+        Self::new(false)
+    }
+
+    fn new(is_native: bool) -> Self {
+        let state = State {
+            heard: Vec::new(),
+            is_native,
+            sessions: 0,
+            mood: Box::new(|_| None),
+            call_takes: Duration::ZERO,
+            commands: VecDeque::new(),
+            dockflare_commands: Vec::new(),
+            master_time: None,
+            waits: true,
+        };
+        Self(Arc::new(Inner {
+            start: Instant::now(),
+            state: Mutex::new(state),
+            queued: Notify::new(),
+            news: watch::Sender::new(()),
+        }))
+    }
+
+    /// From now on `mood` decides which calls fail, and how.
+    pub fn answer_with(&self, mood: impl FnMut(&Heard) -> Option<UplinkError> + Send + 'static) {
+        self.0.state.lock().mood = Box::new(mood);
+    }
+
+    pub fn go_away(&self) {
+        self.answer_with(|_| Some(no_answer()));
+    }
+
+    pub fn come_back(&self) {
+        self.answer_with(|_| None);
+    }
+
+    /// From now on it is a DockFlare Master.
+    pub fn roll_back(&self) {
+        self.0.state.lock().is_native = false;
+        self.answer_with(|heard| match heard {
+            Heard::Batch(_) | Heard::Poll(_) | Heard::Ack(_) | Heard::Result(..) => Some(refused(404, None)),
+            _ => None,
+        });
+    }
+
+    /// Every call takes this long.
+    pub fn slow_down(&self, by: Duration) {
+        self.0.state.lock().call_takes = by;
+    }
+
+    /// What the header `Date` of its answers says.
+    pub fn show_time(&self, at: DateTime<Utc>) {
+        self.0.state.lock().master_time = Some(at);
+    }
+
+    /// Polls are answered at once from now on.
+    pub fn stop_waiting(&self) {
+        self.0.state.lock().waits = false;
+    }
+
+    pub fn queue(&self, command: DeliveredCommand) {
+        self.0.state.lock().commands.push_back(command);
+        self.0.queued.notify_one();
+    }
+
+    pub fn queue_dockflare(&self, command: AgentCommand) {
+        self.0.state.lock().dockflare_commands.push(command);
+    }
+
+    /// Everything heard so far, with the time since the start.
+    pub fn heard(&self) -> Vec<(Duration, Heard)> {
+        self.0.state.lock().heard.clone()
+    }
+
+    /// Forgets what was heard so far.
+    pub fn forget(&self) {
+        self.0.state.lock().heard.clear();
+    }
+
+    /// What `pick` makes of everything heard so far.
+    pub fn picked<T>(&self, pick: impl Fn(&Heard) -> Option<T>) -> Vec<T> {
+        self.0.state.lock().heard.iter().filter_map(|(_, heard)| pick(heard)).collect()
+    }
+
+    /// Waits until `pick` makes `count` things of what was heard; returns them.
+    pub async fn until<T>(&self, count: usize, pick: impl Fn(&Heard) -> Option<T>) -> Vec<T> {
+        let mut news = self.0.news.subscribe();
+        let heard_enough = news.wait_for(|()| self.picked(&pick).len() >= count);
+        let waited = tokio::time::timeout(LONG, heard_enough).await.map(drop);
+        assert!(waited.is_ok(), "not heard {count} times: {:#?}", self.heard());
+        self.picked(&pick)
+    }
+
+    pub fn since_start(&self) -> Duration {
+        self.0.start.elapsed()
+    }
+
+    async fn hear(&self, heard: Heard) -> Result<(), UplinkError> {
+        let (failure, takes) = {
+            let mut state = self.0.state.lock();
+            let failure = (state.mood)(&heard);
+            state.heard.push((self.0.start.elapsed(), heard));
+            (failure, state.call_takes)
+        };
+        self.0.news.send_replace(());
+        sleep(takes).await;
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+pub fn no_answer() -> UplinkError {
+    UplinkError::NoAnswer { address: "http://m".into(), reason: "connection refused".into() }
+}
+
+pub fn refused(status: u16, code: Option<&str>) -> UplinkError {
+    UplinkError::Refused {
+        address: "http://m".into(),
+        status,
+        code: code.map(str::to_owned),
+        message: "no".into(),
+        retry_after: None,
+    }
+}
+
+// === picks ===
+
+pub fn registrations(heard: &Heard) -> Option<RegisterRequest> {
+    if let Heard::Register(request) = heard { Some(request.clone()) } else { None }
+}
+
+/// The numbers and items of batches.
+pub fn batches(heard: &Heard) -> Option<(u64, Vec<Report>)> {
+    if let Heard::Batch(batch) = heard { Some((batch.first_seq, batch.items.clone())) } else { None }
+}
+
+pub fn events(heard: &Heard) -> Option<Value> {
+    if let Heard::Event(event) = heard { Some(event.clone()) } else { None }
+}
+
+/// The `type` of events.
+pub fn event_types(heard: &Heard) -> Option<String> {
+    Some(events(heard)?["type"].as_str()?.to_owned())
+}
+
+/// The ids of commands whose results came.
+pub fn results(heard: &Heard) -> Option<(String, Outcome)> {
+    if let Heard::Result(id, outcome) = heard { Some((id.to_string(), outcome.clone())) } else { None }
+}
+
+pub fn acks(heard: &Heard) -> Option<String> {
+    if let Heard::Ack(id) = heard { Some(id.to_string()) } else { None }
+}
+
+#[async_trait]
+impl Uplink for FakeMaster {
+    async fn register(&self, request: &RegisterRequest) -> Result<Registered, UplinkError> {
+        self.hear(Heard::Register(request.clone())).await?;
+        let mut state = self.0.state.lock();
+        state.sessions += 1;
+        let session = state.is_native.then(|| format!("s{}", state.sessions));
+        let agent_id = request.agent_id.clone().unwrap_or_else(|| AgentId::new("a1"));
+        Ok(Registered { agent_id, session })
+    }
+
+    async fn send_event(&self, _: &AgentId, event: Value) -> Result<(), UplinkError> {
+        self.hear(Heard::Event(event)).await
+    }
+
+    async fn fetch_commands(&self, _: &AgentId) -> Result<Vec<AgentCommand>, UplinkError> {
+        self.hear(Heard::Fetch).await?;
+        Ok(std::mem::take(&mut self.0.state.lock().dockflare_commands))
+    }
+
+    async fn send_reports(&self, _: &AgentId, batch: &Reports) -> Result<u64, UplinkError> {
+        self.hear(Heard::Batch(batch.clone())).await?;
+        Ok(batch.first_seq + batch.items.len() as u64)
+    }
+
+    async fn wait_for_commands(
+        &self,
+        _: &AgentId,
+        _: &str,
+        wait: Duration,
+    ) -> Result<CommandDelivery, UplinkError> {
+        self.hear(Heard::Poll(wait)).await?;
+        let until = Instant::now() + wait;
+        loop {
+            let (commands, master_time, waits) = {
+                let mut state = self.0.state.lock();
+                (state.commands.drain(..).collect::<Vec<_>>(), state.master_time, state.waits)
+            };
+            if !commands.is_empty() || !waits || Instant::now() >= until {
+                return Ok(CommandDelivery { commands, master_time });
+            }
+            tokio::select! { () = self.0.queued.notified() => {}, () = tokio::time::sleep_until(until) => {} }
+        }
+    }
+
+    async fn acknowledge(&self, _: &AgentId, _: &str, command: &CommandId) -> Result<(), UplinkError> {
+        self.hear(Heard::Ack(command.clone())).await
+    }
+
+    async fn send_result(
+        &self,
+        _: &AgentId,
+        _: &str,
+        id: &CommandId,
+        outcome: &Outcome,
+    ) -> Result<(), UplinkError> {
+        self.hear(Heard::Result(id.clone(), outcome.clone())).await
+    }
+
+    async fn put_ingress(&self, tunnel: &TunnelId, ingress: Value) -> Result<(), UplinkError> {
+        self.hear(Heard::Ingress(tunnel.clone(), ingress)).await
+    }
+}
+
+/// A command as a native master hands it over, good for an hour.
+pub fn delivered(id: &str, form: Value) -> DeliveredCommand {
+    let issued_at = at("2026-01-31T12:00:00Z");
+    DeliveredCommand {
+        id: CommandId::new(id),
+        attempt: 1,
+        lease_secs: 30,
+        issued_at,
+        expires_at: issued_at + TimeDelta::hours(1),
+        command: AgentCommand::read(form.as_object().expect("a form")),
+    }
+}
+
+/// Opens a state directory as soon as the last write of its former holder is done.
+async fn open(dir: &TempDir) -> StateDir {
+    let free = async {
+        loop {
+            match StateDir::open(dir.path(), Io::current()) {
+                Err(StateError::InUse { .. }) => sleep(Duration::from_millis(1)).await,
+                other => return other.expect("a state directory"),
+            }
+        }
+    };
+    tokio::time::timeout(LONG, free).await.expect("the former holder lets go")
+}
+
+/// Reporter and poller of one host, supervised, with a real state directory and a tunnel that only listens.
+pub struct TestAgent {
+    pub reporter: Port<Reporter>,
+    pub poller: Port<CommandPoller>,
+    pub state: StateDir,
+    pub tasks: Arc<Mutex<Vec<TunnelTask>>>,
+    news: watch::Sender<()>,
+    pub root: Root,
+    pub clock: Clock,
+}
+
+impl TestAgent {
+    /// Starts the reporter alone.
+    pub async fn reporting(master: &FakeMaster, dir: &TempDir) -> Self {
+        Self::start(master, dir, false).await
+    }
+
+    /// Starts reporter and poller.
+    pub async fn polling(master: &FakeMaster, dir: &TempDir) -> Self {
+        Self::start(master, dir, true).await
+    }
+
+    async fn start(master: &FakeMaster, dir: &TempDir, polls: bool) -> Self {
+        let state = open(dir).await;
+        let (uplink, link) = (Arc::new(master.clone()), LinkCell::default());
+        let settings = ReporterSettings {
+            display_name: Some("Lab Host".into()),
+            hostname: Some("h1".into()),
+            version: "1.2.3".into(),
+            interval: secs(30),
+        };
+        let parts = ReporterParts {
+            settings,
+            uplink: uplink.clone(),
+            state: state.clone(),
+            link: link.clone(),
+            last_tunnel: LastTunnel::default(),
+        };
+        let make = move || Reporter::new(parts.clone());
+        let (reporter_spec, reporter) = ChildSpec::actor("reporter", 256, Overflow::Reject, make);
+
+        let tasks: Arc<Mutex<Vec<TunnelTask>>> = Arc::default();
+        let (sink, news) = (Arc::clone(&tasks), watch::Sender::new(()));
+        let bell = news.clone();
+        let tunnel: TunnelHand = Arc::new(move |task| {
+            sink.lock().push(task);
+            bell.send_replace(());
+            Ok(())
+        });
+        let parts = PollerParts { uplink, state: state.clone(), link, reporter: reporter.clone(), tunnel };
+        let make = move || CommandPoller::new(parts.clone());
+        let (poller_spec, poller) = ChildSpec::actor("command-poller", 64, Overflow::Reject, make);
+
+        let mut spec = SupSpec::one_for_one().child(reporter_spec);
+        if polls {
+            spec = spec.child(poller_spec);
+        }
+        let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
+        let tree = Tree::new(clock.clone(), Chance::seeded(7), |_| {});
+        let root = Root::start(tree, "agent", spec).await;
+        Self { reporter, poller, state, tasks, news, root, clock }
+    }
+
+    /// Waits until `count` tasks were handed over; returns their ids.
+    pub async fn until_tasks(&self, count: usize) -> Vec<String> {
+        let mut news = self.news.subscribe();
+        let came = news.wait_for(|()| self.tasks.lock().len() >= count);
+        let waited = tokio::time::timeout(LONG, came).await.map(drop);
+        assert!(waited.is_ok(), "only {:?} came", self.tasks.lock());
+        self.tasks.lock().iter().map(|task| task.id.to_string()).collect()
+    }
+
+    /// Answers the oldest task.
+    pub fn answer(&self, succeeded: bool) {
+        let task = self.tasks.lock().remove(0);
+        task.reply.send(Outcome { succeeded, message: "done".into(), finished_at: None });
+    }
+
+    /// Ends the agent; the state directory can then be opened again.
+    pub async fn stop(self) {
+        self.root.shutdown(secs(30)).await;
+    }
+}
