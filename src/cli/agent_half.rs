@@ -56,11 +56,16 @@ fn agent_settings(settings: &Settings) -> AgentSettings {
 }
 
 /// The machine's own name; a container's made-up one says nothing.
-pub(super) fn host_name() -> Option<String> {
+fn host_name() -> Option<String> {
     let is_container = std::path::Path::new("/.dockerenv").exists();
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if is_container { None } else { kernel_host_name() }
+}
+
+/// What the kernel calls this machine or container.
+pub(super) fn kernel_host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim();
-    (!is_container && !name.is_empty()).then(|| name.to_owned())
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// Serves `/healthz` and `/status` over `agent.sock`, for this user and root.

@@ -90,24 +90,23 @@ pub(super) enum End {
 pub(super) async fn until_end(root: &Root) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    Ok(tokio::select! {
+    let end = tokio::select! {
         _ = terminate.recv() => End::Signal("SIGTERM"),
         _ = interrupt.recv() => End::Signal("SIGINT"),
         reason = root.gave_up() => End::GaveUp(reason),
-    })
+    };
+    match &end {
+        End::Signal(name) => tracing::info!("{name}: stopping"),
+        End::GaveUp(reason) => tracing::error!(%reason, "gave up; the outer restart policy takes over"),
+    }
+    Ok(end)
 }
 
 /// Stops the tree and turns the end into an exit code.
 pub(super) async fn finish(root: Root, end: End) -> ExitCode {
     let code = match &end {
-        End::Signal(name) => {
-            tracing::info!("{name}: stopping");
-            ExitCode::SUCCESS
-        }
-        End::GaveUp(reason) => {
-            tracing::error!(%reason, "gave up; the outer restart policy takes over");
-            ExitCode::FAILURE
-        }
+        End::Signal(_) => ExitCode::SUCCESS,
+        End::GaveUp(_) => ExitCode::FAILURE,
     };
     root.shutdown(STOP_TIME).await;
     code

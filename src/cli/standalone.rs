@@ -38,7 +38,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
             master: half.master.clone(),
             db: half.db.clone(),
             key: key.id,
-            tunnel: format!("lightship-{}", agent_half::host_name().unwrap_or_else(|| "local".into())),
+            tunnel: format!("lightship-{}", agent_half::kernel_host_name().unwrap_or_else(|| "local".into())),
         };
         let agent = agent.child(enrolment(enroller));
         root.add("standalone", ChildSpec::supervisor("agent", agent))
