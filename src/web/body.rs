@@ -15,12 +15,10 @@ use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::server::Patience;
 use crate::protocol::body;
 use crate::protocol::v2::answer::is_json_type;
 pub use crate::protocol::{BODY_LIMIT as SMALL, REPORT_BODY_LIMIT as LARGE};
-
-/// Longest time from the first to the last byte of a body.
-pub const TIME: Duration = Duration::from_secs(20);
 
 type Reading<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
@@ -35,6 +33,7 @@ impl<const LIMIT: usize> FromRequest for Raw<LIMIT> {
         let declared = declared_length(req);
         let encoded = req.headers().contains_key(CONTENT_ENCODING);
         let payload = payload.take();
+        let time = req.app_data::<Patience>().copied().unwrap_or_default().body;
         // `Decompress` reads the header itself; plain bodies stay clear of it.
         let decoder = encoded.then(|| req.headers().clone());
         Box::pin(async move {
@@ -42,8 +41,8 @@ impl<const LIMIT: usize> FromRequest for Raw<LIMIT> {
                 return Err(ApiError::TooLarge { limit: LIMIT });
             }
             match decoder {
-                Some(headers) => collect(Decompress::from_headers(payload, &headers), LIMIT).await,
-                None => collect(payload, LIMIT).await,
+                Some(headers) => collect(Decompress::from_headers(payload, &headers), LIMIT, time).await,
+                None => collect(payload, LIMIT, time).await,
             }
             .map(Self)
         })
@@ -138,7 +137,7 @@ fn declared_length(req: &HttpRequest) -> Option<usize> {
     req.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn collect<S, E>(mut chunks: S, limit: usize) -> Result<Bytes, ApiError>
+async fn collect<S, E>(mut chunks: S, limit: usize, time: Duration) -> Result<Bytes, ApiError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
@@ -155,10 +154,10 @@ where
         }
         Ok(all.freeze())
     };
-    match tokio::time::timeout(TIME, reading).await {
+    match tokio::time::timeout(time, reading).await {
         Ok(Err(ApiError::TooLarge { .. })) => Err(ApiError::TooLarge { limit }),
         Ok(done) => done,
-        Err(_) => Err(ApiError::TooSlow { limit: TIME }),
+        Err(_) => Err(ApiError::TooSlow { limit: time }),
     }
 }
 
@@ -188,7 +187,7 @@ mod tests {
         for (sizes, fits) in
             [(&[10][..], true), (&[11], false), (&[5, 5], true), (&[5, 6], false), (&[4, 4, 3], false)]
         {
-            let outcome = collect(chunks(sizes), 10).await;
+            let outcome = collect(chunks(sizes), 10, Duration::from_secs(5)).await;
             assert_eq!(outcome.is_ok(), fits, "{sizes:?}");
             if !fits {
                 assert!(matches!(outcome, Err(ApiError::TooLarge { limit: 10 })));

@@ -28,7 +28,7 @@ use actix_web::http::uri::PathAndQuery;
 use actix_web::middleware::Next;
 use actix_web::web::{self, ServiceConfig};
 
-pub use server::{Listen, serve};
+pub use server::{Listen, Patience, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, v2, v3};

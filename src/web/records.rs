@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
+use super::pages::view::two_hosts;
 use super::picture::{self, MOST, Picture, presence};
 use super::state::WebState;
 use crate::db::read::{self, AgentRow, ContainerRow, KeyRow, RouteStatusRow, TunnelObservedRow};
@@ -66,6 +67,8 @@ pub async fn agent_records(state: &WebState) -> Result<Value, ApiError> {
 
 fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
     let presence = presence(state, &row.id, Some(row));
+    let hosts = state.master().directory.slot(&row.id).and_then(|slot| slot.two_hosts());
+    let problem = hosts.map(two_hosts).or_else(|| row.problem.clone());
     let queued = parts.commands.iter().filter(|command| command.status == CommandStatus::Queued);
     let commands: Vec<_> = queued.map(|command| wire_form(&command.kind, None)).collect();
     let mut record = json!({
@@ -74,7 +77,7 @@ fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
         "health": if presence.is_online { "connected" } else { "disconnected" },
         "api_key": null, "key_id": row.key_id, "meta": { "registered_with_key_owner": row.key_owner },
         "assigned_tunnel_id": row.tunnel_id, "assigned_tunnel_name": row.tunnel_name, "assigned_tunnel_token": null,
-        "commands": commands, "last_containers": containers(&parts.containers), "problem": row.problem,
+        "commands": commands, "last_containers": containers(&parts.containers), "problem": problem,
         "hostname": row.hostname,
     });
     if let Some(at) = presence.last_seen {

@@ -11,12 +11,30 @@ use actix_web::{App, HttpServer, web};
 
 use super::{WebState, configure};
 
-/// How long a client may take for the head of a request.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a client that still uploads after a refusal is listened to, so that it reads the refusal.
-const LINGER: Duration = Duration::from_secs(10);
-/// How long an idle connection is kept; agents that poll every 30 s keep theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long clients are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the head of a request.
+    pub head: Duration,
+    /// From the first to the last byte of a body.
+    pub body: Duration,
+    /// For a client that still uploads after a refusal, so that it reads the refusal.
+    pub linger: Duration,
+    /// For the next request on a connection; agents that poll every 30 s keep theirs.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(20),
+            linger: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+        }
+    }
+}
+
 /// Most connections per worker.
 const CONNECTIONS: usize = 15_000;
 
@@ -38,16 +56,22 @@ pub struct LocalAdmin;
 
 /// Builds the server. The caller spawns it, and stops it through its handle after [`WebState::end_streams`].
 pub fn serve(listen: Listen, state: WebState) -> std::io::Result<Server> {
+    serve_with(listen, state, Patience::default())
+}
+
+/// [`serve`] with other times.
+pub fn serve_with(listen: Listen, state: WebState, patience: Patience) -> std::io::Result<Server> {
     let mut server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(super::outermost))
             .app_data(web::Data::new(state.clone()))
+            .app_data(patience)
             .configure(configure)
     })
     .workers(listen.workers)
-    .client_request_timeout(HEAD_TIME)
-    .client_disconnect_timeout(LINGER)
-    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(patience.head)
+    .client_disconnect_timeout(patience.linger)
+    .keep_alive(patience.idle)
     .max_connections(CONNECTIONS)
     .shutdown_timeout(listen.stop_secs)
     .disable_signals()

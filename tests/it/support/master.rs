@@ -12,7 +12,7 @@ use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::{Db, SecretKey};
 use lightship::io::IoRuntime;
-use lightship::web::{Listen, WebSettings, WebState, serve};
+use lightship::web::{Listen, Patience, WebSettings, WebState, serve_with};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -271,7 +271,15 @@ fn web_settings() -> WebSettings {
 fn listen(state: WebState) -> (SocketAddr, ServerHandle) {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let server = serve(Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 }, state).unwrap();
+    let patience = Patience {
+        head: Duration::from_secs(1),
+        body: Duration::from_secs(2),
+        linger: Duration::from_secs(5),
+        ..Patience::default()
+    };
+    let server =
+        serve_with(Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 }, state, patience)
+            .unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     (address, handle)
