@@ -184,7 +184,9 @@ async fn a_form_without_the_pages_token_changes_nothing() {
             assert_eq!(browser.post(&path, &all).await.status, 403, "{path} {token:?}");
         }
         // And a form of somebody who is not signed in.
-        let answer = other.post(&path, &[("csrf", foreign.as_str()), ("confirmed", "yes")]).await;
+        let mut all = fields.to_vec();
+        all.push(("csrf", &foreign));
+        let answer = other.post(&path, &all).await;
         assert_eq!(answer.status, 303, "{path}");
         assert!(answer.header("location").starts_with("/login"), "{path}");
     }
