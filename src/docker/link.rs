@@ -4,8 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::Docker as Client;
 use bollard::errors::Error;
+use bollard::{BollardRequest, Docker as Client};
+use http::Uri;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
@@ -59,6 +60,9 @@ impl Link {
             None => Client::connect_with_host(&self.host)?.with_timeout(CLIENT_LIMIT),
         };
         let client = fresh.negotiate_version().await?;
+        let version = client.client_version();
+        let prefix = format!("/v{}.{}", version.major_version, version.minor_version);
+        let client = client.with_request_modifier(move |request| with_version(request, &prefix));
         *self.agreed.lock() = Some(client.clone());
         Ok(client)
     }
@@ -93,4 +97,19 @@ impl Link {
         };
         self.io.run(asked).await
     }
+}
+
+/// Asks in the version that was agreed on: the client itself leaves the version out of its paths, which makes
+/// an Engine answer in its newest one.
+fn with_version(mut request: BollardRequest, prefix: &str) -> BollardRequest {
+    let mut parts = request.uri().clone().into_parts();
+    let path = parts.path_and_query.as_ref().map_or("/", |path| path.as_str());
+    if path.starts_with("/v1.") {
+        return request;
+    }
+    parts.path_and_query = format!("{prefix}{path}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
 }

@@ -368,3 +368,39 @@ async fn an_agent_cut_off_anywhere_in_a_replacement_leaves_exactly_one_in_the_en
         next.stop().await;
     }
 }
+
+#[actix_web::test]
+async fn nothing_is_asked_that_the_socket_proxy_does_not_permit() {
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let proxy = engine.proxy().await;
+    let setup = Setup {
+        docker_host: proxy.docker_host.clone(),
+        state_dir: dir.path(),
+        on_shutdown: OnShutdown::Remove,
+        label_prefix: None,
+    };
+    let mut agent = HostAgent::start(setup).await;
+
+    assert!(agent.carry_out("c1", start("not-a-token")).await.message.contains("not valid"));
+    assert!(agent.carry_out("c2", start(&token("t1", ""))).await.succeeded);
+    engine.client().pause_container(CONTAINER_NAME).await.unwrap();
+    until_one_runs(&engine).await;
+    assert!(agent.carry_out("c3", restart(&token("t1", ""))).await.succeeded);
+    let report = agent.until_health(TunnelHealth::Running).await;
+    agent.stop().await;
+
+    // CONTAINERS, EVENTS, IMAGES, NETWORKS, INFO, PING, VERSION, POST: and no EXEC, yet the version is known.
+    assert_eq!(report.version.as_deref(), Some("2025.9.0"));
+    let permitted = ["containers", "events", "images", "networks", "info", "_ping", "version"];
+    let asked = proxy.asked();
+    for line in &asked {
+        let path = line.split_whitespace().nth(1).unwrap();
+        let topic =
+            path.trim_start_matches('/').split(['/', '?']).find(|part| !part.starts_with("v1.")).unwrap();
+        assert!(permitted.contains(&topic) && !path.contains("/exec"), "{line}");
+    }
+    for topic in ["GET /v1.41/events", "POST /v1.41/containers/create", "GET /v1.41/containers/json"] {
+        assert!(asked.iter().any(|line| line.starts_with(topic)), "{topic} was not seen: {asked:#?}");
+    }
+    assert_eq!(engine.containers().await, []);
+}

@@ -6,6 +6,7 @@
 
 mod host;
 mod images;
+mod proxy;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -20,6 +21,8 @@ use bollard::query_parameters::{
 };
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub use proxy::Proxy;
 
 pub use images::{APP_IMAGE, CLOUDFLARED_IMAGE, token};
 
@@ -66,6 +69,11 @@ impl Engine {
     /// What `DOCKER_HOST` is to be.
     pub fn docker_host(&self) -> String {
         format!("unix://{}", self.host().socket().display())
+    }
+
+    /// A way to this Engine over TCP that notes what is asked.
+    pub async fn proxy(&self) -> Proxy {
+        Proxy::start(self.host().socket()).await
     }
 
     /// The address at which containers of this Engine reach the test's own listeners.

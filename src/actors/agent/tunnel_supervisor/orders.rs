@@ -167,3 +167,101 @@ fn is_same(one: &TunnelState, other: &TunnelState) -> bool {
 fn failed(reason: impl Into<String>, now: DateTime<Utc>) -> Outcome {
     Outcome { succeeded: false, message: reason.into(), finished_at: Some(now) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::config::OnShutdown;
+    use crate::domain::id::TunnelId;
+    use crate::protocol::command::TunnelOrder;
+
+    type Answers = Arc<Mutex<Vec<(String, Option<bool>)>>>;
+
+    fn give(orders: &mut Orders, answers: &Answers, id: &str, work: TunnelWork) -> bool {
+        let (answers, name) = (Arc::clone(answers), id.to_owned());
+        let reply = Reply::new(move |outcome: Option<Outcome>| {
+            answers.lock().push((name, outcome.map(|outcome| outcome.succeeded)));
+        });
+        orders.take(TunnelTask { id: CommandId::new(id), work, reply }, DateTime::UNIX_EPOCH)
+    }
+
+    fn start(token: Option<&str>) -> TunnelWork {
+        let token = token.map(SecretString::from);
+        TunnelWork::Start(TunnelOrder { tunnel_id: Some(TunnelId::new("t1")), tunnel_name: None, token })
+    }
+
+    fn restart() -> TunnelWork {
+        TunnelWork::Restart { tunnel_id: TunnelId::new("t1"), tunnel_name: "n".into(), token: "a".into() }
+    }
+
+    fn settings(network: &str) -> TunnelSettings {
+        TunnelSettings::new("cf:1", network, OnShutdown::Keep)
+    }
+
+    fn wanted(orders: &Orders) -> Wanted {
+        match orders.desired(&settings("edge")) {
+            Desired::Running(wanted) => *wanted,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_same_order_again_changes_nothing_and_both_are_answered() {
+        let (mut orders, answers) = (Orders::default(), Answers::default());
+        assert!(give(&mut orders, &answers, "c1", start(Some("a"))), "to be kept");
+        assert!(!give(&mut orders, &answers, "c2", start(None)), "what is absent stays as it is");
+
+        orders.succeed("done", DateTime::UNIX_EPOCH);
+
+        assert_eq!(*answers.lock(), [("c1".to_owned(), Some(true)), ("c2".to_owned(), Some(true))]);
+        assert!(!orders.has_waiting());
+    }
+
+    #[test]
+    fn a_later_order_supersedes_one_that_was_not_carried_out() {
+        let (mut orders, answers) = (Orders::default(), Answers::default());
+        give(&mut orders, &answers, "c1", start(Some("a")));
+        give(&mut orders, &answers, "c2", TunnelWork::Stop);
+
+        assert_eq!(*answers.lock(), [("c1".to_owned(), Some(false))]);
+        assert_eq!(orders.desired(&settings("edge")), Desired::Stopped);
+        assert!(orders.forget_tunnel(), "token and id go");
+        assert!(!orders.forget_tunnel());
+    }
+
+    #[test]
+    fn a_start_without_any_token_is_refused_and_wants_nothing() {
+        let (mut orders, answers) = (Orders::default(), Answers::default());
+        assert!(!give(&mut orders, &answers, "c1", start(None)));
+        assert_eq!(*answers.lock(), [("c1".to_owned(), Some(false))]);
+        assert_eq!(orders.desired(&settings("edge")), Desired::Unknown);
+    }
+
+    #[test]
+    fn only_a_restart_asks_for_a_container_of_its_own() {
+        let (mut orders, answers) = (Orders::default(), Answers::default());
+        give(&mut orders, &answers, "c1", start(Some("a")));
+        assert_eq!(wanted(&orders).made_for, None);
+        give(&mut orders, &answers, "c2", restart());
+        assert_eq!(wanted(&orders).made_for, Some(CommandId::new("c2")));
+        give(&mut orders, &answers, "c3", start(Some("a")));
+        assert_eq!(wanted(&orders).made_for, Some(CommandId::new("c2")), "its container will do");
+    }
+
+    #[test]
+    fn on_the_hosts_own_network_the_metrics_page_is_not_open_to_others() {
+        let (mut orders, answers) = (Orders::default(), Answers::default());
+        give(&mut orders, &answers, "c1", start(Some("hidden-token")));
+        for (network, metrics) in
+            [("edge", "0.0.0.0:20241"), ("host", "127.0.0.1:0"), ("container:x", "127.0.0.1:0")]
+        {
+            let new = orders.new_connector(&AgentId::new("a"), &settings(network)).unwrap();
+            assert_eq!(new.metrics, metrics, "{network}");
+            assert!(!format!("{new:?}").contains("hidden-token"), "a token is never printed");
+        }
+    }
+}
