@@ -1,5 +1,6 @@
 //! The command line: one file per verb; the roles build everything and start the trees.
 
+mod admin;
 mod admin_client;
 mod agent;
 mod agent_half;
@@ -76,6 +77,8 @@ enum Verb {
     Events(events::EventsArgs),
     /// Bring the database to this version (opens the database itself).
     Migrate(migrate::MigrateArgs),
+    /// Set the password of somebody who may sign in to the page.
+    Admin(admin::AdminArgs),
     /// Show the settings in force and where each came from; secrets are not shown.
     Config(config::ConfigArgs),
     /// Exit 0 if the master or agent that uses this state directory is alive.
@@ -109,6 +112,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Routes(args) => routes::run(args, &common),
         Verb::Events(args) => events::run(args, &common),
         Verb::Migrate(args) => migrate::run(args, &common),
+        Verb::Admin(args) => admin::run(args, &common),
         Verb::Config(args) => config::run(args, &common),
         Verb::Health => health::run(&common),
     }

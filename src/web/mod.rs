@@ -32,7 +32,7 @@ pub use server::{Listen, Patience, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, v2, v3};
-use api::{agents, keys, native, overview};
+use api::{admins, agents, keys, native, overview};
 use route::at;
 
 /// Declares every route.
@@ -79,6 +79,7 @@ pub fn configure(config: &mut ServiceConfig) {
             web::scope("/api/v3")
                 .wrap(compress())
                 .service(at("/agents/{id}/revoke").post(agents::revoke))
+                .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))

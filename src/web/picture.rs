@@ -2,7 +2,7 @@
 //!
 //! Decisions and observations come from the database, presence from the slots. Nothing here is kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
@@ -11,7 +11,7 @@ use super::state::WebState;
 use crate::db::read::{
     self, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelStatusRow,
 };
-use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::id::{AgentId, ContainerId, TunnelId};
 use crate::domain::route::{Route, RouteKey, RouteState};
 
 /// Most rows of a kind in one answer.
@@ -38,7 +38,12 @@ pub struct Picture {
     pub tunnels: HashMap<TunnelId, TunnelStatusRow>,
     /// Labels that cannot be carried out.
     pub label_problems: Vec<ContainerProblemRow>,
+    /// Names of the containers that have them.
+    pub container_names: HashMap<(AgentId, ContainerId), String>,
 }
+
+/// Most agents whose containers are looked up by name.
+const NAMED: usize = 50;
 
 impl Picture {
     /// Reads it.
@@ -59,8 +64,16 @@ impl Picture {
                 .map(|row| ((row.agent_id.clone(), row.key.clone()), row))
                 .collect(),
             tunnels: tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect(),
+            container_names: container_names(state, &label_problems).await?,
             label_problems,
         })
+    }
+
+    /// Returns what a person calls a container with a problem.
+    pub fn container_name(&self, problem: &ContainerProblemRow) -> String {
+        let key = (problem.agent_id.clone(), problem.container_id.clone());
+        let short = || problem.container_id.as_str().chars().take(12).collect();
+        self.container_names.get(&key).cloned().unwrap_or_else(short)
     }
 
     /// Returns an agent.
@@ -82,6 +95,19 @@ impl Picture {
         rows.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.agent_id.cmp(&b.agent_id)));
         rows
     }
+}
+
+async fn container_names(
+    state: &WebState,
+    problems: &[ContainerProblemRow],
+) -> Result<HashMap<(AgentId, ContainerId), String>, ApiError> {
+    let agents: BTreeSet<&AgentId> = problems.iter().map(|problem| &problem.agent_id).collect();
+    let mut names = HashMap::new();
+    for agent in agents.into_iter().take(NAMED) {
+        let rows = read::list_containers(&state.master().db, agent).await.map_err(ApiError::internal)?;
+        names.extend(rows.into_iter().map(|row| ((agent.clone(), row.container.id), row.container.name)));
+    }
+    Ok(names)
 }
 
 /// Returns the one word for where a route stands: its owner's decision first, then what Cloudflare made of it.

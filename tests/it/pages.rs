@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::support::master::{Answer, TestMaster};
+use crate::v2_api::publish_into_a_foreign_tunnel;
 
 const PASSWORD: &str = "a calm sea and prosperous voyage";
 
@@ -290,6 +291,25 @@ async fn an_agent_is_enrolled_renamed_and_removed_from_its_page() {
 }
 
 #[actix_web::test]
+async fn the_button_confirms_what_waits() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    publish_into_a_foreign_tunnel(&master).await;
+    let shown = browser.get("/routes").await.text;
+    assert!(shown.contains("Waiting for you") && shown.contains("Tunnel shared"), "{shown}");
+    assert!(shown.contains("theirs.example.com") && shown.contains("waits for you"), "{shown}");
+
+    let done = browser.submit("/routes", "/routes/apply", &[]).await;
+
+    assert_eq!(done.status, 200, "{}", done.text);
+    assert!(done.text.contains("everything that waited is applied"), "{}", done.text);
+    let after = browser.get("/routes").await.text;
+    assert!(!after.contains("Waiting for you") && after.contains(">live<"), "{after}");
+    assert!(after.contains("href=\"https://app.example.com\""), "{after}");
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn a_failure_is_told_on_a_page_of_its_own() {
     let master = TestMaster::without_cloudflare().await;
     let browser = Browser::signed_in(&master).await;
@@ -312,9 +332,15 @@ async fn signing_out_ends_the_session_and_a_new_password_ends_all() {
 
     let other = Browser { master: &master, cookies: Mutex::new(kept) };
     assert_eq!(other.get("/").await.status, 200);
-    let hash = password::hash("another long password", &Chance::seeded(8));
-    master.master.set_admin_password("ann", hash.into(), "test").await.unwrap();
+    let set = |name: &str, password: &str| {
+        master.admin_post(&format!("/api/v3/admins/{name}/password"), json!({ "password": password }))
+    };
+    set("bob", "another long password").expect(404).await;
+    set("ann", "short").expect(400).await;
+    assert_eq!(other.get("/").await.status, 200);
+    set("ann", "another long password").expect(200).await;
     assert_eq!(other.get("/").await.status, 303);
+    assert_eq!(Browser::new(&master).sign_in("ann", "another long password").await.status, 303);
     master.stop().await;
 }
 

@@ -246,10 +246,48 @@ async fn a_pending_agent_is_heard_and_publishes_only_once_enrolled() {
 
     master.enroll(&id, "edge-1").await;
 
-    let rules = master.until_services("one route", |rules| rules.len() == 1).await;
+    let is_active = |rules: &[Value]| rules.len() == 1 && rules[0]["status"] == "active";
+    let rules = master.until_services("one active route", is_active).await;
     assert_eq!((&rules[0]["hostname"], &rules[0]["agent_id"]), (&json!("app.example.com"), &json!(id)));
-    assert!(rules[0]["status"].is_string(), "{rules:?}");
+    let tunnel = rules[0]["tunnel_id"].as_str().unwrap();
+    assert_eq!(master.standin.hostnames(tunnel), ["app.example.com"]);
     master.stop().await;
+}
+
+#[actix_web::test]
+async fn plan_and_apply_name_what_waits_and_confirm_it() {
+    let master = TestMaster::start().await;
+    let (tunnel, id) = publish_into_a_foreign_tunnel(&master).await;
+
+    let plan = master.admin_get("/api/v3/plan").expect(200).await.json();
+    let waits = plan["changes"].as_array().unwrap().iter().any(|change| change["state"] == "waiting");
+    assert!(waits && plan["waiting"][0]["tunnel_name"] == "shared", "{plan}");
+    assert!(master.standin.records("app.example.com").is_empty(), "nothing of a waiting tunnel is written");
+    master.admin_post("/api/v3/apply", json!({})).expect(400).await;
+
+    let report = master.admin_post("/api/v3/apply", json!({ "yes": true })).expect(200).await.json();
+    assert_eq!((&report["finished"], &report["blocked"]), (&json!(true), &json!([])), "{report}");
+    assert_eq!(report["confirmed_tunnels"], json!([tunnel]));
+    let mut names = master.standin.hostnames(&tunnel);
+    names.sort();
+    assert_eq!(names, ["app.example.com", "theirs.example.com"]);
+    let routes = master.admin_get("/api/v3/routes").expect(200).await.json()["routes"].clone();
+    assert_eq!((&routes[0]["state"], &routes[0]["agent_id"]), (&json!("published"), &json!(id)), "{routes}");
+    master.stop().await;
+}
+
+/// An agent with one route on a tunnel in which others made a rule; returns tunnel and agent.
+pub async fn publish_into_a_foreign_tunnel(master: &TestMaster) -> (String, String) {
+    let tunnel = master.standin.add_tunnel("shared", "cloudflare");
+    let theirs = json!({ "hostname": "theirs.example.com", "service": "http://theirs:80" });
+    master.standin.write_config(&tunnel, json!({ "ingress": [theirs, { "service": "http_status:404" }] }));
+    let (key, id) = master.new_agent("web-1").await;
+    master.enroll(&id, "shared").await;
+    let events = format!("/api/v2/agents/{id}/events");
+    master.post(&events).key(&key).json(start_event("app.example.com")).expect(202).await;
+    let waits = |rules: &[Value]| rules.len() == 1 && rules[0]["status"] == "waiting";
+    master.until_services("one route that waits", waits).await;
+    (tunnel, id)
 }
 
 #[actix_web::test]

@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, is_bad, tunnel_badge, two_hosts};
 use super::{Shell, SignedIn, page, part};
+use crate::db::read::AgentView;
 use crate::domain::agent::AgentStatus;
 use crate::domain::tunnel::TunnelHealth;
 use crate::web::error::ApiError;
@@ -59,7 +60,6 @@ pub fn fragment_of(text: String) -> HttpResponse {
 async fn render(state: &WebState) -> Result<String, ApiError> {
     let picture = Picture::read(state).await?;
     let problems = problems(state, &picture);
-    let now = state.master().clock.now();
     let mut agents: Vec<AgentLine> = agent_lines(state, &picture);
     // What is not well comes first; the sort keeps the order by name otherwise.
     agents.sort_by_key(|line| {
@@ -68,7 +68,6 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
     agents.truncate(LINES);
     let mut routes: Vec<RouteLine> = route_lines(&picture);
     routes.truncate(LINES);
-    let _ = now;
     part(&Live {
         truth: truth(state, &picture, problems.len()),
         problems: bounded(problems),
@@ -82,7 +81,7 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
 /// All agents, by name.
 pub fn agent_lines(state: &WebState, picture: &Picture) -> Vec<AgentLine> {
     let now = state.master().clock.now();
-    let line = |view: &crate::db::read::AgentView| {
+    let line = |view: &AgentView| {
         let hosts = state.master().directory.slot(&view.agent.id).and_then(|slot| slot.two_hosts());
         AgentLine::of(view, presence(state, &view.agent.id, Some(&view.agent)), hosts, now)
     };
@@ -99,23 +98,22 @@ pub fn route_lines(picture: &Picture) -> Vec<RouteLine> {
 }
 
 fn truth(state: &WebState, picture: &Picture, problems: usize) -> Badge {
-    let enrolled: Vec<_> =
-        picture.agents.iter().filter(|view| view.agent.status == AgentStatus::Enrolled).collect();
-    let online =
-        enrolled.iter().filter(|view| presence(state, &view.agent.id, Some(&view.agent)).is_online).count();
+    let total = picture.agents.len();
+    let is_online = |view: &&AgentView| presence(state, &view.agent.id, Some(&view.agent)).is_online;
+    let online = picture.agents.iter().filter(is_online).count();
     let live = picture
         .routes
         .iter()
         .filter(|r| route_word(&r.route, picture.status_of(&r.route)) == "published")
         .count();
-    let agents = format!("{online} of {} online", count(enrolled.len() as u64, "agent", "agents"));
+    let agents = format!("{online} of {} online", count(total as u64, "agent", "agents"));
     let routes = format!("{} live", count(live as u64, "route", "routes"));
     if picture.agents.is_empty() {
         return badge("idle", "No agents yet. Add a host to begin.");
     }
     if problems > 0 {
         let things = count(problems as u64, "thing needs a look", "things need a look");
-        let tone = if online < enrolled.len() { "bad" } else { "warn" };
+        let tone = if online < total { "bad" } else { "warn" };
         return badge(tone, format!("{things}: {agents}, {routes}."));
     }
     badge("good", format!("All is well: {agents}, {routes}."))
@@ -124,6 +122,16 @@ fn truth(state: &WebState, picture: &Picture, problems: usize) -> Badge {
 /// Everything that needs a look, the worst first.
 pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
     let mut found = Vec::new();
+    if !state.master().has_cloudflare() && !picture.agents.is_empty() {
+        found.push(Problem {
+            title: "No Cloudflare token".into(),
+            detail:
+                "Routes are planned and not published. Set CF_API_TOKEN and CF_ACCOUNT_ID, and restart the master."
+                    .into(),
+            href: None,
+            link: "",
+        });
+    }
     for view in &picture.agents {
         agent_problems(state, view, &mut found);
     }
@@ -144,20 +152,10 @@ pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
     }
     found.extend(refused(picture));
     found.extend(label_problems(picture));
-    if !state.master().has_cloudflare() && !picture.agents.is_empty() {
-        found.push(Problem {
-            title: "No Cloudflare token".into(),
-            detail:
-                "Routes are planned and not published. Set CF_API_TOKEN and CF_ACCOUNT_ID, and start again."
-                    .into(),
-            href: None,
-            link: "",
-        });
-    }
     found
 }
 
-fn agent_problems(state: &WebState, view: &crate::db::read::AgentView, found: &mut Vec<Problem>) {
+fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) {
     let agent = &view.agent;
     let presence = presence(state, &agent.id, Some(agent));
     let mut add = |detail: String, link| {
@@ -205,13 +203,13 @@ pub fn refused(picture: &Picture) -> Vec<Problem> {
 /// Labels that cannot be carried out.
 pub fn label_problems(picture: &Picture) -> Vec<Problem> {
     let problem = |row: &crate::db::read::ContainerProblemRow| {
-        let container: String = row.container_id.as_str().chars().take(12).collect();
         let agent =
             picture.agent(&row.agent_id).map_or(row.agent_id.as_str(), |agent| agent.display_name.as_str());
         Problem {
-            title: format!("{} on {agent}", row.problem.label),
+            title: format!("{} on {agent}", picture.container_name(row)),
             detail: format!(
-                "container {container}: `{}`: {}",
+                "{}=`{}`: {}",
+                row.problem.label,
                 shortened(&row.problem.value),
                 row.problem.reason
             ),

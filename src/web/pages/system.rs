@@ -1,5 +1,7 @@
 //! The supervision tree as it is right now.
 
+use std::collections::HashMap;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
@@ -7,6 +9,7 @@ use super::overview::fragment_of;
 use super::view::{Badge, Fact, badge, count, fact};
 use super::{Shell, SignedIn, page, part};
 use crate::actors::supervision::{Info, Kind, State};
+use crate::db::read;
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
 
@@ -44,16 +47,20 @@ struct Line {
 /// `GET /system`.
 #[utoipa::path(get, path = "/system", tag = "pages", responses((status = 200), (status = 303)), security(("session" = [])))]
 pub async fn show(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    page(&SystemPage { shell: Shell::new(&person, "/system"), live: render(&state)? })
+    page(&SystemPage { shell: Shell::new(&person, "/system"), live: render(&state).await? })
 }
 
 /// `GET /fragments/system`: its live part.
 #[utoipa::path(get, path = "/fragments/system", tag = "pages", responses((status = 200)), security(("session" = [])))]
 pub async fn fragment(_: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    Ok(fragment_of(render(&state)?))
+    Ok(fragment_of(render(&state).await?))
 }
 
-fn render(state: &WebState) -> Result<String, ApiError> {
+async fn render(state: &WebState) -> Result<String, ApiError> {
+    let agents =
+        read::list_agents(&state.master().db, None, ROWS as u64).await.map_err(ApiError::internal)?;
+    let names: HashMap<&str, &str> =
+        agents.iter().map(|agent| (agent.id.as_str(), agent.display_name.as_str())).collect();
     let mut tree = state.master().tree.snapshot();
     tree.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
     let running = tree.iter().filter(|info| info.state == State::Running).count();
@@ -78,10 +85,11 @@ fn render(state: &WebState) -> Result<String, ApiError> {
             }),
         ),
     ];
-    part(&Live { lines: tree.iter().take(ROWS).map(line).collect(), summary, facts })
+    part(&Live { lines: tree.iter().take(ROWS).map(|info| line(info, &names)).collect(), summary, facts })
 }
 
-fn line(info: &Info) -> Line {
+fn line(info: &Info, agents: &HashMap<&str, &str>) -> Line {
+    let own = info.path.rsplit('/').next().unwrap_or_default();
     let tone = match info.state {
         State::Running => "good",
         State::Starting | State::Stopping => "busy",
@@ -92,7 +100,8 @@ fn line(info: &Info) -> Line {
     let is_actor = info.kind == Kind::Actor;
     Line {
         level: info.path.matches('/').count().min(6),
-        name: info.path.rsplit('/').next().unwrap_or_default().to_owned(),
+        // An agent's subtree is called by its id; people call it by its name.
+        name: agents.get(own).map_or_else(|| own.to_owned(), |name| format!("agent {name}")),
         path: info.path.clone(),
         kind: if is_actor { "actor" } else { "supervisor" },
         state: badge(tone, info.state.as_str().replace('_', " ")),

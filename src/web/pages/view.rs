@@ -205,10 +205,10 @@ pub fn route_badge(word: &str) -> Badge {
     match word {
         "published" => badge("good", "live"),
         "planned" => badge("idle", "planned"),
-        "pending" | "publishing" | "applying" => badge("busy", "being published"),
+        "publishing" => badge("busy", "being published"),
+        "waiting" => badge("warn", "waits for you"),
         "pending_deletion" => badge("warn", "container gone"),
         "held" => badge("warn", "removal held"),
-        "withdrawing" => badge("busy", "being withdrawn"),
         word if is_bad(word) => badge("bad", word.replace('_', " ")),
         word => badge("warn", word.replace('_', " ")),
     }
@@ -216,7 +216,7 @@ pub fn route_badge(word: &str) -> Badge {
 
 /// True for a state in which a route does not work and will not by itself.
 pub fn is_bad(word: &str) -> bool {
-    ["conflict", "blocked", "refused", "failed", "invalid"].iter().any(|bad| word.contains(bad))
+    ["conflict", "refused", "failed"].iter().any(|bad| word.contains(bad))
 }
 
 /// `1 route`, `2 routes`.
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn an_unknown_state_is_shown_and_not_hidden() {
-        assert_eq!(route_badge("waits_for_confirmation"), badge("warn", "waits for confirmation"));
+        assert_eq!(route_badge("made_tomorrow"), badge("warn", "made tomorrow"));
         assert_eq!(route_badge("dns_conflict"), badge("bad", "dns conflict"));
     }
 }

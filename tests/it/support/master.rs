@@ -10,15 +10,16 @@ use lightship::actors::master::{Master, MasterParts, MasterSettings};
 use lightship::actors::supervision::{Root, Tree};
 use lightship::chance::Chance;
 use lightship::clock::Clock;
+use lightship::cloudflare::Cloudflare;
 use lightship::db::{Db, SecretKey};
-use lightship::io::IoRuntime;
+use lightship::domain::id::AccountId;
+use lightship::io::{Io, IoRuntime};
 use lightship::web::{Listen, Patience, WebSettings, WebState, serve_with};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use super::account::DirectAccount;
-use super::cloudflare::{ACCOUNT, CloudflareStandIn};
+use super::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
 
 /// Opens the admin API of every test master.
 pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
@@ -139,13 +140,13 @@ impl TestMaster {
         let db = Db::in_memory(io.io()).await.unwrap();
         db.migrate().await.unwrap();
         db.unlock_secrets(SecretKey::random(chance.clone())).await.unwrap();
-        let account = with_cloudflare.then(|| DirectAccount::shared(&standin, io.io()));
+        let cloudflare = with_cloudflare.then(|| client_of(&standin, io.io()));
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
         let parts = MasterParts {
-            cloudflare: None,
+            cloudflare,
             default_zone: None,
             db: db.clone(),
-            account,
+            account: None,
             settings: MasterSettings::default(),
             clock,
             chance,
@@ -251,6 +252,10 @@ impl TestMaster {
         self.root.shutdown(Duration::from_secs(10)).await;
         self.db.close().await.unwrap();
     }
+}
+
+fn client_of(standin: &CloudflareStandIn, io: Io) -> Cloudflare {
+    Cloudflare::new(&standin.base_url(), AccountId::new(ACCOUNT), TOKEN.to_owned().into(), io).unwrap()
 }
 
 fn web_settings() -> WebSettings {

@@ -1,6 +1,5 @@
 //! What the product tests share.
 
-pub mod account;
 pub mod cloudflare;
 pub mod docker;
 pub mod host_agent;
