@@ -131,11 +131,8 @@ impl HostAgent {
     pub async fn until_health(&mut self, health: TunnelHealth) -> TunnelReport {
         let mut reports = self.reports.clone();
         let is_so = |report: &Option<TunnelReport>| report.as_ref().is_some_and(|r| r.health == health);
-        let report = match timeout(DEADLINE, reports.wait_for(is_so)).await {
-            Ok(report) => report.unwrap().clone().unwrap(),
-            Err(_) => panic!("wanted {health:?}, reported {:?}", self.reports.borrow()),
-        };
-        report
+        let seen = timeout(DEADLINE, reports.wait_for(is_so)).await.map(|report| report.unwrap().clone());
+        seen.unwrap_or_else(|_| panic!("wanted {health:?}, reported {:?}", self.reports.borrow())).unwrap()
     }
 
     /// Has it compare now.
