@@ -101,3 +101,25 @@ impl StateError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_the_system_say_what_to_do() {
+        let cases = [
+            (io::ErrorKind::StorageFull, "state_disk_full", "free some space"),
+            (io::ErrorKind::QuotaExceeded, "state_disk_full", "free some space"),
+            (io::ErrorKind::PermissionDenied, "state_not_writable", "LIGHTSHIP_STATE_DIR"),
+            (io::ErrorKind::ReadOnlyFilesystem, "state_not_writable", "LIGHTSHIP_STATE_DIR"),
+            (io::ErrorKind::NotADirectory, "state_io", "its disk"),
+        ];
+        for (kind, code, way_out) in cases {
+            let error = StateError::from_io(Path::new("/state/agent_id.txt"), "written", kind.into());
+            let text = error.to_string();
+            assert_eq!(error.code(), code);
+            assert!(text.contains("`/state/agent_id.txt` cannot be written") && text.contains(way_out), "{text}");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 mod agent_docker;
 mod agent_tunnel;
+mod agent_wire;
 mod cloudflare_client;
 mod docker_engine;
 mod layering;
