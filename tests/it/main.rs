@@ -2,11 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
 
-mod agent_docker;
-mod agent_tunnel;
 mod agent_wire;
 mod cloudflare_client;
-mod docker_engine;
 mod layering;
 mod pages;
 mod support;

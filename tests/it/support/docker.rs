@@ -8,17 +8,19 @@ mod host;
 mod images;
 mod proxy;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker as Client;
 use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
     ListContainersOptionsBuilder, ListNetworksOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder,
 };
+use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -79,6 +81,11 @@ impl Engine {
     /// The address at which containers of this Engine reach the test's own listeners.
     pub fn gateway(&self) -> IpAddr {
         self.host().gateway()
+    }
+
+    /// The network namespace of this host, for programs that are to run on it.
+    pub fn network(&self) -> PathBuf {
+        self.host().network()
     }
 
     /// Starts `dockerd`, waits until it answers, and loads the images if that was not done yet.
@@ -190,6 +197,16 @@ impl Engine {
     /// Loads the images again, after a test that removed one.
     pub async fn reload_images(&self) {
         images::load(self.client()).await;
+    }
+
+    /// How many containers with this label were made, among the Engine's last 256 events.
+    pub async fn created_with(&self, label: &str, value: &str) -> usize {
+        let pair = format!("{label}={value}");
+        let filters = HashMap::from([("type", vec!["container"]), ("event", vec!["create"]), ("label", vec![&pair])]);
+        let now = chrono::Utc::now().timestamp_micros();
+        let until = format!("{}.{:06}", now / 1_000_000, now % 1_000_000);
+        let options = EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
+        self.client().events(Some(options)).try_collect::<Vec<_>>().await.unwrap().len()
     }
 
     async fn clear(&self) {

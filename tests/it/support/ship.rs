@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use super::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
+use super::docker::Engine;
 use super::until::until;
 
 /// Opens the admin API of every ship here.
@@ -23,6 +24,7 @@ pub struct Rig {
     role: &'static str,
     dir: PathBuf,
     env: BTreeMap<String, String>,
+    network: Option<PathBuf>,
 }
 
 impl Rig {
@@ -38,7 +40,7 @@ impl Rig {
             ("DOCKER_HOST", "unix:///nonexistent/docker.sock"),
         ];
         let env = env.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Self { role, dir: dir.to_owned(), env }
+        Self { role, dir: dir.to_owned(), env, network: None }
     }
 
     /// Sets a variable.
@@ -54,20 +56,44 @@ impl Rig {
         self.env("CF_API_BASE_URL", standin.base_url()).env("CF_ACCOUNT_ID", ACCOUNT).env("CF_API_TOKEN", TOKEN)
     }
 
+    /// Uses this Engine.
+    #[must_use]
+    pub fn engine(self, engine: &Engine) -> Self {
+        self.env("DOCKER_HOST", engine.docker_host())
+    }
+
+    /// Runs on the host of this Engine instead of beside the test.
+    #[must_use]
+    pub fn on(mut self, engine: &Engine) -> Self {
+        self.network = Some(engine.network());
+        self.engine(engine)
+    }
+
     /// Starts the program.
     pub fn start(&self) -> Ship {
         Ship::start(self)
     }
 
-    /// Runs one verb to its end; returns exit code, standard output and standard error.
+    /// Runs one verb to its end; returns exit code, standard output and standard error. One that does not end
+    /// within a minute has exit code 124.
     pub fn verb(&self, args: &[&str]) -> (i32, String, String) {
-        let output = self.command(args).output().unwrap();
+        let verb = self.command(args);
+        let mut limited = Command::new("/usr/bin/timeout");
+        limited.arg("60").arg(verb.get_program()).args(verb.get_args()).env_clear().envs(&self.env);
+        let output = limited.current_dir(&self.dir).stdin(Stdio::null()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match &self.network {
+            None => Command::new(binary()),
+            Some(network) => {
+                let mut command = Command::new("/usr/bin/nsenter");
+                command.arg(format!("--net={}", network.display())).arg(binary());
+                command
+            }
+        };
         command.args(args).env_clear().envs(&self.env).current_dir(&self.dir).stdin(Stdio::null());
         command
     }
@@ -158,10 +184,19 @@ impl Ship {
         self.child.id()
     }
 
-    /// `kill -9`
+    /// `kill -9`, also of one that was killed already.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits for its end by itself; the exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let status = until("the program ends", || {
+            let status = self.child.try_wait().unwrap();
+            async move { status }
+        });
+        status.await.code()
     }
 
     /// `kill -TERM`, and the exit code.
@@ -191,9 +226,14 @@ impl Ship {
 
     /// `POST path` with the admin token; status and body.
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.try_post(path, body).await.unwrap()
+    }
+
+    /// `POST path` to a program that may end meanwhile.
+    pub async fn try_post(&self, path: &str, body: Value) -> reqwest::Result<(u16, Value)> {
         let url = format!("{}{path}", self.url());
-        let answer = self.http.post(url).bearer_auth(ADMIN_TOKEN).json(&body).send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+        let answer = self.http.post(url).bearer_auth(ADMIN_TOKEN).json(&body).send().await?;
+        Ok((answer.status().as_u16(), answer.json().await.unwrap_or_default()))
     }
 
     /// Makes an agent key.

@@ -135,6 +135,11 @@ impl CloudflareStandIn {
         self.shared.faults().push(fault);
     }
 
+    /// How many kinds of calls are still to fail.
+    pub fn faults_left(&self) -> usize {
+        self.shared.faults().len()
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
         self.shared.faults().clear();

@@ -65,6 +65,10 @@ impl Host {
         near_end(self.slot).into()
     }
 
+    pub fn network(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.init))
+    }
+
     pub fn has_daemon(&self) -> bool {
         self.daemon.is_some()
     }

@@ -1,0 +1,139 @@
+//! The image and the compose files, without any network.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use bollard::container::LogOutput;
+use bollard::exec::{StartExecOptions, StartExecResults};
+use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig};
+use bollard::query_parameters::{
+    DownloadFromContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder,
+};
+use futures_util::TryStreamExt;
+
+use crate::support::docker::Engine;
+use crate::support::ship::binary;
+use crate::support::until::until;
+
+const IMAGE: &str = "lightship-test/lightship:image";
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn build_image(engine: &Engine) {
+    let built = Command::new("scripts/image")
+        .arg(binary())
+        .current_dir(project())
+        .env("DOCKER_HOST", engine.docker_host())
+        // The Engine's own builder: the newer one is not part of Debian's packages.
+        .env("DOCKER_BUILDKIT", "0")
+        .env("LIGHTSHIP_IMAGE", IMAGE)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+#[tokio::test]
+async fn the_image_runs_read_only_as_an_ordinary_user() {
+    let engine = Engine::lease().await;
+    build_image(&engine);
+    // when: as compose/master.yaml runs it
+    let body = ContainerCreateBody {
+        image: Some(IMAGE.to_owned()),
+        cmd: Some(vec!["master".to_owned()]),
+        env: Some(vec!["TZ=Asia/Kolkata".to_owned()]),
+        host_config: Some(HostConfig {
+            readonly_rootfs: Some(true),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    engine.run_body("ship", body).await;
+    // then
+    until("it is healthy", || async {
+        let health = exec(&engine, "ship", &["/usr/bin/lightship", "health"]).await;
+        (health == Some(0)).then_some(())
+    })
+    .await;
+    let log = log_of(&engine, "ship").await;
+    assert!(log.contains("+05:30"), "local time, as TZ says:\n{log}");
+    let found = engine.client().inspect_container("ship", None::<InspectContainerOptions>).await.unwrap();
+    assert_eq!(found.config.unwrap().user.as_deref(), Some("65532:65532"));
+    let changes = engine.client().container_changes("ship").await.unwrap().unwrap_or_default();
+    assert!(changes.iter().all(|change| change.path.starts_with("/app")), "{changes:?}");
+    let bundle = file_in(&engine, "ship", "/etc/ssl/certs/ca-certificates.crt").await;
+    assert!(bundle.contains("BEGIN CERTIFICATE"));
+    let address = address_of(&engine, "ship").await;
+    let answer = reqwest::get(format!("http://{address}:8080/readyz")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    engine.stop("ship").await;
+    let ended = engine.inspect("ship").await.unwrap().state.unwrap();
+    assert_eq!(ended.exit_code, Some(0), "{}", log_of(&engine, "ship").await);
+}
+
+async fn exec(engine: &Engine, container: &str, words: &[&str]) -> Option<i64> {
+    let cmd = Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let config = ExecConfig { cmd, attach_stdout: Some(true), attach_stderr: Some(true), ..Default::default() };
+    let made = engine.client().create_exec(container, config).await.ok()?;
+    let started = engine.client().start_exec(&made.id, None::<StartExecOptions>).await.ok()?;
+    if let StartExecResults::Attached { output, .. } = started {
+        let said: Vec<LogOutput> = output.try_collect().await.ok()?;
+        println!("{words:?}: {said:?}");
+    }
+    engine.client().inspect_exec(&made.id).await.ok()?.exit_code
+}
+
+async fn log_of(engine: &Engine, container: &str) -> String {
+    let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+    let lines: Vec<LogOutput> = engine.client().logs(container, Some(options)).try_collect().await.unwrap();
+    lines.iter().map(ToString::to_string).collect()
+}
+
+async fn file_in(engine: &Engine, container: &str, path: &str) -> String {
+    let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
+    let parts = engine.client().download_from_container(container, Some(options));
+    let archive: Vec<bytes::Bytes> = parts.try_collect().await.unwrap();
+    String::from_utf8_lossy(&archive.concat()).into_owned()
+}
+
+async fn address_of(engine: &Engine, container: &str) -> String {
+    let networks = engine.inspect(container).await.unwrap().network_settings.unwrap().networks.unwrap();
+    networks.into_values().find_map(|network| network.ip_address).unwrap()
+}
+
+fn compose(file: &str, env: &HashMap<&str, &str>) -> Output {
+    Command::new("docker-compose")
+        .args(["-f", file, "config"])
+        .current_dir(project().join("compose"))
+        .envs(env)
+        .output()
+        .expect("docker-compose is needed")
+}
+
+#[test]
+fn the_compose_files_are_valid_and_grant_no_more_than_is_needed() {
+    for file in ["master.yaml", "agent.yaml"] {
+        let made = compose(file, &HashMap::from([("DOCKFLARE_MASTER_URL", "http://master:8080")]));
+        assert!(made.status.success(), "{file}: {}", String::from_utf8_lossy(&made.stderr));
+        let made = String::from_utf8(made.stdout).unwrap();
+        assert!(made.contains("image: lightship:local"), "{made}");
+        assert!(made.contains("read_only: true"), "{made}");
+        assert!(!made.contains("privileged: true"), "{made}");
+    }
+    let made = compose("agent.yaml", &HashMap::from([("LIGHTSHIP_IMAGE", "registry.example/ship:1")]));
+    let made = String::from_utf8(made.stdout).unwrap();
+    assert!(made.contains("image: registry.example/ship:1"), "{made}");
+    let (_, proxy) = made.split_once("docker-socket-proxy:\n    environment:\n").expect("the socket proxy");
+    let granted = proxy.lines().take_while(|line| line.starts_with("      "));
+    let mut granted: Vec<&str> = granted.filter_map(|line| line.trim().split(':').next()).collect();
+    granted.sort_unstable();
+    assert_eq!(
+        granted,
+        ["CONTAINERS", "EVENTS", "IMAGES", "INFO", "NETWORKS", "PING", "POST", "VERSION"]
+    );
+    assert!(made.contains("internal: true"), "the proxy's network leads nowhere: {made}");
+}

@@ -1,0 +1,18 @@
+//! The product on real parts: the program that `make build` left, Docker Engines of its own, processes that
+//! are killed. Needs root; `make test` runs it. Cloudflare alone is a stand-in.
+
+#![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
+
+#[path = "../it/support/mod.rs"]
+mod support;
+
+mod agent_docker;
+mod agent_tunnel;
+mod cloudflare_faults;
+mod docker_engine;
+mod faults;
+mod image;
+mod journey;
+mod raw_client;
+mod scene;
+mod withstand;

@@ -1,0 +1,267 @@
+//! What the program does when its files, its disk or its callers are not as they should be.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::raw_client::RawClient;
+use crate::scene::{Scene, subfolder};
+use crate::support::cloudflare::CloudflareStandIn;
+use crate::support::ship::{ADMIN_TOKEN, Rig};
+use crate::support::until::{until, until_equal};
+
+/// A small disk of its own.
+struct Disk {
+    dir: TempDir,
+}
+
+impl Disk {
+    fn new(size: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "lightship-test", text(dir.path())]);
+        Self { dir }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn make_read_only(&self) {
+        run("mount", &["-o", "remount,ro", text(self.path())]);
+    }
+
+    /// Takes all space that is left.
+    fn fill(&self) -> PathBuf {
+        let path = self.path().join("ballast");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let block = [0; 4096];
+        while std::io::Write::write_all(&mut file, &block).is_ok() {}
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run("umount", &["--lazy", text(self.path())]);
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn run(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn agent(dir: &Path) -> Rig {
+    // Nobody listens there; these agents are not to come that far.
+    Rig::new("agent", dir).env("DOCKFLARE_MASTER_URL", "http://127.0.0.1:9").env("DOCKFLARE_API_KEY", "key")
+}
+
+/// Asserts that a role ends with code 1 and words that hold all of `words`.
+fn assert_refused(rig: &Rig, role: &str, words: &[&str]) {
+    let (code, _, said) = rig.verb(&[role]);
+    assert_eq!(code, 1, "{role}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{role} does not say `{word}`: {said}");
+    }
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_is_named_with_the_way_out() {
+    let disk = Disk::new("1m");
+    disk.make_read_only();
+    let state = disk.path().join("state");
+    for dir in [disk.path(), state.as_path()] {
+        let words = [text(dir), "writable", "LIGHTSHIP_STATE_DIR"];
+        let rig = |rig: Rig| rig.env("LIGHTSHIP_STATE_DIR", text(dir));
+        for role in ["master", "standalone"] {
+            let words = if dir == state { [text(dir), "LIGHTSHIP_STATE_DIR", "may write"] } else { words };
+            assert_refused(&rig(Rig::new("master", disk.path())), role, &words);
+        }
+        let words = if dir == state { [text(dir), "LIGHTSHIP_STATE_DIR", "may write"] } else { words };
+        assert_refused(&rig(agent(disk.path())), "agent", &words);
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_at_the_start() {
+    let disk = Disk::new("64k");
+    disk.fill();
+    assert_refused(&Rig::new("master", disk.path()), "master", &["no space is left", text(disk.path()), "free some"]);
+    assert_refused(&agent(disk.path()), "agent", &[text(disk.path()), "the disk is full", "free some"]);
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_costs_answers_and_no_decision() {
+    // given
+    let disk = Disk::new("4m");
+    let master = Rig::new("master", disk.path()).start();
+    let known = master.new_key().await;
+    // when
+    let ballast = disk.fill();
+    let (status, refused) = until("a write is refused", || async {
+        let (status, body) = master.post("/api/v2/agents/generate-key", json!({ "owner": "x" })).await;
+        (status != 201).then_some((status, body))
+    })
+    .await;
+    // then
+    assert_eq!(status, 503, "{refused}");
+    assert!(refused["message"].as_str().is_some_and(|words| words.contains("space")), "{refused}");
+    assert!(refused.get("key").is_none());
+    let count = |answer: &serde_json::Value| answer["agent_keys"].as_object().map(serde_json::Map::len);
+    let before = count(&master.get("/api/v2/agents").await);
+    // and when there is space again
+    std::fs::remove_file(ballast).unwrap();
+    until("a key can be made again", || async {
+        let (status, _) = master.post("/api/v2/agents/generate-key", json!({ "owner": "y" })).await;
+        (status == 201).then_some(())
+    })
+    .await;
+    assert_eq!(count(&master.get("/api/v2/agents").await), before.map(|count| count + 1));
+    master.kill();
+    let master = Rig::new("master", disk.path()).start();
+    let answer = reqwest::Client::new()
+        .post(format!("{}/api/v2/agents/register", master.url()))
+        .bearer_auth(known)
+        .json(&json!({ "agent_id": "a" }));
+    assert_eq!(answer.send().await.unwrap().status(), 201, "what was answered with success is kept");
+}
+
+#[test]
+fn a_damaged_database_is_named_and_left_as_it_is() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("lightship.db");
+    let garbage = b"SQLite format 3\0 but nothing after it is".repeat(400);
+    std::fs::write(&path, &garbage).unwrap();
+    for args in [&["master"][..], &["standalone"], &["events"], &["migrate"], &["migrate", "--rebuild"]] {
+        let (code, _, said) = Rig::new("master", dir.path()).verb(args);
+        assert_eq!(code, 1, "{args:?}: {said}");
+        for words in ["is damaged", text(&path), "left as it is", "backup"] {
+            assert!(said.contains(words), "{args:?} does not say `{words}`: {said}");
+        }
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), garbage);
+}
+
+#[tokio::test]
+async fn damaged_files_of_an_agent_are_kept_aside_and_named() {
+    // given
+    let mut scene = Scene::enrolled().await;
+    let id = scene.agent_id.clone();
+    let connector = scene.until_one_connector(&scene.token("edge")).await;
+    scene.kill_agent();
+    let garbage: &[u8] = b"\xff\xfe{\"half\": ";
+    for file in ["agent_id.txt", "tunnel_state.json"] {
+        std::fs::write(scene.agent_dir().join(file), garbage).unwrap();
+    }
+    // when
+    scene.start_agent();
+    // then: it is the same agent, and the connector was never touched
+    let path = scene.agent_dir().join("agent_id.txt");
+    until_equal("it has its id again", id.clone(), || async {
+        std::fs::read_to_string(&path).unwrap_or_default()
+    })
+    .await;
+    let agents = scene.master().get("/api/v2/agents").await;
+    assert_eq!(agents["agents"].as_object().unwrap().keys().collect::<Vec<_>>(), [&id]);
+    let log = scene.agent.as_ref().unwrap().log();
+    let kept: Vec<PathBuf> = std::fs::read_dir(scene.agent_dir())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| std::fs::read(path).is_ok_and(|bytes| bytes == garbage))
+        .collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    for path in kept {
+        assert!(log.contains(text(&path)), "the log names {path:?}:\n{log}");
+    }
+    assert_eq!(scene.until_one_connector(&scene.token("edge")).await, connector);
+    // and a new order makes it whole
+    let path = format!("/api/v2/agents/{id}/redeploy-tunnel");
+    assert_eq!(scene.master().post(&path, json!({})).await.0, 200);
+    scene.until_done("restart_tunnel", 1).await;
+}
+
+#[tokio::test]
+async fn five_hundred_containers_in_one_report_are_published() {
+    let standin = CloudflareStandIn::start();
+    let tunnel = standin.add_tunnel("edge", "cloudflare");
+    let dir = TempDir::new().unwrap();
+    let master = Rig::new("master", dir.path()).cloudflare(&standin).start();
+    let agent = RawClient::enrolled(&master, "raw-1", "edge").await;
+    let containers: Vec<_> =
+        (0..500).map(|n| (format!("app-{n:03}"), format!("app-{n:03}.example.com"))).collect();
+
+    agent.status_report(&containers).await;
+
+    until_equal("all are published", 500, || async {
+        master.routes().await.values().filter(|state| *state == "published").count()
+    })
+    .await;
+    let mut hostnames = standin.hostnames(&tunnel);
+    hostnames.sort();
+    assert_eq!(hostnames, containers.into_iter().map(|(_, host)| host).collect::<Vec<_>>());
+    assert_eq!(standin.state().records.len(), 500);
+}
+
+#[tokio::test]
+async fn a_database_that_was_lived_in_is_rebuilt_from_its_events() {
+    // given: some history
+    let standin = CloudflareStandIn::start();
+    let dir = TempDir::new().unwrap();
+    let rig = Rig::new("master", &subfolder(&dir, "master")).cloudflare(&standin);
+    let master = rig.start();
+    let one = RawClient::enrolled(&master, "raw-1", "one").await;
+    let two = RawClient::enrolled(&master, "raw-2", "two").await;
+    let gone = RawClient::enrolled(&master, "raw-3", "three").await;
+    let host = |n: u32| (format!("app-{n}"), format!("app-{n}.example.com"));
+    one.status_report(&[host(1), host(2), host(3)]).await;
+    two.status_report(&[host(3), host(4)]).await;
+    one.status_report(&[host(1), host(3)]).await;
+    assert_eq!(one.commands().await.len(), 1);
+    let rename = json!({ "display_name": "Zwei 🚢" });
+    assert_eq!(master.post("/api/v2/agents/raw-2/rename", rename).await.0, 200);
+    assert_eq!(master.post(&format!("/api/v2/agents/{}/remove", gone.id), json!({})).await.0, 200);
+    master.until_route("app-1.example.com", "published").await;
+    master.until_route("app-2.example.com", "pending_deletion").await;
+    master.until_route("app-4.example.com", "published").await;
+    let refused = rig.verb(&["migrate", "--rebuild"]);
+    assert_eq!(refused.0, 1, "{refused:?}");
+    assert!(refused.2.contains(&format!("in use by process {}", master.pid())), "{refused:?}");
+    assert!(master.stop().success());
+    let before = tables(&dir.path().join("master/lightship.db")).await;
+    // when
+    let (code, said, errors) = rig.verb(&["migrate", "--rebuild"]);
+    // then
+    assert_eq!(code, 0, "{errors}");
+    assert!(said.contains("derived again from"), "{said}");
+    assert_eq!(tables(&dir.path().join("master/lightship.db")).await, before);
+    let (code, said, errors) = rig.verb(&["events", "--verify"]);
+    assert_eq!(code, 0, "{said}{errors}");
+    let master = rig.start();
+    master.until_route("app-1.example.com", "published").await;
+    master.until_route("app-2.example.com", "pending_deletion").await;
+    assert!(!master.log().contains(ADMIN_TOKEN));
+}
+
+/// Every row of every table that is derived from events, in words.
+async fn tables(path: &Path) -> Vec<String> {
+    use sea_orm::{ConnectionTrait, Database, FromQueryResult, JsonValue, Statement};
+
+    let db = Database::connect(format!("sqlite://{}?mode=ro", path.display())).await.unwrap();
+    let mut rows = Vec::new();
+    for table in ["agents", "agent_keys", "commands", "routes", "claims", "tunnels", "admins", "settings"] {
+        let statement = Statement::from_string(db.get_database_backend(), format!("SELECT * FROM {table}"));
+        let found = JsonValue::find_by_statement(statement).all(&db).await.unwrap();
+        let mut found: Vec<String> = found.iter().map(|row| format!("{table}: {row}")).collect();
+        found.sort();
+        rows.extend(found);
+    }
+    assert!(rows.len() > 10, "{rows:#?}");
+    db.close().await.unwrap();
+    rows
+}
