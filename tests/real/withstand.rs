@@ -250,7 +250,7 @@ async fn a_database_that_was_lived_in_is_rebuilt_from_its_events() {
 
 /// Every row of every table that is derived from events, in words.
 async fn tables(path: &Path) -> Vec<String> {
-    use sea_orm::{ConnectionTrait, Database, FromQueryResult, JsonValue, Statement};
+    use sea_orm::{Database, FromQueryResult, JsonValue, Statement};
 
     let db = Database::connect(format!("sqlite://{}?mode=ro", path.display())).await.unwrap();
     let mut rows = Vec::new();
