@@ -85,6 +85,22 @@ pub async fn list_commands(db: &Db, agent: &AgentId, max: u64) -> Result<Vec<Com
     .await
 }
 
+/// Returns the agents that have a command which is not at its end: whose polls are looked at after a restart.
+pub async fn list_agents_with_open_commands(db: &Db) -> Result<Vec<AgentId>, DbError> {
+    db.read(move |conn| async move {
+        let ids: Vec<String> = command::Entity::find()
+            .select_only()
+            .column(command::Column::AgentId)
+            .distinct()
+            .filter(command::Column::DueAt.is_not_null())
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        Ok(ids.into_iter().map(AgentId::new).collect())
+    })
+    .await
+}
+
 /// Returns the agents that have a queued command: whose polls must be answered after a restart.
 pub async fn list_agents_with_queued_commands(db: &Db) -> Result<Vec<AgentId>, DbError> {
     db.read(move |conn| async move {

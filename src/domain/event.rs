@@ -93,6 +93,9 @@ pub enum Event {
         tunnel_id: TunnelId,
         tunnel_name: String,
         secret_id: SecretId,
+        /// Ids of the connectors that served the tunnel already; none if Cloudflare did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connectors: Option<Vec<String>>,
     },
     /// An agent's key was revoked: it is not heard until it has a new one.
     AgentRevoked { agent_id: AgentId, key_id: KeyId },

@@ -91,10 +91,18 @@ fn admit<E: OnErrand>(req: &HttpRequest) -> Result<CallingAgent<E>, ApiError> {
 pub struct NativeAgent<E> {
     /// What the master keeps of it.
     pub slot: Arc<Slot>,
+    session: String,
     errand: PhantomData<E>,
 }
 
 impl<E> Caller for NativeAgent<E> {}
+
+impl<E> NativeAgent<E> {
+    /// True as long as its session is the agent's last one.
+    pub fn is_current(&self) -> bool {
+        self.slot.has_session(&self.session)
+    }
+}
 
 impl<E: OnErrand> FromRequest for NativeAgent<E> {
     type Error = ApiError;
@@ -106,7 +114,7 @@ impl<E: OnErrand> FromRequest for NativeAgent<E> {
             if !agent.slot.has_session(session) {
                 return Err(ApiError::SessionUnknown);
             }
-            Ok(Self { slot: agent.slot, errand: PhantomData })
+            Ok(Self { slot: agent.slot, session: session.to_owned(), errand: PhantomData })
         }))
     }
 }

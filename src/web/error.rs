@@ -140,10 +140,16 @@ impl ApiError {
         }
     }
 
+    /// True for what the master's own host has to be seen to for.
+    fn is_ours_to_repair(&self) -> bool {
+        let is_full = matches!(self, Self::Master(MasterError::StorageFull));
+        is_full || self.code().1 == StatusCode::INTERNAL_SERVER_ERROR
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyAttempts { retry_after } => Some(*retry_after),
-            Self::Master(MasterError::Busy) => Some(BUSY),
+            Self::Master(MasterError::Busy | MasterError::StorageFull) => Some(BUSY),
             _ => None,
         }
     }
@@ -226,7 +232,7 @@ pub fn speak<B: MessageBody + 'static>(answer: ServiceResponse<B>) -> ServiceRes
         .as_ref()
         .or_else(|| response.error().and_then(|e| e.as_error()))
         .expect("one of the two is there");
-    if error.code().1 == StatusCode::INTERNAL_SERVER_ERROR {
+    if error.is_ours_to_repair() {
         tracing::error!(http.path = request.path(), error = %chain(error), "request failed");
     }
     if let Some(after) = error.retry_after() {

@@ -5,6 +5,7 @@
 mod agent_wire;
 mod cloudflare_client;
 mod layering;
+mod master_tree;
 mod pages;
 mod support;
 mod v2_api;

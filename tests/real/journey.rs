@@ -265,7 +265,11 @@ async fn a_client_that_speaks_dockflares_protocol_is_served() {
     assert_eq!(commands.len(), 1);
     assert_eq!((&commands[0]["action"], &commands[0]["token"]), (&json!("start_tunnel"), &json!(token)));
     agent.event(json!({ "type": "tunnel_status", "container": { "name": "edge", "status": "running" } })).await;
-    agent.event(json!({ "type": "container_die", "container": { "id": container("app", HOST)["id"] } })).await;
+    // A container that died may be back at once; one that was stopped is gone.
+    let app = json!({ "id": container("app", HOST)["id"], "name": "app" });
+    agent.event(json!({ "type": "container_die", "container": app })).await;
+    assert_eq!(master.routes().await[HOST], "published");
+    agent.event(json!({ "type": "container_stop", "container": app })).await;
     master.until_route(HOST, "pending_deletion").await;
     // and a removed agent fetches its last command, then nothing
     assert_eq!(master.post("/api/v2/agents/raw-1/remove", json!({})).await.0, 200);

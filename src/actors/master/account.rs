@@ -50,6 +50,11 @@ pub trait Account: Send + Sync {
 
     /// Writes an agent's wanted rules to its tunnel now; returns the version of the configuration.
     async fn put_agent_rules(&self, agent: &AgentId, tunnel: &TunnelId) -> Result<i64, MasterError>;
+
+    /// Returns the ids of the connectors that serve a tunnel now.
+    async fn connectors(&self, _tunnel: &TunnelId) -> Result<Vec<String>, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
 }
 
 /// How actors hold it.

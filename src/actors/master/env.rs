@@ -61,11 +61,11 @@ impl Env {
         Batch::new(by, self.now())
     }
 
-    /// Asks to be woken at `at`.
-    pub fn due_at(&self, at: DateTime<Utc>) {
+    /// Asks that an agent's actors be woken at `at`.
+    pub fn due_at(&self, agent: &AgentId, at: DateTime<Utc>) {
         // Lost only if the scheduler has a thousand of them waiting; it reads the database again by itself.
-        if self.scheduler.tell(DueAt(at)).is_err() {
-            tracing::debug!("the scheduler has no room for another time");
+        if self.scheduler.tell(DueAt { agent: agent.clone(), at }).is_err() {
+            tracing::debug!(%agent, "the scheduler has no room for another time");
         }
     }
 

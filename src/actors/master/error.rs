@@ -64,6 +64,9 @@ pub enum MasterError {
     /// Too much to do, or the part that does it is restarting (503 with `Retry-After`).
     #[error("the master is busy; try again in a few seconds")]
     Busy,
+    /// The disk of the database is full (503 with `Retry-After`).
+    #[error("no space is left for the master's database; free some on its host, nothing that was answered with success is lost")]
+    StorageFull,
     /// The database failed (500).
     #[error("the database could not be read or written")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -91,6 +94,7 @@ impl MasterError {
             Self::AdminNotFound(_) => "admin_not_found",
             Self::Invalid(_) => "invalid",
             Self::Busy => "busy",
+            Self::StorageFull => "storage_full",
             Self::Database(_) => "database_failed",
         }
     }
@@ -113,7 +117,7 @@ impl MasterError {
             | Self::AgentRevoked(_) => 409,
             Self::Database(_) => 500,
             Self::Cloudflare(_) => 502,
-            Self::Busy => 503,
+            Self::Busy | Self::StorageFull => 503,
         }
     }
 }

@@ -7,17 +7,9 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use crate::domain::command::Command;
+pub use crate::domain::delivery::Dialect;
 use crate::domain::id::{AgentId, CommandId, KeyId, TunnelId};
 use crate::domain::report::{Report, Reports};
-
-/// What an agent speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// DockFlare's: no sequence, no acknowledgement, the queue is emptied by a poll.
-    V2,
-    /// Ours: batches with sequence numbers, leases, results.
-    Native,
-}
 
 /// What an agent says of itself when it registers.
 #[derive(Debug, Clone)]

@@ -15,6 +15,7 @@ use super::sweep;
 use super::work::{ToAgent, Work};
 use crate::actors::supervision::{Ctx, SupervisorHandle, supervised};
 use crate::domain::id::AgentId;
+use crate::domain::leap::LeapWatch;
 
 /// Work that may wait for a shard.
 pub const CAPACITY: usize = 2_048;
@@ -33,6 +34,8 @@ pub struct Router {
     known: HashMap<AgentId, State>,
     is_sweeping: bool,
     touched_at: Option<Instant>,
+    started_at: Instant,
+    leaps: Option<LeapWatch>,
 }
 
 /// Where an agent's actors are.
@@ -58,7 +61,17 @@ struct Sweep;
 impl Router {
     /// Makes a router over the supervisor that `agents` leads to.
     pub fn new(shard: usize, env: Arc<OnceLock<Env>>, agents: SupervisorHandle, planted: Planted) -> Self {
-        Self { shard, env, agents, planted, known: HashMap::new(), is_sweeping: false, touched_at: None }
+        Self {
+            shard,
+            env,
+            agents,
+            planted,
+            known: HashMap::new(),
+            is_sweeping: false,
+            touched_at: None,
+            started_at: Instant::now(),
+            leaps: None,
+        }
     }
 
     fn route(&mut self, env: &Env, agent: AgentId, work: Work, ctx: &mut Ctx<Self>) {
@@ -70,7 +83,7 @@ impl Router {
                 match subtree.hand_over(work) {
                     // The reply went with the message: who waits is told to come later.
                     Ok(()) | Err(Undelivered::Full) => {}
-                    Err(Undelivered::Closed(_)) => self.cool_down(env, agent),
+                    Err(Undelivered::Closed) => self.cool_down(env, agent),
                 }
             }
             // Over the bound the work is dropped, and with it its reply.
@@ -184,8 +197,13 @@ impl Router {
         if with_times {
             self.touched_at = Some(Instant::now());
         }
+        let (wall, steady) = (env.now(), self.started_at.elapsed());
+        let leaps = self.leaps.get_or_insert_with(|| LeapWatch::new(wall, steady));
+        leaps.look(wall, steady);
+        // Nobody can be called silent for a time in which we did not listen, or that never was.
+        let since = leaps.last_leap().unwrap_or(env.started_at).max(env.started_at);
         let shard = self.shard;
-        let sweep = async move { sweep::sweep(&env, shard, with_times).await };
+        let sweep = async move { sweep::sweep(&env, shard, since, with_times).await };
         ctx.spawn(sweep.into_actor(self).map(|(), actor, _| actor.is_sweeping = false));
     }
 }

@@ -15,7 +15,7 @@ use crate::actors::supervision::{Ctx, supervised};
 use crate::clock::Clock;
 use crate::db::{self, Db, DbError};
 use crate::domain::id::AgentId;
-use crate::domain::mirror::clock_leap;
+use crate::domain::leap::LeapWatch;
 
 /// Messages that may wait.
 pub const CAPACITY: usize = 1_024;
@@ -27,27 +27,36 @@ const REST: Duration = Duration::from_millis(500);
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// Agents that are woken at a time.
 const AT_ONCE: u64 = 500;
+/// Announced times that are kept; the database has the others.
+const ANNOUNCED: usize = 10_000;
 
 /// Wakes owners of what is due.
 pub struct Scheduler {
     db: Db,
     fleet: Fleet,
     clock: Clock,
-    /// The earliest time known to be due.
+    /// Who is to be woken when, as far as it was announced.
+    announced: BTreeSet<(DateTime<Utc>, AgentId)>,
+    /// The earliest time in the database.
     next: Option<DateTime<Utc>>,
     /// When the database is read again in any case.
     read_at: Instant,
-    /// Both clocks as they stood at the last look.
-    looked_at: (DateTime<Utc>, Instant),
+    started_at: Instant,
+    leaps: LeapWatch,
     /// Number of the timer that counts; earlier ones were replaced by a shorter one.
     timer: u64,
     is_reading: bool,
 }
 
-/// Something is due at this time.
+/// Something of an agent is due at this time.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct DueAt(pub DateTime<Utc>);
+pub struct DueAt {
+    /// Whose actors are to look.
+    pub agent: AgentId,
+    /// When.
+    pub at: DateTime<Utc>,
+}
 
 /// Looks at the clock.
 #[derive(Message)]
@@ -60,8 +69,18 @@ impl Scheduler {
     /// Makes a scheduler that reads what is due at once.
     pub fn new(db: Db, fleet: Fleet, clock: Clock) -> Self {
         let now = Instant::now();
-        let looked_at = (clock.now(), now);
-        Self { db, fleet, clock, next: None, read_at: now, looked_at, timer: 0, is_reading: false }
+        Self {
+            leaps: LeapWatch::new(clock.now(), Duration::ZERO),
+            db,
+            fleet,
+            clock,
+            announced: BTreeSet::new(),
+            next: None,
+            read_at: now,
+            started_at: now,
+            timer: 0,
+            is_reading: false,
+        }
     }
 
     fn arm(&mut self, pause: Duration, ctx: &mut Ctx<Self>) {
@@ -71,17 +90,26 @@ impl Scheduler {
 
     /// How long to sleep: until the next thing is due, but never past another look at the clock.
     fn pause(&self) -> Duration {
-        let until = self.next.map(|next| (next - self.clock.now()).to_std().unwrap_or(Duration::ZERO));
+        let announced = self.announced.first().map(|(at, _)| *at);
+        let next = [announced, self.next].into_iter().flatten().min();
+        let until = next.map(|next| (next - self.clock.now()).to_std().unwrap_or(Duration::ZERO));
         until.unwrap_or(LOOK_AGAIN).clamp(Duration::from_millis(1), LOOK_AGAIN)
     }
 
     fn look(&mut self, ctx: &mut Ctx<Self>) {
-        let (wall, mono) = (self.clock.now(), Instant::now());
-        let leap = clock_leap(wall - self.looked_at.0, mono - self.looked_at.1);
-        self.looked_at = (wall, mono);
-        let is_due = self.next.is_some_and(|next| next <= wall) || self.read_at <= mono;
-        if leap.is_some() || is_due {
-            self.read(leap, ctx);
+        let (wall, steady) = (self.clock.now(), Instant::now());
+        if let Some(leap) = self.leaps.look(wall, steady - self.started_at) {
+            self.read(Some(leap), ctx);
+            return;
+        }
+        while self.announced.first().is_some_and(|(at, _)| *at <= wall) {
+            let Some((_, agent)) = self.announced.pop_first() else { break };
+            self.fleet.nudge(&agent, Work::Due);
+            // Whether it did what was due is read soon.
+            self.read_at = self.read_at.min(steady + REST);
+        }
+        if self.next.is_some_and(|next| next <= wall) || self.read_at <= steady {
+            self.read(None, ctx);
         } else {
             self.arm(self.pause(), ctx);
         }
@@ -122,9 +150,7 @@ impl Scheduler {
                 }
                 let soon = if agents.is_empty() { READ_AGAIN } else { REST };
                 self.read_at = Instant::now() + soon;
-                // A time that was announced while the database was read is not in its answer.
-                let announced = self.next.filter(|at| *at > self.looked_at.0);
-                self.next = [next, announced].into_iter().flatten().min();
+                self.next = next;
                 if agents.is_empty() {
                     pause = self.pause();
                 }
@@ -169,14 +195,14 @@ impl Handler<LookAtClock> for Scheduler {
 impl Handler<DueAt> for Scheduler {
     type Result = ();
 
-    fn handle(&mut self, DueAt(at): DueAt, ctx: &mut Ctx<Self>) {
-        if self.next.is_some_and(|next| next <= at) {
-            return;
+    fn handle(&mut self, DueAt { agent, at }: DueAt, ctx: &mut Ctx<Self>) {
+        let is_first = self.announced.first().is_none_or(|(first, _)| at < *first);
+        self.announced.insert((at, agent));
+        if self.announced.len() > ANNOUNCED {
+            self.announced.pop_last();
         }
-        self.next = Some(at);
-        if !self.is_reading {
-            // Not sooner than a rest after the last reading: see `wake`.
-            self.arm(self.pause().max(Duration::from_millis(20)), ctx);
+        if is_first && !self.is_reading {
+            self.arm(self.pause(), ctx);
         }
     }
 }

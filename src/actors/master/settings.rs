@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::presence::DEFAULT_TIMEOUT;
+
 /// How the master keeps time and bounds.
 #[derive(Debug, Clone)]
 pub struct MasterSettings {
@@ -21,10 +23,6 @@ pub struct MasterSettings {
     pub max_live: usize,
     /// How long an agent's subtree is left alone after it failed too often.
     pub cool_down: Duration,
-    /// How long a fetched command is left to its agent before it is handed over again.
-    pub lease: Duration,
-    /// After this a command is not handed over any more.
-    pub command_expiry: Duration,
     /// How long a removed agent's key still fetches `stop_tunnel`.
     pub removal_limit: Duration,
     /// Prefix of labels besides the two built-in ones.
@@ -38,14 +36,12 @@ impl Default for MasterSettings {
         Self {
             shards: 2,
             grace: Duration::from_secs(600),
-            offline_after: Duration::from_secs(90),
+            offline_after: DEFAULT_TIMEOUT,
             sweep_every: Duration::from_secs(5),
             idle_after: Duration::from_secs(300),
             reap_every: Duration::from_secs(10),
             max_live: 100,
             cool_down: Duration::from_secs(10),
-            lease: Duration::from_secs(60),
-            command_expiry: Duration::from_secs(24 * 3600),
             removal_limit: Duration::from_secs(600),
             label_prefix: None,
             publish_unprotected: false,

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::error::MasterError;
 use crate::actors::supervision::{Ctx, Port, supervised};
-use crate::db::{Batch, CommitError, Committed, Db};
+use crate::db::{Batch, CommitError, Committed, Db, DbError};
 
 /// How many commits may wait; beyond it senders wait [`PATIENCE`], then give up.
 pub const CAPACITY: usize = 1_024;
@@ -114,6 +114,7 @@ impl From<CommitFailed> for MasterError {
             }
             CommitFailed::Refused(CommitError::TunnelTaken { by, .. }) => Self::TunnelTaken { by },
             CommitFailed::Refused(CommitError::KeyTaken { .. }) => Self::KeyMismatch,
+            CommitFailed::Refused(CommitError::Db(DbError::Full { .. })) => Self::StorageFull,
             CommitFailed::Refused(error) => Self::Database(Box::new(error)),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::bus::Note;
 use super::env::Env;
@@ -12,6 +12,7 @@ use super::slot::Slot;
 use crate::db::{Expected, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::{Event, Stream};
+use crate::domain::presence::{Presence, presence};
 
 /// How often the times when agents were heard are written.
 pub const WRITE_TIMES_EVERY: Duration = Duration::from_secs(30);
@@ -24,15 +25,16 @@ enum Turn {
     Back,
 }
 
-/// Writes down whose presence changed, and with `with_times` when everybody was last heard.
-pub async fn sweep(env: &Env, shard: usize, with_times: bool) {
+/// Writes down whose presence changed since we listen, and with `with_times` when everybody was last heard.
+pub async fn sweep(env: &Env, shard: usize, listening_since: DateTime<Utc>, with_times: bool) {
     let slots: Vec<_> = env
         .directory
         .slots()
         .into_iter()
         .filter(|slot| shard_of(slot.id(), env.settings.shards) == shard)
         .collect();
-    let turned: Vec<_> = slots.iter().filter_map(|slot| Some((Arc::clone(slot), turn(env, slot)?))).collect();
+    let turned: Vec<_> =
+        slots.iter().filter_map(|slot| Some((Arc::clone(slot), turn(env, slot, listening_since)?))).collect();
     for chunk in turned.chunks(CHUNK) {
         write_turns(env, chunk).await;
     }
@@ -45,19 +47,17 @@ pub async fn sweep(env: &Env, shard: usize, with_times: bool) {
     }
 }
 
-fn turn(env: &Env, slot: &Slot) -> Option<Turn> {
+fn turn(env: &Env, slot: &Slot, listening_since: DateTime<Utc>) -> Option<Turn> {
     if !matches!(slot.status(), AgentStatus::Pending | AgentStatus::Enrolled) {
         return None;
     }
     let last_seen = slot.last_seen()?;
-    // After a restart nobody was heard for a while, through no fault of theirs.
-    let silent_since = last_seen.max(env.started_at);
-    let limit = TimeDelta::from_std(env.settings.offline_after).unwrap_or(TimeDelta::MAX);
-    let is_silent = env.now() - silent_since > limit;
-    match (slot.offline(), is_silent) {
-        (false, true) => Some(Turn::Offline { last_seen }),
+    let timeout = env.settings.offline_after;
+    let is_there = |since| presence(Some(last_seen), env.now(), timeout, since) == Presence::Online;
+    match slot.offline() {
+        false if !is_there(Some(listening_since)) => Some(Turn::Offline { last_seen }),
         // Only a word of its own brings it back, not our restart.
-        (true, false) if env.now() - last_seen <= limit => Some(Turn::Back),
+        true if is_there(None) => Some(Turn::Back),
         _ => None,
     }
 }

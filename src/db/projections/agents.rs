@@ -135,7 +135,7 @@ fn bind_key(unit: &mut Unit, agent_id: &AgentId, key_id: &KeyId) -> Result<(), C
 }
 
 fn enroll(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
-    let Event::AgentEnrolled { agent_id, account_id, tunnel_id, tunnel_name, secret_id } = event else {
+    let Event::AgentEnrolled { agent_id, account_id, tunnel_id, tunnel_name, secret_id, .. } = event else {
         return Ok(());
     };
     let stored = unit.tunnels.get(&tunnel_id.as_str().into()).cloned();

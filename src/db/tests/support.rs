@@ -99,6 +99,7 @@ pub(super) fn enrolled(name: &str, tunnel: &str) -> Event {
         tunnel_id: TunnelId::new(tunnel),
         tunnel_name: format!("name of {tunnel}"),
         secret_id: SecretId::new(format!("tunnel/{tunnel}")),
+        connectors: None,
     }
 }
 

@@ -73,6 +73,10 @@ pub async fn commands(
         if !queued {
             return Ok(HttpResponse::Ok().json(v3::commands(Vec::new())));
         }
+        // Its agent was started again meanwhile: nobody reads this answer, so nothing is handed over with it.
+        if !agent.is_current() {
+            return Err(ApiError::SessionUnknown);
+        }
         let max = poll.max.clamp(1, COMMANDS_LIMIT);
         let leased = state.master().lease_commands(agent.slot.id(), max, Dialect::Native).await?;
         if !leased.is_empty() || left.is_zero() {

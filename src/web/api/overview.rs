@@ -58,7 +58,7 @@ pub async fn ping(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
     }))
 }
 
-/// `GET /api/v3/routes`: every route with its state and the reason for it.
+/// `GET /api/v3/routes`: every route with its state and the reason for it, and the state of the tunnels.
 #[utoipa::path(get, path = "/api/v3/routes", tag = "routes", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
@@ -83,7 +83,18 @@ pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespons
         entry["container"] = Value::Null;
         list.push(entry);
     }
-    Ok(HttpResponse::Ok().json(json!({ "routes": list })))
+    Ok(HttpResponse::Ok().json(json!({ "routes": list, "tunnels": tunnels(&picture) })))
+}
+
+/// How far each tunnel's configuration has come, and what is to be said about others who write to it.
+fn tunnels(picture: &Picture) -> Vec<Value> {
+    let entry = |row: &crate::db::read::TunnelStatusRow| {
+        json!({
+            "tunnel_id": row.tunnel_id, "state": row.state, "reason": row.reason, "cloudflare_answer": row.answer,
+            "config_version": row.config_version, "updated_at": row.updated_at,
+        })
+    };
+    picture.tunnels.values().map(entry).collect()
 }
 
 fn rules(picture: &Picture) -> Vec<Value> {

@@ -194,6 +194,8 @@ impl Handler<CarryOut> for TunnelSupervisor {
 
     fn handle(&mut self, CarryOut(task): CarryOut, ctx: &mut Self::Context) {
         info!(command.id = %task.id, "carrying out a tunnel command");
+        // The link may be gone before this is done: a removed agent's last command is to stop.
+        self.agent_id();
         self.is_unsaved |= self.orders.take(task, ctx.clock().now());
         self.notice = None;
         self.failures = 0;
@@ -245,9 +247,12 @@ impl TunnelSupervisor {
         }
     }
 
-    /// Who this agent is: as the master said last, else as it was kept.
-    fn agent_id(&self) -> Option<AgentId> {
-        self.parts.link.get().map(|link| link.agent_id.clone()).or_else(|| self.kept_id.clone())
+    /// Who this agent is: as the master said last, be it that it speaks to us no more, else as it was kept.
+    fn agent_id(&mut self) -> Option<AgentId> {
+        if let Some(link) = self.parts.link.get() {
+            self.kept_id = Some(link.agent_id.clone());
+        }
+        self.kept_id.clone()
     }
 
     /// The end is near and the connector is to go with it.

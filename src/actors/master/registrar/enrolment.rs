@@ -1,5 +1,7 @@
 //! Gives an agent a tunnel: token, enrolment and the command that starts it are one commit.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use chrono::TimeDelta;
 use secrecy::SecretString;
@@ -17,6 +19,7 @@ use crate::db::agents::AgentRow;
 use crate::db::{self, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
+use crate::domain::delivery::lifetime;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, CommandId, SecretId};
 
@@ -51,6 +54,8 @@ pub struct CommitEnrolment {
     pub agent: AgentId,
     /// Its tunnel.
     pub tunnel: ProvidedTunnel,
+    /// Connectors that serve it already: a further one shows that a DockFlare agent did what it was told.
+    pub connectors: Option<Vec<String>>,
     /// Who asks.
     pub by: String,
 }
@@ -195,7 +200,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         // At once, for polls that are parked; the dispatcher counts exactly when it looks.
         slot.set_queued(1);
     }
-    env.due_at(enrolled.command.expires_at);
+    env.due_at(&ask.agent, enrolled.command.expires_at);
     env.account.wake();
     env.notices.announce(Note::Commands(ask.agent.clone()));
     Ok(enrolled)
@@ -208,6 +213,7 @@ fn enrolment(ask: &CommitEnrolment, secret_id: SecretId) -> Event {
         tunnel_id: ask.tunnel.tunnel_id.clone(),
         tunnel_name: ask.tunnel.name.clone(),
         secret_id,
+        connectors: ask.connectors.clone(),
     }
 }
 
@@ -221,12 +227,13 @@ fn start_command(env: &Env, ask: &CommitEnrolment, secret_id: SecretId) -> Comma
         tunnel_name: ask.tunnel.name.clone(),
         secret_id,
     };
-    new_command(env, kind, env.settings.command_expiry)
+    new_command(env, kind, None)
 }
 
-/// Makes a command that waits for its agent.
-pub fn new_command(env: &Env, kind: CommandKind, expiry: std::time::Duration) -> Command {
+/// Makes a command that waits for its agent, at most `limit` or as long as one of its kind does.
+pub fn new_command(env: &Env, kind: CommandKind, limit: Option<Duration>) -> Command {
     let queued_at = env.now();
+    let expiry = limit.unwrap_or_else(|| lifetime(&kind));
     Command {
         id: CommandId::new(env.chance.sorted_uuid(&env.clock).to_string()),
         kind,

@@ -18,8 +18,8 @@ use crate::domain::id::{AgentId, KeyId};
 pub async fn load_directory(db: &Db, directory: &Directory) -> Result<(), MasterError> {
     let keys = db::keys::load_keys(db).await?;
     let agents = db::agents::load_agents(db).await?;
-    let queued: HashSet<AgentId> =
-        db::commands::list_agents_with_queued_commands(db).await?.into_iter().collect();
+    let open: HashSet<AgentId> =
+        db::commands::list_agents_with_open_commands(db).await?.into_iter().collect();
     let mut keys_of: HashMap<AgentId, Vec<KeyRow>> = HashMap::new();
     let mut entries: HashMap<KeyDigest, KeyAccess> = HashMap::new();
     for key in keys.into_iter().filter(|key| key.status == KeyStatus::Active) {
@@ -36,9 +36,10 @@ pub async fn load_directory(db: &Db, directory: &Directory) -> Result<(), Master
     directory.replace_keys(entries);
     for agent in agents {
         let keys = keys_of.remove(&agent.id).unwrap_or_default();
-        let has_queued = queued.contains(&agent.id);
+        let has_open = open.contains(&agent.id);
         if let Some(slot) = place(directory, agent, &keys) {
-            slot.set_queued(usize::from(has_queued));
+            // Open is not yet waiting: the dispatcher counts exactly when the agent asks.
+            slot.set_queued(usize::from(has_open));
         }
     }
     directory.set_loaded();

@@ -72,7 +72,7 @@ async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
         if let Some(slot) = env.directory.slot(&ask.agent) {
             slot.set_queued(1);
         }
-        env.due_at(stop.expires_at);
+        env.due_at(&ask.agent, stop.expires_at);
     }
     env.account.wake();
     env.names_freed(&ask.agent, &removal.hostnames).await;
@@ -90,7 +90,8 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterErro
     let routes = db::routes::list_agent_routes(&env.db, agent).await?;
     let keys: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
     let can_be_told = row.tunnel_id.is_some() && !keys.is_empty();
-    let stop = can_be_told.then(|| new_command(env, CommandKind::StopTunnel, env.settings.removal_limit));
+    let stop =
+        can_be_told.then(|| new_command(env, CommandKind::StopTunnel, Some(env.settings.removal_limit)));
 
     let released = routes
         .iter()

@@ -2,22 +2,33 @@
 //!
 //! A command leaves the queue only by a delivery that is committed before the answer.
 
+use std::time::Duration;
+
 use actix::prelude::*;
+use chrono::{DateTime, Utc};
 
 use super::Own;
-use super::queue::Queue;
+use super::queue::{Doubt, Queue};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::actors::master::work::Reply;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::domain::command::{Command, CommandKind, Outcome};
+use crate::domain::delivery::Evidence;
 use crate::domain::id::CommandId;
+use crate::domain::tunnel::TunnelReport;
+
+/// Longest that Cloudflare is asked for connectors; without an answer the command is repeated.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Owns the agent's stream of commands.
 pub struct CommandDispatcher {
     /// Away while an operation runs; lost with it if that fails, and then read again.
     queue: Option<Box<Queue>>,
+    own: Own,
+    /// True while Cloudflare is asked for connectors.
+    is_asking: bool,
 }
 
 /// Queues a command; one that waits already is answered instead of a second one.
@@ -69,12 +80,14 @@ pub struct Finish {
     pub is_report: bool,
 }
 
-/// A DockFlare agent's tunnel runs: that answers the command that started it.
+/// A DockFlare agent said how its tunnel is: it answers commands in no other way.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct TunnelRuns {
-    /// Name of the tunnel, if the agent says it.
-    pub name: Option<String>,
+pub struct TunnelShown {
+    /// What it said.
+    pub report: TunnelReport,
+    /// When, master time.
+    pub received_at: DateTime<Utc>,
     /// Who waits for the commit.
     pub part: Part,
 }
@@ -84,6 +97,19 @@ pub struct TunnelRuns {
 #[rtype(result = "()")]
 pub struct LookWhatIsDue;
 
+/// Asks Cloudflare about commands that no report confirmed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct AskForConnectors(Doubt);
+
+/// Cloudflare said which connectors serve the tunnel of commands in doubt, or did not.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ConnectorsListed {
+    doubt: Doubt,
+    now: Option<Vec<String>>,
+}
+
 /// The registrar decided about the agent: what is known is read again.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -92,7 +118,7 @@ pub struct StandingChanged;
 impl CommandDispatcher {
     /// Makes a dispatcher that reads what it needs when it is first asked.
     pub fn new(own: Own) -> Self {
-        Self { queue: Some(Box::new(Queue::new(own))) }
+        Self { queue: Some(Box::new(Queue::new(own.clone()))), own, is_asking: false }
     }
 
     /// Runs one operation; the next message waits for its end.
@@ -181,19 +207,71 @@ impl Handler<Finish> for CommandDispatcher {
     }
 }
 
-impl Handler<TunnelRuns> for CommandDispatcher {
+impl Handler<TunnelShown> for CommandDispatcher {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, TunnelRuns { name, part }: TunnelRuns, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |queue| queue.confirm(name.as_deref()).await, |result| part.finish(result))
+    fn handle(&mut self, shown: TunnelShown, _: &mut Ctx<Self>) -> Self::Result {
+        let TunnelShown { report, received_at, part } = shown;
+        self.run(
+            async move |queue| queue.confirm(Evidence::Report { tunnel: &report, received_at }).await,
+            |result| part.finish(result),
+        )
     }
 }
 
 impl Handler<LookWhatIsDue> for CommandDispatcher {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, _: LookWhatIsDue, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async |queue| queue.look_what_is_due().await, log("leases"))
+    fn handle(&mut self, _: LookWhatIsDue, ctx: &mut Ctx<Self>) -> Self::Result {
+        let port = ctx.port();
+        let look = async |queue: &mut Queue| match queue.doubt().await? {
+            Some(doubt) => Ok(Some(doubt)),
+            None => queue.look_what_is_due().await.map(|()| None),
+        };
+        self.run(look, move |looked| match looked {
+            // Lost only if the dispatcher is very busy: what is due is looked for again.
+            Ok(Some(doubt)) => drop(port.tell(AskForConnectors(doubt))),
+            Ok(None) => {}
+            Err(error) => log("leases")(Err(error)),
+        })
+    }
+}
+
+impl Handler<AskForConnectors> for CommandDispatcher {
+    type Result = ();
+
+    fn handle(&mut self, AskForConnectors(doubt): AskForConnectors, ctx: &mut Ctx<Self>) {
+        if self.is_asking {
+            return;
+        }
+        self.is_asking = true;
+        let account = self.own.env.account.clone();
+        let ask = async move {
+            let now = tokio::time::timeout(ASK_LIMIT, account.connectors(&doubt.tunnel_id)).await;
+            ConnectorsListed { doubt, now: now.ok().and_then(Result::ok) }
+        };
+        ctx.spawn(ask.into_actor(self).map(|listed, actor, ctx| {
+            actor.is_asking = false;
+            ctx.notify(listed);
+        }));
+    }
+}
+
+impl Handler<ConnectorsListed> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(
+        &mut self,
+        ConnectorsListed { doubt, now }: ConnectorsListed,
+        _: &mut Ctx<Self>,
+    ) -> Self::Result {
+        let settle = async move |queue: &mut Queue| {
+            if let Some(now) = &now {
+                queue.confirm(Evidence::Connectors { now, at_enrolment: &doubt.at_enrolment }).await?;
+            }
+            queue.look_what_is_due().await
+        };
+        self.run(settle, log("leases"))
     }
 }
 

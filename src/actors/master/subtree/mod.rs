@@ -6,7 +6,6 @@
 mod commands;
 mod containers;
 mod ingester;
-mod leases;
 mod picture;
 mod queue;
 mod tunnel;
@@ -24,15 +23,14 @@ use super::env::Env;
 use super::error::MasterError;
 use super::slot::Slot;
 use super::work::Work;
-use crate::actors::supervision::{ChildSpec, Overflow, Port, Refused, Restart, SupSpec};
+use crate::actors::supervision::{Backoff, ChildSpec, Overflow, Port, Refused, Restart, SupSpec};
 use crate::domain::id::AgentId;
+use crate::domain::restart::{self, RestartNumbers};
 
 /// Reports that may wait.
 const REPORTS: usize = 32;
 /// Messages that may wait at each of the others.
 const MESSAGES: usize = 64;
-/// How long an actor may take to finish what it is at when it is stopped.
-const GRACE: Duration = Duration::from_secs(5);
 /// Longest a handler may work: Cloudflare is not called here, so this is a stuck database.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -87,21 +85,28 @@ pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
         (tunnel_spec, "master-tunnel"),
         (commands_spec, "master-commands"),
     ];
-    let mut family = SupSpec::one_for_all().intensity(5, Duration::from_secs(60));
+    let numbers = &restart::AGENT_SUBTREE;
+    let mut family = SupSpec::one_for_all().intensity(numbers.restarts, numbers.within);
     for (spec, role) in children {
-        family = family.child(spec.role(role).grace(GRACE).deadline(DEADLINE));
+        let spec = spec.role(role).grace(numbers.grace).deadline(DEADLINE);
+        family = family.child(spec.backoff(backoff(numbers)));
     }
     // When it fails too often it leaves the tree; the router lets it cool down and starts it anew.
     let spec = ChildSpec::supervisor(agent.as_str(), family).restart(Restart::Temporary).role("master-agent");
     (spec, Subtree { ingester, containers, tunnel, commands })
 }
 
+/// Returns the delays that these numbers mean.
+pub fn backoff(numbers: &RestartNumbers) -> Backoff {
+    Backoff { min: numbers.min, max: numbers.max, jitter: numbers.jitter, reset_after: numbers.reset_after }
+}
+
 /// Why work did not reach its actor.
 pub enum Undelivered {
     /// No room: who waits is told to come later.
     Full,
-    /// The actors have ended for good; the work may be sent to their successors.
-    Closed(Box<Work>),
+    /// The actors have ended for good.
+    Closed,
 }
 
 impl Subtree {
@@ -116,70 +121,50 @@ impl Subtree {
         depths.into_iter().all(|depth| depth == 0)
     }
 
-    /// Hands work to the actor whose it is.
+    /// Hands work to the actor whose it is. What is not delivered is dropped, and its reply with it.
     pub fn hand_over(&self, work: Work) -> Result<(), Undelivered> {
         match work {
             Work::Report { reports, part } => {
-                refused(self.ingester.tell(ingester::TakeIn { reports, part }), |m| Work::Report {
-                    reports: m.reports,
-                    part: m.part,
-                })
+                delivered(self.ingester.tell(ingester::TakeIn { reports, part }))
             }
             Work::Lease { max, dialect, reply } => {
-                refused(self.commands.tell(commands::Lease { max, dialect, reply }), |m| Work::Lease {
-                    max: m.max,
-                    dialect: m.dialect,
-                    reply: m.reply,
-                })
+                delivered(self.commands.tell(commands::Lease { max, dialect, reply }))
             }
             Work::Acknowledge { command, reply } => {
-                refused(self.commands.tell(commands::Acknowledge { command, reply }), |m| Work::Acknowledge {
-                    command: m.command,
-                    reply: m.reply,
-                })
+                delivered(self.commands.tell(commands::Acknowledge { command, reply }))
             }
-            Work::Finish { command, outcome, part } => refused(
-                self.commands.tell(commands::Finish { command, outcome, part, is_report: false }),
-                |m| Work::Finish { command: m.command, outcome: m.outcome, part: m.part },
-            ),
+            Work::Finish { command, outcome, part } => {
+                delivered(self.commands.tell(commands::Finish { command, outcome, part, is_report: false }))
+            }
             Work::Enqueue { kind, by, reply } => {
-                refused(self.commands.tell(commands::Enqueue { kind, by, reply }), |m| Work::Enqueue {
-                    kind: m.kind,
-                    by: m.by,
-                    reply: m.reply,
-                })
+                delivered(self.commands.tell(commands::Enqueue { kind, by, reply }))
             }
             Work::ReleaseHeld { by, reply } => {
-                refused(self.containers.tell(containers::ReleaseHeld { by, reply }), |m| Work::ReleaseHeld {
-                    by: m.by,
-                    reply: m.reply,
-                })
+                delivered(self.containers.tell(containers::ReleaseHeld { by, reply }))
             }
-            Work::Postpone(leap) => {
-                refused(self.containers.tell(containers::Postpone(leap)), |m| Work::Postpone(m.0))
+            Work::Postpone(leap) => delivered(self.containers.tell(containers::Postpone(leap))),
+            Work::NameFreed => delivered(self.containers.tell(containers::Reconsider)),
+            Work::Due => {
+                delivered(self.containers.tell(containers::LookWhatIsDue))?;
+                delivered(self.commands.tell(commands::LookWhatIsDue))
+            }
+            Work::StandingChanged => {
+                delivered(self.containers.tell(containers::StandingChanged))?;
+                delivered(self.commands.tell(commands::StandingChanged))
             }
             #[cfg(test)]
             Work::Fail(which) => self.fail(which),
             #[cfg(test)]
             Work::FailRouter => Ok(()),
-            Work::NameFreed => refused(self.containers.tell(containers::Reconsider), |_| Work::NameFreed),
-            Work::Due => {
-                refused(self.containers.tell(containers::LookWhatIsDue), |_| Work::Due)?;
-                refused(self.commands.tell(commands::LookWhatIsDue), |_| Work::Due)
-            }
-            Work::StandingChanged => {
-                refused(self.containers.tell(containers::StandingChanged), |_| Work::StandingChanged)?;
-                refused(self.commands.tell(commands::StandingChanged), |_| Work::StandingChanged)
-            }
         }
     }
 }
 
-fn refused<M, S>(sent: Result<S, Refused<M>>, back: impl FnOnce(M) -> Work) -> Result<(), Undelivered> {
+fn delivered<M, S>(sent: Result<S, Refused<M>>) -> Result<(), Undelivered> {
     match sent {
         Ok(_) => Ok(()),
         Err(Refused::Full(_)) => Err(Undelivered::Full),
-        Err(Refused::Closed(message)) => Err(Undelivered::Closed(Box::new(back(message)))),
+        Err(Refused::Closed(_)) => Err(Undelivered::Closed),
     }
 }
 
@@ -233,10 +218,10 @@ mod fail {
     impl Subtree {
         pub fn fail(&self, which: Which) -> Result<(), Undelivered> {
             match which {
-                Which::Ingester => refused(self.ingester.tell(Fail), |_| Work::Fail(which)),
-                Which::Containers => refused(self.containers.tell(Fail), |_| Work::Fail(which)),
-                Which::Tunnel => refused(self.tunnel.tell(Fail), |_| Work::Fail(which)),
-                Which::Commands => refused(self.commands.tell(Fail), |_| Work::Fail(which)),
+                Which::Ingester => delivered(self.ingester.tell(Fail)),
+                Which::Containers => delivered(self.containers.tell(Fail)),
+                Which::Tunnel => delivered(self.tunnel.tell(Fail)),
+                Which::Commands => delivered(self.commands.tell(Fail)),
             }
         }
     }

@@ -178,7 +178,7 @@ impl Mirrorer {
             ));
         }
         if let Some(due) = guard::next_due(&picture.routes) {
-            self.own.env.due_at(due);
+            self.own.env.due_at(&self.own.agent, due);
         }
         self.picture = Some(picture);
         self.own.env.names_freed(&self.own.agent, &freed).await;

@@ -1,10 +1,9 @@
 //! One agent's open commands, and how decisions about them are committed.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::Own;
-use super::leases::{self, Due, LEGACY_LEASE, is_confirmed_by};
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::registrar::{self, Retire};
@@ -13,8 +12,9 @@ use crate::actors::master::store::CommitFailed;
 use crate::db::{self, CommitError, Expected};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
+use crate::domain::delivery::{self, Evidence};
 use crate::domain::event::{Event, Stream};
-use crate::domain::id::CommandId;
+use crate::domain::id::{CommandId, TunnelId};
 
 /// How often a decision is taken again after somebody else was faster.
 const TRIES: usize = 5;
@@ -25,6 +25,14 @@ const MAX_MESSAGE_CHARS: usize = 2_000;
 pub struct Queue {
     own: Own,
     known: Option<Known>,
+}
+
+/// A tunnel that a DockFlare agent was told to start, and about which it said nothing.
+pub struct Doubt {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+    /// The connectors that served it when the agent was enrolled.
+    pub at_enrolment: Vec<String>,
 }
 
 /// What the database holds.
@@ -42,12 +50,11 @@ impl Queue {
     /// Queues a command, or finds it waiting.
     pub async fn enqueue(&mut self, kind: CommandKind, by: &str) -> Result<Command, MasterError> {
         self.commit(by, async |own, known| {
-            let waiting =
-                known.open.iter().find(|open| open.status == CommandStatus::Queued && open.kind == kind);
-            if let Some(waiting) = waiting {
+            let queued = known.open.iter().filter(|open| open.status == CommandStatus::Queued);
+            if let Some(waiting) = delivery::open_like(&queued.cloned().collect::<Vec<_>>(), &kind) {
                 return Ok((Vec::new(), waiting.clone()));
             }
-            let command = registrar::new_command(&own.env, kind.clone(), own.env.settings.command_expiry);
+            let command = registrar::new_command(&own.env, kind.clone(), None);
             Ok((vec![registrar::queued(&own.agent, &command)], command))
         })
         .await
@@ -112,27 +119,45 @@ impl Queue {
         Ok(())
     }
 
-    /// A DockFlare agent's tunnel runs: what started it is done.
-    pub async fn confirm(&mut self, tunnel_name: Option<&str>) -> Result<(), MasterError> {
+    /// Something shows that a DockFlare agent did what it was told.
+    pub async fn confirm(&mut self, evidence: Evidence<'_>) -> Result<(), MasterError> {
         let by = format!("agent:{}", self.own.agent);
         self.commit(&by, async |own, known| {
-            let confirmed = known.open.iter().filter(|open| is_confirmed_by(open, tunnel_name));
-            let outcome = Outcome {
-                succeeded: true,
-                message: "confirmed by the agent's report of a running tunnel".into(),
-                finished_at: None,
-            };
-            Ok((confirmed.map(|open| finished(own, &open.id, outcome.clone())).collect(), ()))
+            let shown = known.open.iter().filter_map(|open| Some((open, delivery::confirm(open, evidence)?)));
+            Ok((shown.map(|(open, outcome)| finished(own, &open.id, outcome)).collect(), ()))
         })
         .await
+    }
+
+    /// Returns what Cloudflare should be asked before a DockFlare agent is told again to start its tunnel.
+    pub async fn doubt(&mut self) -> Result<Option<Doubt>, MasterError> {
+        if self.dialect() == Dialect::Native {
+            return Ok(None);
+        }
+        let now = self.own.env.now();
+        let is_over = |open: &Command| open.attempt > 0 && open.lease_until.is_some_and(|until| until <= now);
+        let started =
+            self.open().await?.iter().filter(|open| is_over(open)).find_map(|open| match &open.kind {
+                CommandKind::StartTunnel { tunnel_id, .. } => Some(tunnel_id.clone()),
+                _ => None,
+            });
+        let Some(tunnel_id) = started else {
+            return Ok(None);
+        };
+        let stream = Stream::agent(&self.own.agent);
+        let history = db::events::list_stream(&self.own.env.db, &stream, 0, u64::MAX).await?;
+        let at_enrolment = history.into_iter().rev().find_map(|row| match row.event {
+            Event::AgentEnrolled { tunnel_id: id, connectors, .. } if id == tunnel_id => Some(connectors),
+            _ => None,
+        });
+        Ok(at_enrolment.flatten().map(|at_enrolment| Doubt { tunnel_id, at_enrolment }))
     }
 
     /// Queues again or gives up what nobody confirmed in time.
     pub async fn look_what_is_due(&mut self) -> Result<(), MasterError> {
         let dialect = self.dialect();
         self.commit("system", async |own, known| {
-            let now = own.env.now();
-            Ok((known.open.iter().filter_map(|open| due_event(own, open, dialect, now)).collect(), ()))
+            Ok((delivery::decide_overdue(&own.agent, &known.open, own.env.now(), dialect), ()))
         })
         .await?;
         self.retire_if_removed();
@@ -208,8 +233,8 @@ impl Queue {
                     known.version = committed.versions.first().map_or(known.version, |(_, version)| *version);
                     events.iter().for_each(|event| apply(&mut known.open, event, now));
                     self.own.count(&known.open);
-                    if let Some(due) = next_due(&known.open) {
-                        self.own.env.due_at(due);
+                    if let Some(due) = delivery::next_due(&known.open, self.dialect()) {
+                        self.own.env.due_at(&self.own.agent, due);
                     }
                     self.own.env.notices.announce(Note::Commands(self.own.agent.clone()));
                     self.known = Some(known);
@@ -242,7 +267,7 @@ impl Own {
     }
 }
 
-/// Prepares a delivery: leases that ended go back to the queue first, then the oldest are taken.
+/// Prepares a delivery: what is overdue goes back to the queue first, then the oldest are taken.
 async fn hand_over(
     own: &Own,
     known: &Known,
@@ -251,37 +276,30 @@ async fn hand_over(
 ) -> Result<(Vec<Event>, Vec<DeliveredCommand>), MasterError> {
     let now = own.env.now();
     let mut open = known.open.clone();
-    let mut events: Vec<Event> = open.iter().filter_map(|open| due_event(own, open, dialect, now)).collect();
+    let mut events = delivery::decide_overdue(&own.agent, &open, now, dialect);
     events.iter().for_each(|event| apply(&mut open, event, now));
-    let lease = match dialect {
-        Dialect::V2 => LEGACY_LEASE,
-        Dialect::Native => TimeDelta::from_std(own.env.settings.lease).unwrap_or(TimeDelta::MAX),
-    };
     let mut delivered = Vec::new();
-    let waiting: Vec<Command> =
-        open.iter().filter(|open| open.status == CommandStatus::Queued).cloned().collect();
-    for command in waiting.into_iter().take(max) {
-        let Ok(token) = token_of(own, &command).await? else {
-            tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");
-            events.push(Event::CommandExpired { agent_id: own.agent.clone(), command_id: command.id });
+    for event in delivery::hand_over(&own.agent, &open, now, dialect, max) {
+        apply(&mut open, &event, now);
+        let Some(command) = open.iter().find(|open| is_about(&event, &open.id)).cloned() else {
             continue;
         };
-        let command = Command {
-            status: CommandStatus::Delivered,
-            attempt: command.attempt + 1,
-            delivered_at: Some(now),
-            lease_until: Some(now + lease),
-            ..command
-        };
-        events.push(Event::CommandDelivered {
-            agent_id: own.agent.clone(),
-            command_id: command.id.clone(),
-            attempt: command.attempt,
-            lease_until: now + lease,
-        });
-        delivered.push(DeliveredCommand { command, token });
+        match token_of(own, &command).await? {
+            Ok(token) => {
+                events.push(event);
+                delivered.push(DeliveredCommand { command, token });
+            }
+            Err(SecretGone) => {
+                tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");
+                events.push(Event::CommandExpired { agent_id: own.agent.clone(), command_id: command.id });
+            }
+        }
     }
     Ok((events, delivered))
+}
+
+fn is_about(event: &Event, id: &CommandId) -> bool {
+    matches!(event, Event::CommandDelivered { command_id, .. } if command_id == id)
 }
 
 /// The secret that a command needs is not there any more.
@@ -299,27 +317,8 @@ async fn token_of(
     Ok(token.map(Some).ok_or(SecretGone))
 }
 
-fn due_event(own: &Own, command: &Command, dialect: Dialect, now: DateTime<Utc>) -> Option<Event> {
-    let (agent_id, command_id) = (own.agent.clone(), command.id.clone());
-    match leases::due(command, dialect, now) {
-        Due::Nothing => None,
-        Due::Requeue => Some(Event::CommandRequeued { agent_id, command_id }),
-        Due::Expire => Some(Event::CommandExpired { agent_id, command_id }),
-    }
-}
-
 fn finished(own: &Own, id: &CommandId, outcome: Outcome) -> Event {
     Event::CommandFinished { agent_id: own.agent.clone(), command_id: id.clone(), outcome }
-}
-
-/// Returns when something about the commands is due next.
-fn next_due(open: &[Command]) -> Option<DateTime<Utc>> {
-    open.iter()
-        .map(|command| match command.status {
-            CommandStatus::Queued => command.expires_at,
-            _ => command.lease_until.unwrap_or(command.expires_at),
-        })
-        .min()
 }
 
 /// Carries an event of a commands stream out on the open commands.

@@ -3,14 +3,14 @@
 use actix::prelude::*;
 
 use super::Own;
-use super::commands::{CommandDispatcher, TunnelRuns};
+use super::commands::{CommandDispatcher, TunnelShown};
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
 use crate::db::RowChange;
-use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+use crate::domain::tunnel::TunnelReport;
 
 /// Follows one agent's tunnel.
 pub struct TunnelReconciler {
@@ -65,17 +65,17 @@ impl Handler<TunnelReported> for TunnelReconciler {
         _: &mut Ctx<Self>,
     ) -> Self::Result {
         let own = self.own.clone();
-        let runs = dialect == Dialect::V2
-            && matches!(
-                report.health,
-                TunnelHealth::Running | TunnelHealth::Degraded | TunnelHealth::Unknown
-            );
-        let confirmed = runs.then(|| TunnelRuns { name: report.name.clone(), part: part.split() });
+        let received_at = own.env.now();
+        let shown = (dialect == Dialect::V2).then(|| TunnelShown {
+            report: report.clone(),
+            received_at,
+            part: part.split(),
+        });
         let write = async move { write(&own, report).await };
         AtomicResponse::new(Box::pin(write.into_actor(self).map(move |written, actor, _| {
-            if let (Ok(()), Some(confirmed)) = (&written, confirmed) {
+            if let (Ok(()), Some(shown)) = (&written, shown) {
                 // No room: the receipt goes with it, and the agent's next word confirms.
-                let _ = actor.commands.tell(confirmed);
+                let _ = actor.commands.tell(shown);
             }
             part.finish(written);
         })))

@@ -45,17 +45,21 @@ fn a_parked_poll_wakes_when_a_command_is_queued() {
 }
 
 #[test]
-fn an_agent_that_goes_silent_gets_the_command_again_under_the_same_id() {
+fn a_delivery_that_is_not_acknowledged_is_made_again_under_the_same_id() {
     run(async {
-        let rig =
-            Rig::with(MasterSettings { lease: Duration::from_millis(100), ..MasterSettings::default() })
-                .await;
+        let rig = Rig::start().await;
         let (agent, _) = native_agent(&rig).await;
         let first = lease(&rig, &agent, Dialect::Native).await.remove(0);
+        rig.master.clock.jump(chrono::TimeDelta::seconds(6));
         let slot = rig.master.directory.slot(&agent).unwrap();
-        assert!(slot.wait_for_command(LONG).await, "the lease ends and parked polls are woken");
+        assert!(slot.wait_for_command(LONG).await, "parked polls are woken");
         let second = lease(&rig, &agent, Dialect::Native).await.remove(0);
         assert_eq!((&second.id, second.attempt), (&first.id, 2));
+
+        rig.master.acknowledge(&agent, &second.id).await.unwrap();
+        rig.master.clock.jump(chrono::TimeDelta::seconds(121));
+        assert!(slot.wait_for_command(LONG).await, "it fell silent with the command");
+        assert_eq!(lease(&rig, &agent, Dialect::Native).await[0].attempt, 3);
     });
 }
 
@@ -131,6 +135,21 @@ fn what_a_dockflare_agent_never_confirms_is_repeated_three_times() {
         until("it is shown as unconfirmed", async || rig.command(&id).await.status == CommandStatus::Expired)
             .await;
         assert!(lease(&rig, &agent, Dialect::V2).await.is_empty());
+    });
+}
+
+#[test]
+fn a_new_connector_confirms_the_start_of_a_dockflare_agent_whose_word_was_lost() {
+    run(async {
+        let rig = Rig::start().await;
+        *rig.publisher.connectors.lock() = vec!["there before".into()];
+        let (agent, _) = rig.enrolled("edge").await;
+        let id = lease(&rig, &agent, Dialect::V2).await.remove(0).id;
+        rig.lease_ends(&agent).await;
+        assert_eq!(lease(&rig, &agent, Dialect::V2).await[0].attempt, 2, "the old one proves nothing");
+        rig.publisher.connectors.lock().push("new".into());
+        rig.master.clock.jump(chrono::TimeDelta::seconds(91));
+        until("it is confirmed", async || rig.command(&id).await.status == CommandStatus::Succeeded).await;
     });
 }
 

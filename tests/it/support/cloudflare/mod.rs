@@ -135,9 +135,9 @@ impl CloudflareStandIn {
         self.shared.faults().push(fault);
     }
 
-    /// How many kinds of calls are still to fail.
-    pub fn faults_left(&self) -> usize {
-        self.shared.faults().len()
+    /// How many calls are still to fail.
+    pub fn failures_left(&self) -> usize {
+        self.shared.faults().iter().map(|fault| fault.left).sum()
     }
 
     /// Ends all faults.
