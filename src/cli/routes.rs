@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::plan::items;
 use super::{Common, admin_client, output};
 
 /// Options of `lightship routes`.
@@ -19,5 +20,8 @@ pub(super) fn run(_: RoutesArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let rows = routes.iter().map(|route| keys.map(|key| output::text(route, key)).to_vec()).collect();
     let header = ["HOSTNAME", "PATH", "SERVICE", "AGENT", "CONTAINER", "STATE", "REASON"];
     output::table(&header, rows, "no routes; start a container with labels, see docs/labels.md")?;
+    for tunnel in items(&answer, "tunnels").iter().filter(|tunnel| tunnel["reason"].is_string()) {
+        eprintln!("tunnel {}: {}", output::text(tunnel, "tunnel_id"), output::text(tunnel, "reason"));
+    }
     Ok(ExitCode::SUCCESS)
 }
