@@ -88,6 +88,9 @@ impl Env {
 
 impl From<DbError> for MasterError {
     fn from(error: DbError) -> Self {
-        Self::Database(Box::new(error))
+        match error {
+            DbError::Full { .. } => Self::StorageFull,
+            error => Self::Database(Box::new(error)),
+        }
     }
 }

@@ -285,6 +285,11 @@ impl Slot {
         self.offline.store(offline, Ordering::Relaxed);
     }
 
+    /// True if another session was begun since.
+    pub fn is_replaced(&self, session: &str) -> bool {
+        self.session.lock().as_ref().is_some_and(|open| open.id != session)
+    }
+
     /// Begins a native session; an earlier one is over.
     pub(super) fn open_session(&self, id: String) {
         *self.session.lock() = Some(NativeSession { id, next_seq: 0 });

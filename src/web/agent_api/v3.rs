@@ -74,7 +74,7 @@ pub async fn commands(
             return Ok(HttpResponse::Ok().json(v3::commands(Vec::new())));
         }
         // Its agent was started again meanwhile: nobody reads this answer, so nothing is handed over with it.
-        if !agent.is_current() {
+        if agent.is_replaced() {
             return Err(ApiError::SessionUnknown);
         }
         let max = poll.max.clamp(1, COMMANDS_LIMIT);

@@ -57,7 +57,8 @@ pub(super) async fn follow(env: &Env, agent: &AgentId) -> Result<(), MasterError
     }
     if let Some(slot) = row.and_then(|row| place(&env.directory, row, &keys)) {
         slot.forget_reports();
-        if slot.status() != AgentStatus::Enrolled && slot.status() != AgentStatus::Pending {
+        // A removed one keeps it for its last command and the result of that.
+        if slot.status() == AgentStatus::Revoked {
             slot.close_session();
         }
     }

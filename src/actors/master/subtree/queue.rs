@@ -172,6 +172,19 @@ impl Queue {
         Ok(())
     }
 
+    /// Reads what the database holds. When that is due was forgotten if the master was killed.
+    async fn read(&self) -> Result<Known, MasterError> {
+        let known = Known::read(&self.own).await?;
+        self.ask_to_be_woken(&known.open);
+        Ok(known)
+    }
+
+    fn ask_to_be_woken(&self, open: &[Command]) {
+        if let Some(due) = delivery::next_due(open, self.dialect()) {
+            self.own.env.due_at(&self.own.agent, due);
+        }
+    }
+
     fn dialect(&self) -> Dialect {
         let is_native = self.own.slot.as_ref().is_some_and(|slot| slot.is_native());
         if is_native { Dialect::Native } else { Dialect::V2 }
@@ -180,7 +193,7 @@ impl Queue {
     async fn open(&mut self) -> Result<&[Command], MasterError> {
         let known = match self.known.take() {
             Some(known) => known,
-            None => Known::read(&self.own).await?,
+            None => self.read().await?,
         };
         self.own.count(&known.open);
         Ok(&self.known.insert(known).open)
@@ -216,7 +229,7 @@ impl Queue {
         for _ in 0..TRIES {
             let mut known = match self.known.take() {
                 Some(known) => known,
-                None => Known::read(&self.own).await?,
+                None => self.read().await?,
             };
             let (events, answer) = decide(&self.own, &known).await?;
             if events.is_empty() {
@@ -233,9 +246,7 @@ impl Queue {
                     known.version = committed.versions.first().map_or(known.version, |(_, version)| *version);
                     events.iter().for_each(|event| apply(&mut known.open, event, now));
                     self.own.count(&known.open);
-                    if let Some(due) = delivery::next_due(&known.open, self.dialect()) {
-                        self.own.env.due_at(&self.own.agent, due);
-                    }
+                    self.ask_to_be_woken(&known.open);
                     self.own.env.notices.announce(Note::Commands(self.own.agent.clone()));
                     self.known = Some(known);
                     return Ok(answer);
