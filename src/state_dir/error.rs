@@ -119,7 +119,10 @@ mod tests {
             let error = StateError::from_io(Path::new("/state/agent_id.txt"), "written", kind.into());
             let text = error.to_string();
             assert_eq!(error.code(), code);
-            assert!(text.contains("`/state/agent_id.txt` cannot be written") && text.contains(way_out), "{text}");
+            assert!(
+                text.contains("`/state/agent_id.txt` cannot be written") && text.contains(way_out),
+                "{text}"
+            );
         }
     }
 }

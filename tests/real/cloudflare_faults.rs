@@ -37,11 +37,22 @@ impl Account {
         let dir = TempDir::new().unwrap();
         let master = Rig::new("master", &subfolder(&dir, "master")).cloudflare(&standin).start();
         let agent = RawClient::enrolled(&master, "raw-1", "edge").await;
-        let mut account =
-            Self { master, standin, agent, tunnel, containers: Vec::new(), foreign: vec![foreign], _dir: dir };
+        let mut account = Self {
+            master,
+            standin,
+            agent,
+            tunnel,
+            containers: Vec::new(),
+            foreign: vec![foreign],
+            _dir: dir,
+        };
         account.report("first").await;
         account.master.until_route("first.example.com", "waiting").await;
-        assert_eq!(account.standin.hostnames(&account.tunnel), ["old.example.org"], "nothing before a person agrees");
+        assert_eq!(
+            account.standin.hostnames(&account.tunnel),
+            ["old.example.org"],
+            "nothing before a person agrees"
+        );
         let (status, answer) = account.master.post("/api/v3/apply", json!({ "yes": true })).await;
         assert_eq!((status, &answer["finished"]), (200, &json!(true)), "{answer}");
         account.check().await;
@@ -62,7 +73,11 @@ impl Account {
         let (_, config) = self.standin.config(&self.tunnel);
         let rules = config["ingress"].as_array().cloned().unwrap_or_default();
         for (_, host) in &self.containers {
-            assert_eq!(rules.iter().filter(|rule| rule["hostname"] == **host).count(), 1, "{host} in {rules:#?}");
+            assert_eq!(
+                rules.iter().filter(|rule| rule["hostname"] == **host).count(),
+                1,
+                "{host} in {rules:#?}"
+            );
             assert_eq!(self.standin.records(host).len(), 1, "{host}");
         }
         for foreign in &self.foreign {
@@ -109,8 +124,7 @@ async fn a_server_error_is_tried_again() {
     let mut account = Account::confirmed().await;
     with_seeds("cloudflare answers 500", async |dice| {
         let times = 1 + dice.below(3);
-        let trouble =
-            if dice.below(2) == 0 { Trouble::ServerError } else { Trouble::BadGatewayPage };
+        let trouble = if dice.below(2) == 0 { Trouble::ServerError } else { Trouble::BadGatewayPage };
         account.suffer(&dice, trouble, times).await;
     })
     .await;
@@ -166,7 +180,8 @@ async fn until_gap_is_shown(account: &Account) {
         let tunnels = answer["tunnels"].as_array().cloned().unwrap_or_default();
         let tunnel = tunnels.into_iter().find(|tunnel| tunnel["tunnel_id"] == *account.tunnel)?;
         let reason = tunnel["reason"].as_str()?;
-        (reason.starts_with("someone wrote") && reason.contains("between our read and our write")).then_some(())
+        (reason.starts_with("someone wrote") && reason.contains("between our read and our write"))
+            .then_some(())
     })
     .await;
 }

@@ -77,7 +77,8 @@ async fn the_image_runs_read_only_as_an_ordinary_user() {
 
 async fn exec(engine: &Engine, container: &str, words: &[&str]) -> Option<i64> {
     let cmd = Some(words.iter().map(|word| (*word).to_owned()).collect());
-    let config = ExecConfig { cmd, attach_stdout: Some(true), attach_stderr: Some(true), ..Default::default() };
+    let config =
+        ExecConfig { cmd, attach_stdout: Some(true), attach_stderr: Some(true), ..Default::default() };
     let made = engine.client().create_exec(container, config).await.ok()?;
     let started = engine.client().start_exec(&made.id, None::<StartExecOptions>).await.ok()?;
     if let StartExecResults::Attached { output, .. } = started {
@@ -131,9 +132,6 @@ fn the_compose_files_are_valid_and_grant_no_more_than_is_needed() {
     let granted = proxy.lines().take_while(|line| line.starts_with("      "));
     let mut granted: Vec<&str> = granted.filter_map(|line| line.trim().split(':').next()).collect();
     granted.sort_unstable();
-    assert_eq!(
-        granted,
-        ["CONTAINERS", "EVENTS", "IMAGES", "INFO", "NETWORKS", "PING", "POST", "VERSION"]
-    );
+    assert_eq!(granted, ["CONTAINERS", "EVENTS", "IMAGES", "INFO", "NETWORKS", "PING", "POST", "VERSION"]);
     assert!(made.contains("internal: true"), "the proxy's network leads nowhere: {made}");
 }

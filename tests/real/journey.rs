@@ -80,7 +80,10 @@ async fn standalone_publishes_watches_and_clears_up() {
     let (code, said, _) = rig.verb(&["agents", "--json"]);
     let agents: Value = serde_json::from_str(&said).unwrap();
     let agent = agents.as_object().unwrap().values().next().unwrap();
-    assert_eq!((code, &agent["status"], &agent["assigned_tunnel_token"]), (0, &json!("enrolled"), &Value::Null));
+    assert_eq!(
+        (code, &agent["status"], &agent["assigned_tunnel_token"]),
+        (0, &json!("enrolled"), &Value::Null)
+    );
     until("the connector is seen to run", || async {
         let agents = ship.get("/api/v2/agents").await;
         let agent = agents["agents"].as_object()?.values().next()?.clone();
@@ -168,8 +171,10 @@ async fn two_hosts_publish_and_a_hostname_belongs_to_the_first() {
     let (one, two) = (Engine::lease().await, Engine::lease().await);
     let standin = CloudflareStandIn::start();
     let dir = TempDir::new().unwrap();
-    let master =
-        Rig::new("master", &subfolder(&dir, "master")).cloudflare(&standin).env("SERVER_HOST", "0.0.0.0").start();
+    let master = Rig::new("master", &subfolder(&dir, "master"))
+        .cloudflare(&standin)
+        .env("SERVER_HOST", "0.0.0.0")
+        .start();
     let mut agents = Vec::new();
     for (name, engine) in [("one", &one), ("two", &two)] {
         let agent = Rig::new("agent", &subfolder(&dir, name))
@@ -211,12 +216,15 @@ async fn two_hosts_publish_and_a_hostname_belongs_to_the_first() {
     }
     // and when an agent is removed, its connector and its key go
     assert_eq!(master.post(&format!("/api/v2/agents/{}/remove", agents[0].1), json!({})).await.0, 200);
-    until("its connector is gone", || async { one.inspect(CONTAINER_NAME).await.is_none().then_some(()) }).await;
+    until("its connector is gone", || async { one.inspect(CONTAINER_NAME).await.is_none().then_some(()) })
+        .await;
     until("the name is free, and the other host has it", || async {
         let answer = master.get("/api/v3/routes").await;
         let routes = answer["routes"].as_array().cloned().unwrap_or_default();
         let states = routes.into_iter().filter(|route| route["hostname"] == HOST);
-        states.map(|route| (route["agent_id"].clone(), route["state"].clone())).next()
+        states
+            .map(|route| (route["agent_id"].clone(), route["state"].clone()))
+            .next()
             .filter(|found| *found == (json!(agents[1].1), json!("published")))
     })
     .await;
@@ -264,7 +272,9 @@ async fn a_client_that_speaks_dockflares_protocol_is_served() {
     let token = standin.state().tunnel(&tunnel).unwrap().token(ACCOUNT);
     assert_eq!(commands.len(), 1);
     assert_eq!((&commands[0]["action"], &commands[0]["token"]), (&json!("start_tunnel"), &json!(token)));
-    agent.event(json!({ "type": "tunnel_status", "container": { "name": "edge", "status": "running" } })).await;
+    agent
+        .event(json!({ "type": "tunnel_status", "container": { "name": "edge", "status": "running" } }))
+        .await;
     // A container that died may be back at once; one that was stopped is gone.
     let app = json!({ "id": container("app", HOST)["id"], "name": "app" });
     agent.event(json!({ "type": "container_die", "container": app })).await;

@@ -8,6 +8,7 @@ mod support;
 
 mod agent_docker;
 mod agent_tunnel;
+mod browser;
 mod cloudflare_faults;
 mod docker_engine;
 mod faults;

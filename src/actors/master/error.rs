@@ -65,7 +65,9 @@ pub enum MasterError {
     #[error("the master is busy; try again in a few seconds")]
     Busy,
     /// The disk of the database is full (503 with `Retry-After`).
-    #[error("no space is left for the master's database; free some on its host, nothing that was answered with success is lost")]
+    #[error(
+        "no space is left for the master's database; free some on its host, nothing that was answered with success is lost"
+    )]
     StorageFull,
     /// The database failed (500).
     #[error("the database could not be read or written")]

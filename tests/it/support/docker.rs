@@ -16,9 +16,9 @@ use std::time::Duration;
 use bollard::Docker as Client;
 use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
-    ListContainersOptionsBuilder, ListNetworksOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
-    StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
+    KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptions,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
 };
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
@@ -202,7 +202,8 @@ impl Engine {
     /// How many containers with this label were made, among the Engine's last 256 events.
     pub async fn created_with(&self, label: &str, value: &str) -> usize {
         let pair = format!("{label}={value}");
-        let filters = HashMap::from([("type", vec!["container"]), ("event", vec!["create"]), ("label", vec![&pair])]);
+        let filters =
+            HashMap::from([("type", vec!["container"]), ("event", vec!["create"]), ("label", vec![&pair])]);
         let now = chrono::Utc::now().timestamp_micros();
         let until = format!("{}.{:06}", now / 1_000_000, now % 1_000_000);
         let options = EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();

@@ -94,8 +94,7 @@ impl Shared {
     /// Returns how much of a reply goes through, if it is the one that is waited for.
     fn spring(&self, bytes: &[u8]) -> Option<usize> {
         let mut trap = self.trap.lock();
-        let is_it =
-            trap.as_ref().is_some_and(|trap| String::from_utf8_lossy(bytes).contains(&trap.needle));
+        let is_it = trap.as_ref().is_some_and(|trap| String::from_utf8_lossy(bytes).contains(&trap.needle));
         let trap = trap.take_if(|_| is_it)?;
         (trap.then)();
         self.sprung.fetch_add(1, Ordering::SeqCst);

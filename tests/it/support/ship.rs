@@ -53,7 +53,9 @@ impl Rig {
     /// Publishes through the stand-in.
     #[must_use]
     pub fn cloudflare(self, standin: &CloudflareStandIn) -> Self {
-        self.env("CF_API_BASE_URL", standin.base_url()).env("CF_ACCOUNT_ID", ACCOUNT).env("CF_API_TOKEN", TOKEN)
+        self.env("CF_API_BASE_URL", standin.base_url())
+            .env("CF_ACCOUNT_ID", ACCOUNT)
+            .env("CF_API_TOKEN", TOKEN)
     }
 
     /// Uses this Engine.
@@ -238,7 +240,8 @@ impl Ship {
 
     /// Makes an agent key.
     pub async fn new_key(&self) -> String {
-        let (status, body) = self.post("/api/v2/agents/generate-key", serde_json::json!({ "owner": "test" })).await;
+        let (status, body) =
+            self.post("/api/v2/agents/generate-key", serde_json::json!({ "owner": "test" })).await;
         assert_eq!(status, 201, "{body}");
         body["key"].as_str().unwrap().to_owned()
     }
