@@ -106,6 +106,8 @@ impl Rig {
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
         let parts = MasterParts {
             db,
+            cloudflare: None,
+            default_zone: None,
             account: Some(Arc::new(Tunnels)),
             settings: MasterSettings::default(),
             clock,

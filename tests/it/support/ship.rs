@@ -253,7 +253,9 @@ impl Ship {
         let routes = answer["routes"].as_array().cloned().unwrap_or_default();
         routes
             .iter()
-            .map(|route| (text(route, "hostname") + &text(route, "path"), text(route, "state")))
+            .map(|route| {
+                (format!("{}{}", text(route, "hostname"), text(route, "path")), text(route, "state"))
+            })
             .collect()
     }
 
