@@ -28,9 +28,9 @@ check: ## formatting, lints, documentation; then the tests
 
 .PHONY: bench
 bench: ## measure the figures of docs/figures.md; table and target/bench.json
-	scripts/need build docker load
+	scripts/need build docker load namespaces
 	$(MAKE) --no-print-directory build
-	scripts/bench
+	scripts/bench $(ARGS)
 
 .PHONY: build
 build: ## the static release binary, target/release/lightship

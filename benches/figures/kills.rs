@@ -1,0 +1,53 @@
+//! From `docker kill` to the route that waits for its removal, as the API shows it.
+
+use std::time::{Duration, Instant};
+
+use lightship::clock::Clock;
+
+use crate::scene::{Scene, hostname};
+use crate::sheet::{Goal, Row};
+use crate::stats::{Samples, millis};
+use crate::support::until::until;
+
+/// Between two looks at the API; what a look takes is in the figure.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Kills `count` of the containers that `publish` started, one after the other, and starts each again.
+pub async fn measure(scene: &Scene, count: usize) -> [Row; 2] {
+    let (mut after_kill, mut after_death) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        // There are at least five of these, and a container may be killed again.
+        let name = format!("fast-{}", number % 5);
+        let host = hostname(&name);
+        let begun = Instant::now();
+        let ((), (seen, seen_micros)) = tokio::join!(scene.engine.kill(&name), until_pending(scene, &host));
+        after_kill.push(millis(seen - begun));
+        let died = scene.moment(&name, "die").await;
+        after_death.push((seen_micros as f64 - died as f64) / 1000.0);
+        scene.engine.start(&name).await;
+        until(&format!("{host} is back"), || async {
+            (scene.master.routes().await.get(&host)? != "pending_deletion").then_some(())
+        })
+        .await;
+    }
+    let (kill, death) = (Samples::new(after_kill), Samples::new(after_death));
+    [
+        Row::new("docker kill to route pending deletion, p50", Goal::AtMost(100.0), kill.median(), "ms")
+            .detail(format!("{}; from the Engine's event: {}", kill.summary(), death.summary())),
+        Row::new("docker kill to route pending deletion, max", Goal::AtMost(100.0), kill.max(), "ms"),
+    ]
+}
+
+/// Looks until the route is pending; returns when that was seen, by both clocks.
+async fn until_pending(scene: &Scene, host: &str) -> (Instant, u64) {
+    let due = Instant::now() + Duration::from_secs(20);
+    loop {
+        let routes = scene.master.routes().await;
+        if routes.get(host).map(String::as_str) == Some("pending_deletion") {
+            let micros = Clock::system().now().timestamp_micros();
+            return (Instant::now(), u64::try_from(micros).unwrap());
+        }
+        assert!(Instant::now() < due, "{host} is never pending: {routes:?}");
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,65 @@
+//! Makes a database with many agents, through the events that a master writes when they register.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use lightship::actors::master::digest_key;
+use lightship::chance::Chance;
+use lightship::clock::Clock;
+use lightship::db::{Batch, Db, Expected};
+use lightship::domain::event::{Event, Stream};
+use lightship::domain::id::{AgentId, KeyId};
+use lightship::io::IoRuntime;
+
+/// Batches handed over at once.
+const TOGETHER: usize = 500;
+
+/// Writes `count` approved agents into the state directory `dir`; returns a file with one `id key` a line.
+pub async fn agents(dir: &Path, count: usize) -> PathBuf {
+    let (runtime, chance, clock) = (IoRuntime::start().unwrap(), Chance::system(), Clock::system());
+    let url = format!("sqlite://{}", dir.join("lightship.db").display());
+    let db = Db::open(&url, runtime.io()).await.unwrap();
+    db.migrate().await.unwrap();
+    let agents: Vec<(AgentId, String)> =
+        (0..count).map(|_| (AgentId::new(chance.uuid().to_string()), chance.key())).collect();
+    for group in agents.chunks(TOGETHER) {
+        let batches = group.iter().map(|(id, key)| {
+            let key_id = KeyId::new(chance.sorted_uuid(&clock).to_string());
+            batch(&clock, id, key_id, key)
+        });
+        for outcome in db.commit_many(batches.collect()).await {
+            outcome.unwrap();
+        }
+    }
+    db.close().await.unwrap();
+    let path = dir.join("agents.txt");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+    for (id, key) in &agents {
+        writeln!(file, "{id} {key}").unwrap();
+    }
+    file.flush().unwrap();
+    path
+}
+
+/// A key is made, an agent registers with it, a person approves it.
+fn batch(clock: &Clock, agent: &AgentId, key_id: KeyId, key: &str) -> Batch {
+    let generated = Event::KeyGenerated {
+        key_id: key_id.clone(),
+        owner: "bench".into(),
+        sha256: hex::encode(digest_key(key)),
+        rolled_from: None,
+    };
+    let registered = Event::AgentRegistered {
+        agent_id: agent.clone(),
+        key_id,
+        display_name: format!("host-{agent}"),
+        version: Some("1.0.0".into()),
+        key_owner: "bench".into(),
+    };
+    let approved = Event::AgentApproved { agent_id: agent.clone() };
+    Batch::new("bench", clock.now()).append(Stream::keys(), Expected::Head, vec![generated]).append(
+        Stream::agent(agent),
+        Expected::Version(0),
+        vec![registered, approved],
+    )
+}
