@@ -5,6 +5,7 @@
 //! finds itself under way or done. Commands that a crash left unfinished are carried out at the next start, before
 //! the master is asked. Results wait in the outbox until the [`Reporter`] has sent them.
 
+mod carry_out;
 mod ingress;
 mod poll;
 mod task;
@@ -16,12 +17,11 @@ use std::time::Duration;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info};
 
 use self::poll::{Harvest, Round};
-use self::task::Action;
 use super::link::{Link, LinkCell};
-use super::reporter::{LinkLost, Reporter, ResultSpooled};
+use super::reporter::{LinkLost, Reporter};
 use super::retries::Retries;
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::{Ctx, Port};
@@ -245,125 +245,6 @@ impl CommandPoller {
     }
 }
 
-// === carrying out ===
-
-impl CommandPoller {
-    fn begin(&mut self, command: UnfinishedCommand, attempt: u32, ctx: &mut Ctx<Self>) {
-        let id = command.id.clone();
-        if attempt == 1 && self.under_way.contains_key(&id) {
-            return;
-        }
-        let expired = command.expires_at.filter(|at| *at <= ctx.clock().now());
-        let action = match expired {
-            Some(at) => {
-                Action::Refuse(format!("it expired at {} before it could be carried out", at.to_rfc3339()))
-            }
-            None => Action::of(&command.command),
-        };
-        self.under_way.insert(id.clone(), UnderWay { command, attempt });
-        match action {
-            Action::Tunnel(work) => self.hand_over(id, work, attempt, ctx),
-            Action::PutIngress(list) => self.put_ingress(id, list, ctx),
-            Action::Refuse(why) => self.finish(id, outcome(false, why, ctx), ctx),
-        }
-    }
-
-    fn hand_over(&mut self, id: CommandId, work: TunnelWork, attempt: u32, ctx: &mut Ctx<Self>) {
-        let (port, task_id) = (ctx.port(), id.clone());
-        let reply = Reply::new(move |outcome| {
-            let ended = TaskEnded { id: task_id, attempt, outcome };
-            if port.tell(ended).is_err() {
-                debug!("the command poller takes no answers now; the task's time limit will notice");
-            }
-        });
-        match (self.parts.tunnel)(TunnelTask { id: id.clone(), work, reply }) {
-            Ok(()) => {
-                ctx.run_later(TASK_LIMIT, move |actor, ctx| actor.give_up(id, attempt, ctx));
-            }
-            Err(task) => {
-                task.reply.cancel();
-                self.again(&id, ctx);
-            }
-        }
-    }
-
-    /// Hands a task over once more, later, or gives it up.
-    fn again(&mut self, id: &CommandId, ctx: &mut Ctx<Self>) {
-        let Some(UnderWay { command, attempt }) = self.under_way.get(id) else { return };
-        let (command, next) = (command.clone(), attempt + 1);
-        if next > ATTEMPTS {
-            let why =
-                format!("the part that runs the tunnel failed {ATTEMPTS} times while it carried this out");
-            return self.finish(id.clone(), outcome(false, why, ctx), ctx);
-        }
-        ctx.run_later(AGAIN * *attempt, move |actor, ctx| {
-            if actor.under_way.get(&command.id).is_some_and(|u| u.attempt + 1 == next) {
-                actor.begin(command, next, ctx);
-            }
-        });
-    }
-
-    fn give_up(&mut self, id: CommandId, attempt: u32, ctx: &mut Ctx<Self>) {
-        if self.under_way.get(&id).is_some_and(|u| u.attempt == attempt) {
-            let why = format!("nothing was heard of it for {} s", TASK_LIMIT.as_secs());
-            self.finish(id, outcome(false, why, ctx), ctx);
-        }
-    }
-
-    /// `update_tunnel_config`, for the tunnel this host runs.
-    fn put_ingress(&mut self, id: CommandId, list: serde_json::Value, ctx: &mut Ctx<Self>) {
-        let (state, uplink) = (self.parts.state.clone(), Arc::clone(&self.parts.uplink));
-        let put = async move {
-            let tunnel = state.tunnel_state().await.map_err(|e| e.to_string())?.and_then(|known| known.id);
-            let tunnel = tunnel.ok_or("no tunnel is known on this host; send start_tunnel first")?;
-            let count = list.as_array().map_or(0, |rules| rules.len().saturating_sub(1));
-            uplink.put_ingress(&tunnel, list).await.map_err(|e| e.to_string())?;
-            Ok::<_, String>(format!("{count} rules written to tunnel {tunnel}"))
-        };
-        ctx.spawn(put.into_actor(self).map(|put, actor, ctx| {
-            let (succeeded, message) = put.map_or_else(|why| (false, why), |done| (true, done));
-            actor.finish(id, outcome(succeeded, message, ctx), ctx);
-        }));
-    }
-
-    fn finish(&mut self, id: CommandId, outcome: Outcome, ctx: &mut Ctx<Self>) {
-        let Some(UnderWay { command, .. }) = self.under_way.remove(&id) else { return };
-        self.finished += 1;
-        if outcome.succeeded {
-            info!(command.id = %id, "carried out command `{}`", command.command.action());
-        } else {
-            warn!(command.id = %id, reason = %outcome.message, "command `{}` failed", command.command.action());
-        }
-        self.keep_outcome(id, outcome, command.is_native, ctx);
-    }
-
-    /// Writes the outcome down, and again until that succeeds: it cannot be observed a second time.
-    fn keep_outcome(&mut self, id: CommandId, outcome: Outcome, is_native: bool, ctx: &mut Ctx<Self>) {
-        let state = self.parts.state.clone();
-        let write = async move {
-            let written = state.record_outcome(&id, outcome.clone(), is_native).await;
-            (written, id, outcome)
-        };
-        ctx.spawn(write.into_actor(self).map(move |(written, id, outcome), actor, ctx| match written {
-            Ok(()) if is_native => {
-                if actor.parts.reporter.tell(ResultSpooled).is_err() {
-                    debug!("the reporter is busy; the result goes with the next registration");
-                }
-            }
-            Ok(()) => {}
-            Err(error) => {
-                actor.note("the result of a command cannot be written down; trying again", &error);
-                ctx.run_later(WRITE_AGAIN, move |actor, ctx| actor.keep_outcome(id, outcome, is_native, ctx));
-            }
-        }));
-    }
-
-    fn note(&mut self, what: &str, error: &StateError) {
-        error!(error = error as &dyn std::error::Error, "{what}");
-        self.problem = Some(error.to_string());
-    }
-}
-
 /// Expiry is master time: what is left of it is counted from now, whatever this host's clock shows.
 fn from_native(delivery: CommandDelivery, now: DateTime<Utc>) -> Vec<NewCommand> {
     let local = |command: &DeliveredCommand| {
@@ -399,10 +280,6 @@ fn unfinished(new: NewCommand) -> UnfinishedCommand {
         expires_at: new.expires_at,
         command: new.command,
     }
-}
-
-fn outcome(succeeded: bool, message: String, ctx: &Ctx<CommandPoller>) -> Outcome {
-    Outcome { succeeded, message, finished_at: Some(ctx.clock().now()) }
 }
 
 #[cfg(test)]
