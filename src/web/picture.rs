@@ -81,6 +81,14 @@ impl Picture {
         self.agents.iter().map(|view| &view.agent).find(|agent| agent.id == *id)
     }
 
+    /// Says a reason with the names of agents where it has their ids.
+    pub fn with_names(&self, reason: &str) -> String {
+        let named = |word: &str| self.agent(&AgentId::new(word)).map(|agent| agent.display_name.clone());
+        let words: Vec<String> =
+            reason.split('`').map(|word| named(word).unwrap_or_else(|| word.to_owned())).collect();
+        words.join("`")
+    }
+
     /// Returns what Cloudflare made of a route.
     pub fn status_of(&self, route: &Route) -> Option<&RouteStatusRow> {
         self.statuses.get(&(route.agent_id.clone(), route.spec.key.clone()))

@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, is_bad, tunnel_badge, two_hosts};
 use super::{Shell, SignedIn, page, part};
-use crate::db::read::AgentView;
+use crate::db::read::{AgentView, ContainerProblemRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::tunnel::TunnelHealth;
 use crate::web::error::ApiError;
@@ -193,7 +193,10 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
 pub fn refused(picture: &Picture) -> Vec<Problem> {
     let problem = |status: &crate::db::read::RouteStatusRow| Problem {
         title: status.key.to_string(),
-        detail: status.reason.clone().unwrap_or_else(|| status.state.replace('_', " ")),
+        detail: status
+            .reason
+            .as_ref()
+            .map_or_else(|| status.state.replace('_', " "), |reason| picture.with_names(reason)),
         href: Some(format!("/agents/{}", status.agent_id)),
         link: "Agent",
     };
@@ -202,7 +205,7 @@ pub fn refused(picture: &Picture) -> Vec<Problem> {
 
 /// Labels that cannot be carried out.
 pub fn label_problems(picture: &Picture) -> Vec<Problem> {
-    let problem = |row: &crate::db::read::ContainerProblemRow| {
+    let problem = |row: &ContainerProblemRow| {
         let agent =
             picture.agent(&row.agent_id).map_or(row.agent_id.as_str(), |agent| agent.display_name.as_str());
         Problem {
@@ -217,7 +220,14 @@ pub fn label_problems(picture: &Picture) -> Vec<Problem> {
             link: "Agent",
         }
     };
-    picture.label_problems.iter().map(problem).collect()
+    // A name that somebody else holds is told of as a route already.
+    let refused = picture.refused();
+    let is_told = |row: &&ContainerProblemRow| {
+        refused
+            .iter()
+            .any(|status| status.agent_id == row.agent_id && status.key.hostname == row.problem.value)
+    };
+    picture.label_problems.iter().filter(|row| !is_told(row)).map(problem).collect()
 }
 
 /// Returns a value that fits on a line.

@@ -172,6 +172,8 @@ pub struct RouteLine {
     pub due: Option<String>,
     /// Why it stands there.
     pub reason: Option<String>,
+    /// How the reason looks: on a live route it is a warning.
+    pub reason_tone: &'static str,
     /// Last answer of Cloudflare.
     pub cloudflare: Option<String>,
 }
@@ -185,14 +187,16 @@ impl RouteLine {
             RouteState::PendingDeletion { due_at, .. } => Some(due_at.format("%H:%M:%S UTC").to_string()),
             RouteState::Active => None,
         };
+        let state = route_badge(word);
         Self {
+            reason_tone: if state.tone == "good" { "warn" } else { state.tone },
             name: route.spec.key.to_string(),
             href: is_link.then(|| format!("https://{}", route.spec.key)),
             service: route.spec.service.clone(),
             container: route.container_name.clone(),
             agent: agent.unwrap_or(route.agent_id.as_str()).to_owned(),
             agent_href: format!("/agents/{}", route.agent_id),
-            state: route_badge(word),
+            state,
             due,
             reason: status.and_then(|status| status.reason.clone()),
             cloudflare: status.and_then(|status| status.answer.clone()),
@@ -207,6 +211,7 @@ pub fn route_badge(word: &str) -> Badge {
         "planned" => badge("idle", "planned"),
         "publishing" => badge("busy", "being published"),
         "waiting" => badge("warn", "waits for you"),
+        "blocked" => badge("bad", "not published"),
         "pending_deletion" => badge("warn", "container gone"),
         "held" => badge("warn", "removal held"),
         word if is_bad(word) => badge("bad", word.replace('_', " ")),
@@ -216,7 +221,7 @@ pub fn route_badge(word: &str) -> Badge {
 
 /// True for a state in which a route does not work and will not by itself.
 pub fn is_bad(word: &str) -> bool {
-    ["conflict", "refused", "failed"].iter().any(|bad| word.contains(bad))
+    ["conflict", "blocked", "refused", "fail"].iter().any(|bad| word.contains(bad))
 }
 
 /// `1 route`, `2 routes`.
