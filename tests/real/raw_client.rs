@@ -62,12 +62,17 @@ impl RawClient {
     }
 }
 
-/// A container in the shape that a DockFlare agent reports.
-pub fn container(name: &str, hostname: &str) -> Value {
-    json!({
+/// A container in the shape that a DockFlare agent reports; `address` is a hostname, or one with a path.
+pub fn container(name: &str, address: &str) -> Value {
+    let (hostname, path) = address.find('/').map_or((address, ""), |at| address.split_at(at));
+    let mut container = json!({
         "id": format!("{name:0<12}"), "name": name, "status": "running",
         "labels": {
             "dockflare.enable": "true", "dockflare.hostname": hostname, "dockflare.service": "http://app:80",
         },
-    })
+    });
+    if !path.is_empty() {
+        container["labels"]["dockflare.path"] = json!(path);
+    }
+    container
 }

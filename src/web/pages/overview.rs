@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, is_bad, tunnel_badge, two_hosts};
 use super::{Shell, SignedIn, page, part};
-use crate::db::read::{AgentView, ContainerProblemRow};
+use crate::db::read::{AgentView, ContainerProblemRow, TunnelStatusRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::tunnel::TunnelHealth;
 use crate::web::error::ApiError;
@@ -135,7 +135,8 @@ pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
     for view in &picture.agents {
         agent_problems(state, view, &mut found);
     }
-    found.extend(picture.tunnels.values().filter(|t| t.state.contains("wait")).map(|tunnel| Problem {
+    let is_told = |t: &&TunnelStatusRow| t.state.contains("wait") || t.reason.is_some();
+    found.extend(picture.tunnels.values().filter(is_told).map(|tunnel| Problem {
         title: tunnel_name(picture, tunnel.tunnel_id.as_str()),
         detail: tunnel.reason.clone().unwrap_or_else(|| "the tunnel holds rules that others made".into()),
         href: Some("/routes".into()),
