@@ -26,7 +26,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use proxy::Proxy;
 
-pub use images::{APP_IMAGE, CLOUDFLARED_IMAGE, token};
+#[allow(unused_imports, reason = "each of the test binaries that include this uses a part of it")]
+pub use images::token;
+pub use images::{APP_IMAGE, CLOUDFLARED_IMAGE};
 
 use host::Host;
 
