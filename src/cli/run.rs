@@ -17,7 +17,7 @@ use crate::io::{Io, IoRuntime};
 use crate::telemetry;
 
 /// How long the whole tree may take to stop: the connector's own time to finish requests is 30 s.
-const STOP_TIME: Duration = Duration::from_secs(45);
+const STOP_TIME: Duration = Duration::from_secs(75);
 
 /// What every role starts from.
 pub(super) struct Start {

@@ -33,7 +33,7 @@ pub enum DbError {
     /// The file is not a sound SQLite database.
     #[error(
         "database `{}` is damaged ({detail}); it was left as it is and nothing was written: move it (with its \
-         `-wal` and `-shm` files) to another folder, then put a backup in its place with `lightship restore`, \
+         `-wal` and `-shm` files) to another folder, then put a backup in its place, \
          or start again without it for an empty one", path.display()
     )]
     Damaged {
@@ -43,9 +43,7 @@ pub enum DbError {
         detail: String,
     },
     /// The database became unreadable while it was in use.
-    #[error(
-        "the database reports damage ({detail}); stop lightship and restore a backup with `lightship restore`"
-    )]
+    #[error("the database reports damage ({detail}); stop lightship and put a backup in its place")]
     DamagedInUse {
         /// What the engine said.
         detail: String,

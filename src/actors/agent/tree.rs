@@ -27,7 +27,7 @@ use crate::uplink::Uplink;
 /// Time between two listings of all containers while no event is missed.
 const RESYNC: Duration = Duration::from_secs(60);
 /// A connector gets 30 s for the requests it is serving when it is stopped, and its removal takes a moment.
-const TUNNEL_GRACE: Duration = Duration::from_secs(40);
+const TUNNEL_GRACE: Duration = Duration::from_secs(60);
 const REPORTER_GRACE: Duration = Duration::from_secs(5);
 
 /// How this host's agent is to be.

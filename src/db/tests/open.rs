@@ -76,7 +76,7 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 
     assert!(matches!(error, DbError::Damaged { .. }), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("lightship.db") && text.contains("lightship restore"), "{text}");
+    assert!(text.contains("lightship.db") && text.contains("put a backup in its place"), "{text}");
     assert_eq!(std::fs::read(&path).unwrap(), garbage);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

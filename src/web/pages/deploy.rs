@@ -48,7 +48,7 @@ pub fn compose(master: &str, key: &str, name: &str) -> String {
       - agent-data:/app/data
     networks: [docker-socket, agent-tunnel, default]
     depends_on: [docker-socket-proxy]
-    stop_grace_period: 50s
+    stop_grace_period: 80s
 
   docker-socket-proxy:
     image: tecnativa/docker-socket-proxy:0.3
