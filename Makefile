@@ -15,7 +15,7 @@ run: ## build, then start master and local agent; prints the page's address
 
 .PHONY: test
 test: ## every test, with the real parts: Engine, processes, browser
-	scripts/need build docker browser compose namespaces
+	scripts/need build docker browser compose namespaces image
 	$(MAKE) --no-print-directory build
 	scripts/test
 
@@ -37,5 +37,7 @@ build: ## the static release binary, target/release/lightship
 	cargo rustc --release --locked --bin lightship -- -C target-feature=+crt-static
 
 .PHONY: image
-image: build ## a container image of the binary just built, lightship:local
+image: ## a container image of the binary just built, lightship:local
+	scripts/need build docker image
+	$(MAKE) --no-print-directory build
 	scripts/image
