@@ -146,7 +146,14 @@ impl Slot {
     /// Records that the agent was heard, and from where, so that two hosts on one key are noticed.
     pub fn touch_from(&self, now: DateTime<Utc>, peer: IpAddr) {
         self.touch(now);
-        self.sources.lock().see(peer, None, now);
+        let is_native = self.is_native();
+        let mut sources = self.sources.lock();
+        if is_native {
+            // Only the host that registered last knows the session.
+            sources.moved(peer, now);
+        } else {
+            sources.see(peer, None, now);
+        }
     }
 
     /// Returns when the agent was last heard.
@@ -337,6 +344,14 @@ fn status_of(value: u8) -> AgentStatus {
 }
 
 impl Sources {
+    /// Notes that the same host, known by its session, speaks from here now.
+    fn moved(&mut self, peer: IpAddr, now: DateTime<Utc>) {
+        if let Some(latest) = &mut self.latest {
+            latest.peer = peer;
+            latest.seen_at = now;
+        }
+    }
+
     /// Notes a source. Two that take turns are two hosts; one that replaces another is a host that moved.
     fn see(&mut self, peer: IpAddr, host: Option<&str>, now: DateTime<Utc>) {
         let Some(latest) = &mut self.latest else {

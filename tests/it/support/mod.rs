@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each of the test binaries that include this uses a part of it")]
 
+pub mod account;
 pub mod cloudflare;
+pub mod cloudflare_client;
 pub mod docker;
 pub mod fault_proxy;
 pub mod host_agent;

@@ -20,15 +20,19 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Tunnels that were not compared yet.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
+    /// False until the database has said which tunnels there are.
+    is_loaded: bool,
     left: VecDeque<TunnelId>,
     running: Option<TunnelId>,
+    /// The last one failed: the next one waits.
     must_pause: bool,
+    is_pausing: bool,
 }
 
 impl Checks {
-    /// How many are left, the one under way included.
+    /// How many are left, the one under way included; one while that is not known.
     pub fn left(&self) -> usize {
-        self.left.len() + usize::from(self.running.is_some())
+        self.left.len() + usize::from(self.running.is_some() || !self.is_loaded)
     }
 
     /// A check ended; if it failed, it is made again after the others.
@@ -43,7 +47,7 @@ impl Checks {
     }
 
     fn next(&mut self) -> Option<TunnelId> {
-        if self.running.is_some() || self.must_pause {
+        if self.running.is_some() || self.is_pausing {
             return None;
         }
         self.running = self.left.pop_front();
@@ -62,6 +66,7 @@ impl CloudflareAccount {
                     actor.wake(tunnel, Order::CHANGE, ctx);
                 }
                 actor.checks.left.extend(tunnels);
+                actor.checks.is_loaded = true;
                 actor.check_next(ctx);
             }
             Err(error) => {
@@ -74,8 +79,11 @@ impl CloudflareAccount {
     /// Begins the next check, unless one is under way.
     pub(super) fn check_next(&mut self, ctx: &mut Ctx<Self>) {
         if std::mem::take(&mut self.checks.must_pause) {
-            ctx.run_later(PAUSE, Self::check_next);
-            return;
+            self.checks.is_pausing = true;
+            ctx.run_later(PAUSE, |actor, ctx| {
+                actor.checks.is_pausing = false;
+                actor.check_next(ctx);
+            });
         }
         if let Some(tunnel) = self.checks.next() {
             self.wake(&tunnel, Order::CHECK, ctx);

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pass::{Pass, Stop};
+use super::pass::{NameFailure, Pass, Stop, ending_of};
 use super::snapshot::applied_change;
 use super::status::{RoutePhase, Said, TunnelPhase, foreign_words, route_changes, tunnel_change, tunnel_row};
 use super::turn::Ending;
+use super::wishes::Wishes;
 use crate::db::cloudflare::TunnelStatusRow;
 use crate::db::{DbError, RowChange};
 use crate::domain::ingress::{IngressRule, RuleConflict, RuleId};
-use crate::domain::route::Service;
+use crate::domain::route::{RouteKey, Service};
 
 /// What the actor learns of a pass.
 #[derive(Debug)]
@@ -23,12 +24,21 @@ pub(super) struct Outcome {
     pub version: Option<i64>,
     /// Why it did not come to its end.
     pub error: Option<String>,
+    /// True if that was said before, or is nothing to tell.
+    pub is_no_news: bool,
 }
 
 impl Outcome {
     /// We never had such a tunnel.
     pub fn nothing() -> Self {
-        Self { ending: Ending::Done, digest: None, has_looked: false, version: None, error: None }
+        Self {
+            ending: Ending::Done,
+            digest: None,
+            has_looked: false,
+            version: None,
+            error: None,
+            is_no_news: false,
+        }
     }
 
     /// The database could not be read.
@@ -43,12 +53,13 @@ impl Pass<'_> {
         let result = result.and_then(|()| self.check_names());
         let mut outcome = Outcome {
             ending: ending(&result),
-            digest: result.is_ok().then(|| self.wishes.digest()),
+            digest: (self.has_wishes && is_settled(&result)).then(|| self.wishes.digest()),
             has_looked: self.has_looked,
             version: self.version.or_else(|| self.snap.status.as_ref().and_then(|row| row.config_version)),
             error: result.as_ref().err().map(ToString::to_string),
+            is_no_news: matches!(result, Err(Stop::Interrupted | Stop::StillRefused)),
         };
-        if outcome.ending == Ending::Interrupted {
+        if outcome.is_no_news {
             return outcome;
         }
         let rows = self.rows(&result);
@@ -66,12 +77,10 @@ impl Pass<'_> {
 
     /// A name that failed leaves something to do, although the rest went well.
     fn check_names(&self) -> Result<(), Stop> {
-        match self.failed_names.iter().next() {
-            Some((name, (error, retry_after))) => {
-                Err(Stop::Names { name: name.clone(), error: error.clone(), retry_after: *retry_after })
-            }
-            None => Ok(()),
-        }
+        // One that is tried again soon counts more than one that only a person can heal.
+        let soon = |failure: &&NameFailure| matches!(failure.ending, Ending::Failed(_));
+        let failure = self.failed_names.values().find(soon).or_else(|| self.failed_names.values().next());
+        failure.map_or(Ok(()), |failure| Err(Stop::Name(failure.clone())))
     }
 
     fn rows(&self, result: &Result<(), Stop>) -> Vec<RowChange> {
@@ -144,8 +153,9 @@ impl Pass<'_> {
     }
 
     /// What is to be said about each route.
-    fn said(&self, result: &Result<(), Stop>) -> BTreeMap<crate::domain::route::RouteKey, Said> {
-        let mut said = self.wishes.refused.clone();
+    fn said(&self, result: &Result<(), Stop>) -> BTreeMap<RouteKey, Said> {
+        let Some(wishes) = self.wishes_if_read() else { return self.said_without_zones(result) };
+        let mut said = wishes.refused.clone();
         let in_force: BTreeSet<RuleId> = self.in_force.iter().flatten().map(IngressRule::id).collect();
         for service in &self.wishes.services {
             let word = match self.has_looked || result.is_err() {
@@ -157,6 +167,21 @@ impl Pass<'_> {
             }
         }
         said
+    }
+
+    fn wishes_if_read(&self) -> Option<&Wishes> {
+        self.has_wishes.then_some(&self.wishes)
+    }
+
+    /// The zones could not be read: what was said holds, and what is new waits for them.
+    fn said_without_zones(&self, result: &Result<(), Stop>) -> BTreeMap<RouteKey, Said> {
+        let services = self.snap.routes.iter().map(|route| &route.spec);
+        let words = services.map(|service| {
+            let before = self.said_before(service).filter(|said| said.phase != RoutePhase::Failing);
+            let failing = || result.as_ref().err().map_or_else(still_on_its_way, failing);
+            (service.key.clone(), before.unwrap_or_else(failing))
+        });
+        words.collect()
     }
 
     /// Nothing was asked, so what was said still holds.
@@ -188,21 +213,17 @@ impl Pass<'_> {
             };
             return Said { phase: RoutePhase::Published, reason, answer: None };
         }
-        if let Some((error, _)) = self.failed_names.get(name) {
+        if let Some(failure) = self.failed_names.get(name) {
             return Said {
                 phase: RoutePhase::Failing,
                 reason: Some(TRIED_AGAIN.into()),
-                answer: Some(error.clone()),
+                answer: Some(failure.answer.clone()),
             };
         }
         match result {
             // What was published stays so while Cloudflare cannot be asked.
             Err(_) if self.was_published(service) => self.said_before(service).unwrap_or(still_on_its_way()),
-            Err(error) => Said {
-                phase: RoutePhase::Failing,
-                reason: Some(error.answer().map_or_else(|| error.to_string(), |_| TRIED_AGAIN.into())),
-                answer: error.answer(),
-            },
+            Err(error) => failing(error),
             Ok(()) => still_on_its_way(),
         }
     }
@@ -216,6 +237,12 @@ impl Pass<'_> {
 /// How the reason begins if a person can settle a conflict by agreeing.
 pub(super) const EQUAL_RULE: &str = "a rule that is not ours serves it already";
 const TRIED_AGAIN: &str = "Cloudflare did not take it; it is tried again by itself";
+
+fn failing(error: &Stop) -> Said {
+    let answer = error.answer();
+    let reason = if answer.is_some() { TRIED_AGAIN.to_owned() } else { error.to_string() };
+    Said { phase: RoutePhase::Failing, reason: Some(reason), answer }
+}
 
 fn still_on_its_way() -> Said {
     Said::plain(RoutePhase::Publishing)
@@ -236,13 +263,18 @@ fn gap_before(row: &TunnelStatusRow) -> Option<String> {
     row.reason.clone().filter(|reason| reason.starts_with("someone wrote"))
 }
 
+/// True if trying again with the same wishes makes no difference.
+fn is_settled(result: &Result<(), Stop>) -> bool {
+    matches!(ending(result), Ending::Done | Ending::Refused)
+}
+
 fn ending(result: &Result<(), Stop>) -> Ending {
     match result {
         Ok(()) => Ending::Done,
         Err(Stop::Interrupted) => Ending::Interrupted,
-        Err(Stop::Cloudflare(error)) if error.is_transient() => Ending::Failed(error.retry_after()),
-        Err(Stop::Cloudflare(_) | Stop::Merge(_)) => Ending::Refused,
-        Err(Stop::Names { retry_after, .. }) => Ending::Failed(*retry_after),
+        Err(Stop::Cloudflare(error)) => ending_of(error),
+        Err(Stop::Name(failure)) => failure.ending,
+        Err(Stop::Merge(_) | Stop::StillRefused) => Ending::Refused,
         Err(Stop::Store(_) | Stop::Db(_) | Stop::Outwritten | Stop::Unplanned(_)) => Ending::Failed(None),
     }
 }

@@ -10,7 +10,7 @@ use super::orders::{
     Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll,
 };
 use super::plan::plan;
-use super::wishes::PublishSettings;
+use super::wishes::{KnownZones, PublishSettings};
 use super::{AccountStatus, CAPACITY, CloudflareAccount, GetStatus, Missed};
 use crate::actors::master::account::{Account, ProvidedTunnel};
 use crate::actors::master::error::MasterError;
@@ -103,7 +103,7 @@ impl Account for PlanOnly {
     }
 
     async fn plan(&self) -> Result<Plan, MasterError> {
-        let plan = plan(&self.db, &self.settings, None, false).await;
+        let plan = plan(&self.db, &self.settings, KnownZones::Unknown, false).await;
         plan.map_err(|error| MasterError::Database(Box::new(error)))
     }
 

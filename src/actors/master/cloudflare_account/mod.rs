@@ -3,7 +3,7 @@
 //! A message only wakes [`CloudflareAccount`]; what is wanted is read from the database, compared with what is
 //! known to be there, and only a difference leads to calls. Each tunnel has one pass at a time (`pass`), many
 //! tunnels go side by side; when a tunnel has its turn is decided in `turn`. Passes are spawned, so the mailbox
-//! stays free; 429, 5xx and time-outs are states with their own retry. Everybody else holds an [`Account`].
+//! stays free; 429, 5xx and time-outs are states with their own retry. Everybody else holds an [`Account`](super::Account).
 
 mod books;
 mod checks;
@@ -47,7 +47,7 @@ pub use self::handle::{Connected, PlanOnly, describe};
 pub use self::orders::{Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll};
 pub use self::plan::plan as plan_from_database;
 pub use self::status::{RoutePhase, TunnelPhase};
-pub use self::wishes::PublishSettings;
+pub use self::wishes::{KnownZones, PublishSettings};
 
 /// Messages that may wait in the actor.
 pub const CAPACITY: usize = 1_024;
@@ -167,10 +167,12 @@ impl CloudflareAccount {
 
     fn begin(&mut self, tunnel: TunnelId, order: Order, ctx: &mut Ctx<Self>) {
         let entry = self.tunnels.entry(tunnel.clone()).or_default();
+        let was_refused = entry.turn.is_refused();
         entry.turn.begin(Instant::now(), order);
         entry.urgent = Arc::default();
         self.running += 1;
-        let job = Job { tunnel, order, urgent: Arc::clone(&entry.urgent), last_digest: entry.digest };
+        let job =
+            Job { tunnel, order, urgent: Arc::clone(&entry.urgent), last_digest: entry.digest, was_refused };
         let desk = Arc::clone(&self.desk);
         let pass = async move {
             let outcome = make_pass(&desk, &job).await;
@@ -183,26 +185,23 @@ impl CloudflareAccount {
         self.running -= 1;
         let entry = self.tunnels.entry(job.tunnel.clone()).or_default();
         entry.digest = outcome.digest.or(entry.digest);
-        let has_failed = outcome.error.is_some();
-        if job.order.background {
-            // A check that failed goes back to the end of its queue, not to a timer of its own.
-            let ending = if has_failed && outcome.ending != Ending::Interrupted {
-                Ending::Done
-            } else {
-                outcome.ending
-            };
-            entry.turn.end(Instant::now(), job.order, ending, 0.0);
-            self.checks.ended(&job.tunnel, has_failed && outcome.ending != Ending::Interrupted);
-        } else {
-            entry.turn.end(Instant::now(), job.order, outcome.ending, ctx.chance().fraction());
+        let has_failed = outcome.error.is_some() && !outcome.is_no_news;
+        // A check that failed goes back to the end of its queue, not to a timer of its own.
+        let comes_back = job.order.background && matches!(outcome.ending, Ending::Failed(_));
+        let ending = if comes_back { Ending::Done } else { outcome.ending };
+        entry.turn.end(Instant::now(), job.order, ending, ctx.chance().fraction());
+        if job.order.look_again && outcome.ending != Ending::Interrupted {
+            self.checks.ended(&job.tunnel, comes_back);
         }
         if has_failed {
             tracing::warn!(tunnel.id = %job.tunnel, error = outcome.error, "a tunnel could not be brought up to date");
         } else if outcome.has_looked {
             tracing::debug!(tunnel.id = %job.tunnel, version = outcome.version, "a tunnel is up to date");
         }
-        entry.error.clone_from(&outcome.error);
-        if !entry.turn.is_busy() || entry.turn.is_failing() {
+        if !outcome.is_no_news {
+            entry.error.clone_from(&outcome.error);
+        }
+        if !entry.turn.is_busy() || entry.turn.is_backing_off(Instant::now()) {
             self.waiters.ended(&job.tunnel, outcome.version, outcome.error);
         }
         self.advance(&job.tunnel, ctx);
@@ -211,9 +210,7 @@ impl CloudflareAccount {
         {
             self.advance(&next, ctx);
         }
-        if job.order.background {
-            self.check_next(ctx);
-        }
+        self.check_next(ctx);
         self.catch_up(ctx);
     }
 }

@@ -15,6 +15,7 @@ use super::provide::provide;
 use super::snapshot::SYSTEM;
 use super::status::{RoutePhase, TunnelPhase};
 use super::turn::Order;
+use super::wishes::KnownZones;
 use super::{CloudflareAccount, waiters};
 use crate::actors::master::account::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
@@ -256,6 +257,7 @@ impl CloudflareAccount {
 
 async fn agree(desk: &Desk, by: &str) -> Result<Agreed, MasterError> {
     let all = list_tunnels(&desk.db, desk.cloudflare.account()).await.map_err(database)?;
+    desk.zones.forgive().await;
     let mut agreed = Agreed { confirmed: Vec::new(), again: HashSet::new(), all };
     let blocked = cloudflare::list_route_status(&desk.db, None, u64::MAX).await.map_err(database)?;
     let statuses = cloudflare::list_tunnel_status(&desk.db, u64::MAX).await.map_err(database)?;
@@ -298,8 +300,12 @@ async fn confirm(desk: &Desk, tunnel: &TunnelId, by: &str) -> Result<(), MasterE
 
 async fn read_plan(desk: &Desk) -> Result<Plan, MasterError> {
     // The zones that were read last will do: a plan makes no calls of its own unless there were none yet.
-    let zones = desk.zones.get(&desk.cloudflare.background(), false).await.unwrap_or_default();
-    plan(&desk.db, &desk.settings, zones.as_deref(), true).await.map_err(database)
+    let zones = desk.zones.get(&desk.cloudflare.background(), false).await;
+    let known = match &zones {
+        Ok(zones) => KnownZones::of(zones.as_deref()),
+        Err(_) => KnownZones::Unknown,
+    };
+    plan(&desk.db, &desk.settings, known, true).await.map_err(database)
 }
 
 fn database(error: crate::db::DbError) -> MasterError {

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::future::join;
 use futures_util::{StreamExt, stream};
@@ -16,8 +15,8 @@ use super::desk::{Desk, StoreFailed};
 use super::records::{self, NameEnd, NameTask, RecordError};
 use super::snapshot::{SYSTEM, Snapshot, applied_change};
 use super::status::{RoutePhase, TunnelPhase, tunnel_change, tunnel_row};
-use super::turn::Order;
-use super::wishes::Wishes;
+use super::turn::{Ending, Order};
+use super::wishes::{KnownZones, Wishes};
 use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
 use crate::db::{Batch, DbError, Expected, RowChange, cloudflare};
 use crate::domain::event::{Event, Stream};
@@ -39,6 +38,8 @@ pub(super) struct Job {
     pub urgent: Arc<AtomicBool>,
     /// Digest of the wishes of the last pass that came to its end.
     pub last_digest: Option<u64>,
+    /// True if Cloudflare refused something in that pass.
+    pub was_refused: bool,
 }
 
 /// Why a pass did not come to its end.
@@ -54,18 +55,33 @@ pub(super) enum Stop {
     Merge(#[from] MergeError),
     #[error("somebody else keeps writing to this tunnel; it is tried again later")]
     Outwritten,
-    #[error("{error}")]
-    Names { name: String, error: String, retry_after: Option<Duration> },
+    #[error("{}", .0.answer)]
+    Name(NameFailure),
     #[error("nothing could be planned for `{0}`")]
     Unplanned(String),
+    #[error("nothing changed since Cloudflare refused it")]
+    StillRefused,
     #[error("a change came first")]
     Interrupted,
+}
+
+/// Why a name does not lead to the tunnel.
+#[derive(Debug, Clone)]
+pub(super) struct NameFailure {
+    /// Cloudflare's words.
+    pub answer: String,
+    pub ending: Ending,
+}
+
+/// What a refusal or a silence of Cloudflare means for the next pass.
+pub(super) fn ending_of(error: &CfError) -> Ending {
+    if error.is_transient() { Ending::Failed(error.retry_after()) } else { Ending::Refused }
 }
 
 impl Stop {
     /// Cloudflare's last words, if it was Cloudflare.
     pub fn answer(&self) -> Option<String> {
-        matches!(self, Self::Cloudflare(_) | Self::Names { .. }).then(|| self.to_string())
+        matches!(self, Self::Cloudflare(_) | Self::Name(_)).then(|| self.to_string())
     }
 }
 
@@ -87,6 +103,8 @@ pub(super) struct Pass<'a> {
     pub client: Cloudflare,
     pub snap: Snapshot,
     pub wishes: Wishes,
+    /// False until the zones are known, without which nothing can be wished for.
+    pub has_wishes: bool,
     /// True once Cloudflare was called: what was said before may no longer be true.
     pub has_looked: bool,
     /// True once a write was written down as being on its way.
@@ -106,8 +124,8 @@ pub(super) struct Pass<'a> {
     pub names: BTreeMap<String, bool>,
     /// Names that records of others are in the way of, and why.
     pub blocked: BTreeMap<String, String>,
-    /// Names that failed in this pass, with how long to wait if Cloudflare said so.
-    pub failed_names: BTreeMap<String, (String, Option<Duration>)>,
+    /// Names that failed in this pass.
+    pub failed_names: BTreeMap<String, NameFailure>,
     /// What to tell about others who wrote at the same time.
     pub gap: Option<String>,
     contact: Contact,
@@ -128,6 +146,7 @@ impl<'a> Pass<'a> {
             applied: snap.applied.clone(),
             snap,
             wishes: Wishes::default(),
+            has_wishes: false,
             has_looked: false,
             has_announced: false,
             has_written: false,
@@ -153,6 +172,9 @@ impl<'a> Pass<'a> {
         if is_nothing || (!self.job.order.look_again && !is_new && self.snap.is_settled(&self.wishes)) {
             return Ok(());
         }
+        if !self.job.order.look_again && self.job.was_refused && !is_new {
+            return Err(Stop::StillRefused);
+        }
         self.has_looked = true;
         let (config, looks) = join(self.read_config(), self.look_at_blocked()).await;
         self.blocked = looks?;
@@ -168,7 +190,8 @@ impl<'a> Pass<'a> {
     }
 
     async fn read_wishes(&mut self) -> Result<(), Stop> {
-        let read = |zones: Option<&[_]>| Wishes::read(&self.snap.routes, zones, &self.desk.settings);
+        let read =
+            |zones: Option<&[_]>| Wishes::read(&self.snap.routes, KnownZones::of(zones), &self.desk.settings);
         let zones = self.desk.zones.get(&self.client, false).await?;
         let mut wishes = read(zones.as_deref());
         let is_news = wishes
@@ -180,6 +203,7 @@ impl<'a> Pass<'a> {
             wishes = read(zones.as_deref());
         }
         self.wishes = wishes;
+        self.has_wishes = true;
         Ok(())
     }
 
@@ -334,7 +358,8 @@ impl<'a> Pass<'a> {
                     self.blocked.insert(name, reason);
                 }
                 Err(RecordError::Cloudflare(error)) => {
-                    self.failed_names.insert(name, (error.to_string(), error.retry_after()));
+                    let (answer, ending) = (error.to_string(), ending_of(&error));
+                    self.failed_names.insert(name, NameFailure { answer, ending });
                 }
                 Err(error) => return Err(error.into()),
             }

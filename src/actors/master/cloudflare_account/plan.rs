@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use super::snapshot::Snapshot;
 use super::status::{RoutePhase, TunnelPhase};
-use super::wishes::{PublishSettings, Wishes};
+use super::wishes::{KnownZones, PublishSettings, Wishes};
 use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 use crate::db::{Db, DbError, agents, routes, tunnels};
 use crate::domain::agent::AgentStatus;
 use crate::domain::ingress::IngressRule;
 use crate::domain::publish::held_back;
 use crate::domain::route::{Route, RouteKey, RouteState};
-use crate::domain::zone::Zone;
 
 /// Stands where the name of a tunnel will be.
 const NO_TUNNEL_YET: &str = "(a new one)";
@@ -22,7 +21,7 @@ const PAGE: u64 = 500;
 pub async fn plan(
     db: &Db,
     settings: &PublishSettings,
-    zones: Option<&[Zone]>,
+    zones: KnownZones<'_>,
     connected: bool,
 ) -> Result<Plan, DbError> {
     let mut plan = Plan { connected, ..Plan::default() };

@@ -71,7 +71,10 @@ impl Snapshot {
 
     /// Returns the records that no wish asks for any more.
     pub fn records_to_remove<'a>(&'a self, wishes: &'a Wishes) -> impl Iterator<Item = &'a DnsRecordRow> {
-        self.records.iter().filter(|record| wishes.names.get(&record.name) != Some(&record.zone_id))
+        self.records.iter().filter(|record| match wishes.names.get(&record.name) {
+            None => true,
+            Some(zone) => wishes.has_zones && *zone != record.zone_id,
+        })
     }
 
     /// True if we have nothing there and want nothing.

@@ -37,7 +37,7 @@ impl RoutePhase {
             Self::Published => "published",
             Self::Waiting => "waiting",
             Self::Blocked => "blocked",
-            Self::Failing => "failing",
+            Self::Failing => "failed",
         }
     }
 
@@ -67,7 +67,7 @@ impl TunnelPhase {
             Self::Applying => "applying",
             Self::Applied => "applied",
             Self::Waiting => "waits_for_confirmation",
-            Self::Failing => "failing",
+            Self::Failing => "failed",
         }
     }
 }

@@ -60,6 +60,9 @@ pub(super) struct Turn {
     began_at: Option<Instant>,
     not_before: Option<Instant>,
     failures: u32,
+    is_refused: bool,
+    /// A person ordered another pass while this one runs.
+    is_ordered: bool,
 }
 
 /// What to do with a tunnel now.
@@ -76,12 +79,18 @@ pub(super) enum Next {
 impl Turn {
     /// Something is to be done. Returns true if a background pass should make way for it.
     pub fn wake(&mut self, order: Order) -> bool {
+        if self.is_refused && !order.background {
+            // What Cloudflare refused may be only a part; a change of another part goes at once.
+            self.not_before = None;
+            self.order = None;
+        }
         self.order = Some(self.order.map_or(order, |waiting| waiting.and(order)));
         self.is_running && self.is_running_in_background && !order.background
     }
 
     /// A person ordered it: the wait after a failure is over, unless Cloudflare asked for it.
     pub fn forgive(&mut self) {
+        self.is_ordered = self.is_running;
         if self.failures > 0 {
             self.not_before = None;
         }
@@ -104,11 +113,13 @@ impl Turn {
         self.order = None;
         self.began_at = Some(now);
         self.not_before = None;
+        self.is_ordered = false;
     }
 
     /// The pass `order` ended. `share` is a random number from 0 to 1.
     pub fn end(&mut self, now: Instant, order: Order, ending: Ending, share: f64) {
         self.is_running = false;
+        self.is_refused = false;
         match ending {
             Ending::Done => self.failures = 0,
             Ending::Interrupted => {
@@ -121,8 +132,19 @@ impl Turn {
                 let delay = after.map_or(delay, |after| after + FIRST_RETRY.mul_f64(share));
                 self.retry(now + delay, Order { look_again: true, ..order }, after.is_none());
             }
-            Ending::Refused => self.retry(now + REFUSED_RETRY, Order::CHECK, true),
+            Ending::Refused => {
+                self.retry(now + REFUSED_RETRY, Order::CHECK, true);
+                self.is_refused = true;
+            }
         }
+        if std::mem::take(&mut self.is_ordered) {
+            self.not_before = None;
+        }
+    }
+
+    /// True if the next pass waits because the last one failed.
+    pub fn is_backing_off(&self, now: Instant) -> bool {
+        self.not_before.is_some_and(|at| at > now)
     }
 
     /// True if a pass is under way or due.
@@ -133,6 +155,11 @@ impl Turn {
     /// True if the last pass failed.
     pub fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// True if the last pass met a refusal that time does not heal.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     fn retry(&mut self, at: Instant, order: Order, counts: bool) {
@@ -215,6 +242,26 @@ mod tests {
         turn.wake(Order::AGAIN);
         turn.forgive();
         assert_eq!(turn.next(now + COALESCE), Next::Begin(Order::AGAIN));
+    }
+
+    #[test]
+    fn an_order_during_a_pass_that_fails_is_carried_out_without_a_wait() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.begin(now, Order::CHANGE);
+        turn.forgive();
+        turn.wake(Order::AGAIN);
+        turn.end(now + COALESCE, Order::CHANGE, Ending::Failed(None), 1.0);
+        assert!(!turn.is_backing_off(now + COALESCE));
+        assert_eq!(turn.next(now + COALESCE), Next::Begin(Order::AGAIN));
+    }
+
+    #[test]
+    fn a_change_after_a_refusal_goes_at_once() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.begin(now, Order::CHANGE);
+        turn.end(now, Order::CHANGE, Ending::Refused, 1.0);
+        turn.wake(Order::CHANGE);
+        assert_eq!(turn.next(now + COALESCE), Next::Begin(Order::CHANGE));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::status::{RoutePhase, Said};
 use crate::domain::id::ZoneId;
 use crate::domain::ingress::{IngressRule, wanted_rules};
+use crate::domain::publish::held_back;
 use crate::domain::route::{Route, RouteKey, Service};
 use crate::domain::zone::{DefaultZone, Zone, choose_zone};
 
@@ -16,6 +17,23 @@ pub struct PublishSettings {
     pub default_zone: Option<DefaultZone>,
     /// Publish containers with `access.*` labels although their protection is not built yet.
     pub publish_unprotected: bool,
+}
+
+/// What is known of the account's zones.
+#[derive(Debug, Clone, Copy)]
+pub enum KnownZones<'a> {
+    /// All of them.
+    Listed(&'a [Zone]),
+    /// The token may not list them.
+    Unlisted,
+    /// Nobody could ask yet: every name passes. Good enough for a plan, and for nothing else.
+    Unknown,
+}
+
+impl<'a> KnownZones<'a> {
+    pub(super) fn of(zones: Option<&'a [Zone]>) -> Self {
+        zones.map_or(Self::Unlisted, Self::Listed)
+    }
 }
 
 /// What the routes of one tunnel come to.
@@ -31,26 +49,36 @@ pub(super) struct Wishes {
     pub warnings: BTreeMap<RouteKey, String>,
     /// True if a name fits none of the zones: there may be a new one.
     pub misses_a_zone: bool,
+    /// True if the zones of the names are those that records would be made in.
+    pub has_zones: bool,
 }
 
 impl Wishes {
-    /// Reads the routes; `zones` is `None` if they cannot be listed.
-    pub fn read(routes: &[Route], zones: Option<&[Zone]>, settings: &PublishSettings) -> Self {
-        let mut wishes = Self::default();
+    /// Reads the routes.
+    pub fn read(routes: &[Route], zones: KnownZones<'_>, settings: &PublishSettings) -> Self {
+        let has_zones = !matches!(zones, KnownZones::Unknown);
+        let mut wishes = Self { has_zones, ..Self::default() };
         for route in routes {
             wishes.add(&route.spec, zones, settings);
         }
         wishes
     }
 
-    fn add(&mut self, service: &Service, zones: Option<&[Zone]>, settings: &PublishSettings) {
+    fn add(&mut self, service: &Service, zones: KnownZones<'_>, settings: &PublishSettings) {
         let key = service.key.clone();
-        if service.has_access_labels && !settings.publish_unprotected {
-            let reason = "it has `access.*` labels, whose protection is not built yet; it would be open to \
-                          everybody, so it is published only if `publish.allow_unprotected_access` is set";
+        if let Some(reason) = held_back(service, settings.publish_unprotected) {
             self.refused.insert(key, Said::because(RoutePhase::Blocked, reason));
             return;
         }
+        let zones = match zones {
+            KnownZones::Listed(zones) => Some(zones),
+            KnownZones::Unlisted => None,
+            KnownZones::Unknown => {
+                self.names.insert(key.hostname.clone(), ZoneId::new(""));
+                self.services.push(service.clone());
+                return;
+            }
+        };
         let named = service.zone_name.as_deref();
         match choose_zone(&key.hostname, named, zones, settings.default_zone.as_ref()) {
             Ok(zone) => {
@@ -118,8 +146,11 @@ mod tests {
 
     #[test]
     fn a_route_in_a_zone_is_wished_for() {
-        let wishes =
-            Wishes::read(&[route("a.example.com", None, false)], Some(&zones()), &PublishSettings::default());
+        let wishes = Wishes::read(
+            &[route("a.example.com", None, false)],
+            KnownZones::Listed(&zones()),
+            &PublishSettings::default(),
+        );
         assert_eq!(wishes.names["a.example.com"], ZoneId::new("z"));
         assert_eq!(wishes.rules(&BTreeSet::new()).len(), 1);
         assert!(wishes.rules(&BTreeSet::from(["a.example.com".into()])).is_empty());
@@ -128,17 +159,20 @@ mod tests {
     #[test]
     fn a_route_that_would_lose_its_protection_is_refused_unless_allowed() {
         let routes = [route("a.example.com", None, true)];
-        let refused = Wishes::read(&routes, Some(&zones()), &PublishSettings::default());
+        let refused = Wishes::read(&routes, KnownZones::Listed(&zones()), &PublishSettings::default());
         assert!(refused.is_empty() && reason(&refused).contains("access"));
 
         let allowed = PublishSettings { publish_unprotected: true, ..PublishSettings::default() };
-        assert!(!Wishes::read(&routes, Some(&zones()), &allowed).is_empty());
+        assert!(!Wishes::read(&routes, KnownZones::Listed(&zones()), &allowed).is_empty());
     }
 
     #[test]
     fn a_route_outside_every_zone_is_refused_with_the_zones_named() {
-        let wishes =
-            Wishes::read(&[route("a.example.net", None, false)], Some(&zones()), &PublishSettings::default());
+        let wishes = Wishes::read(
+            &[route("a.example.net", None, false)],
+            KnownZones::Listed(&zones()),
+            &PublishSettings::default(),
+        );
         assert!(wishes.misses_a_zone && reason(&wishes).contains("example.com"));
     }
 
@@ -146,8 +180,15 @@ mod tests {
     fn the_zone_by_setting_counts_if_zones_cannot_be_listed() {
         let zone = DefaultZone { id: ZoneId::new("set"), name: None };
         let settings = PublishSettings { default_zone: Some(zone), ..PublishSettings::default() };
-        let wishes = Wishes::read(&[route("a.example.net", None, false)], None, &settings);
+        let wishes = Wishes::read(&[route("a.example.net", None, false)], KnownZones::Unlisted, &settings);
         assert_eq!(wishes.names["a.example.net"], ZoneId::new("set"));
+    }
+
+    #[test]
+    fn before_zones_could_be_read_every_name_passes() {
+        let settings = PublishSettings::default();
+        let wishes = Wishes::read(&[route("a.example.net", None, false)], KnownZones::Unknown, &settings);
+        assert!(!wishes.is_empty() && !wishes.has_zones);
     }
 
     #[test]
@@ -155,7 +196,7 @@ mod tests {
         let settings = PublishSettings::default();
         let mut other = route("a.example.com", None, false);
         other.spec.service = "http://app:81".into();
-        let digest = |route: Route| Wishes::read(&[route], Some(&zones()), &settings).digest();
+        let digest = |route: Route| Wishes::read(&[route], KnownZones::Listed(&zones()), &settings).digest();
         assert_eq!(digest(route("a.example.com", None, false)), digest(route("a.example.com", None, false)));
         assert_ne!(digest(route("a.example.com", None, false)), digest(other));
     }

@@ -59,6 +59,14 @@ impl Zones {
         *known = Known::List { zones: zones.clone(), at: Instant::now() };
         Ok(zones)
     }
+
+    /// A person wants it tried again: the last failure does not count any more.
+    pub async fn forgive(&self) {
+        let mut known = self.0.lock().await;
+        if matches!(*known, Known::Failed { .. }) {
+            *known = Known::Nothing;
+        }
+    }
 }
 
 fn again(reason: &str, retry_after: Option<Duration>) -> CfError {

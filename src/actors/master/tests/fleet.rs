@@ -63,7 +63,7 @@ fn an_idle_subtree_is_stopped_and_started_again_by_the_next_change() {
         let rig = Rig::with(settings).await;
         let (agent, _) = rig.enrolled("edge").await;
         rig.report(&agent, snapshot(&[container("web", "c1", "a.example.com")])).await;
-        assert_eq!(rig.live_subtrees(), 1);
+        assert_eq!(rig.routes(&agent).await.len(), 1, "its actors did their work");
         until("it is stopped", async || rig.live_subtrees() == 0).await;
         rig.report(&agent, snapshot(&[])).await;
         assert!(matches!(rig.routes(&agent).await[0].state, RouteState::PendingDeletion { .. }));
@@ -147,15 +147,14 @@ fn presence_turns_into_events_and_outlives_the_master() {
         let (agent, _) = rig.enrolled("edge").await;
         rig.report(&agent, snapshot(&[container("web", "c1", "a.example.com")])).await;
         let presence = Stream::presence(&agent);
-        until("it is offline", async || rig.events(&presence, "agent_offline").await == 1).await;
+        until("it is offline", async || rig.events(&presence, "agent_offline").await >= 1).await;
         assert_eq!(rig.routes(&agent).await[0].state, RouteState::Active, "offline removes nothing");
         until("it is back", async || {
             rig.report(&agent, vec![Report::Heartbeat]).await;
-            rig.events(&presence, "agent_back").await == 1
+            let row = db::agents::get_agent(rig.db(), &agent).await.unwrap();
+            rig.events(&presence, "agent_back").await >= 1 && row.offline_since.is_none()
         })
         .await;
-        let row = db::agents::get_agent(rig.db(), &agent).await.unwrap();
-        assert_eq!(row.offline_since, None);
     });
 }
 

@@ -1,0 +1,240 @@
+//! The account's actor alone: real client, real database, the stand-in behind it, and no other actors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lightship::actors::master::cloudflare_account::{
+    AccountParts, AccountStore, Connected, PublishSettings, StoreFailed, describe,
+};
+use lightship::actors::master::{Account, ApplyReport};
+use lightship::actors::supervision::{Root, SupSpec, Tree};
+use lightship::chance::Chance;
+use lightship::clock::Clock;
+use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
+use lightship::db::{Batch, Db, Expected, cloudflare};
+use lightship::domain::event::{Event, Stream};
+use lightship::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId};
+use lightship::domain::route::{OriginRequest, RouteKey, Service};
+use lightship::io::IoRuntime;
+
+use super::cloudflare::CloudflareStandIn;
+use super::until::until;
+
+/// An account with its actor; a restart of the actor is a new one on the same database.
+pub struct TestAccount {
+    pub standin: CloudflareStandIn,
+    pub db: Db,
+    pub account: Connected,
+    pub notes: Arc<AtomicUsize>,
+    time_limit: Duration,
+    root: Root,
+    io: IoRuntime,
+}
+
+/// Writes straight to the database.
+struct DirectStore {
+    db: Db,
+    notes: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl AccountStore for DirectStore {
+    async fn commit(&self, batch: Batch) -> Result<(), StoreFailed> {
+        self.db.commit(batch).await.map(drop).map_err(|error| StoreFailed(error.to_string()))
+    }
+
+    fn announce(&self) {
+        self.notes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl TestAccount {
+    /// Starts with nothing but the stand-in's zone; calls may take 2 seconds.
+    pub async fn start() -> Self {
+        Self::with_time_limit(Duration::from_secs(2)).await
+    }
+
+    /// Starts with another time limit per call.
+    pub async fn with_time_limit(time_limit: Duration) -> Self {
+        let (standin, io) = (CloudflareStandIn::start(), IoRuntime::start().unwrap());
+        let db = Db::in_memory(io.io()).await.unwrap();
+        let this = Self::run(standin, io, db, time_limit).await;
+        this.until_quiet().await;
+        this
+    }
+
+    async fn run(standin: CloudflareStandIn, io: IoRuntime, db: Db, time_limit: Duration) -> Self {
+        let (clock, notes) = (Clock::system(), Arc::<AtomicUsize>::default());
+        let parts = AccountParts {
+            cloudflare: standin.client(io.io()).with_time_limit(time_limit),
+            db: db.clone(),
+            store: Arc::new(DirectStore { db: db.clone(), notes: notes.clone() }),
+            clock: clock.clone(),
+            settings: PublishSettings::default(),
+            installation: "test".into(),
+        };
+        let (spec, account) = describe(parts);
+        let tree = Tree::new(clock, Chance::seeded(7), |_| {});
+        let root = Root::start(tree, "master", SupSpec::one_for_one().child(spec)).await;
+        Self { standin, db, account, notes, time_limit, root, io }
+    }
+
+    /// Ends the actor and starts another one, as a new process would; returns when all was compared once.
+    pub async fn restart(self) -> Self {
+        self.restart_after(async |_| {}).await
+    }
+
+    /// The same; `meanwhile` changes the world.
+    pub async fn restart_after(self, meanwhile: impl AsyncFnOnce(&CloudflareStandIn)) -> Self {
+        let this = self.restart_unchecked(meanwhile).await;
+        this.until_quiet().await;
+        this
+    }
+
+    /// The same; returns at once.
+    pub async fn restart_unchecked(self, meanwhile: impl AsyncFnOnce(&CloudflareStandIn)) -> Self {
+        self.root.shutdown(Duration::from_secs(5)).await;
+        meanwhile(&self.standin).await;
+        Self::run(self.standin, self.io, self.db, self.time_limit).await
+    }
+
+    /// Registers an agent and gives it a tunnel of this name, found or made.
+    pub async fn enrolled(&self, agent: &str, tunnel_name: &str) -> TunnelId {
+        let provided =
+            self.account.provide_tunnel(tunnel_name, Duration::from_secs(10)).await.expect("a tunnel");
+        let (agent_id, key_id) = (AgentId::new(agent), KeyId::new(format!("key-{agent}")));
+        let key = Event::KeyGenerated {
+            key_id: key_id.clone(),
+            owner: agent.into(),
+            sha256: format!("{agent:0>64}"),
+            rolled_from: None,
+        };
+        let registered = Event::AgentRegistered {
+            agent_id: agent_id.clone(),
+            key_id,
+            display_name: agent.into(),
+            version: None,
+            key_owner: agent.into(),
+        };
+        let enrolled = Event::AgentEnrolled {
+            agent_id: agent_id.clone(),
+            account_id: provided.account_id,
+            tunnel_id: provided.tunnel_id.clone(),
+            tunnel_name: provided.name,
+            secret_id: SecretId::new(format!("token-{agent}")),
+            connectors: None,
+        };
+        self.append(Stream::keys(), vec![key]).await;
+        self.append(Stream::agent(&agent_id), vec![registered, enrolled]).await;
+        provided.tunnel_id
+    }
+
+    /// A container of the agent claims a hostname.
+    pub async fn claims(&self, agent: &str, hostname: &str) {
+        self.claims_service(agent, hostname, "http://app:80").await;
+    }
+
+    /// A container of the agent claims a hostname for a service.
+    pub async fn claims_service(&self, agent: &str, hostname: &str, service: &str) {
+        self.claim_many(agent, &[(hostname, service)]).await;
+    }
+
+    /// Containers of the agent claim hostnames, all at once.
+    pub async fn claim_many(&self, agent: &str, routes: &[(&str, &str)]) {
+        let agent_id = AgentId::new(agent);
+        let claim = |(hostname, service): &(&str, &str)| Event::RouteClaimed {
+            agent_id: agent_id.clone(),
+            container_id: ContainerId::new(format!("container-of-{hostname}")),
+            container_name: "app".into(),
+            service: wanted(hostname, service),
+        };
+        self.append(Stream::routes(&agent_id), routes.iter().map(claim).collect()).await;
+        self.account.wake_agent(&agent_id);
+    }
+
+    /// The labels of a container point elsewhere now.
+    pub async fn changes(&self, agent: &str, hostname: &str, service: &str) {
+        let agent_id = AgentId::new(agent);
+        let event = Event::RouteChanged {
+            agent_id: agent_id.clone(),
+            container_id: ContainerId::new(format!("container-of-{hostname}")),
+            container_name: "app".into(),
+            service: wanted(hostname, service),
+        };
+        self.append(Stream::routes(&agent_id), vec![event]).await;
+        self.account.wake_agent(&agent_id);
+    }
+
+    /// The agent gives a hostname up.
+    pub async fn releases(&self, agent: &str, hostname: &str) {
+        let agent_id = AgentId::new(agent);
+        let event = Event::RouteReleased { agent_id: agent_id.clone(), route: key(hostname) };
+        self.append(Stream::routes(&agent_id), vec![event]).await;
+        self.account.wake_agent(&agent_id);
+    }
+
+    /// The agent is taken off the list.
+    pub async fn removes(&self, agent: &str, tunnel: &TunnelId) {
+        let agent_id = AgentId::new(agent);
+        self.append(Stream::agent(&agent_id), vec![Event::AgentRemoved { agent_id: agent_id.clone() }]).await;
+        self.account.wake_tunnel(tunnel);
+    }
+
+    /// Orders `apply`, with 20 seconds for it.
+    pub async fn apply(&self) -> ApplyReport {
+        self.account.apply("alice", Duration::from_secs(20)).await.expect("a report")
+    }
+
+    /// Waits until a route is said to be in this state; returns its row.
+    pub async fn until_state(&self, agent: &str, hostname: &str, state: &str) -> RouteStatusRow {
+        let what = format!("`{hostname}` is {state}");
+        until(&what, async || self.status_of(agent, hostname).await.filter(|row| row.state == state)).await
+    }
+
+    /// What is said about a route.
+    pub async fn status_of(&self, agent: &str, hostname: &str) -> Option<RouteStatusRow> {
+        let rows = cloudflare::list_route_status(&self.db, Some(&AgentId::new(agent)), 1000).await.unwrap();
+        rows.into_iter().find(|row| row.key == key(hostname))
+    }
+
+    /// What is said about a tunnel.
+    pub async fn tunnel_status(&self, tunnel: &TunnelId) -> Option<TunnelStatusRow> {
+        cloudflare::find_tunnel_status(&self.db, tunnel).await.unwrap()
+    }
+
+    /// Waits until a tunnel is said to be in this state; returns its row.
+    pub async fn until_tunnel(&self, tunnel: &TunnelId, state: &str) -> TunnelStatusRow {
+        let what = format!("tunnel is {state}");
+        until(&what, async || self.tunnel_status(tunnel).await.filter(|row| row.state == state)).await
+    }
+
+    /// Waits until nothing is left to do.
+    pub async fn until_quiet(&self) {
+        until("the account is quiet", async || {
+            self.account.status().await.filter(|status| status.busy == 0 && status.unchecked == 0)
+        })
+        .await;
+    }
+
+    async fn append(&self, stream: Stream, events: Vec<Event>) {
+        let batch = Batch::new("test", Clock::system().now()).append(stream, Expected::Head, events);
+        self.db.commit(batch).await.unwrap();
+    }
+}
+
+/// A route without a path.
+pub fn key(hostname: &str) -> RouteKey {
+    RouteKey { hostname: hostname.into(), path: String::new() }
+}
+
+fn wanted(hostname: &str, service: &str) -> Service {
+    Service {
+        key: key(hostname),
+        service: service.into(),
+        origin_request: OriginRequest::default(),
+        zone_name: None,
+        has_access_labels: false,
+    }
+}
