@@ -179,11 +179,7 @@ fn commands_survive_a_restart_of_the_master_before_and_after_delivery() {
         let rig = rig.restart().await;
         let id = lease(&rig, &agent, Dialect::V2).await.remove(0).id;
         let rig = rig.restart().await;
-<<<<<<< HEAD
         assert!(lease(&rig, &agent, Dialect::V2).await.is_empty(), "it is the agent's until the lease ends");
-=======
-        assert!(lease(&rig, &agent, Dialect::V2).await.is_empty(), "it was handed over");
->>>>>>> main
         rig.lease_ends(&agent).await;
         let again = lease(&rig, &agent, Dialect::V2).await;
         assert_eq!((&again[0].id, again[0].attempt), (&id, 2));
