@@ -154,7 +154,7 @@ async fn a_newcomer_sets_up_adds_a_host_and_sees_its_route_appear() {
     // Then its route appears and is published, without a reload.
     until_shown(&browser, "hello.example.com").await;
     master.until_route("hello.example.com", "published").await;
-    until_shown(&browser, "ublished").await;
+    until_shown(&browser, "live").await;
     shoot(&browser, "5-routes").await;
 
     // And the other pages show what there is, without the key.
