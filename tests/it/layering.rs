@@ -126,7 +126,8 @@ impl<'ast> Visit<'ast> for Found {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        if names.first().is_some_and(|first| first == "crate") {
+        // `pub(crate)` is a path too, and names nothing.
+        if names.len() > 1 && names[0] == "crate" {
             self.0.insert(names[1..].join("::"));
         }
         syn::visit::visit_path(self, path);

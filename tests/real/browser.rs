@@ -158,7 +158,7 @@ async fn a_newcomer_sets_up_adds_a_host_and_sees_its_route_appear() {
     shoot(&browser, "5-routes").await;
 
     // And the other pages show what there is, without the key.
-    for (path, words, name) in [("/", "Web One", "6-overview"), ("/system", "master/fleet", "7-system")] {
+    for (path, words, name) in [("/", "Web One", "6-overview"), ("/system", "fleet", "7-system")] {
         browser.goto(format!("{}{path}", master.url())).await.unwrap();
         until_shown(&browser, words).await;
         shoot(&browser, name).await;
