@@ -26,9 +26,9 @@ pub(super) fn run(_: PlanArgs, common: &Common) -> anyhow::Result<ExitCode> {
 
 fn show(plan: &Value) -> anyhow::Result<()> {
     let rows = items(plan, "changes").iter().map(|change| {
-        ["kind", "tunnel_name", "hostname", "path", "detail"].map(|key| output::text(change, key)).to_vec()
+        ["action", "what", "tunnel_name", "state", "reason"].map(|key| output::text(change, key)).to_vec()
     });
-    output::table(&["CHANGE", "TUNNEL", "HOSTNAME", "PATH", "DETAIL"], rows.collect(), "nothing to change")?;
+    output::table(&["CHANGE", "WHAT", "TUNNEL", "STATE", "REASON"], rows.collect(), "nothing to change")?;
     for tunnel in items(plan, "waiting") {
         let foreign: Vec<_> = items(tunnel, "foreign").iter().filter_map(Value::as_str).collect();
         eprintln!(
