@@ -167,10 +167,11 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
             return Err(MasterError::AgentRevoked(row.id));
         }
         // Two requests for the same tunnel at once: the second finds the first one's work.
-        if row.status == AgentStatus::Enrolled && row.tunnel_id.as_ref() == Some(&ask.tunnel.tunnel_id) {
-            if let Some(enrolled) = enrolled_before(env, &row).await? {
-                return Ok(Decision { batch: env.batch(&ask.by), answer: enrolled });
-            }
+        if row.status == AgentStatus::Enrolled
+            && row.tunnel_id.as_ref() == Some(&ask.tunnel.tunnel_id)
+            && let Some(enrolled) = enrolled_before(env, &row).await?
+        {
+            return Ok(Decision { batch: env.batch(&ask.by), answer: enrolled });
         }
         let secret_id = SecretId::new(format!("tunnel-token/{}", env.chance.sorted_uuid(&env.clock)));
         let command = start_command(env, ask, secret_id.clone());
