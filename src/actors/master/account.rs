@@ -59,33 +59,3 @@ pub trait Account: Send + Sync {
 
 /// How actors hold it.
 pub type SharedAccount = Arc<dyn Account>;
-
-/// No Cloudflare token is set: nothing is published, and whoever asks is told so.
-pub struct NoAccount;
-
-#[async_trait]
-impl Account for NoAccount {
-    fn is_connected(&self) -> bool {
-        false
-    }
-
-    fn wake(&self) {}
-
-    fn wake_agent(&self, _: &AgentId) {}
-
-    async fn provide_tunnel(&self, _: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {
-        Err(MasterError::NoCloudflareToken)
-    }
-
-    async fn plan(&self) -> Result<Plan, MasterError> {
-        Ok(Plan::default())
-    }
-
-    async fn apply(&self, _: &str, _: Duration) -> Result<ApplyReport, MasterError> {
-        Err(MasterError::NoCloudflareToken)
-    }
-
-    async fn put_agent_rules(&self, _: &AgentId, _: &TunnelId) -> Result<i64, MasterError> {
-        Err(MasterError::NoCloudflareToken)
-    }
-}

@@ -27,7 +27,7 @@ mod sweep;
 mod tests;
 mod work;
 
-pub use account::{Account, NoAccount, ProvidedTunnel, SharedAccount};
+pub use account::{Account, ProvidedTunnel, SharedAccount};
 pub use bus::{Changes, Note};
 pub use directory::{Directory, Errand, KeyAccess, KeyDigest, Refused, digest_key};
 pub use error::MasterError;
