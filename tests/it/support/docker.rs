@@ -23,6 +23,7 @@ use bollard::query_parameters::{
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep};
 
 pub use proxy::Proxy;
 
@@ -49,19 +50,17 @@ impl Engine {
     pub async fn lease() -> Self {
         let place = PLACES.acquire().await.unwrap();
         let idle = IDLE.lock().pop();
-        match idle {
-            Some(host) => {
-                let client = Some(connect(&host.socket()));
-                let engine = Self { host: Some(host), client, _place: place };
-                engine.clear().await;
-                engine
-            }
-            None => {
-                let mut engine = Self { host: Some(Host::make()), client: None, _place: place };
-                engine.start_daemon().await;
-                engine
+        if let Some(host) = idle {
+            let client = connect(&host.socket());
+            match clear(&client).await {
+                Ok(()) => return Self { host: Some(host), client: Some(client), _place: place },
+                // An Engine that was killed may believe for ever that a network is in use.
+                Err(why) => eprintln!("an Engine that cannot be cleared is replaced: {why}"),
             }
         }
+        let mut engine = Self { host: Some(Host::make()), client: None, _place: place };
+        engine.start_daemon().await;
+        engine
     }
 
     /// Takes a host on which `dockerd` was not started yet.
@@ -211,18 +210,6 @@ impl Engine {
         let options = EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
         self.client().events(Some(options)).try_collect::<Vec<_>>().await.unwrap().len()
     }
-
-    async fn clear(&self) {
-        for (name, _) in self.containers().await {
-            self.remove(&name).await;
-        }
-        for network in self.client().list_networks(None::<ListNetworksOptions>).await.unwrap() {
-            let name = network.name.unwrap_or_default();
-            if !["bridge", "host", "none"].contains(&name.as_str()) {
-                self.client().remove_network(&name).await.unwrap();
-            }
-        }
-    }
 }
 
 impl Drop for Engine {
@@ -230,10 +217,44 @@ impl Drop for Engine {
         if let Some(host) = self.host.take()
             && host.has_daemon()
             && self.client.is_some()
+            // What a failed test left behind is nothing for the next one.
+            && !std::thread::panicking()
         {
             IDLE.lock().push(host);
         }
     }
+}
+
+/// Removes all containers and networks. What an agent asked for just before its end may still be carried out,
+/// so this goes on until there is nothing left.
+async fn clear(client: &Client) -> Result<(), bollard::errors::Error> {
+    let due = Instant::now() + Duration::from_secs(10);
+    loop {
+        match clear_once(client).await {
+            Ok(0) => return Ok(()),
+            Err(why) if Instant::now() > due => return Err(why),
+            // Asked too early; the Engine says by no event when it would be the time.
+            Err(_) => sleep(Duration::from_millis(50)).await,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Returns how much there was to remove.
+async fn clear_once(client: &Client) -> Result<usize, bollard::errors::Error> {
+    let all = ListContainersOptionsBuilder::default().all(true).build();
+    let containers = client.list_containers(Some(all)).await?;
+    for id in containers.iter().filter_map(|container| container.id.as_deref()) {
+        let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        client.remove_container(id, Some(force)).await?;
+    }
+    let networks = client.list_networks(None::<ListNetworksOptions>).await?;
+    let names = networks.into_iter().filter_map(|network| network.name);
+    let ours: Vec<_> = names.filter(|name| !["bridge", "host", "none"].contains(&name.as_str())).collect();
+    for name in &ours {
+        client.remove_network(name).await?;
+    }
+    Ok(containers.len() + ours.len())
 }
 
 fn connect(socket: &Path) -> Client {
