@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::run as process;
 use super::run::Start;
+use super::shards::Shards;
 use super::{Common, database};
 use crate::actors::master::{Master, MasterParts, MasterSettings};
 use crate::actors::supervision::{Root, SupSpec};
@@ -37,7 +38,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         let end = process::until_end(&root).await?;
         serving.stop().await;
         let code = process::finish(root, end).await;
-        half.db.close().await?;
+        half.end().await?;
         Ok(code)
     })
 }
@@ -46,7 +47,8 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
 pub(super) struct MasterHalf {
     pub(super) db: Db,
     pub(super) master: Master,
-    pub(super) has_cloudflare: bool,
+    has_cloudflare: bool,
+    shards: Shards,
 }
 
 impl MasterHalf {
@@ -58,6 +60,7 @@ impl MasterHalf {
                 .await?;
         let cloudflare = cloudflare(settings, start)?;
         let has_cloudflare = cloudflare.is_some();
+        let shards = Shards::start(&start.watchdog);
         let parts = MasterParts {
             db: db.clone(),
             cloudflare,
@@ -67,14 +70,20 @@ impl MasterHalf {
                 .clone()
                 .map(|id| DefaultZone { id: ZoneId::new(id), name: None }),
             account: None,
-            settings: master_settings(settings),
+            settings: MasterSettings { shards: shards.count(), ..master_settings(settings) },
             clock: start.clock.clone(),
             chance: start.chance.clone(),
             tree: start.tree.clone(),
-            arbiters: Vec::new(),
+            arbiters: shards.handles(),
         };
         let (spec, master) = Master::start(parts).await?;
-        Ok((spec, Self { db, master, has_cloudflare }))
+        Ok((spec, Self { db, master, has_cloudflare, shards }))
+    }
+
+    /// Ends what is left after the tree is stopped: the fleet's threads, then the database they used.
+    pub(super) async fn end(self) -> anyhow::Result<()> {
+        self.shards.end().await;
+        self.db.close().await.context("cannot close the database")
     }
 
     /// Binds the addresses and serves; says where.

@@ -17,6 +17,7 @@ mod output;
 mod plan;
 mod routes;
 mod run;
+mod shards;
 mod sources;
 mod standalone;
 

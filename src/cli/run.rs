@@ -33,6 +33,8 @@ pub(super) struct Start {
     pub(super) chance: Chance,
     /// Supervision, shared by all branches.
     pub(super) tree: Tree,
+    /// Names threads that do not come back; each arbiter is to be shown to it.
+    pub(super) watchdog: Watchdog,
     /// Renders the metrics of this process.
     pub(super) metrics: Option<PrometheusHandle>,
 }
@@ -62,7 +64,7 @@ pub(super) fn run(
     system.block_on(async move {
         watchdog.watch_here("main");
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
-        let start = Start { loaded, state_dir, io, clock, chance, tree, metrics };
+        let start = Start { loaded, state_dir, io, clock, chance, tree, watchdog, metrics };
         body(start).await
     })
 }

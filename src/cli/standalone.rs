@@ -51,7 +51,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         serving.stop().await;
         let code = process::finish(root, end).await;
         socket.stop(false).await;
-        half.db.close().await?;
+        half.end().await?;
         Ok(code)
     })
 }

@@ -1,12 +1,11 @@
-//! The master's tree from outside: on a file, on threads of its own, cut off without a goodbye.
+//! The master's tree from outside: on a file, cut off without a goodbye.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix_rt::{Arbiter, System};
+use actix_rt::System;
 use async_trait::async_trait;
 use lightship::actors::master::{
     Account, ApplyReport, Dialect, Master, MasterError, MasterParts, MasterSettings, Plan, ProvidedTunnel,
@@ -22,14 +21,11 @@ use lightship::domain::report::Report;
 use lightship::io::IoRuntime;
 use secrecy::ExposeSecret;
 
-/// How long a thread is blocked.
-const BLOCKED: Duration = Duration::from_secs(3);
-
 #[test]
 fn a_master_that_is_cut_off_loses_neither_routes_nor_commands() {
     let folder = tempfile::tempdir().unwrap();
     let agent = System::new().block_on(async {
-        let (rig, io) = Rig::on_file(folder.path(), &[]).await;
+        let (rig, io) = Rig::on_file(folder.path()).await;
         let agent = rig.enrolled("edge").await;
         rig.master.report(&agent, vec![snapshot("a.example.com")]).await.unwrap();
         // Nothing is stopped and nothing closed: threads and connections go as in a crash.
@@ -37,54 +33,12 @@ fn a_master_that_is_cut_off_loses_neither_routes_nor_commands() {
         agent
     });
     System::new().block_on(async {
-        let (rig, _io) = Rig::on_file(folder.path(), &[]).await;
+        let (rig, _io) = Rig::on_file(folder.path()).await;
         let routes = db::routes::list_agent_routes(&rig.master.db, &agent).await.unwrap();
         assert_eq!(routes.len(), 1);
         let delivered = rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap();
         assert_eq!(delivered[0].command.kind.action(), "start_tunnel");
         assert_eq!(delivered[0].token.as_ref().unwrap().expose_secret(), "token");
-        rig.root.shutdown(Duration::from_secs(10)).await;
-    });
-}
-
-#[test]
-fn a_blocked_thread_delays_neither_heartbeats_nor_queries_nor_the_other_shard() {
-    let folder = tempfile::tempdir().unwrap();
-    System::new().block_on(async {
-        let arbiters = [Arbiter::new(), Arbiter::new()];
-        let handles = arbiters.iter().map(Arbiter::handle).collect::<Vec<_>>();
-        let (rig, _io) = Rig::on_file(folder.path(), &handles).await;
-        let mut agents = Vec::new();
-        for number in 0..8 {
-            agents.push(rig.enrolled(&format!("edge-{number}")).await);
-        }
-
-        let is_blocked = Arc::new(AtomicBool::new(true));
-        let released = Arc::clone(&is_blocked);
-        arbiters[0].spawn_fn(move || {
-            let began = Instant::now();
-            while began.elapsed() < BLOCKED {
-                std::hint::spin_loop();
-            }
-            released.store(false, Ordering::SeqCst);
-        });
-
-        let mut heard = 0;
-        for agent in &agents {
-            rig.master.report(agent, vec![Report::Heartbeat]).await.unwrap();
-            assert_eq!(db::agents::get_agent(&rig.master.db, agent).await.unwrap().id, *agent);
-            // Half of them live on the blocked thread: those are given up by the caller, not waited for.
-            let report = rig.master.report(agent, vec![snapshot(&format!("{agent}.example.com"))]);
-            heard += usize::from(tokio::time::timeout(Duration::from_millis(250), report).await.is_ok());
-        }
-        assert!(is_blocked.load(Ordering::SeqCst), "everything was answered while the thread was blocked");
-        assert!(heard > 0, "the other shard works on");
-        assert!(heard < agents.len(), "one shard really was blocked");
-        for agent in &agents {
-            let report = vec![snapshot(&format!("{agent}.example.com"))];
-            rig.master.report(agent, report).await.unwrap();
-            assert_eq!(db::routes::list_agent_routes(&rig.master.db, agent).await.unwrap().len(), 1);
-        }
         rig.root.shutdown(Duration::from_secs(10)).await;
     });
 }
@@ -95,7 +49,7 @@ struct Rig {
 }
 
 impl Rig {
-    async fn on_file(folder: &Path, arbiters: &[actix_rt::ArbiterHandle]) -> (Self, IoRuntime) {
+    async fn on_file(folder: &Path) -> (Self, IoRuntime) {
         let io = IoRuntime::start().unwrap();
         let (clock, chance) = (Clock::system(), Chance::system());
         let url = format!("sqlite://{}", folder.join("lightship.db").display());
@@ -113,7 +67,7 @@ impl Rig {
             clock,
             chance,
             tree: tree.clone(),
-            arbiters: arbiters.to_vec(),
+            arbiters: Vec::new(),
         };
         let (spec, master) = Master::start(parts).await.unwrap();
         (Self { master, root: Root::start(tree, "master", spec).await }, io)
@@ -123,8 +77,7 @@ impl Rig {
         let key = self.master.generate_key("lab", "admin").await.unwrap();
         let access = self.master.directory.authenticate(key.raw.expose_secret()).unwrap();
         let input = RegisterInput {
-            // Ids of our own choice always fall to the same shards: some to each.
-            agent_id: Some(AgentId::new(format!("agent-{tunnel}"))),
+            agent_id: None,
             display_name: None,
             hostname: Some(tunnel.into()),
             version: None,

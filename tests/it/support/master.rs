@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use actix_rt::Arbiter;
 use actix_web::cookie::Key;
 use actix_web::dev::ServerHandle;
 use lightship::actors::master::{Master, MasterParts, MasterSettings};
@@ -34,6 +35,8 @@ pub struct TestMaster {
     pub http: reqwest::Client,
     /// Every answer that was read, for the search for secrets.
     pub answers: Arc<Mutex<Vec<(String, String)>>>,
+    /// The threads that agents' actors live on, one per shard.
+    pub shards: Vec<Arbiter>,
     server: ServerHandle,
     root: Root,
     _io: IoRuntime,
@@ -142,16 +145,18 @@ impl TestMaster {
         db.unlock_secrets(SecretKey::random(chance.clone())).await.unwrap();
         let cloudflare = with_cloudflare.then(|| client_of(&standin, io.io()));
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
+        let settings = MasterSettings::default();
+        let shards: Vec<_> = (0..settings.shards).map(|_| Arbiter::new()).collect();
         let parts = MasterParts {
             cloudflare,
             default_zone: None,
             db: db.clone(),
             account: None,
-            settings: MasterSettings::default(),
+            settings,
             clock,
             chance,
             tree: tree.clone(),
-            arbiters: Vec::new(),
+            arbiters: shards.iter().map(Arbiter::handle).collect(),
         };
         let (spec, master) = Master::start(parts).await.unwrap();
         let root = Root::start(tree, "master", spec).await;
@@ -160,7 +165,7 @@ impl TestMaster {
         let state = WebState::new(master.clone(), settings);
         let (address, server) = listen(state.clone());
         let answers = Arc::default();
-        Self { address, state, master, db, standin, http: client(), answers, server, root, _io: io }
+        Self { address, state, master, db, standin, http: client(), answers, shards, server, root, _io: io }
     }
 
     /// The address of a path.
@@ -250,6 +255,10 @@ impl TestMaster {
         self.state.end_streams();
         self.server.stop(true).await;
         self.root.shutdown(Duration::from_secs(10)).await;
+        for shard in self.shards {
+            shard.stop();
+            shard.join().unwrap();
+        }
         self.db.close().await.unwrap();
     }
 }
