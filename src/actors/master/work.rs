@@ -51,6 +51,9 @@ pub enum Work {
     /// Makes the router panic.
     #[cfg(test)]
     FailRouter,
+    /// Has the router look for idle subtrees now.
+    #[cfg(test)]
+    Reap,
 }
 
 impl Work {

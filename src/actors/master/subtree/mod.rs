@@ -155,7 +155,7 @@ impl Subtree {
             #[cfg(test)]
             Work::Fail(which) => self.fail(which),
             #[cfg(test)]
-            Work::FailRouter => Ok(()),
+            Work::FailRouter | Work::Reap => Ok(()),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Live subtrees: few, restartable, and never needed for what changes nothing.
 
 use super::super::subtree::Which;
-use super::super::work::Work;
 use super::*;
 
 #[test]
@@ -55,17 +54,19 @@ fn an_agent_whose_actors_fail_on_and_on_hurts_no_other_and_comes_back_after_a_wh
 #[test]
 fn an_idle_subtree_is_stopped_and_started_again_by_the_next_change() {
     run(async {
+        // Idle at once, but nobody looks until the test says so.
         let settings = MasterSettings {
-            idle_after: Duration::from_millis(50),
-            reap_every: Duration::from_millis(20),
+            idle_after: Duration::ZERO,
+            reap_every: Duration::from_secs(3_600),
             ..MasterSettings::default()
         };
         let rig = Rig::with(settings).await;
         let (agent, _) = rig.enrolled("edge").await;
         rig.report(&agent, snapshot(&[container("web", "c1", "a.example.com")])).await;
-        assert_eq!(rig.routes(&agent).await.len(), 1, "its actors did their work");
-        until("it is stopped", async || rig.live_subtrees() == 0).await;
+        assert_eq!(rig.live_subtrees(), 1);
+        rig.until_asleep(&agent).await;
         rig.report(&agent, snapshot(&[])).await;
+        assert_eq!(rig.live_subtrees(), 1);
         assert!(matches!(rig.routes(&agent).await[0].state, RouteState::PendingDeletion { .. }));
     });
 }
@@ -138,8 +139,10 @@ fn a_router_that_fails_takes_nothing_with_it() {
 #[test]
 fn presence_turns_into_events_and_outlives_the_master() {
     run(async {
+        // The wall clock moves when the test says so; a step of that size is no leap.
+        let step = chrono::TimeDelta::seconds(25);
         let settings = MasterSettings {
-            offline_after: Duration::from_millis(150),
+            offline_after: Duration::from_secs(20),
             sweep_every: Duration::from_millis(20),
             ..MasterSettings::default()
         };
@@ -147,14 +150,20 @@ fn presence_turns_into_events_and_outlives_the_master() {
         let (agent, _) = rig.enrolled("edge").await;
         rig.report(&agent, snapshot(&[container("web", "c1", "a.example.com")])).await;
         let presence = Stream::presence(&agent);
-        until("it is offline", async || rig.events(&presence, "agent_offline").await >= 1).await;
+        assert_eq!(rig.presence_events(&presence).await, [0, 0]);
+
+        rig.master.clock.jump(step);
+        until("it is offline", async || rig.presence_events(&presence).await != [0, 0]).await;
+        assert_eq!(rig.presence_events(&presence).await, [1, 0]);
+        let row = db::agents::get_agent(rig.db(), &agent).await.unwrap();
+        assert!(row.offline_since.is_some());
         assert_eq!(rig.routes(&agent).await[0].state, RouteState::Active, "offline removes nothing");
-        until("it is back", async || {
-            rig.report(&agent, vec![Report::Heartbeat]).await;
-            let row = db::agents::get_agent(rig.db(), &agent).await.unwrap();
-            rig.events(&presence, "agent_back").await >= 1 && row.offline_since.is_none()
-        })
-        .await;
+
+        let rig = rig.restart().await;
+        rig.report(&agent, vec![Report::Heartbeat]).await;
+        until("it is back", async || rig.presence_events(&presence).await != [1, 0]).await;
+        assert_eq!(rig.presence_events(&presence).await, [1, 1]);
+        assert_eq!(db::agents::get_agent(rig.db(), &agent).await.unwrap().offline_since, None);
     });
 }
 

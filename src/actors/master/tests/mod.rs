@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use tokio::task::LocalSet;
 
+use super::work::Work;
 use super::*;
 use crate::actors::supervision::{Root, Tree};
 use crate::chance::Chance;
@@ -188,6 +189,21 @@ impl Rig {
     async fn events(&self, stream: &Stream, kind: &str) -> usize {
         let events = db::events::list_stream(self.db(), stream, 0, 10_000).await.unwrap();
         events.iter().filter(|row| serde_json::to_value(&row.event).unwrap()["type"] == kind).count()
+    }
+
+    /// How often the agent went and how often it came back.
+    async fn presence_events(&self, stream: &Stream) -> [usize; 2] {
+        [self.events(stream, "agent_offline").await, self.events(stream, "agent_back").await]
+    }
+
+    /// Waits until no agent's actors run; with an `idle_after` of zero they stop as soon as somebody looks.
+    async fn until_asleep(&self, agent: &AgentId) {
+        until("they sleep", async || {
+            // What still waits for them is handled first, so one look may be too early.
+            self.master.env.fleet.send(agent, Work::Reap).unwrap();
+            self.live_subtrees() == 0
+        })
+        .await;
     }
 
     fn live_subtrees(&self) -> usize {
