@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::entities::{event, stream};
 use super::error::DbError;
-use super::times::time;
+use super::times::{micros, time};
 use super::words::json;
 use super::{Db, limit};
 use crate::domain::event::{Event, Stream};
+
+/// Events that are read at a time on the way back from a stream's end.
+const SINCE_PAGE: u64 = 64;
 
 /// An event as it was written down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +106,39 @@ pub async fn list_stream(
             .order_by_asc(event::Column::Version)
             .limit(limit(max));
         query.all(&conn).await?.into_iter().map(EventRow::of).collect()
+    })
+    .await
+}
+
+/// Returns a stream's events from `since` on, newest first, at most 10,000. Costs what it returns, however long the
+/// stream is.
+pub async fn list_stream_since(
+    db: &Db,
+    stream: &Stream,
+    since: DateTime<Utc>,
+) -> Result<Vec<EventRow>, DbError> {
+    let stream = stream.0.clone();
+    db.read(move |conn| async move {
+        let (mut found, mut before) = (Vec::new(), i64::MAX);
+        loop {
+            let page = event::Entity::find()
+                .filter(event::Column::Stream.eq(&stream))
+                .filter(event::Column::Version.lt(before))
+                .order_by_desc(event::Column::Version)
+                .limit(SINCE_PAGE);
+            let rows = page.all(&conn).await?;
+            let is_last = (rows.len() as u64) < SINCE_PAGE;
+            for row in rows {
+                if row.at < micros(since) || found.len() as u64 >= limit(u64::MAX) {
+                    return Ok(found);
+                }
+                before = row.version;
+                found.push(EventRow::of(row)?);
+            }
+            if is_last {
+                return Ok(found);
+            }
+        }
     })
     .await
 }

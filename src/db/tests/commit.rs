@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use super::support::*;
-use crate::db::events::{EventFilter, list_events, list_stream, stream_version};
+use crate::db::events::{EventFilter, list_events, list_stream, list_stream_since, stream_version};
 use crate::db::settings::find_setting;
 use crate::db::{Batch, CommitError, Db, DbError, Expected, RowChange};
 use crate::domain::event::{Event, Stream};
@@ -36,6 +36,28 @@ async fn a_stream_counts_its_versions_and_refuses_a_stale_writer() {
         assert_eq!((fresh.versions[0].1, fresh.last_seq), (3, 3));
         assert_eq!(stream_version(&db, &Stream::admin()).await.unwrap(), 3);
         assert_eq!(list_stream(&db, &Stream::admin(), 2, 10).await.unwrap()[0].event, setting("a", 3));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_latest_events_of_a_stream_are_found_from_its_end() {
+    on_every_engine(async |db| {
+        // More than are read at a time, one a second; and another stream, which is none of ours.
+        for second in 0..150 {
+            let (own, other) = (vec![setting("a", second)], vec![key_made(&format!("k{second}"))]);
+            let batch = Batch::new("tester", at(second)).append(Stream::admin(), Expected::Head, own).append(
+                Stream::keys(),
+                Expected::Head,
+                other,
+            );
+            db.commit(batch).await.unwrap();
+        }
+        for (since, expected) in [(-10, 150), (0, 150), (22, 128), (86, 64), (140, 10), (150, 0)] {
+            let found = list_stream_since(&db, &Stream::admin(), at(since)).await.unwrap();
+            assert_eq!(found.len(), expected, "since {since}");
+            assert!(found.iter().zip((0..150).rev()).all(|(row, second)| row.event == setting("a", second)));
+        }
     })
     .await;
 }

@@ -7,7 +7,7 @@ use actix::prelude::*;
 use chrono::TimeDelta;
 
 use super::Own;
-use super::picture::{Mirrorer, Outlook};
+use super::mirrorer::{Mirrorer, Outlook};
 use super::tunnel::{TunnelReconciler, WantedChanged};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;

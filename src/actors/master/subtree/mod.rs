@@ -5,7 +5,10 @@
 
 mod commands;
 mod containers;
+mod digest;
+mod draft;
 mod ingester;
+mod mirrorer;
 mod picture;
 mod queue;
 mod tunnel;
@@ -15,9 +18,10 @@ use std::time::Duration;
 
 pub use commands::CommandDispatcher;
 pub use containers::ContainerMirror;
+pub use digest::{digest_containers, digest_tunnel};
 pub use ingester::ReportIngester;
-pub use picture::{CONFLICT, digest_containers};
-pub use tunnel::{TunnelReconciler, digest_tunnel};
+pub use picture::CONFLICT;
+pub use tunnel::TunnelReconciler;
 
 use super::env::Env;
 use super::error::MasterError;

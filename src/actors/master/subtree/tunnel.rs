@@ -4,6 +4,7 @@ use actix::prelude::*;
 
 use super::Own;
 use super::commands::{CommandDispatcher, TunnelShown};
+use super::digest::digest_tunnel;
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
@@ -93,12 +94,4 @@ async fn write(own: &Own, report: TunnelReport) -> Result<(), MasterError> {
     slot.set_tunnel_digest(digest);
     own.env.notices.announce(Note::Tunnel(own.agent.clone()));
     Ok(())
-}
-
-/// Returns a digest of what is worth writing down; never 0. When the agent looked is not.
-pub fn digest_tunnel(report: &TunnelReport) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    TunnelReport { observed_at: None, ..report.clone() }.hash(&mut hasher);
-    hasher.finish().max(1)
 }

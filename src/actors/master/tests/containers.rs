@@ -123,13 +123,45 @@ fn a_mass_removal_waits_for_a_person() {
 }
 
 #[test]
+fn the_guard_remembers_over_a_restart_and_over_idleness_what_went_a_moment_ago() {
+    for restarts in [true, false] {
+        run(async {
+            let settings = MasterSettings {
+                grace: Duration::from_millis(50),
+                idle_after: Duration::ZERO,
+                reap_every: Duration::from_secs(3_600),
+                ..MasterSettings::default()
+            };
+            let mut rig = Rig::with(settings).await;
+            let (agent, _) = rig.enrolled("edge").await;
+            rig.report(&agent, snapshot(&webs(20))).await;
+            rig.report(&agent, snapshot(&webs(15))).await;
+            until("five may go", async || rig.routes(&agent).await.len() == 15).await;
+
+            if restarts {
+                rig = rig.restart().await;
+            } else {
+                rig.until_asleep(&agent).await;
+            }
+            rig.report(&agent, snapshot(&webs(14))).await;
+            until("the sixth waits for a person", async || {
+                let routes = rig.routes(&agent).await;
+                assert_eq!(routes.len(), 15, "it does not go by itself");
+                routes.iter().any(held)
+            })
+            .await;
+        });
+    }
+}
+
+#[test]
 fn a_hostname_belongs_to_who_claimed_it_first_and_passes_on_when_it_is_free() {
     run(async {
         let rig = short_grace(100).await;
         let (first, _) = rig.enrolled("edge-1").await;
         let (second, _) = rig.enrolled("edge-2").await;
         let disputed = container("shop", "c1", "shop.example.com");
-        rig.report(&first, snapshot(&[disputed.clone()])).await;
+        rig.report(&first, snapshot(std::slice::from_ref(&disputed))).await;
         rig.report(&second, snapshot(&[disputed.clone(), web(7)])).await;
         assert_eq!(rig.hostnames(&second).await, ["h7.example.com"], "its other routes are not held up");
         let problems = db::containers::list_container_problems(rig.db(), Some(&second), 10).await.unwrap();

@@ -1,0 +1,142 @@
+//! Commits what is decided about one agent's containers and routes.
+
+use chrono::TimeDelta;
+
+use super::Own;
+use super::containers::Change;
+use super::digest::digest_containers;
+use super::draft::Draft;
+use super::picture::Picture;
+use crate::actors::master::bus::Note;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::store::CommitFailed;
+use crate::db::CommitError;
+use crate::domain::agent::AgentStatus;
+use crate::domain::guard;
+use crate::domain::mirror::postpone;
+
+/// How often a decision is taken again after somebody else was faster.
+const TRIES: usize = 5;
+
+/// Decides and commits for one agent. The picture is a cache: forgotten whenever it may be wrong.
+pub struct Mirrorer {
+    own: Own,
+    picture: Option<Picture>,
+}
+
+/// What an operation changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Decisions about routes.
+    pub decided: usize,
+}
+
+impl Mirrorer {
+    /// Makes one that has read nothing yet.
+    pub fn new(own: Own) -> Self {
+        Self { own, picture: None }
+    }
+
+    /// Forgets what it read.
+    pub fn forget(&mut self) {
+        self.picture = None;
+    }
+
+    /// True if the agent is on the list.
+    pub fn is_listed(&self) -> bool {
+        self.own.slot.as_ref().is_some_and(|slot| slot.status() != AgentStatus::Removed)
+    }
+
+    /// Takes in changes of containers and decides about routes.
+    pub async fn mirror(&mut self, changes: Vec<Change>) -> Result<Outlook, MasterError> {
+        if !self.is_listed() {
+            return Err(MasterError::KeyRevoked);
+        }
+        let by = format!("agent:{}", self.own.agent);
+        self.commit(&by, async |own, picture| Draft::mirror(own, picture, &changes).await).await
+    }
+
+    /// Withdraws routes whose grace period is over, as far as the guard lets them go.
+    pub async fn withdraw_due(&mut self) -> Result<Outlook, MasterError> {
+        let now = self.own.env.now();
+        self.commit("system", async |own, picture| {
+            let events = guard::decide_due(&own.agent, &picture.routes, &picture.released, now);
+            Ok(Draft::of_routes(picture, events))
+        })
+        .await
+    }
+
+    /// Withdraws what the guard holds.
+    pub async fn release_held(&mut self, by: &str) -> Result<Outlook, MasterError> {
+        self.commit(by, async |own, picture| {
+            Ok(Draft::of_routes(picture, guard::confirm_held(&own.agent, &picture.routes)))
+        })
+        .await
+    }
+
+    /// Moves running grace periods by a leap of the wall clock.
+    pub async fn postpone(&mut self, leap: TimeDelta) -> Result<Outlook, MasterError> {
+        self.commit("system", async |own, picture| {
+            Ok(Draft::of_routes(picture, postpone(&own.agent, &picture.routes, leap)))
+        })
+        .await
+    }
+
+    /// Decides and commits; if somebody else was faster, reads and decides again.
+    async fn commit(
+        &mut self,
+        by: &str,
+        decide: impl AsyncFn(&Own, &Picture) -> Result<Draft, MasterError>,
+    ) -> Result<Outlook, MasterError> {
+        for _ in 0..TRIES {
+            let picture = match self.picture.take() {
+                Some(picture) => picture,
+                None => Picture::read(&self.own).await?,
+            };
+            let draft = decide(&self.own, &picture).await?;
+            let batch = draft.batch(&self.own, by, picture.version);
+            if batch.appends.is_empty() && batch.rows.is_empty() {
+                self.remember(picture, draft, None).await;
+                return Ok(Outlook::default());
+            }
+            match self.own.env.ledger.commit(batch).await {
+                Ok(committed) => {
+                    let decided = draft.events.len();
+                    let version = committed.versions.first().map(|(_, version)| *version);
+                    self.remember(picture, draft, version).await;
+                    return Ok(Outlook { decided });
+                }
+                // Somebody was faster: the picture is gone, so it is read again.
+                Err(CommitFailed::Refused(
+                    CommitError::VersionConflict { .. } | CommitError::Claimed { .. },
+                )) => {}
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        Err(MasterError::Busy)
+    }
+
+    /// Keeps the picture as it is after the commit, and tells who has to know.
+    async fn remember(&mut self, mut picture: Picture, draft: Draft, version: Option<u64>) {
+        let freed = picture.apply(&draft.events, self.own.env.now());
+        if !draft.rows.is_empty() {
+            self.own.env.notices.announce(Note::Containers(self.own.agent.clone()));
+        }
+        if !draft.events.is_empty() {
+            picture.version = version.unwrap_or(picture.version);
+            self.own.env.notices.announce(Note::Routes(self.own.agent.clone()));
+        }
+        picture.containers = draft.containers;
+        picture.conflicts = draft.conflicts;
+        if let Some(slot) = &self.own.slot {
+            slot.set_containers_digest(digest_containers(
+                picture.containers.values().map(|seen| &seen.container),
+            ));
+        }
+        if let Some(due) = guard::next_due(&picture.routes) {
+            self.own.env.due_at(&self.own.agent, due);
+        }
+        self.picture = Some(picture);
+        self.own.env.names_freed(&self.own.agent, &freed).await;
+    }
+}
