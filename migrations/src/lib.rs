@@ -10,6 +10,7 @@ mod m0001_create_events;
 mod m0002_create_projections;
 mod m0003_create_observations;
 mod m0004_create_secrets;
+mod m0005_limit_hostnames;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_create_projections::Migration),
             Box::new(m0003_create_observations::Migration),
             Box::new(m0004_create_secrets::Migration),
+            Box::new(m0005_limit_hostnames::Migration),
         ]
     }
 }

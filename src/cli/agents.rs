@@ -38,6 +38,17 @@ enum AgentsVerb {
         /// The name to show.
         name: String,
     },
+    /// Permit an agent certain hostnames only. What it publishes already stays until its container goes.
+    Limit {
+        /// The agent's id.
+        agent: String,
+        /// Hostname that it may claim, such as *.example.com or app.example.com; may be repeated.
+        #[arg(long = "hostname-pattern", value_name = "PATTERN", required_unless_present = "any_hostname")]
+        hostname_patterns: Vec<String>,
+        /// Permit every hostname again; its key may still say otherwise.
+        #[arg(long, conflicts_with = "hostname_patterns")]
+        any_hostname: bool,
+    },
     /// Give an agent a new key, shown once; the old one is refused from now on.
     RollKey {
         /// The agent's id.
@@ -53,28 +64,39 @@ enum AgentsVerb {
 pub(super) fn run(args: AgentsArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let verb = args.verb.unwrap_or(AgentsVerb::List);
     let answer = admin_client::converse(common, async |master| {
-        let Some((agent, action, body)) = verb.request() else { return master.get("/api/v2/agents").await };
-        master.post(&format!("/api/v2/agents/{agent}/{action}"), body).await
+        let Some((path, body)) = verb.request() else { return master.get("/api/v2/agents").await };
+        master.post(&path, body).await
     })?;
     match &verb {
         AgentsVerb::List if common.json => output::json(&answer["agents"])?,
         AgentsVerb::List => list(&answer["agents"])?,
         _ if common.json => output::json(&answer)?,
         AgentsVerb::RollKey { .. } => output::line(answer["new_key"].as_str().unwrap_or_default())?,
+        AgentsVerb::Limit { hostname_patterns, .. } if hostname_patterns.is_empty() => {
+            eprintln!("The agent may claim any hostname.");
+        }
+        AgentsVerb::Limit { hostname_patterns, .. } => {
+            eprintln!("The agent may claim {} only.", hostname_patterns.join(", "));
+        }
         _ => eprintln!("{}", output::text(&answer, "message")),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl AgentsVerb {
-    fn request(&self) -> Option<(&str, &'static str, Value)> {
+    /// The path and the body of the call; none to list.
+    fn request(&self) -> Option<(String, Value)> {
+        let v2 = |agent: &str, action: &str| format!("/api/v2/agents/{agent}/{action}");
         Some(match self {
             Self::List => return None,
-            Self::Enroll { agent, tunnel } => (agent, "enroll", json!({ "tunnel_name": tunnel })),
-            Self::Redeploy { agent } => (agent, "redeploy-tunnel", json!({})),
-            Self::Rename { agent, name } => (agent, "rename", json!({ "display_name": name })),
-            Self::RollKey { agent } => (agent, "roll-key", json!({})),
-            Self::Remove { agent } => (agent, "remove", json!({})),
+            Self::Enroll { agent, tunnel } => (v2(agent, "enroll"), json!({ "tunnel_name": tunnel })),
+            Self::Redeploy { agent } => (v2(agent, "redeploy-tunnel"), json!({})),
+            Self::Rename { agent, name } => (v2(agent, "rename"), json!({ "display_name": name })),
+            Self::Limit { agent, hostname_patterns, .. } => {
+                (format!("/api/v3/agents/{agent}/limit"), json!({ "hostname_patterns": hostname_patterns }))
+            }
+            Self::RollKey { agent } => (v2(agent, "roll-key"), json!({})),
+            Self::Remove { agent } => (v2(agent, "remove"), json!({})),
         })
     }
 }

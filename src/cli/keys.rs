@@ -23,6 +23,10 @@ enum KeysVerb {
         /// Whom or what it is for.
         #[arg(long, default_value = "")]
         owner: String,
+        /// Hostname that its agent may claim, such as *.example.com or app.example.com; may be repeated.
+        /// Without it any hostname is permitted.
+        #[arg(long = "hostname-pattern", value_name = "PATTERN")]
+        hostname_patterns: Vec<String>,
     },
     /// Make a key useless at once.
     Revoke {
@@ -39,8 +43,9 @@ enum KeysVerb {
 pub(super) fn run(args: KeysArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let answer = admin_client::converse(common, async |master| match args.verb.as_ref() {
         None | Some(KeysVerb::List) => master.get("/api/v2/agents").await,
-        Some(KeysVerb::Create { owner }) => {
-            master.post("/api/v2/agents/generate-key", json!({ "owner": owner })).await
+        Some(KeysVerb::Create { owner, hostname_patterns }) => {
+            let body = json!({ "owner": owner, "hostname_patterns": hostname_patterns });
+            master.post("/api/v2/agents/generate-key", body).await
         }
         Some(KeysVerb::Revoke { key_id }) => {
             master.post("/api/v2/agents/revoke-key", json!({ "key_id": key_id })).await
@@ -60,12 +65,20 @@ pub(super) fn run(args: KeysArgs, common: &Common) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The hostnames that a key permits.
+fn hostnames(meta: &Value) -> String {
+    let patterns = meta["hostname_patterns"].as_array().into_iter().flatten();
+    let patterns: Vec<&str> = patterns.filter_map(Value::as_str).collect();
+    if patterns.is_empty() { "any".into() } else { patterns.join(", ") }
+}
+
 fn list(keys: &Value) -> anyhow::Result<()> {
     let rows = keys.as_object().into_iter().flatten().map(|(id, meta)| {
         let mut row = vec![id.clone()];
         row.extend(["owner", "status", "bound_agent_id", "created_at"].map(|key| output::text(meta, key)));
+        row.push(hostnames(meta));
         row
     });
-    let header = ["KEY ID", "OWNER", "STATUS", "AGENT", "CREATED"];
+    let header = ["KEY ID", "OWNER", "STATUS", "AGENT", "CREATED", "HOSTNAMES"];
     output::table(&header, rows.collect(), "no keys; make one with `lightship keys create --owner NAME`")
 }

@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
-use super::entities::{agent, agent_observed};
+use super::entities::{agent, agent_key, agent_observed};
 use super::error::DbError;
 use super::times::time;
-use super::words::word;
+use super::words::{json, word};
 use super::{Db, limit};
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::{AccountId, AgentId, KeyId, SecretId, TunnelId};
+use crate::domain::limits::Limits;
 
 /// An agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,8 @@ pub struct AgentRow {
     pub removed_at: Option<DateTime<Utc>>,
     /// Last time it was heard before it was noted as offline; none while it is not.
     pub offline_since: Option<DateTime<Utc>>,
+    /// Hostnames that it may claim, whatever its key permits; none: any.
+    pub hostname_patterns: Vec<String>,
     /// Last time it was heard, up to a minute old: presence is the fleet's to know.
     pub last_seen: Option<DateTime<Utc>>,
     /// Host name it gave.
@@ -62,6 +65,7 @@ pub struct AgentRow {
 impl AgentRow {
     pub(super) fn of(row: agent::Model, seen: Option<agent_observed::Model>) -> Result<Self, DbError> {
         let status = word("agent", &row.id, &row.status)?;
+        let hostname_patterns = json("agent", &row.id, &row.hostname_patterns)?;
         let seen = seen.unwrap_or_else(|| agent_observed::Model::unseen(&row.id));
         Ok(Self {
             id: AgentId::new(row.id),
@@ -80,6 +84,7 @@ impl AgentRow {
             revoked_at: row.revoked_at.map(time),
             removed_at: row.removed_at.map(time),
             offline_since: row.offline_since.map(time),
+            hostname_patterns,
             last_seen: seen.last_seen_at.map(time),
             hostname: seen.hostname,
             peer: seen.peer,
@@ -119,6 +124,25 @@ pub async fn find_agent(db: &Db, id: &AgentId) -> Result<Option<AgentRow>, DbErr
 /// Returns an agent; fails with [`DbError::Missing`] if there is none.
 pub async fn get_agent(db: &Db, id: &AgentId) -> Result<AgentRow, DbError> {
     find_agent(db, id).await?.ok_or_else(|| DbError::Missing { kind: "agent", id: id.to_string() })
+}
+
+/// Returns which hostnames an agent may claim: its own patterns and those of the key it uses.
+pub async fn find_limits(db: &Db, id: &AgentId) -> Result<Limits, DbError> {
+    let id = id.as_str().to_owned();
+    db.read(move |conn| async move {
+        let Some(row) = agent::Entity::find_by_id(&id).one(&conn).await? else {
+            return Ok(Limits::default());
+        };
+        let key = match &row.key_id {
+            Some(key) => agent_key::Entity::find_by_id(key).one(&conn).await?,
+            None => None,
+        };
+        Ok(Limits {
+            agent: json("agent", &row.id, &row.hostname_patterns)?,
+            key: key.map_or(Ok(Vec::new()), |key| json("key", &key.id, &key.hostname_patterns))?,
+        })
+    })
+    .await
 }
 
 /// Returns agents that were not removed, by id, after `after`, at most `max` (and never more than 10,000).

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::entities::agent_key;
 use super::error::DbError;
 use super::times::time;
-use super::words::word;
+use super::words::{json, word};
 use super::{Db, limit};
 use crate::domain::agent::KeyStatus;
 use crate::domain::id::{AgentId, KeyId};
@@ -32,12 +32,15 @@ pub struct KeyRow {
     pub created_at: DateTime<Utc>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Hostnames that its agent may claim; none: any.
+    pub hostname_patterns: Vec<String>,
 }
 
 impl KeyRow {
     fn of(row: agent_key::Model) -> Result<Self, DbError> {
         Ok(Self {
             status: word("key", &row.id, &row.status)?,
+            hostname_patterns: json("key", &row.id, &row.hostname_patterns)?,
             id: KeyId::new(row.id),
             owner: row.owner,
             sha256: row.sha256,

@@ -51,6 +51,7 @@ impl Needs {
     pub(super) fn add_event(&mut self, event: &Event) {
         match event {
             Event::KeyGenerated { key_id, .. }
+            | Event::KeyLimited { key_id, .. }
             | Event::KeyRevoked { key_id }
             | Event::KeyDeleted { key_id } => {
                 self.keys.insert(key_id.as_str().into());
@@ -59,6 +60,7 @@ impl Needs {
             | Event::AgentKeyRolled { .. }
             | Event::AgentUpdated { .. }
             | Event::AgentRenamed { .. }
+            | Event::AgentLimited { .. }
             | Event::AgentApproved { .. }
             | Event::AgentRevoked { .. }
             | Event::AgentOffline { .. }
@@ -103,6 +105,7 @@ impl Needs {
             }
             Event::AgentUpdated { agent_id, .. }
             | Event::AgentRenamed { agent_id, .. }
+            | Event::AgentLimited { agent_id, .. }
             | Event::AgentApproved { agent_id }
             | Event::AgentRevoked { agent_id, .. }
             | Event::AgentOffline { agent_id, .. }

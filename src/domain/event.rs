@@ -67,6 +67,8 @@ impl fmt::Display for Stream {
 pub enum Event {
     /// A key was made; `sha256` is the hex digest of 32 random bytes in base64url.
     KeyGenerated { key_id: KeyId, owner: String, sha256: String, rolled_from: Option<KeyId> },
+    /// Agents that use the key may claim these hostnames only; none: any.
+    KeyLimited { key_id: KeyId, hostname_patterns: Vec<String> },
     /// A key no longer opens anything.
     KeyRevoked { key_id: KeyId },
     /// A revoked key was dropped from the list.
@@ -84,6 +86,8 @@ pub enum Event {
     AgentUpdated { agent_id: AgentId, display_name: String, version: Option<String> },
     /// A person named the agent; its own name no longer counts.
     AgentRenamed { agent_id: AgentId, display_name: String },
+    /// An agent may claim these hostnames only, whatever its key permits; none: any.
+    AgentLimited { agent_id: AgentId, hostname_patterns: Vec<String> },
     /// An agent may publish, though it has no tunnel yet: without a Cloudflare token its routes are planned.
     AgentApproved { agent_id: AgentId },
     /// An agent got a tunnel; its routes may be published.

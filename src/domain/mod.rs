@@ -14,6 +14,7 @@ pub mod image;
 pub mod ingress;
 pub mod labels;
 pub mod leap;
+pub mod limits;
 pub mod mirror;
 pub mod origin;
 pub mod path;

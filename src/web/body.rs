@@ -12,7 +12,9 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::server::Patience;
@@ -101,6 +103,26 @@ impl<T: DeserializeOwned + 'static> FromRequest for Lenient<T> {
             }
             .map(Self)
         })
+    }
+}
+
+/// Hostname patterns: a list, or for forms one text with commas between them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Patterns {
+    List(Vec<String>),
+    Text(String),
+}
+
+impl Patterns {
+    /// Returns them one by one, as they were written.
+    pub fn list(self) -> Vec<String> {
+        match self {
+            Self::List(list) => list,
+            Self::Text(text) => {
+                text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+            }
+        }
     }
 }
 

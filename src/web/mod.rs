@@ -79,6 +79,7 @@ pub fn configure(config: &mut ServiceConfig) {
             web::scope("/api/v3")
                 .wrap(compress())
                 .service(at("/agents/{id}/revoke").post(agents::revoke))
+                .service(at("/agents/{id}/limit").post(agents::limit))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
                 .service(at("/plan").get(native::plan))

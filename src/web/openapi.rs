@@ -19,7 +19,7 @@ use super::{agent_api, api, assets, ops, pages};
         ops::healthz, ops::readyz, ops::metrics, description,
         api::keys::generate, api::keys::revoke, api::keys::delete, api::keys::delete_revoked,
         api::agents::list, api::agents::enroll, api::agents::redeploy, api::agents::rename, api::agents::roll_key,
-        api::agents::remove, api::agents::revoke,
+        api::agents::remove, api::agents::revoke, api::agents::limit,
         api::admins::set_password,
         api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
         api::native::plan, api::native::apply, api::native::events, api::native::tree,

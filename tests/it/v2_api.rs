@@ -174,6 +174,44 @@ async fn a_key_is_made_with_an_empty_body_a_form_or_json() {
 }
 
 #[actix_web::test]
+async fn keys_and_agents_are_limited_to_hostnames() {
+    let master = TestMaster::start().await;
+    let make = |body: Value| master.admin_post("/api/v2/agents/generate-key", body);
+    let patterns = json!(["*.lab.example.com", "app.example.com"]);
+
+    let made = make(json!({ "owner": "lab", "hostname_patterns": patterns })).expect(201).await.json();
+    assert_eq!(made["meta"]["hostname_patterns"], patterns);
+    let form = [("hostname_patterns", "*.lab.example.com, app.example.com")];
+    let by_form = master.post("/api/v2/agents/generate-key").key(ADMIN).form(&form).expect(201).await.json();
+    assert_eq!(by_form["meta"]["hostname_patterns"], patterns);
+    let refused = make(json!({ "hostname_patterns": ["https://app.example.com"] })).expect(400).await.json();
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("`https://app.example.com` is no hostname pattern"), "{message}");
+
+    let key = made["key"].as_str().unwrap();
+    let id = master.register(key, json!({})).await;
+    master.enroll(&id, "edge-1").await;
+    let events = format!("/api/v2/agents/{id}/events");
+    master.post(&events).key(key).json(start_event("other.example.com")).expect(202).await;
+    let services = master.until_services("the refusal", |services| services.len() == 1).await;
+    assert_eq!(
+        (&services[0]["hostname"], &services[0]["status"]),
+        (&json!("other.example.com"), &json!("conflict"))
+    );
+    assert!(services[0]["reason"].as_str().unwrap().contains("*.lab.example.com"), "{services:?}");
+
+    let limit = format!("/api/v3/agents/{id}/limit");
+    master.admin_post(&limit, json!({ "hostname_patterns": ["*.example.com"] })).expect(200).await;
+    master.admin_post(&limit, json!({})).expect(400).await;
+    master.post(&limit).key(key).json(json!({ "hostname_patterns": [] })).expect(401).await;
+    let agents = master.admin_get("/api/v2/agents").expect(200).await.json();
+    assert_eq!(agents["agents"][&id]["hostname_patterns"], json!(["*.example.com"]));
+    let key_id = made["key_id"].as_str().unwrap();
+    assert_eq!(agents["agent_keys"][key_id]["hostname_patterns"], patterns);
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn enrolling_makes_the_tunnel_and_queues_one_command() {
     let master = TestMaster::start().await;
     let (key, id) = master.new_agent("web-1").await;

@@ -164,9 +164,19 @@ fn is_news(slot: &Slot, item: &Report) -> bool {
 
 /// What administrators do.
 impl Master {
-    /// Makes an agent key.
+    /// Makes an agent key whose agent may claim any hostname.
     pub async fn generate_key(&self, owner: &str, by: &str) -> Result<NewKey, MasterError> {
-        self.decide(registrar::GenerateKey { owner: owner.into(), by: by.into() }).await
+        self.generate_limited_key(owner, Vec::new(), by).await
+    }
+
+    /// Makes an agent key whose agent may claim these hostnames only; no pattern permits any.
+    pub async fn generate_limited_key(
+        &self,
+        owner: &str,
+        hostname_patterns: Vec<String>,
+        by: &str,
+    ) -> Result<NewKey, MasterError> {
+        self.decide(registrar::GenerateKey { owner: owner.into(), hostname_patterns, by: by.into() }).await
     }
 
     /// Revokes a key; its agent is not heard any more, its tunnel and routes stay.
@@ -232,6 +242,17 @@ impl Master {
     pub async fn rename(&self, agent: &AgentId, display_name: &str, by: &str) -> Result<(), MasterError> {
         let display_name = display_name.into();
         self.decide(registrar::Rename { agent: agent.clone(), display_name, by: by.into() }).await
+    }
+
+    /// Limits an agent to these hostnames, beside what its key permits; no pattern permits any. What it publishes
+    /// already stays until its container goes.
+    pub async fn limit(
+        &self,
+        agent: &AgentId,
+        hostname_patterns: Vec<String>,
+        by: &str,
+    ) -> Result<(), MasterError> {
+        self.decide(registrar::LimitAgent { agent: agent.clone(), hostname_patterns, by: by.into() }).await
     }
 
     /// Revokes every key of an agent; its tunnel and routes stay.

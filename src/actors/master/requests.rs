@@ -69,6 +69,8 @@ pub struct NewKey {
     pub raw: SecretString,
     /// Who it was made for.
     pub owner: String,
+    /// Hostnames that its agent may claim; none: any.
+    pub hostname_patterns: Vec<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }

@@ -23,6 +23,7 @@ pub struct Model {
     pub revoked_at: Option<i64>,
     pub removed_at: Option<i64>,
     pub offline_since: Option<i64>,
+    pub hostname_patterns: String,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

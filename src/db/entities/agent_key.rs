@@ -15,6 +15,7 @@ pub struct Model {
     pub rolled_from: Option<String>,
     pub created_at: i64,
     pub revoked_at: Option<i64>,
+    pub hostname_patterns: String,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -5,9 +5,13 @@ use crate::db::batch::CommitError;
 use crate::db::entities::{agent, agent_key, tunnel};
 use crate::db::times::micros;
 use crate::db::unit::Unit;
+use crate::db::words::to_json;
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::event::Event;
 use crate::domain::id::{AgentId, KeyId};
+
+/// A list of hostname patterns that permits any name.
+const ANY_NAME: &str = "[]";
 
 /// Applies an event about a key.
 pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
@@ -21,7 +25,11 @@ pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
             rolled_from: rolled_from.as_ref().map(|id| id.as_str().into()),
             created_at: origin.at,
             revoked_at: None,
+            hostname_patterns: ANY_NAME.into(),
         }),
+        Event::KeyLimited { key_id, hostname_patterns } => unit
+            .keys
+            .change(&key_id.as_str().into(), |key| key.hostname_patterns = to_json(hostname_patterns)),
         Event::KeyRevoked { key_id } => unit.keys.change(&key_id.as_str().into(), |key| {
             key.status = KeyStatus::Revoked.as_str().into();
             key.revoked_at.get_or_insert(origin.at);
@@ -54,6 +62,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         Event::AgentRemoved { agent_id } => remove(unit, origin, agent_id),
         Event::AgentUpdated { agent_id, .. }
         | Event::AgentRenamed { agent_id, .. }
+        | Event::AgentLimited { agent_id, .. }
         | Event::AgentApproved { agent_id }
         | Event::AgentRevoked { agent_id, .. }
         | Event::AgentOffline { agent_id, .. }
@@ -78,6 +87,7 @@ fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &Event) {
             agent.display_name.clone_from(display_name);
             agent.custom_name = true;
         }
+        Event::AgentLimited { hostname_patterns, .. } => agent.hostname_patterns = to_json(hostname_patterns),
         Event::AgentApproved { .. } => {
             agent.status = AgentStatus::Enrolled.as_str().into();
             agent.enrolled_at = Some(origin.at);
@@ -117,6 +127,7 @@ fn register(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
         revoked_at: None,
         removed_at: None,
         offline_since: None,
+        hostname_patterns: before.map_or(ANY_NAME.into(), |agent| agent.hostname_patterns.clone()),
     });
 }
 

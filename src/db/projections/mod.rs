@@ -24,13 +24,17 @@ pub(super) struct Origin<'a> {
 /// Applies one event to the rows that were loaded for it.
 pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
     match event {
-        Event::KeyGenerated { .. } | Event::KeyRevoked { .. } | Event::KeyDeleted { .. } => {
+        Event::KeyGenerated { .. }
+        | Event::KeyLimited { .. }
+        | Event::KeyRevoked { .. }
+        | Event::KeyDeleted { .. } => {
             agents::apply_key(unit, origin, event);
             Ok(())
         }
         Event::AgentRegistered { .. }
         | Event::AgentUpdated { .. }
         | Event::AgentRenamed { .. }
+        | Event::AgentLimited { .. }
         | Event::AgentApproved { .. }
         | Event::AgentEnrolled { .. }
         | Event::AgentRevoked { .. }

@@ -34,7 +34,7 @@ impl World {
 
     fn decision(&mut self) -> (Stream, Event) {
         self.clock += 1;
-        match self.pick(10) {
+        match self.pick(11) {
             0 => (Stream::keys(), self.about_a_key()),
             1 | 2 => {
                 let id = self.agent();
@@ -54,9 +54,10 @@ impl World {
 
     fn about_a_key(&self) -> Event {
         let key_id = KeyId::new(self.named("key", 8));
-        match self.pick(4) {
+        match self.pick(5) {
             0 => Event::KeyRevoked { key_id },
             1 => Event::KeyDeleted { key_id },
+            2 => Event::KeyLimited { key_id, hostname_patterns: self.patterns() },
             _ => Event::KeyGenerated {
                 sha256: format!("digest of {key_id}"),
                 key_id,
@@ -64,6 +65,10 @@ impl World {
                 rolled_from: (self.pick(2) == 0).then(|| KeyId::new("key0")),
             },
         }
+    }
+
+    fn patterns(&self) -> Vec<String> {
+        (0..self.pick(3)).map(|n| format!("*.{}.example.com", self.named("zone", n + 1))).collect()
     }
 
     fn about_an_agent(&self, agent_id: AgentId) -> Event {
@@ -76,6 +81,7 @@ impl World {
             4 | 5 => enrolled(agent_id.as_str(), &self.named("tunnel", 4)),
             6 => Event::AgentRevoked { agent_id, key_id },
             7 => Event::AgentKeyRolled { agent_id, key_id },
+            10 => Event::AgentLimited { agent_id, hostname_patterns: self.patterns() },
             8 if self.pick(2) == 0 => Event::AgentRemoved { agent_id },
             8 => Event::AgentOffline { agent_id, last_seen: at(self.clock) + TimeDelta::nanoseconds(1_234) },
             _ => Event::AgentBack { agent_id },

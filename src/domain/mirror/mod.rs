@@ -20,9 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::event::Event;
-use super::hostname::covers;
 use super::id::{AgentId, ContainerId};
 use super::leap::SMALL_STEP;
+use super::limits::{LimitedBy, Limits};
 use super::route::{Route, RouteKey, RouteState, Service};
 
 pub use super::leap::clock_leap;
@@ -52,8 +52,8 @@ pub struct Mirrored<'a> {
     pub routes: &'a [Route],
     /// Hostnames that other agents hold.
     pub others: &'a BTreeMap<String, AgentId>,
-    /// Hostname patterns the agent is limited to; empty means any.
-    pub allowed: &'a [String],
+    /// Hostnames that the agent may claim. What it holds already stays until its container goes.
+    pub limits: &'a Limits,
     /// Master time.
     pub now: DateTime<Utc>,
     /// How long a lost route stays.
@@ -81,11 +81,13 @@ pub enum ConflictReason {
         /// Which container.
         by: String,
     },
-    /// The agent is limited to other names.
-    #[error("this agent may only publish names like {}; change its patterns, or the label", .allowed.join(", "))]
+    /// The agent or its key is limited to other names.
+    #[error("{by} may only publish names like {}; change its patterns, or the label", .patterns.join(", "))]
     NotAllowed {
-        /// Its patterns.
-        allowed: Vec<String>,
+        /// Whose patterns forbid it.
+        by: LimitedBy,
+        /// The patterns.
+        patterns: Vec<String>,
     },
 }
 
@@ -229,9 +231,8 @@ fn refuse(seen: &Mirrored<'_>, key: &RouteKey) -> Option<ConflictReason> {
     if let Some(by) = seen.others.get(&key.hostname) {
         return Some(ConflictReason::HeldByAgent { hostname: key.hostname.clone(), by: by.clone() });
     }
-    let allowed =
-        seen.allowed.is_empty() || seen.allowed.iter().any(|pattern| covers(pattern, &key.hostname));
-    (!allowed).then(|| ConflictReason::NotAllowed { allowed: seen.allowed.to_vec() })
+    let (by, patterns) = seen.limits.forbid(&key.hostname)?;
+    Some(ConflictReason::NotAllowed { by, patterns: patterns.to_vec() })
 }
 
 fn lose(seen: &Mirrored<'_>, route: &Route) -> Option<Event> {

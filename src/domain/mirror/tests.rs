@@ -38,7 +38,7 @@ struct Host {
     enrolled: bool,
     routes: Vec<Route>,
     others: BTreeMap<String, AgentId>,
-    allowed: Vec<String>,
+    limits: Limits,
 }
 
 impl Host {
@@ -48,7 +48,7 @@ impl Host {
             enrolled: true,
             routes: vec![],
             others: BTreeMap::new(),
-            allowed: vec![],
+            limits: Limits::default(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Host {
             running,
             routes: &self.routes,
             others: &self.others,
-            allowed: &self.allowed,
+            limits: &self.limits,
             now: at(second),
             grace: GRACE,
         })
@@ -153,10 +153,28 @@ fn a_name_of_another_agent_is_a_conflict() {
 #[test]
 fn an_agent_limited_to_patterns_claims_only_those() {
     let mut host = Host::new();
-    host.allowed = vec!["*.lab.example.com".into()];
+    host.limits.agent = vec!["*.lab.example.com".into()];
     let decided = host.decide(&[running("web", "1", &["app", "x.lab"])], 0);
     assert_eq!((decided.events.len(), decided.conflicts.len()), (1, 1));
-    assert!(decided.conflicts[0].reason.to_string().contains("*.lab.example.com"));
+    let reason = decided.conflicts[0].reason.to_string();
+    assert!(reason.contains("this agent may") && reason.contains("*.lab.example.com"), "{reason}");
+
+    host.limits.key = vec!["x.lab.example.com".into()];
+    let decided = host.decide(&[running("web", "1", &["x.lab", "y.lab"])], 0);
+    assert_eq!((decided.events.len(), decided.conflicts.len()), (1, 1));
+    let reason = decided.conflicts[0].reason.to_string();
+    assert!(reason.contains("this agent's key may"), "{reason}");
+}
+
+#[test]
+fn a_limit_that_comes_later_takes_nothing_away() {
+    let mut host = Host::new();
+    let web = [running("web", "1", &["app"])];
+    host.sees(&web, 0);
+    host.limits.agent = vec!["*.lab.example.com".into()];
+    assert!(host.sees(&web, 1).is_empty(), "what it publishes stays");
+    host.sees(&[], 2);
+    assert_eq!(host.sees(&web, 3), ["route_restored"], "for as long as it holds the name");
 }
 
 #[test]

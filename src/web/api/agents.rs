@@ -10,7 +10,7 @@ use crate::domain::id::AgentId;
 use crate::protocol::command::wire_form;
 use crate::protocol::v2::answer;
 use crate::web::auth::{Admin, Operator, Viewer};
-use crate::web::body::Lenient;
+use crate::web::body::{Lenient, Patterns};
 use crate::web::error::ApiError;
 use crate::web::records;
 use crate::web::state::WebState;
@@ -25,6 +25,12 @@ pub struct EnrollBody {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RenameBody {
     display_name: Option<String>,
+}
+
+/// The hostnames an agent may claim; none: any.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct LimitBody {
+    hostname_patterns: Option<Patterns>,
 }
 
 /// `GET /api/v2/agents`: agents by id, and keys by key id.
@@ -129,6 +135,22 @@ pub async fn revoke(
     Ok(HttpResponse::Ok().json(json!({})))
 }
 
+/// `POST /api/v3/agents/{id}/limit`: the agent may claim these hostnames only, beside what its key permits.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/limit", tag = "agents", params(("id" = String, Path)),
+    request_body = LimitBody, responses((status = 200), (status = 400), (status = 401), (status = 404)),
+    security(("admin_token" = [])))]
+pub async fn limit(
+    admin: Admin,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    body: Lenient<LimitBody>,
+) -> Result<HttpResponse, ApiError> {
+    // Left out by mistake it must not lift a limit: an empty list does.
+    let patterns = body.0.hostname_patterns.ok_or_else(|| missing("hostname_patterns"))?;
+    state.master().limit(&agent_id(&id)?, patterns.list(), &admin.name).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
 /// Reads an agent's id from a path; one that cannot be an id is one that nobody has.
 pub fn agent_id(text: &str) -> Result<AgentId, ApiError> {
     AgentId::parse(text).map_err(|_| ApiError::AgentNotFound)
@@ -136,5 +158,9 @@ pub fn agent_id(text: &str) -> Result<AgentId, ApiError> {
 
 fn filled(text: Option<String>, field: &str) -> Result<String, ApiError> {
     let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    text.ok_or_else(|| ApiError::Invalid(format!("`{field}` is missing")))
+    text.ok_or_else(|| missing(field))
+}
+
+fn missing(field: &str) -> ApiError {
+    ApiError::Invalid(format!("`{field}` is missing"))
 }

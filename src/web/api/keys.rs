@@ -10,7 +10,7 @@ use crate::actors::master::{KeyDropped, KeyRef};
 use crate::domain::id::KeyId;
 use crate::protocol::v2::answer;
 use crate::web::auth::Admin;
-use crate::web::body::Lenient;
+use crate::web::body::{Lenient, Patterns};
 use crate::web::error::ApiError;
 use crate::web::records::legacy_time;
 use crate::web::state::WebState;
@@ -18,10 +18,11 @@ use crate::web::state::WebState;
 /// Longest text that says whom a key is for.
 const OWNER_LIMIT: usize = 200;
 
-/// Whom a key is for.
+/// Whom a key is for, and which hostnames its agent may claim (none: any).
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewKeyBody {
     owner: Option<String>,
+    hostname_patterns: Option<Patterns>,
 }
 
 /// Names a key, by itself or by its id.
@@ -44,10 +45,11 @@ pub async fn generate(
     if owner.chars().count() > OWNER_LIMIT {
         return Err(ApiError::Invalid(format!("`owner` has more than {OWNER_LIMIT} characters")));
     }
-    let key = state.master().generate_key(owner.trim(), &admin.name).await?;
+    let patterns = body.0.hostname_patterns.map(Patterns::list).unwrap_or_default();
+    let key = state.master().generate_limited_key(owner.trim(), patterns, &admin.name).await?;
     let meta = json!({
         "owner": key.owner, "status": "active", "bound_agent_id": null, "last_used_at": null,
-        "created_at": legacy_time(key.created_at),
+        "created_at": legacy_time(key.created_at), "hostname_patterns": key.hostname_patterns,
     });
     Ok(HttpResponse::Created().insert_header(("cache-control", "no-store")).json(json!({
         "status": "success", "key": key.raw.expose_secret(), "key_id": key.key_id, "meta": meta,

@@ -7,7 +7,9 @@ mod admin;
 mod agents;
 mod enrolment;
 mod keys;
+mod limits;
 mod load;
+mod new_key;
 mod removal;
 
 use std::future::Future;
@@ -27,8 +29,10 @@ use crate::domain::event::Stream;
 pub use admin::{ChangeSetting, SetAdminPassword, SetUpAdmin};
 pub use agents::{Register, Rename, Revoke, open_session, version_of};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment, new_command, queued};
-pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey};
+pub use keys::{DeleteKey, DeleteRevokedKeys, RevokeKey};
+pub use limits::LimitAgent;
 pub use load::{identity_digest, load_directory};
+pub use new_key::{GenerateKey, RollKey};
 pub use removal::{Remove, Retire};
 
 /// Questions that may wait.

@@ -56,7 +56,7 @@ impl Draft {
             running: &running,
             routes: &picture.routes,
             others: &others,
-            allowed: &[],
+            limits: &picture.limits,
             now: own.env.now(),
             grace: TimeDelta::from_std(own.env.settings.grace).unwrap_or(TimeDelta::MAX),
         });

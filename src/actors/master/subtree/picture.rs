@@ -12,6 +12,7 @@ use crate::domain::container::Container;
 use crate::domain::event::{Event, Stream};
 use crate::domain::guard;
 use crate::domain::id::ContainerId;
+use crate::domain::limits::Limits;
 use crate::domain::mirror::apply;
 use crate::domain::route::{Route, RouteKey};
 
@@ -29,6 +30,8 @@ pub struct Picture {
     pub containers: BTreeMap<ContainerId, Seen>,
     /// Routes that it asks for and does not get, with the reason.
     pub conflicts: BTreeMap<RouteKey, String>,
+    /// Hostnames that it may claim.
+    pub limits: Limits,
     /// When routes were withdrawn lately, for the removal guard.
     pub released: Vec<DateTime<Utc>>,
 }
@@ -68,6 +71,7 @@ impl Picture {
             routes,
             containers: containers.collect(),
             conflicts: conflicts.map(|row| (row.key, row.reason.unwrap_or_default())).collect(),
+            limits: db::agents::find_limits(db, &own.agent).await?,
             released: released.collect(),
         })
     }

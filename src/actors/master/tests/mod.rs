@@ -5,6 +5,7 @@ mod containers;
 mod enrolment;
 mod fleet;
 mod keys;
+mod limits;
 mod registration;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -171,6 +172,12 @@ impl Rig {
 
     async fn routes(&self, agent: &AgentId) -> Vec<Route> {
         db::routes::list_agent_routes(self.db(), agent).await.unwrap()
+    }
+
+    /// Why the agent's containers do not get what they ask for.
+    async fn refusals(&self, agent: &AgentId) -> Vec<String> {
+        let problems = db::containers::list_container_problems(self.db(), Some(agent), 100).await.unwrap();
+        problems.into_iter().map(|row| row.problem.reason).collect()
     }
 
     async fn hostnames(&self, agent: &AgentId) -> Vec<String> {
