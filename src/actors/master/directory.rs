@@ -1,7 +1,7 @@
 //! Who may speak, in memory: keys by digest, slots by agent id.
 //!
-//! An accepted heartbeat costs one hash, two look-ups and one atomic store; no actor, no database, no
-//! allocation. The registrar writes identity here after it is committed; nobody else does.
+//! An accepted heartbeat costs one hash, two look-ups under one lock, and one atomic store; no actor, no database,
+//! no allocation. The registrar writes identity here after it is committed; nobody else does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,9 +77,23 @@ pub enum Refused {
 /// All keys and slots.
 #[derive(Debug, Default)]
 pub struct Directory {
-    keys: RwLock<HashMap<KeyDigest, Arc<KeyAccess>>>,
-    slots: RwLock<HashMap<String, Arc<Slot>>>,
+    /// One lock for both: every request looks into both, and writes are rare.
+    tables: RwLock<Tables>,
     loaded: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    keys: HashMap<KeyDigest, Arc<KeyAccess>>,
+    slots: HashMap<String, Arc<Slot>>,
+}
+
+impl Tables {
+    fn is_leaving(&self, access: &KeyAccess) -> bool {
+        let bound = access.bound.read();
+        let slot = bound.as_ref().and_then(|id| self.slots.get(id.as_str()));
+        slot.is_some_and(|slot| slot.status() == AgentStatus::Removed)
+    }
 }
 
 impl Directory {
@@ -88,7 +102,7 @@ impl Directory {
         if raw.len() > MAX_KEY_LEN {
             return None;
         }
-        self.keys.read().get(&digest_key(raw)).cloned()
+        self.tables.read().keys.get(&digest_key(raw)).cloned()
     }
 
     /// Returns the slot of an agent.
@@ -98,28 +112,33 @@ impl Directory {
 
     /// Returns the slot of an agent by the text of its id, as it stands in a path.
     pub fn slot_named(&self, id: &str) -> Option<Arc<Slot>> {
-        self.slots.read().get(id).cloned()
+        self.tables.read().slots.get(id).cloned()
     }
 
     /// Decides whether the caller with this key may speak for this agent: the whole way in, in one call.
     pub fn admit(&self, raw_key: &str, agent_id: &str, errand: Errand) -> Result<Arc<Slot>, Refused> {
-        let access = self.authenticate(raw_key).ok_or(Refused::UnknownKey)?;
-        let Some(slot) = self.slot_named(agent_id) else {
-            return Err(if self.is_leaving(&access) { Refused::UnknownKey } else { Refused::UnknownAgent });
+        if raw_key.len() > MAX_KEY_LEN {
+            return Err(Refused::UnknownKey);
+        }
+        let digest = digest_key(raw_key);
+        let tables = self.tables.read();
+        let access = tables.keys.get(&digest).ok_or(Refused::UnknownKey)?;
+        let refused = |why| Err(if tables.is_leaving(access) { Refused::UnknownKey } else { why });
+        let Some(slot) = tables.slots.get(agent_id) else {
+            return refused(Refused::UnknownAgent);
         };
         if !slot.accepts(&access.key_id) {
-            return Err(if self.is_leaving(&access) { Refused::UnknownKey } else { Refused::OtherAgent });
+            return refused(Refused::OtherAgent);
         }
         if slot.status() == AgentStatus::Removed && errand == Errand::Report {
             return Err(Refused::UnknownKey);
         }
-        Ok(slot)
+        Ok(Arc::clone(slot))
     }
 
     /// True if the key belongs to an agent that was removed and only waits for its last command.
     pub fn is_leaving(&self, access: &KeyAccess) -> bool {
-        let bound = access.bound.read();
-        bound.as_ref().and_then(|id| self.slot(id)).is_some_and(|slot| slot.status() == AgentStatus::Removed)
+        self.tables.read().is_leaving(access)
     }
 
     /// True once keys and agents were read: before that nobody may be told that a key is unknown.
@@ -129,17 +148,17 @@ impl Directory {
 
     /// Returns every slot, in no order.
     pub fn slots(&self) -> Vec<Arc<Slot>> {
-        self.slots.read().values().cloned().collect()
+        self.tables.read().slots.values().cloned().collect()
     }
 
     /// Returns how many agents there are.
     pub fn len(&self) -> usize {
-        self.slots.read().len()
+        self.tables.read().slots.len()
     }
 
     /// True if no agent is known.
     pub fn is_empty(&self) -> bool {
-        self.slots.read().is_empty()
+        self.tables.read().slots.is_empty()
     }
 
     pub(super) fn set_loaded(&self) {
@@ -148,29 +167,29 @@ impl Directory {
 
     pub(super) fn replace_keys(&self, keys: HashMap<KeyDigest, KeyAccess>) {
         let keys = keys.into_iter().map(|(digest, access)| (digest, Arc::new(access))).collect();
-        *self.keys.write() = keys;
+        self.tables.write().keys = keys;
     }
 
     pub(super) fn put_key(&self, digest: KeyDigest, access: KeyAccess) {
-        self.keys.write().insert(digest, Arc::new(access));
+        self.tables.write().keys.insert(digest, Arc::new(access));
     }
 
     pub(super) fn find_key(&self, id: &KeyId) -> Option<Arc<KeyAccess>> {
-        self.keys.read().values().find(|access| access.key_id == *id).cloned()
+        self.tables.read().keys.values().find(|access| access.key_id == *id).cloned()
     }
 
     pub(super) fn drop_key(&self, id: &KeyId) {
-        self.keys.write().retain(|_, access| access.key_id != *id);
+        self.tables.write().keys.retain(|_, access| access.key_id != *id);
     }
 
     pub(super) fn put_slot(&self, slot: Slot) -> Arc<Slot> {
         let slot = Arc::new(slot);
-        self.slots.write().insert(slot.id().as_str().to_owned(), Arc::clone(&slot));
+        self.tables.write().slots.insert(slot.id().as_str().to_owned(), Arc::clone(&slot));
         slot
     }
 
     pub(super) fn drop_slot(&self, id: &AgentId) {
-        self.slots.write().remove(id.as_str());
+        self.tables.write().slots.remove(id.as_str());
     }
 }
 

@@ -1,0 +1,226 @@
+//! What the master keeps in memory of one agent, for requests that change nothing.
+//!
+//! A slot answers heartbeats, equal reports and empty polls without crossing to an actor. All of it can be
+//! rebuilt from the database and the agent's next words; identity is written by the registrar only.
+
+mod session;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use self::session::NativeSession;
+pub use self::sources::Source;
+use self::sources::Sources;
+use crate::domain::agent::AgentStatus;
+use crate::domain::id::{AgentId, KeyId};
+
+/// Keys that open a slot: the one in force, and the one it replaces until that is used.
+#[derive(Debug, Default)]
+struct SlotKeys {
+    current: Option<KeyId>,
+    previous: Option<KeyId>,
+}
+
+/// One agent, as requests see it.
+#[derive(Debug)]
+pub struct Slot {
+    id: AgentId,
+    status: AtomicU8,
+    keys: RwLock<SlotKeys>,
+    /// Milliseconds since the epoch; 0 if never heard.
+    last_seen: AtomicI64,
+    /// True once the sweep wrote the agent down as offline.
+    offline: AtomicBool,
+    /// Digest of the containers last committed; 0 if unknown.
+    containers_digest: AtomicU64,
+    /// Digest of the tunnel state last committed; 0 if unknown.
+    tunnel_digest: AtomicU64,
+    /// Digest of name and version as they are committed.
+    identity: AtomicU64,
+    queued: AtomicUsize,
+    /// When `last_seen` was last written to the database, in milliseconds.
+    written_seen: AtomicI64,
+    wake: Notify,
+    session: Mutex<Option<NativeSession>>,
+    sources: Sources,
+}
+
+impl Slot {
+    /// Makes a slot that has not been heard since `last_seen`.
+    pub fn new(
+        id: AgentId,
+        status: AgentStatus,
+        key: Option<KeyId>,
+        last_seen: Option<DateTime<Utc>>,
+    ) -> Self {
+        Self {
+            id,
+            status: AtomicU8::new(status as u8),
+            keys: RwLock::new(SlotKeys { current: key, previous: None }),
+            last_seen: AtomicI64::new(last_seen.map_or(0, |at| at.timestamp_millis())),
+            offline: AtomicBool::new(false),
+            containers_digest: AtomicU64::new(0),
+            tunnel_digest: AtomicU64::new(0),
+            identity: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
+            written_seen: AtomicI64::new(last_seen.map_or(0, |at| at.timestamp_millis())),
+            wake: Notify::new(),
+            session: Mutex::new(None),
+            sources: Sources::default(),
+        }
+    }
+
+    /// Returns whose slot it is.
+    pub fn id(&self) -> &AgentId {
+        &self.id
+    }
+
+    /// Returns where the agent stands.
+    pub fn status(&self) -> AgentStatus {
+        status_of(self.status.load(Ordering::Acquire))
+    }
+
+    /// Returns the key in force.
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.keys.read().current.clone()
+    }
+
+    /// Returns the key that is being replaced and still works.
+    pub fn previous_key_id(&self) -> Option<KeyId> {
+        self.keys.read().previous.clone()
+    }
+
+    /// True if this key opens the slot.
+    pub fn accepts(&self, key: &KeyId) -> bool {
+        let keys = self.keys.read();
+        keys.current.as_ref() == Some(key) || keys.previous.as_ref() == Some(key)
+    }
+
+    /// Records that the agent was heard.
+    pub fn touch(&self, now: DateTime<Utc>) {
+        self.last_seen.store(now.timestamp_millis(), Ordering::Relaxed);
+    }
+
+    /// Returns when the agent was last heard.
+    pub fn last_seen(&self) -> Option<DateTime<Utc>> {
+        match self.last_seen.load(Ordering::Relaxed) {
+            0 => None,
+            millis => DateTime::from_timestamp_millis(millis),
+        }
+    }
+
+    /// True if a command waits to be fetched.
+    pub fn pending_commands(&self) -> bool {
+        self.queued.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until a command may be fetched, at most `max`; true if one may.
+    pub async fn wait_for_command(&self, max: Duration) -> bool {
+        let waiting = async {
+            loop {
+                let woken = self.wake.notified();
+                tokio::pin!(woken);
+                // Listen first, look second: a command queued in between is not missed.
+                woken.as_mut().enable();
+                if self.pending_commands() {
+                    return;
+                }
+                woken.await;
+            }
+        };
+        tokio::time::timeout(max, waiting).await.is_ok()
+    }
+
+    /// True if the containers last committed have this digest.
+    pub fn same_report(&self, digest: u64) -> bool {
+        digest != 0 && self.containers_digest.load(Ordering::Acquire) == digest
+    }
+
+    /// True if the tunnel state last committed has this digest.
+    pub fn same_tunnel(&self, digest: u64) -> bool {
+        digest != 0 && self.tunnel_digest.load(Ordering::Acquire) == digest
+    }
+}
+
+/// What only the registrar, the router and the agent's own actors write.
+impl Slot {
+    pub(super) fn set_status(&self, status: AgentStatus) {
+        self.status.store(status as u8, Ordering::Release);
+    }
+
+    pub(super) fn set_keys(&self, current: Option<KeyId>, previous: Option<KeyId>) {
+        *self.keys.write() = SlotKeys { current, previous };
+    }
+
+    /// Sets how many commands may be fetched, and wakes parked polls if there are any.
+    pub(super) fn set_queued(&self, queued: usize) {
+        self.queued.store(queued, Ordering::Release);
+        if queued > 0 {
+            self.wake.notify_waiters();
+        }
+    }
+
+    pub(super) fn set_containers_digest(&self, digest: u64) {
+        self.containers_digest.store(digest, Ordering::Release);
+    }
+
+    #[cfg(test)]
+    pub(super) fn containers_digest(&self) -> u64 {
+        self.containers_digest.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_tunnel_digest(&self, digest: u64) {
+        self.tunnel_digest.store(digest, Ordering::Release);
+    }
+
+    /// Forgets what was reported, so that the next report is looked at in any case.
+    pub(super) fn forget_reports(&self) {
+        self.set_containers_digest(0);
+        self.set_tunnel_digest(0);
+    }
+
+    pub(super) fn set_identity(&self, digest: u64) {
+        self.identity.store(digest, Ordering::Release);
+    }
+
+    /// True if name and version are committed as this digest says.
+    pub(super) fn same_identity(&self, digest: u64) -> bool {
+        self.identity.load(Ordering::Acquire) == digest
+    }
+
+    /// Returns when the agent was last heard, if the database does not know it yet.
+    pub(super) fn unwritten_seen(&self) -> Option<DateTime<Utc>> {
+        let seen = self.last_seen.load(Ordering::Relaxed);
+        (seen != self.written_seen.load(Ordering::Relaxed))
+            .then(|| DateTime::from_timestamp_millis(seen))
+            .flatten()
+    }
+
+    pub(super) fn set_written_seen(&self, seen: DateTime<Utc>) {
+        self.written_seen.store(seen.timestamp_millis(), Ordering::Relaxed);
+    }
+
+    pub(super) fn offline(&self) -> bool {
+        self.offline.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_offline(&self, offline: bool) {
+        self.offline.store(offline, Ordering::Relaxed);
+    }
+}
+
+fn status_of(value: u8) -> AgentStatus {
+    match value {
+        0 => AgentStatus::Pending,
+        1 => AgentStatus::Enrolled,
+        2 => AgentStatus::Revoked,
+        _ => AgentStatus::Removed,
+    }
+}

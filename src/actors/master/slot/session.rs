@@ -1,0 +1,50 @@
+//! The native session of an agent: the dialect it speaks, and which report comes next.
+
+use super::Slot;
+
+/// A session that is open.
+#[derive(Debug)]
+pub(super) struct NativeSession {
+    id: String,
+    next_seq: u64,
+}
+
+impl Slot {
+    /// True if the agent speaks the native dialect in this session.
+    pub fn has_session(&self, session: &str) -> bool {
+        self.session.lock().as_ref().is_some_and(|open| open.id == session)
+    }
+
+    /// True if the agent spoke the native dialect when it last registered.
+    pub fn is_native(&self) -> bool {
+        self.session.lock().is_some()
+    }
+
+    /// True if another session was begun since.
+    pub fn is_replaced(&self, session: &str) -> bool {
+        self.session.lock().as_ref().is_some_and(|open| open.id != session)
+    }
+
+    /// Returns the number that the next report of this session should bear; none if the session is not open.
+    pub fn next_seq(&self, session: &str) -> Option<u64> {
+        self.session.lock().as_ref().filter(|open| open.id == session).map(|open| open.next_seq)
+    }
+
+    /// Begins a native session; an earlier one is over.
+    pub(in crate::actors::master) fn open_session(&self, id: String) {
+        *self.session.lock() = Some(NativeSession { id, next_seq: 0 });
+    }
+
+    pub(in crate::actors::master) fn close_session(&self) {
+        *self.session.lock() = None;
+    }
+
+    /// Records that everything before `next_seq` was committed; never goes back. Returns the number that the next
+    /// report should bear; none if the session is over.
+    pub(in crate::actors::master) fn advance(&self, session: &str, next_seq: u64) -> Option<u64> {
+        let mut open = self.session.lock();
+        let open = open.as_mut().filter(|open| open.id == session)?;
+        open.next_seq = open.next_seq.max(next_seq);
+        Some(open.next_seq)
+    }
+}
