@@ -1,168 +1,23 @@
-//! The master as pages, API and command line see it.
+//! What administrators do: keys, enrolment, removal, publishing, settings.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Handler, Message};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::oneshot;
 
-use super::bus::Changes;
-use super::directory::{Directory, KeyAccess};
-use super::env::Env;
-use super::error::MasterError;
-use super::plan::{ApplyReport, Plan};
-use super::receipt::Receipt;
-use super::registrar::{self, Enrolment, Registrar};
-use super::requests::{
-    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, NewKey, RegisterInput, Registered,
-    RemovedAgent,
-};
-use super::slot::Slot;
-use super::subtree::{digest_containers, digest_tunnel};
-use super::work::{Reply, Work};
-use crate::actors::supervision::{AskError, Tree};
-use crate::chance::Chance;
-use crate::clock::Clock;
-use crate::db::{self, Db};
+use super::Master;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::plan::{ApplyReport, Plan};
+use crate::actors::master::registrar::{self, Enrolment};
+use crate::actors::master::requests::{Enrolled, KeyDropped, KeyRef, NewKey, RemovedAgent};
+use crate::actors::master::work::Work;
+use crate::db;
 use crate::domain::agent::AgentStatus;
-use crate::domain::command::{Command, CommandKind, Outcome};
-use crate::domain::id::{AgentId, CommandId, TunnelId};
-use crate::domain::registration::shown_name;
-use crate::domain::report::{Report, Reports};
+use crate::domain::command::{Command, CommandKind};
+use crate::domain::id::{AgentId, TunnelId};
 
-/// Longest wait for a decision about identity.
-const DECISION: Duration = Duration::from_secs(10);
-/// Longest wait for an agent's actors; below the 15 s that a DockFlare agent waits.
-const WORK: Duration = Duration::from_secs(12);
 /// Longest time that Cloudflare may take to provide a tunnel.
 const PROVIDE: Duration = Duration::from_secs(60);
 
-/// Handle to the master: cheap to clone, safe to share. Reads go to `db`, changes go through here.
-#[derive(Clone)]
-pub struct Master {
-    /// Keys and slots, for requests that change nothing.
-    pub directory: Arc<Directory>,
-    /// For reading.
-    pub db: Db,
-    /// The time of day.
-    pub clock: Clock,
-    /// Randomness.
-    pub chance: Chance,
-    /// The live supervision tree.
-    pub tree: Tree,
-    pub(super) env: Env,
-}
-
-/// What agents do.
-impl Master {
-    /// Registers an agent, or greets one that is known; a known one that brings nothing new costs no actor.
-    pub async fn register(
-        &self,
-        key: Arc<KeyAccess>,
-        input: RegisterInput,
-    ) -> Result<Registered, MasterError> {
-        if let Some(slot) = self.greeted(&key, &input) {
-            let session = registrar::open_session(&self.env, &slot, &input);
-            return Ok(Registered { created: false, agent_id: slot.id().clone(), session });
-        }
-        self.decide(registrar::Register { key: key.key_id.clone(), input }).await
-    }
-
-    /// Returns the slot of an agent whose registration changes nothing.
-    fn greeted(&self, key: &KeyAccess, input: &RegisterInput) -> Option<Arc<Slot>> {
-        let own = key.bound_agent()?;
-        if input.agent_id.as_ref().is_some_and(|asked| *asked != own) {
-            return None;
-        }
-        let slot = self.directory.slot(&own)?;
-        let name = shown_name(input.display_name.as_deref(), input.hostname.as_deref(), &own);
-        let version = registrar::version_of(input);
-        let is_same = [false, true].into_iter().any(|custom_name| {
-            slot.same_identity(registrar::identity_digest(&name, custom_name, version.as_deref()))
-        });
-        let is_heard = matches!(slot.status(), AgentStatus::Pending | AgentStatus::Enrolled);
-        let in_force = slot.key_id().as_ref() == Some(&key.key_id) && slot.previous_key_id().is_none();
-        (is_same && is_heard && in_force).then_some(slot)
-    }
-
-    /// Takes in what an agent reports; returns after the commit, with the number its next item should bear (0 for
-    /// DockFlare events). Heartbeats and reports equal to the last committed ones cross to no actor.
-    pub async fn report(&self, agent: &AgentId, reports: impl Into<Incoming>) -> Result<u64, MasterError> {
-        let slot = self.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
-        slot.touch(self.clock.now());
-        match reports.into() {
-            Incoming::Plain(items) => {
-                if items.iter().any(|item| is_news(&slot, item)) {
-                    self.take_in(agent, Incoming::Plain(items)).await?;
-                }
-                Ok(0)
-            }
-            Incoming::Batch(batch) => self.report_batch(&slot, batch).await,
-        }
-    }
-
-    async fn report_batch(&self, slot: &Slot, batch: Reports) -> Result<u64, MasterError> {
-        let next = slot.next_seq(&batch.session).ok_or(MasterError::SessionUnknown)?;
-        let session = batch.session.clone();
-        let end = batch.first_seq.saturating_add(batch.items.len() as u64);
-        if end > next && batch.items.iter().any(|item| is_news(slot, item)) {
-            self.take_in(slot.id(), Incoming::Batch(batch)).await?;
-        }
-        slot.advance(&session, end);
-        Ok(slot.next_seq(&session).unwrap_or(end))
-    }
-
-    async fn take_in(&self, agent: &AgentId, reports: Incoming) -> Result<(), MasterError> {
-        let (receipt, part) = Receipt::new();
-        self.env.fleet.send(agent, Work::Report { reports, part })?;
-        within(WORK, receipt.wait()).await
-    }
-
-    /// Hands over commands, at most `max`; committed before it returns. Costs no actor if none waits.
-    pub async fn lease_commands(
-        &self,
-        agent: &AgentId,
-        max: usize,
-        dialect: Dialect,
-    ) -> Result<Vec<DeliveredCommand>, MasterError> {
-        let slot = self.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
-        slot.touch(self.clock.now());
-        if !slot.pending_commands() {
-            return Ok(Vec::new());
-        }
-        self.work(agent, |reply| Work::Lease { max, dialect, reply }).await
-    }
-
-    /// Records that the agent has a command.
-    pub async fn acknowledge(&self, agent: &AgentId, command: &CommandId) -> Result<(), MasterError> {
-        self.work(agent, |reply| Work::Acknowledge { command: command.clone(), reply }).await
-    }
-
-    /// Records how a command ended; a second time changes nothing.
-    pub async fn finish(
-        &self,
-        agent: &AgentId,
-        command: &CommandId,
-        outcome: Outcome,
-    ) -> Result<(), MasterError> {
-        let (receipt, part) = Receipt::new();
-        self.env.fleet.send(agent, Work::Finish { command: command.clone(), outcome, part })?;
-        within(WORK, receipt.wait()).await
-    }
-}
-
-/// True if the item may change something.
-fn is_news(slot: &Slot, item: &Report) -> bool {
-    match item {
-        Report::Heartbeat | Report::Unknown => false,
-        Report::Snapshot { containers } => !slot.same_report(digest_containers(containers)),
-        Report::Tunnel { tunnel } => !slot.same_tunnel(digest_tunnel(tunnel)),
-        _ => true,
-    }
-}
-
-/// What administrators do.
 impl Master {
     /// Makes an agent key whose agent may claim any hostname.
     pub async fn generate_key(&self, owner: &str, by: &str) -> Result<NewKey, MasterError> {
@@ -319,11 +174,6 @@ impl Master {
         Ok(hash.map(|hash| hash.expose_secret().to_owned()))
     }
 
-    /// True if routes are published; without a Cloudflare token they are only planned.
-    pub fn has_cloudflare(&self) -> bool {
-        self.env.account.is_connected()
-    }
-
     /// Changes a setting.
     pub async fn change_setting(
         &self,
@@ -333,40 +183,4 @@ impl Master {
     ) -> Result<(), MasterError> {
         self.decide(registrar::ChangeSetting { key: key.into(), value, by: by.into() }).await
     }
-
-    /// Listens to changes from now on.
-    pub fn subscribe(&self) -> Changes {
-        self.env.notices.subscribe()
-    }
-}
-
-impl Master {
-    /// Asks the registrar.
-    async fn decide<M, T>(&self, question: M) -> Result<T, MasterError>
-    where
-        M: Message<Result = Result<T, MasterError>> + Send + 'static,
-        T: Send + 'static,
-        Registrar: Handler<M>,
-    {
-        match self.env.registrar.ask(question, DECISION).await {
-            Ok(answer) => answer,
-            Err(AskError::Full | AskError::Closed | AskError::Timeout | AskError::Lost) => {
-                Err(MasterError::Busy)
-            }
-        }
-    }
-
-    /// Asks an agent's actors.
-    async fn work<T>(&self, agent: &AgentId, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, MasterError> {
-        let (reply, answer) = oneshot::channel();
-        self.env.fleet.send(agent, work(reply))?;
-        within(WORK, async { answer.await.unwrap_or(Err(MasterError::Busy)) }).await
-    }
-}
-
-async fn within<T>(
-    max: Duration,
-    answer: impl Future<Output = Result<T, MasterError>>,
-) -> Result<T, MasterError> {
-    tokio::time::timeout(max, answer).await.unwrap_or(Err(MasterError::Busy))
 }

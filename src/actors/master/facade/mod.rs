@@ -1,0 +1,84 @@
+//! The master as pages, API and command line see it.
+
+mod admins;
+mod agents;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Handler, Message};
+use tokio::sync::oneshot;
+
+use super::bus::Changes;
+use super::directory::Directory;
+use super::env::Env;
+use super::error::MasterError;
+use super::registrar::Registrar;
+use super::work::{Reply, Work};
+use crate::actors::supervision::{AskError, Tree};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::domain::id::AgentId;
+
+/// Longest wait for a decision about identity.
+const DECISION: Duration = Duration::from_secs(10);
+/// Longest wait for an agent's actors; below the 15 s that a DockFlare agent waits.
+const WORK: Duration = Duration::from_secs(12);
+
+/// Handle to the master: cheap to clone, safe to share. Reads go to `db`, changes go through here.
+#[derive(Clone)]
+pub struct Master {
+    /// Keys and slots, for requests that change nothing.
+    pub directory: Arc<Directory>,
+    /// For reading.
+    pub db: Db,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness.
+    pub chance: Chance,
+    /// The live supervision tree.
+    pub tree: Tree,
+    pub(super) env: Env,
+}
+
+impl Master {
+    /// True if routes are published; without a Cloudflare token they are only planned.
+    pub fn has_cloudflare(&self) -> bool {
+        self.env.account.is_connected()
+    }
+
+    /// Listens to changes from now on.
+    pub fn subscribe(&self) -> Changes {
+        self.env.notices.subscribe()
+    }
+
+    /// Asks the registrar.
+    async fn decide<M, T>(&self, question: M) -> Result<T, MasterError>
+    where
+        M: Message<Result = Result<T, MasterError>> + Send + 'static,
+        T: Send + 'static,
+        Registrar: Handler<M>,
+    {
+        match self.env.registrar.ask(question, DECISION).await {
+            Ok(answer) => answer,
+            Err(AskError::Full | AskError::Closed | AskError::Timeout | AskError::Lost) => {
+                Err(MasterError::Busy)
+            }
+        }
+    }
+
+    /// Asks an agent's actors.
+    async fn work<T>(&self, agent: &AgentId, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, MasterError> {
+        let (reply, answer) = oneshot::channel();
+        self.env.fleet.send(agent, work(reply))?;
+        within(WORK, async { answer.await.unwrap_or(Err(MasterError::Busy)) }).await
+    }
+}
+
+async fn within<T>(
+    max: Duration,
+    answer: impl Future<Output = Result<T, MasterError>>,
+) -> Result<T, MasterError> {
+    tokio::time::timeout(max, answer).await.unwrap_or(Err(MasterError::Busy))
+}
