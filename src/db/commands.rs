@@ -1,6 +1,6 @@
 //! Commands as their events left them.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::{Deserialize, Serialize};
 
 use super::entities::command;
@@ -60,26 +60,21 @@ pub async fn get_command(db: &Db, id: &CommandId) -> Result<CommandRow, DbError>
 
 /// Returns an agent's commands that are not at their end, in the order they were queued.
 pub async fn list_open_commands(db: &Db, agent: &AgentId) -> Result<Vec<Command>, DbError> {
-    let agent = agent.as_str().to_owned();
-    db.read(move |conn| async move {
-        let query = command::Entity::find()
-            .filter(command::Column::AgentId.eq(agent))
-            .filter(command::Column::Status.is_in(OPEN))
-            .order_by_asc(command::Column::QueuedSeq)
-            .limit(limit(u64::MAX));
-        query.all(&conn).await?.into_iter().map(|row| CommandRow::of(row).map(|row| row.command)).collect()
-    })
-    .await
+    let open = of_agent(agent).filter(command::Column::Status.is_in(OPEN));
+    list(db, open.order_by_asc(command::Column::QueuedSeq).limit(limit(u64::MAX))).await
 }
 
 /// Returns an agent's commands, newest first, at most `max`.
 pub async fn list_commands(db: &Db, agent: &AgentId, max: u64) -> Result<Vec<Command>, DbError> {
-    let agent = agent.as_str().to_owned();
+    list(db, of_agent(agent).order_by_desc(command::Column::QueuedSeq).limit(limit(max))).await
+}
+
+fn of_agent(agent: &AgentId) -> Select<command::Entity> {
+    command::Entity::find().filter(command::Column::AgentId.eq(agent.as_str()))
+}
+
+async fn list(db: &Db, query: Select<command::Entity>) -> Result<Vec<Command>, DbError> {
     db.read(move |conn| async move {
-        let query = command::Entity::find()
-            .filter(command::Column::AgentId.eq(agent))
-            .order_by_desc(command::Column::QueuedSeq)
-            .limit(limit(max));
         query.all(&conn).await?.into_iter().map(|row| CommandRow::of(row).map(|row| row.command)).collect()
     })
     .await
@@ -92,24 +87,6 @@ pub async fn list_agents_with_open_commands(db: &Db) -> Result<Vec<AgentId>, DbE
             .select_only()
             .column(command::Column::AgentId)
             .distinct()
-            .filter(command::Column::DueAt.is_not_null())
-            .into_tuple()
-            .all(&conn)
-            .await?;
-        Ok(ids.into_iter().map(AgentId::new).collect())
-    })
-    .await
-}
-
-/// Returns the agents that have a queued command: whose polls must be answered after a restart.
-pub async fn list_agents_with_queued_commands(db: &Db) -> Result<Vec<AgentId>, DbError> {
-    db.read(move |conn| async move {
-        let ids: Vec<String> = command::Entity::find()
-            .select_only()
-            .column(command::Column::AgentId)
-            .distinct()
-            .filter(command::Column::Status.eq("queued"))
-            // Open commands are the ones with a due time; that index keeps ended ones out of the scan.
             .filter(command::Column::DueAt.is_not_null())
             .into_tuple()
             .all(&conn)

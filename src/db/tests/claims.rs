@@ -2,7 +2,7 @@
 
 use super::support::*;
 use crate::db::agents::get_agent;
-use crate::db::commands::{get_command, list_agents_with_queued_commands, list_open_commands};
+use crate::db::commands::{get_command, list_agents_with_open_commands, list_open_commands};
 use crate::db::due::{Due, DueKind, list_due, next_due_after};
 use crate::db::keys::{find_key, load_keys};
 use crate::db::routes::{find_claim, find_route, list_agent_routes, list_claims, list_tunnel_routes};
@@ -164,7 +164,7 @@ async fn a_command_keeps_all_that_became_of_it() {
         commit(&db, stream.clone(), vec![queued("a", "c1", at(600)), queued("a", "c0", at(600))])
             .await
             .unwrap();
-        assert_eq!(list_agents_with_queued_commands(&db).await.unwrap(), [agent("a")]);
+        assert_eq!(list_agents_with_open_commands(&db).await.unwrap(), [agent("a")]);
         let order: Vec<_> = list_open_commands(&db, &agent("a")).await.unwrap();
         assert_eq!(order.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["c1", "c0"]);
 

@@ -8,6 +8,7 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 
 use super::Own;
+use super::operation::{self, log, to};
 use super::queue::{Doubt, Queue};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
@@ -127,32 +128,7 @@ impl CommandDispatcher {
         operation: impl AsyncFnOnce(&mut Queue) -> Result<T, MasterError> + 'static,
         answer: impl FnOnce(Result<T, MasterError>) + 'static,
     ) -> AtomicResponse<Self, ()> {
-        let queue = self.queue.take();
-        let run = async move {
-            let mut queue = queue?;
-            let result = operation(&mut queue).await;
-            Some((queue, result))
-        };
-        AtomicResponse::new(Box::pin(run.into_actor(self).map(|done, actor, _| {
-            // Cannot be away: operations run one at a time. If it were, the answer is dropped: try again.
-            if let Some((queue, result)) = done {
-                actor.queue = Some(queue);
-                answer(result);
-            }
-        })))
-    }
-}
-
-/// Answers whoever still waits.
-fn to<T>(reply: Reply<T>) -> impl FnOnce(Result<T, MasterError>) {
-    move |result| drop(reply.send(result))
-}
-
-fn log(what: &'static str) -> impl FnOnce(Result<(), MasterError>) {
-    move |result| {
-        if let Err(error) = result {
-            tracing::warn!(%error, what, "an agent's commands could not be brought up to date");
-        }
+        operation::run(self, |actor| &mut actor.queue, operation, |result, _| answer(result))
     }
 }
 
@@ -232,7 +208,7 @@ impl Handler<LookWhatIsDue> for CommandDispatcher {
             // Lost only if the dispatcher is very busy: what is due is looked for again.
             Ok(Some(doubt)) => drop(port.tell(AskForConnectors(doubt))),
             Ok(None) => {}
-            Err(error) => log("leases")(Err(error)),
+            Err(error) => log::<()>("leases")(Err(error)),
         })
     }
 }

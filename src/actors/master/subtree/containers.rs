@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 
 use super::Own;
 use super::mirrorer::{Mirrorer, Outlook};
+use super::operation::{self, log, to};
 use super::tunnel::{TunnelReconciler, WantedChanged};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
@@ -86,31 +87,18 @@ impl ContainerMirror {
         operation: impl AsyncFnOnce(&mut Mirrorer) -> Result<Outlook, MasterError> + 'static,
         answer: impl FnOnce(Result<usize, MasterError>) + 'static,
     ) -> AtomicResponse<Self, ()> {
-        let mirrorer = self.mirrorer.take();
-        let run = async move {
-            let mut mirrorer = mirrorer?;
-            let result = operation(&mut mirrorer).await;
-            Some((mirrorer, result))
-        };
-        AtomicResponse::new(Box::pin(run.into_actor(self).map(|done, actor, _| {
-            // Cannot be away: operations run one at a time. If it were, the answer is dropped: try again.
-            if let Some((mirrorer, result)) = done {
-                actor.mirrorer = Some(mirrorer);
+        operation::run(
+            self,
+            |actor| &mut actor.mirrorer,
+            operation,
+            |result, actor| {
                 if result.as_ref().is_ok_and(|outlook| outlook.decided > 0) {
                     // Lost only if the reconciler has many of them waiting, and one does.
                     let _ = actor.tunnel.tell(WantedChanged);
                 }
                 answer(result.map(|outlook| outlook.decided));
-            }
-        })))
-    }
-}
-
-fn log(what: &'static str) -> impl FnOnce(Result<usize, MasterError>) {
-    move |result| {
-        if let Err(error) = result {
-            tracing::warn!(%error, what, "an agent's routes could not be brought up to date");
-        }
+            },
+        )
     }
 }
 
@@ -171,10 +159,6 @@ impl Handler<ReleaseHeld> for ContainerMirror {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, ReleaseHeld { by, reply }: ReleaseHeld, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(
-            async move |mirrorer| mirrorer.release_held(&by).await,
-            // Who asked may have gone; what was released stays released.
-            move |result| drop(reply.send(result)),
-        )
+        self.run(async move |mirrorer| mirrorer.release_held(&by).await, to(reply))
     }
 }

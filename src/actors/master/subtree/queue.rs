@@ -1,9 +1,8 @@
 //! One agent's open commands, and how decisions about them are committed.
 
-use chrono::{DateTime, Utc};
-use secrecy::SecretString;
-
 use super::Own;
+use super::handover::hand_over;
+use super::open_commands::{OpenCommands, apply};
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::registrar::{self, Retire};
@@ -24,7 +23,7 @@ const MAX_MESSAGE_CHARS: usize = 2_000;
 /// Decides and commits for one agent. What it read is a cache: forgotten whenever it may be wrong.
 pub struct Queue {
     own: Own,
-    known: Option<Known>,
+    known: Option<OpenCommands>,
 }
 
 /// A tunnel that a DockFlare agent was told to start, and about which it said nothing.
@@ -33,12 +32,6 @@ pub struct Doubt {
     pub tunnel_id: TunnelId,
     /// The connectors that served it when the agent was enrolled.
     pub at_enrolment: Vec<String>,
-}
-
-/// What the database holds.
-struct Known {
-    version: u64,
-    open: Vec<Command>,
 }
 
 impl Queue {
@@ -173,8 +166,8 @@ impl Queue {
     }
 
     /// Reads what the database holds. When that is due was forgotten if the master was killed.
-    async fn read(&self) -> Result<Known, MasterError> {
-        let known = Known::read(&self.own).await?;
+    async fn read(&self) -> Result<OpenCommands, MasterError> {
+        let known = OpenCommands::read(&self.own).await?;
         self.ask_to_be_woken(&known.open);
         Ok(known)
     }
@@ -224,7 +217,7 @@ impl Queue {
     async fn commit<T>(
         &mut self,
         by: &str,
-        decide: impl AsyncFn(&Own, &Known) -> Result<(Vec<Event>, T), MasterError>,
+        decide: impl AsyncFn(&Own, &OpenCommands) -> Result<(Vec<Event>, T), MasterError>,
     ) -> Result<T, MasterError> {
         for _ in 0..TRIES {
             let mut known = match self.known.take() {
@@ -260,116 +253,6 @@ impl Queue {
     }
 }
 
-impl Known {
-    async fn read(own: &Own) -> Result<Self, MasterError> {
-        // The version first: what is written after it shows as a conflict.
-        let version = db::events::stream_version(&own.env.db, &Stream::commands(&own.agent)).await?;
-        let open = db::commands::list_open_commands(&own.env.db, &own.agent).await?;
-        Ok(Self { version, open })
-    }
-}
-
-impl Own {
-    /// Tells the slot how many commands may be fetched.
-    fn count(&self, open: &[Command]) {
-        if let Some(slot) = &self.slot {
-            slot.set_queued(open.iter().filter(|open| open.status == CommandStatus::Queued).count());
-        }
-    }
-}
-
-/// Prepares a delivery: what is overdue goes back to the queue first, then the oldest are taken.
-async fn hand_over(
-    own: &Own,
-    known: &Known,
-    max: usize,
-    dialect: Dialect,
-) -> Result<(Vec<Event>, Vec<DeliveredCommand>), MasterError> {
-    let now = own.env.now();
-    let mut open = known.open.clone();
-    let mut events = delivery::decide_overdue(&own.agent, &open, now, dialect);
-    events.iter().for_each(|event| apply(&mut open, event, now));
-    let mut delivered = Vec::new();
-    for event in delivery::hand_over(&own.agent, &open, now, dialect, max) {
-        apply(&mut open, &event, now);
-        let Some(command) = open.iter().find(|open| is_about(&event, &open.id)).cloned() else {
-            continue;
-        };
-        match token_of(own, &command).await? {
-            Ok(token) => {
-                events.push(event);
-                delivered.push(DeliveredCommand { command, token });
-            }
-            Err(SecretGone) => {
-                tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");
-                events.push(Event::CommandExpired { agent_id: own.agent.clone(), command_id: command.id });
-            }
-        }
-    }
-    Ok((events, delivered))
-}
-
-fn is_about(event: &Event, id: &CommandId) -> bool {
-    matches!(event, Event::CommandDelivered { command_id, .. } if command_id == id)
-}
-
-/// The secret that a command needs is not there any more.
-struct SecretGone;
-
-/// Returns the token that goes along: none if the command needs none.
-async fn token_of(
-    own: &Own,
-    command: &Command,
-) -> Result<Result<Option<SecretString>, SecretGone>, MasterError> {
-    let Some(id) = command.kind.secret_id() else {
-        return Ok(Ok(None));
-    };
-    let token = db::secrets::find_secret(&own.env.db, id).await?;
-    Ok(token.map(Some).ok_or(SecretGone))
-}
-
 fn finished(own: &Own, id: &CommandId, outcome: Outcome) -> Event {
     Event::CommandFinished { agent_id: own.agent.clone(), command_id: id.clone(), outcome }
-}
-
-/// Carries an event of a commands stream out on the open commands.
-fn apply(open: &mut Vec<Command>, event: &Event, now: DateTime<Utc>) {
-    match event {
-        Event::CommandQueued { command_id, command, expires_at, .. } => open.push(Command {
-            id: command_id.clone(),
-            kind: command.clone(),
-            status: CommandStatus::Queued,
-            attempt: 0,
-            queued_at: now,
-            delivered_at: None,
-            lease_until: None,
-            expires_at: *expires_at,
-            outcome: None,
-        }),
-        Event::CommandDelivered { command_id, attempt, lease_until, .. } => {
-            change(open, command_id, |command| {
-                command.status = CommandStatus::Delivered;
-                command.attempt = *attempt;
-                command.delivered_at = Some(now);
-                command.lease_until = Some(*lease_until);
-            })
-        }
-        Event::CommandAcknowledged { command_id, .. } => {
-            change(open, command_id, |command| command.status = CommandStatus::Acknowledged);
-        }
-        Event::CommandRequeued { command_id, .. } => change(open, command_id, |command| {
-            command.status = CommandStatus::Queued;
-            command.lease_until = None;
-        }),
-        Event::CommandFinished { command_id, .. } | Event::CommandExpired { command_id, .. } => {
-            open.retain(|command| command.id != *command_id);
-        }
-        _ => {}
-    }
-}
-
-fn change(open: &mut [Command], id: &CommandId, change: impl FnOnce(&mut Command)) {
-    if let Some(command) = open.iter_mut().find(|command| command.id == *id) {
-        change(command);
-    }
 }

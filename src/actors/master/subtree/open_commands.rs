@@ -1,0 +1,79 @@
+//! What the database holds of one agent's open commands.
+
+use chrono::{DateTime, Utc};
+
+use super::Own;
+use crate::actors::master::error::MasterError;
+use crate::db;
+use crate::domain::command::{Command, CommandStatus};
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::CommandId;
+
+/// A cache: read again whenever it may be wrong.
+pub struct OpenCommands {
+    /// Version of the agent's stream of commands.
+    pub version: u64,
+    /// Commands that are not at their end, in the order they were queued.
+    pub open: Vec<Command>,
+}
+
+impl OpenCommands {
+    /// Reads it.
+    pub async fn read(own: &Own) -> Result<Self, MasterError> {
+        // The version first: what is written after it shows as a conflict.
+        let version = db::events::stream_version(&own.env.db, &Stream::commands(&own.agent)).await?;
+        let open = db::commands::list_open_commands(&own.env.db, &own.agent).await?;
+        Ok(Self { version, open })
+    }
+}
+
+impl Own {
+    /// Tells the slot how many commands may be fetched.
+    pub fn count(&self, open: &[Command]) {
+        if let Some(slot) = &self.slot {
+            slot.set_queued(open.iter().filter(|open| open.status == CommandStatus::Queued).count());
+        }
+    }
+}
+
+/// Carries an event of a commands stream out on the open commands.
+pub fn apply(open: &mut Vec<Command>, event: &Event, now: DateTime<Utc>) {
+    match event {
+        Event::CommandQueued { command_id, command, expires_at, .. } => open.push(Command {
+            id: command_id.clone(),
+            kind: command.clone(),
+            status: CommandStatus::Queued,
+            attempt: 0,
+            queued_at: now,
+            delivered_at: None,
+            lease_until: None,
+            expires_at: *expires_at,
+            outcome: None,
+        }),
+        Event::CommandDelivered { command_id, attempt, lease_until, .. } => {
+            change(open, command_id, |command| {
+                command.status = CommandStatus::Delivered;
+                command.attempt = *attempt;
+                command.delivered_at = Some(now);
+                command.lease_until = Some(*lease_until);
+            })
+        }
+        Event::CommandAcknowledged { command_id, .. } => {
+            change(open, command_id, |command| command.status = CommandStatus::Acknowledged);
+        }
+        Event::CommandRequeued { command_id, .. } => change(open, command_id, |command| {
+            command.status = CommandStatus::Queued;
+            command.lease_until = None;
+        }),
+        Event::CommandFinished { command_id, .. } | Event::CommandExpired { command_id, .. } => {
+            open.retain(|command| command.id != *command_id);
+        }
+        _ => {}
+    }
+}
+
+fn change(open: &mut [Command], id: &CommandId, change: impl FnOnce(&mut Command)) {
+    if let Some(command) = open.iter_mut().find(|command| command.id == *id) {
+        change(command);
+    }
+}
