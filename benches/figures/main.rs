@@ -7,6 +7,7 @@
 //! `--quick` takes fewer samples, `--only GROUP` measures one group, `--json FILE` says where the results go.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be taken has failed")]
+#![allow(clippy::disallowed_methods, reason = "it starts what it measures, in real time")]
 
 mod bare;
 mod commands;
@@ -22,7 +23,7 @@ mod sheet;
 mod start;
 mod stats;
 #[path = "../../tests/it/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "shared with the tests; a part of it is used here")]
+#[allow(unused_imports, reason = "shared with the tests; a part of it is used here")]
 mod support;
 mod wrk;
 

@@ -168,7 +168,7 @@ async fn records_are_made_found_replaced_and_deleted() {
 
     let made =
         setup.client.create_dns(&zone, &record("app.example.com", "t.cfargotunnel.com")).await.unwrap();
-    assert_eq!(setup.client.list_dns(&zone, "APP.example.com").await.unwrap(), [made.clone()]);
+    assert_eq!(setup.client.list_dns(&zone, "APP.example.com").await.unwrap(), std::slice::from_ref(&made));
     assert_eq!((made.proxied, made.comment.as_deref()), (Some(true), Some("ours")));
     let moved = setup.client.put_dns(&zone, &made.id, &record("app.example.com", "u.cfargotunnel.com")).await;
     assert_eq!(moved.unwrap().content.as_deref(), Some("u.cfargotunnel.com"));

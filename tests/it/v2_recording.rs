@@ -90,8 +90,8 @@ impl Replay<'_> {
         }
         let body = &row["request_body"];
         // Bodies that were not JSON were recorded as text; one row sends a JSON string.
-        let is_json_text =
-            body.as_str().is_some_and(|text| headers["content-length"] == (text.len() + 2).to_string());
+        let quoted = body.as_str().map(|text| (text.len() + 2).to_string());
+        let is_json_text = quoted.is_some() && headers["content-length"].as_str() == quoted.as_deref();
         let text = match body {
             Value::Null => String::new(),
             Value::String(text) if !is_json_text => text.clone(),

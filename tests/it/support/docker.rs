@@ -11,7 +11,7 @@ mod proxy;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bollard::Docker as Client;
 use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
@@ -205,8 +205,8 @@ impl Engine {
         let pair = format!("{label}={value}");
         let filters =
             HashMap::from([("type", vec!["container"]), ("event", vec!["create"]), ("label", vec![&pair])]);
-        let now = chrono::Utc::now().timestamp_micros();
-        let until = format!("{}.{:06}", now / 1_000_000, now % 1_000_000);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let until = format!("{}.{:06}", now.as_secs(), now.subsec_micros());
         let options = EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
         self.client().events(Some(options)).try_collect::<Vec<_>>().await.unwrap().len()
     }
