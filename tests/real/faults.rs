@@ -20,7 +20,7 @@ const CARRIES_COMMANDS: &str = r#""commands":[{"#;
 #[tokio::test]
 async fn a_master_killed_before_delivery_still_has_the_command() {
     let mut scene = Scene::enrolled().await;
-    let mut restarts = 0;
+    let mut before = 0;
     with_seeds("master killed between queueing and delivery", async |dice| {
         // given: an agent that cannot fetch anything
         scene.proxy.cut();
@@ -28,10 +28,13 @@ async fn a_master_killed_before_delivery_still_has_the_command() {
         order_and_kill(&mut scene, &dice).await;
         scene.start_master();
         order(&scene).await;
-        // then
-        restarts += 1;
-        let id = scene.until_done("restart_tunnel", restarts).await;
-        scene.assert_once(&id).await;
+        // then: one command, or two if the first was handed to a line that led nowhere any more
+        let ids = scene.until_all_done("restart_tunnel").await;
+        assert!((1..=2).contains(&(ids.len() - before)), "{ids:?} after {before}");
+        for id in &ids[before..] {
+            scene.assert_once(id).await;
+        }
+        before = ids.len();
         scene.until_one_connector(&scene.token("edge")).await;
     })
     .await;

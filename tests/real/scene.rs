@@ -128,12 +128,26 @@ impl Scene {
         until(&format!("{count} {action} done"), || async {
             let ids = self.commands(action).await;
             let last = ids.last().filter(|_| ids.len() == count)?;
-            let events = self.command_events().await;
-            let end = events.iter().find(|e| e["type"] == "command_finished" && e["command_id"] == **last)?;
-            assert_eq!(end["outcome"]["succeeded"], true, "{end}");
-            Some(last.clone())
+            self.all_succeeded(std::slice::from_ref(last)).await.then(|| last.clone())
         })
         .await
+    }
+
+    /// Waits until every command of a kind succeeded, however many there are; returns their ids.
+    pub async fn until_all_done(&self, action: &str) -> Vec<String> {
+        until(&format!("every {action} done"), || async {
+            let ids = self.commands(action).await;
+            self.all_succeeded(&ids).await.then_some(ids)
+        })
+        .await
+    }
+
+    async fn all_succeeded(&self, ids: &[String]) -> bool {
+        let events = self.command_events().await;
+        ids.iter().all(|id| {
+            let end = events.iter().find(|e| e["type"] == "command_finished" && e["command_id"] == **id);
+            end.inspect(|end| assert_eq!(end["outcome"]["succeeded"], true, "{end}")).is_some()
+        })
     }
 
     /// Asserts that a command was carried out once and its result is on record once.
