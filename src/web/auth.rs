@@ -240,9 +240,9 @@ pub fn state(req: &HttpRequest) -> &WebState {
 
 /// Returns the token of `Authorization: Bearer <token>`: any case of the scheme, exactly two words.
 fn bearer(req: &HttpRequest) -> Option<&str> {
-    let mut words = req.headers().get(AUTHORIZATION)?.to_str().ok()?.split_ascii_whitespace();
-    let (scheme, token) = (words.next()?, words.next()?);
-    (scheme.eq_ignore_ascii_case("bearer") && words.next().is_none()).then_some(token)
+    let (scheme, token) = req.headers().get(AUTHORIZATION)?.to_str().ok()?.trim_ascii().split_once(' ')?;
+    let token = token.trim_ascii_start();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.contains([' ', '\t'])).then_some(token)
 }
 
 fn wrong_key(req: &HttpRequest, state: &WebState, error: ApiError) -> ApiError {
@@ -263,6 +263,8 @@ mod tests {
             ("Bearer abc", Some("abc")),
             ("bearer abc", Some("abc")),
             ("BEARER  abc ", Some("abc")),
+            ("Bearer ", None),
+            ("Bearer a\tb", None),
             ("Bearer", None),
             ("Bearer a b", None),
             ("Basic abc", None),

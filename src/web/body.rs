@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::{Decompress, Payload};
@@ -176,10 +177,18 @@ where
         }
         Ok(all.freeze())
     };
-    match tokio::time::timeout(time, reading).await {
-        Ok(Err(ApiError::TooLarge { .. })) => Err(ApiError::TooLarge { limit }),
-        Ok(done) => done,
-        Err(_) => Err(ApiError::TooSlow { limit: time }),
+    let mut reading = std::pin::pin!(reading);
+    // A small body has come with its head: no timer is set for it.
+    let done = match futures_util::poll!(reading.as_mut()) {
+        Poll::Ready(done) => done,
+        Poll::Pending => match tokio::time::timeout(time, reading).await {
+            Ok(done) => done,
+            Err(_) => Err(ApiError::TooSlow { limit: time }),
+        },
+    };
+    match done {
+        Err(ApiError::TooLarge { .. }) => Err(ApiError::TooLarge { limit }),
+        done => done,
     }
 }
 
