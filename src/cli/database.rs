@@ -32,7 +32,11 @@ pub(super) fn with(
     let io = runtime.io();
     let here = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     here.block_on(async {
-        let db = Db::open(&url(&settings, &dir), io).await?;
+        let url = url(&settings, &dir);
+        let db = match access {
+            Access::Write => Db::open(&url, io).await?,
+            Access::Read => Db::open_existing(&url, io).await?,
+        };
         match access {
             Access::Write => db.become_writer().await?,
             Access::Read => db.check_migrated().await?,

@@ -88,7 +88,10 @@ enum Verb {
 
 /// Runs the verb that the command line names.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return explain(&usage),
+    };
     // The only reason for a second provider would be a library that installs its own first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match dispatch(cli) {
@@ -98,6 +101,14 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints help, version or what is wrong with the command line. clap itself would end with 2, which says
+/// "changes pending" here.
+fn explain(usage: &clap::Error) -> ExitCode {
+    // Nobody is left to be told if neither stream can be written.
+    let _ = usage.print();
+    if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -205,18 +205,28 @@ fn check_alone(key: &str, value: &Value, origin: &Origin) -> Result<(), ConfigEr
     alone.map(drop).map_err(|error| ConfigError::Invalid {
         key: key.into(),
         origin: origin.clone(),
-        reason: format!("{}; see `docs/configuration.md`", reason(&error)),
+        reason: format!("{}; see `docs/configuration.md`", reason(key, value, &error)),
     })
 }
 
-fn reason(error: &config::ConfigError) -> String {
+fn reason(key: &str, value: &Value, error: &config::ConfigError) -> String {
     match error {
+        config::ConfigError::Message(text) if text.starts_with("enum ") => known_words(key, value),
         config::ConfigError::Type { unexpected, expected, .. } => {
             format!("expected {expected}, found {unexpected}")
         }
-        config::ConfigError::At { error, .. } => reason(error),
+        config::ConfigError::At { error, .. } => reason(key, value, error),
         other => other.to_string(),
     }
+}
+
+/// Says which words a setting knows. `config` names only the one it does not know; serde_json names all.
+fn known_words(key: &str, value: &Value) -> String {
+    let mut json = serde_json::Value::String(value.to_string());
+    for part in key.rsplit('.') {
+        json = serde_json::json!({ part: json });
+    }
+    serde_json::from_value::<Settings>(json).err().map_or_else(String::new, |error| error.to_string())
 }
 
 /// An empty variable counts as absent: that is how compose files leave one out.

@@ -73,6 +73,11 @@ fn errors_name_key_place_and_way_out() {
             ("SERVER_PORT", "many"),
             "`server.port` from environment variable `SERVER_PORT` cannot be used: expected",
         ),
+        (
+            ("LIGHTSHIP__TUNNEL__ON_SHUTDOWN", "kep"),
+            "`tunnel.on_shutdown` from environment variable `LIGHTSHIP__TUNNEL__ON_SHUTDOWN` cannot be used: \
+             unknown variant `kep`, expected `remove` or `keep`",
+        ),
         (("SERVER_PORT", "70000"), "`server.port` from environment variable `SERVER_PORT` cannot be used"),
         (
             ("REPORT_INTERVAL_SECONDS", "0"),

@@ -30,6 +30,15 @@ pub enum DbError {
         /// The database file, or `the database`.
         place: String,
     },
+    /// There is no such file.
+    #[error(
+        "there is no database `{}`; a master makes one when it starts: name its folder with --state-dir or \
+         LIGHTSHIP_STATE_DIR", path.display()
+    )]
+    Absent {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not a sound SQLite database.
     #[error(
         "database `{}` is damaged ({detail}); it was left as it is and nothing was written: move it (with its \

@@ -94,6 +94,12 @@ impl Db {
         open::open(url, io).await
     }
 
+    /// [`Db::open`] for somebody who only reads: fails if there is no such file.
+    pub async fn open_existing(url: &str, io: Io) -> Result<Self, DbError> {
+        open::must_exist(url)?;
+        open::open(url, io).await
+    }
+
     /// A migrated, empty database in memory with a random secret key: for tests and trials.
     pub async fn in_memory(io: Io) -> Result<Self, DbError> {
         let db = Self::open("sqlite::memory:", io).await?;

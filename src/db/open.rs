@@ -22,6 +22,14 @@ const READERS: u32 = 4;
 /// Files up to this size are read whole before they are used: about a tenth of a second.
 const FULL_CHECK_BYTES: u64 = 64 << 20;
 
+/// Fails if `url` names a file that is not there.
+pub(super) fn must_exist(url: &str) -> Result<(), DbError> {
+    match place_of(url)? {
+        Place::File(path) if !path.exists() => Err(DbError::Absent { path }),
+        _ => Ok(()),
+    }
+}
+
 /// Opens the database that `url` names.
 pub(super) async fn open(url: &str, io: Io) -> Result<Db, DbError> {
     let place = place_of(url)?;
@@ -129,6 +137,7 @@ fn file_options(path: &Path, connections: u32, writable: bool) -> ConnectOptions
 async fn open_file(path: &Path) -> Result<(DatabaseConnection, DatabaseConnection), DbError> {
     make_folder(path)?;
     refuse_damage(path).await?;
+    make_private(path)?;
     let blame = |error: DbErr| blame_file(path, error);
     let write = connect(file_options(path, 1, true)).await.map_err(blame)?;
     // Taking the write lock once shows a read-only file or a full disk now, not at the first decision.
@@ -140,6 +149,20 @@ async fn open_file(path: &Path) -> Result<(DatabaseConnection, DatabaseConnectio
     }
     let read = connect(file_options(path, READERS, true)).await.map_err(blame)?;
     Ok((write, read))
+}
+
+/// Makes the file if it is absent, for its owner only. SQLite gives the files beside it the same mode.
+fn make_private(path: &Path) -> Result<(), DbError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            Err(DbError::Full { place: path.display().to_string() })
+        }
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(DbError::NotWritable { path: path.into(), reason: error.to_string() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn make_folder(path: &Path) -> Result<(), DbError> {

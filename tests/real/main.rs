@@ -16,4 +16,5 @@ mod image;
 mod journey;
 mod raw_client;
 mod scene;
+mod verbs;
 mod withstand;

@@ -29,6 +29,25 @@ async fn what_was_committed_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_new_file_is_for_its_owner_only_and_a_reader_makes_none() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lightship.db");
+
+    let absent = Db::open_existing(&url_of(&path), Io::current()).await.unwrap_err();
+    assert!(matches!(&absent, DbError::Absent { path: at } if *at == path), "{absent}");
+    assert!(!path.exists());
+
+    let db = file_db(&path).await;
+    commit(&db, Stream::admin(), vec![setting("a", 1)]).await.unwrap();
+    for file in ["lightship.db", "lightship.db-wal"] {
+        let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    assert!(Db::open_existing(&url_of(&path), Io::current()).await.is_ok());
+}
+
+#[tokio::test]
 async fn files_as_a_killed_process_leaves_them_hold_all_that_was_answered() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lightship.db");
