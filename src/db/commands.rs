@@ -1,5 +1,7 @@
 //! Commands as their events left them.
 
+use std::collections::HashMap;
+
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,24 @@ pub async fn get_command(db: &Db, id: &CommandId) -> Result<CommandRow, DbError>
 pub async fn list_open_commands(db: &Db, agent: &AgentId) -> Result<Vec<Command>, DbError> {
     let open = of_agent(agent).filter(command::Column::Status.is_in(OPEN));
     list(db, open.order_by_asc(command::Column::QueuedSeq).limit(limit(u64::MAX))).await
+}
+
+/// Returns every agent's open commands as [`list_open_commands`] does, in one query.
+pub async fn open_commands_by_agent(db: &Db) -> Result<HashMap<AgentId, Vec<Command>>, DbError> {
+    db.read(move |conn| async move {
+        let query = command::Entity::find()
+            // Open commands are the ones with a due time; that index keeps ended ones out of the scan.
+            .filter(command::Column::DueAt.is_not_null())
+            .filter(command::Column::Status.is_in(OPEN))
+            .order_by_asc(command::Column::QueuedSeq);
+        let mut by_agent = HashMap::<AgentId, Vec<Command>>::new();
+        for row in query.all(&conn).await? {
+            let row = CommandRow::of(row)?;
+            by_agent.entry(row.agent_id).or_default().push(row.command);
+        }
+        Ok(by_agent)
+    })
+    .await
 }
 
 /// Returns an agent's commands, newest first, at most `max`.

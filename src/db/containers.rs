@@ -1,6 +1,9 @@
 //! Containers as agents report them, and the labels on them that cannot be carried out.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +85,42 @@ pub async fn list_containers(db: &Db, agent: &AgentId) -> Result<Vec<ContainerRo
             .order_by_asc(container::Column::Id)
             .limit(limit(u64::MAX));
         query.all(&conn).await?.into_iter().map(ContainerRow::of).collect()
+    })
+    .await
+}
+
+/// Returns every agent's containers by id, in one query: for answers that list all agents.
+pub async fn containers_by_agent(db: &Db) -> Result<HashMap<AgentId, Vec<ContainerRow>>, DbError> {
+    db.read(move |conn| async move {
+        let mut by_agent = HashMap::<AgentId, Vec<ContainerRow>>::new();
+        for row in container::Entity::find().order_by_asc(container::Column::Id).all(&conn).await? {
+            let row = ContainerRow::of(row)?;
+            by_agent.entry(row.agent_id.clone()).or_default().push(row);
+        }
+        Ok(by_agent)
+    })
+    .await
+}
+
+/// Returns the names of the containers that have a label problem.
+pub async fn names_with_problems(db: &Db) -> Result<HashMap<(AgentId, ContainerId), String>, DbError> {
+    db.read(move |conn| async move {
+        let ids = Query::select()
+            .column(container_problem::Column::ContainerId)
+            .from(container_problem::Entity)
+            .to_owned();
+        let rows: Vec<(String, String, String)> = container::Entity::find()
+            .select_only()
+            .columns([container::Column::AgentId, container::Column::Id, container::Column::Name])
+            .filter(container::Column::Id.in_subquery(ids))
+            .limit(limit(u64::MAX))
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(agent, id, name)| ((AgentId::new(agent), ContainerId::new(id)), name))
+            .collect())
     })
     .await
 }

@@ -18,9 +18,12 @@ pub use super::cloudflare::{
     AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow, find_tunnel_status, list_applied_rules,
     list_dns_records, list_route_status, list_tunnel_status,
 };
-pub use super::commands::{CommandRow, find_command, list_commands, list_open_commands};
+pub use super::commands::{
+    CommandRow, find_command, list_commands, list_open_commands, open_commands_by_agent,
+};
 pub use super::containers::{
-    ContainerProblem, ContainerProblemRow, ContainerRow, list_container_problems, list_containers,
+    ContainerProblem, ContainerProblemRow, ContainerRow, containers_by_agent, list_container_problems,
+    list_containers, names_with_problems,
 };
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::keys::{KeyRow, find_key, list_keys};

@@ -2,7 +2,7 @@
 //!
 //! Decisions and observations come from the database, presence from the slots. Nothing here is kept.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -40,10 +40,9 @@ pub struct Picture {
     pub label_problems: Vec<ContainerProblemRow>,
     /// Names of the containers that have them.
     pub container_names: HashMap<(AgentId, ContainerId), String>,
+    /// Where each agent stands in `agents`.
+    places: HashMap<AgentId, usize>,
 }
-
-/// Most agents whose containers are looked up by name.
-const NAMED: usize = 50;
 
 impl Picture {
     /// Reads it.
@@ -57,6 +56,7 @@ impl Picture {
         let label_problems =
             read::list_container_problems(db, None, MOST).await.map_err(ApiError::internal)?;
         Ok(Self {
+            places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
             agents,
             routes,
             statuses: statuses
@@ -64,7 +64,7 @@ impl Picture {
                 .map(|row| ((row.agent_id.clone(), row.key.clone()), row))
                 .collect(),
             tunnels: tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect(),
-            container_names: container_names(state, &label_problems).await?,
+            container_names: read::names_with_problems(db).await.map_err(ApiError::internal)?,
             label_problems,
         })
     }
@@ -78,7 +78,7 @@ impl Picture {
 
     /// Returns an agent.
     pub fn agent(&self, id: &AgentId) -> Option<&AgentRow> {
-        self.agents.iter().map(|view| &view.agent).find(|agent| agent.id == *id)
+        self.places.get(id).map(|place| &self.agents[*place].agent)
     }
 
     /// Says a reason with the names of agents where it has their ids.
@@ -96,26 +96,13 @@ impl Picture {
 
     /// Returns what was asked for and not granted: a status without a claimed route of that agent.
     pub fn refused(&self) -> Vec<&RouteStatusRow> {
-        let is_claimed = |row: &RouteStatusRow| {
-            self.routes.iter().any(|r| r.route.agent_id == row.agent_id && r.route.spec.key == row.key)
-        };
+        let claimed: HashSet<_> =
+            self.routes.iter().map(|r| (&r.route.agent_id, &r.route.spec.key)).collect();
+        let is_claimed = |row: &RouteStatusRow| claimed.contains(&(&row.agent_id, &row.key));
         let mut rows: Vec<_> = self.statuses.values().filter(|row| !is_claimed(row)).collect();
         rows.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.agent_id.cmp(&b.agent_id)));
         rows
     }
-}
-
-async fn container_names(
-    state: &WebState,
-    problems: &[ContainerProblemRow],
-) -> Result<HashMap<(AgentId, ContainerId), String>, ApiError> {
-    let agents: BTreeSet<&AgentId> = problems.iter().map(|problem| &problem.agent_id).collect();
-    let mut names = HashMap::new();
-    for agent in agents.into_iter().take(NAMED) {
-        let rows = read::list_containers(&state.master().db, agent).await.map_err(ApiError::internal)?;
-        names.extend(rows.into_iter().map(|row| ((agent.clone(), row.container.id), row.container.name)));
-    }
-    Ok(names)
 }
 
 /// Returns the one word for where a route stands: its owner's decision first, then what Cloudflare made of it.

@@ -3,14 +3,18 @@
 //! What a DockFlare Master stored verbatim (`last_event`, `migration_status`) is made here from what we know,
 //! so that scripts that read it find the fields they expect.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::pages::view::two_hosts;
 use super::picture::{self, MOST, Picture, presence};
 use super::state::WebState;
-use crate::db::read::{self, AgentRow, ContainerRow, KeyRow, RouteStatusRow, TunnelObservedRow};
+use crate::db::read::{
+    self, AgentRow, AgentView, ContainerRow, KeyRow, RouteRow, RouteStatusRow, TunnelObservedRow,
+};
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::id::AgentId;
 use crate::domain::route::{Route, RouteState};
@@ -46,23 +50,27 @@ pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiEr
     Ok(record(state, &row, &parts))
 }
 
-/// Returns the records of all agents, by id.
-pub async fn agent_records(state: &WebState) -> Result<Value, ApiError> {
+/// Returns the records of all agents, by id. The loop over agents is no place for a query: there may be thousands.
+pub async fn agent_records(state: &WebState, picture: &Picture) -> Result<Value, ApiError> {
     let db = &state.master().db;
-    let picture = Picture::read(state).await?;
-    let mut records = Map::new();
-    for view in &picture.agents {
-        let row = &view.agent;
-        let own = picture.routes.iter().map(|r| &r.route).filter(|route| route.agent_id == row.id);
+    let mut commands = read::open_commands_by_agent(db).await.map_err(ApiError::internal)?;
+    let mut containers = read::containers_by_agent(db).await.map_err(ApiError::internal)?;
+    let mut rules = HashMap::<&AgentId, Vec<Value>>::new();
+    for RouteRow { route, .. } in &picture.routes {
+        let rule = rule_record(route, picture.agent(&route.agent_id), picture.status_of(route));
+        rules.entry(&route.agent_id).or_default().push(rule);
+    }
+    let record_of = |view: &AgentView| {
+        let id = &view.agent.id;
         let parts = Parts {
-            rules: own.map(|route| rule_record(route, Some(row), picture.status_of(route))).collect(),
-            commands: read::list_open_commands(db, &row.id).await.map_err(ApiError::internal)?,
-            containers: read::list_containers(db, &row.id).await.map_err(ApiError::internal)?,
+            rules: rules.remove(id).unwrap_or_default(),
+            commands: commands.remove(id).unwrap_or_default(),
+            containers: containers.remove(id).unwrap_or_default(),
             observed: view.tunnel.clone(),
         };
-        records.insert(row.id.to_string(), record(state, row, &parts));
-    }
-    Ok(Value::Object(records))
+        (id.to_string(), record(state, &view.agent, &parts))
+    };
+    Ok(Value::Object(picture.agents.iter().map(record_of).collect()))
 }
 
 fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {

@@ -10,7 +10,10 @@ use crate::db::cloudflare::{
     AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow, find_dns_record, find_tunnel_status,
     list_applied_rules, list_dns_records, list_route_status,
 };
-use crate::db::containers::{ContainerProblem, list_container_problems, list_containers};
+use crate::db::commands::open_commands_by_agent;
+use crate::db::containers::{
+    ContainerProblem, containers_by_agent, list_container_problems, list_containers, names_with_problems,
+};
 use crate::db::tunnels::find_tunnel_observed;
 use crate::db::{Batch, Db, RowChange};
 use crate::domain::container::Container;
@@ -230,6 +233,42 @@ async fn five_hundred_containers_are_one_listing() {
 
         assert_eq!(rows.len(), 500);
         assert!(rows.iter().all(|row| row.changed_at == at(0)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn containers_and_commands_of_all_agents_are_read_at_once() {
+    on_every_engine(async |db| {
+        let list =
+            |name: &str, containers| RowChange::ReplaceContainers { agent_id: agent(name), containers };
+        let (one, two) = (container("c1", "x"), container("c2", "x"));
+        put(
+            &db,
+            0,
+            list("a", vec![(two.clone(), vec![]), (one.clone(), vec![problem("p1"), problem("p2")])]),
+        )
+        .await;
+        put(&db, 0, list("b", vec![(one.clone(), vec![])])).await;
+        for (name, key) in [("a", "k1"), ("b", "k2")] {
+            commit(&db, Stream::agent(&agent(name)), vec![registered(name, key)]).await.unwrap();
+            let ids = [format!("{name}2"), format!("{name}1")];
+            let events = ids.iter().map(|id| queued(name, id, at(9))).collect();
+            commit(&db, Stream::commands(&agent(name)), events).await.unwrap();
+        }
+
+        let containers = containers_by_agent(&db).await.unwrap();
+        let commands = open_commands_by_agent(&db).await.unwrap();
+        let names = names_with_problems(&db).await.unwrap();
+
+        let ids = |name: &str| {
+            containers[&agent(name)].iter().map(|row| row.container.id.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!((ids("a"), ids("b")), (vec!["c1", "c2"], vec!["c1"]));
+        let ids = |name: &str| commands[&agent(name)].iter().map(|one| one.id.as_str()).collect::<Vec<_>>();
+        assert_eq!((ids("a"), ids("b")), (vec!["a2", "a1"], vec!["b2", "b1"]), "as they were queued");
+        assert_eq!(names.get(&(agent("a"), ContainerId::new("c1"))), Some(&one.name));
+        assert!(!names.contains_key(&(agent("a"), ContainerId::new("c2"))));
     })
     .await;
 }

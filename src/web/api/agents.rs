@@ -12,6 +12,7 @@ use crate::protocol::v2::answer;
 use crate::web::auth::{Admin, Operator, Viewer};
 use crate::web::body::{Lenient, Patterns};
 use crate::web::error::ApiError;
+use crate::web::picture::Picture;
 use crate::web::records;
 use crate::web::state::WebState;
 
@@ -37,7 +38,7 @@ pub struct LimitBody {
 #[utoipa::path(get, path = "/api/v2/agents", tag = "agents", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn list(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let agents = records::agent_records(&state).await?;
+    let agents = records::agent_records(&state, &Picture::read(&state).await?).await?;
     let agent_keys = records::key_records(&state).await?;
     Ok(HttpResponse::Ok().json(json!({ "agents": agents, "agent_keys": agent_keys })))
 }

@@ -31,7 +31,7 @@ pub async fn overview(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespo
         .collect();
     let configured = state.settings().account_id.is_some();
     Ok(HttpResponse::Ok().json(json!({
-        "agents": agent_records(&state).await?, "agent_keys": key_records(&state).await?, "rules": by_key,
+        "agents": agent_records(&state, &picture).await?, "agent_keys": key_records(&state).await?, "rules": by_key,
         "agent_state": { "container_status": "not_found", "last_action_status": null },
         "all_account_tunnels": [], "cloudflared_container_name": crate::domain::tunnel::CONTAINER_NAME,
         "config_status": {
