@@ -36,7 +36,8 @@ pub(super) fn describe(
         }
         _ => None,
     };
-    let uplink = UplinkSettings { master_url: master_url.to_owned(), api_key: key, access, ca_file: None };
+    let ca_file = settings.agent.ca_file.clone();
+    let uplink = UplinkSettings { master_url: master_url.to_owned(), api_key: key, access, ca_file };
     let docker = settings.docker.host.as_deref().unwrap_or(LOCAL_ENGINE);
     let parts = AgentParts {
         settings: agent_settings(settings),

@@ -108,7 +108,7 @@ pub struct Security {
     pub secure_cookies: bool,
     /// Proxies whose `X-Forwarded-For` is believed, comma separated addresses (default none).
     pub trusted_proxies: String,
-    /// Requests per second allowed to one agent key; 0 is no limit (default).
+    /// Requests per second allowed to one agent; 0 is no limit (default).
     pub requests_per_second: u32,
     /// Accepted for RedFlag users; its API is not served yet.
     pub jwt_secret: Secret,
@@ -208,6 +208,8 @@ pub struct Agent {
     pub cf_access_client_id: Option<String>,
     /// Sent as `CF-Access-Client-Secret`.
     pub cf_access_client_secret: Secret,
+    /// Certificate authorities in PEM form that are trusted beside the system's, for a master behind one of yours.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for Agent {
@@ -219,6 +221,7 @@ impl Default for Agent {
             report_interval_seconds: 30,
             cf_access_client_id: None,
             cf_access_client_secret: Secret::default(),
+            ca_file: None,
         }
     }
 }

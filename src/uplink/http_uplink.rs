@@ -1,7 +1,7 @@
 //! [`Uplink`] over HTTP. Connections live on the `io` runtime.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method};
+use reqwest::{Certificate, Client, Method};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -244,16 +244,27 @@ fn client(settings: &UplinkSettings) -> Result<Client, UplinkError> {
         .http2_keep_alive_interval(Duration::from_secs(20))
         .http2_keep_alive_while_idle(false);
     if let Some(path) = &settings.ca_file {
-        let fail = |reason: String| UplinkError::Setup {
-            reason: format!("the certificates in `{}` cannot be used: {reason}", path.display()),
-        };
-        let pem = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| fail(e.to_string()))?;
-        builder = builder.tls_certs_merge(certificates);
+        builder = builder.tls_certs_merge(certificates(path)?);
     }
     builder.build().map_err(|e| UplinkError::Setup {
         reason: format!("{e}; is a certificate bundle installed on this system?"),
     })
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate>, UplinkError> {
+    let fail = |reason: String| UplinkError::Setup {
+        reason: format!(
+            "the certificates in `{}` cannot be used: {reason}; set `agent.ca_file` \
+             (LIGHTSHIP__AGENT__CA_FILE) to a PEM file that this user may read, or unset it",
+            path.display()
+        ),
+    };
+    let pem = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| fail(error.to_string()))?;
+    match certificates.is_empty() {
+        true => Err(fail("there is no `BEGIN CERTIFICATE` in it".into())),
+        false => Ok(certificates),
+    }
 }
 
 fn headers(settings: &UplinkSettings) -> Result<HeaderMap, UplinkError> {
