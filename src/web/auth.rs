@@ -81,7 +81,7 @@ fn admit<E: OnErrand>(req: &HttpRequest) -> Result<CallingAgent<E>, ApiError> {
         Err(Refused::OtherAgent) => return Err(ApiError::KeyMismatch),
     };
     if !state.lets_agent(slot.id().as_str()) {
-        return Err(ApiError::TooManyAttempts { retry_after: std::time::Duration::from_secs(1) });
+        return Err(ApiError::OverShare { retry_after: std::time::Duration::from_secs(1) });
     }
     slot.touch_from(state.master().clock.now(), state.source(req));
     Ok(CallingAgent { slot, errand: PhantomData })

@@ -82,6 +82,12 @@ pub enum ApiError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// An agent sends more than its share.
+    #[error("more requests than `security.requests_per_second` allows; try again in {} seconds", .retry_after.as_secs().max(1))]
+    OverShare {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// Something that was asked for makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -118,6 +124,7 @@ impl ApiError {
             Self::TooLarge { .. } => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::TooSlow { .. } => ("too_slow", StatusCode::REQUEST_TIMEOUT),
             Self::TooManyAttempts { .. } => ("too_many_attempts", StatusCode::TOO_MANY_REQUESTS),
+            Self::OverShare { .. } => ("over_share", StatusCode::TOO_MANY_REQUESTS),
             Self::Invalid(_) => ("invalid", StatusCode::BAD_REQUEST),
             Self::Master(error) => (error.code(), master_status(error)),
             Self::Internal(_) => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
@@ -148,7 +155,7 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooManyAttempts { retry_after } => Some(*retry_after),
+            Self::TooManyAttempts { retry_after } | Self::OverShare { retry_after } => Some(*retry_after),
             Self::Master(MasterError::Busy | MasterError::StorageFull) => Some(BUSY),
             _ => None,
         }

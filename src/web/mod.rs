@@ -4,6 +4,7 @@
 //! [`Master`](crate::actors::master::Master). Failures are worded in [`error`] by the dialect of the path.
 
 pub mod agent_api;
+mod agent_limit;
 pub mod api;
 pub mod assets;
 pub mod attempts;

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::HttpRequest;
 use actix_web::cookie::Key;
-use governor::DefaultKeyedRateLimiter;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
+use super::agent_limit::AgentLimit;
 use super::attempts::Attempts;
 use crate::actors::master::Master;
 
@@ -56,7 +56,7 @@ struct Inner {
     token_digest: Option<[u8; 32]>,
     setup_token: Mutex<Option<[u8; 32]>>,
     attempts: Attempts,
-    agent_limit: Option<DefaultKeyedRateLimiter<String>>,
+    agent_limit: Option<AgentLimit>,
     streams: AtomicUsize,
     stop: CancellationToken,
     /// Compared with when a name is unknown, so that the time does not tell.
@@ -67,8 +67,7 @@ impl WebState {
     /// Puts the parts together.
     pub fn new(master: Master, settings: WebSettings) -> Self {
         let token_digest = settings.admin_token.as_ref().map(|token| digest(token.expose_secret()));
-        let agent_limit = std::num::NonZeroU32::new(settings.requests_per_second)
-            .map(|rate| DefaultKeyedRateLimiter::keyed(governor::Quota::per_second(rate)));
+        let agent_limit = std::num::NonZeroU32::new(settings.requests_per_second).map(AgentLimit::new);
         let decoy_hash = super::password::hash("nobody's password", &master.chance);
         Self(Arc::new(Inner {
             master,
@@ -126,17 +125,7 @@ impl WebState {
 
     /// False if an agent sends more than its share; always true while no limit is set.
     pub fn lets_agent(&self, id: &str) -> bool {
-        match &self.0.agent_limit {
-            None => true,
-            Some(limit) => limit.check_key(&id.to_owned()).is_ok(),
-        }
-    }
-
-    /// Forgets rate limits of agents that are quiet; called now and then.
-    pub fn tidy(&self) {
-        if let Some(limit) = &self.0.agent_limit {
-            limit.retain_recent();
-        }
+        self.0.agent_limit.as_ref().is_none_or(|limit| limit.lets(id))
     }
 
     /// Returns where a request comes from: the peer, or what a trusted proxy says.
