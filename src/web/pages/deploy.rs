@@ -25,50 +25,18 @@ pub fn address(req: &HttpRequest, state: &WebState) -> String {
     }
 }
 
-/// Returns the compose file for one host. The agent reaches the Engine through a socket proxy only.
+/// The compose file that is in the repository too; it reads its values from `.env`.
+const COMPOSE: &str = include_str!("../../../compose/agent.yaml");
+
+/// Returns the compose file for one host, its values filled in. The agent reaches the Engine through a socket
+/// proxy only.
 pub fn compose(master: &str, key: &str, name: &str) -> String {
-    let name = quoted(name);
-    format!(
-        r#"services:
-  lightship-agent:
-    image: ${{LIGHTSHIP_IMAGE:-{IMAGE}}}
-    command: ["agent"]
-    restart: unless-stopped
-    read_only: true
-    cap_drop: [ALL]
-    security_opt: ["no-new-privileges:true"]
-    environment:
-      DOCKFLARE_MASTER_URL: "{master}"
-      DOCKFLARE_API_KEY: "{key}"
-      AGENT_DISPLAY_NAME: {name}
-      DOCKER_HOST: tcp://docker-socket-proxy:2375
-      CLOUDFLARED_NETWORK_NAME: cloudflare-net
-      LIGHTSHIP__TUNNEL__ON_SHUTDOWN: keep
-    volumes:
-      - agent-data:/app/data
-    networks: [docker-socket, agent-tunnel, default]
-    depends_on: [docker-socket-proxy]
-    stop_grace_period: 80s
-
-  docker-socket-proxy:
-    image: tecnativa/docker-socket-proxy:0.3
-    restart: unless-stopped
-    environment: {{CONTAINERS: 1, EVENTS: 1, IMAGES: 1, NETWORKS: 1, INFO: 1, PING: 1, VERSION: 1, POST: 1}}
-    volumes:
-      - /var/run/docker.sock:/var/run/docker.sock:ro
-    networks: [docker-socket]
-
-volumes:
-  agent-data:
-
-networks:
-  # Who reaches the socket proxy is root on the host: nothing else may join this network.
-  docker-socket:
-    internal: true
-  agent-tunnel:
-    name: cloudflare-net
-"#
-    )
+    // What stands before the first empty comment says how to fill in what is filled in here.
+    let (_, text) = COMPOSE.split_once("\n#\n").unwrap_or(("", COMPOSE));
+    let filled = [("DOCKFLARE_MASTER_URL", master), ("DOCKFLARE_API_KEY", key), ("AGENT_DISPLAY_NAME", name)];
+    filled.iter().fold(text.to_owned(), |text, (variable, value)| {
+        text.replace(&format!("${{{variable}:-}}"), &quoted(value))
+    })
 }
 
 /// Returns the one line for a host with Docker.
@@ -101,5 +69,20 @@ mod tests {
         let text = compose("http://m:8080", "k", "a\"\n  privileged: true ${HOME}");
         assert!(text.contains(r#"AGENT_DISPLAY_NAME: "a\"\n  privileged: true $${HOME}""#), "{text}");
         assert!(!text.contains("\n  privileged"));
+    }
+
+    #[test]
+    fn the_compose_file_is_the_one_of_the_repository_with_its_values() {
+        let text = compose("http://m:8080", "k-1", "web 1");
+        for line in [
+            "      DOCKFLARE_MASTER_URL: \"http://m:8080\"",
+            "      DOCKFLARE_API_KEY: \"k-1\"",
+            "      AGENT_DISPLAY_NAME: \"web 1\"",
+            "      DOCKER_HOST: tcp://docker-socket-proxy:2375",
+        ] {
+            assert!(text.lines().any(|own| own == line), "`{line}` is missing in {text}");
+        }
+        assert!(text.starts_with("# Who reaches the socket proxy is root on this host"), "{text}");
+        assert_eq!(text.lines().count() + 3, COMPOSE.lines().count(), "nothing else is left out");
     }
 }
