@@ -3,9 +3,11 @@
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
+use super::confirm::{REDEPLOY, REMOVE, REVOKE_KEY};
 use super::overview::{fragment_of, shortened};
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, tunnel_badge};
-use super::{Shell, SignedIn, agents, page, part};
+use super::{Shell, SignedIn, page, part};
+use crate::actors::master::Slot;
 use crate::db::read::{self, AgentView, ContainerProblemRow, ContainerRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandStatus};
@@ -119,9 +121,9 @@ fn actions(status: AgentStatus) -> Vec<Action> {
     if status == AgentStatus::Enrolled {
         actions.push(Action {
             path: "redeploy",
-            title: "Replace connector",
+            title: REDEPLOY.title,
             hint: "Makes the agent replace cloudflared",
-            question: agents::REDEPLOY,
+            question: REDEPLOY.text,
             tone: "quiet",
         });
     }
@@ -135,17 +137,17 @@ fn actions(status: AgentStatus) -> Vec<Action> {
     if status != AgentStatus::Revoked {
         actions.push(Action {
             path: "revoke",
-            title: "Revoke key",
+            title: REVOKE_KEY.title,
             hint: "The agent is not heard any more",
-            question: agents::REVOKE_KEY,
+            question: REVOKE_KEY.text,
             tone: "danger",
         });
     }
     actions.push(Action {
         path: "remove",
-        title: "Remove",
+        title: REMOVE.title,
         hint: "Stops the tunnel and withdraws the routes",
-        question: agents::REMOVE,
+        question: REMOVE.text,
         tone: "danger",
     });
     actions
@@ -172,7 +174,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
             state.master().clock.now(),
         ),
         tunnel: tunnel_line(&view),
-        facts: facts(&view, slot.is_some_and(|slot| slot.is_native())),
+        facts: facts(&view, slot.as_deref()),
         routes: routes.iter().map(route_line).collect(),
         containers: containers.iter().map(|one| container_line(one, &problems)).collect(),
         commands: commands.iter().map(command_line).collect(),
@@ -185,13 +187,18 @@ fn tunnel_line(view: &AgentView) -> Option<TunnelLine> {
     Some(TunnelLine { name, state, reason: view.tunnel.as_ref().and_then(|t| t.report.reason.clone()) })
 }
 
-fn facts(view: &AgentView, is_native: bool) -> Vec<Fact> {
+fn facts(view: &AgentView, slot: Option<&Slot>) -> Vec<Fact> {
     let agent = &view.agent;
+    let is_native = slot.is_some_and(Slot::is_native);
+    // The row follows within a minute; where it was heard last is known at once.
+    let source = slot.and_then(Slot::source);
+    let host = agent.hostname.clone().or_else(|| source.as_ref()?.host.clone());
+    let peer = agent.peer.clone().or_else(|| Some(source.as_ref()?.peer.to_string()));
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".into());
     let mut facts = vec![
         fact("Agent id", agent.id.as_str()),
-        fact("Host", known(&agent.hostname)),
-        fact("Address", known(&agent.peer)),
+        fact("Host", known(&host)),
+        fact("Address", known(&peer)),
         fact("Version", known(&agent.version)),
         fact("Speaks", if is_native { "Lightship (native)" } else { "DockFlare v2" }),
         fact("Key", agent.key_id.as_ref().map_or("none", |id| id.as_str())),
@@ -216,7 +223,7 @@ fn container_line(row: &ContainerRow, problems: &[ContainerProblemRow]) -> Conta
         name: one.name.clone(),
         detail: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
         problems: own
-            .map(|p| format!("{}=`{}`: {}", p.problem.label, shortened(&p.problem.value), p.problem.reason))
+            .map(|p| format!("`{}={}`: {}", p.problem.label, shortened(&p.problem.value), p.problem.reason))
             .collect(),
     }
 }

@@ -3,8 +3,11 @@
 //! Every page works without scripts; every form carries its session's token. Nothing here decides anything.
 
 pub mod agent;
+pub mod agent_actions;
 pub mod agents;
+mod confirm;
 mod deploy;
+pub mod keys;
 pub mod live;
 pub mod overview;
 pub mod posted;
@@ -226,11 +229,7 @@ pub fn failure(status: StatusCode, message: &str) -> String {
         status if status.is_server_error() => "Something went wrong",
         _ => "That did not work",
     };
-    let mut message = message.to_owned();
-    if let Some(first) = message.get(..1).map(str::to_uppercase) {
-        message.replace_range(..1, &first);
-    }
-    FailurePage { title, message: &message, style: assets::address("lightship.css") }
+    FailurePage { title, message, style: assets::address("lightship.css") }
         .render()
-        .unwrap_or(message.clone())
+        .unwrap_or_else(|_| message.to_owned())
 }

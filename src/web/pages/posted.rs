@@ -20,19 +20,6 @@ pub struct Posted<T>(pub T);
 #[derive(Debug, serde::Deserialize)]
 pub struct Nothing {}
 
-/// A form that has to be confirmed.
-#[derive(Debug, serde::Deserialize)]
-pub struct Confirmation {
-    confirmed: Option<String>,
-}
-
-impl Confirmation {
-    /// True if the person said yes.
-    pub fn is_given(&self) -> bool {
-        self.confirmed.as_deref() == Some("yes")
-    }
-}
-
 impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;

@@ -1,0 +1,58 @@
+//! What is asked before it is done: by the browser where scripts run, else on a page of its own.
+
+use actix_web::HttpResponse;
+use askama::Template;
+
+use super::{Shell, SignedIn, page};
+use crate::web::error::ApiError;
+
+/// A form that has to be confirmed.
+#[derive(Debug, serde::Deserialize)]
+pub struct Confirmation {
+    confirmed: Option<String>,
+}
+
+impl Confirmation {
+    /// True if the person said yes.
+    pub fn is_given(&self) -> bool {
+        self.confirmed.as_deref() == Some("yes")
+    }
+}
+
+/// What a person is asked.
+pub struct Question {
+    /// What is done after a yes, as the button says it.
+    pub title: &'static str,
+    /// What it means.
+    pub text: &'static str,
+}
+
+/// Taking a key back.
+pub const REVOKE_KEY: Question = Question {
+    title: "Revoke key",
+    text: "Revoke this key? Its agent is not heard any more until it has a new one. Tunnel and routes stay.",
+};
+/// Replacing the connector.
+pub const REDEPLOY: Question =
+    Question { title: "Replace connector", text: "Replace the connector? Requests may fail for a moment." };
+/// Removing an agent.
+pub const REMOVE: Question = Question {
+    title: "Remove agent",
+    text: "Remove this agent? Its tunnel is stopped, its routes are withdrawn and its key is revoked.",
+};
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage<'a> {
+    shell: Shell,
+    question: &'a Question,
+    action: String,
+    back: &'a str,
+}
+
+impl Question {
+    /// Shows the page that asks; a yes posts to `action` again, a no goes `back`.
+    pub fn ask(&self, person: &SignedIn, action: String, back: &str) -> Result<HttpResponse, ApiError> {
+        page(&ConfirmPage { shell: Shell::new(person, "/agents"), question: self, action, back })
+    }
+}

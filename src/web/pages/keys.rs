@@ -1,0 +1,183 @@
+//! Agent keys: the list, making one, showing it once, and taking it back.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::confirm::{Confirmation, REVOKE_KEY};
+use super::overview::fragment_of;
+use super::posted::{Nothing, Posted};
+use super::view::{Badge, badge};
+use super::{Shell, SignedIn, deploy, go_to, page, part};
+use crate::actors::master::{KeyRef, NewKey};
+use crate::db::read::{self, KeyRow};
+use crate::domain::agent::KeyStatus;
+use crate::domain::id::{AgentId, KeyId};
+use crate::web::api::agents::agent_id;
+use crate::web::auth::{Role, at_least};
+use crate::web::error::ApiError;
+use crate::web::picture::MOST;
+use crate::web::state::WebState;
+
+/// Most keys on the page.
+const KEYS: u64 = 500;
+
+#[derive(Template)]
+#[template(path = "keys_live.html")]
+struct Live {
+    csrf: String,
+    keys: Vec<KeyLine>,
+}
+
+#[derive(Template)]
+#[template(path = "key_made.html")]
+struct KeyMadePage {
+    shell: Shell,
+    heading: String,
+    key: String,
+    key_id: String,
+    loopback: bool,
+    compose: String,
+    run: String,
+    bare: String,
+}
+
+struct KeyLine {
+    id: String,
+    owner: String,
+    agent: Option<String>,
+    agent_href: String,
+    state: Badge,
+    made: String,
+    action: &'static str,
+    action_title: &'static str,
+    question: &'static str,
+}
+
+/// Whom a key is for.
+#[derive(Deserialize)]
+pub struct KeyForm {
+    #[serde(default)]
+    owner: String,
+}
+
+/// `GET /fragments/keys`: the list of keys, which is live: a key that was just used says by whom.
+#[utoipa::path(get, path = "/fragments/keys", tag = "pages", responses((status = 200)), security(("session" = [])))]
+pub async fn fragment(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    Ok(fragment_of(render(&person, &state).await?))
+}
+
+/// Renders the list of keys.
+pub async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiError> {
+    let db = &state.master().db;
+    let keys = read::list_keys(db, KEYS).await.map_err(ApiError::internal)?;
+    let agents = read::list_agents(db, None, MOST).await.map_err(ApiError::internal)?;
+    let names: HashMap<&AgentId, &str> =
+        agents.iter().map(|agent| (&agent.id, agent.display_name.as_str())).collect();
+    part(&Live {
+        csrf: person.session.csrf.clone(),
+        keys: keys.iter().map(|key| key_line(key, &names)).collect(),
+    })
+}
+
+fn key_line(key: &KeyRow, names: &HashMap<&AgentId, &str>) -> KeyLine {
+    let is_active = key.status == KeyStatus::Active;
+    let agent = key.bound_agent_id.as_ref();
+    KeyLine {
+        id: key.id.to_string(),
+        owner: key.owner.clone(),
+        agent: agent.map(|id| names.get(id).copied().unwrap_or(id.as_str()).to_owned()),
+        agent_href: agent.map(|id| format!("/agents/{id}")).unwrap_or_default(),
+        state: if is_active { badge("good", "active") } else { badge("idle", "revoked") },
+        made: key.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
+        action: if is_active { "revoke" } else { "delete" },
+        action_title: if is_active { "Revoke" } else { "Delete" },
+        question: if is_active { REVOKE_KEY.text } else { "Delete this revoked key from the list?" },
+    }
+}
+
+/// `POST /agents/keys`: makes a key and shows it, once, with what to do with it.
+#[utoipa::path(post, path = "/agents/keys", tag = "pages", responses((status = 200), (status = 403)), security(("session" = [])))]
+pub async fn make(
+    person: SignedIn,
+    req: HttpRequest,
+    state: web::Data<WebState>,
+    form: Posted<KeyForm>,
+) -> Result<HttpResponse, ApiError> {
+    at_least(person.role, Role::Admin)?;
+    let owner: String = form.0.owner.trim().chars().take(100).collect();
+    let key = state.master().generate_key(&owner, &person.name).await?;
+    let heading =
+        if owner.is_empty() { "A key for another host".to_owned() } else { format!("A key for {owner}") };
+    show_once(&person, &req, &state, heading, key)
+}
+
+/// `POST /agents/{id}/roll-key`: gives the agent another key and shows it, once.
+#[utoipa::path(post, path = "/agents/{id}/roll-key", tag = "pages", params(("id" = String, Path)),
+    responses((status = 200), (status = 403)), security(("session" = [])))]
+pub async fn roll(
+    person: SignedIn,
+    req: HttpRequest,
+    state: web::Data<WebState>,
+    _: Posted<Nothing>,
+) -> Result<HttpResponse, ApiError> {
+    at_least(person.role, Role::Admin)?;
+    let id = agent_id(req.match_info().query("id"))?;
+    let key = state.master().roll_key(&id, &person.name).await?;
+    let heading = format!("A new key for {}", key.owner);
+    show_once(&person, &req, &state, heading, key)
+}
+
+fn show_once(
+    person: &SignedIn,
+    req: &HttpRequest,
+    state: &WebState,
+    heading: String,
+    key: NewKey,
+) -> Result<HttpResponse, ApiError> {
+    let (address, raw) = (deploy::address(req, state), key.raw.expose_secret());
+    page(&KeyMadePage {
+        shell: Shell::new(person, "/agents"),
+        heading,
+        key: raw.to_owned(),
+        key_id: key.key_id.to_string(),
+        loopback: state.settings().is_loopback,
+        compose: deploy::compose(&address, raw, &key.owner),
+        run: deploy::docker_run(&address, raw),
+        bare: deploy::bare(&address, raw),
+    })
+}
+
+/// `POST /agents/keys/{id}/revoke`.
+#[utoipa::path(post, path = "/agents/keys/{id}/revoke", tag = "pages", params(("id" = String, Path)),
+    responses((status = 303), (status = 403)), security(("session" = [])))]
+pub async fn revoke(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    form: Posted<Confirmation>,
+) -> Result<HttpResponse, ApiError> {
+    at_least(person.role, Role::Admin)?;
+    if !form.0.is_given() {
+        return REVOKE_KEY.ask(&person, format!("/agents/keys/{id}/revoke"), "/agents");
+    }
+    state.master().revoke_key(KeyRef::Id(KeyId::new(id.into_inner())), &person.name).await?;
+    Ok(go_to("/agents"))
+}
+
+/// `POST /agents/keys/{id}/delete`: takes a revoked key off the list.
+#[utoipa::path(post, path = "/agents/keys/{id}/delete", tag = "pages", params(("id" = String, Path)),
+    responses((status = 303), (status = 403)), security(("session" = [])))]
+pub async fn delete(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    _: Posted<Nothing>,
+) -> Result<HttpResponse, ApiError> {
+    at_least(person.role, Role::Admin)?;
+    state.master().delete_key(KeyRef::Id(KeyId::new(id.into_inner())), &person.name).await?;
+    Ok(go_to("/agents"))
+}

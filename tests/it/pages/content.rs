@@ -1,0 +1,120 @@
+//! What pages show, how they stay true, and what machines ask for beside them.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::json;
+
+use super::Browser;
+use crate::support::master::TestMaster;
+
+#[actix_web::test]
+async fn every_page_has_content_and_forbids_what_it_does_not_need() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (key, id) = master.new_agent("web-1").await;
+    master.enroll(&id, "edge-1").await;
+    let labels = json!({ "dockflare.enable": "true", "dockflare.hostname": "app.example.com", "dockflare.service": "http://app:80" });
+    let start =
+        json!({ "type": "container_start", "container": { "id": "c1", "name": "shop", "labels": labels } });
+    master.post(&format!("/api/v2/agents/{id}/events")).key(&key).json(start).expect(202).await;
+    master.until_services("one route", |rules| rules.len() == 1).await;
+
+    let agent_page = format!("/agents/{id}");
+    let pages = [
+        ("/", "app.example.com"),
+        ("/agents", "Generate key"),
+        (agent_page.as_str(), "edge-1"),
+        ("/routes", "http://app:80"),
+        ("/system", "registrar"),
+    ];
+    for (path, content) in pages {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.text);
+        assert!(page.text.contains(content), "{path} lacks `{content}`: {}", page.text);
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!((page.header("cache-control"), page.header("x-frame-options")), ("no-store", "DENY"));
+        for inline in ["<style", "style=\"", "onclick", "javascript:"] {
+            assert!(!page.text.contains(inline), "{path} has `{inline}`");
+        }
+        assert!(!page.text.contains(&key), "{path} shows a key");
+    }
+    let fragment = browser.get("/fragments/routes").await;
+    assert!(fragment.text.contains("app.example.com") && !fragment.text.contains("<html"));
+    assert_eq!(browser.get("/agents/nobody").await.status, 404);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_failure_is_told_on_a_page_of_its_own() {
+    let master = TestMaster::without_cloudflare().await;
+    let browser = Browser::signed_in(&master).await;
+    let (_, id) = master.new_agent("web-1").await;
+    let page = format!("/agents/{id}");
+    let refused = browser.submit(&page, &format!("{page}/enroll"), &[("tunnel_name", "edge-1")]).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.text.contains("CF_API_TOKEN") && refused.text.contains("<h1>"), "{}", refused.text);
+    assert!(browser.get("/").await.text.contains("No Cloudflare token"));
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn an_open_page_is_told_of_changes_until_the_server_stops() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let request = master.http.get(master.url("/live")).header("cookie", browser.cookie_header());
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut stream = answer.bytes_stream();
+    let hello = stream.next().await.unwrap().unwrap();
+    assert!(hello.starts_with(b"retry:"), "{hello:?}");
+
+    master.new_agent("web-1").await;
+    let event = tokio::time::timeout(Duration::from_secs(5), stream.next()).await.unwrap().unwrap().unwrap();
+    assert!(event.starts_with(b"event: changed\n"), "{event:?}");
+
+    master.state.end_streams();
+    let end =
+        tokio::time::timeout(Duration::from_secs(5), async { while stream.next().await.is_some() {} }).await;
+    assert!(end.is_ok(), "the stream ends with the server");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn assets_are_served_with_their_digest() {
+    let master = TestMaster::start().await;
+    let page = master.get("/setup").expect(200).await;
+    for name in [
+        "lightship.css",
+        "lightship.js",
+        "vendor/htmx-2.0.11.min.js",
+        "vendor/htmx-ext-sse-2.2.4.min.js",
+        "lightship.svg",
+    ] {
+        let address = page.text.split(&format!("/assets/{name}")).nth(1).unwrap().split('"').next().unwrap();
+        let file = master.get(&format!("/assets/{name}{address}")).expect(200).await;
+        assert!(file.text.len() > 100 && file.header("cache-control").contains("immutable"), "{name}");
+        let again = master.get(&format!("/assets/{name}")).header("if-none-match", file.header("etag"));
+        again.expect(304).await;
+    }
+    master.get("/assets/../Cargo.toml").expect(404).await;
+    master.get("/assets/nothing.css").expect(404).await;
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn the_machine_endpoints_answer_without_a_key() {
+    let master = TestMaster::start().await;
+    master.new_agent("web-1").await;
+    assert_eq!(master.get("/healthz").expect(200).await.json()["status"], "ok");
+    let ready = master.get("/readyz").expect(200).await.json();
+    assert_eq!((&ready["status"], &ready["set_up"]), (&json!("ready"), &json!(false)));
+    let metrics = master.get("/metrics").expect(200).await.text;
+    assert!(metrics.contains("lightship_agents{state=\"pending\"} 1"), "{metrics}");
+    assert!(metrics.contains("lightship_actors{role=\"master-store\"} 1"), "{metrics}");
+    let api = master.get("/api/openapi.json").expect(200).await.json();
+    assert!(api["paths"]["/api/v2/agents/register"]["post"].is_object());
+    assert!(api["openapi"].as_str().unwrap().starts_with("3.1"));
+    master.stop().await;
+}

@@ -1,0 +1,126 @@
+//! What a person does on a page.
+
+use serde_json::json;
+
+use super::{Browser, token_of};
+use crate::support::master::TestMaster;
+use crate::v2_api::publish_into_a_foreign_tunnel;
+
+#[actix_web::test]
+async fn a_form_without_the_pages_token_changes_nothing() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (_, id) = master.new_agent("web-1").await;
+    let (key_id, _) = master.make_key("spare").await;
+    let other = Browser::new(&master);
+    let foreign = token_of(&other.get("/login").await);
+    let paths = [
+        "/agents/keys".to_owned(),
+        format!("/agents/keys/{key_id}/revoke"),
+        format!("/agents/keys/{key_id}/delete"),
+        format!("/agents/{id}/enroll"),
+        format!("/agents/{id}/rename"),
+        format!("/agents/{id}/redeploy"),
+        format!("/agents/{id}/roll-key"),
+        format!("/agents/{id}/revoke"),
+        format!("/agents/{id}/remove"),
+        "/routes/apply".to_owned(),
+        "/logout".to_owned(),
+    ];
+    let fields = [("confirmed", "yes"), ("tunnel_name", "edge"), ("display_name", "x"), ("owner", "x")];
+    for path in paths {
+        for token in [None, Some(""), Some("guess"), Some(foreign.as_str())] {
+            let mut all = fields.to_vec();
+            all.extend(token.map(|token| ("csrf", token)));
+            assert_eq!(browser.post(&path, &all).await.status, 403, "{path} {token:?}");
+        }
+        // And a form of somebody who is not signed in.
+        let mut all = fields.to_vec();
+        all.push(("csrf", &foreign));
+        let answer = other.post(&path, &all).await;
+        assert_eq!(answer.status, 303, "{path}");
+        assert!(answer.header("location").starts_with("/login"), "{path}");
+    }
+    let agents = master.admin_get("/api/v2/agents").expect(200).await.json();
+    assert_eq!(agents["agents"][&id]["display_name"], "web-1");
+    assert_eq!(agents["agent_keys"][&key_id]["status"], "active");
+    assert_eq!(browser.get("/").await.status, 200, "still signed in");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_key_is_shown_once_with_what_to_do_with_it() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let made = browser.submit("/agents", "/agents/keys", &[("owner", "web-7")]).await;
+    assert_eq!(made.status, 200);
+    let key = made.text.split("<pre id=\"key\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    assert_eq!(key.len(), 43);
+    for line in [
+        "docker run -d --name lightship-agent",
+        "docker-socket-proxy:2375",
+        "lightship agent",
+        "SERVER_HOST=0.0.0.0",
+    ] {
+        assert!(made.text.contains(line), "{line}");
+    }
+    let list = browser.get("/fragments/keys").await;
+    assert!(list.text.contains("web-7") && list.text.contains("not used yet"), "{}", list.text);
+    master.register(&key, json!({ "display_name": "front door" })).await;
+    // The open page asks for this part again, so that a key says who uses it without a reload.
+    let list = browser.get("/fragments/keys").await;
+    assert!(list.text.contains("front door") && !list.text.contains("not used yet"), "{}", list.text);
+    assert!(!list.text.contains(&key) && !browser.get("/agents").await.text.contains(&key));
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn an_agent_is_enrolled_renamed_and_removed_from_its_page() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (_, id) = master.new_agent("web-1").await;
+    let page = format!("/agents/{id}");
+    assert!(browser.get("/").await.text.contains("waits to be enrolled"));
+
+    assert_eq!(
+        browser.submit(&page, &format!("{page}/enroll"), &[("tunnel_name", "edge-1")]).await.status,
+        303
+    );
+    assert_eq!(
+        browser.submit(&page, &format!("{page}/rename"), &[("display_name", "Front <door>")]).await.status,
+        303
+    );
+    let shown = browser.get(&page).await.text;
+    assert!(
+        shown.contains("edge-1") && shown.contains("Front &#60;door&#62;") && !shown.contains("Front <door>"),
+        "{shown}"
+    );
+
+    // Without scripts, a page asks first.
+    let asked = browser.submit(&page, &format!("{page}/remove"), &[]).await;
+    assert!(asked.status == 200 && asked.text.contains("Remove this agent?"), "{}", asked.text);
+    assert_eq!(browser.get(&page).await.status, 200);
+    let removed = browser.submit(&page, &format!("{page}/remove"), &[("confirmed", "yes")]).await;
+    assert_eq!((removed.status, removed.header("location")), (303, "/agents"));
+    assert_eq!(browser.get(&page).await.status, 404);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn the_button_confirms_what_waits() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    publish_into_a_foreign_tunnel(&master).await;
+    let shown = browser.get("/routes").await.text;
+    assert!(shown.contains("Waiting for you") && shown.contains("Tunnel shared"), "{shown}");
+    assert!(shown.contains("theirs.example.com") && shown.contains("waits for you"), "{shown}");
+
+    let done = browser.submit("/routes", "/routes/apply", &[]).await;
+
+    assert_eq!(done.status, 200, "{}", done.text);
+    assert!(done.text.contains("everything that waited is applied"), "{}", done.text);
+    let after = browser.get("/routes").await.text;
+    assert!(!after.contains("Waiting for you") && after.contains(">live<"), "{after}");
+    assert!(after.contains("href=\"https://app.example.com\""), "{after}");
+    master.stop().await;
+}

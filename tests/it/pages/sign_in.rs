@@ -1,0 +1,119 @@
+//! Who gets in: the first run, signing in and out, guessing.
+
+use std::sync::Mutex;
+
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::{Browser, PASSWORD};
+use crate::support::master::TestMaster;
+
+#[actix_web::test]
+async fn the_first_run_link_works_once() {
+    let master = TestMaster::start().await;
+    let browser = Browser::new(&master);
+    assert_eq!(browser.get("/").await.header("location"), "/setup");
+    assert_eq!(browser.get("/login").await.header("location"), "/setup");
+    let closed = browser.get("/setup?token=guess").await;
+    assert!(closed.status == 200 && !closed.text.contains("<form"), "{}", closed.text);
+
+    let token = master.state.open_setup().expose_secret().to_owned();
+    let link = format!("/setup?token={token}");
+    let fill = |name: &'static str, password: &'static str, again: &'static str| {
+        let token = token.clone();
+        let (browser, link) = (&browser, link.clone());
+        async move {
+            let fields =
+                [("token", token.as_str()), ("name", name), ("password", password), ("again", again)];
+            browser.submit(&link, "/setup", &fields).await
+        }
+    };
+    assert!(fill("ann", "short", "short").await.text.contains("10 characters or more"));
+    assert!(fill("ann", PASSWORD, "something else").await.text.contains("not the same"));
+    assert_eq!(fill(" ann", PASSWORD, PASSWORD).await.status, 400);
+    let done = fill("ann", PASSWORD, PASSWORD).await;
+    assert_eq!((done.status, done.header("location")), (303, "/"));
+    assert!(browser.get("/").await.text.contains("No agents yet"));
+
+    let second = Browser::new(&master);
+    assert_eq!(second.get(&link).await.header("location"), "/login");
+    assert_eq!(second.sign_in("ann", PASSWORD).await.header("location"), "/agents");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn the_set_up_form_needs_the_token_of_the_link() {
+    let master = TestMaster::start().await;
+    let browser = Browser::new(&master);
+    let token = master.state.open_setup().expose_secret().to_owned();
+    let fields = [("token", "guess"), ("name", "eve"), ("password", PASSWORD), ("again", PASSWORD)];
+    let page = format!("/setup?token={token}");
+    assert_eq!(browser.submit(&page, "/setup", &fields).await.status, 403);
+    assert_eq!(browser.get("/").await.header("location"), "/setup");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_wrong_password_says_no_more_than_an_unknown_name() {
+    let master = TestMaster::start().await;
+    Browser::signed_in(&master).await;
+    let stranger = Browser::new(&master);
+    let (wrong, unknown) =
+        (stranger.sign_in("ann", "wrong password").await, stranger.sign_in("bob", PASSWORD).await);
+    assert_eq!((wrong.status, unknown.status), (401, 401));
+    for answer in [wrong, unknown] {
+        assert!(answer.text.contains("Name or password is wrong."), "{}", answer.text);
+    }
+    assert_eq!(stranger.get("/agents").await.header("location"), "/login?next=%2Fagents");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn guessing_is_locked_out_and_the_owner_is_not() {
+    let master = TestMaster::start().await;
+    let owner = Browser::signed_in(&master).await;
+    let guesser = Browser::new(&master);
+    for _ in 0..5 {
+        assert_eq!(guesser.sign_in("ann", "wrong password").await.status, 401);
+    }
+    let locked = guesser.sign_in("ann", PASSWORD).await;
+    assert_eq!(locked.status, 429);
+    assert!(locked.text.contains("Try again in"), "{}", locked.text);
+
+    // The session goes on, and the browser that signed in before may sign in again, from the same address.
+    assert_eq!(owner.get("/").await.status, 200);
+    owner.cookies.lock().unwrap().remove("lightship_session");
+    assert_eq!(owner.sign_in("ann", PASSWORD).await.status, 303);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn signing_out_ends_the_session_and_a_new_password_ends_all() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let kept = browser.cookies.lock().unwrap().clone();
+    browser.submit("/", "/logout", &[]).await;
+    assert_eq!(browser.get("/").await.status, 303);
+
+    let other = Browser { master: &master, cookies: Mutex::new(kept) };
+    assert_eq!(other.get("/").await.status, 200);
+    let set = |name: &str, password: &str| {
+        master.admin_post(&format!("/api/v3/admins/{name}/password"), json!({ "password": password }))
+    };
+    set("bob", "another long password").expect(404).await;
+    set("ann", "short").expect(400).await;
+    assert_eq!(other.get("/").await.status, 200);
+    set("ann", "another long password").expect(200).await;
+    assert_eq!(other.get("/").await.status, 303);
+    assert_eq!(Browser::new(&master).sign_in("ann", "another long password").await.status, 303);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_script_is_told_where_to_sign_in() {
+    let master = TestMaster::start().await;
+    Browser::signed_in(&master).await;
+    let answer = master.get("/fragments/overview").header("hx-request", "true").expect(204).await;
+    assert_eq!(answer.header("hx-redirect"), "/login?next=%2F");
+    master.stop().await;
+}
