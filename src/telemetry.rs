@@ -1,12 +1,14 @@
 //! Logs to standard error, metrics for `/metrics`.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::ChronoLocal as LocalTime;
 
 use crate::config::{Log, LogFormat};
+use crate::io::Io;
 
 /// Starts logging. Our own lines follow the level; other libraries speak up from `warn` on, or from
 /// `debug` on when that was asked for.
@@ -26,7 +28,22 @@ pub fn start_logging(log: &Log) {
     };
 }
 
+/// How often recorded times are folded into their summaries.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// Collects metrics from now on; the handle renders them as Prometheus text.
+///
+/// Recorded times pile up until they are rendered or [kept up](keep_metrics_small).
 pub fn start_metrics() -> Option<PrometheusHandle> {
     PrometheusBuilder::new().install_recorder().ok()
+}
+
+/// Folds what was recorded now and then, so that memory stays bounded although nobody reads the metrics.
+pub fn keep_metrics_small(metrics: PrometheusHandle, io: &Io) {
+    io.handle().spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
 }

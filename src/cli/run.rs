@@ -55,9 +55,13 @@ pub(super) fn run(
     make_private(&state_dir)?;
     let runtime = IoRuntime::start().context("cannot start the threads for input and output")?;
     let (clock, chance) = (Clock::system(), Chance::system());
-    let metrics = telemetry::start_metrics();
-    let system = actix_rt::System::new();
     let io = runtime.io();
+    // Who serves no metrics collects none.
+    let metrics = if role == Role::Agent { None } else { telemetry::start_metrics() };
+    if let Some(metrics) = &metrics {
+        telemetry::keep_metrics_small(metrics.clone(), &io);
+    }
+    let system = actix_rt::System::new();
     // A thread that does not come back cannot be helped from within; the outer restart policy can.
     let watchdog = Watchdog::start(WatchLimits::default(), |_| std::process::exit(BLOCKED_EXIT_CODE))
         .context("cannot start the watchdog's thread")?;

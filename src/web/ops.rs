@@ -37,9 +37,10 @@ pub async fn readyz(_: Anyone, state: web::Data<WebState>) -> Result<HttpRespons
 /// `GET /metrics`: in the text form that Prometheus reads; names no agent and no host.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200)), security(()))]
 pub async fn metrics(_: Anyone, state: web::Data<WebState>) -> HttpResponse {
+    // Gauges of the supervision tree are looked up when somebody asks for them.
+    state.master().tree.publish_gauges();
     let mut text = state.settings().metrics.as_ref().map(|render| render()).unwrap_or_default();
     fleet(&state, &mut text);
-    actors(&state, &mut text);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
 }
 
@@ -61,27 +62,4 @@ fn fleet(state: &WebState, text: &mut String) {
         "# HELP lightship_agents_online Agents heard lately.\n# TYPE lightship_agents_online gauge\n",
     );
     let _ = writeln!(text, "lightship_agents_online {online}");
-}
-
-fn actors(state: &WebState, text: &mut String) {
-    let tree = state.master().tree.snapshot();
-    let mut by_role = std::collections::BTreeMap::<String, (u64, u64, u64)>::new();
-    for info in &tree {
-        let sum = by_role.entry(info.role.to_string()).or_default();
-        sum.0 += 1;
-        sum.1 += u64::from(info.restarts);
-        sum.2 += info.depth as u64;
-    }
-    let rows = [
-        ("lightship_actors", "Actors that run, by role.", 0),
-        ("lightship_actor_restarts", "Restarts of the actors that run, by role.", 1),
-        ("lightship_actor_mailbox_depth", "Messages that wait, by role.", 2),
-    ];
-    for (name, help, column) in rows {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for (role, sum) in &by_role {
-            let value = [sum.0, sum.1, sum.2][column];
-            let _ = writeln!(text, "{name}{{role=\"{role}\"}} {value}");
-        }
-    }
 }

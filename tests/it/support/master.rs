@@ -1,7 +1,7 @@
 //! A real master on a free port: real actors, real SQLite, real HTTP, and a stand-in for Cloudflare.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use actix_rt::Arbiter;
@@ -15,7 +15,9 @@ use lightship::cloudflare::Cloudflare;
 use lightship::db::{Db, SecretKey};
 use lightship::domain::id::AccountId;
 use lightship::io::{Io, IoRuntime};
+use lightship::web::state::RenderMetrics;
 use lightship::web::{Listen, Patience, WebSettings, WebState, serve_with};
+use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -278,8 +280,15 @@ fn web_settings() -> WebSettings {
         offline_after: Duration::from_secs(60),
         requests_per_second: 0,
         account_id: Some(ACCOUNT.to_owned()),
-        metrics: None,
+        metrics: render_metrics(),
     }
+}
+
+/// A program has one recorder; the masters of all tests share it.
+fn render_metrics() -> Option<RenderMetrics> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let handle = RECORDER.get_or_init(lightship::telemetry::start_metrics).clone()?;
+    Some(Arc::new(move || handle.render()))
 }
 
 fn listen(state: WebState) -> (SocketAddr, ServerHandle) {
