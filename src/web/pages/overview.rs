@@ -212,7 +212,7 @@ pub fn label_problems(picture: &Picture) -> Vec<Problem> {
         Problem {
             title: format!("{} on {agent}", picture.container_name(row)),
             detail: format!(
-                "{}=`{}`: {}",
+                "`{}={}`: {}",
                 row.problem.label,
                 shortened(&row.problem.value),
                 row.problem.reason

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use chrono::{DateTime, Utc};
 
 use super::overview::fragment_of;
-use super::view::{Badge, Fact, badge, count, fact};
+use super::view::{Badge, Fact, Moment, badge, count, fact};
 use super::{Shell, SignedIn, page, part};
 use crate::actors::supervision::{Info, Kind, State};
 use crate::db::read;
@@ -40,7 +41,7 @@ struct Line {
     restarts: String,
     load: String,
     handled: String,
-    since: String,
+    since: Option<Moment>,
     last_exit: String,
 }
 
@@ -85,10 +86,12 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
             }),
         ),
     ];
-    part(&Live { lines: tree.iter().take(ROWS).map(|info| line(info, &names)).collect(), summary, facts })
+    let now = state.master().clock.now();
+    let lines = tree.iter().take(ROWS).map(|info| line(info, &names, now)).collect();
+    part(&Live { lines, summary, facts })
 }
 
-fn line(info: &Info, agents: &HashMap<&str, &str>) -> Line {
+fn line(info: &Info, agents: &HashMap<&str, &str>, now: DateTime<Utc>) -> Line {
     let own = info.path.rsplit('/').next().unwrap_or_default();
     let tone = match info.state {
         State::Running => "good",
@@ -100,15 +103,23 @@ fn line(info: &Info, agents: &HashMap<&str, &str>) -> Line {
     let is_actor = info.kind == Kind::Actor;
     Line {
         level: info.path.matches('/').count().min(6),
-        // An agent's subtree is called by its id; people call it by its name.
-        name: agents.get(own).map_or_else(|| own.to_owned(), |name| format!("agent {name}")),
+        name: spoken(own, agents),
         path: info.path.clone(),
         kind: if is_actor { "actor" } else { "supervisor" },
         state: badge(tone, info.state.as_str().replace('_', " ")),
         restarts: info.restarts.to_string(),
         load: if is_actor { format!("{} / {}", info.depth, info.cap) } else { String::new() },
         handled: if is_actor { info.handled.to_string() } else { String::new() },
-        since: info.since.format("%H:%M:%S").to_string(),
+        since: Some(Moment::of(info.since, now)),
         last_exit: info.last_exit.clone().unwrap_or_default(),
+    }
+}
+
+/// An agent's subtree is called by its id; people call it by its name. A bare number is a shard of the fleet.
+fn spoken(own: &str, agents: &HashMap<&str, &str>) -> String {
+    match agents.get(own) {
+        Some(name) => format!("agent {name}"),
+        None if own.bytes().all(|byte| byte.is_ascii_digit()) => format!("shard {own}"),
+        None => own.to_owned(),
     }
 }
