@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, admin_client};
+use super::{Common, admin_client, output};
 
 /// Options of `lightship admin`.
 #[derive(clap::Args)]
@@ -43,7 +43,11 @@ pub(super) fn run(args: AdminArgs, common: &Common) -> anyhow::Result<ExitCode> 
         url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
     let path = format!("/api/v3/admins/{segment}/password");
     let body = json!({ "password": password });
-    admin_client::converse(common, async |master| master.post(&path, body).await)?;
-    eprintln!("the password of `{name}` is set");
+    let answer = admin_client::converse(common, async |master| master.post(&path, body).await)?;
+    if common.json {
+        output::json(&answer)?;
+    } else {
+        eprintln!("the password of `{name}` is set");
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -49,7 +49,7 @@ enum AgentsVerb {
         #[arg(long, conflicts_with = "hostname_patterns")]
         any_hostname: bool,
     },
-    /// Give an agent a new key, shown once; the old one is refused from now on.
+    /// Make a new key for an agent, shown once; the old one works until the agent registers with the new one.
     RollKey {
         /// The agent's id.
         agent: String,

@@ -32,11 +32,9 @@ pub(super) fn run(args: ApplyArgs, common: &Common) -> anyhow::Result<ExitCode> 
     if common.json {
         output::json(&report)?;
     } else {
-        let tunnels = items(&report, "confirmed_tunnels").len();
-        output::line(&format!(
-            "confirmed {tunnels} tunnels, released {} routes",
-            output::text(&report, "released_routes")
-        ))?;
+        let tunnels = output::count(items(&report, "confirmed_tunnels").len() as u64, "tunnel");
+        let routes = output::count(report["released_routes"].as_u64().unwrap_or(0), "route");
+        output::line(&format!("confirmed {tunnels}, released {routes}"))?;
         for route in blocked {
             eprintln!("blocked: {}: {}", name(route), output::text(route, "reason"));
         }

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde_json::json;
 
-use super::{Common, sources};
+use super::{Common, output, sources};
 use crate::config::Role;
 
 pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
@@ -22,7 +23,12 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
                 reqwest::Client::builder().timeout(Duration::from_secs(4)).unix_socket(socket).build()?;
             let answer = http.get("http://localhost/healthz").send().await;
             match answer {
-                Ok(answer) if answer.status().is_success() => return Ok(ExitCode::SUCCESS),
+                Ok(answer) if answer.status().is_success() => {
+                    if common.json {
+                        output::json(&json!({ "status": "ok", "socket": name }))?;
+                    }
+                    return Ok(ExitCode::SUCCESS);
+                }
                 Ok(answer) => bail!("`{name}` answered {}", answer.status()),
                 Err(_) => continue,
             }

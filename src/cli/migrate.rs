@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::database::{self, Access};
 use super::{Common, output};
 
@@ -16,12 +18,16 @@ pub(super) struct MigrateArgs {
 pub(super) fn run(args: MigrateArgs, common: &Common) -> anyhow::Result<ExitCode> {
     database::with(common, Access::Write, async |db| {
         db.migrate().await?;
-        let line = if args.rebuild {
-            format!("the database is up to date; derived again from {} events", db.rebuild().await?)
-        } else {
-            "the database is up to date".to_owned()
-        };
-        output::line(&line)?;
+        let rebuilt = if args.rebuild { Some(db.rebuild().await?) } else { None };
+        match rebuilt {
+            _ if common.json => {
+                output::json(&json!({ "status": "up_to_date", "rebuilt_from_events": rebuilt }))?
+            }
+            Some(events) => {
+                output::line(&format!("the database is up to date; derived again from {events} events"))?;
+            }
+            None => output::line("the database is up to date")?,
+        }
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -46,6 +46,12 @@ pub(super) fn chain(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
+/// `1 route`, `2 routes`.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{ending}")
+}
+
 /// The text of a JSON field, or a dash.
 pub(super) fn text(value: &serde_json::Value, key: &str) -> String {
     match &value[key] {
