@@ -6,6 +6,7 @@ mod agent_wire;
 mod blocked;
 mod cloudflare_account;
 mod cloudflare_client;
+mod connectors;
 mod layering;
 mod master_tree;
 mod pages;

@@ -116,6 +116,7 @@ impl Account for Tunnels {
             tunnel_id: TunnelId::new(name),
             name: name.into(),
             token: "token".to_owned().into(),
+            connectors: Some(Vec::new()),
         })
     }
 
@@ -129,5 +130,9 @@ impl Account for Tunnels {
 
     async fn put_agent_rules(&self, _: &AgentId, _: &TunnelId) -> Result<i64, MasterError> {
         Ok(1)
+    }
+
+    async fn connectors(&self, _: &TunnelId) -> Result<Vec<String>, MasterError> {
+        Ok(Vec::new())
     }
 }

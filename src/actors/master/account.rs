@@ -21,6 +21,8 @@ pub struct ProvidedTunnel {
     pub name: String,
     /// What a connector needs to run it.
     pub token: SecretString,
+    /// Ids of the connectors that serve it already; none if Cloudflare did not say.
+    pub connectors: Option<Vec<String>>,
 }
 
 /// Publishes what the database says.
@@ -51,10 +53,9 @@ pub trait Account: Send + Sync {
     /// Writes an agent's wanted rules to its tunnel now; returns the version of the configuration.
     async fn put_agent_rules(&self, agent: &AgentId, tunnel: &TunnelId) -> Result<i64, MasterError>;
 
-    /// Returns the ids of the connectors that serve a tunnel now.
-    async fn connectors(&self, _tunnel: &TunnelId) -> Result<Vec<String>, MasterError> {
-        Err(MasterError::NoCloudflareToken)
-    }
+    /// Returns the ids of the connectors that serve a tunnel now. A check that can wait: it is limited to the
+    /// part of the budget that is for the background.
+    async fn connectors(&self, tunnel: &TunnelId) -> Result<Vec<String>, MasterError>;
 }
 
 /// How actors hold it.

@@ -139,9 +139,18 @@ impl TestMaster {
 
     /// With other settings.
     pub async fn build(with_cloudflare: bool, change: impl FnOnce(&mut WebSettings)) -> Self {
+        Self::assemble(with_cloudflare, Clock::system(), change).await
+    }
+
+    /// With Cloudflare, on a clock that the test moves.
+    pub async fn on_clock(clock: Clock) -> Self {
+        Self::assemble(true, clock, |_| {}).await
+    }
+
+    async fn assemble(with_cloudflare: bool, clock: Clock, change: impl FnOnce(&mut WebSettings)) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
         let (io, standin) = (IoRuntime::start().unwrap(), CloudflareStandIn::start());
-        let (clock, chance) = (Clock::system(), Chance::system());
+        let chance = Chance::system();
         let db = Db::in_memory(io.io()).await.unwrap();
         db.migrate().await.unwrap();
         db.unlock_secrets(SecretKey::random(chance.clone())).await.unwrap();
@@ -168,6 +177,11 @@ impl TestMaster {
         let (address, server) = listen(state.clone());
         let answers = Arc::default();
         Self { address, state, master, db, standin, http: client(), answers, shards, server, root, _io: io }
+    }
+
+    /// The clock it was started on.
+    pub fn clock(&self) -> &Clock {
+        &self.master.clock
     }
 
     /// The address of a path.

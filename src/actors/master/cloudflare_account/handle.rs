@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::desk::AccountParts;
 use super::orders::{
-    Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll,
+    Apply, ConfirmTunnel, GetConnectors, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll,
 };
 use super::plan::plan;
 use super::wishes::{KnownZones, PublishSettings};
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PLAN_LIMIT: Duration = Duration::from_secs(20);
 /// How long one tunnel may take for somebody who waits.
 const PUT_LIMIT: Duration = Duration::from_secs(25);
+/// How long Cloudflare may take to list connectors: one call.
+const CONNECTORS_LIMIT: Duration = Duration::from_secs(20);
 /// Longer than anybody waits.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -86,6 +88,11 @@ impl Account for Connected {
         let tunnel_id = tunnel_id.clone();
         self.ask(|reply| PutRules { tunnel_id, reply }, PUT_LIMIT).await
     }
+
+    async fn connectors(&self, tunnel_id: &TunnelId) -> Result<Vec<String>, MasterError> {
+        let tunnel_id = tunnel_id.clone();
+        self.ask(|reply| GetConnectors { tunnel_id, reply }, CONNECTORS_LIMIT).await
+    }
 }
 
 #[async_trait]
@@ -112,6 +119,10 @@ impl Account for PlanOnly {
     }
 
     async fn put_agent_rules(&self, _: &AgentId, _: &TunnelId) -> Result<i64, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    async fn connectors(&self, _: &TunnelId) -> Result<Vec<String>, MasterError> {
         Err(MasterError::NoCloudflareToken)
     }
 }

@@ -44,7 +44,9 @@ use crate::domain::id::TunnelId;
 pub use self::books::{Books, installation};
 pub use self::desk::{AccountParts, AccountStore, StoreFailed};
 pub use self::handle::{Connected, PlanOnly, describe};
-pub use self::orders::{Apply, ConfirmTunnel, GetPlan, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll};
+pub use self::orders::{
+    Apply, ConfirmTunnel, GetConnectors, GetPlan, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll,
+};
 pub use self::plan::plan as plan_from_database;
 pub use self::status::{RoutePhase, TunnelPhase};
 pub use self::wishes::{KnownZones, PublishSettings};

@@ -11,7 +11,7 @@ use super::checks::list_tunnels;
 use super::conclude::EQUAL_RULE;
 use super::desk::Desk;
 use super::plan::plan;
-use super::provide::provide;
+use super::provide::{list_connectors, provide};
 use super::snapshot::SYSTEM;
 use super::status::{RoutePhase, TunnelPhase};
 use super::turn::Order;
@@ -99,6 +99,16 @@ pub struct PutRules {
     pub tunnel_id: TunnelId,
     /// Answered with the version of its configuration.
     pub reply: Reply<i64>,
+}
+
+/// Asks which connectors serve a tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct GetConnectors {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+    /// Where their ids go.
+    pub reply: Reply<Vec<String>>,
 }
 
 impl Handler<Wake> for CloudflareAccount {
@@ -199,6 +209,19 @@ impl Handler<PutRules> for CloudflareAccount {
                 Err(_) => Err(MasterError::Busy),
             };
             answer(reply, result);
+        };
+        ctx.spawn(work.into_actor(self));
+    }
+}
+
+impl Handler<GetConnectors> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, GetConnectors { tunnel_id, reply }: GetConnectors, ctx: &mut Ctx<Self>) {
+        let client = self.desk.cloudflare.background();
+        let work = async move {
+            let ids = list_connectors(&client, &tunnel_id).await;
+            answer(reply, ids.map_err(|error| MasterError::Cloudflare(error.to_string())));
         };
         ctx.spawn(work.into_actor(self));
     }

@@ -1,11 +1,13 @@
 //! Finds or makes the tunnel that an agent is to serve.
 
+use futures_util::future::join;
+
 use super::desk::Desk;
 use crate::actors::master::account::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
-use crate::cloudflare::{CfError, Tunnel};
+use crate::cloudflare::{CfError, Cloudflare, Tunnel};
 use crate::db::tunnels;
-use crate::domain::id::AgentId;
+use crate::domain::id::{AgentId, TunnelId};
 
 /// Finds the undeleted tunnel of exactly this name, or makes it. Nothing is stored.
 pub(super) async fn provide(
@@ -26,14 +28,25 @@ pub(super) async fn provide(
     {
         return Err(MasterError::TunnelTaken { by });
     }
-    let token = desk.cloudflare.tunnel_token(&tunnel.id).await;
+    let token = desk.cloudflare.tunnel_token(&tunnel.id);
+    let (token, connectors) = join(token, list_connectors(&desk.cloudflare, &tunnel.id)).await;
     let token = token.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
+    // Without them an agent can still be enrolled; only one way to see that it did its part is closed.
+    let connectors = connectors
+        .inspect_err(|error| tracing::info!(%error, tunnel.id = %tunnel.id, "its connectors are not known"));
     Ok(ProvidedTunnel {
+        connectors: connectors.ok(),
         tunnel_id: tunnel.id,
         name: tunnel.name,
         account_id: desk.cloudflare.account().clone(),
         token,
     })
+}
+
+/// Returns the ids of the connectors of a tunnel; also of those whose connections only linger, because they
+/// too were started.
+pub(super) async fn list_connectors(client: &Cloudflare, tunnel: &TunnelId) -> Result<Vec<String>, CfError> {
+    Ok(client.connections(tunnel).await?.into_iter().map(|connector| connector.id).collect())
 }
 
 async fn find_or_create(desk: &Desk, name: &str) -> Result<Tunnel, CfError> {

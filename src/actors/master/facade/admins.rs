@@ -74,9 +74,7 @@ impl Master {
             Enrolment::NeedsTunnel(name) => name,
         };
         let tunnel = self.env.account.provide_tunnel(&name, PROVIDE).await?;
-        let connectors = self.env.account.connectors(&tunnel.tunnel_id).await.ok();
-        self.decide(registrar::CommitEnrolment { agent: agent.clone(), tunnel, connectors, by: by.into() })
-            .await
+        self.decide(registrar::CommitEnrolment { agent: agent.clone(), tunnel, by: by.into() }).await
     }
 
     /// Queues a command that replaces the agent's connector.

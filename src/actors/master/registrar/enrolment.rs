@@ -54,8 +54,6 @@ pub struct CommitEnrolment {
     pub agent: AgentId,
     /// Its tunnel.
     pub tunnel: ProvidedTunnel,
-    /// Connectors that serve it already: a further one shows that a DockFlare agent did what it was told.
-    pub connectors: Option<Vec<String>>,
     /// Who asks.
     pub by: String,
 }
@@ -214,7 +212,8 @@ fn enrolment(ask: &CommitEnrolment, secret_id: SecretId) -> Event {
         tunnel_id: ask.tunnel.tunnel_id.clone(),
         tunnel_name: ask.tunnel.name.clone(),
         secret_id,
-        connectors: ask.connectors.clone(),
+        // A further one shows later that a DockFlare agent did what it was told.
+        connectors: ask.tunnel.connectors.clone(),
     }
 }
 

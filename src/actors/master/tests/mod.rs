@@ -70,6 +70,7 @@ impl Account for Publisher {
             tunnel_id: TunnelId::new(format!("id-of-{name}")),
             name: name.into(),
             token: format!("token-of-{name}").into(),
+            connectors: Some(self.connectors.lock().clone()),
         })
     }
 
