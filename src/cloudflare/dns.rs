@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::error::CfError;
-use super::transport::{Call, Cloudflare};
+use super::transport::Cloudflare;
 use crate::domain::id::{RecordId, ZoneId};
 
 const PER_PAGE: usize = 100;

@@ -4,7 +4,9 @@
 //! its one caller, the account's actor. A write that may have taken effect says so
 //! ([`CfError::is_uncertain`]), so that the caller looks before it writes again.
 
+mod base;
 mod budget;
+mod call;
 mod dns;
 mod envelope;
 mod error;
@@ -12,9 +14,10 @@ mod transport;
 mod tunnels;
 mod zones;
 
+pub use base::PUBLIC_API;
 pub use budget::{Budget, Class};
 pub use dns::{DnsRecord, NewDnsRecord};
 pub use error::CfError;
-pub use transport::{Cloudflare, PUBLIC_API};
+pub use transport::Cloudflare;
 pub use tunnels::{Connector, Tunnel, TunnelConfig};
 pub use zones::TokenStatus;

@@ -5,22 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqwest::Method;
 use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
+use super::base::{is_loopback, read_base};
 use super::budget::{Budget, Class};
+use super::call::Call;
 use super::envelope::{Answer, decode};
 use super::error::CfError;
 use crate::domain::id::AccountId;
 use crate::io::Io;
-
-/// Where the API is, unless settings say otherwise.
-pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
 
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -45,37 +42,6 @@ struct Inner {
     token: SecretString,
     io: Io,
     budget: Mutex<Budget>,
-}
-
-/// One request to be.
-pub(super) struct Call {
-    /// What it does, in words for a person.
-    pub name: &'static str,
-    pub method: Method,
-    pub path: Vec<String>,
-    pub query: Vec<(&'static str, String)>,
-    pub body: Option<Value>,
-}
-
-impl Call {
-    pub fn new(name: &'static str, method: Method, path: &[&str]) -> Self {
-        let path = path.iter().map(|&part| part.to_owned()).collect();
-        Self { name, method, path, query: Vec::new(), body: None }
-    }
-
-    pub fn get(name: &'static str, path: &[&str]) -> Self {
-        Self::new(name, Method::GET, path)
-    }
-
-    pub fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((key, value.into()));
-        self
-    }
-
-    pub fn body(mut self, body: Value) -> Self {
-        self.body = Some(body);
-        self
-    }
 }
 
 impl Cloudflare {
@@ -243,29 +209,6 @@ impl fmt::Debug for Cloudflare {
     }
 }
 
-fn read_base(text: &str) -> Result<Url, CfError> {
-    let text = text.trim();
-    let refuse = |why: &str| CfError::Settings(format!("`{text}` is not the base URL of an API: {why}"));
-    let base = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
-    if !matches!(base.scheme(), "http" | "https") {
-        return Err(refuse("it must start with http:// or https://"));
-    }
-    if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
-        return Err(CfError::Settings("the base URL of the API must hold no user, password or query".into()));
-    }
-    Ok(base)
-}
-
-/// A proxy of the environment cannot reach this machine's own loopback addresses.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 /// The innermost cause: what a person can act on. The URL in the outer text is left out.
 fn cause_of(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -280,33 +223,4 @@ fn cause_of(error: &reqwest::Error) -> String {
         };
     }
     cause.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_base_may_end_with_a_slash_or_not() {
-        for base in ["http://127.0.0.1:1/client/v4", "http://127.0.0.1:1/client/v4/"] {
-            let mut url = read_base(base).unwrap();
-            url.path_segments_mut().unwrap().pop_if_empty().extend(["zones", "a/b"]);
-            assert_eq!(url.as_str(), "http://127.0.0.1:1/client/v4/zones/a%2Fb");
-        }
-    }
-
-    #[test]
-    fn a_base_that_is_no_web_address_is_refused() {
-        for bad in [
-            "",
-            "api.cloudflare.com",
-            "ftp://x/",
-            "unix:/x",
-            "https://me:secret@x/",
-            "https://x/?token=secret",
-        ] {
-            let error = read_base(bad).unwrap_err().to_string();
-            assert!(!error.contains("secret"), "{error}");
-        }
-    }
 }

@@ -5,8 +5,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::error::CfError;
-use super::transport::{Call, Cloudflare};
+use super::transport::Cloudflare;
 use crate::domain::id::TunnelId;
 
 const PER_PAGE: usize = 100;

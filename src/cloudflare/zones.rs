@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::call::Call;
 use super::error::CfError;
-use super::transport::{Call, Cloudflare};
+use super::transport::Cloudflare;
 use crate::domain::zone::Zone;
 
 /// Cloudflare's own limit.

@@ -14,6 +14,7 @@ mod contract;
 mod control;
 mod dns;
 mod faults;
+mod operations;
 mod server;
 mod state;
 mod tunnels;
