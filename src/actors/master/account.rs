@@ -41,6 +41,11 @@ pub trait Account: Send + Sync {
         self.wake();
     }
 
+    /// The same, for one tunnel; also when its agent left it, and nothing is wanted in it any more.
+    fn wake_tunnel(&self, _tunnel: &TunnelId) {
+        self.wake();
+    }
+
     /// Finds a tunnel by its exact name or makes it.
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;
 

@@ -64,6 +64,10 @@ impl Account for Connected {
         self.tell(WakeAgent { agent_id: agent_id.clone() });
     }
 
+    fn wake_tunnel(&self, tunnel_id: &TunnelId) {
+        self.tell(Wake { tunnel_id: tunnel_id.clone() });
+    }
+
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError> {
         self.provide_tunnel_for(name, None, max).await
     }
@@ -105,6 +109,8 @@ impl Account for PlanOnly {
 
     fn wake_agent(&self, _: &AgentId) {}
 
+    fn wake_tunnel(&self, _: &TunnelId) {}
+
     async fn provide_tunnel(&self, _: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {
         Err(MasterError::NoCloudflareToken)
     }
@@ -128,11 +134,6 @@ impl Account for PlanOnly {
 }
 
 impl Connected {
-    /// Something changed for a tunnel; also when its agent was removed: then nothing is wanted in it.
-    pub fn wake_tunnel(&self, tunnel_id: &TunnelId) {
-        self.tell(Wake { tunnel_id: tunnel_id.clone() });
-    }
-
     /// Finds the undeleted tunnel of exactly this name, or makes it; one that another agent serves is refused.
     pub async fn provide_tunnel_for(
         &self,

@@ -157,7 +157,7 @@ async fn enrolled_before(env: &Env, row: &AgentRow) -> Result<Option<Enrolled>, 
 }
 
 async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError> {
-    let enrolled = commit(env, async || {
+    let (enrolled, left) = commit(env, async || {
         let agent_end = expected(env, &Stream::agent(&ask.agent)).await?;
         let commands_end = expected(env, &Stream::commands(&ask.agent)).await?;
         let row = listed(env, &ask.agent).await?;
@@ -169,7 +169,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
             && row.tunnel_id.as_ref() == Some(&ask.tunnel.tunnel_id)
             && let Some(enrolled) = enrolled_before(env, &row).await?
         {
-            return Ok(Decision { batch: env.batch(&ask.by), answer: enrolled });
+            return Ok(Decision { batch: env.batch(&ask.by), answer: (enrolled, None) });
         }
         let secret_id = SecretId::new(format!("tunnel-token/{}", env.chance.sorted_uuid(&env.clock)));
         let command = start_command(env, ask, secret_id.clone());
@@ -189,7 +189,8 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
             command,
             created: true,
         };
-        Ok(Decision { batch, answer: enrolled })
+        let left = row.tunnel_id.filter(|tunnel| *tunnel != ask.tunnel.tunnel_id);
+        Ok(Decision { batch, answer: (enrolled, left) })
     })
     .await?;
     follow(env, &ask.agent).await?;
@@ -200,7 +201,10 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         slot.set_queued(1);
     }
     env.due_at(&ask.agent, enrolled.command.expires_at);
-    env.account.wake();
+    // Its routes go with it: out of the tunnel it had before, if any.
+    for tunnel in left.iter().chain([&ask.tunnel.tunnel_id]) {
+        env.account.wake_tunnel(tunnel);
+    }
     env.notices.announce(Note::Commands(ask.agent.clone()));
     Ok(enrolled)
 }

@@ -20,7 +20,7 @@ use crate::db::{self, Batch, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind};
 use crate::domain::event::{Event, Stream};
-use crate::domain::id::{AgentId, KeyId};
+use crate::domain::id::{AgentId, KeyId, TunnelId};
 
 /// Takes an agent off the list.
 #[derive(Message)]
@@ -62,6 +62,8 @@ struct Removal {
     hostnames: Vec<String>,
     revoked: Vec<KeyId>,
     stop: Option<Command>,
+    /// The tunnel it leaves.
+    tunnel: Option<TunnelId>,
 }
 
 async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
@@ -74,7 +76,9 @@ async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
         }
         env.due_at(&ask.agent, stop.expires_at);
     }
-    env.account.wake();
+    if let Some(tunnel) = &removal.tunnel {
+        env.account.wake_tunnel(tunnel);
+    }
     env.names_freed(&ask.agent, &removal.hostnames).await;
     env.notices.announce(Note::Routes(ask.agent.clone()));
     Ok(removal.answer)
@@ -116,7 +120,7 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterErro
         stop_command: stop.as_ref().map(|command| command.id.clone()),
     };
     let hostnames = routes.into_iter().map(|route| route.spec.key.hostname).collect();
-    Ok(Decision { batch, answer: Removal { answer, hostnames, revoked, stop } })
+    Ok(Decision { batch, answer: Removal { answer, hostnames, revoked, stop, tunnel: row.tunnel_id } })
 }
 
 fn append_some(batch: Batch, stream: Stream, end: db::Expected, events: Vec<Event>) -> Batch {
