@@ -201,6 +201,7 @@ fn master_settings(settings: &Settings) -> MasterSettings {
         offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
         label_prefix: settings.labels.prefix.clone(),
         publish_unprotected: settings.publish.allow_unprotected_access,
+        compare_every: Duration::from_secs(settings.publish.compare_interval_seconds),
         ..MasterSettings::default()
     }
 }

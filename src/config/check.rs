@@ -44,6 +44,11 @@ pub(super) fn check(settings: &Settings, origins: &BTreeMap<String, Origin>) -> 
         "publish.agent_timeout_seconds",
         "expected 10 to 86400 seconds",
     );
+    expect(
+        matches!(settings.publish.compare_interval_seconds, 0 | 30..=86_400),
+        "publish.compare_interval_seconds",
+        "expected 0, or 30 to 86400 seconds",
+    );
     expect(!settings.server.host.trim().is_empty(), "server.host", "expected an address such as 0.0.0.0");
     expect(
         settings.redis.url.expose().is_none_or(|url| redis::Client::open(url).is_ok()),

@@ -184,11 +184,19 @@ pub struct Publish {
     pub allow_unprotected_access: bool,
     /// Seconds of silence after which an agent counts as offline (default 60).
     pub agent_timeout_seconds: u64,
+    /// Seconds between two comparisons with Cloudflare although nothing changed here; 0: after a start only
+    /// (default 300).
+    pub compare_interval_seconds: u64,
 }
 
 impl Default for Publish {
     fn default() -> Self {
-        Self { grace_period_seconds: 600, allow_unprotected_access: false, agent_timeout_seconds: 60 }
+        Self {
+            grace_period_seconds: 600,
+            allow_unprotected_access: false,
+            agent_timeout_seconds: 60,
+            compare_interval_seconds: 300,
+        }
     }
 }
 

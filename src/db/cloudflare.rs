@@ -62,7 +62,7 @@ pub struct RouteStatusRow {
 pub struct TunnelStatusRow {
     /// The tunnel.
     pub tunnel_id: TunnelId,
-    /// One word, such as `applied` or `waits_for_confirmation`.
+    /// One word, such as `applied` or `waiting`.
     pub state: String,
     /// Why, in words for a person.
     pub reason: Option<String>,

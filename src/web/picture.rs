@@ -12,7 +12,8 @@ use crate::db::read::{
     self, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelStatusRow,
 };
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
-use crate::domain::route::{Route, RouteKey, RouteState};
+use crate::domain::publish::{PublicState, public_state};
+use crate::domain::route::{Route, RouteKey};
 
 /// Most rows of a kind in one answer.
 pub const MOST: u64 = 10_000;
@@ -105,14 +106,14 @@ impl Picture {
     }
 }
 
-/// Returns the one word for where a route stands: its owner's decision first, then what Cloudflare made of it.
-pub fn route_word<'a>(route: &Route, status: Option<&'a RouteStatusRow>) -> &'a str {
-    match (&route.state, status) {
-        (RouteState::PendingDeletion { held: true, .. }, _) => "held",
-        (RouteState::PendingDeletion { .. }, _) => "pending_deletion",
-        (RouteState::Active, Some(status)) => &status.state,
-        (RouteState::Active, None) => "planned",
-    }
+/// Returns where a route stands.
+pub fn route_state(route: &Route, status: Option<&RouteStatusRow>) -> PublicState {
+    public_state(&route.state, status.and_then(|status| PublicState::parse(&status.state)))
+}
+
+/// Returns the one word for where a route stands.
+pub fn route_word(route: &Route, status: Option<&RouteStatusRow>) -> &'static str {
+    route_state(route, status).as_str()
 }
 
 /// Returns the presence of an agent: the slot knows best, the row is up to a minute old.

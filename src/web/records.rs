@@ -155,10 +155,7 @@ pub async fn key_records(state: &WebState) -> Result<Value, ApiError> {
 /// Returns a rule as `/services` lists it.
 pub fn rule_record(route: &Route, agent: Option<&AgentRow>, status: Option<&RouteStatusRow>) -> Value {
     let origin = &route.spec.origin_request;
-    let word = match picture::route_word(route, status) {
-        "published" => "active",
-        word => word,
-    };
+    let word = picture::route_state(route, status).v2_status();
     let delete_at = match &route.state {
         RouteState::PendingDeletion { due_at, .. } => {
             Some(due_at.to_rfc3339_opts(SecondsFormat::Micros, true))

@@ -29,6 +29,8 @@ pub struct MasterSettings {
     pub label_prefix: Option<String>,
     /// True if containers with `access.*` labels are published although their protection is not built yet.
     pub publish_unprotected: bool,
+    /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
+    pub compare_every: Duration,
 }
 
 impl Default for MasterSettings {
@@ -45,6 +47,7 @@ impl Default for MasterSettings {
             removal_limit: Duration::from_secs(600),
             label_prefix: None,
             publish_unprotected: false,
+            compare_every: Duration::from_secs(300),
         }
     }
 }

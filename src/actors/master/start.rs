@@ -88,6 +88,7 @@ impl Master {
                     store,
                     clock,
                     settings: publish,
+                    compare_every: wiring.settings.compare_every,
                     installation,
                 });
                 cloudflare_spec = Some(spec);

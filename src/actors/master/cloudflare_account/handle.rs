@@ -5,10 +5,9 @@ use std::time::Duration;
 use actix::{Handler, Message};
 use async_trait::async_trait;
 
+use super::apply::{Apply, ConfirmTunnel};
 use super::desk::AccountParts;
-use super::orders::{
-    Apply, ConfirmTunnel, GetConnectors, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll,
-};
+use super::orders::{GetConnectors, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll};
 use super::plan::plan;
 use super::wishes::{KnownZones, PublishSettings};
 use super::{AccountStatus, CAPACITY, CloudflareAccount, GetStatus, Missed};

@@ -5,19 +5,24 @@
 //! tunnels go side by side; when a tunnel has its turn is decided in `turn`. Passes are spawned, so the mailbox
 //! stays free; 429, 5xx and time-outs are states with their own retry. Everybody else holds an [`Account`](super::Account).
 
+mod apply;
 mod books;
 mod checks;
 mod conclude;
 mod desk;
 mod handle;
+mod lead;
 mod names;
 mod orders;
 mod pass;
 mod plan;
 mod provide;
 mod records;
+mod round;
+mod say;
 mod snapshot;
 mod status;
+mod stop;
 mod turn;
 mod waiters;
 mod wishes;
@@ -36,19 +41,17 @@ use self::conclude::Outcome;
 use self::desk::Desk;
 use self::pass::{Job, Pass};
 use self::snapshot::Snapshot;
-use self::turn::{Ending, Next, Order, Turn};
+use self::turn::{Next, Order, Turn};
 use self::waiters::Waiters;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::domain::id::TunnelId;
 
+pub use self::apply::{Apply, ConfirmTunnel};
 pub use self::books::{Books, installation};
 pub use self::desk::{AccountParts, AccountStore, StoreFailed};
 pub use self::handle::{Connected, PlanOnly, describe};
-pub use self::orders::{
-    Apply, ConfirmTunnel, GetConnectors, GetPlan, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll,
-};
+pub use self::orders::{GetConnectors, GetPlan, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll};
 pub use self::plan::plan as plan_from_database;
-pub use self::status::{RoutePhase, TunnelPhase};
 pub use self::wishes::{KnownZones, PublishSettings};
 
 /// Messages that may wait in the actor.
@@ -103,7 +106,7 @@ pub struct AccountStatus {
     pub busy: usize,
     /// Tunnels whose last pass failed.
     pub failing: usize,
-    /// Tunnels still to be compared with Cloudflare since the start.
+    /// Tunnels still to be compared with Cloudflare.
     pub unchecked: usize,
     /// Calls that could be made now.
     pub calls_left: u32,
@@ -188,13 +191,7 @@ impl CloudflareAccount {
         let entry = self.tunnels.entry(job.tunnel.clone()).or_default();
         entry.digest = outcome.digest.or(entry.digest);
         let has_failed = outcome.error.is_some() && !outcome.is_no_news;
-        // A check that failed goes back to the end of its queue, not to a timer of its own.
-        let comes_back = job.order.background && matches!(outcome.ending, Ending::Failed(_));
-        let ending = if comes_back { Ending::Done } else { outcome.ending };
-        entry.turn.end(Instant::now(), job.order, ending, ctx.chance().fraction());
-        if job.order.look_again && outcome.ending != Ending::Interrupted {
-            self.checks.ended(&job.tunnel, comes_back);
-        }
+        entry.turn.end(Instant::now(), job.order, outcome.ending, ctx.chance().fraction());
         if has_failed {
             tracing::warn!(tunnel.id = %job.tunnel, error = outcome.error, "a tunnel could not be brought up to date");
         } else if outcome.has_looked {
@@ -206,6 +203,7 @@ impl CloudflareAccount {
         if !entry.turn.is_busy() || entry.turn.is_backing_off(Instant::now()) {
             self.waiters.ended(&job.tunnel, outcome.version, outcome.error);
         }
+        self.check_ended(&job.tunnel, job.order, outcome.ending, ctx);
         self.advance(&job.tunnel, ctx);
         while self.running < SIDE_BY_SIDE
             && let Some(next) = self.ready.pop_front()

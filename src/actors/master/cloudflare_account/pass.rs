@@ -4,30 +4,23 @@
 //! version that is not the next one means that somebody wrote in between: read and merge again. What may
 //! become ours is written to the database before the call that makes it so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join;
-use futures_util::{StreamExt, stream};
 
-use super::desk::{Desk, StoreFailed};
-use super::records::{self, NameEnd, NameTask, RecordError};
-use super::snapshot::{SYSTEM, Snapshot, applied_change};
-use super::status::{RoutePhase, TunnelPhase, tunnel_change, tunnel_row};
-use super::turn::{Ending, Order};
+use super::desk::Desk;
+use super::snapshot::Snapshot;
+use super::stop::{NameFailure, Stop};
+use super::turn::Order;
 use super::wishes::{KnownZones, Wishes};
-use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
-use crate::db::{Batch, DbError, Expected, RowChange, cloudflare};
-use crate::domain::event::{Event, Stream};
+use crate::cloudflare::{Cloudflare, TunnelConfig};
 use crate::domain::id::TunnelId;
-use crate::domain::ingress::{Contact, Foreign, IngressRule, MergeError, MergeOutcome, RuleConflict, merge};
-use crate::domain::route::RouteKey;
+use crate::domain::ingress::{Contact, Foreign, IngressRule, RuleConflict};
 
 /// Writes of one pass; somebody who writes as often as we do does not keep us here for ever.
 const MAX_ROUNDS: usize = 6;
-/// Calls about names that run side by side.
-const SIDE_BY_SIDE: usize = 8;
 
 /// A pass to be made.
 #[derive(Debug, Clone)]
@@ -40,60 +33,6 @@ pub(super) struct Job {
     pub last_digest: Option<u64>,
     /// True if Cloudflare refused something in that pass.
     pub was_refused: bool,
-}
-
-/// Why a pass did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Stop {
-    #[error(transparent)]
-    Cloudflare(#[from] CfError),
-    #[error(transparent)]
-    Store(#[from] StoreFailed),
-    #[error("the database could not be read")]
-    Db(#[from] DbError),
-    #[error(transparent)]
-    Merge(#[from] MergeError),
-    #[error("somebody else keeps writing to this tunnel; it is tried again later")]
-    Outwritten,
-    #[error("{}", .0.answer)]
-    Name(NameFailure),
-    #[error("nothing could be planned for `{0}`")]
-    Unplanned(String),
-    #[error("nothing changed since Cloudflare refused it")]
-    StillRefused,
-    #[error("a change came first")]
-    Interrupted,
-}
-
-/// Why a name does not lead to the tunnel.
-#[derive(Debug, Clone)]
-pub(super) struct NameFailure {
-    /// Cloudflare's words.
-    pub answer: String,
-    pub ending: Ending,
-}
-
-/// What a refusal or a silence of Cloudflare means for the next pass.
-pub(super) fn ending_of(error: &CfError) -> Ending {
-    if error.is_transient() { Ending::Failed(error.retry_after()) } else { Ending::Refused }
-}
-
-impl Stop {
-    /// Cloudflare's last words, if it was Cloudflare.
-    pub fn answer(&self) -> Option<String> {
-        matches!(self, Self::Cloudflare(_) | Self::Name(_)).then(|| self.to_string())
-    }
-}
-
-impl From<RecordError> for Stop {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::Cloudflare(error) => Self::Cloudflare(error),
-            RecordError::Store(error) => Self::Store(error),
-            RecordError::Db(error) => Self::Db(error),
-            RecordError::Unplanned(name) => Self::Unplanned(name),
-        }
-    }
 }
 
 /// A pass under way, and what it has found so far.
@@ -128,10 +67,10 @@ pub(super) struct Pass<'a> {
     pub failed_names: BTreeMap<String, NameFailure>,
     /// What to tell about others who wrote at the same time.
     pub gap: Option<String>,
-    contact: Contact,
+    pub contact: Contact,
     /// Version that a write whose answer was lost should have made.
-    expected: Option<i64>,
-    lost_answers: u32,
+    pub expected: Option<i64>,
+    pub lost_answers: u32,
 }
 
 impl<'a> Pass<'a> {
@@ -176,12 +115,14 @@ impl<'a> Pass<'a> {
             return Err(Stop::StillRefused);
         }
         self.has_looked = true;
-        let (config, looks) = join(self.read_config(), self.look_at_blocked()).await;
-        self.blocked = looks?;
+        let (config, looks) = join(self.read_config(), self.look_at_names()).await;
         let mut config = config?;
+        for look in looks? {
+            self.take_name(look)?;
+        }
         for _ in 0..MAX_ROUNDS {
             if self.write(config).await? {
-                return self.finish().await;
+                return if self.is_waiting { Ok(()) } else { self.remove_names().await };
             }
             self.make_way()?;
             config = self.read_config().await?;
@@ -207,231 +148,27 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    async fn read_config(&self) -> Result<TunnelConfig, CfError> {
+    async fn read_config(&self) -> Result<TunnelConfig, Stop> {
         match self.client.get_config(&self.job.tunnel).await {
             // Nothing can be left in a tunnel that is gone; its names still have to go.
             Err(error) if error.is_not_found() && self.wishes.is_empty() => {
                 Ok(TunnelConfig { version: 0, config: serde_json::Value::Null, source: None })
             }
-            answer => answer,
+            Err(error) if error.is_not_found() => Err(Stop::Gone(error)),
+            answer => Ok(answer?),
         }
     }
 
-    /// Looks again at names that were blocked, before their rules are written.
-    async fn look_at_blocked(&self) -> Result<BTreeMap<String, String>, Stop> {
-        let was_blocked = |key: &RouteKey| self.snap.phase(key) == Some(RoutePhase::Blocked);
-        let services = self.wishes.services.iter().filter(|service| was_blocked(&service.key));
-        let names: BTreeSet<&String> = services.map(|service| &service.key.hostname).collect();
-        let tasks = names.into_iter().map(|name| self.task(name, true));
-        let looks = stream::iter(tasks).map(async |task| {
-            let found = records::look(self.desk, &self.client, &self.job.tunnel, &task).await?;
-            Ok(found.map(|reason| (task.name, reason)))
-        });
-        let looks: Vec<Result<_, Stop>> = looks.buffer_unordered(self.side_by_side()).collect().await;
-        looks.into_iter().filter_map(Result::transpose).collect()
+    /// Every name that is asked for.
+    pub fn all_names(&self) -> Vec<String> {
+        self.wishes.names.keys().cloned().collect()
     }
 
-    /// One round: merges with what was read and writes. Returns false if it has to be read again.
-    async fn write(&mut self, read: TunnelConfig) -> Result<bool, Stop> {
-        self.note_version(read.version);
-        let outcome = self.merge(&read)?;
-        if outcome.waiting {
-            self.is_waiting = true;
-            self.version = Some(read.version);
-            return Ok(true);
-        }
-        let tasks = self.tasks().await?;
-        if outcome.changed || !tasks.is_empty() {
-            self.make_way()?;
-            self.announce(&outcome, &tasks).await?;
-        }
-        let put = async {
-            match outcome.changed {
-                true => Some(self.client.put_config(&self.job.tunnel, outcome.config.clone()).await),
-                false => None,
-            }
-        };
-        let (put, ends) = join(put, self.lead_names(&tasks)).await;
-        let is_blocked = self.take_names(ends)?;
-        let is_written = self.take_put(put, read.version, &outcome)?;
-        Ok(is_written && !is_blocked)
-    }
-
-    fn merge(&mut self, read: &TunnelConfig) -> Result<MergeOutcome, Stop> {
-        let blocked: BTreeSet<String> = self.blocked.keys().cloned().collect();
-        let outcome = merge(&self.applied, &self.wishes.rules(&blocked), &read.config, self.contact)?;
-        self.foreign = Some(outcome.foreign.clone());
-        self.conflicts = outcome.conflicts.clone();
-        Ok(outcome)
-    }
-
-    /// Writes down what is ours from now on, whatever becomes of the calls.
-    async fn announce(&mut self, outcome: &MergeOutcome, tasks: &[NameTask]) -> Result<(), Stop> {
-        let (tunnel, now) = (&self.job.tunnel, self.desk.clock.now());
-        let mut rows: Vec<RowChange> =
-            applied_change(tunnel, &self.applied, &outcome.applied_before).into_iter().collect();
-        rows.extend(tasks.iter().filter_map(|task| {
-            let row = records::row_before(self.desk, tunnel, task);
-            (task.row.as_ref() != Some(&row)).then_some(RowChange::PutDnsRecord(row))
-        }));
-        let status = tunnel_row(tunnel, TunnelPhase::Applying, self.snap.status.as_ref(), now);
-        rows.extend(tunnel_change(self.snap.status.as_ref(), status));
-        let mut batch = Batch { rows, ..self.desk.batch() };
-        if self.contact == Contact::First {
-            let event = Event::TunnelConfirmed { tunnel_id: tunnel.clone(), by: SYSTEM.into() };
-            batch = batch.append(Stream::tunnel(tunnel), Expected::Head, vec![event]);
-        }
-        self.desk.store.commit(batch).await?;
-        self.has_announced = true;
-        self.applied = outcome.applied_before.clone();
-        if self.contact == Contact::First {
-            self.contact = Contact::Written;
-        }
-        Ok(())
-    }
-
-    /// Names that need a call, in this round. A name may have a row that leads to another tunnel still.
-    async fn tasks(&self) -> Result<Vec<NameTask>, Stop> {
-        let conflicts: BTreeSet<&String> =
-            self.conflicts.iter().map(|conflict| &conflict.wanted.hostname).collect();
-        let is_due = |name: &&String| {
-            !self.names.contains_key(*name)
-                && !self.blocked.contains_key(*name)
-                && !self.failed_names.contains_key(*name)
-                && !conflicts.contains(*name)
-        };
-        let mut tasks: Vec<NameTask> =
-            self.wishes.names.keys().filter(is_due).filter_map(|name| self.task_if_needed(name)).collect();
-        for task in tasks.iter_mut().filter(|task| task.row.is_none()) {
-            task.row = cloudflare::find_dns_record(&self.desk.db, &task.zone, &task.name).await?;
-            task.look_first |= task.row.is_some();
-        }
-        Ok(tasks)
-    }
-
-    /// True if the name is known to lead to the tunnel, by our record or by somebody else's.
-    pub fn has_settled_name(&self, name: &str) -> bool {
-        match self.snap.record(name) {
-            Some(row) => row.record_id.is_some() && Some(&row.zone_id) == self.wishes.names.get(name),
-            None => self.phases(name).any(|phase| phase == Some(RoutePhase::Published)),
-        }
-    }
-
-    fn phases<'s>(&'s self, name: &'s str) -> impl Iterator<Item = Option<RoutePhase>> + 's {
-        let services = self.wishes.services.iter().filter(move |service| service.key.hostname == name);
-        services.map(|service| self.snap.phase(&service.key))
-    }
-
-    fn task_if_needed(&self, name: &str) -> Option<NameTask> {
-        let is_unknown = self.phases(name).all(|phase| phase.is_none());
-        if self.has_settled_name(name) && !self.job.order.background {
-            return None;
-        }
-        // Nobody has ever tried it: Cloudflare itself refuses a second record, so the look can be saved.
-        let look_first = self.snap.record(name).is_some() || !is_unknown || self.job.order.background;
-        Some(self.task(name, look_first))
-    }
-
-    fn task(&self, name: &str, look_first: bool) -> NameTask {
-        let zone = self.wishes.names[name].clone();
-        let row = self.snap.record(name).filter(|row| row.zone_id == zone).cloned();
-        NameTask { zone, name: name.to_owned(), look_first, row }
-    }
-
-    async fn lead_names(&self, tasks: &[NameTask]) -> Vec<(String, Result<NameEnd, RecordError>)> {
-        let work = stream::iter(tasks).map(async |task| {
-            let end = records::ensure(self.desk, &self.client, &self.job.tunnel, task).await;
-            (task.name.clone(), end)
-        });
-        work.buffer_unordered(self.side_by_side()).collect().await
-    }
-
-    /// Returns true if a name turned out to be blocked: its rule has to go again.
-    fn take_names(&mut self, ends: Vec<(String, Result<NameEnd, RecordError>)>) -> Result<bool, Stop> {
-        let mut is_blocked = false;
-        for (name, end) in ends {
-            match end {
-                Ok(NameEnd::Ours) => drop(self.names.insert(name, true)),
-                Ok(NameEnd::AsItIs) => drop(self.names.insert(name, false)),
-                Ok(NameEnd::Blocked(reason)) => {
-                    is_blocked = true;
-                    self.blocked.insert(name, reason);
-                }
-                Err(RecordError::Cloudflare(error)) => {
-                    let (answer, ending) = (error.to_string(), ending_of(&error));
-                    self.failed_names.insert(name, NameFailure { answer, ending });
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(is_blocked)
-    }
-
-    fn take_put(
-        &mut self,
-        put: Option<Result<i64, CfError>>,
-        read: i64,
-        outcome: &MergeOutcome,
-    ) -> Result<bool, Stop> {
-        match put {
-            None => {
-                self.version = Some(read);
-                self.in_force = Some(outcome.applied_after.clone());
-                Ok(true)
-            }
-            Some(Ok(version)) => {
-                self.has_written = true;
-                self.expected = Some(read + 1);
-                self.note_version(version);
-                self.version = Some(version);
-                self.in_force = Some(outcome.applied_after.clone());
-                Ok(version == read + 1)
-            }
-            // It may have taken effect: the next look says.
-            Some(Err(error)) if error.is_uncertain() && self.lost_answers == 0 => {
-                self.lost_answers += 1;
-                self.expected = Some(read + 1);
-                Ok(false)
-            }
-            Some(Err(error)) => Err(error.into()),
-        }
-    }
-
-    /// Notices a version that somebody else must have made while we wrote.
-    fn note_version(&mut self, version: i64) {
-        let Some(expected) = self.expected.take().filter(|expected| version > *expected) else { return };
-        let who = match version - expected {
-            1 => format!("version {expected}"),
-            _ => format!("versions {expected} to {}", version - 1),
-        };
-        let gap = format!("someone wrote {who} between our read and our write");
-        tracing::warn!(tunnel.id = %self.job.tunnel, "{gap}");
-        self.gap = Some(gap);
-    }
-
-    /// Takes away names that nobody wants any more, now that their rules are gone.
-    async fn finish(&mut self) -> Result<(), Stop> {
-        if self.is_waiting {
-            return Ok(());
-        }
-        let gone: Vec<_> = self.snap.records_to_remove(&self.wishes).cloned().collect();
-        let work = stream::iter(&gone).map(async |row| {
-            records::remove(self.desk, &self.client, &self.job.tunnel, &row.zone_id, &row.name).await
-        });
-        let ends: Vec<_> = work.buffer_unordered(self.side_by_side()).collect().await;
-        ends.into_iter().collect::<Result<Vec<()>, _>>()?;
-        Ok(())
-    }
-
-    /// In the background nothing is hurried, and a change never waits for it.
-    fn make_way(&self) -> Result<(), Stop> {
+    /// A change never waits for a pass in the background.
+    pub fn make_way(&self) -> Result<(), Stop> {
         if self.job.order.background && self.job.urgent.load(Ordering::Relaxed) {
             return Err(Stop::Interrupted);
         }
         Ok(())
-    }
-
-    fn side_by_side(&self) -> usize {
-        if self.job.order.background { 1 } else { SIDE_BY_SIDE }
     }
 }

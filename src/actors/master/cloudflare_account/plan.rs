@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::snapshot::Snapshot;
-use super::status::{RoutePhase, TunnelPhase};
 use super::wishes::{KnownZones, PublishSettings, Wishes};
 use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 use crate::db::{Db, DbError, agents, routes, tunnels};
 use crate::domain::agent::AgentStatus;
 use crate::domain::ingress::IngressRule;
-use crate::domain::publish::held_back;
+use crate::domain::publish::{PublicState, TunnelState, held_back};
 use crate::domain::route::{Route, RouteKey, RouteState};
 
 /// Stands where the name of a tunnel will be.
@@ -76,14 +75,14 @@ fn add_without_tunnel(plan: &mut Plan, routes: &[Route], settings: &PublishSetti
 
 fn add_tunnel(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
     plan.held.extend(snap.routes.iter().filter_map(held));
-    let is_waiting = snap.status.as_ref().is_some_and(|row| row.state == TunnelPhase::Waiting.as_str());
+    let is_waiting = snap.status.as_ref().is_some_and(|row| row.state == TunnelState::Waiting.as_str());
     if is_waiting && snap.tunnel.confirmed_by.is_none() {
         plan.waiting.push(waiting(snap));
     }
     for (key, said) in &wishes.refused {
         plan.blocked.push(blocked(snap, key, said.reason.clone().unwrap_or_default()));
     }
-    let is_blocked = |key: &RouteKey| snap.phase(key) == Some(RoutePhase::Blocked);
+    let is_blocked = |key: &RouteKey| snap.state(key) == Some(PublicState::Blocked);
     for service in wishes.services.iter().filter(|service| is_blocked(&service.key)) {
         let reason = snap.row(&service.key).and_then(|row| row.reason.clone()).unwrap_or_default();
         plan.blocked.push(blocked(snap, &service.key, reason));
@@ -99,7 +98,7 @@ fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
     let wanted: Vec<IngressRule> = wishes
         .services
         .iter()
-        .filter(|service| snap.phase(&service.key) != Some(RoutePhase::Blocked))
+        .filter(|service| snap.state(&service.key) != Some(PublicState::Blocked))
         .map(IngressRule::new)
         .collect();
     for rule in &wanted {
@@ -121,11 +120,11 @@ fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
 fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
     let target = crate::domain::dns::tunnel_target(&snap.tunnel.id);
     for name in wishes.names.keys() {
-        let mut phases =
-            wishes.services.iter().filter(|s| s.key.hostname == *name).map(|s| snap.phase(&s.key));
+        let mut states =
+            wishes.services.iter().filter(|s| s.key.hostname == *name).map(|s| snap.state(&s.key));
         let is_there = match snap.record(name) {
             Some(row) => row.record_id.is_some(),
-            None => phases.any(|phase| matches!(phase, Some(RoutePhase::Published | RoutePhase::Blocked))),
+            None => states.any(|state| matches!(state, Some(PublicState::Published | PublicState::Blocked))),
         };
         if !is_there {
             plan.changes.push(change(snap, ChangeKind::CreateDns, name, "", format!("CNAME to {target}")));

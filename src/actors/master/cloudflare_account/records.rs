@@ -21,6 +21,15 @@ pub(super) struct NameTask {
     pub row: Option<DnsRecordRow>,
 }
 
+impl NameTask {
+    /// True if its row says just this: our record of that id leads to `tunnel`.
+    fn notes(&self, tunnel: &TunnelId, record: &RecordId) -> bool {
+        self.row
+            .as_ref()
+            .is_some_and(|row| row.record_id.as_ref() == Some(record) && row.tunnel_id == *tunnel)
+    }
+}
+
 /// What became of a name.
 #[derive(Debug)]
 pub(super) enum NameEnd {
@@ -98,18 +107,27 @@ pub(super) async fn ensure(
     Err(RecordError::Unplanned(task.name.clone()))
 }
 
-/// Says whether a record of somebody else is in the way of a name. Changes nothing.
+/// Says how a name stands, if nothing is to be done for it at Cloudflare; changes nothing there.
 pub(super) async fn look(
     desk: &Desk,
     client: &Cloudflare,
     tunnel: &TunnelId,
     task: &NameTask,
-) -> Result<Option<String>, RecordError> {
-    let steps = plan(desk, client, &[wanted_name(tunnel, task)], &task.zone, &task.name).await?;
-    Ok(steps.into_iter().find_map(|step| match step {
-        DnsStep::Blocked { reason, .. } => Some(reason),
-        _ => None,
-    }))
+) -> Result<Option<NameEnd>, RecordError> {
+    let _held = desk.names.lock(&task.name).await;
+    for step in plan(desk, client, &[wanted_name(tunnel, task)], &task.zone, &task.name).await? {
+        match step {
+            DnsStep::Keep { record_id, .. } if task.notes(tunnel, &record_id) => {
+                return Ok(Some(NameEnd::Ours));
+            }
+            DnsStep::UseAsIs { .. } => return Ok(Some(NameEnd::AsItIs)),
+            DnsStep::Blocked { reason, .. } => return Ok(Some(NameEnd::Blocked(reason))),
+            // It is no longer ours.
+            DnsStep::Forget { zone_id, name } => forget(desk, &zone_id, &name).await?,
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 /// Deletes the record of a row, if it is still ours, and forgets the row.

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::status::{RoutePhase, TunnelPhase};
 use super::wishes::Wishes;
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, RowChange, cloudflare, routes, tunnels};
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{Contact, IngressRule};
+use crate::domain::publish::{PublicState, TunnelState};
 use crate::domain::route::{Route, RouteKey};
 
 /// Who confirms a tunnel in which nothing foreign was found.
@@ -54,9 +54,10 @@ impl Snapshot {
         }
     }
 
-    /// Returns what was said last about a route, in our words.
-    pub fn phase(&self, key: &RouteKey) -> Option<RoutePhase> {
-        self.row(key).and_then(|row| RoutePhase::parse(&row.state))
+    /// Returns what the publisher said last about a route.
+    pub fn state(&self, key: &RouteKey) -> Option<PublicState> {
+        let said = self.row(key).and_then(|row| PublicState::parse(&row.state));
+        said.filter(|state| state.is_from_publisher())
     }
 
     /// Returns the row of a route.
@@ -88,15 +89,15 @@ impl Snapshot {
         if self.is_nothing(wishes) {
             return true;
         }
-        if state == Some(TunnelPhase::Waiting.as_str()) && self.contact() == Contact::First {
-            let waits = |key| self.phase(key) == Some(RoutePhase::Waiting);
+        if state == Some(TunnelState::Waiting.as_str()) && self.contact() == Contact::First {
+            let waits = |key| self.state(key) == Some(PublicState::Waiting);
             return wishes.services.iter().all(|service| waits(&service.key));
         }
         let (published, blocked): (Vec<_>, Vec<_>) = wishes
             .services
             .iter()
-            .partition(|service| self.phase(&service.key) == Some(RoutePhase::Published));
-        let is_blocked = |key| self.phase(key) == Some(RoutePhase::Blocked);
+            .partition(|service| self.state(&service.key) == Some(PublicState::Published));
+        let is_blocked = |key| self.state(key) == Some(PublicState::Blocked);
         let wanted: BTreeSet<_> =
             published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
         let applied: BTreeSet<_> = self.applied.iter().cloned().map(by_id).collect();
@@ -104,7 +105,7 @@ impl Snapshot {
             let record = self.record(name);
             record.is_none_or(|record| record.record_id.is_some() && record.tunnel_id == self.tunnel.id)
         };
-        state == Some(TunnelPhase::Applied.as_str())
+        state == Some(TunnelState::Applied.as_str())
             && blocked.iter().all(|service| is_blocked(&service.key))
             && wanted == applied
             && published.iter().all(|service| has_record(&service.key.hostname))

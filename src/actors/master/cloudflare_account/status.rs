@@ -1,4 +1,4 @@
-//! What the page says about routes and tunnels: the words, and only the rows that differ.
+//! What is said about routes and tunnels, and only the rows that differ.
 
 use std::collections::BTreeMap;
 
@@ -8,116 +8,65 @@ use crate::db::RowChange;
 use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::ingress::Foreign;
+use crate::domain::publish::{PublicState, TunnelState};
 use crate::domain::route::RouteKey;
-
-/// How far a route has come at Cloudflare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RoutePhase {
-    /// Its rule and record are on their way.
-    Publishing,
-    /// Rule and record are there.
-    Published,
-    /// Its tunnel waits for a person.
-    Waiting,
-    /// Something of its own is in the way; other routes are not concerned.
-    Blocked,
-    /// Cloudflare refused or does not answer; it is tried again.
-    Failing,
-}
-
-impl RoutePhase {
-    /// All of them: rows with other words belong to somebody else.
-    pub const ALL: [Self; 5] =
-        [Self::Publishing, Self::Published, Self::Waiting, Self::Blocked, Self::Failing];
-
-    /// Returns the word in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Publishing => "publishing",
-            Self::Published => "published",
-            Self::Waiting => "waiting",
-            Self::Blocked => "blocked",
-            Self::Failing => "failed",
-        }
-    }
-
-    /// Returns the phase of a word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == word)
-    }
-}
-
-/// How far a tunnel's configuration has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TunnelPhase {
-    /// A write is on its way.
-    Applying,
-    /// It holds what we want.
-    Applied,
-    /// It holds foreign rules, and no person agreed yet.
-    Waiting,
-    /// Cloudflare refused or does not answer; it is tried again.
-    Failing,
-}
-
-impl TunnelPhase {
-    /// Returns the word in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Applying => "applying",
-            Self::Applied => "applied",
-            Self::Waiting => "waits_for_confirmation",
-            Self::Failing => "failed",
-        }
-    }
-}
 
 /// What is to be said about one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Said {
-    pub phase: RoutePhase,
+    pub state: PublicState,
     pub reason: Option<String>,
     pub answer: Option<String>,
 }
 
 impl Said {
-    pub fn plain(phase: RoutePhase) -> Self {
-        Self { phase, reason: None, answer: None }
+    pub fn plain(state: PublicState) -> Self {
+        Self { state, reason: None, answer: None }
     }
 
-    pub fn because(phase: RoutePhase, reason: impl Into<String>) -> Self {
-        Self { phase, reason: Some(reason.into()), answer: None }
+    pub fn because(state: PublicState, reason: impl Into<String>) -> Self {
+        Self { state, reason: Some(reason.into()), answer: None }
     }
 }
 
-/// Returns the changes that make an agent's rows say `said`. Rows in words that are not ours stay, unless
-/// the route is to be spoken of now.
+/// Returns the changes that make an agent's rows say `said`. Rows in words that are not the publisher's stay,
+/// unless the route is to be spoken of now.
 pub(super) fn route_changes(
     agent: &AgentId,
     rows: &[RouteStatusRow],
     said: &BTreeMap<RouteKey, Said>,
     now: DateTime<Utc>,
 ) -> Vec<RowChange> {
-    let there: BTreeMap<&RouteKey, &RouteStatusRow> = rows.iter().map(|row| (&row.key, row)).collect();
-    let is_said = |row: &RouteStatusRow, said: &Said| {
-        row.state == said.phase.as_str() && row.reason == said.reason && row.answer == said.answer
-    };
-    let puts = said.iter().filter(|(key, said)| !there.get(key).is_some_and(|row| is_said(row, said)));
-    let puts = puts.map(|(key, said)| {
-        RowChange::PutRouteStatus(RouteStatusRow {
-            agent_id: agent.clone(),
-            key: key.clone(),
-            state: said.phase.as_str().into(),
-            reason: said.reason.clone(),
-            answer: said.answer.clone(),
-            updated_at: now,
-        })
-    });
-    let gone =
-        rows.iter().filter(|row| !said.contains_key(&row.key) && RoutePhase::parse(&row.state).is_some());
+    let is_ours =
+        |row: &&RouteStatusRow| PublicState::parse(&row.state).is_some_and(PublicState::is_from_publisher);
+    let gone = rows.iter().filter(|row| !said.contains_key(&row.key)).filter(is_ours);
     let deletes =
         gone.map(|row| RowChange::DeleteRouteStatus { agent_id: agent.clone(), key: row.key.clone() });
+    let puts = route_puts(agent, rows, said, now).into_iter().map(RowChange::PutRouteStatus);
     puts.chain(deletes).collect()
+}
+
+/// Returns the rows that say something else than `said`, as they are to be.
+pub(super) fn route_puts(
+    agent: &AgentId,
+    rows: &[RouteStatusRow],
+    said: &BTreeMap<RouteKey, Said>,
+    now: DateTime<Utc>,
+) -> Vec<RouteStatusRow> {
+    let there: BTreeMap<&RouteKey, &RouteStatusRow> = rows.iter().map(|row| (&row.key, row)).collect();
+    let is_said = |row: &RouteStatusRow, said: &Said| {
+        row.state == said.state.as_str() && row.reason == said.reason && row.answer == said.answer
+    };
+    let puts = said.iter().filter(|(key, said)| !there.get(key).is_some_and(|row| is_said(row, said)));
+    let puts = puts.map(|(key, said)| RouteStatusRow {
+        agent_id: agent.clone(),
+        key: key.clone(),
+        state: said.state.as_str().into(),
+        reason: said.reason.clone(),
+        answer: said.answer.clone(),
+        updated_at: now,
+    });
+    puts.collect()
 }
 
 /// Returns the change that makes a tunnel's row equal to `wanted`, times aside.
@@ -130,13 +79,13 @@ pub(super) fn tunnel_change(row: Option<&TunnelStatusRow>, wanted: TunnelStatusR
 /// A tunnel's row in our words.
 pub(super) fn tunnel_row(
     tunnel: &TunnelId,
-    phase: TunnelPhase,
+    state: TunnelState,
     before: Option<&TunnelStatusRow>,
     now: DateTime<Utc>,
 ) -> TunnelStatusRow {
     TunnelStatusRow {
         tunnel_id: tunnel.clone(),
-        state: phase.as_str().into(),
+        state: state.as_str().into(),
         reason: None,
         answer: None,
         config_version: before.and_then(|row| row.config_version),
@@ -181,7 +130,7 @@ mod tests {
             row("gone", "blocked"),
             row("theirs", "claimed"),
         ];
-        let said = ["same", "new-word", "fresh"].map(|name| (key(name), Said::plain(RoutePhase::Published)));
+        let said = ["same", "new-word", "fresh"].map(|name| (key(name), Said::plain(PublicState::Published)));
 
         let changes = route_changes(&AgentId::new("a"), &rows, &said.into(), DateTime::UNIX_EPOCH);
 

@@ -122,9 +122,9 @@ impl Turn {
         self.is_refused = false;
         match ending {
             Ending::Done => self.failures = 0,
-            Ending::Interrupted => {
-                self.wake(order);
-            }
+            // A check that did not come to its end is in its queue again.
+            Ending::Interrupted | Ending::Failed(_) if order.background => self.failures = 0,
+            Ending::Interrupted => {}
             Ending::Failed(after) => {
                 let doubled = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures));
                 let delay = doubled.min(LAST_RETRY).mul_f64(0.5 + share / 2.0);
@@ -265,12 +265,20 @@ mod tests {
     }
 
     #[test]
-    fn a_check_in_the_background_makes_way_and_comes_back() {
+    fn a_check_in_the_background_makes_way_and_leaves_its_return_to_its_queue() {
         let (mut turn, now) = (Turn::default(), Instant::now());
         turn.wake(Order::CHECK);
         turn.begin(now, Order::CHECK);
         assert!(turn.wake(Order::CHANGE));
         turn.end(now + 300 * MILLI, Order::CHECK, Ending::Interrupted, 0.0);
-        assert_eq!(turn.next(now + 300 * MILLI), Next::Begin(Order::AGAIN));
+        assert_eq!(turn.next(now + 300 * MILLI), Next::Begin(Order::CHANGE));
+    }
+
+    #[test]
+    fn a_check_that_failed_leaves_its_return_to_its_queue() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.begin(now, Order::CHECK);
+        turn.end(now, Order::CHECK, Ending::Failed(None), 0.0);
+        assert!(!turn.is_busy() && !turn.is_failing());
     }
 }

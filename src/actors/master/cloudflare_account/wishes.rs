@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::status::{RoutePhase, Said};
+use super::status::Said;
 use crate::domain::id::ZoneId;
 use crate::domain::ingress::{IngressRule, wanted_rules};
-use crate::domain::publish::held_back;
+use crate::domain::publish::{PublicState, held_back};
 use crate::domain::route::{Route, RouteKey, Service};
 use crate::domain::zone::{DefaultZone, Zone, choose_zone};
 
@@ -67,7 +67,7 @@ impl Wishes {
     fn add(&mut self, service: &Service, zones: KnownZones<'_>, settings: &PublishSettings) {
         let key = service.key.clone();
         if let Some(reason) = held_back(service, settings.publish_unprotected) {
-            self.refused.insert(key, Said::because(RoutePhase::Blocked, reason));
+            self.refused.insert(key, Said::because(PublicState::Blocked, reason));
             return;
         }
         let zones = match zones {
@@ -90,7 +90,7 @@ impl Wishes {
             }
             Err(problem) => {
                 self.misses_a_zone |= zones.is_some();
-                self.refused.insert(key, Said::because(RoutePhase::Blocked, problem.to_string()));
+                self.refused.insert(key, Said::because(PublicState::Blocked, problem.to_string()));
             }
         }
     }

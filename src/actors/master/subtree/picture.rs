@@ -14,10 +14,11 @@ use crate::domain::guard;
 use crate::domain::id::ContainerId;
 use crate::domain::limits::Limits;
 use crate::domain::mirror::apply;
+use crate::domain::publish::PublicState;
 use crate::domain::route::{Route, RouteKey};
 
 /// Word of a route that is asked for and not given; its row is ours, not the publisher's.
-pub const CONFLICT: &str = "conflict";
+pub const CONFLICT: &str = PublicState::Conflict.as_str();
 
 /// A cache: read again whenever it may be wrong.
 #[derive(Debug, Clone)]

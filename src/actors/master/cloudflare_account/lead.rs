@@ -1,0 +1,149 @@
+//! The names of a pass: which of them need a call, the calls, and what came of them.
+
+use std::collections::BTreeSet;
+
+use futures_util::{Stream, StreamExt, stream};
+
+use super::desk::Desk;
+use super::pass::{Job, Pass};
+use super::records::{self, NameEnd, NameTask, RecordError};
+use super::stop::{NameFailure, Stop};
+use crate::cloudflare::Cloudflare;
+use crate::db::cloudflare;
+use crate::domain::id::ZoneId;
+use crate::domain::ingress::Contact;
+use crate::domain::publish::PublicState;
+
+/// Calls about names that run side by side.
+const SIDE_BY_SIDE: usize = 8;
+
+/// What became of a name, or why nothing did.
+pub(super) type Led = (String, Result<NameEnd, RecordError>);
+
+/// Leads names to the tunnel of `job`, some at a time.
+pub(super) fn lead(
+    desk: &Desk,
+    job: &Job,
+    client: &Cloudflare,
+    tasks: Vec<NameTask>,
+) -> impl Stream<Item = Led> {
+    let work = stream::iter(tasks).map(async |task| {
+        let end = records::ensure(desk, client, &job.tunnel, &task).await;
+        (task.name, end)
+    });
+    work.buffer_unordered(side_by_side(job))
+}
+
+/// In the background nothing is hurried.
+fn side_by_side(job: &Job) -> usize {
+    if job.order.background { 1 } else { SIDE_BY_SIDE }
+}
+
+impl Pass<'_> {
+    /// Looks at names before anything is written: those that were blocked, and in a check all of them. Returns
+    /// those for which nothing is to be done.
+    pub(super) async fn look_at_names(&self) -> Result<Vec<Led>, Stop> {
+        // At first contact nothing of ours is there yet.
+        let is_all = self.job.order.background && self.contact != Contact::First;
+        let services = self
+            .wishes
+            .services
+            .iter()
+            .filter(|service| is_all || self.snap.state(&service.key) == Some(PublicState::Blocked));
+        let names: BTreeSet<&String> = services.map(|service| &service.key.hostname).collect();
+        let looks = stream::iter(names).map(async |name| {
+            self.make_way()?;
+            match records::look(self.desk, &self.client, &self.job.tunnel, &self.task(name, true)).await {
+                // Nothing is known of the others either.
+                Err(RecordError::Cloudflare(error)) if error.is_transient() => Err(Stop::from(error)),
+                end => Ok(end.transpose().map(|end| (name.clone(), end))),
+            }
+        });
+        let looks: Vec<Result<_, Stop>> = looks.buffer_unordered(side_by_side(self.job)).collect().await;
+        looks.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    /// Names that need a call, in this round. A name may have a row that leads to another tunnel still.
+    pub(super) async fn tasks(&self) -> Result<Vec<NameTask>, Stop> {
+        let conflicts: BTreeSet<&String> =
+            self.conflicts.iter().map(|conflict| &conflict.wanted.hostname).collect();
+        let is_due = |name: &&String| {
+            !self.names.contains_key(*name)
+                && !self.blocked.contains_key(*name)
+                && !self.failed_names.contains_key(*name)
+                && !conflicts.contains(*name)
+        };
+        let mut tasks: Vec<NameTask> =
+            self.wishes.names.keys().filter(is_due).filter_map(|name| self.task_if_needed(name)).collect();
+        for task in tasks.iter_mut().filter(|task| task.row.is_none()) {
+            task.row = cloudflare::find_dns_record(&self.desk.db, &task.zone, &task.name).await?;
+            task.look_first |= task.row.is_some();
+        }
+        Ok(tasks)
+    }
+
+    /// True if the name is known to lead to the tunnel, by our record or by somebody else's.
+    pub(super) fn has_settled_name(&self, name: &str) -> bool {
+        match self.snap.record(name) {
+            Some(row) => row.record_id.is_some() && Some(&row.zone_id) == self.wishes.names.get(name),
+            None => self.states(name).any(|state| state == Some(PublicState::Published)),
+        }
+    }
+
+    fn states<'s>(&'s self, name: &'s str) -> impl Iterator<Item = Option<PublicState>> + 's {
+        let services = self.wishes.services.iter().filter(move |service| service.key.hostname == name);
+        services.map(|service| self.snap.state(&service.key))
+    }
+
+    fn task_if_needed(&self, name: &str) -> Option<NameTask> {
+        let is_unknown = self.states(name).all(|state| state.is_none());
+        if self.has_settled_name(name) && !self.job.order.background {
+            return None;
+        }
+        // Nobody has ever tried it: Cloudflare itself refuses a second record, so the look can be saved.
+        let look_first = self.snap.record(name).is_some() || !is_unknown || self.job.order.background;
+        Some(self.task(name, look_first))
+    }
+
+    fn task(&self, name: &str, look_first: bool) -> NameTask {
+        let zone = self.wishes.names[name].clone();
+        let row = self.snap.record(name).filter(|row| row.zone_id == zone).cloned();
+        NameTask { zone, name: name.to_owned(), look_first, row }
+    }
+
+    /// Takes note of what became of a name. Returns true if it is blocked: its rule has to go again.
+    pub(super) fn take_name(&mut self, (name, end): Led) -> Result<bool, Stop> {
+        match end {
+            Ok(NameEnd::Ours) => drop(self.names.insert(name, true)),
+            Ok(NameEnd::AsItIs) => drop(self.names.insert(name, false)),
+            Ok(NameEnd::Blocked(reason)) => {
+                self.blocked.insert(name, reason);
+                return Ok(true);
+            }
+            Err(RecordError::Cloudflare(error)) => {
+                self.failed_names.insert(name, NameFailure::new(&error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(false)
+    }
+
+    /// Takes away names that nobody wants any more, now that their rules are gone.
+    pub(super) async fn remove_names(&mut self) -> Result<(), Stop> {
+        let gone: Vec<(ZoneId, String)> = self
+            .snap
+            .records_to_remove(&self.wishes)
+            .map(|row| (row.zone_id.clone(), row.name.clone()))
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.tell_progress(&self.all_names()).await?;
+        let work = stream::iter(&gone).map(async |(zone, name)| {
+            records::remove(self.desk, &self.client, &self.job.tunnel, zone, name).await
+        });
+        let ends: Vec<_> = work.buffer_unordered(side_by_side(self.job)).collect().await;
+        ends.into_iter().collect::<Result<Vec<()>, _>>()?;
+        Ok(())
+    }
+}

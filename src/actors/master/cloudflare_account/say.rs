@@ -1,0 +1,157 @@
+//! What is to be said about the routes of a tunnel, while a pass goes on and at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::pass::Pass;
+use super::status::{Said, route_puts};
+use super::stop::Stop;
+use super::wishes::Wishes;
+use crate::db::RowChange;
+use crate::domain::ingress::{IngressRule, RuleConflict, RuleId};
+use crate::domain::publish::PublicState;
+use crate::domain::route::{RouteKey, Service};
+
+/// How the reason begins if a person can settle a conflict by agreeing.
+pub(super) const EQUAL_RULE: &str = "a rule that is not ours serves it already";
+const LEADS_HERE_ALREADY: &str =
+    "a DNS record that was there already leads here; it is used and never changed";
+const TRIED_AGAIN: &str = "Cloudflare did not take it; it is tried again by itself";
+
+impl Pass<'_> {
+    /// Says which of these names serve by now, while calls about others are still under way.
+    pub async fn tell_progress(&mut self, names: &[String]) -> Result<(), Stop> {
+        let Some(agent) = &self.snap.tunnel.agent_id else { return Ok(()) };
+        let names: BTreeSet<&String> = names.iter().collect();
+        let in_force = self.rules_in_force();
+        let services = self.wishes.services.iter().filter(|service| names.contains(&service.key.hostname));
+        let said = services.map(|service| (service.key.clone(), self.say(service, &in_force, &Ok(()))));
+        let said = said.filter(|(_, said)| said.state == PublicState::Published).collect();
+        let rows = route_puts(agent, &self.snap.route_status, &said, self.desk.clock.now());
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.desk.write(rows.iter().cloned().map(RowChange::PutRouteStatus).collect()).await?;
+        self.desk.store.announce();
+        self.snap.route_status.retain(|row| rows.iter().all(|new| new.key != row.key));
+        self.snap.route_status.extend(rows);
+        Ok(())
+    }
+
+    fn rules_in_force(&self) -> BTreeSet<RuleId> {
+        self.in_force.iter().flatten().map(IngressRule::id).collect()
+    }
+
+    /// What is to be said about each route.
+    pub fn said(&self, result: &Result<(), Stop>) -> BTreeMap<RouteKey, Said> {
+        let Some(wishes) = self.wishes_if_read() else { return self.said_without_zones(result) };
+        let mut said = wishes.refused.clone();
+        let in_force = self.rules_in_force();
+        for service in &self.wishes.services {
+            let word = match self.has_looked || result.is_err() {
+                true => Some(self.say(service, &in_force, result)),
+                false => self.said_before(service),
+            };
+            if let Some(word) = word {
+                said.insert(service.key.clone(), word);
+            }
+        }
+        said
+    }
+
+    fn wishes_if_read(&self) -> Option<&Wishes> {
+        self.has_wishes.then_some(&self.wishes)
+    }
+
+    /// The zones could not be read: what was said holds, and what is new waits for them.
+    fn said_without_zones(&self, result: &Result<(), Stop>) -> BTreeMap<RouteKey, Said> {
+        let services = self.snap.routes.iter().map(|route| &route.spec);
+        let words = services.map(|service| {
+            let before = self.said_before(service).filter(|said| said.state != PublicState::Failed);
+            let failing = || result.as_ref().err().map_or_else(still_on_its_way, failing);
+            (service.key.clone(), before.unwrap_or_else(failing))
+        });
+        words.collect()
+    }
+
+    /// Nothing was asked, so what was said still holds.
+    fn said_before(&self, service: &Service) -> Option<Said> {
+        let row = self.snap.row(&service.key)?;
+        let state = self.snap.state(&service.key)?;
+        Some(Said { state, reason: row.reason.clone(), answer: row.answer.clone() })
+    }
+
+    fn say(&self, service: &Service, in_force: &BTreeSet<RuleId>, result: &Result<(), Stop>) -> Said {
+        let name = &service.key.hostname;
+        let id = IngressRule::new(service).id();
+        if self.is_waiting {
+            return Said::because(PublicState::Waiting, self.why_it_waits());
+        }
+        if let Some(reason) = self.blocked.get(name) {
+            return Said::because(PublicState::Blocked, reason.clone());
+        }
+        if let Some(conflict) = self.conflicts.iter().find(|conflict| conflict.wanted.id() == id) {
+            return Said::because(PublicState::Blocked, in_conflict(conflict));
+        }
+        if let Some(failure) = self.failed_names.get(name) {
+            return Said {
+                state: PublicState::Failed,
+                reason: Some(TRIED_AGAIN.into()),
+                answer: Some(failure.answer.clone()),
+            };
+        }
+        let leads_here = self.names.contains_key(name) || self.has_settled_name(name);
+        if in_force.contains(&id) && leads_here {
+            let reason = match self.names.get(name) {
+                Some(false) => Some(LEADS_HERE_ALREADY.into()),
+                // Nobody looked this time.
+                None if self.snap.record(name).is_none() => {
+                    let before = self.said_before(service);
+                    before.filter(|said| said.state == PublicState::Published).and_then(|said| said.reason)
+                }
+                _ => self.wishes.warnings.get(&service.key).cloned(),
+            };
+            return Said { state: PublicState::Published, reason, answer: None };
+        }
+        match result {
+            Err(error @ Stop::Gone(_)) => failing(error),
+            // What was published stays so while Cloudflare cannot be asked.
+            Err(_) if self.was_published(service) => self.said_before(service).unwrap_or(still_on_its_way()),
+            Err(error) => failing(error),
+            Ok(()) => still_on_its_way(),
+        }
+    }
+
+    fn was_published(&self, service: &Service) -> bool {
+        let rule = IngressRule::new(service);
+        self.snap.state(&service.key) == Some(PublicState::Published) && self.snap.applied.contains(&rule)
+    }
+
+    pub fn why_it_waits(&self) -> String {
+        let count = self.foreign.as_ref().map_or(0, Vec::len);
+        format!(
+            "tunnel `{}` holds {count} rules or settings that are not ours; they stay as they are, and nothing \
+             is written to it until you confirm with `lightship apply --yes` or on the page",
+            self.snap.tunnel.name
+        )
+    }
+}
+
+fn failing(error: &Stop) -> Said {
+    let answer = error.answer();
+    let reason = if answer.is_some() { TRIED_AGAIN.to_owned() } else { error.to_string() };
+    Said { state: PublicState::Failed, reason: Some(reason), answer }
+}
+
+fn still_on_its_way() -> Said {
+    Said::plain(PublicState::Publishing)
+}
+
+fn in_conflict(conflict: &RuleConflict) -> String {
+    let service = &conflict.service;
+    match conflict.is_equal {
+        true => format!("{EQUAL_RULE}, from `{service}` too; `lightship apply --yes` makes it ours"),
+        false => format!(
+            "a rule that is not ours sends it to `{service}`; it stays, so remove it at Cloudflare or choose another name"
+        ),
+    }
+}
