@@ -76,11 +76,15 @@ fn place(directory: &Directory, row: AgentRow, keys: &[KeyRow]) -> Option<std::s
     let (current, previous) = in_force(row.key_id.as_ref(), keys);
     let slot = match directory.slot(&row.id) {
         Some(slot) => slot,
-        None => directory.put_slot(Slot::new(row.id.clone(), row.status, None, row.last_seen)),
+        None => {
+            let slot = Slot::new(row.id.clone(), row.status, None, row.last_seen);
+            // Later the sweep alone says it: a row read before its commit would undo that and have it told twice.
+            slot.set_offline(row.offline_since.is_some());
+            directory.put_slot(slot)
+        }
     };
     slot.set_status(row.status);
     slot.set_keys(current, previous);
-    slot.set_offline(row.offline_since.is_some());
     slot.set_identity(identity_digest(&row.display_name, row.custom_name, row.version.as_deref()));
     Some(slot)
 }
