@@ -5,9 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::models::{
-    ContainerCreateBody, HostConfig, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum,
-};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
     InspectNetworkOptions, ListContainersOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -15,12 +12,11 @@ use bollard::query_parameters::{
 };
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt};
-use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
 use super::link::Link;
 use super::types::{ContainerDetails, EngineInfo, Events, NewConnector};
-use super::{ConnectorStatus, Docker, DockerError, connector, convert};
+use super::{ConnectorStatus, Docker, DockerError, connector, convert, request};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::io::Io;
@@ -36,8 +32,6 @@ const WORK: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(50);
 /// For pulling an image over a slow line.
 const PULL: Duration = Duration::from_secs(600);
-/// `cloudflared` waits up to 30 s for open requests.
-const STOP_SECONDS: i64 = 35;
 /// Events that may wait here before the Engine has to.
 const EVENT_BUFFER: usize = 256;
 /// Longest log line that is shown.
@@ -127,7 +121,7 @@ impl Docker for BollardDocker {
 
     async fn create_connector(&self, new: &NewConnector) -> Result<ContainerId, DockerError> {
         let options = CreateContainerOptionsBuilder::default().name(&new.name).build();
-        let body = connector_body(new);
+        let body = request::connector(new);
         let created = self.link.call("create the tunnel container", WORK, |client| async move {
             client.create_container(Some(options), body).await
         });
@@ -194,7 +188,7 @@ impl Docker for BollardDocker {
     }
 
     async fn pull_image(&self, image: &str) -> Result<(), DockerError> {
-        let options = CreateImageOptionsBuilder::default().from_image(&with_tag(image)).build();
+        let options = CreateImageOptionsBuilder::default().from_image(&request::with_tag(image)).build();
         let pulled = self.link.call("pull an image", PULL, |client| async move {
             client.create_image(Some(options), None, None).try_for_each(|_| async { Ok(()) }).await
         });
@@ -218,12 +212,7 @@ impl Docker for BollardDocker {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
-        let request = NetworkCreateRequest {
-            name: name.to_owned(),
-            driver: Some("bridge".to_owned()),
-            labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
-            ..Default::default()
-        };
+        let request = request::network(name, labels);
         let created = self.link.call("create a network", WORK, |client| async move {
             client.create_network(request).await.map(drop)
         });
@@ -250,50 +239,9 @@ impl Docker for BollardDocker {
     }
 }
 
-fn connector_body(new: &NewConnector) -> ContainerCreateBody {
-    let env = vec![
-        format!("TUNNEL_TOKEN={}", new.token.expose_secret()),
-        format!("TUNNEL_METRICS={}", new.metrics),
-    ];
-    let policy =
-        RestartPolicy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), maximum_retry_count: None };
-    ContainerCreateBody {
-        image: Some(new.image.clone()),
-        cmd: Some(new.command.clone()),
-        env: Some(env),
-        labels: Some(new.labels.clone().into_iter().collect()),
-        stop_timeout: Some(STOP_SECONDS),
-        host_config: Some(HostConfig {
-            network_mode: Some(new.network.clone()),
-            restart_policy: Some(policy),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-/// Without tag and digest the Engine would pull every tag there is.
-fn with_tag(image: &str) -> String {
-    let last_part = image.rsplit('/').next().unwrap_or(image);
-    if last_part.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_image_without_tag_means_the_latest() {
-        let cases = [
-            ("cloudflare/cloudflared", "cloudflare/cloudflared:latest"),
-            ("host:5000/cloudflared", "host:5000/cloudflared:latest"),
-            ("host:5000/cloudflared:1", "host:5000/cloudflared:1"),
-            ("cloudflared@sha256:ab", "cloudflared@sha256:ab"),
-        ];
-        for (image, expected) in cases {
-            assert_eq!(with_tag(image), expected);
-        }
-    }
 
     #[tokio::test]
     async fn a_host_of_another_kind_is_named() {

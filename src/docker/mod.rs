@@ -9,6 +9,7 @@ mod connector;
 mod convert;
 mod error;
 mod link;
+mod request;
 mod types;
 
 use std::net::SocketAddr;
