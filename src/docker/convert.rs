@@ -7,6 +7,7 @@ use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
     EventMessage,
 };
+use chrono::DateTime;
 use secrecy::SecretString;
 
 use super::types::{ContainerDetails, EngineAction, EngineEvent};
@@ -33,7 +34,8 @@ pub(super) fn event(message: EventMessage) -> Option<EngineEvent> {
         _ => return None,
     };
     let actor = message.actor?;
-    Some(EngineEvent { action, id: ContainerId::new(actor.id?), attributes: sorted(actor.attributes) })
+    let at = message.time_nano.map(DateTime::from_timestamp_nanos);
+    Some(EngineEvent { action, id: ContainerId::new(actor.id?), attributes: sorted(actor.attributes), at })
 }
 
 /// Returns the container if it holds its place now: it runs, or it is paused.
@@ -130,6 +132,7 @@ mod tests {
         assert_eq!(parsed(old).unwrap(), event);
         assert_eq!((event.action, event.id.as_str()), (EngineAction::Start, "abc"));
         assert_eq!(event.attributes["name"], "web");
+        assert_eq!(event.at, DateTime::from_timestamp(1, 0));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct EngineEvent {
     pub id: ContainerId,
     /// Its labels, with `name` and `image` among them (`Actor.Attributes`).
     pub attributes: BTreeMap<String, String>,
+    /// When, by the Engine's clock.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// The stream of events; ends with an error or when the Engine hangs up. Dropping it unsubscribes.

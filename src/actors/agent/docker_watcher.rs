@@ -7,17 +7,19 @@
 
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use self::watch::{Next, Origin, Watch, next, open};
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::{Backoff, Ctx};
 use crate::docker::{Docker, DockerError, EngineAction, EngineEvent, EngineInfo, Events};
@@ -37,8 +39,6 @@ const RETRY: Backoff = Backoff {
 const JITTER: f64 = 0.1;
 /// How long to wait with the next listing when the reporter could not take news.
 const SOON: Duration = Duration::from_secs(1);
-/// Where the Engine's clock cannot be asked, ours may be off by this much.
-const CLOCK_MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 /// What the watcher has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,20 +86,6 @@ pub struct DockerWatcher {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 struct ConnectNow;
-
-/// A subscription with the listing that was made after it.
-struct Watch {
-    engine: EngineInfo,
-    events: Events,
-    listed: Vec<Container>,
-}
-
-/// What came of waiting for an event.
-enum Next {
-    Event(EngineEvent),
-    ListingDue,
-    Lost(Option<DockerError>),
-}
 
 impl DockerWatcher {
     /// Makes a watcher that knows nothing yet.
@@ -176,7 +162,7 @@ impl DockerWatcher {
         self.tell(ContainerNews::Listed(self.known.values().cloned().collect()));
         (self.parts.connector_touched)();
         let due = Instant::now() + ctx.chance().jitter(self.parts.resync, JITTER);
-        self.read(watch.events, due, ctx);
+        self.read(watch.events, watch.origin, due, ctx);
     }
 
     fn not_connected(&mut self, error: &DockerError, ctx: &mut Ctx<Self>) {
@@ -199,12 +185,16 @@ impl DockerWatcher {
     }
 
     /// Waits for one event at a time, so that events and listings are handled strictly in their order.
-    fn read(&mut self, events: Events, due: Instant, ctx: &mut Ctx<Self>) {
+    fn read(&mut self, events: Events, origin: Origin, due: Instant, ctx: &mut Ctx<Self>) {
         let due = if self.is_dirty { due.min(Instant::now() + SOON) } else { due };
         ctx.spawn(next(events, due).into_actor(self).map(move |(events, next), actor, ctx| match next {
             Next::Event(event) => {
-                actor.happened(event);
-                actor.read(events, due, ctx);
+                if origin.is_listed_already(&event) {
+                    debug!(action = ?event.action, "an event from before the engine's clock was set back");
+                } else {
+                    actor.happened(event);
+                }
+                actor.read(events, origin, due, ctx);
             }
             Next::ListingDue => actor.connect(ctx),
             Next::Lost(error) => {
@@ -273,25 +263,4 @@ impl DockerWatcher {
             self.is_dirty = true;
         }
     }
-}
-
-/// Subscribes, then lists.
-async fn open(docker: &dyn Docker, now: DateTime<Utc>) -> Result<Watch, DockerError> {
-    let engine = docker.connect().await?;
-    let since = engine.time.unwrap_or(now - CLOCK_MARGIN);
-    let events = docker.watch(since).await?;
-    let listed = docker.list_running().await?;
-    Ok(Watch { engine, events, listed })
-}
-
-async fn next(mut events: Events, due: Instant) -> (Events, Next) {
-    let next = tokio::select! {
-        item = events.next() => match item {
-            Some(Ok(event)) => Next::Event(event),
-            Some(Err(error)) => Next::Lost(Some(error)),
-            None => Next::Lost(None),
-        },
-        () = sleep_until(due) => Next::ListingDue,
-    };
-    (events, next)
 }

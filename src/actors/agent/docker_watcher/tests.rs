@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -102,6 +103,7 @@ struct Stage {
     told: Arc<Mutex<Vec<ContainerNews>>>,
     is_deaf: Arc<Mutex<bool>>,
     tree: Tree,
+    clock: Clock,
     _root: Root,
 }
 
@@ -127,16 +129,23 @@ impl Stage {
         let (spec, _port) =
             ChildSpec::actor("docker", 16, Overflow::Reject, move || DockerWatcher::new(parts.clone()));
         let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        let tree = Tree::new(Clock::moved(start), Chance::seeded(3), |_| {});
+        let clock = Clock::moved(start);
+        let tree = Tree::new(clock.clone(), Chance::seeded(3), |_| {});
         let root = Root::start(tree.clone(), "agent", SupSpec::one_for_one().child(spec)).await;
-        Self { script, told, is_deaf, tree, _root: root }
+        Self { script, told, is_deaf, tree, clock, _root: root }
     }
 
     async fn happens(&self, action: EngineAction, container: &Container) {
+        self.happens_at(action, container, self.clock.now()).await;
+    }
+
+    /// By the Engine's clock.
+    async fn happens_at(&self, action: EngineAction, container: &Container, at: DateTime<Utc>) {
         let mut attributes = container.labels.clone();
         attributes.insert("name".into(), container.name.clone());
         let sender = self.script.lock().events.clone().unwrap();
-        sender.send(Ok(EngineEvent { action, id: container.id.clone(), attributes })).await.unwrap();
+        let event = EngineEvent { action, id: container.id.clone(), attributes, at: Some(at) };
+        sender.send(Ok(event)).await.unwrap();
     }
 
     fn told(&self) -> Vec<ContainerNews> {
@@ -235,6 +244,55 @@ async fn a_stream_that_ends_is_opened_again_at_once() {
         sleep(Duration::from_millis(10)).await;
 
         assert_eq!(stage.told(), [ContainerNews::Listed(vec![])]);
+        assert_eq!(stage.watcher().restarts, 0);
+    };
+    LocalSet::new().run_until(script).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_engine_noted_before_its_clock_was_set_back_is_not_told_again() {
+    let script = async {
+        // Given an Engine that tells each subscriber what it noted two hours ahead of its clock,
+        let stage = Stage::set(vec![Some(vec![container("a")])]).await;
+        sleep(Duration::from_millis(10)).await;
+        stage.told();
+        let ahead = stage.clock.now() + TimeDelta::hours(2);
+        for action in [EngineAction::Die, EngineAction::Start] {
+            stage.happens_at(action, &container("a"), ahead).await;
+        }
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(stage.told(), [], "the listing is newer");
+
+        // when its clock is set forward while it is watched, what it tells counts.
+        sleep(Duration::from_secs(5)).await;
+        stage.happens_at(EngineAction::Die, &container("a"), ahead + TimeDelta::hours(5)).await;
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(stage.told(), [ContainerNews::Stopped(ContainerId::new("a"))]);
+    };
+    LocalSet::new().run_until(script).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_changes_neither_listings_nor_waits() {
+    let script = async {
+        let mut listings = vec![Some(vec![]); 10];
+        listings.extend(vec![None; 10]);
+        listings.push(Some(vec![container("a")]));
+        let stage = Stage::set(listings).await;
+        for hours in [6, -12, 6, -48] {
+            sleep(Duration::from_secs(150)).await;
+            stage.clock.jump(TimeDelta::hours(hours));
+        }
+
+        sleep(Duration::from_secs(300)).await;
+
+        let asked = stage.script.lock().asked.clone();
+        let waits: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let (calm, away) = (&waits[..9], &waits[10..19]);
+        let minute = Duration::from_secs(54)..=Duration::from_secs(66);
+        assert!(calm.iter().all(|wait| minute.contains(wait)), "{calm:?}");
+        assert!(away.iter().all(|wait| *wait <= Duration::from_millis(7500)), "{away:?}");
+        assert_eq!(stage.told().last(), Some(&ContainerNews::Listed(vec![container("a")])));
         assert_eq!(stage.watcher().restarts, 0);
     };
     LocalSet::new().run_until(script).await;
