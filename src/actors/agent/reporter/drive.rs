@@ -7,7 +7,8 @@ use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use tracing::{debug, error, info, warn};
 
 use super::call::{Call, Done, register_request};
-use super::{Beat, JITTER, Reporter};
+use super::messages::Beat;
+use super::{JITTER, Reporter};
 use crate::actors::agent::link::Link;
 use crate::actors::supervision::Ctx;
 use crate::domain::report::{Report, Reports};

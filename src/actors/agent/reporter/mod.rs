@@ -6,27 +6,33 @@
 
 mod call;
 mod drive;
+mod messages;
 mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, Running, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Running, WrapFuture};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use serde_json::json;
 use tracing::error;
 
+use self::messages::Beat;
 use self::view::View;
 use super::link::LinkCell;
 use super::retries::Retries;
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::Ctx;
-use crate::domain::container::Container;
-use crate::domain::id::{AgentId, ContainerId};
+use crate::domain::id::AgentId;
 use crate::domain::tunnel::TunnelReport;
 use crate::state_dir::StateDir;
 use crate::uplink::{Dialect, Uplink};
+
+pub use self::messages::{
+    ContainerStarted, ContainerStopped, ContainersListed, LinkLost, ListingLost, ResultSpooled,
+    TunnelObserved,
+};
 
 /// Every so many signs of life, a native master gets the whole list, so that nothing stays wrong for ever.
 const FULL_REPORT_EVERY: u32 = 10;
@@ -95,51 +101,6 @@ pub struct Reporter {
     last_success: Option<DateTime<Utc>>,
     problem: Option<String>,
 }
-
-// === messages ===
-
-/// These enabled containers run, and no others. Sent only after a listing that succeeded.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct ContainersListed(pub Vec<Container>);
-
-/// Docker cannot be asked: which containers run is not known until the next [`ContainersListed`].
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct ListingLost;
-
-/// This enabled container runs.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct ContainerStarted(pub Container);
-
-/// This container runs no more.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct ContainerStopped(pub ContainerId);
-
-/// This is how the tunnel is.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct TunnelObserved(pub TunnelReport);
-
-/// The result of a command waits in the outbox.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct ResultSpooled;
-
-/// The master does not know the link of this epoch any more.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct LinkLost {
-    /// Which registration; news about an older one is ignored.
-    pub epoch: u64,
-}
-
-/// It is time for a sign of life.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-struct Beat;
 
 // === the actor ===
 

@@ -1,0 +1,89 @@
+//! Towards a DockFlare Master.
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn a_dockflare_master_gets_heartbeat_and_report_in_every_interval() {
+    paused(async {
+        let (master, dir) = (FakeMaster::dockflare(), temp());
+        let agent = TestAgent::reporting(&master, &dir).await;
+        agent.reporter.tell(ContainersListed(vec![container("a"), container("b")])).unwrap();
+
+        let types = master.until(4, event_types).await;
+        assert_eq!(types, ["heartbeat", "status_report", "container_start", "container_start"]);
+        master.forget();
+
+        sleep(secs(300)).await;
+        let types = master.picked(event_types);
+        assert!((18..=22).contains(&types.len()), "{}", types.len());
+        assert!(types.chunks(2).all(|pair| pair == ["heartbeat", "status_report"]), "{types:?}");
+    });
+}
+
+#[test]
+fn a_dockflare_master_hears_of_changes_at_once_and_one_by_one() {
+    paused(async {
+        let (master, dir) = (FakeMaster::dockflare(), temp());
+        let agent = TestAgent::reporting(&master, &dir).await;
+        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+        master.until(3, event_types).await;
+        master.forget();
+
+        agent.reporter.tell(TunnelObserved(running())).unwrap();
+        agent.reporter.tell(ContainerStopped(ContainerId::new("a"))).unwrap();
+        let sent = master.until(2, events).await;
+
+        let state = json!({"name": "edge", "status": "running", "version": "2025.9.0"});
+        assert_eq!(
+            (&sent[0]["type"], &sent[0]["tunnel"], &sent[0]["container"]),
+            (&json!("tunnel_status"), &state, &state)
+        );
+        assert_eq!(sent[1]["type"], "container_stop");
+        assert_eq!(
+            sent[1]["container"],
+            json!({"id": "a", "name": "app-a", "labels": {"dockflare.enable": "true"}})
+        );
+    });
+}
+
+#[test]
+fn a_dockflare_master_that_forgot_the_agent_is_registered_with_again() {
+    paused(async {
+        let (master, dir) = (FakeMaster::dockflare(), temp());
+        let _agent = TestAgent::reporting(&master, &dir).await;
+        master.until(1, events).await;
+        let mut once = true;
+        master.answer_with(move |heard| {
+            matches!(heard, Heard::Event(_) if std::mem::take(&mut once)).then(|| refused(404, None))
+        });
+
+        let asked = master.until(2, registrations).await;
+        assert_eq!(asked[1].agent_id, Some(AgentId::new("a1")), "under its own id");
+        master.until(3, events).await;
+    });
+}
+
+#[test]
+fn a_master_that_was_rolled_back_is_spoken_to_as_a_dockflare_master() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), temp());
+        let agent = TestAgent::reporting(&master, &dir).await;
+        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+        master.until(1, has_snapshot).await;
+        master.forget();
+
+        master.roll_back();
+        agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+
+        let sent = master.until(2, events).await;
+        assert_eq!(
+            (sent[0]["type"].clone(), sent[1]["type"].clone()),
+            (json!("heartbeat"), json!("status_report"))
+        );
+        assert_eq!(sent[1]["container"]["containers"].as_array().unwrap().len(), 2);
+        let status = agent.reporter.ask(GetStatus, secs(1)).await.unwrap();
+        assert_eq!((status.state, status.detail["dialect"].clone()), ("connected", json!("dockflare")));
+    });
+}
