@@ -21,9 +21,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// The disk is full.
-    #[error(
-        "`{path}` cannot be {action}: the disk is full; free some space, the agent tries again by itself"
-    )]
+    #[error("`{path}` cannot be {action}: no space is left on its disk; free some space")]
     Full {
         /// The file.
         path: PathBuf,

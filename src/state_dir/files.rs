@@ -9,6 +9,8 @@ use super::StateError;
 
 /// Largest file that is read: all of ours are far smaller.
 const SIZE_LIMIT: u64 = 4 * 1024 * 1024;
+/// Larger than nearly every file of ours.
+const PROBE_BYTES: usize = 16 * 1024;
 
 /// Makes `dir` and its parents, for this user only, if it is not there.
 pub(super) fn make_dir(dir: &Path) -> Result<(), StateError> {
@@ -22,17 +24,13 @@ pub(super) fn open_for_lock(path: &Path) -> Result<File, StateError> {
     opened.map_err(|e| StateError::from_io(path, "opened", e))
 }
 
-/// Fails if no file can be made in `dir`; a full disk passes, because it can be emptied.
+/// Fails if no file of ours could be written in `dir` now.
 pub(super) fn check_writable(dir: &Path) -> Result<(), StateError> {
-    match replace(&dir.join(".write-check"), b"x") {
-        Err(StateError::Full { source, .. }) => {
-            tracing::warn!(state.dir = %dir.display(), error = &source as &dyn std::error::Error, "the disk of the state directory is full; nothing can be kept until there is space");
-        }
-        result => result?,
-    }
-    // Left over if the disk is full, or after a crash; it holds nothing.
-    let _ = fs::remove_file(dir.join(".write-check"));
-    Ok(())
+    let probe = dir.join(".write-check");
+    let written = write_new(&probe, &[0; PROBE_BYTES]);
+    // Left over if that failed, or after a crash; it holds nothing.
+    let _ = fs::remove_file(&probe);
+    written.map_err(|e| StateError::from_io(dir, "written to", e))
 }
 
 /// Puts a file with `bytes` in the place of `path`: after a crash there is the old one or the new one.

@@ -102,6 +102,11 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Fails if no command could be written down now.
+    pub(super) fn check_writable(&self) -> Result<(), StateError> {
+        files::check_writable(&self.dir)
+    }
+
     pub(super) fn record(&mut self, commands: Vec<NewCommand>) -> Result<Vec<Recorded>, StateError> {
         let before = self.next;
         let mut known = Vec::with_capacity(commands.len());

@@ -53,9 +53,9 @@ struct Spool {
 impl StateDir {
     /// Opens the directory, makes it if it is not there, and reads which commands and results it holds.
     ///
-    /// Fails with [`StateError::InUse`] if another agent has it, and with [`StateError::NotWritable`] if
-    /// nothing could ever be kept in it. A full disk is no reason not to start: the tunnel goes on, and each
-    /// write that fails says so.
+    /// Fails with [`StateError::InUse`] if another agent has it, and with [`StateError::NotWritable`] or
+    /// [`StateError::Full`] if nothing could be kept in it: an agent that can keep nothing may carry out
+    /// nothing. Connectors need no agent to serve on, and whoever runs the agent starts it again.
     pub fn open(root: impl Into<PathBuf>, io: Io) -> Result<Self, StateError> {
         let root = root.into();
         files::make_dir(&root)?;
@@ -106,13 +106,20 @@ impl StateDir {
         self.blocking(move |_| files::replace(&path, &json)).await
     }
 
+    /// Fails if commands could not be written down now. For a master that forgets what it handed over.
+    pub async fn check_room(&self) -> Result<(), StateError> {
+        self.blocking(|spool| spool.journal.check_writable()).await
+    }
+
     /// Writes down commands before they are carried out, all or none of the new ones, and says for each
     /// what is known of it.
     ///
-    /// Fails with [`StateError::SpoolFull`] when too many results wait already.
+    /// Fails with [`StateError::SpoolFull`] when too many results wait already to add those of these commands.
     pub async fn record_commands(&self, commands: Vec<NewCommand>) -> Result<Vec<Recorded>, StateError> {
         self.blocking(move |spool| {
-            spool.outbox.check_room()?;
+            if commands.iter().any(|command| command.is_native) {
+                spool.outbox.check_room()?;
+            }
             spool.journal.record(commands)
         })
         .await

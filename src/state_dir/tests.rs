@@ -236,3 +236,28 @@ async fn a_batch_that_cannot_be_written_is_not_begun() {
     assert!(state.unfinished_commands().await.unwrap().is_empty());
     assert_eq!(names(&dir.path().join("commands")), ["000000000002-c2.json"]);
 }
+
+#[tokio::test]
+async fn room_is_checked_without_leaving_anything() {
+    let dir = temp();
+    let state = open(&dir);
+    state.check_room().await.unwrap();
+    assert_eq!(names(&dir.path().join("commands")), Vec::<String>::new());
+
+    fs::remove_dir(dir.path().join("commands")).unwrap();
+    let error = state.check_room().await.unwrap_err();
+
+    assert!(error.to_string().contains("commands` cannot be written to"), "{error}");
+}
+
+#[tokio::test]
+async fn results_that_a_native_master_left_do_not_hold_up_a_master_that_takes_none() {
+    let dir = temp();
+    let state = open(&dir);
+    for n in 0..1000 {
+        let id = format!("c{n}");
+        state.record_outcome(&CommandId::new(id), done(""), true).await.unwrap();
+    }
+    let ours = NewCommand { is_native: false, ..start("dockflare-1") };
+    assert_eq!(state.record_commands(vec![ours]).await.unwrap(), [Recorded::New]);
+}

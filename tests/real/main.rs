@@ -10,6 +10,7 @@ mod agent_docker;
 mod agent_tunnel;
 mod browser;
 mod cloudflare_faults;
+mod disk;
 mod docker_engine;
 mod faults;
 mod image;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use lightship::chance::Chance;
 use lightship::domain::agent_tunnel::{COMMAND_LABEL, CONTAINER_NAME, NEXT_NAME};
@@ -27,20 +28,31 @@ pub struct Scene {
     pub tunnel: String,
     master_rig: Rig,
     agent_rig: Rig,
-    dir: TempDir,
+    agent_dir: PathBuf,
+    _dir: TempDir,
 }
 
 impl Scene {
     /// All of it, the agent enrolled and its connector running.
     pub async fn enrolled() -> Self {
+        let dir = TempDir::new().unwrap();
+        let agent_dir = subfolder(&dir, "agent");
+        Self::set(dir, agent_dir).await
+    }
+
+    /// The same, with the agent's files in a folder that the test has made.
+    pub async fn enrolled_in(agent_dir: &Path) -> Self {
+        Self::set(TempDir::new().unwrap(), agent_dir.to_owned()).await
+    }
+
+    async fn set(dir: TempDir, agent_dir: PathBuf) -> Self {
         let engine = Engine::lease().await;
         let standin = CloudflareStandIn::start();
         let tunnel = standin.add_tunnel("edge", "cloudflare");
-        let dir = TempDir::new().unwrap();
         let master_rig = Rig::new("master", &subfolder(&dir, "master")).cloudflare(&standin);
         let master = master_rig.start();
         let proxy = FaultProxy::start(address(&master));
-        let agent_rig = Rig::new("agent", &subfolder(&dir, "agent"))
+        let agent_rig = Rig::new("agent", &agent_dir)
             .engine(&engine)
             .env("DOCKFLARE_MASTER_URL", proxy.url())
             .env("DOCKFLARE_API_KEY", master.new_key().await);
@@ -56,7 +68,8 @@ impl Scene {
             tunnel,
             master_rig,
             agent_rig,
-            dir,
+            agent_dir,
+            _dir: dir,
         };
         scene.enroll("edge").await;
         scene.until_done("start_tunnel", 1).await;
@@ -68,8 +81,13 @@ impl Scene {
     }
 
     /// Where the agent's files are.
-    pub fn agent_dir(&self) -> std::path::PathBuf {
-        self.dir.path().join("agent")
+    pub fn agent_dir(&self) -> &Path {
+        &self.agent_dir
+    }
+
+    /// How the agent is started.
+    pub fn agent_rig(&self) -> &Rig {
+        &self.agent_rig
     }
 
     pub async fn enroll(&self, tunnel: &str) {
@@ -199,7 +217,7 @@ pub fn address(master: &Ship) -> SocketAddr {
 }
 
 /// A folder of its own in `dir`.
-pub fn subfolder(dir: &TempDir, name: &str) -> std::path::PathBuf {
+pub fn subfolder(dir: &TempDir, name: &str) -> PathBuf {
     let path = dir.path().join(name);
     std::fs::create_dir_all(&path).unwrap();
     path

@@ -1,7 +1,6 @@
-//! What the program does when its files, its disk or its callers are not as they should be.
+//! What the program does when its files or its callers are not as they should be.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -10,134 +9,10 @@ use crate::raw_client::RawClient;
 use crate::scene::{Scene, subfolder};
 use crate::support::cloudflare::CloudflareStandIn;
 use crate::support::ship::{ADMIN_TOKEN, Rig};
-use crate::support::until::{until, until_equal};
-
-/// A small disk of its own.
-struct Disk {
-    dir: TempDir,
-}
-
-impl Disk {
-    fn new(size: &str) -> Self {
-        let dir = TempDir::new().unwrap();
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "lightship-test", text(dir.path())]);
-        Self { dir }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn make_read_only(&self) {
-        run("mount", &["-o", "remount,ro", text(self.path())]);
-    }
-
-    /// Takes all space that is left.
-    fn fill(&self) -> PathBuf {
-        let path = self.path().join("ballast");
-        let mut file = std::fs::File::create(&path).unwrap();
-        let block = [0; 4096];
-        while std::io::Write::write_all(&mut file, &block).is_ok() {}
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        run("umount", &["--lazy", text(self.path())]);
-    }
-}
+use crate::support::until::until_equal;
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-fn run(program: &str, args: &[&str]) {
-    let output = Command::new(program).args(args).output().unwrap();
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn agent(dir: &Path) -> Rig {
-    // Nobody listens there; these agents are not to come that far.
-    Rig::new("agent", dir).env("DOCKFLARE_MASTER_URL", "http://127.0.0.1:9").env("DOCKFLARE_API_KEY", "key")
-}
-
-/// Asserts that a role ends with code 1 and words that hold all of `words`.
-fn assert_refused(rig: &Rig, role: &str, words: &[&str]) {
-    let (code, _, said) = rig.verb(&[role]);
-    assert_eq!(code, 1, "{role}: {said}");
-    for word in words {
-        assert!(said.contains(word), "{role} does not say `{word}`: {said}");
-    }
-}
-
-#[test]
-fn a_state_directory_that_cannot_be_written_is_named_with_the_way_out() {
-    let disk = Disk::new("1m");
-    disk.make_read_only();
-    let state = disk.path().join("state");
-    for dir in [disk.path(), state.as_path()] {
-        let words = [text(dir), "writable", "LIGHTSHIP_STATE_DIR"];
-        let rig = |rig: Rig| rig.env("LIGHTSHIP_STATE_DIR", text(dir));
-        for role in ["master", "standalone"] {
-            let words = if dir == state { [text(dir), "LIGHTSHIP_STATE_DIR", "may write"] } else { words };
-            assert_refused(&rig(Rig::new("master", disk.path())), role, &words);
-        }
-        let words = if dir == state { [text(dir), "LIGHTSHIP_STATE_DIR", "may write"] } else { words };
-        assert_refused(&rig(agent(disk.path())), "agent", &words);
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_is_named_at_the_start() {
-    let disk = Disk::new("64k");
-    let ballast = disk.fill();
-    let words = ["no space is left", text(disk.path()), "free some"];
-    assert_refused(&Rig::new("master", disk.path()), "master", &words);
-    // An agent does what can be done without keeping anything: the connector matters more.
-    let agent = agent(disk.path()).start();
-    until("the agent names it", || async {
-        let log = agent.log();
-        (log.contains("is full") && log.contains(text(disk.path()))).then_some(())
-    })
-    .await;
-    assert!(std::fs::read_dir(disk.path()).unwrap().any(|entry| entry.unwrap().path() == ballast));
-}
-
-#[tokio::test]
-async fn a_disk_that_fills_up_costs_answers_and_no_decision() {
-    // given
-    let disk = Disk::new("4m");
-    let master = Rig::new("master", disk.path()).start();
-    let known = master.new_key().await;
-    // when
-    let ballast = disk.fill();
-    let (status, refused) = until("a write is refused", || async {
-        let (status, body) = master.post("/api/v2/agents/generate-key", json!({ "owner": "x" })).await;
-        (status != 201).then_some((status, body))
-    })
-    .await;
-    // then
-    assert_eq!(status, 503, "{refused}");
-    assert!(refused["message"].as_str().is_some_and(|words| words.contains("space")), "{refused}");
-    assert!(refused.get("key").is_none());
-    let count = |answer: &serde_json::Value| answer["agent_keys"].as_object().map(serde_json::Map::len);
-    let before = count(&master.get("/api/v2/agents").await);
-    // and when there is space again
-    std::fs::remove_file(ballast).unwrap();
-    until("a key can be made again", || async {
-        let (status, _) = master.post("/api/v2/agents/generate-key", json!({ "owner": "y" })).await;
-        (status == 201).then_some(())
-    })
-    .await;
-    assert_eq!(count(&master.get("/api/v2/agents").await), before.map(|count| count + 1));
-    master.kill();
-    let master = Rig::new("master", disk.path()).start();
-    let answer = reqwest::Client::new()
-        .post(format!("{}/api/v2/agents/register", master.url()))
-        .bearer_auth(known)
-        .json(&json!({ "agent_id": "a" }));
-    assert_eq!(answer.send().await.unwrap().status(), 201, "what was answered with success is kept");
 }
 
 #[test]

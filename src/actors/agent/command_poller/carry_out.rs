@@ -1,25 +1,26 @@
-//! How the poller carries commands out, and keeps what came of them.
+//! How the poller carries commands out.
 
 use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::task::{Action, Reply, TunnelTask, TunnelWork};
-use super::{AGAIN, ATTEMPTS, CommandPoller, TASK_LIMIT, TaskEnded, UnderWay, WRITE_AGAIN};
-use crate::actors::agent::reporter::ResultSpooled;
+use super::{AGAIN, ATTEMPTS, CommandPoller, TASK_LIMIT, TaskEnded, UnderWay};
 use crate::actors::supervision::Ctx;
 use crate::domain::command::Outcome;
 use crate::domain::id::CommandId;
-use crate::state_dir::{StateError, UnfinishedCommand};
+use crate::state_dir::UnfinishedCommand;
 
 impl CommandPoller {
     pub(super) fn begin(&mut self, command: UnfinishedCommand, attempt: u32, ctx: &mut Ctx<Self>) {
         let id = command.id.clone();
-        if attempt == 1 && self.under_way.contains_key(&id) {
+        let is_new = attempt == 1;
+        if is_new && (self.under_way.contains_key(&id) || self.unwritten.contains(&id)) {
             return;
         }
-        let expired = command.expires_at.filter(|at| *at <= ctx.clock().now());
+        // What was begun in time is carried on with, even if the clock was set forward meanwhile.
+        let expired = command.expires_at.filter(|at| is_new && *at <= ctx.clock().now());
         let action = match expired {
             Some(at) => {
                 Action::Refuse(format!("it expired at {} before it could be carried out", at.to_rfc3339()))
@@ -101,38 +102,6 @@ impl CommandPoller {
             warn!(command.id = %id, reason = %outcome.message, "command `{}` failed", command.command.action());
         }
         self.keep_outcome(id, outcome, command.is_native, ctx);
-    }
-
-    /// Writes the outcome down, and again until that succeeds: it cannot be observed a second time.
-    pub(super) fn keep_outcome(
-        &mut self,
-        id: CommandId,
-        outcome: Outcome,
-        is_native: bool,
-        ctx: &mut Ctx<Self>,
-    ) {
-        let state = self.parts.state.clone();
-        let write = async move {
-            let written = state.record_outcome(&id, outcome.clone(), is_native).await;
-            (written, id, outcome)
-        };
-        ctx.spawn(write.into_actor(self).map(move |(written, id, outcome), actor, ctx| match written {
-            Ok(()) if is_native => {
-                if actor.parts.reporter.tell(ResultSpooled).is_err() {
-                    debug!("the reporter is busy; the result goes with the next registration");
-                }
-            }
-            Ok(()) => {}
-            Err(error) => {
-                actor.note("the result of a command cannot be written down; trying again", &error);
-                ctx.run_later(WRITE_AGAIN, move |actor, ctx| actor.keep_outcome(id, outcome, is_native, ctx));
-            }
-        }));
-    }
-
-    pub(super) fn note(&mut self, what: &str, error: &StateError) {
-        error!(error = error as &dyn std::error::Error, "{what}");
-        self.problem = Some(error.to_string());
     }
 }
 

@@ -3,23 +3,26 @@
 //!
 //! A native master is asked with a long poll, a DockFlare Master every half minute. A command that comes again
 //! finds itself under way or done. Commands that a crash left unfinished are carried out at the next start, before
-//! the master is asked. Results wait in the outbox until the [`Reporter`] has sent them.
+//! the master is asked. Results wait in the outbox until the [`Reporter`] has sent them. What cannot be written
+//! down is not carried out: it waits, nothing more is fetched, and the master is told why.
 
 mod carry_out;
 mod ingress;
 mod poll;
+mod record;
 mod task;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use tracing::{debug, info};
+use tracing::debug;
 
 use self::poll::{Harvest, Round};
+use self::record::Batch;
 use super::link::{Link, LinkCell};
 use super::reporter::{LinkLost, Reporter};
 use super::retries::Retries;
@@ -29,7 +32,7 @@ use crate::domain::command::Outcome;
 use crate::domain::id::CommandId;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v3::DeliveredCommand;
-use crate::state_dir::{NewCommand, Recorded, StateDir, StateError, UnfinishedCommand};
+use crate::state_dir::{NewCommand, StateDir, UnfinishedCommand};
 use crate::uplink::{CommandDelivery, Dialect, Uplink, UplinkError, Verdict};
 
 pub use self::task::{Reply, TunnelHand, TunnelTask, TunnelWork};
@@ -40,8 +43,6 @@ const ATTEMPTS: u32 = 5;
 const AGAIN: Duration = Duration::from_secs(1);
 /// A task nobody answered for this long has failed; pulling an image may take minutes.
 const TASK_LIMIT: Duration = Duration::from_secs(15 * 60);
-/// Wait before a result that could not be written is written again.
-const WRITE_AGAIN: Duration = Duration::from_secs(10);
 
 /// What the poller works with.
 #[derive(Clone)]
@@ -56,12 +57,18 @@ pub struct PollerParts {
     pub reporter: Port<Reporter>,
     /// Takes tasks for the tunnel.
     pub tunnel: TunnelHand,
+    /// Takes why no command can be taken in, and `None` when they can be again.
+    pub hindered: Arc<dyn Fn(Option<String>) + Send + Sync>,
 }
 
 /// See the module.
 pub struct CommandPoller {
     parts: PollerParts,
     under_way: HashMap<CommandId, UnderWay>,
+    /// They ended, and their outcomes could not be written down yet.
+    unwritten: HashSet<CommandId>,
+    /// Why nothing can be written down now.
+    hindrance: Option<String>,
     retries: Retries,
     finished: u64,
     problem: Option<String>,
@@ -89,7 +96,15 @@ struct TaskEnded {
 impl CommandPoller {
     /// Makes a poller with nothing under way.
     pub fn new(parts: PollerParts) -> Self {
-        Self { parts, under_way: HashMap::new(), retries: Retries::default(), finished: 0, problem: None }
+        Self {
+            parts,
+            under_way: HashMap::new(),
+            unwritten: HashSet::new(),
+            hindrance: None,
+            retries: Retries::default(),
+            finished: 0,
+            problem: None,
+        }
     }
 }
 
@@ -97,12 +112,14 @@ impl Actor for CommandPoller {
     type Context = Ctx<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // What an earlier run said of it may be over.
+        (self.parts.hindered)(None);
         let state = self.parts.state.clone();
         let load = async move { state.unfinished_commands().await };
         ctx.spawn(load.into_actor(self).map(|unfinished, actor, ctx| {
             match unfinished {
                 Ok(commands) => commands.into_iter().for_each(|command| actor.begin(command, 1, ctx)),
-                Err(error) => actor.note("commands of the last run cannot be read", &error),
+                Err(error) => actor.hinder("commands of the last run cannot be read", &error),
             }
             actor.poll(ctx);
         }));
@@ -140,7 +157,7 @@ impl Handler<GetStatus> for CommandPoller {
             "finished": self.finished,
             "failures_in_a_row": self.retries.count(),
         });
-        ActorStatus { state, problem: self.problem.clone(), detail }
+        ActorStatus { state, problem: self.hindrance.clone().or_else(|| self.problem.clone()), detail }
     }
 }
 
@@ -150,55 +167,26 @@ impl CommandPoller {
     fn harvest(&mut self, Round { link, took, result }: Round, ctx: &mut Ctx<Self>) {
         let commands = match result {
             Ok(Harvest::Nothing) => return self.poll(ctx),
+            Ok(Harvest::NoRoom(error)) => {
+                self.hinder("commands could not be written down, so they are left with the master", &error);
+                let wait = self.retries.failed(None, ctx.chance());
+                return self.poll_later(wait, ctx);
+            }
             Ok(Harvest::Native(delivery)) => from_native(delivery, ctx.clock().now()),
             Ok(Harvest::DockFlare(commands)) => from_dockflare(commands, ctx),
             Err(error) => return self.poll_failed(&link, &error, ctx),
         };
         self.retries.reset();
         self.problem = None;
+        if link.dialect() == Dialect::DockFlare {
+            // It was asked, so there was room.
+            self.unhinder();
+        }
         let pause = Self::pause_after(link.dialect(), commands.is_empty(), took, ctx.chance());
         if commands.is_empty() {
             return self.poll_later(pause, ctx);
         }
-        let (state, copies) = (self.parts.state.clone(), commands.clone());
-        let record = async move { state.record_commands(copies).await };
-        ctx.spawn(record.into_actor(self).map(move |recorded, actor, ctx| {
-            let pause = actor.recorded(&link, commands, recorded, ctx).unwrap_or(pause);
-            actor.poll_later(pause, ctx);
-        }));
-    }
-
-    /// Acts on commands that are written down. Returns how long to wait if they could not be.
-    fn recorded(
-        &mut self,
-        link: &Arc<Link>,
-        commands: Vec<NewCommand>,
-        recorded: Result<Vec<Recorded>, StateError>,
-        ctx: &mut Ctx<Self>,
-    ) -> Option<Duration> {
-        let recorded = match recorded {
-            Ok(recorded) => recorded,
-            Err(error) if link.dialect() == Dialect::Native => {
-                self.note("commands cannot be written down, so they are not carried out yet", &error);
-                return Some(self.retries.failed(None, ctx.chance()));
-            }
-            // A DockFlare Master has forgotten them already: better done without a record than never.
-            Err(error) => {
-                self.note("commands cannot be written down; they are carried out all the same", &error);
-                vec![Recorded::New; commands.len()]
-            }
-        };
-        if link.dialect() == Dialect::Native {
-            self.acknowledge(link, commands.iter().map(|c| c.id.clone()).collect(), ctx);
-        }
-        for (command, recorded) in commands.into_iter().zip(recorded) {
-            info!(command.id = %command.id, "received command `{}`", command.command.action());
-            match recorded {
-                Recorded::Finished(outcome) => self.keep_outcome(command.id, outcome, command.is_native, ctx),
-                Recorded::New | Recorded::Unfinished => self.begin(unfinished(command), 1, ctx),
-            }
-        }
-        None
+        self.record(Batch { link, commands, pause }, ctx);
     }
 
     fn poll_failed(&mut self, link: &Link, error: &UplinkError, ctx: &mut Ctx<Self>) {
@@ -271,15 +259,6 @@ fn from_dockflare(commands: Vec<AgentCommand>, ctx: &Ctx<CommandPoller>) -> Vec<
         command,
     };
     commands.into_iter().map(new).collect()
-}
-
-fn unfinished(new: NewCommand) -> UnfinishedCommand {
-    UnfinishedCommand {
-        id: new.id,
-        is_native: new.is_native,
-        expires_at: new.expires_at,
-        command: new.command,
-    }
 }
 
 #[cfg(test)]

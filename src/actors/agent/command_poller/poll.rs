@@ -10,6 +10,7 @@ use crate::actors::agent::link::{Link, LinkCell};
 use crate::actors::supervision::Ctx;
 use crate::chance::Chance;
 use crate::protocol::command::AgentCommand;
+use crate::state_dir::{StateDir, StateError};
 use crate::uplink::{CommandDelivery, Dialect, Uplink, UplinkError};
 
 /// Bounds of a native wait: spread, so that a fleet's polls do not end together.
@@ -32,10 +33,12 @@ pub(super) enum Harvest {
     DockFlare(Vec<AgentCommand>),
     /// The link ended while we waited.
     Nothing,
+    /// A DockFlare Master was not asked: it forgets what it hands over, and nothing could be written down.
+    NoRoom(StateError),
 }
 
 /// Waits for a link, then for commands.
-pub(super) async fn round(cell: LinkCell, uplink: Arc<dyn Uplink>, chance: Chance) -> Round {
+pub(super) async fn round(cell: LinkCell, uplink: Arc<dyn Uplink>, state: StateDir, chance: Chance) -> Round {
     let link = cell.wait().await;
     let begun = Instant::now();
     let result = match &link.session {
@@ -45,7 +48,10 @@ pub(super) async fn round(cell: LinkCell, uplink: Arc<dyn Uplink>, chance: Chanc
             () = cell.ended(link.epoch) => Ok(Harvest::Nothing),
         },
         // This one empties the queue, so it is always awaited.
-        None => uplink.fetch_commands(&link.agent_id).await.map(Harvest::DockFlare),
+        None => match state.check_room().await {
+            Ok(()) => uplink.fetch_commands(&link.agent_id).await.map(Harvest::DockFlare),
+            Err(error) => Ok(Harvest::NoRoom(error)),
+        },
     };
     Round { link, took: begun.elapsed(), result }
 }
@@ -65,7 +71,9 @@ impl CommandPoller {
     pub(super) fn poll(&mut self, ctx: &mut Ctx<Self>) {
         use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 
-        let round = round(self.parts.link.clone(), Arc::clone(&self.parts.uplink), ctx.chance().clone());
+        let parts = &self.parts;
+        let (link, uplink, state) = (parts.link.clone(), Arc::clone(&parts.uplink), parts.state.clone());
+        let round = round(link, uplink, state, ctx.chance().clone());
         ctx.spawn(round.into_actor(self).map(|round, actor, ctx| actor.harvest(round, ctx)));
     }
 

@@ -1,14 +1,15 @@
 //! The command poller under moved time.
 
-use chrono::TimeDelta;
+mod clock;
+mod disk;
+mod dockflare;
+
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::*;
 use crate::actors::agent::testing::*;
-use crate::domain::id::TunnelId;
-use crate::state_dir::{DesiredState, TunnelState};
 
 fn temp() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -168,34 +169,6 @@ fn what_cannot_be_carried_out_says_so() {
 }
 
 #[test]
-fn an_expired_command_is_not_carried_out() {
-    paused(async {
-        let (master, dir) = (FakeMaster::native(), temp());
-        let agent = TestAgent::polling(&master, &dir).await;
-        // It was queued long ago and is handed over by a master whose clock says so.
-        master.show_time(at("2026-01-31T13:00:01Z"));
-        master.queue(delivered("c1", start()));
-
-        let (_, outcome) = master.until(1, results).await.remove(0);
-        assert!(!outcome.succeeded && outcome.message.contains("expired"), "{}", outcome.message);
-        assert!(agent.tasks.lock().is_empty());
-    });
-}
-
-#[test]
-fn a_wrong_clock_on_this_host_expires_nothing() {
-    paused(async {
-        for days in [-400, 400] {
-            let (master, dir) = (FakeMaster::native(), temp());
-            let agent = TestAgent::polling(&master, &dir).await;
-            agent.clock.jump(TimeDelta::days(days));
-            master.queue(delivered("c1", start()));
-            agent.until_tasks(1).await;
-        }
-    });
-}
-
-#[test]
 fn a_task_that_was_lost_is_handed_over_again_and_at_last_given_up() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
@@ -225,73 +198,9 @@ fn a_task_nobody_answers_fails_in_the_end() {
 }
 
 #[test]
-fn a_dockflare_master_is_asked_every_half_minute_with_jitter() {
-    paused(async {
-        let (master, dir) = (FakeMaster::dockflare(), temp());
-        let _agent = TestAgent::polling(&master, &dir).await;
-        master.until(30, fetches).await;
-
-        let times: Vec<_> =
-            master.heard().iter().filter(|(_, heard)| fetches(heard).is_some()).map(|(at, _)| *at).collect();
-        let gaps: Vec<_> = times.windows(2).map(|w| w[1] - w[0]).collect();
-        assert!(gaps.iter().all(|gap| (secs(24)..=secs(31)).contains(gap)), "{gaps:?}");
-        assert!(gaps.iter().max().unwrap().abs_diff(*gaps.iter().min().unwrap()) > secs(2), "they vary");
-    });
-}
-
-#[test]
-fn commands_of_a_dockflare_master_survive_a_crash() {
-    paused(async {
-        let (master, dir) = (FakeMaster::dockflare(), temp());
-        master.queue_dockflare(command(start()));
-        master.queue_dockflare(command(json!({"action": "stop_tunnel"})));
-        let agent = TestAgent::polling(&master, &dir).await;
-        let first = agent.until_tasks(2).await;
-        agent.stop().await;
-
-        let agent = TestAgent::polling(&master, &dir).await;
-        assert_eq!(agent.until_tasks(2).await, first, "the master forgot them, the agent did not");
-        agent.answer(true);
-        agent.answer(true);
-        sleep(secs(60)).await;
-
-        assert!(agent.state.unfinished_commands().await.unwrap().is_empty());
-        assert_eq!(agent.state.count_results().await.unwrap(), 0, "it takes no results");
-        assert!(master.picked(acks).is_empty());
-    });
-}
-
-#[test]
-fn rules_of_an_old_master_are_pushed_to_the_tunnel_of_this_host() {
-    paused(async {
-        let (master, dir) = (FakeMaster::dockflare(), temp());
-        let agent = TestAgent::polling(&master, &dir).await;
-        let known = TunnelState {
-            id: Some(TunnelId::new("u1")),
-            desired_state: DesiredState::Running,
-            ..TunnelState::default()
-        };
-        agent.state.put_tunnel_state(&known).await.unwrap();
-        let rules = json!({"k": {"status": "active", "hostname": "a.example.test", "service": "http://a:1"}});
-        master.queue_dockflare(command(json!({"action": "update_tunnel_config", "rules": rules})));
-
-        let pick = |heard: &Heard| {
-            if let Heard::Ingress(id, list) = heard { Some((id.clone(), list.clone())) } else { None }
-        };
-        let (tunnel, list) = master.until(1, pick).await.remove(0);
-
-        assert_eq!(tunnel, TunnelId::new("u1"));
-        assert_eq!(
-            list,
-            json!([{"hostname": "a.example.test", "service": "http://a:1"}, {"service": "http_status:404"}])
-        );
-    });
-}
-
-#[test]
 fn a_poll_that_finds_the_session_gone_makes_the_agent_register_again() {
     paused(async {
-        for (status, code) in [(409, Some("session_unknown")), (404, None), (405, None)] {
+        for (status, code) in [(409, Some("session_unknown")), (404, None), (405, None), (415, None)] {
             let (master, dir) = (FakeMaster::native(), temp());
             let mut once = true;
             master.answer_with(move |heard| {
@@ -331,27 +240,6 @@ fn a_master_away_is_asked_with_growing_pauses() {
         sleep(secs(600)).await;
         let count = master.picked(polls).len();
         assert!((50..=160).contains(&count), "{count} polls in ten minutes");
-    });
-}
-
-#[test]
-fn without_a_journal_a_native_command_waits_and_a_dockflare_one_is_done() {
-    paused(async {
-        for (master, wanted) in [(FakeMaster::native(), 0), (FakeMaster::dockflare(), 1)] {
-            let dir = temp();
-            let agent = TestAgent::polling(&master, &dir).await;
-            std::fs::remove_dir_all(dir.path().join("commands")).unwrap();
-            std::fs::write(dir.path().join("commands"), "in the way").unwrap();
-            master.queue(delivered("c1", start()));
-            master.queue_dockflare(command(start()));
-
-            sleep(secs(60)).await;
-
-            assert_eq!(agent.tasks.lock().len(), wanted);
-            assert!(master.picked(acks).is_empty(), "what is not written down is not acknowledged");
-            let status = agent.poller.ask(GetStatus, secs(1)).await.unwrap();
-            assert!(wanted == 1 || status.problem.is_none() || status.problem.unwrap().contains("commands"));
-        }
     });
 }
 

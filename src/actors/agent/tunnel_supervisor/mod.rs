@@ -7,22 +7,25 @@
 //! how it is; readiness is shown and is by itself never a reason to replace anything.
 
 mod health;
+mod keep;
 mod look;
 mod orders;
 mod repairs;
 mod round;
+mod settings;
 mod step;
+mod tell;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, Running, SpawnHandle, WrapFuture,
 };
 use serde_json::json;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
+use self::keep::Keeping;
 use self::look::{Settling, Sight};
 use self::orders::Orders;
 use self::repairs::Repairs;
@@ -33,36 +36,10 @@ use crate::actors::supervision::Ctx;
 use crate::config::OnShutdown;
 use crate::docker::Docker;
 use crate::domain::id::AgentId;
-use crate::domain::image::clean_image;
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::state_dir::{DesiredState, StateDir};
 
-/// Time between two comparisons while all is well (unless set otherwise).
-const CHECK: Duration = Duration::from_secs(15);
-
-/// How the connector is to be run.
-#[derive(Debug, Clone)]
-pub struct TunnelSettings {
-    /// The image, with tag or digest.
-    pub image: String,
-    /// The network it joins.
-    pub network: String,
-    /// What becomes of it when the agent stops.
-    pub on_shutdown: OnShutdown,
-    /// Time between two comparisons while all is well.
-    pub check: Duration,
-}
-
-impl TunnelSettings {
-    /// Takes the settings as an operator wrote them; an image that cannot be used is named in the log.
-    pub fn new(image: &str, network: &str, on_shutdown: OnShutdown) -> Self {
-        let clean = clean_image(image);
-        if let Some(warning) = clean.warning {
-            warn!("{warning}");
-        }
-        Self { image: clean.image, network: network.trim().to_owned(), on_shutdown, check: CHECK }
-    }
-}
+pub use self::settings::TunnelSettings;
 
 /// What the supervisor of the tunnel works with.
 #[derive(Clone)]
@@ -86,7 +63,9 @@ pub struct TunnelSupervisor {
     kept_id: Option<AgentId>,
     /// Why what was kept on disk cannot be used.
     notice: Option<String>,
-    is_unsaved: bool,
+    keeping: Keeping,
+    /// Why no command can be taken in, as the command poller says.
+    hindrance: Option<String>,
     sight: Sight,
     settling: Settling,
     repairs: Repairs,
@@ -121,6 +100,11 @@ pub struct CarryOut(pub TunnelTask);
 #[rtype(result = "()")]
 pub struct CheckTunnel;
 
+/// Why no command can be taken in now; `None` if they can be. The master reads it beside how the tunnel is.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Hindered(pub Option<String>);
+
 // === the actor ===
 
 impl TunnelSupervisor {
@@ -131,7 +115,8 @@ impl TunnelSupervisor {
             orders: Orders::default(),
             kept_id: None,
             notice: None,
-            is_unsaved: false,
+            keeping: Keeping::default(),
+            hindrance: None,
             sight: Sight::default(),
             settling: Settling::default(),
             repairs: Repairs::default(),
@@ -170,7 +155,7 @@ impl Actor for TunnelSupervisor {
 
     /// Removes the connector before the end, if that is how it was set.
     fn stopping(&mut self, ctx: &mut Self::Context) -> Running {
-        let is_wanted = self.orders.state.desired_state == DesiredState::Running;
+        let is_wanted = self.orders.state().desired_state == DesiredState::Running;
         let keeps = self.parts.settings.on_shutdown == OnShutdown::Keep || !is_wanted;
         if self.ending == Ending::Done || !ctx.is_stopping() || keeps {
             return Running::Stop;
@@ -196,8 +181,9 @@ impl Handler<CarryOut> for TunnelSupervisor {
         info!(command.id = %task.id, "carrying out a tunnel command");
         // The link may be gone before this is done: a removed agent's last command is to stop.
         self.agent_id();
-        self.is_unsaved |= self.orders.take(task, ctx.clock().now());
+        self.orders.take(task, ctx.clock().now());
         self.notice = None;
+        self.keeping.try_now();
         self.failures = 0;
         self.repairs.forget();
         self.last_change = Instant::now();
@@ -211,6 +197,17 @@ impl Handler<CheckTunnel> for TunnelSupervisor {
 
     fn handle(&mut self, _: CheckTunnel, ctx: &mut Self::Context) {
         self.look(ctx);
+    }
+}
+
+impl Handler<Hindered> for TunnelSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, Hindered(why): Hindered, ctx: &mut Self::Context) {
+        if self.hindrance != why {
+            self.hindrance = why;
+            self.look(ctx);
+        }
     }
 }
 
@@ -229,8 +226,8 @@ impl Handler<GetStatus> for TunnelSupervisor {
         };
         let problem = self.told.as_ref().and_then(|told| told.reason.clone());
         let detail = json!({
-            "tunnel_id": self.orders.state.id,
-            "tunnel_name": self.orders.state.name,
+            "tunnel_id": self.orders.state().id,
+            "tunnel_name": self.orders.state().name,
             "image": self.parts.settings.image,
             "network": self.parts.settings.network,
             "version": self.told.as_ref().and_then(|told| told.version.clone()),

@@ -14,28 +14,46 @@ use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId};
 use crate::state_dir::{DesiredState, TunnelState};
 
-/// The wanted state and who waits for it.
+/// What is wanted and who waits for it.
 #[derive(Default)]
 pub(super) struct Orders {
+    /// As it was written last.
+    on_disk: TunnelState,
+    /// What is acted on: it is on disk.
+    target: Target,
+    /// What was ordered and is not on disk yet.
+    ordered: Option<Target>,
+    waiting: Vec<(CommandId, Reply)>,
+}
+
+/// A wanted state with the commands that it comes from.
+#[derive(Default, Clone)]
+struct Target {
     /// As it is kept on disk.
-    pub(super) state: TunnelState,
+    state: TunnelState,
     /// After a restart was ordered, only a container made for this command will do.
     made_for: Option<CommandId>,
     /// The last order; new containers carry it.
     ordered_by: Option<CommandId>,
-    waiting: Vec<(CommandId, Reply)>,
 }
 
 impl Orders {
     /// Goes on with what was wanted before.
     pub(super) fn resume(&mut self, state: TunnelState) {
-        self.state = state;
+        self.on_disk = state.clone();
+        self.target.state = state;
     }
 
-    /// Takes an order. Returns true if the state changed and is to be kept.
-    pub(super) fn take(&mut self, task: TunnelTask, now: DateTime<Utc>) -> bool {
+    /// The wanted state that is acted on.
+    pub(super) fn state(&self) -> &TunnelState {
+        &self.target.state
+    }
+
+    /// Takes an order. It is acted on as soon as [`Orders::to_save`] has nothing left.
+    pub(super) fn take(&mut self, task: TunnelTask, now: DateTime<Utc>) {
         let TunnelTask { id, work, reply } = task;
-        let mut state = self.state.clone();
+        let before = self.ordered.as_ref().unwrap_or(&self.target).clone();
+        let mut state = before.state.clone();
         let mut made_for = None;
         match work {
             TunnelWork::Start(order) => {
@@ -48,10 +66,10 @@ impl Orders {
                         "start_tunnel came without a token, and none is kept on this host",
                         now,
                     ));
-                    return false;
+                    return;
                 }
                 // The same again is content with a container that a restart made.
-                made_for = self.made_for.clone();
+                made_for.clone_from(&before.made_for);
             }
             TunnelWork::Restart { tunnel_id, tunnel_name, token } => {
                 state.id = Some(tunnel_id);
@@ -62,15 +80,37 @@ impl Orders {
             }
             TunnelWork::Stop => state.desired_state = DesiredState::Stopped,
         }
-        let is_same = is_same(&state, &self.state);
-        if !is_same || made_for != self.made_for {
+        if !is_same(&state, &before.state) || made_for != before.made_for {
             self.supersede(&id, now);
         }
-        self.state = state;
-        self.made_for = made_for;
-        self.ordered_by = Some(id.clone());
+        self.ordered = Some(Target { state, made_for, ordered_by: Some(id.clone()) });
         self.waiting.push((id, reply));
-        !is_same
+        self.promote();
+    }
+
+    /// What has to go to disk before it is acted on, or at all.
+    pub(super) fn to_save(&self) -> Option<TunnelState> {
+        let latest = &self.ordered.as_ref().unwrap_or(&self.target).state;
+        (!is_same(latest, &self.on_disk)).then(|| latest.clone())
+    }
+
+    /// This is on disk now.
+    pub(super) fn saved(&mut self, state: TunnelState) {
+        self.on_disk = state;
+        self.promote();
+    }
+
+    /// An order whose state is on disk is acted on.
+    fn promote(&mut self) {
+        let is_kept = self.ordered.as_ref().is_some_and(|ordered| is_same(&ordered.state, &self.on_disk));
+        if is_kept && let Some(ordered) = self.ordered.take() {
+            self.target = ordered;
+        }
+    }
+
+    /// True while the latest order is not on disk, and so is not acted on.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.ordered.is_some()
     }
 
     fn supersede(&mut self, by: &CommandId, now: DateTime<Utc>) {
@@ -102,18 +142,16 @@ impl Orders {
         !self.waiting.is_empty()
     }
 
-    /// The connector is gone as ordered: forgets what it was. Returns true if there was something to forget.
-    pub(super) fn forget_tunnel(&mut self) -> bool {
-        let forgotten = TunnelState { desired_state: DesiredState::Stopped, ..TunnelState::default() };
-        let is_same = is_same(&forgotten, &self.state);
-        self.state = forgotten;
-        self.made_for = None;
-        !is_same
+    /// The connector is gone as ordered: forgets what it was.
+    pub(super) fn forget_tunnel(&mut self) {
+        self.target.state = TunnelState { desired_state: DesiredState::Stopped, ..TunnelState::default() };
+        self.target.made_for = None;
     }
 
     /// What the plan is to aim at.
     pub(super) fn desired(&self, settings: &TunnelSettings) -> Desired {
-        match (self.state.desired_state, &self.state.token) {
+        let state = &self.target.state;
+        match (state.desired_state, &state.token) {
             (DesiredState::Stopped, _) => Desired::Stopped,
             (DesiredState::Running, Some(token)) => Desired::Running(Box::new(self.wanted(token, settings))),
             (DesiredState::Running, None) | (DesiredState::Unknown, _) => Desired::Unknown,
@@ -128,14 +166,14 @@ impl Orders {
             metrics: metrics(&settings.network),
             network: settings.network.clone(),
             labels: token_label(token.expose_secret()),
-            made_for: self.made_for.clone(),
+            made_for: self.target.made_for.clone(),
         }
     }
 
     /// The container to make, except for its name.
     pub(super) fn new_connector(&self, agent: &AgentId, settings: &TunnelSettings) -> Option<NewConnector> {
-        let token = self.state.token.clone()?;
-        let by = self.made_for.as_ref().or(self.ordered_by.as_ref());
+        let token = self.target.state.token.clone()?;
+        let by = self.target.made_for.as_ref().or(self.target.ordered_by.as_ref());
         let mut labels: BTreeMap<_, _> = own_labels(agent, by);
         labels.extend(token_label(token.expose_secret()));
         Some(NewConnector {
@@ -169,99 +207,4 @@ fn failed(reason: impl Into<String>, now: DateTime<Utc>) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
-
-    use super::*;
-    use crate::config::OnShutdown;
-    use crate::domain::id::TunnelId;
-    use crate::protocol::command::TunnelOrder;
-
-    type Answers = Arc<Mutex<Vec<(String, Option<bool>)>>>;
-
-    fn give(orders: &mut Orders, answers: &Answers, id: &str, work: TunnelWork) -> bool {
-        let (answers, name) = (Arc::clone(answers), id.to_owned());
-        let reply = Reply::new(move |outcome: Option<Outcome>| {
-            answers.lock().push((name, outcome.map(|outcome| outcome.succeeded)));
-        });
-        orders.take(TunnelTask { id: CommandId::new(id), work, reply }, DateTime::UNIX_EPOCH)
-    }
-
-    fn start(token: Option<&str>) -> TunnelWork {
-        let token = token.map(SecretString::from);
-        TunnelWork::Start(TunnelOrder { tunnel_id: Some(TunnelId::new("t1")), tunnel_name: None, token })
-    }
-
-    fn restart() -> TunnelWork {
-        TunnelWork::Restart { tunnel_id: TunnelId::new("t1"), tunnel_name: "n".into(), token: "a".into() }
-    }
-
-    fn settings(network: &str) -> TunnelSettings {
-        TunnelSettings::new("cf:1", network, OnShutdown::Keep)
-    }
-
-    fn wanted(orders: &Orders) -> Wanted {
-        match orders.desired(&settings("edge")) {
-            Desired::Running(wanted) => *wanted,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_same_order_again_changes_nothing_and_both_are_answered() {
-        let (mut orders, answers) = (Orders::default(), Answers::default());
-        assert!(give(&mut orders, &answers, "c1", start(Some("a"))), "to be kept");
-        assert!(!give(&mut orders, &answers, "c2", start(None)), "what is absent stays as it is");
-
-        orders.succeed("done", DateTime::UNIX_EPOCH);
-
-        assert_eq!(*answers.lock(), [("c1".to_owned(), Some(true)), ("c2".to_owned(), Some(true))]);
-        assert!(!orders.has_waiting());
-    }
-
-    #[test]
-    fn a_later_order_supersedes_one_that_was_not_carried_out() {
-        let (mut orders, answers) = (Orders::default(), Answers::default());
-        give(&mut orders, &answers, "c1", start(Some("a")));
-        give(&mut orders, &answers, "c2", TunnelWork::Stop);
-
-        assert_eq!(*answers.lock(), [("c1".to_owned(), Some(false))]);
-        assert_eq!(orders.desired(&settings("edge")), Desired::Stopped);
-        assert!(orders.forget_tunnel(), "token and id go");
-        assert!(!orders.forget_tunnel());
-    }
-
-    #[test]
-    fn a_start_without_any_token_is_refused_and_wants_nothing() {
-        let (mut orders, answers) = (Orders::default(), Answers::default());
-        assert!(!give(&mut orders, &answers, "c1", start(None)));
-        assert_eq!(*answers.lock(), [("c1".to_owned(), Some(false))]);
-        assert_eq!(orders.desired(&settings("edge")), Desired::Unknown);
-    }
-
-    #[test]
-    fn only_a_restart_asks_for_a_container_of_its_own() {
-        let (mut orders, answers) = (Orders::default(), Answers::default());
-        give(&mut orders, &answers, "c1", start(Some("a")));
-        assert_eq!(wanted(&orders).made_for, None);
-        give(&mut orders, &answers, "c2", restart());
-        assert_eq!(wanted(&orders).made_for, Some(CommandId::new("c2")));
-        give(&mut orders, &answers, "c3", start(Some("a")));
-        assert_eq!(wanted(&orders).made_for, Some(CommandId::new("c2")), "its container will do");
-    }
-
-    #[test]
-    fn on_the_hosts_own_network_the_metrics_page_is_not_open_to_others() {
-        let (mut orders, answers) = (Orders::default(), Answers::default());
-        give(&mut orders, &answers, "c1", start(Some("hidden-token")));
-        for (network, metrics) in
-            [("edge", "0.0.0.0:20241"), ("host", "127.0.0.1:0"), ("container:x", "127.0.0.1:0")]
-        {
-            let new = orders.new_connector(&AgentId::new("a"), &settings(network)).unwrap();
-            assert_eq!(new.metrics, metrics, "{network}");
-            assert!(!format!("{new:?}").contains("hidden-token"), "a token is never printed");
-        }
-    }
-}
+mod tests;

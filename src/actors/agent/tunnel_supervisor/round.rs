@@ -10,12 +10,12 @@ use tracing::{debug, info, warn};
 
 use super::look::{Settling, Sight, look};
 use super::step::{Done, StepError, carry_out};
-use super::{Ending, TunnelSupervisor, health};
+use super::{Ending, TunnelSupervisor};
 use crate::actors::supervision::{Backoff, Ctx};
 use crate::docker::{Docker, DockerError};
 use crate::domain::agent_tunnel::{Desired, Plan, RunState, Step, plan};
 use crate::domain::id::AgentId;
-use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+use crate::domain::tunnel::TunnelHealth;
 use crate::state_dir::DesiredState;
 
 /// Waits while the Engine is away or refuses.
@@ -50,8 +50,8 @@ impl TunnelSupervisor {
         }
         self.is_busy = true;
         self.is_touched = false;
-        if self.is_unsaved {
-            return self.save(ctx);
+        if self.save(ctx) {
+            return;
         }
         let docker = Arc::clone(&self.parts.docker);
         let looked = async move { look(&*docker).await };
@@ -66,27 +66,8 @@ impl TunnelSupervisor {
         }));
     }
 
-    /// What is wanted goes to disk before it is acted on. If that fails it is acted on all the same.
-    fn save(&mut self, ctx: &mut Ctx<Self>) {
-        let (files, state) = (self.parts.state.clone(), self.orders.state.clone());
-        let saved = async move { files.put_tunnel_state(&state).await };
-        self.is_unsaved = false;
-        ctx.spawn(saved.into_actor(self).map(|saved, actor, ctx| {
-            if let Err(error) = saved {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the wanted tunnel is not kept over a restart"
-                );
-                actor.notice = Some(error.to_string());
-            }
-            if !actor.ended_meanwhile(ctx) {
-                actor.look(ctx);
-            }
-        }));
-    }
-
     /// Ends the round under way. Returns true if the actor is to end and this was waited for.
-    fn ended_meanwhile(&mut self, ctx: &mut Ctx<Self>) -> bool {
+    pub(super) fn ended_meanwhile(&mut self, ctx: &mut Ctx<Self>) -> bool {
         self.is_busy = false;
         if self.ending == Ending::Wanted {
             self.retire(ctx);
@@ -116,15 +97,19 @@ impl TunnelSupervisor {
         let now = ctx.clock().now();
         self.failures = 0;
         self.tell(None, now);
-        match self.orders.state.desired_state {
-            DesiredState::Running if self.orders.state.token.is_some() => {
-                self.orders.succeed("the tunnel container runs", now);
+        if self.orders.is_held_up() {
+            self.lose_patience(now);
+        } else {
+            match self.orders.state().desired_state {
+                DesiredState::Running if self.orders.state().token.is_some() => {
+                    self.orders.succeed("the tunnel container runs", now);
+                }
+                DesiredState::Stopped => {
+                    self.orders.forget_tunnel();
+                    self.orders.succeed("the tunnel container is stopped and removed", now);
+                }
+                DesiredState::Running | DesiredState::Unknown => {}
             }
-            DesiredState::Stopped => {
-                self.is_unsaved |= self.orders.forget_tunnel();
-                self.orders.succeed("the tunnel container is stopped and removed", now);
-            }
-            DesiredState::Running | DesiredState::Unknown => {}
         }
         let is_ready = self
             .told
@@ -132,7 +117,17 @@ impl TunnelSupervisor {
             .is_none_or(|t| matches!(t.health, TunnelHealth::Running | TunnelHealth::Stopped));
         let is_new = self.last_change.elapsed() < CLOSE_WATCH_FOR;
         let calm = if is_ready || !is_new { self.parts.settings.check } else { CLOSE_WATCH };
-        self.look_after(if self.is_unsaved { Duration::ZERO } else { calm }, ctx);
+        let is_kept = self.orders.to_save().is_none();
+        self.look_after(if is_kept { calm } else { calm.min(self.keeping.wait()) }, ctx);
+    }
+
+    /// An order that cannot be kept is not carried out now; it stays wanted.
+    fn lose_patience(&mut self, now: DateTime<Utc>) {
+        if let Some(problem) = self.keeping.problem()
+            && self.last_change.elapsed() > PATIENCE
+        {
+            self.orders.fail(problem.clone(), now);
+        }
     }
 
     fn consider(&mut self, step: Step, reason: &str, ctx: &mut Ctx<Self>) {
@@ -188,9 +183,12 @@ impl TunnelSupervisor {
 
     fn wait(&mut self, reason: String, ctx: &mut Ctx<Self>) {
         debug!(reason, "waiting with the tunnel");
-        let main = self.sight.main.as_ref().map(|seen| &seen.details);
-        let is_hopeless =
-            main.is_some_and(|m| m.state == RunState::Restarting && m.exit_code == Some(BAD_TOKEN));
+        // Its log may come a moment after its end, and is the reason that a person needs.
+        let is_hopeless = self.sight.main.as_ref().is_some_and(|main| {
+            let details = &main.details;
+            let has_bad_token = details.state == RunState::Restarting && details.exit_code == Some(BAD_TOKEN);
+            has_bad_token && main.last_words.is_some()
+        });
         if self.orders.has_waiting()
             && (is_hopeless || self.last_change.elapsed() > PATIENCE)
             && self.pulling.is_none()
@@ -244,43 +242,6 @@ impl TunnelSupervisor {
             actor.timer = None;
             actor.look(ctx);
         }));
-    }
-}
-
-// === what the master is told ===
-
-impl TunnelSupervisor {
-    fn tell(&mut self, trouble: Option<String>, now: DateTime<Utc>) {
-        let trouble = trouble.or_else(|| self.notice.clone());
-        let report = health::report(&self.orders.state, &self.sight, trouble, now);
-        self.tell_if_new(report);
-    }
-
-    /// While the Engine does not answer, a connector that ran may well run on, but nobody knows.
-    fn tell_trouble(&mut self, error: &StepError, now: DateTime<Utc>) {
-        let mut report = health::report(&self.orders.state, &self.sight, Some(error.to_string()), now);
-        if error.is_away() && matches!(report.health, TunnelHealth::Running | TunnelHealth::Degraded) {
-            report.health = TunnelHealth::Unknown;
-        }
-        self.tell_if_new(report);
-    }
-
-    pub(super) fn tell_stopped(&mut self, now: DateTime<Utc>) {
-        let mut report = health::report(&self.orders.state, &Sight::default(), None, now);
-        report.health = TunnelHealth::Stopped;
-        report.reason = Some("its agent was stopped".into());
-        self.tell_if_new(report);
-    }
-
-    fn tell_if_new(&mut self, report: TunnelReport) {
-        let is_old = self.told.as_ref().is_some_and(|told| {
-            TunnelReport { observed_at: None, ..told.clone() }
-                == TunnelReport { observed_at: None, ..report.clone() }
-        });
-        if !is_old {
-            (self.parts.observed)(report.clone());
-            self.told = Some(report);
-        }
     }
 }
 

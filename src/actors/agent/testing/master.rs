@@ -1,61 +1,24 @@
-//! A master made for tests: it hears what agents say, answers as told, and runs under moved time.
+//! A master made for tests: it hears what agents say and answers as told.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
-use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-use super::command_poller::{CommandPoller, PollerParts, TunnelHand, TunnelTask};
-use super::link::LinkCell;
-use super::reporter::{LastTunnel, Reporter, ReporterParts, ReporterSettings};
-use crate::actors::supervision::{ChildSpec, Overflow, Port, Root, SupSpec, Tree};
-use crate::chance::Chance;
-use crate::clock::Clock;
+use super::LONG;
 use crate::domain::command::Outcome;
-use crate::domain::container::Container;
-use crate::domain::id::{AgentId, CommandId, ContainerId, TunnelId};
+use crate::domain::id::{AgentId, CommandId, TunnelId};
 use crate::domain::report::{Report, Reports};
-use crate::io::Io;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v2::{RegisterRequest, Registered};
 use crate::protocol::v3::DeliveredCommand;
-use crate::state_dir::{StateDir, StateError};
 use crate::uplink::{CommandDelivery, Uplink, UplinkError};
-
-/// Long enough for anything under moved time.
-const LONG: Duration = Duration::from_secs(24 * 3600);
-
-/// Runs a test on one thread under moved time.
-pub fn paused<F: Future>(test: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    LocalSet::new().block_on(&runtime, test)
-}
-
-pub fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-pub fn at(text: &str) -> DateTime<Utc> {
-    text.parse().expect("a time")
-}
-
-pub fn container(id: &str) -> Container {
-    let labels = [("dockflare.enable".to_owned(), "true".to_owned())].into();
-    Container { id: ContainerId::new(id), name: format!("app-{id}"), labels, image: None, status: None }
-}
 
 /// Something an agent said to the master.
 #[derive(Debug, Clone)]
@@ -315,115 +278,5 @@ impl Uplink for FakeMaster {
 
     async fn put_ingress(&self, tunnel: &TunnelId, ingress: Value) -> Result<(), UplinkError> {
         self.hear(Heard::Ingress(tunnel.clone(), ingress)).await
-    }
-}
-
-/// A command as a native master hands it over, good for an hour.
-pub fn delivered(id: &str, form: Value) -> DeliveredCommand {
-    let issued_at = at("2026-01-31T12:00:00Z");
-    DeliveredCommand {
-        id: CommandId::new(id),
-        attempt: 1,
-        lease_secs: 30,
-        issued_at,
-        expires_at: issued_at + TimeDelta::hours(1),
-        command: AgentCommand::read(form.as_object().expect("a form")),
-    }
-}
-
-/// Opens a state directory as soon as the last write of its former holder is done.
-async fn open(dir: &TempDir) -> StateDir {
-    let free = async {
-        loop {
-            match StateDir::open(dir.path(), Io::current()) {
-                Err(StateError::InUse { .. }) => sleep(Duration::from_millis(1)).await,
-                other => return other.expect("a state directory"),
-            }
-        }
-    };
-    tokio::time::timeout(LONG, free).await.expect("the former holder lets go")
-}
-
-/// Reporter and poller of one host, supervised, with a real state directory and a tunnel that only listens.
-pub struct TestAgent {
-    pub reporter: Port<Reporter>,
-    pub poller: Port<CommandPoller>,
-    pub state: StateDir,
-    pub tasks: Arc<Mutex<Vec<TunnelTask>>>,
-    news: watch::Sender<()>,
-    pub root: Root,
-    pub clock: Clock,
-}
-
-impl TestAgent {
-    /// Starts the reporter alone.
-    pub async fn reporting(master: &FakeMaster, dir: &TempDir) -> Self {
-        Self::start(master, dir, false).await
-    }
-
-    /// Starts reporter and poller.
-    pub async fn polling(master: &FakeMaster, dir: &TempDir) -> Self {
-        Self::start(master, dir, true).await
-    }
-
-    async fn start(master: &FakeMaster, dir: &TempDir, polls: bool) -> Self {
-        let state = open(dir).await;
-        let (uplink, link) = (Arc::new(master.clone()), LinkCell::default());
-        let settings = ReporterSettings {
-            display_name: Some("Lab Host".into()),
-            hostname: Some("h1".into()),
-            version: "1.2.3".into(),
-            interval: secs(30),
-        };
-        let parts = ReporterParts {
-            settings,
-            uplink: uplink.clone(),
-            state: state.clone(),
-            link: link.clone(),
-            last_tunnel: LastTunnel::default(),
-        };
-        let make = move || Reporter::new(parts.clone());
-        let (reporter_spec, reporter) = ChildSpec::actor("reporter", 256, Overflow::Reject, make);
-
-        let tasks: Arc<Mutex<Vec<TunnelTask>>> = Arc::default();
-        let (sink, news) = (Arc::clone(&tasks), watch::Sender::new(()));
-        let bell = news.clone();
-        let tunnel: TunnelHand = Arc::new(move |task| {
-            sink.lock().push(task);
-            bell.send_replace(());
-            Ok(())
-        });
-        let parts = PollerParts { uplink, state: state.clone(), link, reporter: reporter.clone(), tunnel };
-        let make = move || CommandPoller::new(parts.clone());
-        let (poller_spec, poller) = ChildSpec::actor("command-poller", 64, Overflow::Reject, make);
-
-        let mut spec = SupSpec::one_for_one().child(reporter_spec);
-        if polls {
-            spec = spec.child(poller_spec);
-        }
-        let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
-        let tree = Tree::new(clock.clone(), Chance::seeded(7), |_| {});
-        let root = Root::start(tree, "agent", spec).await;
-        Self { reporter, poller, state, tasks, news, root, clock }
-    }
-
-    /// Waits until `count` tasks were handed over; returns their ids.
-    pub async fn until_tasks(&self, count: usize) -> Vec<String> {
-        let mut news = self.news.subscribe();
-        let came = news.wait_for(|()| self.tasks.lock().len() >= count);
-        let waited = tokio::time::timeout(LONG, came).await.map(drop);
-        assert!(waited.is_ok(), "only {:?} came", self.tasks.lock());
-        self.tasks.lock().iter().map(|task| task.id.to_string()).collect()
-    }
-
-    /// Answers the oldest task.
-    pub fn answer(&self, succeeded: bool) {
-        let task = self.tasks.lock().remove(0);
-        task.reply.send(Outcome { succeeded, message: "done".into(), finished_at: None });
-    }
-
-    /// Ends the agent; the state directory can then be opened again.
-    pub async fn stop(self) {
-        self.root.shutdown(secs(30)).await;
     }
 }

@@ -1,0 +1,134 @@
+//! Reporter and poller of one host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{FakeMaster, LONG, at, secs};
+use crate::actors::agent::command_poller::{CommandPoller, PollerParts, TunnelHand, TunnelTask};
+use crate::actors::agent::link::LinkCell;
+use crate::actors::agent::reporter::{LastTunnel, Reporter, ReporterParts, ReporterSettings};
+use crate::actors::supervision::{ChildSpec, Overflow, Port, Root, SupSpec, Tree};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::domain::command::Outcome;
+use crate::io::Io;
+use crate::state_dir::{StateDir, StateError};
+
+/// Opens a state directory as soon as the last write of its former holder is done.
+async fn open(dir: &TempDir) -> StateDir {
+    let free = async {
+        loop {
+            match StateDir::open(dir.path(), Io::current()) {
+                Err(StateError::InUse { .. }) => sleep(Duration::from_millis(1)).await,
+                other => return other.expect("a state directory"),
+            }
+        }
+    };
+    tokio::time::timeout(LONG, free).await.expect("the former holder lets go")
+}
+
+/// Reporter and poller of one host, supervised, with a real state directory and a tunnel that only listens.
+pub struct TestAgent {
+    pub reporter: Port<Reporter>,
+    pub poller: Port<CommandPoller>,
+    pub state: StateDir,
+    pub tasks: Arc<Mutex<Vec<TunnelTask>>>,
+    /// Why no command can be taken in, as the master would read it.
+    hindrance: watch::Receiver<Option<String>>,
+    news: watch::Sender<()>,
+    pub root: Root,
+    pub clock: Clock,
+}
+
+impl TestAgent {
+    /// Starts the reporter alone.
+    pub async fn reporting(master: &FakeMaster, dir: &TempDir) -> Self {
+        Self::start(master, dir, false).await
+    }
+
+    /// Starts reporter and poller.
+    pub async fn polling(master: &FakeMaster, dir: &TempDir) -> Self {
+        Self::start(master, dir, true).await
+    }
+
+    async fn start(master: &FakeMaster, dir: &TempDir, polls: bool) -> Self {
+        let state = open(dir).await;
+        let (uplink, link) = (Arc::new(master.clone()), LinkCell::default());
+        let settings = ReporterSettings {
+            display_name: Some("Lab Host".into()),
+            hostname: Some("h1".into()),
+            version: "1.2.3".into(),
+            interval: secs(30),
+        };
+        let parts = ReporterParts {
+            settings,
+            uplink: uplink.clone(),
+            state: state.clone(),
+            link: link.clone(),
+            last_tunnel: LastTunnel::default(),
+        };
+        let make = move || Reporter::new(parts.clone());
+        let (reporter_spec, reporter) = ChildSpec::actor("reporter", 256, Overflow::Reject, make);
+
+        let tasks: Arc<Mutex<Vec<TunnelTask>>> = Arc::default();
+        let (sink, news) = (Arc::clone(&tasks), watch::Sender::new(()));
+        let bell = news.clone();
+        let tunnel: TunnelHand = Arc::new(move |task| {
+            sink.lock().push(task);
+            bell.send_replace(());
+            Ok(())
+        });
+        let (hinder, hindrance) = watch::channel(None);
+        let parts = PollerParts {
+            uplink,
+            state: state.clone(),
+            link,
+            reporter: reporter.clone(),
+            tunnel,
+            hindered: Arc::new(move |why| drop(hinder.send(why))),
+        };
+        let make = move || CommandPoller::new(parts.clone());
+        let (poller_spec, poller) = ChildSpec::actor("command-poller", 64, Overflow::Reject, make);
+
+        let mut spec = SupSpec::one_for_one().child(reporter_spec);
+        if polls {
+            spec = spec.child(poller_spec);
+        }
+        let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
+        let tree = Tree::new(clock.clone(), Chance::seeded(7), |_| {});
+        let root = Root::start(tree, "agent", spec).await;
+        Self { reporter, poller, state, tasks, hindrance, news, root, clock }
+    }
+
+    /// Waits until `count` tasks were handed over; returns their ids.
+    pub async fn until_tasks(&self, count: usize) -> Vec<String> {
+        let mut news = self.news.subscribe();
+        let came = news.wait_for(|()| self.tasks.lock().len() >= count);
+        let waited = tokio::time::timeout(LONG, came).await.map(drop);
+        assert!(waited.is_ok(), "only {:?} came", self.tasks.lock());
+        self.tasks.lock().iter().map(|task| task.id.to_string()).collect()
+    }
+
+    /// Waits until the poller says that it is hindered, or that it is so no more.
+    pub async fn until_hindered(&self, is_hindered: bool) -> Option<String> {
+        let mut told = self.hindrance.clone();
+        let waited = tokio::time::timeout(LONG, told.wait_for(|why| why.is_some() == is_hindered)).await;
+        waited.expect("it is said").expect("the poller lives").clone()
+    }
+
+    /// Answers the oldest task.
+    pub fn answer(&self, succeeded: bool) {
+        let task = self.tasks.lock().remove(0);
+        task.reply.send(Outcome { succeeded, message: "done".into(), finished_at: None });
+    }
+
+    /// Ends the agent; the state directory can then be opened again.
+    pub async fn stop(self) {
+        self.root.shutdown(secs(30)).await;
+    }
+}

@@ -1,0 +1,157 @@
+//! The wired agent, without an Engine.
+
+use super::*;
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::actors::agent::testing::*;
+use crate::actors::supervision::{Change, Root, Tree};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::docker::{ConnectorStatus, ContainerDetails, DockerError, EngineInfo, Events, NewConnector};
+use crate::domain::container::Container;
+use crate::domain::id::ContainerId;
+use crate::domain::report::Report;
+use crate::io::Io;
+use crate::state_dir::DesiredState;
+
+/// An Engine that is not there.
+struct NoEngine;
+
+fn away<T>() -> Result<T, DockerError> {
+    Err(DockerError::TimedOut { host: "unix:///nowhere".into(), what: "answer", limit: secs(1) })
+}
+
+#[async_trait]
+impl Docker for NoEngine {
+    async fn connect(&self) -> Result<EngineInfo, DockerError> {
+        away()
+    }
+    async fn watch(&self, _: DateTime<Utc>) -> Result<Events, DockerError> {
+        away()
+    }
+    async fn list_running(&self) -> Result<Vec<Container>, DockerError> {
+        away()
+    }
+    async fn find_container(&self, _: &str) -> Result<Option<ContainerDetails>, DockerError> {
+        away()
+    }
+    async fn create_connector(&self, _: &NewConnector) -> Result<ContainerId, DockerError> {
+        away()
+    }
+    async fn start(&self, _: &ContainerId) -> Result<(), DockerError> {
+        away()
+    }
+    async fn stop(&self, _: &ContainerId) -> Result<(), DockerError> {
+        away()
+    }
+    async fn remove(&self, _: &ContainerId) -> Result<(), DockerError> {
+        away()
+    }
+    async fn rename(&self, _: &ContainerId, _: &str) -> Result<(), DockerError> {
+        away()
+    }
+    async fn unpause(&self, _: &ContainerId) -> Result<(), DockerError> {
+        away()
+    }
+    async fn has_image(&self, _: &str) -> Result<bool, DockerError> {
+        away()
+    }
+    async fn pull_image(&self, _: &str) -> Result<(), DockerError> {
+        away()
+    }
+    async fn ensure_network(&self, _: &str, _: &[(&str, &str)]) -> Result<bool, DockerError> {
+        away()
+    }
+    async fn last_log_line(&self, _: &ContainerId) -> Result<Option<String>, DockerError> {
+        away()
+    }
+    async fn read_connector(&self, _: SocketAddr) -> ConnectorStatus {
+        ConnectorStatus::default()
+    }
+}
+
+struct Host {
+    root: Root,
+    ports: AgentPorts,
+    state: StateDir,
+    changes: Arc<Mutex<Vec<String>>>,
+}
+
+/// A whole agent without an Engine.
+async fn host(master: &FakeMaster, dir: &tempfile::TempDir) -> Host {
+    let state = StateDir::open(dir.path(), Io::current()).unwrap();
+    let (docker, uplink) = (Arc::new(NoEngine), Arc::new(master.clone()));
+    let settings = AgentSettings::new(&Settings::default(), Some("h1".into()));
+    let (spec, ports) = agent(AgentParts { settings, docker, uplink, state: state.clone() });
+    let changes: Arc<Mutex<Vec<String>>> = Arc::default();
+    let sink = Arc::clone(&changes);
+    let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
+    let tree = Tree::new(clock, Chance::seeded(7), move |event| match &event.change {
+        Change::Started(_) => sink.lock().push(format!("+{}", event.path)),
+        Change::Exited(_) => sink.lock().push(format!("-{}", event.path)),
+        _ => {}
+    });
+    Host { root: Root::start(tree, "agent", spec).await, ports, state, changes }
+}
+
+#[test]
+fn sinks_start_first_and_stop_last() {
+    paused(async {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host(&FakeMaster::native(), &dir).await;
+        let started: Vec<_> = host.changes.lock().drain(..).filter(|line| line != "+agent").collect();
+        host.root.shutdown(secs(60)).await;
+        let stopped: Vec<_> = host.changes.lock().drain(..).filter(|line| line != "-agent").collect();
+
+        let order = ["reporter", "tunnel", "docker", "command-poller"];
+        assert_eq!(started, order.map(|name| format!("+agent/{name}")));
+        let mut reverse = order.map(|name| format!("-agent/{name}"));
+        reverse.reverse();
+        assert_eq!(stopped, reverse);
+    });
+}
+
+#[test]
+fn without_an_engine_every_actor_still_says_how_it_is() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), tempfile::tempdir().unwrap());
+        let host = host(&master, &dir).await;
+        master.until(1, batches).await;
+
+        let status = host.ports.status(secs(1)).await;
+
+        assert_eq!(status.reporter.unwrap().state, "connected");
+        assert_eq!(status.docker.unwrap().state, "waiting for docker");
+        assert_eq!(status.command_poller.unwrap().state, "polling");
+        assert!(status.tunnel.is_some());
+    });
+}
+
+#[test]
+fn a_command_reaches_the_tunnel_and_its_failure_the_master() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), tempfile::tempdir().unwrap());
+        let host = host(&master, &dir).await;
+        let form = json!({"action": "start_tunnel", "tunnel_id": "u1", "tunnel_name": "edge", "token": "t0"});
+        master.queue(delivered("c1", form));
+
+        let tunnel_news = |heard: &Heard| {
+            let (_, items) = batches(heard)?;
+            items.into_iter().find_map(|item| match item {
+                Report::Tunnel { tunnel } if tunnel.tunnel_id.is_some() => tunnel.reason,
+                _ => None,
+            })
+        };
+        let reasons = master.until(1, tunnel_news).await;
+
+        assert!(reasons[0].contains("unix:///nowhere"), "{reasons:?}");
+        let kept = host.state.tunnel_state().await.unwrap().unwrap();
+        assert_eq!(kept.desired_state, DesiredState::Running, "it is started as soon as there is an Engine");
+    });
+}
