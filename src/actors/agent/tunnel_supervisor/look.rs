@@ -71,6 +71,9 @@ fn without_token(line: String, details: &ContainerDetails) -> String {
     }
 }
 
+/// A connector that ends at once, as one with a bad token does, has ended after this.
+const PROOF: Duration = Duration::from_secs(2);
+
 /// Remembers since when containers are seen running.
 #[derive(Debug, Default)]
 pub(super) struct Settling(HashMap<ContainerId, Instant>);
@@ -96,7 +99,16 @@ impl Settling {
             Some(false) => NOT_READY_LIMIT,
             None => UNREADABLE_LIMIT,
         };
-        self.0.get(&seen.details.id).is_some_and(|since| now.duration_since(*since) >= limit)
+        self.runs_for(seen, limit, now)
+    }
+
+    /// True if a connector did more than being started: it answers, or it did not end at once.
+    pub(super) fn is_proven(&self, seen: &Seen, now: Instant) -> bool {
+        seen.status.is_ready.is_some() || self.runs_for(seen, PROOF, now)
+    }
+
+    fn runs_for(&self, seen: &Seen, time: Duration, now: Instant) -> bool {
+        self.0.get(&seen.details.id).is_some_and(|since| now.duration_since(*since) >= time)
     }
 
     /// Returns what the plan is made from.

@@ -122,14 +122,25 @@ impl Orders {
         }
     }
 
-    /// Tells everybody who waits that it is done.
+    /// Tells everybody who waits for what is acted on that it is done.
     pub(super) fn succeed(&mut self, message: &str, now: DateTime<Utc>) {
-        self.answer(&Outcome { succeeded: true, message: message.to_owned(), finished_at: Some(now) });
+        if !self.is_held_up() {
+            self.answer(&Outcome { succeeded: true, message: message.to_owned(), finished_at: Some(now) });
+        }
     }
 
-    /// Tells everybody who waits that it cannot be done now. What is wanted stays wanted.
+    /// Tells everybody who waits for what is acted on that it cannot be done now. What is wanted stays wanted.
     pub(super) fn fail(&mut self, reason: impl Into<String>, now: DateTime<Utc>) {
-        self.answer(&failed(reason, now));
+        if !self.is_held_up() {
+            self.answer(&failed(reason, now));
+        }
+    }
+
+    /// Tells everybody who waits for what could not be kept that it is not carried out now. It stays wanted.
+    pub(super) fn fail_held_up(&mut self, reason: impl Into<String>, now: DateTime<Utc>) {
+        if self.is_held_up() {
+            self.answer(&failed(reason, now));
+        }
     }
 
     fn answer(&mut self, outcome: &Outcome) {

@@ -25,7 +25,7 @@ const RETRY: Backoff = Backoff {
     jitter: 0.3,
     reset_after: Duration::ZERO,
 };
-/// How often a connector that is to take over is asked whether it is ready.
+/// How often a connector is asked whether it is ready while something waits for it.
 const HANDOVER: Duration = Duration::from_millis(200);
 /// How often a tunnel that is not well is looked at while something changed not long ago.
 const CLOSE_WATCH: Duration = Duration::from_secs(1);
@@ -97,19 +97,20 @@ impl TunnelSupervisor {
         let now = ctx.clock().now();
         self.failures = 0;
         self.tell(None, now);
-        if self.orders.is_held_up() {
-            self.lose_patience(now);
-        } else {
-            match self.orders.state().desired_state {
-                DesiredState::Running if self.orders.state().token.is_some() => {
-                    self.orders.succeed("the tunnel container runs", now);
+        let is_proven =
+            self.sight.main.as_ref().is_some_and(|main| self.settling.is_proven(main, Instant::now()));
+        match self.orders.state().desired_state {
+            DesiredState::Running if self.orders.state().token.is_some() => {
+                if self.orders.has_waiting() && !is_proven {
+                    return self.look_after(HANDOVER, ctx);
                 }
-                DesiredState::Stopped => {
-                    self.orders.forget_tunnel();
-                    self.orders.succeed("the tunnel container is stopped and removed", now);
-                }
-                DesiredState::Running | DesiredState::Unknown => {}
+                self.orders.succeed("the tunnel container runs", now);
             }
+            DesiredState::Stopped => {
+                self.orders.forget_tunnel();
+                self.orders.succeed("the tunnel container is stopped and removed", now);
+            }
+            DesiredState::Running | DesiredState::Unknown => {}
         }
         let is_ready = self
             .told
@@ -126,7 +127,7 @@ impl TunnelSupervisor {
         if let Some(problem) = self.keeping.problem()
             && self.last_change.elapsed() > PATIENCE
         {
-            self.orders.fail(problem.clone(), now);
+            self.orders.fail_held_up(problem.clone(), now);
         }
     }
 
@@ -232,6 +233,7 @@ impl TunnelSupervisor {
     }
 
     fn look_after(&mut self, wait: Duration, ctx: &mut Ctx<Self>) {
+        self.lose_patience(ctx.clock().now());
         if self.is_touched || wait.is_zero() {
             return self.look(ctx);
         }

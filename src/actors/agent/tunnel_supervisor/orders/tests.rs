@@ -156,3 +156,19 @@ fn a_restart_with_the_same_token_needs_nothing_to_be_written() {
 
     assert_eq!(wanted(&orders).made_for, Some(CommandId::new("c2")));
 }
+
+#[test]
+fn an_order_that_is_not_on_disk_neither_fails_nor_succeeds_with_the_one_before_it() {
+    let (mut orders, answers) = (Orders::default(), Answers::default());
+    give(&mut orders, &answers, "c1", start(Some("a")));
+    order(&mut orders, &answers, "c2", start(Some("b")));
+    answers.lock().clear();
+
+    orders.fail("the one before cannot be run", DateTime::UNIX_EPOCH);
+    orders.succeed("the one before runs", DateTime::UNIX_EPOCH);
+    assert!(orders.has_waiting() && answers.lock().is_empty());
+
+    orders.fail_held_up("it cannot be kept", DateTime::UNIX_EPOCH);
+    assert_eq!(*answers.lock(), [("c2".to_owned(), Some(false))]);
+    assert!(orders.is_held_up(), "it stays wanted");
+}
