@@ -11,10 +11,10 @@ mod proxy;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::Docker as Client;
-use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::{ContainerCreateBody, EventMessage, HostConfig, RestartPolicy, RestartPolicyNameEnum};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptions,
@@ -203,12 +203,24 @@ impl Engine {
     /// How many containers with this label were made, among the Engine's last 256 events.
     pub async fn created_with(&self, label: &str, value: &str) -> usize {
         let pair = format!("{label}={value}");
-        let filters =
-            HashMap::from([("type", vec!["container"]), ("event", vec!["create"]), ("label", vec![&pair])]);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let until = format!("{}.{:06}", now.as_secs(), now.subsec_micros());
+        self.past_events(&[("event", "create"), ("label", &pair)]).await.len()
+    }
+
+    /// When the process of a container ended last, by the Engine, among its last 256 events.
+    pub async fn ended_at(&self, id: &str) -> SystemTime {
+        let events = self.past_events(&[("event", "die"), ("container", id)]).await;
+        let nanos = events.last().and_then(|event| event.time_nano).expect("it ended");
+        UNIX_EPOCH + Duration::from_nanos(nanos.unsigned_abs())
+    }
+
+    async fn past_events(&self, filters: &[(&str, &str)]) -> Vec<EventMessage> {
+        let mut filters: HashMap<&str, Vec<&str>> =
+            filters.iter().map(|(name, value)| (*name, vec![*value])).collect();
+        filters.insert("type", vec!["container"]);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
         let options = EventsOptionsBuilder::default().since("1").until(&until).filters(&filters).build();
-        self.client().events(Some(options)).try_collect::<Vec<_>>().await.unwrap().len()
+        self.client().events(Some(options)).try_collect().await.unwrap()
     }
 }
 
@@ -227,15 +239,20 @@ impl Drop for Engine {
 
 /// Removes all containers and networks. What an agent asked for just before its end may still be carried out,
 /// so this goes on until there is nothing left.
-async fn clear(client: &Client) -> Result<(), bollard::errors::Error> {
+async fn clear(client: &Client) -> Result<(), String> {
     let due = Instant::now() + Duration::from_secs(10);
     loop {
-        match clear_once(client).await {
+        let left = match clear_once(client).await {
             Ok(0) => return Ok(()),
-            Err(why) if Instant::now() > due => return Err(why),
-            // Asked too early; the Engine says by no event when it would be the time.
-            Err(_) => sleep(Duration::from_millis(50)).await,
-            Ok(_) => {}
+            Ok(removed) => format!("{removed} containers and networks come again and again"),
+            Err(why) => {
+                // Asked too early; the Engine says by no event when it would be the time.
+                sleep(Duration::from_millis(50)).await;
+                why.to_string()
+            }
+        };
+        if Instant::now() > due {
+            return Err(left);
         }
     }
 }
