@@ -113,3 +113,6 @@ fn with_version(mut request: BollardRequest, prefix: &str) -> BollardRequest {
     }
     request
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,3 +135,17 @@ fn the_compose_files_are_valid_and_grant_no_more_than_is_needed() {
     assert_eq!(granted, ["CONTAINERS", "EVENTS", "IMAGES", "INFO", "NETWORKS", "PING", "POST", "VERSION"]);
     assert!(made.contains("internal: true"), "the proxy's network leads nowhere: {made}");
 }
+
+#[test]
+fn both_ways_to_make_the_image_end_in_the_same_one() {
+    let file = std::fs::read_to_string(project().join("Dockerfile")).unwrap();
+    let stages: Vec<&str> = file.split("\nFROM ").collect();
+    // What a stage takes in differs by where it comes from; everything else must not.
+    let settings = |stage: &str| -> Vec<String> {
+        let lines = stage.lines().skip(1).filter(|line| !line.starts_with("COPY"));
+        lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    let (prebuilt, whole) = (stages[1], stages[stages.len() - 1]);
+    assert!(prebuilt.starts_with("scratch AS prebuilt\n") && whole.starts_with("scratch\n"));
+    assert_eq!(settings(prebuilt), settings(whole));
+}

@@ -2,11 +2,13 @@
 //! are killed. Needs root; `make test` runs it. Cloudflare alone is a stand-in.
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
+#![allow(clippy::print_stdout, reason = "seeds and times are for whoever reads the output of a test")]
 
 #[path = "../it/support/mod.rs"]
 mod support;
 
 mod agent_docker;
+mod agent_process;
 mod agent_tunnel;
 mod browser;
 mod cloudflare_faults;

@@ -67,3 +67,6 @@ fn state_of(seen: &Seen, trouble: Option<String>) -> (TunnelHealth, Option<Strin
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

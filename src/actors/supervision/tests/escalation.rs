@@ -69,6 +69,32 @@ fn failures_spread_over_more_than_the_period_do_not_escalate() {
 }
 
 #[test]
+fn a_wall_clock_that_jumps_neither_adds_failures_to_a_period_nor_takes_them_out() {
+    paused(async {
+        for hours in [6, -6] {
+            // given: failures far apart, with jumps that would bring them together
+            let (tree, log) = tree();
+            let (a, port) = puppet("a", &log);
+            let spec = SupSpec::one_for_one().intensity(1, TEN_SECS).child(a);
+            let root = Root::start(tree, "root", spec).await;
+            for _ in 0..4 {
+                port.tell(Fail::Panic).unwrap();
+                sleep(Duration::from_secs(11)).await;
+                root.tree().clock().jump(chrono::TimeDelta::hours(hours));
+            }
+            assert_eq!(port.info().restarts, 4);
+            // and failures close together, with jumps that would take them apart
+            port.tell(Fail::Panic).unwrap();
+            sleep(Duration::from_secs(1)).await;
+            root.tree().clock().jump(chrono::TimeDelta::hours(hours));
+            port.tell(Fail::Panic).unwrap();
+            assert!(root.gave_up().await.contains("2 failures in 10s"));
+            root.shutdown(LONG).await;
+        }
+    });
+}
+
+#[test]
 fn the_queue_survives_an_escalation_of_the_subtree() {
     paused(async {
         let (tree, log) = tree();

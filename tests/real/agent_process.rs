@@ -1,0 +1,39 @@
+//! The agent as a process: how it ends, and how it begins.
+
+use lightship::domain::agent_tunnel::CONTAINER_NAME;
+use rustix::process::Signal;
+
+use crate::scene::Scene;
+
+#[tokio::test]
+async fn either_signal_stops_the_agent_and_removes_its_connector() {
+    let mut scene = Scene::enrolled().await;
+    let token = scene.token("edge");
+    for signal in [Signal::TERM, Signal::INT] {
+        scene.until_one_connector(&token).await;
+        let mut agent = scene.agent.take().unwrap();
+
+        agent.signal(signal);
+
+        assert_eq!(agent.ended().await, Some(0), "{signal:?}: {}", agent.log());
+        assert_eq!(scene.engine.containers().await, [], "{signal:?}");
+        scene.start_agent();
+    }
+    scene.until_one_connector(&token).await;
+}
+
+#[tokio::test]
+async fn a_host_that_boots_while_its_master_is_away_serves_all_the_same() {
+    let mut scene = Scene::enrolled().await;
+    let token = scene.token("edge");
+    let before = scene.until_one_connector(&token).await;
+    scene.kill_agent();
+    scene.kill_master();
+    scene.engine.remove(CONTAINER_NAME).await;
+
+    scene.start_agent();
+
+    assert_ne!(scene.until_one_connector(&token).await, before);
+    let log = scene.agent.as_ref().unwrap().log();
+    assert!(!log.contains("registered with the master"), "{log}");
+}
