@@ -147,7 +147,8 @@ impl Wiring {
                 Registrar::new(Arc::clone(&env))
             });
         let mut fleet = SupSpec::one_for_one()
-            .intensity(10, Duration::from_secs(60))
+            // One child alone needs about two minutes, delays included, to fail so often.
+            .intensity(10, Duration::from_secs(300))
             .child(registrar_spec.role("master-registrar").deadline(Duration::from_secs(30)));
         let mut routers = Vec::new();
         for shard in 0..self.settings.shards.max(1) {

@@ -180,10 +180,12 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
         add(two_hosts(hosts), "Agent");
     }
     if let (AgentStatus::Enrolled, Some(observed)) = (agent.status, &view.tunnel)
-        && matches!(
-            observed.report.health,
-            TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting
-        )
+        && match observed.report.health {
+            TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting => true,
+            // It serves, and something else is wrong on that host, such as a full disk.
+            TunnelHealth::Running => observed.report.reason.is_some(),
+            _ => false,
+        }
     {
         let reason = observed.report.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         add(format!("The tunnel is {}{reason}", tunnel_badge(observed).word), "Agent");
