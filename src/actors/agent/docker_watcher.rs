@@ -1,10 +1,11 @@
 //! Watches the Docker Engine: which containers that want to be published run, and which no longer do.
 //!
 //! It subscribes to events, then lists, then reads what happened since: nothing can fall between. It does so again
-//! after every loss and every so often, so that an event that was missed heals. An Engine that is away is a state
-//! with its own waits, not a failure; and a listing that failed is never an empty one. A paused container keeps
-//! its place: whoever paused it did not want it unpublished.
+//! after every loss and every so often, so that an event that was missed heals. An Engine that is away, or that
+//! ends every subscription at once, is a state with its own waits, not a failure; and a listing that failed is never
+//! an empty one. A paused container keeps its place: whoever paused it did not want it unpublished.
 
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -13,32 +14,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use actix::{Actor, Handler, Message, SpawnHandle};
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
-use self::watch::{Next, Origin, Watch, next, open};
 use super::status::{ActorStatus, GetStatus};
-use crate::actors::supervision::{Backoff, Ctx};
-use crate::docker::{Docker, DockerError, EngineAction, EngineEvent, EngineInfo, Events};
+use crate::actors::supervision::Ctx;
+use crate::docker::{Docker, EngineAction, EngineEvent, EngineInfo};
 use crate::domain::agent_tunnel::{CONTAINER_NAME, NEXT_NAME};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::domain::labels::{concerns_us, own_labels};
-
-/// Waits between attempts to reach an Engine that is away. It is on this host, so asking often costs nothing.
-const RETRY: Backoff = Backoff {
-    min: Duration::from_millis(100),
-    max: Duration::from_secs(5),
-    jitter: 0.5,
-    reset_after: Duration::ZERO,
-};
-/// Share by which the time of the next listing varies.
-const JITTER: f64 = 0.1;
-/// How long to wait with the next listing when the reporter could not take news.
-const SOON: Duration = Duration::from_secs(1);
 
 /// What the watcher has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +64,11 @@ pub struct DockerWatcher {
     known: BTreeMap<ContainerId, Container>,
     engine: Option<EngineInfo>,
     failures: u32,
+    /// Runs until the stream of events has held for long enough.
+    proof: Option<SpawnHandle>,
     is_dirty: bool,
+    /// The reporter took it that what it was told does not count any more.
+    is_loss_told: bool,
     last_listing: Option<DateTime<Utc>>,
     problem: Option<String>,
 }
@@ -95,7 +86,9 @@ impl DockerWatcher {
             known: BTreeMap::new(),
             engine: None,
             failures: 0,
+            proof: None,
             is_dirty: false,
+            is_loss_told: false,
             last_listing: None,
             problem: None,
         }
@@ -132,79 +125,6 @@ impl Handler<GetStatus> for DockerWatcher {
         });
         let state = if self.engine.is_some() { "watching" } else { "waiting for docker" };
         ActorStatus { state, problem: self.problem.clone(), detail }
-    }
-}
-
-// === the subscription ===
-
-impl DockerWatcher {
-    fn connect(&mut self, ctx: &mut Ctx<Self>) {
-        let docker = Arc::clone(&self.parts.docker);
-        let now = ctx.clock().now();
-        let opened = async move { open(&*docker, now).await };
-        ctx.spawn(opened.into_actor(self).map(|opened, actor, ctx| match opened {
-            Ok(watch) => actor.connected(watch, ctx),
-            Err(error) => actor.not_connected(&error, ctx),
-        }));
-    }
-
-    fn connected(&mut self, watch: Watch, ctx: &mut Ctx<Self>) {
-        if self.engine.as_ref().is_none_or(|engine| engine.api_version != watch.engine.api_version) {
-            info!(docker.api_version = %watch.engine.api_version, "watching the docker engine");
-        }
-        self.failures = 0;
-        self.problem = None;
-        self.is_dirty = false;
-        self.engine = Some(watch.engine);
-        self.last_listing = Some(ctx.clock().now());
-        let ours = watch.listed.into_iter().filter_map(|container| self.published(container));
-        self.known = ours.map(|container| (container.id.clone(), container)).collect();
-        self.tell(ContainerNews::Listed(self.known.values().cloned().collect()));
-        (self.parts.connector_touched)();
-        let due = Instant::now() + ctx.chance().jitter(self.parts.resync, JITTER);
-        self.read(watch.events, watch.origin, due, ctx);
-    }
-
-    fn not_connected(&mut self, error: &DockerError, ctx: &mut Ctx<Self>) {
-        let text = error.to_string();
-        if self.problem.as_ref() == Some(&text) {
-            debug!(error = %error, "the docker engine still cannot be watched");
-        } else {
-            warn!(
-                error = error as &dyn std::error::Error,
-                "the docker engine cannot be watched; trying again"
-            );
-        }
-        if self.failures == 0 {
-            self.tell(ContainerNews::ListingLost);
-        }
-        self.problem = Some(text);
-        self.engine = None;
-        self.failures = self.failures.saturating_add(1);
-        ctx.notify_later(ConnectNow, RETRY.delay(self.failures, ctx.chance()));
-    }
-
-    /// Waits for one event at a time, so that events and listings are handled strictly in their order.
-    fn read(&mut self, events: Events, origin: Origin, due: Instant, ctx: &mut Ctx<Self>) {
-        let due = if self.is_dirty { due.min(Instant::now() + SOON) } else { due };
-        ctx.spawn(next(events, due).into_actor(self).map(move |(events, next), actor, ctx| match next {
-            Next::Event(event) => {
-                if origin.is_listed_already(&event) {
-                    debug!(action = ?event.action, "an event from before the engine's clock was set back");
-                } else {
-                    actor.happened(event);
-                }
-                actor.read(events, origin, due, ctx);
-            }
-            Next::ListingDue => actor.connect(ctx),
-            Next::Lost(error) => {
-                info!(
-                    reason = error.map(|e| e.to_string()),
-                    "the docker engine's events ended; listing again"
-                );
-                actor.connect(ctx);
-            }
-        }));
     }
 }
 
@@ -257,10 +177,13 @@ impl DockerWatcher {
         Some(container)
     }
 
-    fn tell(&mut self, news: ContainerNews) {
-        if !(self.parts.news)(news) {
+    /// Returns true if the news was taken.
+    fn tell(&mut self, news: ContainerNews) -> bool {
+        let is_taken = (self.parts.news)(news);
+        if !is_taken {
             warn!("news of containers could not be passed on; listing again soon");
             self.is_dirty = true;
         }
+        is_taken
     }
 }

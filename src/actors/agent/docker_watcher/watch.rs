@@ -26,7 +26,7 @@ pub(super) struct Watch {
 pub(super) enum Next {
     Event(EngineEvent),
     ListingDue,
-    Lost(Option<DockerError>),
+    Lost(DockerError),
 }
 
 /// When a subscription began, by both clocks.
@@ -59,8 +59,8 @@ pub(super) async fn next(mut events: Events, due: Instant) -> (Events, Next) {
     let next = tokio::select! {
         item = events.next() => match item {
             Some(Ok(event)) => Next::Event(event),
-            Some(Err(error)) => Next::Lost(Some(error)),
-            None => Next::Lost(None),
+            Some(Err(error)) => Next::Lost(error),
+            None => Next::Lost(DockerError::StreamEnded),
         },
         () = sleep_until(due) => Next::ListingDue,
     };
