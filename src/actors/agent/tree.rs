@@ -12,8 +12,8 @@ use super::command_poller::{CommandPoller, PollerParts, TunnelHand};
 use super::docker_watcher::{ContainerNews, DockerWatcher, NewsHand, WatcherParts};
 use super::link::LinkCell;
 use super::reporter::{
-    ContainerStarted, ContainerStopped, ContainersListed, LastTunnel, ListingLost, Reporter, ReporterParts,
-    ReporterSettings, TunnelObserved,
+    ContainerStarted, ContainerStopped, ContainersListed, LastContainers, LastTunnel, ListingLost, Reporter,
+    ReporterParts, ReporterSettings, TunnelObserved,
 };
 use super::status::{ActorStatus, GetStatus};
 use super::tunnel_supervisor::{
@@ -121,7 +121,8 @@ impl AgentPorts {
 /// Describes the supervisor `agent` with its children.
 pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
     let AgentParts { settings, docker, uplink, state } = parts;
-    let (link, last_tunnel) = (LinkCell::default(), LastTunnel::default());
+    let link = LinkCell::default();
+    let (last_tunnel, last_containers) = (LastTunnel::default(), LastContainers::default());
 
     let reporter_parts = ReporterParts {
         settings: settings.reporter,
@@ -129,6 +130,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         state: state.clone(),
         link: link.clone(),
         last_tunnel: last_tunnel.clone(),
+        last_containers: last_containers.clone(),
     };
     let (reporter_spec, reporter) =
         ChildSpec::actor("reporter", 1024, Overflow::Reject, move || Reporter::new(reporter_parts.clone()));
@@ -150,7 +152,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         docker,
         label_prefix: settings.label_prefix,
         resync: settings.resync,
-        news: container_news(reporter.clone()),
+        news: container_news(reporter.clone(), last_containers),
         // A full mailbox holds a comparison already.
         connector_touched: Arc::new(move || {
             let _ = touched.tell(CheckTunnel);
@@ -191,12 +193,25 @@ fn tunnel_reports(reporter: Port<Reporter>, last: LastTunnel) -> Arc<dyn Fn(Tunn
     })
 }
 
-fn container_news(reporter: Port<Reporter>) -> NewsHand {
+/// What the watcher sees goes to the reporter, and is kept for one that restarts.
+fn container_news(reporter: Port<Reporter>, last: LastContainers) -> NewsHand {
     Arc::new(move |news| match news {
-        ContainerNews::Listed(list) => is_taken(&reporter, ContainersListed(list)),
-        ContainerNews::ListingLost => is_taken(&reporter, ListingLost),
-        ContainerNews::Started(container) => is_taken(&reporter, ContainerStarted(container)),
-        ContainerNews::Stopped(id) => is_taken(&reporter, ContainerStopped(id)),
+        ContainerNews::Listed(list) => {
+            last.set(&list);
+            is_taken(&reporter, ContainersListed(list))
+        }
+        ContainerNews::ListingLost => {
+            last.clear();
+            is_taken(&reporter, ListingLost)
+        }
+        ContainerNews::Started(container) => {
+            last.started(&container);
+            is_taken(&reporter, ContainerStarted(container))
+        }
+        ContainerNews::Stopped(id) => {
+            last.stopped(&id);
+            is_taken(&reporter, ContainerStopped(id))
+        }
     })
 }
 

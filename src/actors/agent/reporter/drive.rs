@@ -165,6 +165,13 @@ impl Reporter {
         }
     }
 
+    /// Takes in what runs: the news of it went to an earlier run.
+    pub(super) fn recall_containers(&mut self) {
+        if let Some(list) = self.parts.last_containers.get() {
+            self.view.listed(list);
+        }
+    }
+
     pub(super) fn arm_beat(&mut self, ctx: &mut Ctx<Self>) {
         let wait = ctx.chance().jitter(self.parts.settings.interval, JITTER);
         ctx.notify_later(Beat, wait);

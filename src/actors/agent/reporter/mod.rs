@@ -6,6 +6,7 @@
 
 mod call;
 mod drive;
+mod last;
 mod messages;
 mod view;
 
@@ -14,7 +15,6 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Running, WrapFuture};
 use chrono::{DateTime, Utc};
-use parking_lot::Mutex;
 use serde_json::json;
 use tracing::error;
 
@@ -25,10 +25,10 @@ use super::retries::Retries;
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::Ctx;
 use crate::domain::id::AgentId;
-use crate::domain::tunnel::TunnelReport;
 use crate::state_dir::StateDir;
 use crate::uplink::{Dialect, Uplink};
 
+pub use self::last::{LastContainers, LastTunnel};
 pub use self::messages::{
     ContainerStarted, ContainerStopped, ContainersListed, LinkLost, ListingLost, ResultSpooled,
     TunnelObserved,
@@ -67,21 +67,8 @@ pub struct ReporterParts {
     pub link: LinkCell,
     /// Set by whoever looks at the tunnel, which tells only changes.
     pub last_tunnel: LastTunnel,
-}
-
-/// How the tunnel was when it was last looked at; outlives a restart of the reporter.
-#[derive(Debug, Clone, Default)]
-pub struct LastTunnel(Arc<Mutex<Option<TunnelReport>>>);
-
-impl LastTunnel {
-    /// Replaces what is known.
-    pub fn set(&self, report: TunnelReport) {
-        *self.0.lock() = Some(report);
-    }
-
-    fn get(&self) -> Option<TunnelReport> {
-        self.0.lock().clone()
-    }
+    /// Set by whoever tells what runs, which tells only changes.
+    pub last_containers: LastContainers,
 }
 
 /// See the module.
@@ -133,6 +120,7 @@ impl Actor for Reporter {
         // The numbers of an older run are lost with it, so its session is too.
         self.parts.link.clear();
         self.recall_tunnel();
+        self.recall_containers();
         self.arm_beat(ctx);
         let state = self.parts.state.clone();
         let load = async move { state.agent_id().await };

@@ -14,7 +14,7 @@ use super::*;
 use crate::actors::agent::testing::*;
 use crate::domain::id::{ContainerId, TunnelId};
 use crate::domain::report::Report;
-use crate::domain::tunnel::TunnelHealth;
+use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 fn temp() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -212,9 +212,8 @@ fn a_panic_costs_the_session_and_nothing_else() {
             None
         });
 
+        agent.last_containers.set(&[container("a"), container("b")]);
         agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
-        master.until(2, registrations).await;
-        agent.reporter.tell(ContainersListed(vec![container("a"), container("b")])).unwrap();
 
         let sent = master.until(2, has_snapshot).await;
         assert_eq!(sent[1][0], snapshot(&["a", "b"]));

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::{FakeMaster, LONG, at, secs};
 use crate::actors::agent::command_poller::{CommandPoller, PollerParts, TunnelHand, TunnelTask};
 use crate::actors::agent::link::LinkCell;
-use crate::actors::agent::reporter::{LastTunnel, Reporter, ReporterParts, ReporterSettings};
+use crate::actors::agent::reporter::{LastContainers, LastTunnel, Reporter, ReporterParts, ReporterSettings};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, Root, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -35,6 +35,8 @@ async fn open(dir: &TempDir) -> StateDir {
 /// Reporter and poller of one host, supervised, with a real state directory and a tunnel that only listens.
 pub struct TestAgent {
     pub reporter: Port<Reporter>,
+    /// What is known of its containers; whoever tells the reporter fills it.
+    pub last_containers: LastContainers,
     pub poller: Port<CommandPoller>,
     pub state: StateDir,
     pub tasks: Arc<Mutex<Vec<TunnelTask>>>,
@@ -65,12 +67,14 @@ impl TestAgent {
             version: "1.2.3".into(),
             interval: secs(30),
         };
+        let last_containers = LastContainers::default();
         let parts = ReporterParts {
             settings,
             uplink: uplink.clone(),
             state: state.clone(),
             link: link.clone(),
             last_tunnel: LastTunnel::default(),
+            last_containers: last_containers.clone(),
         };
         let make = move || Reporter::new(parts.clone());
         let (reporter_spec, reporter) = ChildSpec::actor("reporter", 256, Overflow::Reject, make);
@@ -102,7 +106,7 @@ impl TestAgent {
         let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
         let tree = Tree::new(clock.clone(), Chance::seeded(7), |_| {});
         let root = Root::start(tree, "agent", spec).await;
-        Self { reporter, poller, state, tasks, hindrance, news, root, clock }
+        Self { reporter, last_containers, poller, state, tasks, hindrance, news, root, clock }
     }
 
     /// Waits until `count` tasks were handed over; returns their ids.

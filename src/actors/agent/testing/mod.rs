@@ -1,5 +1,8 @@
-//! What tests of the agent's actors share: moved time, a master that answers as told, an agent without an Engine.
+//! What tests of the agent's actors share: moved time, a master that answers as told, an Engine
+//! in memory, an agent without one, a message that makes an actor fail.
 
+mod engine;
+mod fail;
 mod host;
 mod master;
 
@@ -15,6 +18,8 @@ use crate::domain::id::{CommandId, ContainerId};
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v3::DeliveredCommand;
 
+pub use engine::FakeEngine;
+pub use fail::Fail;
 pub use host::TestAgent;
 pub use master::*;
 

@@ -1,5 +1,7 @@
 //! The wired agent, without an Engine.
 
+mod failures;
+
 use super::*;
 
 use std::net::SocketAddr;
@@ -85,8 +87,13 @@ struct Host {
 
 /// A whole agent without an Engine.
 async fn host(master: &FakeMaster, dir: &tempfile::TempDir) -> Host {
+    host_with(NoEngine, master, dir).await
+}
+
+/// A whole agent on a host with this Engine.
+async fn host_with(engine: impl Docker, master: &FakeMaster, dir: &tempfile::TempDir) -> Host {
     let state = StateDir::open(dir.path(), Io::current()).unwrap();
-    let (docker, uplink) = (Arc::new(NoEngine), Arc::new(master.clone()));
+    let (docker, uplink) = (Arc::new(engine), Arc::new(master.clone()));
     let settings = AgentSettings::new(&Settings::default(), Some("h1".into()));
     let (spec, ports) = agent(AgentParts { settings, docker, uplink, state: state.clone() });
     let changes: Arc<Mutex<Vec<String>>> = Arc::default();
