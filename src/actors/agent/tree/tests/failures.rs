@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use tokio::time::sleep;
+
 use super::*;
+use crate::domain::tunnel::TunnelHealth;
+use crate::protocol::v3::DeliveredCommand;
+
+const ACTORS: [&str; 4] = ["reporter", "tunnel", "docker", "command-poller"];
 
 impl Host {
     fn fail(&self, actor: &str) {
@@ -13,6 +19,18 @@ impl Host {
             _ => self.ports.command_poller.tell(Fail).is_ok(),
         };
         assert!(is_told, "{actor}");
+    }
+
+    /// Waits until the actor runs for the second time.
+    async fn until_restarted(&self, actor: &str) {
+        let line = format!("+agent/{actor}");
+        let starts = || self.changes.lock().iter().filter(|change| **change == line).count();
+        let restarted = async {
+            while starts() < 2 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(LONG, restarted).await.expect("it is started again");
     }
 }
 
@@ -47,6 +65,21 @@ async fn until_named(master: &FakeMaster, id: &str) {
     master.until(1, names).await;
 }
 
+/// Waits until the master was told that this tunnel runs.
+async fn until_tunnel_runs(master: &FakeMaster, id: &str) {
+    let runs = |item: &Report| {
+        matches!(item, Report::Tunnel { tunnel } if tunnel.health == TunnelHealth::Running
+            && tunnel.tunnel_id.as_ref().is_some_and(|tunnel| tunnel.as_str() == id))
+    };
+    master.until(1, |heard| batches(heard)?.1.iter().any(runs).then_some(())).await;
+}
+
+/// A command of this id, to run the tunnel of this id with the token of this id.
+fn start_tunnel(command: &str, tunnel: &str, token: &str) -> DeliveredCommand {
+    let form = json!({"action": "start_tunnel", "tunnel_id": tunnel, "tunnel_name": tunnel, "token": token});
+    delivered(command, form)
+}
+
 #[test]
 fn a_reporter_that_failed_knows_at_once_what_runs() {
     paused(async {
@@ -68,4 +101,42 @@ fn a_reporter_that_failed_knows_at_once_what_runs() {
         // It told the change alone or within the list, and the list came in any case.
         assert_eq!(known(&master), ["a", "b"].map(str::to_owned).into());
     });
+}
+
+#[test]
+fn failing_any_actor_of_the_agent_loses_nothing() {
+    for actor in ACTORS {
+        paused(async {
+            let (master, dir, engine) =
+                (FakeMaster::native(), tempfile::tempdir().unwrap(), FakeEngine::default());
+            engine.run(container("a"));
+            let host = host_with(engine.clone(), &master, &dir).await;
+            master.queue(start_tunnel("c1", "u1", "t1"));
+            until_tunnel_runs(&master, "u1").await;
+            master.until(1, results).await;
+
+            // An actor fails while a command is under way and a container starts,
+            master.queue(start_tunnel("c2", "u2", "t2"));
+            master.until(2, acks).await;
+            host.fail(actor);
+            engine.run(container("b"));
+            host.until_restarted(actor).await;
+
+            // then both are told,
+            until_named(&master, "b").await;
+            until_tunnel_runs(&master, "u2").await;
+            master.until(2, results).await;
+            // as is what comes after.
+            engine.run(container("c"));
+            master.queue(start_tunnel("c3", "u3", "t3"));
+            until_named(&master, "c").await;
+            until_tunnel_runs(&master, "u3").await;
+            let told = master.until(3, results).await;
+
+            let told: Vec<_> = told.iter().map(|(id, outcome)| (id.as_str(), outcome.succeeded)).collect();
+            assert_eq!(told, [("c1", true), ("c2", true), ("c3", true)], "{actor}");
+            assert_eq!(known(&master), ["a", "b", "c"].map(str::to_owned).into(), "{actor}");
+            assert_eq!(engine.tokens(), ["t3"], "{actor}");
+        });
+    }
 }
