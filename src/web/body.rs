@@ -4,11 +4,12 @@
 //! sends for a while (see `server`), so that a client that reads only after writing gets the answer.
 
 use std::future::Future;
+use std::io::Read;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use actix_web::dev::{Decompress, Payload};
+use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::{Bytes, BytesMut};
@@ -34,20 +35,19 @@ impl<const LIMIT: usize> FromRequest for Raw<LIMIT> {
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let declared = declared_length(req);
-        let encoded = req.headers().contains_key(CONTENT_ENCODING);
+        let coding = coding(req);
         let payload = payload.take();
         let time = req.app_data::<Patience>().copied().unwrap_or_default().body;
-        // `Decompress` reads the header itself; plain bodies stay clear of it.
-        let decoder = encoded.then(|| req.headers().clone());
         Box::pin(async move {
+            let coding = coding?;
             if declared.is_some_and(|bytes| bytes > LIMIT) {
                 return Err(ApiError::TooLarge { limit: LIMIT });
             }
-            match decoder {
-                Some(headers) => collect(Decompress::from_headers(payload, &headers), LIMIT, time).await,
-                None => collect(payload, LIMIT, time).await,
+            let sent = collect(payload, LIMIT, time).await?;
+            match coding {
+                Coding::Identity => Ok(Self(sent)),
+                Coding::Gzip => unpack(&sent, LIMIT).map(Self),
             }
-            .map(Self)
         })
     }
 }
@@ -154,6 +154,33 @@ fn form<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         .map(|(k, v)| (k.into_owned(), serde_json::Value::String(v.into_owned())));
     serde_json::from_value(serde_json::Value::Object(pairs.collect()))
         .map_err(|error| ApiError::Malformed(error.to_string()))
+}
+
+/// How a body is packed.
+enum Coding {
+    Identity,
+    Gzip,
+}
+
+fn coding(req: &HttpRequest) -> Result<Coding, ApiError> {
+    match req.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii()) {
+        None | Some(b"") => Ok(Coding::Identity),
+        Some(word) if word.eq_ignore_ascii_case(b"identity") => Ok(Coding::Identity),
+        Some(word) if word.eq_ignore_ascii_case(b"gzip") => Ok(Coding::Gzip),
+        Some(_) => Err(ApiError::UnsupportedEncoding),
+    }
+}
+
+/// Unpacks no more than `limit` bytes, however small what was sent is: the framework's own decoder unpacks each
+/// piece whole before anybody can look at it.
+fn unpack(sent: &[u8], limit: usize) -> Result<Bytes, ApiError> {
+    let mut all = Vec::new();
+    let mut reader = flate2::read::GzDecoder::new(sent).take(limit as u64 + 1);
+    reader.read_to_end(&mut all).map_err(|error| ApiError::Malformed(error.to_string()))?;
+    if all.len() > limit {
+        return Err(ApiError::TooLarge { limit });
+    }
+    Ok(all.into())
 }
 
 fn declared_length(req: &HttpRequest) -> Option<usize> {

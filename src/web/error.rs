@@ -64,6 +64,9 @@ pub enum ApiError {
     /// Another content type.
     #[error("the content type is not supported; send `application/json`")]
     UnsupportedMediaType,
+    /// A body packed in another way.
+    #[error("the content encoding is not supported; send `gzip` or none")]
+    UnsupportedEncoding,
     /// A body over the limit.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
@@ -121,6 +124,7 @@ impl ApiError {
             Self::Body(error) => (error.code(), StatusCode::BAD_REQUEST),
             Self::Malformed(_) => ("malformed", StatusCode::BAD_REQUEST),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::UnsupportedEncoding => ("unsupported_encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::TooLarge { .. } => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::TooSlow { .. } => ("too_slow", StatusCode::REQUEST_TIMEOUT),
             Self::TooManyAttempts { .. } => ("too_many_attempts", StatusCode::TOO_MANY_REQUESTS),

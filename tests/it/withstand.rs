@@ -85,6 +85,13 @@ async fn a_small_upload_that_unpacks_to_a_large_one_is_refused() {
         master.post(&format!("/api/v3/agents/{id}/reports")).key(&key).header("lightship-session", &session);
     let refused = asking.header("content-encoding", "gzip").raw(packed).expect(413).await.json();
     assert_eq!(refused["code"], "too_large");
+    // What we do not unpack ourselves is not unpacked at all.
+    for coding in ["zstd", "br", "deflate", "gzip, gzip"] {
+        let asking = master.post(&format!("/api/v3/agents/{id}/reports")).key(&key);
+        let asking = asking.header("lightship-session", &session).header("content-encoding", coding);
+        let refused = asking.raw(vec![0; 100]).expect(415).await.json();
+        assert_eq!(refused["code"], "unsupported_encoding", "{coding}");
+    }
     master.stop().await;
 }
 
