@@ -98,9 +98,9 @@ pub struct NativeAgent<E> {
 impl<E> Caller for NativeAgent<E> {}
 
 impl<E> NativeAgent<E> {
-    /// True if the agent began another session since.
-    pub fn is_replaced(&self) -> bool {
-        self.slot.is_replaced(&self.session)
+    /// True if the session is still the agent's: it began no other one, and nobody revoked its key.
+    pub fn is_current(&self) -> bool {
+        self.slot.has_session(&self.session)
     }
 }
 

@@ -180,6 +180,9 @@ impl Shape {
             (Value::String(_), Value::String(_)) => {}
             (_, Value::Null) if WITHHELD.iter().any(|field| place.ends_with(&format!(".{field}"))) => {}
             (Value::Array(recorded), Value::Array(ours)) => {
+                if ours.len() < recorded.len() {
+                    self.problems.push(format!("{place}: {} of {} entries", ours.len(), recorded.len()));
+                }
                 for (index, (recorded, ours)) in recorded.iter().zip(ours).enumerate() {
                     self.same(&format!("{place}[{index}]"), recorded, ours);
                 }
@@ -209,6 +212,7 @@ fn the_comparison_can_fail() {
         (json!({"a": 1}), json!({"a": "1"})),
         (json!({"a": "x"}), json!({"a": null})),
         (json!({"a": [{"b": true}]}), json!({"a": [{"c": true}]})),
+        (json!({"a": [{"b": true}]}), json!({"a": []})),
     ];
     for (recorded, ours) in cases {
         assert!(!shape_problems(&recorded, &ours).is_empty(), "{recorded} {ours}");

@@ -73,8 +73,8 @@ pub async fn commands(
         if !queued {
             return Ok(HttpResponse::Ok().json(v3::commands(Vec::new())));
         }
-        // Its agent was started again meanwhile: nobody reads this answer, so nothing is handed over with it.
-        if agent.is_replaced() {
+        // Its agent was started again or its key revoked meanwhile: nothing may be handed over with this answer.
+        if !agent.is_current() {
             return Err(ApiError::SessionUnknown);
         }
         let max = poll.max.clamp(1, COMMANDS_LIMIT);
