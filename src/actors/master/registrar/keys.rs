@@ -72,7 +72,12 @@ impl Handler<DeleteRevokedKeys> for Registrar {
 /// Finds a key by its id or by itself.
 pub(super) async fn find(env: &Env, key: &KeyRef) -> Result<KeyRow, MasterError> {
     let (row, shown) = match key {
-        KeyRef::Id(id) => (db::keys::find_key(&env.db, id).await?, id.to_string()),
+        KeyRef::Id(id) => {
+            // Scripts written for DockFlare put the key itself where an id belongs.
+            let is_id = uuid::Uuid::try_parse(id.as_str()).is_ok();
+            let shown = if is_id { id.as_str() } else { "(as given, which is no id)" };
+            (db::keys::find_key(&env.db, id).await?, shown.to_owned())
+        }
         KeyRef::Raw(raw) => {
             let digest = hex::encode(digest_key(raw.expose_secret()));
             // Never the key itself: this text goes into answers and logs.
