@@ -131,8 +131,7 @@ impl<'a> Pass<'a> {
     }
 
     async fn read_wishes(&mut self) -> Result<(), Stop> {
-        let read =
-            |zones: Option<&[_]>| Wishes::read(&self.snap.routes, KnownZones::of(zones), &self.desk.settings);
+        let read = |zones: Option<&[_]>| self.snap.wishes(KnownZones::of(zones), &self.desk.settings);
         let zones = self.desk.zones.get(&self.client, false).await?;
         let mut wishes = read(zones.as_deref());
         let is_news = wishes

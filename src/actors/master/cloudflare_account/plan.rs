@@ -29,7 +29,7 @@ pub async fn plan(
         let tunnels = tunnels::list_tunnels(db, after.as_ref(), PAGE).await?;
         for tunnel in &tunnels {
             if let Some(snap) = Snapshot::read(db, &tunnel.id).await? {
-                let wishes = Wishes::read(&snap.routes, zones, settings);
+                let wishes = snap.wishes(zones, settings);
                 add_tunnel(&mut plan, &snap, &wishes);
             }
         }

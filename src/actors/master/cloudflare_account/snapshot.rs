@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wishes::Wishes;
+use super::wishes::{KnownZones, PublishSettings, Published, Wishes};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, RowChange, cloudflare, routes, tunnels};
 use crate::domain::id::TunnelId;
-use crate::domain::ingress::{Contact, IngressRule};
+use crate::domain::ingress::{Contact, IngressRule, RuleId};
 use crate::domain::publish::{PublicState, TunnelState};
 use crate::domain::route::{Route, RouteKey};
 
@@ -43,6 +43,16 @@ impl Snapshot {
         )?;
         let applied = applied.into_iter().filter_map(read_rule).collect();
         Ok(Some(Self { tunnel, routes, applied, records, route_status, status }))
+    }
+
+    /// Returns what the tunnel's routes ask for.
+    pub fn wishes(&self, zones: KnownZones<'_>, settings: &PublishSettings) -> Wishes {
+        let key = |id: RuleId| RouteKey { hostname: id.hostname, path: id.path };
+        let published = Published {
+            rules: self.applied.iter().map(|rule| key(rule.id())).collect(),
+            records: self.records.iter().map(|record| (record.name.as_str(), &record.zone_id)).collect(),
+        };
+        Wishes::read(&self.routes, zones, settings, &published)
     }
 
     /// How well we know the tunnel.

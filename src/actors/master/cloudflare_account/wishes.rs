@@ -53,18 +53,38 @@ pub(super) struct Wishes {
     pub has_zones: bool,
 }
 
+/// What is published already: for names whose zone is not among those that were listed.
+#[derive(Debug, Default)]
+pub(super) struct Published<'a> {
+    /// Routes that have their rule.
+    pub rules: BTreeSet<RouteKey>,
+    /// The zone of each of our records.
+    pub records: BTreeMap<&'a str, &'a ZoneId>,
+}
+
 impl Wishes {
-    /// Reads the routes.
-    pub fn read(routes: &[Route], zones: KnownZones<'_>, settings: &PublishSettings) -> Self {
+    /// Reads the routes. What is in `published` stays even if its zone is not in the list any more.
+    pub fn read(
+        routes: &[Route],
+        zones: KnownZones<'_>,
+        settings: &PublishSettings,
+        published: &Published<'_>,
+    ) -> Self {
         let has_zones = !matches!(zones, KnownZones::Unknown);
         let mut wishes = Self { has_zones, ..Self::default() };
         for route in routes {
-            wishes.add(&route.spec, zones, settings);
+            wishes.add(&route.spec, zones, settings, published);
         }
         wishes
     }
 
-    fn add(&mut self, service: &Service, zones: KnownZones<'_>, settings: &PublishSettings) {
+    fn add(
+        &mut self,
+        service: &Service,
+        zones: KnownZones<'_>,
+        settings: &PublishSettings,
+        published: &Published<'_>,
+    ) {
         let key = service.key.clone();
         if let Some(reason) = held_back(service, settings.publish_unprotected) {
             self.refused.insert(key, Said::because(PublicState::Blocked, reason));
@@ -88,8 +108,18 @@ impl Wishes {
                 }
                 self.services.push(service.clone());
             }
+            // A list that lost a zone, or was refused, says more about the token than about the route: withdrawing
+            // it would take down a site because of a changed right.
+            Err(problem) if published.rules.contains(&key) => {
+                self.misses_a_zone = true;
+                if let Some(zone) = published.records.get(key.hostname.as_str()) {
+                    self.names.insert(key.hostname.clone(), (*zone).clone());
+                }
+                self.warnings.insert(key, format!("stays as it was published: {problem}"));
+                self.services.push(service.clone());
+            }
             Err(problem) => {
-                self.misses_a_zone |= zones.is_some();
+                self.misses_a_zone = true;
                 self.refused.insert(key, Said::because(PublicState::Blocked, problem.to_string()));
             }
         }
@@ -150,6 +180,7 @@ mod tests {
             &[route("a.example.com", None, false)],
             KnownZones::Listed(&zones()),
             &PublishSettings::default(),
+            &Published::default(),
         );
         assert_eq!(wishes.names["a.example.com"], ZoneId::new("z"));
         assert_eq!(wishes.rules(&BTreeSet::new()).len(), 1);
@@ -159,11 +190,18 @@ mod tests {
     #[test]
     fn a_route_that_would_lose_its_protection_is_refused_unless_allowed() {
         let routes = [route("a.example.com", None, true)];
-        let refused = Wishes::read(&routes, KnownZones::Listed(&zones()), &PublishSettings::default());
+        let refused = Wishes::read(
+            &routes,
+            KnownZones::Listed(&zones()),
+            &PublishSettings::default(),
+            &Published::default(),
+        );
         assert!(refused.is_empty() && reason(&refused).contains("access"));
 
         let allowed = PublishSettings { publish_unprotected: true, ..PublishSettings::default() };
-        assert!(!Wishes::read(&routes, KnownZones::Listed(&zones()), &allowed).is_empty());
+        assert!(
+            !Wishes::read(&routes, KnownZones::Listed(&zones()), &allowed, &Published::default()).is_empty()
+        );
     }
 
     #[test]
@@ -172,22 +210,52 @@ mod tests {
             &[route("a.example.net", None, false)],
             KnownZones::Listed(&zones()),
             &PublishSettings::default(),
+            &Published::default(),
         );
         assert!(wishes.misses_a_zone && reason(&wishes).contains("example.com"));
+    }
+
+    #[test]
+    fn what_is_published_stays_when_its_zone_cannot_be_found_any_more() {
+        let published_route = route("a.example.net", None, false);
+        let zone = ZoneId::new("of-its-record");
+        let published = Published {
+            rules: BTreeSet::from([published_route.spec.key.clone()]),
+            records: BTreeMap::from([("a.example.net", &zone)]),
+        };
+        let zones = zones();
+        for known in [KnownZones::Unlisted, KnownZones::Listed(&[]), KnownZones::Listed(&zones)] {
+            let routes = [published_route.clone(), route("b.example.net", None, false)];
+            let wishes = Wishes::read(&routes, known, &PublishSettings::default(), &published);
+            assert_eq!(wishes.services, [published_route.spec.clone()], "{known:?}");
+            assert_eq!(wishes.names, BTreeMap::from([("a.example.net".into(), zone.clone())]));
+            assert!(wishes.warnings.contains_key(&published_route.spec.key) && wishes.misses_a_zone);
+            assert_eq!(wishes.refused.len(), 1, "a new one waits for its zone");
+        }
     }
 
     #[test]
     fn the_zone_by_setting_counts_if_zones_cannot_be_listed() {
         let zone = DefaultZone { id: ZoneId::new("set"), name: None };
         let settings = PublishSettings { default_zone: Some(zone), ..PublishSettings::default() };
-        let wishes = Wishes::read(&[route("a.example.net", None, false)], KnownZones::Unlisted, &settings);
+        let wishes = Wishes::read(
+            &[route("a.example.net", None, false)],
+            KnownZones::Unlisted,
+            &settings,
+            &Published::default(),
+        );
         assert_eq!(wishes.names["a.example.net"], ZoneId::new("set"));
     }
 
     #[test]
     fn before_zones_could_be_read_every_name_passes() {
         let settings = PublishSettings::default();
-        let wishes = Wishes::read(&[route("a.example.net", None, false)], KnownZones::Unknown, &settings);
+        let wishes = Wishes::read(
+            &[route("a.example.net", None, false)],
+            KnownZones::Unknown,
+            &settings,
+            &Published::default(),
+        );
         assert!(!wishes.is_empty() && !wishes.has_zones);
     }
 
@@ -196,7 +264,9 @@ mod tests {
         let settings = PublishSettings::default();
         let mut other = route("a.example.com", None, false);
         other.spec.service = "http://app:81".into();
-        let digest = |route: Route| Wishes::read(&[route], KnownZones::Listed(&zones()), &settings).digest();
+        let digest = |route: Route| {
+            Wishes::read(&[route], KnownZones::Listed(&zones()), &settings, &Published::default()).digest()
+        };
         assert_eq!(digest(route("a.example.com", None, false)), digest(route("a.example.com", None, false)));
         assert_ne!(digest(route("a.example.com", None, false)), digest(other));
     }
