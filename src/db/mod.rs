@@ -209,6 +209,16 @@ impl Db {
         }
     }
 
+    /// Runs a statement as it is, for tests that take a table away.
+    #[cfg(test)]
+    pub async fn run_statement(&self, statement: &'static str) {
+        use sea_orm::ConnectionTrait;
+
+        let db = self.clone();
+        let run = async move { db.0.write.execute_unprepared(statement).await };
+        self.0.io.run(run).await.expect("a statement that runs");
+    }
+
     fn is_postgres(&self) -> bool {
         self.0.write.get_database_backend() == DbBackend::Postgres
     }

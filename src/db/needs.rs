@@ -71,6 +71,7 @@ impl Needs {
             | Event::CommandDelivered { command_id, .. }
             | Event::CommandAcknowledged { command_id, .. }
             | Event::CommandRequeued { command_id, .. }
+            | Event::CommandPostponed { command_id, .. }
             | Event::CommandFinished { command_id, .. }
             | Event::CommandExpired { command_id, .. } => {
                 self.commands.insert(command_id.as_str().into());

@@ -126,6 +126,8 @@ pub enum Event {
     CommandAcknowledged { agent_id: AgentId, command_id: CommandId },
     /// It goes back to the queue: nobody confirmed it in time.
     CommandRequeued { agent_id: AgentId, command_id: CommandId },
+    /// The wall clock leapt, and its life moves with it.
+    CommandPostponed { agent_id: AgentId, command_id: CommandId, expires_at: DateTime<Utc> },
     /// It came to its end.
     CommandFinished { agent_id: AgentId, command_id: CommandId, outcome: Outcome },
     /// It was not done in time, or nobody ever confirmed it.

@@ -16,6 +16,21 @@ pub fn clock_leap(wall: TimeDelta, went_by: Duration) -> Option<TimeDelta> {
     (leap.abs() > SMALL_STEP).then_some(leap)
 }
 
+/// Returns where a time that was written down for later lies after a leap, `now` being the clock after it.
+///
+/// After a leap forward it is as far away as before. It is never further away than `longest`: that is what a leap
+/// back leaves of it, and what one that is carried out twice, because its answer was lost, can do at most.
+pub fn after_leap(
+    time: DateTime<Utc>,
+    leap: TimeDelta,
+    now: DateTime<Utc>,
+    longest: Duration,
+) -> DateTime<Utc> {
+    let latest = TimeDelta::from_std(longest).ok().and_then(|longest| now.checked_add_signed(longest));
+    let moved = time.checked_add_signed(leap.max(TimeDelta::zero())).unwrap_or(time);
+    latest.map_or(moved, |latest| moved.min(latest))
+}
+
 /// Notices leaps between two looks.
 #[derive(Debug, Clone)]
 pub struct LeapWatch {

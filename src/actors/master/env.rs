@@ -9,6 +9,7 @@ use super::bus::Notices;
 use super::directory::Directory;
 use super::error::MasterError;
 use super::fleet::Fleet;
+use super::leaps::Leaps;
 use super::registrar::Registrar;
 use super::scheduler::{DueAt, Scheduler};
 use super::settings::MasterSettings;
@@ -42,6 +43,8 @@ pub struct Env {
     pub registrar: Port<Registrar>,
     /// The time of day.
     pub clock: Clock,
+    /// What of its leaps is not written down yet.
+    pub leaps: Leaps,
     /// Randomness.
     pub chance: Chance,
     /// Times and bounds.

@@ -6,16 +6,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::error::MasterError;
 use super::fleet::Fleet;
+use super::leaps::Leaps;
+use super::receipt::Receipt;
 use super::work::Work;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::clock::Clock;
 use crate::db::{self, Db, DbError};
 use crate::domain::id::AgentId;
-use crate::domain::leap::LeapWatch;
 
 /// Messages that may wait.
 pub const CAPACITY: usize = 1_024;
@@ -27,6 +30,10 @@ const REST: Duration = Duration::from_millis(500);
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// Agents that are woken at a time.
 const AT_ONCE: u64 = 500;
+/// Agents whose times are moved at a time after a leap of the clock.
+const MOVED_TOGETHER: usize = 32;
+/// Longest that one is waited for: more than its actors may work, so this is one whose thread is blocked.
+const MOVED_WITHIN: Duration = Duration::from_secs(60);
 /// Announced times that are kept; the database has the others.
 const ANNOUNCED: usize = 10_000;
 
@@ -41,8 +48,7 @@ pub struct Scheduler {
     next: Option<DateTime<Utc>>,
     /// When the database is read again in any case.
     read_at: Instant,
-    started_at: Instant,
-    leaps: LeapWatch,
+    leaps: Leaps,
     /// Number of the timer that counts; earlier ones were replaced by a shorter one.
     timer: u64,
     is_reading: bool,
@@ -67,17 +73,15 @@ struct LookAtClock {
 
 impl Scheduler {
     /// Makes a scheduler that reads what is due at once.
-    pub fn new(db: Db, fleet: Fleet, clock: Clock) -> Self {
-        let now = Instant::now();
+    pub fn new(db: Db, fleet: Fleet, clock: Clock, leaps: Leaps) -> Self {
         Self {
-            leaps: LeapWatch::new(clock.now(), Duration::ZERO),
+            leaps,
             db,
             fleet,
             clock,
             announced: BTreeSet::new(),
             next: None,
-            read_at: now,
-            started_at: now,
+            read_at: Instant::now(),
             timer: 0,
             is_reading: false,
         }
@@ -98,8 +102,9 @@ impl Scheduler {
 
     fn look(&mut self, ctx: &mut Ctx<Self>) {
         let (wall, steady) = (self.clock.now(), Instant::now());
-        if let Some(leap) = self.leaps.look(wall, steady - self.started_at) {
-            self.read(Some(leap), ctx);
+        if self.leaps.are_open() {
+            // By the new time everything is over; before anything is, what is written down moves with the leap.
+            self.read(ctx);
             return;
         }
         while self.announced.first().is_some_and(|(at, _)| *at <= wall) {
@@ -109,26 +114,21 @@ impl Scheduler {
             self.read_at = self.read_at.min(steady + REST);
         }
         if self.next.is_some_and(|next| next <= wall) || self.read_at <= steady {
-            self.read(None, ctx);
+            self.read(ctx);
         } else {
             self.arm(self.pause(), ctx);
         }
     }
 
-    fn read(&mut self, leap: Option<TimeDelta>, ctx: &mut Ctx<Self>) {
+    fn read(&mut self, ctx: &mut Ctx<Self>) {
         self.is_reading = true;
-        let (db, now) = (self.db.clone(), self.clock.now());
+        let (db, fleet, leaps, now) =
+            (self.db.clone(), self.fleet.clone(), self.leaps.clone(), self.clock.now());
         let read = async move {
-            if let Some(leap) = leap {
-                tracing::warn!(
-                    seconds = leap.num_seconds(),
-                    "the wall clock leapt; grace periods move with it"
-                );
-                return Ok(Reading::Leapt(leap, db::due::list_agents_with_pending_routes(&db).await?));
-            }
+            move_times(&db, &fleet, &leaps).await?;
             let due = db::due::list_due(&db, now, AT_ONCE).await?;
             let agents = due.into_iter().map(|due| due.agent_id).collect();
-            Ok(Reading::Due(agents, db::due::next_due_after(&db, now).await?))
+            Ok(Reading { agents, next: db::due::next_due_after(&db, now).await? })
         };
         ctx.spawn(read.into_actor(self).map(|reading, actor, ctx| actor.wake(reading, ctx)));
     }
@@ -137,21 +137,15 @@ impl Scheduler {
         self.is_reading = false;
         let mut pause = REST;
         match reading {
-            Ok(Reading::Leapt(leap, agents)) => {
-                for agent in &agents {
-                    self.fleet.nudge(agent, Work::Postpone(leap));
-                }
-                // What is due is read after they had a moment to move it.
-                self.read_at = Instant::now();
-            }
-            Ok(Reading::Due(agents, next)) => {
-                for agent in &agents {
+            Ok(Reading { agents, next }) => {
+                // Whose times have missed a leap has only seemingly something due.
+                for agent in agents.iter().filter(|agent| self.leaps.missed_by(agent).is_zero()) {
                     self.fleet.nudge(agent, Work::Due);
                 }
                 let soon = if agents.is_empty() { READ_AGAIN } else { REST };
                 self.read_at = Instant::now() + soon;
                 self.next = next;
-                if agents.is_empty() {
+                if agents.is_empty() && !self.leaps.are_open() {
                     pause = self.pause();
                 }
             }
@@ -165,11 +159,45 @@ impl Scheduler {
 }
 
 /// What the database says.
-enum Reading {
-    /// These agents have something due; the next thing is due then.
-    Due(BTreeSet<AgentId>, Option<DateTime<Utc>>),
-    /// The clock leapt; these agents have grace periods running.
-    Leapt(TimeDelta, Vec<AgentId>),
+struct Reading {
+    /// These agents have something due.
+    agents: BTreeSet<AgentId>,
+    /// The next thing is due then.
+    next: Option<DateTime<Utc>>,
+}
+
+/// Has the times of all agents that wait for one moved with the leaps of the clock. Who has no room now, or fails, is
+/// asked again at the next reading.
+async fn move_times(db: &Db, fleet: &Fleet, leaps: &Leaps) -> Result<(), DbError> {
+    let leap = leaps.unlisted();
+    if !leap.is_zero() {
+        let mut agents: BTreeSet<_> =
+            db::due::list_agents_with_pending_routes(db).await?.into_iter().collect();
+        agents.extend(db::commands::list_agents_with_open_commands(db).await?);
+        let seconds = leap.num_seconds();
+        tracing::warn!(
+            seconds,
+            agents = agents.len(),
+            "the wall clock leapt; grace periods and commands move with it"
+        );
+        leaps.list(leap, agents);
+    }
+    for together in leaps.behind().chunks(MOVED_TOGETHER) {
+        join_all(together.iter().map(async |(agent, leap)| {
+            let (receipt, part) = Receipt::new();
+            if fleet.send(agent, Work::Postpone { leap: *leap, part }).is_err() {
+                return;
+            }
+            match tokio::time::timeout(MOVED_WITHIN, receipt.wait()).await {
+                // One that is gone has no times.
+                Ok(Ok(()) | Err(MasterError::AgentNotFound(_))) => leaps.moved(agent, *leap),
+                Ok(Err(error)) => tracing::debug!(%agent, %error, "an agent's times could not be moved yet"),
+                Err(_) => tracing::debug!(%agent, "an agent's times were not moved in time"),
+            }
+        }))
+        .await;
+    }
+    Ok(())
 }
 
 supervised!(Scheduler);

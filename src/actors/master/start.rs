@@ -13,6 +13,7 @@ use super::env::Env;
 use super::error::MasterError;
 use super::facade::Master;
 use super::fleet::Fleet;
+use super::leaps::Leaps;
 use super::registrar::{self, Registrar, load_directory};
 use super::router::{self, Planted, Router};
 use super::scheduler::{self, Scheduler};
@@ -66,7 +67,8 @@ impl Master {
             let listeners = listeners.clone();
             ChildSpec::actor("bus", bus::CAPACITY, Overflow::DropOldest, move || Bus::new(listeners.clone()))
         };
-        let (scheduler_spec, scheduler) = wiring.scheduler(&parts.db, &parts.clock);
+        let leaps = Leaps::new(parts.clock.clone());
+        let (scheduler_spec, scheduler) = wiring.scheduler(&parts.db, &parts.clock, &leaps);
         let (fleet_spec, registrar) = wiring.fleet(&parts.arbiters);
         let ledger = Ledger::new(store);
         let notices = Notices::new(bus, listeners);
@@ -107,6 +109,7 @@ impl Master {
             registrar,
             started_at: parts.clock.now(),
             clock: parts.clock.clone(),
+            leaps,
             chance: parts.chance.clone(),
             settings: wiring.settings,
         };
@@ -132,10 +135,10 @@ struct Wiring {
 }
 
 impl Wiring {
-    fn scheduler(&self, db: &Db, clock: &Clock) -> (ChildSpec, Port<Scheduler>) {
-        let (db, clock, fleet) = (db.clone(), clock.clone(), self.fleet.clone());
+    fn scheduler(&self, db: &Db, clock: &Clock, leaps: &Leaps) -> (ChildSpec, Port<Scheduler>) {
+        let (db, clock, leaps, fleet) = (db.clone(), clock.clone(), leaps.clone(), self.fleet.clone());
         ChildSpec::actor("scheduler", scheduler::CAPACITY, Overflow::DropNewest, move || {
-            Scheduler::new(db.clone(), fleet.clone(), clock.clone())
+            Scheduler::new(db.clone(), fleet.clone(), clock.clone(), leaps.clone())
         })
     }
 

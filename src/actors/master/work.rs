@@ -41,8 +41,8 @@ pub enum Work {
     StandingChanged,
     /// A hostname became free that this agent may want.
     NameFreed,
-    /// The wall clock leapt: running grace periods move with it.
-    Postpone(TimeDelta),
+    /// The wall clock leapt: running grace periods and the lives of commands move with it.
+    Postpone { leap: TimeDelta, part: Part },
     /// A person confirms the removals that the guard holds.
     ReleaseHeld { by: String, reply: Reply<usize> },
     /// Makes an actor panic.

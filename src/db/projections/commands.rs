@@ -14,6 +14,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
         Event::CommandDelivered { command_id, .. }
         | Event::CommandAcknowledged { command_id, .. }
         | Event::CommandRequeued { command_id, .. }
+        | Event::CommandPostponed { command_id, .. }
         | Event::CommandFinished { command_id, .. }
         | Event::CommandExpired { command_id, .. } => {
             unit.commands.change(&command_id.as_str().into(), |command| advance(command, origin, event));
@@ -57,6 +58,13 @@ fn advance(command: &mut command::Model, origin: Origin<'_>, event: &Event) {
             command.status = "queued".into();
             command.lease_until = None;
             command.due_at = Some(command.expires_at);
+        }
+        Event::CommandPostponed { expires_at, .. } => {
+            command.expires_at = micros(*expires_at);
+            // One that an agent has waits for the end of its lease, one that ended for nothing.
+            if command.status == "queued" {
+                command.due_at = Some(command.expires_at);
+            }
         }
         Event::CommandFinished { outcome, .. } => {
             command.outcome = Some(to_json(outcome));

@@ -46,6 +46,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         | Event::CommandDelivered { .. }
         | Event::CommandAcknowledged { .. }
         | Event::CommandRequeued { .. }
+        | Event::CommandPostponed { .. }
         | Event::CommandFinished { .. }
         | Event::CommandExpired { .. } => {
             commands::apply(unit, origin, event);

@@ -5,7 +5,8 @@
 //! A DockFlare agent says nothing: a start is repeated three times, 90 s apart, unless its effect is seen; a
 //! restart interrupts traffic, so it is handed over once, and stays unconfirmed if no effect is seen.
 //!
-//! All times are the master's. A time that lies further ahead than it can was written before the clock went
+//! All times are the master's. When its clock leaps while it runs, [`postpone`] moves the life of what is open as far;
+//! a leap over a restart cannot be noticed. A lease that lies further ahead than it can was written before the clock went
 //! back, and counts as over.
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::command::{Command, CommandKind, CommandStatus, Outcome};
 use super::event::Event;
 use super::id::AgentId;
+use super::leap::after_leap;
 use super::tunnel::{TunnelHealth, TunnelReport};
 
 /// An agent of ours that has acknowledged a command is left alone for so long; pulling an image takes its time.
@@ -98,6 +100,22 @@ pub fn decide_overdue(
         }
     });
     overdue.collect()
+}
+
+/// Moves the lives of open commands with a leap of the wall clock: it costs none of them.
+///
+/// Leases stay as they are: one that ends too early only has the agent asked again.
+pub fn postpone(agent_id: &AgentId, commands: &[Command], leap: TimeDelta, now: DateTime<Utc>) -> Vec<Event> {
+    let open = commands.iter().filter(|command| is_open(command));
+    let moved = open.filter_map(|command| {
+        let expires_at = after_leap(command.expires_at, leap, now, lifetime(&command.kind));
+        (expires_at != command.expires_at).then(|| Event::CommandPostponed {
+            agent_id: agent_id.clone(),
+            command_id: command.id.clone(),
+            expires_at,
+        })
+    });
+    moved.collect()
 }
 
 /// Returns when [`decide_overdue`] has something to decide next.

@@ -56,6 +56,7 @@ fn apply(command: &mut Command, events: &[Event], now: DateTime<Utc>) {
             }
             Event::CommandRequeued { .. } => command.status = CommandStatus::Queued,
             Event::CommandExpired { .. } => command.status = CommandStatus::Expired,
+            Event::CommandPostponed { expires_at, .. } => command.expires_at = *expires_at,
             other => panic!("{other:?}"),
         }
     }
@@ -140,6 +141,26 @@ fn a_clock_that_went_back_does_not_hold_a_command_up() {
     assert_eq!(poll(&mut command, -7_200, Dialect::Native), 1);
 }
 
+/// Lets the clock leap to `second`, with the command's times moved as the master does.
+fn leap(command: &mut Command, second: i64, leap: TimeDelta) {
+    let events = postpone(&agent(), std::slice::from_ref(command), leap, at(second));
+    apply(command, &events, at(second));
+}
+
+#[test]
+fn a_leap_takes_nothing_of_a_life_and_gives_no_second_one() {
+    let day = 86_400;
+    let mut command = queued("c", restart());
+    leap(&mut command, 600 + day, TimeDelta::days(1));
+    assert_eq!(command.expires_at, at(day + 3_600));
+    leap(&mut command, 600 + day, TimeDelta::days(1));
+    assert_eq!(command.expires_at, at(day + 4_200), "carried out twice: at most a life from now");
+    leap(&mut command, 600, -TimeDelta::days(1));
+    assert_eq!(command.expires_at, at(4_200), "back: at most a life from now");
+    command.status = CommandStatus::Succeeded;
+    assert_eq!(postpone(&agent(), &[command], TimeDelta::days(1), at(day)), []);
+}
+
 #[test]
 fn only_an_effect_after_the_delivery_confirms() {
     let report = |health, name: Option<&str>| TunnelReport {
@@ -202,21 +223,29 @@ fn an_equal_open_command_is_found() {
 proptest! {
     #[test]
     fn no_command_is_lost_and_no_restart_is_doubled(
-        steps in proptest::collection::vec((-100_i64..400, 0_u8..4), 1..60),
+        steps in proptest::collection::vec((-100_i64..400, 0_u8..5, -40_i64..40), 1..60),
         kind in proptest::sample::select(vec![start(), restart(), CommandKind::StopTunnel]),
         dialect in proptest::sample::select(vec![Dialect::V2, Dialect::Native]),
     ) {
         let mut command = queued("c", kind);
-        let (mut second, mut handed_over) = (0, 0);
-        for (forward, action) in steps {
-            second = (second + forward).max(0);
+        let (mut second, mut lived, mut handed_over) = (0, 0, 0);
+        for (forward, action, days) in steps {
+            second += forward;
+            lived += forward.max(0);
             match action {
                 0 => handed_over += poll(&mut command, second, dialect),
                 1 => sweep(&mut command, second, dialect),
                 2 if command.status == CommandStatus::Delivered && dialect == Dialect::Native => {
                     command.status = CommandStatus::Acknowledged;
                 }
+                3 => {
+                    second += days * 86_400;
+                    leap(&mut command, second, TimeDelta::days(days));
+                }
                 _ => {}
+            }
+            if command.status == CommandStatus::Expired && dialect == Dialect::Native {
+                prop_assert!(lived >= lifetime(&command.kind).as_secs() as i64, "after {lived} s");
             }
         }
         if dialect == Dialect::V2 {
@@ -224,7 +253,7 @@ proptest! {
             prop_assert!(handed_over <= most, "{handed_over}");
         }
         // Whatever happened, it comes to an end: done by the agent, or given up after its time.
-        let end = 86_400 * 30;
+        let end = second + 86_400 * 30;
         sweep(&mut command, end, dialect);
         prop_assert!(!is_open(&command));
         prop_assert_eq!(poll(&mut command, end, dialect), 0);

@@ -16,12 +16,13 @@ mod apply;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::event::Event;
 use super::id::{AgentId, ContainerId};
-use super::leap::SMALL_STEP;
+use super::leap::{SMALL_STEP, after_leap};
 use super::limits::{LimitedBy, Limits};
 use super::route::{Route, RouteKey, RouteState, Service};
 
@@ -250,16 +251,24 @@ fn lose(seen: &Mirrored<'_>, route: &Route) -> Option<Event> {
 }
 
 /// Moves all running grace periods by a leap of the clock, so that each lasts as long as it should.
-pub fn postpone(agent_id: &AgentId, routes: &[Route], leap: TimeDelta) -> Vec<Event> {
+pub fn postpone(
+    agent_id: &AgentId,
+    routes: &[Route],
+    leap: TimeDelta,
+    now: DateTime<Utc>,
+    grace: Duration,
+) -> Vec<Event> {
     let pending = routes.iter().filter_map(|route| match route.state {
         RouteState::PendingDeletion { due_at, held: false } => Some((route, due_at)),
         _ => None,
     });
-    pending
-        .map(|(route, due_at)| Event::RouteLost {
+    let moved = pending.map(|(route, due_at)| (route, due_at, after_leap(due_at, leap, now, grace)));
+    moved
+        .filter(|(_, before, after)| before != after)
+        .map(|(route, _, due_at)| Event::RouteLost {
             agent_id: agent_id.clone(),
             route: route.spec.key.clone(),
-            due_at: due_at.checked_add_signed(leap).unwrap_or(due_at),
+            due_at,
         })
         .collect()
 }

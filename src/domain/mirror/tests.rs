@@ -201,7 +201,7 @@ fn a_clock_that_leaps_moves_the_grace_periods_with_it() {
     host.sees(&[running("web", "1", &["app"])], 0);
     host.sees(&[], 0);
     let leap = clock_leap(TimeDelta::seconds(86_460), Duration::from_secs(60)).unwrap();
-    for event in postpone(&host.agent_id, &host.routes, leap) {
+    for event in postpone(&host.agent_id, &host.routes, leap, at(86_460), Duration::from_secs(600)) {
         apply(&mut host.routes, &event);
     }
     assert_eq!(host.routes[0].state, RouteState::PendingDeletion { due_at: at(87_000), held: false });

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Own;
 use super::operation::{self, log, to};
@@ -97,6 +97,16 @@ pub struct TunnelShown {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct LookWhatIsDue;
+
+/// The wall clock leapt: the lives of open commands move with it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Postpone {
+    /// By how much.
+    pub leap: TimeDelta,
+    /// Who waits for the commit.
+    pub part: Part,
+}
 
 /// Asks Cloudflare about commands that no report confirmed.
 #[derive(Message)]
@@ -248,6 +258,14 @@ impl Handler<ConnectorsListed> for CommandDispatcher {
             queue.look_what_is_due().await
         };
         self.run(settle, log("leases"))
+    }
+}
+
+impl Handler<Postpone> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Postpone { leap, part }: Postpone, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |queue| queue.postpone(leap).await, |result| part.finish(result))
     }
 }
 

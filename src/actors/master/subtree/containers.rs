@@ -63,7 +63,12 @@ pub struct StandingChanged;
 /// The wall clock leapt: running grace periods move with it.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Postpone(pub TimeDelta);
+pub struct Postpone {
+    /// By how much.
+    pub leap: TimeDelta,
+    /// Who waits for the commit.
+    pub part: Part,
+}
 
 /// Withdraws what the removal guard holds, because a person confirmed it.
 #[derive(Message)]
@@ -150,8 +155,11 @@ impl Handler<StandingChanged> for ContainerMirror {
 impl Handler<Postpone> for ContainerMirror {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, Postpone(leap): Postpone, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |mirrorer| mirrorer.postpone(leap).await, log("a leap of the clock"))
+    fn handle(&mut self, Postpone { leap, part }: Postpone, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(
+            async move |mirrorer| mirrorer.postpone(leap).await,
+            move |result| part.finish(result.map(drop)),
+        )
     }
 }
 

@@ -20,7 +20,7 @@ pub async fn hand_over(
     dialect: Dialect,
 ) -> Result<(Vec<Event>, Vec<DeliveredCommand>), MasterError> {
     let now = own.env.now();
-    let mut open = known.open.clone();
+    let mut open = known.as_of(own, now);
     let mut events = delivery::decide_overdue(&own.agent, &open, now, dialect);
     events.iter().for_each(|event| apply(&mut open, event, now));
     let mut delivered = Vec::new();

@@ -58,6 +58,10 @@ impl Mirrorer {
 
     /// Withdraws routes whose grace period is over, as far as the guard lets them go.
     pub async fn withdraw_due(&mut self) -> Result<Outlook, MasterError> {
+        if !self.own.env.leaps.missed_by(&self.own.agent).is_zero() {
+            // By a clock that leapt everything is over; the scheduler wakes us again once the times have moved.
+            return Ok(Outlook::default());
+        }
         let now = self.own.env.now();
         self.commit("system", async |own, picture| {
             let events = guard::decide_due(&own.agent, &picture.routes, &picture.released, now);
@@ -77,7 +81,8 @@ impl Mirrorer {
     /// Moves running grace periods by a leap of the wall clock.
     pub async fn postpone(&mut self, leap: TimeDelta) -> Result<Outlook, MasterError> {
         self.commit("system", async |own, picture| {
-            Ok(Draft::of_routes(picture, postpone(&own.agent, &picture.routes, leap)))
+            let (now, grace) = (own.env.now(), own.env.settings.grace);
+            Ok(Draft::of_routes(picture, postpone(&own.agent, &picture.routes, leap, now, grace)))
         })
         .await
     }

@@ -6,6 +6,7 @@ use super::Own;
 use crate::actors::master::error::MasterError;
 use crate::db;
 use crate::domain::command::{Command, CommandStatus};
+use crate::domain::delivery;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::CommandId;
 
@@ -24,6 +25,18 @@ impl OpenCommands {
         let version = db::events::stream_version(&own.env.db, &Stream::commands(&own.agent)).await?;
         let open = db::commands::list_open_commands(&own.env.db, &own.agent).await?;
         Ok(Self { version, open })
+    }
+
+    /// Returns the open commands as they are to be judged at `now`: a leap of the clock that is still on its way to
+    /// them has moved them already.
+    pub fn as_of(&self, own: &Own, now: DateTime<Utc>) -> Vec<Command> {
+        let mut open = self.open.clone();
+        let missed = own.env.leaps.missed_by(&own.agent);
+        if !missed.is_zero() {
+            let moved = delivery::postpone(&own.agent, &open, missed, now);
+            moved.iter().for_each(|event| apply(&mut open, event, now));
+        }
+        open
     }
 }
 
@@ -65,6 +78,9 @@ pub fn apply(open: &mut Vec<Command>, event: &Event, now: DateTime<Utc>) {
             command.status = CommandStatus::Queued;
             command.lease_until = None;
         }),
+        Event::CommandPostponed { command_id, expires_at, .. } => {
+            change(open, command_id, |command| command.expires_at = *expires_at);
+        }
         Event::CommandFinished { command_id, .. } | Event::CommandExpired { command_id, .. } => {
             open.retain(|command| command.id != *command_id);
         }

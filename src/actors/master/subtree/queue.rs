@@ -1,5 +1,7 @@
 //! One agent's open commands, and how decisions about them are committed.
 
+use chrono::TimeDelta;
+
 use super::Own;
 use super::handover::hand_over;
 use super::open_commands::{OpenCommands, apply};
@@ -150,11 +152,20 @@ impl Queue {
     pub async fn look_what_is_due(&mut self) -> Result<(), MasterError> {
         let dialect = self.dialect();
         self.commit("system", async |own, known| {
-            Ok((delivery::decide_overdue(&own.agent, &known.open, own.env.now(), dialect), ()))
+            let now = own.env.now();
+            Ok((delivery::decide_overdue(&own.agent, &known.as_of(own, now), now, dialect), ()))
         })
         .await?;
         self.retire_if_removed();
         Ok(())
+    }
+
+    /// Moves the lives of open commands with a leap of the wall clock.
+    pub async fn postpone(&mut self, leap: TimeDelta) -> Result<(), MasterError> {
+        self.commit("system", async |own, known| {
+            Ok((delivery::postpone(&own.agent, &known.open, leap, own.env.now()), ()))
+        })
+        .await
     }
 
     /// Reads everything again.

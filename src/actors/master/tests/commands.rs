@@ -187,6 +187,41 @@ fn commands_survive_a_restart_of_the_master_before_and_after_delivery() {
 }
 
 #[test]
+fn a_leap_of_the_clock_expires_no_command() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = native_agent(&rig).await;
+        let restart = rig.master.redeploy(&agent, "admin").await.unwrap();
+        rig.master.clock.jump(chrono::TimeDelta::days(30));
+        until("its life moved", async || {
+            let stored = rig.command(&restart.id).await;
+            assert_eq!(stored.status, CommandStatus::Queued);
+            stored.expires_at - restart.expires_at > chrono::TimeDelta::days(29)
+        })
+        .await;
+        until("nobody is behind", async || !rig.master.env.leaps.are_open()).await;
+        let left = rig.command(&restart.id).await.expires_at - rig.master.clock.now();
+        assert!(left <= chrono::TimeDelta::hours(1), "it lives no longer than it should: {left}");
+        let start = lease(&rig, &agent, Dialect::Native).await.remove(0);
+        assert_eq!(lease(&rig, &agent, Dialect::Native).await, []);
+        assert!(matches!(start.kind, CommandKind::StartTunnel { .. }), "{start:?}");
+    });
+}
+
+#[test]
+fn an_agent_that_polls_before_the_leap_was_dealt_with_gets_its_command() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = native_agent(&rig).await;
+        rig.master.clock.jump(chrono::TimeDelta::days(30));
+        let start = lease(&rig, &agent, Dialect::Native).await.remove(0);
+        assert!(start.expires_at > rig.master.clock.now(), "it may do it");
+        rig.master.finish(&agent, &start.id, succeeded()).await.unwrap();
+        assert_eq!(rig.events(&Stream::commands(&agent), "command_expired").await, 0);
+    });
+}
+
+#[test]
 fn a_batch_that_was_seen_changes_nothing() {
     run(async {
         let rig = Rig::start().await;

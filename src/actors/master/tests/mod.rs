@@ -5,6 +5,7 @@ mod containers;
 mod enrolment;
 mod fleet;
 mod keys;
+mod leaps;
 mod limits;
 mod registration;
 
