@@ -1,5 +1,7 @@
 //! Tables made anew from the events equal the ones that grew with them.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use chrono::TimeDelta;
@@ -7,7 +9,9 @@ use sea_orm::EntityTrait;
 
 use super::support::*;
 use crate::chance::Chance;
-use crate::db::entities::{admin, agent as agent_entity, agent_key, claim, command, route, setting, tunnel};
+use crate::db::entities::{
+    admin, agent as agent_entity, agent_key, claim, command, event, route, setting, tunnel,
+};
 use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{Event, Stream};
@@ -74,16 +78,17 @@ impl World {
     fn about_an_agent(&self, agent_id: AgentId) -> Event {
         let key_id = KeyId::new(self.named("key", 8));
         let display_name = self.named("name", 9);
-        match self.pick(10) {
+        match self.pick(12) {
             0 | 1 => registered(agent_id.as_str(), key_id.as_str()),
             2 => Event::AgentUpdated { agent_id, display_name, version: Some(self.named("v", 4)) },
             3 => Event::AgentRenamed { agent_id, display_name },
             4 | 5 => enrolled(agent_id.as_str(), &self.named("tunnel", 4)),
             6 => Event::AgentRevoked { agent_id, key_id },
             7 => Event::AgentKeyRolled { agent_id, key_id },
-            10 => Event::AgentLimited { agent_id, hostname_patterns: self.patterns() },
             8 if self.pick(2) == 0 => Event::AgentRemoved { agent_id },
             8 => Event::AgentOffline { agent_id, last_seen: at(self.clock) + TimeDelta::nanoseconds(1_234) },
+            9 => Event::AgentLimited { agent_id, hostname_patterns: self.patterns() },
+            10 => Event::AgentApproved { agent_id },
             _ => Event::AgentBack { agent_id },
         }
     }
@@ -96,7 +101,7 @@ impl World {
             secret_id: SecretId::new("s"),
         };
         let outcome = Outcome { succeeded: self.pick(2) == 0, message: "so".into(), finished_at: None };
-        match self.pick(7) {
+        match self.pick(8) {
             0 | 1 => Event::CommandQueued { agent_id, command_id, command, expires_at: at(self.clock + 600) },
             2 => {
                 Event::CommandDelivered { agent_id, command_id, attempt: 2, lease_until: at(self.clock + 90) }
@@ -104,6 +109,7 @@ impl World {
             3 => Event::CommandAcknowledged { agent_id, command_id },
             4 => Event::CommandRequeued { agent_id, command_id },
             5 => Event::CommandFinished { agent_id, command_id, outcome },
+            6 => Event::CommandPostponed { agent_id, command_id, expires_at: at(self.clock + 900) },
             _ => Event::CommandExpired { agent_id, command_id },
         }
     }
@@ -168,8 +174,22 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
     ]
 }
 
+/// The type words of the events that were written.
+async fn written_types(db: &Db) -> BTreeSet<String> {
+    let events = event::Entity::find().all(&db.0.read).await.unwrap();
+    events.into_iter().map(|row| row.kind).collect()
+}
+
+/// The type words of all events there are, as the reader lists them to somebody who wrote another one.
+fn all_types() -> BTreeSet<String> {
+    let error = serde_json::from_value::<Event>(serde_json::json!({ "type": "" })).unwrap_err().to_string();
+    let (_, listed) = error.split_once("expected one of").expect("a list");
+    listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 #[tokio::test]
 async fn a_rebuild_gives_the_tables_that_were_there() {
+    let types = RefCell::new(BTreeSet::new());
     for seed in 0..4 {
         on_every_engine(async |db| {
             let mut world = World { chance: Chance::seeded(seed), clock: 0 };
@@ -189,9 +209,12 @@ async fn a_rebuild_gives_the_tables_that_were_there() {
             assert!(replayed > crate::db::event_store::PAGE / 4, "seed {seed}: {replayed} events");
             assert_eq!(everything(&db).await, grown, "seed {seed}");
             assert!(db.verify_chain().await.unwrap().is_sound(), "seed {seed}");
+            let written = written_types(&db).await;
+            types.borrow_mut().extend(written);
         })
         .await;
     }
+    assert_eq!(types.into_inner(), all_types(), "every type of event takes part");
 }
 
 #[tokio::test]
