@@ -156,6 +156,47 @@ fn asks_during_a_long_backoff_time_out_and_are_skipped_afterwards() {
     });
 }
 
+/// A puppet with room for two that has just failed and is started again after half a minute.
+async fn in_backoff(overflow: Overflow) -> (Root, Log, Port<Puppet>) {
+    let (tree, log) = tree();
+    let (a, port) = puppet_of("a", &log, Habit::default(), 2, overflow);
+    let slow = Backoff { min: Duration::from_secs(30), max: Duration::from_secs(30), ..steady() };
+    let root = Root::start(tree, "root", SupSpec::one_for_one().child(a.backoff(slow))).await;
+    port.tell(Fail::Panic).unwrap();
+    sleep(ms(1)).await;
+    assert_eq!(log.take(), ["+a", "+root", "-a panic: handler", "~a 30000"]);
+    (root, log, port)
+}
+
+#[test]
+fn what_comes_over_the_bound_during_a_backoff_goes_back_to_the_sender() {
+    paused(async {
+        let (root, log, port) = in_backoff(Overflow::Reject).await;
+        assert_eq!([1, 2].map(|n| port.tell(Number(n))), [Ok(Sent::Queued), Ok(Sent::Queued)]);
+        assert!(matches!(port.tell(Number(3)), Err(Refused::Full(Number(3)))));
+        assert_eq!(port.ask(Number(4), LONG).await, Err(AskError::Full), "at once, not after the backoff");
+        assert_eq!((port.info().depth, port.info().dropped), (2, 0));
+        assert_eq!(port.tell_wait(Number(5), LONG).await, Ok(Sent::Queued), "who waits gets the first place");
+        assert_eq!(port.ask(Number(6), LONG).await, Ok(vec![1, 2, 5, 6]));
+        assert_eq!(log.take_timed()[..2], ["30000 +a", "30000 saw 1"]);
+        root.shutdown(LONG).await;
+    });
+}
+
+#[test]
+fn what_comes_over_the_bound_during_a_backoff_takes_the_place_of_the_oldest() {
+    paused(async {
+        let (root, log, port) = in_backoff(Overflow::DropOldest).await;
+        let sent: Vec<Sent> = (1..5).map(|n| port.tell(Number(n)).unwrap()).collect();
+        assert_eq!(sent, [Sent::Queued, Sent::Queued, Sent::DroppedOldest, Sent::DroppedOldest]);
+        assert_eq!(port.info().depth, 2);
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(log.take_timed(), ["30000 +a", "30000 saw 3", "30000 saw 4"]);
+        assert_eq!((port.info().depth, port.info().dropped), (0, 2));
+        root.shutdown(LONG).await;
+    });
+}
+
 #[test]
 fn a_transient_child_is_restarted_after_a_failure_only() {
     paused(async {
