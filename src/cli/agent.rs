@@ -24,7 +24,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         let root = Root::start(start.tree.clone(), "agent", spec).await;
         let socket = agent_half::serve_status(&start, ports)?;
         process::say(&format!("agent of {master}"));
-        let end = process::until_end(&root).await?;
+        let end = process::until_end(&root, start.signals.next()).await;
         let code = process::finish(root, end).await;
         socket.stop(false).await;
         Ok(code)

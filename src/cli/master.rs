@@ -35,7 +35,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         let (spec, half) = MasterHalf::build(&start).await?;
         let root = Root::start(start.tree.clone(), "master", spec).await;
         let serving = half.serve(&start).await?;
-        let end = process::until_end(&root).await?;
+        let end = process::until_end(&root, start.signals.next()).await;
         serving.stop().await;
         let code = process::finish(root, end).await;
         half.end().await?;

@@ -1,12 +1,13 @@
 //! What the three roles share: the start, the signals, the ordered end.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Common, output, sources};
 use crate::actors::supervision::{BLOCKED_EXIT_CODE, Root, Tree, WatchLimits, Watchdog, install_panic_hook};
@@ -37,6 +38,32 @@ pub(super) struct Start {
     pub(super) watchdog: Watchdog,
     /// Renders the metrics of this process.
     pub(super) metrics: Option<PrometheusHandle>,
+    /// What asks this process to end.
+    pub(super) signals: Signals,
+}
+
+/// SIGTERM and SIGINT, heard from the beginning: one that comes during the start ends the process in order as
+/// soon as it is up. Nobody but the kernel would take it otherwise, and for the first process of a container
+/// the kernel drops it.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Waits for one of them; returns its name.
+    pub(super) async fn next(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// Reads the settings, prepares the process and runs `role` until it ends.
@@ -45,6 +72,8 @@ pub(super) fn run(
     role: Role,
     body: impl AsyncFnOnce(Start) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
+    let system = actix_rt::System::new();
+    let signals = system.block_on(async { Signals::listen() })?;
     let loaded = sources::load(common, role)?;
     telemetry::start_logging(&loaded.settings.log);
     install_panic_hook();
@@ -61,14 +90,13 @@ pub(super) fn run(
     if let Some(metrics) = &metrics {
         telemetry::keep_metrics_small(metrics.clone(), &io);
     }
-    let system = actix_rt::System::new();
     // A thread that does not come back cannot be helped from within; the outer restart policy can.
     let watchdog = Watchdog::start(WatchLimits::default(), |_| std::process::exit(BLOCKED_EXIT_CODE))
         .context("cannot start the watchdog's thread")?;
     system.block_on(async move {
         watchdog.watch_here("main");
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
-        let start = Start { loaded, state_dir, io, clock, chance, tree, watchdog, metrics };
+        let start = Start { loaded, state_dir, io, clock, chance, tree, watchdog, metrics, signals };
         body(start).await
     })
 }
@@ -92,20 +120,17 @@ pub(super) enum End {
     GaveUp(String),
 }
 
-/// Waits until the process is asked to end or its tree gives up.
-pub(super) async fn until_end(root: &Root) -> anyhow::Result<End> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+/// Waits until the process is `asked` to end, by a signal of this name, or its tree gives up.
+pub(super) async fn until_end(root: &Root, asked: impl Future<Output = &'static str>) -> End {
     let end = tokio::select! {
-        _ = terminate.recv() => End::Signal("SIGTERM"),
-        _ = interrupt.recv() => End::Signal("SIGINT"),
+        name = asked => End::Signal(name),
         reason = root.gave_up() => End::GaveUp(reason),
     };
     match &end {
         End::Signal(name) => tracing::info!("{name}: stopping"),
         End::GaveUp(reason) => tracing::error!(%reason, "gave up; the outer restart policy takes over"),
     }
-    Ok(end)
+    end
 }
 
 /// Stops the tree and turns the end into an exit code.
@@ -122,4 +147,61 @@ pub(super) async fn finish(root: Root, end: End) -> ExitCode {
 pub(super) fn say(line: &str) {
     // A closed standard output is no reason to end a service.
     let _ = output::line(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use actix::prelude::*;
+    use chrono::DateTime;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::actors::supervision::{ChildSpec, Ctx, Overflow, SupSpec};
+    use crate::supervised;
+
+    /// Panics whenever it is started, if it is told to.
+    struct Child {
+        is_broken: bool,
+    }
+
+    impl Actor for Child {
+        type Context = Ctx<Self>;
+
+        fn started(&mut self, _: &mut Ctx<Self>) {
+            assert!(!self.is_broken, "it cannot start");
+        }
+    }
+
+    supervised!(Child);
+
+    async fn root(is_broken: bool) -> Root {
+        install_panic_hook();
+        let (child, _) = ChildSpec::actor("child", 4, Overflow::DropNewest, move || Child { is_broken });
+        let tree = Tree::new(Clock::moved(DateTime::UNIX_EPOCH), Chance::seeded(1), |_| {});
+        Root::start(tree, "root", SupSpec::one_for_one().child(child)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tree_that_gives_up_ends_the_process_with_a_failure() {
+        let given_up = async {
+            let root = root(true).await;
+            let end = until_end(&root, pending()).await;
+            assert!(matches!(&end, End::GaveUp(reason) if reason.contains("`root/child`")));
+            assert_eq!(finish(root, end).await, ExitCode::FAILURE);
+        };
+        LocalSet::new().run_until(given_up).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_ends_the_process_with_success() {
+        let asked = async {
+            let root = root(false).await;
+            let end = until_end(&root, ready("SIGTERM")).await;
+            assert!(matches!(end, End::Signal("SIGTERM")));
+            assert_eq!(finish(root, end).await, ExitCode::SUCCESS);
+        };
+        LocalSet::new().run_until(asked).await;
+    }
 }

@@ -45,7 +45,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
             .await
             .context("cannot start the local agent")?;
         let socket = agent_half::serve_status(&start, ports)?;
-        let end = process::until_end(&root).await?;
+        let end = process::until_end(&root, start.signals.next()).await;
         // The agent first: its last word is for a master that still listens.
         let _ = root.remove("standalone/agent").await;
         serving.stop().await;

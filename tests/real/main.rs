@@ -18,6 +18,7 @@ mod faults;
 mod image;
 mod journey;
 mod raw_client;
+mod role_process;
 mod scene;
 mod verbs;
 mod withstand;

@@ -1,7 +1,7 @@
 //! The real program as a process of its own: started, asked, killed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -71,18 +71,36 @@ impl Rig {
         self.engine(engine)
     }
 
-    /// Starts the program.
+    /// Starts the program and waits until it says where it listens, if it does.
     pub fn start(&self) -> Ship {
-        Ship::start(self)
+        let mut ship = self.launch();
+        if self.role != "agent" {
+            ship.address = Some(ship.said("listening on "));
+        }
+        ship
+    }
+
+    /// Starts the program and waits for nothing.
+    pub fn launch(&self) -> Ship {
+        Ship::launch(self)
     }
 
     /// Runs one verb to its end; returns exit code, standard output and standard error. One that does not end
     /// within a minute has exit code 124.
     pub fn verb(&self, args: &[&str]) -> (i32, String, String) {
+        self.verb_reading(args, "")
+    }
+
+    /// The same, with `input` on standard input.
+    pub fn verb_reading(&self, args: &[&str], input: &str) -> (i32, String, String) {
         let verb = self.command(args);
         let mut limited = Command::new("/usr/bin/timeout");
         limited.arg("60").arg(verb.get_program()).args(verb.get_args()).env_clear().envs(&self.env);
-        let output = limited.current_dir(&self.dir).stdin(Stdio::null()).output().unwrap();
+        limited.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = limited.current_dir(&self.dir).spawn().unwrap();
+        // A verb that reads nothing may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
@@ -121,7 +139,7 @@ pub struct Ship {
 }
 
 impl Ship {
-    fn start(rig: &Rig) -> Self {
+    fn launch(rig: &Rig) -> Self {
         let mut child =
             rig.command(&[rig.role]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
@@ -143,12 +161,7 @@ impl Ship {
         });
         rustls::crypto::ring::default_provider().install_default().ok();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        let mut ship = Self { child, lines, log, address: None, http };
-        if rig.role != "agent" {
-            let said = ship.said("listening on ");
-            ship.address = Some(said);
-        }
-        ship
+        Self { child, lines, log, address: None, http }
     }
 
     /// Waits for a line of standard output that starts with `prefix`; returns the rest of it.
