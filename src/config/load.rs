@@ -169,8 +169,11 @@ impl Layers {
             self.values.into_iter().map(|(key, (_, origin))| (key, origin)).collect();
         super::check::check(&settings, &origins)?;
         if settings.redis.url.is_set() {
-            self.warnings
-                .push("`redis.url` is accepted, but nothing uses it yet: the backplane is in memory".into());
+            self.warnings.push(
+                "`redis.url` is accepted, but nothing uses it yet: there is one master, and presence and \
+                 wake-ups stay in its process"
+                    .into(),
+            );
         }
         let admin_token_is_alias = matches!(origins.get("admin.token"),
             Some(Origin::Variable(name) | Origin::DotEnv(name)) if name == DOCKFLARE_API_KEY);

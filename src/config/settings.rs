@@ -279,7 +279,7 @@ pub enum OnShutdown {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redis {
-    /// Accepted with one warning; the backplane is in memory.
+    /// Accepted with one warning; one master keeps presence and wake-ups in its own process.
     pub url: Secret,
 }
 
