@@ -6,11 +6,12 @@ use std::process::{Command, Output};
 
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
-use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig};
+use bollard::models::{ContainerCreateBody, ExecConfig, HealthConfig, HealthStatusEnum, HostConfig};
 use bollard::query_parameters::{
     DownloadFromContainerOptionsBuilder, InspectContainerOptions, LogsOptionsBuilder,
 };
 use futures_util::TryStreamExt;
+use parking_lot::Mutex;
 
 use crate::support::docker::Engine;
 use crate::support::ship::binary;
@@ -22,14 +23,19 @@ fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn build_image(engine: &Engine) {
+/// Builds the image as `image`, with these variables.
+fn build_image(engine: &Engine, image: &str, env: &[(&str, &str)]) {
+    // The script lays the files out in one folder of the project.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
     let built = Command::new("scripts/image")
         .arg(binary())
         .current_dir(project())
         .env("DOCKER_HOST", engine.docker_host())
         // The Engine's own builder: the newer one is not part of Debian's packages.
         .env("DOCKER_BUILDKIT", "0")
-        .env("LIGHTSHIP_IMAGE", IMAGE)
+        .env("LIGHTSHIP_IMAGE", image)
+        .envs(env.iter().copied())
         .output()
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
@@ -38,7 +44,7 @@ fn build_image(engine: &Engine) {
 #[tokio::test]
 async fn the_image_runs_read_only_as_an_ordinary_user() {
     let engine = Engine::lease().await;
-    build_image(&engine);
+    build_image(&engine, IMAGE, &[]);
     // when: as compose/master.yaml runs it
     let body = ContainerCreateBody {
         image: Some(IMAGE.to_owned()),
@@ -68,11 +74,40 @@ async fn the_image_runs_read_only_as_an_ordinary_user() {
     let bundle = file_in(&engine, "ship", "/etc/ssl/certs/ca-certificates.crt").await;
     assert!(bundle.contains("BEGIN CERTIFICATE"));
     let address = address_of(&engine, "ship").await;
+    // Installed already, if another test was first.
+    rustls::crypto::ring::default_provider().install_default().ok();
     let answer = reqwest::get(format!("http://{address}:8080/readyz")).await.unwrap();
     assert_eq!(answer.status(), 200);
     engine.stop("ship").await;
     let ended = engine.inspect("ship").await.unwrap().state.unwrap();
     assert_eq!(ended.exit_code, Some(0), "{}", log_of(&engine, "ship").await);
+}
+
+#[tokio::test]
+async fn the_image_can_be_made_for_another_user_and_says_itself_that_it_is_healthy() {
+    let engine = Engine::lease().await;
+    let image = "lightship-test/lightship:1234";
+    build_image(&engine, image, &[("DOCKFLARE_UID", "1234"), ("DOCKFLARE_GID", "1234")]);
+    let config = engine.client().inspect_image(image).await.unwrap().config.unwrap();
+    let check = config.healthcheck.and_then(|check| check.test).unwrap_or_default();
+    assert_eq!(check, ["CMD", "/usr/bin/lightship", "health"]);
+    // when: the image's own check, asked more often than every 30 s
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: Some(vec!["master".to_owned()]),
+        healthcheck: Some(HealthConfig { interval: Some(500_000_000), ..Default::default() }),
+        ..Default::default()
+    };
+    engine.run_body("ship", body).await;
+    // then
+    until("it says that it is healthy", || async {
+        let health = engine.inspect("ship").await?.state?.health?.status?;
+        (health == HealthStatusEnum::HEALTHY).then_some(())
+    })
+    .await;
+    let config = engine.inspect("ship").await.unwrap().config.unwrap();
+    assert_eq!(config.user.as_deref(), Some("1234:1234"));
+    assert_eq!(owner_of(&engine, "ship", "/app/data").await, (1234, 1234));
 }
 
 async fn exec(engine: &Engine, container: &str, words: &[&str]) -> Option<i64> {
@@ -95,10 +130,26 @@ async fn log_of(engine: &Engine, container: &str) -> String {
 }
 
 async fn file_in(engine: &Engine, container: &str, path: &str) -> String {
+    String::from_utf8_lossy(&archive_of(engine, container, path).await).into_owned()
+}
+
+/// User and group that a file or folder belongs to.
+async fn owner_of(engine: &Engine, container: &str, path: &str) -> (u32, u32) {
+    let archive = archive_of(engine, container, path).await;
+    // The first header is that of `path`: two octal numbers of eight bytes each.
+    let number = |at: usize| {
+        let digits = std::str::from_utf8(&archive[at..at + 8]).unwrap();
+        u32::from_str_radix(digits.trim_matches(['\0', ' ']), 8).unwrap()
+    };
+    (number(108), number(116))
+}
+
+/// A file or folder as a tar archive.
+async fn archive_of(engine: &Engine, container: &str, path: &str) -> Vec<u8> {
     let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
     let parts = engine.client().download_from_container(container, Some(options));
     let archive: Vec<bytes::Bytes> = parts.try_collect().await.unwrap();
-    String::from_utf8_lossy(&archive.concat()).into_owned()
+    archive.concat()
 }
 
 async fn address_of(engine: &Engine, container: &str) -> String {
