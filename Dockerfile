@@ -1,7 +1,9 @@
 # The image of lightship: master and agent in one. Two ways to make it:
 #
 #   make image                            packages the binary that `make build` left (no network needed)
-#   docker build -t lightship:local .     builds everything from source
+#   DOCKER_BUILDKIT=1 docker build -t lightship:local .
+#                                         builds everything from source; the builder without BuildKit, Debian's
+#                                         default, would run the first stage too, which a plain clone cannot
 #
 # The first stage only packages: its context is the folder that scripts/image lays out.
 FROM scratch AS prebuilt
