@@ -60,6 +60,8 @@ async fn standalone_publishes_watches_and_clears_up() {
     let (tunnel, token) = {
         let state = standin.state();
         let [tunnel] = state.tunnels.as_slice() else { panic!("one tunnel: {:?}", state.tunnels) };
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(tunnel.name, format!("lightship-{}", host.trim()));
         (tunnel.id.clone(), tunnel.token(ACCOUNT))
     };
     assert_eq!(standin.hostnames(&tunnel), [HOST]);
@@ -106,6 +108,7 @@ async fn standalone_publishes_watches_and_clears_up() {
     // and a stop takes the connector along
     let log = ship.log();
     assert!(!log.contains(&token) && !log.contains(ADMIN_TOKEN), "no secret in the log");
+    assert!(log.contains("only this host can connect; for other hosts set SERVER_HOST=0.0.0.0"), "{log}");
     assert!(ship.stop().success());
     assert!(engine.inspect(CONTAINER_NAME).await.is_none());
     standin.assert_no_violations();
@@ -188,6 +191,7 @@ async fn two_hosts_publish_and_a_hostname_belongs_to_the_first() {
         assert_eq!(master.post(&path, json!({ "tunnel_name": name })).await.0, 200);
         agents.push((agent, id));
     }
+    assert!(!master.log().contains("only this host can connect"));
     // when
     one.run("app", &labels(HOST)).await;
     two.run("web", &labels("web.example.com")).await;

@@ -52,6 +52,8 @@ async fn a_form_without_the_pages_token_changes_nothing() {
 async fn a_key_is_shown_once_with_what_to_do_with_it() {
     let master = TestMaster::start().await;
     let browser = Browser::signed_in(&master).await;
+    let page = browser.get("/agents").await.text;
+    assert!(page.contains("no other host can reach it") && page.contains("SERVER_HOST=0.0.0.0"), "{page}");
     let made = browser.submit("/agents", "/agents/keys", &[("owner", "web-7")]).await;
     assert_eq!(made.status, 200);
     let key = made.text.split("<pre id=\"key\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
