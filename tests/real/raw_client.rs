@@ -14,17 +14,22 @@ pub struct RawClient {
 impl RawClient {
     /// Registers with a key of its own; pending.
     pub async fn register(master: &Ship, id: &str) -> Self {
-        let key = master.new_key().await;
-        let client = Self {
-            http: reqwest::Client::new(),
-            base: format!("{}/api/v2/agents", master.url()),
-            key,
-            id: id.to_owned(),
-        };
+        Self::register_with(master, id, master.new_key().await).await
+    }
+
+    /// Registers with this key; pending.
+    pub async fn register_with(master: &Ship, id: &str, key: String) -> Self {
+        let client = Self::with_key(master, id, key);
         let body = json!({ "agent_id": id, "display_name": format!("raw {id}"), "version": "1.0" });
         let (status, answer) = client.post("register", body).await;
         assert_eq!((status, &answer["agent_id"]), (201, &json!(id)), "{answer}");
         client
+    }
+
+    /// Has said nothing yet.
+    pub fn with_key(master: &Ship, id: &str, key: String) -> Self {
+        let base = format!("{}/api/v2/agents", master.url());
+        Self { http: reqwest::Client::new(), base, key, id: id.to_owned() }
     }
 
     /// Registers and is given a tunnel.

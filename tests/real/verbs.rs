@@ -1,6 +1,17 @@
-//! Verbs of the command line that need no master: what they say and how they end.
+//! Verbs of the command line: what they say and how they end.
 
-use crate::support::ship::Rig;
+mod administrators;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::raw_client::RawClient;
+use crate::scene::subfolder;
+use crate::support::cloudflare::{CloudflareStandIn, TOKEN};
+use crate::support::ship::{ADMIN_TOKEN, Rig, Ship};
+use crate::support::until::until;
 
 #[test]
 fn a_wrong_command_line_is_a_failure_and_never_looks_like_pending_changes() {
@@ -31,4 +42,176 @@ fn a_reader_of_a_database_that_is_not_there_makes_none() {
     assert_eq!(code, 1);
     assert!(said.contains("there is no database `") && said.contains("LIGHTSHIP_STATE_DIR"), "{said}");
     assert!(!dir.path().join("lightship.db").exists());
+}
+
+/// A master that publishes, and two ways to order it: over its socket, and from elsewhere by address and token.
+struct Desk {
+    master: Ship,
+    near: Rig,
+    far: Rig,
+    standin: CloudflareStandIn,
+    tunnel: String,
+    _dir: TempDir,
+}
+
+impl Desk {
+    /// The account has a tunnel `shared` that holds a rule of somebody else.
+    fn start() -> Self {
+        let standin = CloudflareStandIn::start();
+        let tunnel = standin.add_tunnel("shared", "cloudflare");
+        let theirs = json!({ "hostname": "theirs.example.com", "service": "http://theirs:80" });
+        standin.write_config(&tunnel, json!({ "ingress": [theirs, { "service": "http_status:404" }] }));
+        let dir = TempDir::new().unwrap();
+        let near = Rig::new("master", &subfolder(&dir, "master")).cloudflare(&standin);
+        let master = near.start();
+        // The token of the socket's user is wrong, so what works there works without it.
+        let near = near.env("LIGHTSHIP_ADMIN_TOKEN", "not-the-token");
+        let far = Rig::new("master", &subfolder(&dir, "elsewhere"));
+        Self { master, near, far, standin, tunnel, _dir: dir }
+    }
+
+    /// Over the socket: asserts the exit code; returns standard output and standard error.
+    fn near(&self, code: i32, args: &[&str]) -> (String, String) {
+        ended(code, args, self.near.verb(args))
+    }
+
+    /// The same from elsewhere.
+    fn far(&self, code: i32, args: &[&str]) -> (String, String) {
+        let args = [&["--master", self.master.url()][..], args].concat();
+        ended(code, &args, self.far.verb(&args))
+    }
+
+    /// An agent `raw-1` with a key from the command line, enrolled from there.
+    async fn enrolled(&self) -> RawClient {
+        let (key, said) = self.near(0, &["keys", "create", "--owner", "lab"]);
+        assert!(said.contains("not shown again") && said.contains("DOCKFLARE_API_KEY"), "{said}");
+        let agent = RawClient::register_with(&self.master, "raw-1", key.trim().to_owned()).await;
+        self.far(0, &["agents", "enroll", "raw-1", "--tunnel", "shared"]);
+        agent
+    }
+
+    /// Id and facts of the key that was made for `owner`.
+    fn key_of(&self, owner: &str) -> (String, Value) {
+        let (list, _) = self.near(0, &["keys", "--json"]);
+        let keys: Value = serde_json::from_str(&list).unwrap();
+        let found = keys.as_object().unwrap().iter().find(|(_, key)| key["owner"] == owner);
+        found.map(|(id, key)| (id.clone(), key.clone())).unwrap()
+    }
+}
+
+fn ended(code: i32, args: &[&str], (end, out, errors): (i32, String, String)) -> (String, String) {
+    assert_eq!(end, code, "{args:?}: {out}{errors}");
+    (out, errors)
+}
+
+fn container(name: &str) -> (String, String) {
+    (name.to_owned(), format!("{name}.example.com"))
+}
+
+#[tokio::test]
+async fn what_waits_is_planned_then_applied_and_what_is_in_the_way_is_named() {
+    let desk = Desk::start();
+    let agent = desk.enrolled().await;
+    agent.status_report(&[container("app")]).await;
+    desk.master.until_route("app.example.com", "waiting").await;
+
+    let (_, said) = desk.far(2, &["plan"]);
+    for words in ["tunnel `shared` holds what is not ours", "theirs.example.com", "lightship apply --yes"] {
+        assert!(said.contains(words), "`{words}` is missing: {said}");
+    }
+    let (_, said) = desk.near(1, &["apply"]);
+    assert!(said.contains("lightship plan") && said.contains("lightship apply --yes"), "{said}");
+    assert_eq!(desk.standin.hostnames(&desk.tunnel), ["theirs.example.com"], "nothing was confirmed");
+
+    let (out, _) = desk.far(0, &["apply", "--yes"]);
+    assert!(out.contains("confirmed 1 tunnel"), "{out}");
+    desk.master.until_route("app.example.com", "published").await;
+    let mut hosts = desk.standin.hostnames(&desk.tunnel);
+    hosts.sort();
+    assert_eq!(hosts, ["app.example.com", "theirs.example.com"]);
+    desk.near(0, &["plan"]);
+
+    desk.standin.add_record("example.com", "A", "taken.example.com", "192.0.2.7");
+    agent.status_report(&[container("app"), container("taken")]).await;
+    desk.master.until_route("taken.example.com", "blocked").await;
+    let (_, said) = desk.near(3, &["apply", "--yes"]);
+    assert!(said.contains("blocked: taken.example.com: "), "{said}");
+    assert_eq!(desk.standin.records("taken.example.com")[0].content, "192.0.2.7", "it stays");
+}
+
+#[tokio::test]
+async fn agents_and_keys_are_managed_from_the_command_line() {
+    let desk = Desk::start();
+    let agent = desk.enrolled().await;
+
+    desk.near(0, &["agents", "rename", "raw-1", "Front door"]);
+    let (list, _) = desk.far(0, &["agents"]);
+    assert!(list.contains("raw-1") && list.contains("Front door") && list.contains("shared"), "{list}");
+
+    let (_, said) = desk.far(0, &["agents", "limit", "raw-1", "--hostname-pattern", "*.lab.example.com"]);
+    assert!(said.contains("may claim *.lab.example.com only"), "{said}");
+    agent.status_report(&[container("app")]).await;
+    until("the name is refused", || async {
+        let answer = desk.master.get("/api/v3/routes").await;
+        answer["routes"].as_array()?.iter().find(|route| route["state"] == "conflict").map(|_| ())
+    })
+    .await;
+    let (_, said) = desk.near(0, &["agents", "limit", "raw-1", "--any-hostname"]);
+    assert!(said.contains("any hostname"), "{said}");
+
+    let (key, _) = desk.far(0, &["agents", "roll-key", "raw-1"]);
+    let renewed = RawClient::with_key(&desk.master, "raw-1", key.trim().to_owned());
+    let body = json!({ "agent_id": "raw-1" });
+    assert_eq!(renewed.post("register", body.clone()).await.0, 200);
+    assert_eq!(
+        agent.post("register", body).await.0,
+        401,
+        "the old key ended with the first use of the new one"
+    );
+
+    let (spare, _) = desk.far(0, &["keys", "create", "--owner", "spare"]);
+    let (list, _) = desk.near(0, &["keys", "list"]);
+    assert!(list.contains("lab") && list.contains("spare") && !list.contains(spare.trim()), "{list}");
+    desk.far(0, &["keys", "revoke", &desk.key_of("spare").0]);
+    assert_eq!(desk.key_of("spare").1["status"], "revoked");
+}
+
+#[test]
+fn the_settings_are_shown_with_their_origins_and_without_secrets() {
+    let standin = CloudflareStandIn::start();
+    let dir = TempDir::new().unwrap();
+    let file: PathBuf = dir.path().join("lightship.toml");
+    std::fs::write(&file, "[publish]\ngrace_period_seconds = 77\n").unwrap();
+    let rig = Rig::new("master", dir.path()).cloudflare(&standin);
+
+    let args = ["config", "--config", file.to_str().unwrap()];
+    let (out, errors) = ended(0, &args, rig.verb(&args));
+    let (json, _) = ended(0, &["--json"], rig.verb(&[&args[..], &["--json"]].concat()));
+
+    let origin_of = |key: &str| out.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or("");
+    for (key, origin) in [
+        ("cloudflare.api_token", "CF_API_TOKEN"),
+        ("admin.token", "LIGHTSHIP_ADMIN_TOKEN"),
+        ("publish.grace_period_seconds", "lightship.toml"),
+        ("publish.agent_timeout_seconds", "default"),
+    ] {
+        assert!(origin_of(key).contains(origin), "{key} from {origin}:\n{out}");
+    }
+    for secret in [TOKEN, ADMIN_TOKEN] {
+        assert!(!format!("{out}{errors}{json}").contains(secret), "a secret is shown:\n{out}");
+    }
+}
+
+#[test]
+fn a_wrong_token_and_a_missing_master_fail_with_the_way_out() {
+    let desk = Desk::start();
+    let stranger = desk.far.clone().env("LIGHTSHIP_ADMIN_TOKEN", "not-the-token");
+    let args = ["--master", desk.master.url(), "plan"];
+
+    let (_, said) = ended(1, &args, stranger.verb(&args));
+    assert!(said.contains("refused the admin token; set LIGHTSHIP_ADMIN_TOKEN"), "{said}");
+    for verb in ["plan", "agents", "keys", "routes"] {
+        let (_, said) = ended(1, &[verb], desk.far.verb(&[verb]));
+        assert!(said.contains("no master answers at") && said.contains("--master"), "{verb}: {said}");
+    }
 }
