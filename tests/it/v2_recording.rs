@@ -34,6 +34,10 @@ const DEVIATIONS: &[(u64, u16, &str)] = &[
 /// Fields that are null here although they were recorded with a value: no keys and no tunnel tokens.
 const WITHHELD: &[&str] = &["api_key", "assigned_tunnel_token"];
 
+/// Lists that may be shorter here: a DockFlare Master keeps what ran when the agent was enrolled, ours says what
+/// runs now.
+const OF_NOW: &str = ".last_analysis.";
+
 #[actix_web::test]
 async fn the_recorded_conversation_has_the_same_answers() {
     let master = TestMaster::start().await;
@@ -180,7 +184,7 @@ impl Shape {
             (Value::String(_), Value::String(_)) => {}
             (_, Value::Null) if WITHHELD.iter().any(|field| place.ends_with(&format!(".{field}"))) => {}
             (Value::Array(recorded), Value::Array(ours)) => {
-                if ours.len() < recorded.len() {
+                if ours.len() < recorded.len() && !place.contains(OF_NOW) {
                     self.problems.push(format!("{place}: {} of {} entries", ours.len(), recorded.len()));
                 }
                 for (index, (recorded, ours)) in recorded.iter().zip(ours).enumerate() {
