@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 ///
 /// Exit codes: 0 ok, 1 failed, 2 changes pending, 3 done in part, 4 needs root, 5 refused by policy.
 #[derive(Parser)]
-#[command(name = "lightship", version, max_term_width = 100)]
+#[command(name = "lightship", bin_name = "lightship", version, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     common: Common,

@@ -1,6 +1,7 @@
 //! Where labels are found: prefixes, levels and the table of known suffixes.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashSet};
 
 /// Prefixes that every master knows, in the order of their weight.
 const PREFIXES: [&str; 2] = ["dockflare.", "cloudflare.tunnel."];
@@ -29,7 +30,7 @@ pub(super) const SUFFIXES: [&str; 20] = [
 ];
 
 /// Whether a label is meant for the whole container or for one numbered route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Level {
     /// `dockflare.hostname`.
     Base,
@@ -48,6 +49,8 @@ pub(super) struct Found<'a> {
 pub(super) struct Labelled<'a> {
     pub(super) labels: &'a BTreeMap<String, String>,
     prefixes: Vec<String>,
+    /// Levels with a label that asks for protection; found once, since every label is compared with every word.
+    protected: OnceCell<HashSet<Level>>,
 }
 
 impl<'a> Labelled<'a> {
@@ -55,7 +58,7 @@ impl<'a> Labelled<'a> {
         let own = prefix.map(|p| p.trim().trim_end_matches('.')).filter(|p| !p.is_empty());
         let own = own.map(|p| format!("{p}."));
         let prefixes = own.into_iter().chain(PREFIXES.map(str::to_owned)).collect();
-        Self { labels, prefixes }
+        Self { labels, prefixes, protected: OnceCell::new() }
     }
 
     /// Returns the first label of a level by the weight of its prefix. A blank one, as unset variables of a
@@ -118,9 +121,11 @@ impl<'a> Labelled<'a> {
     ///
     /// A misspelt one counts too, and so does a blank one: whoever writes it does not want an open door.
     pub(super) fn has_access_labels(&self, level: Level) -> bool {
-        self.all().any(|(_, at, suffix)| {
-            (at == level || at == Level::Base) && super::near_miss::means_access(suffix)
-        })
+        let protected = self.protected.get_or_init(|| {
+            let asking = self.all().filter(|(.., suffix)| super::near_miss::means_access(suffix));
+            asking.map(|(_, at, _)| at).collect()
+        });
+        protected.contains(&level) || protected.contains(&Level::Base)
     }
 }
 

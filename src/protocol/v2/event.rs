@@ -14,6 +14,9 @@ use crate::domain::report::{GoneCause, Report};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::protocol::body::{self, BodyError};
 
+/// Longest name of a container that is kept, in characters; the Engine's own names are far shorter.
+const MAX_NAME: usize = 255;
+
 type Object = Map<String, Value>;
 
 /// One event.
@@ -116,7 +119,8 @@ fn container(entry: &Object, id: &str, labels: BTreeMap<String, String>) -> Cont
     Container {
         id: ContainerId::new(id),
         // A container without a name is still one: its short id stands in, as Docker's own tools show it.
-        name: name.map_or_else(|| id.chars().take(12).collect(), str::to_owned),
+        name: name
+            .map_or_else(|| id.chars().take(12).collect(), |name| name.chars().take(MAX_NAME).collect()),
         labels,
         image: text("image").map(str::to_owned),
         status: text("status").map(str::to_owned),

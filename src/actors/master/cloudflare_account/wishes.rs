@@ -227,7 +227,7 @@ mod tests {
         for known in [KnownZones::Unlisted, KnownZones::Listed(&[]), KnownZones::Listed(&zones)] {
             let routes = [published_route.clone(), route("b.example.net", None, false)];
             let wishes = Wishes::read(&routes, known, &PublishSettings::default(), &published);
-            assert_eq!(wishes.services, [published_route.spec.clone()], "{known:?}");
+            assert_eq!(wishes.services, std::slice::from_ref(&published_route.spec), "{known:?}");
             assert_eq!(wishes.names, BTreeMap::from([("a.example.net".into(), zone.clone())]));
             assert!(wishes.warnings.contains_key(&published_route.spec.key) && wishes.misses_a_zone);
             assert_eq!(wishes.refused.len(), 1, "a new one waits for its zone");
