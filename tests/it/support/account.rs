@@ -251,9 +251,10 @@ impl TestAccount {
     }
 }
 
-/// A route without a path.
-pub fn key(hostname: &str) -> RouteKey {
-    RouteKey { hostname: hostname.into(), path: String::new() }
+/// The route of `app.example.com` or `app.example.com/path`.
+pub fn key(name: &str) -> RouteKey {
+    let (hostname, path) = name.find('/').map_or((name, ""), |at| name.split_at(at));
+    RouteKey { hostname: hostname.into(), path: path.into() }
 }
 
 fn wanted(hostname: &str, service: &str) -> Service {

@@ -7,7 +7,7 @@ use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelSta
 use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, RowChange, cloudflare, routes, tunnels};
 use crate::domain::id::TunnelId;
-use crate::domain::ingress::{Contact, IngressRule, RuleId};
+use crate::domain::ingress::{Contact, IngressRule};
 use crate::domain::publish::{PublicState, TunnelState};
 use crate::domain::route::{Route, RouteKey};
 
@@ -47,9 +47,8 @@ impl Snapshot {
 
     /// Returns what the tunnel's routes ask for.
     pub fn wishes(&self, zones: KnownZones<'_>, settings: &PublishSettings) -> Wishes {
-        let key = |id: RuleId| RouteKey { hostname: id.hostname, path: id.path };
         let published = Published {
-            rules: self.applied.iter().map(|rule| key(rule.id())).collect(),
+            rules: self.applied.iter().map(IngressRule::id).collect(),
             records: self.records.iter().map(|record| (record.name.as_str(), &record.zone_id)).collect(),
         };
         Wishes::read(&self.routes, zones, settings, &published)

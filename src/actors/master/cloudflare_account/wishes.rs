@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::status::Said;
 use crate::domain::id::ZoneId;
-use crate::domain::ingress::{IngressRule, wanted_rules};
+use crate::domain::ingress::{IngressRule, RuleId, wanted_rules};
 use crate::domain::publish::{PublicState, held_back};
 use crate::domain::route::{Route, RouteKey, Service};
 use crate::domain::zone::{DefaultZone, Zone, choose_zone};
@@ -56,8 +56,8 @@ pub(super) struct Wishes {
 /// What is published already: for names whose zone is not among those that were listed.
 #[derive(Debug, Default)]
 pub(super) struct Published<'a> {
-    /// Routes that have their rule.
-    pub rules: BTreeSet<RouteKey>,
+    /// Rules that are ours; their paths are written as Cloudflare has them.
+    pub rules: BTreeSet<RuleId>,
     /// The zone of each of our records.
     pub records: BTreeMap<&'a str, &'a ZoneId>,
 }
@@ -110,7 +110,7 @@ impl Wishes {
             }
             // A list that lost a zone, or was refused, says more about the token than about the route: withdrawing
             // it would take down a site because of a changed right.
-            Err(problem) if published.rules.contains(&key) => {
+            Err(problem) if published.rules.contains(&IngressRule::new(service).id()) => {
                 self.misses_a_zone = true;
                 if let Some(zone) = published.records.get(key.hostname.as_str()) {
                     self.names.insert(key.hostname.clone(), (*zone).clone());
@@ -217,10 +217,11 @@ mod tests {
 
     #[test]
     fn what_is_published_stays_when_its_zone_cannot_be_found_any_more() {
-        let published_route = route("a.example.net", None, false);
+        let mut published_route = route("a.example.net", None, false);
+        published_route.spec.key.path = "/api".into();
         let zone = ZoneId::new("of-its-record");
         let published = Published {
-            rules: BTreeSet::from([published_route.spec.key.clone()]),
+            rules: BTreeSet::from([IngressRule::new(&published_route.spec).id()]),
             records: BTreeMap::from([("a.example.net", &zone)]),
         };
         let zones = zones();

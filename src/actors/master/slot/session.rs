@@ -20,11 +20,6 @@ impl Slot {
         self.session.lock().is_some()
     }
 
-    /// True if another session was begun since.
-    pub fn is_replaced(&self, session: &str) -> bool {
-        self.session.lock().as_ref().is_some_and(|open| open.id != session)
-    }
-
     /// Returns the number that the next report of this session should bear; none if the session is not open.
     pub fn next_seq(&self, session: &str) -> Option<u64> {
         self.session.lock().as_ref().filter(|open| open.id == session).map(|open| open.next_seq)
