@@ -121,6 +121,8 @@ impl Actor for CommandPoller {
                 Ok(commands) => commands.into_iter().for_each(|command| actor.begin(command, 1, ctx)),
                 Err(error) => actor.hinder("commands of the last run cannot be read", &error),
             }
+            // The last run may have failed between writing a result down and saying so.
+            actor.tell_spooled(ctx);
             actor.poll(ctx);
         }));
     }

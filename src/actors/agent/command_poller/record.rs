@@ -18,7 +18,7 @@ use crate::domain::id::CommandId;
 use crate::state_dir::{NewCommand, Recorded, StateError, UnfinishedCommand};
 use crate::uplink::Dialect;
 
-/// Wait before an outcome that could not be written is written again.
+/// Wait before an outcome that could not be written is written again, or told again.
 const WRITE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Commands that came together.
@@ -92,10 +92,18 @@ impl CommandPoller {
             }
             actor.unwritten.remove(&id);
             actor.unhinder();
-            if is_native && actor.parts.reporter.tell(ResultSpooled).is_err() {
-                debug!("the reporter is busy; the result goes with the next registration");
+            if is_native {
+                actor.tell_spooled(ctx);
             }
         }));
+    }
+
+    /// Has the reporter look for results, now or as soon as it takes messages.
+    pub(super) fn tell_spooled(&mut self, ctx: &mut Ctx<Self>) {
+        if self.parts.reporter.tell(ResultSpooled).is_err() {
+            debug!("the reporter is busy; it hears of the result later");
+            ctx.run_later(WRITE_AGAIN, |actor, ctx| actor.tell_spooled(ctx));
+        }
     }
 
     /// Says why no command can be taken in: in the log when it is new, to the master every time.

@@ -24,9 +24,12 @@ impl Reporter {
         let Some(call) = self.next_call(ctx) else { return };
         self.is_busy = true;
         let (uplink, state) = (Arc::clone(&self.parts.uplink), self.parts.state.clone());
+        let is_result = matches!(call, Call::Result { .. });
         let made = async move { call.make(&*uplink, &state).await };
-        ctx.spawn(made.into_actor(self).map(|done, actor, ctx| {
+        ctx.spawn(made.into_actor(self).map(move |done, actor, ctx| {
             actor.is_busy = false;
+            // Sent or not, there may be one more.
+            actor.has_results |= is_result && matches!(done, Done::Sent { .. });
             actor.finish(done, ctx);
             actor.drive(ctx);
         }));
@@ -38,6 +41,8 @@ impl Reporter {
             return Some(Call::Register { request, known_id: self.agent_id.clone() });
         };
         if self.has_results && link.dialect() == Dialect::Native {
+            // Taken back before looking: one that is spooled while none is found must not be forgotten.
+            self.has_results = false;
             return Some(Call::Result { link });
         }
         self.report_call(&link, ctx)
@@ -77,11 +82,10 @@ impl Reporter {
                 self.parts.link.set(registered.agent_id, registered.session);
             }
             Done::Registered(Err(error)) => self.fail(&error, Dialect::DockFlare, ctx),
-            Done::NoResult => self.has_results = false,
+            Done::NoResult => {}
             Done::Spool(error) => {
                 error!(error = &error as &dyn std::error::Error, "a result cannot be read or removed");
                 self.problem = Some(error.to_string());
-                self.has_results = false;
             }
             Done::Sent { link, result: Ok(next_seq) } => {
                 if self.is_current(&link) {

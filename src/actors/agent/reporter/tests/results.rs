@@ -6,18 +6,24 @@ use crate::domain::id::CommandId;
 use crate::protocol::command::AgentCommand;
 use crate::state_dir::NewCommand;
 
-/// Puts the result of a command into the outbox.
-async fn spool(agent: &TestAgent, id: &str) {
-    let command = NewCommand {
+fn command(id: &str) -> NewCommand {
+    NewCommand {
         id: CommandId::new(id),
         is_native: true,
         received_at: at("2026-01-31T12:00:00Z"),
         expires_at: None,
         command: AgentCommand::StopTunnel,
-    };
-    agent.state.record_commands(vec![command]).await.unwrap();
-    let outcome = Outcome { succeeded: true, message: id.into(), finished_at: None };
-    agent.state.record_outcome(&CommandId::new(id), outcome, true).await.unwrap();
+    }
+}
+
+fn outcome(message: &str) -> Outcome {
+    Outcome { succeeded: true, message: message.into(), finished_at: None }
+}
+
+/// Puts the result of a command into the outbox.
+async fn spool(agent: &TestAgent, id: &str) {
+    agent.state.record_commands(vec![command(id)]).await.unwrap();
+    agent.state.record_outcome(&CommandId::new(id), outcome(id), true).await.unwrap();
     agent.reporter.tell(ResultSpooled).unwrap();
 }
 
@@ -42,6 +48,39 @@ fn results_are_replayed_in_order_after_an_outage_and_a_restart() {
         sleep(secs(300)).await;
         assert_eq!(master.picked(results).len(), 3, "a result that was taken is not sent again");
         assert_eq!(agent.state.count_results().await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_result_that_is_spooled_while_none_is_found_is_sent_at_once() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), temp());
+        let agent = TestAgent::reporting(&master, &dir).await;
+        master.until(1, batches).await;
+        for count in 1..=50 {
+            let id = CommandId::new(format!("c{count}"));
+            agent.state.record_commands(vec![command(id.as_str())]).await.unwrap();
+            // given: it has begun to look, and this thread is too busy to hear what was found
+            agent.reporter.tell(ResultSpooled).unwrap();
+            tokio::task::yield_now().await;
+            let written = agent.state.record_outcome(&id, outcome(id.as_str()), true);
+            let mut written = std::pin::pin!(written);
+            let is_written = futures_util::poll!(written.as_mut()).is_ready();
+            let begun = std::time::Instant::now();
+            while std::fs::read_dir(dir.path().join("outbox")).unwrap().next().is_none() {
+                assert!(begun.elapsed() < secs(20), "the outcome is not written");
+                std::thread::yield_now();
+            }
+
+            agent.reporter.tell(ResultSpooled).unwrap();
+            let before = master.since_start();
+            master.until(count, results).await;
+
+            assert!(master.since_start() - before < secs(1), "result {count} waited");
+            if !is_written {
+                written.await.unwrap();
+            }
+        }
     });
 }
 
