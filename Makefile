@@ -21,10 +21,14 @@ test: ## every test, with the real parts: Engine, processes, browser
 
 .PHONY: check
 check: ## formatting, lints, documentation; then the tests
-	cargo fmt --all -- --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory test
+
+.PHONY: lint
+lint: ## formatting, lints and documentation, without the tests
+	cargo fmt --all -- --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 .PHONY: bench
 bench: ## measure the figures of docs/figures.md; table and target/bench.json

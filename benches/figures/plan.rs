@@ -1,7 +1,6 @@
 //! How much is measured.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Groups that can be measured alone.
 const GROUPS: [&str; 4] = ["heartbeats", "publish", "commands", "start"];
@@ -47,10 +46,5 @@ impl Plan {
     /// `full`, or `quick` if that was asked for.
     pub fn count(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
-    }
-
-    /// How long one load lasts.
-    pub fn load_time(&self) -> Duration {
-        Duration::from_secs(if self.quick { 1 } else { 2 })
     }
 }

@@ -1,6 +1,6 @@
 //! Registers with the master and tells it how this host is: containers, tunnel, results of commands.
 //!
-//! One call is under way at a time. What changes meanwhile coalesces in [`View`] and goes with the next call,
+//! One call is under way at a time. What changes meanwhile coalesces in `View` and goes with the next call,
 //! at once if the line is idle. A call that failed makes everything be said again as one fresh snapshot, under new
 //! numbers; only results wait on disk and are replayed in order. The tunnel never waits for any of this.
 
