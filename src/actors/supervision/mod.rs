@@ -169,4 +169,6 @@ macro_rules! supervised {
 }
 
 #[cfg(test)]
+pub mod fail;
+#[cfg(test)]
 mod tests;

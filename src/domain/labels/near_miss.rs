@@ -79,23 +79,10 @@ pub(super) fn nearest(suffix: &str) -> Option<&'static str> {
     if let Some((_, meant)) = ALIASES.iter().find(|(word, _)| *word == lower) {
         return Some(meant);
     }
-    let best = SUFFIXES.iter().map(|known| (distance(&lower, &known.to_ascii_lowercase()), *known)).min()?;
+    let best = SUFFIXES
+        .iter()
+        .map(|known| (strsim::levenshtein(&lower, &known.to_ascii_lowercase()), *known))
+        .min()?;
     let allowed = (best.1.len() / 4).clamp(1, 3);
     (best.0 <= allowed).then_some(best.1)
-}
-
-/// Counts the letters to change, add or leave out between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -2,7 +2,6 @@
 //! in memory, an agent without one, a message that makes an actor fail.
 
 mod engine;
-mod fail;
 mod host;
 mod master;
 
@@ -13,15 +12,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::task::LocalSet;
 
+use crate::actors::agent::command_poller::CommandPoller;
+use crate::actors::agent::docker_watcher::DockerWatcher;
+use crate::actors::agent::reporter::Reporter;
+use crate::actors::agent::tunnel_supervisor::TunnelSupervisor;
+use crate::actors::supervision::fail::fails;
 use crate::domain::container::Container;
 use crate::domain::id::{CommandId, ContainerId};
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v3::DeliveredCommand;
 
+pub use crate::actors::supervision::fail::Fail;
 pub use engine::FakeEngine;
-pub use fail::Fail;
 pub use host::TestAgent;
 pub use master::*;
+
+fails!(Reporter, TunnelSupervisor, DockerWatcher, CommandPoller);
 
 /// Long enough for anything under moved time.
 pub const LONG: Duration = Duration::from_secs(24 * 3600);

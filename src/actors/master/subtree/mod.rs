@@ -198,27 +198,8 @@ pub enum Which {
 
 #[cfg(test)]
 mod fail {
-    use actix::prelude::*;
-
     use super::*;
-    use crate::actors::supervision::Ctx;
-
-    /// Makes the actor panic.
-    #[derive(Message)]
-    #[rtype(result = "()")]
-    pub struct Fail;
-
-    macro_rules! fails {
-        ($($actor:ty),+) => {
-            $(impl Handler<Fail> for $actor {
-                type Result = ();
-
-                fn handle(&mut self, _: Fail, _: &mut Ctx<Self>) {
-                    panic!("on request");
-                }
-            })+
-        };
-    }
+    use crate::actors::supervision::fail::{Fail, fails};
 
     fails!(ReportIngester, ContainerMirror, TunnelReconciler, CommandDispatcher);
 
