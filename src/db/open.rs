@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lightship_migrations::{Migrator, MigratorTrait};
 use parking_lot::Mutex;
+use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
 
@@ -130,6 +131,17 @@ fn file_options(path: &Path, connections: u32, writable: bool) -> ConnectOptions
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+    });
+    // A full disk makes SQLite undo a transaction by itself. The driver then fails to undo it, counts it on, and would
+    // nest all that is written later in a transaction that nobody ends: such a connection is exchanged for a new one.
+    options.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_release(|connection, _| {
+            Box::pin(async move {
+                // Answered after what is under way, such as undoing.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
     });
     options
 }

@@ -11,6 +11,7 @@ pub mod attempts;
 pub mod auth;
 pub mod body;
 pub mod error;
+mod listings;
 pub mod openapi;
 pub mod ops;
 pub mod pages;

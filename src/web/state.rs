@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent_limit::AgentLimit;
 use super::attempts::Attempts;
+use super::listings::Listings;
 use crate::actors::master::Master;
 
 /// Most live streams at once; a page opens one.
@@ -58,6 +59,7 @@ struct Inner {
     attempts: Attempts,
     agent_limit: Option<AgentLimit>,
     streams: AtomicUsize,
+    listings: Listings,
     stop: CancellationToken,
     /// Compared with when a name is unknown, so that the time does not tell.
     decoy_hash: String,
@@ -77,6 +79,7 @@ impl WebState {
             attempts: Attempts::default(),
             agent_limit,
             streams: AtomicUsize::new(0),
+            listings: Listings::default(),
             stop: CancellationToken::new(),
             decoy_hash,
         }))
@@ -149,6 +152,11 @@ impl WebState {
         let before = self.0.streams.fetch_add(1, Ordering::Relaxed);
         let guard = StreamGuard(self.clone());
         (before < STREAMS).then_some(guard)
+    }
+
+    /// Where answers that list everything are made.
+    pub fn listings(&self) -> &Listings {
+        &self.0.listings
     }
 
     /// Resolves when streams and long polls have to end.

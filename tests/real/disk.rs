@@ -113,23 +113,30 @@ async fn a_disk_that_fills_up_costs_answers_and_no_decision() {
     assert_eq!(status, 503, "{refused}");
     assert!(refused["message"].as_str().is_some_and(|words| words.contains("space")), "{refused}");
     assert!(refused.get("key").is_none());
+    for round in 0..3 {
+        let (status, again) = master.post("/api/v2/agents/generate-key", json!({ "owner": "x" })).await;
+        assert_eq!(status, 503, "round {round}: {again}");
+        assert!(again["message"].as_str().is_some_and(|words| words.contains("space")), "{again}");
+    }
     let count = |answer: &serde_json::Value| answer["agent_keys"].as_object().map(serde_json::Map::len);
     let before = count(&master.get("/api/v2/agents").await);
     // and when there is space again
     std::fs::remove_file(ballast).unwrap();
-    until("a key can be made again", || async {
-        let (status, _) = master.post("/api/v2/agents/generate-key", json!({ "owner": "y" })).await;
-        (status == 201).then_some(())
+    let late = until("a key can be made again", || async {
+        let (status, made) = master.post("/api/v2/agents/generate-key", json!({ "owner": "y" })).await;
+        (status == 201).then_some(made["key"].as_str()?.to_owned())
     })
     .await;
     assert_eq!(count(&master.get("/api/v2/agents").await), before.map(|count| count + 1));
     master.kill();
     let master = Rig::new("master", disk.path()).start();
-    let answer = reqwest::Client::new()
-        .post(format!("{}/api/v2/agents/register", master.url()))
-        .bearer_auth(known)
-        .json(&json!({ "agent_id": "a" }));
-    assert_eq!(answer.send().await.unwrap().status(), 201, "what was answered with success is kept");
+    for (key, agent) in [(known, "a"), (late, "b")] {
+        let answer = reqwest::Client::new()
+            .post(format!("{}/api/v2/agents/register", master.url()))
+            .bearer_auth(key)
+            .json(&json!({ "agent_id": agent }));
+        assert_eq!(answer.send().await.unwrap().status(), 201, "what was answered with success is kept");
+    }
 }
 
 #[tokio::test]

@@ -38,9 +38,13 @@ pub struct LimitBody {
 #[utoipa::path(get, path = "/api/v2/agents", tag = "agents", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn list(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let agents = records::agent_records(&state, &Picture::read(&state).await?).await?;
-    let agent_keys = records::key_records(&state).await?;
-    Ok(HttpResponse::Ok().json(json!({ "agents": agents, "agent_keys": agent_keys })))
+    let all = WebState::clone(&state);
+    let lists = async move {
+        let agents = records::agent_records(&all, &Picture::read(&all).await?).await?;
+        let agent_keys = records::key_records(&all).await?;
+        Ok(json!({ "agents": agents, "agent_keys": agent_keys }))
+    };
+    state.listings().json(lists).await
 }
 
 /// `POST /api/v2/agents/{id}/enroll`: gives the agent a tunnel.

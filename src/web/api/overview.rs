@@ -13,15 +13,21 @@ use crate::web::state::WebState;
 #[utoipa::path(get, path = "/api/v2/services", tag = "routes", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn services(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let picture = Picture::read(&state).await?;
-    Ok(HttpResponse::Ok().json(json!({ "services": rules(&picture) })))
+    let all = WebState::clone(&state);
+    let services = async move { Ok(json!({ "services": rules(&Picture::read(&all).await?) })) };
+    state.listings().json(services).await
 }
 
 /// `GET /api/v2/overview`: what a DockFlare page shows.
 #[utoipa::path(get, path = "/api/v2/overview", tag = "routes", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn overview(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let picture = Picture::read(&state).await?;
+    let all = WebState::clone(&state);
+    state.listings().json(async move { overview_record(&all).await }).await
+}
+
+async fn overview_record(state: &WebState) -> Result<Value, ApiError> {
+    let picture = Picture::read(state).await?;
     let by_key: Map<String, Value> = rules(&picture)
         .into_iter()
         .map(|rule| {
@@ -30,8 +36,8 @@ pub async fn overview(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespo
         })
         .collect();
     let configured = state.settings().account_id.is_some();
-    Ok(HttpResponse::Ok().json(json!({
-        "agents": agent_records(&state, &picture).await?, "agent_keys": key_records(&state).await?, "rules": by_key,
+    Ok(json!({
+        "agents": agent_records(state, &picture).await?, "agent_keys": key_records(state).await?, "rules": by_key,
         "agent_state": { "container_status": "not_found", "last_action_status": null },
         "all_account_tunnels": [], "cloudflared_container_name": crate::domain::tunnel::CONTAINER_NAME,
         "config_status": {
@@ -45,7 +51,7 @@ pub async fn overview(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespo
             "status": "", "start_time": null, "completed_at": null,
         },
         "tunnel_state": { "id": null, "name": null, "token": null, "status_message": null, "error": null },
-    })))
+    }))
 }
 
 /// `GET /api/v2/ping`.
@@ -62,7 +68,11 @@ pub async fn ping(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
 #[utoipa::path(get, path = "/api/v3/routes", tag = "routes", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let picture = Picture::read(&state).await?;
+    let all = WebState::clone(&state);
+    state.listings().json(async move { Ok(route_records(&Picture::read(&all).await?)) }).await
+}
+
+fn route_records(picture: &Picture) -> Value {
     let name = |id| picture.agent(id).map(|agent| agent.display_name.as_str());
     let mut list: Vec<Value> = Vec::new();
     for row in &picture.routes {
@@ -83,7 +93,7 @@ pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespons
         entry["container"] = Value::Null;
         list.push(entry);
     }
-    Ok(HttpResponse::Ok().json(json!({ "routes": list, "tunnels": tunnels(&picture) })))
+    json!({ "routes": list, "tunnels": tunnels(picture) })
 }
 
 /// How far each tunnel's configuration has come, and what is to be said about others who write to it.
