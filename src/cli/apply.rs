@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::json;
 
-use super::plan::{items, name};
+use super::plan::{items, tell_not_applied};
 use super::{Common, admin_client, output};
 
-/// Exit code for something that is still blocked.
+/// Exit code for something that is blocked, failed, or still under way.
 const IN_PART: u8 = 3;
 
 /// Options of `lightship apply`.
@@ -28,20 +28,20 @@ pub(super) fn run(args: ApplyArgs, common: &Common) -> anyhow::Result<ExitCode> 
     let report = admin_client::converse(common, async |master| {
         master.post("/api/v3/apply", json!({ "yes": true })).await
     })?;
-    let blocked = items(&report, "blocked");
     if common.json {
         output::json(&report)?;
     } else {
         let tunnels = output::count(items(&report, "confirmed_tunnels").len() as u64, "tunnel");
         let routes = output::count(report["released_routes"].as_u64().unwrap_or(0), "route");
         output::line(&format!("confirmed {tunnels}, released {routes}"))?;
-        for route in blocked {
-            eprintln!("blocked: {}: {}", name(route), output::text(route, "reason"));
-        }
+        tell_not_applied(&report);
         if report["finished"] == false {
-            eprintln!("some calls to Cloudflare are still under way; `lightship plan` shows what is left");
+            eprintln!(
+                "some calls to Cloudflare are still under way and go on by themselves; `lightship plan` shows what is left"
+            );
         }
     }
-    let done = blocked.is_empty() && report["finished"] != false;
+    let is_left = ["blocked", "failed"].iter().any(|key| !items(&report, key).is_empty());
+    let done = !is_left && report["finished"] != false;
     Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(IN_PART) })
 }

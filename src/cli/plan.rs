@@ -15,7 +15,7 @@ pub(super) struct PlanArgs {}
 
 pub(super) fn run(_: PlanArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let plan = admin_client::converse(common, async |master| master.get("/api/v3/plan").await)?;
-    let pending = ["changes", "waiting", "held"].iter().any(|key| !items(&plan, key).is_empty());
+    let pending = ["changes", "waiting", "held", "failed"].iter().any(|key| !items(&plan, key).is_empty());
     if common.json {
         output::json(&plan)?;
     } else {
@@ -40,9 +40,7 @@ fn show(plan: &Value) -> anyhow::Result<()> {
     for route in items(plan, "held") {
         eprintln!("held: {}: {}", name(route), output::text(route, "reason"));
     }
-    for route in items(plan, "blocked") {
-        eprintln!("blocked: {}: {}", name(route), output::text(route, "reason"));
-    }
+    tell_not_applied(plan);
     if plan["connected"] == false {
         eprintln!(
             "no Cloudflare token is set, so nothing of this is carried out; set CF_API_TOKEN and CF_ACCOUNT_ID"
@@ -51,12 +49,21 @@ fn show(plan: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Names the routes that are not as they should be, and why.
+pub(super) fn tell_not_applied(answer: &Value) {
+    for key in ["blocked", "failed"] {
+        for route in items(answer, key) {
+            eprintln!("{key}: {}: {}", name(route), output::text(route, "reason"));
+        }
+    }
+}
+
 /// The list at `key`; empty if there is none.
 pub(super) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// Hostname and path of a route.
-pub(super) fn name(route: &Value) -> String {
+fn name(route: &Value) -> String {
     format!("{}{}", output::text(route, "hostname"), route["path"].as_str().unwrap_or_default())
 }

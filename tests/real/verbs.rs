@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::raw_client::RawClient;
 use crate::scene::subfolder;
-use crate::support::cloudflare::{CloudflareStandIn, TOKEN};
+use crate::support::cloudflare::{CloudflareStandIn, Fault, Op, TOKEN, Trouble};
 use crate::support::ship::{ADMIN_TOKEN, Rig, Ship};
 use crate::support::until::until;
 
@@ -137,6 +137,16 @@ async fn what_waits_is_planned_then_applied_and_what_is_in_the_way_is_named() {
     let (_, said) = desk.near(3, &["apply", "--yes"]);
     assert!(said.contains("blocked: taken.example.com: "), "{said}");
     assert_eq!(desk.standin.records("taken.example.com")[0].content, "192.0.2.7", "it stays");
+
+    desk.standin.inject(Fault::on(Op::PutConfig, Trouble::ServerError).always());
+    agent.status_report(&[container("app"), container("late")]).await;
+    desk.master.until_route("late.example.com", "failed").await;
+    for (code, args) in [(3, &["apply", "--yes"][..]), (2, &["plan"])] {
+        let (_, said) = desk.near(code, args);
+        let line = "failed: late.example.com: Cloudflare refused `put tunnel configuration`";
+        assert!(said.contains(line), "{args:?}: {said}");
+    }
+    desk.standin.heal();
 }
 
 #[tokio::test]

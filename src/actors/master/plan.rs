@@ -52,7 +52,7 @@ pub struct WaitingTunnel {
     pub foreign: Vec<String>,
 }
 
-/// A route that cannot be published, or a removal that is held, and why.
+/// A route that is not as it should be, or a removal that is held, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BlockedChange {
     /// Whose route it is.
@@ -76,6 +76,8 @@ pub struct Plan {
     pub waiting: Vec<WaitingTunnel>,
     /// Routes that are blocked.
     pub blocked: Vec<BlockedChange>,
+    /// What Cloudflare refused or did not answer for, in its words; it is tried again by itself.
+    pub failed: Vec<BlockedChange>,
     /// Removals that the guard holds until a person confirms.
     pub held: Vec<BlockedChange>,
 }
@@ -83,19 +85,23 @@ pub struct Plan {
 impl Plan {
     /// True if there is nothing to do and nothing to confirm.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.waiting.is_empty() && self.held.is_empty()
+        self.changes.is_empty() && self.waiting.is_empty() && self.held.is_empty() && self.failed.is_empty()
     }
 }
 
 /// What was done by an `apply`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ApplyReport {
-    /// True if every call was made before the time was up.
+    /// True if every call was made before the time was up; else it goes on by itself.
     pub finished: bool,
+    /// What was due when it was ordered.
+    pub planned: Vec<PlannedChange>,
     /// Tunnels that a person confirmed by it.
     pub confirmed_tunnels: Vec<TunnelId>,
     /// Routes whose removal a person confirmed by it.
     pub released_routes: usize,
-    /// What is still not true, and why.
+    /// Routes that are blocked, and why.
     pub blocked: Vec<BlockedChange>,
+    /// What Cloudflare refused or did not answer for, in its words; it is tried again by itself.
+    pub failed: Vec<BlockedChange>,
 }

@@ -57,13 +57,12 @@ pub enum Work {
 }
 
 impl Work {
-    /// True if somebody still waits for it, or nobody ever did.
+    /// False if it is of use to its asker only, who does not wait any more.
     pub fn is_wanted(&self) -> bool {
         match self {
             Self::Lease { reply, .. } => !reply.is_closed(),
             Self::Acknowledge { reply, .. } => !reply.is_closed(),
             Self::Enqueue { reply, .. } => !reply.is_closed(),
-            Self::ReleaseHeld { reply, .. } => !reply.is_closed(),
             _ => true,
         }
     }

@@ -1,5 +1,6 @@
 //! Our own admin endpoints: plan, apply, events, the supervision tree.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::actors::master::{BlockedChange, ChangeKind, Plan};
+use crate::actors::master::{BlockedChange, ChangeKind, Plan, PlannedChange};
 use crate::db::read::{EventFilter, list_events};
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
@@ -16,6 +17,9 @@ use crate::web::state::WebState;
 
 /// Longest time an `apply` may take.
 pub const APPLY_TIME: Duration = Duration::from_secs(25);
+/// What an `apply` says that was not done in that time.
+const GOES_ON: &str =
+    "calls to Cloudflare are still under way and go on by themselves; the plan shows what is left";
 
 /// Agreement to what the plan says.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -52,9 +56,10 @@ pub async fn plan(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse,
     Ok(HttpResponse::Ok().json(plan_record(&state.master().plan().await?)))
 }
 
-/// `POST /api/v3/apply`: confirms what waits and carries it out; answers within 25 s.
+/// `POST /api/v3/apply`: confirms what waits and carries it out; answers within 25 s, and goes on by itself after.
 #[utoipa::path(post, path = "/api/v3/apply", tag = "routes", request_body = ApplyBody,
-    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
+    responses((status = 200), (status = 400), (status = 401), (status = 409, description = "no Cloudflare token")),
+    security(("admin_token" = [])))]
 pub async fn apply(
     operator: Operator,
     state: web::Data<WebState>,
@@ -63,20 +68,15 @@ pub async fn apply(
     if !body.0.yes {
         return Err(ApiError::Invalid("send `{\"yes\": true}` to confirm what the plan says".into()));
     }
-    let before = state.master().plan().await?;
     let report = state.master().apply(&operator.name, APPLY_TIME).await?;
-    let is_blocked = |hostname: &str| report.blocked.iter().any(|blocked| blocked.hostname == hostname);
-    let applied: Vec<Value> = changes(&before)
-        .into_iter()
-        .filter(|change| !is_blocked(change["hostname"].as_str().unwrap_or_default()))
-        .map(|mut change| {
-            change["state"] = json!(if report.finished { "applied" } else { "under way" });
-            change
-        })
-        .collect();
-    let blocked: Vec<Value> = report.blocked.iter().map(|one| blocked_record(one, "blocked")).collect();
+    let not_applied: HashSet<&str> =
+        report.blocked.iter().chain(&report.failed).map(|one| one.hostname.as_str()).collect();
+    let done = report.planned.iter().filter(|change| !not_applied.contains(change.hostname.as_str()));
+    let word = if report.finished { "applied" } else { "under way" };
+    let applied: Vec<Value> = done.map(|change| change_record(change, word)).collect();
     Ok(HttpResponse::Ok().json(json!({
-        "finished": report.finished, "applied": applied, "blocked": blocked,
+        "finished": report.finished, "message": (!report.finished).then_some(GOES_ON), "applied": applied,
+        "blocked": blocked_records(&report.blocked, "blocked"), "failed": blocked_records(&report.failed, "failed"),
         "confirmed_tunnels": report.confirmed_tunnels, "released_routes": report.released_routes,
     })))
 }
@@ -107,8 +107,9 @@ pub async fn tree(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
 }
 
 fn plan_record(plan: &Plan) -> Value {
-    let mut list = changes(plan);
-    list.extend(plan.held.iter().map(|one| blocked_record(one, "held")));
+    let word = if plan.connected { "due" } else { "planned" };
+    let mut list: Vec<Value> = plan.changes.iter().map(|change| change_record(change, word)).collect();
+    list.extend(blocked_records(&plan.held, "held"));
     list.extend(plan.waiting.iter().map(|tunnel| {
         let found = tunnel.foreign.join("; ");
         json!({
@@ -116,22 +117,18 @@ fn plan_record(plan: &Plan) -> Value {
             "reason": format!("it holds rules that others made, which stay: {found}"), "tunnel_id": tunnel.tunnel_id,
         })
     }));
-    let blocked: Vec<Value> = plan.blocked.iter().map(|one| blocked_record(one, "blocked")).collect();
     json!({
-        "connected": plan.connected, "changes": list, "blocked": blocked, "waiting": plan.waiting, "held": plan.held,
+        "connected": plan.connected, "changes": list, "waiting": plan.waiting, "held": plan.held,
+        "blocked": blocked_records(&plan.blocked, "blocked"), "failed": blocked_records(&plan.failed, "failed"),
     })
 }
 
-fn changes(plan: &Plan) -> Vec<Value> {
-    let state = if plan.connected { "due" } else { "planned" };
-    let entry = |change: &crate::actors::master::PlannedChange| {
-        json!({
-            "action": change.kind, "what": what(change.kind, &change.hostname, &change.path, &change.detail),
-            "state": state, "reason": Value::Null, "hostname": change.hostname, "path": change.path,
-            "tunnel_name": change.tunnel_name, "agent_id": change.agent_id, "detail": change.detail,
-        })
-    };
-    plan.changes.iter().map(entry).collect()
+fn change_record(change: &PlannedChange, state: &str) -> Value {
+    json!({
+        "action": change.kind, "what": what(change.kind, &change.hostname, &change.path, &change.detail),
+        "state": state, "reason": Value::Null, "hostname": change.hostname, "path": change.path,
+        "tunnel_name": change.tunnel_name, "agent_id": change.agent_id, "detail": change.detail,
+    })
 }
 
 fn what(kind: ChangeKind, hostname: &str, path: &str, detail: &str) -> String {
@@ -141,9 +138,13 @@ fn what(kind: ChangeKind, hostname: &str, path: &str, detail: &str) -> String {
     }
 }
 
-fn blocked_record(one: &BlockedChange, state: &str) -> Value {
-    json!({
-        "action": if state == "held" { "withdraw" } else { "publish" }, "what": format!("{}{}", one.hostname, one.path),
-        "state": state, "reason": one.reason, "hostname": one.hostname, "path": one.path, "agent_id": one.agent_id,
-    })
+fn blocked_records(list: &[BlockedChange], state: &str) -> Vec<Value> {
+    let record = |one: &BlockedChange| {
+        json!({
+            "action": if state == "held" { "withdraw" } else { "publish" },
+            "what": format!("{}{}", one.hostname, one.path), "state": state, "reason": one.reason,
+            "hostname": one.hostname, "path": one.path, "agent_id": one.agent_id,
+        })
+    };
+    list.iter().map(record).collect()
 }

@@ -50,14 +50,14 @@ pub async fn apply(
 ) -> Result<HttpResponse, ApiError> {
     at_least(person.role, Role::Operator)?;
     let report = state.master().apply(&person.name, APPLY_TIME).await?;
-    let (tone, word) = match (report.blocked.len() as u64, report.finished) {
+    let (tone, word) = match ((report.blocked.len() + report.failed.len()) as u64, report.finished) {
         (0, true) => ("good", "Done: everything that waited is applied.".to_owned()),
         (0, false) => ("warn", "Confirmed. Cloudflare is slow; it goes on by itself.".to_owned()),
-        (blocked, _) => (
+        (left, _) => (
             "warn",
             format!(
-                "Done in part: {} blocked, with the reason below.",
-                count(blocked, "route is", "routes are")
+                "Done in part: {} blocked or failed, with the reason below.",
+                count(left, "route is", "routes are")
             ),
         ),
     };

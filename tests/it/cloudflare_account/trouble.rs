@@ -1,6 +1,8 @@
 //! Cloudflare in trouble, and starts in the middle of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use lightship::actors::master::Account;
 
 use super::{APP, foreign_config, foreign_rule, is_there};
 use crate::support::account::TestAccount;
@@ -55,6 +57,45 @@ async fn comes_through(what: &str, fault: Fault) {
     assert!(is_there(&test.standin.config(tunnel.as_str()).1, &theirs), "{what}");
     let records = lightship::db::cloudflare::list_dns_records(&test.db, &tunnel).await.unwrap();
     assert!(records.iter().all(|row| row.record_id.is_some()), "{what}: {records:?}");
+}
+
+#[actix_web::test]
+async fn an_apply_names_what_cloudflare_refuses() {
+    let test = TestAccount::start().await;
+    let tunnel = test.enrolled("a", "edge").await;
+    test.claims("a", "old.example.com").await;
+    test.until_state("a", "old.example.com", "published").await;
+    test.until_quiet().await;
+    test.standin.inject(Fault::on(Op::PutConfig, Trouble::ServerError).always());
+    test.claims("a", APP).await;
+    test.releases("a", "old.example.com").await;
+
+    let report = test.apply().await;
+
+    let failed: Vec<&str> = report.failed.iter().map(|one| one.hostname.as_str()).collect();
+    assert_eq!((report.finished, failed), (true, vec![APP, "old.example.com"]), "{report:?}");
+    assert!(report.failed.iter().all(|one| one.reason.contains("put tunnel configuration")), "{report:?}");
+    test.standin.heal();
+    assert_eq!(test.apply().await.failed, []);
+    assert_eq!(test.standin.hostnames(tunnel.as_str()), [APP]);
+}
+
+#[actix_web::test]
+async fn an_apply_that_takes_too_long_says_so_and_goes_on() {
+    let (slow, tunnel) = (Duration::from_secs(2), "edge");
+    let test = TestAccount::with_time_limit(5 * slow).await;
+    let id = test.standin.add_tunnel(tunnel, "cloudflare");
+    test.standin.write_config(&id, foreign_config(&[foreign_rule("theirs.example.com")]));
+    test.enrolled("a", tunnel).await;
+    test.claims("a", APP).await;
+    test.until_state("a", APP, "waiting").await;
+    test.standin.inject(Fault::on(Op::PutConfig, Trouble::Slow(slow)));
+    let started = Instant::now();
+
+    let report = test.account.apply("alice", slow / 4).await.unwrap();
+
+    assert!(!report.finished && started.elapsed() < slow, "{report:?} after {:?}", started.elapsed());
+    test.until_state("a", APP, "published").await;
 }
 
 #[actix_web::test]

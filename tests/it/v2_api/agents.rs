@@ -112,6 +112,24 @@ async fn plan_and_apply_name_what_waits_and_confirm_it() {
 }
 
 #[actix_web::test]
+async fn what_cloudflare_refuses_is_failed_and_not_applied() {
+    let master = TestMaster::start().await;
+    publish_into_a_foreign_tunnel(&master).await;
+    master.standin.inject(Fault::on(Op::PutConfig, Trouble::ServerError).always());
+
+    let report = master.admin_post("/api/v3/apply", json!({ "yes": true })).expect(200).await.json();
+
+    let failed = &report["failed"][0];
+    assert_eq!((&failed["hostname"], &failed["state"]), (&json!("app.example.com"), &json!("failed")));
+    assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("status 500")), "{report}");
+    assert_eq!((&report["applied"], &report["finished"]), (&json!([]), &json!(true)), "{report}");
+    let plan = master.admin_get("/api/v3/plan").expect(200).await.json();
+    assert_eq!(plan["failed"][0]["hostname"], "app.example.com", "{plan}");
+    master.standin.heal();
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn redeploying_needs_a_tunnel_and_sends_the_token_under_its_other_name() {
     let master = TestMaster::start().await;
     let (key, id) = master.new_agent("web-1").await;

@@ -97,8 +97,9 @@ impl CloudflareAccount {
             let report = read_plan(&desk).await.map(|plan| ApplyReport {
                 finished,
                 confirmed_tunnels: agreed.confirmed,
-                released_routes: 0,
                 blocked: plan.blocked,
+                failed: plan.failed,
+                ..ApplyReport::default()
             });
             answer(reply, report);
         };

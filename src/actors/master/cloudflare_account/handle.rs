@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use actix::{Handler, Message};
 use async_trait::async_trait;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::apply::{Apply, ConfirmTunnel};
 use super::desk::AccountParts;
@@ -26,8 +28,8 @@ const PLAN_LIMIT: Duration = Duration::from_secs(20);
 const PUT_LIMIT: Duration = Duration::from_secs(25);
 /// How long Cloudflare may take to list connectors: one call.
 const CONNECTORS_LIMIT: Duration = Duration::from_secs(20);
-/// Longer than anybody waits.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// The part of the time for an `apply` that is kept for saying how far it came.
+const SUMMARY: Duration = Duration::from_secs(2);
 
 /// The way to the actor.
 pub struct Connected {
@@ -77,12 +79,15 @@ impl Account for Connected {
 
     /// After `max` it goes on by itself, and the report says so.
     async fn apply(&self, by: &str, max: Duration) -> Result<ApplyReport, MasterError> {
-        let by = by.to_owned();
-        match tokio::time::timeout(max, self.ask(|reply| Apply { by, reply }, LONGEST)).await {
-            Ok(report) => report,
+        let until = Instant::now() + max;
+        let (reply, answer) = oneshot::channel();
+        let order = Apply { by: by.to_owned(), reply };
+        self.port.tell_wait(order, PATIENCE.min(max)).await.map_err(|_| MasterError::Busy)?;
+        match timeout(max.saturating_sub(SUMMARY), answer).await {
+            Ok(report) => report.unwrap_or(Err(MasterError::Busy)),
             Err(_) => {
-                let blocked = self.plan().await?.blocked;
-                Ok(ApplyReport { finished: false, blocked, ..ApplyReport::default() })
+                let plan = timeout_at(until, self.plan()).await.ok().and_then(Result::ok).unwrap_or_default();
+                Ok(ApplyReport { blocked: plan.blocked, failed: plan.failed, ..ApplyReport::default() })
             }
         }
     }
@@ -170,9 +175,9 @@ impl Connected {
         CloudflareAccount: Handler<M>,
         M: Message<Result = ()> + Send + 'static,
     {
-        let (reply, answer) = tokio::sync::oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         self.port.tell_wait(make(reply), PATIENCE).await.map_err(|_| MasterError::Busy)?;
-        match tokio::time::timeout(max, answer).await {
+        match timeout(max, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(MasterError::Busy),
         }

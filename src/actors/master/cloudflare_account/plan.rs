@@ -87,8 +87,33 @@ fn add_tunnel(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
         let reason = snap.row(&service.key).and_then(|row| row.reason.clone()).unwrap_or_default();
         plan.blocked.push(blocked(snap, &service.key, reason));
     }
+    let before = plan.changes.len();
     add_rules(plan, snap, wishes);
     add_records(plan, snap, wishes);
+    add_failed(plan, snap, wishes, before);
+}
+
+/// What is not done because Cloudflare refused or does not answer: routes, and removals among the changes from
+/// `first` on.
+fn add_failed(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes, first: usize) {
+    let has_failed = |key: &RouteKey| snap.state(key) == Some(PublicState::Failed);
+    let mut failed: Vec<BlockedChange> = Vec::new();
+    for service in wishes.services.iter().filter(|service| has_failed(&service.key)) {
+        let said = snap.row(&service.key).and_then(|row| row.answer.as_ref().or(row.reason.as_ref()));
+        failed.push(blocked(snap, &service.key, said.cloned().unwrap_or_default()));
+    }
+    if let Some(row) = snap.status.as_ref().filter(|row| row.state == TunnelState::Failed.as_str()) {
+        let said = row.answer.as_ref().or(row.reason.as_ref()).cloned().unwrap_or_default();
+        let is_removal =
+            |change: &&PlannedChange| matches!(change.kind, ChangeKind::RemoveRule | ChangeKind::DeleteDns);
+        for change in plan.changes[first..].iter().filter(is_removal) {
+            if failed.iter().all(|one| one.hostname != change.hostname) {
+                let key = RouteKey { hostname: change.hostname.clone(), path: change.path.clone() };
+                failed.push(blocked(snap, &key, said.clone()));
+            }
+        }
+    }
+    plan.failed.extend(failed);
 }
 
 fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::Master;
 use crate::actors::master::error::MasterError;
@@ -17,6 +19,8 @@ use crate::domain::id::{AgentId, TunnelId};
 
 /// Longest time that Cloudflare may take to provide a tunnel.
 const PROVIDE: Duration = Duration::from_secs(60);
+/// Longest time that an `apply` looks for what is due.
+const PLAN: Duration = Duration::from_secs(5);
 
 impl Master {
     /// Makes an agent key whose agent may claim any hostname.
@@ -125,21 +129,41 @@ impl Master {
         self.env.account.plan().await
     }
 
-    /// Confirms what waits for a person and carries it out; returns when the calls are done, or after `max`.
+    /// Confirms what waits for a person and carries it out. Returns when the calls are done, or after `max`: then
+    /// it goes on by itself, and the report says so. Without a Cloudflare token nothing is changed.
     pub async fn apply(&self, by: &str, max: Duration) -> Result<ApplyReport, MasterError> {
-        let released = self.release_held(by).await?;
-        let mut report = self.env.account.apply(by, max).await?;
+        if !self.has_cloudflare() {
+            return Err(MasterError::NoCloudflareToken);
+        }
+        let until = Instant::now() + max;
+        let plan = timeout_at(until.min(Instant::now() + PLAN), self.plan()).await;
+        let (released, all) = self.release_held(by, until).await?;
+        let left = until.saturating_duration_since(Instant::now());
+        let mut report = self.env.account.apply(by, left).await?;
+        report.finished &= all;
         report.released_routes += released;
+        // Only for saying what was done.
+        report.planned = plan.ok().and_then(Result::ok).unwrap_or_default().changes;
         Ok(report)
     }
 
-    /// Lets go of every route that the removal guard holds.
-    async fn release_held(&self, by: &str) -> Result<usize, MasterError> {
-        let mut released = 0;
+    /// Lets go of every route that the removal guard holds. Returns how many went before `until`, and whether
+    /// these were all.
+    async fn release_held(&self, by: &str, until: Instant) -> Result<(usize, bool), MasterError> {
+        let mut answers = Vec::new();
         for agent in db::due::list_agents_with_held_routes(&self.db).await? {
-            released += self.work(&agent, |reply| Work::ReleaseHeld { by: by.into(), reply }).await?;
+            let (reply, answer) = oneshot::channel();
+            self.env.fleet.send(&agent, Work::ReleaseHeld { by: by.into(), reply })?;
+            answers.push(answer);
         }
-        Ok(released)
+        let (mut released, mut all) = (0, true);
+        for answer in answers {
+            match timeout_at(until, answer).await {
+                Ok(answer) => released += answer.unwrap_or(Err(MasterError::Busy))?,
+                Err(_) => all = false,
+            }
+        }
+        Ok((released, all))
     }
 
     /// Writes this agent's wanted rules to its tunnel now; returns the version of the configuration.

@@ -116,6 +116,13 @@ fn a_mass_removal_waits_for_a_person() {
         until("the guard holds all of them", async || rig.routes(&agent).await.iter().all(held)).await;
         assert_eq!(rig.routes(&agent).await.len(), 8);
 
+        // Nobody could withdraw them.
+        rig.publisher.has_no_token.store(true, Ordering::SeqCst);
+        let refused = rig.master.apply("admin", LONG).await;
+        assert!(matches!(refused, Err(MasterError::NoCloudflareToken)), "{refused:?}");
+        assert!(rig.routes(&agent).await.iter().all(held));
+        rig.publisher.has_no_token.store(false, Ordering::SeqCst);
+
         let report = rig.master.apply("admin", LONG).await.unwrap();
         assert_eq!(report.released_routes, 8);
         assert!(rig.routes(&agent).await.is_empty());

@@ -11,7 +11,7 @@ mod registration;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,12 +51,18 @@ struct Publisher {
     provided: AtomicUsize,
     /// What the next request for a tunnel fails with.
     refusal: Mutex<Option<MasterError>>,
+    /// No Cloudflare token is set.
+    has_no_token: AtomicBool,
     /// Connectors that serve every tunnel.
     connectors: Mutex<Vec<String>>,
 }
 
 #[async_trait]
 impl Account for Publisher {
+    fn is_connected(&self) -> bool {
+        !self.has_no_token.load(Ordering::SeqCst)
+    }
+
     fn wake(&self) {
         self.woken.fetch_add(1, Ordering::SeqCst);
     }
