@@ -23,7 +23,6 @@ use crate::cloudflare::Cloudflare;
 use crate::config::{Role, Settings};
 use crate::db::{Batch, Db, RowChange, secrets, settings};
 use crate::domain::id::{AccountId, SecretId, ZoneId};
-use crate::domain::zone::DefaultZone;
 use crate::web::{Listen, WebSettings, WebState, serve};
 
 /// How long running requests may take to end at a stop.
@@ -64,11 +63,7 @@ impl MasterHalf {
         let parts = MasterParts {
             db: db.clone(),
             cloudflare,
-            default_zone: settings
-                .cloudflare
-                .zone_id
-                .clone()
-                .map(|id| DefaultZone { id: ZoneId::new(id), name: None }),
+            default_zone: settings.cloudflare.zone_id.clone().map(ZoneId::new),
             account: None,
             settings: MasterSettings { shards: shards.count(), ..master_settings(settings) },
             clock: start.clock.clone(),

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::call::Call;
 use super::error::CfError;
 use super::transport::Cloudflare;
+use crate::domain::id::ZoneId;
 use crate::domain::zone::Zone;
 
 /// Cloudflare's own limit.
@@ -38,6 +39,12 @@ impl Cloudflare {
                 .query("status", "active")
         };
         self.list(call, PER_PAGE).await
+    }
+
+    /// Returns a zone by its id. A token that may write its records may read it, even if it may not list zones.
+    pub async fn get_zone(&self, id: &ZoneId) -> Result<Zone, CfError> {
+        let name = "get zone";
+        self.call(Call::get(name, &["zones", id.as_str()])).await?.required(name)
     }
 
     /// Asks whether the token is valid, whether a user or the account owns it.

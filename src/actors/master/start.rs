@@ -24,7 +24,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;
-use crate::domain::zone::DefaultZone;
+use crate::domain::id::ZoneId;
 
 /// What the master is made of.
 pub struct MasterParts {
@@ -33,7 +33,7 @@ pub struct MasterParts {
     /// The client of the account; none without a Cloudflare token: then routes are only planned.
     pub cloudflare: Option<Cloudflare>,
     /// Zone to use if the account's zones cannot be listed.
-    pub default_zone: Option<DefaultZone>,
+    pub default_zone: Option<ZoneId>,
     /// Who publishes instead of all that; for tests of other parts.
     pub account: Option<SharedAccount>,
     /// Times and bounds.
@@ -72,10 +72,7 @@ impl Master {
         let (fleet_spec, registrar) = wiring.fleet(&parts.arbiters);
         let ledger = Ledger::new(store);
         let notices = Notices::new(bus, listeners);
-        let publish = PublishSettings {
-            default_zone: parts.default_zone,
-            publish_unprotected: wiring.settings.publish_unprotected,
-        };
+        let publish = PublishSettings { publish_unprotected: wiring.settings.publish_unprotected };
         let mut cloudflare_spec = None;
         let account: SharedAccount = match (parts.account, parts.cloudflare) {
             (Some(account), _) => account,
@@ -90,6 +87,7 @@ impl Master {
                     store,
                     clock,
                     settings: publish,
+                    default_zone: parts.default_zone,
                     compare_every: wiring.settings.compare_every,
                     installation,
                 });

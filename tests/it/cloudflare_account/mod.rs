@@ -6,6 +6,7 @@ mod publishing;
 mod theirs;
 mod trouble;
 mod tunnels;
+mod zones;
 
 use lightship::domain::id::TunnelId;
 use serde_json::{Value, json};

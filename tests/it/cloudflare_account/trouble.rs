@@ -7,7 +7,6 @@ use lightship::actors::master::Account;
 use super::{APP, foreign_config, foreign_rule, is_there};
 use crate::support::account::TestAccount;
 use crate::support::cloudflare::{Fault, Op, Trouble};
-use crate::support::until::until;
 
 #[actix_web::test]
 async fn every_fault_converges_without_doubled_records() {
@@ -192,51 +191,4 @@ async fn what_was_published_is_said_so_while_cloudflare_is_away_after_a_restart(
     assert_eq!(test.status_of("a", APP).await.unwrap().state, "published");
     test.standin.heal();
     test.until_state("a", "b.example.com", "published").await;
-}
-
-#[actix_web::test]
-async fn zones_that_are_not_listed_any_more_take_down_nothing() {
-    let refused = Trouble::Refused { status: 403, code: 9109, message: "Unauthorized to access".into() };
-    for is_refused in [true, false] {
-        let test = TestAccount::start().await;
-        let tunnel = test.enrolled("a", "edge").await;
-        let with_path = format!("{APP}/api");
-        test.claim_many("a", &[(APP, "http://app:80"), (&with_path, "http://api:80")]).await;
-        test.until_state("a", APP, "published").await;
-        test.until_state("a", &with_path, "published").await;
-        test.until_quiet().await;
-        let before = test.standin.config(tunnel.as_str()).1["ingress"].as_array().unwrap().clone();
-
-        let record = test.standin.records(APP)[0].id.clone();
-        let zones = test.standin.state().zones.clone();
-        let test = test
-            .restart_unchecked(async |standin| match is_refused {
-                true => standin.inject(Fault::on(Op::ListZones, refused.clone()).always()),
-                false => standin.state().zones.clear(),
-            })
-            .await;
-        test.claims("a", "new.example.com").await;
-        test.until_state("a", "new.example.com", "blocked").await;
-
-        let after = test.standin.config(tunnel.as_str()).1["ingress"].as_array().unwrap().clone();
-        assert_eq!(after, before, "refused: {is_refused}");
-        assert_eq!(test.standin.records(APP).len(), 1, "refused: {is_refused}");
-        if is_refused {
-            until("the reason is shown", async || {
-                let row = test.status_of("a", APP).await.filter(|row| row.state == "published")?;
-                row.reason.filter(|reason| reason.contains("stays as it was published"))
-            })
-            .await;
-            test.until_quiet().await;
-            let after = test.standin.config(tunnel.as_str()).1["ingress"].as_array().unwrap().clone();
-            assert_eq!(after, before);
-        }
-
-        // What was refused is asked again in time, and all is as it should be.
-        test.standin.heal();
-        test.standin.state().zones = zones;
-        test.interval_passes().await;
-        test.until_state("a", "new.example.com", "published").await;
-        assert_eq!(test.standin.records(APP)[0].id, record, "it was never away; refused: {is_refused}");
-    }
 }

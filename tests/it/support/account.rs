@@ -15,11 +15,11 @@ use lightship::clock::Clock;
 use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use lightship::db::{Batch, Db, Expected, cloudflare};
 use lightship::domain::event::{Event, Stream};
-use lightship::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId};
+use lightship::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 use lightship::domain::route::{OriginRequest, RouteKey, Service};
 use lightship::io::IoRuntime;
 
-use super::cloudflare::CloudflareStandIn;
+use super::cloudflare::{CloudflareStandIn, ZONE};
 use super::until::until;
 
 /// Time between two comparisons with the stand-in.
@@ -31,16 +31,23 @@ pub struct TestAccount {
     pub db: Db,
     pub account: Connected,
     pub notes: Arc<AtomicUsize>,
-    limits: Limits,
+    settings: Settings,
     root: Root,
     io: IoRuntime,
 }
 
-#[derive(Clone, Copy)]
-struct Limits {
+#[derive(Clone)]
+struct Settings {
     /// How long a call may take.
     time_limit: Duration,
     compare_every: Duration,
+    default_zone: Option<ZoneId>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { time_limit: Duration::from_secs(2), compare_every: COMPARE_EVERY, default_zone: None }
+    }
 }
 
 /// Writes straight to the database.
@@ -63,42 +70,50 @@ impl AccountStore for DirectStore {
 impl TestAccount {
     /// Starts with nothing but the stand-in's zone; calls may take 2 seconds.
     pub async fn start() -> Self {
-        Self::with_time_limit(Duration::from_secs(2)).await
+        Self::with(CloudflareStandIn::start(), Settings::default()).await
     }
 
     /// Starts with another time limit per call.
     pub async fn with_time_limit(time_limit: Duration) -> Self {
-        Self::with(Limits { time_limit, compare_every: COMPARE_EVERY }).await
+        Self::with(CloudflareStandIn::start(), Settings { time_limit, ..Settings::default() }).await
     }
 
     /// Starts without comparisons but the one after the start.
     pub async fn never_compared_again() -> Self {
-        Self::with(Limits { time_limit: Duration::from_secs(2), compare_every: Duration::ZERO }).await
+        let settings = Settings { compare_every: Duration::ZERO, ..Settings::default() };
+        Self::with(CloudflareStandIn::start(), settings).await
     }
 
-    async fn with(limits: Limits) -> Self {
-        let (standin, io) = (CloudflareStandIn::start(), IoRuntime::start().unwrap());
+    /// Starts with the stand-in's first zone by setting, as `CF_ZONE_ID` does.
+    pub async fn with_zone_by_setting(standin: CloudflareStandIn) -> Self {
+        let default_zone = Some(ZoneId::new(standin.zone_id(ZONE)));
+        Self::with(standin, Settings { default_zone, ..Settings::default() }).await
+    }
+
+    async fn with(standin: CloudflareStandIn, settings: Settings) -> Self {
+        let io = IoRuntime::start().unwrap();
         let db = Db::in_memory(io.io()).await.unwrap();
-        let this = Self::run(standin, io, db, limits).await;
+        let this = Self::run(standin, io, db, settings).await;
         this.until_quiet().await;
         this
     }
 
-    async fn run(standin: CloudflareStandIn, io: IoRuntime, db: Db, limits: Limits) -> Self {
+    async fn run(standin: CloudflareStandIn, io: IoRuntime, db: Db, settings: Settings) -> Self {
         let (clock, notes) = (Clock::system(), Arc::<AtomicUsize>::default());
         let parts = AccountParts {
-            cloudflare: standin.client(io.io()).with_time_limit(limits.time_limit),
+            cloudflare: standin.client(io.io()).with_time_limit(settings.time_limit),
             db: db.clone(),
             store: Arc::new(DirectStore { db: db.clone(), notes: notes.clone() }),
             clock: clock.clone(),
             settings: PublishSettings::default(),
-            compare_every: limits.compare_every,
+            default_zone: settings.default_zone.clone(),
+            compare_every: settings.compare_every,
             installation: "test".into(),
         };
         let (spec, account) = describe(parts);
         let tree = Tree::new(clock, Chance::seeded(7), |_| {});
         let root = Root::start(tree, "master", SupSpec::one_for_one().child(spec)).await;
-        Self { standin, db, account, notes, limits, root, io }
+        Self { standin, db, account, notes, settings, root, io }
     }
 
     /// Ends the actor and starts another one, as a new process would; returns when all was compared once.
@@ -117,7 +132,7 @@ impl TestAccount {
     pub async fn restart_unchecked(self, meanwhile: impl AsyncFnOnce(&CloudflareStandIn)) -> Self {
         self.root.shutdown(Duration::from_secs(5)).await;
         meanwhile(&self.standin).await;
-        Self::run(self.standin, self.io, self.db, self.limits).await
+        Self::run(self.standin, self.io, self.db, self.settings).await
     }
 
     /// Lets the time between two comparisons pass for the actor, jitter included; nobody waits for it.

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::cloudflare::Cloudflare;
 use crate::db::{Batch, Db, RowChange};
 use crate::domain::dns::owner_marker;
+use crate::domain::id::ZoneId;
 
 /// The way to the store, and to those who watch.
 #[async_trait]
@@ -41,6 +42,8 @@ pub struct AccountParts {
     pub clock: Clock,
     /// What may be published.
     pub settings: PublishSettings,
+    /// Zone to use if the zones of the account cannot be listed (`CF_ZONE_ID`).
+    pub default_zone: Option<ZoneId>,
     /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
     pub compare_every: Duration,
     /// This installation's own id: its DNS records bear it, so that two installations can share an account.
@@ -71,7 +74,7 @@ impl Desk {
             clock: parts.clock,
             settings: parts.settings,
             compare_every: parts.compare_every,
-            zones: Zones::default(),
+            zones: Zones::new(parts.default_zone),
             names: NameLocks::default(),
         }
     }

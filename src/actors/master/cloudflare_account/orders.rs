@@ -186,7 +186,7 @@ pub(super) async fn read_plan(desk: &Desk) -> Result<Plan, MasterError> {
     // The zones that were read last will do: a plan makes no calls of its own unless there were none yet.
     let zones = desk.zones.get(&desk.cloudflare.background(), false).await;
     let known = match &zones {
-        Ok(zones) => KnownZones::of(zones.as_deref()),
+        Ok(zones) => KnownZones::of(zones),
         Err(_) => KnownZones::Unknown,
     };
     plan(&desk.db, &desk.settings, known, true).await.map_err(database)

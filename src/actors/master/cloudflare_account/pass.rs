@@ -15,6 +15,7 @@ use super::snapshot::Snapshot;
 use super::stop::{NameFailure, Stop};
 use super::turn::Order;
 use super::wishes::{KnownZones, Wishes};
+use super::zones::Listing;
 use crate::cloudflare::{Cloudflare, TunnelConfig};
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{Contact, Foreign, IngressRule, RuleConflict};
@@ -131,16 +132,14 @@ impl<'a> Pass<'a> {
     }
 
     async fn read_wishes(&mut self) -> Result<(), Stop> {
-        let read = |zones: Option<&[_]>| self.snap.wishes(KnownZones::of(zones), &self.desk.settings);
-        let zones = self.desk.zones.get(&self.client, false).await?;
-        let mut wishes = read(zones.as_deref());
+        let read = |zones: &Listing| self.snap.wishes(KnownZones::of(zones), &self.desk.settings);
+        let mut wishes = read(&self.desk.zones.get(&self.client, false).await?);
         let is_news = wishes
             .refused
             .iter()
             .any(|(key, said)| self.snap.row(key).is_none_or(|row| row.reason != said.reason));
         if wishes.misses_a_zone && (is_news || self.job.order.look_again) {
-            let zones = self.desk.zones.get(&self.client, true).await?;
-            wishes = read(zones.as_deref());
+            wishes = read(&self.desk.zones.get(&self.client, true).await?);
         }
         self.wishes = wishes;
         self.has_wishes = true;

@@ -4,11 +4,12 @@
 //! row without an id means that a call was under way, so the next one looks first.
 
 use super::desk::{Desk, StoreFailed};
-use crate::cloudflare::{CfError, Cloudflare, NewDnsRecord};
+use crate::cloudflare::{CfError, Cloudflare, DnsRecord, NewDnsRecord};
 use crate::db::cloudflare::DnsRecordRow;
 use crate::db::{RowChange, cloudflare};
 use crate::domain::dns::{DnsStep, FoundRecord, OwnRecord, WantedName, plan_dns, tunnel_target};
 use crate::domain::id::{RecordId, TunnelId, ZoneId};
+use crate::domain::zone::ZoneProblem;
 
 /// A name to be led to a tunnel.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ pub(super) async fn ensure(
     };
     if !task.look_first {
         match client.create_dns(&task.zone, &wanted).await {
-            Ok(record) => return keep(desk, tunnel, task, record.id).await,
+            Ok(record) => return keep_made(desk, client, tunnel, task, record).await,
             Err(error) if error.is_dns_conflict() => {}
             Err(error) => return Err(error.into()),
         }
@@ -86,7 +87,7 @@ pub(super) async fn ensure(
                     desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
                 }
                 let record = client.create_dns(&task.zone, &wanted).await?;
-                return keep(desk, tunnel, task, record.id).await;
+                return keep_made(desk, client, tunnel, task, record).await;
             }
             DnsStep::Update { record_id, .. } => {
                 let record = client.put_dns(&task.zone, &record_id, &wanted).await?;
@@ -184,6 +185,42 @@ async fn plan(
 
 fn wanted_name(tunnel: &TunnelId, task: &NameTask) -> WantedName {
     WantedName { zone_id: task.zone.clone(), name: task.name.clone(), tunnel_id: tunnel.clone() }
+}
+
+/// Takes note of a record that was just made; takes it away again if Cloudflare put the zone's name behind a name
+/// that lies outside the zone.
+async fn keep_made(
+    desk: &Desk,
+    client: &Cloudflare,
+    tunnel: &TunnelId,
+    task: &NameTask,
+    made: DnsRecord,
+) -> Result<NameEnd, RecordError> {
+    let Some(zone) = behind(&made.name, &task.name) else { return keep(desk, tunnel, task, made.id).await };
+    let hostname = task.name.clone();
+    let outside = ZoneProblem::Outside { hostname, zone: zone.to_owned() };
+    desk.zones.learn(&task.zone, zone).await;
+    // Noted under the name that it has: should it stay now, it goes at the next comparison.
+    let row = DnsRecordRow {
+        name: made.name.clone(),
+        record_id: Some(made.id.clone()),
+        ..row_before(desk, tunnel, task)
+    };
+    desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
+    forget(desk, &task.zone, &task.name).await?;
+    match client.delete_dns(&task.zone, &made.id).await {
+        Ok(()) => forget(desk, &task.zone, &made.name).await?,
+        Err(error) => {
+            tracing::warn!(%error, dns.name = made.name, "a record under a wrong name stays for now")
+        }
+    }
+    Ok(NameEnd::Blocked(outside.to_string()))
+}
+
+/// Returns what stands behind `name` and a dot in `made`.
+fn behind<'a>(made: &'a str, name: &str) -> Option<&'a str> {
+    let (front, rest) = made.split_at_checked(name.len())?;
+    rest.strip_prefix('.').filter(|rest| front.eq_ignore_ascii_case(name) && !rest.is_empty())
 }
 
 async fn keep(desk: &Desk, tunnel: &TunnelId, task: &NameTask, id: RecordId) -> Result<NameEnd, RecordError> {

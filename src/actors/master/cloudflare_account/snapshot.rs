@@ -49,7 +49,7 @@ impl Snapshot {
     pub fn wishes(&self, zones: KnownZones<'_>, settings: &PublishSettings) -> Wishes {
         let published = Published {
             rules: self.applied.iter().map(IngressRule::id).collect(),
-            records: self.records.iter().map(|record| (record.name.as_str(), &record.zone_id)).collect(),
+            records: self.records.iter().map(|record| (record.name.as_str(), record)).collect(),
         };
         Wishes::read(&self.routes, zones, settings, &published)
     }

@@ -1,9 +1,14 @@
 //! What a tunnel's routes ask of Cloudflare: rules and names, or the reason why not. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::status::Said;
+use super::zones::Listing;
+use crate::db::cloudflare::DnsRecordRow;
 use crate::domain::id::ZoneId;
 use crate::domain::ingress::{IngressRule, RuleId, wanted_rules};
 use crate::domain::publish::{PublicState, held_back};
@@ -13,8 +18,6 @@ use crate::domain::zone::{DefaultZone, Zone, choose_zone};
 /// What may be published, by setting.
 #[derive(Debug, Clone, Default)]
 pub struct PublishSettings {
-    /// Zone to use if the zones of the account cannot be listed (`CF_ZONE_ID`).
-    pub default_zone: Option<DefaultZone>,
     /// Publish containers with `access.*` labels although their protection is not built yet.
     pub publish_unprotected: bool,
 }
@@ -24,15 +27,19 @@ pub struct PublishSettings {
 pub enum KnownZones<'a> {
     /// All of them.
     Listed(&'a [Zone]),
-    /// The token may not list them.
-    Unlisted,
+    /// They cannot be listed: the zone by setting stands for them, if there is one.
+    Unlisted(Option<&'a DefaultZone>),
     /// Nobody could ask yet: every name passes. Good enough for a plan, and for nothing else.
     Unknown,
 }
 
 impl<'a> KnownZones<'a> {
-    pub(super) fn of(zones: Option<&'a [Zone]>) -> Self {
-        zones.map_or(Self::Unlisted, Self::Listed)
+    pub(super) fn of(listing: &'a Listing) -> Self {
+        match (&listing.zones, &listing.default) {
+            // A token of a single zone may list zones, and finds none.
+            (Some(zones), default) if !zones.is_empty() || default.is_none() => Self::Listed(zones),
+            (_, default) => Self::Unlisted(default.as_ref()),
+        }
     }
 }
 
@@ -58,8 +65,8 @@ pub(super) struct Wishes {
 pub(super) struct Published<'a> {
     /// Rules that are ours; their paths are written as Cloudflare has them.
     pub rules: BTreeSet<RuleId>,
-    /// The zone of each of our records.
-    pub records: BTreeMap<&'a str, &'a ZoneId>,
+    /// Our records by name.
+    pub records: BTreeMap<&'a str, &'a DnsRecordRow>,
 }
 
 impl Wishes {
@@ -90,9 +97,9 @@ impl Wishes {
             self.refused.insert(key, Said::because(PublicState::Blocked, reason));
             return;
         }
-        let zones = match zones {
-            KnownZones::Listed(zones) => Some(zones),
-            KnownZones::Unlisted => None,
+        let (zones, default) = match zones {
+            KnownZones::Listed(zones) => (Some(zones), None),
+            KnownZones::Unlisted(default) => (None, default),
             KnownZones::Unknown => {
                 self.names.insert(key.hostname.clone(), ZoneId::new(""));
                 self.services.push(service.clone());
@@ -100,9 +107,12 @@ impl Wishes {
             }
         };
         let named = service.zone_name.as_deref();
-        match choose_zone(&key.hostname, named, zones, settings.default_zone.as_ref()) {
+        let record = published.records.get(key.hostname.as_str());
+        match choose_zone(&key.hostname, named, zones, default) {
             Ok(zone) => {
-                self.names.insert(key.hostname.clone(), zone.id);
+                // A record that was made is in the right zone; the zone by setting is one of several.
+                let made = record.filter(|row| zones.is_none() && row.record_id.is_some());
+                self.names.insert(key.hostname.clone(), made.map_or(zone.id, |row| row.zone_id.clone()));
                 if let Some(warning) = zone.warning {
                     self.warnings.insert(key, warning);
                 }
@@ -112,8 +122,8 @@ impl Wishes {
             // it would take down a site because of a changed right.
             Err(problem) if published.rules.contains(&IngressRule::new(service).id()) => {
                 self.misses_a_zone = true;
-                if let Some(zone) = published.records.get(key.hostname.as_str()) {
-                    self.names.insert(key.hostname.clone(), (*zone).clone());
+                if let Some(row) = record {
+                    self.names.insert(key.hostname.clone(), row.zone_id.clone());
                 }
                 self.warnings.insert(key, format!("stays as it was published: {problem}"));
                 self.services.push(service.clone());
@@ -141,134 +151,5 @@ impl Wishes {
         self.rules(&BTreeSet::new()).hash(&mut hasher);
         self.names.hash(&mut hasher);
         hasher.finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::id::{AgentId, ContainerId};
-    use crate::domain::route::{OriginRequest, RouteState};
-
-    fn route(hostname: &str, zone_name: Option<&str>, has_access_labels: bool) -> Route {
-        Route {
-            agent_id: AgentId::new("a"),
-            container_name: "app".into(),
-            container_id: ContainerId::new("c"),
-            spec: Service {
-                key: RouteKey { hostname: hostname.into(), path: String::new() },
-                service: "http://app:80".into(),
-                origin_request: OriginRequest::default(),
-                zone_name: zone_name.map(str::to_owned),
-                has_access_labels,
-            },
-            state: RouteState::Active,
-        }
-    }
-
-    fn zones() -> Vec<Zone> {
-        vec![Zone { id: ZoneId::new("z"), name: "example.com".into() }]
-    }
-
-    fn reason(wishes: &Wishes) -> &str {
-        wishes.refused.values().next().and_then(|said| said.reason.as_deref()).unwrap()
-    }
-
-    #[test]
-    fn a_route_in_a_zone_is_wished_for() {
-        let wishes = Wishes::read(
-            &[route("a.example.com", None, false)],
-            KnownZones::Listed(&zones()),
-            &PublishSettings::default(),
-            &Published::default(),
-        );
-        assert_eq!(wishes.names["a.example.com"], ZoneId::new("z"));
-        assert_eq!(wishes.rules(&BTreeSet::new()).len(), 1);
-        assert!(wishes.rules(&BTreeSet::from(["a.example.com".into()])).is_empty());
-    }
-
-    #[test]
-    fn a_route_that_would_lose_its_protection_is_refused_unless_allowed() {
-        let routes = [route("a.example.com", None, true)];
-        let refused = Wishes::read(
-            &routes,
-            KnownZones::Listed(&zones()),
-            &PublishSettings::default(),
-            &Published::default(),
-        );
-        assert!(refused.is_empty() && reason(&refused).contains("access"));
-
-        let allowed = PublishSettings { publish_unprotected: true, ..PublishSettings::default() };
-        assert!(
-            !Wishes::read(&routes, KnownZones::Listed(&zones()), &allowed, &Published::default()).is_empty()
-        );
-    }
-
-    #[test]
-    fn a_route_outside_every_zone_is_refused_with_the_zones_named() {
-        let wishes = Wishes::read(
-            &[route("a.example.net", None, false)],
-            KnownZones::Listed(&zones()),
-            &PublishSettings::default(),
-            &Published::default(),
-        );
-        assert!(wishes.misses_a_zone && reason(&wishes).contains("example.com"));
-    }
-
-    #[test]
-    fn what_is_published_stays_when_its_zone_cannot_be_found_any_more() {
-        let mut published_route = route("a.example.net", None, false);
-        published_route.spec.key.path = "/api".into();
-        let zone = ZoneId::new("of-its-record");
-        let published = Published {
-            rules: BTreeSet::from([IngressRule::new(&published_route.spec).id()]),
-            records: BTreeMap::from([("a.example.net", &zone)]),
-        };
-        let zones = zones();
-        for known in [KnownZones::Unlisted, KnownZones::Listed(&[]), KnownZones::Listed(&zones)] {
-            let routes = [published_route.clone(), route("b.example.net", None, false)];
-            let wishes = Wishes::read(&routes, known, &PublishSettings::default(), &published);
-            assert_eq!(wishes.services, std::slice::from_ref(&published_route.spec), "{known:?}");
-            assert_eq!(wishes.names, BTreeMap::from([("a.example.net".into(), zone.clone())]));
-            assert!(wishes.warnings.contains_key(&published_route.spec.key) && wishes.misses_a_zone);
-            assert_eq!(wishes.refused.len(), 1, "a new one waits for its zone");
-        }
-    }
-
-    #[test]
-    fn the_zone_by_setting_counts_if_zones_cannot_be_listed() {
-        let zone = DefaultZone { id: ZoneId::new("set"), name: None };
-        let settings = PublishSettings { default_zone: Some(zone), ..PublishSettings::default() };
-        let wishes = Wishes::read(
-            &[route("a.example.net", None, false)],
-            KnownZones::Unlisted,
-            &settings,
-            &Published::default(),
-        );
-        assert_eq!(wishes.names["a.example.net"], ZoneId::new("set"));
-    }
-
-    #[test]
-    fn before_zones_could_be_read_every_name_passes() {
-        let settings = PublishSettings::default();
-        let wishes = Wishes::read(
-            &[route("a.example.net", None, false)],
-            KnownZones::Unknown,
-            &settings,
-            &Published::default(),
-        );
-        assert!(!wishes.is_empty() && !wishes.has_zones);
-    }
-
-    #[test]
-    fn the_digest_tells_services_apart() {
-        let settings = PublishSettings::default();
-        let mut other = route("a.example.com", None, false);
-        other.spec.service = "http://app:81".into();
-        let digest = |route: Route| {
-            Wishes::read(&[route], KnownZones::Listed(&zones()), &settings, &Published::default()).digest()
-        };
-        assert_eq!(digest(route("a.example.com", None, false)), digest(route("a.example.com", None, false)));
-        assert_ne!(digest(route("a.example.com", None, false)), digest(other));
     }
 }

@@ -1,11 +1,15 @@
 //! The zones of the account, read once and again when a name fits none of them.
+//!
+//! If they cannot be listed, or the list is empty as for a token of a single zone, the zone by setting stands for
+//! them. Its name is read by its id, so that hostnames outside of it can be refused.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::cloudflare::{CfError, Cloudflare};
-use crate::domain::zone::Zone;
+use crate::domain::id::ZoneId;
+use crate::domain::zone::{DefaultZone, Zone};
 
 /// A list this young is not read again for a name that fits none of its zones.
 const FRESH: Duration = Duration::from_secs(60);
@@ -14,10 +18,30 @@ const STILL_FAILED: Duration = Duration::from_secs(1);
 
 /// What is known of the zones. Whoever asks while they are being read waits for that.
 #[derive(Default)]
-pub(super) struct Zones(tokio::sync::Mutex<Known>);
+pub(super) struct Zones {
+    /// Zone by setting (`CF_ZONE_ID`).
+    default: Option<ZoneId>,
+    known: tokio::sync::Mutex<Known>,
+}
+
+/// The zones as they were read last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Listing {
+    /// None if the token may not list them.
+    pub zones: Option<Vec<Zone>>,
+    /// The zone by setting.
+    pub default: Option<DefaultZone>,
+}
 
 #[derive(Default)]
-enum Known {
+struct Known {
+    last: Last,
+    /// Name of the zone by setting, once it was needed and could be read.
+    default_name: Option<String>,
+}
+
+#[derive(Default)]
+enum Last {
     #[default]
     Nothing,
     Failed {
@@ -33,38 +57,77 @@ enum Known {
 }
 
 impl Zones {
-    /// Returns the zones, `None` if they cannot be listed. `is_missing` asks to read a list again that is not
-    /// fresh. Fails only if time may heal it; a token without the right is an answer too.
-    pub async fn get(&self, cloudflare: &Cloudflare, is_missing: bool) -> Result<Option<Vec<Zone>>, CfError> {
-        let mut known = self.0.lock().await;
-        match &*known {
-            Known::List { zones, at } if !is_missing || at.elapsed() < FRESH => return Ok(zones.clone()),
-            Known::Failed { reason, retry_after, at } if at.elapsed() < STILL_FAILED => {
+    /// With the zone by setting, if there is one.
+    pub fn new(default: Option<ZoneId>) -> Self {
+        Self { default, known: tokio::sync::Mutex::default() }
+    }
+
+    /// Returns the zones. `is_missing` asks to read a list again that is not fresh. Fails only if time may heal
+    /// it; a token without the right is an answer too.
+    pub async fn get(&self, cloudflare: &Cloudflare, is_missing: bool) -> Result<Listing, CfError> {
+        let mut known = self.known.lock().await;
+        match &known.last {
+            Last::List { zones, at } if !is_missing || at.elapsed() < FRESH => {
+                return Ok(self.listing(zones.clone(), &known));
+            }
+            Last::Failed { reason, retry_after, at } if at.elapsed() < STILL_FAILED => {
                 return Err(again(reason, *retry_after));
             }
             _ => {}
         }
-        let zones = match cloudflare.list_zones().await {
-            Ok(zones) => Some(zones),
-            Err(error) if error.is_transient() => {
-                let (reason, retry_after) = (error.to_string(), error.retry_after());
-                *known = Known::Failed { reason, retry_after, at: Instant::now() };
-                return Err(error);
+        match self.read(cloudflare, &mut known).await {
+            Ok(zones) => {
+                known.last = Last::List { zones: zones.clone(), at: Instant::now() };
+                Ok(self.listing(zones, &known))
             }
             Err(error) => {
-                tracing::warn!(%error, "the zones of the account cannot be listed");
-                None
+                let (reason, retry_after) = (error.to_string(), error.retry_after());
+                known.last = Last::Failed { reason, retry_after, at: Instant::now() };
+                Err(error)
             }
-        };
-        *known = Known::List { zones: zones.clone(), at: Instant::now() };
+        }
+    }
+
+    async fn read(&self, cloudflare: &Cloudflare, known: &mut Known) -> Result<Option<Vec<Zone>>, CfError> {
+        let zones = unless_refused(cloudflare.list_zones().await)?;
+        if let Some(id) = &self.default
+            && known.default_name.is_none()
+            && zones.as_ref().is_none_or(Vec::is_empty)
+        {
+            let zone = unless_refused(cloudflare.get_zone(id).await)?;
+            known.default_name = zone.map(|zone| zone.name);
+        }
         Ok(zones)
+    }
+
+    fn listing(&self, zones: Option<Vec<Zone>>, known: &Known) -> Listing {
+        let default = self.default.clone().map(|id| DefaultZone { id, name: known.default_name.clone() });
+        Listing { zones, default }
+    }
+
+    /// A record showed the name of its zone.
+    pub async fn learn(&self, zone: &ZoneId, name: &str) {
+        if self.default.as_ref() == Some(zone) {
+            self.known.lock().await.default_name = Some(name.to_owned());
+        }
     }
 
     /// A person wants it tried again: the last failure does not count any more.
     pub async fn forgive(&self) {
-        let mut known = self.0.lock().await;
-        if matches!(*known, Known::Failed { .. }) {
-            *known = Known::Nothing;
+        let mut known = self.known.lock().await;
+        if matches!(known.last, Last::Failed { .. }) {
+            known.last = Last::Nothing;
+        }
+    }
+}
+
+fn unless_refused<T>(answer: Result<T, CfError>) -> Result<Option<T>, CfError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_transient() => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the zones of the account cannot be read");
+            Ok(None)
         }
     }
 }

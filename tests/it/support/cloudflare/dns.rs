@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::answer::{Outcome, Refusal};
-use super::state::{LONG_AGO, Record, State};
+use super::state::{LONG_AGO, Record, State, Zone};
 
 impl State {
     pub fn create_record(&mut self, zone: &str, body: &Value) -> Result<Record, Refusal> {
@@ -37,7 +37,7 @@ impl State {
         zone: &str,
         filter: impl Fn(&str) -> Option<String>,
     ) -> Result<Vec<Value>, Refusal> {
-        self.check_zone(zone)?;
+        self.zone(zone)?;
         let name = filter("name").map(|name| name.to_lowercase());
         let fits_name = |record: &Record| match &name {
             None => true,
@@ -55,7 +55,7 @@ impl State {
     }
 
     fn read_record(&self, zone: &str, body: &Value) -> Result<Record, Refusal> {
-        let zone_name = self.check_zone(zone)?;
+        let zone_name = self.zone(zone)?.name.as_str();
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let mut name = text("name").to_lowercase();
         if name != zone_name && !name.ends_with(&format!(".{zone_name}")) {
@@ -105,7 +105,7 @@ impl State {
         Ok(())
     }
 
-    fn check_zone(&self, id: &str) -> Result<&str, Refusal> {
+    pub(super) fn zone(&self, id: &str) -> Result<&Zone, Refusal> {
         let zone = self.zones.iter().find(|zone| zone.id == id);
         let unknown = || {
             Refusal::new(
@@ -114,7 +114,7 @@ impl State {
                 format!("Could not route to /zones/{id}, perhaps your object identifier is invalid?"),
             )
         };
-        zone.map(|zone| zone.name.as_str()).ok_or_else(unknown)
+        zone.ok_or_else(unknown)
     }
 
     fn record_index(&self, zone: &str, id: &str) -> Result<usize, Refusal> {

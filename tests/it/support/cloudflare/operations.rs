@@ -30,9 +30,11 @@ pub(super) fn operate(state: &mut State, call: &Call, values: &[String]) -> answ
         Op::ListZones => {
             let fits = |name: &str| query("name").is_none_or(|wanted| wanted == name);
             let is_ours = query("account.id").is_none_or(|account| account == ACCOUNT);
-            let zones = state.zones.iter().filter(|zone| is_ours && fits(&zone.name));
+            let is_shown = is_ours && !state.hides_zones;
+            let zones = state.zones.iter().filter(|zone| is_shown && fits(&zone.name));
             return list(zones.map(|zone| zone.to_json(ACCOUNT)).collect(), 20);
         }
+        Op::GetZone => state.zone(first).map(|zone| zone.to_json(ACCOUNT)),
         Op::ListTunnels => {
             let is_deleted = query("is_deleted").map(|value| value == "true");
             return list(state.list_tunnels(ACCOUNT, query("name").as_deref(), is_deleted), 100);
