@@ -55,6 +55,8 @@ pub struct FoundRecord {
     pub name: String,
     /// What it points at.
     pub content: String,
+    /// True if requests go through Cloudflare; without that a tunnel is not reached.
+    pub is_proxied: bool,
     /// Its comment.
     pub comment: Option<String>,
 }
@@ -96,7 +98,7 @@ pub enum DnsStep {
         /// What it points at.
         target: String,
     },
-    /// Ours, but pointing elsewhere: replace its content.
+    /// Ours, but pointing elsewhere or not proxied: replace it.
     Update {
         /// The name.
         wanted: WantedName,
@@ -206,7 +208,7 @@ impl World<'_> {
         let wanted = name.clone();
         if let Some(record) = ours {
             let record_id = record.id.clone();
-            let is_right = record.content.eq_ignore_ascii_case(&target);
+            let is_right = record.content.eq_ignore_ascii_case(&target) && record.is_proxied;
             return vec![if is_right {
                 DnsStep::Keep { wanted, record_id }
             } else {

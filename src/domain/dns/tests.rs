@@ -21,6 +21,7 @@ fn found(id: &str, kind: &str, name: &str, content: &str, comment: Option<&str>)
         kind: kind.into(),
         name: name.into(),
         content: content.into(),
+        is_proxied: true,
         comment: comment.map(str::to_owned),
     }
 }
@@ -93,6 +94,17 @@ fn wanted_names_are_provided_without_touching_others() {
 }
 
 #[test]
+fn a_record_that_is_not_proxied_is_put_right_only_if_it_is_ours() {
+    let unproxied = |comment| FoundRecord {
+        is_proxied: false,
+        ..found("r", "CNAME", "a.io", "t1.cfargotunnel.com", comment)
+    };
+    let rows = [row("a.io", "t1", Some("r"))];
+    assert_eq!(verbs(&plan_dns(&[want("a.io")], &[unproxied(Some(MARKER))], &rows, MARKER)), ["update"]);
+    assert_eq!(verbs(&plan_dns(&[want("a.io")], &[unproxied(None)], &[], MARKER)), ["use"]);
+}
+
+#[test]
 fn only_our_own_unchanged_record_is_deleted() {
     let t1 = "t1.cfargotunnel.com";
     let rows = [row("a.io", "t1", Some("r"))];
@@ -151,6 +163,7 @@ impl Account {
             DnsStep::Update { wanted, record_id, target } => {
                 let record = self.records.iter_mut().find(|r| r.id == *record_id).unwrap();
                 record.content = target.clone();
+                record.is_proxied = true;
                 forget(&mut self.rows, &wanted.name);
                 self.rows.push(row(&wanted.name, wanted.tunnel_id.as_str(), Some(record_id.as_str())));
             }

@@ -85,6 +85,24 @@ async fn a_rule_and_a_record_of_ours_that_were_led_elsewhere_lead_here_again() {
 }
 
 #[actix_web::test]
+async fn a_record_of_ours_that_was_set_to_dns_only_is_proxied_again_and_others_are_left_alone() {
+    let test = TestAccount::start().await;
+    let tunnel = test.enrolled("a", "edge").await;
+    test.standin.add_record(ZONE, "CNAME", OTHER, &content(&tunnel));
+    test.claim_many("a", &[(APP, "http://app:80"), (OTHER, "http://app:81")]).await;
+    test.until_state("a", APP, "published").await;
+    test.until_state("a", OTHER, "published").await;
+    test.until_quiet().await;
+    test.standin.state().records.iter_mut().for_each(|record| record.proxied = false);
+
+    compared(&test).await;
+
+    assert!(test.standin.records(APP)[0].proxied);
+    assert!(!test.standin.records(OTHER)[0].proxied);
+    assert_eq!(compared(&test).await.len(), 3, "after that there is no difference");
+}
+
+#[actix_web::test]
 async fn a_name_that_somebody_took_over_is_theirs_and_is_shown() {
     let test = TestAccount::start().await;
     let tunnel = published(&test).await;

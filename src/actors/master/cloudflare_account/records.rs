@@ -171,6 +171,8 @@ async fn plan(
             kind: record.kind,
             name: record.name,
             content: record.content.unwrap_or_default(),
+            // What is not said is no difference: it would be put right for ever.
+            is_proxied: record.proxied.unwrap_or(true),
             comment: record.comment,
         })
         .collect();
