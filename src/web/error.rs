@@ -11,8 +11,8 @@ use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use serde_json::json;
 
+use super::dialect::Dialect;
 use super::pages;
 use crate::actors::master::MasterError;
 use crate::protocol::body::BodyError;
@@ -136,7 +136,7 @@ impl ApiError {
     }
 
     /// DockFlare clients know some failures by these words.
-    fn v2_message(&self) -> Cow<'static, str> {
+    pub(super) fn v2_message(&self) -> Cow<'static, str> {
         match self {
             Self::AgentUnauthenticated | Self::Master(MasterError::KeyRevoked) => {
                 answer::UNAUTHENTICATED.into()
@@ -179,44 +179,6 @@ impl ResponseError for ApiError {
 
 /// When to come back if the master is busy.
 const BUSY: Duration = Duration::from_secs(2);
-
-/// Whose clients a path belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// DockFlare: `{"status":"error","message":"..."}`.
-    V2,
-    /// Ours: `{"error":"...","code":"..."}`.
-    Native,
-    /// A person with a browser.
-    Page,
-}
-
-impl Dialect {
-    /// Tells it from the path.
-    pub fn of(path: &str) -> Self {
-        let path = path.trim_start_matches('/');
-        if path.starts_with("api/v2/") || path == "api/v2" || path.starts_with("accounts") {
-            Self::V2
-        } else if path.starts_with("api/") || ["healthz", "readyz", "metrics"].contains(&path) {
-            Self::Native
-        } else {
-            Self::Page
-        }
-    }
-
-    fn render(self, error: &ApiError, response: &mut HttpResponse) -> String {
-        let (code, status) = error.code();
-        let (media, text) = match self {
-            Self::V2 => ("application/json", answer::error(&error.v2_message()).to_string()),
-            Self::Native => {
-                ("application/json", json!({"error": error.to_string(), "code": code}).to_string())
-            }
-            Self::Page => ("text/html; charset=utf-8", pages::failure(status, &error.to_string())),
-        };
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-        text
-    }
-}
 
 /// Gives a failed answer its body, in the dialect of its path; others pass untouched.
 pub fn speak<B: MessageBody + 'static>(answer: ServiceResponse<B>) -> ServiceResponse<BoxBody> {
@@ -290,22 +252,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_path_speaks_its_own_dialect() {
-        let cases = [
-            ("/api/v2/agents", Dialect::V2),
-            ("//api/v2/agents", Dialect::V2),
-            ("/accounts/a/cfd_tunnel/t/configurations", Dialect::V2),
-            ("/api/v3/agents/a/reports", Dialect::Native),
-            ("/api/v9", Dialect::Native),
-            ("/readyz", Dialect::Native),
-            ("/agents", Dialect::Page),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(Dialect::of(path), expected, "{path}");
-        }
-    }
 
     #[test]
     fn an_internal_error_does_not_show_its_cause() {

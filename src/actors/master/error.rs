@@ -37,6 +37,9 @@ pub enum MasterError {
         "tunnel `{0}` is configured locally on its host; choose another name or make it remotely managed"
     )]
     TunnelIsLocal(String),
+    /// The tunnel holds what others made, and no person agreed yet (409).
+    #[error("{0}")]
+    TunnelWaits(String),
     /// Nothing can be done at Cloudflare (409).
     #[error("no Cloudflare API token is set; set `CF_API_TOKEN` and `CF_ACCOUNT_ID`")]
     NoCloudflareToken,
@@ -87,6 +90,7 @@ impl MasterError {
             Self::CommandNotFound(_) => "command_not_found",
             Self::TunnelTaken { .. } => "tunnel_taken",
             Self::TunnelIsLocal(_) => "tunnel_is_local",
+            Self::TunnelWaits(_) => "tunnel_waits",
             Self::NoCloudflareToken => "no_cloudflare_token",
             Self::Cloudflare(_) => "cloudflare_failed",
             Self::NotEnrolled(_) => "not_enrolled",
@@ -114,6 +118,7 @@ impl MasterError {
             Self::SessionUnknown
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)
+            | Self::TunnelWaits(_)
             | Self::NoCloudflareToken
             | Self::AlreadySetUp
             | Self::AgentRevoked(_) => 409,

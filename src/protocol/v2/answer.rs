@@ -57,9 +57,10 @@ pub fn cloudflare_success(result: Value) -> Value {
     json!({ "success": true, "errors": [], "messages": [], "result": result })
 }
 
-/// Cloudflare's envelope around a refusal.
-pub fn cloudflare_error(code: u32, message: &str) -> Value {
-    let errors = json!([{ "code": code, "message": message }]);
+/// Cloudflare's envelope around a refusal. Its code is the HTTP status: Cloudflare's own ones say what Cloudflare
+/// refused.
+pub fn cloudflare_error(status: u16, message: &str) -> Value {
+    let errors = json!([{ "code": status, "message": message }]);
     json!({ "success": false, "errors": errors, "messages": [], "result": null })
 }
 

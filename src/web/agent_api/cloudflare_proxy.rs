@@ -1,7 +1,8 @@
 //! The two routes that DockFlare agents take for Cloudflare's API.
 //!
 //! Nothing an agent sends here is passed through: a write means "make my tunnel as my labels ask", and the
-//! account's one caller does that.
+//! account's one caller does that. Refusals come in Cloudflare's envelope too; a DockFlare agent logs them and
+//! goes on.
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ pub async fn accounts(_key: CallingKey, state: web::Data<WebState>) -> HttpRespo
 #[utoipa::path(put, path = "/accounts/{account}/cfd_tunnel/{tunnel}/configurations", tag = "agent v2",
     params(("account" = String, Path), ("tunnel" = String, Path)), request_body = Object,
     responses((status = 200), (status = 400), (status = 401), (status = 403, description = "another agent's tunnel"),
-        (status = 502)), security(("agent_key" = [])))]
+        (status = 409, description = "the tunnel waits for a person"), (status = 502)), security(("agent_key" = [])))]
 pub async fn put_configuration(
     key: CallingKey,
     state: web::Data<WebState>,

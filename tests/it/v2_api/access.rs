@@ -1,10 +1,10 @@
 //! Who may call what, how often, and what no answer shows.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::REGISTER;
-use crate::support::cloudflare::TOKEN;
+use super::{REGISTER, publish_into_a_foreign_tunnel};
+use crate::support::cloudflare::{ACCOUNT, TOKEN};
 use crate::support::master::{ADMIN, TestMaster};
 
 #[actix_web::test]
@@ -147,12 +147,37 @@ async fn the_account_routes_reach_the_callers_own_tunnel_only() {
     };
 
     assert_eq!(put(&account, &key).expect(200).await.json()["success"], true);
-    put(&account, &other_key).expect(403).await;
-    put("None", &key).expect(403).await;
-    put(&account, "nope").expect(401).await;
-    master.get("/accounts").expect(401).await;
+    for refused in [
+        put(&account, &other_key).expect(403).await,
+        put("None", &key).expect(403).await,
+        put(&account, "nope").expect(401).await,
+        master.get("/accounts").expect(401).await,
+        master.get("/accounts/x").key(&key).expect(404).await,
+    ] {
+        let body = refused.json();
+        assert_eq!((&body["success"], &body["result"]), (&json!(false), &Value::Null), "{body}");
+        assert_eq!((&body["errors"][0]["code"], &body["messages"]), (&json!(refused.status), &json!([])));
+        assert!(body["errors"][0]["message"].as_str().is_some_and(|words| !words.is_empty()), "{body}");
+    }
     let (_, config) = master.standin.config(&tunnel);
     assert!(!config.to_string().contains("evil"), "what an agent sends is never passed through: {config}");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_write_to_a_tunnel_that_waits_for_a_person_is_not_called_a_success() {
+    let master = TestMaster::start().await;
+    let (tunnel, key, _) = publish_into_a_foreign_tunnel(&master).await;
+    let path = format!("/accounts/{ACCOUNT}/cfd_tunnel/{tunnel}/configurations");
+    let put = || master.ask(Method::PUT, &path).key(&key).json(json!({ "config": { "ingress": [] } }));
+
+    let refused = put().expect(409).await.json();
+    assert_eq!(refused["success"], false);
+    let words = refused["errors"][0]["message"].as_str().unwrap();
+    assert!(words.contains("`shared`") && words.contains("until you confirm"), "{words}");
+
+    master.admin_post("/api/v3/apply", json!({ "yes": true })).expect(200).await;
+    assert_eq!(put().expect(200).await.json()["success"], true);
     master.stop().await;
 }
 

@@ -92,7 +92,7 @@ async fn a_pending_agent_is_heard_and_publishes_only_once_enrolled() {
 #[actix_web::test]
 async fn plan_and_apply_name_what_waits_and_confirm_it() {
     let master = TestMaster::start().await;
-    let (tunnel, id) = publish_into_a_foreign_tunnel(&master).await;
+    let (tunnel, _, id) = publish_into_a_foreign_tunnel(&master).await;
 
     let plan = master.admin_get("/api/v3/plan").expect(200).await.json();
     let waits = plan["changes"].as_array().unwrap().iter().any(|change| change["state"] == "waiting");

@@ -16,8 +16,8 @@ fn start_event(hostname: &str) -> Value {
             "dockflare.enable": "true", "dockflare.hostname": hostname, "dockflare.service": "http://app:80" } } })
 }
 
-/// An agent with one route on a tunnel in which others made a rule; returns tunnel and agent.
-pub async fn publish_into_a_foreign_tunnel(master: &TestMaster) -> (String, String) {
+/// An agent with one route on a tunnel in which others made a rule; returns tunnel, key and agent.
+pub async fn publish_into_a_foreign_tunnel(master: &TestMaster) -> (String, String, String) {
     let tunnel = master.standin.add_tunnel("shared", "cloudflare");
     let theirs = json!({ "hostname": "theirs.example.com", "service": "http://theirs:80" });
     master.standin.write_config(&tunnel, json!({ "ingress": [theirs, { "service": "http_status:404" }] }));
@@ -27,5 +27,5 @@ pub async fn publish_into_a_foreign_tunnel(master: &TestMaster) -> (String, Stri
     master.post(&events).key(&key).json(start_event("app.example.com")).expect(202).await;
     let waits = |rules: &[Value]| rules.len() == 1 && rules[0]["status"] == "waiting";
     master.until_services("one route that waits", waits).await;
-    (tunnel, id)
+    (tunnel, key, id)
 }

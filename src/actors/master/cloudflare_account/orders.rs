@@ -18,8 +18,9 @@ use crate::actors::master::account::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::Plan;
 use crate::actors::supervision::Ctx;
-use crate::db::agents;
+use crate::db::{agents, cloudflare};
 use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::publish::TunnelState;
 
 /// Where an answer goes.
 pub type Reply<T> = oneshot::Sender<Result<T, MasterError>>;
@@ -156,11 +157,14 @@ impl Handler<PutRules> for CloudflareAccount {
 
     fn handle(&mut self, PutRules { tunnel_id, reply }: PutRules, ctx: &mut Ctx<Self>) {
         self.wake(&tunnel_id, Order::CHANGE, ctx);
-        let end = self.waiters.add(HashSet::from([tunnel_id]));
+        let end = self.waiters.add(HashSet::from([tunnel_id.clone()]));
+        let desk = Arc::clone(&self.desk);
         let work = async move {
             let result = match end.await {
                 Ok(waiters::Ended { error: Some(error), .. }) => Err(MasterError::Cloudflare(error)),
-                Ok(waiters::Ended { version, .. }) => Ok(version.unwrap_or(0)),
+                Ok(waiters::Ended { version, .. }) => {
+                    refuse_if_waiting(&desk, &tunnel_id).await.map(|()| version.unwrap_or(0))
+                }
                 Err(_) => Err(MasterError::Busy),
             };
             answer(reply, result);
@@ -179,6 +183,15 @@ impl Handler<GetConnectors> for CloudflareAccount {
             answer(reply, ids.map_err(|error| MasterError::Cloudflare(error.to_string())));
         };
         ctx.spawn(work.into_actor(self));
+    }
+}
+
+/// Nothing is written to a tunnel that waits for a person, and nobody may be told that it was.
+async fn refuse_if_waiting(desk: &Desk, tunnel: &TunnelId) -> Result<(), MasterError> {
+    let row = cloudflare::find_tunnel_status(&desk.db, tunnel).await.map_err(database)?;
+    match row.filter(|row| row.state == TunnelState::Waiting.as_str()) {
+        Some(row) => Err(MasterError::TunnelWaits(row.reason.unwrap_or_default())),
+        None => Ok(()),
     }
 }
 
