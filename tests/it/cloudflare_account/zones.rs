@@ -1,5 +1,7 @@
 //! Zones that cannot be listed, and the one by setting that stands for them.
 
+use lightship::db::cloudflare::RouteStatusRow;
+
 use super::APP;
 use crate::support::account::TestAccount;
 use crate::support::cloudflare::{CloudflareStandIn, Fault, Op, Trouble, ZONE};
@@ -16,7 +18,7 @@ async fn a_hostname_outside_the_zone_by_setting_is_refused() {
     for is_list_empty in [true, false] {
         let standin = CloudflareStandIn::start();
         match is_list_empty {
-            true => standin.state().hides_zones = true,
+            true => standin.state().hidden_zones = vec![ZONE.into()],
             false => standin.inject(Fault::on(Op::ListZones, denied()).always()),
         }
         let test = TestAccount::with_zone_by_setting(standin).await;
@@ -98,49 +100,83 @@ async fn what_is_published_in_another_zone_stays_there_while_zones_cannot_be_lis
     }
 }
 
+/// What becomes of the list of zones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Loss {
+    Refused,
+    ServerError,
+    Empty,
+    Shorter,
+    /// The token may no longer do anything in any zone.
+    Gone,
+}
+
+impl Loss {
+    fn happen(self, standin: &CloudflareStandIn) {
+        match self {
+            Self::Refused => standin.inject(Fault::on(Op::ListZones, denied()).always()),
+            Self::ServerError => standin.inject(Fault::on(Op::ListZones, Trouble::ServerError).always()),
+            Self::Empty => standin.state().hidden_zones = vec![ZONE.into(), "example.net".into()],
+            Self::Shorter => standin.state().hidden_zones = vec![ZONE.into()],
+            Self::Gone => standin.state().zones.clear(),
+        }
+    }
+
+    /// What is said of a route that is new meanwhile.
+    fn word(self) -> &'static str {
+        if self == Self::ServerError { "failed" } else { "blocked" }
+    }
+}
+
 #[actix_web::test]
 async fn zones_that_are_not_listed_any_more_take_down_nothing() {
-    let refused = Trouble::Refused { status: 403, code: 9109, message: "Unauthorized to access".into() };
-    for is_refused in [true, false] {
-        let test = TestAccount::start().await;
-        let tunnel = test.enrolled("a", "edge").await;
-        let with_path = format!("{APP}/api");
-        test.claim_many("a", &[(APP, "http://app:80"), (&with_path, "http://api:80")]).await;
-        test.until_state("a", APP, "published").await;
-        test.until_state("a", &with_path, "published").await;
+    for loss in [Loss::Refused, Loss::ServerError, Loss::Empty, Loss::Shorter, Loss::Gone] {
+        takes_down_nothing(loss).await;
+    }
+}
+
+async fn takes_down_nothing(loss: Loss) {
+    let standin = CloudflareStandIn::start();
+    standin.add_zone("example.net");
+    let test = TestAccount::start_with(standin).await;
+    let tunnel = test.enrolled("a", "edge").await;
+    let with_path = format!("{APP}/api");
+    let routes: [(&str, &str); 3] =
+        [(APP, "http://app:80"), (&with_path, "http://api:80"), (OUTSIDE, "http://app:80")];
+    test.claim_many("a", &routes).await;
+    for (name, _) in routes {
+        test.until_state("a", name, "published").await;
+    }
+    test.until_quiet().await;
+    let rules = |test: &TestAccount| test.standin.config(tunnel.as_str()).1["ingress"].clone();
+    let (before, records) = (rules(&test), test.standin.state().records.clone());
+    let zones = test.standin.state().zones.clone();
+
+    let test = test.restart_unchecked(async |standin| loss.happen(standin)).await;
+    test.claims("a", "new.example.com").await;
+    test.until_state("a", "new.example.com", loss.word()).await;
+    if ![Loss::ServerError, Loss::Gone].contains(&loss) {
+        let stays = |row: &RouteStatusRow| {
+            row.reason.as_ref().is_some_and(|reason| reason.contains("stays as it was published"))
+        };
+        until("the reason is shown", async || test.status_of("a", APP).await.filter(stays)).await;
         test.until_quiet().await;
-        let before = test.standin.config(tunnel.as_str()).1["ingress"].as_array().unwrap().clone();
+    }
 
-        let record = test.standin.records(APP)[0].id.clone();
-        let zones = test.standin.state().zones.clone();
-        let test = test
-            .restart_unchecked(async |standin| match is_refused {
-                true => standin.inject(Fault::on(Op::ListZones, refused.clone()).always()),
-                false => standin.state().zones.clear(),
-            })
-            .await;
-        test.claims("a", "new.example.com").await;
-        test.until_state("a", "new.example.com", "blocked").await;
-
-        let after = test.standin.config(tunnel.as_str()).1["ingress"].as_array().unwrap().clone();
-        assert_eq!(after, before, "refused: {is_refused}");
-        assert_eq!(test.standin.records(APP).len(), 1, "refused: {is_refused}");
-        if is_refused {
-            until("the reason is shown", async || {
-                let row = test.status_of("a", APP).await.filter(|row| row.state == "published")?;
-                row.reason.filter(|reason| reason.contains("stays as it was published"))
-            })
-            .await;
-            test.until_quiet().await;
-            let after = test.standin.config(tunnel.as_str()).1["ingress"].as_array().unwrap().clone();
-            assert_eq!(after, before);
+    assert_eq!((rules(&test), test.standin.state().records.clone()), (before, records.clone()), "{loss:?}");
+    if loss != Loss::Gone {
+        for (name, _) in routes {
+            assert_eq!(test.status_of("a", name).await.unwrap().state, "published", "{name} {loss:?}");
         }
+    }
 
-        // What was refused is asked again in time, and all is as it should be.
-        test.standin.heal();
-        test.standin.state().zones = zones;
-        test.interval_passes().await;
-        test.until_state("a", "new.example.com", "published").await;
-        assert_eq!(test.standin.records(APP)[0].id, record, "it was never away; refused: {is_refused}");
+    // What was refused is asked again in time, and all is as it should be.
+    test.standin.heal();
+    test.standin.state().hidden_zones.clear();
+    test.standin.state().zones = zones;
+    test.interval_passes().await;
+    test.until_state("a", "new.example.com", "published").await;
+    for record in &records {
+        assert_eq!(test.standin.records(&record.name)[0].id, record.id, "it was never away: {loss:?}");
     }
 }

@@ -70,7 +70,12 @@ impl AccountStore for DirectStore {
 impl TestAccount {
     /// Starts with nothing but the stand-in's zone; calls may take 2 seconds.
     pub async fn start() -> Self {
-        Self::with(CloudflareStandIn::start(), Settings::default()).await
+        Self::start_with(CloudflareStandIn::start()).await
+    }
+
+    /// Starts with a stand-in that holds something already.
+    pub async fn start_with(standin: CloudflareStandIn) -> Self {
+        Self::with(standin, Settings::default()).await
     }
 
     /// Starts with another time limit per call.

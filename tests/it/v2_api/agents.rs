@@ -60,6 +60,29 @@ async fn enrolling_says_what_is_wrong() {
 }
 
 #[actix_web::test]
+async fn a_tunnel_whose_token_could_not_be_fetched_is_found_by_name_the_next_time() {
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    let denied = Trouble::Refused { status: 403, code: 10000, message: "Authentication error".into() };
+    master.standin.inject(Fault::on(Op::GetToken, denied));
+    let path = format!("/api/v2/agents/{id}/enroll");
+
+    let refused = master.admin_post(&path, json!({ "tunnel_name": "edge" })).expect(502).await.json();
+
+    assert!(refused["message"].as_str().unwrap().contains("Authentication error"), "{refused}");
+    let record = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][&id].clone();
+    assert_eq!((&record["status"], &record["assigned_tunnel_id"]), (&json!("pending"), &Value::Null));
+    assert_eq!(lightship::db::tunnels::list_tunnels(&master.db, None, 10).await.unwrap(), []);
+    let commands = format!("/api/v2/agents/{id}/commands");
+    assert_eq!(master.get(&commands).key(&key).expect(200).await.json()["commands"], json!([]));
+
+    let command = master.enroll(&id, "edge").await["command"].clone();
+    let made: Vec<String> = master.standin.state().tunnels.iter().map(|tunnel| tunnel.id.clone()).collect();
+    assert_eq!((json!(made), &command["action"]), (json!([command["tunnel_id"]]), &json!("start_tunnel")));
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn enrolling_without_a_cloudflare_token_is_a_conflict_that_names_it() {
     let master = TestMaster::without_cloudflare().await;
     let (_, id) = master.new_agent("web-1").await;

@@ -30,8 +30,8 @@ pub(super) fn operate(state: &mut State, call: &Call, values: &[String]) -> answ
         Op::ListZones => {
             let fits = |name: &str| query("name").is_none_or(|wanted| wanted == name);
             let is_ours = query("account.id").is_none_or(|account| account == ACCOUNT);
-            let is_shown = is_ours && !state.hides_zones;
-            let zones = state.zones.iter().filter(|zone| is_shown && fits(&zone.name));
+            let is_shown = |name: &String| is_ours && !state.hidden_zones.contains(name);
+            let zones = state.zones.iter().filter(|zone| is_shown(&zone.name) && fits(&zone.name));
             return list(zones.map(|zone| zone.to_json(ACCOUNT)).collect(), 20);
         }
         Op::GetZone => state.zone(first).map(|zone| zone.to_json(ACCOUNT)),

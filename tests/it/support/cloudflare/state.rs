@@ -17,8 +17,8 @@ pub struct State {
     pub records: Vec<Record>,
     /// Who writes a configuration around our next PUTs, and what.
     pub second_writers: VecDeque<(Moment, Value)>,
-    /// The list of zones is empty, as it is for some tokens that are limited to one zone.
-    pub hides_zones: bool,
+    /// Names of zones that are there and not in the list, as for a token that is limited to one zone.
+    pub hidden_zones: Vec<String>,
     /// The `name` filter of record lists finds parts of names too.
     pub has_loose_name_filter: bool,
     /// `/user/tokens/verify` refuses, as it does for tokens that an account owns.
