@@ -47,7 +47,8 @@ async fn enrolling_says_what_is_wrong() {
     master.standin.add_tunnel("by-hand", "local");
     enroll(&id, json!({ "tunnel_name": "by-hand" })).expect(409).await;
     master.enroll(&other, "edge-2").await;
-    enroll(&id, json!({ "tunnel_name": "edge-2" })).expect(409).await;
+    let taken = enroll(&id, json!({ "tunnel_name": "edge-2" })).expect(409).await.json();
+    assert!(taken["message"].as_str().unwrap().contains(&other), "{taken}");
     master.standin.inject(Fault::on(
         Op::CreateTunnel,
         Trouble::Refused { status: 403, code: 10000, message: "Authentication error".into() },

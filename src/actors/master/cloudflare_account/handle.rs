@@ -70,7 +70,8 @@ impl Account for Connected {
     }
 
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError> {
-        self.provide_tunnel_for(name, None, max).await
+        let name = name.to_owned();
+        self.ask(|reply| ProvideTunnel { name, reply }, max).await
     }
 
     async fn plan(&self) -> Result<Plan, MasterError> {
@@ -138,17 +139,6 @@ impl Account for PlanOnly {
 }
 
 impl Connected {
-    /// Finds the undeleted tunnel of exactly this name, or makes it; one that another agent serves is refused.
-    pub async fn provide_tunnel_for(
-        &self,
-        name: &str,
-        for_agent: Option<&AgentId>,
-        max: Duration,
-    ) -> Result<ProvidedTunnel, MasterError> {
-        let (name, for_agent) = (name.to_owned(), for_agent.cloned());
-        self.ask(|reply| ProvideTunnel { name, for_agent, reply }, max).await
-    }
-
     /// A person agrees to what is in a tunnel.
     pub async fn confirm_tunnel(&self, tunnel_id: &TunnelId, by: &str) -> Result<(), MasterError> {
         let (tunnel_id, by) = (tunnel_id.clone(), by.to_owned());

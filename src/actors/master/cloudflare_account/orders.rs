@@ -52,8 +52,6 @@ pub struct WakeAll;
 pub struct ProvideTunnel {
     /// Its name.
     pub name: String,
-    /// Who is to serve it: a tunnel that another agent serves is refused.
-    pub for_agent: Option<AgentId>,
     /// Where the answer goes.
     pub reply: Reply<ProvidedTunnel>,
 }
@@ -138,7 +136,7 @@ impl Handler<ProvideTunnel> for CloudflareAccount {
 
     fn handle(&mut self, ask: ProvideTunnel, ctx: &mut Ctx<Self>) {
         let desk = Arc::clone(&self.desk);
-        let work = async move { answer(ask.reply, provide(&desk, &ask.name, ask.for_agent.as_ref()).await) };
+        let work = async move { answer(ask.reply, provide(&desk, &ask.name).await) };
         ctx.spawn(work.into_actor(self));
     }
 }

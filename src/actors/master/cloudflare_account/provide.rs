@@ -6,27 +6,17 @@ use super::desk::Desk;
 use crate::actors::master::account::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
 use crate::cloudflare::{CfError, Cloudflare, Tunnel};
-use crate::db::tunnels;
-use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::id::TunnelId;
 
-/// Finds the undeleted tunnel of exactly this name, or makes it. Nothing is stored.
-pub(super) async fn provide(
-    desk: &Desk,
-    name: &str,
-    for_agent: Option<&AgentId>,
-) -> Result<ProvidedTunnel, MasterError> {
+/// Finds the undeleted tunnel of exactly this name, or makes it. Nothing is stored; who stores it learns if another
+/// agent has it.
+pub(super) async fn provide(desk: &Desk, name: &str) -> Result<ProvidedTunnel, MasterError> {
     // Two agents that are enrolled with one new name at the same time get one tunnel, and the store decides.
     let _held = desk.names.lock(&format!("tunnel {name}")).await;
     let tunnel =
         find_or_create(desk, name).await.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
     if tunnel.is_local() {
         return Err(MasterError::TunnelIsLocal(name.to_owned()));
-    }
-    let row = tunnels::find_tunnel(&desk.db, &tunnel.id).await;
-    let row = row.map_err(|error| MasterError::Database(Box::new(error)))?;
-    if let Some(by) = row.and_then(|row| row.agent_id).filter(|by| for_agent.is_some_and(|agent| agent != by))
-    {
-        return Err(MasterError::TunnelTaken { by });
     }
     let token = desk.cloudflare.tunnel_token(&tunnel.id);
     let (token, connectors) = join(token, list_connectors(&desk.cloudflare, &tunnel.id)).await;
