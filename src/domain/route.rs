@@ -60,7 +60,7 @@ pub struct Service {
     /// Zone the labels name.
     #[serde(default)]
     pub zone_name: Option<String>,
-    /// True if any `access.*` label is set: its protection is not built yet, so it is held back.
+    /// True if its container has any `access.*` label: its protection is not built yet, so it is held back.
     #[serde(default)]
     pub has_access_labels: bool,
 }

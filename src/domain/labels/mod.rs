@@ -190,7 +190,7 @@ fn read_service(
         service: target?,
         origin_request,
         zone_name: zone_name?,
-        has_access_labels: table.has_access_labels(level),
+        has_access_labels: table.has_access_labels(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Where labels are found: prefixes, levels and the table of known suffixes.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// Prefixes that every master knows, in the order of their weight.
 const PREFIXES: [&str; 2] = ["dockflare.", "cloudflare.tunnel."];
@@ -30,7 +30,7 @@ pub(super) const SUFFIXES: [&str; 20] = [
 ];
 
 /// Whether a label is meant for the whole container or for one numbered route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     /// `dockflare.hostname`.
     Base,
@@ -50,7 +50,7 @@ pub(super) struct Labelled<'a> {
     pub(super) labels: &'a BTreeMap<String, String>,
     prefixes: Vec<String>,
     /// Levels with a label that asks for protection; found once, since every label is compared with every word.
-    protected: OnceCell<HashSet<Level>>,
+    protected: OnceCell<bool>,
 }
 
 impl<'a> Labelled<'a> {
@@ -117,15 +117,11 @@ impl<'a> Labelled<'a> {
         self.get(level, suffix).map_or_else(|| label_name(PREFIXES[0], level, suffix), |found| found.label)
     }
 
-    /// Says whether any label asks for protection of this level's route.
+    /// Says whether any label, of whatever level, asks for protection.
     ///
     /// A misspelt one counts too, and so does a blank one: whoever writes it does not want an open door.
-    pub(super) fn has_access_labels(&self, level: Level) -> bool {
-        let protected = self.protected.get_or_init(|| {
-            let asking = self.all().filter(|(.., suffix)| super::near_miss::means_access(suffix));
-            asking.map(|(_, at, _)| at).collect()
-        });
-        protected.contains(&level) || protected.contains(&Level::Base)
+    pub(super) fn has_access_labels(&self) -> bool {
+        *self.protected.get_or_init(|| self.all().any(|(.., suffix)| super::near_miss::means_access(suffix)))
     }
 }
 

@@ -223,7 +223,7 @@ fn a_container_that_is_not_enabled_says_so_unless_it_was_meant() {
 }
 
 #[test]
-fn any_label_about_access_holds_its_route_back() {
+fn any_label_about_access_holds_all_routes_of_its_container_back() {
     let base = [
         ("dockflare.enable", "true"),
         ("dockflare.service", "http://app"),
@@ -231,19 +231,19 @@ fn any_label_about_access_holds_its_route_back() {
         ("dockflare.1.hostname", "one.example.com"),
     ];
     for (label, expected) in [
-        ("dockflare.access.policy", [true, true]),
-        ("cloudflare.tunnel.access.groups", [true, true]),
-        ("dockflare.1.access.group", [false, true]),
-        ("dockflare.acess.policy", [true, true]),
-        ("dockflare.0.Access.Policy", [true, false]),
-        ("dockflare.access.unheard_of", [true, true]),
-        ("dockflare.policy", [true, true]),
-        ("com.example.access.policy", [false, false]),
+        ("dockflare.access.policy", true),
+        ("cloudflare.tunnel.access.groups", true),
+        ("dockflare.1.access.group", true),
+        ("dockflare.acess.policy", true),
+        ("dockflare.0.Access.Policy", true),
+        ("dockflare.access.unheard_of", true),
+        ("dockflare.policy", true),
+        ("com.example.access.policy", false),
     ] {
         let mut given = labels(&base);
         given.insert(label.into(), String::new());
         let flags: Vec<_> = read_labels(&given, None).services.iter().map(|s| s.has_access_labels).collect();
-        assert_eq!(flags, expected, "{label}");
+        assert_eq!(flags, [expected; 2], "{label}");
     }
 }
 
