@@ -13,7 +13,7 @@ use super::error::DbError;
 use crate::domain::agent::AgentStatus;
 use crate::domain::route::RouteKey;
 
-pub use super::agents::{AgentRow, find_agent, get_agent, list_agents};
+pub use super::agents::{AgentRow, find_agent, find_limits, get_agent, list_agents};
 pub use super::cloudflare::{
     AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow, find_tunnel_status, list_applied_rules,
     list_dns_records, list_route_status, list_tunnel_status,

@@ -1,23 +1,21 @@
-//! Every way a request can fail, with its status and its stable code, and how each dialect words it.
+//! Every way a request can fail, with its status and its stable code.
 //!
-//! Handlers return [`ApiError`]; [`speak`] turns it, and the framework's own errors, into the body that the
-//! caller of that path expects. Must not hold secrets: messages are shown as they are.
+//! Handlers return [`ApiError`]; `speak` words it for whoever calls that path. Must not hold
+//! secrets: messages are shown as they are.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
-use super::dialect::Dialect;
-use super::pages;
 use crate::actors::master::MasterError;
 use crate::protocol::body::BodyError;
 use crate::protocol::v2::answer;
 use crate::protocol::v3::SESSION_UNKNOWN;
+
+/// When to come back if the master is busy.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// What went wrong, in words for the caller.
 #[derive(Debug, thiserror::Error)]
@@ -152,12 +150,13 @@ impl ApiError {
     }
 
     /// True for what the master's own host has to be seen to for.
-    fn is_ours_to_repair(&self) -> bool {
+    pub(super) fn is_ours_to_repair(&self) -> bool {
         let is_full = matches!(self, Self::Master(MasterError::StorageFull));
         is_full || self.code().1 == StatusCode::INTERNAL_SERVER_ERROR
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// When the caller may try again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyAttempts { retry_after } | Self::OverShare { retry_after } => Some(*retry_after),
             Self::Master(MasterError::Busy | MasterError::StorageFull) => Some(BUSY),
@@ -171,70 +170,14 @@ impl ResponseError for ApiError {
         self.code().1
     }
 
-    /// Only the status; [`speak`] knows the path and so the words.
+    /// Only the status; `speak` knows the path and so the words.
     fn error_response(&self) -> HttpResponse {
         HttpResponse::new(self.status_code())
     }
 }
 
-/// When to come back if the master is busy.
-const BUSY: Duration = Duration::from_secs(2);
-
-/// Gives a failed answer its body, in the dialect of its path; others pass untouched.
-pub fn speak<B: MessageBody + 'static>(answer: ServiceResponse<B>) -> ServiceResponse<BoxBody> {
-    if answer.status().as_u16() < 400 {
-        return answer.map_into_boxed_body();
-    }
-    let (request, response) = answer.into_parts();
-    let known = response.error().and_then(|e| e.as_error::<ApiError>()).is_some();
-    let has_body = !matches!(
-        response.body().size(),
-        actix_web::body::BodySize::None | actix_web::body::BodySize::Sized(0)
-    );
-    if !known && has_body && response.error().is_none() {
-        return ServiceResponse::new(request, response.map_into_boxed_body());
-    }
-    let foreign = (!known).then(|| framework_error(response.status()));
-    let mut spoken = HttpResponse::new(response.status());
-    for (name, value) in response.headers() {
-        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
-            spoken.headers_mut().append(name.clone(), value.clone());
-        }
-    }
-    let error = foreign
-        .as_ref()
-        .or_else(|| response.error().and_then(|e| e.as_error()))
-        .expect("one of the two is there");
-    if error.is_ours_to_repair() {
-        tracing::error!(http.path = request.path(), error = %chain(error), "request failed");
-    }
-    if let Some(after) = error.retry_after() {
-        spoken.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
-    }
-    if error.code().1 == StatusCode::UNAUTHORIZED {
-        spoken.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    let dialect = Dialect::of(request.path());
-    let text = dialect.render(error, &mut spoken);
-    if dialect == Dialect::Page {
-        pages::protect(&mut spoken);
-    }
-    ServiceResponse::new(request, spoken.set_body(BoxBody::new(text)))
-}
-
 fn master_status(error: &MasterError) -> StatusCode {
     StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-fn framework_error(status: StatusCode) -> ApiError {
-    match status {
-        StatusCode::NOT_FOUND => ApiError::NotFound,
-        StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::UnsupportedMediaType,
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge { limit: super::body::SMALL },
-        status if status.is_server_error() => ApiError::internal(format!("the framework answered {status}")),
-        status => ApiError::Malformed(status.canonical_reason().unwrap_or("bad request").to_lowercase()),
-    }
 }
 
 /// An error with its causes on one line.

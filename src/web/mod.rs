@@ -1,7 +1,7 @@
 //! The HTTP side of the master: every route on one screen.
 //!
 //! Handlers are thin: who may call is their first argument, reads come from `db::read`, changes go to
-//! [`Master`](crate::actors::master::Master). Failures are worded in [`error`] by the dialect of the path.
+//! [`Master`](crate::actors::master::Master). Failures are worded in `speak` by the dialect of the path.
 
 pub mod agent_api;
 mod agent_limit;
@@ -22,6 +22,7 @@ mod records;
 mod route;
 pub mod server;
 mod session;
+mod speak;
 pub mod state;
 
 use actix_web::body::BoxBody;
@@ -35,14 +36,21 @@ pub use server::{Listen, Patience, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, v2, v3};
-use api::{admins, agents, keys, native, overview};
+use api::{admins, keys, native, overview};
 use route::at;
+use speak::speak;
 
-/// Declares every route.
+/// Declares every route; the router tries them in this order.
 pub fn configure(config: &mut ServiceConfig) {
-    let compress = server::compression;
+    agents(config);
+    machines(config);
+    scripts(config);
+    people(config);
+}
+
+/// What agents call, hot paths first.
+fn agents(config: &mut ServiceConfig) {
     config
-        // Agents, hot paths first: the router tries them in this order.
         .service(at("/api/v2/agents/{id}/events").post(v2::events))
         .service(at("/api/v3/agents/{id}/reports").post(v3::reports))
         .service(at("/api/v2/agents/{id}/commands").get_only(v2::commands).head(v2::commands_head))
@@ -54,13 +62,22 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(
             at("/accounts/{account}/cfd_tunnel/{tunnel}/configurations")
                 .put(cloudflare_proxy::put_configuration),
-        )
-        // Machines that watch.
+        );
+}
+
+/// What watches the master.
+fn machines(config: &mut ServiceConfig) {
+    config
         .service(at("/healthz").get(ops::healthz))
         .service(at("/readyz").get(ops::readyz))
         .service(at("/metrics").get(ops::metrics))
-        .service(at("/api/openapi.json").get(openapi::description))
-        // People and scripts: the admin API.
+        .service(at("/api/openapi.json").get(openapi::description));
+}
+
+/// The admin API.
+fn scripts(config: &mut ServiceConfig) {
+    let compress = server::compression;
+    config
         .service(
             web::scope("/api/v2")
                 .wrap(compress())
@@ -68,12 +85,12 @@ pub fn configure(config: &mut ServiceConfig) {
                 .service(at("/agents/revoke-key").post(keys::revoke))
                 .service(at("/agents/keys/revoked").delete(keys::delete_revoked))
                 .service(at("/agents/keys/{id}").delete(keys::delete))
-                .service(at("/agents").get(agents::list))
-                .service(at("/agents/{id}/enroll").post(agents::enroll))
-                .service(at("/agents/{id}/redeploy-tunnel").post(agents::redeploy))
-                .service(at("/agents/{id}/rename").post(agents::rename))
-                .service(at("/agents/{id}/roll-key").post(agents::roll_key))
-                .service(at("/agents/{id}/remove").post(agents::remove))
+                .service(at("/agents").get(api::agents::list))
+                .service(at("/agents/{id}/enroll").post(api::agents::enroll))
+                .service(at("/agents/{id}/redeploy-tunnel").post(api::agents::redeploy))
+                .service(at("/agents/{id}/rename").post(api::agents::rename))
+                .service(at("/agents/{id}/roll-key").post(api::agents::roll_key))
+                .service(at("/agents/{id}/remove").post(api::agents::remove))
                 .service(at("/overview").get(overview::overview))
                 .service(at("/services").get(overview::services))
                 .service(at("/ping").get(overview::ping)),
@@ -81,16 +98,20 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(
             web::scope("/api/v3")
                 .wrap(compress())
-                .service(at("/agents/{id}/revoke").post(agents::revoke))
-                .service(at("/agents/{id}/limit").post(agents::limit))
+                .service(at("/agents/{id}/revoke").post(api::agents::revoke))
+                .service(at("/agents/{id}/limit").post(api::agents::limit))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))
                 .service(at("/events").get(native::events))
                 .service(at("/tree").get(native::tree)),
-        )
-        // Pages.
+        );
+}
+
+/// The pages.
+fn people(config: &mut ServiceConfig) {
+    config
         .service(at("/assets/{path:.*}").get(assets::asset))
         .service(at("/live").get(pages::live::live))
         .service(at("/login").get(pages::sign_in::login).post(pages::sign_in::sign_in))
@@ -104,6 +125,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(at("/agents/{id}").get(pages::agent::show))
         .service(at("/agents/{id}/enroll").post(pages::agent_actions::enroll))
         .service(at("/agents/{id}/rename").post(pages::agent_actions::rename))
+        .service(at("/agents/{id}/limit").post(pages::agent_actions::limit))
         .service(at("/agents/{id}/redeploy").post(pages::agent_actions::redeploy))
         .service(at("/agents/{id}/roll-key").post(pages::keys::roll))
         .service(at("/agents/{id}/revoke").post(pages::agent_actions::revoke))
@@ -127,7 +149,7 @@ pub async fn outermost(
     if request.path().contains("//") {
         merge_slashes(&mut request);
     }
-    Ok(error::speak(next.call(request).await?))
+    Ok(speak(next.call(request).await?))
 }
 
 /// DockFlare agents whose base address ends with a slash send `//api/v2/...`.

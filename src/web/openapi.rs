@@ -28,8 +28,8 @@ use super::{agent_api, api, assets, ops, pages};
         pages::sign_in::set_up, pages::overview::show, pages::overview::fragment,
         pages::agents::list, pages::agents::fragment,
         pages::keys::fragment, pages::keys::make, pages::keys::roll, pages::keys::revoke, pages::keys::delete,
-        pages::agent_actions::enroll, pages::agent_actions::rename, pages::agent_actions::redeploy,
-        pages::agent_actions::revoke, pages::agent_actions::remove,
+        pages::agent_actions::enroll, pages::agent_actions::rename, pages::agent_actions::limit,
+        pages::agent_actions::redeploy, pages::agent_actions::revoke, pages::agent_actions::remove,
         pages::agent::show, pages::agent::fragment,
         pages::routes::show, pages::routes::apply, pages::routes::fragment,
         pages::system::show, pages::system::fragment,
@@ -69,7 +69,7 @@ mod tests {
         for line in routes.lines() {
             if line.contains("web::scope(") {
                 scope = line.split('"').nth(1).unwrap();
-            } else if line.trim_start().starts_with("// ") {
+            } else if line == "}" {
                 scope = "";
             }
             let Some(rest) = line.split("at(\"").nth(1) else { continue };

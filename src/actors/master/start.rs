@@ -48,15 +48,43 @@ pub struct MasterParts {
     pub arbiters: Vec<ArbiterHandle>,
 }
 
+impl MasterParts {
+    /// Returns who publishes, and its actor if it has one.
+    async fn publisher(
+        &mut self,
+        ledger: &Ledger,
+        notices: &Notices,
+    ) -> Result<(SharedAccount, Option<ChildSpec>), MasterError> {
+        let settings = PublishSettings { publish_unprotected: self.settings.publish_unprotected };
+        match (self.account.take(), self.cloudflare.take()) {
+            (Some(account), _) => Ok((account, None)),
+            (None, None) => Ok((Arc::new(PlanOnly { db: self.db.clone(), settings }), None)),
+            (None, Some(cloudflare)) => {
+                let (spec, account) = cloudflare_account::describe(AccountParts {
+                    cloudflare,
+                    db: self.db.clone(),
+                    store: Arc::new(Books::new(ledger.clone(), notices.clone())),
+                    clock: self.clock.clone(),
+                    settings,
+                    default_zone: self.default_zone.take(),
+                    compare_every: self.settings.compare_every,
+                    installation: installation(&self.db, &self.clock, &self.chance).await?,
+                });
+                Ok((Arc::new(account), Some(spec)))
+            }
+        }
+    }
+}
+
 impl Master {
     /// Reads keys and agents, and describes the children of supervisor `master`.
     ///
     /// The handle is complete at once; what needs an actor waits until the tree is started.
-    pub async fn start(parts: MasterParts) -> Result<(SupSpec, Self), MasterError> {
+    pub async fn start(mut parts: MasterParts) -> Result<(SupSpec, Self), MasterError> {
         let directory = Arc::new(Directory::default());
         load_directory(&parts.db, &directory).await?;
-        let wiring =
-            Wiring { env: Arc::default(), fleet: Fleet::default(), settings: Arc::new(parts.settings) };
+        let settings = Arc::new(parts.settings.clone());
+        let wiring = Wiring { env: Arc::default(), fleet: Fleet::default(), settings };
 
         let (store_spec, store) = {
             let db = parts.db.clone();
@@ -72,29 +100,7 @@ impl Master {
         let (fleet_spec, registrar) = wiring.fleet(&parts.arbiters);
         let ledger = Ledger::new(store);
         let notices = Notices::new(bus, listeners);
-        let publish = PublishSettings { publish_unprotected: wiring.settings.publish_unprotected };
-        let mut cloudflare_spec = None;
-        let account: SharedAccount = match (parts.account, parts.cloudflare) {
-            (Some(account), _) => account,
-            (None, None) => Arc::new(PlanOnly { db: parts.db.clone(), settings: publish }),
-            (None, Some(cloudflare)) => {
-                let installation = installation(&parts.db, &parts.clock, &parts.chance).await?;
-                let store = Arc::new(Books::new(ledger.clone(), notices.clone()));
-                let (db, clock) = (parts.db.clone(), parts.clock.clone());
-                let (spec, account) = cloudflare_account::describe(AccountParts {
-                    cloudflare,
-                    db,
-                    store,
-                    clock,
-                    settings: publish,
-                    default_zone: parts.default_zone,
-                    compare_every: wiring.settings.compare_every,
-                    installation,
-                });
-                cloudflare_spec = Some(spec);
-                Arc::new(account)
-            }
-        };
+        let (account, cloudflare_spec) = parts.publisher(&ledger, &notices).await?;
 
         let env = Env {
             db: parts.db.clone(),

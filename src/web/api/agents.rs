@@ -166,6 +166,7 @@ fn filled(text: Option<String>, field: &str) -> Result<String, ApiError> {
     text.ok_or_else(|| missing(field))
 }
 
-fn missing(field: &str) -> ApiError {
+/// Says that a field was left out.
+pub fn missing(field: &str) -> ApiError {
     ApiError::Invalid(format!("`{field}` is missing"))
 }

@@ -1,17 +1,21 @@
 //! One agent's page: how it is, what it runs, what was asked of it, and what a person may do.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use serde::Deserialize;
 
-use super::confirm::{REDEPLOY, REMOVE, REVOKE_KEY};
+use super::confirm::{Question, REDEPLOY, REMOVE, REVOKE_KEY};
 use super::overview::{fragment_of, shortened};
-use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, tunnel_badge};
-use super::{Shell, SignedIn, page, part};
+use super::posted::Refusal;
+use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
+use super::{Shell, SignedIn, page_with, part};
 use crate::actors::master::Slot;
 use crate::db::read::{self, AgentView, ContainerProblemRow, ContainerRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::id::AgentId;
+use crate::domain::limits::Limits;
 use crate::web::api::agents::agent_id;
 use crate::web::error::ApiError;
 use crate::web::picture::{MOST, presence};
@@ -28,6 +32,8 @@ struct AgentPage {
     href: String,
     fragment: String,
     tunnel_name: String,
+    display_name: String,
+    hostname_patterns: String,
     enrolled: bool,
     actions: Vec<Action>,
     live: String,
@@ -70,6 +76,14 @@ struct Action {
     tone: &'static str,
 }
 
+/// The fields of the forms on this page; each form sends its own one.
+#[derive(Default, Deserialize)]
+pub struct Fields {
+    pub(super) tunnel_name: Option<String>,
+    pub(super) display_name: Option<String>,
+    pub(super) hostname_patterns: Option<String>,
+}
+
 /// `GET /agents/{id}`.
 #[utoipa::path(get, path = "/agents/{id}", tag = "pages", params(("id" = String, Path)),
     responses((status = 200), (status = 303), (status = 404)), security(("session" = [])))]
@@ -78,19 +92,46 @@ pub async fn show(
     state: web::Data<WebState>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let view = find(&state, &agent_id(&id)?).await?;
+    let shell = Shell::new(&person, "/agents");
+    show_with(&state, &agent_id(&id)?, (StatusCode::OK, shell), Fields::default()).await
+}
+
+/// Shows the page again, with why a form was not carried out and what was written.
+pub async fn show_refused(
+    person: &SignedIn,
+    state: &WebState,
+    id: &AgentId,
+    refusal: Refusal,
+    written: Fields,
+) -> Result<HttpResponse, ApiError> {
+    show_with(state, id, refusal.shell(person, "/agents"), written).await
+}
+
+async fn show_with(
+    state: &WebState,
+    id: &AgentId,
+    (status, shell): (StatusCode, Shell),
+    written: Fields,
+) -> Result<HttpResponse, ApiError> {
+    let view = find(state, id).await?;
     let agent = &view.agent;
-    let host = agent.hostname.as_deref().unwrap_or(&agent.display_name);
-    page(&AgentPage {
-        shell: Shell::new(&person, "/agents"),
+    let tunnel = || {
+        let host = agent.hostname.as_deref().unwrap_or(&agent.display_name);
+        agent.tunnel_name.clone().unwrap_or_else(|| suggested_tunnel(host))
+    };
+    let template = AgentPage {
+        shell,
         name: agent.display_name.clone(),
         href: format!("/agents/{id}"),
         fragment: format!("/fragments/agents/{id}"),
-        tunnel_name: agent.tunnel_name.clone().unwrap_or_else(|| suggested_tunnel(host)),
+        tunnel_name: written.tunnel_name.unwrap_or_else(tunnel),
+        display_name: written.display_name.unwrap_or_else(|| agent.display_name.clone()),
+        hostname_patterns: written.hostname_patterns.unwrap_or_else(|| agent.hostname_patterns.join(", ")),
         enrolled: agent.status == AgentStatus::Enrolled,
         actions: actions(agent.status),
-        live: render(&state, view).await?,
-    })
+        live: render(state, view).await?,
+    };
+    page_with(status, &template)
 }
 
 /// `GET /fragments/agents/{id}`: its live part.
@@ -117,15 +158,16 @@ fn suggested_tunnel(host: &str) -> String {
 }
 
 fn actions(status: AgentStatus) -> Vec<Action> {
+    let asked = |question: &Question, hint, tone| Action {
+        path: question.verb,
+        title: question.title,
+        hint,
+        question: question.text,
+        tone,
+    };
     let mut actions = Vec::new();
     if status == AgentStatus::Enrolled {
-        actions.push(Action {
-            path: "redeploy",
-            title: REDEPLOY.title,
-            hint: "Makes the agent replace cloudflared",
-            question: REDEPLOY.text,
-            tone: "quiet",
-        });
+        actions.push(asked(&REDEPLOY, "Makes the agent replace cloudflared", "quiet"));
     }
     actions.push(Action {
         path: "roll-key",
@@ -135,21 +177,9 @@ fn actions(status: AgentStatus) -> Vec<Action> {
         tone: "quiet",
     });
     if status != AgentStatus::Revoked {
-        actions.push(Action {
-            path: "revoke",
-            title: REVOKE_KEY.title,
-            hint: "The agent is not heard any more",
-            question: REVOKE_KEY.text,
-            tone: "danger",
-        });
+        actions.push(asked(&REVOKE_KEY, "The agent is not heard any more", "danger"));
     }
-    actions.push(Action {
-        path: "remove",
-        title: REMOVE.title,
-        hint: "Stops the tunnel and withdraws the routes",
-        question: REMOVE.text,
-        tone: "danger",
-    });
+    actions.push(asked(&REMOVE, "Stops the tunnel and withdraws the routes", "danger"));
     actions
 }
 
@@ -161,6 +191,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let problems = read::list_container_problems(db, Some(id), MOST).await.map_err(ApiError::internal)?;
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;
     let commands = read::list_commands(db, id, COMMANDS).await.map_err(ApiError::internal)?;
+    let limits = read::find_limits(db, id).await.map_err(ApiError::internal)?;
     let route_line = |route: &crate::domain::route::Route| {
         let status = statuses.iter().find(|status| status.key == route.spec.key);
         RouteLine::of(route, status, Some(&view.agent.display_name))
@@ -174,7 +205,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
             state.master().clock.now(),
         ),
         tunnel: tunnel_line(&view),
-        facts: facts(&view, slot.as_deref()),
+        facts: facts(&view, slot.as_deref(), &limits),
         routes: routes.iter().map(route_line).collect(),
         containers: containers.iter().map(|one| container_line(one, &problems)).collect(),
         commands: commands.iter().map(command_line).collect(),
@@ -187,7 +218,7 @@ fn tunnel_line(view: &AgentView) -> Option<TunnelLine> {
     Some(TunnelLine { name, state, reason: view.tunnel.as_ref().and_then(|t| t.report.reason.clone()) })
 }
 
-fn facts(view: &AgentView, slot: Option<&Slot>) -> Vec<Fact> {
+fn facts(view: &AgentView, slot: Option<&Slot>, limits: &Limits) -> Vec<Fact> {
     let agent = &view.agent;
     let is_native = slot.is_some_and(Slot::is_native);
     // The row follows within a minute; where it was heard last is known at once.
@@ -202,8 +233,12 @@ fn facts(view: &AgentView, slot: Option<&Slot>) -> Vec<Fact> {
         fact("Version", known(&agent.version)),
         fact("Speaks", if is_native { "Lightship (native)" } else { "DockFlare v2" }),
         fact("Key", agent.key_id.as_ref().map_or("none", |id| id.as_str())),
+        fact("May publish", permitted(&limits.agent)),
         fact("Registered", agent.registered_at.format("%Y-%m-%d %H:%M UTC").to_string()),
     ];
+    if !limits.key.is_empty() {
+        facts.push(fact("Its key permits", permitted(&limits.key)));
+    }
     if let Some(observed) = &view.tunnel {
         facts.push(fact("cloudflared", known(&observed.report.version)));
         if let Some(connections) = observed.report.ready_connections {

@@ -1,26 +1,64 @@
 //! What a person does to an agent.
 
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
 
-use super::confirm::{Confirmation, REDEPLOY, REMOVE, REVOKE_KEY};
-use super::posted::Posted;
+use super::agent::{self, Fields};
+use super::confirm::{Confirmation, Question, REDEPLOY, REMOVE, REVOKE_KEY};
+use super::posted::{Posted, Refusal};
 use super::{SignedIn, go_to};
-use crate::web::api::agents::agent_id;
+use crate::actors::master::{Master, MasterError};
+use crate::domain::id::AgentId;
+use crate::web::api::agents::{agent_id, missing};
 use crate::web::auth::{Role, at_least};
+use crate::web::body::Patterns;
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
 
-/// Which tunnel.
-#[derive(Deserialize)]
-pub struct EnrollForm {
-    tunnel_name: String,
+type Done = Result<HttpResponse, ApiError>;
+
+/// A person who may do something to an agent, and where it leads.
+struct Act {
+    person: SignedIn,
+    state: web::Data<WebState>,
+    agent: AgentId,
+    here: String,
+    next: String,
 }
 
-/// Which name.
-#[derive(Deserialize)]
-pub struct RenameForm {
-    display_name: String,
+impl Act {
+    fn new(person: SignedIn, needed: Role, state: web::Data<WebState>, id: &str) -> Result<Self, ApiError> {
+        at_least(person.role, needed)?;
+        let here = format!("/agents/{id}");
+        Ok(Self { person, state, agent: agent_id(id)?, next: here.clone(), here })
+    }
+
+    /// Does it; if it is refused, the agent's page says why and keeps what was written.
+    async fn carry_out(
+        self,
+        written: Fields,
+        what: impl AsyncFnOnce(&Master, &AgentId, &str) -> Result<(), MasterError>,
+    ) -> Done {
+        match what(self.state.master(), &self.agent, &self.person.name).await {
+            Ok(()) => Ok(go_to(&self.next)),
+            Err(error) => {
+                agent::show_refused(&self.person, &self.state, &self.agent, Refusal::of(error)?, written)
+                    .await
+            }
+        }
+    }
+
+    /// Does it once the person has said yes.
+    async fn after_yes(
+        self,
+        question: &Question,
+        answer: &Confirmation,
+        what: impl AsyncFnOnce(&Master, &AgentId, &str) -> Result<(), MasterError>,
+    ) -> Done {
+        if !answer.is_given() {
+            return question.ask(&self.person, &self.here, &self.here);
+        }
+        self.carry_out(Fields::default(), what).await
+    }
 }
 
 /// `POST /agents/{id}/enroll`.
@@ -30,25 +68,42 @@ pub async fn enroll(
     person: SignedIn,
     state: web::Data<WebState>,
     id: web::Path<String>,
-    form: Posted<EnrollForm>,
-) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Operator)?;
-    state.master().enroll(&agent_id(&id)?, form.0.tunnel_name.trim(), &person.name).await?;
-    Ok(go_to(&format!("/agents/{id}")))
+    form: Posted<Fields>,
+) -> Done {
+    let act = Act::new(person, Role::Operator, state, &id)?;
+    let name = form.0.tunnel_name.clone().ok_or_else(|| missing("tunnel_name"))?;
+    act.carry_out(form.0, async |master, agent, by| master.enroll(agent, name.trim(), by).await.map(drop))
+        .await
 }
 
 /// `POST /agents/{id}/rename`.
 #[utoipa::path(post, path = "/agents/{id}/rename", tag = "pages", params(("id" = String, Path)),
-    responses((status = 303), (status = 403)), security(("session" = [])))]
+    responses((status = 303), (status = 400), (status = 403)), security(("session" = [])))]
 pub async fn rename(
     person: SignedIn,
     state: web::Data<WebState>,
     id: web::Path<String>,
-    form: Posted<RenameForm>,
-) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Operator)?;
-    state.master().rename(&agent_id(&id)?, form.0.display_name.trim(), &person.name).await?;
-    Ok(go_to(&format!("/agents/{id}")))
+    form: Posted<Fields>,
+) -> Done {
+    let act = Act::new(person, Role::Operator, state, &id)?;
+    let name = form.0.display_name.clone().ok_or_else(|| missing("display_name"))?;
+    act.carry_out(form.0, async |master, agent, by| master.rename(agent, name.trim(), by).await).await
+}
+
+/// `POST /agents/{id}/limit`: the hostnames that it may publish, with commas between them; none: any.
+#[utoipa::path(post, path = "/agents/{id}/limit", tag = "pages", params(("id" = String, Path)),
+    responses((status = 303), (status = 400), (status = 403)), security(("session" = [])))]
+pub async fn limit(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    form: Posted<Fields>,
+) -> Done {
+    let act = Act::new(person, Role::Admin, state, &id)?;
+    // Left out by mistake it must not lift a limit: an empty text does.
+    let text = form.0.hostname_patterns.clone().ok_or_else(|| missing("hostname_patterns"))?;
+    let patterns = Patterns::Text(text).list();
+    act.carry_out(form.0, async |master, agent, by| master.limit(agent, patterns, by).await).await
 }
 
 /// `POST /agents/{id}/redeploy`: replaces the connector.
@@ -59,14 +114,10 @@ pub async fn redeploy(
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Confirmation>,
-) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Operator)?;
-    let (id, here) = (agent_id(&id)?, format!("/agents/{id}"));
-    if !form.0.is_given() {
-        return REDEPLOY.ask(&person, format!("{here}/redeploy"), &here);
-    }
-    state.master().redeploy(&id, &person.name).await?;
-    Ok(go_to(&here))
+) -> Done {
+    let act = Act::new(person, Role::Operator, state, &id)?;
+    act.after_yes(&REDEPLOY, &form.0, async |master, agent, by| master.redeploy(agent, by).await.map(drop))
+        .await
 }
 
 /// `POST /agents/{id}/revoke`: the agent is not heard until it has a new key.
@@ -77,14 +128,9 @@ pub async fn revoke(
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Confirmation>,
-) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Admin)?;
-    let (id, here) = (agent_id(&id)?, format!("/agents/{id}"));
-    if !form.0.is_given() {
-        return REVOKE_KEY.ask(&person, format!("{here}/revoke"), &here);
-    }
-    state.master().revoke(&id, &person.name).await?;
-    Ok(go_to(&here))
+) -> Done {
+    let act = Act::new(person, Role::Admin, state, &id)?;
+    act.after_yes(&REVOKE_KEY, &form.0, async |master, agent, by| master.revoke(agent, by).await).await
 }
 
 /// `POST /agents/{id}/remove`: stops the tunnel, withdraws the routes, revokes the key.
@@ -95,12 +141,7 @@ pub async fn remove(
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Confirmation>,
-) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Admin)?;
-    let (id, here) = (agent_id(&id)?, format!("/agents/{id}"));
-    if !form.0.is_given() {
-        return REMOVE.ask(&person, format!("{here}/remove"), &here);
-    }
-    state.master().remove(&id, &person.name).await?;
-    Ok(go_to("/agents"))
+) -> Done {
+    let act = Act { next: "/agents".into(), ..Act::new(person, Role::Admin, state, &id)? };
+    act.after_yes(&REMOVE, &form.0, async |master, agent, by| master.remove(agent, by).await.map(drop)).await
 }

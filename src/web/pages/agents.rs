@@ -1,11 +1,14 @@
 //! The agents of this master, and the form that adds a host.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
+use super::keys::{self, KeyForm};
 use super::overview::{agent_lines, fragment_of};
+use super::posted::Refusal;
 use super::view::AgentLine;
-use super::{Shell, SignedIn, keys, page, part};
+use super::{Shell, SignedIn, page_with, part};
 use crate::web::error::ApiError;
 use crate::web::picture::Picture;
 use crate::web::state::WebState;
@@ -17,6 +20,7 @@ struct AgentsPage {
     live: String,
     keys: String,
     loopback: bool,
+    form: KeyForm,
 }
 
 #[derive(Template)]
@@ -28,12 +32,29 @@ struct Live {
 /// `GET /agents`.
 #[utoipa::path(get, path = "/agents", tag = "pages", responses((status = 200), (status = 303)), security(("session" = [])))]
 pub async fn list(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    page(&AgentsPage {
-        live: render(&state).await?,
-        keys: keys::render(&person, &state).await?,
-        loopback: state.settings().is_loopback,
-        shell: Shell::new(&person, "/agents"),
-    })
+    let shell = Shell::new(&person, "/agents");
+    show(&person, &state, (StatusCode::OK, shell), KeyForm::default()).await
+}
+
+/// Shows the page again, with why no key was made and what was written.
+pub async fn show_refused(
+    person: &SignedIn,
+    state: &WebState,
+    refusal: Refusal,
+    form: KeyForm,
+) -> Result<HttpResponse, ApiError> {
+    show(person, state, refusal.shell(person, "/agents"), form).await
+}
+
+async fn show(
+    person: &SignedIn,
+    state: &WebState,
+    (status, shell): (StatusCode, Shell),
+    form: KeyForm,
+) -> Result<HttpResponse, ApiError> {
+    let (live, keys) = (render(state).await?, keys::render(person, state).await?);
+    let loopback = state.settings().is_loopback;
+    page_with(status, &AgentsPage { shell, live, keys, loopback, form })
 }
 
 /// `GET /fragments/agents`: the list, which is live; the form beside it stays as the person left it.

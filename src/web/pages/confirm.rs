@@ -21,6 +21,8 @@ impl Confirmation {
 
 /// What a person is asked.
 pub struct Question {
+    /// Last part of the path that the answer is posted to.
+    pub verb: &'static str,
     /// What is done after a yes, as the button says it.
     pub title: &'static str,
     /// What it means.
@@ -29,14 +31,19 @@ pub struct Question {
 
 /// Taking a key back.
 pub const REVOKE_KEY: Question = Question {
+    verb: "revoke",
     title: "Revoke key",
     text: "Revoke this key? Its agent is not heard any more until it has a new one. Tunnel and routes stay.",
 };
 /// Replacing the connector.
-pub const REDEPLOY: Question =
-    Question { title: "Replace connector", text: "Replace the connector? Requests may fail for a moment." };
+pub const REDEPLOY: Question = Question {
+    verb: "redeploy",
+    title: "Replace connector",
+    text: "Replace the connector? Requests may fail for a moment.",
+};
 /// Removing an agent.
 pub const REMOVE: Question = Question {
+    verb: "remove",
     title: "Remove agent",
     text: "Remove this agent? Its tunnel is stopped, its routes are withdrawn and its key is revoked.",
 };
@@ -51,8 +58,9 @@ struct ConfirmPage<'a> {
 }
 
 impl Question {
-    /// Shows the page that asks; a yes posts to `action` again, a no goes `back`.
-    pub fn ask(&self, person: &SignedIn, action: String, back: &str) -> Result<HttpResponse, ApiError> {
+    /// Shows the page that asks; a yes posts to the verb below `path` again, a no goes `back`.
+    pub fn ask(&self, person: &SignedIn, path: &str, back: &str) -> Result<HttpResponse, ApiError> {
+        let action = format!("{path}/{}", self.verb);
         page(&ConfirmPage { shell: Shell::new(person, "/agents"), question: self, action, back })
     }
 }

@@ -9,15 +9,16 @@ use serde::Deserialize;
 
 use super::confirm::{Confirmation, REVOKE_KEY};
 use super::overview::fragment_of;
-use super::posted::{Nothing, Posted};
-use super::view::{Badge, badge};
-use super::{Shell, SignedIn, deploy, go_to, page, part};
+use super::posted::{Nothing, Posted, Refusal};
+use super::view::{Badge, badge, permitted};
+use super::{Shell, SignedIn, agents, deploy, go_to, page, part};
 use crate::actors::master::{KeyRef, NewKey};
 use crate::db::read::{self, KeyRow};
 use crate::domain::agent::KeyStatus;
 use crate::domain::id::{AgentId, KeyId};
 use crate::web::api::agents::agent_id;
 use crate::web::auth::{Role, at_least};
+use crate::web::body::Patterns;
 use crate::web::error::ApiError;
 use crate::web::picture::MOST;
 use crate::web::state::WebState;
@@ -39,6 +40,7 @@ struct KeyMadePage {
     heading: String,
     key: String,
     key_id: String,
+    limited_to: Option<String>,
     loopback: bool,
     compose: String,
     run: String,
@@ -50,6 +52,7 @@ struct KeyLine {
     owner: String,
     agent: Option<String>,
     agent_href: String,
+    permitted: String,
     state: Badge,
     made: String,
     action: &'static str,
@@ -57,11 +60,13 @@ struct KeyLine {
     question: &'static str,
 }
 
-/// Whom a key is for.
-#[derive(Deserialize)]
+/// Whom a key is for, and which hostnames its agent may publish, with commas between them; none: any.
+#[derive(Default, Deserialize)]
 pub struct KeyForm {
     #[serde(default)]
-    owner: String,
+    pub(super) owner: String,
+    #[serde(default)]
+    pub(super) hostname_patterns: String,
 }
 
 /// `GET /fragments/keys`: the list of keys, which is live: a key that was just used says by whom.
@@ -91,6 +96,7 @@ fn key_line(key: &KeyRow, names: &HashMap<&AgentId, &str>) -> KeyLine {
         owner: key.owner.clone(),
         agent: agent.map(|id| names.get(id).copied().unwrap_or(id.as_str()).to_owned()),
         agent_href: agent.map(|id| format!("/agents/{id}")).unwrap_or_default(),
+        permitted: permitted(&key.hostname_patterns),
         state: if is_active { badge("good", "active") } else { badge("idle", "revoked") },
         made: key.created_at.format("%Y-%m-%d %H:%M UTC").to_string(),
         action: if is_active { "revoke" } else { "delete" },
@@ -100,7 +106,8 @@ fn key_line(key: &KeyRow, names: &HashMap<&AgentId, &str>) -> KeyLine {
 }
 
 /// `POST /agents/keys`: makes a key and shows it, once, with what to do with it.
-#[utoipa::path(post, path = "/agents/keys", tag = "pages", responses((status = 200), (status = 403)), security(("session" = [])))]
+#[utoipa::path(post, path = "/agents/keys", tag = "pages", responses((status = 200), (status = 400), (status = 403)),
+    security(("session" = [])))]
 pub async fn make(
     person: SignedIn,
     req: HttpRequest,
@@ -109,7 +116,11 @@ pub async fn make(
 ) -> Result<HttpResponse, ApiError> {
     at_least(person.role, Role::Admin)?;
     let owner: String = form.0.owner.trim().chars().take(100).collect();
-    let key = state.master().generate_key(&owner, &person.name).await?;
+    let patterns = Patterns::Text(form.0.hostname_patterns.clone()).list();
+    let key = match state.master().generate_limited_key(&owner, patterns, &person.name).await {
+        Ok(key) => key,
+        Err(error) => return agents::show_refused(&person, &state, Refusal::of(error)?, form.0).await,
+    };
     let heading =
         if owner.is_empty() { "A key for another host".to_owned() } else { format!("A key for {owner}") };
     show_once(&person, &req, &state, heading, key)
@@ -144,6 +155,7 @@ fn show_once(
         heading,
         key: raw.to_owned(),
         key_id: key.key_id.to_string(),
+        limited_to: (!key.hostname_patterns.is_empty()).then(|| permitted(&key.hostname_patterns)),
         loopback: state.settings().is_loopback,
         compose: deploy::compose(&address, raw, &key.owner),
         run: deploy::docker_run(&address, raw),
@@ -162,7 +174,7 @@ pub async fn revoke(
 ) -> Result<HttpResponse, ApiError> {
     at_least(person.role, Role::Admin)?;
     if !form.0.is_given() {
-        return REVOKE_KEY.ask(&person, format!("/agents/keys/{id}/revoke"), "/agents");
+        return REVOKE_KEY.ask(&person, &format!("/agents/keys/{id}"), "/agents");
     }
     state.master().revoke_key(KeyRef::Id(KeyId::new(id.into_inner())), &person.name).await?;
     Ok(go_to("/agents"))

@@ -1,13 +1,17 @@
-//! A form that a page sent: its token is checked before anything of it is looked at.
+//! A form that a page sent: its token is checked before anything of it is looked at. What is refused goes back to
+//! the page it came from, with what was written.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::{Shell, SignedIn};
+use crate::actors::master::MasterError;
 use crate::web::auth::state;
 use crate::web::body::Form;
 use crate::web::error::ApiError;
@@ -19,6 +23,32 @@ pub struct Posted<T>(pub T);
 /// A form without fields of its own.
 #[derive(Debug, serde::Deserialize)]
 pub struct Nothing {}
+
+/// Why a form was not carried out, for the person who can send it again.
+pub struct Refusal {
+    status: StatusCode,
+    reason: String,
+}
+
+impl Refusal {
+    /// Fails with the error itself if another form would not help.
+    pub fn of(error: MasterError) -> Result<Self, ApiError> {
+        let error = ApiError::from(error);
+        let status = error.code().1;
+        match status {
+            StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::BAD_GATEWAY => {
+                Ok(Self { status, reason: error.to_string() })
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Returns what surrounds the page that is shown again, and its status.
+    pub fn shell(self, person: &SignedIn, here: &'static str) -> (StatusCode, Shell) {
+        let word = format!("{}.", self.reason.trim_end_matches('.'));
+        (self.status, Shell::new(person, here).with_notice("bad", word))
+    }
+}
 
 impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
     type Error = ApiError;

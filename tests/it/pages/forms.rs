@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Browser, token_of};
-use crate::support::master::TestMaster;
+use crate::support::master::{Answer, TestMaster};
 use crate::v2_api::publish_into_a_foreign_tunnel;
 
 #[actix_web::test]
@@ -20,6 +20,7 @@ async fn a_form_without_the_pages_token_changes_nothing() {
         format!("/agents/keys/{key_id}/delete"),
         format!("/agents/{id}/enroll"),
         format!("/agents/{id}/rename"),
+        format!("/agents/{id}/limit"),
         format!("/agents/{id}/redeploy"),
         format!("/agents/{id}/roll-key"),
         format!("/agents/{id}/revoke"),
@@ -27,7 +28,13 @@ async fn a_form_without_the_pages_token_changes_nothing() {
         "/routes/apply".to_owned(),
         "/logout".to_owned(),
     ];
-    let fields = [("confirmed", "yes"), ("tunnel_name", "edge"), ("display_name", "x"), ("owner", "x")];
+    let fields = [
+        ("confirmed", "yes"),
+        ("tunnel_name", "edge"),
+        ("display_name", "x"),
+        ("hostname_patterns", "x.example.com"),
+        ("owner", "x"),
+    ];
     for path in paths {
         for token in [None, Some(""), Some("guess"), Some(foreign.as_str())] {
             let mut all = fields.to_vec();
@@ -43,6 +50,7 @@ async fn a_form_without_the_pages_token_changes_nothing() {
     }
     let agents = master.admin_get("/api/v2/agents").expect(200).await.json();
     assert_eq!(agents["agents"][&id]["display_name"], "web-1");
+    assert_eq!(agents["agents"][&id]["hostname_patterns"], json!([]));
     assert_eq!(agents["agent_keys"][&key_id]["status"], "active");
     assert_eq!(browser.get("/").await.status, 200, "still signed in");
     master.stop().await;
@@ -56,7 +64,7 @@ async fn a_key_is_shown_once_with_what_to_do_with_it() {
     assert!(page.contains("no other host can reach it") && page.contains("SERVER_HOST=0.0.0.0"), "{page}");
     let made = browser.submit("/agents", "/agents/keys", &[("owner", "web-7")]).await;
     assert_eq!(made.status, 200);
-    let key = made.text.split("<pre id=\"key\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let key = shown_key(&made);
     assert_eq!(key.len(), 43);
     for line in [
         "docker run -d --name lightship-agent",
@@ -74,6 +82,74 @@ async fn a_key_is_shown_once_with_what_to_do_with_it() {
     assert!(list.text.contains("front door") && !list.text.contains("not used yet"), "{}", list.text);
     assert!(!list.text.contains(&key) && !browser.get("/agents").await.text.contains(&key));
     master.stop().await;
+}
+
+#[actix_web::test]
+async fn keys_and_agents_are_limited_to_names_where_they_are_made_and_shown() {
+    // given: a key that was limited as it was made, and the agent that uses it
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let fields = [("owner", "lab-1"), ("hostname_patterns", "*.Lab.example.com, app.example.com")];
+    let made = browser.submit("/agents", "/agents/keys", &fields).await;
+    assert!(made.text.contains("<code>*.lab.example.com, app.example.com</code> only"), "{}", made.text);
+    let list = browser.get("/agents").await.text;
+    assert!(list.contains(">*.lab.example.com, app.example.com</td>"), "{list}");
+    let id = master.register(&shown_key(&made), json!({ "display_name": "lab-1" })).await;
+    let (page, limit) = (format!("/agents/{id}"), format!("/agents/{id}/limit"));
+    let shown = browser.get(&page).await.text;
+    assert!(shown.contains("<dt>May publish</dt><dd>any hostname</dd>"), "{shown}");
+    assert!(shown.contains("<dt>Its key permits</dt><dd>*.lab.example.com, app.example.com</dd>"), "{shown}");
+    for (text, patterns) in [("*.lab.example.com,", json!(["*.lab.example.com"])), ("", json!([]))] {
+        // when
+        let limited = browser.submit(&page, &limit, &[("hostname_patterns", text)]).await;
+        // then
+        assert_eq!((limited.status, limited.header("location")), (303, page.as_str()), "{}", limited.text);
+        let agents = master.admin_get("/api/v2/agents").expect(200).await.json();
+        assert_eq!(agents["agents"][&id]["hostname_patterns"], patterns);
+        let shown = browser.get(&page).await.text;
+        let value = format!("value=\"{}\"", text.trim_end_matches(','));
+        assert!(shown.split("name=\"hostname_patterns\"").nth(1).unwrap().contains(&value), "{shown}");
+    }
+    // and: what was left out by mistake lifts no limit
+    assert_eq!(browser.submit(&page, &limit, &[("hostname_patterns", "app.example.com")]).await.status, 303);
+    assert_eq!(browser.submit(&page, &limit, &[]).await.status, 400);
+    assert!(browser.get(&page).await.text.contains("<dt>May publish</dt><dd>app.example.com</dd>"));
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_refused_form_comes_back_with_the_reason_and_what_was_written() {
+    // given
+    let master = TestMaster::without_cloudflare().await;
+    let browser = Browser::signed_in(&master).await;
+    let (_, id) = master.new_agent("web-1").await;
+    assert!(browser.get("/").await.text.contains("No Cloudflare token"));
+    let before = master.admin_get("/api/v2/agents").expect(200).await.json();
+    let (page, enroll, limit) =
+        (format!("/agents/{id}"), format!("/agents/{id}/enroll"), format!("/agents/{id}/limit"));
+    let bad = "<code>a.*.example.com</code> is no hostname pattern";
+    for (page, path, field, written, status, reason) in [
+        (page.as_str(), enroll.as_str(), "tunnel_name", "edge-1", 409, "<code>CF_API_TOKEN</code>"),
+        (&page, &limit, "hostname_patterns", "ok.example.com, a.*.example.com", 400, bad),
+        ("/agents", "/agents/keys", "hostname_patterns", "ok.example.com, a.*.example.com", 400, bad),
+    ] {
+        // when
+        let refused = browser.submit(page, path, &[("owner", "lab-1"), (field, written)]).await;
+        // then
+        assert_eq!(refused.status, status, "{path}: {}", refused.text);
+        let alert = refused.text.split("role=\"alert\">").nth(1).expect("an alert");
+        assert!(alert.split("</p>").next().unwrap().contains(reason), "{path}: {}", refused.text);
+        let value = format!("value=\"{written}\"");
+        assert!(refused.text.contains(&value) && refused.text.contains("id=\"live\""), "{}", refused.text);
+    }
+    let after = master.admin_get("/api/v2/agents").expect(200).await.json();
+    assert_eq!(after["agent_keys"], before["agent_keys"]);
+    assert_eq!(after["agents"][&id]["hostname_patterns"], json!([]));
+    master.stop().await;
+}
+
+fn shown_key(page: &Answer) -> String {
+    page.text.split("<pre id=\"key\">").nth(1).unwrap().split('<').next().unwrap().to_owned()
 }
 
 #[actix_web::test]
