@@ -99,6 +99,7 @@ impl MasterHalf {
             offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
             requests_per_second: settings.security.requests_per_second,
             account_id: settings.cloudflare.account_id.clone(),
+            tree_changes: start.tree_changes.clone(),
             metrics: start.metrics.clone().map(|handle| Arc::new(move || handle.render()) as _),
         };
         let state = WebState::new(self.master.clone(), web_settings);

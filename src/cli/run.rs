@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{Common, output, sources};
 use crate::actors::supervision::{BLOCKED_EXIT_CODE, Root, Tree, WatchLimits, Watchdog, install_panic_hook};
@@ -34,6 +35,8 @@ pub(super) struct Start {
     pub(super) chance: Chance,
     /// Supervision, shared by all branches.
     pub(super) tree: Tree,
+    /// Changes with every event of the tree.
+    pub(super) tree_changes: watch::Receiver<()>,
     /// Names threads that do not come back; each arbiter is to be shown to it.
     pub(super) watchdog: Watchdog,
     /// Renders the metrics of this process.
@@ -95,8 +98,12 @@ pub(super) fn run(
         .context("cannot start the watchdog's thread")?;
     system.block_on(async move {
         watchdog.watch_here("main");
-        let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
-        let start = Start { loaded, state_dir, io, clock, chance, tree, watchdog, metrics, signals };
+        let (changed, tree_changes) = watch::channel(());
+        let tree = Tree::new(clock.clone(), chance.clone(), move |_| {
+            changed.send_replace(());
+        });
+        let start =
+            Start { loaded, state_dir, io, clock, chance, tree, tree_changes, watchdog, metrics, signals };
         body(start).await
     })
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::agent_limit::AgentLimit;
@@ -43,6 +44,8 @@ pub struct WebSettings {
     pub requests_per_second: u32,
     /// Account that `/accounts` names to DockFlare agents.
     pub account_id: Option<String>,
+    /// Changes with every event of the supervision tree.
+    pub tree_changes: watch::Receiver<()>,
     /// Writes the metrics.
     pub metrics: Option<RenderMetrics>,
 }

@@ -98,7 +98,7 @@ impl Notices {
 
     /// Listens from now on.
     pub fn subscribe(&self) -> Changes {
-        Changes(self.listeners.subscribe())
+        Changes::of(&self.listeners)
     }
 }
 
@@ -106,6 +106,11 @@ impl Notices {
 pub struct Changes(broadcast::Receiver<Note>);
 
 impl Changes {
+    /// Listens from now on.
+    pub fn of(listeners: &broadcast::Sender<Note>) -> Self {
+        Self(listeners.subscribe())
+    }
+
     /// Returns the next note; none once the master has gone.
     pub async fn next(&mut self) -> Option<Note> {
         match self.0.recv().await {
@@ -123,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_listener_is_told_to_look_at_everything() {
         let sender = channel();
-        let mut slow = Changes(sender.subscribe());
+        let mut slow = Changes::of(&sender);
         for number in 0..BACKLOG + 10 {
             sender.send(Note::Agent(AgentId::new(number.to_string()))).unwrap();
         }

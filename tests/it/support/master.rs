@@ -21,6 +21,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
 
@@ -155,7 +156,10 @@ impl TestMaster {
         db.migrate().await.unwrap();
         db.unlock_secrets(SecretKey::random(chance.clone())).await.unwrap();
         let cloudflare = with_cloudflare.then(|| client_of(&standin, io.io()));
-        let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
+        let (changed, tree_changes) = watch::channel(());
+        let tree = Tree::new(clock.clone(), chance.clone(), move |_| {
+            changed.send_replace(());
+        });
         let settings = MasterSettings::default();
         let shards: Vec<_> = (0..settings.shards).map(|_| Arbiter::new()).collect();
         let parts = MasterParts {
@@ -171,7 +175,7 @@ impl TestMaster {
         };
         let (spec, master) = Master::start(parts).await.unwrap();
         let root = Root::start(tree, "master", spec).await;
-        let mut settings = web_settings();
+        let mut settings = web_settings(tree_changes);
         change(&mut settings);
         let state = WebState::new(master.clone(), settings);
         let (address, server) = listen(state.clone());
@@ -283,7 +287,7 @@ fn client_of(standin: &CloudflareStandIn, io: Io) -> Cloudflare {
     Cloudflare::new(&standin.base_url(), AccountId::new(ACCOUNT), TOKEN.to_owned().into(), io).unwrap()
 }
 
-fn web_settings() -> WebSettings {
+fn web_settings(tree_changes: watch::Receiver<()>) -> WebSettings {
     WebSettings {
         admin_token: Some(ADMIN.to_owned().into()),
         cookie_key: Key::generate(),
@@ -294,6 +298,7 @@ fn web_settings() -> WebSettings {
         offline_after: Duration::from_secs(60),
         requests_per_second: 0,
         account_id: Some(ACCOUNT.to_owned()),
+        tree_changes,
         metrics: render_metrics(),
     }
 }
