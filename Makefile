@@ -20,8 +20,10 @@ test: ## every test, with the real parts: Engine, processes, browser
 	scripts/test
 
 .PHONY: check
-check: ## formatting, lints, documentation; then the tests
+check: ## formatting, lints, documentation, licences; then the tests
 	$(MAKE) --no-print-directory lint
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 	$(MAKE) --no-print-directory test
 
 .PHONY: lint
