@@ -14,7 +14,8 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
     process::run(common, Role::Agent, async |start| {
         let agent = &start.loaded.settings.agent;
         let master = agent.master_url.clone().context(
-            "no master: set DOCKFLARE_MASTER_URL to the master's address, such as http://master:8080",
+            "no master: set DOCKFLARE_MASTER_URL or `--master` to the master's address, such as \
+             http://master:8080",
         )?;
         let key = agent.api_key.get().cloned().context(
             "no agent key: make one on the master's page Agents or with `lightship keys create`, then set \

@@ -27,8 +27,16 @@ pub(super) fn run(args: EventsArgs, common: &Common) -> anyhow::Result<ExitCode>
     database::with(common, Access::Read, async |db| {
         if args.verify {
             let report = db.verify_chain().await?;
-            output::json(&report)?;
-            return Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            if common.json {
+                output::json(&report)?;
+            } else {
+                for problem in &report.problems {
+                    output::line(problem)?;
+                }
+                let found = if report.is_sound() { "none was changed" } else { "some were changed" };
+                output::line(&format!("{} decisions in {} streams: {found}", report.events, report.streams))?;
+            }
+            return Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         let filter =
             EventFilter { stream_prefix: args.stream, after_seq: args.after, ..EventFilter::default() };

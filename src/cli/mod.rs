@@ -40,15 +40,17 @@ struct Cli {
 
 /// Options of every verb.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// Configuration file (TOML); without it defaults and the environment are used.
     #[arg(long, global = true, env = "LIGHTSHIP_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// State directory.
+    /// State directory. Default: LIGHTSHIP_STATE_DIR, else /var/lib/lightship for root, else
+    /// ~/.local/state/lightship.
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Master that the admin verbs talk to, such as https://ship.example.com; the token is
-    /// LIGHTSHIP_ADMIN_TOKEN. Without it, the socket of a master on this host is used.
+    /// Master to talk to, such as https://ship.example.com. An agent needs its key, every other command
+    /// LIGHTSHIP_ADMIN_TOKEN. Left out, a command asks the master on this host.
     #[arg(long, global = true, value_name = "URL")]
     master: Option<String>,
     /// Print JSON on standard output.

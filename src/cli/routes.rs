@@ -19,7 +19,11 @@ pub(super) fn run(_: RoutesArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let keys = ["hostname", "path", "service", "agent", "container", "state", "reason"];
     let rows = routes.iter().map(|route| keys.map(|key| output::text(route, key)).to_vec()).collect();
     let header = ["HOSTNAME", "PATH", "SERVICE", "AGENT", "CONTAINER", "STATE", "REASON"];
-    output::table(&header, rows, "no routes; start a container with labels, see docs/labels.md")?;
+    output::table(
+        &header,
+        rows,
+        "no routes; start a container with labels on an enrolled host, see docs/labels.md",
+    )?;
     for tunnel in items(&answer, "tunnels").iter().filter(|tunnel| tunnel["reason"].is_string()) {
         eprintln!("tunnel {}: {}", output::text(tunnel, "tunnel_id"), output::text(tunnel, "reason"));
     }

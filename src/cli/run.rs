@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -75,6 +75,9 @@ pub(super) fn run(
     role: Role,
     body: impl AsyncFnOnce(Start) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
+    if common.master.is_some() && role != Role::Agent {
+        bail!("a master talks to no other master; leave `--master` out");
+    }
     let system = actix_rt::System::new();
     let signals = system.block_on(async { Signals::listen() })?;
     let loaded = sources::load(common, role)?;

@@ -24,17 +24,29 @@ pub(super) fn load(common: &Common, role: Role) -> anyhow::Result<Loaded> {
     // Variables that are not text cannot be ours.
     let environment =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let sources = Sources { file: common.config.clone(), environment: environment.collect(), dot_env };
+    let sources = Sources {
+        file: common.config.clone(),
+        environment: environment.collect(),
+        dot_env,
+        options: options(common, role)?,
+    };
     let mut loaded = Loaded::read(&sources, role)?;
-    if let Some(dir) = &common.state_dir {
-        loaded.settings.state.dir = Some(dir.clone());
-    }
-    if let Some(url) = &common.master {
-        loaded.settings.admin.master_url = Some(url.clone());
-    }
     let dir = loaded.settings.state.dir.take();
     loaded.settings.state.dir = Some(dir.map_or_else(default_state_dir, anyhow::Ok)?);
     Ok(loaded)
+}
+
+fn options(common: &Common, role: Role) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
+    let mut options = Vec::new();
+    if let Some(dir) = &common.state_dir {
+        let dir = dir.to_str().context("`--state-dir` is no text; use a folder whose name is")?;
+        options.push(("state.dir", "--state-dir", dir.to_owned()));
+    }
+    if let Some(url) = &common.master {
+        let key = if role == Role::Agent { "agent.master_url" } else { "admin.master_url" };
+        options.push((key, "--master", url.clone()));
+    }
+    Ok(options)
 }
 
 fn default_state_dir() -> anyhow::Result<PathBuf> {

@@ -18,6 +18,8 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// Content of `.env` in the working directory; it does not override the environment.
     pub dot_env: BTreeMap<String, String>,
+    /// Options of the command line: key, option, value.
+    pub options: Vec<(&'static str, &'static str, String)>,
 }
 
 /// Where a value came from.
@@ -29,6 +31,8 @@ pub enum Origin {
     Variable(String),
     /// A variable of `.env`.
     DotEnv(String),
+    /// An option of the command line.
+    Option(&'static str),
 }
 
 impl std::fmt::Display for Origin {
@@ -37,6 +41,7 @@ impl std::fmt::Display for Origin {
             Self::File(path) => write!(f, "file `{}`", path.display()),
             Self::Variable(name) => write!(f, "environment variable `{name}`"),
             Self::DotEnv(name) => write!(f, "`{name}` in `.env`"),
+            Self::Option(name) => write!(f, "option `{name}`"),
         }
     }
 }
@@ -80,6 +85,9 @@ impl Loaded {
         }
         layers.add_variables(&sources.dot_env, role, Origin::DotEnv)?;
         layers.add_variables(&sources.environment, role, Origin::Variable)?;
+        for (key, option, value) in &sources.options {
+            layers.set((*key).into(), Value::from(value.as_str()), Origin::Option(option))?;
+        }
         layers.finish()
     }
 }

@@ -63,6 +63,20 @@ fn a_later_layer_wins_over_an_earlier_one() {
 }
 
 #[test]
+fn an_option_of_the_command_line_wins_is_named_and_is_checked() {
+    let given = |url: &str| {
+        let mut sources = environment(&[("DOCKFLARE_MASTER_URL", "http://other:8080")]);
+        sources.options.push(("agent.master_url", "--master", url.to_owned()));
+        Loaded::read(&sources, Role::Agent)
+    };
+    let loaded = given("http://master:8080").unwrap();
+    assert_eq!(loaded.settings.agent.master_url.as_deref(), Some("http://master:8080"));
+    assert_eq!(loaded.origins["agent.master_url"].to_string(), "option `--master`");
+    let refused = given("master:8080").unwrap_err().to_string();
+    assert!(refused.contains("`agent.master_url` from option `--master`"), "{refused}");
+}
+
+#[test]
 fn errors_name_key_place_and_way_out() {
     let cases = [
         (

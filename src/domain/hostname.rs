@@ -32,6 +32,9 @@ pub enum HostnameError {
     /// A `*` anywhere but alone in front.
     #[error("`*` may only stand alone in front, as in `*.example.com`")]
     Wildcard,
+    /// Something between two words.
+    #[error("a hostname has no blanks in it")]
+    Blank,
     /// Anything else that no name may hold.
     #[error("`{0}` is not allowed in a hostname; letters, digits and `-` are")]
     Character(char),
@@ -73,11 +76,19 @@ fn to_punycode(name: &str) -> Result<String, HostnameError> {
         return Err(HostnameError::TooLong);
     }
     if let Some(bad) = name.chars().find(|c| c.is_control() || c.is_whitespace() || *c == '%') {
-        return Err(HostnameError::Character(bad));
+        return Err(refused(bad));
     }
     match url::Host::parse(name) {
         Ok(url::Host::Domain(ascii)) => Ok(ascii),
         _ => Err(HostnameError::NotConvertible),
+    }
+}
+
+fn refused(bad: char) -> HostnameError {
+    if bad.is_whitespace() && !bad.is_control() {
+        HostnameError::Blank
+    } else {
+        HostnameError::Character(bad)
     }
 }
 
@@ -96,7 +107,7 @@ fn check_label(label: &str) -> Result<(), HostnameError> {
         return Err(HostnameError::Wildcard);
     }
     if let Some(bad) = label.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-') {
-        return Err(HostnameError::Character(bad));
+        return Err(refused(bad));
     }
     if label.len() > MAX_LABEL {
         return Err(HostnameError::LabelTooLong);
@@ -177,7 +188,7 @@ mod tests {
             ("-a.b", E::Hyphen),
             ("a-.b", E::Hyphen),
             ("my_app.example.com", E::Character('_')),
-            ("a b.example.com", E::Character(' ')),
+            ("a b.example.com", E::Blank),
             ("a\nb.example.com", E::Character('\n')),
             ("\"app\".example.com", E::Character('"')),
             (&long_label, E::LabelTooLong),

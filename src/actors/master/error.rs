@@ -15,7 +15,7 @@ pub enum MasterError {
     #[error("the agent key is unknown or was revoked")]
     KeyRevoked,
     /// No such key (404).
-    #[error("agent key `{0}` is not known")]
+    #[error("no agent key is known {0}")]
     KeyNotFound(String),
     /// Only revoked keys can be deleted (400).
     #[error("agent key `{0}` is still in use; revoke it first")]

@@ -141,7 +141,7 @@ fn what_is_wrong_is_shown_with_label_value_and_reason() {
         ("dockflare.service", "app:80", "must begin with"),
         ("dockflare.service", "http://app:70000", "1 to 65535"),
         ("dockflare.path", "/a?b", "path alone"),
-        ("dockflare.zonename", "a b", "` ` is not allowed"),
+        ("dockflare.zonename", "a b", "no blanks"),
     ] {
         let mut given = labels(&[
             ("dockflare.enable", "true"),

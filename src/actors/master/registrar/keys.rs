@@ -69,19 +69,22 @@ impl Handler<DeleteRevokedKeys> for Registrar {
     }
 }
 
+/// Says which key, without repeating a text that may be the key itself.
+const GIVEN: &str = "under what was given; the list of keys has their ids";
+
 /// Finds a key by its id or by itself.
 pub(super) async fn find(env: &Env, key: &KeyRef) -> Result<KeyRow, MasterError> {
     let (row, shown) = match key {
         KeyRef::Id(id) => {
             // Scripts written for DockFlare put the key itself where an id belongs.
             let is_id = uuid::Uuid::try_parse(id.as_str()).is_ok();
-            let shown = if is_id { id.as_str() } else { "(as given, which is no id)" };
-            (db::keys::find_key(&env.db, id).await?, shown.to_owned())
+            let shown = if is_id { format!("as `{id}`") } else { GIVEN.to_owned() };
+            (db::keys::find_key(&env.db, id).await?, shown)
         }
         KeyRef::Raw(raw) => {
             let digest = hex::encode(digest_key(raw.expose_secret()));
             // Never the key itself: this text goes into answers and logs.
-            (db::keys::find_key_by_digest(&env.db, &digest).await?, "(as given)".into())
+            (db::keys::find_key_by_digest(&env.db, &digest).await?, GIVEN.to_owned())
         }
     };
     row.ok_or(MasterError::KeyNotFound(shown))
