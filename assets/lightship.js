@@ -1,4 +1,4 @@
-// Three conveniences; every page works without them.
+// Four conveniences; every page works without them.
 (function () {
   "use strict";
 
@@ -36,6 +36,18 @@
     field.name = "confirmed";
     field.value = "yes";
     event.target.appendChild(field);
+  });
+
+  // The stream that keeps the page true is cut: said if it is not back soon.
+  var away = document.getElementById("away");
+  var patience;
+  document.addEventListener("htmx:sseError", function () {
+    patience = patience || setTimeout(function () { if (away) away.hidden = false; }, 4000);
+  });
+  document.addEventListener("htmx:sseOpen", function () {
+    clearTimeout(patience);
+    patience = 0;
+    if (away) away.hidden = true;
   });
 
   function ago(secs) {

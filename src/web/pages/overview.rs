@@ -126,7 +126,7 @@ pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
         found.push(Problem {
             title: "No Cloudflare token".into(),
             detail:
-                "Routes are planned and not published. Set CF_API_TOKEN and CF_ACCOUNT_ID, and restart the master."
+                "Routes are planned and not published. Set `CF_API_TOKEN` and `CF_ACCOUNT_ID`, and restart the master."
                     .into(),
             href: None,
             link: "",
@@ -168,9 +168,11 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
         });
     };
     match agent.status {
-        AgentStatus::Enrolled if !presence.is_online => {
-            add("The agent is offline; its routes stay.".into(), "Agent")
-        }
+        AgentStatus::Enrolled if !presence.is_online => add(
+            "The agent is offline; its routes stay. See on its host whether it runs and reaches this master."
+                .into(),
+            "Agent",
+        ),
         AgentStatus::Pending if presence.is_online => {
             add("A new agent waits to be enrolled.".into(), "Enrol")
         }

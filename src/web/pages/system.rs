@@ -66,7 +66,8 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
     tree.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
     let running = tree.iter().filter(|info| info.state == State::Running).count();
     let summary = format!(
-        "{} of {} running. Actors of an agent start with its first change and stop when it is quiet.",
+        "{} of {} running. Actors of an agent start with its first change and stop when it is quiet. \
+         Waiting: messages in a mailbox, and how many it takes.",
         running,
         count(tree.len() as u64, "actor and supervisor is", "actors and supervisors are")
     );
