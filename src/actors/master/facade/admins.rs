@@ -65,7 +65,8 @@ impl Master {
 
     /// Gives an agent a tunnel, found by name or made, and queues the command that starts it.
     ///
-    /// Safe to repeat: with the same name it answers the command that is open, and queues no second one.
+    /// Safe to repeat: with the same name it answers the command that is open, or the one that started the tunnel if
+    /// that runs. A second one is queued only if the first failed, was given up, or the tunnel is down.
     pub async fn enroll(
         &self,
         agent: &AgentId,

@@ -16,12 +16,14 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Enrolled;
 use crate::actors::supervision::Ctx;
 use crate::db::agents::AgentRow;
+use crate::db::tunnels::TunnelObservedRow;
 use crate::db::{self, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::lifetime;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, CommandId, SecretId};
+use crate::domain::tunnel::TunnelHealth;
 
 /// Longest tunnel name that is passed on.
 const MAX_TUNNEL_NAME: usize = 100;
@@ -137,7 +139,8 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
     }
 }
 
-/// Returns the enrolment in force with the command that started its tunnel: the open one, else the latest.
+/// Returns the enrolment in force with the command that starts its tunnel, or did: the open one, else the latest if it
+/// had success that lasts. None if the tunnel has to be started again.
 async fn enrolled_before(env: &Env, row: &AgentRow) -> Result<Option<Enrolled>, MasterError> {
     let (Some(tunnel_id), Some(tunnel_name)) = (&row.tunnel_id, &row.tunnel_name) else {
         return Ok(None);
@@ -146,7 +149,12 @@ async fn enrolled_before(env: &Env, row: &AgentRow) -> Result<Option<Enrolled>, 
     let open = db::commands::list_open_commands(&env.db, &row.id).await?.into_iter().find(starts);
     let command = match open {
         Some(command) => Some(command),
-        None => db::commands::list_commands(&env.db, &row.id, RECENT).await?.into_iter().find(starts),
+        None => {
+            let latest =
+                db::commands::list_commands(&env.db, &row.id, RECENT).await?.into_iter().find(starts);
+            let observed = db::tunnels::find_tunnel_observed(&env.db, &row.id).await?;
+            latest.filter(|command| still_runs(command, observed.as_ref()))
+        }
     };
     Ok(command.map(|command| Enrolled {
         tunnel_id: tunnel_id.clone(),
@@ -154,6 +162,15 @@ async fn enrolled_before(env: &Env, row: &AgentRow) -> Result<Option<Enrolled>, 
         command,
         created: false,
     }))
+}
+
+/// True if the tunnel was started and nothing was heard of it since that says it does not run.
+fn still_runs(command: &Command, observed: Option<&TunnelObservedRow>) -> bool {
+    let down = |health| matches!(health, TunnelHealth::Failed | TunnelHealth::Stopped);
+    // What was seen before the agent had the command says nothing about what came of it.
+    let is_down =
+        observed.is_some_and(|seen| Some(seen.changed_at) > command.delivered_at && down(seen.report.health));
+    command.status == CommandStatus::Succeeded && !is_down
 }
 
 async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError> {

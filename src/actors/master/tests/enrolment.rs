@@ -1,6 +1,7 @@
 //! An agent gets its tunnel.
 
 use super::*;
+use crate::domain::event::Event;
 
 #[test]
 fn enrolment_stores_the_token_and_queues_the_start_in_one_step() {
@@ -39,6 +40,81 @@ fn enrolling_again_answers_the_same_command() {
         assert_eq!(rig.events(&Stream::commands(&agent), "command_queued").await, 1);
         assert_eq!(rig.publisher.provided.load(Ordering::SeqCst), 1);
     });
+}
+
+/// How the command of an enrolment ends, and what the agent says of its tunnel then.
+enum End {
+    Done,
+    Failed,
+    TooOld,
+    DoneAndDown(TunnelHealth),
+}
+
+#[test]
+fn enrolling_again_starts_a_tunnel_that_is_not_up_and_leaves_one_that_is() {
+    let cases = [
+        (End::Done, false),
+        (End::Failed, true),
+        (End::TooOld, true),
+        (End::DoneAndDown(TunnelHealth::Stopped), true),
+        (End::DoneAndDown(TunnelHealth::Failed), true),
+        (End::DoneAndDown(TunnelHealth::Restarting), false),
+    ];
+    for (end, starts_again) in cases {
+        run(async {
+            let rig = Rig::start().await;
+            let (agent, _) = rig.agent().await;
+            // What the agent said before it had a tunnel is no news about the one it gets.
+            rig.report(&agent, tunnel_is(TunnelHealth::Stopped)).await;
+            let first = rig.master.enroll(&agent, "edge", "admin").await.unwrap().command.id;
+            rig.come_to(&agent, &first, end).await;
+
+            let (one, two) =
+                tokio::join!(rig.master.enroll(&agent, "edge", "a"), rig.master.enroll(&agent, "edge", "b"));
+
+            let (one, two) = (one.unwrap().command, two.unwrap().command);
+            assert_eq!(one.id, two.id);
+            assert_eq!(one.id != first, starts_again, "{one:?}");
+            let status = if starts_again { CommandStatus::Queued } else { CommandStatus::Succeeded };
+            assert_eq!(rig.command(&one.id).await.status, status);
+            let queued = rig.events(&Stream::commands(&agent), "command_queued").await;
+            assert_eq!(queued, 1 + usize::from(starts_again));
+        });
+    }
+}
+
+fn tunnel_is(health: TunnelHealth) -> Vec<Report> {
+    let mut said = tunnel_runs("edge");
+    if let Report::Tunnel { tunnel } = &mut said[0] {
+        tunnel.health = health;
+    }
+    said
+}
+
+impl Rig {
+    async fn come_to(&self, agent: &AgentId, command: &crate::domain::id::CommandId, end: End) {
+        let finish = async |succeeded| {
+            assert_eq!(self.master.lease_commands(agent, 10, Dialect::Native).await.unwrap().len(), 1);
+            let outcome = Outcome { succeeded, message: "so it ended".into(), finished_at: None };
+            self.master.finish(agent, command, outcome).await.unwrap();
+        };
+        match end {
+            End::Done => finish(true).await,
+            End::Failed => finish(false).await,
+            End::TooOld => {
+                let (agent_id, command_id) = (agent.clone(), command.clone());
+                let expired = Event::CommandExpired { agent_id, command_id };
+                let batch = self.master.env.batch("test");
+                let batch = batch.append(Stream::commands(agent), db::Expected::Head, vec![expired]);
+                self.master.env.ledger.commit(batch).await.unwrap();
+            }
+            End::DoneAndDown(health) => {
+                finish(true).await;
+                self.report(agent, tunnel_runs("edge")).await;
+                self.report(agent, tunnel_is(health)).await;
+            }
+        }
+    }
 }
 
 #[test]
