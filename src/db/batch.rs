@@ -93,7 +93,8 @@ pub enum RowChange {
     ReplaceContainers { agent_id: AgentId, containers: Vec<(Container, Vec<ContainerProblem>)> },
     /// Stores how the agent sees its tunnel.
     PutTunnelObserved { agent_id: AgentId, report: TunnelReport },
-    /// Forgets what was observed of a removed agent: containers, problems, tunnel, route states, last time.
+    /// Forgets what was observed of a removed agent, but for its dialect: containers, problems, tunnel, route states,
+    /// last time.
     ForgetAgent { agent_id: AgentId },
     /// Makes these the tunnel's only rules that are ours.
     PutAppliedRules { tunnel_id: TunnelId, rules: Vec<AppliedRule> },

@@ -182,7 +182,11 @@ fn forget(unit: &mut Unit, agent_id: &str) {
         unit.route_status.delete(&(row.agent_id, row.hostname, row.path));
     }
     unit.tunnel_observed.delete(&agent_id.into());
-    unit.agent_observed.delete(&agent_id.into());
+    if let Some(seen) = unit.agent_observed.get(&agent_id.into()).cloned() {
+        // How it takes commands matters until it has done its last one.
+        let dialect = seen.dialect;
+        unit.agent_observed.put(agent_observed::Model { dialect, ..agent_observed::Model::unseen(agent_id) });
+    }
 }
 
 fn of_cloudflare(unit: &mut Unit, change: &RowChange) {

@@ -43,7 +43,7 @@ pub trait OnErrand: 'static {
 
 /// Calls that report something.
 pub struct Reporting;
-/// Calls that fetch, acknowledge or finish commands.
+/// Calls that register, and that fetch, acknowledge or finish commands.
 pub struct Fetching;
 
 impl OnErrand for Reporting {
@@ -87,53 +87,55 @@ fn admit<E: OnErrand>(req: &HttpRequest) -> Result<CallingAgent<E>, ApiError> {
     Ok(CallingAgent { slot, errand: PhantomData })
 }
 
-/// A [`CallingAgent`] in its native session; 409 if that is over.
-pub struct NativeAgent<E> {
+/// An agent in its native session; 409 if that is over. A removed one may report too, and nothing comes of it: told
+/// that its key opens nothing, it would not stay for its last command.
+pub struct NativeAgent {
     /// What the master keeps of it.
     pub slot: Arc<Slot>,
     session: String,
-    errand: PhantomData<E>,
 }
 
-impl<E> Caller for NativeAgent<E> {}
+impl Caller for NativeAgent {}
 
-impl<E> NativeAgent<E> {
+impl NativeAgent {
     /// True if the session is still the agent's: it began no other one, and nobody revoked its key.
     pub fn is_current(&self) -> bool {
         self.slot.has_session(&self.session)
     }
 }
 
-impl<E: OnErrand> FromRequest for NativeAgent<E> {
+impl FromRequest for NativeAgent {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(admit::<E>(req).and_then(|agent| {
+        ready(admit::<Fetching>(req).and_then(|agent| {
             let session = req.headers().get(SESSION_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
             if !agent.slot.has_session(session) {
                 return Err(ApiError::SessionUnknown);
             }
-            Ok(Self { slot: agent.slot, session: session.to_owned(), errand: PhantomData })
+            Ok(Self { slot: agent.slot, session: session.to_owned() })
         }))
     }
 }
 
-/// A good agent key, whatever agent it belongs to: for registration and the account routes.
-pub struct CallingKey(pub Arc<KeyAccess>);
+/// A good agent key, whatever agent it belongs to: for registration, which comes before commands are fetched, and for
+/// the account routes.
+pub struct CallingKey<E>(pub Arc<KeyAccess>, PhantomData<E>);
 
-impl Caller for CallingKey {}
+impl<E> Caller for CallingKey<E> {}
 
-impl FromRequest for CallingKey {
+impl<E: OnErrand> FromRequest for CallingKey<E> {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let state = state(req);
-        let access = bearer(req).and_then(|key| state.master().directory.authenticate(key));
-        let access = access.filter(|access| !state.master().directory.is_leaving(access));
+        let directory = &state.master().directory;
+        let access = bearer(req).and_then(|key| directory.authenticate(key));
+        let access = access.filter(|access| E::ERRAND == Errand::Commands || !directory.is_leaving(access));
         ready(match access {
-            Some(access) => Ok(Self(access)),
+            Some(access) => Ok(Self(access, PhantomData)),
             None => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
         })
     }

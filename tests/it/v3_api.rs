@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::master::{Answer, Asking, TestMaster};
+use crate::support::until::{until, until_equal};
 
 struct Native<'a> {
     master: &'a TestMaster,
@@ -35,6 +36,14 @@ impl<'a> Native<'a> {
     async fn poll(&self, wait: u64) -> Answer {
         let path = format!("/api/v3/agents/{}/commands?wait={wait}&max=10", self.id);
         self.with_session(self.master.get(&path)).send().await
+    }
+
+    /// Does something while a poll is parked: it is once the agent was heard with that request.
+    async fn once_parked<T>(&self, act: impl AsyncFnOnce() -> T) -> T {
+        let slot = self.master.master.directory.slot_named(&self.id).unwrap();
+        let before = slot.last_seen();
+        until("the poll is heard", || async { (slot.last_seen() != before).then_some(()) }).await;
+        act().await
     }
 }
 
@@ -160,19 +169,42 @@ async fn a_server_that_stops_answers_its_parked_polls() {
     let master = TestMaster::start().await;
     let agent = Native::join(&master, "web-1").await;
     let begun = Instant::now();
-    let polling = agent.poll(50);
-    let ending = async {
-        // Parked once the agent was heard with this request.
-        let slot = master.master.directory.slot_named(&agent.id).unwrap();
-        let before = slot.last_seen();
-        while slot.last_seen() == before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        master.state.end_streams();
-    };
-    let (answer, ()) = tokio::join!(polling, ending);
+    let ending = agent.once_parked(async || master.state.end_streams());
+    let (answer, ()) = tokio::join!(agent.poll(50), ending);
     assert_eq!((answer.status, answer.json()), (200, json!({ "commands": [] })));
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_removed_agent_comes_back_for_its_last_command_and_nothing_else() {
+    // given: an agent that was away when it was removed
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    master.enroll(&id, "edge-1").await;
+    master.admin_post(&format!("/api/v2/agents/{id}/remove"), json!({})).expect(200).await;
+    // when it registers, as every agent of ours does after a start
+    let hello =
+        json!({ "agent_id": id, "display_name": "x", "lightship": { "protocols": [3], "host": "x" } });
+    let answer = master.post("/api/v2/agents/register").key(&key).json(hello).expect(200).await.json();
+    let session = answer["lightship"]["session"].as_str().unwrap().to_owned();
+    assert_eq!((&answer["agent_id"], &answer["agent"]["status"]), (&json!(id), &json!("removed")));
+    let agent = Native { master: &master, key, id, session };
+    // then: it is heard, and only the stop counts
+    let batch =
+        agent.batch(0, json!([{ "kind": "container_seen", "container": container("a.example.com") }]));
+    assert_eq!(agent.post("reports").json(batch).expect(202).await.json(), json!({ "next_seq": 1 }));
+    master.get("/accounts").key(&agent.key).expect(401).await;
+    let commands = agent.poll(0).await.json()["commands"].clone();
+    assert_eq!((commands.as_array().unwrap().len(), &commands[0]["action"]), (1, &json!("stop_tunnel")));
+    assert!(agent.poll(0).await.status == 200, "it has not said yet that it stopped");
+    let stop = commands[0]["id"].as_str().unwrap();
+    let done = json!({ "succeeded": true, "message": "stopped", "finished_at": "2026-11-21T21:00:00Z" });
+    agent.post(&format!("commands/{stop}/result")).json(done).expect(200).await;
+    until_equal("its key", 401, async || agent.poll(0).await.status).await;
+    let left = master.admin_get("/api/v2/agents").expect(200).await.json();
+    assert!(left["agents"].get(&agent.id).is_none(), "{left}");
+    assert_eq!(master.admin_get("/api/v2/services").expect(200).await.json(), json!({ "services": [] }));
     master.stop().await;
 }
 

@@ -56,7 +56,7 @@ impl KeyAccess {
 pub enum Errand {
     /// Report something.
     Report,
-    /// Fetch, acknowledge or finish commands: open to a removed agent until it has its last one.
+    /// Register, and fetch, acknowledge or finish commands: open to a removed agent until it has done its last one.
     Commands,
 }
 

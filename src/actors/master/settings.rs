@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::command::CommandKind;
+use crate::domain::delivery::lifetime;
 use crate::domain::presence::DEFAULT_TIMEOUT;
 
 /// How the master keeps time and bounds.
@@ -23,7 +25,8 @@ pub struct MasterSettings {
     pub max_live: usize,
     /// How long an agent's subtree is left alone after it failed too often.
     pub cool_down: Duration,
-    /// How long a removed agent's key still fetches `stop_tunnel`.
+    /// How long a removed agent's key still fetches `stop_tunnel`: as long as other commands wait, so that a host
+    /// that is switched off over a holiday stops its connector when it is back. The key opens nothing else.
     pub removal_limit: Duration,
     /// Prefix of labels besides the two built-in ones.
     pub label_prefix: Option<String>,
@@ -44,7 +47,7 @@ impl Default for MasterSettings {
             reap_every: Duration::from_secs(10),
             max_live: 100,
             cool_down: Duration::from_secs(10),
-            removal_limit: Duration::from_secs(600),
+            removal_limit: lifetime(&CommandKind::StopTunnel),
             label_prefix: None,
             publish_unprotected: false,
             compare_every: Duration::from_secs(300),

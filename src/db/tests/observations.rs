@@ -113,6 +113,29 @@ async fn the_last_time_an_agent_was_heard_only_moves_forward() {
 }
 
 #[tokio::test]
+async fn of_an_agent_that_is_forgotten_only_its_dialect_is_known() {
+    on_every_engine(async |db| {
+        commit(&db, Stream::agent(&agent("a")), vec![registered("a", "k1")]).await.unwrap();
+        let peer = RowChange::PutAgentPeer {
+            agent_id: agent("a"),
+            hostname: Some("h1".into()),
+            peer: Some("10.0.0.1".into()),
+            dialect: Some("native".into()),
+            problem: Some("two hosts".into()),
+        };
+        put(&db, 0, peer).await;
+        put(&db, 1, RowChange::TouchAgents(vec![(agent("a"), at(60))])).await;
+
+        put(&db, 2, RowChange::ForgetAgent { agent_id: agent("a") }).await;
+
+        let row = get_agent(&db, &agent("a")).await.unwrap();
+        assert_eq!((row.last_seen, row.hostname, row.peer, row.problem), (None, None, None, None));
+        assert_eq!(row.dialect.as_deref(), Some("native"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_tunnel_report_that_says_the_same_is_not_written_again() {
     on_every_engine(async |db| {
         let report = |health, observed| RowChange::PutTunnelObserved {

@@ -3,7 +3,9 @@
 //! An agent of ours says what it has and how it went: what it did not acknowledge is handed over again soon,
 //! what it acknowledged and did not finish after its lease, and the agent knows by the id what it did already.
 //! A DockFlare agent says nothing: a start is repeated three times, 90 s apart, unless its effect is seen; a
-//! restart interrupts traffic, so it is handed over once, and stays unconfirmed if no effect is seen.
+//! restart interrupts traffic, so it is handed over once, and stays unconfirmed if no effect is seen. A stop comes
+//! when the agent is removed, and its reports are heard no more: it goes with two polls in a row, for one answer may
+//! be cut on its way, and a second stop changes nothing. It is over with the second, or if that does not come.
 //!
 //! All times are the master's. When its clock leaps while it runs, [`postpone`] moves the life of what is open as far;
 //! a leap over a restart cannot be noticed. A lease that lies further ahead than it can was written before the clock went
@@ -28,8 +30,10 @@ pub const LEASE: Duration = Duration::from_secs(120);
 pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(5);
 /// A DockFlare agent gets so long to show an effect.
 pub const V2_RETRY_AFTER: Duration = Duration::from_secs(90);
-/// How often a command goes back to the queue of a DockFlare agent.
+/// How often a start goes back to the queue of a DockFlare agent.
 pub const V2_RETRIES: u32 = 3;
+/// How many polls tell a DockFlare agent to stop.
+const V2_STOPS: u32 = 2;
 
 /// What an agent speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,21 @@ pub enum Dialect {
     V2,
     /// Ours.
     Native,
+}
+
+impl Dialect {
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::Native => "native",
+        }
+    }
+
+    /// Reads a stored word; anything else is the dialect that asks for least.
+    pub fn of(word: &str) -> Self {
+        if word == Self::Native.as_str() { Self::Native } else { Self::V2 }
+    }
 }
 
 /// Returns how long a command of a kind may wait for its agent: a restart that comes days later surprises.
@@ -69,10 +88,6 @@ pub fn hand_over(
     dialect: Dialect,
     max: usize,
 ) -> Vec<Event> {
-    let lease = match dialect {
-        Dialect::V2 => V2_RETRY_AFTER,
-        Dialect::Native => LEASE,
-    };
     let mut due: Vec<&Command> =
         commands.iter().filter(|command| now < command.expires_at && is_due(command, now, dialect)).collect();
     due.sort_by_key(|command| command.queued_at);
@@ -80,9 +95,33 @@ pub fn hand_over(
         agent_id: agent_id.clone(),
         command_id: command.id.clone(),
         attempt: command.attempt.saturating_add(1),
-        lease_until: now + lease,
+        lease_until: now + lease(command, dialect),
     });
     events.collect()
+}
+
+/// Says whether a poll that comes now may be handed the command, as far as that is known without the time.
+pub fn may_be_fetched(command: &Command, dialect: Dialect) -> bool {
+    command.status == CommandStatus::Queued || is_told_again(command, dialect)
+}
+
+/// A DockFlare agent that was told to stop is told so once more by its next poll.
+fn is_told_again(command: &Command, dialect: Dialect) -> bool {
+    dialect == Dialect::V2
+        && command.status == CommandStatus::Delivered
+        && command.kind == CommandKind::StopTunnel
+        && command.attempt < V2_STOPS
+}
+
+/// Returns how long a command that is handed over now is the agent's.
+fn lease(command: &Command, dialect: Dialect) -> Duration {
+    let is_last = command.kind == CommandKind::StopTunnel && command.attempt + 1 >= V2_STOPS;
+    match dialect {
+        Dialect::Native => LEASE,
+        // Nothing is waited for any more.
+        Dialect::V2 if is_last => Duration::ZERO,
+        Dialect::V2 => V2_RETRY_AFTER,
+    }
 }
 
 /// Decides about commands that nobody finished: back to the queue, or given up.
@@ -139,9 +178,13 @@ fn overdue(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> Option<Ov
     let was_handed_over = command.status != CommandStatus::Queued;
     let may_repeat = match dialect {
         Dialect::Native => true,
-        Dialect::V2 => !is_restart(command) && command.attempt <= V2_RETRIES,
+        Dialect::V2 => is_start(command) && command.attempt <= V2_RETRIES,
     };
     was_handed_over.then_some(if may_repeat { Overdue::Requeue } else { Overdue::Expire })
+}
+
+fn is_start(command: &Command) -> bool {
+    matches!(command.kind, CommandKind::StartTunnel { .. })
 }
 
 fn is_restart(command: &Command) -> bool {
@@ -156,6 +199,7 @@ fn is_due(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> bool {
         (CommandStatus::Delivered | CommandStatus::Acknowledged, Dialect::Native) => {
             !is_waiting(command, now, dialect)
         }
+        (CommandStatus::Delivered, Dialect::V2) => is_told_again(command, dialect),
         _ => false,
     }
 }
@@ -211,9 +255,8 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
             (in_time && effect).then_some("the agent reported the tunnel as it was ordered")
         }
         Evidence::Connectors { now, at_enrolment } => {
-            let is_start = matches!(command.kind, CommandKind::StartTunnel { .. });
             let is_new = now.iter().any(|id| !at_enrolment.contains(id));
-            (is_start && is_new).then_some("a connector that was not there before serves the tunnel")
+            (is_start(command) && is_new).then_some("a connector that was not there before serves the tunnel")
         }
     };
     message.map(|message| Outcome { succeeded: true, message: message.to_owned(), finished_at: None })

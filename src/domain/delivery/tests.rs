@@ -93,6 +93,25 @@ fn a_silent_dockflare_agent_gets_a_start_four_times_and_a_restart_once() {
 }
 
 #[test]
+fn a_dockflare_agent_gets_a_stop_with_two_polls_in_a_row() {
+    let mut command = queued("c", CommandKind::StopTunnel);
+    assert_eq!(poll(&mut command, 0, Dialect::V2), 1);
+    sweep(&mut command, 30, Dialect::V2);
+    assert!(may_be_fetched(&command, Dialect::V2) && !may_be_fetched(&command, Dialect::Native));
+    assert_eq!(poll(&mut command, 30, Dialect::V2), 1);
+    assert!(!may_be_fetched(&command, Dialect::V2));
+    sweep(&mut command, 30, Dialect::V2);
+    assert_eq!(command.status, CommandStatus::Expired, "at once");
+
+    let mut command = queued("c", CommandKind::StopTunnel);
+    assert_eq!(poll(&mut command, 86_400, Dialect::V2), 1, "it waits for the first");
+    sweep(&mut command, 86_489, Dialect::V2);
+    assert_eq!(command.status, CommandStatus::Delivered);
+    sweep(&mut command, 86_490, Dialect::V2);
+    assert_eq!(command.status, CommandStatus::Expired, "the second does not come");
+}
+
+#[test]
 fn an_agent_of_ours_gets_again_what_it_did_not_acknowledge() {
     let mut command = queued("c", restart());
     assert_eq!(poll(&mut command, 0, Dialect::Native), 1);

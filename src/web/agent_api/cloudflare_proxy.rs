@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::domain::id::TunnelId;
 use crate::protocol::v2::answer::cloudflare_success;
-use crate::web::auth::CallingKey;
+use crate::web::auth::{CallingKey, Reporting};
 use crate::web::body::{Json, SMALL};
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
@@ -17,7 +17,7 @@ use crate::web::state::WebState;
 /// `GET /accounts`: names the account.
 #[utoipa::path(get, path = "/accounts", tag = "agent v2", responses((status = 200), (status = 401)),
     security(("agent_key" = [])))]
-pub async fn accounts(_key: CallingKey, state: web::Data<WebState>) -> HttpResponse {
+pub async fn accounts(_key: CallingKey<Reporting>, state: web::Data<WebState>) -> HttpResponse {
     let account = state.settings().account_id.as_ref();
     let list: Vec<Value> = account.map(|id| json!({ "id": id, "name": "lightship" })).into_iter().collect();
     HttpResponse::Ok().json(cloudflare_success(json!(list)))
@@ -29,7 +29,7 @@ pub async fn accounts(_key: CallingKey, state: web::Data<WebState>) -> HttpRespo
     responses((status = 200), (status = 400), (status = 401), (status = 403, description = "another agent's tunnel"),
         (status = 409, description = "the tunnel waits for a person"), (status = 502)), security(("agent_key" = [])))]
 pub async fn put_configuration(
-    key: CallingKey,
+    key: CallingKey<Reporting>,
     state: web::Data<WebState>,
     path: web::Path<(String, String)>,
     _ignored: Json<Value, SMALL>,

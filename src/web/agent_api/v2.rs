@@ -40,7 +40,7 @@ pub struct RegisterBody {
     responses((status = 200, description = "known agent"), (status = 201, description = "new agent, pending"),
         (status = 400), (status = 401), (status = 403), (status = 415)), security(("agent_key" = [])))]
 pub async fn register(
-    key: CallingKey,
+    key: CallingKey<Fetching>,
     req: HttpRequest,
     state: web::Data<WebState>,
     body: JsonBytes<SMALL>,

@@ -14,7 +14,7 @@ use crate::protocol::body::BodyError;
 use crate::protocol::v3::{
     self, COMMANDS_LIMIT, ReportsResponse, WAIT_LIMIT_SECS, command_form, decode_reports, decode_result,
 };
-use crate::web::auth::{Fetching, NativeAgent, Reporting};
+use crate::web::auth::NativeAgent;
 use crate::web::body::{JsonBytes, LARGE, SMALL};
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
@@ -40,7 +40,7 @@ fn one_by_default() -> usize {
         (status = 401), (status = 403), (status = 404), (status = 409, description = "`session_unknown`"),
         (status = 413), (status = 415), (status = 503)), security(("agent_key" = [])))]
 pub async fn reports(
-    agent: NativeAgent<Reporting>,
+    agent: NativeAgent,
     state: web::Data<WebState>,
     body: JsonBytes<LARGE>,
 ) -> Result<HttpResponse, ApiError> {
@@ -57,7 +57,7 @@ pub async fn reports(
     responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404), (status = 409)),
     security(("agent_key" = [])))]
 pub async fn commands(
-    agent: NativeAgent<Fetching>,
+    agent: NativeAgent,
     state: web::Data<WebState>,
     poll: web::Query<Poll>,
 ) -> Result<HttpResponse, ApiError> {
@@ -99,7 +99,7 @@ fn forms(
 }
 
 /// `HEAD` of the same: takes nothing from the queue.
-pub async fn commands_head(_agent: NativeAgent<Fetching>) -> HttpResponse {
+pub async fn commands_head(_agent: NativeAgent) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").finish()
 }
 
@@ -109,7 +109,7 @@ pub async fn commands_head(_agent: NativeAgent<Fetching>) -> HttpResponse {
     responses((status = 200), (status = 401), (status = 403), (status = 404), (status = 409)),
     security(("agent_key" = [])))]
 pub async fn acknowledge(
-    agent: NativeAgent<Fetching>,
+    agent: NativeAgent,
     state: web::Data<WebState>,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
@@ -123,7 +123,7 @@ pub async fn acknowledge(
     responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404), (status = 409)),
     security(("agent_key" = [])))]
 pub async fn result(
-    agent: NativeAgent<Fetching>,
+    agent: NativeAgent,
     state: web::Data<WebState>,
     path: web::Path<(String, String)>,
     body: JsonBytes<SMALL>,

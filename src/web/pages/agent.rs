@@ -10,7 +10,7 @@ use super::overview::{fragment_of, shortened};
 use super::posted::Refusal;
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
 use super::{Shell, SignedIn, page_with, part};
-use crate::actors::master::Slot;
+use crate::actors::master::{Dialect, Slot};
 use crate::db::read::{self, AgentView, ContainerProblemRow, ContainerRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandStatus};
@@ -220,7 +220,7 @@ fn tunnel_line(view: &AgentView) -> Option<TunnelLine> {
 
 fn facts(view: &AgentView, slot: Option<&Slot>, limits: &Limits) -> Vec<Fact> {
     let agent = &view.agent;
-    let is_native = slot.is_some_and(Slot::is_native);
+    let is_native = slot.is_some_and(|slot| slot.dialect() == Dialect::Native);
     // The row follows within a minute; where it was heard last is known at once.
     let source = slot.and_then(Slot::source);
     let host = agent.hostname.clone().or_else(|| source.as_ref()?.host.clone());

@@ -13,6 +13,7 @@ use crate::db::agents::AgentRow;
 use crate::db::keys::KeyRow;
 use crate::db::{self, Batch, Expected};
 use crate::domain::agent::{AgentStatus, KeyStatus};
+use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, KeyId};
 use crate::domain::registration::{Admission, MAX_NAME_CHARS, admit, shown_name};
@@ -107,6 +108,7 @@ pub fn open_session(
     // Whatever it said before, its next report is looked at: it may have a host behind it that changed.
     slot.forget_reports();
     if !input.native {
+        slot.set_dialect(Dialect::V2);
         slot.close_session();
         return None;
     }
@@ -133,9 +135,9 @@ async fn decide(env: &Env, ask: &Register) -> Result<Decision<Outcome>, MasterEr
         Admission::Known(agent) => greet(env, ask, &agent, &key, keys_end).await,
         Admission::New(id) => {
             let id = id.unwrap_or_else(|| AgentId::new(env.chance.uuid().to_string()));
-            take_in(env, ask, id, &key, None).await
+            take_in(env, ask, id, &key, None, keys_end).await
         }
-        Admission::Again(id) => take_in(env, ask, id, &key, asked).await,
+        Admission::Again(id) => take_in(env, ask, id, &key, asked, keys_end).await,
     }
 }
 
@@ -146,9 +148,12 @@ async fn take_in(
     agent: AgentId,
     key: &KeyRow,
     known: Option<AgentRow>,
+    keys_end: Expected,
 ) -> Result<Decision<Outcome>, MasterError> {
     let stream = Stream::agent(&agent);
     let end = expected(env, &stream).await?;
+    // One that was removed and has not fetched its last command fetches it with the new key.
+    let retired = other_keys(env, &agent, &key.id).await?;
     let created = known.is_none();
     let own_name = shown_name(ask.input.display_name.as_deref(), ask.input.hostname.as_deref(), &agent);
     let display_name = known.filter(|row| row.custom_name).map_or(own_name, |row| row.display_name);
@@ -160,10 +165,12 @@ async fn take_in(
         key_owner: key.owner.clone(),
     };
     let batch = env.batch(format!("agent:{agent}")).append(stream, end, vec![event]);
-    Ok(Decision { batch, answer: Outcome { agent, created, changed: true, retired: Vec::new() } })
+    let batch = retire(batch, keys_end, &retired);
+    Ok(Decision { batch, answer: Outcome { agent, created, changed: true, retired } })
 }
 
-/// Greets a known agent: notes a new name or version, and ends the use of a key that was rolled away from.
+/// Greets a known agent: notes a new name or version, and ends the use of a key that was rolled away from. Of one
+/// that was removed nothing is noted: it only comes for its last command.
 async fn greet(
     env: &Env,
     ask: &Register,
@@ -174,21 +181,23 @@ async fn greet(
     let stream = Stream::agent(agent);
     let end = expected(env, &stream).await?;
     let row = db::agents::find_agent(&env.db, agent).await?;
-    // A removed agent's key opens nothing but the way to its last command.
-    let heard = |row: &AgentRow| matches!(row.status, AgentStatus::Pending | AgentStatus::Enrolled);
-    let row = row.filter(heard).ok_or(MasterError::KeyRevoked)?;
+    let row = row.filter(|row| row.status != AgentStatus::Revoked).ok_or(MasterError::KeyRevoked)?;
     let mut batch = env.batch(format!("agent:{agent}"));
-    if let Some(event) = news(&row, &ask.input) {
+    if let Some(event) = news(&row, &ask.input).filter(|_| row.status != AgentStatus::Removed) {
         batch = batch.append(stream, end, vec![event]);
     }
     let mut retired = Vec::new();
     if row.key_id.as_ref() == Some(&key.id) {
-        retired = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
-        retired.retain(|id| *id != key.id);
+        retired = other_keys(env, agent, &key.id).await?;
         batch = retire(batch, keys_end, &retired);
     }
     let changed = !batch.appends.is_empty();
     Ok(Decision { batch, answer: Outcome { agent: agent.clone(), created: false, changed, retired } })
+}
+
+async fn other_keys(env: &Env, agent: &AgentId, key: &KeyId) -> Result<Vec<KeyId>, MasterError> {
+    let keys = active_keys_of(env, agent).await?.into_iter().map(|key| key.id);
+    Ok(keys.filter(|id| id != key).collect())
 }
 
 /// The new key was used, so the one it replaces is done with.

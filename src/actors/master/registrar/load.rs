@@ -12,6 +12,7 @@ use crate::db::agents::AgentRow;
 use crate::db::keys::KeyRow;
 use crate::db::{self, Db};
 use crate::domain::agent::{AgentStatus, KeyStatus};
+use crate::domain::delivery::Dialect;
 use crate::domain::id::{AgentId, KeyId};
 
 /// Reads every key and agent. Slots that exist keep what only memory knows, such as parked polls.
@@ -80,6 +81,7 @@ fn place(directory: &Directory, row: AgentRow, keys: &[KeyRow]) -> Option<std::s
             let slot = Slot::new(row.id.clone(), row.status, None, row.last_seen);
             // Later the sweep alone says it: a row read before its commit would undo that and have it told twice.
             slot.set_offline(row.offline_since.is_some());
+            slot.set_dialect(row.dialect.as_deref().map_or(Dialect::V2, Dialect::of));
             directory.put_slot(slot)
         }
     };

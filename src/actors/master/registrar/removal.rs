@@ -1,8 +1,9 @@
 //! Takes an agent off the list.
 //!
-//! Its routes are withdrawn and its words refused at once. A connector can only be stopped by its agent, so the
-//! key still fetches commands until `stop_tunnel` is delivered (natively: finished) or its time is up; then it is
-//! revoked. Without a tunnel, or if the agent was revoked before, the key goes with the agent.
+//! Its routes are withdrawn and its words count no more at once. A connector can only be stopped by its agent, so
+//! the key still registers and fetches commands until `stop_tunnel` is finished (a DockFlare agent, which does not
+//! say so, has it from two polls) or its time is up; then it is revoked. Without a tunnel, or if the agent was revoked
+//! before, the key goes with the agent.
 
 use actix::prelude::*;
 
@@ -32,7 +33,7 @@ pub struct Remove {
     pub by: String,
 }
 
-/// A removed agent has its last command, or never fetched it: its key goes.
+/// A removed agent has done its last command, or never fetched it: its key goes.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), MasterError>")]
 pub struct Retire {

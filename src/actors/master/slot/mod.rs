@@ -48,6 +48,8 @@ pub struct Slot {
     /// When `last_seen` was last written to the database, in milliseconds.
     written_seen: AtomicI64,
     wake: Notify,
+    /// What it speaks; known before it begins a session.
+    is_native: AtomicBool,
     session: Mutex<Option<NativeSession>>,
     sources: Sources,
 }
@@ -72,6 +74,7 @@ impl Slot {
             queued: AtomicUsize::new(0),
             written_seen: AtomicI64::new(last_seen.map_or(0, |at| at.timestamp_millis())),
             wake: Notify::new(),
+            is_native: AtomicBool::new(false),
             session: Mutex::new(None),
             sources: Sources::default(),
         }

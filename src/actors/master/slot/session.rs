@@ -1,6 +1,9 @@
 //! The native session of an agent: the dialect it speaks, and which report comes next.
 
+use std::sync::atomic::Ordering;
+
 use super::Slot;
+use crate::domain::delivery::Dialect;
 
 /// A session that is open.
 #[derive(Debug)]
@@ -15,8 +18,16 @@ impl Slot {
         self.session.lock().as_ref().is_some_and(|open| open.id == session)
     }
 
-    /// True if the agent spoke the native dialect when it last registered.
-    pub fn is_native(&self) -> bool {
+    /// Returns what the agent spoke when it last registered, be it with the master that ran before this one.
+    pub fn dialect(&self) -> Dialect {
+        if self.is_native.load(Ordering::Acquire) { Dialect::Native } else { Dialect::V2 }
+    }
+
+    pub(in crate::actors::master) fn set_dialect(&self, dialect: Dialect) {
+        self.is_native.store(dialect == Dialect::Native, Ordering::Release);
+    }
+
+    pub(super) fn has_any_session(&self) -> bool {
         self.session.lock().is_some()
     }
 
@@ -27,6 +38,7 @@ impl Slot {
 
     /// Begins a native session; an earlier one is over.
     pub(in crate::actors::master) fn open_session(&self, id: String) {
+        self.set_dialect(Dialect::Native);
         *self.session.lock() = Some(NativeSession { id, next_seq: 0 });
     }
 

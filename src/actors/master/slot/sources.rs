@@ -62,8 +62,8 @@ impl Slot {
             return;
         }
         // Only the host that registered last knows a session.
-        let is_native = self.is_native();
-        self.sources.change(|seen| if is_native { seen.moved(peer) } else { seen.see(peer, None, now) });
+        let has_session = self.has_any_session();
+        self.sources.change(|seen| if has_session { seen.moved(peer) } else { seen.see(peer, None, now) });
     }
 
     /// Records that the agent registered, from where and under which name.
@@ -101,7 +101,7 @@ impl Slot {
             agent_id: self.id.clone(),
             hostname: source.host,
             peer: Some(source.peer.to_string()),
-            dialect: Some(if self.is_native() { "native" } else { "v2" }.into()),
+            dialect: Some(self.dialect().as_str().into()),
             problem,
         })
     }

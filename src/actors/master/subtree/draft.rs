@@ -48,7 +48,7 @@ impl Draft {
                 services: labels.services.clone(),
             })
             .collect();
-        let enrolled = own.slot()?.status() == AgentStatus::Enrolled;
+        let enrolled = own.known_slot()?.status() == AgentStatus::Enrolled;
         let others = if enrolled { claims_of_others(own, &running).await? } else { BTreeMap::new() };
         let decided = decide_routes(&Mirrored {
             agent_id: &own.agent,

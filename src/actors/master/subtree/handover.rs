@@ -40,6 +40,8 @@ pub async fn hand_over(
             }
         }
     }
+    // What is not waited for after its delivery is decided about with it.
+    events.extend(delivery::decide_overdue(&own.agent, &open, now, dialect));
     Ok((events, delivered))
 }
 

@@ -46,7 +46,8 @@ impl ReportIngester {
         match reports {
             Incoming::Plain(items) => Ok((items, Dialect::V2)),
             Incoming::Batch(batch) => {
-                let next = self.own.slot()?.next_seq(&batch.session).ok_or(MasterError::SessionUnknown)?;
+                let next =
+                    self.own.known_slot()?.next_seq(&batch.session).ok_or(MasterError::SessionUnknown)?;
                 let seen = usize::try_from(next.saturating_sub(batch.first_seq)).unwrap_or(usize::MAX);
                 Ok((batch.items.into_iter().skip(seen).collect(), Dialect::Native))
             }
@@ -57,8 +58,11 @@ impl ReportIngester {
     fn split(&self, items: Vec<Report>, dialect: Dialect, part: &Part) {
         let mut changes = Vec::new();
         let mut tunnel = None;
+        let is_removed = self.own.is_removed();
         for item in items {
             match item {
+                // How a removed agent's last command ended is all that it still has to say.
+                item if is_removed && !matches!(item, Report::CommandResult { .. }) => {}
                 Report::Snapshot { containers } => {
                     // Whatever was said before about single containers is overtaken.
                     changes = vec![Change::All(containers)];

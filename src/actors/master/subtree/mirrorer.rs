@@ -11,7 +11,6 @@ use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::store::CommitFailed;
 use crate::db::CommitError;
-use crate::domain::agent::AgentStatus;
 use crate::domain::guard;
 use crate::domain::mirror::postpone;
 
@@ -44,7 +43,7 @@ impl Mirrorer {
 
     /// True if the agent is on the list.
     pub fn is_listed(&self) -> bool {
-        self.own.slot.as_ref().is_some_and(|slot| slot.status() != AgentStatus::Removed)
+        !self.own.is_removed()
     }
 
     /// Takes in changes of containers and decides about routes.
@@ -133,7 +132,7 @@ impl Mirrorer {
         }
         picture.containers = draft.containers;
         picture.conflicts = draft.conflicts;
-        if let Some(slot) = &self.own.slot {
+        if let Some(slot) = self.own.slot() {
             slot.set_containers_digest(digest_containers(
                 picture.containers.values().map(|seen| &seen.container),
             ));

@@ -31,6 +31,7 @@ use super::error::MasterError;
 use super::slot::Slot;
 use super::work::Work;
 use crate::actors::supervision::{Backoff, ChildSpec, Overflow, Port, Refused, Restart, SupSpec};
+use crate::domain::agent::AgentStatus;
 use crate::domain::id::AgentId;
 use crate::domain::restart::{self, RestartNumbers};
 
@@ -48,8 +49,6 @@ pub struct Own {
     pub env: Env,
     /// Whose actors these are.
     pub agent: AgentId,
-    /// The agent's slot; a removed agent's may be gone.
-    pub slot: Option<Arc<Slot>>,
 }
 
 /// The ways into one agent's actors.
@@ -63,7 +62,7 @@ pub struct Subtree {
 
 /// Describes an agent's actors, in the order they start.
 pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
-    let own = Own { env: env.clone(), agent: agent.clone(), slot: env.directory.slot(agent) };
+    let own = Own { env: env.clone(), agent: agent.clone() };
     let (commands_spec, commands) = {
         let own = own.clone();
         ChildSpec::actor("commands", MESSAGES, Overflow::Reject, move || CommandDispatcher::new(own.clone()))
@@ -180,9 +179,19 @@ fn delivered<M, S>(sent: Result<S, Refused<M>>) -> Result<(), Undelivered> {
 }
 
 impl Own {
-    /// Returns where the agent stands, as far as the directory knows.
-    pub fn slot(&self) -> Result<&Arc<Slot>, MasterError> {
-        self.slot.as_ref().ok_or_else(|| MasterError::AgentNotFound(self.agent.clone()))
+    /// Returns the agent's slot; a removed agent's may be gone, and one that is back has another.
+    pub fn slot(&self) -> Option<Arc<Slot>> {
+        self.env.directory.slot(&self.agent)
+    }
+
+    /// The same, and fails if there is none.
+    pub fn known_slot(&self) -> Result<Arc<Slot>, MasterError> {
+        self.slot().ok_or_else(|| MasterError::AgentNotFound(self.agent.clone()))
+    }
+
+    /// True if the agent was taken off the list.
+    pub fn is_removed(&self) -> bool {
+        self.slot().is_none_or(|slot| slot.status() == AgentStatus::Removed)
     }
 }
 

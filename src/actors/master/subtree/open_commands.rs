@@ -43,8 +43,9 @@ impl OpenCommands {
 impl Own {
     /// Tells the slot how many commands may be fetched.
     pub fn count(&self, open: &[Command]) {
-        if let Some(slot) = &self.slot {
-            slot.set_queued(open.iter().filter(|open| open.status == CommandStatus::Queued).count());
+        if let Some(slot) = self.slot() {
+            let dialect = slot.dialect();
+            slot.set_queued(open.iter().filter(|open| delivery::may_be_fetched(open, dialect)).count());
         }
     }
 }

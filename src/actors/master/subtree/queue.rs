@@ -11,7 +11,6 @@ use crate::actors::master::registrar::{self, Retire};
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::actors::master::store::CommitFailed;
 use crate::db::{self, CommitError, Expected};
-use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::delivery::{self, Evidence};
 use crate::domain::event::{Event, Stream};
@@ -64,15 +63,11 @@ impl Queue {
         let by = format!("agent:{}", self.own.agent);
         let delivered =
             self.commit(&by, async |own, known| hand_over(own, known, max, dialect).await).await?;
-        if let Some(slot) = self.own.slot.as_ref().filter(|_| dialect == Dialect::V2 && !delivered.is_empty())
-        {
+        if let Some(slot) = self.own.slot().filter(|_| dialect == Dialect::V2 && !delivered.is_empty()) {
             // Its next word about the tunnel is its answer, even if it says nothing new.
             slot.set_tunnel_digest(0);
         }
-        let is_last = |delivered: &DeliveredCommand| delivered.command.kind == CommandKind::StopTunnel;
-        if dialect == Dialect::V2 && delivered.iter().any(is_last) {
-            self.retire_if_removed();
-        }
+        self.retire_if_removed();
         Ok(delivered)
     }
 
@@ -190,8 +185,7 @@ impl Queue {
     }
 
     fn dialect(&self) -> Dialect {
-        let is_native = self.own.slot.as_ref().is_some_and(|slot| slot.is_native());
-        if is_native { Dialect::Native } else { Dialect::V2 }
+        self.own.slot().map_or(Dialect::V2, |slot| slot.dialect())
     }
 
     async fn open(&mut self) -> Result<&[Command], MasterError> {
@@ -209,17 +203,10 @@ impl Queue {
         Ok(row.filter(|row| row.agent_id == self.own.agent).map(|row| row.command.status))
     }
 
-    /// A removed agent's key goes once nothing waits for it, or its last command is on its way.
+    /// A removed agent's key goes once its last command has come to its end.
     fn retire_if_removed(&self) {
-        let is_removed = self.own.slot.as_ref().is_some_and(|slot| slot.status() == AgentStatus::Removed);
-        let waits = self.known.as_ref().is_some_and(|known| {
-            known
-                .open
-                .iter()
-                .any(|open| self.dialect() == Dialect::Native || open.status == CommandStatus::Queued)
-        });
-        if is_removed && !waits {
-            // Lost only if the registrar is very busy; it looks for leavers when it starts, and so does expiry.
+        if self.own.is_removed() && self.known.as_ref().is_some_and(|known| known.open.is_empty()) {
+            // Lost only if the registrar is very busy; it looks for leavers when it starts.
             let _ = self.own.env.registrar.tell(Retire { agent: self.own.agent.clone() });
         }
     }

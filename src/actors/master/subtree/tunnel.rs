@@ -84,7 +84,7 @@ impl Handler<TunnelReported> for TunnelReconciler {
 }
 
 async fn write(own: &Own, report: TunnelReport) -> Result<(), MasterError> {
-    let slot = own.slot()?;
+    let slot = own.known_slot()?;
     let digest = digest_tunnel(&report);
     if slot.same_tunnel(digest) {
         return Ok(());

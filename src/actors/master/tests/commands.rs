@@ -58,7 +58,10 @@ fn a_delivery_that_is_not_acknowledged_is_made_again_under_the_same_id() {
 
         rig.master.acknowledge(&agent, &second.id).await.unwrap();
         rig.master.clock.jump(chrono::TimeDelta::seconds(121));
-        assert!(slot.wait_for_command(LONG).await, "it fell silent with the command");
+        assert!(
+            slot.wait_for_command(LONG).await,
+            "it fell silent with the command"
+        );
         assert_eq!(lease(&rig, &agent, Dialect::Native).await[0].attempt, 3);
     });
 }
@@ -183,6 +186,28 @@ fn commands_survive_a_restart_of_the_master_before_and_after_delivery() {
         rig.lease_ends(&agent).await;
         let again = lease(&rig, &agent, Dialect::V2).await;
         assert_eq!((&again[0].id, again[0].attempt), (&id, 2));
+    });
+}
+
+#[test]
+fn what_an_agent_of_ours_has_is_told_again_also_after_a_restart_of_the_master() {
+    run(async {
+        // given: a restart that the agent has and did not finish, and that a DockFlare agent would be told only once
+        let rig = Rig::start().await;
+        let (agent, _) = native_agent(&rig).await;
+        let start = lease(&rig, &agent, Dialect::Native).await.remove(0).id;
+        rig.master.finish(&agent, &start, succeeded()).await.unwrap();
+        let restart = rig.master.redeploy(&agent, "admin").await.unwrap().id;
+        assert_eq!(lease(&rig, &agent, Dialect::Native).await.len(), 1);
+        let peer = rig.master.directory.slot(&agent).unwrap().peer_row().unwrap();
+        rig.master.env.ledger.commit(rig.master.env.batch("sweep").row(peer)).await.unwrap();
+        // when: the agent has not registered with the new master yet
+        let rig = rig.restart().await;
+        rig.lease_ends(&agent).await;
+        // then
+        assert_eq!(rig.command(&restart).await.status, CommandStatus::Queued);
+        let again = lease(&rig, &agent, Dialect::Native).await;
+        assert_eq!((&again[0].id, again[0].attempt), (&restart, 2));
     });
 }
 

@@ -1,4 +1,4 @@
-//! Keys: made, rolled, revoked, deleted; and agents that are removed with theirs.
+//! Keys: made, rolled, revoked, deleted.
 
 use super::*;
 
@@ -83,66 +83,9 @@ fn rolling_the_key_of_a_revoked_agent_lets_it_in_again() {
         rig.master.revoke(&agent, "admin").await.unwrap();
         let new = rig.master.roll_key(&agent, "admin").await.unwrap().raw;
         assert_eq!(rig.status(&agent).await, AgentStatus::Enrolled);
-        let slot = rig.master.directory.admit(new.expose_secret(), agent.as_str(), Errand::Report).unwrap();
+        let slot =
+            rig.master.directory.admit(new.expose_secret(), agent.as_str(), Errand::Report).unwrap();
         assert_eq!(slot.status(), AgentStatus::Enrolled);
-    });
-}
-
-#[test]
-fn a_removed_agent_fetches_its_last_command_and_is_then_unknown() {
-    run(async {
-        let rig = Rig::start().await;
-        let (agent, raw) = rig.enrolled("edge").await;
-        rig.report(&agent, snapshot(&[container("web", "c1", "a.example.com")])).await;
-
-        let removed = rig.master.remove(&agent, "admin").await.unwrap();
-        assert_eq!(removed.rules_removed, 1);
-        assert!(rig.routes(&agent).await.is_empty());
-        let directory = &rig.master.directory;
-        assert_eq!(directory.admit(&raw, agent.as_str(), Errand::Report).err(), Some(Refused::UnknownKey));
-        let refused = rig.register(&raw, input(Some(&agent))).await;
-        assert!(matches!(refused, Err(MasterError::KeyRevoked)), "{refused:?}");
-
-        assert!(directory.admit(&raw, agent.as_str(), Errand::Commands).is_ok());
-        let last = rig.master.lease_commands(&agent, 10, Dialect::V2).await.unwrap();
-        assert_eq!(
-            last.iter().map(|d| d.command.kind.clone()).collect::<Vec<_>>(),
-            [CommandKind::StopTunnel]
-        );
-        until("the key is gone", async || directory.authenticate(&raw).is_none()).await;
-        until("its slot is gone", async || directory.slot(&agent).is_none()).await;
-        assert_eq!(rig.status(&agent).await, AgentStatus::Removed);
-    });
-}
-
-#[test]
-fn a_removed_agent_that_is_never_heard_again_loses_its_key_in_the_end() {
-    run(async {
-        let settings =
-            MasterSettings { removal_limit: Duration::from_millis(150), ..MasterSettings::default() };
-        let rig = Rig::with(settings).await;
-        let (agent, raw) = rig.enrolled("edge").await;
-        let stop = rig.master.remove(&agent, "admin").await.unwrap().stop_command.unwrap();
-        assert!(rig.master.directory.authenticate(&raw).is_some());
-        let rig = rig.restart().await;
-        until("its time is up", async || rig.master.directory.authenticate(&raw).is_none()).await;
-        assert_eq!(rig.command(&stop).await.status, CommandStatus::Expired);
-    });
-}
-
-#[test]
-fn an_agent_without_a_tunnel_is_removed_at_once_and_may_come_back_as_new() {
-    run(async {
-        let rig = Rig::start().await;
-        let (agent, raw) = rig.agent().await;
-        assert_eq!(rig.master.remove(&agent, "admin").await.unwrap(), RemovedAgent::default());
-        assert!(rig.master.directory.authenticate(&raw).is_none());
-        let again = rig.master.remove(&agent, "admin").await;
-        assert!(matches!(again, Err(MasterError::AgentNotFound(_))));
-
-        let new = rig.key().await;
-        assert!(rig.register(&new, input(Some(&agent))).await.unwrap().created);
-        assert_eq!(rig.status(&agent).await, AgentStatus::Pending);
     });
 }
 

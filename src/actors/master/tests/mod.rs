@@ -8,6 +8,7 @@ mod keys;
 mod leaps;
 mod limits;
 mod registration;
+mod removal;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -126,7 +126,7 @@ fn only_an_agent_that_asks_for_it_gets_a_session_and_a_new_one_ends_the_old() {
         let slot = rig.master.directory.slot(&agent).unwrap();
         assert!(!slot.has_session(&first) && slot.has_session(&second));
         assert_eq!(rig.register(&raw, input(Some(&agent))).await.unwrap().session, None);
-        assert!(!slot.is_native());
+        assert_eq!(slot.dialect(), Dialect::V2);
     });
 }
 
