@@ -18,7 +18,7 @@ use super::route::Caller;
 use super::server::LocalAdmin;
 use super::session::Session;
 use super::state::WebState;
-use crate::actors::master::{Errand, KeyAccess, Refused, Slot};
+use crate::actors::master::{Admitted, Errand, KeyAccess, MasterError, Refused, Slot};
 use crate::protocol::v3::SESSION_HEADER;
 
 /// Anybody; for health, sign-in and assets.
@@ -67,24 +67,25 @@ impl<E: OnErrand> FromRequest for CallingAgent<E> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(admit::<E>(req))
+        ready(admit::<E>(req).map(|admitted| Self { slot: admitted.slot, errand: PhantomData }))
     }
 }
 
-fn admit<E: OnErrand>(req: &HttpRequest) -> Result<CallingAgent<E>, ApiError> {
+fn admit<E: OnErrand>(req: &HttpRequest) -> Result<Admitted, ApiError> {
     let state = state(req);
     let key = bearer(req).ok_or_else(|| wrong_key(req, state, ApiError::AgentUnauthenticated))?;
-    let slot = match state.master().directory.admit(key, req.match_info().query("id"), E::ERRAND) {
-        Ok(slot) => slot,
+    let admitted = match state.master().directory.admit(key, req.match_info().query("id"), E::ERRAND) {
+        Ok(admitted) => admitted,
         Err(Refused::UnknownKey) => return Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
         Err(Refused::UnknownAgent) => return Err(ApiError::AgentNotFound),
         Err(Refused::OtherAgent) => return Err(ApiError::KeyMismatch),
     };
+    let slot = &admitted.slot;
     if !state.lets_agent(slot.id().as_str()) {
         return Err(ApiError::OverShare { retry_after: std::time::Duration::from_secs(1) });
     }
     slot.touch_from(state.master().clock.now(), state.source(req));
-    Ok(CallingAgent { slot, errand: PhantomData })
+    Ok(admitted)
 }
 
 /// An agent in its native session; 409 if that is over. A removed one may report too, and nothing comes of it: told
@@ -92,15 +93,23 @@ fn admit<E: OnErrand>(req: &HttpRequest) -> Result<CallingAgent<E>, ApiError> {
 pub struct NativeAgent {
     /// What the master keeps of it.
     pub slot: Arc<Slot>,
+    /// The key it came with.
+    pub key: Arc<KeyAccess>,
     session: String,
 }
 
 impl Caller for NativeAgent {}
 
 impl NativeAgent {
-    /// True if the session is still the agent's: it began no other one, and nobody revoked its key.
-    pub fn is_current(&self) -> bool {
-        self.slot.has_session(&self.session)
+    /// Fails if nothing may be handed over any more: its key was revoked, or it began another session.
+    pub fn still_speaks(&self) -> Result<(), ApiError> {
+        if !self.slot.accepts(&self.key.key_id) {
+            return Err(MasterError::KeyRevoked.into());
+        }
+        if !self.slot.has_session(&self.session) {
+            return Err(ApiError::SessionUnknown);
+        }
+        Ok(())
     }
 }
 
@@ -114,7 +123,7 @@ impl FromRequest for NativeAgent {
             if !agent.slot.has_session(session) {
                 return Err(ApiError::SessionUnknown);
             }
-            Ok(Self { slot: agent.slot, session: session.to_owned() })
+            Ok(Self { slot: agent.slot, key: agent.key, session: session.to_owned() })
         }))
     }
 }

@@ -177,6 +177,30 @@ async fn a_server_that_stops_answers_its_parked_polls() {
 }
 
 #[actix_web::test]
+async fn a_parked_poll_is_refused_at_once_when_its_key_is_revoked() {
+    for with_command in [false, true] {
+        let master = TestMaster::start().await;
+        let agent = Native::join(&master, "web-1").await;
+        let begun = Instant::now();
+        let revoking = agent.once_parked(async || {
+            master.admin_post("/api/v2/agents/revoke-key", json!({ "key": agent.key })).expect(200).await;
+            if with_command {
+                // It is heard again with another key; what it gets then is not for the poll of the old one.
+                let path = format!("/api/v2/agents/{}/roll-key", agent.id);
+                master.admin_post(&path, json!({})).expect(200).await;
+                master.enroll(&agent.id, "edge-1").await;
+            }
+        });
+        let (answer, ()) = tokio::join!(agent.poll(50), revoking);
+        assert_eq!((answer.status, &answer.json()["code"]), (401, &json!("key_revoked")), "{}", answer.text);
+        assert!(!answer.text.contains("token") && !answer.text.contains("start_tunnel"), "{}", answer.text);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert_eq!(agent.poll(0).await.status, 401);
+        master.stop().await;
+    }
+}
+
+#[actix_web::test]
 async fn a_removed_agent_comes_back_for_its_last_command_and_nothing_else() {
     // given: an agent that was away when it was removed
     let master = TestMaster::start().await;

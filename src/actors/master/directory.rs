@@ -60,6 +60,15 @@ pub enum Errand {
     Commands,
 }
 
+/// A caller that may speak for an agent.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Which agent.
+    pub slot: Arc<Slot>,
+    /// The key it came with.
+    pub key: Arc<KeyAccess>,
+}
+
 /// Why a caller is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -116,7 +125,7 @@ impl Directory {
     }
 
     /// Decides whether the caller with this key may speak for this agent: the whole way in, in one call.
-    pub fn admit(&self, raw_key: &str, agent_id: &str, errand: Errand) -> Result<Arc<Slot>, Refused> {
+    pub fn admit(&self, raw_key: &str, agent_id: &str, errand: Errand) -> Result<Admitted, Refused> {
         if raw_key.len() > MAX_KEY_LEN {
             return Err(Refused::UnknownKey);
         }
@@ -133,7 +142,7 @@ impl Directory {
         if slot.status() == AgentStatus::Removed && errand == Errand::Report {
             return Err(Refused::UnknownKey);
         }
-        Ok(Arc::clone(slot))
+        Ok(Admitted { slot: Arc::clone(slot), key: Arc::clone(access) })
     }
 
     /// True if the key belongs to an agent that was removed and only waits for its last command.
@@ -189,7 +198,11 @@ impl Directory {
     }
 
     pub(super) fn drop_slot(&self, id: &AgentId) {
-        self.tables.write().slots.remove(id.as_str());
+        let dropped = self.tables.write().slots.remove(id.as_str());
+        if let Some(slot) = dropped {
+            // Whoever still holds it is told that nothing opens it any more.
+            slot.set_keys(None, None);
+        }
     }
 }
 

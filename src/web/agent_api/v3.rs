@@ -65,20 +65,19 @@ pub async fn commands(
     let until = tokio::time::Instant::now() + wait;
     loop {
         let left = until.saturating_duration_since(tokio::time::Instant::now());
-        let queued = tokio::select! {
-            queued = agent.slot.wait_for_command(left) => queued,
+        let woken = tokio::select! {
+            woken = agent.slot.wait_for_command(&agent.key.key_id, left) => woken,
             // A server that stops answers its parked polls, so that nobody waits for a dead connection.
             () = state.stopping().cancelled() => false,
         };
-        if !queued {
+        if !woken {
             return Ok(HttpResponse::Ok().json(v3::commands(Vec::new())));
         }
-        // Its agent was started again or its key revoked meanwhile: nothing may be handed over with this answer.
-        if !agent.is_current() {
-            return Err(ApiError::SessionUnknown);
-        }
+        agent.still_speaks()?;
         let max = poll.max.clamp(1, COMMANDS_LIMIT);
         let leased = state.master().lease_commands(agent.slot.id(), max, Dialect::Native).await?;
+        // Meanwhile that may have changed: then they stay with us, and are handed over again.
+        agent.still_speaks()?;
         if !leased.is_empty() || left.is_zero() {
             return Ok(no_store(HttpResponse::Ok().json(v3::commands(forms(&leased)))));
         }

@@ -124,15 +124,15 @@ impl Slot {
         self.queued.load(Ordering::Acquire) > 0
     }
 
-    /// Waits until a command may be fetched, at most `max`; true if one may.
-    pub async fn wait_for_command(&self, max: Duration) -> bool {
+    /// Waits until a command may be fetched or this key opens the slot no more, at most `max`; false if neither came.
+    pub async fn wait_for_command(&self, key: &KeyId, max: Duration) -> bool {
         let waiting = async {
             loop {
                 let woken = self.wake.notified();
                 tokio::pin!(woken);
                 // Listen first, look second: a command queued in between is not missed.
                 woken.as_mut().enable();
-                if self.pending_commands() {
+                if self.pending_commands() || !self.accepts(key) {
                     return;
                 }
                 woken.await;
@@ -158,8 +158,10 @@ impl Slot {
         self.status.store(status as u8, Ordering::Release);
     }
 
+    /// Sets the keys that open it; parked polls with another one are let go.
     pub(super) fn set_keys(&self, current: Option<KeyId>, previous: Option<KeyId>) {
         *self.keys.write() = SlotKeys { current, previous };
+        self.wake.notify_waiters();
     }
 
     /// Sets how many commands may be fetched, and wakes parked polls if there are any.

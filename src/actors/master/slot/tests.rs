@@ -31,13 +31,29 @@ async fn a_parked_poll_wakes_when_a_command_is_queued() {
     let slot = Arc::new(slot());
     let poll = tokio::spawn({
         let slot = Arc::clone(&slot);
-        async move { slot.wait_for_command(Duration::from_secs(50)).await }
+        async move { slot.wait_for_command(&KeyId::new("k1"), Duration::from_secs(50)).await }
     });
     tokio::task::yield_now().await;
     slot.set_queued(1);
     assert!(poll.await.unwrap());
     slot.set_queued(0);
-    assert!(!slot.wait_for_command(Duration::from_secs(50)).await);
+    assert!(!slot.wait_for_command(&KeyId::new("k1"), Duration::from_secs(50)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_poll_is_let_go_when_its_key_opens_the_slot_no_more() {
+    let slot = slot();
+    let keys = |current: &str, previous: Option<&str>| {
+        slot.set_keys(Some(KeyId::new(current)), previous.map(KeyId::new));
+    };
+    let (long, key) = (Duration::from_secs(50), KeyId::new("k1"));
+    let poll = slot.wait_for_command(&key, long);
+    tokio::pin!(poll);
+    assert!(futures_util::poll!(poll.as_mut()).is_pending());
+    keys("k2", Some("k1"));
+    assert!(futures_util::poll!(poll.as_mut()).is_pending(), "it still works beside the new one");
+    keys("k2", None);
+    assert!(futures_util::poll!(poll.as_mut()).is_ready());
 }
 
 #[test]

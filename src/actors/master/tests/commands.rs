@@ -37,8 +37,9 @@ fn a_parked_poll_wakes_when_a_command_is_queued() {
         let rig = Rig::start().await;
         let (agent, _) = rig.agent().await;
         let slot = rig.master.directory.slot(&agent).unwrap();
+        let key = slot.key_id().unwrap();
         let (woken, enrolled) =
-            tokio::join!(slot.wait_for_command(LONG), rig.master.enroll(&agent, "edge", "admin"));
+            tokio::join!(slot.wait_for_command(&key, LONG), rig.master.enroll(&agent, "edge", "admin"));
         assert!(woken);
         assert_eq!(lease(&rig, &agent, Dialect::Native).await[0].id, enrolled.unwrap().command.id);
     });
@@ -52,14 +53,14 @@ fn a_delivery_that_is_not_acknowledged_is_made_again_under_the_same_id() {
         let first = lease(&rig, &agent, Dialect::Native).await.remove(0);
         rig.master.clock.jump(chrono::TimeDelta::seconds(6));
         let slot = rig.master.directory.slot(&agent).unwrap();
-        assert!(slot.wait_for_command(LONG).await, "parked polls are woken");
+        assert!(slot.wait_for_command(&slot.key_id().unwrap(), LONG).await, "parked polls are woken");
         let second = lease(&rig, &agent, Dialect::Native).await.remove(0);
         assert_eq!((&second.id, second.attempt), (&first.id, 2));
 
         rig.master.acknowledge(&agent, &second.id).await.unwrap();
         rig.master.clock.jump(chrono::TimeDelta::seconds(121));
         assert!(
-            slot.wait_for_command(LONG).await,
+            slot.wait_for_command(&slot.key_id().unwrap(), LONG).await,
             "it fell silent with the command"
         );
         assert_eq!(lease(&rig, &agent, Dialect::Native).await[0].attempt, 3);

@@ -81,7 +81,7 @@ fn an_agent_that_was_away_when_it_was_removed_registers_and_does_its_last_comman
         assert_eq!(poll(&rig, &agent, Dialect::Native).await, [stopped]);
         rig.master.clock.jump(chrono::TimeDelta::seconds(6));
         let slot = rig.master.directory.slot(&agent).unwrap();
-        assert!(slot.wait_for_command(LONG).await, "it was not acknowledged");
+        assert!(slot.wait_for_command(&slot.key_id().unwrap(), LONG).await, "it was not acknowledged");
         assert_eq!(poll(&rig, &agent, Dialect::Native).await, [(CommandKind::StopTunnel, 2)]);
         rig.master.acknowledge(&agent, &stop).await.unwrap();
         assert!(rig.master.directory.authenticate(&raw).is_some());
