@@ -1,0 +1,134 @@
+//! Clients that take their time: those that send slowly are cut off, those that read slowly hold up nobody else.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lightship::web::Patience;
+use serde_json::json;
+
+use crate::support::master::{ADMIN, TestMaster};
+
+/// Requests that a client sends at once; their answers are more than all buffers on the way hold.
+const REQUESTS: usize = 150;
+
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    actix_web::web::block(work).await.unwrap()
+}
+
+/// Sends `start` and then one byte every 100 ms until the server hangs up; returns what it answered and when.
+fn drip(address: SocketAddr, start: &str) -> (String, Duration) {
+    let begun = Instant::now();
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    socket.write_all(start.as_bytes()).unwrap();
+    let (mut answer, mut piece) = (Vec::new(), [0; 1024]);
+    while begun.elapsed() < Duration::from_secs(20) {
+        match socket.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => answer.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                // The server may have hung up meanwhile; its answer is still to be read.
+                let _ = socket.write_all(b"a");
+            }
+            Err(_) => break,
+        }
+        if !answer.is_empty() {
+            break;
+        }
+    }
+    (String::from_utf8_lossy(&answer).into_owned(), begun.elapsed())
+}
+
+#[actix_web::test]
+async fn a_client_that_sends_byte_by_byte_is_let_go_in_time() {
+    // What docs/api.md promises; the master of the tests has a tenth of it.
+    let promised = Patience::default();
+    assert_eq!((promised.head, promised.body), (Duration::from_secs(10), Duration::from_secs(20)));
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    let head = "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ".to_owned();
+    let body = format!(
+        "POST /api/v2/agents/{id}/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n{{\"type\""
+    );
+    let form = format!(
+        "POST /api/v2/agents/generate-key HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\ntransfer-encoding: chunked\r\n\r\n1388\r\n"
+    );
+    for (start, limit) in [(head, 1), (body, 2), (form, 2)] {
+        let (address, text) = (master.address, start.clone());
+        let (answer, took) = apart(move || drip(address, &text)).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{start}: {answer:?} after {took:?}");
+        // Twice the limit: the machine may be busy, and the server looks at its clock twice a second.
+        let limit = Duration::from_secs(limit);
+        assert!(took > limit / 2 && took < limit * 2 + Duration::from_secs(1), "{start}: {took:?}");
+    }
+    master.get("/healthz").expect(200).await;
+    master.stop().await;
+}
+
+/// A client that asked for much and reads little of it: one byte every `pause`, or nothing.
+struct Lazy {
+    reading: JoinHandle<usize>,
+    end: mpsc::Sender<()>,
+}
+
+impl Lazy {
+    fn connect(address: SocketAddr, path: &str, pause: Option<Duration>) -> Self {
+        let mut socket = TcpStream::connect(address).unwrap();
+        let ask = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\n\r\n");
+        socket.write_all(ask.repeat(REQUESTS).as_bytes()).unwrap();
+        let (end, ended) = mpsc::channel::<()>();
+        let reading = std::thread::spawn(move || {
+            let mut read = 0;
+            while ended.recv_timeout(pause.unwrap_or(Duration::MAX)) == Err(RecvTimeoutError::Timeout) {
+                read += socket.read(&mut [0]).unwrap();
+            }
+            // What is left in the buffers, until the server's end of the line.
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut piece = vec![0; 1 << 20];
+            while let Ok(more @ 1..) = socket.read(&mut piece) {
+                read += more;
+            }
+            read
+        });
+        Self { reading, end }
+    }
+
+    /// Reads on at once; returns how much came in all.
+    fn finish(self) -> usize {
+        drop(self.end);
+        self.reading.join().unwrap()
+    }
+}
+
+#[actix_web::test]
+async fn clients_that_do_not_read_hold_up_neither_others_nor_the_end() {
+    // given: a long answer, and clients that ask for it again and again
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    let events = format!("/api/v2/agents/{id}/events");
+    let containers: Vec<_> = (0..500)
+        .map(|n| json!({ "id": format!("{n:064}"), "name": format!("app-{n}"), "labels": { "note": "x".repeat(200) } }))
+        .collect();
+    let report = json!({ "type": "status_report", "container": { "containers": containers } });
+    master.post(&events).key(&key).json(report).expect(202).await;
+    let length = master.admin_get("/api/v2/agents").expect(200).await.text.len();
+    let lazy = |pause| Lazy::connect(master.address, "/api/v2/agents", pause);
+    let clients: Vec<Lazy> = (0..6).map(|n| lazy((n % 2 == 0).then_some(Duration::from_secs(1)))).collect();
+    // when: others go on, on the one thread that serves them all
+    for _ in 0..50 {
+        let begun = Instant::now();
+        master.post(&events).key(&key).json(json!({ "type": "heartbeat" })).expect(202).await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+    // then: the end comes in its time
+    let begun = Instant::now();
+    master.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    for client in clients {
+        let read = apart(move || client.finish()).await;
+        assert!((1..length * REQUESTS).contains(&read), "{read}: it was held up half-way");
+    }
+}
