@@ -10,7 +10,8 @@ use crate::support::master::TestMaster;
 
 /// How long a shard's thread is blocked.
 const BLOCKED: Duration = Duration::from_secs(3);
-/// What a heartbeat or a query may take meanwhile.
+/// What heartbeats and queries may take meanwhile, but for one in twenty; a machine that is busy with other things has
+/// twice as long as it needed before.
 const GOAL: Duration = Duration::from_millis(50);
 
 #[actix_web::test]
@@ -27,6 +28,19 @@ async fn a_blocked_shard_delays_neither_heartbeats_nor_queries_nor_the_other_sha
     let post = |(key, id): &(String, String), event: Value| {
         master.post(&format!("/api/v2/agents/{id}/events")).key(key).json(event)
     };
+
+    let look = async |round: usize| {
+        let began = Instant::now();
+        post(&agents[round % agents.len()], json!({ "type": "heartbeat" })).expect(202).await;
+        let heartbeat = began.elapsed();
+        let began = Instant::now();
+        master.admin_get("/api/v2/agents").expect(200).await;
+        [heartbeat, began.elapsed()]
+    };
+    let mut before = Vec::new();
+    for round in 0..100 {
+        before.extend(look(round).await);
+    }
 
     let is_blocked = Arc::new(AtomicBool::new(true));
     let released = Arc::clone(&is_blocked);
@@ -45,27 +59,26 @@ async fn a_blocked_shard_delays_neither_heartbeats_nor_queries_nor_the_other_sha
     let look_around = async {
         let mut took = Vec::new();
         while is_blocked() {
-            let agent = &agents[took.len() % agents.len()];
-            let began = Instant::now();
-            post(agent, json!({ "type": "heartbeat" })).expect(202).await;
-            took.push(began.elapsed());
-            let began = Instant::now();
-            master.admin_get("/api/v2/agents").expect(200).await;
-            took.push(began.elapsed());
+            took.extend(look(took.len() / 2).await);
         }
         took
     };
-    let (answered, mut took) = tokio::join!(futures_util::future::join_all(changes), look_around);
+    let (answered, took) = tokio::join!(futures_util::future::join_all(changes), look_around);
 
     let on_the_other = answered.iter().filter(|was_blocked| **was_blocked).count();
     assert!(on_the_other > 0, "the other shard works on");
     assert!(on_the_other < agents.len(), "one shard really was blocked");
-    // The machine may be busy for a moment with other things: the typical one counts, and that none waited it out.
-    took.sort();
     assert!(took.len() >= 20, "{took:?}");
-    assert!(took[took.len() / 2] < GOAL, "{took:?}");
-    assert!(took[took.len() - 1] < BLOCKED / 2, "{took:?}");
+    let (usual, meanwhile) = (nineteen_of_twenty(before), nineteen_of_twenty(took.clone()));
+    assert!(meanwhile < GOAL.max(usual * 2), "{meanwhile:?}, and {usual:?} before: {took:?}");
+    assert!(took.iter().all(|took| *took < BLOCKED / 2), "none waited it out: {took:?}");
     master.stop().await;
+}
+
+/// The time that nineteen of twenty did not exceed.
+fn nineteen_of_twenty(mut took: Vec<Duration>) -> Duration {
+    took.sort();
+    took[took.len() * 19 / 20]
 }
 
 fn container(name: &str) -> Value {
