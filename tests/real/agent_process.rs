@@ -2,8 +2,10 @@
 
 use lightship::domain::agent_tunnel::CONTAINER_NAME;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::scene::Scene;
+use crate::support::until::until;
 
 #[tokio::test]
 async fn either_signal_stops_the_agent_and_removes_its_connector() {
@@ -20,6 +22,30 @@ async fn either_signal_stops_the_agent_and_removes_its_connector() {
         scene.start_agent();
     }
     scene.until_one_connector(&token).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_away_when_it_was_removed_stops_its_connector_when_it_is_back() {
+    // given
+    let mut scene = Scene::enrolled().await;
+    let token = scene.token("edge");
+    let connector = scene.until_one_connector(&token).await;
+    scene.kill_agent();
+    let path = format!("/api/v2/agents/{}/remove", scene.agent_id);
+    assert_eq!(scene.master().post(&path, json!({})).await.0, 200);
+    // The master restarts meanwhile, too.
+    scene.start_master();
+    assert_eq!(scene.until_one_connector(&token).await, connector, "nobody else can stop it");
+    // when
+    scene.start_agent();
+    // then
+    scene.until_done("stop_tunnel", 1).await;
+    assert_eq!(scene.engine.containers().await, []);
+    until("its key is revoked", || async {
+        let keys = scene.master().get("/api/v2/agents").await["agent_keys"].clone();
+        keys.as_object()?.values().all(|key| key["status"] == "revoked").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod docker_engine;
 mod faults;
 mod image;
 mod journey;
+mod make_run;
 mod raw_client;
 mod role_process;
 mod scene;

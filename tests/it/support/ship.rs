@@ -1,123 +1,22 @@
 //! The real program as a process of its own: started, asked, killed.
 
+mod rig;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use std::sync::Arc;
 
-use super::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
-use super::docker::Engine;
+pub use self::rig::Rig;
 use super::until::until;
 
 /// Opens the admin API of every ship here.
 pub const ADMIN_TOKEN: &str = "admin-token-of-the-tests";
-
-/// How a ship is to be started; every start of it is the same.
-#[derive(Clone)]
-pub struct Rig {
-    role: &'static str,
-    dir: PathBuf,
-    env: BTreeMap<String, String>,
-    network: Option<PathBuf>,
-}
-
-impl Rig {
-    /// A role with its state in `dir` and nothing else.
-    pub fn new(role: &'static str, dir: &Path) -> Self {
-        let env = [
-            ("LIGHTSHIP_STATE_DIR", dir.to_str().unwrap()),
-            ("LIGHTSHIP_ADMIN_TOKEN", ADMIN_TOKEN),
-            ("SERVER_HOST", "127.0.0.1"),
-            ("SERVER_PORT", "0"),
-            ("LOG_LEVEL", "debug"),
-            // A socket that nobody listens on: tests never meet the machine's own Engine.
-            ("DOCKER_HOST", "unix:///nonexistent/docker.sock"),
-        ];
-        let env = env.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Self { role, dir: dir.to_owned(), env, network: None }
-    }
-
-    /// Sets a variable.
-    #[must_use]
-    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.env.insert(name.into(), value.into());
-        self
-    }
-
-    /// Publishes through the stand-in.
-    #[must_use]
-    pub fn cloudflare(self, standin: &CloudflareStandIn) -> Self {
-        self.env("CF_API_BASE_URL", standin.base_url())
-            .env("CF_ACCOUNT_ID", ACCOUNT)
-            .env("CF_API_TOKEN", TOKEN)
-    }
-
-    /// Uses this Engine.
-    #[must_use]
-    pub fn engine(self, engine: &Engine) -> Self {
-        self.env("DOCKER_HOST", engine.docker_host())
-    }
-
-    /// Runs on the host of this Engine instead of beside the test.
-    #[must_use]
-    pub fn on(mut self, engine: &Engine) -> Self {
-        self.network = Some(engine.network());
-        self.engine(engine)
-    }
-
-    /// Starts the program and waits until it says where it listens, if it does.
-    pub fn start(&self) -> Ship {
-        let mut ship = self.launch();
-        if self.role != "agent" {
-            ship.address = Some(ship.said("listening on "));
-        }
-        ship
-    }
-
-    /// Starts the program and waits for nothing.
-    pub fn launch(&self) -> Ship {
-        Ship::launch(self)
-    }
-
-    /// Runs one verb to its end; returns exit code, standard output and standard error. One that does not end
-    /// within a minute has exit code 124.
-    pub fn verb(&self, args: &[&str]) -> (i32, String, String) {
-        self.verb_reading(args, "")
-    }
-
-    /// The same, with `input` on standard input.
-    pub fn verb_reading(&self, args: &[&str], input: &str) -> (i32, String, String) {
-        let verb = self.command(args);
-        let mut limited = Command::new("/usr/bin/timeout");
-        limited.arg("60").arg(verb.get_program()).args(verb.get_args()).env_clear().envs(&self.env);
-        limited.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = limited.current_dir(&self.dir).spawn().unwrap();
-        // A verb that reads nothing may have ended already.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = match &self.network {
-            None => Command::new(binary()),
-            Some(network) => {
-                let mut command = Command::new("/usr/bin/nsenter");
-                command.arg(format!("--net={}", network.display())).arg(binary());
-                command
-            }
-        };
-        command.args(args).env_clear().envs(&self.env).current_dir(&self.dir).stdin(Stdio::null());
-        command
-    }
-}
 
 /// The program under test: what `make build` left, or what `LIGHTSHIP_BIN` names.
 pub fn binary() -> PathBuf {
@@ -136,12 +35,12 @@ pub struct Ship {
     log: Arc<Mutex<String>>,
     address: Option<String>,
     http: reqwest::Client,
+    is_group: bool,
 }
 
 impl Ship {
     fn launch(rig: &Rig) -> Self {
-        let mut child =
-            rig.command(&[rig.role]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = rig.start_command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -161,7 +60,7 @@ impl Ship {
         });
         rustls::crypto::ring::default_provider().install_default().ok();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        Self { child, lines, log, address: None, http }
+        Self { child, lines, log, address: None, http, is_group: rig.script.is_some() }
     }
 
     /// Waits for a line of standard output that starts with `prefix`; returns the rest of it.
@@ -227,10 +126,12 @@ impl Ship {
         }
     }
 
-    /// Sends a signal.
+    /// Sends a signal; to a script and all that it started.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        let kill =
+            if self.is_group { rustix::process::kill_process_group } else { rustix::process::kill_process };
+        kill(pid, signal).unwrap();
     }
 
     /// `GET path` with the admin token.
@@ -294,6 +195,9 @@ impl Ship {
 impl Drop for Ship {
     fn drop(&mut self) {
         // Ended already, or ends now; a failing test shows what the program said.
+        if self.is_group && matches!(self.child.try_wait(), Ok(None)) {
+            self.signal(rustix::process::Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
