@@ -22,6 +22,8 @@ pub struct Patience {
     pub linger: Duration,
     /// For the next request on a connection; agents that poll every 30 s keep theirs.
     pub idle: Duration,
+    /// For a client that does not read its answer; a byte now and then makes no difference.
+    pub unread: Duration,
 }
 
 impl Default for Patience {
@@ -31,6 +33,7 @@ impl Default for Patience {
             body: Duration::from_secs(20),
             linger: Duration::from_secs(10),
             idle: Duration::from_secs(75),
+            unread: Duration::from_secs(60),
         }
     }
 }
@@ -77,6 +80,9 @@ pub fn serve_with(listen: Listen, state: WebState, patience: Patience) -> std::i
     .disable_signals()
     .on_connect(mark_local_admin);
     for socket in listen.tcp {
+        // Connections have it from the socket they came in at. Only the system knows what of an answer was taken.
+        let unread = u32::try_from(patience.unread.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(&socket, unread)?;
         server = server.listen(socket)?;
     }
     if let Some(socket) = listen.local {

@@ -1,15 +1,16 @@
-//! Clients that take their time: those that send slowly are cut off, those that read slowly hold up nobody else.
+//! Clients that take their time: they are let go, and hold up nobody else meanwhile.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lightship::web::Patience;
+use lightship::web::{Listen, Patience, serve_with};
 use serde_json::json;
 
 use crate::support::master::{ADMIN, TestMaster};
+use crate::support::until::until;
 
 /// Requests that a client sends at once; their answers are more than all buffers on the way hold.
 const REQUESTS: usize = 150;
@@ -29,7 +30,7 @@ fn drip(address: SocketAddr, start: &str) -> (String, Duration) {
         match socket.read(&mut piece) {
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&piece[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 // The server may have hung up meanwhile; its answer is still to be read.
                 let _ = socket.write_all(b"a");
             }
@@ -60,11 +61,68 @@ async fn a_client_that_sends_byte_by_byte_is_let_go_in_time() {
         let (address, text) = (master.address, start.clone());
         let (answer, took) = apart(move || drip(address, &text)).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{start}: {answer:?} after {took:?}");
-        // Twice the limit: the machine may be busy, and the server looks at its clock twice a second.
-        let limit = Duration::from_secs(limit);
-        assert!(took > limit / 2 && took < limit * 2 + Duration::from_secs(1), "{start}: {took:?}");
+        // More than the limit, for the machine may be busy; at this pace all of it would take minutes.
+        assert!(took > Duration::from_secs(limit) / 2 && took < Duration::from_secs(10), "{start}: {took:?}");
     }
     master.get("/healthz").expect(200).await;
+    master.stop().await;
+}
+
+fn ask_for_much(address: SocketAddr, path: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let ask = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\n\r\n");
+    socket.write_all(ask.repeat(REQUESTS).as_bytes()).unwrap();
+    socket
+}
+
+/// Gives `/api/v2/agents` a long answer; returns an agent's key and id, and how long it is.
+async fn with_long_answer(master: &TestMaster) -> (String, String, usize) {
+    let (key, id) = master.new_agent("web-1").await;
+    let labels = json!({ "note": "x".repeat(200) });
+    let container =
+        |n: usize| json!({ "id": format!("{n:064}"), "name": format!("app-{n}"), "labels": labels });
+    let containers: Vec<_> = (0..500).map(container).collect();
+    let report = json!({ "type": "status_report", "container": { "containers": containers } });
+    master.post(&format!("/api/v2/agents/{id}/events")).key(&key).json(report).expect(202).await;
+    let length = master.admin_get("/api/v2/agents").expect(200).await.text.len();
+    (key, id, length)
+}
+
+/// True while the server has its end of a client's connection, by the system's table: the client is not told.
+fn is_open(client: &TcpStream) -> bool {
+    let ends = [client.peer_addr(), client.local_addr()].map(|end| format!(":{:04X}", end.unwrap().port()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        ends.iter().all(|end| words.next().is_some_and(|word| word.ends_with(end)))
+    })
+}
+
+#[actix_web::test]
+async fn a_client_that_does_not_read_is_let_go_in_time() {
+    assert_eq!(Patience::default().unread, Duration::from_secs(60), "as docs/api.md promises");
+    let master = TestMaster::start().await;
+    with_long_answer(&master).await;
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listen = Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 };
+    let patience = Patience { unread: Duration::from_secs(1), ..Patience::default() };
+    let server = serve_with(listen, master.state.clone(), patience).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    for reads_a_little in [false, true] {
+        let socket = ask_for_much(address, "/api/v2/agents");
+        assert!(is_open(&socket));
+        until("it is let go", || async {
+            if reads_a_little {
+                let _ = (&socket).read(&mut [0]);
+            }
+            (!is_open(&socket)).then_some(())
+        })
+        .await;
+    }
+    handle.stop(true).await;
     master.stop().await;
 }
 
@@ -76,17 +134,14 @@ struct Lazy {
 
 impl Lazy {
     fn connect(address: SocketAddr, path: &str, pause: Option<Duration>) -> Self {
-        let mut socket = TcpStream::connect(address).unwrap();
-        let ask = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\n\r\n");
-        socket.write_all(ask.repeat(REQUESTS).as_bytes()).unwrap();
+        let mut socket = ask_for_much(address, path);
         let (end, ended) = mpsc::channel::<()>();
         let reading = std::thread::spawn(move || {
             let mut read = 0;
             while ended.recv_timeout(pause.unwrap_or(Duration::MAX)) == Err(RecvTimeoutError::Timeout) {
-                read += socket.read(&mut [0]).unwrap();
+                read += socket.read(&mut [0]).unwrap_or(0);
             }
             // What is left in the buffers, until the server's end of the line.
-            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             let mut piece = vec![0; 1 << 20];
             while let Ok(more @ 1..) = socket.read(&mut piece) {
                 read += more;
@@ -107,26 +162,20 @@ impl Lazy {
 async fn clients_that_do_not_read_hold_up_neither_others_nor_the_end() {
     // given: a long answer, and clients that ask for it again and again
     let master = TestMaster::start().await;
-    let (key, id) = master.new_agent("web-1").await;
+    let (key, id, length) = with_long_answer(&master).await;
     let events = format!("/api/v2/agents/{id}/events");
-    let containers: Vec<_> = (0..500)
-        .map(|n| json!({ "id": format!("{n:064}"), "name": format!("app-{n}"), "labels": { "note": "x".repeat(200) } }))
-        .collect();
-    let report = json!({ "type": "status_report", "container": { "containers": containers } });
-    master.post(&events).key(&key).json(report).expect(202).await;
-    let length = master.admin_get("/api/v2/agents").expect(200).await.text.len();
     let lazy = |pause| Lazy::connect(master.address, "/api/v2/agents", pause);
     let clients: Vec<Lazy> = (0..6).map(|n| lazy((n % 2 == 0).then_some(Duration::from_secs(1)))).collect();
     // when: others go on, on the one thread that serves them all
     for _ in 0..50 {
         let begun = Instant::now();
         master.post(&events).key(&key).json(json!({ "type": "heartbeat" })).expect(202).await;
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
     // then: the end comes in its time
     let begun = Instant::now();
     master.stop().await;
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     for client in clients {
         let read = apart(move || client.finish()).await;
         assert!((1..length * REQUESTS).contains(&read), "{read}: it was held up half-way");
