@@ -10,6 +10,7 @@ mod connectors;
 mod layering;
 mod master_tree;
 mod pages;
+mod protection;
 mod slow_clients;
 mod support;
 mod v2_api;

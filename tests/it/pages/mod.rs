@@ -15,7 +15,7 @@ use crate::support::master::{Answer, TestMaster};
 const PASSWORD: &str = "a calm sea and prosperous voyage";
 
 /// Keeps cookies and fills in forms.
-struct Browser<'a> {
+pub struct Browser<'a> {
     master: &'a TestMaster,
     cookies: Mutex<BTreeMap<String, String>>,
 }
@@ -26,7 +26,7 @@ impl<'a> Browser<'a> {
     }
 
     /// With the first administrator, signed in.
-    async fn signed_in(master: &'a TestMaster) -> Self {
+    pub async fn signed_in(master: &'a TestMaster) -> Self {
         let hash = password::hash(PASSWORD, &Chance::seeded(7));
         master.master.set_up_admin("ann", hash.into()).await.unwrap();
         let browser = Self::new(master);
@@ -49,7 +49,8 @@ impl<'a> Browser<'a> {
         answer
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    /// Loads a page.
+    pub async fn get(&self, path: &str) -> Answer {
         self.keep(self.master.get(path).header("cookie", &self.cookie_header()).send().await)
     }
 

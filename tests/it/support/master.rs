@@ -140,15 +140,25 @@ impl TestMaster {
 
     /// With other settings.
     pub async fn build(with_cloudflare: bool, change: impl FnOnce(&mut WebSettings)) -> Self {
-        Self::assemble(with_cloudflare, Clock::system(), change).await
+        Self::assemble(with_cloudflare, Clock::system(), MasterSettings::default(), change).await
+    }
+
+    /// With Cloudflare and other settings of its actors.
+    pub async fn with_actors(settings: MasterSettings) -> Self {
+        Self::assemble(true, Clock::system(), settings, |_| {}).await
     }
 
     /// With Cloudflare, on a clock that the test moves.
     pub async fn on_clock(clock: Clock) -> Self {
-        Self::assemble(true, clock, |_| {}).await
+        Self::assemble(true, clock, MasterSettings::default(), |_| {}).await
     }
 
-    async fn assemble(with_cloudflare: bool, clock: Clock, change: impl FnOnce(&mut WebSettings)) -> Self {
+    async fn assemble(
+        with_cloudflare: bool,
+        clock: Clock,
+        settings: MasterSettings,
+        change: impl FnOnce(&mut WebSettings),
+    ) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
         let (io, standin) = (IoRuntime::start().unwrap(), CloudflareStandIn::start());
         let chance = Chance::system();
@@ -160,7 +170,6 @@ impl TestMaster {
         let tree = Tree::new(clock.clone(), chance.clone(), move |_| {
             changed.send_replace(());
         });
-        let settings = MasterSettings::default();
         let shards: Vec<_> = (0..settings.shards).map(|_| Arbiter::new()).collect();
         let parts = MasterParts {
             cloudflare,
