@@ -15,7 +15,7 @@ pub(super) struct EventsArgs {
     /// Only events after this number.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     after: u64,
-    /// At most so many (and never more than 10,000).
+    /// At most so many; a warning says if there are more.
     #[arg(long, default_value_t = 200)]
     max: u64,
     /// Check that no recorded decision was changed afterwards.
@@ -40,7 +40,14 @@ pub(super) fn run(args: EventsArgs, common: &Common) -> anyhow::Result<ExitCode>
         }
         let filter =
             EventFilter { stream_prefix: args.stream, after_seq: args.after, ..EventFilter::default() };
-        let events = list_events(&db, &filter, args.max).await?;
+        let mut events = list_events(&db, &filter, args.max.saturating_add(1)).await?;
+        if events.len() as u64 > args.max {
+            events.truncate(usize::try_from(args.max).unwrap_or(usize::MAX));
+            let after = events.last().map_or(args.after, |event| event.seq);
+            eprintln!(
+                "warning: there are more events; `--after {after}` shows the next, `--max` more at once"
+            );
+        }
         if common.json {
             output::json(&events)?;
             return Ok(ExitCode::SUCCESS);

@@ -145,7 +145,7 @@ pub async fn find_limits(db: &Db, id: &AgentId) -> Result<Limits, DbError> {
     .await
 }
 
-/// Returns agents that were not removed, by id, after `after`, at most `max` (and never more than 10,000).
+/// Returns agents that were not removed, by id, after `after`, at most `max`.
 pub async fn list_agents(db: &Db, after: Option<&AgentId>, max: u64) -> Result<Vec<AgentRow>, DbError> {
     let after = after.map(|id| id.as_str().to_owned());
     db.read(move |conn| async move {

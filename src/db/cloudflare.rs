@@ -121,8 +121,7 @@ pub async fn list_applied_rules(db: &Db, tunnel: &TunnelId) -> Result<Vec<Applie
         let query = applied_rule::Entity::find()
             .filter(applied_rule::Column::TunnelId.eq(tunnel))
             .order_by_asc(applied_rule::Column::Hostname)
-            .order_by_asc(applied_rule::Column::Path)
-            .limit(limit(u64::MAX));
+            .order_by_asc(applied_rule::Column::Path);
         let rows = query.all(&conn).await?.into_iter();
         rows.map(|row| {
             let rule = json("applied rule", &row.hostname, &row.rule)?;
@@ -149,14 +148,13 @@ pub async fn list_dns_records(db: &Db, tunnel: &TunnelId) -> Result<Vec<DnsRecor
         let query = dns_record::Entity::find()
             .filter(dns_record::Column::TunnelId.eq(tunnel))
             .order_by_asc(dns_record::Column::ZoneId)
-            .order_by_asc(dns_record::Column::Name)
-            .limit(limit(u64::MAX));
+            .order_by_asc(dns_record::Column::Name);
         Ok(query.all(&conn).await?.into_iter().map(dns_record).collect())
     })
     .await
 }
 
-/// Returns the state of each route of one agent, or of all, at most `max` (and never more than 10,000).
+/// Returns the state of each route of one agent, or of all, at most `max`.
 pub async fn list_route_status(
     db: &Db,
     agent: Option<&AgentId>,
@@ -191,7 +189,6 @@ pub async fn list_agents_with_route_state(
             .distinct()
             .filter(route_status::Column::State.eq(state))
             .filter(route_status::Column::Hostname.is_in(hostnames))
-            .limit(limit(u64::MAX))
             .into_tuple()
             .all(&conn)
             .await?;
@@ -209,7 +206,7 @@ pub async fn find_tunnel_status(db: &Db, tunnel: &TunnelId) -> Result<Option<Tun
     .await
 }
 
-/// Returns the state of every tunnel, by id, at most `max` (and never more than 10,000).
+/// Returns the state of every tunnel, by id, at most `max`.
 pub async fn list_tunnel_status(db: &Db, max: u64) -> Result<Vec<TunnelStatusRow>, DbError> {
     db.read(move |conn| async move {
         let query =

@@ -63,7 +63,7 @@ pub async fn get_command(db: &Db, id: &CommandId) -> Result<CommandRow, DbError>
 /// Returns an agent's commands that are not at their end, in the order they were queued.
 pub async fn list_open_commands(db: &Db, agent: &AgentId) -> Result<Vec<Command>, DbError> {
     let open = of_agent(agent).filter(command::Column::Status.is_in(OPEN));
-    list(db, open.order_by_asc(command::Column::QueuedSeq).limit(limit(u64::MAX))).await
+    list(db, open.order_by_asc(command::Column::QueuedSeq)).await
 }
 
 /// Returns every agent's open commands as [`list_open_commands`] does, in one query.

@@ -76,14 +76,13 @@ impl From<container_problem::Model> for ContainerProblemRow {
     }
 }
 
-/// Returns an agent's containers by id, at most 10,000.
+/// Returns an agent's containers by id.
 pub async fn list_containers(db: &Db, agent: &AgentId) -> Result<Vec<ContainerRow>, DbError> {
     let agent = agent.as_str().to_owned();
     db.read(move |conn| async move {
         let query = container::Entity::find()
             .filter(container::Column::AgentId.eq(agent))
-            .order_by_asc(container::Column::Id)
-            .limit(limit(u64::MAX));
+            .order_by_asc(container::Column::Id);
         query.all(&conn).await?.into_iter().map(ContainerRow::of).collect()
     })
     .await
@@ -113,7 +112,6 @@ pub async fn names_with_problems(db: &Db) -> Result<HashMap<(AgentId, ContainerI
             .select_only()
             .columns([container::Column::AgentId, container::Column::Id, container::Column::Name])
             .filter(container::Column::Id.in_subquery(ids))
-            .limit(limit(u64::MAX))
             .into_tuple()
             .all(&conn)
             .await?;
@@ -125,7 +123,7 @@ pub async fn names_with_problems(db: &Db) -> Result<HashMap<(AgentId, ContainerI
     .await
 }
 
-/// Returns the label problems of one agent, or of all, at most `max` (and never more than 10,000).
+/// Returns the label problems of one agent, or of all, at most `max`.
 pub async fn list_container_problems(
     db: &Db,
     agent: Option<&AgentId>,

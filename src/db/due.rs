@@ -106,7 +106,6 @@ async fn list_agents_with_lost_routes(db: &Db, held: bool) -> Result<Vec<AgentId
             .distinct()
             .filter(route::Column::DueAt.is_not_null())
             .filter(route::Column::Held.eq(held))
-            .limit(limit(u64::MAX))
             .into_tuple()
             .all(&conn)
             .await?;

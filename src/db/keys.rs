@@ -82,14 +82,13 @@ pub async fn list_agent_keys(db: &Db, agent: &AgentId) -> Result<Vec<KeyRow>, Db
     db.read(move |conn| async move {
         let query = agent_key::Entity::find()
             .filter(agent_key::Column::AgentId.eq(agent))
-            .order_by_asc(agent_key::Column::Id)
-            .limit(limit(u64::MAX));
+            .order_by_asc(agent_key::Column::Id);
         query.all(&conn).await?.into_iter().map(KeyRow::of).collect()
     })
     .await
 }
 
-/// Returns keys, newest first, at most `max` (and never more than 10,000).
+/// Returns keys, newest first, at most `max`.
 pub async fn list_keys(db: &Db, max: u64) -> Result<Vec<KeyRow>, DbError> {
     db.read(move |conn| async move {
         let query = agent_key::Entity::find()

@@ -13,6 +13,7 @@ use super::error::DbError;
 use crate::domain::agent::AgentStatus;
 use crate::domain::route::RouteKey;
 
+pub use super::ALL;
 pub use super::agents::{AgentRow, find_agent, find_limits, get_agent, list_agents};
 pub use super::cloudflare::{
     AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow, find_tunnel_status, list_applied_rules,

@@ -73,8 +73,7 @@ pub async fn list_agent_routes(db: &Db, agent: &AgentId) -> Result<Vec<Route>, D
         let query = route::Entity::find()
             .filter(route::Column::AgentId.eq(agent))
             .order_by_asc(route::Column::Hostname)
-            .order_by_asc(route::Column::Path)
-            .limit(limit(u64::MAX));
+            .order_by_asc(route::Column::Path);
         query.all(&conn).await?.into_iter().map(|row| RouteRow::of(row).map(|row| row.route)).collect()
     })
     .await
@@ -91,14 +90,13 @@ pub async fn list_tunnel_routes(db: &Db, tunnel: &TunnelId) -> Result<Vec<Route>
         let query = route::Entity::find()
             .filter(route::Column::AgentId.eq(agent))
             .order_by_asc(route::Column::Hostname)
-            .order_by_asc(route::Column::Path)
-            .limit(limit(u64::MAX));
+            .order_by_asc(route::Column::Path);
         query.all(&conn).await?.into_iter().map(|row| RouteRow::of(row).map(|row| row.route)).collect()
     })
     .await
 }
 
-/// Returns routes after `after` in the order of their keys, at most `max` (and never more than 10,000).
+/// Returns routes after `after` in the order of their keys, at most `max`.
 pub async fn list_routes(db: &Db, after: Option<&RouteKey>, max: u64) -> Result<Vec<RouteRow>, DbError> {
     let after = after.cloned();
     db.read(move |conn| async move {

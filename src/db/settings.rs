@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use sea_orm::{EntityTrait, PaginatorTrait, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::Db;
 use super::entities::{admin, setting};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{Db, limit};
 use crate::domain::id::SecretId;
 
 /// A setting that was changed on the page or over the API.
@@ -63,7 +63,7 @@ pub async fn find_setting(db: &Db, key: &str) -> Result<Option<SettingRow>, DbEr
 /// Returns every setting that was changed, by name.
 pub async fn list_settings(db: &Db) -> Result<Vec<SettingRow>, DbError> {
     db.read(move |conn| async move {
-        let query = setting::Entity::find().order_by_asc(setting::Column::Key).limit(limit(u64::MAX));
+        let query = setting::Entity::find().order_by_asc(setting::Column::Key);
         query.all(&conn).await?.into_iter().map(setting_row).collect()
     })
     .await
@@ -88,7 +88,7 @@ pub async fn find_admin(db: &Db, name: &str) -> Result<Option<AdminRow>, DbError
 /// Returns every administrator, by name.
 pub async fn list_admins(db: &Db) -> Result<Vec<AdminRow>, DbError> {
     db.read(move |conn| async move {
-        let query = admin::Entity::find().order_by_asc(admin::Column::Name).limit(limit(u64::MAX));
+        let query = admin::Entity::find().order_by_asc(admin::Column::Name);
         Ok(query.all(&conn).await?.into_iter().map(admin_row).collect())
     })
     .await

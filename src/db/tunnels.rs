@@ -83,7 +83,7 @@ pub async fn get_tunnel(db: &Db, id: &TunnelId) -> Result<TunnelRow, DbError> {
     find_tunnel(db, id).await?.ok_or_else(|| DbError::Missing { kind: "tunnel", id: id.to_string() })
 }
 
-/// Returns tunnels after `after` by id, those without an agent too, at most `max` (and never more than 10,000).
+/// Returns tunnels after `after` by id, those without an agent too, at most `max`.
 pub async fn list_tunnels(db: &Db, after: Option<&TunnelId>, max: u64) -> Result<Vec<TunnelRow>, DbError> {
     let after = after.map(|id| id.as_str().to_owned());
     db.read(move |conn| async move {

@@ -93,20 +93,37 @@ text_id!(
 );
 
 impl AgentId {
-    /// Checks an id that came over the wire: 1 to 64 characters of `A-Za-z0-9._-`.
+    /// Checks an id that came over the wire: 1 to 64 characters of `A-Za-z0-9._-`, neither `.` nor `..`.
     pub fn parse(value: &str) -> Result<Self, InvalidId> {
-        let fits = (1..=64).contains(&value.len())
-            && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        if fits {
-            Ok(Self::new(value))
-        } else {
-            Err(InvalidId {
-                kind: "an agent id",
-                value: value.chars().take(80).collect(),
-                reason: "1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-` are allowed",
-            })
+        let refuse =
+            |reason| Err(InvalidId { kind: "an agent id", value: value.chars().take(80).collect(), reason });
+        match value {
+            // A client that builds a path with one of them asks for another path.
+            "." | ".." => refuse("`.` and `..` mean something else in a path; choose another id"),
+            _ if !is_plain(value) => {
+                refuse("1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-` are allowed")
+            }
+            _ => Ok(Self::new(value)),
         }
     }
+}
+
+impl CommandId {
+    /// Checks an id that came over the wire. It becomes a file name, so it does not begin with a dot.
+    pub fn parse(value: &str) -> Result<Self, InvalidId> {
+        if is_plain(value) && !value.starts_with('.') {
+            return Ok(Self::new(value));
+        }
+        Err(InvalidId {
+            kind: "a command id",
+            value: value.chars().take(80).collect(),
+            reason: "1 to 64 of `A-Za-z0-9._-`, the first no dot, are allowed",
+        })
+    }
+}
+
+fn is_plain(value: &str) -> bool {
+    (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 #[cfg(test)]
@@ -118,8 +135,18 @@ mod tests {
         for good in ["a", "edba1cec-bae7-447d-895f-5542c3853621", "Host_1.example"] {
             assert_eq!(AgentId::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "a b", "../x", "é", &"x".repeat(65)] {
+        for bad in ["", "a b", "../x", "é", ".", "..", &"x".repeat(65)] {
             assert!(AgentId::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(AgentId::parse("..").unwrap_err().reason.contains("in a path"));
+        assert!(AgentId::parse("...").is_ok() && AgentId::parse(".host").is_ok());
+    }
+
+    #[test]
+    fn command_ids_are_file_names_too() {
+        assert_eq!(CommandId::parse("c-1.x_Y").unwrap().as_str(), "c-1.x_Y");
+        for bad in ["", ".", "..", ".x", "a/b", "a b", "é", &"x".repeat(65)] {
+            assert!(CommandId::parse(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::JSON_DEPTH_LIMIT;
+use crate::domain::container::TooMuch;
 
 /// Why a body was refused. The texts name places and types, never values: a body may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +51,14 @@ pub enum BodyError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// More than is kept of one agent.
+    #[error("field `{field}` is not allowed: {reason}")]
+    TooMuch {
+        /// Its name, with dots.
+        field: &'static str,
+        /// What there is too much of.
+        reason: TooMuch,
+    },
     /// Native routes: the shape does not fit. The reason names the field and the place.
     #[error("the body does not have the shape this route takes: {0}")]
     Shape(String),
@@ -62,6 +71,7 @@ impl BodyError {
             Self::Empty => "empty_payload",
             Self::NotJson { .. } => "invalid_json",
             Self::TooDeep => "json_too_deep",
+            Self::TooMuch { .. } => "too_much",
             Self::NotAnObject { .. } | Self::Field { .. } | Self::Value { .. } | Self::Shape(_) => {
                 "invalid_body"
             }

@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod command;
+mod fit;
 pub mod v2;
 pub mod v3;
 

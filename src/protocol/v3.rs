@@ -7,9 +7,12 @@ use serde_json::{Map, Value, json};
 
 use super::body::{self, BodyError};
 use super::command::{AgentCommand, wire_form};
-use crate::domain::command::{Command, Outcome};
+use crate::domain::command::Command;
 use crate::domain::id::CommandId;
-use crate::domain::report::Reports;
+
+mod reports;
+
+pub use reports::{decode_reports, decode_result};
 
 /// The version of the native protocol this program speaks.
 pub const PROTOCOL: u32 = 3;
@@ -59,23 +62,9 @@ pub struct DeliveredCommand {
     pub command: AgentCommand,
 }
 
-/// Reads the body of `POST .../reports`.
-pub fn decode_reports(body: &[u8]) -> Result<Reports, BodyError> {
-    let reports: Reports = body::parse_as(body)?;
-    if reports.items.len() > ITEMS_LIMIT {
-        return Err(BodyError::Value { field: "items", reason: "a batch holds at most 1,000 items" });
-    }
-    if reports.first_seq.checked_add(reports.items.len() as u64).is_none() {
-        return Err(BodyError::Value { field: "first_seq", reason: "the number is too large" });
-    }
-    Ok(reports)
-}
-
-/// Reads the body of `POST .../result`; the message is cut to [`MESSAGE_LIMIT`] characters.
-pub fn decode_result(body: &[u8]) -> Result<Outcome, BodyError> {
-    let mut outcome: Outcome = body::parse_as(body)?;
-    outcome.message = outcome.message.chars().take(MESSAGE_LIMIT).collect();
-    Ok(outcome)
+/// Checks the id of a command that an agent names.
+pub fn command_id(field: &'static str, id: &str) -> Result<CommandId, BodyError> {
+    CommandId::parse(id).map_err(|error| BodyError::Value { field, reason: error.reason })
 }
 
 /// Writes a command for delivery. `lease_secs` is how long its receiver is left alone.
@@ -121,22 +110,15 @@ fn delivered(entry: &Value) -> Result<DeliveredCommand, BodyError> {
         let time = map.get(name).and_then(Value::as_str).and_then(|t| t.parse().ok());
         time.ok_or_else(|| field(name, map.get(name), "a time such as `2026-01-31T12:00:00Z`"))
     };
-    let id = map.get("id").and_then(Value::as_str).filter(|id| is_command_id(id));
+    let id = map.get("id").and_then(Value::as_str).and_then(|id| CommandId::parse(id).ok());
     Ok(DeliveredCommand {
-        id: CommandId::new(id.ok_or_else(|| field("id", map.get("id"), "1 to 64 of `A-Za-z0-9._-`"))?),
+        id: id.ok_or_else(|| field("id", map.get("id"), "1 to 64 of `A-Za-z0-9._-`"))?,
         attempt: u32::try_from(number("attempt")?).unwrap_or(u32::MAX),
         lease_secs: number("lease_seconds")?,
         issued_at: time("issued_at")?,
         expires_at: time("expires_at")?,
         command: AgentCommand::read(map),
     })
-}
-
-/// Command ids become path segments and file names.
-fn is_command_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && !id.starts_with('.')
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn field(field: &'static str, found: Option<&Value>, expected: &'static str) -> BodyError {
@@ -149,7 +131,6 @@ mod tests {
 
     use crate::domain::command::{CommandKind, CommandStatus};
     use crate::domain::id::{SecretId, TunnelId};
-    use crate::domain::report::Report;
     use secrecy::ExposeSecret;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -207,40 +188,5 @@ mod tests {
             let error = decode_commands(json!({ "commands": [bad] }).to_string().as_bytes()).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
-    }
-
-    #[test]
-    fn a_batch_has_its_fixed_shape() {
-        let body = json!({"session": "s", "first_seq": 7, "sent_at": "2026-01-31T12:00:00+02:00", "items": [
-            {"kind": "heartbeat"},
-            {"kind": "container_gone", "id": "c1", "cause": "stopped"},
-            {"kind": "command_result", "id": "c-1", "outcome": {"succeeded": true, "message": "done"}},
-            {"kind": "made_tomorrow", "x": 1}]});
-        let reports = decode_reports(body.to_string().as_bytes()).unwrap();
-        assert_eq!((reports.first_seq, reports.items.len()), (7, 4));
-        assert_eq!(reports.items[0], Report::Heartbeat);
-        assert_eq!(reports.items[3], Report::Unknown);
-    }
-
-    #[test]
-    fn batches_are_bounded() {
-        let items = vec![json!({"kind": "heartbeat"}); ITEMS_LIMIT + 1];
-        let many = json!({"session": "s", "first_seq": 0, "sent_at": null, "items": items});
-        assert_eq!(decode_reports(many.to_string().as_bytes()).unwrap_err().code(), "invalid_body");
-        let far =
-            json!({"session": "s", "first_seq": u64::MAX, "sent_at": null, "items": [{"kind": "heartbeat"}]});
-        assert_eq!(decode_reports(far.to_string().as_bytes()).unwrap_err().code(), "invalid_body");
-    }
-
-    #[test]
-    fn a_missing_field_is_named() {
-        let error = decode_reports(br#"{"first_seq":0,"items":[]}"#).unwrap_err();
-        assert!(error.to_string().contains("missing field `session`"), "{error}");
-    }
-
-    #[test]
-    fn long_messages_are_cut() {
-        let body = json!({"succeeded": false, "message": "é".repeat(5000)}).to_string();
-        assert_eq!(decode_result(body.as_bytes()).unwrap().message.chars().count(), MESSAGE_LIMIT);
     }
 }

@@ -149,6 +149,13 @@ impl ApiError {
         }
     }
 
+    /// True if the same request would be refused again: what it says cannot be taken.
+    pub fn is_about_the_request(&self) -> bool {
+        let (_, status) = self.code();
+        [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE]
+            .contains(&status)
+    }
+
     /// True for what the master's own host has to be seen to for.
     pub(super) fn is_ours_to_repair(&self) -> bool {
         let is_full = matches!(self, Self::Master(MasterError::StorageFull));

@@ -18,6 +18,7 @@ pub mod ops;
 pub mod pages;
 pub mod password;
 mod picture;
+mod query;
 mod records;
 mod route;
 pub mod server;

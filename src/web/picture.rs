@@ -7,16 +7,14 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::error::ApiError;
+use super::pages::view::two_hosts;
 use super::state::WebState;
 use crate::db::read::{
-    self, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelStatusRow,
+    self, ALL, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelStatusRow,
 };
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
 use crate::domain::publish::{PublicState, public_state};
 use crate::domain::route::{Route, RouteKey};
-
-/// Most rows of a kind in one answer.
-pub const MOST: u64 = 10_000;
 
 /// Presence of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +47,13 @@ impl Picture {
     /// Reads it.
     pub async fn read(state: &WebState) -> Result<Self, ApiError> {
         let db = &state.master().db;
-        let mut agents = read::agent_views(db, None, MOST).await.map_err(ApiError::internal)?;
+        let mut agents = read::agent_views(db, None, ALL).await.map_err(ApiError::internal)?;
         agents.sort_by_cached_key(|view| (view.agent.display_name.to_lowercase(), view.agent.id.clone()));
-        let routes = read::list_routes(db, None, MOST).await.map_err(ApiError::internal)?;
-        let statuses = read::list_route_status(db, None, MOST).await.map_err(ApiError::internal)?;
-        let tunnels = read::list_tunnel_status(db, MOST).await.map_err(ApiError::internal)?;
+        let routes = read::list_routes(db, None, ALL).await.map_err(ApiError::internal)?;
+        let statuses = read::list_route_status(db, None, ALL).await.map_err(ApiError::internal)?;
+        let tunnels = read::list_tunnel_status(db, ALL).await.map_err(ApiError::internal)?;
         let label_problems =
-            read::list_container_problems(db, None, MOST).await.map_err(ApiError::internal)?;
+            read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
         Ok(Self {
             places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
             agents,
@@ -114,6 +112,20 @@ pub fn route_state(route: &Route, status: Option<&RouteStatusRow>) -> PublicStat
 /// Returns the one word for where a route stands.
 pub fn route_word(route: &Route, status: Option<&RouteStatusRow>) -> &'static str {
     route_state(route, status).as_str()
+}
+
+/// Returns what a person should know of an agent, if anything.
+pub fn warning(state: &WebState, row: &AgentRow) -> Option<String> {
+    let slot = state.master().directory.slot(&row.id);
+    let now = slot.and_then(|slot| {
+        let refused = || slot.refused_report().map(|reason| refused_report(&reason));
+        slot.two_hosts().map(two_hosts).or_else(refused)
+    });
+    now.or_else(|| row.problem.clone())
+}
+
+fn refused_report(reason: &str) -> String {
+    format!("Its last report was refused, so what is shown here may be old: {reason}.")
 }
 
 /// Returns the presence of an agent: the slot knows best, the row is up to a minute old.

@@ -9,8 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::pages::view::two_hosts;
-use super::picture::{self, MOST, Picture, presence};
+use super::picture::{self, Picture, presence, warning};
 use super::state::WebState;
 use crate::db::read::{
     self, AgentRow, AgentView, ContainerRow, KeyRow, RouteRow, RouteStatusRow, TunnelObservedRow,
@@ -38,11 +37,12 @@ struct Parts {
 pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiError> {
     let db = &state.master().db;
     let row = read::find_agent(db, id).await.map_err(ApiError::internal)?.ok_or(ApiError::AgentNotFound)?;
-    let statuses = read::list_route_status(db, Some(id), MOST).await.map_err(ApiError::internal)?;
+    let statuses = read::list_route_status(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
-    let status_of = |route: &Route| statuses.iter().find(|status| status.key == route.spec.key);
+    let statuses: HashMap<_, _> = statuses.iter().map(|status| (&status.key, status)).collect();
+    let rule = |route: &Route| rule_record(route, Some(&row), statuses.get(&route.spec.key).copied());
     let parts = Parts {
-        rules: routes.iter().map(|route| rule_record(route, Some(&row), status_of(route))).collect(),
+        rules: routes.iter().map(rule).collect(),
         commands: read::list_open_commands(db, id).await.map_err(ApiError::internal)?,
         containers: read::list_containers(db, id).await.map_err(ApiError::internal)?,
         observed: read::find_tunnel_observed(db, id).await.map_err(ApiError::internal)?,
@@ -75,8 +75,6 @@ pub async fn agent_records(state: &WebState, picture: &Picture) -> Result<Value,
 
 fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
     let presence = presence(state, &row.id, Some(row));
-    let hosts = state.master().directory.slot(&row.id).and_then(|slot| slot.two_hosts());
-    let problem = hosts.map(two_hosts).or_else(|| row.problem.clone());
     let queued = parts.commands.iter().filter(|command| command.status == CommandStatus::Queued);
     let commands: Vec<_> = queued.map(|command| wire_form(&command.kind, None)).collect();
     let mut record = json!({
@@ -85,7 +83,7 @@ fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
         "health": if presence.is_online { "connected" } else { "disconnected" },
         "api_key": null, "key_id": row.key_id, "meta": { "registered_with_key_owner": row.key_owner },
         "assigned_tunnel_id": row.tunnel_id, "assigned_tunnel_name": row.tunnel_name, "assigned_tunnel_token": null,
-        "commands": commands, "last_containers": containers(&parts.containers), "problem": problem,
+        "commands": commands, "last_containers": containers(&parts.containers), "problem": warning(state, row),
         "hostname": row.hostname, "hostname_patterns": row.hostname_patterns,
     });
     if let Some(at) = presence.last_seen {
@@ -138,7 +136,7 @@ fn migration(row: &AgentRow, parts: &Parts) -> Value {
 
 /// Returns the keys, by id.
 pub async fn key_records(state: &WebState) -> Result<Value, ApiError> {
-    let keys = read::list_keys(&state.master().db, MOST).await.map_err(ApiError::internal)?;
+    let keys = read::list_keys(&state.master().db, read::ALL).await.map_err(ApiError::internal)?;
     let record = |key: &KeyRow| {
         // The agent that uses the key was heard with it: the key itself keeps no time.
         let used = key.bound_agent_id.as_ref().and_then(|id| presence(state, id, None).last_seen);

@@ -7,6 +7,7 @@ mod blocked;
 mod cloudflare_account;
 mod cloudflare_client;
 mod connectors;
+mod excess;
 mod layering;
 mod master_tree;
 mod pages;

@@ -74,9 +74,13 @@ impl Env {
 
     /// Lets agents that were refused these hostnames ask for them again.
     pub async fn names_freed(&self, by: &AgentId, hostnames: &[String]) {
-        if hostnames.is_empty() {
-            return;
+        // Looked up in bites: one query takes a limited number of names.
+        for names in hostnames.chunks(500) {
+            self.names_freed_together(by, names).await;
         }
+    }
+
+    async fn names_freed_together(&self, by: &AgentId, hostnames: &[String]) {
         match db::cloudflare::list_agents_with_route_state(&self.db, CONFLICT, hostnames).await {
             Ok(agents) => {
                 for agent in agents.iter().filter(|agent| *agent != by) {

@@ -64,6 +64,9 @@ pub enum MasterError {
     /// The question makes no sense as it was put (400).
     #[error("{0}")]
     Invalid(String),
+    /// More than one agent may have, or than one decision may say (400).
+    #[error("{0}")]
+    TooMuch(String),
     /// Too much to do, or the part that does it is restarting (503 with `Retry-After`).
     #[error("the master is busy; try again in a few seconds")]
     Busy,
@@ -99,6 +102,7 @@ impl MasterError {
             Self::AlreadySetUp => "already_set_up",
             Self::AdminNotFound(_) => "admin_not_found",
             Self::Invalid(_) => "invalid",
+            Self::TooMuch(_) => "too_much",
             Self::Busy => "busy",
             Self::StorageFull => "storage_full",
             Self::Database(_) => "database_failed",
@@ -108,7 +112,7 @@ impl MasterError {
     /// The HTTP status that goes with it.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Invalid(_) | Self::NotEnrolled(_) | Self::KeyInUse(_) => 400,
+            Self::Invalid(_) | Self::TooMuch(_) | Self::NotEnrolled(_) | Self::KeyInUse(_) => 400,
             Self::KeyRevoked => 401,
             Self::KeyMismatch | Self::NotYourTunnel => 403,
             Self::AgentNotFound(_)

@@ -114,6 +114,7 @@ impl From<CommitFailed> for MasterError {
             }
             CommitFailed::Refused(CommitError::TunnelTaken { by, .. }) => Self::TunnelTaken { by },
             CommitFailed::Refused(CommitError::KeyTaken { .. }) => Self::KeyMismatch,
+            CommitFailed::Refused(error @ CommitError::TooLarge { .. }) => Self::TooMuch(error.to_string()),
             CommitFailed::Refused(CommitError::Db(DbError::Full { .. })) => Self::StorageFull,
             CommitFailed::Refused(error) => Self::Database(Box::new(error)),
         }
@@ -138,5 +139,24 @@ impl Ledger {
             Ok(Ok(result)) => Ok(result?),
             Ok(Err(_)) | Err(_) => Err(CommitFailed::Unknown),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Stream;
+    use crate::domain::id::AgentId;
+
+    #[test]
+    fn what_is_too_large_to_record_is_the_askers_to_change_and_named() {
+        let stream = Stream::routes(&AgentId::new("a"));
+        let refused = CommitError::TooLarge { stream, kind: "route_claimed".into(), size_bytes: 70_000 };
+        let error = MasterError::from(CommitFailed::from(refused));
+        assert_eq!((error.status(), error.code()), (400, "too_much"));
+        assert!(
+            error.to_string().contains("`route_claimed`") && error.to_string().contains("70000 bytes"),
+            "{error}"
+        );
     }
 }

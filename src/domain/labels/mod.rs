@@ -4,6 +4,7 @@
 //! way out. Values of labels that are not ours are never looked at, and values of labels that we do not know
 //! are never repeated, since nobody can tell what they hold.
 
+mod allowance;
 mod near_miss;
 mod table;
 #[cfg(test)]
@@ -17,11 +18,14 @@ use super::hostname::parse_hostname;
 use super::origin::parse_service;
 use super::path::normalise_path;
 use super::route::{OriginRequest, RouteKey, Service};
+pub use allowance::{Allowance, MAX_ROUTES};
 use table::{Labelled, Level};
 
 /// Most routes that one container may ask for.
 pub const MAX_SERVICES: usize = 256;
-/// Most problems that are kept of one container.
+/// Most labels of one container that are read.
+pub const MAX_LABELS: usize = 1_000;
+/// Most problems that are kept of one container; the last of them counts the others.
 pub const MAX_PROBLEMS: usize = 100;
 /// Most characters of a label or a value that are repeated.
 const MAX_SHOWN: usize = 200;
@@ -57,7 +61,12 @@ pub struct Labels {
 }
 
 /// Reads all labels of one container. `prefix` is the operator's own one (`LABEL_PREFIX`), if any.
+///
+/// Of a container with more than [`MAX_LABELS`] none is read: one that asks for protection might be among the rest.
 pub fn read_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>) -> Labels {
+    if labels.len() > MAX_LABELS {
+        return Labels { problems: vec![too_many_labels()], ..Labels::default() };
+    }
     let table = Labelled::new(labels, prefix);
     let mut read = Labels { enabled: table.is_enabled(), ..Labels::default() };
     let explicit_no = table.get(Level::Base, "enable").is_some_and(|found| is_no(found.value));
@@ -70,8 +79,24 @@ pub fn read_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>) -> L
     } else {
         read_services(&table, &mut read);
     }
-    read.problems.truncate(MAX_PROBLEMS);
+    keep_first(&mut read.problems, MAX_PROBLEMS);
     read
+}
+
+fn too_many_labels() -> LabelProblem {
+    let reason = format!(
+        "this container has more than {MAX_LABELS} labels, so none of them is read; take some off it"
+    );
+    LabelProblem::new("labels", "", reason)
+}
+
+/// Keeps the first `most` problems; the last of them says how many more there are.
+fn keep_first(problems: &mut Vec<LabelProblem>, most: usize) {
+    let more = problems.len().saturating_sub(most);
+    problems.truncate(most);
+    if let Some(last) = problems.last_mut().filter(|_| more > 0) {
+        last.reason = format!("{}; {more} more labels of this container are wrong", last.reason);
+    }
 }
 
 /// Says whether a container asks to be published, as every master understands it.

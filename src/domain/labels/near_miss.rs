@@ -43,9 +43,6 @@ pub(super) fn find(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
             }
         };
         problems.push(LabelProblem::new(label, "", reason));
-        if problems.len() >= super::MAX_PROBLEMS {
-            return;
-        }
     }
 }
 
@@ -79,10 +76,13 @@ pub(super) fn nearest(suffix: &str) -> Option<&'static str> {
     if let Some((_, meant)) = ALIASES.iter().find(|(word, _)| *word == lower) {
         return Some(meant);
     }
-    let best = SUFFIXES
-        .iter()
-        .map(|known| (strsim::levenshtein(&lower, &known.to_ascii_lowercase()), *known))
-        .min()?;
-    let allowed = (best.1.len() / 4).clamp(1, 3);
-    (best.0 <= allowed).then_some(best.1)
+    // Words that are longer or shorter by more than is allowed need not be compared: that is most of them.
+    let near = SUFFIXES.iter().filter(|known| known.len().abs_diff(lower.len()) <= allowed(known));
+    let best = near.map(|known| (strsim::levenshtein(&lower, &known.to_ascii_lowercase()), *known)).min()?;
+    (best.0 <= allowed(best.1)).then_some(best.1)
+}
+
+/// Counts the letters that may be wrong in a word that was meant to be this one.
+fn allowed(known: &str) -> usize {
+    (known.len() / 4).clamp(1, 3)
 }

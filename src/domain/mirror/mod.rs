@@ -22,12 +22,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::event::Event;
 use super::id::{AgentId, ContainerId};
+use super::labels::MAX_ROUTES;
 use super::leap::{SMALL_STEP, after_leap};
 use super::limits::{LimitedBy, Limits};
 use super::route::{Route, RouteKey, RouteState, Service};
 
 pub use super::leap::clock_leap;
 pub use apply::apply;
+
+/// Most routes that one agent holds, those of lost containers included: names that change with every report must not
+/// pile up while their grace periods run.
+pub const MAX_HELD: usize = 2 * MAX_ROUTES;
 
 /// A container that runs, with what its labels ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +87,12 @@ pub enum ConflictReason {
         /// Which container.
         by: String,
     },
+    /// It holds as many as it may.
+    #[error(
+        "this agent holds {MAX_HELD} routes, those of lost containers included, and one agent may hold no more; it gets \
+         this one when some of them are withdrawn"
+    )]
+    TooMany,
     /// The agent or its key is limited to other names.
     #[error("{by} may only publish names like {}; change its patterns, or the label", .patterns.join(", "))]
     NotAllowed {
@@ -122,6 +133,7 @@ pub fn decide_routes(seen: &Mirrored<'_>) -> Decided {
     }
     let held: BTreeMap<&RouteKey, &Route> = seen.routes.iter().map(|r| (&r.spec.key, r)).collect();
     let wanted = candidates(seen.running);
+    let mut room = MAX_HELD.saturating_sub(held.len());
     for (key, candidates) in &wanted {
         let holder = match held.get(key) {
             Some(route) => {
@@ -129,12 +141,13 @@ pub fn decide_routes(seen: &Mirrored<'_>) -> Decided {
                 keep(seen, route, holder, &mut decided.events);
                 holder
             }
-            None => match refuse(seen, key) {
+            None => match refuse(seen, key).or((room == 0).then_some(ConflictReason::TooMany)) {
                 Some(reason) => {
                     decided.conflicts.extend(candidates.iter().map(|c| c.conflict(reason.clone())));
                     continue;
                 }
                 None => {
+                    room -= 1;
                     decided.events.push(candidates[0].claimed(seen.agent_id));
                     candidates[0]
                 }

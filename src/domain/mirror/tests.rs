@@ -178,6 +178,24 @@ fn a_limit_that_comes_later_takes_nothing_away() {
 }
 
 #[test]
+fn names_that_change_with_every_look_do_not_pile_up() {
+    let mut host = Host::new();
+    let look = |turn: usize| -> Vec<Running> {
+        let name = |n: usize| format!("h{turn}-{n}");
+        let one = |n: usize| running(&name(n), &name(n), &[&name(n)]);
+        (0..MAX_HELD / 2).map(one).collect()
+    };
+    host.sees(&look(0), 0);
+    host.sees(&look(1), 1);
+    assert_eq!(host.routes.len(), MAX_HELD);
+
+    let decided = host.decide(&look(2), 2);
+    assert_eq!(decided.conflicts.len(), MAX_HELD / 2);
+    assert!(decided.conflicts[0].reason.to_string().contains("holds 4000 routes"));
+    assert!(decided.events.iter().all(|event| matches!(event, Event::RouteLost { .. })));
+}
+
+#[test]
 fn an_agent_that_is_not_enrolled_decides_nothing() {
     let mut host = Host::new();
     host.sees(&[running("web", "1", &["app"])], 0);

@@ -3,6 +3,9 @@
 //! What cannot be understood is accepted and ignored, as DockFlare agents expect; only what a DockFlare Master
 //! itself stumbled over is refused. A report whose list cannot be read is never taken for an empty one.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -13,9 +16,7 @@ use crate::domain::id::{ContainerId, TunnelId};
 use crate::domain::report::{GoneCause, Report};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::protocol::body::{self, BodyError};
-
-/// Longest name of a container that is kept, in characters; the Engine's own names are far shorter.
-const MAX_NAME: usize = 255;
+use crate::protocol::fit;
 
 type Object = Map<String, Value>;
 
@@ -30,8 +31,8 @@ pub struct Event {
 
 /// Reads the body of an event.
 ///
-/// Fails with [`BodyError::Empty`] on `{}`, and with [`BodyError::Field`] on a `container_start` whose
-/// `container` cannot be one.
+/// Fails with [`BodyError::Empty`] on `{}`, with [`BodyError::Field`] on a `container_start` whose `container`
+/// cannot be one, and with [`BodyError::Value`] or [`BodyError::TooMuch`] on what is too long or too much.
 pub fn decode_event(body: &[u8]) -> Result<Event, BodyError> {
     let map = body::parse_object(body)?;
     if map.is_empty() {
@@ -40,7 +41,7 @@ pub fn decode_event(body: &[u8]) -> Result<Event, BodyError> {
     let sent_at = map.get("timestamp").and_then(Value::as_str).and_then(|t| t.parse().ok());
     let report = match map.get("type").and_then(Value::as_str) {
         Some("heartbeat" | "hello") => Report::Heartbeat,
-        Some("status_report") => snapshot(&map),
+        Some("status_report") => snapshot(&map)?,
         Some("container_start") => container_seen(&map)?,
         Some("container_stop") => container_gone(&map, GoneCause::Stopped)?,
         Some("container_die") => container_gone(&map, GoneCause::Died)?,
@@ -50,18 +51,15 @@ pub fn decode_event(body: &[u8]) -> Result<Event, BodyError> {
     Ok(Event { report, sent_at })
 }
 
-fn snapshot(map: &Object) -> Report {
+fn snapshot(map: &Object) -> Result<Report, BodyError> {
     let nested = || map.get("container").and_then(|c| c.get("containers"));
     let list = match map.get("containers") {
         None | Some(Value::Null) => nested(),
         here => here,
     };
-    match list {
-        Some(Value::Array(entries)) => {
-            Report::Snapshot { containers: entries.iter().filter_map(listed_container).collect() }
-        }
-        _ => Report::Unknown,
-    }
+    let Some(Value::Array(entries)) = list else { return Ok(Report::Unknown) };
+    let listed = entries.iter().filter_map(listed_container);
+    Ok(Report::Snapshot { containers: fit::containers("containers", "containers[].id", listed)? })
 }
 
 /// Entries without an id say nothing; one whose labels cannot be read runs, but asks for nothing.
@@ -76,7 +74,8 @@ fn container_seen(map: &Object) -> Result<Report, BodyError> {
     match entry.get("labels") {
         Some(Value::Object(_)) | None => {
             let labels = entry.get("labels").map(labels).unwrap_or_default();
-            Ok(Report::ContainerSeen { container: container(entry, id, labels) })
+            let container = fit::container("container.id", container(entry, id, labels))?;
+            Ok(Report::ContainerSeen { container })
         }
         Some(Value::Null) => Err(BodyError::Field {
             field: "container.labels",
@@ -89,7 +88,11 @@ fn container_seen(map: &Object) -> Result<Report, BodyError> {
 
 fn container_gone(map: &Object, cause: GoneCause) -> Result<Report, BodyError> {
     Ok(match subject(map)? {
-        Some((_, id)) => Report::ContainerGone { id: ContainerId::new(id), cause },
+        Some((_, id)) => {
+            let id = ContainerId::new(id);
+            fit::container_id("container.id", &id)?;
+            Report::ContainerGone { id, cause }
+        }
         None => Report::Unknown,
     })
 }
@@ -115,12 +118,9 @@ fn wrong(field: &'static str, found: &Value, expected: &'static str) -> BodyErro
 
 fn container(entry: &Object, id: &str, labels: BTreeMap<String, String>) -> Container {
     let text = |field: &str| entry.get(field).and_then(Value::as_str).filter(|t| !t.is_empty());
-    let name = text("name").map(|n| n.trim_start_matches('/')).filter(|n| !n.is_empty());
     Container {
         id: ContainerId::new(id),
-        // A container without a name is still one: its short id stands in, as Docker's own tools show it.
-        name: name
-            .map_or_else(|| id.chars().take(12).collect(), |name| name.chars().take(MAX_NAME).collect()),
+        name: text("name").unwrap_or_default().trim_start_matches('/').to_owned(),
         labels,
         image: text("image").map(str::to_owned),
         status: text("status").map(str::to_owned),
@@ -146,8 +146,7 @@ fn tunnel_status(map: &Object, sent_at: Option<DateTime<Utc>>) -> Report {
         return Report::Unknown;
     };
     let text = |field: &str| {
-        let text = place.get(field).and_then(Value::as_str).map(str::trim).filter(|t| !t.is_empty())?;
-        Some(text.chars().take(500).collect::<String>())
+        place.get(field).and_then(Value::as_str).map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned)
     };
     let tunnel = TunnelReport {
         health: health(word),
@@ -163,7 +162,7 @@ fn tunnel_status(map: &Object, sent_at: Option<DateTime<Utc>>) -> Report {
         config_version: place.get("config_version").and_then(Value::as_i64),
         observed_at: sent_at,
     };
-    Report::Tunnel { tunnel }
+    Report::Tunnel { tunnel: fit::tunnel(tunnel) }
 }
 
 fn status_word(place: &Object) -> Option<&str> {
@@ -178,111 +177,5 @@ fn health(word: &str) -> TunnelHealth {
         "failed" => TunnelHealth::Failed,
         "stopped" => TunnelHealth::Stopped,
         _ => TunnelHealth::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use serde_json::json;
-
-    fn report(body: Value) -> Report {
-        decode_event(body.to_string().as_bytes()).unwrap().report
-    }
-
-    fn snapshot_ids(body: Value) -> Vec<String> {
-        match report(body) {
-            Report::Snapshot { containers } => containers.into_iter().map(|c| c.id.into()).collect(),
-            other => panic!("no snapshot: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_list_is_found_in_both_places() {
-        let list =
-            json!([{"id": "c1", "name": "/app", "labels": {"a": "b"}}, {"id": null}, {"name": "x"}, 5, "a"]);
-        assert_eq!(snapshot_ids(json!({"type": "status_report", "containers": list})), ["c1"]);
-        assert_eq!(snapshot_ids(json!({"type": "status_report", "container": {"containers": list}})), ["c1"]);
-        assert!(snapshot_ids(json!({"type": "status_report", "containers": []})).is_empty());
-    }
-
-    #[test]
-    fn a_list_that_cannot_be_read_is_not_an_empty_one() {
-        for body in [
-            json!({"type": "status_report"}),
-            json!({"type": "status_report", "containers": {"a": 1}}),
-            json!({"type": "status_report", "container": [1]}),
-            json!({"type": "status_report", "container": {"containers": null}}),
-        ] {
-            assert_eq!(report(body), Report::Unknown);
-        }
-    }
-
-    #[test]
-    fn tunnel_state_is_found_in_every_nesting() {
-        let state = json!({"name": "t", "status": "running", "version": "v"});
-        for body in [
-            json!({"type": "tunnel_status", "container": state}),
-            json!({"type": "tunnel_status", "tunnel": state}),
-            json!({"type": "tunnel_status", "name": "t", "status": "running", "version": "v"}),
-            json!({"type": "tunnel_status", "name": "t", "state": "RUNNING", "version": "v"}),
-            json!({"type": "tunnel_status", "tunnel": "x", "container": state}),
-        ] {
-            let Report::Tunnel { tunnel } = report(body.clone()) else { panic!("{body}") };
-            assert_eq!(tunnel.health, TunnelHealth::Running);
-            assert_eq!((tunnel.name.as_deref(), tunnel.version.as_deref()), (Some("t"), Some("v")));
-        }
-        assert_eq!(report(json!({"type": "tunnel_status", "tunnel": "x"})), Report::Unknown);
-    }
-
-    #[test]
-    fn what_is_not_understood_is_ignored() {
-        for body in [
-            json!({"type": "banana"}),
-            json!({"x": 1}),
-            json!({"type": []}),
-            json!({"type": {"action": "die", "container_id": "abc"}}),
-            json!({"type": "container_start"}),
-            json!({"type": "container_start", "container": {"id": "x", "labels": ["a"]}}),
-            json!({"type": "container_stop", "container": {}}),
-        ] {
-            assert_eq!(report(body.clone()), Report::Unknown, "{body}");
-        }
-    }
-
-    #[test]
-    fn what_a_dockflare_master_choked_on_is_refused_by_name() {
-        let cases = [
-            (
-                json!({"type": "container_start", "container": [1]}),
-                "field `container` is a list; send an object",
-            ),
-            (
-                json!({"type": "container_start", "container": null}),
-                "field `container` is null; send an object",
-            ),
-            (
-                json!({"type": "container_start", "container": {"id": 5}}),
-                "field `container.id` is a number; send a string",
-            ),
-            (
-                json!({"type": "container_start", "container": {"id": "x", "labels": null}}),
-                "field `container.labels` is null; send an object of strings",
-            ),
-            (json!({}), "Empty payload."),
-        ];
-        for (body, wanted) in cases {
-            assert_eq!(decode_event(body.to_string().as_bytes()).unwrap_err().to_string(), wanted);
-        }
-    }
-
-    #[test]
-    fn times_with_an_offset_are_read() {
-        let body = json!({"type": "heartbeat", "timestamp": "2025-09-23T12:34:56.789012+02:00"}).to_string();
-        let at = decode_event(body.as_bytes()).unwrap().sent_at.unwrap();
-        assert_eq!(at.to_rfc3339(), "2025-09-23T10:34:56.789012+00:00");
-        let odd = json!({"type": "heartbeat", "timestamp": 5}).to_string();
-        assert_eq!(decode_event(odd.as_bytes()).unwrap().sent_at, None);
     }
 }

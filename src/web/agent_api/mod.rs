@@ -1,5 +1,6 @@
 //! What agents call: the DockFlare dialect and our own.
 
 pub mod cloudflare_proxy;
+mod intake;
 pub mod v2;
 pub mod v3;

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::actors::master::{Dialect, RegisterInput};
+use super::intake::{noted, read_apart};
+use crate::actors::master::{Dialect, RegisterInput, Slot};
+use crate::domain::report::Report;
 use crate::protocol::command::wire_form;
 use crate::protocol::v2::{answer, decode_event, decode_register, register_response};
 use crate::web::auth::{CallingAgent, CallingKey, Fetching, Reporting};
@@ -89,13 +91,25 @@ pub async fn commands_head(_agent: CallingAgent<Fetching>) -> HttpResponse {
 pub async fn events(
     agent: CallingAgent<Reporting>,
     state: web::Data<WebState>,
-    body: JsonBytes<LARGE>,
+    body: Result<JsonBytes<LARGE>, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
-    if !is_heartbeat(&body.0) {
-        let event = decode_event(&body.0)?;
-        state.master().report(agent.slot.id(), vec![event.report]).await?;
+    if !body.as_ref().is_ok_and(|body| is_heartbeat(&body.0)) {
+        let taken = take_event(&agent.slot, &state, body).await;
+        noted(&agent.slot, taken)?;
     }
     Ok(ready_made(HttpResponse::Accepted().finish(), ACCEPTED))
+}
+
+/// Takes in an event; says whether it was a list of containers.
+async fn take_event(
+    slot: &Slot,
+    state: &WebState,
+    body: Result<JsonBytes<LARGE>, ApiError>,
+) -> Result<((), bool), ApiError> {
+    let event = read_apart(body?.0, decode_event).await?;
+    let is_list = matches!(event.report, Report::Snapshot { .. });
+    state.master().report(slot.id(), vec![event.report]).await?;
+    Ok(((), is_list))
 }
 
 /// True for a body that is a heartbeat and nothing else; everything odd takes the long way.

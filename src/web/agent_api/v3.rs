@@ -7,31 +7,32 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
 
+use super::intake::{noted, read_apart};
 use super::v2::no_store;
 use crate::actors::master::Dialect;
 use crate::domain::id::CommandId;
-use crate::protocol::body::BodyError;
+use crate::domain::report::Report;
 use crate::protocol::v3::{
     self, COMMANDS_LIMIT, ReportsResponse, WAIT_LIMIT_SECS, command_form, decode_reports, decode_result,
 };
 use crate::web::auth::NativeAgent;
 use crate::web::body::{JsonBytes, LARGE, SMALL};
 use crate::web::error::ApiError;
+use crate::web::query::{Query, number};
 use crate::web::state::WebState;
+
+/// Commands that a poll takes unless it says how many.
+const COMMANDS_BY_DEFAULT: u64 = 10;
 
 /// How long a poll waits and what it takes.
 #[derive(Debug, Deserialize, IntoParams)]
 pub struct Poll {
     /// Seconds to wait for a command, at most 50.
-    #[serde(default)]
-    wait: u64,
-    /// Most commands to take.
-    #[serde(default = "one_by_default")]
-    max: usize,
-}
-
-fn one_by_default() -> usize {
-    10
+    #[param(value_type = Option<u64>)]
+    wait: Option<String>,
+    /// Most commands to take, 1 to 100; 10 if it is left out.
+    #[param(value_type = Option<u64>)]
+    max: Option<String>,
 }
 
 /// `POST /api/v3/agents/{id}/reports`: takes in a batch; one that was seen before changes nothing.
@@ -42,14 +43,25 @@ fn one_by_default() -> usize {
 pub async fn reports(
     agent: NativeAgent,
     state: web::Data<WebState>,
-    body: JsonBytes<LARGE>,
+    body: Result<JsonBytes<LARGE>, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
-    let batch = decode_reports(&body.0)?;
+    let taken = take_batch(&agent, &state, body).await;
+    let next_seq = noted(&agent.slot, taken)?;
+    Ok(HttpResponse::Accepted().json(ReportsResponse { next_seq }))
+}
+
+/// Takes in a batch; says whether a list of containers was part of it.
+async fn take_batch(
+    agent: &NativeAgent<Reporting>,
+    state: &WebState,
+    body: Result<JsonBytes<LARGE>, ApiError>,
+) -> Result<(u64, bool), ApiError> {
+    let batch = read_apart(body?.0, decode_reports).await?;
     if !agent.slot.has_session(&batch.session) {
         return Err(ApiError::SessionUnknown);
     }
-    let next_seq = state.master().report(agent.slot.id(), batch).await?;
-    Ok(HttpResponse::Accepted().json(ReportsResponse { next_seq }))
+    let has_list = batch.items.iter().any(|item| matches!(item, Report::Snapshot { .. }));
+    Ok((state.master().report(agent.slot.id(), batch).await?, has_list))
 }
 
 /// `GET /api/v3/agents/{id}/commands`: waits for a command and leases it; an empty list ends the wait.
@@ -59,9 +71,11 @@ pub async fn reports(
 pub async fn commands(
     agent: NativeAgent,
     state: web::Data<WebState>,
-    poll: web::Query<Poll>,
+    poll: Query<Poll>,
 ) -> Result<HttpResponse, ApiError> {
-    let wait = Duration::from_secs(poll.wait.min(WAIT_LIMIT_SECS));
+    let wait = Duration::from_secs(number("wait", poll.0.wait.as_deref(), 0, 0..=WAIT_LIMIT_SECS)?);
+    let most = 1..=COMMANDS_LIMIT as u64;
+    let max = number("max", poll.0.max.as_deref(), COMMANDS_BY_DEFAULT, most)? as usize;
     let until = tokio::time::Instant::now() + wait;
     loop {
         let left = until.saturating_duration_since(tokio::time::Instant::now());
@@ -74,7 +88,6 @@ pub async fn commands(
             return Ok(HttpResponse::Ok().json(v3::commands(Vec::new())));
         }
         agent.still_speaks()?;
-        let max = poll.max.clamp(1, COMMANDS_LIMIT);
         let leased = state.master().lease_commands(agent.slot.id(), max, Dialect::Native).await?;
         // Meanwhile that may have changed: then they stay with us, and are handed over again.
         agent.still_speaks()?;
@@ -133,8 +146,5 @@ pub async fn result(
 }
 
 fn command_id(text: &str) -> Result<CommandId, ApiError> {
-    let fits = (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    let wrong = BodyError::Value { field: "command_id", reason: "1 to 64 of `A-Za-z0-9._-` are allowed" };
-    if fits { Ok(CommandId::new(text)) } else { Err(wrong.into()) }
+    Ok(v3::command_id("command_id", text)?)
 }

@@ -13,6 +13,7 @@ use crate::db::read::{EventFilter, list_events};
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
 use crate::web::error::ApiError;
+use crate::web::query::{Query, flag, number};
 use crate::web::state::WebState;
 
 /// Longest time an `apply` may take.
@@ -33,21 +34,20 @@ pub struct ApplyBody {
 #[derive(Debug, Deserialize, IntoParams)]
 pub struct EventsQuery {
     /// Only events after this number.
-    #[serde(default)]
-    after: u64,
+    #[param(value_type = Option<u64>)]
+    after: Option<String>,
     /// Only events of streams that begin so.
     stream: Option<String>,
     /// The newest first.
-    #[serde(default)]
-    newest: bool,
-    /// Most events, at most 1,000.
-    #[serde(default = "hundred")]
-    limit: u64,
+    #[param(value_type = Option<bool>)]
+    newest: Option<String>,
+    /// Most events, 1 to 1,000; 100 if it is left out.
+    #[param(value_type = Option<u64>)]
+    limit: Option<String>,
 }
 
-fn hundred() -> u64 {
-    100
-}
+/// Most events in one answer, and how many are in it unless the caller says so.
+const EVENTS: (u64, u64) = (1_000, 100);
 
 /// `GET /api/v3/plan`: what would be changed at Cloudflare, and what waits for a person.
 #[utoipa::path(get, path = "/api/v3/plan", tag = "routes", responses((status = 200), (status = 401)),
@@ -81,22 +81,25 @@ pub async fn apply(
     })))
 }
 
-/// `GET /api/v3/events`: what was decided, oldest first.
+/// `GET /api/v3/events`: what was decided, oldest first; `more` says that there is more of it.
 #[utoipa::path(get, path = "/api/v3/events", tag = "system", params(EventsQuery),
-    responses((status = 200), (status = 401)), security(("admin_token" = [])))]
+    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
 pub async fn events(
     _: Viewer,
     state: web::Data<WebState>,
-    query: web::Query<EventsQuery>,
+    Query(query): Query<EventsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let limit = query.limit.clamp(1, 1000);
+    let limit = number("limit", query.limit.as_deref(), EVENTS.1, 1..=EVENTS.0)?;
     let filter = EventFilter {
-        stream_prefix: query.stream.clone(),
-        after_seq: query.after,
-        newest_first: query.newest,
+        after_seq: number("after", query.after.as_deref(), 0, 0..=u64::MAX)?,
+        newest_first: flag("newest", query.newest.as_deref())?,
+        stream_prefix: query.stream,
     };
-    let events = list_events(&state.master().db, &filter, limit).await;
-    Ok(HttpResponse::Ok().json(json!({ "events": events.map_err(ApiError::internal)? })))
+    let found = list_events(&state.master().db, &filter, limit + 1).await;
+    let mut events = found.map_err(ApiError::internal)?;
+    let more = events.len() as u64 > limit;
+    events.truncate(limit as usize);
+    Ok(HttpResponse::Ok().json(json!({ "events": events, "more": more })))
 }
 
 /// `GET /api/v3/tree`: the supervision tree as it is.

@@ -1,24 +1,26 @@
 //! One agent's page: how it is, what it runs, what was asked of it, and what a person may do.
 
+use std::collections::HashMap;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
 use super::confirm::{Question, REDEPLOY, REMOVE, REVOKE_KEY};
-use super::overview::{fragment_of, shortened};
+use super::overview::{fragment_of, label_problem};
 use super::posted::Refusal;
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
 use super::{Shell, SignedIn, page_with, part};
 use crate::actors::master::{Dialect, Slot};
-use crate::db::read::{self, AgentView, ContainerProblemRow, ContainerRow};
+use crate::db::read::{self, AgentView, ContainerRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::id::AgentId;
 use crate::domain::limits::Limits;
 use crate::web::api::agents::agent_id;
 use crate::web::error::ApiError;
-use crate::web::picture::{MOST, presence};
+use crate::web::picture::{presence, warning};
 use crate::web::state::WebState;
 
 /// Most commands shown.
@@ -186,28 +188,37 @@ fn actions(status: AgentStatus) -> Vec<Action> {
 async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let (db, id) = (&state.master().db, &view.agent.id);
     let slot = state.master().directory.slot(id);
-    let statuses = read::list_route_status(db, Some(id), MOST).await.map_err(ApiError::internal)?;
+    let statuses = read::list_route_status(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
-    let problems = read::list_container_problems(db, Some(id), MOST).await.map_err(ApiError::internal)?;
+    let problems =
+        read::list_container_problems(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;
     let commands = read::list_commands(db, id, COMMANDS).await.map_err(ApiError::internal)?;
     let limits = read::find_limits(db, id).await.map_err(ApiError::internal)?;
+    let statuses: HashMap<_, _> = statuses.iter().map(|status| (&status.key, status)).collect();
+    let mut problems_of: HashMap<_, Vec<_>> = HashMap::new();
+    for row in &problems {
+        problems_of.entry(&row.container_id).or_default().push(label_problem(&row.problem));
+    }
+    let mut container_line = |row: &ContainerRow| {
+        let problems = problems_of.remove(&row.container.id).unwrap_or_default();
+        container_line(row, problems)
+    };
     let route_line = |route: &crate::domain::route::Route| {
-        let status = statuses.iter().find(|status| status.key == route.spec.key);
+        let status = statuses.get(&route.spec.key).copied();
         RouteLine::of(route, status, Some(&view.agent.display_name))
     };
-    let hosts = slot.as_ref().and_then(|slot| slot.two_hosts());
     part(&Live {
         agent: AgentLine::of(
             &view,
             presence(state, id, Some(&view.agent)),
-            hosts,
+            warning(state, &view.agent),
             state.master().clock.now(),
         ),
         tunnel: tunnel_line(&view),
         facts: facts(&view, slot.as_deref(), &limits),
         routes: routes.iter().map(route_line).collect(),
-        containers: containers.iter().map(|one| container_line(one, &problems)).collect(),
+        containers: containers.iter().map(&mut container_line).collect(),
         commands: commands.iter().map(command_line).collect(),
     })
 }
@@ -248,18 +259,15 @@ fn facts(view: &AgentView, slot: Option<&Slot>, limits: &Limits) -> Vec<Fact> {
     facts
 }
 
-fn container_line(row: &ContainerRow, problems: &[ContainerProblemRow]) -> ContainerLine {
+fn container_line(row: &ContainerRow, problems: Vec<String>) -> ContainerLine {
     let one = &row.container;
     let asked =
         one.labels.iter().find(|(label, _)| label.ends_with(".hostname")).map(|(_, value)| shortened(value));
     let parts = [one.image.clone(), asked.map(|host| format!("asks for {host}")), one.status.clone()];
-    let own = problems.iter().filter(|problem| problem.container_id == one.id);
     ContainerLine {
         name: one.name.clone(),
         detail: parts.into_iter().flatten().collect::<Vec<_>>().join(" · "),
-        problems: own
-            .map(|p| format!("`{}={}`: {}", p.problem.label, shortened(&p.problem.value), p.problem.reason))
-            .collect(),
+        problems,
     }
 }
 

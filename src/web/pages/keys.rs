@@ -20,17 +20,17 @@ use crate::web::api::agents::agent_id;
 use crate::web::auth::{Role, at_least};
 use crate::web::body::Patterns;
 use crate::web::error::ApiError;
-use crate::web::picture::MOST;
 use crate::web::state::WebState;
 
 /// Most keys on the page.
-const KEYS: u64 = 500;
+const KEYS: usize = 500;
 
 #[derive(Template)]
 #[template(path = "keys_live.html")]
 struct Live {
     csrf: String,
     keys: Vec<KeyLine>,
+    has_older: bool,
 }
 
 #[derive(Template)]
@@ -78,13 +78,16 @@ pub async fn fragment(person: SignedIn, state: web::Data<WebState>) -> Result<Ht
 /// Renders the list of keys.
 pub async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiError> {
     let db = &state.master().db;
-    let keys = read::list_keys(db, KEYS).await.map_err(ApiError::internal)?;
-    let agents = read::list_agents(db, None, MOST).await.map_err(ApiError::internal)?;
+    let mut keys = read::list_keys(db, KEYS as u64 + 1).await.map_err(ApiError::internal)?;
+    let has_older = keys.len() > KEYS;
+    keys.truncate(KEYS);
+    let agents = read::list_agents(db, None, read::ALL).await.map_err(ApiError::internal)?;
     let names: HashMap<&AgentId, &str> =
         agents.iter().map(|agent| (&agent.id, agent.display_name.as_str())).collect();
     part(&Live {
         csrf: person.session.csrf.clone(),
         keys: keys.iter().map(|key| key_line(key, &names)).collect(),
+        has_older,
     })
 }
 

@@ -1,16 +1,18 @@
 //! The first page: one line of truth, then what needs a look, agents and routes.
 
+use std::collections::HashSet;
+
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
-use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, is_bad, tunnel_badge, two_hosts};
+use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, is_bad, tunnel_badge};
 use super::{Shell, SignedIn, page, part};
-use crate::db::read::{AgentView, ContainerProblemRow, TunnelStatusRow};
+use crate::db::read::{AgentView, ContainerProblem, ContainerProblemRow, TunnelStatusRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::tunnel::TunnelHealth;
 use crate::web::error::ApiError;
-use crate::web::picture::{Picture, presence, route_word};
+use crate::web::picture::{Picture, presence, route_word, warning};
 use crate::web::state::WebState;
 
 /// Most lines of a kind on this page.
@@ -82,8 +84,8 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
 pub fn agent_lines(state: &WebState, picture: &Picture) -> Vec<AgentLine> {
     let now = state.master().clock.now();
     let line = |view: &AgentView| {
-        let hosts = state.master().directory.slot(&view.agent.id).and_then(|slot| slot.two_hosts());
-        AgentLine::of(view, presence(state, &view.agent.id, Some(&view.agent)), hosts, now)
+        let agent = &view.agent;
+        AgentLine::of(view, presence(state, &agent.id, Some(agent)), warning(state, agent), now)
     };
     picture.agents.iter().map(line).collect()
 }
@@ -178,8 +180,8 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
         }
         _ => {}
     }
-    if let Some(hosts) = state.master().directory.slot(&agent.id).and_then(|slot| slot.two_hosts()) {
-        add(two_hosts(hosts), "Agent");
+    if let Some(warning) = warning(state, agent) {
+        add(warning, "Agent");
     }
     if let (AgentStatus::Enrolled, Some(observed)) = (agent.status, &view.tunnel)
         && match observed.report.health {
@@ -215,24 +217,25 @@ pub fn label_problems(picture: &Picture) -> Vec<Problem> {
             picture.agent(&row.agent_id).map_or(row.agent_id.as_str(), |agent| agent.display_name.as_str());
         Problem {
             title: format!("{} on {agent}", picture.container_name(row)),
-            detail: format!(
-                "`{}={}`: {}",
-                row.problem.label,
-                shortened(&row.problem.value),
-                row.problem.reason
-            ),
+            detail: label_problem(&row.problem),
             href: Some(format!("/agents/{}", row.agent_id)),
             link: "Agent",
         }
     };
     // A name that somebody else holds is told of as a route already.
-    let refused = picture.refused();
-    let is_told = |row: &&ContainerProblemRow| {
-        refused
-            .iter()
-            .any(|status| status.agent_id == row.agent_id && status.key.hostname == row.problem.value)
-    };
+    let refused: HashSet<_> =
+        picture.refused().into_iter().map(|status| (&status.agent_id, status.key.to_string())).collect();
+    let is_told = |row: &&ContainerProblemRow| refused.contains(&(&row.agent_id, row.problem.value.clone()));
     picture.label_problems.iter().filter(|row| !is_told(row)).map(problem).collect()
+}
+
+/// Says what is wrong with a label.
+pub fn label_problem(problem: &ContainerProblem) -> String {
+    let ContainerProblem { label, value, reason } = problem;
+    match value.is_empty() {
+        true => format!("`{label}`: {reason}"),
+        false => format!("`{label}={}`: {reason}", shortened(value)),
+    }
 }
 
 /// Returns a value that fits on a line.

@@ -13,6 +13,7 @@ use crate::db::read;
 use crate::web::auth::{Anyone, signed_in};
 use crate::web::error::ApiError;
 use crate::web::password;
+use crate::web::query::Query;
 use crate::web::session::{Device, Session, no_session};
 use crate::web::state::WebState;
 
@@ -72,7 +73,7 @@ pub async fn login(
     _: Anyone,
     req: HttpRequest,
     state: web::Data<WebState>,
-    query: web::Query<Next>,
+    Query(query): Query<Next>,
 ) -> Result<HttpResponse, ApiError> {
     if signed_in(&req).await?.is_some() {
         return Ok(go_to(safe(&query.next)));
@@ -136,7 +137,7 @@ pub async fn setup(
     _: Anyone,
     req: HttpRequest,
     state: web::Data<WebState>,
-    link: web::Query<SetupLink>,
+    Query(link): Query<SetupLink>,
 ) -> Result<HttpResponse, ApiError> {
     if read::has_admin(&state.master().db).await.map_err(ApiError::internal)? {
         return Ok(go_to("/login"));

@@ -15,7 +15,7 @@ use super::turn::Order;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::ApplyReport;
 use crate::actors::supervision::Ctx;
-use crate::db::{Expected, cloudflare, tunnels};
+use crate::db::{ALL, Expected, cloudflare, tunnels};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::TunnelId;
 use crate::domain::publish::{PublicState, TunnelState};
@@ -117,8 +117,8 @@ async fn agree(desk: &Desk, by: &str) -> Result<Agreed, MasterError> {
     let all = list_tunnels(&desk.db, desk.cloudflare.account()).await.map_err(database)?;
     desk.zones.forgive().await;
     let mut agreed = Agreed { confirmed: Vec::new(), again: HashSet::new(), all };
-    let blocked = cloudflare::list_route_status(&desk.db, None, u64::MAX).await.map_err(database)?;
-    let statuses = cloudflare::list_tunnel_status(&desk.db, u64::MAX).await.map_err(database)?;
+    let blocked = cloudflare::list_route_status(&desk.db, None, ALL).await.map_err(database)?;
+    let statuses = cloudflare::list_tunnel_status(&desk.db, ALL).await.map_err(database)?;
     for tunnel in &agreed.all {
         let Some(row) = tunnels::find_tunnel(&desk.db, tunnel).await.map_err(database)? else { continue };
         let state =

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::wishes::{KnownZones, PublishSettings, Published, Wishes};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
-use crate::db::{Db, DbError, RowChange, cloudflare, routes, tunnels};
+use crate::db::{ALL, Db, DbError, RowChange, cloudflare, routes, tunnels};
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{Contact, IngressRule};
 use crate::domain::publish::{PublicState, TunnelState};
@@ -30,7 +30,7 @@ impl Snapshot {
         let Some(tunnel) = tunnels::find_tunnel(db, id).await? else { return Ok(None) };
         let statuses = async {
             match &tunnel.agent_id {
-                Some(agent) => cloudflare::list_route_status(db, Some(agent), u64::MAX).await,
+                Some(agent) => cloudflare::list_route_status(db, Some(agent), ALL).await,
                 None => Ok(Vec::new()),
             }
         };

@@ -52,6 +52,8 @@ pub struct Slot {
     is_native: AtomicBool,
     session: Mutex<Option<NativeSession>>,
     sources: Sources,
+    /// Why the last report was refused, until a list of containers is taken again.
+    refused: Mutex<Option<String>>,
 }
 
 impl Slot {
@@ -77,6 +79,7 @@ impl Slot {
             is_native: AtomicBool::new(false),
             session: Mutex::new(None),
             sources: Sources::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -139,6 +142,21 @@ impl Slot {
             }
         };
         tokio::time::timeout(max, waiting).await.is_ok()
+    }
+
+    /// Keeps why a report was refused: what it said is not known, and people have to see that.
+    pub fn report_refused(&self, reason: String) {
+        *self.refused.lock() = Some(reason);
+    }
+
+    /// A list of containers was taken: whatever was refused before is overtaken.
+    pub fn list_taken(&self) {
+        *self.refused.lock() = None;
+    }
+
+    /// Returns why what is known of the agent may be old: its last report was refused.
+    pub fn refused_report(&self) -> Option<String> {
+        self.refused.lock().clone()
     }
 
     /// True if the containers last committed have this digest.

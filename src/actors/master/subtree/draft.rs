@@ -1,6 +1,6 @@
 //! What is to be committed about one agent's containers and routes. All rules are in `domain`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::TimeDelta;
 
@@ -12,12 +12,15 @@ use crate::db::cloudflare::RouteStatusRow;
 use crate::db::containers::ContainerProblem;
 use crate::db::{self, Batch, Expected, RowChange};
 use crate::domain::agent::AgentStatus;
-use crate::domain::container::Container;
+use crate::domain::container::{Container, check_all};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, ContainerId};
-use crate::domain::labels::{Labels, read_labels};
-use crate::domain::mirror::{Decided, Mirrored, Running, decide_routes};
+use crate::domain::labels::{Allowance, Labels};
+use crate::domain::mirror::{Conflict, Decided, Mirrored, Running, decide_routes};
 use crate::domain::route::RouteKey;
+
+/// Labels that are read at a stretch; then the shard's other agents have their turn.
+const STRETCH: usize = 500;
 
 /// What is to be committed, and how the picture looks after that.
 pub struct Draft {
@@ -35,11 +38,10 @@ impl Draft {
     /// What follows from changes of containers.
     pub async fn mirror(own: &Own, picture: &Picture, changes: &[Change]) -> Result<Self, MasterError> {
         let containers = after(&picture.containers, changes);
-        let prefix = own.env.settings.label_prefix.as_deref();
-        let read: Vec<(&Container, Labels)> = containers
-            .values()
-            .map(|container| (container, read_labels(&container.labels, prefix)))
-            .collect();
+        if changes.iter().any(|change| !matches!(change, Change::Gone(_))) {
+            check_all(containers.values()).map_err(|too_much| MasterError::TooMuch(too_much.to_string()))?;
+        }
+        let read = read_all(own, picture, &containers).await;
         let running: Vec<Running> = read
             .iter()
             .map(|(container, labels)| Running {
@@ -106,6 +108,31 @@ fn after(known: &BTreeMap<ContainerId, Seen>, changes: &[Change]) -> BTreeMap<Co
     containers
 }
 
+/// Reads what the containers ask for. Those that hold routes come first, so that no other one takes their share.
+async fn read_all<'a>(
+    own: &Own,
+    picture: &Picture,
+    containers: &'a BTreeMap<ContainerId, Container>,
+) -> Vec<(&'a Container, Labels)> {
+    let holders: HashSet<&str> = picture.routes.iter().map(|route| route.container_name.as_str()).collect();
+    let mut sorted: Vec<&Container> = containers.values().collect();
+    sorted.sort_by_key(|container| {
+        (!holders.contains(container.name.as_str()), &container.name, &container.id)
+    });
+    let prefix = own.env.settings.label_prefix.as_deref();
+    let (mut allowance, mut at_a_stretch) = (Allowance::default(), 0);
+    let mut read = Vec::with_capacity(sorted.len());
+    for container in sorted {
+        at_a_stretch += container.labels.len();
+        if at_a_stretch > STRETCH {
+            at_a_stretch = 0;
+            tokio::task::yield_now().await;
+        }
+        read.push((container, allowance.read(&container.labels, prefix)));
+    }
+    read
+}
+
 async fn claims_of_others(own: &Own, running: &[Running]) -> Result<BTreeMap<String, AgentId>, MasterError> {
     let hostnames: BTreeSet<&String> =
         running.iter().flat_map(|r| r.services.iter().map(|service| &service.key.hostname)).collect();
@@ -120,13 +147,17 @@ async fn claims_of_others(own: &Own, running: &[Running]) -> Result<BTreeMap<Str
 }
 
 fn with_problems(read: &[(&Container, Labels)], decided: &Decided) -> BTreeMap<ContainerId, Seen> {
+    let mut refused: HashMap<&ContainerId, Vec<&Conflict>> = HashMap::new();
+    for conflict in &decided.conflicts {
+        refused.entry(&conflict.container_id).or_default().push(conflict);
+    }
     let seen = read.iter().map(|(container, labels)| {
         let of_labels = labels.problems.iter().map(|problem| ContainerProblem {
             label: problem.label.clone(),
             value: problem.value.clone(),
             reason: problem.reason.clone(),
         });
-        let of_claims = decided.conflicts.iter().filter(|c| c.container_id == container.id);
+        let of_claims = refused.get(&container.id).into_iter().flatten();
         let of_claims = of_claims.map(|conflict| ContainerProblem {
             label: "hostname".into(),
             value: conflict.wanted.key.to_string(),
@@ -160,10 +191,10 @@ fn conflict_rows(own: &Own, picture: &Picture, conflicts: &BTreeMap<RouteKey, St
     let gone = picture.conflicts.keys().filter(|key| !conflicts.contains_key(key));
     let gone = gone.map(|key| RowChange::DeleteRouteStatus { agent_id: own.agent.clone(), key: key.clone() });
     // Between two containers of this agent the route itself is held: its state is the publisher's to tell.
-    let is_held = |key: &RouteKey| picture.routes.iter().any(|route| route.spec.key == *key);
+    let held: HashSet<&RouteKey> = picture.routes.iter().map(|route| &route.spec.key).collect();
     let new = conflicts
         .iter()
-        .filter(|(key, reason)| picture.conflicts.get(*key) != Some(*reason) && !is_held(key));
+        .filter(|(key, reason)| picture.conflicts.get(*key) != Some(*reason) && !held.contains(key));
     let new = new.map(|(key, reason)| {
         RowChange::PutRouteStatus(RouteStatusRow {
             agent_id: own.agent.clone(),

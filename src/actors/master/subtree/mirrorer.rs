@@ -62,11 +62,18 @@ impl Mirrorer {
             return Ok(Outlook::default());
         }
         let now = self.own.env.now();
-        self.commit("system", async |own, picture| {
+        let withdraw = async |own: &Own, picture: &Picture| {
             let events = guard::decide_due(&own.agent, &picture.routes, &picture.released, now);
             Ok(Draft::of_routes(picture, events))
-        })
-        .await
+        };
+        let outlook = self.commit("system", withdraw).await?;
+        let is_waiting = self.picture.as_ref().is_some_and(|picture| !picture.conflicts.is_empty());
+        if outlook.decided == 0 || !is_waiting {
+            return Ok(outlook);
+        }
+        // What was refused because the agent held too much may have room now.
+        let more = self.mirror(Vec::new()).await?;
+        Ok(Outlook { decided: outlook.decided + more.decided })
     }
 
     /// Withdraws what the guard holds.
@@ -97,7 +104,13 @@ impl Mirrorer {
                 Some(picture) => picture,
                 None => Picture::read(&self.own).await?,
             };
-            let draft = decide(&self.own, &picture).await?;
+            let draft = match decide(&self.own, &picture).await {
+                Ok(draft) => draft,
+                Err(error) => {
+                    self.picture = Some(picture);
+                    return Err(error);
+                }
+            };
             let batch = draft.batch(&self.own, by, picture.version);
             if batch.appends.is_empty() && batch.rows.is_empty() {
                 self.remember(picture, draft, None).await;

@@ -55,7 +55,7 @@ impl Picture {
         let version = db::events::stream_version(db, &stream).await?;
         let routes = db::routes::list_agent_routes(db, &own.agent).await?;
         let mut problems: BTreeMap<ContainerId, Vec<ContainerProblem>> = BTreeMap::new();
-        for row in db::containers::list_container_problems(db, Some(&own.agent), u64::MAX).await? {
+        for row in db::containers::list_container_problems(db, Some(&own.agent), db::ALL).await? {
             problems.entry(row.container_id).or_default().push(row.problem);
         }
         let containers = db::containers::list_containers(db, &own.agent).await?;
@@ -63,7 +63,7 @@ impl Picture {
             let problems = problems.remove(&row.container.id).unwrap_or_default();
             (row.container.id.clone(), Seen { container: row.container, problems })
         });
-        let statuses = db::cloudflare::list_route_status(db, Some(&own.agent), u64::MAX).await?;
+        let statuses = db::cloudflare::list_route_status(db, Some(&own.agent), db::ALL).await?;
         let conflicts = statuses.into_iter().filter(|row| row.state == CONFLICT);
         let recent = db::events::list_stream_since(db, &stream, own.env.now() - guard::WINDOW).await?;
         let released = recent.into_iter().filter(|row| is_release(&row.event)).map(|row| row.at);

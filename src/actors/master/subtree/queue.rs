@@ -135,7 +135,7 @@ impl Queue {
             return Ok(None);
         };
         let stream = Stream::agent(&self.own.agent);
-        let history = db::events::list_stream(&self.own.env.db, &stream, 0, u64::MAX).await?;
+        let history = db::events::list_stream(&self.own.env.db, &stream, 0, db::ALL).await?;
         let at_enrolment = history.into_iter().rev().find_map(|row| match row.event {
             Event::AgentEnrolled { tunnel_id: id, connectors, .. } if id == tunnel_id => Some(connectors),
             _ => None,

@@ -29,7 +29,7 @@ pub struct AgentLine {
 
 impl AgentLine {
     /// Puts an agent on a line.
-    pub fn of(view: &AgentView, presence: Presence, hosts: Option<[Source; 2]>, now: DateTime<Utc>) -> Self {
+    pub fn of(view: &AgentView, presence: Presence, warning: Option<String>, now: DateTime<Utc>) -> Self {
         let agent = &view.agent;
         let mut parts = Vec::new();
         let health = view.tunnel.as_ref().map(|observed| tunnel_badge(observed).word);
@@ -47,7 +47,7 @@ impl AgentLine {
             detail: parts.join(" · "),
             state: agent_badge(agent.status, presence.is_online),
             heard: presence.last_seen.map(|at| Moment::of(at, now)),
-            warning: hosts.map(two_hosts).or_else(|| agent.problem.clone()),
+            warning,
         }
     }
 }

@@ -1,0 +1,309 @@
+//! Reading what agents report: by hand, so that a refusal names the field wherever it stands.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{ITEMS_LIMIT, MESSAGE_LIMIT, command_id};
+use crate::domain::command::Outcome;
+use crate::domain::container::Container;
+use crate::domain::id::ContainerId;
+use crate::domain::report::{Report, Reports};
+use crate::domain::tunnel::TunnelReport;
+use crate::protocol::body::{self, BodyError};
+use crate::protocol::fit;
+
+const TEXT: &str = "a string";
+const TIME: &str = "a time such as `2026-01-31T12:00:00Z`";
+
+/// Reads the body of `POST .../reports`.
+pub fn decode_reports(body: &[u8]) -> Result<Reports, BodyError> {
+    let mut batch = Fields(body::parse_object(body)?);
+    let items: Vec<Value> = batch.take("items", "items", "a list")?;
+    if items.len() > ITEMS_LIMIT {
+        return Err(BodyError::Value { field: "items", reason: "a batch holds at most 1,000 items" });
+    }
+    let first_seq: u64 = batch.take("first_seq", "first_seq", "a whole number")?;
+    if first_seq.checked_add(items.len() as u64).is_none() {
+        return Err(BodyError::Value { field: "first_seq", reason: "the number is too large" });
+    }
+    Ok(Reports {
+        session: batch.take("session", "session", TEXT)?,
+        first_seq,
+        sent_at: batch.take("sent_at", "sent_at", TIME)?,
+        items: items.into_iter().map(item).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Reads the body of `POST .../result`; the message is cut to [`MESSAGE_LIMIT`] characters.
+pub fn decode_result(body: &[u8]) -> Result<Outcome, BodyError> {
+    let mut fields = Fields(body::parse_object(body)?);
+    outcome(&mut fields, ["succeeded", "message", "finished_at"])
+}
+
+/// An object that is taken apart.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn of(value: Value, path: &'static str) -> Result<Self, BodyError> {
+        match value {
+            Value::Object(map) => Ok(Self(map)),
+            other => {
+                Err(BodyError::Field { field: path, found: body::type_name(&other), expected: "an object" })
+            }
+        }
+    }
+
+    /// Takes a field; one that is absent counts as null, which only optional ones may be.
+    fn take<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        path: &'static str,
+        expected: &'static str,
+    ) -> Result<T, BodyError> {
+        let value = self.0.remove(name);
+        let found = value.as_ref().map_or("missing", body::type_name);
+        serde_json::from_value(value.unwrap_or_default()).map_err(|_| BodyError::Field {
+            field: path,
+            found,
+            expected,
+        })
+    }
+
+    /// Takes a field that is an object of its own.
+    fn inner(&mut self, name: &str, path: &'static str) -> Result<Self, BodyError> {
+        Self::of(self.take(name, path, "an object")?, path)
+    }
+}
+
+/// Reads one item; of a kind that was made later nothing is read.
+fn item(value: Value) -> Result<Report, BodyError> {
+    let mut item = Fields::of(value, "items[]")?;
+    let kind: String = item.take("kind", "items[].kind", TEXT)?;
+    Ok(match kind.as_str() {
+        "heartbeat" => Report::Heartbeat,
+        "snapshot" => Report::Snapshot { containers: snapshot(&mut item)? },
+        "container_seen" => {
+            let found = item.inner("container", "items[].container")?;
+            Report::ContainerSeen { container: fit::container(SEEN[0], container(found, SEEN)?)? }
+        }
+        "container_gone" => {
+            let id: ContainerId = item.take("id", "items[].id", TEXT)?;
+            fit::container_id("items[].id", &id)?;
+            let cause = item.take("cause", "items[].cause", "`stopped` or `died`")?;
+            Report::ContainerGone { id, cause }
+        }
+        "tunnel" => Report::Tunnel { tunnel: fit::tunnel(tunnel(item.inner("tunnel", "items[].tunnel")?)?) },
+        "command_result" => {
+            let id: String = item.take("id", "items[].id", TEXT)?;
+            let mut inner = item.inner("outcome", "items[].outcome")?;
+            let fields =
+                ["items[].outcome.succeeded", "items[].outcome.message", "items[].outcome.finished_at"];
+            Report::CommandResult {
+                id: command_id("items[].id", &id)?,
+                outcome: outcome(&mut inner, fields)?,
+            }
+        }
+        _ => Report::Unknown,
+    })
+}
+
+const SEEN: [&str; 5] = [
+    "items[].container.id",
+    "items[].container.name",
+    "items[].container.labels",
+    "items[].container.image",
+    "items[].container.status",
+];
+const LISTED: [&str; 5] = [
+    "items[].containers[].id",
+    "items[].containers[].name",
+    "items[].containers[].labels",
+    "items[].containers[].image",
+    "items[].containers[].status",
+];
+
+fn snapshot(item: &mut Fields) -> Result<Vec<Container>, BodyError> {
+    let list: Vec<Value> = item.take("containers", "items[].containers", "a list")?;
+    let read = |value| container(Fields::of(value, "items[].containers[]")?, LISTED);
+    let found: Vec<Container> = list.into_iter().map(read).collect::<Result<_, _>>()?;
+    fit::containers("items[].containers", LISTED[0], found)
+}
+
+/// Reads a container; `paths` are those of its five fields.
+fn container(mut fields: Fields, paths: [&'static str; 5]) -> Result<Container, BodyError> {
+    let [id, name, labels, image, status] = paths;
+    if !fields.0.contains_key("labels") {
+        fields.0.insert("labels".into(), Value::Object(Map::new()));
+    }
+    Ok(Container {
+        id: fields.take("id", id, TEXT)?,
+        name: fields.take("name", name, TEXT)?,
+        labels: fields.take("labels", labels, "an object of strings")?,
+        image: fields.take("image", image, TEXT)?,
+        status: fields.take("status", status, TEXT)?,
+    })
+}
+
+fn tunnel(mut fields: Fields) -> Result<TunnelReport, BodyError> {
+    Ok(TunnelReport {
+        health: fields.take("health", "items[].tunnel.health", "a state such as `running`")?,
+        tunnel_id: fields.take("tunnel_id", "items[].tunnel.tunnel_id", TEXT)?,
+        name: fields.take("name", "items[].tunnel.name", TEXT)?,
+        version: fields.take("version", "items[].tunnel.version", TEXT)?,
+        reason: fields.take("reason", "items[].tunnel.reason", TEXT)?,
+        ready_connections: fields.take(
+            "ready_connections",
+            "items[].tunnel.ready_connections",
+            "a whole number",
+        )?,
+        connector_id: fields.take("connector_id", "items[].tunnel.connector_id", TEXT)?,
+        config_version: fields.take("config_version", "items[].tunnel.config_version", "a whole number")?,
+        observed_at: fields.take("observed_at", "items[].tunnel.observed_at", TIME)?,
+    })
+}
+
+/// Reads how a command ended; `paths` are those of its three fields.
+fn outcome(fields: &mut Fields, paths: [&'static str; 3]) -> Result<Outcome, BodyError> {
+    let [succeeded, message, finished_at] = paths;
+    let text: String = fields.take("message", message, TEXT)?;
+    Ok(Outcome {
+        succeeded: fields.take("succeeded", succeeded, "`true` or `false`")?,
+        message: text.chars().take(MESSAGE_LIMIT).collect(),
+        finished_at: fields.take("finished_at", finished_at, TIME)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_has_its_fixed_shape() {
+        let body = json!({"session": "s", "first_seq": 7, "sent_at": "2026-01-31T12:00:00+02:00", "items": [
+            {"kind": "heartbeat"},
+            {"kind": "container_gone", "id": "c1", "cause": "stopped"},
+            {"kind": "command_result", "id": "c-1", "outcome": {"succeeded": true, "message": "done"}},
+            {"kind": "made_tomorrow", "x": 1}]});
+        let reports = decode_reports(body.to_string().as_bytes()).unwrap();
+        assert_eq!((reports.first_seq, reports.items.len()), (7, 4));
+        assert_eq!(reports.items[0], Report::Heartbeat);
+        assert_eq!(reports.items[3], Report::Unknown);
+    }
+
+    #[test]
+    fn batches_are_bounded() {
+        let items = vec![json!({"kind": "heartbeat"}); ITEMS_LIMIT + 1];
+        let many = json!({"session": "s", "first_seq": 0, "sent_at": null, "items": items});
+        assert_eq!(decode_reports(many.to_string().as_bytes()).unwrap_err().code(), "invalid_body");
+        let far =
+            json!({"session": "s", "first_seq": u64::MAX, "sent_at": null, "items": [{"kind": "heartbeat"}]});
+        assert_eq!(decode_reports(far.to_string().as_bytes()).unwrap_err().code(), "invalid_body");
+    }
+
+    #[test]
+    fn what_is_too_long_or_too_much_is_refused_by_name() {
+        let batch = |item: Value| {
+            let body = json!({"session": "s", "first_seq": 0, "sent_at": null, "items": [item]}).to_string();
+            decode_reports(body.as_bytes())
+        };
+        let list: Vec<Value> = (0..2_001).map(|n| json!({"id": n.to_string(), "name": "app"})).collect();
+        let long = "c".repeat(129);
+        for (item, wanted) in [
+            (
+                json!({"kind": "snapshot", "containers": list}),
+                "field `items[].containers` is not allowed: 2001 containers",
+            ),
+            (
+                json!({"kind": "snapshot", "containers": [{"id": "", "name": "a"}]}),
+                "field `items[].containers[].id`",
+            ),
+            (
+                json!({"kind": "container_seen", "container": {"id": long, "name": "a"}}),
+                "field `items[].container.id`",
+            ),
+            (json!({"kind": "container_gone", "id": long, "cause": "stopped"}), "field `items[].id`"),
+            (
+                json!({"kind": "command_result", "id": "../x", "outcome": {"succeeded": true, "message": ""}}),
+                "field `items[].id`",
+            ),
+        ] {
+            let error = batch(item).unwrap_err().to_string();
+            assert!(error.starts_with(wanted), "{error}");
+        }
+        let named = json!({"kind": "container_seen", "container": {"id": "c1", "name": "n".repeat(300)}});
+        let Report::ContainerSeen { container } = batch(named).unwrap().items.remove(0) else {
+            panic!("not seen")
+        };
+        assert_eq!(container.name, "n".repeat(255));
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let error = decode_reports(br#"{"first_seq":0,"items":[]}"#).unwrap_err();
+        assert_eq!(error.to_string(), "field `session` is missing; send a string");
+    }
+
+    #[test]
+    fn long_messages_are_cut() {
+        let body = json!({"succeeded": false, "message": "é".repeat(5000)}).to_string();
+        assert_eq!(decode_result(body.as_bytes()).unwrap().message.chars().count(), MESSAGE_LIMIT);
+    }
+
+    #[test]
+    fn what_an_agent_of_ours_writes_is_read_as_it_was_meant() {
+        let said = [
+            json!({"kind": "snapshot", "containers": [{"id": "c1", "name": "app", "labels": {"a": "b"}, "image": "i", "status": "running"}]}),
+            json!({"kind": "container_seen", "container": {"id": "c1", "name": "app"}}),
+            json!({"kind": "container_gone", "id": "c1", "cause": "died"}),
+            json!({"kind": "tunnel", "tunnel": {"health": "running", "tunnel_id": "t", "name": "edge", "version": "1",
+                "reason": "r", "ready_connections": 4, "connector_id": "x", "config_version": -1,
+                "observed_at": "2026-01-31T12:00:00Z"}}),
+            json!({"kind": "command_result", "id": "c-1", "outcome": {"succeeded": true, "message": "done", "finished_at": null}}),
+        ];
+        for value in said {
+            let meant: Report = serde_json::from_value(value.clone()).unwrap();
+            assert_eq!(item(value.clone()).unwrap(), meant, "{value}");
+            assert_eq!(item(serde_json::to_value(&meant).unwrap()).unwrap(), meant, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_wherever_it_stands() {
+        for (value, wanted) in [
+            (json!(5), "field `items[]` is a number; send an object"),
+            (json!({}), "field `items[].kind` is missing; send a string"),
+            (json!({"kind": 5}), "field `items[].kind` is a number; send a string"),
+            (json!({"kind": "snapshot"}), "field `items[].containers` is missing; send a list"),
+            (
+                json!({"kind": "snapshot", "containers": ["x"]}),
+                "field `items[].containers[]` is a string; send an object",
+            ),
+            (
+                json!({"kind": "snapshot", "containers": [{"id": "a", "name": "b", "labels": null}]}),
+                "field `items[].containers[].labels` is null; send an object of strings",
+            ),
+            (
+                json!({"kind": "container_seen", "container": {"id": 5}}),
+                "field `items[].container.id` is a number; send a string",
+            ),
+            (
+                json!({"kind": "container_gone", "id": "a", "cause": "x"}),
+                "field `items[].cause` is a string; send `stopped` or `died`",
+            ),
+            (
+                json!({"kind": "tunnel", "tunnel": {}}),
+                "field `items[].tunnel.health` is missing; send a state such as `running`",
+            ),
+            (
+                json!({"kind": "command_result", "id": "a", "outcome": {"message": "", "succeeded": 1}}),
+                "field `items[].outcome.succeeded` is a number; send `true` or `false`",
+            ),
+        ] {
+            assert_eq!(item(value).unwrap_err().to_string(), wanted);
+        }
+        let error = decode_result(br#"{"succeeded":true}"#).unwrap_err();
+        assert_eq!(error.to_string(), "field `message` is missing; send a string");
+    }
+}

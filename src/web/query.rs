@@ -1,0 +1,113 @@
+//! What stands behind the `?` of an address, read so that a refusal names the parameter.
+
+use std::future::{Ready, ready};
+use std::ops::RangeInclusive;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+
+/// The parameters of an address; their types hold them as optional texts. Of one that is given twice the last counts.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(read(req.query_string()).map(Self))
+    }
+}
+
+fn read<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
+    let pairs = url::form_urlencoded::parse(query.as_bytes())
+        .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())));
+    serde_json::from_value(Value::Object(pairs.collect::<Map<_, _>>()))
+        .map_err(|error| ApiError::Invalid(format!("the query cannot be read: {error}")))
+}
+
+/// Reads a whole number; one beyond `range` counts as the end of it, and none or a blank one as `absent`.
+pub fn number(
+    name: &str,
+    text: Option<&str>,
+    absent: u64,
+    range: RangeInclusive<u64>,
+) -> Result<u64, ApiError> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(absent) };
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        let most = match *range.end() {
+            u64::MAX => String::new(),
+            most => format!(" up to {most}"),
+        };
+        let expected = format!("send a whole number from {}{most}", range.start());
+        return Err(ApiError::Invalid(format!("query parameter `{name}` is not allowed: {expected}")));
+    }
+    // Digits that do not fit are a very large number.
+    Ok(text.parse().unwrap_or(u64::MAX).clamp(*range.start(), *range.end()))
+}
+
+/// Reads yes or no; none is no.
+pub fn flag(name: &str, text: Option<&str>) -> Result<bool, ApiError> {
+    match text.map(str::trim) {
+        None | Some("" | "false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(_) => {
+            Err(ApiError::Invalid(format!("query parameter `{name}` is not allowed: send `true` or `false`")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Asked {
+        wait: Option<String>,
+    }
+
+    #[test]
+    fn numbers_are_kept_in_range_and_what_is_none_is_named() {
+        for (text, expected) in [
+            (None, 7),
+            (Some(""), 7),
+            (Some(" 3 "), 3),
+            (Some("0"), 1),
+            (Some("51"), 50),
+            (Some("99999999999999999999999"), 50),
+        ] {
+            assert_eq!(number("wait", text, 7, 1..=50).unwrap(), expected, "{text:?}");
+        }
+        for text in ["abc", "-1", "1.5", "0x10", "5s", "٣", "1 2"] {
+            let error = number("wait", Some(text), 0, 0..=50).unwrap_err().to_string();
+            assert_eq!(error, "query parameter `wait` is not allowed: send a whole number from 0 up to 50");
+        }
+        let error = number("after", Some("x"), 0, 0..=u64::MAX).unwrap_err().to_string();
+        assert!(error.ends_with("send a whole number from 0"), "{error}");
+    }
+
+    #[test]
+    fn flags_are_true_or_false() {
+        assert!(flag("newest", Some("1")).unwrap() && flag("newest", Some("true")).unwrap());
+        assert!(!flag("newest", None).unwrap() && !flag("newest", Some("false")).unwrap());
+        assert!(flag("newest", Some("maybe")).unwrap_err().to_string().contains("`newest`"));
+    }
+
+    #[test]
+    fn odd_queries_are_read() {
+        for (query, expected) in [
+            ("", None),
+            ("other=1", None),
+            ("wait=1&wait=2", Some("2")),
+            ("wait=%ff%00", Some("\u{fffd}\0")),
+            ("&&=&wait", Some("")),
+        ] {
+            assert_eq!(read::<Asked>(query).unwrap().wait.as_deref(), expected, "{query}");
+        }
+    }
+}
