@@ -52,7 +52,7 @@ pub async fn reports(
 
 /// Takes in a batch; says whether a list of containers was part of it.
 async fn take_batch(
-    agent: &NativeAgent<Reporting>,
+    agent: &NativeAgent,
     state: &WebState,
     body: Result<JsonBytes<LARGE>, ApiError>,
 ) -> Result<(u64, bool), ApiError> {

@@ -8,7 +8,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::confirm::{Question, REDEPLOY, REMOVE, REVOKE_KEY};
-use super::overview::{fragment_of, label_problem};
+use super::overview::{fragment_of, label_problem, shortened};
 use super::posted::Refusal;
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
 use super::{Shell, SignedIn, page_with, part};
