@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 use super::plan::items;
 use super::{Common, admin_client, output};
 
@@ -14,8 +16,21 @@ pub(super) fn run(_: RoutesArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let routes = answer["routes"].as_array().cloned().unwrap_or_default();
     if common.json {
         output::json(&routes)?;
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        print(&routes)?;
     }
+    for problem in items(&answer, "label_problems") {
+        let [container, agent, label, value, reason] =
+            ["container", "agent", "label", "value", "reason"].map(|key| output::text(problem, key));
+        eprintln!("{container} on {agent}: `{label}={value}`: {reason}");
+    }
+    for tunnel in items(&answer, "tunnels").iter().filter(|tunnel| tunnel["reason"].is_string()) {
+        eprintln!("tunnel {}: {}", output::text(tunnel, "tunnel_id"), output::text(tunnel, "reason"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(routes: &[Value]) -> anyhow::Result<()> {
     let keys = ["hostname", "path", "service", "agent", "container", "state", "reason"];
     let rows = routes.iter().map(|route| keys.map(|key| output::text(route, key)).to_vec()).collect();
     let header = ["HOSTNAME", "PATH", "SERVICE", "AGENT", "CONTAINER", "STATE", "REASON"];
@@ -23,9 +38,5 @@ pub(super) fn run(_: RoutesArgs, common: &Common) -> anyhow::Result<ExitCode> {
         &header,
         rows,
         "no routes; start a container with labels on an enrolled host, see docs/labels.md",
-    )?;
-    for tunnel in items(&answer, "tunnels").iter().filter(|tunnel| tunnel["reason"].is_string()) {
-        eprintln!("tunnel {}: {}", output::text(tunnel, "tunnel_id"), output::text(tunnel, "reason"));
-    }
-    Ok(ExitCode::SUCCESS)
+    )
 }

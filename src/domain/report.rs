@@ -19,6 +19,11 @@ pub enum Report {
         /// Empty means that none runs.
         containers: Vec<Container>,
     },
+    /// These run; whether others do is not known, because part of the list could not be read.
+    SomeSeen {
+        /// What could be read.
+        containers: Vec<Container>,
+    },
     /// This container runs (it started, or its labels were read for the first time).
     ContainerSeen {
         /// The container.

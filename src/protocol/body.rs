@@ -59,8 +59,8 @@ pub enum BodyError {
         /// What there is too much of.
         reason: TooMuch,
     },
-    /// Native routes: the shape does not fit. The reason names the field and the place.
-    #[error("the body does not have the shape this route takes: {0}")]
+    /// The shape does not fit. The text names the field, and what to send.
+    #[error("{0}")]
     Shape(String),
 }
 
@@ -94,14 +94,40 @@ pub fn parse_object(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
 }
 
 /// Parses `body` into `T`, at most [`JSON_DEPTH_LIMIT`] levels deep.
-///
-/// For types whose values may be quoted in an answer to their sender.
 pub fn parse_as<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
-    check_depth(body)?;
-    serde_json::from_slice(body).map_err(|e| match e.classify() {
-        serde_json::error::Category::Data => BodyError::Shape(e.to_string().chars().take(300).collect()),
-        _ => not_json(&e),
+    serde_path_to_error::deserialize(parse(body)?).map_err(|error| {
+        let path: String = error.path().to_string().chars().take(100).collect();
+        BodyError::Shape(misshapen(&path, &error.inner().to_string()))
     })
+}
+
+/// Says what is wrong at `path`. The parser's own words quote what was sent: only what it expected is taken of them.
+fn misshapen(path: &str, words: &str) -> String {
+    let place = if path == "." { "the body".to_owned() } else { format!("field `{path}`") };
+    if let Some(field) = words.strip_prefix("missing field ") {
+        return format!("field {field} is missing");
+    }
+    let expected = match words.rsplit_once(", expected ").map(|(_, expected)| expected) {
+        None => return format!("{place} is not allowed"),
+        Some(expected) if expected.starts_with("struct ") => "an object",
+        Some("a sequence") => "a list",
+        Some("u32" | "u64" | "usize" | "i64") => "a whole number",
+        Some(expected) => expected,
+    };
+    let found = words.split_once(": ").map_or("", |(_, found)| found);
+    let kinds = [
+        ("string", "a string"),
+        ("sequence", "a list"),
+        ("map", "an object"),
+        ("boolean", "a boolean"),
+        ("integer", "a number"),
+        ("floating point", "a number"),
+        ("null", "null"),
+        ("unit", "null"),
+    ];
+    let found =
+        kinds.iter().find(|(kind, _)| found.starts_with(kind)).map_or("not allowed", |(_, name)| name);
+    format!("{place} is {found}; send {expected}")
 }
 
 /// Names the type of `value`, with its article.
@@ -197,6 +223,47 @@ mod tests {
         for (body, code, text) in cases {
             let error = parse_object(body).unwrap_err();
             assert_eq!((error.code(), error.to_string().as_str()), (code, text));
+        }
+    }
+
+    #[test]
+    fn a_wrong_shape_is_named_by_its_place_and_never_by_its_value() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code, reason = "only read")]
+        struct Order {
+            owner: Option<String>,
+            #[serde(default)]
+            parts: Vec<Part>,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code, reason = "only read")]
+        struct Part {
+            count: u64,
+            size: Size,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Size {
+            Small,
+            Large,
+        }
+        for (body, text) in [
+            (r#""secret""#, "the body is a string; send an object"),
+            (r#"{"owner": 5}"#, "field `owner` is a number; send a string"),
+            (r#"{"owner": ["secret"]}"#, "field `owner` is a list; send a string"),
+            (r#"{"parts": "secret, expected b"}"#, "field `parts` is a string; send a list"),
+            (
+                r#"{"parts": [{"count": "secret"}]}"#,
+                "field `parts[0].count` is a string; send a whole number",
+            ),
+            (r#"{"parts": [{"count": null}]}"#, "field `parts[0].count` is null; send a whole number"),
+            (r#"{"parts": [{"count": 1}]}"#, "field `size` is missing"),
+            (
+                r#"{"parts": [{"count": 1, "size": "secret"}]}"#,
+                "field `parts[0].size` is not allowed; send `small` or `large`",
+            ),
+        ] {
+            assert_eq!(parse_as::<Order>(body.as_bytes()).unwrap_err().to_string(), text, "{body}");
         }
     }
 

@@ -36,7 +36,7 @@ pub struct Picture {
     /// What Cloudflare made of the tunnels.
     pub tunnels: HashMap<TunnelId, TunnelStatusRow>,
     /// Labels that cannot be carried out.
-    pub label_problems: Vec<ContainerProblemRow>,
+    problems: Vec<ContainerProblemRow>,
     /// Names of the containers that have them.
     pub container_names: HashMap<(AgentId, ContainerId), String>,
     /// Where each agent stands in `agents`.
@@ -52,8 +52,7 @@ impl Picture {
         let routes = read::list_routes(db, None, ALL).await.map_err(ApiError::internal)?;
         let statuses = read::list_route_status(db, None, ALL).await.map_err(ApiError::internal)?;
         let tunnels = read::list_tunnel_status(db, ALL).await.map_err(ApiError::internal)?;
-        let label_problems =
-            read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
+        let problems = read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
         Ok(Self {
             places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
             agents,
@@ -64,7 +63,7 @@ impl Picture {
                 .collect(),
             tunnels: tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect(),
             container_names: read::names_with_problems(db).await.map_err(ApiError::internal)?,
-            label_problems,
+            problems,
         })
     }
 
@@ -91,6 +90,21 @@ impl Picture {
     /// Returns what Cloudflare made of a route.
     pub fn status_of(&self, route: &Route) -> Option<&RouteStatusRow> {
         self.statuses.get(&(route.agent_id.clone(), route.spec.key.clone()))
+    }
+
+    /// Returns labels that cannot be carried out, but for names that are told of as refused routes already.
+    pub fn label_problems(&self) -> impl Iterator<Item = &ContainerProblemRow> {
+        let refused: HashSet<_> =
+            self.refused().into_iter().map(|status| (&status.agent_id, status.key.to_string())).collect();
+        let is_told =
+            move |row: &&ContainerProblemRow| refused.contains(&(&row.agent_id, row.problem.value.clone()));
+        self.problems.iter().filter(move |row| !is_told(row))
+    }
+
+    /// Returns who asks for the routes that are refused, by agent and route as it is written.
+    pub fn askers(&self) -> HashMap<(&AgentId, &str), String> {
+        let rows = self.problems.iter();
+        rows.map(|row| ((&row.agent_id, row.problem.value.as_str()), self.container_name(row))).collect()
     }
 
     /// Returns what was asked for and not granted: a status without a claimed route of that agent.

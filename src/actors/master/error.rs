@@ -6,7 +6,8 @@ use crate::domain::id::{AgentId, CommandId, KeyId};
 #[derive(Debug, thiserror::Error)]
 pub enum MasterError {
     /// No such agent (404).
-    #[error("agent `{0}` is not known")]
+    // Whatever was taken for an id is not repeated: it may be a key.
+    #[error("no agent has this id; `lightship agents` lists them")]
     AgentNotFound(AgentId),
     /// The key belongs to another agent, or the agent to another key (403).
     #[error("the key does not belong to this agent; one key is one agent, so generate another key")]

@@ -247,7 +247,7 @@ proptest! {
         dialect in proptest::sample::select(vec![Dialect::V2, Dialect::Native]),
     ) {
         let mut command = queued("c", kind);
-        let (mut second, mut lived, mut handed_over) = (0, 0, 0);
+        let (mut second, mut latest, mut lived, mut handed_over) = (0, 0, 0, 0);
         for (forward, action, days) in steps {
             second += forward;
             lived += forward.max(0);
@@ -263,6 +263,7 @@ proptest! {
                 }
                 _ => {}
             }
+            latest = latest.max(second);
             if command.status == CommandStatus::Expired && dialect == Dialect::Native {
                 prop_assert!(lived >= lifetime(&command.kind).as_secs() as i64, "after {lived} s");
             }
@@ -272,7 +273,7 @@ proptest! {
             prop_assert!(handed_over <= most, "{handed_over}");
         }
         // Whatever happened, it comes to an end: done by the agent, or given up after its time.
-        let end = second + 86_400 * 30;
+        let end = latest + 86_400 * 30;
         sweep(&mut command, end, dialect);
         prop_assert!(!is_open(&command));
         prop_assert_eq!(poll(&mut command, end, dialect), 0);

@@ -59,14 +59,23 @@ fn snapshot(map: &Object) -> Result<Report, BodyError> {
     };
     let Some(Value::Array(entries)) = list else { return Ok(Report::Unknown) };
     let listed = entries.iter().filter_map(listed_container);
-    Ok(Report::Snapshot { containers: fit::containers("containers", "containers[].id", listed)? })
+    let containers = fit::containers("containers", "containers[].id", listed)?;
+    Ok(match containers.len() == entries.len() {
+        true => Report::Snapshot { containers },
+        false => Report::SomeSeen { containers },
+    })
 }
 
-/// Entries without an id say nothing; one whose labels cannot be read runs, but asks for nothing.
+/// Returns `None` for an entry that does not say which container it is or what its labels are.
 fn listed_container(entry: &Value) -> Option<Container> {
     let entry = entry.as_object()?;
     let id = entry.get("id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
-    Some(container(entry, id, entry.get("labels").map(labels).unwrap_or_default()))
+    let labels = match entry.get("labels") {
+        None => BTreeMap::new(),
+        Some(given @ Value::Object(_)) => labels(given),
+        Some(_) => return None,
+    };
+    Some(container(entry, id, labels))
 }
 
 fn container_seen(map: &Object) -> Result<Report, BodyError> {

@@ -32,7 +32,7 @@ pub fn event_form(report: &Report, known: Option<&Container>, at: DateTime<Utc>)
             form["tunnel"] = state;
             form
         }
-        Report::CommandResult { .. } | Report::Unknown => return None,
+        Report::SomeSeen { .. } | Report::CommandResult { .. } | Report::Unknown => return None,
     })
 }
 

@@ -3,6 +3,8 @@
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 
+use crate::db::read::ContainerProblemRow;
+use crate::domain::id::AgentId;
 use crate::web::auth::Viewer;
 use crate::web::error::ApiError;
 use crate::web::picture::{Picture, route_word};
@@ -64,7 +66,8 @@ pub async fn ping(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
     }))
 }
 
-/// `GET /api/v3/routes`: every route with its state and the reason for it, and the state of the tunnels.
+/// `GET /api/v3/routes`: every route with its state and the reason for it, labels that cannot be carried out, and the
+/// state of the tunnels.
 #[utoipa::path(get, path = "/api/v3/routes", tag = "routes", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
@@ -73,7 +76,7 @@ pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespons
 }
 
 fn route_records(picture: &Picture) -> Value {
-    let name = |id| picture.agent(id).map(|agent| agent.display_name.as_str());
+    let name = |id: &AgentId| picture.agent(id).map(|agent| agent.display_name.clone());
     let mut list: Vec<Value> = Vec::new();
     for row in &picture.routes {
         let status = picture.status_of(&row.route);
@@ -85,15 +88,24 @@ fn route_records(picture: &Picture) -> Value {
         entry["claimed_at"] = json!(row.claimed_at);
         list.push(entry);
     }
+    let askers = picture.askers();
     for status in picture.refused() {
         let mut entry = refused_record(status);
         entry["state"] = json!(status.state);
         entry["path"] = json!(status.key.path);
         entry["agent"] = json!(name(&status.agent_id));
-        entry["container"] = Value::Null;
+        entry["container"] = json!(askers.get(&(&status.agent_id, status.key.to_string().as_str())));
         list.push(entry);
     }
-    json!({ "routes": list, "tunnels": tunnels(picture) })
+    let problem = |row: &ContainerProblemRow| {
+        json!({
+            "agent_id": row.agent_id, "agent": name(&row.agent_id),
+            "container_id": row.container_id, "container": picture.container_name(row),
+            "label": row.problem.label, "value": row.problem.value, "reason": row.problem.reason,
+        })
+    };
+    let label_problems: Vec<Value> = picture.label_problems().map(problem).collect();
+    json!({ "routes": list, "label_problems": label_problems, "tunnels": tunnels(picture) })
 }
 
 /// How far each tunnel's configuration has come, and what is to be said about others who write to it.

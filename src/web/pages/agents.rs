@@ -64,6 +64,11 @@ pub async fn fragment(_: SignedIn, state: web::Data<WebState>) -> Result<HttpRes
 }
 
 async fn render(state: &WebState) -> Result<String, ApiError> {
+    let all = state.clone();
+    state.listings().make(async move { live(&all).await }).await
+}
+
+async fn live(state: &WebState) -> Result<String, ApiError> {
     let picture = Picture::read(state).await?;
     part(&Live { agents: agent_lines(state, &picture) })
 }

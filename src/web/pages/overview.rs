@@ -1,7 +1,5 @@
 //! The first page: one line of truth, then what needs a look, agents and routes.
 
-use std::collections::HashSet;
-
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -60,6 +58,11 @@ pub fn fragment_of(text: String) -> HttpResponse {
 }
 
 async fn render(state: &WebState) -> Result<String, ApiError> {
+    let all = state.clone();
+    state.listings().make(async move { live(&all).await }).await
+}
+
+async fn live(state: &WebState) -> Result<String, ApiError> {
     let picture = Picture::read(state).await?;
     let problems = problems(state, &picture);
     let mut agents: Vec<AgentLine> = agent_lines(state, &picture);
@@ -222,11 +225,7 @@ pub fn label_problems(picture: &Picture) -> Vec<Problem> {
             link: "Agent",
         }
     };
-    // A name that somebody else holds is told of as a route already.
-    let refused: HashSet<_> =
-        picture.refused().into_iter().map(|status| (&status.agent_id, status.key.to_string())).collect();
-    let is_told = |row: &&ContainerProblemRow| refused.contains(&(&row.agent_id, row.problem.value.clone()));
-    picture.label_problems.iter().filter(|row| !is_told(row)).map(problem).collect()
+    picture.label_problems().map(problem).collect()
 }
 
 /// Says what is wrong with a label.

@@ -66,15 +66,14 @@ pub async fn apply(
 }
 
 async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiError> {
-    let picture = Picture::read(state).await?;
-    let mut not_published = refused(&picture);
-    not_published.extend(label_problems(&picture));
-    part(&Live {
-        csrf: person.session.csrf.clone(),
-        waiting: waiting(state).await?,
-        routes: route_lines(&picture),
-        refused: not_published,
-    })
+    let (csrf, waiting, all) = (person.session.csrf.clone(), waiting(state).await?, state.clone());
+    let live = async move {
+        let picture = Picture::read(&all).await?;
+        let mut not_published = refused(&picture);
+        not_published.extend(label_problems(&picture));
+        part(&Live { csrf, waiting, routes: route_lines(&picture), refused: not_published })
+    };
+    state.listings().make(live).await
 }
 
 /// Tunnels that hold rules of others, and removals that the guard holds.

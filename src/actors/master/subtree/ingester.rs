@@ -67,6 +67,7 @@ impl ReportIngester {
                     // Whatever was said before about single containers is overtaken.
                     changes = vec![Change::All(containers)];
                 }
+                Report::SomeSeen { containers } => changes.extend(containers.into_iter().map(Change::Seen)),
                 Report::ContainerSeen { container } => changes.push(Change::Seen(container)),
                 Report::ContainerGone { id, cause: GoneCause::Stopped } => changes.push(Change::Gone(id)),
                 Report::Tunnel { tunnel: report } => tunnel = Some(report),

@@ -17,8 +17,7 @@ fn snapshot_ids(body: Value) -> Vec<String> {
 
 #[test]
 fn a_list_is_found_in_both_places() {
-    let list =
-        json!([{"id": "c1", "name": "/app", "labels": {"a": "b"}}, {"id": null}, {"name": "x"}, 5, "a"]);
+    let list = json!([{"id": "c1", "name": "/app", "labels": {"a": "b"}}]);
     assert_eq!(snapshot_ids(json!({"type": "status_report", "containers": list})), ["c1"]);
     assert_eq!(snapshot_ids(json!({"type": "status_report", "container": {"containers": list}})), ["c1"]);
     assert!(snapshot_ids(json!({"type": "status_report", "containers": []})).is_empty());
@@ -33,6 +32,30 @@ fn a_list_that_cannot_be_read_is_not_an_empty_one() {
         json!({"type": "status_report", "container": {"containers": null}}),
     ] {
         assert_eq!(report(body), Report::Unknown);
+    }
+}
+
+#[test]
+fn a_list_that_can_be_read_in_part_takes_nothing_away() {
+    let good = json!({"id": "c1", "name": "/app", "labels": {"a": "b"}});
+    for bad in [
+        json!({"id": null}),
+        json!({"name": "x"}),
+        json!({"id": ""}),
+        json!(5),
+        json!("a"),
+        json!({"id": "c2", "labels": null}),
+        json!({"id": "c2", "labels": "a=b"}),
+        json!({"id": "c2", "labels": ["a=b"]}),
+    ] {
+        let Report::SomeSeen { containers } =
+            report(json!({"type": "status_report", "containers": [bad, good]}))
+        else {
+            panic!("{bad} was read as a whole list")
+        };
+        assert_eq!(containers.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["c1"], "{bad}");
+        let alone = report(json!({"type": "status_report", "containers": [bad]}));
+        assert_eq!(alone, Report::SomeSeen { containers: vec![] }, "{bad}");
     }
 }
 
