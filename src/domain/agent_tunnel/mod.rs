@@ -4,8 +4,8 @@
 //! earlier ones, so a crash between any two ends in the same state: exactly one container with the right name.
 //!
 //! A running connector is replaced without cutting the door: the new one is made beside it under
-//! [`NEXT_NAME`], started, and given time to connect; only then is the old one stopped and removed, and the
-//! new one renamed. What the Engine is starting again by itself is left to it.
+//! [`NEXT_NAME`], started, and waited for until it is connected, however long that takes; only then is the old
+//! one stopped and removed, and the new one renamed. What the Engine is starting again by itself is left to it.
 
 mod drift;
 #[cfg(test)]
@@ -191,7 +191,9 @@ fn replace(
     match revive(next) {
         Some(plan) => plan,
         None if next.has_settled => act(Step::Stop(main.id.clone()), "its successor runs"),
-        None => Plan::Wait { reason: "the new connector is not ready yet; the old one serves on".into() },
+        None => Plan::Wait {
+            reason: "the new connector is not ready yet; the old one serves on until it is".into(),
+        },
     }
 }
 

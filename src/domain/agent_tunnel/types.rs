@@ -94,8 +94,8 @@ pub struct Observed {
     pub labels: BTreeMap<String, String>,
     /// Whether it runs.
     pub state: RunState,
-    /// True once it is ready, or has run so long that waiting for it makes no sense any more. Only looked at
-    /// while it is to take over from another one.
+    /// True once it is ready, or has run for a while and nobody can read whether it is. Only looked at while it is
+    /// to take over from another one.
     pub has_settled: bool,
     /// Last line of its log, for the reason of a wait.
     pub last_words: Option<String>,

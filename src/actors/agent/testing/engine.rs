@@ -1,6 +1,7 @@
-//! An Engine in memory: what is run in it runs, and its connectors are ready as soon as they run.
+//! An Engine in memory: what is run in it runs, and its connectors are ready as soon as they run, unless told
+//! otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -26,7 +27,9 @@ pub struct FakeEngine(Arc<Mutex<State>>);
 struct State {
     running: Vec<Container>,
     connectors: Vec<ContainerDetails>,
-    made: u32,
+    /// Tokens whose connectors find no edge.
+    cut_off: BTreeSet<String>,
+    made: u8,
     watchers: Vec<mpsc::Sender<Result<EngineEvent, DockerError>>>,
 }
 
@@ -62,6 +65,16 @@ impl FakeEngine {
         self.0.lock().connectors.iter().filter_map(token).collect()
     }
 
+    /// Connectors with this token find the edge, or do not, from now on.
+    pub fn set_ready(&self, token: &str, is_ready: bool) {
+        let cut_off = &mut self.0.lock().cut_off;
+        if is_ready {
+            cut_off.remove(token)
+        } else {
+            cut_off.insert(token.to_owned())
+        };
+    }
+
     fn set_state(&self, id: &ContainerId, action: EngineAction, state: RunState) {
         self.0.lock().change(id, action, |connector| connector.state = state);
     }
@@ -91,7 +104,7 @@ impl Docker for FakeEngine {
         let mut state = self.0.lock();
         state.made += 1;
         let id = ContainerId::new(format!("connector-{}", state.made));
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let address = IpAddr::V4(Ipv4Addr::new(127, 0, 1, state.made));
         state.connectors.push(ContainerDetails {
             id: id.clone(),
             name: new.name.clone(),
@@ -153,7 +166,13 @@ impl Docker for FakeEngine {
         Ok(None)
     }
 
-    async fn read_connector(&self, _: SocketAddr) -> ConnectorStatus {
-        ConnectorStatus { is_ready: Some(true), ready_connections: Some(4), ..ConnectorStatus::default() }
+    async fn read_connector(&self, at: SocketAddr) -> ConnectorStatus {
+        let state = self.0.lock();
+        let asked = state.connectors.iter().find(|c| c.addresses.values().any(|ip| *ip == Some(at.ip())));
+        let token = asked.and_then(|c| c.token.as_ref());
+        let is_ready = token.is_some_and(|token| !state.cut_off.contains(token.expose_secret()));
+        let connections = if is_ready { 4 } else { 0 };
+        let (is_ready, ready_connections) = (Some(is_ready), Some(connections));
+        ConnectorStatus { is_ready, ready_connections, ..ConnectorStatus::default() }
     }
 }

@@ -1,6 +1,7 @@
 //! The wired agent, without an Engine.
 
 mod failures;
+mod handover;
 
 use super::*;
 

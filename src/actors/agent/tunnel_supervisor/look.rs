@@ -11,9 +11,8 @@ use crate::docker::{ConnectorStatus, ContainerDetails, Docker, DockerError, METR
 use crate::domain::agent_tunnel::{CONTAINER_NAME, NEXT_NAME, Observed, RunState, TokenPrint};
 use crate::domain::id::ContainerId;
 
-/// A new connector that is not ready after this takes over all the same: the edge may be away for both.
-const NOT_READY_LIMIT: Duration = Duration::from_secs(60);
-/// The same for one whose readiness cannot be read.
+/// A new connector whose readiness nobody can read takes over after this. One that says that it is not ready never
+/// does while another serves: its token may be for a tunnel that nobody can reach.
 const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A container and the connector in it.
@@ -74,32 +73,40 @@ fn without_token(line: String, details: &ContainerDetails) -> String {
 /// A connector that ends at once, as one with a bad token does, has ended after this.
 const PROOF: Duration = Duration::from_secs(2);
 
-/// Remembers since when containers are seen running.
+/// Remembers since when containers are seen running, and which of them ever said how they are.
 #[derive(Debug, Default)]
-pub(super) struct Settling(HashMap<ContainerId, Instant>);
+pub(super) struct Settling(HashMap<ContainerId, Known>);
+
+#[derive(Debug)]
+struct Known {
+    since: Instant,
+    /// It said once whether it is ready, so that a question without an answer later says nothing.
+    has_answered: bool,
+}
 
 impl Settling {
     /// Brings the memory up to date with what is there now.
     pub(super) fn note(&mut self, sight: &Sight, now: Instant) {
-        let running: Vec<&ContainerId> = [&sight.main, &sight.next]
+        let running: Vec<&Seen> = [&sight.main, &sight.next]
             .into_iter()
             .flatten()
             .filter(|seen| seen.details.state == RunState::Running)
-            .map(|seen| &seen.details.id)
             .collect();
-        self.0.retain(|id, _| running.contains(&id));
-        for id in running {
-            self.0.entry(id.clone()).or_insert(now);
+        self.0.retain(|id, _| running.iter().any(|seen| seen.details.id == *id));
+        for seen in running {
+            let known = Known { since: now, has_answered: false };
+            let known = self.0.entry(seen.details.id.clone()).or_insert(known);
+            known.has_answered |= seen.status.is_ready.is_some();
         }
     }
 
+    /// True if it may take over from one that serves.
     fn has_settled(&self, seen: &Seen, now: Instant) -> bool {
-        let limit = match seen.status.is_ready {
-            Some(true) => return true,
-            Some(false) => NOT_READY_LIMIT,
-            None => UNREADABLE_LIMIT,
-        };
-        self.runs_for(seen, limit, now)
+        let is_unreadable = || self.0.get(&seen.details.id).is_some_and(|known| !known.has_answered);
+        match seen.status.is_ready {
+            Some(is_ready) => is_ready,
+            None => is_unreadable() && self.runs_for(seen, UNREADABLE_LIMIT, now),
+        }
     }
 
     /// True if a connector did more than being started: it answers, or it did not end at once.
@@ -108,7 +115,7 @@ impl Settling {
     }
 
     fn runs_for(&self, seen: &Seen, time: Duration, now: Instant) -> bool {
-        self.0.get(&seen.details.id).is_some_and(|since| now.duration_since(*since) >= time)
+        self.0.get(&seen.details.id).is_some_and(|known| now.duration_since(known.since) >= time)
     }
 
     /// Returns what the plan is made from.

@@ -198,7 +198,14 @@ impl TunnelSupervisor {
         }
         self.tell(Some(reason), ctx.clock().now());
         let is_handover = self.sight.main.is_some() && self.sight.next.is_some();
-        self.look_after(if is_handover { HANDOVER } else { CLOSE_WATCH }, ctx);
+        let is_new = self.last_change.elapsed() < CLOSE_WATCH_FOR;
+        let wait = match (is_handover, is_new) {
+            (true, true) => HANDOVER,
+            // It may never get ready; the old one serves meanwhile.
+            (true, false) => self.parts.settings.check,
+            (false, _) => CLOSE_WATCH,
+        };
+        self.look_after(wait, ctx);
     }
 
     fn refuse(&mut self, reason: String, ctx: &mut Ctx<Self>) {

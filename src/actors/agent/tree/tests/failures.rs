@@ -11,7 +11,7 @@ use crate::protocol::v3::DeliveredCommand;
 const ACTORS: [&str; 4] = ["reporter", "tunnel", "docker", "command-poller"];
 
 impl Host {
-    fn fail(&self, actor: &str) {
+    pub(super) fn fail(&self, actor: &str) {
         let is_told = match actor {
             "reporter" => self.ports.reporter.tell(Fail).is_ok(),
             "tunnel" => self.ports.tunnel.tell(Fail).is_ok(),
@@ -22,7 +22,7 @@ impl Host {
     }
 
     /// Waits until the actor runs for the second time.
-    async fn until_restarted(&self, actor: &str) {
+    pub(super) async fn until_restarted(&self, actor: &str) {
         let line = format!("+agent/{actor}");
         let starts = || self.changes.lock().iter().filter(|change| **change == line).count();
         let restarted = async {
@@ -66,7 +66,7 @@ async fn until_named(master: &FakeMaster, id: &str) {
 }
 
 /// Waits until the master was told that this tunnel runs.
-async fn until_tunnel_runs(master: &FakeMaster, id: &str) {
+pub(super) async fn until_tunnel_runs(master: &FakeMaster, id: &str) {
     let runs = |item: &Report| {
         matches!(item, Report::Tunnel { tunnel } if tunnel.health == TunnelHealth::Running
             && tunnel.tunnel_id.as_ref().is_some_and(|tunnel| tunnel.as_str() == id))
@@ -75,7 +75,7 @@ async fn until_tunnel_runs(master: &FakeMaster, id: &str) {
 }
 
 /// A command of this id, to run the tunnel of this id with the token of this id.
-fn start_tunnel(command: &str, tunnel: &str, token: &str) -> DeliveredCommand {
+pub(super) fn start_tunnel(command: &str, tunnel: &str, token: &str) -> DeliveredCommand {
     let form = json!({"action": "start_tunnel", "tunnel_id": tunnel, "tunnel_name": tunnel, "token": token});
     delivered(command, form)
 }
