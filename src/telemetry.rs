@@ -4,28 +4,38 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::ChronoLocal as LocalTime;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 use crate::io::Io;
 
-/// Starts logging. Our own lines follow the level; other libraries speak up from `warn` on, or from
-/// `debug` on when that was asked for.
+/// Starts logging.
 pub fn start_logging(log: &Log) {
-    let others = if log.level == "trace" { "debug" } else { "warn" };
+    // A second start happens only in tests that run several processes' worth of code in one.
+    let _ = logger(log, std::io::stderr, std::io::stderr().is_terminal()).try_init();
+}
+
+/// Our own lines follow the level. Libraries speak up from `warn` on, from `info` on at `trace`, and never below:
+/// there some of them write whole requests and answers, with the tokens in them.
+fn logger<W>(log: &Log, writer: W, colours: bool) -> Dispatch
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let others = if log.level == "trace" { "info" } else { "warn" };
     let filter = EnvFilter::new(format!("{others},lightship={}", log.level));
-    let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
         .with_timer(LocalTime::rfc_3339())
-        .with_writer(std::io::stderr);
-    // A second start happens only in tests that run several processes' worth of code in one.
-    let _ = match log.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+        .with_writer(writer);
+    match log.format {
+        LogFormat::Text => builder.with_target(false).finish().into(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().into(),
+    }
 }
 
 /// How often recorded times are folded into their summaries.
@@ -46,4 +56,56 @@ pub fn keep_metrics_small(metrics: PrometheusHandle, io: &Io) {
             metrics.run_upkeep();
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Everything that is logged at `trace` while `work` runs.
+    fn logged(format: LogFormat, work: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let log = Log { level: "trace".into(), format };
+        tracing::dispatcher::with_default(&logger(&log, move || writer.clone(), false), work);
+        String::from_utf8(written.0.lock().clone()).unwrap()
+    }
+
+    #[test]
+    fn libraries_write_no_requests_and_answers_whatever_the_level() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged(format, || {
+                tracing::trace!("a word of ours");
+                tracing::warn!(target: "hyper::client", "a library's warning");
+                tracing::debug!(target: "bollard::docker", "TUNNEL_TOKEN=secret-1");
+                tracing::debug!(target: "hyper_util::client", "authorization: secret-2");
+                tracing::debug!(target: "h2::codec", "authorization: secret-3");
+                tracing::trace!(target: "reqwest::connect", "secret-4");
+                tracing::trace!(target: "rustls::client", "secret-5");
+                tracing::debug!(target: "sqlx::query", "secret-6");
+                tracing::debug!(target: "a_library_that_comes_later", "secret-7");
+            });
+
+            assert!(text.contains("a word of ours") && text.contains("a library's warning"), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
 }
