@@ -18,6 +18,7 @@ async fn either_signal_stops_the_agent_and_removes_its_connector() {
         agent.signal(signal);
 
         assert_eq!(agent.ended().await, Some(0), "{signal:?}: {}", agent.log());
+        assert!(!agent.log().contains(&token), "the token is logged: {}", agent.log());
         assert_eq!(scene.engine.containers().await, [], "{signal:?}");
         scene.start_agent();
     }

@@ -53,6 +53,8 @@ impl Scene {
         let master = master_rig.start();
         let proxy = FaultProxy::start(address(&master));
         let agent_rig = Rig::new("agent", &agent_dir)
+            // The most that can be logged: no secret may be in it.
+            .env("LOG_LEVEL", "trace")
             .engine(&engine)
             .env("DOCKFLARE_MASTER_URL", proxy.url())
             .env("DOCKFLARE_API_KEY", master.new_key().await);
