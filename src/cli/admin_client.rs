@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::Common;
+use super::{Common, output};
 use crate::config::{Role, Settings};
 
 /// Longer than `apply` may take.
@@ -64,7 +64,10 @@ impl AdminClient {
             request = request.json(&body);
         }
         let answer = request.send().await.with_context(|| {
-            format!("no master answers at {}; start one, or name it with --master", self.base)
+            format!(
+                "no master answers at {}; start one, or name it with --master",
+                output::address(&self.base)
+            )
         })?;
         let status = answer.status();
         let body = limited_body(answer).await?;
@@ -77,7 +80,7 @@ impl AdminClient {
             StatusCode::UNAUTHORIZED => bail!(
                 "the master at {} refused the admin token; set LIGHTSHIP_ADMIN_TOKEN to the one it was \
                  started with, or run this verb on its host as its user",
-                self.base
+                output::address(&self.base)
             ),
             _ => bail!("{}", words.map_or_else(|| format!("the master answered {status}"), str::to_owned)),
         }

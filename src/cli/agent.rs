@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::run as process;
-use super::{Common, agent_half};
+use super::{Common, agent_half, output};
 use crate::actors::supervision::Root;
 use crate::config::Role;
 
@@ -24,7 +24,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         let (spec, ports) = agent_half::describe(&start, &master, key)?;
         let root = Root::start(start.tree.clone(), "agent", spec).await;
         let socket = agent_half::serve_status(&start, ports)?;
-        process::say(&format!("agent of {master}"));
+        process::say(&format!("agent of {}", output::address(&master)));
         let end = process::until_end(&root, start.signals.next()).await;
         let code = process::finish(root, end).await;
         socket.stop(false).await;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 use super::{Common, output, sources};
 use crate::config::Role;
 
@@ -30,7 +32,8 @@ pub(super) fn run(args: ConfigArgs, common: &Common) -> anyhow::Result<ExitCode>
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
-    let settings = serde_json::to_value(&loaded.settings)?;
+    let mut settings = serde_json::to_value(&loaded.settings)?;
+    hide_passwords(&mut settings);
     if common.json {
         output::json(&settings)?;
         return Ok(ExitCode::SUCCESS);
@@ -45,4 +48,13 @@ pub(super) fn run(args: ConfigArgs, common: &Common) -> anyhow::Result<ExitCode>
     }
     output::table(&["SETTING", "VALUE", "FROM"], rows, "no settings")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Any address may carry a password, whatever setting it is in.
+fn hide_passwords(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(hide_passwords),
+        Value::String(text) => *text = output::address(text),
+        _ => {}
+    }
 }

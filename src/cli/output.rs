@@ -46,6 +46,21 @@ pub(super) fn chain(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
+/// An address without the password in it; any other text as it is.
+pub(super) fn address(text: &str) -> String {
+    if !(text.contains("://") && text.contains('@')) {
+        return text.to_owned();
+    }
+    let Ok(mut url) = url::Url::parse(text.trim()) else {
+        // Where the password ends is anybody's guess.
+        return "[not shown: no address, and it may hold a password]".into();
+    };
+    if url.password().is_none() || url.set_password(Some("***")).is_err() {
+        return text.to_owned();
+    }
+    url.into()
+}
+
 /// `1 route`, `2 routes`.
 pub(super) fn count(number: u64, thing: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
@@ -58,5 +73,25 @@ pub(super) fn text(value: &serde_json::Value, key: &str) -> String {
         serde_json::Value::String(text) if !text.is_empty() => text.clone(),
         serde_json::Value::Null | serde_json::Value::String(_) => "-".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let cases = [
+            ("http://u:secret@h:81/x", "http://u:***@h:81/x"),
+            ("tcp://u:sec%40ret@h:81", "tcp://u:***@h:81"),
+            ("http://h:81", "http://h:81"),
+            ("http://u@h/x", "http://u@h/x"),
+            ("a@b, no address", "a@b, no address"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(address(text), expected);
+        }
+        assert!(!address("http://u:secret@h:port").contains("secret"));
     }
 }

@@ -1,6 +1,7 @@
 //! Gathers what settings are read from: file, `.env` and environment. The only reader of the environment.
 
-use std::collections::BTreeMap;
+mod dot_env;
+
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -10,17 +11,7 @@ use crate::config::{Loaded, Role, Sources};
 
 /// Reads the settings for `role`. Options of the command line win over all of them.
 pub(super) fn load(common: &Common, role: Role) -> anyhow::Result<Loaded> {
-    let mut dot_env = BTreeMap::new();
-    match dotenvy::from_path_iter(".env") {
-        Ok(pairs) => {
-            for pair in pairs {
-                let (name, value) = pair.context("cannot read `.env` in the working directory")?;
-                dot_env.insert(name, value);
-            }
-        }
-        Err(error) if error.not_found() => {}
-        Err(error) => return Err(error).context("cannot read `.env` in the working directory"),
-    }
+    let dot_env = dot_env::read(".env".as_ref()).context("cannot read `.env` in the working directory")?;
     // Variables that are not text cannot be ours.
     let environment =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));

@@ -66,7 +66,7 @@ pub enum ConfigError {
     #[error("cannot read the configuration file `{}`: {reason}; check the path and its permissions", path.display())]
     Unreadable { path: PathBuf, reason: String },
     /// The file is not TOML.
-    #[error("the configuration file `{}` is not valid TOML: {reason}", path.display())]
+    #[error("the configuration file `{}` is not valid TOML: {reason}; correct it: a text value stands in quotes", path.display())]
     Malformed { path: PathBuf, reason: String },
     /// Nobody knows the key.
     #[error("unknown setting `{key}` in {origin}{hint}; `docs/configuration.md` lists all of them")]
@@ -107,14 +107,13 @@ impl Layers {
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError::Unreadable { path: path.into(), reason: error.to_string() })?;
-        let malformed = |error: config::ConfigError| ConfigError::Malformed {
-            path: path.into(),
-            reason: error.to_string(),
-        };
+        let malformed = |reason: String| ConfigError::Malformed { path: path.into(), reason };
+        // The error of `config` repeats the line, and with it a secret that stands there.
+        toml::de::DeTable::parse(&text).map_err(|error| malformed(without_the_line(&text, &error)))?;
         let parsed = Config::builder()
             .add_source(File::from_str(&text, FileFormat::Toml))
             .build()
-            .map_err(malformed)?;
+            .map_err(|_| malformed("it holds something that no setting can hold".into()))?;
         let mut flat = BTreeMap::new();
         flatten("", parsed.cache, &mut flat);
         for (key, value) in flat {
@@ -205,6 +204,13 @@ impl Layers {
         };
         *value = Value::from(level);
     }
+}
+
+/// Says where the file is wrong and why.
+fn without_the_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+    format!("{}{}", line.unwrap_or_default(), error.message())
 }
 
 /// Reads one value as part of otherwise default settings, so that an error can name it.

@@ -46,6 +46,21 @@ fn dockflare_api_key_is_the_admin_token_of_a_master_unless_ours_is_set() {
 }
 
 #[test]
+fn a_file_that_is_no_toml_is_refused_by_its_line_and_without_its_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lightship.toml");
+    for wrong in ["api_token = \"secret\" oops", "api_token = secret", "api_token = \"secret", "secret"] {
+        std::fs::write(&file, format!("[cloudflare]\naccount_id = \"a\"\n{wrong}\n")).unwrap();
+
+        let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+        let error = Loaded::read(&sources, Role::Master).unwrap_err().to_string();
+
+        assert!(error.contains("lightship.toml` is not valid TOML: line 3: "), "{error}");
+        assert!(!error.contains("secret") && !error.contains("api_token"), "{error}");
+    }
+}
+
+#[test]
 fn a_later_layer_wins_over_an_earlier_one() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("lightship.toml");

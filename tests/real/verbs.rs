@@ -192,7 +192,9 @@ fn the_settings_are_shown_with_their_origins_and_without_secrets() {
     let dir = TempDir::new().unwrap();
     let file: PathBuf = dir.path().join("lightship.toml");
     std::fs::write(&file, "[publish]\ngrace_period_seconds = 77\n").unwrap();
-    let rig = Rig::new("master", dir.path()).cloudflare(&standin);
+    let rig = Rig::new("master", dir.path())
+        .cloudflare(&standin)
+        .env("DOCKFLARE_MASTER_URL", "http://ship:pa55word@master:8080/");
 
     let args = ["config", "--config", file.to_str().unwrap()];
     let (out, errors) = ended(0, &args, rig.verb(&args));
@@ -207,7 +209,8 @@ fn the_settings_are_shown_with_their_origins_and_without_secrets() {
     ] {
         assert!(origin_of(key).contains(origin), "{key} from {origin}:\n{out}");
     }
-    for secret in [TOKEN, ADMIN_TOKEN] {
+    assert!(out.contains("http://ship:***@master:8080/"), "{out}");
+    for secret in [TOKEN, ADMIN_TOKEN, "pa55word"] {
         assert!(!format!("{out}{errors}{json}").contains(secret), "a secret is shown:\n{out}");
     }
 }
