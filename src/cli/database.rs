@@ -1,6 +1,6 @@
 //! Opens the database for verbs that need no master, and for the master itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -33,6 +33,7 @@ pub(super) fn with(
     let here = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     here.block_on(async {
         let url = url(&settings, &dir);
+        Db::must_not_be_emptied(&url, &key_file(&dir))?;
         let db = match access {
             Access::Write => Db::open(&url, io).await?,
             Access::Read => Db::open_existing(&url, io).await?,
@@ -54,12 +55,21 @@ pub(super) async fn open_for_master(
     io: Io,
     chance: Chance,
 ) -> anyhow::Result<Db> {
-    let db = Db::open(&url(settings, dir), io).await?;
+    let (url, key_file, given) = (url(settings, dir), key_file(dir), settings.security.secret_key.get());
+    Db::must_not_be_emptied(&url, &key_file)?;
+    let db = Db::open(&url, io).await?;
     db.become_writer().await?;
     db.migrate().await?;
-    let key = SecretKey::load(&dir.join("secret.key"), settings.security.secret_key.get(), chance)?;
+    if given.is_none() {
+        db.must_not_miss_key(&key_file).await?;
+    }
+    let key = SecretKey::load(&key_file, given, chance)?;
     db.unlock_secrets(key).await?;
     Ok(db)
+}
+
+fn key_file(dir: &Path) -> PathBuf {
+    dir.join("secret.key")
 }
 
 fn url(settings: &Settings, dir: &Path) -> String {

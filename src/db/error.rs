@@ -39,6 +39,27 @@ pub enum DbError {
         /// The file.
         path: PathBuf,
     },
+    /// The file lost its content.
+    #[error(
+        "database `{}` is empty, but `{}` shows that it once held something; put a backup in its place, or, for a \
+         fresh start, move that key to another folder", path.display(), key.display()
+    )]
+    Emptied {
+        /// The database file.
+        path: PathBuf,
+        /// The file with the key of its secrets.
+        key: PathBuf,
+    },
+    /// The server of the database cannot be used.
+    #[error(
+        "database `{name}` cannot be opened: {reason}; check that PostgreSQL runs there, and DATABASE_URL"
+    )]
+    Unreachable {
+        /// Its URL without the password.
+        name: String,
+        /// What the server or the system said.
+        reason: String,
+    },
     /// The file is not a sound SQLite database.
     #[error(
         "database `{}` is damaged ({detail}); it was left as it is and nothing was written: move it (with its \

@@ -5,7 +5,7 @@
 //! on SQLite and on PostgreSQL.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -35,6 +35,7 @@ mod entities;
 mod event_store;
 mod needs;
 mod open;
+mod place;
 mod projections;
 mod rebuild;
 mod table;
@@ -51,6 +52,7 @@ pub use error::DbError;
 pub use event_store::ChainReport;
 pub use secrets::{SecretError, SecretKey};
 
+use place::Place;
 use writer_lock::WriterLock;
 
 /// A database and the runtime its connections live on. Cheap to clone.
@@ -68,24 +70,6 @@ struct Inner {
     lock: Mutex<Option<WriterLock>>,
 }
 
-/// Where the database is.
-#[derive(Clone)]
-enum Place {
-    Memory,
-    File(PathBuf),
-    Server { name: String, url: String },
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Memory => f.write_str("memory"),
-            Self::File(path) => path.display().fmt(f),
-            Self::Server { name, .. } => f.write_str(name),
-        }
-    }
-}
-
 impl Db {
     /// Opens the database that `url` names, without changing its tables.
     ///
@@ -96,8 +80,14 @@ impl Db {
 
     /// [`Db::open`] for somebody who only reads: fails if there is no such file.
     pub async fn open_existing(url: &str, io: Io) -> Result<Self, DbError> {
-        open::must_exist(url)?;
+        place::must_exist(url)?;
         open::open(url, io).await
+    }
+
+    /// Fails if the file that `url` names lost its content: it is empty although `key`, the file that is made after
+    /// the first tables, is there. Opening it would begin anew without a word.
+    pub fn must_not_be_emptied(url: &str, key: &Path) -> Result<(), DbError> {
+        place::must_not_be_emptied(url, key)
     }
 
     /// A migrated, empty database in memory with a random secret key: for tests and trials.
@@ -140,6 +130,11 @@ impl Db {
         // A second call with the same key changes nothing; another key was refused above or seals nothing yet.
         let _ = self.0.key.set(key);
         Ok(())
+    }
+
+    /// Fails if secrets are stored whose key is in no file `key`, before a new one is made there.
+    pub async fn must_not_miss_key(&self, key: &Path) -> Result<(), DbError> {
+        secrets::must_not_miss_key(self, key).await
     }
 
     /// Writes batches in one transaction and says for each how it went; a refused one harms no other.

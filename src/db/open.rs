@@ -1,17 +1,18 @@
 //! Opens a database, and looks at a SQLite file before anything may write to it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use lightship_migrations::{Migrator, MigratorTrait};
 use parking_lot::Mutex;
-use sea_orm::sqlx::Connection;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{Connection, PgConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
 
 use super::error::{DbError, SqliteFault};
-use super::{Db, Inner, Place};
+use super::place::{Place, place_of};
+use super::{Db, Inner};
 use crate::io::Io;
 
 /// How long a write waits for another process to finish its own.
@@ -22,14 +23,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 /// Files up to this size are read whole before they are used: about a tenth of a second.
 const FULL_CHECK_BYTES: u64 = 64 << 20;
-
-/// Fails if `url` names a file that is not there.
-pub(super) fn must_exist(url: &str) -> Result<(), DbError> {
-    match place_of(url)? {
-        Place::File(path) if !path.exists() => Err(DbError::Absent { path }),
-        _ => Ok(()),
-    }
-}
 
 /// Opens the database that `url` names.
 pub(super) async fn open(url: &str, io: Io) -> Result<Db, DbError> {
@@ -43,10 +36,7 @@ pub(super) async fn open(url: &str, io: Io) -> Result<Db, DbError> {
                     Ok((only.clone(), only))
                 }
                 Place::File(path) => open_file(path).await,
-                Place::Server { url, .. } => {
-                    let write = connect(server_options(url, 1)).await?;
-                    Ok((write, connect(server_options(url, READERS)).await?))
-                }
+                Place::Server { name, url } => open_server(name, url).await,
             }
         })
         .await?;
@@ -58,35 +48,6 @@ pub(super) async fn open(url: &str, io: Io) -> Result<Db, DbError> {
         key: OnceLock::new(),
         lock: Mutex::new(None),
     })))
-}
-
-fn place_of(url: &str) -> Result<Place, DbError> {
-    if let Some(rest) = url.strip_prefix("sqlite:") {
-        let path = rest.strip_prefix("//").unwrap_or(rest);
-        let path = path.split('?').next().unwrap_or_default();
-        return match path {
-            "" => Err(DbError::UnknownUrl { url: url.into() }),
-            ":memory:" => Ok(Place::Memory),
-            path => Ok(Place::File(PathBuf::from(path))),
-        };
-    }
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(Place::Server { name: without_password(url), url: url.into() });
-    }
-    Err(DbError::UnknownUrl { url: without_password(url) })
-}
-
-/// A URL that may be shown.
-fn without_password(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) => {
-            // Fails for URLs that cannot have a password, which is as good.
-            let _ = parsed.set_password(None);
-            parsed.set_query(None);
-            parsed.into()
-        }
-        Err(_) => url.split(':').next().unwrap_or_default().into(),
-    }
 }
 
 async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
@@ -115,6 +76,25 @@ pub(super) fn server_options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = common_options(url, connections);
     options.connect_timeout(ACQUIRE_TIMEOUT);
     options
+}
+
+async fn open_server(name: &str, url: &str) -> Result<(DatabaseConnection, DatabaseConnection), DbError> {
+    let opened = async {
+        let write = connect(server_options(url, 1)).await?;
+        Ok((write, connect(server_options(url, READERS)).await?))
+    };
+    let error: DbErr = match opened.await {
+        Ok(both) => return Ok(both),
+        Err(error) => error,
+    };
+    // The pool tries again until its time is over, and then keeps the reason to itself.
+    let alone = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect(url)).await;
+    let reason = match alone {
+        Ok(Err(reason)) => reason.to_string(),
+        Ok(Ok(_)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", ACQUIRE_TIMEOUT.as_secs()),
+    };
+    Err(DbError::Unreachable { name: name.to_owned(), reason })
 }
 
 fn file_options(path: &Path, connections: u32, writable: bool) -> ConnectOptions {
@@ -149,7 +129,16 @@ fn file_options(path: &Path, connections: u32, writable: bool) -> ConnectOptions
 async fn open_file(path: &Path) -> Result<(DatabaseConnection, DatabaseConnection), DbError> {
     make_folder(path)?;
     refuse_damage(path).await?;
-    make_private(path)?;
+    let is_new = make_private(path)?;
+    let opened = open_sound_file(path).await;
+    if is_new && opened.is_err() {
+        // Later nobody could tell it from a database that lost its content.
+        let _ = std::fs::remove_file(path);
+    }
+    opened
+}
+
+async fn open_sound_file(path: &Path) -> Result<(DatabaseConnection, DatabaseConnection), DbError> {
     let blame = |error: DbErr| blame_file(path, error);
     let write = connect(file_options(path, 1, true)).await.map_err(blame)?;
     // Taking the write lock once shows a read-only file or a full disk now, not at the first decision.
@@ -163,8 +152,9 @@ async fn open_file(path: &Path) -> Result<(DatabaseConnection, DatabaseConnectio
     Ok((write, read))
 }
 
-/// Makes the file if it is absent, for its owner only. SQLite gives the files beside it the same mode.
-fn make_private(path: &Path) -> Result<(), DbError> {
+/// Makes the file if it is absent, for its owner only; returns true if it was. SQLite gives the files beside it the
+/// same mode.
+fn make_private(path: &Path) -> Result<bool, DbError> {
     use std::os::unix::fs::OpenOptionsExt;
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
@@ -173,7 +163,7 @@ fn make_private(path: &Path) -> Result<(), DbError> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(DbError::NotWritable { path: path.into(), reason: error.to_string() })
         }
-        _ => Ok(()),
+        made => Ok(made.is_ok()),
     }
 }
 

@@ -58,6 +58,17 @@ pub enum SecretError {
         /// Where that came from.
         place: String,
     },
+    /// The file with the key of the stored secrets is gone.
+    #[error(
+        "the stored secrets were sealed with key `{stored}`, and `{}` is not there; put it back (it is part of every \
+         backup), or give the key in LIGHTSHIP_SECRET_KEY", path.display()
+    )]
+    KeyGone {
+        /// Id of the key that is needed.
+        stored: String,
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The stored bytes are not what was sealed.
     #[error("secret `{id}` cannot be opened: it was changed or sealed with another key; store it again")]
     Broken {
@@ -211,6 +222,23 @@ fn write_draft(draft: &Path, bytes: &[u8; 32]) -> std::io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()
+}
+
+/// Fails if secrets are stored and the file of their key is gone.
+pub(super) async fn must_not_miss_key(db: &Db, file: &Path) -> Result<(), DbError> {
+    // A file that cannot be looked at is named when it is read.
+    if file.try_exists().unwrap_or(true) {
+        return Ok(());
+    }
+    let path = file.to_owned();
+    db.read(move |conn| async move {
+        let any = secret::Entity::find().select_only().column(secret::Column::KeyId).limit(1);
+        match any.into_tuple().one(&conn).await? {
+            Some(stored) => Err(SecretError::KeyGone { stored, path }.into()),
+            None => Ok(()),
+        }
+    })
+    .await
 }
 
 /// Fails if stored secrets were sealed with another key.

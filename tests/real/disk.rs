@@ -94,6 +94,24 @@ fn a_full_disk_is_named_at_the_start() {
     assert_refused(&Rig::new("master", disk.path()), "master", &words);
     assert_refused(&agent(disk.path()), "agent", &words);
     assert!(std::fs::read_dir(disk.path()).unwrap().any(|entry| entry.unwrap().path() == ballast));
+    assert!(!disk.path().join("lightship.db").exists(), "an empty database is none");
+}
+
+#[test]
+fn a_database_or_a_key_that_was_lost_is_named_and_nothing_is_made_in_its_place() {
+    let dir = TempDir::new().unwrap();
+    let (database, key) = (dir.path().join("lightship.db"), dir.path().join("secret.key"));
+    let rig = Rig::new("master", dir.path());
+    assert!(rig.start().stop().success());
+
+    std::fs::rename(&key, dir.path().join("away.key")).unwrap();
+    assert_refused(&rig, "master", &[text(&key), "is not there", "put it back"]);
+    assert!(!key.exists());
+
+    std::fs::rename(dir.path().join("away.key"), &key).unwrap();
+    std::fs::write(&database, "").unwrap();
+    assert_refused(&rig, "master", &[text(&database), "is empty", text(&key), "for a fresh start"]);
+    assert_eq!(std::fs::metadata(&database).unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -195,3 +195,46 @@ async fn an_unknown_url_is_refused_without_its_password() {
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_file_that_was_emptied_is_refused_while_the_key_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, key) = (folder.path().join("lightship.db"), folder.path().join("secret.key"));
+    let check = || Db::must_not_be_emptied(&url_of(&path), &key);
+    std::fs::write(&path, "").unwrap();
+    assert!(check().is_ok(), "nothing was ever kept here");
+
+    std::fs::write(&key, "a key").unwrap();
+
+    let error = check().unwrap_err().to_string();
+    for part in ["lightship.db` is empty", "secret.key", "put a backup in its place", "for a fresh start"] {
+        assert!(error.contains(part), "{error}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(check().is_ok(), "somebody took it away to begin anew");
+    let db = file_db(&path).await;
+    assert!(check().is_ok());
+    db.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_no_empty_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lightship.db");
+    std::fs::create_dir(folder.path().join("lightship.db-wal")).unwrap();
+
+    open(&path).await.unwrap_err();
+
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_named_with_the_reason_and_without_the_password() {
+    // Nobody is given port 0.
+    let error = Db::open("postgres://ship:pa55@127.0.0.1:0/ships", Io::current()).await.unwrap_err();
+
+    let text = error.to_string();
+    assert!(matches!(error, DbError::Unreachable { .. }), "{error:?}");
+    assert!(text.contains("postgres://ship@127.0.0.1:0/ships") && text.contains("DATABASE_URL"), "{text}");
+    assert!(!text.contains("pa55") && !text.contains("pool timed out"), "{text}");
+}

@@ -92,6 +92,22 @@ async fn another_key_is_refused_with_the_file_and_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_gone_is_named_before_another_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = file_db(&folder.path().join("lightship.db")).await;
+    let file = folder.path().join("secret.key");
+    assert!(db.must_not_miss_key(&file).await.is_ok(), "nothing is stored yet");
+    db.commit(store("s1", TOKEN)).await.unwrap();
+
+    let error = db.must_not_miss_key(&file).await.unwrap_err().to_string();
+
+    assert!(error.contains("secret.key` is not there") && error.contains("put it back"), "{error}");
+    assert!(!file.exists());
+    std::fs::write(&file, "any").unwrap();
+    assert!(db.must_not_miss_key(&file).await.is_ok());
+}
+
+#[tokio::test]
 async fn without_a_key_nothing_is_sealed() {
     let db = Db::open("sqlite::memory:", Io::current()).await.unwrap();
     db.migrate().await.unwrap();
