@@ -56,10 +56,15 @@ fn agent_settings(settings: &Settings) -> AgentSettings {
     AgentSettings::new(&settings, host)
 }
 
-/// The machine's own name; a container's made-up one says nothing.
+/// The machine's own name, or the one that somebody gave this container.
 fn host_name() -> Option<String> {
     let is_container = std::path::Path::new("/.dockerenv").exists();
-    if is_container { None } else { kernel_host_name() }
+    kernel_host_name().filter(|name| !(is_container && is_made_up(name)))
+}
+
+/// The Docker Engine names a container by its id, which is another one after every upgrade.
+fn is_made_up(name: &str) -> bool {
+    name.len() == 12 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// What the kernel calls this machine or container.
@@ -113,4 +118,22 @@ async fn health(ports: web::Data<AgentPorts>) -> HttpResponse {
 
 async fn status(ports: web::Data<AgentPorts>) -> HttpResponse {
     HttpResponse::Ok().json(ports.status(STATUS_TIME).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_docker_made_up_is_told_from_a_given_one() {
+        for (name, made_up) in [
+            ("4f2a9c01be77", true),
+            ("edge-1", false),
+            ("vm", false),
+            ("decafbad", false),
+            ("4F2A9C01BE77", false),
+        ] {
+            assert_eq!(is_made_up(name), made_up, "{name}");
+        }
+    }
 }

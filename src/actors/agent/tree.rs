@@ -47,7 +47,7 @@ pub struct AgentSettings {
 
 impl AgentSettings {
     /// Takes what concerns the agent from the settings. `hostname` is the machine's own name, or `None` where
-    /// it says nothing, as in a container: it tells two hosts with one key apart.
+    /// it says nothing, as a container's made-up one: it tells two hosts with one key apart.
     pub fn new(settings: &Settings, hostname: Option<String>) -> Self {
         let (agent, tunnel) = (&settings.agent, &settings.tunnel);
         Self {

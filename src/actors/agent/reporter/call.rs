@@ -101,9 +101,9 @@ pub(super) fn register_request(settings: &ReporterSettings, agent_id: Option<Age
         || agent_id.as_ref().map(|id| format!("agent-{}", id.as_str().chars().take(8).collect::<String>()));
     let given =
         settings.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-    let name = given.or_else(|| settings.hostname.clone()).or_else(short_id);
     RegisterRequest {
-        display_name: Some(name.unwrap_or_else(|| "lightship-agent".into())),
+        // Without any, the master shows the first characters of the id that it makes; so does a restart.
+        display_name: given.or_else(|| settings.hostname.clone()).or_else(short_id),
         hostname: None,
         version: Some(settings.version.clone()),
         lightship: Some(Hello { protocols: vec![v3::PROTOCOL], host: settings.hostname.clone() }),
