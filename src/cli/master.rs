@@ -23,6 +23,7 @@ use crate::cloudflare::Cloudflare;
 use crate::config::{Role, Settings};
 use crate::db::{Batch, Db, RowChange, secrets, settings};
 use crate::domain::id::{AccountId, SecretId, ZoneId};
+use crate::web::state::AskDocker;
 use crate::web::{Listen, WebSettings, WebState, serve};
 
 /// How long running requests may take to end at a stop.
@@ -33,7 +34,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
     process::run(common, Role::Master, async |start| {
         let (spec, half) = MasterHalf::build(&start).await?;
         let root = Root::start(start.tree.clone(), "master", spec).await;
-        let serving = half.serve(&start).await?;
+        let serving = half.serve(&start, None).await?;
         let end = process::until_end(&root, start.signals.next()).await;
         serving.stop().await;
         let code = process::finish(root, end).await;
@@ -81,8 +82,8 @@ impl MasterHalf {
         self.db.close().await.context("cannot close the database")
     }
 
-    /// Binds the addresses and serves; says where.
-    pub(super) async fn serve(&self, start: &Start) -> anyhow::Result<Serving> {
+    /// Binds the addresses and serves; says where. `docker` asks the agent in this process, if there is one.
+    pub(super) async fn serve(&self, start: &Start, docker: Option<AskDocker>) -> anyhow::Result<Serving> {
         let settings = &start.loaded.settings;
         let sockets = bind(&settings.server.host, settings.server.port)?;
         let address = sockets[0].local_addr()?;
@@ -101,6 +102,7 @@ impl MasterHalf {
             account_id: settings.cloudflare.account_id.clone(),
             tree_changes: start.tree_changes.clone(),
             metrics: start.metrics.clone().map(|handle| Arc::new(move || handle.render()) as _),
+            docker,
         };
         let state = WebState::new(self.master.clone(), web_settings);
         let listen = Listen { tcp: sockets, local: Some(admin_socket), workers: 2, stop_secs: STOP_SECONDS };

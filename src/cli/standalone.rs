@@ -1,16 +1,19 @@
 //! `lightship standalone`: master and local agent in one process; they talk HTTP over loopback all the same.
 
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::prelude::*;
 use anyhow::Context as _;
+use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::master::{MasterHalf, reachable};
 use super::run as process;
 use super::run::Start;
 use super::{Common, agent_half};
+use crate::actors::agent::tree::AgentPorts;
 use crate::actors::master::Master;
 use crate::actors::supervision::{ChildSpec, Ctx, Overflow, Root, SupSpec};
 use crate::config::Role;
@@ -18,9 +21,12 @@ use crate::db::{Batch, Db, RowChange, agents, secrets};
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::{KeyId, SecretId};
 use crate::supervised;
+use crate::web::state::AskDocker;
 
 /// How often the local agent's standing is looked at until it is enrolled.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a probe may wait for the local agent.
+const ASK_TIME: Duration = Duration::from_millis(500);
 /// How often enrolment is tried while Cloudflare refuses or does not answer.
 const TRY_EVERY: Duration = Duration::from_secs(15);
 
@@ -30,7 +36,8 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         let (spec, half) = MasterHalf::build(&start).await?;
         let master = ChildSpec::supervisor("master", spec);
         let root = Root::start(start.tree.clone(), "standalone", SupSpec::one_for_one().child(master)).await;
-        let serving = half.serve(&start).await?;
+        let local: Arc<OnceLock<AgentPorts>> = Arc::default();
+        let serving = half.serve(&start, Some(ask_docker(Arc::clone(&local)))).await?;
         let key = local_key(&start, &half).await?;
         let url = format!("http://{}", reachable(serving.address));
         let (agent, ports) = agent_half::describe(&start, &url, key.raw)?;
@@ -44,6 +51,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         root.add("standalone", ChildSpec::supervisor("agent", agent))
             .await
             .context("cannot start the local agent")?;
+        let _ = local.set(ports.clone());
         let socket = agent_half::serve_status(&start, ports)?;
         let end = process::until_end(&root, start.signals.next()).await;
         // The agent first: its last word is for a master that still listens.
@@ -53,6 +61,14 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         socket.stop(false).await;
         half.end().await?;
         Ok(code)
+    })
+}
+
+/// Asks the local agent, once it runs, what is wrong with the Engine.
+fn ask_docker(local: Arc<OnceLock<AgentPorts>>) -> AskDocker {
+    Arc::new(move || {
+        let local = Arc::clone(&local);
+        async move { local.get()?.status(ASK_TIME).await.docker?.problem }.boxed_local()
     })
 }
 

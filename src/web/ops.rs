@@ -23,10 +23,15 @@ pub async fn readyz(_: Anyone, state: web::Data<WebState>) -> Result<HttpRespons
     let is_set_up = crate::db::read::has_admin(&state.master().db).await.map_err(ApiError::internal)?;
     let mut notes = Vec::new();
     if !is_set_up {
-        notes.push("set-up is not done: nobody can sign in to the page");
+        notes.push("set-up is not done: nobody can sign in to the page".to_owned());
     }
     if !state.master().has_cloudflare() {
-        notes.push("no Cloudflare token is set: routes are planned and not published");
+        notes.push("no Cloudflare token is set: routes are planned and not published".to_owned());
+    }
+    if let Some(ask) = &state.settings().docker
+        && let Some(problem) = ask().await
+    {
+        notes.push(problem);
     }
     Ok(HttpResponse::Ok().json(json!({
         "status": "ready", "set_up": is_set_up, "cloudflare": state.master().has_cloudflare(), "notes": notes,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::HttpRequest;
 use actix_web::cookie::Key;
+use futures_util::future::LocalBoxFuture;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -17,6 +18,9 @@ use super::agent_limit::AgentLimit;
 use super::attempts::Attempts;
 use super::listings::Listings;
 use crate::actors::master::Master;
+
+/// Says what is wrong with the Engine of the agent in this process, if anything is.
+pub type AskDocker = Arc<dyn Fn() -> LocalBoxFuture<'static, Option<String>> + Send + Sync>;
 
 /// Most live streams at once; a page opens one.
 pub const STREAMS: usize = 512;
@@ -48,6 +52,8 @@ pub struct WebSettings {
     pub tree_changes: watch::Receiver<()>,
     /// Writes the metrics.
     pub metrics: Option<RenderMetrics>,
+    /// Asks the agent in this process, if there is one.
+    pub docker: Option<AskDocker>,
 }
 
 /// Shared by all workers; cheap to clone.

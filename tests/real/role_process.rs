@@ -1,4 +1,4 @@
-//! The three roles as processes: what a signal during the start does.
+//! The three roles as processes: what a signal during the start does, and what a standalone says of itself.
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -39,4 +39,31 @@ async fn a_signal_during_the_start_ends_each_role_in_order() {
         assert_eq!(ship.ended().await, Some(0), "{role}: {}", ship.log());
         assert!(ship.log().contains("SIGTERM: stopping"), "{role}: {}", ship.log());
     }
+}
+
+#[tokio::test]
+async fn a_standalone_keeps_its_hosts_name_and_says_when_docker_is_away() {
+    let dir = TempDir::new().unwrap();
+    let rig = Rig::new("standalone", dir.path());
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let ship = rig.start();
+        let noted = until("Docker is named", || async {
+            let ready = ship.get("/readyz").await;
+            let notes = ready["notes"].as_array()?.clone();
+            notes.into_iter().find(|note| note.as_str().is_some_and(|note| note.contains("docker engine")))
+        });
+        let note = noted.await.to_string();
+        assert!(note.contains("unix:///nonexistent/docker.sock"), "{note}");
+        let name = until("the local agent is there", || async {
+            let agents = ship.get("/api/v2/agents").await;
+            let own = agents["agents"].as_object()?.values().find(|agent| agent["online"] == true)?;
+            Some(own["display_name"].as_str()?.to_owned())
+        });
+        names.push(name.await);
+        ship.stop();
+    }
+    assert_eq!(names[0], names[1], "a restart changes no name");
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert!(names[0] == host.trim() || names[0].starts_with("agent-"), "{names:?} on {host}");
 }

@@ -309,6 +309,7 @@ fn web_settings(tree_changes: watch::Receiver<()>) -> WebSettings {
         account_id: Some(ACCOUNT.to_owned()),
         tree_changes,
         metrics: render_metrics(),
+        docker: None,
     }
 }
 
