@@ -14,6 +14,11 @@ use crate::config::{Role, Settings};
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 const SIZE_LIMIT: usize = 32 << 20;
 
+/// What a verb names is not there, in the master's words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotFound(String);
+
 /// A master that can be asked.
 pub(super) struct AdminClient {
     http: reqwest::Client,
@@ -82,6 +87,10 @@ impl AdminClient {
                  started with, or run this verb on its host as its user",
                 output::address(&self.base)
             ),
+            StatusCode::NOT_FOUND => {
+                let words = words.map_or_else(|| format!("the master answered {status}"), str::to_owned);
+                Err(NotFound(words).into())
+            }
             _ => bail!("{}", words.map_or_else(|| format!("the master answered {status}"), str::to_owned)),
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn run(args: AgentsArgs, common: &Common) -> anyhow::Result<ExitCode>
     let verb = args.verb.unwrap_or(AgentsVerb::List);
     let answer = admin_client::converse(common, async |master| {
         let Some((path, body)) = verb.request() else { return master.get("/api/v2/agents").await };
-        master.post(&path, body).await
+        master.post(&path, body).await.map_err(|error| verb.explain(error))
     })?;
     match &verb {
         AgentsVerb::List if common.json => output::json(&answer["agents"])?,
@@ -84,6 +84,23 @@ pub(super) fn run(args: AgentsArgs, common: &Common) -> anyhow::Result<ExitCode>
 }
 
 impl AgentsVerb {
+    /// Names the agent that is not there; DockFlare's words, which the master has to use, do not.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let agent = match self {
+            Self::List => return error,
+            Self::Enroll { agent, .. }
+            | Self::Redeploy { agent }
+            | Self::Rename { agent, .. }
+            | Self::Limit { agent, .. }
+            | Self::RollKey { agent }
+            | Self::Remove { agent } => agent,
+        };
+        if !error.is::<admin_client::NotFound>() {
+            return error;
+        }
+        anyhow::anyhow!("there is no agent `{agent}`; `lightship agents` lists all agents with their ids")
+    }
+
     /// The path and the body of the call; none to list.
     fn request(&self) -> Option<(String, Value)> {
         let v2 = |agent: &str, action: &str| format!("/api/v2/agents/{agent}/{action}");

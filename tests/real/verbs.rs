@@ -154,6 +154,8 @@ async fn agents_and_keys_are_managed_from_the_command_line() {
     let desk = Desk::start();
     let agent = desk.enrolled().await;
 
+    let (_, said) = desk.near(1, &["agents", "enroll", "nope", "--tunnel", "edge"]);
+    assert!(said.contains("there is no agent `nope`; `lightship agents` lists"), "{said}");
     desk.near(0, &["agents", "rename", "raw-1", "Front door"]);
     let (list, _) = desk.far(0, &["agents"]);
     assert!(list.contains("raw-1") && list.contains("Front door") && list.contains("shared"), "{list}");
