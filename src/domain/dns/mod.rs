@@ -232,8 +232,12 @@ impl World<'_> {
 
 fn blocked(wanted: WantedName, record: &FoundRecord) -> DnsStep {
     let content: String = record.content.chars().take(200).collect();
+    let elsewhere = match content.to_ascii_lowercase().ends_with(TUNNEL_SUFFIX) {
+        true => " and that points at another tunnel",
+        false => "",
+    };
     let reason = format!(
-        "DNS has a record `{} {} {content}` that we did not make; it stays as it is, so remove it or choose another hostname",
+        "DNS has a record `{} {} {content}` that we did not make{elsewhere}; it stays as it is, so remove it or choose another hostname",
         record.name, record.kind
     );
     DnsStep::Blocked { wanted, kind: record.kind.clone(), content, reason }

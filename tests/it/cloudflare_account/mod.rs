@@ -1,6 +1,7 @@
 //! The account's actor against the stand-in: what it publishes, what it leaves alone, how it comes through.
 
 mod drift;
+mod moves;
 mod progress;
 mod publishing;
 mod theirs;

@@ -149,8 +149,6 @@ impl TestAccount {
 
     /// Registers an agent and gives it a tunnel of this name, found or made.
     pub async fn enrolled(&self, agent: &str, tunnel_name: &str) -> TunnelId {
-        let provided =
-            self.account.provide_tunnel(tunnel_name, Duration::from_secs(10)).await.expect("a tunnel");
         let (agent_id, key_id) = (AgentId::new(agent), KeyId::new(format!("key-{agent}")));
         let key = Event::KeyGenerated {
             key_id: key_id.clone(),
@@ -165,6 +163,23 @@ impl TestAccount {
             version: None,
             key_owner: agent.into(),
         };
+        self.append(Stream::keys(), vec![key]).await;
+        self.append(Stream::agent(&agent_id), vec![registered]).await;
+        self.gets_tunnel(agent, tunnel_name).await
+    }
+
+    /// Gives an agent another tunnel; both are woken, as an enrolment does.
+    pub async fn moves(&self, agent: &str, from: &TunnelId, tunnel_name: &str) -> TunnelId {
+        let to = self.gets_tunnel(agent, tunnel_name).await;
+        self.account.wake_tunnel(from);
+        self.account.wake_tunnel(&to);
+        to
+    }
+
+    async fn gets_tunnel(&self, agent: &str, tunnel_name: &str) -> TunnelId {
+        let provided =
+            self.account.provide_tunnel(tunnel_name, Duration::from_secs(10)).await.expect("a tunnel");
+        let agent_id = AgentId::new(agent);
         let enrolled = Event::AgentEnrolled {
             agent_id: agent_id.clone(),
             account_id: provided.account_id,
@@ -173,8 +188,7 @@ impl TestAccount {
             secret_id: SecretId::new(format!("token-{agent}")),
             connectors: None,
         };
-        self.append(Stream::keys(), vec![key]).await;
-        self.append(Stream::agent(&agent_id), vec![registered, enrolled]).await;
+        self.append(Stream::agent(&agent_id), vec![enrolled]).await;
         provided.tunnel_id
     }
 

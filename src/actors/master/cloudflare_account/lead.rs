@@ -84,10 +84,7 @@ impl Pass<'_> {
 
     /// True if the name is known to lead to the tunnel, by our record or by somebody else's.
     pub(super) fn has_settled_name(&self, name: &str) -> bool {
-        match self.snap.record(name) {
-            Some(row) => row.record_id.is_some() && Some(&row.zone_id) == self.wishes.names.get(name),
-            None => self.states(name).any(|state| state == Some(PublicState::Published)),
-        }
+        self.snap.has_settled_name(&self.wishes, name)
     }
 
     fn states<'s>(&'s self, name: &'s str) -> impl Iterator<Item = Option<PublicState>> + 's {

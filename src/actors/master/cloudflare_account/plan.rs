@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, leads_to};
 use super::wishes::{KnownZones, PublishSettings, Wishes};
 use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 use crate::db::{Db, DbError, agents, routes, tunnels};
@@ -147,13 +147,13 @@ fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
     for name in wishes.names.keys() {
         let mut states =
             wishes.services.iter().filter(|s| s.key.hostname == *name).map(|s| snap.state(&s.key));
-        let is_there = match snap.record(name) {
-            Some(row) => row.record_id.is_some(),
-            None => states.any(|state| matches!(state, Some(PublicState::Published | PublicState::Blocked))),
+        let kind = match snap.record(name) {
+            _ if snap.has_settled_name(wishes, name) => continue,
+            Some(row) if row.record_id.is_some() && !leads_to(row, &snap.tunnel.id) => ChangeKind::ChangeDns,
+            None if states.any(|state| state == Some(PublicState::Blocked)) => continue,
+            _ => ChangeKind::CreateDns,
         };
-        if !is_there {
-            plan.changes.push(change(snap, ChangeKind::CreateDns, name, "", format!("CNAME to {target}")));
-        }
+        plan.changes.push(change(snap, kind, name, "", format!("CNAME to {target}")));
     }
     for record in snap.records_to_remove(wishes) {
         let detail = format!("CNAME to {}", record.content);

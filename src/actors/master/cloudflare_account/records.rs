@@ -4,9 +4,10 @@
 //! row without an id means that a call was under way, so the next one looks first.
 
 use super::desk::{Desk, StoreFailed};
+use super::snapshot::leads_to;
 use crate::cloudflare::{CfError, Cloudflare, DnsRecord, NewDnsRecord};
 use crate::db::cloudflare::DnsRecordRow;
-use crate::db::{RowChange, cloudflare};
+use crate::db::{DbError, RowChange, agents, cloudflare, routes};
 use crate::domain::dns::{DnsStep, FoundRecord, OwnRecord, WantedName, plan_dns, tunnel_target};
 use crate::domain::id::{RecordId, TunnelId, ZoneId};
 use crate::domain::zone::ZoneProblem;
@@ -25,9 +26,7 @@ pub(super) struct NameTask {
 impl NameTask {
     /// True if its row says just this: our record of that id leads to `tunnel`.
     fn notes(&self, tunnel: &TunnelId, record: &RecordId) -> bool {
-        self.row
-            .as_ref()
-            .is_some_and(|row| row.record_id.as_ref() == Some(record) && row.tunnel_id == *tunnel)
+        self.row.as_ref().is_some_and(|row| row.record_id.as_ref() == Some(record) && leads_to(row, tunnel))
     }
 }
 
@@ -50,7 +49,7 @@ pub(super) enum RecordError {
     #[error(transparent)]
     Store(#[from] StoreFailed),
     #[error("the database could not be read")]
-    Db(#[from] crate::db::DbError),
+    Db(#[from] DbError),
     #[error("nothing could be planned for `{0}`")]
     Unplanned(String),
 }
@@ -80,10 +79,11 @@ pub(super) async fn ensure(
     for step in steps {
         match step {
             DnsStep::Keep { record_id, .. } => return keep(desk, tunnel, task, record_id).await,
-            DnsStep::Create { .. } => {
-                // The id of a record that is gone must not stand for the new one, should its answer be lost.
-                if task.row.as_ref().is_some_and(|row| row.record_id.is_some()) {
-                    let row = DnsRecordRow { record_id: None, ..row_before(desk, tunnel, task) };
+            DnsStep::Create { target, .. } => {
+                // What was noted of a record that is gone must not stand for the new one, should its answer be lost.
+                let noted = row_before(desk, tunnel, task);
+                if noted.record_id.is_some() || noted.content != target {
+                    let row = DnsRecordRow { record_id: None, content: target, ..noted };
                     desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
                 }
                 let record = client.create_dns(&task.zone, &wanted).await?;
@@ -131,7 +131,8 @@ pub(super) async fn look(
     Ok(None)
 }
 
-/// Deletes the record of a row, if it is still ours, and forgets the row.
+/// Deletes the record of a row, if it is still ours, and forgets the row. If another tunnel gets the name, the
+/// record is left to that one, which leads it over: deleted, it would be missing until then.
 pub(super) async fn remove(
     desk: &Desk,
     client: &Cloudflare,
@@ -142,8 +143,10 @@ pub(super) async fn remove(
     let _held = desk.names.lock(name).await;
     let row = cloudflare::find_dns_record(&desk.db, zone, name).await?;
     // Another tunnel has taken the name over meanwhile, record and row.
-    if row.is_none_or(|row| row.tunnel_id != *tunnel) {
-        return Ok(());
+    let Some(row) = row.filter(|row| row.tunnel_id == *tunnel) else { return Ok(()) };
+    if let Some(next) = next_tunnel(desk, name).await?.filter(|next| next != tunnel) {
+        let row = DnsRecordRow { tunnel_id: next, ..row };
+        return Ok(desk.write(vec![RowChange::PutDnsRecord(row)]).await?);
     }
     for step in plan(desk, client, &[], zone, name).await? {
         if let DnsStep::Delete { record_id, .. } = step {
@@ -151,6 +154,14 @@ pub(super) async fn remove(
         }
     }
     Ok(forget(desk, zone, name).await?)
+}
+
+/// The tunnel of whoever holds the name now.
+async fn next_tunnel(desk: &Desk, name: &str) -> Result<Option<TunnelId>, DbError> {
+    let Some(holder) = routes::find_claim(&desk.db, name).await? else { return Ok(None) };
+    let agent = agents::find_agent(&desk.db, &holder).await?;
+    let here = agent.filter(|agent| agent.account_id.as_ref() == Some(desk.cloudflare.account()));
+    Ok(here.and_then(|agent| agent.tunnel_id))
 }
 
 /// Looks at a name and plans for it alone.
@@ -226,12 +237,14 @@ fn behind<'a>(made: &'a str, name: &str) -> Option<&'a str> {
 }
 
 async fn keep(desk: &Desk, tunnel: &TunnelId, task: &NameTask, id: RecordId) -> Result<NameEnd, RecordError> {
-    let row = DnsRecordRow { record_id: Some(id), ..row_before(desk, tunnel, task) };
+    let content = tunnel_target(tunnel);
+    let row = DnsRecordRow { record_id: Some(id), content, ..row_before(desk, tunnel, task) };
     desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
     Ok(NameEnd::Ours)
 }
 
-/// The row that says that a record may be ours: written before the call that makes it.
+/// The row that says that a record may be ours: written before the call that makes it, or that leads it here from
+/// another tunnel; until then it says where the record leads.
 pub(super) fn row_before(desk: &Desk, tunnel: &TunnelId, task: &NameTask) -> DnsRecordRow {
     let there = task.row.as_ref();
     DnsRecordRow {
@@ -239,7 +252,7 @@ pub(super) fn row_before(desk: &Desk, tunnel: &TunnelId, task: &NameTask) -> Dns
         name: task.name.clone(),
         record_id: there.and_then(|row| row.record_id.clone()),
         tunnel_id: tunnel.clone(),
-        content: tunnel_target(tunnel),
+        content: there.map_or_else(|| tunnel_target(tunnel), |row| row.content.clone()),
         created_at: there.map_or_else(|| desk.clock.now(), |row| row.created_at),
     }
 }

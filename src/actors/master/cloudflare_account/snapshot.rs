@@ -6,6 +6,7 @@ use super::wishes::{KnownZones, PublishSettings, Published, Wishes};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{ALL, Db, DbError, RowChange, cloudflare, routes, tunnels};
+use crate::domain::dns::tunnel_target;
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{Contact, IngressRule};
 use crate::domain::publish::{PublicState, TunnelState};
@@ -87,6 +88,22 @@ impl Snapshot {
         })
     }
 
+    /// True if the name is known to lead to this tunnel, by our record or by somebody else's.
+    pub fn has_settled_name(&self, wishes: &Wishes, name: &str) -> bool {
+        match self.record(name) {
+            Some(row) => {
+                let zone = wishes.names.get(name);
+                leads_to(row, &self.tunnel.id) && (!wishes.has_zones || zone == Some(&row.zone_id))
+            }
+            // What was said may be about the tunnel that the agent had before: then the rule is not in this one.
+            None => wishes.services.iter().filter(|service| service.key.hostname == name).any(|service| {
+                let id = IngressRule::new(service).id();
+                self.state(&service.key) == Some(PublicState::Published)
+                    && self.applied.iter().any(|rule| rule.id() == id)
+            }),
+        }
+    }
+
     /// True if we have nothing there and want nothing.
     pub fn is_nothing(&self, wishes: &Wishes) -> bool {
         wishes.is_empty() && self.applied.is_empty() && self.records.is_empty()
@@ -110,16 +127,20 @@ impl Snapshot {
         let wanted: BTreeSet<_> =
             published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
         let applied: BTreeSet<_> = self.applied.iter().cloned().map(by_id).collect();
-        let has_record = |name: &str| {
-            let record = self.record(name);
-            record.is_none_or(|record| record.record_id.is_some() && record.tunnel_id == self.tunnel.id)
-        };
+        let has_record =
+            |name: &str| self.record(name).is_none_or(|record| leads_to(record, &self.tunnel.id));
         state == Some(TunnelState::Applied.as_str())
             && blocked.iter().all(|service| is_blocked(&service.key))
             && wanted == applied
             && published.iter().all(|service| has_record(&service.key.hostname))
             && self.records_to_remove(wishes).next().is_none()
     }
+}
+
+/// True if the row says that our record leads to `tunnel`. One that was taken over from another tunnel leads there
+/// until it is moved.
+pub(super) fn leads_to(row: &DnsRecordRow, tunnel: &TunnelId) -> bool {
+    row.record_id.is_some() && row.tunnel_id == *tunnel && row.content == tunnel_target(tunnel)
 }
 
 /// Makes the rows that say which rules are ours, if they are to say something else.

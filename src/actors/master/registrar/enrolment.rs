@@ -23,6 +23,7 @@ use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::lifetime;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, CommandId, SecretId};
+use crate::domain::publish::PublicState;
 use crate::domain::tunnel::TunnelHealth;
 
 /// Longest tunnel name that is passed on.
@@ -200,13 +201,16 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         if let Some(old) = row.secret_id {
             batch = batch.row(RowChange::DeleteSecret { id: old });
         }
+        let left = row.tunnel_id.filter(|tunnel| *tunnel != ask.tunnel.tunnel_id);
+        if left.is_some() {
+            batch.rows.extend(nothing_said(env, &ask.agent).await?);
+        }
         let enrolled = Enrolled {
             tunnel_id: ask.tunnel.tunnel_id.clone(),
             tunnel_name: ask.tunnel.name.clone(),
             command,
             created: true,
         };
-        let left = row.tunnel_id.filter(|tunnel| *tunnel != ask.tunnel.tunnel_id);
         Ok(Decision { batch, answer: (enrolled, left) })
     })
     .await?;
@@ -224,6 +228,17 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
     }
     env.notices.announce(Note::Commands(ask.agent.clone()));
     Ok(enrolled)
+}
+
+/// What was said of its routes is about the tunnel that it leaves.
+async fn nothing_said(env: &Env, agent: &AgentId) -> Result<Vec<RowChange>, MasterError> {
+    let rows = db::cloudflare::list_route_status(&env.db, Some(agent), u64::MAX).await?;
+    let from_publisher = rows
+        .into_iter()
+        .filter(|row| PublicState::parse(&row.state).is_some_and(PublicState::is_from_publisher));
+    Ok(from_publisher
+        .map(|row| RowChange::DeleteRouteStatus { agent_id: row.agent_id, key: row.key })
+        .collect())
 }
 
 fn enrolment(ask: &CommitEnrolment, secret_id: SecretId) -> Event {
