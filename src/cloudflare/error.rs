@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// Code of "an unknown error has occurred".
+const INTERNAL: i64 = 10013;
+/// How Cloudflare names an error of its own that has another code, or none.
+const INTERNAL_WORDS: [&str; 2] = ["internal error", "unknown error"];
+
 /// A call that did not succeed. No text in it holds the API token.
 #[derive(Debug, thiserror::Error)]
 pub enum CfError {
@@ -53,7 +58,7 @@ impl CfError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoAnswer { .. } | Self::RateLimited { .. } | Self::Malformed { .. } => true,
-            Self::Refused { status, .. } => *status >= 500 || *status == 408,
+            Self::Refused { .. } => self.is_trouble_of_theirs(),
             Self::Settings(_) => false,
         }
     }
@@ -63,9 +68,17 @@ impl CfError {
         match self {
             Self::NoAnswer { sent, .. } => *sent,
             Self::Malformed { .. } => true,
-            Self::Refused { status, .. } => *status >= 500 || *status == 408,
+            Self::Refused { .. } => self.is_trouble_of_theirs(),
             Self::RateLimited { .. } | Self::Settings(_) => false,
         }
+    }
+
+    /// True if it says nothing about the call: an error inside Cloudflare, also one that comes with status 200.
+    fn is_trouble_of_theirs(&self) -> bool {
+        let Self::Refused { status, codes, message, .. } = self else { return false };
+        let words = message.to_ascii_lowercase();
+        let says_so = INTERNAL_WORDS.iter().any(|wanted| words.contains(wanted));
+        *status >= 500 || *status == 408 || codes.contains(&INTERNAL) || (*status < 300 && says_so)
     }
 
     /// True if the thing asked for does not exist.
@@ -117,6 +130,10 @@ mod tests {
         CfError::Refused { call: "list zones", status, codes: codes.to_vec(), message: "no".into() }
     }
 
+    fn said(status: u16, message: &str) -> CfError {
+        CfError::Refused { call: "list zones", status, codes: vec![], message: message.into() }
+    }
+
     #[test]
     fn only_what_time_can_heal_is_transient() {
         let no_answer = CfError::NoAnswer { call: "list zones", reason: "time-out".into(), sent: true };
@@ -125,6 +142,10 @@ mod tests {
             (refused(403, &[10000]), false, false),
             (refused(502, &[]), true, true),
             (refused(200, &[10000]), false, false),
+            (refused(200, &[10013]), true, true),
+            (refused(400, &[10013]), true, true),
+            (said(200, "Internal error, please retry"), true, true),
+            (said(400, "unknown error"), false, false),
             (CfError::RateLimited { call: "x", retry_after: Duration::from_secs(1) }, true, false),
             (no_answer, true, true),
             (CfError::NoAnswer { call: "x", reason: "refused".into(), sent: false }, true, false),

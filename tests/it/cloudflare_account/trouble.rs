@@ -59,6 +59,21 @@ async fn comes_through(what: &str, fault: Fault) {
 }
 
 #[actix_web::test]
+async fn an_error_inside_cloudflare_that_comes_with_200_is_tried_again_soon() {
+    for op in [Op::GetConfig, Op::PutConfig, Op::CreateRecord] {
+        let test = TestAccount::start().await;
+        test.enrolled("a", "edge").await;
+        let message = "An unknown error has occurred".to_owned();
+        test.standin.inject(Fault::on(op, Trouble::RefusedWith200 { code: 10013, message }));
+
+        test.claims("a", APP).await;
+
+        // Long before a plain refusal would be tried again.
+        test.until_state("a", APP, "published").await;
+    }
+}
+
+#[actix_web::test]
 async fn an_apply_names_what_cloudflare_refuses() {
     let test = TestAccount::start().await;
     let tunnel = test.enrolled("a", "edge").await;
