@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{APP, content, foreign_config, foreign_rule, is_there};
 use crate::support::account::TestAccount;
-use crate::support::cloudflare::{Moment, ZONE};
+use crate::support::cloudflare::{Fault, Moment, Op, Trouble, ZONE};
 
 #[actix_web::test]
 async fn a_tunnel_with_foreign_rules_waits_and_not_even_dns_is_written() {
@@ -25,6 +25,26 @@ async fn a_tunnel_with_foreign_rules_waits_and_not_even_dns_is_written() {
     assert_eq!(plan.waiting[0].tunnel_id, tunnel);
     assert!(plan.waiting[0].foreign.iter().any(|word| word.contains("theirs.example.com")));
     assert!(plan.waiting[0].foreign.iter().any(|word| word.contains("warp-routing")));
+}
+
+#[actix_web::test]
+async fn rules_that_others_add_before_our_first_write_succeeded_make_the_tunnel_wait() {
+    let test = TestAccount::start().await;
+    let tunnel = test.enrolled("a", "edge").await;
+    let refusal = Trouble::Refused { status: 403, code: 10000, message: "Authentication error".into() };
+    test.standin.inject(Fault::on(Op::PutConfig, refusal));
+    test.claims("a", APP).await;
+    test.until_state("a", APP, "failed").await;
+    let theirs = foreign_config(&[foreign_rule("theirs.example.com")]);
+    test.standin.write_config(tunnel.as_str(), theirs.clone());
+
+    test.claims("a", "b.example.com").await;
+    test.until_state("a", "b.example.com", "waiting").await;
+
+    assert_eq!(test.standin.config(tunnel.as_str()), (1, theirs));
+    assert_eq!(test.account.plan().await.unwrap().waiting[0].tunnel_id, tunnel);
+    test.apply().await;
+    test.until_state("a", APP, "published").await;
 }
 
 #[actix_web::test]

@@ -13,7 +13,7 @@ use super::snapshot::{SYSTEM, applied_change};
 use super::status::{tunnel_change, tunnel_row};
 use super::stop::Stop;
 use crate::cloudflare::{CfError, TunnelConfig};
-use crate::db::{Batch, Expected, RowChange};
+use crate::db::{Expected, RowChange};
 use crate::domain::event::{Event, Stream};
 use crate::domain::ingress::{Contact, MergeOutcome, merge};
 use crate::domain::publish::TunnelState;
@@ -71,6 +71,7 @@ impl Pass<'_> {
                 match done {
                     Done::Put(put) => {
                         is_written = self.take_put(put, read, outcome);
+                        self.confirm_if_first().await?;
                         news = self.all_names();
                     }
                     Done::Name(led) => {
@@ -108,17 +109,23 @@ impl Pass<'_> {
         }));
         let status = tunnel_row(tunnel, TunnelState::Applying, self.snap.status.as_ref(), now);
         rows.extend(tunnel_change(self.snap.status.as_ref(), status));
-        let mut batch = Batch { rows, ..self.desk.batch() };
-        if self.contact == Contact::First {
-            let event = Event::TunnelConfirmed { tunnel_id: tunnel.clone(), by: SYSTEM.into() };
-            batch = batch.append(Stream::tunnel(tunnel), Expected::Head, vec![event]);
-        }
-        self.desk.store.commit(batch).await?;
+        self.desk.write(rows).await?;
         self.has_announced = true;
         self.applied = outcome.applied_before.clone();
-        if self.contact == Contact::First {
-            self.contact = Contact::Written;
+        Ok(())
+    }
+
+    /// Nothing foreign was there when our rules came into it, so no person needs to agree any more. Before that a
+    /// refused write proves nothing: somebody may add rules until the next one.
+    async fn confirm_if_first(&mut self) -> Result<(), Stop> {
+        if self.contact != Contact::First || self.in_force.as_ref().is_none_or(Vec::is_empty) {
+            return Ok(());
         }
+        let tunnel = &self.job.tunnel;
+        let event = Event::TunnelConfirmed { tunnel_id: tunnel.clone(), by: SYSTEM.into() };
+        let batch = self.desk.batch().append(Stream::tunnel(tunnel), Expected::Head, vec![event]);
+        self.desk.store.commit(batch).await?;
+        self.contact = Contact::Written;
         Ok(())
     }
 
