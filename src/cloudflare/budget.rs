@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// What Cloudflare allows, in words.
+pub const ALLOWANCE: &str = "Cloudflare allows 1,200 calls in 5 minutes";
 /// Calls that may be made at once, and calls a second after that. Together they stay at Cloudflare's limit in
 /// every window of 5 minutes: 300 + 300 s x 3.
 const BURST: f64 = 300.0;
@@ -66,6 +68,11 @@ impl Budget {
     pub fn block(&mut self, now: Instant, wait: Duration) {
         let until = now + wait;
         self.blocked_until = Some(self.blocked_until.map_or(until, |before| before.max(until)));
+    }
+
+    /// True if it was Cloudflare who asked to wait, and not only our own count.
+    pub fn is_blocked(&self, now: Instant) -> bool {
+        self.blocked_until.is_some_and(|until| until > now)
     }
 
     /// Returns how many calls could be made now.
@@ -162,6 +169,7 @@ mod tests {
         budget.block(now, Duration::from_secs(60));
         budget.block(now, Duration::from_secs(10));
         assert_eq!(budget.take(now, Class::Change), Err(Duration::from_secs(60)));
+        assert!(budget.is_blocked(now) && !budget.is_blocked(now + Duration::from_secs(60)));
         assert_eq!(budget.take(now + Duration::from_secs(60), Class::Change), Ok(()));
     }
 

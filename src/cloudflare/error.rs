@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::budget::ALLOWANCE;
+
 /// Code of "an unknown error has occurred".
 const INTERNAL: i64 = 10013;
 /// How Cloudflare names an error of its own that has another code, or none.
@@ -27,6 +29,14 @@ pub enum CfError {
     #[error("Cloudflare's rate limit holds `{call}` back for {} s", retry_after.as_secs_f64().ceil())]
     RateLimited {
         /// What was asked.
+        call: &'static str,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// So many calls were made that this one has to wait; it was not sent, and Cloudflare complained of nothing.
+    #[error("`{call}` waits for its turn: {ALLOWANCE}")]
+    NotYet {
+        /// What is to be asked.
         call: &'static str,
         /// How long to wait.
         retry_after: Duration,
@@ -57,7 +67,8 @@ impl CfError {
     /// True if the same call may succeed later with nothing changed.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoAnswer { .. } | Self::RateLimited { .. } | Self::Malformed { .. } => true,
+            Self::NoAnswer { .. } | Self::Malformed { .. } => true,
+            Self::RateLimited { .. } | Self::NotYet { .. } => true,
             Self::Refused { .. } => self.is_trouble_of_theirs(),
             Self::Settings(_) => false,
         }
@@ -69,7 +80,7 @@ impl CfError {
             Self::NoAnswer { sent, .. } => *sent,
             Self::Malformed { .. } => true,
             Self::Refused { .. } => self.is_trouble_of_theirs(),
-            Self::RateLimited { .. } | Self::Settings(_) => false,
+            Self::RateLimited { .. } | Self::NotYet { .. } | Self::Settings(_) => false,
         }
     }
 
@@ -101,10 +112,10 @@ impl CfError {
         matches!(self, Self::Refused { status: 401 | 403, .. }) || self.has_code(&[10000, 9109, 6003, 6111])
     }
 
-    /// How long to wait before the next call, if Cloudflare said so.
+    /// How long to wait before the next call, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after, .. } => Some(*retry_after),
+            Self::RateLimited { retry_after, .. } | Self::NotYet { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }
@@ -147,6 +158,7 @@ mod tests {
             (said(200, "Internal error, please retry"), true, true),
             (said(400, "unknown error"), false, false),
             (CfError::RateLimited { call: "x", retry_after: Duration::from_secs(1) }, true, false),
+            (CfError::NotYet { call: "x", retry_after: Duration::from_secs(1) }, true, false),
             (no_answer, true, true),
             (CfError::NoAnswer { call: "x", reason: "refused".into(), sent: false }, true, false),
             (CfError::Malformed { call: "x", reason: "empty".into() }, true, true),

@@ -15,7 +15,7 @@ mod tunnels;
 mod zones;
 
 pub use base::PUBLIC_API;
-pub use budget::{Budget, Class};
+pub use budget::{ALLOWANCE, Budget, Class};
 pub use dns::{DnsRecord, NewDnsRecord};
 pub use error::CfError;
 pub use transport::Cloudflare;

@@ -22,7 +22,7 @@ use crate::io::Io;
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const SIZE_LIMIT_BYTES: usize = 8 << 20;
-/// A call waits this long for its turn; beyond that its caller had better know.
+/// A call waits this long for its turn; beyond that its caller had better know, unless it is a patient one.
 const MAX_BUDGET_WAIT: Duration = Duration::from_secs(2);
 /// Pages of one list; a list that is longer is refused rather than read for ever.
 const MAX_PAGES: usize = 200;
@@ -32,6 +32,7 @@ const MAX_PAGES: usize = 200;
 pub struct Cloudflare {
     inner: Arc<Inner>,
     class: Class,
+    is_patient: bool,
     time_limit: Duration,
 }
 
@@ -42,6 +43,8 @@ struct Inner {
     token: SecretString,
     io: Io,
     budget: Mutex<Budget>,
+    /// Where patient calls wait, one behind the other: only the first of them competes with calls that cannot wait.
+    line: tokio::sync::Mutex<()>,
 }
 
 impl Cloudflare {
@@ -60,13 +63,20 @@ impl Cloudflare {
         }
         let http = builder.build().map_err(|error| CfError::Settings(cause_of(&error)))?;
         let budget = Mutex::new(Budget::new(Instant::now()));
-        let inner = Arc::new(Inner { http, base, account, token, io, budget });
-        Ok(Self { inner, class: Class::Change, time_limit: TIME_LIMIT })
+        let inner =
+            Arc::new(Inner { http, base, account, token, io, budget, line: tokio::sync::Mutex::default() });
+        Ok(Self { inner, class: Class::Change, is_patient: false, time_limit: TIME_LIMIT })
     }
 
     /// The same client for reads that can wait: they use at most a quarter of the budget.
     pub fn background(&self) -> Self {
         Self { class: Class::Background, ..self.clone() }
+    }
+
+    /// The same client for long pieces of work: a call waits for its turn as long as it takes. A wait that
+    /// Cloudflare asked for is still told.
+    pub fn patient(&self) -> Self {
+        Self { is_patient: true, ..self.clone() }
     }
 
     /// The same client with another time limit per call (15 s by default).
@@ -89,8 +99,8 @@ impl Cloudflare {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let (inner, class, limit) = (Arc::clone(&self.inner), self.class, self.time_limit);
-        self.inner.io.run(async move { inner.send(call, class, limit).await }).await
+        let this = self.clone();
+        self.inner.io.run(async move { this.send(call).await }).await
     }
 
     /// Reads all pages of a list. A full page asks for the next one whatever `total_count` says: that figure
@@ -116,41 +126,46 @@ impl Cloudflare {
             reason: format!("the list has more than {MAX_PAGES} pages"),
         })
     }
-}
 
-impl Inner {
-    async fn send<T: DeserializeOwned>(
-        &self,
-        call: Call,
-        class: Class,
-        limit: Duration,
-    ) -> Result<Answer<T>, CfError> {
-        self.await_turn(call.name, class).await?;
-        let name = call.name;
-        let exchange = tokio::time::timeout(limit, self.exchange(call)).await;
+    async fn send<T: DeserializeOwned>(&self, call: Call) -> Result<Answer<T>, CfError> {
+        self.await_turn(call.name).await?;
+        let (name, limit, inner) = (call.name, self.time_limit, &self.inner);
+        let exchange = tokio::time::timeout(limit, inner.exchange(call)).await;
         let (status, headers, body) = exchange.unwrap_or_else(|_| {
             let reason = format!("no answer within {} s", limit.as_secs_f64());
             Err(CfError::NoAnswer { call: name, reason, sent: true })
         })?;
-        let answer = decode(name, status, &headers, &body).map_err(|error| self.without_token(error));
+        let answer = decode(name, status, &headers, &body).map_err(|error| inner.without_token(error));
         if let Err(CfError::RateLimited { retry_after, .. }) = &answer {
-            self.budget.lock().block(Instant::now(), *retry_after);
+            inner.budget.lock().block(Instant::now(), *retry_after);
         }
         answer
     }
 
-    async fn await_turn(&self, call: &'static str, class: Class) -> Result<(), CfError> {
+    async fn await_turn(&self, call: &'static str) -> Result<(), CfError> {
+        let _place = if self.is_patient { Some(self.inner.line.lock().await) } else { None };
         let deadline = Instant::now() + MAX_BUDGET_WAIT;
         loop {
             let now = Instant::now();
-            let Err(wait) = self.budget.lock().take(now, class) else { return Ok(()) };
-            if now + wait > deadline {
-                return Err(CfError::RateLimited { call, retry_after: wait });
+            let (taken, is_theirs) = {
+                let mut budget = self.inner.budget.lock();
+                (budget.take(now, self.class), budget.is_blocked(now))
+            };
+            let Err(retry_after) = taken else { return Ok(()) };
+            let is_late = match self.is_patient {
+                true => retry_after > MAX_BUDGET_WAIT,
+                false => now + retry_after > deadline,
+            };
+            match is_theirs {
+                true if is_late => return Err(CfError::RateLimited { call, retry_after }),
+                false if is_late && !self.is_patient => return Err(CfError::NotYet { call, retry_after }),
+                _ => tokio::time::sleep(retry_after).await,
             }
-            tokio::time::sleep(wait).await;
         }
     }
+}
 
+impl Inner {
     async fn exchange(&self, call: Call) -> Result<(u16, HeaderMap, Vec<u8>), CfError> {
         let name = call.name;
         let lost = |error: reqwest::Error| CfError::NoAnswer {

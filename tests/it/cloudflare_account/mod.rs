@@ -1,5 +1,6 @@
 //! The account's actor against the stand-in: what it publishes, what it leaves alone, how it comes through.
 
+mod allowance;
 mod drift;
 mod moves;
 mod progress;

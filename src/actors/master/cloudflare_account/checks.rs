@@ -60,7 +60,7 @@ impl Checks {
                 self.left.retain(|left| left != tunnel);
                 None
             }
-            Ending::Failed(_) if order.background => {
+            Ending::Failed(_) | Ending::PutOff(_) if order.background => {
                 let pause = PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
                 self.failures += 1;
                 self.add([tunnel.clone()]);

@@ -82,8 +82,11 @@ impl Pass<'_> {
     fn check_names(&self) -> Result<(), Stop> {
         // One that is tried again soon counts more than one that only a person can heal.
         let soon = |failure: &&NameFailure| matches!(failure.ending, Ending::Failed(_));
-        let failure = self.failed_names.values().find(soon).or_else(|| self.failed_names.values().next());
-        failure.map_or(Ok(()), |failure| Err(Stop::Name(failure.clone())))
+        let failed = self.failed_names.values();
+        let by_name = |failure: &NameFailure| Stop::Name(failure.clone());
+        let put_off = self.put_off.values().min().map(|wait| Stop::PutOff(*wait));
+        let stop = failed.clone().find(soon).map(by_name).or(put_off);
+        stop.or_else(|| failed.clone().next().map(by_name)).map_or(Ok(()), Err)
     }
 
     fn rows(&self, result: &Result<(), Stop>) -> Vec<RowChange> {
@@ -93,6 +96,11 @@ impl Pass<'_> {
         if let Some(in_force) = &self.in_force {
             rows.extend(applied_change(tunnel, &self.applied, in_force));
         }
+        // Nothing was sent for them: next time nobody needs to look first.
+        rows.extend(self.put_off.keys().filter(|name| self.untried.contains(*name)).map(|name| {
+            let zone_id = self.wishes.names[name].clone();
+            RowChange::DeleteDnsRecord { zone_id, name: name.clone() }
+        }));
         match &self.snap.tunnel.agent_id {
             Some(agent) => {
                 rows.extend(route_changes(agent, &self.snap.route_status, &self.said(result), now))
@@ -126,6 +134,7 @@ impl Pass<'_> {
     fn tunnel_row(&self, result: &Result<(), Stop>) -> TunnelStatusRow {
         let before = self.snap.status.as_ref();
         let state = match result {
+            Err(stop) if stop.is_put_off() => TunnelState::Applying,
             Err(_) => TunnelState::Failed,
             Ok(()) if self.is_waiting => TunnelState::Waiting,
             Ok(()) => TunnelState::Applied,

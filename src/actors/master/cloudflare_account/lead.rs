@@ -1,6 +1,8 @@
 //! The names of a pass: which of them need a call, the calls, and what came of them.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 
@@ -8,7 +10,7 @@ use super::desk::Desk;
 use super::pass::{Job, Pass};
 use super::records::{self, NameEnd, NameTask, RecordError};
 use super::stop::{NameFailure, Stop};
-use crate::cloudflare::Cloudflare;
+use crate::cloudflare::{CfError, Cloudflare};
 use crate::db::cloudflare;
 use crate::domain::id::ZoneId;
 use crate::domain::ingress::Contact;
@@ -20,7 +22,8 @@ const SIDE_BY_SIDE: usize = 8;
 /// What became of a name, or why nothing did.
 pub(super) type Led = (String, Result<NameEnd, RecordError>);
 
-/// Leads names to the tunnel of `job`, some at a time.
+/// Leads names to the tunnel of `job`, some at a time. Should a change come while calls have to wait for their turn,
+/// the names that are left come after it.
 pub(super) fn lead(
     desk: &Desk,
     job: &Job,
@@ -28,7 +31,11 @@ pub(super) fn lead(
     tasks: Vec<NameTask>,
 ) -> impl Stream<Item = Led> {
     let work = stream::iter(tasks).map(async |task| {
-        let end = records::ensure(desk, client, &job.tunnel, &task).await;
+        let is_overtaken = job.urgent.load(Ordering::Relaxed) && client.calls_left() == 0;
+        let end = match is_overtaken {
+            true => Err(RecordError::PutOff),
+            false => records::ensure(desk, client, &job.tunnel, &task).await,
+        };
         (task.name, end)
     });
     work.buffer_unordered(side_by_side(job))
@@ -71,6 +78,7 @@ impl Pass<'_> {
             !self.names.contains_key(*name)
                 && !self.blocked.contains_key(*name)
                 && !self.failed_names.contains_key(*name)
+                && !self.put_off.contains_key(*name)
                 && !conflicts.contains(*name)
         };
         let mut tasks: Vec<NameTask> =
@@ -93,7 +101,7 @@ impl Pass<'_> {
     }
 
     fn task_if_needed(&self, name: &str) -> Option<NameTask> {
-        let is_unknown = self.states(name).all(|state| state.is_none());
+        let is_unknown = self.states(name).all(|state| matches!(state, None | Some(PublicState::Publishing)));
         if self.has_settled_name(name) && !self.job.order.background {
             return None;
         }
@@ -116,6 +124,10 @@ impl Pass<'_> {
             Ok(NameEnd::Blocked(reason)) => {
                 self.blocked.insert(name, reason);
                 return Ok(true);
+            }
+            Err(RecordError::PutOff) => drop(self.put_off.insert(name, Duration::ZERO)),
+            Err(RecordError::Cloudflare(CfError::NotYet { retry_after, .. })) => {
+                self.put_off.insert(name, retry_after);
             }
             Err(RecordError::Cloudflare(error)) => {
                 self.failed_names.insert(name, NameFailure::new(&error));

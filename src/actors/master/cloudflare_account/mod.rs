@@ -41,7 +41,7 @@ use self::conclude::Outcome;
 use self::desk::Desk;
 use self::pass::{Job, Pass};
 use self::snapshot::Snapshot;
-use self::turn::{Next, Order, Turn};
+use self::turn::{Ending, Next, Order, Turn};
 use self::waiters::Waiters;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::domain::id::TunnelId;
@@ -173,7 +173,7 @@ impl CloudflareAccount {
     fn begin(&mut self, tunnel: TunnelId, order: Order, ctx: &mut Ctx<Self>) {
         let entry = self.tunnels.entry(tunnel.clone()).or_default();
         let was_refused = entry.turn.is_refused();
-        entry.turn.begin(Instant::now(), order);
+        entry.turn.begin(Instant::now());
         entry.urgent = Arc::default();
         self.running += 1;
         let job =
@@ -190,17 +190,18 @@ impl CloudflareAccount {
         self.running -= 1;
         let entry = self.tunnels.entry(job.tunnel.clone()).or_default();
         entry.digest = outcome.digest.or(entry.digest);
-        let has_failed = outcome.error.is_some() && !outcome.is_no_news;
+        let is_put_off = matches!(outcome.ending, Ending::PutOff(_));
+        let has_failed = outcome.error.is_some() && !outcome.is_no_news && !is_put_off;
         entry.turn.end(Instant::now(), job.order, outcome.ending, ctx.chance().fraction());
         if has_failed {
             tracing::warn!(tunnel.id = %job.tunnel, error = outcome.error, "a tunnel could not be brought up to date");
         } else if outcome.has_looked {
             tracing::debug!(tunnel.id = %job.tunnel, version = outcome.version, "a tunnel is up to date");
         }
-        if !outcome.is_no_news {
+        if !outcome.is_no_news && !is_put_off {
             entry.error.clone_from(&outcome.error);
         }
-        if !entry.turn.is_busy() || entry.turn.is_backing_off(Instant::now()) {
+        if !is_put_off && (!entry.turn.is_busy() || entry.turn.is_backing_off(Instant::now())) {
             self.waiters.ended(&job.tunnel, outcome.version, outcome.error);
         }
         self.check_ended(&job.tunnel, job.order, outcome.ending, ctx);

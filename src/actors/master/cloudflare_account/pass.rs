@@ -4,9 +4,10 @@
 //! version that is not the next one means that somebody wrote in between: read and merge again. What may
 //! become ours is written to the database before the call that makes it so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join;
 
@@ -28,7 +29,7 @@ const MAX_ROUNDS: usize = 6;
 pub(super) struct Job {
     pub tunnel: TunnelId,
     pub order: Order,
-    /// Raised when a change waits: a pass in the background makes way for it.
+    /// Raised when a change waits: a pass in the background makes way for it, and so does one that waits itself.
     pub urgent: Arc<AtomicBool>,
     /// Digest of the wishes of the last pass that came to its end.
     pub last_digest: Option<u64>,
@@ -64,6 +65,10 @@ pub(super) struct Pass<'a> {
     pub names: BTreeMap<String, bool>,
     /// Names that records of others are in the way of, and why.
     pub blocked: BTreeMap<String, String>,
+    /// Names whose calls wait for their turn still, and how long.
+    pub put_off: BTreeMap<String, Duration>,
+    /// Names that nobody ever tried before this pass.
+    pub untried: BTreeSet<String>,
     /// Names that failed in this pass.
     pub failed_names: BTreeMap<String, NameFailure>,
     /// What to tell about others who wrote at the same time.
@@ -77,7 +82,7 @@ pub(super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     pub fn new(desk: &'a Desk, job: &'a Job, snap: Snapshot) -> Self {
         let client =
-            if job.order.background { desk.cloudflare.background() } else { desk.cloudflare.clone() };
+            if job.order.background { desk.cloudflare.background() } else { desk.cloudflare.patient() };
         Self {
             desk,
             job,
@@ -97,6 +102,8 @@ impl<'a> Pass<'a> {
             conflicts: Vec::new(),
             names: BTreeMap::new(),
             blocked: BTreeMap::new(),
+            put_off: BTreeMap::new(),
+            untried: BTreeSet::new(),
             failed_names: BTreeMap::new(),
             gap: None,
             expected: None,

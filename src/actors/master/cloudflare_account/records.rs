@@ -52,6 +52,9 @@ pub(super) enum RecordError {
     Db(#[from] DbError),
     #[error("nothing could be planned for `{0}`")]
     Unplanned(String),
+    /// Nothing was sent.
+    #[error("a change came first")]
+    PutOff,
 }
 
 /// Leads a name to `tunnel`. The row must be written already.

@@ -6,7 +6,9 @@ use super::pass::Pass;
 use super::status::{Said, route_puts};
 use super::stop::Stop;
 use super::wishes::Wishes;
+use crate::cloudflare::ALLOWANCE;
 use crate::db::RowChange;
+use crate::db::cloudflare::RouteStatusRow;
 use crate::domain::ingress::{IngressRule, RuleConflict, RuleId};
 use crate::domain::publish::PublicState;
 use crate::domain::route::{RouteKey, Service};
@@ -32,9 +34,24 @@ impl Pass<'_> {
         }
         self.desk.write(rows.iter().cloned().map(RowChange::PutRouteStatus).collect()).await?;
         self.desk.store.announce();
+        self.take_rows(rows);
+        Ok(())
+    }
+
+    /// The rows that say of these names that they wait for their turn. What serves goes on serving.
+    pub fn in_line(&self, names: &BTreeSet<&String>) -> Vec<RouteStatusRow> {
+        let Some(agent) = &self.snap.tunnel.agent_id else { return Vec::new() };
+        let services = self.wishes.services.iter().filter(|service| names.contains(&service.key.hostname));
+        let services =
+            services.filter(|service| self.snap.state(&service.key) != Some(PublicState::Published));
+        let said = services.map(|service| (service.key.clone(), in_line())).collect();
+        route_puts(agent, &self.snap.route_status, &said, self.desk.clock.now())
+    }
+
+    /// These rows are written now.
+    pub fn take_rows(&mut self, rows: Vec<RouteStatusRow>) {
         self.snap.route_status.retain(|row| rows.iter().all(|new| new.key != row.key));
         self.snap.route_status.extend(rows);
-        Ok(())
     }
 
     fn rules_in_force(&self) -> BTreeSet<RuleId> {
@@ -99,6 +116,9 @@ impl Pass<'_> {
                 answer: Some(failure.answer.clone()),
             };
         }
+        if self.put_off.contains_key(name) {
+            return in_line();
+        }
         let leads_here = self.names.contains_key(name) || self.has_settled_name(name);
         if in_force.contains(&id) && leads_here {
             let reason = match self.names.get(name) {
@@ -137,6 +157,9 @@ impl Pass<'_> {
 }
 
 fn failing(error: &Stop) -> Said {
+    if error.is_put_off() {
+        return in_line();
+    }
     let answer = error.answer();
     let reason = if answer.is_some() { TRIED_AGAIN.to_owned() } else { error.to_string() };
     Said { state: PublicState::Failed, reason: Some(reason), answer }
@@ -144,6 +167,10 @@ fn failing(error: &Stop) -> Said {
 
 fn still_on_its_way() -> Said {
     Said::plain(PublicState::Publishing)
+}
+
+fn in_line() -> Said {
+    Said::because(PublicState::Publishing, format!("it waits for its turn: {ALLOWANCE}"))
 }
 
 fn in_conflict(conflict: &RuleConflict) -> String {

@@ -1,9 +1,11 @@
 //! Why a pass did not come to its end, and what that means for the next one.
 
+use std::time::Duration;
+
 use super::desk::StoreFailed;
 use super::records::RecordError;
 use super::turn::Ending;
-use crate::cloudflare::CfError;
+use crate::cloudflare::{ALLOWANCE, CfError};
 use crate::db::DbError;
 use crate::domain::ingress::MergeError;
 
@@ -27,6 +29,9 @@ pub(super) enum Stop {
     Name(NameFailure),
     #[error("nothing could be planned for `{0}`")]
     Unplanned(String),
+    /// Names are left, and so long the first of them has to wait.
+    #[error("it waits for its turn: {ALLOWANCE}")]
+    PutOff(Duration),
     #[error("nothing changed since Cloudflare refused it")]
     StillRefused,
     #[error("a change came first")]
@@ -49,18 +54,30 @@ impl NameFailure {
 
 /// What a refusal or a silence of Cloudflare means for the next pass.
 fn ending_of(error: &CfError) -> Ending {
-    if error.is_transient() { Ending::Failed(error.retry_after()) } else { Ending::Refused }
+    match error {
+        CfError::NotYet { retry_after, .. } => Ending::PutOff(*retry_after),
+        error if error.is_transient() => Ending::Failed(error.retry_after()),
+        _ => Ending::Refused,
+    }
 }
 
 impl Stop {
     /// Cloudflare's last words, if it was Cloudflare.
     pub fn answer(&self) -> Option<String> {
+        if self.is_put_off() {
+            return None;
+        }
         matches!(self, Self::Cloudflare(_) | Self::Gone(_) | Self::Name(_)).then(|| self.to_string())
     }
 
     /// True if calls are held back for now, by Cloudflare or by our own budget.
     pub fn is_held_back(&self) -> bool {
-        matches!(self, Self::Cloudflare(CfError::RateLimited { .. }))
+        self.is_put_off() || matches!(self, Self::Cloudflare(CfError::RateLimited { .. }))
+    }
+
+    /// True if nobody refused anything: calls wait for their turn.
+    pub fn is_put_off(&self) -> bool {
+        matches!(self.ending(), Ending::PutOff(_))
     }
 
     /// What it means for the next pass.
@@ -69,6 +86,7 @@ impl Stop {
             Self::Interrupted => Ending::Interrupted,
             Self::Cloudflare(error) | Self::Gone(error) => ending_of(error),
             Self::Name(failure) => failure.ending,
+            Self::PutOff(wait) => Ending::PutOff(*wait),
             Self::Merge(_) | Self::StillRefused => Ending::Refused,
             Self::Store(_) | Self::Db(_) | Self::Outwritten | Self::Unplanned(_) => Ending::Failed(None),
         }
@@ -82,6 +100,7 @@ impl From<RecordError> for Stop {
             RecordError::Store(error) => Self::Store(error),
             RecordError::Db(error) => Self::Db(error),
             RecordError::Unplanned(name) => Self::Unplanned(name),
+            RecordError::PutOff => Self::PutOff(Duration::ZERO),
         }
     }
 }

@@ -47,6 +47,8 @@ pub(super) enum Ending {
     Failed(Option<Duration>),
     /// Only a person can heal it.
     Refused,
+    /// Calls are left that have to wait so long for their turn.
+    PutOff(Duration),
     /// It made way for a change.
     Interrupted,
 }
@@ -55,7 +57,6 @@ pub(super) enum Ending {
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     is_running: bool,
-    is_running_in_background: bool,
     order: Option<Order>,
     began_at: Option<Instant>,
     not_before: Option<Instant>,
@@ -77,7 +78,7 @@ pub(super) enum Next {
 }
 
 impl Turn {
-    /// Something is to be done. Returns true if a background pass should make way for it.
+    /// Something is to be done. Returns true if a pass that can wait should make way for it.
     pub fn wake(&mut self, order: Order) -> bool {
         if self.is_refused && !order.background {
             // What Cloudflare refused may be only a part; a change of another part goes at once.
@@ -85,7 +86,7 @@ impl Turn {
             self.order = None;
         }
         self.order = Some(self.order.map_or(order, |waiting| waiting.and(order)));
-        self.is_running && self.is_running_in_background && !order.background
+        self.is_running && !order.background
     }
 
     /// A person ordered it: the wait after a failure is over, unless Cloudflare asked for it.
@@ -107,9 +108,8 @@ impl Turn {
     }
 
     /// A pass begins.
-    pub fn begin(&mut self, now: Instant, order: Order) {
+    pub fn begin(&mut self, now: Instant) {
         self.is_running = true;
-        self.is_running_in_background = order.background;
         self.order = None;
         self.began_at = Some(now);
         self.not_before = None;
@@ -123,8 +123,14 @@ impl Turn {
         match ending {
             Ending::Done => self.failures = 0,
             // A check that did not come to its end is in its queue again.
-            Ending::Interrupted | Ending::Failed(_) if order.background => self.failures = 0,
+            Ending::Interrupted | Ending::Failed(_) | Ending::PutOff(_) if order.background => {
+                self.failures = 0
+            }
             Ending::Interrupted => {}
+            Ending::PutOff(after) => {
+                self.not_before = Some(now + after);
+                self.wake(Order { look_again: true, ..order });
+            }
             Ending::Failed(after) => {
                 let doubled = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures));
                 let delay = doubled.min(LAST_RETRY).mul_f64(0.5 + share / 2.0);
@@ -177,7 +183,7 @@ mod tests {
 
     fn begun(turn: &mut Turn, now: Instant) {
         assert_eq!(turn.next(now), Next::Begin(Order::CHANGE));
-        turn.begin(now, Order::CHANGE);
+        turn.begin(now);
     }
 
     #[test]
@@ -212,14 +218,14 @@ mod tests {
         let mut waits = Vec::new();
         turn.wake(Order::CHANGE);
         for _ in 0..9 {
-            turn.begin(now, Order::CHANGE);
+            turn.begin(now);
             turn.end(now, Order::CHANGE, Ending::Failed(None), 1.0);
             let Next::At(at) = turn.next(now) else { panic!("waits") };
             waits.push((at - now).as_millis());
             now = at;
         }
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
-        turn.begin(now, Order::AGAIN);
+        turn.begin(now);
         turn.end(now, Order::AGAIN, Ending::Done, 1.0);
         assert!(!turn.is_failing() && !turn.is_busy());
     }
@@ -227,7 +233,7 @@ mod tests {
     #[test]
     fn what_cloudflare_asks_for_is_waited_for() {
         let (mut turn, now) = (Turn::default(), Instant::now());
-        turn.begin(now, Order::CHANGE);
+        turn.begin(now);
         turn.end(now, Order::CHANGE, Ending::Failed(Some(Duration::from_secs(7))), 1.0);
         turn.wake(Order::CHANGE);
         assert_eq!(turn.next(now), Next::At(now + Duration::from_secs(7) + FIRST_RETRY));
@@ -236,7 +242,7 @@ mod tests {
     #[test]
     fn a_refusal_is_looked_at_again_after_minutes_or_on_order() {
         let (mut turn, now) = (Turn::default(), Instant::now());
-        turn.begin(now, Order::CHANGE);
+        turn.begin(now);
         turn.end(now, Order::CHANGE, Ending::Refused, 1.0);
         assert_eq!(turn.next(now + MILLI), Next::At(now + REFUSED_RETRY));
         turn.wake(Order::AGAIN);
@@ -247,7 +253,7 @@ mod tests {
     #[test]
     fn an_order_during_a_pass_that_fails_is_carried_out_without_a_wait() {
         let (mut turn, now) = (Turn::default(), Instant::now());
-        turn.begin(now, Order::CHANGE);
+        turn.begin(now);
         turn.forgive();
         turn.wake(Order::AGAIN);
         turn.end(now + COALESCE, Order::CHANGE, Ending::Failed(None), 1.0);
@@ -258,7 +264,7 @@ mod tests {
     #[test]
     fn a_change_after_a_refusal_goes_at_once() {
         let (mut turn, now) = (Turn::default(), Instant::now());
-        turn.begin(now, Order::CHANGE);
+        turn.begin(now);
         turn.end(now, Order::CHANGE, Ending::Refused, 1.0);
         turn.wake(Order::CHANGE);
         assert_eq!(turn.next(now + COALESCE), Next::Begin(Order::CHANGE));
@@ -268,16 +274,26 @@ mod tests {
     fn a_check_in_the_background_makes_way_and_leaves_its_return_to_its_queue() {
         let (mut turn, now) = (Turn::default(), Instant::now());
         turn.wake(Order::CHECK);
-        turn.begin(now, Order::CHECK);
+        turn.begin(now);
         assert!(turn.wake(Order::CHANGE));
         turn.end(now + 300 * MILLI, Order::CHECK, Ending::Interrupted, 0.0);
         assert_eq!(turn.next(now + 300 * MILLI), Next::Begin(Order::CHANGE));
     }
 
     #[test]
+    fn what_waits_for_its_turn_goes_on_then_and_is_no_failure() {
+        let (mut turn, now) = (Turn::default(), Instant::now());
+        turn.begin(now);
+        turn.end(now + COALESCE, Order::CHANGE, Ending::PutOff(MILLI), 1.0);
+        assert!(!turn.is_failing());
+        assert_eq!(turn.next(now + COALESCE), Next::At(now + COALESCE + MILLI));
+        assert_eq!(turn.next(now + COALESCE + MILLI), Next::Begin(Order::AGAIN));
+    }
+
+    #[test]
     fn a_check_that_failed_leaves_its_return_to_its_queue() {
         let (mut turn, now) = (Turn::default(), Instant::now());
-        turn.begin(now, Order::CHECK);
+        turn.begin(now);
         turn.end(now, Order::CHECK, Ending::Failed(None), 0.0);
         assert!(!turn.is_busy() && !turn.is_failing());
     }

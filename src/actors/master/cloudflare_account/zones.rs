@@ -81,8 +81,11 @@ impl Zones {
                 Ok(self.listing(zones, &known))
             }
             Err(error) => {
-                let (reason, retry_after) = (error.to_string(), error.retry_after());
-                known.last = Last::Failed { reason, retry_after, at: Instant::now() };
+                // That a call has to wait for its turn says nothing about the zones.
+                if !matches!(error, CfError::NotYet { .. }) {
+                    let (reason, retry_after) = (error.to_string(), error.retry_after());
+                    known.last = Last::Failed { reason, retry_after, at: Instant::now() };
+                }
                 Err(error)
             }
         }
