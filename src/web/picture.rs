@@ -2,6 +2,7 @@
 //!
 //! Decisions and observations come from the database, presence from the slots. Nothing here is kept.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -53,14 +54,20 @@ impl Picture {
         let statuses = read::list_route_status(db, None, ALL).await.map_err(ApiError::internal)?;
         let tunnels = read::list_tunnel_status(db, ALL).await.map_err(ApiError::internal)?;
         let problems = read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
+        let mut statuses: HashMap<_, _> =
+            statuses.into_iter().map(|row| ((row.agent_id.clone(), row.key.clone()), row)).collect();
+        let with_tunnel: HashSet<&AgentId> = agents.iter().filter_map(|view| led(&view.agent)).collect();
+        for RouteRow { route, .. } in routes.iter().filter(|row| with_tunnel.contains(&row.route.agent_id)) {
+            let key = (route.agent_id.clone(), route.spec.key.clone());
+            if let (Entry::Vacant(place), Some(row)) = (statuses.entry(key), on_its_way(state, route)) {
+                place.insert(row);
+            }
+        }
         Ok(Self {
             places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
             agents,
             routes,
-            statuses: statuses
-                .into_iter()
-                .map(|row| ((row.agent_id.clone(), row.key.clone()), row))
-                .collect(),
+            statuses,
             tunnels: tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect(),
             container_names: read::names_with_problems(db).await.map_err(ApiError::internal)?,
             problems,
@@ -116,6 +123,39 @@ impl Picture {
         rows.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.agent_id.cmp(&b.agent_id)));
         rows
     }
+}
+
+/// Returns an agent's statuses; a route of which nothing was said yet is on its way.
+pub async fn statuses_of(
+    state: &WebState,
+    agent: &AgentRow,
+    routes: &[Route],
+) -> Result<Vec<RouteStatusRow>, ApiError> {
+    let db = &state.master().db;
+    let mut rows = read::list_route_status(db, Some(&agent.id), ALL).await.map_err(ApiError::internal)?;
+    if led(agent).is_some() {
+        let said: HashSet<RouteKey> = rows.iter().map(|row| row.key.clone()).collect();
+        let unsaid = routes.iter().filter(|route| !said.contains(&route.spec.key));
+        rows.extend(unsaid.filter_map(|route| on_its_way(state, route)));
+    }
+    Ok(rows)
+}
+
+/// The agent, if there is a tunnel that its routes are led to.
+fn led(agent: &AgentRow) -> Option<&AgentId> {
+    agent.tunnel_id.as_ref().map(|_| &agent.id)
+}
+
+/// What there is to say of a route with a tunnel before the publisher said anything; nothing without a token.
+fn on_its_way(state: &WebState, route: &Route) -> Option<RouteStatusRow> {
+    state.master().has_cloudflare().then(|| RouteStatusRow {
+        agent_id: route.agent_id.clone(),
+        key: route.spec.key.clone(),
+        state: PublicState::Publishing.as_str().into(),
+        reason: None,
+        answer: None,
+        updated_at: state.master().clock.now(),
+    })
 }
 
 /// Returns where a route stands.

@@ -37,8 +37,8 @@ struct Parts {
 pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiError> {
     let db = &state.master().db;
     let row = read::find_agent(db, id).await.map_err(ApiError::internal)?.ok_or(ApiError::AgentNotFound)?;
-    let statuses = read::list_route_status(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
+    let statuses = picture::statuses_of(state, &row, &routes).await?;
     let statuses: HashMap<_, _> = statuses.iter().map(|status| (&status.key, status)).collect();
     let rule = |route: &Route| rule_record(route, Some(&row), statuses.get(&route.spec.key).copied());
     let parts = Parts {

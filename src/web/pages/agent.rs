@@ -20,7 +20,7 @@ use crate::domain::id::AgentId;
 use crate::domain::limits::Limits;
 use crate::web::api::agents::agent_id;
 use crate::web::error::ApiError;
-use crate::web::picture::{presence, warning};
+use crate::web::picture::{presence, statuses_of, warning};
 use crate::web::state::WebState;
 
 /// Most commands shown.
@@ -188,8 +188,8 @@ fn actions(status: AgentStatus) -> Vec<Action> {
 async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let (db, id) = (&state.master().db, &view.agent.id);
     let slot = state.master().directory.slot(id);
-    let statuses = read::list_route_status(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
+    let statuses = statuses_of(state, &view.agent, &routes).await?;
     let problems =
         read::list_container_problems(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;

@@ -114,6 +114,23 @@ async fn a_pending_agent_is_heard_and_publishes_only_once_enrolled() {
 }
 
 #[actix_web::test]
+async fn a_route_is_publishing_while_its_calls_are_under_way() {
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    master.standin.inject(Fault::on(Op::PutConfig, Trouble::NeverAnswers).always());
+    master.enroll(&id, "edge-1").await;
+
+    let events = format!("/api/v2/agents/{id}/events");
+    master.post(&events).key(&key).json(start_event("app.example.com")).expect(202).await;
+
+    let rules = master.until_services("one route", |rules| rules.len() == 1).await;
+    assert_eq!(rules[0]["status"], "publishing");
+    let record = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][&id].clone();
+    assert_eq!(record["migration_status"]["last_analysis"]["existing_rules"][0]["status"], "publishing");
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn plan_and_apply_name_what_waits_and_confirm_it() {
     let master = TestMaster::start().await;
     let (tunnel, _, id) = publish_into_a_foreign_tunnel(&master).await;
