@@ -32,7 +32,7 @@ fn show(plan: &Value) -> anyhow::Result<()> {
     for tunnel in items(plan, "waiting") {
         let foreign: Vec<_> = items(tunnel, "foreign").iter().filter_map(Value::as_str).collect();
         eprintln!(
-            "waiting: tunnel `{}` holds what is not ours ({}); it stays, `lightship apply --yes` lets us add to it",
+            "waiting: tunnel `{}` holds what is not ours ({}); `lightship apply --yes` lets us add to it",
             output::text(tunnel, "tunnel_name"),
             foreign.join(", ")
         );

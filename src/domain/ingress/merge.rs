@@ -8,7 +8,7 @@ use super::super::hostname::parse_hostname;
 use super::super::origin::parse_service;
 use super::super::path::plain_path;
 use super::place::{self, Placed};
-use super::{IngressRule, RuleId};
+use super::{IngressRule, RuleId, own_options};
 
 /// Service of a tunnel that has no answer of its own for unknown names.
 const NOT_FOUND: &str = "http_status:404";
@@ -48,6 +48,8 @@ pub enum Foreign {
         id: RuleId,
         /// Where it points; empty if it cannot be read.
         service: String,
+        /// The wanted rule that it is equal to: a person's agreement makes it ours. Told only while that is missing.
+        equal_to: Option<RuleId>,
     },
     /// Another key of the configuration, such as `warp-routing`.
     Key(String),
@@ -115,21 +117,29 @@ pub fn merge(
     };
     let was_ours: BTreeSet<RuleId> = applied.iter().map(IngressRule::id).collect();
     let mut parts = take_apart(rules, &was_ours);
-    let foreign = list_foreign(&parts.foreign, config);
-    if contact == Contact::First && !foreign.is_empty() {
-        return Ok(waits(applied, wanted, observed, foreign, &parts));
+    if contact == Contact::First {
+        let foreign = list_foreign(&parts.foreign, config, wanted);
+        if !foreign.is_empty() {
+            return Ok(waits(applied, wanted, observed, foreign, &parts));
+        }
     }
     let claims = match_foreign(wanted, &mut parts, &was_ours, contact);
+    let kept: BTreeMap<RuleId, &Vec<String>> =
+        applied.iter().filter(|rule| !rule.kept.is_empty()).map(|rule| (rule.id(), &rule.kept)).collect();
     let ours: Vec<Placed> = wanted
         .iter()
         .filter(|rule| !claims.conflicts.iter().any(|conflict| conflict.wanted.id() == rule.id()))
-        .map(|rule| Placed {
-            there: parts.ours.get(&rule.id()).cloned().unwrap_or_default(),
-            rule: rule.clone(),
+        .map(|rule| {
+            let id = rule.id();
+            let there = parts.ours.get(&id).cloned().unwrap_or_default();
+            let stays = |name: &String| {
+                claims.adopted.contains(&id) || kept.get(&id).is_some_and(|kept| kept.contains(name))
+            };
+            Placed { rule: rule.keeping(own_options(&there).filter(stays)), there }
         })
         .collect();
     let applied_after: Vec<IngressRule> = ours.iter().map(|placed| placed.rule.clone()).collect();
-    let foreign = list_foreign(&parts.foreign, config);
+    let foreign = list_foreign(&parts.foreign, config, &[]);
     let mut list = place::interleave(&ours, &parts.foreign);
     list.push(parts.catch_all.unwrap_or_else(|| serde_json::json!({ "service": NOT_FOUND })));
     let changed = list != rules && !(list.len() == 1 && rules.is_empty());
@@ -227,10 +237,18 @@ fn take_apart(rules: &[Value], was_ours: &BTreeSet<RuleId>) -> Observed {
     parts
 }
 
-fn list_foreign(rules: &[Value], config: &Map<String, Value>) -> Vec<Foreign> {
-    let rules = rules
-        .iter()
-        .map(|rule| Foreign::Rule { id: rule_id(rule), service: text(rule, "service").to_owned() });
+fn list_foreign(rules: &[Value], config: &Map<String, Value>, wanted: &[IngressRule]) -> Vec<Foreign> {
+    let equal_to = |there: &Value| {
+        let is_equal = |rule: &&IngressRule| {
+            is_same_route(rule, there) && is_same_service(&rule.service, text(there, "service"))
+        };
+        wanted.iter().find(is_equal).map(IngressRule::id)
+    };
+    let rules = rules.iter().map(|rule| Foreign::Rule {
+        id: rule_id(rule),
+        service: text(rule, "service").to_owned(),
+        equal_to: equal_to(rule),
+    });
     let keys = config.iter().filter(|(name, value)| *name != "ingress" && !is_default(value));
     rules.chain(keys.map(|(name, _)| Foreign::Key(name.clone()))).collect()
 }

@@ -55,6 +55,9 @@ pub struct IngressRule {
     /// Options; nothing is written if none is set.
     #[serde(default, skip_serializing_if = "is_unset")]
     pub origin_request: OriginRequest,
+    /// Options that were set in a rule of somebody else when it became ours; they stay, as no label sets them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
 }
 
 fn is_unset(options: &OriginRequest) -> bool {
@@ -70,12 +73,24 @@ impl IngressRule {
             path: path_regex(&service.key.path),
             service: service.service.clone(),
             origin_request: if web { service.origin_request.clone() } else { OriginRequest::default() },
+            kept: Vec::new(),
         }
     }
 
     /// Returns what tells it apart.
     pub fn id(&self) -> RuleId {
         RuleId { hostname: self.hostname.clone(), path: self.path.clone().unwrap_or_default() }
+    }
+
+    /// Returns the rule as labels ask for it.
+    pub fn as_wished(&self) -> Self {
+        Self { kept: Vec::new(), ..self.clone() }
+    }
+
+    /// Returns the rule with those of `options` that no label sets.
+    fn keeping(&self, options: impl Iterator<Item = String>) -> Self {
+        let set = serde_json::to_value(&self.origin_request).unwrap_or_default();
+        Self { kept: options.filter(|name| set.get(name).is_none()).collect(), ..self.clone() }
     }
 
     /// Returns the rule as it is written to a configuration.
@@ -98,7 +113,9 @@ impl IngressRule {
         }
         let had_options = rule.get("originRequest").is_some_and(Value::is_object);
         let mut options = rule.get("originRequest").and_then(Value::as_object).cloned().unwrap_or_default();
-        options.retain(|name, value| !OWN_OPTIONS.contains(&name.as_str()) || is_off(value));
+        options.retain(|name, value| {
+            !OWN_OPTIONS.contains(&name.as_str()) || is_off(value) || self.kept.contains(name)
+        });
         if let Ok(Value::Object(own)) = serde_json::to_value(&self.origin_request) {
             options.extend(own);
         }
@@ -109,6 +126,14 @@ impl IngressRule {
         }
         Value::Object(rule)
     }
+}
+
+/// Returns the options that labels could set and that are set in the rule that stands there.
+fn own_options(there: &Map<String, Value>) -> impl Iterator<Item = String> {
+    let options = there.get("originRequest").and_then(Value::as_object);
+    let is_set =
+        move |name: &&str| options.and_then(|all| all.get(*name)).is_some_and(|value| !is_off(value));
+    OWN_OPTIONS.into_iter().filter(is_set).map(str::to_owned)
 }
 
 fn there_is_empty(there: &Map<String, Value>) -> bool {

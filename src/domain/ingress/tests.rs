@@ -142,6 +142,32 @@ fn foreign_rules_and_keys_survive_and_an_equal_rule_becomes_ours() {
 }
 
 #[test]
+fn options_of_a_rule_that_becomes_ours_stay_unless_a_label_sets_them() {
+    let options = json!({"noTLSVerify": true, "httpHostHeader": "theirs", "connectTimeout": 3});
+    let equal = json!({"hostname": "a.example.com", "service": "https://a", "originRequest": options});
+    let observed = json!({"ingress": [equal, {"service": "http_status:404"}]});
+    let with_host = |host: Option<&str>| {
+        let origin_request =
+            OriginRequest { http_host_header: host.map(str::to_owned), ..OriginRequest::default() };
+        wanted_rules(&[Service { origin_request, ..service("a.example.com", "", "https://a") }])
+    };
+    let waiting = merged(&[], &with_host(None), &observed, Contact::First);
+    assert!(matches!(&waiting.foreign[0], Foreign::Rule { equal_to: Some(_), .. }), "{waiting:?}");
+
+    let ours = merged(&[], &with_host(Some("ours")), &observed, Contact::Confirmed);
+    let kept = json!({"noTLSVerify": true, "httpHostHeader": "ours", "connectTimeout": 3});
+    assert_eq!(ours.config["ingress"][0]["originRequest"], kept);
+    assert!(!merged(&ours.applied_after, &with_host(Some("ours")), &ours.config, Contact::Confirmed).changed);
+
+    // What a label set goes with the label, what was there before stays.
+    let without = merged(&ours.applied_after, &with_host(None), &ours.config, Contact::Confirmed);
+    assert_eq!(
+        without.config["ingress"][0]["originRequest"],
+        json!({"noTLSVerify": true, "connectTimeout": 3})
+    );
+}
+
+#[test]
 fn an_equal_rule_without_confirmation_is_left_alone_and_shown() {
     let observed = json!({"ingress": [{"hostname": "a.example.com", "service": "http://a"}, {"service": "http_status:404"}]});
     let wanted = rules(&[("a.example.com", "", "http://a")]);

@@ -117,7 +117,7 @@ fn plan_record(plan: &Plan) -> Value {
         let found = tunnel.foreign.join("; ");
         json!({
             "action": "confirm_tunnel", "what": tunnel.tunnel_name, "state": "waiting",
-            "reason": format!("it holds rules that others made, which stay: {found}"), "tunnel_id": tunnel.tunnel_id,
+            "reason": format!("it holds what others made: {found}"), "tunnel_id": tunnel.tunnel_id,
         })
     }));
     json!({

@@ -81,7 +81,7 @@ async fn waiting(state: &WebState) -> Result<Vec<Problem>, ApiError> {
     let plan = state.master().plan().await?;
     let tunnels = plan.waiting.iter().map(|tunnel| Problem {
         title: format!("Tunnel {}", tunnel.tunnel_name),
-        detail: format!("It holds rules that others made; they stay: {}", tunnel.foreign.join("; ")),
+        detail: format!("It holds what others made: {}", tunnel.foreign.join("; ")),
         href: None,
         link: "",
     });

@@ -82,6 +82,14 @@ async fn an_equal_foreign_rule_becomes_ours_on_confirmation_and_another_one_stay
     test.enrolled("a", "edge").await;
     test.claim_many("a", &[(APP, "http://app:80"), ("b.example.com", "http://ours:2")]).await;
     test.until_state("a", APP, "waiting").await;
+    let plan = test.account.plan().await.unwrap();
+    let words = [
+        "rule `app.example.com` to `http://app:80` becomes ours, for container `app`",
+        "rule `b.example.com` to `http://theirs:1` stays",
+    ];
+    assert_eq!(plan.waiting[0].foreign[..2], words);
+    assert!(plan.changes.iter().all(|change| change.hostname == APP), "{plan:?}");
+    assert!(plan.blocked[0].reason.contains("http://theirs:1"), "{plan:?}");
 
     let report = test.apply().await;
 

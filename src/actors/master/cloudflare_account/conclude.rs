@@ -141,7 +141,7 @@ impl Pass<'_> {
         };
         let mut row = tunnel_row(&self.job.tunnel, state, before, self.desk.clock.now());
         if let Some(foreign) = &self.foreign {
-            row.foreign_rules = serde_json::json!(foreign_words(foreign));
+            row.foreign_rules = serde_json::json!(foreign_words(foreign, &self.containers()));
         }
         row.config_version = self.version.or(row.config_version);
         row.reason = match result {

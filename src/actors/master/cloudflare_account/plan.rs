@@ -129,7 +129,7 @@ fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
     for rule in &wanted {
         match snap.applied.iter().find(|applied| applied.id() == rule.id()) {
             None => plan.changes.push(change(ChangeKind::AddRule, rule, format!("to {}", rule.service))),
-            Some(applied) if applied != rule => {
+            Some(applied) if applied.as_wished() != *rule => {
                 let detail = format!("from {} to {}", applied.service, rule.service);
                 plan.changes.push(change(ChangeKind::ChangeRule, rule, detail));
             }
@@ -150,7 +150,7 @@ fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
         let kind = match snap.record(name) {
             _ if snap.has_settled_name(wishes, name) => continue,
             Some(row) if row.record_id.is_some() && !leads_to(row, &snap.tunnel.id) => ChangeKind::ChangeDns,
-            None if states.any(|state| state == Some(PublicState::Blocked)) => continue,
+            None if states.all(|state| state == Some(PublicState::Blocked)) => continue,
             _ => ChangeKind::CreateDns,
         };
         plan.changes.push(change(snap, kind, name, "", format!("CNAME to {target}")));

@@ -9,7 +9,7 @@ use super::wishes::Wishes;
 use crate::cloudflare::ALLOWANCE;
 use crate::db::RowChange;
 use crate::db::cloudflare::RouteStatusRow;
-use crate::domain::ingress::{IngressRule, RuleConflict, RuleId};
+use crate::domain::ingress::{Foreign, IngressRule, RuleConflict, RuleId};
 use crate::domain::publish::PublicState;
 use crate::domain::route::{RouteKey, Service};
 
@@ -100,14 +100,14 @@ impl Pass<'_> {
     fn say(&self, service: &Service, in_force: &BTreeSet<RuleId>, result: &Result<(), Stop>) -> Said {
         let name = &service.key.hostname;
         let id = IngressRule::new(service).id();
+        if let Some(conflict) = self.conflicts.iter().find(|conflict| conflict.wanted.id() == id) {
+            return Said::because(PublicState::Blocked, in_conflict(conflict));
+        }
         if self.is_waiting {
             return Said::because(PublicState::Waiting, self.why_it_waits());
         }
         if let Some(reason) = self.blocked.get(name) {
             return Said::because(PublicState::Blocked, reason.clone());
-        }
-        if let Some(conflict) = self.conflicts.iter().find(|conflict| conflict.wanted.id() == id) {
-            return Said::because(PublicState::Blocked, in_conflict(conflict));
         }
         if let Some(failure) = self.failed_names.get(name) {
             return Said {
@@ -143,15 +143,29 @@ impl Pass<'_> {
 
     fn was_published(&self, service: &Service) -> bool {
         let rule = IngressRule::new(service);
-        self.snap.state(&service.key) == Some(PublicState::Published) && self.snap.applied.contains(&rule)
+        let is_applied = || self.snap.applied.iter().any(|applied| applied.as_wished() == rule);
+        self.snap.state(&service.key) == Some(PublicState::Published) && is_applied()
+    }
+
+    /// Names of the containers behind the rules that are wanted.
+    pub fn containers(&self) -> BTreeMap<RuleId, &str> {
+        let routes = self.snap.routes.iter();
+        routes.map(|route| (IngressRule::new(&route.spec).id(), route.container_name.as_str())).collect()
     }
 
     pub fn why_it_waits(&self) -> String {
-        let count = self.foreign.as_ref().map_or(0, Vec::len);
+        let foreign = self.foreign.as_deref().unwrap_or_default();
+        let is_equal = |foreign: &&Foreign| matches!(foreign, Foreign::Rule { equal_to: Some(_), .. });
+        let fate = match foreign.iter().filter(is_equal).count() {
+            0 => "they stay as they are".to_owned(),
+            equal if equal == foreign.len() => "they become ours, as labels ask for just them".to_owned(),
+            equal => format!("{equal} of them become ours, as labels ask for just them, and the rest stays"),
+        };
         format!(
-            "tunnel `{}` holds {count} rules or settings that are not ours; they stay as they are, and nothing \
-             is written to it until you confirm with `lightship apply --yes` or on the page",
-            self.snap.tunnel.name
+            "tunnel `{}` holds {} rules or settings that are not ours; nothing is written to it until you confirm \
+             with `lightship apply --yes` or on the page, and then {fate}",
+            self.snap.tunnel.name,
+            foreign.len()
         )
     }
 }

@@ -116,7 +116,7 @@ impl Snapshot {
             return true;
         }
         if state == Some(TunnelState::Waiting.as_str()) && self.contact() == Contact::First {
-            let waits = |key| self.state(key) == Some(PublicState::Waiting);
+            let waits = |key| matches!(self.state(key), Some(PublicState::Waiting | PublicState::Blocked));
             return wishes.services.iter().all(|service| waits(&service.key));
         }
         let (published, blocked): (Vec<_>, Vec<_>) = wishes
@@ -126,7 +126,7 @@ impl Snapshot {
         let is_blocked = |key| self.state(key) == Some(PublicState::Blocked);
         let wanted: BTreeSet<_> =
             published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
-        let applied: BTreeSet<_> = self.applied.iter().cloned().map(by_id).collect();
+        let applied: BTreeSet<_> = self.applied.iter().map(IngressRule::as_wished).map(by_id).collect();
         let has_record =
             |name: &str| self.record(name).is_none_or(|record| leads_to(record, &self.tunnel.id));
         state == Some(TunnelState::Applied.as_str())

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::db::RowChange;
 use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use crate::domain::id::{AgentId, TunnelId};
-use crate::domain::ingress::Foreign;
+use crate::domain::ingress::{Foreign, RuleId};
 use crate::domain::publish::{PublicState, TunnelState};
 use crate::domain::route::RouteKey;
 
@@ -94,11 +94,17 @@ pub(super) fn tunnel_row(
     }
 }
 
-/// What others wrote into a tunnel, one text each.
-pub(super) fn foreign_words(foreign: &[Foreign]) -> Vec<String> {
+/// What others wrote into a tunnel and what becomes of it, one text each; `containers` by the rule that they want.
+pub(super) fn foreign_words(foreign: &[Foreign], containers: &BTreeMap<RuleId, &str>) -> Vec<String> {
     let words = |foreign: &Foreign| match foreign {
-        Foreign::Rule { id, service } => format!("rule `{}{}` to `{service}`", id.hostname, id.path),
-        Foreign::Key(name) => format!("setting `{name}`"),
+        Foreign::Rule { id, service, equal_to } => {
+            let fate = match equal_to.as_ref().and_then(|equal| containers.get(equal)) {
+                Some(container) => format!("becomes ours, for container `{container}`"),
+                None => "stays".to_owned(),
+            };
+            format!("rule `{}{}` to `{service}` {fate}", id.hostname, id.path)
+        }
+        Foreign::Key(name) => format!("setting `{name}` stays"),
     };
     foreign.iter().map(words).collect()
 }
