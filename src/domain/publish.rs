@@ -7,6 +7,9 @@ use super::route::{RouteState, Service};
 /// The setting that lets routes with `access.*` labels be published without their protection.
 pub const ACCESS_SETTING: &str = "LIGHTSHIP__PUBLISH__ALLOW_UNPROTECTED_ACCESS=true";
 
+/// How the reason begins if a tunnel is not at Cloudflare any more.
+pub const TUNNEL_GONE: &str = "the tunnel was deleted at Cloudflare";
+
 /// Where a route stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

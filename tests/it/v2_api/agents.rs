@@ -131,6 +131,38 @@ async fn a_route_is_publishing_while_its_calls_are_under_way() {
 }
 
 #[actix_web::test]
+async fn a_tunnel_that_was_deleted_is_made_again_by_enrolling_with_its_name() {
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    let old = master.enroll(&id, "edge-1").await["command"]["tunnel_id"].as_str().unwrap().to_owned();
+    let event = async |hostname| {
+        let events = format!("/api/v2/agents/{id}/events");
+        master.post(&events).key(&key).json(start_event(hostname)).expect(202).await;
+    };
+    let is = |name: &str, word: &str| {
+        let expected = (json!(name), json!(word));
+        move |rules: &[Value]| {
+            rules.iter().any(|rule| (&rule["hostname"], &rule["status"]) == (&expected.0, &expected.1))
+        }
+    };
+    event("app.example.com").await;
+    master.until_services("one active route", is("app.example.com", "active")).await;
+
+    master.standin.state().tunnel_mut(&old).unwrap().is_deleted = true;
+    event("b.example.com").await;
+    let rules = master.until_services("a failed route", is("b.example.com", "failed")).await;
+    let failed = rules.iter().find(|rule| rule["hostname"] == "b.example.com").unwrap();
+    let reason = failed["reason"].as_str().unwrap();
+    assert!(reason.contains("deleted at Cloudflare") && reason.contains("enrol its agent again"), "{reason}");
+
+    let new = master.enroll(&id, "edge-1").await["command"]["tunnel_id"].as_str().unwrap().to_owned();
+    assert_ne!(new, old);
+    master.until_services("it is active again", is("b.example.com", "active")).await;
+    assert!(master.standin.hostnames(&new).contains(&"b.example.com".to_owned()));
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn plan_and_apply_name_what_waits_and_confirm_it() {
     let master = TestMaster::start().await;
     let (tunnel, _, id) = publish_into_a_foreign_tunnel(&master).await;

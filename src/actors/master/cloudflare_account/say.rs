@@ -175,7 +175,10 @@ fn failing(error: &Stop) -> Said {
         return in_line();
     }
     let answer = error.answer();
-    let reason = if answer.is_some() { TRIED_AGAIN.to_owned() } else { error.to_string() };
+    let reason = match error {
+        Stop::Cloudflare(_) | Stop::Name(_) => TRIED_AGAIN.to_owned(),
+        _ => error.to_string(),
+    };
     Said { state: PublicState::Failed, reason: Some(reason), answer }
 }
 

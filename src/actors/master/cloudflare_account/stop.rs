@@ -8,6 +8,7 @@ use super::turn::Ending;
 use crate::cloudflare::{ALLOWANCE, CfError};
 use crate::db::DbError;
 use crate::domain::ingress::MergeError;
+use crate::domain::publish::TUNNEL_GONE;
 
 /// Why a pass did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,10 @@ pub(super) enum Stop {
     #[error(transparent)]
     Cloudflare(#[from] CfError),
     /// The tunnel itself is not there any more.
-    #[error(transparent)]
+    #[error(
+        "{TUNNEL_GONE}; enrol its agent again, with the same tunnel name or another: it gets a new tunnel, and its names \
+         go along"
+    )]
     Gone(CfError),
     #[error(transparent)]
     Store(#[from] StoreFailed),
@@ -67,7 +71,11 @@ impl Stop {
         if self.is_put_off() {
             return None;
         }
-        matches!(self, Self::Cloudflare(_) | Self::Gone(_) | Self::Name(_)).then(|| self.to_string())
+        match self {
+            Self::Gone(error) => Some(error.to_string()),
+            Self::Cloudflare(_) | Self::Name(_) => Some(self.to_string()),
+            _ => None,
+        }
     }
 
     /// True if calls are held back for now, by Cloudflare or by our own budget.

@@ -23,7 +23,7 @@ use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::lifetime;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, CommandId, SecretId};
-use crate::domain::publish::PublicState;
+use crate::domain::publish::{PublicState, TUNNEL_GONE};
 use crate::domain::tunnel::TunnelHealth;
 
 /// Longest tunnel name that is passed on.
@@ -128,16 +128,25 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
         return Err(MasterError::Invalid(reason));
     }
     let row = listed(env, &ask.agent).await?;
-    match row.status {
-        AgentStatus::Revoked => Err(MasterError::AgentRevoked(row.id)),
-        AgentStatus::Enrolled if row.tunnel_name.as_deref() == Some(name) => {
-            match enrolled_before(env, &row).await? {
-                Some(enrolled) => Ok(Enrolment::Done(Box::new(enrolled))),
-                None => Ok(Enrolment::NeedsTunnel(name.into())),
-            }
-        }
-        _ => Ok(Enrolment::NeedsTunnel(name.into())),
+    if row.status == AgentStatus::Revoked {
+        return Err(MasterError::AgentRevoked(row.id));
     }
+    let is_enrolled = row.status == AgentStatus::Enrolled && row.tunnel_name.as_deref() == Some(name);
+    if is_enrolled
+        && !is_gone(env, &row).await?
+        && let Some(enrolled) = enrolled_before(env, &row).await?
+    {
+        return Ok(Enrolment::Done(Box::new(enrolled)));
+    }
+    Ok(Enrolment::NeedsTunnel(name.into()))
+}
+
+/// True if its tunnel is known to be deleted at Cloudflare.
+async fn is_gone(env: &Env, row: &AgentRow) -> Result<bool, MasterError> {
+    let Some(tunnel) = &row.tunnel_id else { return Ok(false) };
+    let status = db::cloudflare::find_tunnel_status(&env.db, tunnel).await?;
+    let reason = status.and_then(|status| status.reason);
+    Ok(reason.is_some_and(|reason| reason.starts_with(TUNNEL_GONE)))
 }
 
 /// Returns the enrolment in force with the command that starts its tunnel, or did: the open one, else the latest if it
