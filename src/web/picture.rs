@@ -59,7 +59,9 @@ impl Picture {
         let with_tunnel: HashSet<&AgentId> = agents.iter().filter_map(|view| led(&view.agent)).collect();
         for RouteRow { route, .. } in routes.iter().filter(|row| with_tunnel.contains(&row.route.agent_id)) {
             let key = (route.agent_id.clone(), route.spec.key.clone());
-            if let (Entry::Vacant(place), Some(row)) = (statuses.entry(key), on_its_way(state, route)) {
+            if let Entry::Vacant(place) = statuses.entry(key)
+                && let Some(row) = on_its_way(state, route)
+            {
                 place.insert(row);
             }
         }

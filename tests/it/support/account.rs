@@ -168,27 +168,25 @@ impl TestAccount {
         self.gets_tunnel(agent, tunnel_name).await
     }
 
-    /// Gives an agent another tunnel; both are woken, as an enrolment does.
-    pub async fn moves(&self, agent: &str, from: &TunnelId, tunnel_name: &str) -> TunnelId {
+    /// Gives an agent another tunnel.
+    pub async fn moves(&self, agent: &str, tunnel_name: &str) -> TunnelId {
         let to = self.gets_tunnel(agent, tunnel_name).await;
-        self.account.wake_tunnel(from);
-        self.account.wake_tunnel(&to);
+        self.account.wake();
         to
     }
 
     async fn gets_tunnel(&self, agent: &str, tunnel_name: &str) -> TunnelId {
         let provided =
             self.account.provide_tunnel(tunnel_name, Duration::from_secs(10)).await.expect("a tunnel");
-        let agent_id = AgentId::new(agent);
         let enrolled = Event::AgentEnrolled {
-            agent_id: agent_id.clone(),
+            agent_id: AgentId::new(agent),
             account_id: provided.account_id,
             tunnel_id: provided.tunnel_id.clone(),
             tunnel_name: provided.name,
             secret_id: SecretId::new(format!("token-{agent}")),
             connectors: None,
         };
-        self.append(Stream::agent(&agent_id), vec![enrolled]).await;
+        self.append(Stream::agent(&AgentId::new(agent)), vec![enrolled]).await;
         provided.tunnel_id
     }
 

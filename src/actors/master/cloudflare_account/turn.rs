@@ -286,7 +286,6 @@ mod tests {
         turn.begin(now);
         turn.end(now + COALESCE, Order::CHANGE, Ending::PutOff(MILLI), 1.0);
         assert!(!turn.is_failing());
-        assert_eq!(turn.next(now + COALESCE), Next::At(now + COALESCE + MILLI));
         assert_eq!(turn.next(now + COALESCE + MILLI), Next::Begin(Order::AGAIN));
     }
 

@@ -231,8 +231,8 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         slot.set_queued(1);
     }
     env.due_at(&ask.agent, enrolled.command.expires_at);
-    // Its routes go with it: out of the tunnel it had before, if any.
-    for tunnel in left.iter().chain([&ask.tunnel.tunnel_id]) {
+    // Its routes go with it, and out of the tunnel it had before, if any.
+    for tunnel in [&ask.tunnel.tunnel_id].into_iter().chain(&left) {
         env.account.wake_tunnel(tunnel);
     }
     env.notices.announce(Note::Commands(ask.agent.clone()));
