@@ -97,7 +97,9 @@ fn once(targets: Vec<Target>) -> Vec<Target> {
 /// What a refusal says.
 pub fn said(answer: &Answer) -> String {
     let body = answer.json();
-    let text = ["message", "error"].iter().find_map(|field| body[*field].as_str());
+    // Below `/accounts` it stands in Cloudflare's envelope.
+    let text =
+        ["/message", "/error", "/errors/0/message"].iter().find_map(|place| body.pointer(place)?.as_str());
     text.unwrap_or_else(|| panic!("no reason: {answer:?}")).to_owned()
 }
 
