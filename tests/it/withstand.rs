@@ -177,6 +177,15 @@ async fn odd_labels_are_kept_as_they_are_and_shown_with_the_reason() {
     // A name in another script is a name, written as DNS writes it; nothing else of this is.
     let rules = master.until_services("one route", |rules| rules.len() == 1).await;
     assert_eq!(rules[0]["hostname"], "xn--068h.example.com");
+    let answer = master.admin_get("/api/v3/routes").expect(200).await.json();
+    let problems = answer["label_problems"].as_array().unwrap();
+    for name in ["app-0", "app-1", "app-3", "app-4"] {
+        let told = problems.iter().find(|problem| problem["container"] == name);
+        let told = told.unwrap_or_else(|| panic!("{name} is not told of: {problems:?}"));
+        assert_eq!((&told["agent_id"], &told["label"]), (&json!(id), &json!("dockflare.hostname")), "{told}");
+        assert!(told["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{told}");
+    }
+    assert!(problems.iter().all(|problem| problem["container"] != "app-2"), "{problems:?}");
     let plan = master.admin_get("/api/v3/plan").expect(200).await;
     assert!(!plan.text.contains("alert(1)"), "{}", plan.text);
     master.stop().await;
