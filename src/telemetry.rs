@@ -60,33 +60,13 @@ pub fn keep_metrics_small(metrics: PrometheusHandle, io: &Io) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::actors::supervision::logged::Logged;
 
     /// Everything that is logged at `trace` while `work` runs.
     fn logged(format: LogFormat, work: impl FnOnce()) -> String {
-        let written = Written::default();
-        let writer = written.clone();
         let log = Log { level: "trace".into(), format };
-        tracing::dispatcher::with_default(&logger(&log, move || writer.clone(), false), work);
-        String::from_utf8(written.0.lock().clone()).unwrap()
+        Logged::during(|writer| logger(&log, move || writer.clone(), false), work)
     }
 
     #[test]

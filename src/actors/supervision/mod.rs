@@ -171,4 +171,6 @@ macro_rules! supervised {
 #[cfg(test)]
 pub mod fail;
 #[cfg(test)]
+pub mod logged;
+#[cfg(test)]
 mod tests;

@@ -1,39 +1,7 @@
 //! A leap of the clock is not lost on its way to the agents it concerns.
 
-use std::io::Write;
-
-use tracing_subscriber::fmt::MakeWriter;
-
 use super::*;
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn says(&self, words: &str) -> bool {
-        String::from_utf8_lossy(&self.0.lock()).contains(words)
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
+use crate::actors::supervision::logged::Logged;
 
 /// Gives an agent a route whose container is gone.
 async fn loses(rig: &Rig, agent: &AgentId, hostname: &str) {
@@ -57,16 +25,15 @@ async fn until_moved(rig: &Rig, agent: &AgentId) {
 #[test]
 fn a_leap_that_meets_a_database_in_trouble_is_dealt_with_afterwards() {
     run(async {
-        let log = Log::default();
-        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
-        let _here = tracing::subscriber::set_default(subscriber);
+        let log = Logged::default();
+        let _listening = log.listen(|writer| tracing_subscriber::fmt().with_writer(writer).finish());
         let rig = Rig::start().await;
         let (agent, _) = rig.enrolled("edge").await;
         loses(&rig, &agent, "a.example.com").await;
 
         rig.db().run_statement("ALTER TABLE routes RENAME TO away").await;
         rig.master.clock.jump(chrono::TimeDelta::days(1));
-        until("it was read in vain", async || log.says("could not read what is due")).await;
+        until("it was read in vain", async || log.text().contains("could not read what is due")).await;
         rig.db().run_statement("ALTER TABLE away RENAME TO routes").await;
 
         until_moved(&rig, &agent).await;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use parking_lot::Mutex;
 
+use super::super::logged::Logged;
 use super::super::*;
 use super::support::*;
 
@@ -244,32 +245,11 @@ fn the_watchdog_names_a_blocked_arbiter_and_its_actor_and_acts_once() {
 
 #[test]
 fn a_panic_is_logged_with_the_path_of_its_actor() {
-    use tracing_subscriber::fmt::MakeWriter;
-
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    impl MakeWriter<'_> for Sink {
-        type Writer = Self;
-        fn make_writer(&self) -> Self {
-            self.clone()
-        }
-    }
-    let sink = Sink::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(sink.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, || {
+    let logger = |writer| {
+        let wanted = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
+        wanted.with_writer(writer).finish()
+    };
+    let text = Logged::during(logger, || {
         paused(async {
             let (tree, log) = tree();
             let (a, port) = puppet("a", &log);
@@ -279,7 +259,6 @@ fn a_panic_is_logged_with_the_path_of_its_actor() {
             root.shutdown(LONG).await;
         });
     });
-    let text = String::from_utf8(sink.0.lock().clone()).unwrap();
     let panic = text.lines().find(|line| line.contains("actor panicked: handler")).expect("the hook's line");
     assert!(panic.contains(r#"message{actor="root/a" kind="Fail"}"#), "in the span of the message: {panic}");
     assert!(panic.contains(r#"actor="root/a""#) && panic.contains("support.rs:"), "{panic}");
