@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use actix_web::dev::ServerHandle;
 use lightship::web::{Listen, Patience, serve_with};
 use serde_json::json;
 
@@ -45,10 +46,12 @@ fn drip(address: SocketAddr, start: &str) -> (String, Duration) {
 
 #[actix_web::test]
 async fn a_client_that_sends_byte_by_byte_is_let_go_in_time() {
-    // What docs/api.md promises; the master of the tests has a tenth of it.
+    // What docs/api.md promises; here it is a tenth of it.
     let promised = Patience::default();
     assert_eq!((promised.head, promised.body), (Duration::from_secs(10), Duration::from_secs(20)));
     let master = TestMaster::start().await;
+    let (head, body) = (Duration::from_secs(1), Duration::from_secs(2));
+    let (address, handle) = serve(&master, Patience { head, body, ..Patience::default() });
     let (key, id) = master.new_agent("web-1").await;
     let head = "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ".to_owned();
     let body = format!(
@@ -58,14 +61,26 @@ async fn a_client_that_sends_byte_by_byte_is_let_go_in_time() {
         "POST /api/v2/agents/generate-key HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\ntransfer-encoding: chunked\r\n\r\n1388\r\n"
     );
     for (start, limit) in [(head, 1), (body, 2), (form, 2)] {
-        let (address, text) = (master.address, start.clone());
+        let text = start.clone();
         let (answer, took) = apart(move || drip(address, &text)).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{start}: {answer:?} after {took:?}");
         // More than the limit, for the machine may be busy; at this pace all of it would take minutes.
         assert!(took > Duration::from_secs(limit) / 2 && took < Duration::from_secs(10), "{start}: {took:?}");
     }
     master.get("/healthz").expect(200).await;
+    handle.stop(true).await;
     master.stop().await;
+}
+
+/// Serves the master at another address too.
+fn serve(master: &TestMaster, patience: Patience) -> (SocketAddr, ServerHandle) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listen = Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 };
+    let server = serve_with(listen, master.state.clone(), patience).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    (address, handle)
 }
 
 fn ask_for_much(address: SocketAddr, path: &str) -> TcpStream {
@@ -104,13 +119,8 @@ async fn a_client_that_does_not_read_is_let_go_in_time() {
     assert_eq!(Patience::default().unread, Duration::from_secs(60), "as docs/api.md promises");
     let master = TestMaster::start().await;
     with_long_answer(&master).await;
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    let listen = Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 };
     let patience = Patience { unread: Duration::from_secs(1), ..Patience::default() };
-    let server = serve_with(listen, master.state.clone(), patience).unwrap();
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
+    let (address, handle) = serve(&master, patience);
     for reads_a_little in [false, true] {
         let socket = ask_for_much(address, "/api/v2/agents");
         assert!(is_open(&socket));

@@ -22,7 +22,12 @@ struct Driver {
 }
 
 impl Driver {
+    /// It takes a port that is free for IPv4, and ends if another program has the same for IPv6.
     fn start() -> Self {
+        (0..10).find_map(|_| Self::try_start()).expect("chromedriver says its port")
+    }
+
+    fn try_start() -> Option<Self> {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -32,9 +37,9 @@ impl Driver {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines
             .map_while(Result::ok)
-            .find_map(|line| line.strip_suffix('.')?.rsplit_once("on port ")?.1.parse().ok())
-            .expect("chromedriver says its port");
-        Self { child, port }
+            .find_map(|line| line.strip_suffix('.')?.rsplit_once("on port ")?.1.parse().ok());
+        let driver = Self { child, port: port.unwrap_or_default() };
+        port.map(|_| driver)
     }
 
     async fn browser(&self, profile: &Path) -> WebDriver {

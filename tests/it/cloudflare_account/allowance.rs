@@ -6,7 +6,7 @@ use lightship::actors::master::Account;
 use lightship::domain::id::TunnelId;
 
 use crate::support::account::TestAccount;
-use crate::support::cloudflare::Op;
+use crate::support::cloudflare::{Call, Op};
 use crate::support::until::until;
 
 const FIRST: &str = "first.example.com";
@@ -66,19 +66,19 @@ async fn names_that_wait_for_their_turn_are_publishing_and_cost_one_call_each() 
 #[actix_web::test]
 async fn a_change_comes_before_names_that_wait_for_their_turn() {
     let test = TestAccount::start().await;
-    let tunnel = nearly_used_up(&test).await;
+    nearly_used_up(&test).await;
     let mut names = a_dozen(&test).await;
 
     test.claims("a", "late.example.com").await;
     names.push("late.example.com".into());
-    test.standin
-        .until("its rule is written", |state| {
-            state.tunnel(tunnel.as_str()).unwrap().config.to_string().contains("late.example.com")
-        })
-        .await;
-
-    assert!(test.standin.state().records.len() < names.len(), "others wait still");
     until_published(&test, &names).await;
+
+    let calls = test.standin.calls();
+    let is_about_it =
+        |call: &Call| call.body.as_ref().is_some_and(|b| b.to_string().contains("late.example.com"));
+    let its_rule = calls.iter().position(|call| call.op == Some(Op::PutConfig) && is_about_it(call));
+    let other = calls.iter().rposition(|call| call.op == Some(Op::CreateRecord) && !is_about_it(call));
+    assert!(its_rule.is_some() && its_rule < other, "others waited still: {its_rule:?}, {other:?}");
     assert_eq!(test.standin.calls_of(Op::CreateRecord).len(), 1 + names.len());
     assert!(test.standin.calls_of(Op::ListRecords).is_empty(), "nobody looks for what was never sent");
 }

@@ -20,13 +20,13 @@ use lightship::domain::id::{AgentId, CommandId, TunnelId};
 use lightship::domain::tunnel::{TunnelHealth, TunnelReport};
 use lightship::io::IoRuntime;
 use lightship::protocol::command::TunnelOrder;
-use lightship::state_dir::StateDir;
+use lightship::state_dir::{StateDir, StateError};
 use secrecy::SecretString;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::docker::CLOUDFLARED_IMAGE;
-use super::until::DEADLINE;
+use super::until::{DEADLINE, until};
 
 /// The network that tunnels of these tests join.
 pub const NETWORK: &str = "edge";
@@ -54,7 +54,14 @@ pub struct HostAgent {
 impl HostAgent {
     pub async fn start(setup: Setup<'_>) -> Self {
         let io = IoRuntime::start().unwrap();
-        let state = StateDir::open(setup.state_dir, io.io()).unwrap();
+        // As soon as the last write of its former holder is done.
+        let state = until("the former holder lets go", || async {
+            match StateDir::open(setup.state_dir, io.io()) {
+                Err(StateError::InUse { .. }) => None,
+                other => Some(other.unwrap()),
+            }
+        })
+        .await;
         if state.agent_id().await.unwrap().is_none() {
             state.put_agent_id(&AgentId::new(AGENT)).await.unwrap();
         }

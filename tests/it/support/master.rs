@@ -323,15 +323,8 @@ fn render_metrics() -> Option<RenderMetrics> {
 fn listen(state: WebState) -> (SocketAddr, ServerHandle) {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let patience = Patience {
-        head: Duration::from_secs(1),
-        body: Duration::from_secs(2),
-        linger: Duration::from_secs(5),
-        ..Patience::default()
-    };
-    let server =
-        serve_with(Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 }, state, patience)
-            .unwrap();
+    let listen = Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 };
+    let server = serve_with(listen, state, Patience::default()).unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     (address, handle)
