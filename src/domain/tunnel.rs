@@ -7,6 +7,8 @@ use super::id::TunnelId;
 
 /// The one name of the container that runs `cloudflared` for us.
 pub const CONTAINER_NAME: &str = "dockflare-agent-tunnel";
+/// Why a tunnel's state is unknown although nothing is wrong: on some networks nobody can ask the connector.
+pub const UNREADABLE: &str = "its readiness cannot be read";
 
 /// How the tunnel's connector is, as its agent sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,9 +6,9 @@ use askama::Template;
 
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, is_bad, tunnel_badge};
 use super::{Shell, SignedIn, page, part};
-use crate::db::read::{AgentView, ContainerProblem, ContainerProblemRow, TunnelStatusRow};
+use crate::db::read::{AgentView, ContainerProblem, ContainerProblemRow, TunnelObservedRow, TunnelStatusRow};
 use crate::domain::agent::AgentStatus;
-use crate::domain::tunnel::TunnelHealth;
+use crate::domain::tunnel::{TunnelHealth, UNREADABLE};
 use crate::web::error::ApiError;
 use crate::web::picture::{Picture, presence, route_word, warning};
 use crate::web::state::WebState;
@@ -187,16 +187,30 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
         add(warning, "Agent");
     }
     if let (AgentStatus::Enrolled, Some(observed)) = (agent.status, &view.tunnel)
-        && match observed.report.health {
-            TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting => true,
-            // It serves, and something else is wrong on that host, such as a full disk.
-            TunnelHealth::Running => observed.report.reason.is_some(),
-            _ => false,
-        }
+        && let Some(problem) = tunnel_problem(observed)
     {
-        let reason = observed.report.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        add(format!("The tunnel is {}{reason}", tunnel_badge(observed).word), "Agent");
+        add(problem, "Agent");
     }
+}
+
+fn tunnel_problem(observed: &TunnelObservedRow) -> Option<String> {
+    let reason = observed.report.reason.as_deref();
+    let is_problem = match observed.report.health {
+        TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting => true,
+        // It serves, and something else is wrong on that host, such as a full disk.
+        TunnelHealth::Running => reason.is_some(),
+        // Such as an Engine that is away: what runs on that host is not known either.
+        TunnelHealth::Unknown => reason.is_some_and(|reason| reason != UNREADABLE),
+        TunnelHealth::Stopped => false,
+    };
+    let how = match observed.report.health {
+        TunnelHealth::Unknown => "How the tunnel is, is not known".to_owned(),
+        _ => format!("The tunnel is {}", tunnel_badge(observed).word),
+    };
+    is_problem.then(|| match reason {
+        Some(reason) => format!("{how}: {reason}"),
+        None => how,
+    })
 }
 
 /// What labels asked for and did not get.

@@ -3,6 +3,7 @@
 mod content;
 mod forms;
 mod sign_in;
+mod truth;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

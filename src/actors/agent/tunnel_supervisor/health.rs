@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::look::{Seen, Sight};
 use crate::domain::agent_tunnel::RunState;
-use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+use crate::domain::tunnel::{TunnelHealth, TunnelReport, UNREADABLE};
 use crate::state_dir::{DesiredState, TunnelState};
 
 /// Says how the tunnel is. `trouble` is why something could not be done or has to wait.
@@ -48,10 +48,9 @@ fn state_of(seen: &Seen, trouble: Option<String>) -> (TunnelHealth, Option<Strin
             TunnelHealth::Degraded,
             trouble.or_else(words).or_else(|| Some("it has no connection to the edge".into())),
         ),
-        (RunState::Running, None) => (
-            TunnelHealth::Unknown,
-            trouble.or_else(words).or_else(|| Some("its readiness cannot be read".into())),
-        ),
+        (RunState::Running, None) => {
+            (TunnelHealth::Unknown, trouble.or_else(words).or_else(|| Some(UNREADABLE.into())))
+        }
         (RunState::Restarting, _) => (TunnelHealth::Restarting, trouble.or_else(words)),
         (state, _) => {
             let how = match state {
