@@ -12,6 +12,7 @@ pub mod auth;
 pub mod body;
 mod dialect;
 pub mod error;
+mod forwarded;
 mod listings;
 pub mod openapi;
 pub mod ops;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent_limit::AgentLimit;
 use super::attempts::Attempts;
+use super::forwarded::source;
 use super::listings::Listings;
 use crate::actors::master::Master;
 
@@ -143,17 +144,7 @@ impl WebState {
     /// Returns where a request comes from: the peer, or what a trusted proxy says.
     pub fn source(&self, req: &HttpRequest) -> IpAddr {
         let peer = req.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |addr| addr.ip().to_canonical());
-        if self.0.settings.trusted_proxies.is_empty() || !self.0.settings.trusted_proxies.contains(&peer) {
-            return peer;
-        }
-        // The last address that is no proxy of ours: what stands before it, anybody may have written.
-        let header = req.headers().get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let mut hops = header.rsplit(',').map(|hop| hop.trim().parse::<IpAddr>());
-        hops.by_ref()
-            .map_while(Result::ok)
-            .map(|hop| hop.to_canonical())
-            .find(|hop| !self.0.settings.trusted_proxies.contains(hop))
-            .unwrap_or(peer)
+        source(peer, req.headers(), &self.0.settings.trusted_proxies)
     }
 
     /// Counts a stream while the returned guard lives; none if there are too many.

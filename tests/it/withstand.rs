@@ -232,3 +232,25 @@ async fn guessing_keys_gets_slow_and_a_good_key_never_does() {
     master.get(&path).key(&key).expect(200).await;
     master.stop().await;
 }
+
+#[actix_web::test]
+async fn one_caller_behind_a_trusted_proxy_slows_down_no_other_and_cannot_hide() {
+    let proxy = std::net::IpAddr::from([127, 0, 0, 1]);
+    let master = TestMaster::build(true, |settings| settings.trusted_proxies = vec![proxy]).await;
+    let (_, id) = master.new_agent("web-1").await;
+    let path = format!("/api/v2/agents/{id}/commands");
+    let guess = async |forwarded: &[&str]| {
+        let asking = master.get(&path).key("guess");
+        let asking = forwarded.iter().fold(asking, |asking, line| asking.header("x-forwarded-for", line));
+        asking.send().await.status
+    };
+    for _ in 0..300 {
+        assert_eq!(guess(&["198.51.100.1"]).await, 401);
+    }
+
+    assert_eq!(guess(&["198.51.100.1"]).await, 429);
+    assert_eq!(guess(&["203.0.113.5, 198.51.100.1"]).await, 429, "what it wrote itself does not count");
+    assert_eq!(guess(&["203.0.113.5", "198.51.100.1"]).await, 429, "nor as a header of its own");
+    assert_eq!(guess(&["198.51.100.2"]).await, 401);
+    master.stop().await;
+}

@@ -1,0 +1,66 @@
+//! Where a request comes from, if a proxy of ours brings it.
+
+use std::net::IpAddr;
+
+use actix_web::http::header::HeaderMap;
+
+/// Returns the last address on the way that is no proxy of ours: what stands before it, anybody may have written.
+///
+/// A proxy adds its word to the header or as one more header of that name, behind those that came with the request.
+pub fn source(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
+    if !trusted.contains(&peer) {
+        return peer;
+    }
+    let lines: Vec<&str> =
+        headers.get_all("x-forwarded-for").map(|line| line.to_str().unwrap_or_default()).collect();
+    let hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
+    hops.map_while(Result::ok)
+        .map(|hop| hop.to_canonical())
+        .find(|hop| !trusted.contains(hop))
+        .unwrap_or(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const PROXY: &str = "10.0.0.1";
+
+    fn source_of(peer: &str, lines: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_str(line).unwrap());
+        }
+        let trusted = [PROXY, "10.0.0.2", "::1"].map(|address| address.parse().unwrap());
+        source(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_the_word_of_a_trusted_proxy_counts() {
+        assert_eq!(source_of("192.0.2.9", &["198.51.100.1"]), "192.0.2.9");
+        assert_eq!(source_of(PROXY, &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(source_of(PROXY, &["198.51.100.1, 10.0.0.2"]), "198.51.100.1", "two proxies in a row");
+        assert_eq!(source_of("::1", &["2001:db8::1"]), "2001:db8::1");
+        assert_eq!(source_of(PROXY, &["::ffff:198.51.100.1"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn what_the_caller_wrote_itself_is_not_believed() {
+        assert_eq!(source_of(PROXY, &["203.0.113.5, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(
+            source_of(PROXY, &["203.0.113.5", "198.51.100.1"]),
+            "198.51.100.1",
+            "as a header of its own"
+        );
+        assert_eq!(source_of(PROXY, &["203.0.113.5", "198.51.100.1, 10.0.0.2"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn a_proxy_that_names_nobody_is_the_source_itself() {
+        for lines in [&[][..], &[""], &["unknown"], &["198.51.100.1, unknown"], &["10.0.0.2"]] {
+            assert_eq!(source_of(PROXY, lines), PROXY, "{lines:?}");
+        }
+    }
+}
