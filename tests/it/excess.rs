@@ -1,13 +1,16 @@
 //! What one agent may cost: large reports are taken in while others go on, larger ones are refused by name.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lightship::domain::id::AgentId;
+use lightship::domain::id::{AgentId, ContainerId};
+use lightship::domain::report::{GoneCause, Report};
 use serde_json::{Map, Value, json};
 
 use crate::pages::Browser;
 use crate::support::master::TestMaster;
+use crate::support::until::until;
 
 /// What a heartbeat may take while a large report is taken in.
 const HEARTBEAT_GOAL: Duration = Duration::from_millis(50);
@@ -165,5 +168,48 @@ async fn routes_beyond_the_bound_are_left_out_and_shown_and_held_ones_stay() {
     assert!(has("zzz-0.example.com") && has("app-7-248.example.com") && !has("app-7-249.example.com"));
     let page = Browser::signed_in(&master).await.get(&format!("/agents/{id}")).await.text;
     assert!(page.contains("one agent may have 2000 routes; 1 that this container asks for"), "{page}");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn what_a_shard_has_no_room_for_is_refused_with_a_time_to_come_back() {
+    // given: shards that do not come back for a while
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    let releases: Vec<_> = master
+        .shards
+        .iter()
+        .map(|shard| {
+            let (release, held) = mpsc::channel::<()>();
+            shard.spawn_fn(move || {
+                let _ = held.recv_timeout(Duration::from_secs(30));
+            });
+            release
+        })
+        .collect();
+    // and as many changes as may wait for one of them
+    let agent = AgentId::new(&*id);
+    let is_full = || master.master.tree.snapshot().iter().any(|row| row.cap > 1_000 && row.depth == row.cap);
+    let mut waiting = Vec::new();
+    while !is_full() {
+        let gone = Report::ContainerGone { id: ContainerId::new("c"), cause: GoneCause::Stopped };
+        let mut change = Box::pin(master.master.report(&agent, vec![gone]));
+        assert!(futures_util::poll!(&mut change).is_pending(), "it waits for its shard");
+        waiting.push(change);
+    }
+    // when
+    let events = format!("/api/v2/agents/{id}/events");
+    let seen = json!({ "type": "container_start", "container": service("one-more", 1) });
+    let refused = master.post(&events).key(&key).json(seen.clone()).expect(503).await;
+    // then
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1, "{refused:?}");
+    assert!(refused.json()["message"].as_str().is_some_and(|words| words.contains("again")), "{refused:?}");
+    master.post(&events).key(&key).json(json!({ "type": "heartbeat" })).expect(202).await;
+    // and once they are back, it is taken
+    drop((releases, waiting));
+    until("there is room again", async || {
+        (master.post(&events).key(&key).json(seen.clone()).send().await.status == 202).then_some(())
+    })
+    .await;
     master.stop().await;
 }
