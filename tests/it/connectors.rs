@@ -7,6 +7,7 @@ use lightship::domain::command::CommandStatus;
 use lightship::domain::id::AgentId;
 use serde_json::{Value, json};
 
+use crate::pages::Browser;
 use crate::support::cloudflare::{Fault, Op, Trouble};
 use crate::support::master::TestMaster;
 use crate::support::until::{until, until_equal};
@@ -95,5 +96,25 @@ async fn an_agent_is_enrolled_although_the_connectors_are_not_known() {
     assert_eq!(answer["status"], json!("success"), "{answer}");
     let command = until("the command", async || fetch(&master, &id, &key).await.into_iter().next()).await;
     assert_eq!(command["action"], "start_tunnel");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_restart_that_a_dockflare_agent_never_confirms_is_told_once_and_shown_as_unconfirmed() {
+    let master = TestMaster::on_clock(clock()).await;
+    let browser = Browser::signed_in(&master).await;
+    let (tunnel, id, key) = told_to_start(&master).await;
+    master.standin.connect(&tunnel, "started-by-the-agent", 0);
+    master.clock().jump(LEASE_ENDS);
+    until_equal("its open command", None, async || open_start(&master, &id).await).await;
+    let page = async || browser.get(&format!("/agents/{id}")).await.text;
+    assert!(!page().await.contains("unconfirmed"));
+
+    master.admin_post(&format!("/api/v2/agents/{id}/redeploy-tunnel"), json!({})).expect(200).await;
+    assert_eq!(fetch(&master, &id, &key).await[0]["action"], "restart_tunnel");
+    master.clock().jump(LEASE_ENDS);
+
+    until("the page says so", async || page().await.contains("unconfirmed").then_some(())).await;
+    assert_eq!(fetch(&master, &id, &key).await, Vec::<Value>::new());
     master.stop().await;
 }
