@@ -127,15 +127,12 @@ async fn an_agent_that_does_not_ask_for_it_gets_no_session() {
 async fn a_parked_poll_gets_the_command_when_it_is_queued() {
     let master = TestMaster::start().await;
     let agent = Native::join(&master, "web-1").await;
-    let polling = agent.poll(20);
-    let queueing = async {
-        // The poll is on its way first; if it is late, it finds the command at once: both are right.
-        tokio::task::yield_now().await;
+    let queueing = agent.once_parked(async || {
         master.enroll(&agent.id, "edge-1").await;
         Instant::now()
-    };
-    let (answer, queued) = tokio::join!(polling, queueing);
-    assert!(queued.elapsed() < Duration::from_secs(5), "the poll did not wake");
+    });
+    let (answer, queued) = tokio::join!(agent.poll(50), queueing);
+    assert!(queued.elapsed() < Duration::from_secs(20), "the poll did not wake");
 
     assert_eq!(answer.status, 200);
     let command = answer.json()["commands"][0].clone();
