@@ -1,9 +1,9 @@
-//! The one line that says how everything is.
+//! The one line that says how everything is, and who did what.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Browser;
-use crate::support::master::TestMaster;
+use crate::support::master::{ADMIN, TestMaster};
 
 /// An agent of ours that is enrolled and reports, item by item.
 struct Host<'a> {
@@ -61,5 +61,27 @@ async fn an_engine_that_is_away_on_some_host_is_not_called_well() {
     // On some networks nobody can ask a connector; that is no trouble.
     host.tunnel("unknown", Some("its readiness cannot be read")).await;
     assert_eq!(truth(&browser).await.0, "All is well: 1 of 1 agent online, 0 routes live.");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn the_record_names_who_decided() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (_, id) = master.new_agent("web-1").await;
+    let page = format!("/agents/{id}");
+
+    let renamed = browser.submit(&page, &format!("{page}/rename"), &[("display_name", "by page")]).await;
+    assert_eq!(renamed.status, 303);
+    let path = format!("/api/v2/agents/{id}/rename");
+    master.post(&path).key(ADMIN).json(json!({ "display_name": "by token" })).expect(200).await;
+
+    let record = master.admin_get("/api/v3/events?limit=1000").expect(200).await.json();
+    let named = |name: &str| {
+        let is_it =
+            |row: &&Value| row["event"]["type"] == "agent_renamed" && row["event"]["display_name"] == name;
+        record["events"].as_array().unwrap().iter().find(is_it).map(|row| row["actor"].clone())
+    };
+    assert_eq!((named("by page"), named("by token")), (Some(json!("ann")), Some(json!("token"))), "{record}");
     master.stop().await;
 }
