@@ -67,3 +67,41 @@ async fn a_standalone_keeps_its_hosts_name_and_says_when_docker_is_away() {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert!(names[0] == host.trim() || names[0].starts_with("agent-"), "{names:?} on {host}");
 }
+
+#[tokio::test]
+async fn an_agents_key_in_the_old_variable_of_the_admin_token_opens_no_admin_api() {
+    for role in ["master", "standalone"] {
+        // given: a `.env` that was an agent's, on the host of the master that knows the key
+        let dir = TempDir::new().unwrap();
+        let ship = Rig::new(role, dir.path()).start();
+        let key = ship.new_key().await;
+        assert!(ship.stop().success());
+        for (alias, status) in [(key.as_str(), 401), ("what-an-admin-chose", 200)] {
+            // when
+            let rig = Rig::new(role, dir.path()).env("LIGHTSHIP_ADMIN_TOKEN", "");
+            let ship = rig.env("DOCKFLARE_API_KEY", alias).start();
+            let asking = reqwest::Client::new().get(format!("{}/api/v2/agents", ship.url()));
+            // then
+            assert_eq!(asking.bearer_auth(alias).send().await.unwrap().status(), status, "{role}");
+            let is_said = ship.log().contains("DOCKFLARE_API_KEY holds an agent's key");
+            assert_eq!(is_said, status == 401, "{role}: {}", ship.log());
+            assert!(!ship.log().contains(alias), "{role}: {}", ship.log());
+            assert!(ship.stop().success());
+        }
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_way_out() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for role in ["master", "standalone"] {
+        let dir = TempDir::new().unwrap();
+
+        let rig = Rig::new(role, dir.path()).env("SERVER_PORT", address.port().to_string());
+        let (code, _, said) = rig.verb(&[role]);
+
+        assert_eq!(code, 1, "{role}: {said}");
+        assert!(said.contains(&address.to_string()) && said.contains("set SERVER_PORT"), "{role}: {said}");
+    }
+}
