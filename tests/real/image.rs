@@ -185,6 +185,8 @@ fn the_compose_files_are_valid_and_grant_no_more_than_is_needed() {
     granted.sort_unstable();
     assert_eq!(granted, ["CONTAINERS", "EVENTS", "IMAGES", "INFO", "NETWORKS", "PING", "POST", "VERSION"]);
     assert!(made.contains("internal: true"), "the proxy's network leads nowhere: {made}");
+    assert!(made.contains("image: tecnativa/docker-socket-proxy:"), "{made}");
+    assert!(made.contains("LIGHTSHIP__TUNNEL__ON_SHUTDOWN: keep"), "an upgrade cuts no door: {made}");
 }
 
 #[test]
@@ -196,6 +198,7 @@ fn both_ways_to_make_the_image_end_in_the_same_one() {
         let lines = stage.lines().skip(1).filter(|line| !line.starts_with("COPY"));
         lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
     };
+    assert!(!file.contains("syntax="), "the Engine's own builder reads no other syntax, and fetches none");
     // Only BuildKit skips the stage that a plain clone has no files for.
     assert!(file.contains("DOCKER_BUILDKIT=1 docker build -t lightship:local .\n"));
     let (prebuilt, whole) = (stages[1], stages[stages.len() - 1]);
