@@ -130,8 +130,11 @@ impl Layers {
         origin: fn(String) -> Origin,
     ) -> Result<(), ConfigError> {
         let text = |value: &String| Value::from(value.as_str());
-        if let Some(value) = set(variables, DOCKFLARE_API_KEY) {
-            self.set(dockflare_api_key(role).into(), text(value), origin(DOCKFLARE_API_KEY.into()))?;
+        let key = dockflare_api_key(role);
+        // On a master it is another name of the admin token, whose own name wins wherever each of them stands.
+        let counts = role == Role::Agent || !self.is_from_dot_env(key);
+        if let Some(value) = set(variables, DOCKFLARE_API_KEY).filter(|_| counts) {
+            self.set(key.into(), text(value), origin(DOCKFLARE_API_KEY.into()))?;
         }
         for (name, key) in ALIASES {
             if let Some(value) = set(variables, name) {
@@ -144,6 +147,11 @@ impl Layers {
             }
         }
         Ok(())
+    }
+
+    /// True if `.env` has the key, under a name of ours.
+    fn is_from_dot_env(&self, key: &str) -> bool {
+        matches!(self.values.get(key), Some((_, Origin::DotEnv(name))) if name != DOCKFLARE_API_KEY)
     }
 
     fn set(&mut self, key: String, value: Value, origin: Origin) -> Result<(), ConfigError> {

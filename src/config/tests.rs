@@ -43,6 +43,13 @@ fn dockflare_api_key_is_the_admin_token_of_a_master_unless_ours_is_set() {
     let both = read(&[("DOCKFLARE_API_KEY", "abc"), ("LIGHTSHIP_ADMIN_TOKEN", "def")], Role::Master).unwrap();
     assert_eq!(both.settings.admin.token.expose(), Some("def"));
     assert!(!both.admin_token_is_alias);
+    for name in ["LIGHTSHIP_ADMIN_TOKEN", "LIGHTSHIP__ADMIN__TOKEN"] {
+        let mut apart = environment(&[("DOCKFLARE_API_KEY", "abc")]);
+        apart.dot_env = BTreeMap::from([(name.to_owned(), "def".to_owned())]);
+        let apart = Loaded::read(&apart, Role::Standalone).unwrap();
+        assert_eq!(apart.settings.admin.token.expose(), Some("def"), "{name} in `.env` wins, too");
+        assert!(!apart.admin_token_is_alias);
+    }
 }
 
 #[test]
