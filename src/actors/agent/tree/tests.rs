@@ -2,6 +2,7 @@
 
 mod failures;
 mod handover;
+mod repairs;
 
 use super::*;
 

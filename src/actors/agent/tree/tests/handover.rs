@@ -11,7 +11,7 @@ use crate::domain::agent_tunnel::CONTAINER_NAME;
 const A_WHILE: Duration = Duration::from_secs(600);
 
 /// The token of the container with the tunnel's name, if it runs.
-async fn serving(engine: &FakeEngine) -> Option<String> {
+pub(super) async fn serving(engine: &FakeEngine) -> Option<String> {
     let main = engine.find_container(CONTAINER_NAME).await.unwrap()?;
     let token = main.token.as_ref().map(|token| token.expose_secret().to_owned());
     token.filter(|_| main.state == RunState::Running)
