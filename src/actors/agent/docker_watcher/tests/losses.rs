@@ -14,8 +14,9 @@ async fn a_failed_listing_is_never_an_empty_one_and_never_a_crash() {
 
         // Then the loss was told once, and the listing once it worked.
         let mut told = stage.told();
-        told.dedup();
-        assert_eq!(told, [ContainerNews::ListingLost, ContainerNews::Listed(vec![container("a")])]);
+        assert_eq!(told.remove(0), ContainerNews::ListingLost);
+        let listed = ContainerNews::Listed(vec![container("a")]);
+        assert!(!told.is_empty() && told.iter().all(|news| *news == listed), "{told:?}");
         assert_eq!(stage.watcher().restarts, 0);
         let asked = stage.script.lock().asked.clone();
         let waits: Vec<Duration> = asked.windows(2).take(39).map(|pair| pair[1] - pair[0]).collect();
