@@ -230,25 +230,35 @@ pub fn labels(hostname: &str) -> [(&str, &str); 3] {
     [("dockflare.enable", "true"), ("dockflare.hostname", hostname), ("dockflare.service", "http://app:80")]
 }
 
+/// How often each fault happens.
+const ROUNDS: u64 = 5;
+
 /// Runs a fault five times, with seeds that are printed; `LIGHTSHIP_SEED` repeats one of them.
 pub async fn with_seeds(fault: &str, mut run: impl AsyncFnMut(Dice)) {
     let seeds: Vec<u64> = match std::env::var("LIGHTSHIP_SEED") {
         Ok(seed) => vec![seed.parse().expect("LIGHTSHIP_SEED is a number")],
-        // Each hasher of the standard library starts from the system's randomness.
-        Err(_) => (0..5).map(|_| RandomState::new().build_hasher().finish() >> 32).collect(),
+        Err(_) => (0..ROUNDS).map(new_seed).collect(),
     };
-    for (round, seed) in seeds.into_iter().enumerate() {
+    for seed in seeds {
         let begun = std::time::Instant::now();
         println!("{fault}: seed {seed}");
+        let round = usize::try_from(seed % ROUNDS).expect("a small number");
         run(Dice { chance: Chance::seeded(seed), round }).await;
         println!("{fault}: seed {seed} took {:?}", begun.elapsed());
     }
 }
 
+/// Returns a seed that tells the number of its run as well, so that it repeats all of it.
+fn new_seed(round: u64) -> u64 {
+    // Each hasher of the standard library starts from the system's randomness.
+    let random = RandomState::new().build_hasher().finish() >> 32;
+    random - random % ROUNDS + round
+}
+
 /// What varies from seed to seed.
 pub struct Dice {
     chance: Chance,
-    /// The number of the run, for what is to be gone through in order.
+    /// The number of the run, for what is to be gone through in order; the seed decides it.
     pub round: usize,
 }
 
