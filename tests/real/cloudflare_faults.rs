@@ -161,27 +161,29 @@ async fn a_second_writer_is_noticed_and_keeps_what_was_there_to_see() {
             account.standin.second_writer(Moment::BeforePut, foreign_rule("noise"));
         }
         account.standin.second_writer(moment, rule.clone());
+        let (version, _) = account.standin.config(&account.tunnel);
         // when
         account.report(&format!("app-{}", account.containers.len())).await;
         // then: what we could not see was overwritten, and that is said; what came after our PUT stays
         if moment == Moment::AfterPut {
             account.foreign.push(rule);
         } else {
-            until_gap_is_shown(&account).await;
+            until_gap_is_shown(&account, version).await;
         }
         account.check().await;
     })
     .await;
 }
 
-async fn until_gap_is_shown(account: &Account) {
+/// Waits until a gap is shown that came after this version: the one before stays until the next write.
+async fn until_gap_is_shown(account: &Account, version: i64) {
     until("the gap in versions is shown", || async {
         let answer = account.master.get("/api/v3/routes").await;
         let tunnels = answer["tunnels"].as_array().cloned().unwrap_or_default();
         let tunnel = tunnels.into_iter().find(|tunnel| tunnel["tunnel_id"] == *account.tunnel)?;
-        let reason = tunnel["reason"].as_str()?;
-        (reason.starts_with("someone wrote") && reason.contains("between our read and our write"))
-            .then_some(())
+        let gap = tunnel["reason"].as_str()?.strip_prefix("someone wrote version")?;
+        let first = gap.trim_start_matches('s').split_whitespace().next()?.parse::<i64>().ok()?;
+        (first > version && gap.ends_with("between our read and our write")).then_some(())
     })
     .await;
 }
