@@ -18,6 +18,11 @@ const EXCLUSIVE: [&str; 4] = ["A", "AAAA", "CNAME", "NS"];
 const TUNNEL_SUFFIX: &str = ".cfargotunnel.com";
 /// Most characters of a comment that every plan of Cloudflare takes.
 const MAX_COMMENT: usize = 100;
+/// What to do about a record that has a wanted name.
+const FOREIGN: &str = "it stays as it is, so remove it or choose another hostname";
+/// What to do about one that leads to the tunnel past Cloudflare, where no tunnel is reached.
+const DNS_ONLY: &str = "it leads to this tunnel, but as it is DNS only (not proxied), nobody gets there; it stays as \
+                        it is, so switch its proxy on at Cloudflare, or remove it and one is made";
 
 /// Returns the comment by which this installation knows its records.
 ///
@@ -84,7 +89,7 @@ pub enum DnsStep {
         /// The record.
         record_id: RecordId,
     },
-    /// Somebody made a record that leads to this tunnel: it serves, and is never changed or deleted.
+    /// Somebody made a proxied record that leads to this tunnel: it serves, and is never changed or deleted.
     UseAsIs {
         /// The name.
         wanted: WantedName,
@@ -107,7 +112,7 @@ pub enum DnsStep {
         /// What it is to point at.
         target: String,
     },
-    /// Somebody else's record has the name.
+    /// Somebody else's record has the name, and leads elsewhere or past Cloudflare.
     Blocked {
         /// The name.
         wanted: WantedName,
@@ -220,8 +225,11 @@ impl World<'_> {
         let equal =
             taken().find(|record| record.kind == "CNAME" && record.content.eq_ignore_ascii_case(&target));
         let step = match (equal, taken().next()) {
-            (Some(record), _) => DnsStep::UseAsIs { wanted, record_id: record.id.clone() },
-            (None, Some(record)) => blocked(wanted, record),
+            (Some(record), _) if record.is_proxied => {
+                DnsStep::UseAsIs { wanted, record_id: record.id.clone() }
+            }
+            (Some(record), _) => blocked(wanted, record, DNS_ONLY),
+            (None, Some(record)) => blocked(wanted, record, FOREIGN),
             (None, None) => return vec![DnsStep::Create { wanted, target }],
         };
         // The record of our row is gone or taken over, so the row says nothing any more.
@@ -230,14 +238,15 @@ impl World<'_> {
     }
 }
 
-fn blocked(wanted: WantedName, record: &FoundRecord) -> DnsStep {
+fn blocked(wanted: WantedName, record: &FoundRecord, way_out: &str) -> DnsStep {
     let content: String = record.content.chars().take(200).collect();
-    let elsewhere = match content.to_ascii_lowercase().ends_with(TUNNEL_SUFFIX) {
+    let is_tunnel = content.to_ascii_lowercase().ends_with(TUNNEL_SUFFIX);
+    let elsewhere = match is_tunnel && !content.eq_ignore_ascii_case(&tunnel_target(&wanted.tunnel_id)) {
         true => " and that points at another tunnel",
         false => "",
     };
     let reason = format!(
-        "DNS has a record `{} {} {content}` that we did not make{elsewhere}; it stays as it is, so remove it or choose another hostname",
+        "DNS has a record `{} {} {content}` that we did not make{elsewhere}; {way_out}",
         record.name, record.kind
     );
     DnsStep::Blocked { wanted, kind: record.kind.clone(), content, reason }

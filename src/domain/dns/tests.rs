@@ -101,7 +101,7 @@ fn a_record_that_is_not_proxied_is_put_right_only_if_it_is_ours() {
     };
     let rows = [row("a.io", "t1", Some("r"))];
     assert_eq!(verbs(&plan_dns(&[want("a.io")], &[unproxied(Some(MARKER))], &rows, MARKER)), ["update"]);
-    assert_eq!(verbs(&plan_dns(&[want("a.io")], &[unproxied(None)], &[], MARKER)), ["use"]);
+    assert_eq!(verbs(&plan_dns(&[want("a.io")], &[unproxied(None)], &[], MARKER)), ["blocked"]);
 }
 
 #[test]
@@ -126,6 +126,17 @@ fn a_block_names_what_is_there_and_the_way_out() {
         panic!("it must be blocked")
     };
     assert!(reason.contains("`a.io A 192.0.2.1`") && reason.contains("choose another"));
+}
+
+#[test]
+fn a_record_that_leads_here_past_cloudflare_blocks_with_its_own_way_out() {
+    let mut record = found("r", "CNAME", "a.io", "T1.cfargotunnel.com", None);
+    record.is_proxied = false;
+    let [DnsStep::Blocked { reason, .. }] = &plan_dns(&[want("a.io")], &[record], &[], MARKER)[..] else {
+        panic!("it must be blocked")
+    };
+    assert!(reason.contains("DNS only (not proxied)") && reason.contains("switch its proxy on"), "{reason}");
+    assert!(!reason.contains("another tunnel"), "{reason}");
 }
 
 #[test]
@@ -191,11 +202,15 @@ fn any_wants() -> impl Strategy<Value = Vec<WantedName>> {
 proptest! {
     #[test]
     fn foreign_records_survive_and_plans_settle(
-        foreign in proptest::collection::btree_map("[abc]\\.io", ("A|CNAME|TXT", "t1\\.cfargotunnel\\.com|x"), 0..3),
+        foreign in proptest::collection::btree_map("[abc]\\.io", ("A|CNAME|TXT", "t1\\.cfargotunnel\\.com|x", any::<bool>()), 0..3),
         rounds in proptest::collection::vec((any_wants(), any::<bool>()), 1..5),
     ) {
         let foreign: Vec<FoundRecord> = foreign.iter().enumerate()
-            .map(|(i, (name, (kind, content)))| found(&format!("f{i}"), kind, name, content, None)).collect();
+            .map(|(i, (name, (kind, content, is_proxied)))| FoundRecord {
+                is_proxied: *is_proxied,
+                ..found(&format!("f{i}"), kind, name, content, None)
+            })
+            .collect();
         let mut account = Account { records: foreign.clone(), rows: vec![], made: 0 };
         for (wants, crash) in rounds {
             for step in plan_dns(&wants, &account.records.clone(), &account.rows.clone(), MARKER) {

@@ -189,6 +189,29 @@ async fn a_record_that_leads_here_already_is_used_and_never_deleted() {
 }
 
 #[actix_web::test]
+async fn a_record_that_leads_here_past_cloudflare_blocks_its_name_until_a_person_switches_its_proxy_on() {
+    let test = TestAccount::start().await;
+    let tunnel = test.enrolled("a", "edge").await;
+    let theirs = test.standin.add_record(ZONE, "CNAME", APP, &content(&tunnel));
+    let set_proxied = |on| test.standin.state().records.iter_mut().for_each(|record| record.proxied = on);
+    set_proxied(false);
+
+    test.claim_many("a", &[(APP, "http://app:80"), ("b.example.com", "http://app:81")]).await;
+    let row = test.until_state("a", APP, "blocked").await;
+
+    assert!(row.reason.unwrap().contains("switch its proxy on"));
+    test.until_state("a", "b.example.com", "published").await;
+    test.apply().await;
+    let records = test.standin.records(APP);
+    assert_eq!((records.len(), &records[0].id, records[0].proxied), (1, &theirs, false), "it is left alone");
+
+    set_proxied(true);
+    test.apply().await;
+    test.until_state("a", APP, "published").await;
+    assert_eq!(test.standin.records(APP)[0].id, theirs);
+}
+
+#[actix_web::test]
 async fn a_second_writer_before_our_put_is_shown_as_a_gap() {
     let test = TestAccount::start().await;
     let tunnel = test.enrolled("a", "edge").await;
