@@ -28,6 +28,8 @@ use crate::web::{Listen, WebSettings, WebState, serve};
 
 /// How long running requests may take to end at a stop.
 const STOP_SECONDS: u64 = 10;
+/// How long a person looks at an empty page after pressing the button.
+const APPLY_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Runs the master until it is asked to end.
 pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
@@ -99,6 +101,7 @@ impl MasterHalf {
             is_loopback,
             offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
             requests_per_second: settings.security.requests_per_second,
+            apply_patience: APPLY_PATIENCE,
             account_id: settings.cloudflare.account_id.clone(),
             tree_changes: start.tree_changes.clone(),
             metrics: start.metrics.clone().map(|handle| Arc::new(move || handle.render()) as _),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::cookie::Key;
@@ -44,9 +45,11 @@ pub struct WebSettings {
     /// True if nobody but this host can connect.
     pub is_loopback: bool,
     /// Silence after which an agent counts as offline.
-    pub offline_after: std::time::Duration,
+    pub offline_after: Duration,
     /// Requests per second allowed to one agent; 0 is no limit.
     pub requests_per_second: u32,
+    /// How long the page waits for what its button set in motion; it goes on by itself.
+    pub apply_patience: Duration,
     /// Account that `/accounts` names to DockFlare agents.
     pub account_id: Option<String>,
     /// Changes with every event of the supervision tree.

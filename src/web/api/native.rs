@@ -17,7 +17,7 @@ use crate::web::query::{Query, flag, number};
 use crate::web::state::WebState;
 
 /// Longest time an `apply` may take.
-pub const APPLY_TIME: Duration = Duration::from_secs(25);
+const APPLY_TIME: Duration = Duration::from_secs(25);
 /// What an `apply` says that was not done in that time.
 const GOES_ON: &str =
     "calls to Cloudflare are still under way and go on by themselves; the plan shows what is left";

@@ -7,7 +7,6 @@ use super::overview::{fragment_of, label_problems, refused, route_lines};
 use super::posted::{Nothing, Posted};
 use super::view::{Problem, RouteLine, count};
 use super::{Shell, SignedIn, page, part};
-use crate::web::api::native::APPLY_TIME;
 use crate::web::auth::{Role, at_least};
 use crate::web::error::ApiError;
 use crate::web::picture::Picture;
@@ -49,11 +48,16 @@ pub async fn apply(
     _: Posted<Nothing>,
 ) -> Result<HttpResponse, ApiError> {
     at_least(person.role, Role::Operator)?;
-    let report = state.master().apply(&person.name, APPLY_TIME).await?;
+    let report = state.master().apply(&person.name, state.settings().apply_patience).await?;
     let (tone, word) = match ((report.blocked.len() + report.failed.len()) as u64, report.finished) {
         (0, true) => ("good", "Done: everything that waited is applied.".to_owned()),
-        (0, false) => ("warn", "Confirmed. Cloudflare is slow; it goes on by itself.".to_owned()),
-        (left, _) => (
+        // What is blocked or failing may still come right.
+        (_, false) => (
+            "warn",
+            "It is still being carried out: Cloudflare is slow. It goes on by itself, and this page shows how far it is."
+                .to_owned(),
+        ),
+        (left, true) => (
             "warn",
             format!(
                 "Done in part: {} blocked or failed, with the reason below.",

@@ -1,10 +1,13 @@
 //! What a person does on a page.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Browser, token_of};
+use crate::support::cloudflare::{Fault, Op, Trouble};
 use crate::support::master::{Answer, TestMaster};
-use crate::v2_api::publish_into_a_foreign_tunnel;
+use crate::v2_api::{publish_into_a_foreign_tunnel, start_event};
 
 #[actix_web::test]
 async fn a_form_without_the_pages_token_changes_nothing() {
@@ -200,5 +203,41 @@ async fn the_button_confirms_what_waits() {
     let after = browser.get("/routes").await.text;
     assert!(!after.contains("Waiting for you") && after.contains(">live<"), "{after}");
     assert!(after.contains("href=\"https://app.example.com\""), "{after}");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn the_button_does_not_wait_for_a_cloudflare_that_never_answers() {
+    // given: a tunnel that waits for a person
+    let patience = Duration::from_secs(3);
+    let master = TestMaster::build(true, |settings| settings.apply_patience = patience).await;
+    let browser = Browser::signed_in(&master).await;
+    publish_into_a_foreign_tunnel(&master).await;
+    master.standin.inject(Fault::on(Op::PutConfig, Trouble::NeverAnswers).always());
+    // when
+    let answer = browser.submit("/routes", "/routes/apply", &[]).await;
+    // then: it says that it goes on, and shows how far it is
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(answer.text.contains("still being carried out"), "{}", answer.text);
+    assert!(answer.text.contains(">app.example.com<"), "{}", answer.text);
+    assert!(!answer.text.contains("Waiting for you"), "it is confirmed: {}", answer.text);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn routes_are_shown_while_cloudflare_does_not_tell_the_zones() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (key, id) = master.new_agent("web-1").await;
+    master.enroll(&id, "edge-1").await;
+    master.standin.inject(Fault::on(Op::ListZones, Trouble::NeverAnswers).always());
+    let events = format!("/api/v2/agents/{id}/events");
+    master.post(&events).key(&key).json(start_event("app.example.com")).expect(202).await;
+    master.until_services("one route", |rules| rules.len() == 1).await;
+
+    let page = browser.get("/routes").await;
+
+    assert_eq!(page.status, 200, "{}", page.text);
+    assert!(page.text.contains(">app.example.com<") && page.text.contains("being published"), "{}", page.text);
     master.stop().await;
 }

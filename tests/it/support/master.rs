@@ -306,6 +306,7 @@ fn web_settings(tree_changes: watch::Receiver<()>) -> WebSettings {
         is_loopback: true,
         offline_after: Duration::from_secs(60),
         requests_per_second: 0,
+        apply_patience: Duration::from_secs(15),
         account_id: Some(ACCOUNT.to_owned()),
         tree_changes,
         metrics: render_metrics(),

@@ -10,7 +10,8 @@ use crate::support::master::TestMaster;
 
 const REGISTER: &str = "/api/v2/agents/register";
 
-fn start_event(hostname: &str) -> Value {
+/// The event of a container that asks for `hostname`.
+pub fn start_event(hostname: &str) -> Value {
     json!({ "type": "container_start", "container": {
         "id": "c".repeat(64), "name": "app", "labels": {
             "dockflare.enable": "true", "dockflare.hostname": hostname, "dockflare.service": "http://app:80" } } })

@@ -115,7 +115,7 @@ impl CloudflareAccount {
 
 async fn agree(desk: &Desk, by: &str) -> Result<Agreed, MasterError> {
     let all = list_tunnels(&desk.db, desk.cloudflare.account()).await.map_err(database)?;
-    desk.zones.forgive().await;
+    desk.zones.forgive();
     let mut agreed = Agreed { confirmed: Vec::new(), again: HashSet::new(), all };
     let blocked = cloudflare::list_route_status(&desk.db, None, ALL).await.map_err(database)?;
     let statuses = cloudflare::list_tunnel_status(&desk.db, ALL).await.map_err(database)?;

@@ -3,9 +3,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::checks::list_tunnels;
 use super::desk::Desk;
@@ -21,6 +23,9 @@ use crate::actors::supervision::Ctx;
 use crate::db::{agents, cloudflare};
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::publish::TunnelState;
+
+/// How long a plan waits for zones that are being read; it says less without them.
+const ZONES_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where an answer goes.
 pub type Reply<T> = oneshot::Sender<Result<T, MasterError>>;
@@ -109,7 +114,7 @@ impl Handler<WakeAgent> for CloudflareAccount {
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "an agent's tunnel could not be read");
-                ctx.notify_later(WakeAgent { agent_id }, std::time::Duration::from_secs(1));
+                ctx.notify_later(WakeAgent { agent_id }, Duration::from_secs(1));
             }
         }));
     }
@@ -125,7 +130,7 @@ impl Handler<WakeAll> for CloudflareAccount {
             Ok(tunnels) => tunnels.iter().for_each(|tunnel| actor.wake(tunnel, Order::CHANGE, ctx)),
             Err(error) => {
                 tracing::warn!(%error, "the tunnels could not be read");
-                ctx.notify_later(WakeAll, std::time::Duration::from_secs(1));
+                ctx.notify_later(WakeAll, Duration::from_secs(1));
             }
         }));
     }
@@ -195,10 +200,11 @@ async fn refuse_if_waiting(desk: &Desk, tunnel: &TunnelId) -> Result<(), MasterE
 
 pub(super) async fn read_plan(desk: &Desk) -> Result<Plan, MasterError> {
     // The zones that were read last will do: a plan makes no calls of its own unless there were none yet.
-    let zones = desk.zones.get(&desk.cloudflare.background(), false).await;
+    let cloudflare = desk.cloudflare.background();
+    let zones = timeout(ZONES_PATIENCE, desk.zones.get(&cloudflare, false)).await;
     let known = match &zones {
-        Ok(zones) => KnownZones::of(zones),
-        Err(_) => KnownZones::Unknown,
+        Ok(Ok(zones)) => KnownZones::of(zones),
+        Ok(Err(_)) | Err(_) => KnownZones::Unknown,
     };
     plan(&desk.db, &desk.settings, known, true).await.map_err(database)
 }

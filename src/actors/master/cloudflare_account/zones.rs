@@ -115,9 +115,10 @@ impl Zones {
         }
     }
 
-    /// A person wants it tried again: the last failure does not count any more.
-    pub async fn forgive(&self) {
-        let mut known = self.known.lock().await;
+    /// A person wants it tried again: the last failure does not count any more. While they are being read there is
+    /// none to forgive, and nobody is to wait.
+    pub fn forgive(&self) {
+        let Ok(mut known) = self.known.try_lock() else { return };
         if matches!(known.last, Last::Failed { .. }) {
             known.last = Last::Nothing;
         }
