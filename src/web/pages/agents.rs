@@ -4,19 +4,26 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
+use super::filter::{Filter, Shown, Wanted};
 use super::keys::{self, KeyForm};
 use super::overview::{agent_lines, fragment_of};
 use super::posted::Refusal;
-use super::view::AgentLine;
+use super::view::{AgentLine, agent_words};
 use super::{Shell, SignedIn, page_with, part};
 use crate::web::error::ApiError;
 use crate::web::picture::Picture;
+use crate::web::query::Query;
 use crate::web::state::WebState;
+
+/// Where the page is, and where its live part.
+const PLACES: (&str, &str) = ("/agents", "/fragments/agents");
 
 #[derive(Template)]
 #[template(path = "agents.html")]
 struct AgentsPage {
     shell: Shell,
+    filter: Option<Filter>,
+    fragment: String,
     live: String,
     keys: String,
     loopback: bool,
@@ -26,14 +33,19 @@ struct AgentsPage {
 #[derive(Template)]
 #[template(path = "agents_live.html")]
 struct Live {
-    agents: Vec<AgentLine>,
+    agents: Shown<AgentLine>,
 }
 
 /// `GET /agents`.
-#[utoipa::path(get, path = "/agents", tag = "pages", responses((status = 200), (status = 303)), security(("session" = [])))]
-pub async fn list(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let shell = Shell::new(&person, "/agents");
-    show(&person, &state, (StatusCode::OK, shell), KeyForm::default()).await
+#[utoipa::path(get, path = "/agents", tag = "pages", params(Wanted), responses((status = 200), (status = 303)),
+    security(("session" = [])))]
+pub async fn list(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    Query(wanted): Query<Wanted>,
+) -> Result<HttpResponse, ApiError> {
+    let shell = Shell::new(&person, PLACES.0);
+    show(&person, &state, (StatusCode::OK, shell), wanted, KeyForm::default()).await
 }
 
 /// Shows the page again, with why no key was made and what was written.
@@ -43,32 +55,42 @@ pub async fn show_refused(
     refusal: Refusal,
     form: KeyForm,
 ) -> Result<HttpResponse, ApiError> {
-    show(person, state, refusal.shell(person, "/agents"), form).await
+    show(person, state, refusal.shell(person, PLACES.0), Wanted::default(), form).await
 }
 
 async fn show(
     person: &SignedIn,
     state: &WebState,
     (status, shell): (StatusCode, Shell),
+    wanted: Wanted,
     form: KeyForm,
 ) -> Result<HttpResponse, ApiError> {
-    let (live, keys) = (render(state).await?, keys::render(person, state).await?);
+    let fragment = wanted.at(PLACES.1);
+    let (live, total) = render(state, wanted.clone()).await?;
+    let filter = wanted.filter(PLACES.0, "name or tunnel", agent_words(), total);
+    let keys = keys::render(person, state).await?;
     let loopback = state.settings().is_loopback;
-    page_with(status, &AgentsPage { shell, live, keys, loopback, form })
+    page_with(status, &AgentsPage { shell, filter, fragment, live, keys, loopback, form })
 }
 
 /// `GET /fragments/agents`: the list, which is live; the form beside it stays as the person left it.
-#[utoipa::path(get, path = "/fragments/agents", tag = "pages", responses((status = 200)), security(("session" = [])))]
-pub async fn fragment(_: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    Ok(fragment_of(render(&state).await?))
+#[utoipa::path(get, path = "/fragments/agents", tag = "pages", params(Wanted), responses((status = 200)),
+    security(("session" = [])))]
+pub async fn fragment(
+    _: SignedIn,
+    state: web::Data<WebState>,
+    Query(wanted): Query<Wanted>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(fragment_of(render(&state, wanted).await?.0))
 }
 
-async fn render(state: &WebState) -> Result<String, ApiError> {
+/// Returns the live part, and how many agents there are.
+async fn render(state: &WebState, wanted: Wanted) -> Result<(String, usize), ApiError> {
     let all = state.clone();
-    state.listings().make(async move { live(&all).await }).await
-}
-
-async fn live(state: &WebState) -> Result<String, ApiError> {
-    let picture = Picture::read(state).await?;
-    part(&Live { agents: agent_lines(state, &picture) })
+    let live = async move {
+        let picture = Picture::read(&all).await?;
+        let agents = wanted.page(PLACES.0, agent_lines(&all, &picture));
+        Ok((part(&Live { agents })?, picture.agents.len()))
+    };
+    state.listings().make(live).await
 }

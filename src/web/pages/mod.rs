@@ -7,6 +7,7 @@ pub mod agent_actions;
 pub mod agents;
 mod confirm;
 mod deploy;
+mod filter;
 pub mod keys;
 pub mod live;
 pub mod overview;

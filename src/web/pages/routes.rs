@@ -3,19 +3,26 @@
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
+use super::filter::{Filter, LINES, Shown, Wanted};
 use super::overview::{fragment_of, label_problems, refused, route_lines};
 use super::posted::{Nothing, Posted};
-use super::view::{Problem, RouteLine, count};
+use super::view::{Problem, RouteLine, count, route_words};
 use super::{Shell, SignedIn, page, part};
 use crate::web::auth::{Role, at_least};
 use crate::web::error::ApiError;
 use crate::web::picture::Picture;
+use crate::web::query::Query;
 use crate::web::state::WebState;
+
+/// Where the page is, and where its live part.
+const PLACES: (&str, &str) = ("/routes", "/fragments/routes");
 
 #[derive(Template)]
 #[template(path = "routes.html")]
 struct RoutesPage {
     shell: Shell,
+    filter: Option<Filter>,
+    fragment: String,
     live: String,
 }
 
@@ -23,21 +30,57 @@ struct RoutesPage {
 #[template(path = "routes_live.html")]
 struct Live {
     csrf: String,
-    waiting: Vec<Problem>,
-    routes: Vec<RouteLine>,
-    refused: Vec<Problem>,
+    waiting: Cut,
+    routes: Shown<RouteLine>,
+    refused: Cut,
+}
+
+/// The first of many problems.
+struct Cut {
+    lines: Vec<Problem>,
+    total: usize,
+}
+
+impl Cut {
+    fn of(mut lines: Vec<Problem>) -> Self {
+        let total = lines.len();
+        lines.truncate(LINES);
+        Self { lines, total }
+    }
 }
 
 /// `GET /routes`.
-#[utoipa::path(get, path = "/routes", tag = "pages", responses((status = 200), (status = 303)), security(("session" = [])))]
-pub async fn show(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    page(&RoutesPage { shell: Shell::new(&person, "/routes"), live: render(&person, &state).await? })
+#[utoipa::path(get, path = "/routes", tag = "pages", params(Wanted), responses((status = 200), (status = 303)),
+    security(("session" = [])))]
+pub async fn show(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    Query(wanted): Query<Wanted>,
+) -> Result<HttpResponse, ApiError> {
+    show_with(&person, &state, Shell::new(&person, PLACES.0), wanted).await
+}
+
+async fn show_with(
+    person: &SignedIn,
+    state: &WebState,
+    shell: Shell,
+    wanted: Wanted,
+) -> Result<HttpResponse, ApiError> {
+    let fragment = wanted.at(PLACES.1);
+    let (live, total) = render(person, state, wanted.clone()).await?;
+    let filter = wanted.filter(PLACES.0, "name, service, container or agent", route_words(), total);
+    page(&RoutesPage { shell, filter, fragment, live })
 }
 
 /// `GET /fragments/routes`: its live part.
-#[utoipa::path(get, path = "/fragments/routes", tag = "pages", responses((status = 200)), security(("session" = [])))]
-pub async fn fragment(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    Ok(fragment_of(render(&person, &state).await?))
+#[utoipa::path(get, path = "/fragments/routes", tag = "pages", params(Wanted), responses((status = 200)),
+    security(("session" = [])))]
+pub async fn fragment(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    Query(wanted): Query<Wanted>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(fragment_of(render(&person, &state, wanted).await?.0))
 }
 
 /// `POST /routes/apply`: confirms what waits, carries it out, and says how it went.
@@ -65,17 +108,25 @@ pub async fn apply(
             ),
         ),
     };
-    let shell = Shell::new(&person, "/routes").with_notice(tone, word);
-    page(&RoutesPage { shell, live: render(&person, &state).await? })
+    let shell = Shell::new(&person, PLACES.0).with_notice(tone, word);
+    show_with(&person, &state, shell, Wanted::default()).await
 }
 
-async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiError> {
+/// Returns the live part, and how many lines there are.
+async fn render(person: &SignedIn, state: &WebState, wanted: Wanted) -> Result<(String, usize), ApiError> {
     let (csrf, waiting, all) = (person.session.csrf.clone(), waiting(state).await?, state.clone());
     let live = async move {
         let picture = Picture::read(&all).await?;
         let mut not_published = refused(&picture);
         not_published.extend(label_problems(&picture));
-        part(&Live { csrf, waiting, routes: route_lines(&picture), refused: not_published })
+        let total = picture.routes.len() + not_published.len();
+        let live = Live {
+            csrf,
+            waiting: Cut::of(waiting),
+            routes: wanted.page(PLACES.0, route_lines(&picture)),
+            refused: Cut::of(wanted.of(not_published)),
+        };
+        Ok((part(&live)?, total))
     };
     state.listings().make(live).await
 }

@@ -238,6 +238,10 @@ async fn routes_are_shown_while_cloudflare_does_not_tell_the_zones() {
     let page = browser.get("/routes").await;
 
     assert_eq!(page.status, 200, "{}", page.text);
-    assert!(page.text.contains(">app.example.com<") && page.text.contains("being published"), "{}", page.text);
+    assert!(
+        page.text.contains(">app.example.com<") && page.text.contains("being published"),
+        "{}",
+        page.text
+    );
     master.stop().await;
 }

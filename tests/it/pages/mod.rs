@@ -2,6 +2,7 @@
 
 mod content;
 mod forms;
+mod lists;
 mod sign_in;
 mod truth;
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::super::filter::Line;
 use super::{Badge, Moment, badge, count};
 use crate::actors::master::Source;
 use crate::db::read::{AgentView, RouteStatusRow, TunnelObservedRow};
@@ -50,6 +51,28 @@ impl AgentLine {
             warning,
         }
     }
+}
+
+impl Line for AgentLine {
+    fn texts(&self) -> Vec<&str> {
+        vec![&self.name, &self.detail]
+    }
+
+    fn word(&self) -> Option<&str> {
+        Some(&self.state.word)
+    }
+}
+
+/// Returns the words for where an agent on the list can stand.
+pub fn agent_words() -> Vec<String> {
+    let states = [
+        (AgentStatus::Enrolled, true),
+        (AgentStatus::Enrolled, false),
+        (AgentStatus::Pending, true),
+        (AgentStatus::Pending, false),
+        (AgentStatus::Revoked, false),
+    ];
+    states.into_iter().map(|(status, is_online)| agent_badge(status, is_online).word).collect()
 }
 
 /// Says where an agent stands.
@@ -139,6 +162,22 @@ impl RouteLine {
             cloudflare: status.and_then(|status| status.answer.clone()),
         }
     }
+}
+
+impl Line for RouteLine {
+    fn texts(&self) -> Vec<&str> {
+        vec![&self.name, &self.service, &self.container, &self.agent]
+    }
+
+    fn word(&self) -> Option<&str> {
+        Some(&self.state.word)
+    }
+}
+
+/// Returns the words for where a route can stand. What is in conflict is no route: it is among the refused.
+pub fn route_words() -> Vec<String> {
+    let states = PublicState::ALL.into_iter().filter(|state| *state != PublicState::Conflict);
+    states.map(|state| route_badge(state.as_str()).word).collect()
 }
 
 /// Says where a route stands, for a person.

@@ -5,7 +5,9 @@ mod said;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-pub use lines::{AgentLine, RouteLine, is_bad, tunnel_badge, two_hosts};
+use super::filter::Line;
+
+pub use lines::{AgentLine, RouteLine, agent_words, is_bad, route_words, tunnel_badge, two_hosts};
 pub use said::said;
 
 /// A word with its tone: `good`, `busy`, `warn`, `bad` or `idle`.
@@ -72,6 +74,16 @@ pub struct Problem {
     pub href: Option<String>,
     /// What the link says.
     pub link: &'static str,
+}
+
+impl Line for Problem {
+    fn texts(&self) -> Vec<&str> {
+        vec![&self.title, &self.detail]
+    }
+
+    fn word(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// `1 route`, `2 routes`.
