@@ -87,11 +87,13 @@ impl PublicState {
     }
 }
 
-/// Returns where a route stands: its owner's decision first, then what the publisher said of it, if anything.
-pub fn public_state(route: &RouteState, said: Option<PublicState>) -> PublicState {
+/// Returns where a route stands: its owner's decision first, then what the publisher said of it. If nothing was said
+/// yet it is on its way, provided that it `is_led`: there is a publisher, and a tunnel to lead it to.
+pub fn public_state(route: &RouteState, said: Option<PublicState>, is_led: bool) -> PublicState {
     match route {
         RouteState::PendingDeletion { held: true, .. } => PublicState::Held,
         RouteState::PendingDeletion { .. } => PublicState::PendingDeletion,
+        RouteState::Active if is_led => said.unwrap_or(PublicState::Publishing),
         RouteState::Active => said.unwrap_or(PublicState::Planned),
     }
 }
@@ -154,14 +156,16 @@ mod tests {
         let due_at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let pending = |held| RouteState::PendingDeletion { due_at, held };
         let published = Some(PublicState::Published);
-        for (route, said, word) in [
-            (RouteState::Active, None, "planned"),
-            (RouteState::Active, published, "published"),
-            (RouteState::Active, Some(PublicState::Failed), "failed"),
-            (pending(false), published, "pending_deletion"),
-            (pending(true), published, "held"),
+        for (route, said, is_led, word) in [
+            (RouteState::Active, None, false, "planned"),
+            (RouteState::Active, None, true, "publishing"),
+            (RouteState::Active, published, true, "published"),
+            (RouteState::Active, published, false, "published"),
+            (RouteState::Active, Some(PublicState::Failed), true, "failed"),
+            (pending(false), None, true, "pending_deletion"),
+            (pending(true), published, true, "held"),
         ] {
-            assert_eq!(public_state(&route, said).as_str(), word);
+            assert_eq!(public_state(&route, said, is_led).as_str(), word);
         }
     }
 

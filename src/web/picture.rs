@@ -2,7 +2,6 @@
 //!
 //! Decisions and observations come from the database, presence from the slots. Nothing here is kept.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -32,14 +31,14 @@ pub struct Picture {
     pub agents: Vec<AgentView>,
     /// Claimed routes, by hostname and path.
     pub routes: Vec<RouteRow>,
-    /// What Cloudflare made of them, and what was refused, by agent and route.
-    pub statuses: HashMap<(AgentId, RouteKey), RouteStatusRow>,
+    /// What Cloudflare made of them, and what was refused.
+    statuses: Statuses,
     /// What Cloudflare made of the tunnels.
     pub tunnels: HashMap<TunnelId, TunnelStatusRow>,
     /// Labels that cannot be carried out.
     problems: Vec<ContainerProblemRow>,
     /// Names of the containers that have them.
-    pub container_names: HashMap<(AgentId, ContainerId), String>,
+    container_names: HashMap<(AgentId, ContainerId), String>,
     /// Where each agent stands in `agents`.
     places: HashMap<AgentId, usize>,
 }
@@ -54,22 +53,11 @@ impl Picture {
         let statuses = read::list_route_status(db, None, ALL).await.map_err(ApiError::internal)?;
         let tunnels = read::list_tunnel_status(db, ALL).await.map_err(ApiError::internal)?;
         let problems = read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
-        let mut statuses: HashMap<_, _> =
-            statuses.into_iter().map(|row| ((row.agent_id.clone(), row.key.clone()), row)).collect();
-        let with_tunnel: HashSet<&AgentId> = agents.iter().filter_map(|view| led(&view.agent)).collect();
-        for RouteRow { route, .. } in routes.iter().filter(|row| with_tunnel.contains(&row.route.agent_id)) {
-            let key = (route.agent_id.clone(), route.spec.key.clone());
-            if let Entry::Vacant(place) = statuses.entry(key)
-                && let Some(row) = on_its_way(state, route)
-            {
-                place.insert(row);
-            }
-        }
         Ok(Self {
             places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
+            statuses: Statuses::of(state, agents.iter().map(|view| &view.agent), statuses),
             agents,
             routes,
-            statuses,
             tunnels: tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect(),
             container_names: read::names_with_problems(db).await.map_err(ApiError::internal)?,
             problems,
@@ -96,24 +84,26 @@ impl Picture {
         words.join("`")
     }
 
-    /// Returns what Cloudflare made of a route.
-    pub fn status_of(&self, route: &Route) -> Option<&RouteStatusRow> {
-        self.statuses.get(&(route.agent_id.clone(), route.spec.key.clone()))
+    /// Returns where a route stands.
+    pub fn standing(&self, route: &Route) -> Standing<'_> {
+        self.statuses.standing(route)
     }
 
     /// Returns labels that cannot be carried out, but for names that are told of as refused routes already.
     pub fn label_problems(&self) -> impl Iterator<Item = &ContainerProblemRow> {
-        let refused: HashSet<_> =
-            self.refused().into_iter().map(|status| (&status.agent_id, status.key.to_string())).collect();
-        let is_told =
-            move |row: &&ContainerProblemRow| refused.contains(&(&row.agent_id, row.problem.value.clone()));
-        self.problems.iter().filter(move |row| !is_told(row))
+        let refused = self.refused_names();
+        self.problems.iter().filter(move |row| !refused.contains(&name_of(row)))
     }
 
     /// Returns who asks for the routes that are refused, by agent and route as it is written.
-    pub fn askers(&self) -> HashMap<(&AgentId, &str), String> {
-        let rows = self.problems.iter();
-        rows.map(|row| ((&row.agent_id, row.problem.value.as_str()), self.container_name(row))).collect()
+    pub fn askers(&self) -> HashMap<(&AgentId, String), String> {
+        let refused = self.refused_names();
+        let asking = self.problems.iter().filter(|row| refused.contains(&name_of(row)));
+        asking.map(|row| (name_of(row), self.container_name(row))).collect()
+    }
+
+    fn refused_names(&self) -> HashSet<(&AgentId, String)> {
+        self.refused().into_iter().map(|status| (&status.agent_id, status.key.to_string())).collect()
     }
 
     /// Returns what was asked for and not granted: a status without a claimed route of that agent.
@@ -121,53 +111,65 @@ impl Picture {
         let claimed: HashSet<_> =
             self.routes.iter().map(|r| (&r.route.agent_id, &r.route.spec.key)).collect();
         let is_claimed = |row: &RouteStatusRow| claimed.contains(&(&row.agent_id, &row.key));
-        let mut rows: Vec<_> = self.statuses.values().filter(|row| !is_claimed(row)).collect();
+        let mut rows: Vec<_> = self.statuses.said.values().filter(|row| !is_claimed(row)).collect();
         rows.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.agent_id.cmp(&b.agent_id)));
         rows
     }
 }
 
-/// Returns an agent's statuses; a route of which nothing was said yet is on its way.
-pub async fn statuses_of(
-    state: &WebState,
-    agent: &AgentRow,
-    routes: &[Route],
-) -> Result<Vec<RouteStatusRow>, ApiError> {
-    let db = &state.master().db;
-    let mut rows = read::list_route_status(db, Some(&agent.id), ALL).await.map_err(ApiError::internal)?;
-    if led(agent).is_some() {
-        let said: HashSet<RouteKey> = rows.iter().map(|row| row.key.clone()).collect();
-        let unsaid = routes.iter().filter(|route| !said.contains(&route.spec.key));
-        rows.extend(unsaid.filter_map(|route| on_its_way(state, route)));
+/// Whose label has a problem, and the name that it asks for.
+fn name_of(row: &ContainerProblemRow) -> (&AgentId, String) {
+    (&row.agent_id, row.problem.value.clone())
+}
+
+/// What was said of routes.
+pub struct Statuses {
+    said: HashMap<(AgentId, RouteKey), RouteStatusRow>,
+    /// Agents whose routes are led to a tunnel by somebody.
+    led: HashSet<AgentId>,
+}
+
+/// Where a route stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// The word for it.
+    pub state: PublicState,
+    /// Why it stands there.
+    pub reason: Option<&'a str>,
+    /// Last answer of Cloudflare.
+    pub answer: Option<&'a str>,
+}
+
+impl Statuses {
+    /// Reads what was said of one agent's routes.
+    pub async fn read(state: &WebState, agent: &AgentRow) -> Result<Self, ApiError> {
+        let rows = read::list_route_status(&state.master().db, Some(&agent.id), ALL).await;
+        Ok(Self::of(state, [agent].into_iter(), rows.map_err(ApiError::internal)?))
     }
-    Ok(rows)
-}
 
-/// The agent, if there is a tunnel that its routes are led to.
-fn led(agent: &AgentRow) -> Option<&AgentId> {
-    agent.tunnel_id.as_ref().map(|_| &agent.id)
-}
+    fn of<'a>(
+        state: &WebState,
+        agents: impl Iterator<Item = &'a AgentRow>,
+        rows: Vec<RouteStatusRow>,
+    ) -> Self {
+        let has_publisher = state.master().has_cloudflare();
+        let led = agents.filter(|agent| has_publisher && agent.tunnel_id.is_some());
+        Self {
+            led: led.map(|agent| agent.id.clone()).collect(),
+            said: rows.into_iter().map(|row| ((row.agent_id.clone(), row.key.clone()), row)).collect(),
+        }
+    }
 
-/// What there is to say of a route with a tunnel before the publisher said anything; nothing without a token.
-fn on_its_way(state: &WebState, route: &Route) -> Option<RouteStatusRow> {
-    state.master().has_cloudflare().then(|| RouteStatusRow {
-        agent_id: route.agent_id.clone(),
-        key: route.spec.key.clone(),
-        state: PublicState::Publishing.as_str().into(),
-        reason: None,
-        answer: None,
-        updated_at: state.master().clock.now(),
-    })
-}
-
-/// Returns where a route stands.
-pub fn route_state(route: &Route, status: Option<&RouteStatusRow>) -> PublicState {
-    public_state(&route.state, status.and_then(|status| PublicState::parse(&status.state)))
-}
-
-/// Returns the one word for where a route stands.
-pub fn route_word(route: &Route, status: Option<&RouteStatusRow>) -> &'static str {
-    route_state(route, status).as_str()
+    /// Returns where a route stands.
+    pub fn standing(&self, route: &Route) -> Standing<'_> {
+        let row = self.said.get(&(route.agent_id.clone(), route.spec.key.clone()));
+        let said = row.and_then(|row| PublicState::parse(&row.state));
+        Standing {
+            state: public_state(&route.state, said, self.led.contains(&route.agent_id)),
+            reason: row.and_then(|row| row.reason.as_deref()),
+            answer: row.and_then(|row| row.answer.as_deref()),
+        }
+    }
 }
 
 /// Returns what a person should know of an agent, if anything.

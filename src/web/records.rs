@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::picture::{self, Picture, presence, warning};
+use super::picture::{Picture, Standing, Statuses, presence, warning};
 use super::state::WebState;
 use crate::db::read::{
     self, AgentRow, AgentView, ContainerRow, KeyRow, RouteRow, RouteStatusRow, TunnelObservedRow,
@@ -38,9 +38,8 @@ pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiEr
     let db = &state.master().db;
     let row = read::find_agent(db, id).await.map_err(ApiError::internal)?.ok_or(ApiError::AgentNotFound)?;
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
-    let statuses = picture::statuses_of(state, &row, &routes).await?;
-    let statuses: HashMap<_, _> = statuses.iter().map(|status| (&status.key, status)).collect();
-    let rule = |route: &Route| rule_record(route, Some(&row), statuses.get(&route.spec.key).copied());
+    let statuses = Statuses::read(state, &row).await?;
+    let rule = |route: &Route| rule_record(route, Some(&row), statuses.standing(route));
     let parts = Parts {
         rules: routes.iter().map(rule).collect(),
         commands: read::list_open_commands(db, id).await.map_err(ApiError::internal)?,
@@ -57,7 +56,7 @@ pub async fn agent_records(state: &WebState, picture: &Picture) -> Result<Value,
     let mut containers = read::containers_by_agent(db).await.map_err(ApiError::internal)?;
     let mut rules = HashMap::<&AgentId, Vec<Value>>::new();
     for RouteRow { route, .. } in &picture.routes {
-        let rule = rule_record(route, picture.agent(&route.agent_id), picture.status_of(route));
+        let rule = rule_record(route, picture.agent(&route.agent_id), picture.standing(route));
         rules.entry(&route.agent_id).or_default().push(rule);
     }
     let record_of = |view: &AgentView| {
@@ -151,9 +150,8 @@ pub async fn key_records(state: &WebState) -> Result<Value, ApiError> {
 }
 
 /// Returns a rule as `/services` lists it.
-pub fn rule_record(route: &Route, agent: Option<&AgentRow>, status: Option<&RouteStatusRow>) -> Value {
+pub fn rule_record(route: &Route, agent: Option<&AgentRow>, standing: Standing<'_>) -> Value {
     let origin = &route.spec.origin_request;
-    let word = picture::route_state(route, status).v2_status();
     let delete_at = match &route.state {
         RouteState::PendingDeletion { due_at, .. } => {
             Some(due_at.to_rfc3339_opts(SecondsFormat::Micros, true))
@@ -162,8 +160,8 @@ pub fn rule_record(route: &Route, agent: Option<&AgentRow>, status: Option<&Rout
     };
     json!({
         "hostname": route.spec.key.hostname, "path": some(&route.spec.key.path), "service": route.spec.service,
-        "status": word, "delete_at": delete_at, "reason": status.and_then(|s| s.reason.as_ref()),
-        "cloudflare_answer": status.and_then(|s| s.answer.as_ref()), "source": "agent",
+        "status": standing.state.v2_status(), "delete_at": delete_at, "reason": standing.reason,
+        "cloudflare_answer": standing.answer, "source": "agent",
         "agent_id": route.agent_id, "container_id": route.container_id, "container_name": route.container_name,
         "tunnel_id": agent.and_then(|a| a.tunnel_id.as_ref()), "tunnel_name": agent.and_then(|a| a.tunnel_name.as_ref()),
         "zone_id": null, "zone_name": route.spec.zone_name,

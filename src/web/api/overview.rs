@@ -7,7 +7,7 @@ use crate::db::read::ContainerProblemRow;
 use crate::domain::id::AgentId;
 use crate::web::auth::Viewer;
 use crate::web::error::ApiError;
-use crate::web::picture::{Picture, route_word};
+use crate::web::picture::Picture;
 use crate::web::records::{agent_records, key_records, legacy_time, refused_record, rule_record};
 use crate::web::state::WebState;
 
@@ -79,9 +79,9 @@ fn route_records(picture: &Picture) -> Value {
     let name = |id: &AgentId| picture.agent(id).map(|agent| agent.display_name.clone());
     let mut list: Vec<Value> = Vec::new();
     for row in &picture.routes {
-        let status = picture.status_of(&row.route);
-        let mut entry = rule_record(&row.route, picture.agent(&row.route.agent_id), status);
-        entry["state"] = json!(route_word(&row.route, status));
+        let standing = picture.standing(&row.route);
+        let mut entry = rule_record(&row.route, picture.agent(&row.route.agent_id), standing);
+        entry["state"] = json!(standing.state);
         entry["path"] = json!(row.route.spec.key.path);
         entry["agent"] = json!(name(&row.route.agent_id));
         entry["container"] = json!(row.route.container_name);
@@ -94,7 +94,7 @@ fn route_records(picture: &Picture) -> Value {
         entry["state"] = json!(status.state);
         entry["path"] = json!(status.key.path);
         entry["agent"] = json!(name(&status.agent_id));
-        entry["container"] = json!(askers.get(&(&status.agent_id, status.key.to_string().as_str())));
+        entry["container"] = json!(askers.get(&(&status.agent_id, status.key.to_string())));
         list.push(entry);
     }
     let problem = |row: &ContainerProblemRow| {
@@ -120,8 +120,9 @@ fn tunnels(picture: &Picture) -> Vec<Value> {
 }
 
 fn rules(picture: &Picture) -> Vec<Value> {
-    let claimed = picture.routes.iter().map(|row| {
-        rule_record(&row.route, picture.agent(&row.route.agent_id), picture.status_of(&row.route))
-    });
+    let claimed = picture
+        .routes
+        .iter()
+        .map(|row| rule_record(&row.route, picture.agent(&row.route.agent_id), picture.standing(&row.route)));
     claimed.chain(picture.refused().into_iter().map(refused_record)).collect()
 }

@@ -20,7 +20,7 @@ use crate::domain::id::AgentId;
 use crate::domain::limits::Limits;
 use crate::web::api::agents::agent_id;
 use crate::web::error::ApiError;
-use crate::web::picture::{presence, statuses_of, warning};
+use crate::web::picture::{Statuses, presence, warning};
 use crate::web::state::WebState;
 
 /// Most commands shown.
@@ -189,13 +189,12 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let (db, id) = (&state.master().db, &view.agent.id);
     let slot = state.master().directory.slot(id);
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
-    let statuses = statuses_of(state, &view.agent, &routes).await?;
+    let statuses = Statuses::read(state, &view.agent).await?;
     let problems =
         read::list_container_problems(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;
     let commands = read::list_commands(db, id, COMMANDS).await.map_err(ApiError::internal)?;
     let limits = read::find_limits(db, id).await.map_err(ApiError::internal)?;
-    let statuses: HashMap<_, _> = statuses.iter().map(|status| (&status.key, status)).collect();
     let mut problems_of: HashMap<_, Vec<_>> = HashMap::new();
     for row in &problems {
         problems_of.entry(&row.container_id).or_default().push(label_problem(&row.problem));
@@ -205,8 +204,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
         container_line(row, problems)
     };
     let route_line = |route: &crate::domain::route::Route| {
-        let status = statuses.get(&route.spec.key).copied();
-        RouteLine::of(route, status, Some(&view.agent.display_name))
+        RouteLine::of(route, statuses.standing(route), Some(&view.agent.display_name))
     };
     part(&Live {
         agent: AgentLine::of(

@@ -4,13 +4,16 @@ use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
-use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, is_bad, tunnel_badge};
+use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, tunnel_badge};
 use super::{Shell, SignedIn, page, part};
-use crate::db::read::{AgentView, ContainerProblem, ContainerProblemRow, TunnelObservedRow, TunnelStatusRow};
+use crate::db::read::{
+    AgentView, ContainerProblem, ContainerProblemRow, RouteRow, TunnelObservedRow, TunnelStatusRow,
+};
 use crate::domain::agent::AgentStatus;
+use crate::domain::publish::PublicState;
 use crate::domain::tunnel::{TunnelHealth, UNREADABLE};
 use crate::web::error::ApiError;
-use crate::web::picture::{Picture, presence, route_word, warning};
+use crate::web::picture::{Picture, Standing, presence, warning};
 use crate::web::state::WebState;
 
 /// Most lines of a kind on this page.
@@ -95,9 +98,9 @@ pub fn agent_lines(state: &WebState, picture: &Picture) -> Vec<AgentLine> {
 
 /// All claimed routes, by name.
 pub fn route_lines(picture: &Picture) -> Vec<RouteLine> {
-    let line = |row: &crate::db::read::RouteRow| {
+    let line = |row: &RouteRow| {
         let agent = picture.agent(&row.route.agent_id).map(|agent| agent.display_name.as_str());
-        RouteLine::of(&row.route, picture.status_of(&row.route), agent)
+        RouteLine::of(&row.route, picture.standing(&row.route), agent)
     };
     picture.routes.iter().map(line).collect()
 }
@@ -106,11 +109,8 @@ fn truth(state: &WebState, picture: &Picture, problems: usize) -> Badge {
     let total = picture.agents.len();
     let is_online = |view: &&AgentView| presence(state, &view.agent.id, Some(&view.agent)).is_online;
     let online = picture.agents.iter().filter(is_online).count();
-    let live = picture
-        .routes
-        .iter()
-        .filter(|r| route_word(&r.route, picture.status_of(&r.route)) == "published")
-        .count();
+    let is_live = |row: &&RouteRow| picture.standing(&row.route).state == PublicState::Published;
+    let live = picture.routes.iter().filter(is_live).count();
     let agents = format!("{online} of {} online", count(total as u64, "agent", "agents"));
     let routes = format!("{} live", count(live as u64, "route", "routes"));
     if picture.agents.is_empty() {
@@ -148,10 +148,9 @@ pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
         link: "Look at it",
     }));
     for row in &picture.routes {
-        let status = picture.status_of(&row.route);
-        let word = route_word(&row.route, status);
-        if is_bad(word) || word == "held" {
-            let reason = status.and_then(|s| s.reason.clone()).unwrap_or_else(|| word.replace('_', " "));
+        let Standing { state, reason, .. } = picture.standing(&row.route);
+        if state.is_bad() || state == PublicState::Held {
+            let reason = reason.unwrap_or(state.as_str()).to_owned();
             let title = row.route.spec.key.to_string();
             found.push(Problem { title, detail: reason, href: Some("/routes".into()), link: "Routes" });
         }

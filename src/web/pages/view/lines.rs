@@ -5,12 +5,12 @@ use chrono::{DateTime, Utc};
 use super::super::filter::Line;
 use super::{Badge, Moment, badge, count};
 use crate::actors::master::Source;
-use crate::db::read::{AgentView, RouteStatusRow, TunnelObservedRow};
+use crate::db::read::{AgentView, TunnelObservedRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::publish::PublicState;
 use crate::domain::route::{Route, RouteState};
 use crate::domain::tunnel::TunnelHealth;
-use crate::web::picture::{Presence, route_word};
+use crate::web::picture::{Presence, Standing};
 
 /// An agent on a line.
 pub struct AgentLine {
@@ -140,14 +140,13 @@ pub struct RouteLine {
 
 impl RouteLine {
     /// Puts a route on a line.
-    pub fn of(route: &Route, status: Option<&RouteStatusRow>, agent: Option<&str>) -> Self {
-        let word = route_word(route, status);
-        let is_link = word == "published" && !route.spec.key.hostname.starts_with('*');
+    pub fn of(route: &Route, standing: Standing<'_>, agent: Option<&str>) -> Self {
+        let is_link = standing.state == PublicState::Published && !route.spec.key.hostname.starts_with('*');
         let due = match &route.state {
             RouteState::PendingDeletion { due_at, .. } => Some(due_at.format("%H:%M:%S UTC").to_string()),
             RouteState::Active => None,
         };
-        let state = route_badge(word);
+        let state = route_badge(standing.state);
         Self {
             reason_tone: if state.tone == "good" { "warn" } else { state.tone },
             name: route.spec.key.to_string(),
@@ -158,8 +157,8 @@ impl RouteLine {
             agent_href: format!("/agents/{}", route.agent_id),
             state,
             due,
-            reason: status.and_then(|status| status.reason.clone()),
-            cloudflare: status.and_then(|status| status.answer.clone()),
+            reason: standing.reason.map(str::to_owned),
+            cloudflare: standing.answer.map(str::to_owned),
         }
     }
 }
@@ -177,36 +176,19 @@ impl Line for RouteLine {
 /// Returns the words for where a route can stand. What is in conflict is no route: it is among the refused.
 pub fn route_words() -> Vec<String> {
     let states = PublicState::ALL.into_iter().filter(|state| *state != PublicState::Conflict);
-    states.map(|state| route_badge(state.as_str()).word).collect()
+    states.map(|state| route_badge(state).word).collect()
 }
 
 /// Says where a route stands, for a person.
-fn route_badge(word: &str) -> Badge {
-    match PublicState::parse(word) {
-        Some(PublicState::Published) => badge("good", "live"),
-        Some(PublicState::Planned) => badge("idle", "planned"),
-        Some(PublicState::Publishing) => badge("busy", "being published"),
-        Some(PublicState::Waiting) => badge("warn", "waits for you"),
-        Some(PublicState::Blocked) => badge("bad", "not published"),
-        Some(PublicState::PendingDeletion) => badge("warn", "container gone"),
-        Some(PublicState::Held) => badge("warn", "removal held"),
-        Some(state @ (PublicState::Conflict | PublicState::Failed)) => badge("bad", state.as_str()),
-        None => badge("warn", word.replace('_', " ")),
-    }
-}
-
-/// True for a state in which a route does not work and will not by itself.
-pub fn is_bad(word: &str) -> bool {
-    PublicState::parse(word).is_some_and(PublicState::is_bad)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_state_is_shown_and_not_hidden() {
-        assert_eq!(route_badge("made_tomorrow"), badge("warn", "made tomorrow"));
-        assert_eq!(route_badge("conflict"), badge("bad", "conflict"));
+fn route_badge(state: PublicState) -> Badge {
+    match state {
+        PublicState::Published => badge("good", "live"),
+        PublicState::Planned => badge("idle", "planned"),
+        PublicState::Publishing => badge("busy", "being published"),
+        PublicState::Waiting => badge("warn", "waits for you"),
+        PublicState::Blocked => badge("bad", "not published"),
+        PublicState::PendingDeletion => badge("warn", "container gone"),
+        PublicState::Held => badge("warn", "removal held"),
+        PublicState::Conflict | PublicState::Failed => badge("bad", state.as_str()),
     }
 }
