@@ -1,5 +1,7 @@
 //! Agents as their events left them, with when they were last heard.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
@@ -164,14 +166,7 @@ pub async fn list_agents(db: &Db, after: Option<&AgentId>, max: u64) -> Result<V
             .filter(agent_observed::Column::AgentId.between(&first.id, &last.id))
             .all(&conn)
             .await?;
-        let mut seen: std::collections::HashMap<_, _> =
-            seen.into_iter().map(|row| (row.agent_id.clone(), row)).collect();
-        rows.into_iter()
-            .map(|row| {
-                let seen = seen.remove(&row.id);
-                AgentRow::of(row, seen)
-            })
-            .collect()
+        joined(rows, seen)
     })
     .await
 }
@@ -179,19 +174,19 @@ pub async fn list_agents(db: &Db, after: Option<&AgentId>, max: u64) -> Result<V
 /// Returns every agent, removed ones too: what the fleet loads at start.
 pub async fn load_agents(db: &Db) -> Result<Vec<AgentRow>, DbError> {
     db.read(move |conn| async move {
-        let mut seen: std::collections::HashMap<_, _> = agent_observed::Entity::find()
-            .all(&conn)
-            .await?
-            .into_iter()
-            .map(|r| (r.agent_id.clone(), r))
-            .collect();
-        let rows = agent::Entity::find().order_by_asc(agent::Column::Id).all(&conn).await?;
-        rows.into_iter()
-            .map(|row| {
-                let seen = seen.remove(&row.id);
-                AgentRow::of(row, seen)
-            })
-            .collect()
+        let seen = agent_observed::Entity::find().all(&conn).await?;
+        joined(agent::Entity::find().order_by_asc(agent::Column::Id).all(&conn).await?, seen)
     })
     .await
+}
+
+/// Puts what was decided of agents and what was seen of them together.
+fn joined(rows: Vec<agent::Model>, seen: Vec<agent_observed::Model>) -> Result<Vec<AgentRow>, DbError> {
+    let mut seen: HashMap<_, _> = seen.into_iter().map(|row| (row.agent_id.clone(), row)).collect();
+    rows.into_iter()
+        .map(|row| {
+            let seen = seen.remove(&row.id);
+            AgentRow::of(row, seen)
+        })
+        .collect()
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
 use super::entities::{claim, route, tunnel};
@@ -69,14 +69,7 @@ pub async fn find_route(db: &Db, key: &RouteKey) -> Result<Option<RouteRow>, DbE
 /// Returns an agent's routes in the order of their keys.
 pub async fn list_agent_routes(db: &Db, agent: &AgentId) -> Result<Vec<Route>, DbError> {
     let agent = agent.as_str().to_owned();
-    db.read(move |conn| async move {
-        let query = route::Entity::find()
-            .filter(route::Column::AgentId.eq(agent))
-            .order_by_asc(route::Column::Hostname)
-            .order_by_asc(route::Column::Path);
-        query.all(&conn).await?.into_iter().map(|row| RouteRow::of(row).map(|row| row.route)).collect()
-    })
-    .await
+    db.read(move |conn| async move { routes_of(&conn, agent).await }).await
 }
 
 /// Returns the routes of the agent that has this tunnel: what its configuration should hold.
@@ -87,13 +80,17 @@ pub async fn list_tunnel_routes(db: &Db, tunnel: &TunnelId) -> Result<Vec<Route>
         let Some(agent) = row.and_then(|row| row.agent_id) else {
             return Ok(Vec::new());
         };
-        let query = route::Entity::find()
-            .filter(route::Column::AgentId.eq(agent))
-            .order_by_asc(route::Column::Hostname)
-            .order_by_asc(route::Column::Path);
-        query.all(&conn).await?.into_iter().map(|row| RouteRow::of(row).map(|row| row.route)).collect()
+        routes_of(&conn, agent).await
     })
     .await
+}
+
+async fn routes_of(conn: &impl ConnectionTrait, agent: String) -> Result<Vec<Route>, DbError> {
+    let query = route::Entity::find()
+        .filter(route::Column::AgentId.eq(agent))
+        .order_by_asc(route::Column::Hostname)
+        .order_by_asc(route::Column::Path);
+    query.all(conn).await?.into_iter().map(|row| RouteRow::of(row).map(|row| row.route)).collect()
 }
 
 /// Returns routes after `after` in the order of their keys, at most `max`.

@@ -60,11 +60,8 @@ impl<T: DeserializeOwned + 'static, const LIMIT: usize> FromRequest for Json<T, 
     type Future = Reading<Self>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        if let Err(error) = must_be_json(req) {
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        let raw = Raw::<LIMIT>::from_request(req, payload);
-        Box::pin(async move { Ok(Self(body::parse_as(&raw.await?.0)?)) })
+        let bytes = JsonBytes::<LIMIT>::from_request(req, payload);
+        Box::pin(async move { Ok(Self(body::parse_as(&bytes.await?.0)?)) })
     }
 }
 

@@ -9,7 +9,7 @@ use lightship::domain::report::{GoneCause, Report};
 use serde_json::{Map, Value, json};
 
 use crate::pages::Browser;
-use crate::support::master::TestMaster;
+use crate::support::master::{Asking, TestMaster};
 use crate::support::until::until;
 
 /// What a heartbeat may take while a large report is taken in.
@@ -26,6 +26,29 @@ fn containers(count: usize, labels: usize) -> Vec<Value> {
 
 fn report(containers: Vec<Value>) -> Value {
     json!({ "type": "status_report", "container": { "containers": containers } })
+}
+
+/// An agent that says what runs on its host.
+struct Host<'a> {
+    master: &'a TestMaster,
+    key: String,
+    id: String,
+}
+
+impl<'a> Host<'a> {
+    async fn new(master: &'a TestMaster) -> Self {
+        let (key, id) = master.new_agent("web-1").await;
+        Self { master, key, id }
+    }
+
+    fn send(&self, body: Value) -> Asking<'a> {
+        self.master.post(&format!("/api/v2/agents/{}/events", self.id)).key(&self.key).json(body)
+    }
+
+    /// Says that these are all its containers.
+    async fn lists(&self, containers: Vec<Value>) {
+        self.send(report(containers)).expect(202).await;
+    }
 }
 
 fn service(name: &str, hosts: usize) -> Value {
@@ -93,10 +116,9 @@ async fn while_the_largest_report_is_taken_in_the_others_are_heard() {
 async fn a_report_beyond_the_bounds_is_refused_by_name_and_shown_until_the_next_list() {
     // given
     let master = TestMaster::start().await;
-    let (key, id) = master.new_agent("web-1").await;
-    let path = format!("/api/v2/agents/{id}/events");
-    let send = |body: Value| master.post(&path).key(&key).json(body);
-    send(report(containers(3, 0))).expect(202).await;
+    let host = Host::new(&master).await;
+    let id = &host.id;
+    host.lists(containers(3, 0)).await;
     let browser = Browser::signed_in(&master).await;
     let long =
         json!([{ "id": "c1", "name": "app", "labels": { "dockflare.hostname": "x".repeat(8 << 20) } }]);
@@ -107,19 +129,19 @@ async fn a_report_beyond_the_bounds_is_refused_by_name_and_shown_until_the_next_
         (json!({ "type": "container_start", "container": { "id": "c".repeat(129) } }), 400, "`container.id`"),
     ] {
         // when
-        let refused = send(body).expect(status).await.json();
+        let refused = host.send(body).expect(status).await.json();
         // then
         assert!(refused["message"].as_str().unwrap().contains(words), "{refused}");
-        let record = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][&id].clone();
+        let record = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][id].clone();
         assert_eq!(record["last_containers"].as_array().unwrap().len(), 3, "what was known stays");
         let problem = record["problem"].as_str().unwrap_or_default();
         assert!(problem.contains("last report was refused") && problem.contains(words), "{problem}");
         for page in ["/".to_owned(), format!("/agents/{id}")] {
             assert!(browser.get(&page).await.text.contains("last report was refused"), "{page}");
         }
-        send(json!({ "type": "heartbeat" })).expect(202).await;
-        send(report(containers(3, 0))).expect(202).await;
-        let record = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][&id].clone();
+        host.send(json!({ "type": "heartbeat" })).expect(202).await;
+        host.lists(containers(3, 0)).await;
+        let record = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][id].clone();
         assert_eq!(record["problem"], Value::Null);
     }
     master.stop().await;
@@ -129,19 +151,17 @@ async fn a_report_beyond_the_bounds_is_refused_by_name_and_shown_until_the_next_
 async fn containers_that_come_one_by_one_end_at_the_same_bound() {
     // given
     let master = TestMaster::start().await;
-    let (key, id) = master.new_agent("web-1").await;
-    let path = format!("/api/v2/agents/{id}/events");
-    let send = |body: Value| master.post(&path).key(&key).json(body);
-    send(report(containers(2_000, 0))).expect(202).await;
+    let host = Host::new(&master).await;
+    host.lists(containers(2_000, 0)).await;
     let one_more =
         json!({ "type": "container_start", "container": { "id": "c1", "name": "app", "labels": {} } });
     // when
-    let refused = send(one_more.clone()).expect(400).await.json();
+    let refused = host.send(one_more.clone()).expect(400).await.json();
     // then
     assert!(refused["message"].as_str().unwrap().contains("2001 containers are too many"), "{refused}");
     let gone = json!({ "type": "container_stop", "container": { "id": format!("{:064}", 7) } });
-    send(gone).expect(202).await;
-    send(one_more).expect(202).await;
+    host.send(gone).expect(202).await;
+    host.send(one_more).expect(202).await;
     master.stop().await;
 }
 
@@ -149,15 +169,14 @@ async fn containers_that_come_one_by_one_end_at_the_same_bound() {
 async fn routes_beyond_the_bound_are_left_out_and_shown_and_held_ones_stay() {
     // given: the container whose name comes last holds a route
     let master = TestMaster::without_cloudflare().await;
-    let (key, id) = master.new_agent("web-1").await;
-    master.master.approve(&AgentId::new(&id), "admin").await.unwrap();
-    let path = format!("/api/v2/agents/{id}/events");
-    let send = |body: Value| master.post(&path).key(&key).json(body);
-    send(report(vec![service("zzz", 1)])).expect(202).await;
+    let host = Host::new(&master).await;
+    let id = &host.id;
+    master.master.approve(&AgentId::new(id), "admin").await.unwrap();
+    host.lists(vec![service("zzz", 1)]).await;
     // when
     let mut list: Vec<Value> = (0..8).map(|n| service(&format!("app-{n}"), 250)).collect();
     list.push(service("zzz", 1));
-    send(report(list)).expect(202).await;
+    host.lists(list).await;
     // then
     let answer = master.admin_get("/api/v3/routes").expect(200).await.json();
     let routes = answer["routes"].as_array().unwrap();

@@ -20,6 +20,14 @@ fn temp() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// An agent whose list of one container is with the master.
+async fn settled(master: &FakeMaster, dir: &tempfile::TempDir) -> TestAgent {
+    let agent = TestAgent::reporting(master, dir).await;
+    agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+    master.until(1, has_snapshot).await;
+    agent
+}
+
 fn running() -> TunnelReport {
     TunnelReport {
         health: TunnelHealth::Running,
@@ -78,9 +86,7 @@ fn a_lost_id_file_does_not_stop_the_agent() {
 fn a_change_is_sent_in_the_same_moment() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
-        let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
-        master.until(1, has_snapshot).await;
+        let agent = settled(&master, &dir).await;
         master.forget();
 
         let before = master.since_start();
@@ -167,9 +173,7 @@ fn silence_of_docker_is_not_reported_as_an_empty_host() {
 fn a_native_master_gets_the_whole_list_now_and_then() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
-        let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
-        master.until(1, has_snapshot).await;
+        let _agent = settled(&master, &dir).await;
         master.forget();
 
         sleep(secs(1200)).await;
@@ -200,9 +204,7 @@ fn the_last_word_is_said_before_the_end() {
 fn a_panic_costs_the_session_and_nothing_else() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
-        let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
-        master.until(1, has_snapshot).await;
+        let agent = settled(&master, &dir).await;
         let panics = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&panics);
         master.answer_with(move |heard| {
@@ -225,9 +227,7 @@ fn a_panic_costs_the_session_and_nothing_else() {
 fn a_wall_clock_that_jumps_changes_neither_signs_of_life_nor_waits() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
-        let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
-        master.until(1, has_snapshot).await;
+        let agent = settled(&master, &dir).await;
 
         for hours in [6, -12, 6] {
             agent.clock.jump(TimeDelta::hours(hours));

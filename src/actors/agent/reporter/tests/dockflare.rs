@@ -69,9 +69,7 @@ fn a_dockflare_master_that_forgot_the_agent_is_registered_with_again() {
 fn a_master_that_was_rolled_back_is_spoken_to_as_a_dockflare_master() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
-        let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
-        master.until(1, has_snapshot).await;
+        let agent = settled(&master, &dir).await;
         master.forget();
 
         master.roll_back();

@@ -6,9 +6,7 @@ use super::*;
 fn a_forgotten_session_is_renewed_at_once() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
-        let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
-        master.until(1, has_snapshot).await;
+        let agent = settled(&master, &dir).await;
         master.forget();
         let mut once = true;
         master.answer_with(move |heard| {
@@ -68,9 +66,7 @@ fn a_native_route_that_is_gone_ends_the_session() {
     paused(async {
         for status in [404, 405, 415] {
             let (master, dir) = (FakeMaster::native(), temp());
-            let agent = TestAgent::reporting(&master, &dir).await;
-            agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
-            master.until(1, has_snapshot).await;
+            let agent = settled(&master, &dir).await;
             let mut once = true;
             master.answer_with(move |heard| {
                 matches!(heard, Heard::Batch(_) if std::mem::take(&mut once)).then(|| refused(status, None))
