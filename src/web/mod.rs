@@ -118,7 +118,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/live").get(pages::live::live))
         .service(at("/login").get(pages::sign_in::login).post(pages::sign_in::sign_in))
         .service(at("/logout").post(pages::sign_in::sign_out))
-        .service(at("/setup").get(pages::sign_in::setup).post(pages::sign_in::set_up))
+        .service(at("/setup").get(pages::set_up::show).post(pages::set_up::set_up))
         .service(at("/").get(pages::overview::show))
         .service(at("/agents").get(pages::agents::list))
         .service(at("/agents/keys").post(pages::keys::make))

@@ -13,6 +13,7 @@ pub mod live;
 pub mod overview;
 pub mod posted;
 pub mod routes;
+pub mod set_up;
 pub mod sign_in;
 pub mod system;
 pub mod view;

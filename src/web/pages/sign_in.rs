@@ -1,4 +1,4 @@
-//! First-run set-up, signing in and signing out.
+//! Signing in and signing out.
 
 use std::net::IpAddr;
 
@@ -26,16 +26,6 @@ struct LoginPage {
     problem: Option<String>,
 }
 
-#[derive(Template)]
-#[template(path = "setup.html")]
-struct SetupPage {
-    shell: Shell,
-    token: Option<String>,
-    name: String,
-    address: String,
-    problem: Option<String>,
-}
-
 /// Where to go after signing in.
 #[derive(Debug, Deserialize)]
 pub struct Next {
@@ -50,21 +40,6 @@ pub struct Credentials {
     password: String,
     #[serde(default)]
     next: String,
-}
-
-/// The token of the first-run link.
-#[derive(Deserialize)]
-pub struct SetupLink {
-    token: Option<String>,
-}
-
-/// The set-up form.
-#[derive(Deserialize)]
-pub struct SetupForm {
-    token: String,
-    name: String,
-    password: String,
-    again: String,
 }
 
 /// `GET /login`.
@@ -131,74 +106,6 @@ pub async fn sign_out(_: SignedIn, state: web::Data<WebState>, _: Posted<Nothing
     answer
 }
 
-/// `GET /setup`: with the token of the one-time link a form, without it a word on where the link is.
-#[utoipa::path(get, path = "/setup", tag = "pages", responses((status = 200), (status = 303)), security(()))]
-pub async fn setup(
-    _: Anyone,
-    req: HttpRequest,
-    state: web::Data<WebState>,
-    Query(link): Query<SetupLink>,
-) -> Result<HttpResponse, ApiError> {
-    if read::has_admin(&state.master().db).await.map_err(ApiError::internal)? {
-        return Ok(go_to("/login"));
-    }
-    let session = visit(&req, &state);
-    let token = link.token.clone().filter(|token| state.is_setup_token(token));
-    setup_page(&req, &state, &session, StatusCode::OK, token, String::new(), None)
-}
-
-/// `POST /setup`: makes the first administrator and signs in.
-#[utoipa::path(post, path = "/setup", tag = "pages", responses((status = 303), (status = 400), (status = 403)), security(()))]
-pub async fn set_up(
-    _: Anyone,
-    req: HttpRequest,
-    state: web::Data<WebState>,
-    form: Posted<SetupForm>,
-) -> Result<HttpResponse, ApiError> {
-    let form = form.0;
-    let session = visit(&req, &state);
-    let who = format!("setup/{}", network(state.source(&req)));
-    if let Some(retry_after) = state.attempts().must_wait(&who) {
-        return Err(ApiError::TooManyAttempts { retry_after });
-    }
-    if !state.is_setup_token(&form.token) {
-        state.attempts().sign_in_failed(who);
-        return setup_page(&req, &state, &session, StatusCode::FORBIDDEN, None, String::new(), None);
-    }
-    let complaint = password::name_complaint(&form.name).or(password::complaint(&form.password, &form.again));
-    if let Some(complaint) = complaint {
-        let problem = Some(complaint.to_owned());
-        return setup_page(
-            &req,
-            &state,
-            &session,
-            StatusCode::BAD_REQUEST,
-            Some(form.token),
-            form.name,
-            problem,
-        );
-    }
-    let hash = password::hash_apart(form.password, state.master().chance.clone()).await?;
-    state.master().set_up_admin(&form.name, hash.into()).await?;
-    state.close_setup();
-    let admin = read::find_admin(&state.master().db, &form.name).await.map_err(ApiError::internal)?;
-    open_session(&state, &form.name, admin.map_or(0, |admin| admin.session_version), None, "/")
-}
-
-fn setup_page(
-    req: &HttpRequest,
-    state: &WebState,
-    session: &Session,
-    status: StatusCode,
-    token: Option<String>,
-    name: String,
-    problem: Option<String>,
-) -> Result<HttpResponse, ApiError> {
-    let address = super::deploy::address(req, state);
-    let page = SetupPage { shell: Shell::visitor(session), token, name, address, problem };
-    with_session(page_with(status, &page)?, session, state)
-}
-
 fn refuse(
     req: &HttpRequest,
     state: &WebState,
@@ -217,7 +124,7 @@ fn refuse(
 }
 
 /// The visitor's session; a new one for a new visitor.
-fn visit(req: &HttpRequest, state: &WebState) -> Session {
+pub(super) fn visit(req: &HttpRequest, state: &WebState) -> Session {
     let now = state.master().clock.now();
     Session::read(req, &state.settings().cookie_key, now).unwrap_or_else(|| Session {
         name: None,
@@ -228,7 +135,7 @@ fn visit(req: &HttpRequest, state: &WebState) -> Session {
 }
 
 /// Signs in: a new session with a new token, so that nobody can have prepared it.
-fn open_session(
+pub(super) fn open_session(
     state: &WebState,
     name: &str,
     version: u32,
@@ -251,7 +158,7 @@ fn open_session(
     with_session(answer, &session, state)
 }
 
-fn with_session(
+pub(super) fn with_session(
     mut answer: HttpResponse,
     session: &Session,
     state: &WebState,
@@ -268,7 +175,7 @@ fn safe(next: &str) -> &str {
 }
 
 /// What failed attempts are counted by: a whole IPv6 network is one neighbour.
-fn network(source: IpAddr) -> String {
+pub(super) fn network(source: IpAddr) -> String {
     match source {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => v6.segments()[..4].iter().map(|part| format!("{part:x}:")).collect(),

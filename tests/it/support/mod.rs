@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each of the test binaries that include this uses a part of it")]
 
 pub mod account;
+pub mod asking;
 pub mod cloudflare;
 pub mod cloudflare_client;
 pub mod docker;

@@ -1,12 +1,10 @@
 //! Gives an agent a tunnel: token, enrolment and the command that starts it are one commit.
 
-use std::time::Duration;
-
 use actix::prelude::*;
-use chrono::TimeDelta;
 use secrecy::SecretString;
 
 use super::agents::listed;
+use super::commands::{new_command, queued, superseded};
 use super::load::follow;
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::account::ProvidedTunnel;
@@ -20,9 +18,8 @@ use crate::db::tunnels::TunnelObservedRow;
 use crate::db::{self, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
-use crate::domain::delivery::lifetime;
 use crate::domain::event::{Event, Stream};
-use crate::domain::id::{AgentId, CommandId, SecretId};
+use crate::domain::id::{AgentId, SecretId};
 use crate::domain::publish::{PublicState, TUNNEL_GONE};
 use crate::domain::tunnel::TunnelHealth;
 
@@ -273,39 +270,4 @@ fn start_command(env: &Env, ask: &CommitEnrolment, secret_id: SecretId) -> Comma
         secret_id,
     };
     new_command(env, kind, None)
-}
-
-/// Makes a command that waits for its agent, at most `limit` or as long as one of its kind does.
-pub fn new_command(env: &Env, kind: CommandKind, limit: Option<Duration>) -> Command {
-    let queued_at = env.now();
-    let expiry = limit.unwrap_or_else(|| lifetime(&kind));
-    Command {
-        id: CommandId::new(env.chance.sorted_uuid(&env.clock).to_string()),
-        kind,
-        status: CommandStatus::Queued,
-        attempt: 0,
-        queued_at,
-        delivered_at: None,
-        lease_until: None,
-        expires_at: queued_at + TimeDelta::from_std(expiry).unwrap_or(TimeDelta::MAX),
-        outcome: None,
-    }
-}
-
-/// The event that queues a command.
-pub fn queued(agent: &AgentId, command: &Command) -> Event {
-    Event::CommandQueued {
-        agent_id: agent.clone(),
-        command_id: command.id.clone(),
-        command: command.kind.clone(),
-        expires_at: command.expires_at,
-    }
-}
-
-/// Ends what was queued before: another tunnel takes its place, and its token is gone.
-pub(super) async fn superseded(env: &Env, agent: &AgentId) -> Result<Vec<Event>, MasterError> {
-    let open = db::commands::list_open_commands(&env.db, agent).await?;
-    let expired =
-        |command: Command| Event::CommandExpired { agent_id: agent.clone(), command_id: command.id };
-    Ok(open.into_iter().map(expired).collect())
 }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod agents;
+mod commands;
 mod enrolment;
 mod keys;
 mod limits;
@@ -28,7 +29,8 @@ use crate::domain::event::Stream;
 
 pub use admin::{ChangeSetting, SetAdminPassword, SetUpAdmin};
 pub use agents::{Register, Rename, Revoke, open_session, version_of};
-pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment, new_command, queued};
+pub use commands::{new_command, queued};
+pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
 pub use keys::{DeleteKey, DeleteRevokedKeys, RevokeKey};
 pub use limits::LimitAgent;
 pub use load::{identity_digest, load_directory};

@@ -8,7 +8,7 @@
 use actix::prelude::*;
 
 use super::agents::listed;
-use super::enrolment::{new_command, queued, superseded};
+use super::commands::{new_command, queued, superseded};
 use super::keys::{active_keys_of, forget_keys};
 use super::load::follow;
 use super::{Decision, Registrar, commit, expected};

@@ -1,0 +1,48 @@
+//! Commands as they are made: what an agent is to do, queued with the decision that it comes from.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::actors::master::env::Env;
+use crate::actors::master::error::MasterError;
+use crate::db;
+use crate::domain::command::{Command, CommandKind, CommandStatus};
+use crate::domain::delivery::lifetime;
+use crate::domain::event::Event;
+use crate::domain::id::{AgentId, CommandId};
+
+/// Makes a command that waits for its agent, at most `limit` or as long as one of its kind does.
+pub fn new_command(env: &Env, kind: CommandKind, limit: Option<Duration>) -> Command {
+    let queued_at = env.now();
+    let expiry = limit.unwrap_or_else(|| lifetime(&kind));
+    Command {
+        id: CommandId::new(env.chance.sorted_uuid(&env.clock).to_string()),
+        kind,
+        status: CommandStatus::Queued,
+        attempt: 0,
+        queued_at,
+        delivered_at: None,
+        lease_until: None,
+        expires_at: queued_at + TimeDelta::from_std(expiry).unwrap_or(TimeDelta::MAX),
+        outcome: None,
+    }
+}
+
+/// The event that queues a command.
+pub fn queued(agent: &AgentId, command: &Command) -> Event {
+    Event::CommandQueued {
+        agent_id: agent.clone(),
+        command_id: command.id.clone(),
+        command: command.kind.clone(),
+        expires_at: command.expires_at,
+    }
+}
+
+/// Ends what was queued before: another tunnel takes its place, and its token is gone.
+pub(super) async fn superseded(env: &Env, agent: &AgentId) -> Result<Vec<Event>, MasterError> {
+    let open = db::commands::list_open_commands(&env.db, agent).await?;
+    let expired =
+        |command: Command| Event::CommandExpired { agent_id: agent.clone(), command_id: command.id };
+    Ok(open.into_iter().map(expired).collect())
+}
