@@ -1,8 +1,9 @@
-//! Where a request comes from, if a proxy of ours brings it.
+//! Where a request comes from and what it was sent to, if a proxy of ours brings it.
 
 use std::net::IpAddr;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::HttpRequest;
+use actix_web::http::header::{HOST, HeaderMap};
 
 /// Returns the last address on the way that is no proxy of ours: what stands before it, anybody may have written.
 ///
@@ -18,6 +19,15 @@ pub fn source(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
         .map(|hop| hop.to_canonical())
         .find(|hop| !trusted.contains(hop))
         .unwrap_or(peer)
+}
+
+/// Returns the host that a request was sent to. Only a proxy of ours may say that it was another one.
+pub fn host(peer: IpAddr, req: &HttpRequest, trusted: &[IpAddr]) -> String {
+    if trusted.contains(&peer) {
+        return req.connection_info().host().to_owned();
+    }
+    let named = req.headers().get(HOST).and_then(|host| host.to_str().ok());
+    named.or_else(|| req.uri().authority().map(|authority| authority.as_str())).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -62,5 +72,19 @@ mod tests {
         for lines in [&[][..], &[""], &["unknown"], &["198.51.100.1, unknown"], &["10.0.0.2"]] {
             assert_eq!(source_of(PROXY, lines), PROXY, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_what_a_request_was_sent_to() {
+        let request = |peer: &str| {
+            let req = actix_web::test::TestRequest::default()
+                .insert_header(("host", "ship.example.com"))
+                .insert_header(("x-forwarded-host", "elsewhere.example.org"))
+                .insert_header(("forwarded", "host=elsewhere.example.org"))
+                .to_http_request();
+            host(peer.parse().unwrap(), &req, &[PROXY.parse().unwrap()])
+        };
+        assert_eq!(request("192.0.2.9"), "ship.example.com");
+        assert_eq!(request(PROXY), "elsewhere.example.org");
     }
 }

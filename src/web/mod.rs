@@ -13,6 +13,7 @@ pub mod body;
 mod dialect;
 pub mod error;
 mod forwarded;
+mod hashing;
 mod listings;
 pub mod openapi;
 pub mod ops;

@@ -1,9 +1,8 @@
-//! Passwords: argon2id, on a thread where waiting hurts nobody.
+//! Passwords: what they must be, and argon2id.
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 
-use super::error::ApiError;
 use crate::chance::Chance;
 
 /// Shortest password, in characters.
@@ -32,7 +31,7 @@ pub fn name_complaint(name: &str) -> Option<&'static str> {
     (!fits).then_some("The name needs 1 to 64 characters, without blanks around it.")
 }
 
-/// Hashes a password (argon2id, PHC text). Takes about 50 ms: not for an arbiter.
+/// Hashes a password (argon2id, PHC text). Takes about 50 ms: done in [`hashing`](super::hashing) only.
 pub fn hash(password: &str, chance: &Chance) -> String {
     let mut salt = [0; 16];
     chance.fill(&mut salt);
@@ -42,32 +41,15 @@ pub fn hash(password: &str, chance: &Chance) -> String {
         .to_string()
 }
 
-/// Hashes a password on a blocking thread.
-pub async fn hash_apart(password: String, chance: Chance) -> Result<String, ApiError> {
-    actix_web::web::block(move || hash(&password, &chance)).await.map_err(ApiError::internal)
-}
-
-/// Compares a password with a hash on a blocking thread.
-pub async fn verify_apart(password: String, hash: String) -> Result<bool, ApiError> {
-    let verify = move || {
-        let Ok(parsed) = PasswordHash::new(&hash) else { return false };
-        password.len() <= LONGEST && Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
-    };
-    actix_web::web::block(verify).await.map_err(ApiError::internal)
+/// Compares a password with a hash; takes as long.
+pub fn fits(password: &str, hash: &str) -> bool {
+    let Ok(parsed) = PasswordHash::new(hash) else { return false };
+    password.len() <= LONGEST && Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[actix_web::test]
-    async fn only_the_right_password_opens() {
-        let hash = hash("correct horse", &Chance::seeded(1));
-        assert!(hash.starts_with("$argon2id$"));
-        assert!(verify_apart("correct horse".into(), hash.clone()).await.unwrap());
-        assert!(!verify_apart("wrong horse".into(), hash).await.unwrap());
-        assert!(!verify_apart("correct horse".into(), "not a hash".into()).await.unwrap());
-    }
 
     #[test]
     fn weak_passwords_and_odd_names_are_named() {

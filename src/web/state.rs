@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent_limit::AgentLimit;
 use super::attempts::Attempts;
-use super::forwarded::source;
+use super::forwarded::{host, source};
+use super::hashing::Hashing;
 use super::listings::Listings;
 use crate::actors::master::Master;
 
@@ -73,6 +74,7 @@ struct Inner {
     agent_limit: Option<AgentLimit>,
     streams: AtomicUsize,
     listings: Listings,
+    hashing: Hashing,
     stop: CancellationToken,
     /// Compared with when a name is unknown, so that the time does not tell.
     decoy_hash: String,
@@ -93,6 +95,7 @@ impl WebState {
             agent_limit,
             streams: AtomicUsize::new(0),
             listings: Listings::default(),
+            hashing: Hashing::default(),
             stop: CancellationToken::new(),
             decoy_hash,
         }))
@@ -146,8 +149,12 @@ impl WebState {
 
     /// Returns where a request comes from: the peer, or what a trusted proxy says.
     pub fn source(&self, req: &HttpRequest) -> IpAddr {
-        let peer = req.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |addr| addr.ip().to_canonical());
-        source(peer, req.headers(), &self.0.settings.trusted_proxies)
+        source(peer(req), req.headers(), &self.0.settings.trusted_proxies)
+    }
+
+    /// Returns the host that a request was sent to: its own word, or what a trusted proxy says.
+    pub fn host(&self, req: &HttpRequest) -> String {
+        host(peer(req), req, &self.0.settings.trusted_proxies)
     }
 
     /// Counts a stream while the returned guard lives; none if there are too many.
@@ -155,6 +162,11 @@ impl WebState {
         let before = self.0.streams.fetch_add(1, Ordering::Relaxed);
         let guard = StreamGuard(self.clone());
         (before < STREAMS).then_some(guard)
+    }
+
+    /// Where passwords are hashed and compared.
+    pub fn hashing(&self) -> &Hashing {
+        &self.0.hashing
     }
 
     /// Where answers that list everything are made.
@@ -180,6 +192,10 @@ impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn peer(req: &HttpRequest) -> IpAddr {
+    req.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip().to_canonical())
 }
 
 fn digest(token: &str) -> [u8; 32] {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use crate::actors::master::MasterError;
 use crate::web::auth::Admin;
 use crate::web::body::Json;
 use crate::web::error::ApiError;
@@ -30,7 +31,8 @@ pub async fn set_password(
     if let Some(complaint) = password::complaint(&body.0.password, &body.0.password) {
         return Err(ApiError::Invalid(complaint.into()));
     }
-    let hash = password::hash_apart(body.0.password, state.master().chance.clone()).await?;
-    state.master().set_admin_password(&name, hash.into(), &admin.name).await?;
+    let turn = state.hashing().turn(&admin.name).await.ok_or(MasterError::Busy)?;
+    let hash = turn.hash(body.0.password, state.master().chance.clone()).await?;
+    state.master().set_admin_password(&name, hash, &admin.name).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }

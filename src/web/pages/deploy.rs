@@ -12,10 +12,9 @@ pub fn address(req: &HttpRequest, state: &WebState) -> String {
     match &state.settings().public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => {
-            let info = req.connection_info();
             let scheme = if state.settings().secure_cookies { "https" } else { "http" };
-            let host: String = info
-                .host()
+            let host: String = state
+                .host(req)
                 .chars()
                 .filter(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(*c))
                 .take(255)

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::posted::Posted;
 use super::sign_in::{network, open_session, visit, with_session};
 use super::{Shell, go_to, page_with};
+use crate::actors::master::MasterError;
 use crate::db::read;
 use crate::web::auth::Anyone;
 use crate::web::error::ApiError;
@@ -67,11 +68,13 @@ pub async fn set_up(
 ) -> Result<HttpResponse, ApiError> {
     let form = form.0;
     let session = visit(&req, &state);
-    let who = format!("setup/{}", network(state.source(&req)));
-    if let Some(retry_after) = state.attempts().must_wait(&who) {
-        return Err(ApiError::TooManyAttempts { retry_after });
-    }
+    let source = network(state.source(&req));
+    // Who has the link is never kept out by others who guess.
     if !state.is_setup_token(&form.token) {
+        let who = format!("setup/{source}");
+        if let Some(retry_after) = state.attempts().must_wait(&who) {
+            return Err(ApiError::TooManyAttempts { retry_after });
+        }
         state.attempts().sign_in_failed(who);
         return show_with(&req, &state, &session, StatusCode::FORBIDDEN, None, String::new(), None);
     }
@@ -88,8 +91,9 @@ pub async fn set_up(
             problem,
         );
     }
-    let hash = password::hash_apart(form.password, state.master().chance.clone()).await?;
-    state.master().set_up_admin(&form.name, hash.into()).await?;
+    let turn = state.hashing().turn(&source).await.ok_or(MasterError::Busy)?;
+    let hash = turn.hash(form.password, state.master().chance.clone()).await?;
+    state.master().set_up_admin(&form.name, hash).await?;
     state.close_setup();
     let admin = read::find_admin(&state.master().db, &form.name).await.map_err(ApiError::internal)?;
     open_session(&state, &form.name, admin.map_or(0, |admin| admin.session_version), None, "/")

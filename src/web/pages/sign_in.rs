@@ -1,6 +1,7 @@
 //! Signing in and signing out.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -25,6 +26,9 @@ struct LoginPage {
     next: String,
     problem: Option<String>,
 }
+
+const WRONG: &str = "Name or password is wrong.";
+const BUSY: &str = "Too many are signing in at this moment. Try again in a few seconds.";
 
 /// Where to go after signing in.
 #[derive(Debug, Deserialize)]
@@ -75,23 +79,33 @@ pub async fn sign_in(
     form: Posted<Credentials>,
 ) -> Result<HttpResponse, ApiError> {
     let form = form.0;
+    if password::name_complaint(&form.name).is_some() {
+        return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, WRONG.into());
+    }
     let device = Device::read(&req, &state.settings().cookie_key).filter(|device| device.name == form.name);
+    let source = network(state.source(&req));
     let who = match &device {
         Some(device) => format!("device/{}", device.id),
-        None => format!("{}/{}", network(state.source(&req)), form.name),
+        None => format!("{source}/{}", form.name),
     };
     if let Some(wait) = state.attempts().must_wait(&who) {
-        let problem = format!("Too many attempts. Try again in {} seconds.", wait.as_secs().max(1));
-        return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, problem);
+        return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, too_many(wait));
+    }
+    let Some(turn) = state.hashing().turn(device.as_ref().map_or(&source, |device| &device.id)).await else {
+        return refuse(&req, &state, form, StatusCode::SERVICE_UNAVAILABLE, BUSY.into());
+    };
+    // Tries made at the same time have been counted by now.
+    if let Some(wait) = state.attempts().must_wait(&who) {
+        return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, too_many(wait));
     }
     let admin = read::find_admin(&state.master().db, &form.name).await.map_err(ApiError::internal)?;
     let known = state.master().admin_password_hash(&form.name).await?;
     let hash = known.unwrap_or_else(|| state.decoy_hash().to_owned());
-    let fits = password::verify_apart(form.password.clone(), hash).await?;
+    let fits = turn.verify(form.password.clone(), hash).await?;
     let Some(admin) = admin.filter(|_| fits) else {
         state.attempts().sign_in_failed(who);
         tracing::warn!(source.ip = %state.source(&req), "sign-in refused");
-        return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, "Name or password is wrong.".into());
+        return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, WRONG.into());
     };
     state.attempts().signed_in(&who);
     open_session(&state, &admin.name, admin.session_version, device, safe(&form.next))
@@ -104,6 +118,10 @@ pub async fn sign_out(_: SignedIn, state: web::Data<WebState>, _: Posted<Nothing
     // The cookie is well-formed, so adding it cannot fail.
     let _ = answer.add_cookie(&no_session(state.settings().secure_cookies));
     answer
+}
+
+fn too_many(wait: Duration) -> String {
+    format!("Too many attempts. Try again in {} seconds.", wait.as_secs().max(1))
 }
 
 fn refuse(
@@ -170,7 +188,9 @@ pub(super) fn with_session(
 
 /// A path of ours and nothing else.
 fn safe(next: &str) -> &str {
-    let is_ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    // Browsers leave out tabs and line ends, and take a backslash for a slash.
+    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let is_ours = is_plain && next.starts_with('/') && !next.starts_with("//");
     if is_ours { next } else { "/" }
 }
 
@@ -194,6 +214,11 @@ mod tests {
             ("//evil.example", "/"),
             ("https://evil.example", "/"),
             ("/\\evil", "/"),
+            ("/\t/evil.example", "/"),
+            ("/\u{b}/x", "/"),
+            ("/a\r\nset-cookie: x", "/"),
+            ("/ä", "/"),
+            ("/routes?text=a%20b", "/routes?text=a%20b"),
         ] {
             assert_eq!(safe(next), expected, "{next:?}");
         }

@@ -50,6 +50,14 @@ async fn the_set_up_form_needs_the_token_of_the_link() {
     let page = format!("/setup?token={token}");
     assert_eq!(browser.submit(&page, "/setup", &fields).await.status, 403);
     assert_eq!(browser.get("/").await.header("location"), "/setup");
+
+    // Who guesses is kept out after a while, and who has the link is not.
+    for _ in 0..4 {
+        assert_eq!(browser.submit(&page, "/setup", &fields).await.status, 403);
+    }
+    assert_eq!(browser.submit(&page, "/setup", &fields).await.status, 429);
+    let fields = [("token", token.as_str()), ("name", "ann"), ("password", PASSWORD), ("again", PASSWORD)];
+    assert_eq!(browser.submit(&page, "/setup", &fields).await.status, 303);
     master.stop().await;
 }
 
@@ -84,6 +92,31 @@ async fn guessing_is_locked_out_and_the_owner_is_not() {
     assert_eq!(owner.get("/").await.status, 200);
     owner.cookies.lock().unwrap().remove("lightship_session");
     assert_eq!(owner.sign_in("ann", PASSWORD).await.status, 303);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn guesses_made_at_once_are_counted_one_by_one() {
+    let master = TestMaster::start().await;
+    Browser::signed_in(&master).await;
+    let guessers: Vec<_> = (0..30).map(|_| Browser::new(&master)).collect();
+    let answers =
+        futures_util::future::join_all(guessers.iter().map(|one| one.sign_in("ann", "wrong password"))).await;
+    let of = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    // Nobody waits in a queue of any length: who finds it full is told so.
+    assert_eq!(of(401) + of(429) + of(503), 30);
+    assert!((1..=5).contains(&of(401)), "{} were compared", of(401));
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_name_that_nobody_can_have_is_refused_unseen() {
+    let master = TestMaster::start().await;
+    Browser::signed_in(&master).await;
+    let stranger = Browser::new(&master);
+    for _ in 0..8 {
+        assert_eq!(stranger.sign_in(&"x".repeat(65), PASSWORD).await.status, 401);
+    }
     master.stop().await;
 }
 
