@@ -196,11 +196,10 @@ fn tunnel_problem(observed: &TunnelObservedRow) -> Option<String> {
     let reason = observed.report.reason.as_deref();
     let is_problem = match observed.report.health {
         TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting => true,
-        // It serves, and something else is wrong on that host, such as a full disk.
-        TunnelHealth::Running => reason.is_some(),
+        // Something else is wrong on that host, such as a full disk, or its agent was stopped and took the tunnel along.
+        TunnelHealth::Running | TunnelHealth::Stopped => reason.is_some(),
         // Such as an Engine that is away: what runs on that host is not known either.
         TunnelHealth::Unknown => reason.is_some_and(|reason| reason != UNREADABLE),
-        TunnelHealth::Stopped => false,
     };
     let how = match observed.report.health {
         TunnelHealth::Unknown => "How the tunnel is, is not known".to_owned(),

@@ -52,6 +52,8 @@ async fn an_engine_that_is_away_on_some_host_is_not_called_well() {
         ("restarting", "token is not valid", "The tunnel is restarting: token"),
         ("failed", "its image is missing", "The tunnel is failed: its image"),
         ("running", "no space is left on its disk", "The tunnel is running: no space"),
+        ("stopped", away, "The tunnel is stopped: the docker engine"),
+        ("stopped", "its agent was stopped", "The tunnel is stopped: its agent was stopped"),
     ] {
         host.tunnel(health, Some(reason)).await;
         let (line, page) = truth(&browser).await;
@@ -59,8 +61,10 @@ async fn an_engine_that_is_away_on_some_host_is_not_called_well() {
         assert!(page.contains(part), "{health}: {page}");
     }
     // On some networks nobody can ask a connector; that is no trouble.
-    host.tunnel("unknown", Some("its readiness cannot be read")).await;
-    assert_eq!(truth(&browser).await.0, "All is well: 1 of 1 agent online, 0 routes live.");
+    for (health, reason) in [("unknown", Some("its readiness cannot be read")), ("stopped", None)] {
+        host.tunnel(health, reason).await;
+        assert_eq!(truth(&browser).await.0, "All is well: 1 of 1 agent online, 0 routes live.", "{health}");
+    }
     master.stop().await;
 }
 
