@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{REGISTER, publish_into_a_foreign_tunnel};
+use crate::pages::Browser;
 use crate::support::cloudflare::{ACCOUNT, TOKEN};
 use crate::support::master::{ADMIN, TestMaster};
 
@@ -250,6 +251,10 @@ async fn no_secret_is_in_any_answer_but_the_one_that_hands_it_over() {
         "/readyz",
     ] {
         master.admin_get(path).expect(200).await;
+    }
+    let browser = Browser::signed_in(&master).await;
+    for path in ["/", "/agents", "/routes", "/system", &format!("/agents/{id}")] {
+        assert_eq!(browser.get(path).await.status, 200, "{path}");
     }
     master.admin_post("/api/v2/agents/revoke-key", json!({ "key": new_key })).expect(200).await;
 
