@@ -25,7 +25,8 @@ impl Default for Allowance {
 impl Allowance {
     /// Reads the labels of the next container; what it asks for in excess is left out and shown.
     pub fn read(&mut self, labels: &BTreeMap<String, String>, prefix: Option<&str>) -> Labels {
-        let mut read = read_labels(labels, prefix);
+        let most = self.problems.clamp(1, MAX_PROBLEMS);
+        let mut read = read_labels(labels, prefix, most);
         let excess = read.services.len().saturating_sub(self.routes);
         if excess > 0 {
             read.services.truncate(self.routes);
@@ -35,7 +36,7 @@ impl Allowance {
             read.problems.insert(0, LabelProblem::new("routes", "", reason));
         }
         self.routes -= read.services.len();
-        keep_first(&mut read.problems, self.problems.clamp(1, MAX_PROBLEMS));
+        keep_first(&mut read.problems, most);
         self.problems = self.problems.saturating_sub(read.problems.len());
         read
     }
@@ -43,7 +44,9 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::container;
     use super::super::MAX_LABELS;
+    use super::super::near_miss::COMPARISONS;
     use super::*;
 
     fn routes(container: usize, count: usize) -> BTreeMap<String, String> {
@@ -82,13 +85,41 @@ mod tests {
     }
 
     #[test]
+    fn words_are_compared_only_for_what_is_shown_however_many_labels_are_misspelt() {
+        // given: as much as one agent may report, every label another near miss, every container to be published
+        let containers = container::MAX_CONTAINERS;
+        let letters = "0123456789abcdfghijklm".chars();
+        let misspelt = letters.map(|letter| (format!("dockflare.hostnam{letter}"), String::new()));
+        let base = [("enable", "true"), ("hostname", "a.example.com"), ("service", "http://app")];
+        let base = base.map(|(name, value)| (format!("dockflare.{name}"), value.to_owned()));
+        let given: BTreeMap<_, _> = base.into_iter().chain(misspelt).collect();
+        assert_eq!(given.len() * containers, container::MAX_LABELS);
+        // when
+        COMPARISONS.set(0);
+        let mut allowance = Allowance::default();
+        let read: Vec<_> = (0..containers).map(|_| allowance.read(&given, None)).collect();
+        // then
+        let shown = PROBLEMS + containers;
+        assert!(COMPARISONS.get() <= shown * 5, "{} for {shown} that are shown", COMPARISONS.get());
+        assert!(
+            read[0].problems[0].reason.contains("`hostname` was probably meant"),
+            "{:?}",
+            read[0].problems
+        );
+        let last = &read[containers - 1].problems;
+        assert_eq!(last.len(), 1);
+        assert!(last[0].reason.contains("`hostname` was probably meant"), "{last:?}");
+        assert!(last[0].reason.contains("21 more labels of this container are wrong"), "{last:?}");
+    }
+
+    #[test]
     fn of_a_container_with_too_many_labels_none_is_read_and_it_says_so() {
         let mut given = routes(0, 1);
         given.extend((given.len()..MAX_LABELS).map(|i| (format!("com.example.{i}"), String::new())));
-        assert_eq!((read_labels(&given, None).services.len(), given.len()), (1, MAX_LABELS));
+        assert_eq!((read_labels(&given, None, MAX_PROBLEMS).services.len(), given.len()), (1, MAX_LABELS));
 
         given.insert("zzz".into(), String::new());
-        let read = read_labels(&given, None);
+        let read = read_labels(&given, None, MAX_PROBLEMS);
         assert!(!read.enabled && read.services.is_empty());
         assert!(read.problems[0].reason.contains("more than 1000 labels"), "{:?}", read.problems);
     }

@@ -60,10 +60,11 @@ pub struct Labels {
     pub problems: Vec<LabelProblem>,
 }
 
-/// Reads all labels of one container. `prefix` is the operator's own one (`LABEL_PREFIX`), if any.
+/// Reads all labels of one container. `prefix` is the operator's own one (`LABEL_PREFIX`), if any; at most `most`
+/// problems are kept, and the last of them counts the others.
 ///
 /// Of a container with more than [`MAX_LABELS`] none is read: one that asks for protection might be among the rest.
-pub fn read_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>) -> Labels {
+pub fn read_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>, most: usize) -> Labels {
     if labels.len() > MAX_LABELS {
         return Labels { problems: vec![too_many_labels()], ..Labels::default() };
     }
@@ -73,13 +74,13 @@ pub fn read_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>) -> L
     if explicit_no {
         return read;
     }
-    near_miss::find(&table, &mut read.problems);
+    near_miss::find(&table, most, &mut read.problems);
     if !read.enabled {
         explain_not_enabled(&table, &mut read.problems);
     } else {
         read_services(&table, &mut read);
     }
-    keep_first(&mut read.problems, MAX_PROBLEMS);
+    keep_first(&mut read.problems, most);
     read
 }
 

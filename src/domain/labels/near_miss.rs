@@ -27,8 +27,9 @@ const ALIASES: [(&str, &str); 16] = [
 /// Longer words are not compared, since that takes time and helps nobody.
 const MAX_COMPARED: usize = 64;
 
-/// Notes every label of ours whose suffix has no meaning.
-pub(super) fn find(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
+/// Notes every label of ours whose suffix has no meaning. What was meant is looked for only `most` times: problems
+/// beyond that are counted and not shown.
+pub(super) fn find(table: &Labelled<'_>, most: usize, problems: &mut Vec<LabelProblem>) {
     for (label, level, suffix) in table.all() {
         let known = SUFFIXES.contains(&suffix);
         if known && (suffix != "enable" || level == Level::Base) {
@@ -37,7 +38,8 @@ pub(super) fn find(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
         let reason = if known {
             "`enable` is for the whole container and takes no number; leave the number out".to_owned()
         } else {
-            match nearest(suffix) {
+            match Some(suffix).filter(|_| problems.len() < most).and_then(|suffix| nearest(suffix, |_| true))
+            {
                 Some(meant) => format!("this label has no meaning; `{meant}` was probably meant"),
                 None => "this label has no meaning; see the table of labels".to_owned(),
             }
@@ -62,24 +64,38 @@ pub(super) fn find_gaps(table: &Labelled<'_>, indices: usize, problems: &mut Vec
 
 /// Says whether a suffix, well spelt or not, is about protection.
 pub(super) fn means_access(suffix: &str) -> bool {
-    let lower = suffix.to_ascii_lowercase();
-    lower.starts_with("acces")
-        || (!SUFFIXES.contains(&suffix) && nearest(suffix).is_some_and(|meant| meant.starts_with("access.")))
+    let is_access = |known: &str| known.starts_with("access.");
+    suffix.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("acces"))
+        || (!SUFFIXES.contains(&suffix) && nearest(suffix, is_access).is_some())
 }
 
-/// Returns the known suffix that a word is most like.
-pub(super) fn nearest(suffix: &str) -> Option<&'static str> {
-    if suffix.len() > MAX_COMPARED {
+/// Returns the known suffix that a word is most like, of those that are asked for.
+fn nearest(word: &str, is_asked: impl Fn(&str) -> bool) -> Option<&'static str> {
+    if word.len() > MAX_COMPARED {
         return None;
     }
-    let lower = suffix.to_ascii_lowercase();
-    if let Some((_, meant)) = ALIASES.iter().find(|(word, _)| *word == lower) {
-        return Some(meant);
+    let word = word.to_ascii_lowercase();
+    if let Some((_, meant)) = ALIASES.iter().find(|(alias, _)| *alias == word) {
+        return Some(*meant).filter(|meant| is_asked(meant));
     }
     // Words that are longer or shorter by more than is allowed need not be compared: that is most of them.
-    let near = SUFFIXES.iter().filter(|known| known.len().abs_diff(lower.len()) <= allowed(known));
-    let best = near.map(|known| (strsim::levenshtein(&lower, &known.to_ascii_lowercase()), *known)).min()?;
+    let near = SUFFIXES
+        .into_iter()
+        .filter(|known| known.len().abs_diff(word.len()) <= allowed(known) && is_asked(known));
+    let best = near.map(|known| (distance(&word, &known.to_ascii_lowercase()), known)).min()?;
     (best.0 <= allowed(best.1)).then_some(best.1)
+}
+
+fn distance(word: &str, known: &str) -> usize {
+    #[cfg(test)]
+    COMPARISONS.set(COMPARISONS.get() + 1);
+    strsim::levenshtein(word, known)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Comparisons of two words on this thread: by far the most expensive step of reading labels.
+    pub(super) static COMPARISONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Counts the letters that may be wrong in a word that was meant to be this one.

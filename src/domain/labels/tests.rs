@@ -9,7 +9,7 @@ fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn read(pairs: &[(&str, &str)]) -> Labels {
-    read_labels(&labels(pairs), None)
+    read_labels(&labels(pairs), None, MAX_PROBLEMS)
 }
 
 fn keys(read: &Labels) -> Vec<String> {
@@ -83,9 +83,9 @@ fn each_label_is_chosen_by_prefix_on_its_own() {
         ("cloudflare.tunnel.service", "http://old"),
         ("my.prefix.service", "http://own"),
     ]);
-    assert_eq!(keys(&read_labels(&given, None)), ["new.example.com -> http://old"]);
+    assert_eq!(keys(&read_labels(&given, None, MAX_PROBLEMS)), ["new.example.com -> http://old"]);
     for prefix in ["my.prefix", "my.prefix."] {
-        assert_eq!(keys(&read_labels(&given, Some(prefix))), ["new.example.com -> http://own"]);
+        assert_eq!(keys(&read_labels(&given, Some(prefix), MAX_PROBLEMS)), ["new.example.com -> http://own"]);
     }
 }
 
@@ -149,7 +149,7 @@ fn what_is_wrong_is_shown_with_label_value_and_reason() {
             ("dockflare.service", "http://app"),
         ]);
         given.insert(label.into(), value.into());
-        let read = read_labels(&given, None);
+        let read = read_labels(&given, None, MAX_PROBLEMS);
         let problem = problem_of(&read, label);
         assert_eq!((problem.value.as_str(), read.services.len()), (value, 0), "{label}");
         assert!(problem.reason.contains(words), "{}", problem.reason);
@@ -242,7 +242,8 @@ fn any_label_about_access_holds_all_routes_of_its_container_back() {
     ] {
         let mut given = labels(&base);
         given.insert(label.into(), String::new());
-        let flags: Vec<_> = read_labels(&given, None).services.iter().map(|s| s.has_access_labels).collect();
+        let flags: Vec<_> =
+            read_labels(&given, None, MAX_PROBLEMS).services.iter().map(|s| s.has_access_labels).collect();
         assert_eq!(flags, [expected; 2], "{label}");
     }
 }
@@ -283,7 +284,7 @@ fn too_many_routes_end_at_the_bound_and_say_so() {
     for i in 0..MAX_SERVICES + 5 {
         given.insert(format!("dockflare.{i}.hostname"), format!("h{i}.example.com"));
     }
-    let read = read_labels(&given, None);
+    let read = read_labels(&given, None, MAX_PROBLEMS);
     assert_eq!(read.services.len(), MAX_SERVICES);
     assert!(read.problems.iter().any(|p| p.reason.contains("at most")));
 }
@@ -308,8 +309,8 @@ proptest! {
     fn any_labels_are_read_within_bounds(given in proptest::collection::btree_map(
         any_label().prop_map(|l| l.0), any_label().prop_map(|l| l.1), 0..12)
     ) {
-        let read = read_labels(&given, None);
-        prop_assert_eq!(&read, &read_labels(&own_labels(&given, None), None), "leaving others out changes nothing");
+        let read = read_labels(&given, None, MAX_PROBLEMS);
+        prop_assert_eq!(&read, &read_labels(&own_labels(&given, None), None, MAX_PROBLEMS), "leaving others out changes nothing");
         prop_assert_eq!(read.enabled, is_enabled(&given, None));
         for problem in &read.problems {
             prop_assert!(problem.label.chars().count() <= 200 && problem.value.chars().count() <= 200);
