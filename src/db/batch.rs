@@ -7,6 +7,7 @@ use super::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusR
 use super::containers::ContainerProblem;
 use super::error::DbError;
 use crate::domain::container::Container;
+use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 use crate::domain::route::RouteKey;
@@ -82,9 +83,10 @@ pub enum RowChange {
         agent_id: AgentId,
         hostname: Option<String>,
         peer: Option<String>,
-        dialect: Option<String>,
         problem: Option<String>,
     },
+    /// Notes what an agent speaks since it registered.
+    PutAgentDialect { agent_id: AgentId, dialect: Dialect },
     /// Stores a container and replaces its label problems.
     PutContainer { agent_id: AgentId, container: Container, problems: Vec<ContainerProblem> },
     /// Forgets a container and its problems.

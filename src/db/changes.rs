@@ -32,6 +32,7 @@ pub(super) fn apply(
         RowChange::DeleteSecret { id } => unit.secrets.delete(&id.as_str().into()),
         RowChange::TouchAgents(_)
         | RowChange::PutAgentPeer { .. }
+        | RowChange::PutAgentDialect { .. }
         | RowChange::PutContainer { .. }
         | RowChange::DeleteContainer { .. }
         | RowChange::ReplaceContainers { .. }
@@ -57,13 +58,15 @@ fn of_agent(unit: &mut Unit, at: i64, change: &RowChange) {
                 });
             }
         }
-        RowChange::PutAgentPeer { agent_id, hostname, peer, dialect, problem } => {
+        RowChange::PutAgentPeer { agent_id, hostname, peer, problem } => {
             observe(unit, agent_id.as_str(), |row| {
                 row.hostname.clone_from(hostname);
                 row.peer.clone_from(peer);
-                row.dialect.clone_from(dialect);
                 row.problem.clone_from(problem);
             });
+        }
+        RowChange::PutAgentDialect { agent_id, dialect } => {
+            observe(unit, agent_id.as_str(), |row| row.dialect = Some(dialect.as_str().into()));
         }
         RowChange::PutContainer { agent_id, container, problems } => {
             put_container(unit, at, agent_id.as_str(), container, problems);

@@ -134,7 +134,7 @@ impl Needs {
             RowChange::TouchAgents(seen) => {
                 self.agents_observed.extend(seen.iter().map(|(id, _)| id.as_str().to_owned()));
             }
-            RowChange::PutAgentPeer { agent_id, .. } => {
+            RowChange::PutAgentPeer { agent_id, .. } | RowChange::PutAgentDialect { agent_id, .. } => {
                 self.agents_observed.insert(agent_id.as_str().into());
             }
             RowChange::PutContainer { agent_id, container, .. } => {

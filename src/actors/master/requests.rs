@@ -28,6 +28,13 @@ pub struct RegisterInput {
     pub native: bool,
 }
 
+impl RegisterInput {
+    /// What it speaks.
+    pub fn dialect(&self) -> Dialect {
+        if self.native { Dialect::Native } else { Dialect::V2 }
+    }
+}
+
 /// The answer to a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {

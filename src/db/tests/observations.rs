@@ -17,6 +17,7 @@ use crate::db::containers::{
 use crate::db::tunnels::find_tunnel_observed;
 use crate::db::{Batch, Db, RowChange};
 use crate::domain::container::Container;
+use crate::domain::delivery::Dialect;
 use crate::domain::event::Stream;
 use crate::domain::id::{ContainerId, RecordId, TunnelId, ZoneId};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
@@ -99,7 +100,6 @@ async fn the_last_time_an_agent_was_heard_only_moves_forward() {
             agent_id: agent("a"),
             hostname: Some("h1".into()),
             peer: Some("10.0.0.1".into()),
-            dialect: Some("native".into()),
             problem: None,
         };
         put(&db, 1, peer).await;
@@ -120,10 +120,11 @@ async fn of_an_agent_that_is_forgotten_only_its_dialect_is_known() {
             agent_id: agent("a"),
             hostname: Some("h1".into()),
             peer: Some("10.0.0.1".into()),
-            dialect: Some("native".into()),
             problem: Some("two hosts".into()),
         };
         put(&db, 0, peer).await;
+        let native = RowChange::PutAgentDialect { agent_id: agent("a"), dialect: Dialect::Native };
+        put(&db, 0, native).await;
         put(&db, 1, RowChange::TouchAgents(vec![(agent("a"), at(60))])).await;
 
         put(&db, 2, RowChange::ForgetAgent { agent_id: agent("a") }).await;

@@ -45,7 +45,8 @@ impl Master {
         });
         let is_heard = matches!(slot.status(), AgentStatus::Pending | AgentStatus::Enrolled);
         let in_force = slot.key_id().as_ref() == Some(&key.key_id) && slot.previous_key_id().is_none();
-        (is_same && is_heard && in_force).then_some(slot)
+        let speaks_as_before = slot.dialect() == input.dialect();
+        (is_same && is_heard && in_force && speaks_as_before).then_some(slot)
     }
 
     /// Takes in what an agent reports; returns after the commit, with the number its next item should bear (0 for

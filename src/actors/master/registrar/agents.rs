@@ -11,7 +11,7 @@ use crate::actors::master::requests::{RegisterInput, Registered};
 use crate::actors::supervision::Ctx;
 use crate::db::agents::AgentRow;
 use crate::db::keys::KeyRow;
-use crate::db::{self, Batch, Expected};
+use crate::db::{self, Batch, Expected, RowChange};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
@@ -107,8 +107,8 @@ pub fn open_session(
     slot.registered_from(env.now(), input.peer, input.hostname.as_deref());
     // Whatever it said before, its next report is looked at: it may have a host behind it that changed.
     slot.forget_reports();
+    slot.set_dialect(input.dialect());
     if !input.native {
-        slot.set_dialect(Dialect::V2);
         slot.close_session();
         return None;
     }
@@ -165,12 +165,13 @@ async fn take_in(
         key_owner: key.owner.clone(),
     };
     let batch = env.batch(format!("agent:{agent}")).append(stream, end, vec![event]);
+    let batch = batch.row(spoken(&agent, &ask.input));
     let batch = retire(batch, keys_end, &retired);
     Ok(Decision { batch, answer: Outcome { agent, created, changed: true, retired } })
 }
 
-/// Greets a known agent: notes a new name or version, and ends the use of a key that was rolled away from. Of one
-/// that was removed nothing is noted: it only comes for its last command.
+/// Greets a known agent: notes a new name, version or dialect, and ends the use of a key that was rolled away from. Of
+/// one that was removed only the dialect is noted: it comes for its last command.
 async fn greet(
     env: &Env,
     ask: &Register,
@@ -185,6 +186,9 @@ async fn greet(
     let mut batch = env.batch(format!("agent:{agent}"));
     if let Some(event) = news(&row, &ask.input).filter(|_| row.status != AgentStatus::Removed) {
         batch = batch.append(stream, end, vec![event]);
+    }
+    if row.dialect.as_deref().map_or(Dialect::V2, Dialect::of) != ask.input.dialect() {
+        batch = batch.row(spoken(agent, &ask.input));
     }
     let mut retired = Vec::new();
     if row.key_id.as_ref() == Some(&key.id) {
@@ -205,6 +209,11 @@ fn retire(batch: Batch, keys_end: Expected, retired: &[KeyId]) -> Batch {
     let events: Vec<Event> =
         retired.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect();
     if events.is_empty() { batch } else { batch.append(Stream::keys(), keys_end, events) }
+}
+
+/// Notes what an agent speaks: a master that starts anew has to know that before the agent registers with it.
+fn spoken(agent: &AgentId, input: &RegisterInput) -> RowChange {
+    RowChange::PutAgentDialect { agent_id: agent.clone(), dialect: input.dialect() }
 }
 
 fn news(row: &AgentRow, input: &RegisterInput) -> Option<Event> {

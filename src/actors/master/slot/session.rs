@@ -18,7 +18,8 @@ impl Slot {
         self.session.lock().as_ref().is_some_and(|open| open.id == session)
     }
 
-    /// Returns what the agent spoke when it last registered, be it with the master that ran before this one.
+    /// Returns what the agent spoke when it last registered, be it with the master that ran before this one. The
+    /// database says the same.
     pub fn dialect(&self) -> Dialect {
         if self.is_native.load(Ordering::Acquire) { Dialect::Native } else { Dialect::V2 }
     }
@@ -38,7 +39,6 @@ impl Slot {
 
     /// Begins a native session; an earlier one is over.
     pub(in crate::actors::master) fn open_session(&self, id: String) {
-        self.set_dialect(Dialect::Native);
         *self.session.lock() = Some(NativeSession { id, next_seq: 0 });
     }
 

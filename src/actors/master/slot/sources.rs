@@ -101,7 +101,6 @@ impl Slot {
             agent_id: self.id.clone(),
             hostname: source.host,
             peer: Some(source.peer.to_string()),
-            dialect: Some(self.dialect().as_str().into()),
             problem,
         })
     }

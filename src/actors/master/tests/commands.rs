@@ -200,8 +200,6 @@ fn what_an_agent_of_ours_has_is_told_again_also_after_a_restart_of_the_master() 
         rig.master.finish(&agent, &start, succeeded()).await.unwrap();
         let restart = rig.master.redeploy(&agent, "admin").await.unwrap().id;
         assert_eq!(lease(&rig, &agent, Dialect::Native).await.len(), 1);
-        let peer = rig.master.directory.slot(&agent).unwrap().peer_row().unwrap();
-        rig.master.env.ledger.commit(rig.master.env.batch("sweep").row(peer)).await.unwrap();
         // when: the agent has not registered with the new master yet
         let rig = rig.restart().await;
         rig.lease_ends(&agent).await;

@@ -131,6 +131,28 @@ fn only_an_agent_that_asks_for_it_gets_a_session_and_a_new_one_ends_the_old() {
 }
 
 #[test]
+fn what_an_agent_speaks_is_stored_with_its_registration_and_known_to_the_next_master() {
+    run(async {
+        let rig = Rig::start().await;
+        let raw = rig.key().await;
+        let agent = rig.register(&raw, native(None)).await.unwrap().agent_id;
+        let stored = async |rig: &Rig| db::agents::get_agent(rig.db(), &agent).await.unwrap().dialect;
+        let known = |rig: &Rig| rig.master.directory.slot(&agent).unwrap().dialect();
+        assert_eq!((stored(&rig).await.as_deref(), known(&rig)), (Some("native"), Dialect::Native));
+
+        let rig = rig.restart().await;
+        assert_eq!(known(&rig), Dialect::Native, "before it registers again");
+        rig.register(&raw, input(Some(&agent))).await.unwrap();
+        assert_eq!((stored(&rig).await.as_deref(), known(&rig)), (Some("v2"), Dialect::V2));
+
+        let rig = rig.restart().await;
+        assert_eq!(known(&rig), Dialect::V2);
+        rig.register(&raw, native(Some(&agent))).await.unwrap();
+        assert_eq!((stored(&rig).await.as_deref(), known(&rig)), (Some("native"), Dialect::Native));
+    });
+}
+
+#[test]
 fn two_hosts_on_one_key_are_noticed() {
     run(async {
         let rig = Rig::start().await;
