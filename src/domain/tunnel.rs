@@ -28,6 +28,13 @@ pub enum TunnelHealth {
     Stopped,
 }
 
+impl TunnelHealth {
+    /// True if its connector should have a connection to the edge and has none: the tunnel itself may be gone.
+    pub fn is_cut_off(self) -> bool {
+        matches!(self, Self::Degraded | Self::Restarting | Self::Failed)
+    }
+}
+
 /// State of the tunnel as the agent reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TunnelReport {

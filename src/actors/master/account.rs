@@ -46,6 +46,10 @@ pub trait Account: Send + Sync {
         self.wake();
     }
 
+    /// The agent's tunnel does not connect: somebody may have deleted it, so it is compared soon, and no more often than
+    /// every few minutes. Never waits.
+    fn compare_agent(&self, _agent: &AgentId) {}
+
     /// Finds a tunnel by its exact name or makes it.
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;
 

@@ -1,10 +1,12 @@
 //! What somebody changes or deletes at Cloudflare by hand is found at the next comparison.
 
-use lightship::domain::id::TunnelId;
+use lightship::actors::master::Account;
+use lightship::domain::id::{AgentId, TunnelId};
 
 use super::{APP, content, foreign_config, foreign_rule, is_there};
 use crate::support::account::TestAccount;
 use crate::support::cloudflare::{Call, Fault, Op, Trouble, ZONE};
+use crate::support::until::until_equal;
 
 const OTHER: &str = "b.example.com";
 
@@ -191,4 +193,38 @@ async fn nothing_is_compared_again_if_that_is_switched_off() {
     test.until_quiet().await;
 
     assert_eq!(test.standin.calls().len(), before);
+}
+
+#[actix_web::test]
+async fn a_tunnel_that_is_gone_is_noticed_when_its_agent_cannot_connect() {
+    // given
+    let test = TestAccount::never_compared_again().await;
+    let tunnel = published(&test).await;
+    test.standin.state().tunnel_mut(tunnel.as_str()).unwrap().is_deleted = true;
+    // when
+    test.account.compare_agent(&AgentId::new("a"));
+    // then
+    let row = test.until_state("a", APP, "failed").await;
+    assert!(row.reason.unwrap().contains("the tunnel was deleted at Cloudflare"));
+}
+
+#[actix_web::test]
+async fn a_tunnel_that_cannot_connect_for_other_reasons_is_not_compared_all_the_time() {
+    // given
+    let test = TestAccount::never_compared_again().await;
+    published(&test).await;
+    let reads = || test.standin.calls_of(Op::GetConfig).len();
+    let before = reads();
+    // when
+    for _ in 0..20 {
+        test.account.compare_agent(&AgentId::new("a"));
+    }
+    // then: once now, and once for all the others some minutes later
+    until_equal("it is compared", before + 1, async || reads()).await;
+    test.until_quiet().await;
+    assert_eq!(reads(), before + 1);
+    test.interval_passes().await;
+    until_equal("it is compared again", before + 2, async || reads()).await;
+    test.until_quiet().await;
+    assert_eq!(reads(), before + 2);
 }

@@ -1,7 +1,8 @@
 //! When tunnels are compared with Cloudflare although nothing changed here.
 //!
 //! After a start first by the database, where a change may have been left undone. Then, and again at every
-//! interval, one after the other in the background, where somebody may have changed or deleted something.
+//! interval, one after the other in the background, where somebody may have changed or deleted something. A tunnel
+//! that does not connect is compared before the others: it may be gone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,6 +48,14 @@ impl Checks {
             if self.running.as_ref() != Some(&tunnel) && !self.left.contains(&tunnel) {
                 self.left.push_back(tunnel);
             }
+        }
+    }
+
+    /// This one is compared next.
+    pub fn add_first(&mut self, tunnel: TunnelId) {
+        self.left.retain(|left| *left != tunnel);
+        if self.running.as_ref() != Some(&tunnel) {
+            self.left.push_front(tunnel);
         }
     }
 
@@ -201,6 +210,15 @@ mod tests {
         assert_eq!(checks.next(ANY), Some(id("b")));
         checks.ended(&id("b"), Order::CHECK, Ending::Refused);
         assert_eq!((checks.next(ANY), checks.left()), (None, 0));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_compared_before_the_others_and_not_twice_at_the_same_time() {
+        let mut checks = loaded(&["a", "b"]);
+        checks.add_first(id("b"));
+        assert_eq!((checks.next(ANY), checks.left()), (Some(id("b")), 2));
+        checks.add_first(id("b"));
+        assert_eq!(checks.left(), 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::apply::{Apply, ConfirmTunnel};
+use super::asked::CompareAgent;
 use super::desk::AccountParts;
 use super::orders::{GetConnectors, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll};
 use super::plan::plan;
@@ -67,6 +68,11 @@ impl Account for Connected {
 
     fn wake_tunnel(&self, tunnel_id: &TunnelId) {
         self.tell(Wake { tunnel_id: tunnel_id.clone() });
+    }
+
+    fn compare_agent(&self, agent_id: &AgentId) {
+        // With no room many tunnels have work, and are looked at.
+        let _ = self.port.tell(CompareAgent { agent_id: agent_id.clone() });
     }
 
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError> {

@@ -6,6 +6,7 @@
 //! stays free; 429, 5xx and time-outs are states with their own retry. Everybody else holds an [`Account`](super::Account).
 
 mod apply;
+mod asked;
 mod books;
 mod checks;
 mod conclude;
@@ -92,6 +93,8 @@ struct Entry {
     digest: Option<u64>,
     /// When the timer rings that is set for it.
     rings_at: Option<Instant>,
+    /// When it is or was compared last because it does not connect.
+    asked_at: Option<Instant>,
     error: Option<String>,
 }
 

@@ -103,18 +103,33 @@ impl Handler<WakeAgent> for CloudflareAccount {
 
     fn handle(&mut self, WakeAgent { agent_id }: WakeAgent, ctx: &mut Ctx<Self>) {
         self.catch_up(ctx);
+        self.with_tunnel_of(agent_id, ctx, |tunnel, agent_id, actor, ctx| match tunnel {
+            Ok(tunnel) => actor.wake(&tunnel, Order::CHANGE, ctx),
+            Err(Unread) => drop(ctx.notify_later(WakeAgent { agent_id }, Duration::from_secs(1))),
+        });
+    }
+}
+
+/// The database could not be read.
+pub(super) struct Unread;
+
+impl CloudflareAccount {
+    /// Finds the tunnel of an agent; of one without a tunnel nothing is published, and nothing is done.
+    pub(super) fn with_tunnel_of(
+        &self,
+        agent_id: AgentId,
+        ctx: &mut Ctx<Self>,
+        then: impl FnOnce(Result<TunnelId, Unread>, AgentId, &mut Self, &mut Ctx<Self>) + 'static,
+    ) {
         let desk = Arc::clone(&self.desk);
-        let find = async move {
-            let agent = agents::find_agent(&desk.db, &agent_id).await;
-            (agent.map(|row| row.and_then(|row| row.tunnel_id)), agent_id)
-        };
-        ctx.spawn(find.into_actor(self).map(|(tunnel, agent_id), actor, ctx| match tunnel {
-            Ok(Some(tunnel)) => actor.wake(&tunnel, Order::CHANGE, ctx),
-            // It has no tunnel: nothing of it is published.
-            Ok(None) => {}
-            Err(error) => {
+        let find = async move { (agents::find_agent(&desk.db, &agent_id).await, agent_id) };
+        ctx.spawn(find.into_actor(self).map(|(agent, agent_id), actor, ctx| {
+            let tunnel = agent.map(|row| row.and_then(|row| row.tunnel_id)).map_err(|error| {
                 tracing::warn!(%error, "an agent's tunnel could not be read");
-                ctx.notify_later(WakeAgent { agent_id }, Duration::from_secs(1));
+                Unread
+            });
+            if let Some(tunnel) = tunnel.transpose() {
+                then(tunnel, agent_id, actor, ctx);
             }
         }));
     }

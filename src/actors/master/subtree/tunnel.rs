@@ -11,7 +11,7 @@ use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
 use crate::db::RowChange;
-use crate::domain::tunnel::TunnelReport;
+use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 /// Follows one agent's tunnel.
 pub struct TunnelReconciler {
@@ -72,8 +72,14 @@ impl Handler<TunnelReported> for TunnelReconciler {
             received_at,
             part: part.split(),
         });
+        // A DockFlare agent has no other word for a connector that ends again and again.
+        let is_cut_off =
+            report.health.is_cut_off() || (dialect == Dialect::V2 && report.health == TunnelHealth::Stopped);
         let write = async move { write(&own, report).await };
         AtomicResponse::new(Box::pin(write.into_actor(self).map(move |written, actor, _| {
+            if written.is_ok() && is_cut_off {
+                actor.own.env.account.compare_agent(&actor.own.agent);
+            }
             if let (Ok(()), Some(shown)) = (&written, shown) {
                 // No room: the receipt goes with it, and the agent's next word confirms.
                 let _ = actor.commands.tell(shown);

@@ -206,3 +206,38 @@ fn redeploying_needs_a_tunnel_and_queues_one_restart_at_a_time() {
         assert_ne!(rig.master.redeploy(&agent, "admin").await.unwrap().id, first.id);
     });
 }
+
+#[test]
+fn a_tunnel_that_does_not_connect_is_compared_and_one_that_serves_or_is_not_wanted_is_not() {
+    run(async {
+        use TunnelHealth::{Degraded, Failed, Restarting, Running, Stopped, Unknown};
+        let rig = Rig::start().await;
+        let (dockflare, _) = rig.enrolled("edge").await;
+        let (ours, raw) = rig.enrolled("hall").await;
+        let session = rig.register(&raw, native(Some(&ours))).await.unwrap().session.unwrap();
+        let compared = || rig.publisher.compared.swap(0, Ordering::SeqCst);
+        for (first_seq, (health, in_v2, native)) in [
+            (Running, 0, 0),
+            (Degraded, 1, 1),
+            (Degraded, 0, 0),
+            (Restarting, 1, 1),
+            (Unknown, 0, 0),
+            (Failed, 1, 1),
+            // A DockFlare agent knows no other word; one of ours says it if no tunnel is wanted.
+            (Stopped, 1, 0),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            rig.report(&dockflare, tunnel_is(health)).await;
+            assert_eq!(compared(), in_v2, "{health:?} in v2");
+            let first_seq = first_seq as u64;
+            let items = tunnel_is(health);
+            rig.master
+                .report(&ours, Reports { session: session.clone(), first_seq, sent_at: None, items })
+                .await
+                .unwrap();
+            assert_eq!(compared(), native, "{health:?} in our own dialect");
+        }
+    });
+}

@@ -45,10 +45,11 @@ fn run<F: Future>(test: F) -> F::Output {
     LocalSet::new().block_on(&runtime, test)
 }
 
-/// A publisher that provides tunnels on request and counts how often it is woken.
+/// A publisher that provides tunnels on request and counts how often it is woken and asked to compare.
 #[derive(Default)]
 struct Publisher {
     woken: AtomicUsize,
+    compared: AtomicUsize,
     provided: AtomicUsize,
     /// What the next request for a tunnel fails with.
     refusal: Mutex<Option<MasterError>>,
@@ -66,6 +67,10 @@ impl Account for Publisher {
 
     fn wake(&self) {
         self.woken.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn compare_agent(&self, _: &AgentId) {
+        self.compared.fetch_add(1, Ordering::SeqCst);
     }
 
     async fn provide_tunnel(&self, name: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {
