@@ -115,15 +115,14 @@ pub fn merge(
         Some(Value::Array(rules)) => rules,
         Some(_) => return Err(MergeError::NotAList),
     };
-    let was_ours: BTreeSet<RuleId> = applied.iter().map(IngressRule::id).collect();
-    let mut parts = take_apart(rules, &was_ours);
+    let mut parts = take_apart(rules, applied);
     if contact == Contact::First {
         let foreign = list_foreign(&parts.foreign, config, wanted);
         if !foreign.is_empty() {
             return Ok(waits(applied, wanted, observed, foreign, &parts));
         }
     }
-    let claims = match_foreign(wanted, &mut parts, &was_ours, contact);
+    let claims = match_foreign(wanted, &mut parts, contact);
     let kept: BTreeMap<RuleId, &Vec<String>> =
         applied.iter().filter(|rule| !rule.kept.is_empty()).map(|rule| (rule.id(), &rule.kept)).collect();
     let ours: Vec<Placed> = wanted
@@ -139,6 +138,10 @@ pub fn merge(
         })
         .collect();
     let applied_after: Vec<IngressRule> = ours.iter().map(|placed| placed.rule.clone()).collect();
+    let written = applied_after
+        .iter()
+        .map(|rule| IngressRule { unseen: !parts.ours.contains_key(&rule.id()), ..rule.clone() });
+    let applied_before = union(written.collect(), applied);
     let foreign = list_foreign(&parts.foreign, config, &[]);
     let mut list = place::interleave(&ours, &parts.foreign);
     list.push(parts.catch_all.unwrap_or_else(|| serde_json::json!({ "service": NOT_FOUND })));
@@ -148,7 +151,7 @@ pub fn merge(
     Ok(MergeOutcome {
         config: Value::Object(config),
         changed,
-        applied_before: union(&applied_after, applied),
+        applied_before,
         applied_after,
         foreign,
         conflicts: claims.conflicts,
@@ -192,16 +195,11 @@ struct Claims {
 }
 
 /// Compares wanted rules with foreign ones of the same route; adopted ones change sides.
-fn match_foreign(
-    wanted: &[IngressRule],
-    parts: &mut Observed,
-    was_ours: &BTreeSet<RuleId>,
-    contact: Contact,
-) -> Claims {
+fn match_foreign(wanted: &[IngressRule], parts: &mut Observed, contact: Contact) -> Claims {
     let mut claims = Claims { conflicts: Vec::new(), adopted: Vec::new() };
     for rule in wanted {
         // Once ours stands there, a foreign rule behind it for the same route gets no request and stays.
-        if was_ours.contains(&rule.id()) && parts.ours.contains_key(&rule.id()) {
+        if parts.ours.contains_key(&rule.id()) {
             continue;
         }
         let Some(at) = parts.foreign.iter().position(|there| is_same_route(rule, there)) else { continue };
@@ -219,7 +217,8 @@ fn match_foreign(
     claims
 }
 
-fn take_apart(rules: &[Value], was_ours: &BTreeSet<RuleId>) -> Observed {
+fn take_apart(rules: &[Value], applied: &[IngressRule]) -> Observed {
+    let applied: BTreeMap<RuleId, &IngressRule> = applied.iter().map(|rule| (rule.id(), rule)).collect();
     let mut parts = Observed { ours: BTreeMap::new(), foreign: Vec::new(), catch_all: None };
     for rule in rules {
         let id = rule_id(rule);
@@ -228,7 +227,10 @@ fn take_apart(rules: &[Value], was_ours: &BTreeSet<RuleId>) -> Observed {
             Value::Object(_) if is_catch_all(rule) => {
                 parts.catch_all = parts.catch_all.or_else(|| Some(rule.clone()))
             }
-            Value::Object(there) if was_ours.contains(&id) && !parts.ours.contains_key(&id) => {
+            Value::Object(there)
+                if applied.get(&id).is_some_and(|rule| rule.is_written_in(there))
+                    && !parts.ours.contains_key(&id) =>
+            {
                 parts.ours.insert(id, there.clone());
             }
             _ => parts.foreign.push(rule.clone()),
@@ -262,10 +264,10 @@ fn is_default(value: &Value) -> bool {
     }
 }
 
-fn union(first: &[IngressRule], second: &[IngressRule]) -> Vec<IngressRule> {
+fn union(mut first: Vec<IngressRule>, second: &[IngressRule]) -> Vec<IngressRule> {
     let ids: BTreeSet<RuleId> = first.iter().map(IngressRule::id).collect();
-    let rest = second.iter().filter(|rule| !ids.contains(&rule.id()));
-    first.iter().chain(rest).cloned().collect()
+    first.extend(second.iter().filter(|rule| !ids.contains(&rule.id())).cloned());
+    first
 }
 
 pub(super) fn text<'a>(rule: &'a Value, field: &str) -> &'a str {

@@ -2,8 +2,9 @@
 //! others wrote.
 //!
 //! [`wanted_rules`] turns routes into rules, [`merge`] joins them with the configuration as it was just read.
-//! A rule is ours if its (hostname, path) was written to `applied_rules`; everything else is foreign and
-//! stays as it is. Where ours go among foreign ones is decided in `place`.
+//! A rule is ours if its (hostname, path) was written to `applied_rules` and, as long as we never saw ours there, if
+//! it is just what we wrote; everything else is foreign and stays as it is. Where ours go among foreign ones is decided
+//! in `place`.
 
 mod merge;
 mod place;
@@ -58,6 +59,10 @@ pub struct IngressRule {
     /// Options that were set in a rule of somebody else when it became ours; they stay, as no label sets them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
+    /// True from before it is written until it was seen in the configuration: until then only a rule that is just like
+    /// it can be ours. Somebody else may have made another one, and our write may never have arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
 }
 
 fn is_unset(options: &OriginRequest) -> bool {
@@ -74,6 +79,7 @@ impl IngressRule {
             service: service.service.clone(),
             origin_request: if web { service.origin_request.clone() } else { OriginRequest::default() },
             kept: Vec::new(),
+            unseen: false,
         }
     }
 
@@ -84,7 +90,12 @@ impl IngressRule {
 
     /// Returns the rule as labels ask for it.
     pub fn as_wished(&self) -> Self {
-        Self { kept: Vec::new(), ..self.clone() }
+        Self { kept: Vec::new(), unseen: false, ..self.clone() }
+    }
+
+    /// True if the rule that stands there under its name is the one that was written.
+    fn is_written_in(&self, there: &Map<String, Value>) -> bool {
+        !self.unseen || self.written_over(there).as_object() == Some(there)
     }
 
     /// Returns the rule with those of `options` that no label sets.

@@ -85,7 +85,8 @@ fn a_fresh_tunnel_gets_our_rules_and_a_catch_all() {
     let outcome = merged(&[], &wanted, &Value::Null, Contact::First);
     assert_eq!(lines(&outcome.config), ["a.example.com^/x(/|$) http://a", "http_status:404"]);
     assert!(outcome.changed && !outcome.waiting);
-    assert_eq!((outcome.applied_before, outcome.applied_after), (wanted.clone(), wanted));
+    assert_eq!(outcome.applied_before, [IngressRule { unseen: true, ..wanted[0].clone() }]);
+    assert_eq!(outcome.applied_after, wanted);
     assert!(!merged(&[], &[], &Value::Null, Contact::First).changed, "nothing wanted, nothing written");
 }
 
@@ -174,6 +175,41 @@ fn an_equal_rule_without_confirmation_is_left_alone_and_shown() {
     let outcome = merged(&[], &wanted, &observed, Contact::Written);
     assert!(!outcome.changed && outcome.applied_after.is_empty());
     assert!(outcome.conflicts[0].is_equal);
+}
+
+#[test]
+fn a_write_that_nobody_saw_makes_only_just_what_it_wrote_ours() {
+    // given: a write of which nobody knows whether it arrived
+    let wanted = wanted_rules(&[Service {
+        origin_request: OriginRequest { no_tls_verify: Some(true), ..OriginRequest::default() },
+        ..service("a.example.com", "/x", "https://a")
+    }]);
+    let sent = merged(&[], &wanted, &Value::Null, Contact::First);
+    let there = |service: &str, options: Value| {
+        let rule = json!({"hostname": "a.example.com", "path": "^/x(/|$)", "service": service, "originRequest": options});
+        json!({"ingress": [rule, {"service": "http_status:404"}]})
+    };
+    for (service, options, is_ours) in [
+        ("https://a", json!({"noTLSVerify": true}), true),
+        ("https://a", json!({"noTLSVerify": true, "http2Origin": false, "httpHostHeader": ""}), true),
+        ("https://theirs", json!({"noTLSVerify": true}), false),
+        ("https://a", json!({}), false),
+        ("https://a", json!({"noTLSVerify": true, "http2Origin": true}), false),
+    ] {
+        let observed = there(service, options);
+        // when
+        let first = merged(&sent.applied_before, &wanted, &observed, Contact::First);
+        let wanted_no_more = merged(&sent.applied_before, &[], &observed, Contact::Written);
+        // then
+        assert_eq!(first.waiting, !is_ours, "{observed}");
+        assert_eq!(wanted_no_more.changed, is_ours, "{observed}: what is not ours is not taken away");
+        if is_ours {
+            assert_eq!((first.changed, first.applied_after), (false, wanted.clone()));
+        }
+    }
+    // Once it was seen, whatever somebody makes of it is ours.
+    let edited = there("https://theirs", json!({}));
+    assert!(merged(&sent.applied_after, &wanted, &edited, Contact::Written).changed);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{APP, content, foreign_config, foreign_rule, is_there};
 use crate::support::account::TestAccount;
 use crate::support::cloudflare::{Fault, Moment, Op, Trouble, ZONE};
+use crate::support::until::until;
 
 #[actix_web::test]
 async fn a_tunnel_with_foreign_rules_waits_and_not_even_dns_is_written() {
@@ -45,6 +46,28 @@ async fn rules_that_others_add_before_our_first_write_succeeded_make_the_tunnel_
     assert_eq!(test.account.plan().await.unwrap().waiting[0].tunnel_id, tunnel);
     test.apply().await;
     test.until_state("a", APP, "published").await;
+}
+
+#[actix_web::test]
+async fn a_rule_that_somebody_made_after_our_write_failed_is_theirs_under_our_name_too() {
+    // given: a write that was announced and refused
+    let test = TestAccount::start().await;
+    let tunnel = test.enrolled("a", "edge").await;
+    let refusal = Trouble::Refused { status: 403, code: 10000, message: "Authentication error".into() };
+    test.standin.inject(Fault::on(Op::PutConfig, refusal));
+    test.claims("a", APP).await;
+    test.until_state("a", APP, "failed").await;
+    // when: somebody helps himself
+    let by_hand = json!({ "ingress": [{ "hostname": APP, "service": "http://theirs:1" }, { "service": "http_status:404" }] });
+    test.standin.write_config(tunnel.as_str(), by_hand.clone());
+    test.claims("a", "b.example.com").await;
+    // then
+    test.until_state("a", "b.example.com", "waiting").await;
+    let row = test.until_state("a", APP, "blocked").await;
+    assert!(row.reason.unwrap().contains("http://theirs:1"));
+    test.releases("a", APP).await;
+    until("its route is gone", async || test.status_of("a", APP).await.is_none().then_some(())).await;
+    assert_eq!(test.standin.config(tunnel.as_str()), (1, by_hand));
 }
 
 #[actix_web::test]
