@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::error::ApiError;
-use super::pages::view::two_hosts;
+use super::pages::view::{two_hosts, two_lists};
 use super::state::WebState;
 use crate::db::read::{
     self, ALL, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelStatusRow,
@@ -177,7 +177,8 @@ pub fn warning(state: &WebState, row: &AgentRow) -> Option<String> {
     let slot = state.master().directory.slot(&row.id);
     let now = slot.and_then(|slot| {
         let refused = || slot.refused_report().map(|reason| refused_report(&reason));
-        slot.two_hosts().map(two_hosts).or_else(refused)
+        let by_place = slot.two_hosts().map(two_hosts);
+        by_place.or_else(|| slot.two_lists().map(two_lists)).or_else(refused)
     });
     now.or_else(|| row.problem.clone())
 }

@@ -200,6 +200,33 @@ async fn two_hosts_on_one_key_are_shown() {
 }
 
 #[actix_web::test]
+async fn two_dockflare_agents_on_one_key_behind_one_address_are_shown_by_what_they_run() {
+    // given: they say the same of themselves
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web").await;
+    let path = format!("/api/v2/agents/{id}/events");
+    let list = async |host: &str| {
+        let app = json!({ "id": host.repeat(64), "name": format!("app-{host}"), "labels": {} });
+        let report = json!({ "type": "status_report", "container": { "containers": [app] } });
+        master.post(&path).key(&key).json(report).expect(202).await;
+    };
+    let problem = async || {
+        let record = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][&id].clone();
+        record["problem"].as_str().unwrap_or_default().to_owned()
+    };
+    // when
+    for host in ["a", "b", "a", "b", "a"] {
+        list(host).await;
+        assert_eq!(problem().await, "", "it may be one host so far");
+    }
+    list("b").await;
+    // then
+    let problem = problem().await;
+    assert!(problem.contains("`app-a` (aaaaaaaaaaaa)") && problem.contains("`app-b`"), "{problem}");
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn an_agent_over_its_share_waits_and_others_do_not() {
     let master = TestMaster::build(true, |settings| settings.requests_per_second = 5).await;
     let ((busy, busy_id), (calm, calm_id)) =

@@ -56,6 +56,11 @@ impl Master {
         slot.touch(self.clock.now());
         match reports.into() {
             Incoming::Plain(items) => {
+                for item in &items {
+                    if let Report::Snapshot { containers } = item {
+                        slot.note_list(containers);
+                    }
+                }
                 if items.iter().any(|item| is_news(&slot, item)) {
                     self.take_in(agent, Incoming::Plain(items)).await?;
                 }

@@ -3,6 +3,7 @@
 //! A slot answers heartbeats, equal reports and empty polls without crossing to an actor. All of it can be
 //! rebuilt from the database and the agent's next words; identity is written by the registrar only.
 
+mod lists;
 mod session;
 mod sources;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use self::lists::Lists;
 use self::session::NativeSession;
 pub use self::sources::Source;
 use self::sources::Sources;
@@ -52,6 +54,7 @@ pub struct Slot {
     is_native: AtomicBool,
     session: Mutex<Option<NativeSession>>,
     sources: Sources,
+    lists: Lists,
     /// Why the last report was refused, until a list of containers is taken again.
     refused: Mutex<Option<String>>,
 }
@@ -79,6 +82,7 @@ impl Slot {
             is_native: AtomicBool::new(false),
             session: Mutex::new(None),
             sources: Sources::default(),
+            lists: Lists::default(),
             refused: Mutex::default(),
         }
     }

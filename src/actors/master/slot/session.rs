@@ -40,6 +40,7 @@ impl Slot {
     /// Begins a native session; an earlier one is over.
     pub(in crate::actors::master) fn open_session(&self, id: String) {
         *self.session.lock() = Some(NativeSession { id, next_seq: 0 });
+        self.lists.forget();
     }
 
     pub(in crate::actors::master) fn close_session(&self) {

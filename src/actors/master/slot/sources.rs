@@ -94,14 +94,22 @@ impl Slot {
     /// Where the agent speaks from, as it is kept for people.
     pub(in crate::actors::master) fn peer_row(&self) -> Option<RowChange> {
         let source = self.source()?;
-        let problem = self.two_hosts().map(|[one, other]| {
+        let by_place = self.two_hosts().map(|[one, other]| {
             format!("two hosts use this key: {one} and {other}; give one of them a key of its own")
         });
+        let by_list = || {
+            self.two_lists().map(|[one, other]| {
+                format!(
+                    "two hosts use this key from one address: one runs {one}, the other {other}; give one of them a key \
+                     of its own"
+                )
+            })
+        };
         Some(RowChange::PutAgentPeer {
             agent_id: self.id.clone(),
             hostname: source.host,
             peer: Some(source.peer.to_string()),
-            problem,
+            problem: by_place.or_else(by_list),
         })
     }
 }

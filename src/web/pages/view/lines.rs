@@ -112,6 +112,14 @@ pub fn two_hosts([one, other]: [Source; 2]) -> String {
     )
 }
 
+/// Says that two hosts use one key, known by a container of each.
+pub fn two_lists([one, other]: [String; 2]) -> String {
+    format!(
+        "Two hosts use this key from one address: one runs {one}, the other {other}. Generate another key and give it \
+         to one of them."
+    )
+}
+
 /// A route on a line.
 pub struct RouteLine {
     /// Public name with its path.
