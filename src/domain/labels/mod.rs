@@ -157,8 +157,9 @@ fn read_services(table: &Labelled<'_>, read: &mut Labels) {
     let levels = std::iter::once(Level::Base).chain((0..indices).map(Level::Index));
     for level in levels {
         if read.services.len() == MAX_SERVICES {
-            let reason =
-                format!("one container may ask for {MAX_SERVICES} routes at most; this one is ignored");
+            let reason = format!(
+                "one container may ask for {MAX_SERVICES} routes at most; this one and those after it are ignored"
+            );
             read.problems.push(LabelProblem::new(&table.name_at(level, "hostname"), "", reason));
             break;
         }
@@ -170,7 +171,10 @@ fn read_services(table: &Labelled<'_>, read: &mut Labels) {
             read.problems.push(LabelProblem::new(&found.label, found.value, reason));
         }
     }
-    near_miss::find_gaps(table, indices, &mut read.problems);
+    // Beyond the bound no number is looked for, so none is missing.
+    if indices <= MAX_SERVICES {
+        near_miss::find_gaps(table, indices, &mut read.problems);
+    }
     if read.services.is_empty() && read.problems.is_empty() {
         let enable = table.get(Level::Base, "enable");
         let (label, value) = enable.map_or((String::new(), ""), |found| (found.label, found.value));

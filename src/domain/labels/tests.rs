@@ -286,7 +286,9 @@ fn too_many_routes_end_at_the_bound_and_say_so() {
     }
     let read = read_labels(&given, None, MAX_PROBLEMS);
     assert_eq!(read.services.len(), MAX_SERVICES);
-    assert!(read.problems.iter().any(|p| p.reason.contains("at most")));
+    let [problem] = &read.problems[..] else { panic!("one reason for all: {:?}", read.problems) };
+    assert_eq!(problem.label, format!("dockflare.{MAX_SERVICES}.hostname"));
+    assert!(problem.reason.contains("at most; this one and those after it"), "{}", problem.reason);
 }
 
 fn any_label() -> impl Strategy<Value = (String, String)> {
