@@ -110,14 +110,17 @@ impl Pass<'_> {
         let status = tunnel_row(tunnel, TunnelState::Applying, self.snap.status.as_ref(), now);
         rows.extend(tunnel_change(self.snap.status.as_ref(), status));
         let left = usize::try_from(self.client.calls_left()).unwrap_or(usize::MAX);
-        let names: BTreeSet<&String> = tasks.iter().map(|task| &task.name).collect();
-        let in_line = if left < names.len() { self.in_line(&names) } else { Vec::new() };
-        rows.extend(in_line.iter().cloned().map(RowChange::PutRouteStatus));
+        let mut in_line: BTreeSet<&String> = tasks.iter().map(|task| &task.name).collect();
+        if left >= in_line.len() {
+            in_line.clear();
+        }
+        let said = self.set_out(&in_line);
+        rows.extend(said.iter().cloned().map(RowChange::PutRouteStatus));
         self.desk.write(rows).await?;
-        if !in_line.is_empty() {
+        if !said.is_empty() {
             self.desk.store.announce();
         }
-        self.take_rows(in_line);
+        self.take_rows(said);
         let untried = tasks.iter().filter(|task| task.row.is_none() && !task.look_first);
         self.untried.extend(untried.map(|task| task.name.clone()));
         self.has_announced = true;

@@ -38,13 +38,18 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The rows that say of these names that they wait for their turn. What serves goes on serving.
-    pub fn in_line(&self, names: &BTreeSet<&String>) -> Vec<RouteStatusRow> {
+    /// The rows that say of these names that they wait for their turn, and of what waited for a person that it is on
+    /// its way. What serves goes on serving.
+    pub fn set_out(&self, in_line_now: &BTreeSet<&String>) -> Vec<RouteStatusRow> {
         let Some(agent) = &self.snap.tunnel.agent_id else { return Vec::new() };
-        let services = self.wishes.services.iter().filter(|service| names.contains(&service.key.hostname));
-        let services =
-            services.filter(|service| self.snap.state(&service.key) != Some(PublicState::Published));
-        let said = services.map(|service| (service.key.clone(), in_line())).collect();
+        let word = |service: &Service| match self.snap.state(&service.key) {
+            Some(PublicState::Published) => None,
+            _ if in_line_now.contains(&service.key.hostname) => Some(in_line()),
+            Some(PublicState::Waiting) => Some(still_on_its_way()),
+            _ => None,
+        };
+        let services = self.wishes.services.iter();
+        let said = services.filter_map(|service| Some((service.key.clone(), word(service)?))).collect();
         route_puts(agent, &self.snap.route_status, &said, self.desk.clock.now())
     }
 
