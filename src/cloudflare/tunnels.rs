@@ -133,13 +133,16 @@ impl Cloudflare {
 
     /// Returns the configuration in force.
     pub async fn get_config(&self, id: &TunnelId) -> Result<TunnelConfig, CfError> {
-        let call = Call::get("get tunnel configuration", &self.tunnel_path(id, &["configurations"]));
-        let answer: ConfigAnswer = self.call(call).await?.required("get tunnel configuration")?;
-        Ok(TunnelConfig {
-            version: answer.version.unwrap_or(0),
-            config: answer.config,
-            source: answer.source,
-        })
+        let name = "get tunnel configuration";
+        let call = Call::get(name, &self.tunnel_path(id, &["configurations"]));
+        let answer: ConfigAnswer = self.call(call).await?.required(name)?;
+        let missing = |what| CfError::Malformed { call: name, reason: format!("the {what} is missing") };
+        let version = answer.version.ok_or_else(|| missing("version"))?;
+        // Only a tunnel that nobody ever wrote to has none: taken for an empty one it would lose what it holds.
+        if version > 0 && answer.config.is_null() {
+            return Err(missing("configuration"));
+        }
+        Ok(TunnelConfig { version, config: answer.config, source: answer.source })
     }
 
     /// Replaces the whole configuration and returns its version.

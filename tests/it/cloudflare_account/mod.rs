@@ -5,6 +5,7 @@ mod drift;
 mod moves;
 mod progress;
 mod publishing;
+mod stale;
 mod theirs;
 mod trouble;
 mod tunnels;

@@ -58,6 +58,7 @@ pub(super) struct Pass<'a> {
     pub in_force: Option<Vec<IngressRule>>,
     /// What `applied_rules` says now.
     pub applied: Vec<IngressRule>,
+    /// The newest version of the configuration that is known of.
     pub version: Option<i64>,
     pub foreign: Option<Vec<Foreign>>,
     pub conflicts: Vec<RuleConflict>,
@@ -88,6 +89,7 @@ impl<'a> Pass<'a> {
             job,
             client,
             contact: snap.contact(),
+            version: snap.status.as_ref().and_then(|row| row.config_version),
             applied: snap.applied.clone(),
             snap,
             wishes: Wishes::default(),
@@ -97,7 +99,6 @@ impl<'a> Pass<'a> {
             has_written: false,
             is_waiting: false,
             in_force: None,
-            version: None,
             foreign: None,
             conflicts: Vec::new(),
             names: BTreeMap::new(),
@@ -160,7 +161,15 @@ impl<'a> Pass<'a> {
                 Ok(TunnelConfig { version: 0, config: serde_json::Value::Null, source: None })
             }
             Err(error) if error.is_not_found() => Err(Stop::Gone(error)),
-            answer => Ok(answer?),
+            answer => self.unless_stale(answer?),
+        }
+    }
+
+    /// Versions only grow: merged with an older one, what others wrote since would be lost.
+    fn unless_stale(&self, config: TunnelConfig) -> Result<TunnelConfig, Stop> {
+        match self.version.filter(|known| config.version < *known) {
+            Some(known) => Err(Stop::Stale { answered: config.version, known }),
+            None => Ok(config),
         }
     }
 

@@ -30,10 +30,10 @@ impl Pass<'_> {
     /// One round: merges with what was read and writes. Returns false if it has to be read again.
     pub async fn write(&mut self, read: TunnelConfig) -> Result<bool, Stop> {
         self.note_version(read.version);
+        self.version = self.version.max(Some(read.version));
         let outcome = self.merge(&read)?;
         if outcome.waiting {
             self.is_waiting = true;
-            self.version = Some(read.version);
             return Ok(true);
         }
         let tasks = self.tasks().await?;
@@ -150,7 +150,6 @@ impl Pass<'_> {
     ) -> Result<bool, Stop> {
         match put {
             None => {
-                self.version = Some(read);
                 self.in_force = Some(outcome.applied_after.clone());
                 Ok(true)
             }
@@ -158,7 +157,7 @@ impl Pass<'_> {
                 self.has_written = true;
                 self.expected = Some(read + 1);
                 self.note_version(version);
-                self.version = Some(version);
+                self.version = self.version.max(Some(version));
                 self.in_force = Some(outcome.applied_after.clone());
                 Ok(version == read + 1)
             }

@@ -27,6 +27,12 @@ pub(super) enum Stop {
     Db(#[from] DbError),
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// Cloudflare answered with an older version than one that it had already.
+    #[error(
+        "Cloudflare answered with version {answered} of the tunnel's configuration, but version {known} is known; \
+         nothing is written after such an old answer, and it is read again later"
+    )]
+    Stale { answered: i64, known: i64 },
     #[error("somebody else keeps writing to this tunnel; it is tried again later")]
     Outwritten,
     #[error("{}", .0.answer)]
@@ -96,7 +102,8 @@ impl Stop {
             Self::Name(failure) => failure.ending,
             Self::PutOff(wait) => Ending::PutOff(*wait),
             Self::Merge(_) | Self::StillRefused => Ending::Refused,
-            Self::Store(_) | Self::Db(_) | Self::Outwritten | Self::Unplanned(_) => Ending::Failed(None),
+            Self::Store(_) | Self::Db(_) | Self::Unplanned(_) => Ending::Failed(None),
+            Self::Outwritten | Self::Stale { .. } => Ending::Failed(None),
         }
     }
 }

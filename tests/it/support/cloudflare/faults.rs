@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::contract::Op;
 
 /// A way to fail.
@@ -23,6 +25,8 @@ pub enum Trouble {
     NeverAnswers,
     /// The right answer, cut in the middle.
     HalfAnswer,
+    /// Success, with this result instead of the right one.
+    Result(Value),
     /// The right page with a wrong `total_count`.
     WrongTotal(u64),
 }
