@@ -89,7 +89,7 @@ impl Cloudflare {
     pub async fn delete_dns(&self, zone: &ZoneId, id: &RecordId) -> Result<(), CfError> {
         let path = ["zones", zone.as_str(), "dns_records", id.as_str()];
         match self.call::<Value>(Call::new("delete DNS record", Method::DELETE, &path)).await {
-            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) if error.is_record_gone() => Ok(()),
             answer => answer.map(drop),
         }
     }

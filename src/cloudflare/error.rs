@@ -84,17 +84,34 @@ impl CfError {
         }
     }
 
-    /// True if it says nothing about the call: an error inside Cloudflare, also one that comes with status 200.
+    /// True if it says nothing about the call: an error inside Cloudflare, also one that comes with status 200, or
+    /// a page of somebody in between.
     fn is_trouble_of_theirs(&self) -> bool {
         let Self::Refused { status, codes, message, .. } = self else { return false };
         let words = message.to_ascii_lowercase();
         let says_so = INTERNAL_WORDS.iter().any(|wanted| words.contains(wanted));
-        *status >= 500 || *status == 408 || codes.contains(&INTERNAL) || (*status < 300 && says_so)
+        let is_no_answer_of_theirs = *status == 404 && codes.is_empty();
+        *status >= 500
+            || *status == 408
+            || is_no_answer_of_theirs
+            || codes.contains(&INTERNAL)
+            || (*status < 300 && says_so)
     }
 
-    /// True if the thing asked for does not exist.
+    /// True if Cloudflare says that nothing is there. That may be because of what was asked, such as a wrong account.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status: 404, .. }) || self.has_code(&[81044])
+        matches!(self, Self::Refused { status: 404, codes, .. } if !codes.is_empty())
+    }
+
+    /// True if there is no such tunnel in the account.
+    pub fn is_tunnel_gone(&self) -> bool {
+        // With another status the code says that the request is bad.
+        self.is_not_found() && self.has_code(&[1003])
+    }
+
+    /// True if there is no such record in the zone.
+    pub fn is_record_gone(&self) -> bool {
+        self.has_code(&[81044])
     }
 
     /// True if a record of that name is there already.
@@ -152,6 +169,8 @@ mod tests {
             (refused(400, &[1003]), false, false),
             (refused(403, &[10000]), false, false),
             (refused(502, &[]), true, true),
+            (refused(404, &[]), true, true),
+            (refused(404, &[7003]), false, false),
             (refused(200, &[10000]), false, false),
             (refused(200, &[10013]), true, true),
             (refused(400, &[10013]), true, true),
@@ -164,6 +183,20 @@ mod tests {
             (CfError::Malformed { call: "x", reason: "empty".into() }, true, true),
         ] {
             assert_eq!((error.is_transient(), error.is_uncertain()), (transient, uncertain), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_cloudflares_own_word_says_that_a_thing_is_gone() {
+        for (error, not_found, tunnel, record) in [
+            (refused(404, &[1003]), true, true, false),
+            (refused(400, &[1003]), false, false, false),
+            (refused(404, &[81044]), true, false, true),
+            (refused(404, &[7003]), true, false, false),
+            (refused(404, &[]), false, false, false),
+        ] {
+            let says = (error.is_not_found(), error.is_tunnel_gone(), error.is_record_gone());
+            assert_eq!(says, (not_found, tunnel, record), "{error}");
         }
     }
 

@@ -3,6 +3,7 @@
 mod allowance;
 mod drift;
 mod moves;
+mod not_found;
 mod progress;
 mod publishing;
 mod stale;

@@ -137,7 +137,7 @@ async fn the_base_url_may_end_with_a_slash() {
 async fn ids_are_opaque_and_never_leave_their_place_in_the_path() {
     let setup = Setup::start();
     let error = setup.client.get_tunnel(&TunnelId::new("a/../b?c=d")).await.unwrap_err();
-    assert!(error.is_not_found(), "{error}");
+    assert!(error.is_tunnel_gone(), "{error}");
     assert_eq!(setup.standin.calls()[0].op, Some(Op::GetTunnel));
 }
 

@@ -17,7 +17,7 @@ use super::stop::{NameFailure, Stop};
 use super::turn::Order;
 use super::wishes::{KnownZones, Wishes};
 use super::zones::Listing;
-use crate::cloudflare::{Cloudflare, TunnelConfig};
+use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{Contact, Foreign, IngressRule, RuleConflict};
 
@@ -114,6 +114,7 @@ impl<'a> Pass<'a> {
 
     /// Brings Cloudflare to what is wished for.
     pub async fn work(&mut self) -> Result<(), Stop> {
+        self.check_account()?;
         self.read_wishes().await?;
         let is_new = self.job.last_digest.is_some_and(|digest| digest != self.wishes.digest());
         let is_nothing = self.snap.is_nothing(&self.wishes);
@@ -139,6 +140,15 @@ impl<'a> Pass<'a> {
         Err(Stop::Outwritten)
     }
 
+    /// In another account nothing is found, which says nothing about what is there.
+    fn check_account(&self) -> Result<(), Stop> {
+        let (theirs, ours) = (&self.snap.tunnel.account_id, self.desk.cloudflare.account());
+        match theirs == ours {
+            true => Ok(()),
+            false => Err(Stop::OtherAccount { theirs: theirs.clone(), ours: ours.clone() }),
+        }
+    }
+
     async fn read_wishes(&mut self) -> Result<(), Stop> {
         let read = |zones: &Listing| self.snap.wishes(KnownZones::of(zones), &self.desk.settings);
         let mut wishes = read(&self.desk.zones.get(&self.client, false).await?);
@@ -156,13 +166,22 @@ impl<'a> Pass<'a> {
 
     async fn read_config(&self) -> Result<TunnelConfig, Stop> {
         match self.client.get_config(&self.job.tunnel).await {
-            // Nothing can be left in a tunnel that is gone; its names still have to go.
-            Err(error) if error.is_not_found() && self.wishes.is_empty() => {
-                Ok(TunnelConfig { version: 0, config: serde_json::Value::Null, source: None })
-            }
-            Err(error) if error.is_not_found() => Err(Stop::Gone(error)),
+            Err(error) if self.is_gone(&error).await => match self.wishes.is_empty() {
+                // Nothing can be left in a tunnel that is gone; its names still have to go.
+                true => Ok(TunnelConfig { version: 0, config: serde_json::Value::Null, source: None }),
+                false => Err(Stop::Gone(error)),
+            },
             answer => self.unless_stale(answer?),
         }
+    }
+
+    /// True if this answer means that the tunnel was deleted. Its own record is asked if the code does not tell.
+    async fn is_gone(&self, answer: &CfError) -> bool {
+        if answer.is_tunnel_gone() || !answer.is_not_found() {
+            return answer.is_tunnel_gone();
+        }
+        let tunnel = self.client.get_tunnel(&self.job.tunnel).await;
+        tunnel.map_or_else(|error| error.is_tunnel_gone(), |tunnel| tunnel.is_deleted())
     }
 
     /// Versions only grow: merged with an older one, what others wrote since would be lost.

@@ -7,6 +7,7 @@ use super::records::RecordError;
 use super::turn::Ending;
 use crate::cloudflare::{ALLOWANCE, CfError};
 use crate::db::DbError;
+use crate::domain::id::AccountId;
 use crate::domain::ingress::MergeError;
 use crate::domain::publish::TUNNEL_GONE;
 
@@ -27,6 +28,12 @@ pub(super) enum Stop {
     Db(#[from] DbError),
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// The setting names another account than the one that the tunnel was made in.
+    #[error(
+        "the tunnel belongs to Cloudflare account `{theirs}`, and the master works for account `{ours}`; correct \
+         `CF_ACCOUNT_ID`, or enrol the tunnel's agent again with another tunnel name"
+    )]
+    OtherAccount { theirs: AccountId, ours: AccountId },
     /// Cloudflare answered with an older version than one that it had already.
     #[error(
         "Cloudflare answered with version {answered} of the tunnel's configuration, but version {known} is known; \
@@ -101,7 +108,7 @@ impl Stop {
             Self::Cloudflare(error) | Self::Gone(error) => ending_of(error),
             Self::Name(failure) => failure.ending,
             Self::PutOff(wait) => Ending::PutOff(*wait),
-            Self::Merge(_) | Self::StillRefused => Ending::Refused,
+            Self::Merge(_) | Self::StillRefused | Self::OtherAccount { .. } => Ending::Refused,
             Self::Store(_) | Self::Db(_) | Self::Unplanned(_) => Ending::Failed(None),
             Self::Outwritten | Self::Stale { .. } => Ending::Failed(None),
         }

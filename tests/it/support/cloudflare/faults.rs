@@ -15,6 +15,8 @@ pub enum Trouble {
     ServerError,
     /// 502 with an HTML page, as proxies send it.
     BadGatewayPage,
+    /// 404 with an HTML page, as a wrong base URL brings it.
+    NotFoundPage,
     /// Status 200, but `success` is false.
     RefusedWith200 { code: i64, message: String },
     /// A refusal with this status and code, such as 401 and 10000.

@@ -204,9 +204,8 @@ async fn in_trouble(trouble: &Trouble, right: Value) -> HttpResponse {
             respond(&Err(refusal), *after)
         }
         Trouble::ServerError => HttpResponse::InternalServerError().finish(),
-        Trouble::BadGatewayPage => HttpResponse::BadGateway()
-            .content_type("text/html")
-            .body("<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"),
+        Trouble::BadGatewayPage => page(StatusCode::BAD_GATEWAY),
+        Trouble::NotFoundPage => page(StatusCode::NOT_FOUND),
         Trouble::RefusedWith200 { code, message } => {
             HttpResponse::Ok().json(answer::failure(&Refusal::new(200, *code, message)))
         }
@@ -226,6 +225,11 @@ async fn in_trouble(trouble: &Trouble, right: Value) -> HttpResponse {
             envelope_response(right)
         }
     }
+}
+
+fn page(status: StatusCode) -> HttpResponse {
+    let body = format!("<!DOCTYPE html><html><body><h1>{status}</h1></body></html>");
+    HttpResponse::build(status).content_type("text/html").body(body)
 }
 
 /// The first half, then nothing: the connection breaks.
