@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -38,14 +38,25 @@ where
     }
 }
 
-/// How often recorded times are folded into their summaries.
+/// Upper bounds of the buckets that times are counted in, in seconds.
+const SECONDS: [f64; 8] = [0.000_1, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0];
+/// Upper bounds of the buckets for all else that is counted at once.
+const COUNTS: [f64; 6] = [1.0, 2.0, 8.0, 32.0, 128.0, 512.0];
+/// How often recorded times are folded into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Collects metrics from now on; the handle renders them as Prometheus text.
 ///
 /// Recorded times pile up until they are rendered or [kept up](keep_metrics_small).
 pub fn start_metrics() -> Option<PrometheusHandle> {
-    PrometheusBuilder::new().install_recorder().ok()
+    builder().ok()?.install_recorder().ok()
+}
+
+/// Fixed buckets: a summary with quantiles keeps more than 100 KiB for every role of actor.
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets(&COUNTS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
 }
 
 /// Folds what was recorded now and then, so that memory stays bounded although nobody reads the metrics.
@@ -87,5 +98,23 @@ mod tests {
             assert!(text.contains("a word of ours") && text.contains("a library's warning"), "{text}");
             assert!(!text.contains("secret"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_recorded_is_counted_in_fixed_buckets() {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("actor_queue_seconds", "role" => "worker").record(0.003);
+            metrics::histogram!("lightship_commit_batches").record(5.0);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            r#"actor_queue_seconds_bucket{role="worker",le="0.001"} 0"#,
+            r#"actor_queue_seconds_bucket{role="worker",le="0.005"} 1"#,
+            r#"lightship_commit_batches_bucket{le="8"} 1"#,
+        ] {
+            assert!(text.contains(line), "`{line}` is missing in:\n{text}");
+        }
+        assert!(!text.contains("quantile"), "{text}");
     }
 }
