@@ -250,10 +250,11 @@ pub fn state(req: &HttpRequest) -> &WebState {
 }
 
 /// Returns the token of `Authorization: Bearer <token>`: any case of the scheme, exactly two words.
-fn bearer(req: &HttpRequest) -> Option<&str> {
-    let (scheme, token) = req.headers().get(AUTHORIZATION)?.to_str().ok()?.trim_ascii().split_once(' ')?;
+fn bearer(req: &HttpRequest) -> Option<&[u8]> {
+    let value = req.headers().get(AUTHORIZATION)?.as_bytes().trim_ascii();
+    let (scheme, token) = value.split_at(value.iter().position(|byte| *byte == b' ')?);
     let token = token.trim_ascii_start();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.contains([' ', '\t'])).then_some(token)
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.iter().any(|b| b" \t".contains(b))).then_some(token)
 }
 
 fn wrong_key(req: &HttpRequest, state: &WebState, error: ApiError) -> ApiError {
@@ -283,7 +284,7 @@ mod tests {
         ];
         for (header, expected) in cases {
             let req = TestRequest::default().insert_header((AUTHORIZATION, header)).to_http_request();
-            assert_eq!(bearer(&req), expected, "{header:?}");
+            assert_eq!(bearer(&req), expected.map(str::as_bytes), "{header:?}");
         }
     }
 

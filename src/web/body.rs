@@ -3,7 +3,7 @@
 //! A body over its limit is refused at once; the server then reads and throws away what the client still
 //! sends for a while (see `server`), so that a client that reads only after writing gets the answer.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::Read;
 use std::pin::Pin;
 use std::task::Poll;
@@ -13,7 +13,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryFutureExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
@@ -25,32 +25,6 @@ use crate::protocol::v2::answer::is_json_type;
 pub use crate::protocol::{BODY_LIMIT as SMALL, REPORT_BODY_LIMIT as LARGE};
 
 type Reading<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
-
-/// A body of at most `LIMIT` bytes, whatever is in it.
-pub struct Raw<const LIMIT: usize>(pub Bytes);
-
-impl<const LIMIT: usize> FromRequest for Raw<LIMIT> {
-    type Error = ApiError;
-    type Future = Reading<Self>;
-
-    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let declared = declared_length(req);
-        let coding = coding(req);
-        let payload = payload.take();
-        let time = req.app_data::<Patience>().copied().unwrap_or_default().body;
-        Box::pin(async move {
-            let coding = coding?;
-            if declared.is_some_and(|bytes| bytes > LIMIT) {
-                return Err(ApiError::TooLarge { limit: LIMIT });
-            }
-            let sent = collect(payload, LIMIT, time).await?;
-            match coding {
-                Coding::Identity => Ok(Self(sent)),
-                Coding::Gzip => unpack(&sent, LIMIT).map(Self),
-            }
-        })
-    }
-}
 
 /// A JSON body of at most `LIMIT` bytes; the content type must say so.
 pub struct Json<T, const LIMIT: usize = SMALL>(pub T);
@@ -76,8 +50,8 @@ impl<const LIMIT: usize> FromRequest for JsonBytes<LIMIT> {
         if let Err(error) = must_be_json(req) {
             return Box::pin(std::future::ready(Err(error)));
         }
-        let raw = Raw::<LIMIT>::from_request(req, payload);
-        Box::pin(async move { Ok(Self(raw.await?.0)) })
+        // No async block around it, which would hold it twice: reports and heartbeats come this way.
+        Box::pin(read(req, payload, LIMIT).map_ok(Self))
     }
 }
 
@@ -90,9 +64,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Lenient<T> {
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let is_form = content_type(req).starts_with("application/x-www-form-urlencoded");
-        let raw = Raw::<SMALL>::from_request(req, payload);
+        let reading = read(req, payload, SMALL);
         Box::pin(async move {
-            let bytes = raw.await?.0;
+            let bytes = reading.await?;
             match (bytes.is_empty(), is_form) {
                 (true, _) => Ok(body::parse_as(b"{}")?),
                 // curl says "form" unless it is told otherwise, also for JSON.
@@ -132,8 +106,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Future = Reading<Self>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let raw = Raw::<SMALL>::from_request(req, payload);
-        Box::pin(async move { form(&raw.await?.0).map(Self) })
+        let reading = read(req, payload, SMALL);
+        Box::pin(async move { form(&reading.await?).map(Self) })
     }
 }
 
@@ -180,6 +154,29 @@ fn unpack(sent: &[u8], limit: usize) -> Result<Bytes, ApiError> {
     Ok(all.into())
 }
 
+/// Reads a body of at most `limit` bytes.
+fn read(
+    req: &HttpRequest,
+    payload: &mut Payload,
+    limit: usize,
+) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
+    let declared = declared_length(req);
+    let coding = coding(req);
+    let payload = payload.take();
+    let time = req.app_data::<Patience>().copied().unwrap_or_default().body;
+    async move {
+        let coding = coding?;
+        if declared.is_some_and(|bytes| bytes > limit) {
+            return Err(ApiError::TooLarge { limit });
+        }
+        let sent = collect(payload, limit, time).await?;
+        match coding {
+            Coding::Identity => Ok(sent),
+            Coding::Gzip => unpack(&sent, limit),
+        }
+    }
+}
+
 fn declared_length(req: &HttpRequest) -> Option<usize> {
     req.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -189,7 +186,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
 {
-    let reading = async {
+    let mut reading = std::pin::pin!(async {
         // Nearly every body is one chunk: it is handed on without a copy.
         let Some(first) = next_chunk(&mut chunks, limit).await? else { return Ok(Bytes::new()) };
         let Some(second) = next_chunk(&mut chunks, limit - first.len()).await? else { return Ok(first) };
@@ -200,10 +197,15 @@ where
             all.extend_from_slice(&chunk);
         }
         Ok(all.freeze())
-    };
-    let mut reading = std::pin::pin!(reading);
-    // A small body has come with its head: no timer is set for it.
-    let done = match futures_util::poll!(reading.as_mut()) {
+    });
+    // A small body comes with its head. The framework hands it over after it has asked here once, and then asks again:
+    // no timer is set before that.
+    let mut so_far = futures_util::poll!(reading.as_mut());
+    if so_far.is_pending() {
+        asked_again().await;
+        so_far = futures_util::poll!(reading.as_mut());
+    }
+    let done = match so_far {
         Poll::Ready(done) => done,
         Poll::Pending => match tokio::time::timeout(time, reading).await {
             Ok(done) => done,
@@ -214,6 +216,19 @@ where
         Err(ApiError::TooLarge { .. }) => Err(ApiError::TooLarge { limit }),
         done => done,
     }
+}
+
+/// Ends when it is asked for the second time, and sees to it that it is.
+async fn asked_again() {
+    let mut was_asked = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut was_asked, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 async fn next_chunk<S, E>(chunks: &mut S, room: usize) -> Result<Option<Bytes>, ApiError>
@@ -231,6 +246,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
 
     #[actix_web::test]
@@ -248,5 +265,29 @@ mod tests {
                 assert!(matches!(outcome, Err(ApiError::TooLarge { limit: 10 })));
             }
         }
+    }
+
+    #[test]
+    fn no_timer_is_set_for_a_body_that_comes_with_its_head() {
+        // A timer panics here, where no runtime is.
+        let (mut was_asked, mut body) = (false, Some(Bytes::from_static(b"{}")));
+        let chunks = futures_util::stream::poll_fn(move |_| {
+            if std::mem::replace(&mut was_asked, true) {
+                return Poll::Ready(body.take().map(Ok::<_, String>));
+            }
+            Poll::Pending
+        });
+        let mut reading = std::pin::pin!(collect(chunks, 10, Duration::from_secs(5)));
+        let mut ask = || reading.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+
+        assert!(ask().is_pending());
+        assert!(matches!(ask(), Poll::Ready(Ok(bytes)) if bytes == "{}"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_given_up_in_time() {
+        let chunks = futures_util::stream::pending::<Result<Bytes, String>>();
+        let outcome = collect(chunks, 10, Duration::from_secs(5)).await;
+        assert!(matches!(outcome, Err(ApiError::TooSlow { .. })));
     }
 }

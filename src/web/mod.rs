@@ -29,10 +29,9 @@ mod speak;
 pub mod state;
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::uri::PathAndQuery;
-use actix_web::middleware::Next;
 use actix_web::web::{self, ServiceConfig};
 
 pub use server::{Listen, Patience, serve, serve_with};
@@ -144,15 +143,20 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/fragments/system").get(pages::system::fragment));
 }
 
-/// Around every request: doubled slashes are one, and failures are worded.
-pub async fn outermost(
+/// Around every request: doubled slashes are one, and failures are worded. A function and not a middleware that is
+/// boxed: it is part of every heartbeat.
+pub fn outermost<S>(
     mut request: ServiceRequest,
-    next: Next<BoxBody>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<BoxBody>, actix_web::Error>> + use<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
+{
     if request.path().contains("//") {
         merge_slashes(&mut request);
     }
-    Ok(speak(next.call(request).await?))
+    let answer = service.call(request);
+    async move { Ok(speak(answer.await?)) }
 }
 
 /// DockFlare agents whose base address ends with a slash send `//api/v2/...`.

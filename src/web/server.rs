@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use actix_web::dev::{Extensions, Server};
-use actix_web::middleware::{Compress, from_fn};
+use actix_web::middleware::Compress;
 use actix_web::{App, HttpServer, web};
 
 use super::{WebState, configure};
@@ -66,7 +66,7 @@ pub fn serve(listen: Listen, state: WebState) -> std::io::Result<Server> {
 pub fn serve_with(listen: Listen, state: WebState, patience: Patience) -> std::io::Result<Server> {
     let mut server = HttpServer::new(move || {
         App::new()
-            .wrap(from_fn(super::outermost))
+            .wrap_fn(super::outermost)
             .app_data(web::Data::new(state.clone()))
             .app_data(patience)
             .configure(configure)

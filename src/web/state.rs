@@ -138,7 +138,7 @@ impl WebState {
     }
 
     /// True if this is the admin token; takes the same time for every wrong one.
-    pub fn is_admin_token(&self, token: &str) -> bool {
+    pub fn is_admin_token(&self, token: impl AsRef<[u8]>) -> bool {
         self.0.token_digest.is_some_and(|known| known.ct_eq(&digest(token)).into())
     }
 
@@ -198,6 +198,6 @@ fn peer(req: &HttpRequest) -> IpAddr {
     req.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip().to_canonical())
 }
 
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
+fn digest(token: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(token).into()
 }

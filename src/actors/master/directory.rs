@@ -21,8 +21,8 @@ const MAX_KEY_LEN: usize = 512;
 pub type KeyDigest = [u8; 32];
 
 /// Returns the digest that a raw key is known by.
-pub fn digest_key(raw: &str) -> KeyDigest {
-    Sha256::digest(raw.as_bytes()).into()
+pub fn digest_key(raw: impl AsRef<[u8]>) -> KeyDigest {
+    Sha256::digest(raw).into()
 }
 
 /// A key that opens something.
@@ -107,8 +107,8 @@ impl Tables {
 
 impl Directory {
     /// Returns whom a raw key belongs to; none if it is unknown or revoked.
-    pub fn authenticate(&self, raw: &str) -> Option<Arc<KeyAccess>> {
-        if raw.len() > MAX_KEY_LEN {
+    pub fn authenticate(&self, raw: impl AsRef<[u8]>) -> Option<Arc<KeyAccess>> {
+        if raw.as_ref().len() > MAX_KEY_LEN {
             return None;
         }
         self.tables.read().keys.get(&digest_key(raw)).cloned()
@@ -125,8 +125,13 @@ impl Directory {
     }
 
     /// Decides whether the caller with this key may speak for this agent: the whole way in, in one call.
-    pub fn admit(&self, raw_key: &str, agent_id: &str, errand: Errand) -> Result<Admitted, Refused> {
-        if raw_key.len() > MAX_KEY_LEN {
+    pub fn admit(
+        &self,
+        raw_key: impl AsRef<[u8]>,
+        agent_id: &str,
+        errand: Errand,
+    ) -> Result<Admitted, Refused> {
+        if raw_key.as_ref().len() > MAX_KEY_LEN {
             return Err(Refused::UnknownKey);
         }
         let digest = digest_key(raw_key);

@@ -66,6 +66,10 @@ pub fn cloudflare_error(status: u16, message: &str) -> Value {
 
 /// Says if a `Content-Type` declares JSON (`application/json`, `application/*+json`, any parameters).
 pub fn is_json_type(content_type: &str) -> bool {
+    // Every heartbeat is asked this, and nearly all say just that.
+    if content_type == "application/json" {
+        return true;
+    }
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }

@@ -94,7 +94,8 @@ pub async fn events(
     body: Result<JsonBytes<LARGE>, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     if !body.as_ref().is_ok_and(|body| is_heartbeat(&body.0)) {
-        let taken = take_event(&agent.slot, &state, body).await;
+        // Boxed, so that a heartbeat's future is small.
+        let taken = Box::pin(take_event(&agent.slot, &state, body)).await;
         noted(&agent.slot, taken)?;
     }
     Ok(ready_made(HttpResponse::Accepted().finish(), ACCEPTED))
