@@ -56,6 +56,13 @@ pub struct TunnelConfig {
     pub source: Option<String>,
 }
 
+impl TunnelConfig {
+    /// True if it is said to come from a file on the connector's host.
+    pub fn is_local(&self) -> bool {
+        self.source.as_deref() == Some("local")
+    }
+}
+
 /// A running `cloudflared` that serves a tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connector {
@@ -137,12 +144,17 @@ impl Cloudflare {
         let call = Call::get(name, &self.tunnel_path(id, &["configurations"]));
         let answer: ConfigAnswer = self.call(call).await?.required(name)?;
         let missing = |what| CfError::Malformed { call: name, reason: format!("the {what} is missing") };
-        let version = answer.version.ok_or_else(|| missing("version"))?;
+        let ConfigAnswer { version, config, source } = answer;
+        let read = TunnelConfig { version: version.unwrap_or(0), config, source };
+        // Nobody writes to a local one, so it matters little what is kept of it.
+        if !read.is_local() && version.is_none() {
+            return Err(missing("version"));
+        }
         // Only a tunnel that nobody ever wrote to has none: taken for an empty one it would lose what it holds.
-        if version > 0 && answer.config.is_null() {
+        if !read.is_local() && read.version > 0 && read.config.is_null() {
             return Err(missing("configuration"));
         }
-        Ok(TunnelConfig { version, config: answer.config, source: answer.source })
+        Ok(read)
     }
 
     /// Replaces the whole configuration and returns its version.

@@ -10,6 +10,9 @@ pub const ACCESS_SETTING: &str = "LIGHTSHIP__PUBLISH__ALLOW_UNPROTECTED_ACCESS=t
 /// How the reason begins if a tunnel is not at Cloudflare any more.
 pub const TUNNEL_GONE: &str = "the tunnel was deleted at Cloudflare";
 
+/// How the reason begins if a tunnel does not take its configuration from Cloudflare.
+pub const TUNNEL_LOCAL: &str = "the tunnel is configured locally on its host";
+
 /// Where a route stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

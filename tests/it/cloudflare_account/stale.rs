@@ -12,7 +12,10 @@ const SECOND: &str = "second.example.com";
 #[actix_web::test]
 async fn nothing_is_written_after_an_old_or_incomplete_answer() {
     for (answer, words) in [
-        (json!({ "version": 1, "config": { "ingress": [{ "service": "http_status:404" }] } }), "version 3 is known"),
+        (
+            json!({ "version": 1, "config": { "ingress": [{ "service": "http_status:404" }] } }),
+            "version 3 is known",
+        ),
         (json!({ "version": 0, "config": null }), "version 3 is known"),
         (json!({ "version": 3, "config": null }), "the configuration is missing"),
         (json!({}), "the version is missing"),

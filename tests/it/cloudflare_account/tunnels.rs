@@ -1,9 +1,10 @@
-//! Finding and making tunnels.
+//! Finding and making tunnels, and those that stop to take what is written at Cloudflare.
 
 use std::time::Duration;
 
 use lightship::actors::master::{Account, MasterError};
 
+use super::APP;
 use crate::support::account::TestAccount;
 use crate::support::cloudflare::{Fault, Op, Trouble};
 
@@ -35,4 +36,39 @@ async fn a_tunnel_is_never_made_twice() {
 
     assert_eq!(found.tunnel_id, again.tunnel_id);
     assert_eq!(test.standin.calls_of(Op::CreateTunnel).len(), 1);
+}
+
+#[actix_web::test]
+async fn a_tunnel_that_became_local_blocks_its_routes_and_is_not_written_to() {
+    const OTHER: &str = "b.example.com";
+    // given
+    let test = TestAccount::start().await;
+    let tunnel = test.enrolled("a", "edge").await;
+    test.claims("a", APP).await;
+    test.until_state("a", APP, "published").await;
+    test.until_quiet().await;
+    let set_source = |source: &str| {
+        test.standin.state().tunnel_mut(tunnel.as_str()).unwrap().config_src = source.into();
+    };
+    set_source("local");
+    let puts = test.standin.calls_of(Op::PutConfig).len();
+
+    // when
+    test.claims("a", OTHER).await;
+    let row = test.until_state("a", OTHER, "blocked").await;
+
+    // then
+    let reason = row.reason.unwrap();
+    assert!(reason.contains("configured locally") && reason.contains("remotely managed"), "{reason}");
+    assert_eq!(test.status_of("a", APP).await.unwrap().reason.as_deref(), Some(reason.as_str()));
+    assert_eq!(test.tunnel_status(&tunnel).await.unwrap().reason, Some(reason));
+    let plan = test.account.plan().await.unwrap();
+    assert_eq!((plan.changes.len(), plan.blocked.len()), (0, 2), "{plan:?}");
+    assert_eq!(test.standin.calls_of(Op::PutConfig).len(), puts);
+    assert!(test.standin.records(OTHER).is_empty());
+
+    set_source("cloudflare");
+    test.interval_passes().await;
+    test.until_state("a", APP, "published").await;
+    test.until_state("a", OTHER, "published").await;
 }

@@ -43,6 +43,7 @@ async fn a_local_tunnel_says_so() {
     let setup = Setup::start();
     let id = TunnelId::new(setup.standin.add_tunnel("hand-made", "local"));
     assert!(setup.client.get_tunnel(&id).await.unwrap().is_local());
+    assert!(setup.client.get_config(&id).await.unwrap().is_local());
 }
 
 #[tokio::test]

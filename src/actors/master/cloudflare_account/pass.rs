@@ -171,8 +171,14 @@ impl<'a> Pass<'a> {
                 true => Ok(TunnelConfig { version: 0, config: serde_json::Value::Null, source: None }),
                 false => Err(Stop::Gone(error)),
             },
+            Ok(config) if self.is_local(&config).await? => Err(Stop::Local),
             answer => self.unless_stale(answer?),
         }
+    }
+
+    /// The tunnel's own record decides: it is the one by which tunnels are provided.
+    async fn is_local(&self, config: &TunnelConfig) -> Result<bool, Stop> {
+        Ok(config.is_local() && self.client.get_tunnel(&self.job.tunnel).await?.is_local())
     }
 
     /// True if this answer means that the tunnel was deleted. Its own record is asked if the code does not tell.

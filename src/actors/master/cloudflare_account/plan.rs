@@ -136,8 +136,10 @@ fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
             Some(_) => {}
         }
     }
-    let wanted: BTreeSet<_> = wanted.iter().map(IngressRule::id).collect();
-    let gone = snap.applied.iter().filter(|rule| !wanted.contains(&rule.id()));
+    // A tunnel that is local for now keeps our rules until they count again.
+    let asked = wishes.services.iter().filter(|_| snap.is_local()).map(IngressRule::new);
+    let stays: BTreeSet<_> = wanted.iter().map(IngressRule::id).chain(asked.map(|rule| rule.id())).collect();
+    let gone = snap.applied.iter().filter(|rule| !stays.contains(&rule.id()));
     plan.changes
         .extend(gone.map(|rule| change(ChangeKind::RemoveRule, rule, format!("to {}", rule.service))));
 }

@@ -105,6 +105,9 @@ impl Pass<'_> {
     fn say(&self, service: &Service, in_force: &BTreeSet<RuleId>, result: &Result<(), Stop>) -> Said {
         let name = &service.key.hostname;
         let id = IngressRule::new(service).id();
+        if let Err(error @ Stop::Local) = result {
+            return Said::because(PublicState::Blocked, error.to_string());
+        }
         if let Some(conflict) = self.conflicts.iter().find(|conflict| conflict.wanted.id() == id) {
             return Said::because(PublicState::Blocked, in_conflict(conflict));
         }

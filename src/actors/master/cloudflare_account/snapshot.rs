@@ -9,7 +9,7 @@ use crate::db::{ALL, Db, DbError, RowChange, cloudflare, routes, tunnels};
 use crate::domain::dns::tunnel_target;
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{Contact, IngressRule};
-use crate::domain::publish::{PublicState, TunnelState};
+use crate::domain::publish::{PublicState, TUNNEL_LOCAL, TunnelState};
 use crate::domain::route::{Route, RouteKey};
 
 /// Who confirms a tunnel in which nothing foreign was found.
@@ -73,6 +73,12 @@ impl Snapshot {
     /// Returns the row of a route.
     pub fn row(&self, key: &RouteKey) -> Option<&RouteStatusRow> {
         self.route_status.iter().find(|row| row.key == *key)
+    }
+
+    /// True if the tunnel was configured locally when it was read last.
+    pub fn is_local(&self) -> bool {
+        let reason = self.status.as_ref().and_then(|row| row.reason.as_deref());
+        reason.is_some_and(|reason| reason.starts_with(TUNNEL_LOCAL))
     }
 
     /// Returns our record of a name.

@@ -9,7 +9,7 @@ use crate::cloudflare::{ALLOWANCE, CfError};
 use crate::db::DbError;
 use crate::domain::id::AccountId;
 use crate::domain::ingress::MergeError;
-use crate::domain::publish::TUNNEL_GONE;
+use crate::domain::publish::{TUNNEL_GONE, TUNNEL_LOCAL};
 
 /// Why a pass did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,12 @@ pub(super) enum Stop {
          `CF_ACCOUNT_ID`, or enrol the tunnel's agent again with another tunnel name"
     )]
     OtherAccount { theirs: AccountId, ours: AccountId },
+    /// What is written at Cloudflare takes no effect.
+    #[error(
+        "{TUNNEL_LOCAL}, so what is written at Cloudflare takes no effect; make it remotely managed in the dashboard of \
+         Cloudflare, or enrol its agent again with another tunnel name"
+    )]
+    Local,
     /// Cloudflare answered with an older version than one that it had already.
     #[error(
         "Cloudflare answered with version {answered} of the tunnel's configuration, but version {known} is known; \
@@ -108,7 +114,8 @@ impl Stop {
             Self::Cloudflare(error) | Self::Gone(error) => ending_of(error),
             Self::Name(failure) => failure.ending,
             Self::PutOff(wait) => Ending::PutOff(*wait),
-            Self::Merge(_) | Self::StillRefused | Self::OtherAccount { .. } => Ending::Refused,
+            Self::Merge(_) | Self::StillRefused => Ending::Refused,
+            Self::OtherAccount { .. } | Self::Local => Ending::Refused,
             Self::Store(_) | Self::Db(_) | Self::Unplanned(_) => Ending::Failed(None),
             Self::Outwritten | Self::Stale { .. } => Ending::Failed(None),
         }
