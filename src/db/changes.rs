@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::batch::RowChange;
-use super::cloudflare::AppliedRule;
+use super::cloudflare::{AppliedRule, RouteStatusRow};
 use super::containers::ContainerProblem;
 use super::entities::{
     agent_observed, applied_rule, container, container_problem, dns_record, route_status, tunnel_observed,
@@ -14,7 +14,9 @@ use super::secrets::{SecretError, SecretKey};
 use super::times::micros;
 use super::unit::Unit;
 use super::words::to_json;
+use crate::domain::agent::AgentStatus;
 use crate::domain::container::Container;
+use crate::domain::publish::PublicState;
 use crate::domain::tunnel::TunnelReport;
 
 /// Applies one change that was asked for at `at`.
@@ -206,15 +208,7 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
         RowChange::DeleteDnsRecord { zone_id, name } => {
             unit.dns_records.delete(&(zone_id.as_str().into(), name.clone()));
         }
-        RowChange::PutRouteStatus(row) => unit.route_status.put(route_status::Model {
-            agent_id: row.agent_id.as_str().into(),
-            hostname: row.key.hostname.clone(),
-            path: row.key.path.clone(),
-            state: row.state.clone(),
-            reason: row.reason.clone(),
-            answer: row.answer.clone(),
-            updated_at: micros(row.updated_at),
-        }),
+        RowChange::PutRouteStatus(row) => put_route_status(unit, row),
         RowChange::DeleteRouteStatus { agent_id, key } => {
             unit.route_status.delete(&(agent_id.as_str().into(), key.hostname.clone(), key.path.clone()));
         }
@@ -230,6 +224,31 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
         RowChange::DeleteTunnelStatus { tunnel_id } => unit.tunnel_status.delete(&tunnel_id.as_str().into()),
         _ => {}
     }
+}
+
+/// Stores what is said of a route, if it can still be said. Whoever says it looked before this commit: meanwhile the
+/// route may have been released, or its agent removed, and nobody would take the row away again.
+fn put_route_status(unit: &mut Unit, row: &RouteStatusRow) {
+    let agent_id = row.agent_id.as_str();
+    let (hostname, path) = (row.key.hostname.clone(), row.key.path.clone());
+    let is_of_a_claim = PublicState::parse(&row.state).is_some_and(PublicState::is_from_publisher);
+    let route = unit.routes.get(&(hostname.clone(), path.clone()));
+    let has_claim = route.is_some_and(|route| route.agent_id == agent_id);
+    let agent = unit.agents.get(&agent_id.into());
+    let is_removed = agent.is_some_and(|agent| agent.status == AgentStatus::Removed.as_str());
+    if is_removed || (is_of_a_claim && !has_claim) {
+        unit.route_status.delete(&(agent_id.into(), hostname, path));
+        return;
+    }
+    unit.route_status.put(route_status::Model {
+        agent_id: agent_id.into(),
+        hostname,
+        path,
+        state: row.state.clone(),
+        reason: row.reason.clone(),
+        answer: row.answer.clone(),
+        updated_at: micros(row.updated_at),
+    });
 }
 
 fn put_applied_rules(unit: &mut Unit, tunnel_id: &str, rules: &[AppliedRule]) {

@@ -177,6 +177,9 @@ impl Needs {
                 self.dns_records.insert((zone_id.as_str().into(), name.clone()));
             }
             RowChange::PutRouteStatus(row) => {
+                // It is stored only of a route that its agent still holds.
+                self.agents.insert(row.agent_id.as_str().into());
+                self.hostnames.insert(row.key.hostname.clone());
                 let key = (row.agent_id.as_str().into(), row.key.hostname.clone(), row.key.path.clone());
                 self.route_status.insert(key);
             }

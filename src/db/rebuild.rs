@@ -1,6 +1,6 @@
 //! Empties the tables that are derived from events and fills them again, in one transaction.
 
-use sea_orm::{DatabaseTransaction, EntityTrait};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 
 use super::Db;
 use super::commit::begin;
@@ -11,7 +11,9 @@ use super::needs::Needs;
 use super::projections::{self, Origin};
 use super::unit::Unit;
 use super::words::json;
+use crate::domain::agent::AgentStatus;
 use crate::domain::event::Event;
+use crate::domain::publish::PublicState;
 
 /// Returns the number of events that were read.
 pub(super) async fn rebuild(db: &Db) -> Result<u64, DbError> {
@@ -27,6 +29,7 @@ pub(super) async fn rebuild(db: &Db) -> Result<u64, DbError> {
         count += rows.len() as u64;
         replay(&transaction, rows).await?;
     }
+    drop_unheld(&transaction).await?;
     transaction.commit().await?;
     Ok(count)
 }
@@ -40,6 +43,22 @@ async fn empty(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     tunnel::Entity::delete_many().exec(transaction).await?;
     admin::Entity::delete_many().exec(transaction).await?;
     setting::Entity::delete_many().exec(transaction).await?;
+    Ok(())
+}
+
+/// Drops what is said of routes that nobody holds: it is no history, and nobody speaks of them any more.
+async fn drop_unheld(transaction: &DatabaseTransaction) -> Result<(), DbError> {
+    let words = PublicState::ALL.into_iter().filter(|state| state.is_from_publisher());
+    let words: Vec<String> = words.map(|state| format!("'{}'", state.as_str())).collect();
+    let statement = format!(
+        "DELETE FROM route_status WHERE \
+           (state IN ({}) AND NOT EXISTS (SELECT 1 FROM routes WHERE routes.hostname = route_status.hostname \
+              AND routes.path = route_status.path AND routes.agent_id = route_status.agent_id)) \
+           OR agent_id IN (SELECT id FROM agents WHERE status = '{}')",
+        words.join(", "),
+        AgentStatus::Removed.as_str()
+    );
+    transaction.execute_unprepared(&statement).await?;
     Ok(())
 }
 

@@ -2,12 +2,13 @@
 
 use super::support::*;
 use crate::db::agents::get_agent;
+use crate::db::cloudflare::{RouteStatusRow, list_route_status};
 use crate::db::commands::{get_command, list_agents_with_open_commands, list_open_commands};
 use crate::db::due::{Due, DueKind, list_due, next_due_after};
 use crate::db::keys::{find_key, load_keys};
 use crate::db::routes::{find_claim, find_route, list_agent_routes, list_claims, list_tunnel_routes};
 use crate::db::tunnels::get_tunnel;
-use crate::db::{Batch, CommitError, Db, Expected};
+use crate::db::{Batch, CommitError, Db, Expected, RowChange};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::command::{CommandStatus, Outcome};
 use crate::domain::event::{Event, Stream};
@@ -232,6 +233,60 @@ async fn a_batch_may_write_several_streams_or_none_of_them() {
         assert!(matches!(db.commit(both).await, Err(CommitError::Claimed { .. })));
 
         assert!(crate::db::agents::find_agent(&db, &agent("a")).await.unwrap().is_none());
+    })
+    .await;
+}
+
+fn said(name: &str, hostname: &str, state: &str) -> RowChange {
+    RowChange::PutRouteStatus(RouteStatusRow {
+        agent_id: agent(name),
+        key: route_key(hostname, ""),
+        state: state.into(),
+        reason: None,
+        answer: None,
+        updated_at: at(1),
+    })
+}
+
+async fn spoken_of(db: &Db) -> Vec<(String, String)> {
+    let rows = list_route_status(db, None, 10).await.unwrap();
+    rows.into_iter().map(|row| (row.agent_id.to_string(), row.key.hostname)).collect()
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_route_counts_only_while_its_agent_holds_it() {
+    on_every_engine(async |db| {
+        routes(&db, "a", vec![claimed("a", "x.test", ""), claimed("a", "y.test", "")]).await.unwrap();
+        let says = |rows: &[RowChange]| Batch { rows: rows.to_vec(), ..Batch::new("system", at(1)) };
+        let both = [said("a", "x.test", "published"), said("a", "y.test", "publishing")];
+        db.commit(says(&both)).await.unwrap();
+        db.commit(says(&[said("b", "x.test", "published"), said("b", "y.test", "conflict")])).await.unwrap();
+        let of = |name: &str, hostname: &str| (name.to_owned(), hostname.to_owned());
+        let refused = of("b", "y.test");
+        assert_eq!(spoken_of(&db).await, [of("a", "x.test"), of("a", "y.test"), refused.clone()]);
+
+        // Whoever looked before the release is late, in the same group of commits too.
+        let release = |hostname| batch(Stream::routes(&agent("a")), vec![released("a", hostname, "")]);
+        let late = [release("x.test"), says(&[said("a", "x.test", "published")])];
+        assert!(db.commit_many(late.into()).await.iter().all(Result::is_ok));
+        db.commit(release("y.test")).await.unwrap();
+        db.commit(says(&[said("a", "y.test", "failed")])).await.unwrap();
+
+        assert_eq!(spoken_of(&db).await, [refused]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_what_a_removed_agent_asked_for() {
+    on_every_engine(async |db| {
+        let stream = Stream::agent(&agent("a"));
+        let removed = Event::AgentRemoved { agent_id: agent("a") };
+        commit(&db, stream, vec![registered("a", "k1"), removed]).await.unwrap();
+
+        db.commit(Batch::new("system", at(1)).row(said("a", "x.test", "conflict"))).await.unwrap();
+
+        assert!(spoken_of(&db).await.is_empty());
     })
     .await;
 }

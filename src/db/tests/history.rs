@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use chrono::TimeDelta;
-use sea_orm::EntityTrait;
+use sea_orm::{EntityTrait, IntoActiveModel};
 
 use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
-    admin, agent as agent_entity, agent_key, claim, command, event, route, setting, tunnel,
+    admin, agent as agent_entity, agent_key, claim, command, event, route, route_status, setting, tunnel,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
@@ -252,4 +252,38 @@ async fn claims_are_exactly_the_hostnames_that_have_routes() {
         claims.sort();
         assert_eq!(claims, held);
     }
+}
+
+#[tokio::test]
+async fn a_rebuild_drops_what_is_said_of_routes_that_nobody_holds() {
+    on_every_engine(async |db| {
+        let stream = |name: &str| Stream::routes(&AgentId::new(name));
+        commit(&db, stream("a"), vec![claimed("a", "held.test", "")]).await.unwrap();
+        let row = |agent: &str, hostname: &str, state: &str| route_status::Model {
+            agent_id: agent.into(),
+            hostname: hostname.into(),
+            path: String::new(),
+            state: state.into(),
+            reason: None,
+            answer: None,
+            updated_at: 1,
+        };
+        let rows = [
+            row("a", "held.test", "published"),
+            row("a", "gone.test", "published"),
+            row("gone", "held.test", "failed"),
+            row("b", "held.test", "conflict"),
+        ];
+        let rows = rows.map(IntoActiveModel::into_active_model);
+        route_status::Entity::insert_many(rows).exec_without_returning(&db.0.write).await.unwrap();
+
+        db.rebuild().await.unwrap();
+
+        let left = route_status::Entity::find().all(&db.0.read).await.unwrap();
+        let mut left: Vec<_> = left.into_iter().map(|row| (row.agent_id, row.hostname)).collect();
+        left.sort();
+        let of = |agent: &str| (agent.to_owned(), "held.test".to_owned());
+        assert_eq!(left, [of("a"), of("b")]);
+    })
+    .await;
 }

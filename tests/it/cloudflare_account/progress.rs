@@ -64,3 +64,28 @@ async fn many_routes_are_told_in_no_more_writes_than_there_are_names() {
     let told = test.notes.load(Ordering::Relaxed) - before;
     assert!(told <= names.len(), "{told} writes for {} names", names.len());
 }
+
+#[actix_web::test]
+async fn nothing_is_said_of_the_routes_of_an_agent_that_was_removed_during_a_pass() {
+    // given: a pass is under way and has read who holds the route
+    let test = TestAccount::with_time_limit(Duration::from_secs(1)).await;
+    let tunnel = test.enrolled("a", "edge").await;
+    test.claims("a", NAMES[0]).await;
+    test.until_state("a", NAMES[0], "published").await;
+    test.until_quiet().await;
+    test.standin.inject(Fault::on(Op::CreateRecord, Trouble::NeverAnswers).after_effect());
+    test.claims("a", NAMES[1]).await;
+    let made = || test.standin.calls_of(Op::CreateRecord).len();
+    test.standin.until("the record is on its way", |_| made() == 2).await;
+
+    // when
+    test.removes("a", &tunnel).await;
+    test.standin.until("nothing of ours is left", |state| state.records.is_empty()).await;
+    test.until_quiet().await;
+
+    // then
+    assert!(test.standin.hostnames(tunnel.as_str()).is_empty());
+    for name in NAMES {
+        assert_eq!(test.status_of("a", name).await, None, "{name}");
+    }
+}

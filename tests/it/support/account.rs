@@ -13,7 +13,7 @@ use lightship::actors::supervision::{Root, SupSpec, Tree};
 use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
-use lightship::db::{Batch, Db, Expected, cloudflare};
+use lightship::db::{Batch, Db, Expected, RowChange, cloudflare};
 use lightship::domain::event::{Event, Stream};
 use lightship::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 use lightship::domain::route::{OriginRequest, RouteKey, Service};
@@ -237,7 +237,11 @@ impl TestAccount {
     /// The agent is taken off the list.
     pub async fn removes(&self, agent: &str, tunnel: &TunnelId) {
         let agent_id = AgentId::new(agent);
-        self.append(Stream::agent(&agent_id), vec![Event::AgentRemoved { agent_id: agent_id.clone() }]).await;
+        let removed = vec![Event::AgentRemoved { agent_id: agent_id.clone() }];
+        let batch = Batch::new("test", Clock::system().now())
+            .append(Stream::agent(&agent_id), Expected::Head, removed)
+            .row(RowChange::ForgetAgent { agent_id });
+        self.db.commit(batch).await.unwrap();
         self.account.wake_tunnel(tunnel);
     }
 
