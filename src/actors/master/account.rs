@@ -53,6 +53,11 @@ pub trait Account: Send + Sync {
     /// Finds a tunnel by its exact name or makes it.
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;
 
+    /// False if Cloudflare says that the tunnel is not there any more. A single read; changes nothing.
+    async fn has_tunnel(&self, _tunnel: &TunnelId, _max: Duration) -> Result<bool, MasterError> {
+        Ok(true)
+    }
+
     /// Says what would be done.
     async fn plan(&self) -> Result<Plan, MasterError>;
 

@@ -15,10 +15,7 @@ async fn a_tunnel_that_cannot_be_ours_is_refused() {
     let limit = Duration::from_secs(10);
 
     let local = test.account.provide_tunnel("hand-made", limit).await.unwrap_err();
-    test.standin.inject(Fault::on(
-        Op::ListTunnels,
-        Trouble::Refused { status: 403, code: 10000, message: "Authentication error".into() },
-    ));
+    test.standin.inject(Fault::on(Op::ListTunnels, denied()));
     let refused = test.account.provide_tunnel("new", limit).await.unwrap_err();
 
     assert!(matches!(local, MasterError::TunnelIsLocal(_)), "{local}");
@@ -71,4 +68,25 @@ async fn a_tunnel_that_became_local_blocks_its_routes_and_is_not_written_to() {
     test.interval_passes().await;
     test.until_state("a", APP, "published").await;
     test.until_state("a", OTHER, "published").await;
+}
+
+#[actix_web::test]
+async fn a_tunnel_is_gone_only_if_cloudflare_says_so() {
+    let test = TestAccount::start().await;
+    let limit = Duration::from_secs(10);
+    let tunnel = test.account.provide_tunnel("edge", limit).await.unwrap().tunnel_id;
+    let has_it = async || test.account.has_tunnel(&tunnel, limit).await;
+
+    assert!(has_it().await.unwrap());
+    assert_eq!(test.standin.calls_of(Op::GetTunnel).len(), 1, "one read says it");
+    test.standin.inject(Fault::on(Op::GetTunnel, denied()));
+    assert!(matches!(has_it().await, Err(MasterError::Cloudflare(_))));
+    test.standin.state().tunnel_mut(tunnel.as_str()).unwrap().is_deleted = true;
+    assert!(!has_it().await.unwrap());
+    test.standin.state().tunnels.clear();
+    assert!(!has_it().await.unwrap());
+}
+
+fn denied() -> Trouble {
+    Trouble::Refused { status: 403, code: 10000, message: "Authentication error".into() }
 }

@@ -12,6 +12,7 @@ use super::asked::CompareAgent;
 use super::desk::AccountParts;
 use super::orders::{GetConnectors, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll};
 use super::plan::plan;
+use super::provide::HasTunnel;
 use super::wishes::{KnownZones, PublishSettings};
 use super::{AccountStatus, CAPACITY, CloudflareAccount, GetStatus, Missed};
 use crate::actors::master::account::{Account, ProvidedTunnel};
@@ -78,6 +79,11 @@ impl Account for Connected {
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError> {
         let name = name.to_owned();
         self.ask(|reply| ProvideTunnel { name, reply }, max).await
+    }
+
+    async fn has_tunnel(&self, tunnel_id: &TunnelId, max: Duration) -> Result<bool, MasterError> {
+        let tunnel_id = tunnel_id.clone();
+        self.ask(|reply| HasTunnel { tunnel_id, reply }, max).await
     }
 
     async fn plan(&self) -> Result<Plan, MasterError> {

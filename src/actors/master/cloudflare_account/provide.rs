@@ -1,12 +1,44 @@
-//! Finds or makes the tunnel that an agent is to serve.
+//! Finds or makes the tunnel that an agent is to serve, and sees whether it is there still.
 
+use std::sync::Arc;
+
+use actix::prelude::*;
 use futures_util::future::join;
 
+use super::CloudflareAccount;
 use super::desk::Desk;
+use super::orders::{Reply, answer};
 use crate::actors::master::account::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
+use crate::actors::supervision::Ctx;
 use crate::cloudflare::{CfError, Cloudflare, Tunnel};
 use crate::domain::id::TunnelId;
+
+/// Asks whether a tunnel is there still.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct HasTunnel {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+    /// Where the answer goes.
+    pub reply: Reply<bool>,
+}
+
+impl Handler<HasTunnel> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, HasTunnel { tunnel_id, reply }: HasTunnel, ctx: &mut Ctx<Self>) {
+        let desk = Arc::clone(&self.desk);
+        let work = async move {
+            let has_tunnel = match desk.cloudflare.get_tunnel(&tunnel_id).await {
+                Err(error) if error.is_not_found() => Ok(false),
+                tunnel => tunnel.map(|tunnel| !tunnel.is_deleted()),
+            };
+            answer(reply, has_tunnel.map_err(|error| MasterError::Cloudflare(error.to_string())));
+        };
+        ctx.spawn(work.into_actor(self));
+    }
+}
 
 /// Finds the undeleted tunnel of exactly this name, or makes it. Nothing is stored; who stores it learns if another
 /// agent has it.

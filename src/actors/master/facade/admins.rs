@@ -19,6 +19,8 @@ use crate::domain::id::{AgentId, TunnelId};
 
 /// Longest time that Cloudflare may take to provide a tunnel.
 const PROVIDE: Duration = Duration::from_secs(60);
+/// Longest time that Cloudflare may take to say whether a tunnel is there.
+const LOOK: Duration = Duration::from_secs(10);
 /// Longest time that an `apply` looks for what is due.
 const PLAN: Duration = Duration::from_secs(5);
 
@@ -66,7 +68,7 @@ impl Master {
     /// Gives an agent a tunnel, found by name or made, and queues the command that starts it.
     ///
     /// Safe to repeat: with the same name it answers the command that is open, or the one that started the tunnel if
-    /// that runs. A second one is queued only if the first failed, was given up, or the tunnel is down.
+    /// that runs. A second one is queued only if the first failed, was given up, or the tunnel is down or deleted.
     pub async fn enroll(
         &self,
         agent: &AgentId,
@@ -75,11 +77,25 @@ impl Master {
     ) -> Result<Enrolled, MasterError> {
         let begin = registrar::BeginEnrolment { agent: agent.clone(), tunnel_name: tunnel_name.into() };
         let name = match self.decide(begin).await? {
-            Enrolment::Done(enrolled) => return Ok(*enrolled),
+            Enrolment::Done(enrolled) => {
+                if !self.is_gone(&enrolled.tunnel_id).await {
+                    return Ok(*enrolled);
+                }
+                enrolled.tunnel_name
+            }
             Enrolment::NeedsTunnel(name) => name,
         };
         let tunnel = self.env.account.provide_tunnel(&name, PROVIDE).await?;
         self.decide(registrar::CommitEnrolment { agent: agent.clone(), tunnel, by: by.into() }).await
+    }
+
+    /// True if Cloudflare says so: somebody may have deleted the tunnel, and nobody noticed yet. While Cloudflare does
+    /// not answer, what is written down holds.
+    async fn is_gone(&self, tunnel: &TunnelId) -> bool {
+        let has_tunnel = self.env.account.has_tunnel(tunnel, LOOK).await;
+        let has_tunnel = has_tunnel
+            .inspect_err(|error| tracing::info!(%error, tunnel.id = %tunnel, "nobody knows if it is there"));
+        !has_tunnel.unwrap_or(true)
     }
 
     /// Queues a command that replaces the agent's connector.

@@ -42,6 +42,29 @@ fn enrolling_again_answers_the_same_command() {
     });
 }
 
+#[test]
+fn enrolling_again_gives_a_new_tunnel_if_the_first_was_deleted_at_cloudflare() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.agent().await;
+        let first = rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+        *rig.publisher.deleted.lock() = Some(first.tunnel_id.clone());
+
+        *rig.publisher.silence.lock() = Some(MasterError::Cloudflare("no answer".into()));
+        let unknown = rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+        let second = rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+        let third = rig.master.enroll(&agent, "edge", "admin").await.unwrap();
+
+        assert_eq!(unknown.command.id, first.command.id, "nobody said that it is gone");
+        assert!(second.created && second.tunnel_id != first.tunnel_id);
+        assert_eq!((third.created, &third.command.id), (false, &second.command.id));
+        assert_eq!(rig.command(&first.command.id).await.status, CommandStatus::Expired);
+        assert_eq!(rig.command(&second.command.id).await.status, CommandStatus::Queued);
+        let row = db::agents::get_agent(rig.db(), &agent).await.unwrap();
+        assert_eq!(row.tunnel_id, Some(second.tunnel_id));
+    });
+}
+
 /// How the command of an enrolment ends, and what the agent says of its tunnel then.
 enum End {
     Done,

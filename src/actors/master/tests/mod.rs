@@ -57,6 +57,14 @@ struct Publisher {
     has_no_token: AtomicBool,
     /// Connectors that serve every tunnel.
     connectors: Mutex<Vec<String>>,
+    /// The tunnel that somebody deleted at Cloudflare.
+    deleted: Mutex<Option<TunnelId>>,
+    /// What the next question whether a tunnel is there fails with.
+    silence: Mutex<Option<MasterError>>,
+    /// Where a plan looks for routes that are held.
+    db: Mutex<Option<Db>>,
+    /// How many agents had some when a plan was made.
+    held_at_plan: Mutex<Option<usize>>,
 }
 
 #[async_trait]
@@ -78,16 +86,29 @@ impl Account for Publisher {
             return Err(refusal);
         }
         self.provided.fetch_add(1, Ordering::SeqCst);
+        let first = TunnelId::new(format!("id-of-{name}"));
+        let is_deleted = self.deleted.lock().as_ref() == Some(&first);
         Ok(ProvidedTunnel {
             account_id: AccountId::new("account"),
-            tunnel_id: TunnelId::new(format!("id-of-{name}")),
+            tunnel_id: if is_deleted { TunnelId::new(format!("id-of-new-{name}")) } else { first },
             name: name.into(),
             token: format!("token-of-{name}").into(),
             connectors: Some(self.connectors.lock().clone()),
         })
     }
 
+    async fn has_tunnel(&self, tunnel: &TunnelId, _: Duration) -> Result<bool, MasterError> {
+        match self.silence.lock().take() {
+            Some(silence) => Err(silence),
+            None => Ok(self.deleted.lock().as_ref() != Some(tunnel)),
+        }
+    }
+
     async fn plan(&self) -> Result<Plan, MasterError> {
+        let db = self.db.lock().clone();
+        if let Some(db) = db {
+            *self.held_at_plan.lock() = Some(db::due::list_agents_with_held_routes(&db).await?.len());
+        }
         Ok(Plan::default())
     }
 
