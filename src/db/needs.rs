@@ -85,6 +85,8 @@ impl Needs {
             | Event::RouteReleased { route, .. } => {
                 self.hostnames.insert(route.hostname.clone());
             }
+            // Its row is not derived from events.
+            Event::DnsRecordForgotten { .. } => {}
             Event::TunnelConfirmed { tunnel_id, .. } => {
                 self.tunnels.insert(tunnel_id.as_str().into());
             }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::command::{CommandKind, Outcome};
-use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId};
+use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 use super::route::{RouteKey, Service};
 
 /// Name of a stream of events.
@@ -49,7 +49,7 @@ impl Stream {
         Self(format!("agent/{id}/presence"))
     }
 
-    /// What a person decided about a tunnel.
+    /// What a person decided about a tunnel, and what was given up of it.
     pub fn tunnel(id: &TunnelId) -> Self {
         Self(format!("tunnel/{id}"))
     }
@@ -148,6 +148,8 @@ pub enum Event {
 
     /// A person agreed to what `foreign` rules were found in a tunnel; we may write to it.
     TunnelConfirmed { tunnel_id: TunnelId, by: String },
+    /// A DNS record of ours cannot be deleted, because its zone left the account: it is no longer counted as ours.
+    DnsRecordForgotten { tunnel_id: TunnelId, zone_id: ZoneId, name: String },
 
     /// The first administrator, or another one.
     AdminCreated { name: String },

@@ -58,6 +58,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         | Event::RouteRestored { .. }
         | Event::RouteHeld { .. }
         | Event::RouteReleased { .. } => routes::apply(unit, origin, event),
+        Event::DnsRecordForgotten { .. } => Ok(()),
         Event::TunnelConfirmed { .. }
         | Event::AdminCreated { .. }
         | Event::AdminPasswordChanged { .. }

@@ -15,7 +15,7 @@ use crate::db::entities::{
 use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{Event, Stream};
-use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId};
+use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 
 /// Random decisions about a small world, so that they meet each other.
 struct World {
@@ -130,13 +130,18 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(4) {
+        match self.pick(5) {
             0 => {
                 let tunnel_id = TunnelId::new(self.named("tunnel", 4));
                 Event::TunnelConfirmed { tunnel_id, by: self.named("person", 2) }
             }
-            1 => Event::AdminCreated { name: self.named("person", 2) },
-            2 => Event::AdminPasswordChanged { name: self.named("person", 2) },
+            1 => Event::DnsRecordForgotten {
+                tunnel_id: TunnelId::new("tunnel0"),
+                zone_id: ZoneId::new("zone"),
+                name: self.named("host", 6),
+            },
+            2 => Event::AdminCreated { name: self.named("person", 2) },
+            3 => Event::AdminPasswordChanged { name: self.named("person", 2) },
             _ => setting(&self.named("setting", 3), self.clock),
         }
     }

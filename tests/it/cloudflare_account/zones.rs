@@ -1,6 +1,10 @@
 //! Zones that cannot be listed, and the one by setting that stands for them.
 
+use lightship::actors::master::Account;
 use lightship::db::cloudflare::RouteStatusRow;
+use lightship::db::events;
+use lightship::domain::event::{Event, Stream};
+use lightship::domain::id::TunnelId;
 
 use super::APP;
 use crate::support::account::TestAccount;
@@ -179,4 +183,48 @@ async fn takes_down_nothing(loss: Loss) {
     for record in &records {
         assert_eq!(test.standin.records(&record.name)[0].id, record.id, "it was never away: {loss:?}");
     }
+}
+
+#[actix_web::test]
+async fn a_record_in_a_zone_that_left_the_account_is_given_up_once() {
+    // given
+    let standin = CloudflareStandIn::start();
+    standin.add_zone("example.net");
+    let test = TestAccount::start_with(standin).await;
+    let tunnel = test.enrolled("a", "edge").await;
+    test.claim_many("a", &[(APP, "http://app:80"), (OUTSIDE, "http://app:80")]).await;
+    for name in [APP, OUTSIDE] {
+        test.until_state("a", name, "published").await;
+    }
+    test.until_quiet().await;
+    test.standin.state().zones.retain(|zone| zone.name == ZONE);
+    test.standin.state().records.retain(|record| record.name == APP);
+
+    // when: a failed list says nothing about the zone
+    let test = test
+        .restart_unchecked(async |standin| {
+            standin.inject(Fault::on(Op::ListZones, denied()).always());
+        })
+        .await;
+    test.releases("a", OUTSIDE).await;
+    test.until_tunnel(&tunnel, "failed").await;
+    assert!(given_up(&test, &tunnel).await.is_empty());
+    let test = test.restart_after(async |standin| standin.heal()).await;
+
+    // then: a whole list without it does
+    test.until_tunnel(&tunnel, "applied").await;
+    assert_eq!(given_up(&test, &tunnel).await, [OUTSIDE]);
+    assert!(test.account.plan().await.unwrap().changes.is_empty());
+    assert!(test.apply().await.failed.is_empty());
+    assert_eq!(given_up(&test, &tunnel).await.len(), 1, "said once");
+    assert_eq!(test.standin.records(APP).len(), 1);
+}
+
+async fn given_up(test: &TestAccount, tunnel: &TunnelId) -> Vec<String> {
+    let events = events::list_stream(&test.db, &Stream::tunnel(tunnel), 0, 100).await.unwrap();
+    let names = events.into_iter().filter_map(|row| match row.event {
+        Event::DnsRecordForgotten { name, .. } => Some(name),
+        _ => None,
+    });
+    names.collect()
 }

@@ -7,8 +7,9 @@ use super::desk::{Desk, StoreFailed};
 use super::snapshot::leads_to;
 use crate::cloudflare::{CfError, Cloudflare, DnsRecord, NewDnsRecord};
 use crate::db::cloudflare::DnsRecordRow;
-use crate::db::{DbError, RowChange, agents, cloudflare, routes};
+use crate::db::{DbError, Expected, RowChange, agents, cloudflare, routes};
 use crate::domain::dns::{DnsStep, FoundRecord, OwnRecord, WantedName, plan_dns, tunnel_target};
+use crate::domain::event::{Event, Stream};
 use crate::domain::id::{RecordId, TunnelId, ZoneId};
 use crate::domain::zone::ZoneProblem;
 
@@ -151,7 +152,15 @@ pub(super) async fn remove(
         let row = DnsRecordRow { tunnel_id: next, ..row };
         return Ok(desk.write(vec![RowChange::PutDnsRecord(row)]).await?);
     }
-    for step in plan(desk, client, &[], zone, name).await? {
+    let steps = match plan(desk, client, &[], zone, name).await {
+        Err(RecordError::Cloudflare(error))
+            if !error.is_transient() && desk.zones.has_lost(client, zone).await =>
+        {
+            return Ok(give_up(desk, &row).await?);
+        }
+        steps => steps?,
+    };
+    for step in steps {
         if let DnsStep::Delete { record_id, .. } = step {
             client.delete_dns(zone, &record_id).await?;
         }
@@ -258,6 +267,20 @@ pub(super) fn row_before(desk: &Desk, tunnel: &TunnelId, task: &NameTask) -> Dns
         content: there.map_or_else(|| tunnel_target(tunnel), |row| row.content.clone()),
         created_at: there.map_or_else(|| desk.clock.now(), |row| row.created_at),
     }
+}
+
+/// Forgets a record that nobody of this account can delete any more, and says so for good.
+async fn give_up(desk: &Desk, row: &DnsRecordRow) -> Result<(), StoreFailed> {
+    let (tunnel_id, zone_id, name) = (row.tunnel_id.clone(), row.zone_id.clone(), row.name.clone());
+    tracing::warn!(
+        dns.name = name,
+        zone.id = %zone_id,
+        "a record of ours cannot be deleted, because its zone left the account; it is forgotten"
+    );
+    let stream = Stream::tunnel(&tunnel_id);
+    let event = Event::DnsRecordForgotten { tunnel_id, zone_id: zone_id.clone(), name: name.clone() };
+    let batch = desk.batch().append(stream, Expected::Head, vec![event]);
+    desk.store.commit(batch.row(RowChange::DeleteDnsRecord { zone_id, name })).await
 }
 
 async fn forget(desk: &Desk, zone: &ZoneId, name: &str) -> Result<(), StoreFailed> {

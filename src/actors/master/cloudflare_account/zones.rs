@@ -91,6 +91,14 @@ impl Zones {
         }
     }
 
+    /// True if the zone is known to have left the account: a whole list was read, and it is not there. Two lists say
+    /// nothing: one that could not be read, and an empty one, as a token of a single zone gets it.
+    pub async fn has_lost(&self, cloudflare: &Cloudflare, zone: &ZoneId) -> bool {
+        let listing = self.get(cloudflare, true).await;
+        let zones = listing.ok().and_then(|listing| listing.zones).unwrap_or_default();
+        !zones.is_empty() && zones.iter().all(|known| known.id != *zone)
+    }
+
     async fn read(&self, cloudflare: &Cloudflare, known: &mut Known) -> Result<Option<Vec<Zone>>, CfError> {
         let zones = unless_refused(cloudflare.list_zones().await)?;
         if let Some(id) = &self.default
