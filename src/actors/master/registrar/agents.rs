@@ -1,6 +1,7 @@
 //! Agents: registered, named, revoked.
 
 use actix::prelude::*;
+use chrono::TimeDelta;
 
 use super::keys::{active_keys_of, forget_keys, revoke_agent};
 use super::load::follow;
@@ -20,6 +21,9 @@ use crate::domain::registration::{Admission, MAX_NAME_CHARS, admit, shown_name};
 
 /// Longest version text that is kept.
 const MAX_VERSION_CHARS: usize = 64;
+/// New names and versions of one agent that are written down in [`CHANGES_WINDOW`].
+const MOST_CHANGES: usize = 10;
+const CHANGES_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Registers an agent with a key that was valid when the request came.
 #[derive(Message)]
@@ -184,7 +188,9 @@ async fn greet(
     let row = db::agents::find_agent(&env.db, agent).await?;
     let row = row.filter(|row| row.status != AgentStatus::Revoked).ok_or(MasterError::KeyRevoked)?;
     let mut batch = env.batch(format!("agent:{agent}"));
-    if let Some(event) = news(&row, &ask.input).filter(|_| row.status != AgentStatus::Removed) {
+    if let Some(event) = news(&row, &ask.input).filter(|_| row.status != AgentStatus::Removed)
+        && may_change(env, &stream).await?
+    {
         batch = batch.append(stream, end, vec![event]);
     }
     if row.dialect.as_deref().map_or(Dialect::V2, Dialect::of) != ask.input.dialect() {
@@ -222,6 +228,14 @@ fn news(row: &AgentRow, input: &RegisterInput) -> Option<Event> {
     let version = version_of(input);
     let is_new = display_name != row.display_name || version != row.version;
     is_new.then(|| Event::AgentUpdated { agent_id: row.id.clone(), display_name, version })
+}
+
+/// True if a new name or version is written down now: history is kept for good, and any key could fill it. What was
+/// left out is written down when the agent registers later.
+async fn may_change(env: &Env, stream: &Stream) -> Result<bool, MasterError> {
+    let recent = db::events::list_stream_since(&env.db, stream, env.now() - CHANGES_WINDOW).await?;
+    let changes = recent.iter().filter(|row| matches!(row.event, Event::AgentUpdated { .. }));
+    Ok(changes.count() < MOST_CHANGES)
 }
 
 /// Returns the version an agent says, cut to what is kept.

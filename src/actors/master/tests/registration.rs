@@ -181,3 +181,24 @@ fn keys_and_agents_are_known_again_after_a_restart() {
         assert_eq!(directory.admit(&raw, other.as_str(), Errand::Report).err(), Some(Refused::OtherAgent));
     });
 }
+
+#[test]
+fn ever_new_names_fill_no_history_and_the_last_one_is_shown_in_time() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, raw) = rig.agent().await;
+        let named = |name: &str| RegisterInput { display_name: Some(name.into()), ..input(Some(&agent)) };
+        let shown = async || db::agents::get_agent(rig.db(), &agent).await.unwrap().display_name;
+        for number in 0..40 {
+            rig.register(&raw, named(&format!("host-{number}"))).await.unwrap();
+        }
+        assert_eq!(rig.events(&Stream::agent(&agent), "agent_updated").await, 10);
+        assert_eq!(shown().await, "host-9");
+
+        rig.master.clock.jump(chrono::TimeDelta::minutes(61));
+        rig.register(&raw, named("host-39")).await.unwrap();
+
+        assert_eq!(shown().await, "host-39");
+        assert_eq!(rig.events(&Stream::agent(&agent), "agent_updated").await, 11);
+    });
+}
