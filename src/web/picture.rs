@@ -176,15 +176,10 @@ impl Statuses {
 pub fn warning(state: &WebState, row: &AgentRow) -> Option<String> {
     let slot = state.master().directory.slot(&row.id);
     let now = slot.and_then(|slot| {
-        let refused = || slot.refused_report().map(|reason| refused_report(&reason));
         let by_place = slot.two_hosts().map(two_hosts);
-        by_place.or_else(|| slot.two_lists().map(two_lists)).or_else(refused)
+        by_place.or_else(|| slot.two_lists().map(two_lists)).or_else(|| slot.flaw())
     });
     now.or_else(|| row.problem.clone())
-}
-
-fn refused_report(reason: &str) -> String {
-    format!("Its last report was refused, so what is shown here may be old: {reason}.")
 }
 
 /// Returns the presence of an agent: the slot knows best, the row is up to a minute old.

@@ -113,6 +113,33 @@ async fn while_the_largest_report_is_taken_in_the_others_are_heard() {
 }
 
 #[actix_web::test]
+async fn what_is_left_out_of_a_report_is_shown_until_the_next_whole_list() {
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    let path = format!("/api/v2/agents/{id}/events");
+    let send = |body: Value| master.post(&path).key(&key).json(body);
+    let record = async || master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][&id].clone();
+    for (list, words) in [
+        (json!("x"), "`containers` is a string"),
+        (json!([{ "id": "c1", "labels": "a=b" }]), "its `labels` are a string"),
+        (json!([{ "id": "c1", "labels": null }]), "its `labels` are null"),
+        (json!([{ "name": "app" }]), "its `id` is missing"),
+    ] {
+        send(report(containers(3, 0))).expect(202).await;
+
+        send(json!({ "type": "status_report", "containers": list })).expect(202).await;
+        let flawed = record().await;
+        send(report(containers(3, 0))).expect(202).await;
+
+        let problem = flawed["problem"].as_str().unwrap_or_default();
+        assert!(problem.contains("Not all of its last report") && problem.contains(words), "{problem}");
+        assert_eq!(flawed["last_containers"].as_array().unwrap().len(), 3, "what was known stays");
+        assert_eq!(record().await["problem"], Value::Null);
+    }
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn a_report_beyond_the_bounds_is_refused_by_name_and_shown_until_the_next_list() {
     // given
     let master = TestMaster::start().await;

@@ -27,6 +27,8 @@ pub struct Event {
     pub report: Report,
     /// When, by the agent's clock; masters do not rely on it.
     pub sent_at: Option<DateTime<Utc>>,
+    /// What of a list of containers was not understood, in words for people.
+    pub ignored: Option<String>,
 }
 
 /// Reads the body of an event.
@@ -39,43 +41,61 @@ pub fn decode_event(body: &[u8]) -> Result<Event, BodyError> {
         return Err(BodyError::Empty);
     }
     let sent_at = map.get("timestamp").and_then(Value::as_str).and_then(|t| t.parse().ok());
+    let mut ignored = None;
     let report = match map.get("type").and_then(Value::as_str) {
         Some("heartbeat" | "hello") => Report::Heartbeat,
-        Some("status_report") => snapshot(&map)?,
+        Some("status_report") => snapshot(&map, &mut ignored)?,
         Some("container_start") => container_seen(&map)?,
         Some("container_stop") => container_gone(&map, GoneCause::Stopped)?,
         Some("container_die") => container_gone(&map, GoneCause::Died)?,
         Some("tunnel_status") => tunnel_status(&map, sent_at),
         _ => Report::Unknown,
     };
-    Ok(Event { report, sent_at })
+    Ok(Event { report, sent_at, ignored })
 }
 
-fn snapshot(map: &Object) -> Result<Report, BodyError> {
+/// Reads a list of containers; says in `ignored` what of it could not be read.
+fn snapshot(map: &Object, ignored: &mut Option<String>) -> Result<Report, BodyError> {
     let nested = || map.get("container").and_then(|c| c.get("containers"));
     let list = match map.get("containers") {
         None | Some(Value::Null) => nested(),
         here => here,
     };
-    let Some(Value::Array(entries)) = list else { return Ok(Report::Unknown) };
-    let listed = entries.iter().filter_map(listed_container);
-    let containers = fit::containers("containers", "containers[].id", listed)?;
-    Ok(match containers.len() == entries.len() {
-        true => Report::Snapshot { containers },
-        false => Report::SomeSeen { containers },
-    })
+    let Some(Value::Array(entries)) = list else {
+        let found = |found| format!("{} and not a list", body::type_name(found));
+        *ignored = Some(format!("`containers` is {}", list.map_or_else(|| "missing".to_owned(), found)));
+        return Ok(Report::Unknown);
+    };
+    let (mut listed, mut flaws) = (Vec::with_capacity(entries.len()), Vec::new());
+    for entry in entries {
+        match listed_container(entry) {
+            Ok(container) => listed.push(container),
+            Err(flaw) => flaws.push(flaw),
+        }
+    }
+    let containers = fit::containers("containers", "containers[].id", listed.into_iter())?;
+    let Some(first) = flaws.first() else { return Ok(Report::Snapshot { containers }) };
+    *ignored = Some(format!(
+        "{} of {} entries in `containers` were left out, the first because {first}",
+        flaws.len(),
+        entries.len()
+    ));
+    Ok(Report::SomeSeen { containers })
 }
 
-/// Returns `None` for an entry that does not say which container it is or what its labels are.
-fn listed_container(entry: &Value) -> Option<Container> {
-    let entry = entry.as_object()?;
-    let id = entry.get("id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
-    let labels = match entry.get("labels") {
+/// Fails with what is wrong with an entry that does not say which container it is or what its labels are.
+fn listed_container(entry: &Value) -> Result<Container, String> {
+    let Some(object) = entry.as_object() else {
+        return Err(format!("it is {} and not an object", body::type_name(entry)));
+    };
+    let id = object.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
+    let id = id.ok_or_else(|| "its `id` is missing or not a text".to_owned())?;
+    let labels = match object.get("labels") {
         None => BTreeMap::new(),
         Some(given @ Value::Object(_)) => labels(given),
-        Some(_) => return None,
+        Some(other) => return Err(format!("its `labels` are {} and not an object", body::type_name(other))),
     };
-    Some(container(entry, id, labels))
+    Ok(container(object, id, labels))
 }
 
 fn container_seen(map: &Object) -> Result<Report, BodyError> {

@@ -33,7 +33,9 @@ pub fn noted<T>(slot: &Slot, taken: Result<(T, bool), ApiError>) -> Result<T, Ap
         }
         Err(error) => {
             if error.is_about_the_request() {
-                slot.report_refused(error.to_string());
+                slot.report_flawed(format!(
+                    "Its last report was refused, so what is shown here may be old: {error}."
+                ));
             }
             Err(error)
         }

@@ -110,6 +110,11 @@ async fn take_event(
     let event = read_apart(body?.0, decode_event).await?;
     let is_list = matches!(event.report, Report::Snapshot { .. });
     state.master().report(slot.id(), vec![event.report]).await?;
+    if let Some(ignored) = event.ignored {
+        slot.report_flawed(format!(
+            "Not all of its last report was understood, so what is shown here may be old: {ignored}."
+        ));
+    }
     Ok(((), is_list))
 }
 

@@ -55,8 +55,8 @@ pub struct Slot {
     session: Mutex<Option<NativeSession>>,
     sources: Sources,
     lists: Lists,
-    /// Why the last report was refused, until a list of containers is taken again.
-    refused: Mutex<Option<String>>,
+    /// What was wrong with the last report, until a list of containers is taken again.
+    flaw: Mutex<Option<String>>,
 }
 
 impl Slot {
@@ -83,7 +83,7 @@ impl Slot {
             session: Mutex::new(None),
             sources: Sources::default(),
             lists: Lists::default(),
-            refused: Mutex::default(),
+            flaw: Mutex::default(),
         }
     }
 
@@ -148,19 +148,19 @@ impl Slot {
         tokio::time::timeout(max, waiting).await.is_ok()
     }
 
-    /// Keeps why a report was refused: what it said is not known, and people have to see that.
-    pub fn report_refused(&self, reason: String) {
-        *self.refused.lock() = Some(reason);
+    /// Keeps what was wrong with a report: not all that it said is known, and people have to see that.
+    pub fn report_flawed(&self, flaw: String) {
+        *self.flaw.lock() = Some(flaw);
     }
 
-    /// A list of containers was taken: whatever was refused before is overtaken.
+    /// A list of containers was taken: what was wrong before is overtaken.
     pub fn list_taken(&self) {
-        *self.refused.lock() = None;
+        *self.flaw.lock() = None;
     }
 
-    /// Returns why what is known of the agent may be old: its last report was refused.
-    pub fn refused_report(&self) -> Option<String> {
-        self.refused.lock().clone()
+    /// Returns why what is known of the agent may be old.
+    pub fn flaw(&self) -> Option<String> {
+        self.flaw.lock().clone()
     }
 
     /// True if the containers last committed have this digest.

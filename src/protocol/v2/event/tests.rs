@@ -60,6 +60,34 @@ fn a_list_that_can_be_read_in_part_takes_nothing_away() {
 }
 
 #[test]
+fn what_is_left_out_of_a_list_is_named() {
+    let good = json!({"id": "c1", "labels": {"a": "b"}});
+    for (list, words) in [
+        (json!([good]), None),
+        (json!([]), None),
+        (json!("x"), Some("`containers` is a string and not a list")),
+        (json!([good, {"id": "c2", "labels": "a=b"}]), Some("its `labels` are a string and not an object")),
+        (json!([good, {"id": "c2", "labels": null}]), Some("its `labels` are null and not an object")),
+        (json!([good, {"name": "x"}]), Some("its `id` is missing or not a text")),
+        (
+            json!([good, 5, null]),
+            Some("2 of 3 entries in `containers` were left out, the first because it is a number"),
+        ),
+    ] {
+        let body = json!({"type": "status_report", "containers": list}).to_string();
+        let ignored = decode_event(body.as_bytes()).unwrap().ignored;
+        match (words, ignored) {
+            (None, None) => {}
+            (Some(words), Some(ignored)) if ignored.contains(words) => {}
+            (_, other) => panic!("{list}: {other:?}"),
+        }
+    }
+    let body = json!({"type": "status_report"}).to_string();
+    let ignored = decode_event(body.as_bytes()).unwrap().ignored;
+    assert_eq!(ignored.as_deref(), Some("`containers` is missing"));
+}
+
+#[test]
 fn tunnel_state_is_found_in_every_nesting() {
     let state = json!({"name": "t", "status": "running", "version": "v"});
     for body in [
