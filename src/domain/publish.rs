@@ -13,6 +13,9 @@ pub const TUNNEL_GONE: &str = "the tunnel was deleted at Cloudflare";
 /// How the reason begins if a tunnel does not take its configuration from Cloudflare.
 pub const TUNNEL_LOCAL: &str = "the tunnel is configured locally on its host";
 
+/// Why a route is held.
+pub const HELD: &str = "too many routes would go at once; confirm their removal";
+
 /// Where a route stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -13,8 +13,8 @@ use crate::db::read::{
     self, ALL, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelStatusRow,
 };
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
-use crate::domain::publish::{PublicState, public_state};
-use crate::domain::route::{Route, RouteKey};
+use crate::domain::publish::{HELD, PublicState, public_state};
+use crate::domain::route::{Route, RouteKey, RouteState};
 
 /// Presence of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,10 @@ impl Statuses {
         let said = row.and_then(|row| PublicState::parse(&row.state));
         Standing {
             state: public_state(&route.state, said, self.led.contains(&route.agent_id)),
-            reason: row.and_then(|row| row.reason.as_deref()),
+            reason: match route.state {
+                RouteState::PendingDeletion { held: true, .. } => Some(HELD),
+                _ => row.and_then(|row| row.reason.as_deref()),
+            },
             answer: row.and_then(|row| row.answer.as_deref()),
         }
     }

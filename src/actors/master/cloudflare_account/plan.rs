@@ -8,7 +8,7 @@ use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange
 use crate::db::{Db, DbError, agents, routes, tunnels};
 use crate::domain::agent::AgentStatus;
 use crate::domain::ingress::IngressRule;
-use crate::domain::publish::{PublicState, TunnelState, held_back};
+use crate::domain::publish::{HELD, PublicState, TunnelState, held_back};
 use crate::domain::route::{Route, RouteKey, RouteState};
 
 /// Stands where the name of a tunnel will be.
@@ -200,7 +200,7 @@ fn held(route: &Route) -> Option<BlockedChange> {
             agent_id: Some(route.agent_id.clone()),
             hostname: route.spec.key.hostname.clone(),
             path: route.spec.key.path.clone(),
-            reason: "too many routes would go at once; confirm their removal".into(),
+            reason: HELD.into(),
         }),
         _ => None,
     }

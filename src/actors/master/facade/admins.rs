@@ -153,8 +153,9 @@ impl Master {
             return Err(MasterError::NoCloudflareToken);
         }
         let until = Instant::now() + max;
-        let plan = timeout_at(until.min(Instant::now() + PLAN), self.plan()).await;
         let (released, all) = self.release_held(by, until).await?;
+        // What was released is due only now.
+        let plan = timeout_at(until.min(Instant::now() + PLAN), self.plan()).await;
         let left = until.saturating_duration_since(Instant::now());
         let mut report = self.env.account.apply(by, left).await?;
         report.finished &= all;

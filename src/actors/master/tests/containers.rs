@@ -123,9 +123,11 @@ fn a_mass_removal_waits_for_a_person() {
         assert!(rig.routes(&agent).await.iter().all(held));
         rig.publisher.has_no_token.store(false, Ordering::SeqCst);
 
+        *rig.publisher.db.lock() = Some(rig.db().clone());
         let report = rig.master.apply("admin", LONG).await.unwrap();
         assert_eq!(report.released_routes, 8);
         assert!(rig.routes(&agent).await.is_empty());
+        assert_eq!(*rig.publisher.held_at_plan.lock(), Some(0), "what is released counts as due");
     });
 }
 
