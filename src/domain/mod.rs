@@ -15,6 +15,7 @@ pub mod ingress;
 pub mod labels;
 pub mod leap;
 pub mod limits;
+pub mod lost_tunnel;
 pub mod mirror;
 pub mod origin;
 pub mod path;

@@ -204,7 +204,7 @@ fn health(word: &str) -> TunnelHealth {
         "degraded" => TunnelHealth::Degraded,
         "restarting" => TunnelHealth::Restarting,
         "failed" => TunnelHealth::Failed,
-        "stopped" => TunnelHealth::Stopped,
+        "stopped" | "missing" | "not_found" | "not_configured" | "none" => TunnelHealth::Stopped,
         _ => TunnelHealth::Unknown,
     }
 }

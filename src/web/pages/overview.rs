@@ -195,9 +195,11 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
 fn tunnel_problem(observed: &TunnelObservedRow) -> Option<String> {
     let reason = observed.report.reason.as_deref();
     let is_problem = match observed.report.health {
-        TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting => true,
-        // Something else is wrong on that host, such as a full disk, or its agent was stopped and took the tunnel along.
-        TunnelHealth::Running | TunnelHealth::Stopped => reason.is_some(),
+        TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting | TunnelHealth::Stopped => {
+            true
+        }
+        // It serves, and something else is wrong on that host, such as a full disk.
+        TunnelHealth::Running => reason.is_some(),
         // Such as an Engine that is away: what runs on that host is not known either.
         TunnelHealth::Unknown => reason.is_some_and(|reason| reason != UNREADABLE),
     };

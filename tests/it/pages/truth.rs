@@ -51,6 +51,7 @@ async fn an_engine_that_is_away_on_some_host_is_not_called_well() {
         ("degraded", "no connection to the edge", "The tunnel is degraded: no connection"),
         ("restarting", "token is not valid", "The tunnel is restarting: token"),
         ("failed", "its image is missing", "The tunnel is failed: its image"),
+        ("stopped", "its state is lost", "The tunnel is stopped: its state"),
         ("running", "no space is left on its disk", "The tunnel is running: no space"),
         ("stopped", away, "The tunnel is stopped: the docker engine"),
         ("stopped", "its agent was stopped", "The tunnel is stopped: its agent was stopped"),

@@ -133,7 +133,7 @@ impl CommandDispatcher {
     }
 
     /// Runs one operation; the next message waits for its end.
-    fn run<T: 'static>(
+    pub(super) fn run<T: 'static>(
         &mut self,
         operation: impl AsyncFnOnce(&mut Queue) -> Result<T, MasterError> + 'static,
         answer: impl FnOnce(Result<T, MasterError>) + 'static,

@@ -14,6 +14,7 @@ mod open_commands;
 mod operation;
 mod picture;
 mod queue;
+mod start_again;
 mod tunnel;
 
 use std::sync::Arc;
@@ -156,7 +157,8 @@ impl Subtree {
             Work::NameFreed => delivered(self.containers.tell(containers::Reconsider)),
             Work::Due => {
                 delivered(self.containers.tell(containers::LookWhatIsDue))?;
-                delivered(self.commands.tell(commands::LookWhatIsDue))
+                delivered(self.commands.tell(commands::LookWhatIsDue))?;
+                delivered(self.tunnel.tell(tunnel::LookWhatIsDue))
             }
             Work::StandingChanged => {
                 delivered(self.containers.tell(containers::StandingChanged))?;

@@ -54,6 +54,19 @@ impl Queue {
         .await
     }
 
+    /// Queues a command of the master's own unless something is on its way already, or the agent was removed.
+    pub async fn enqueue_alone(&mut self, kind: CommandKind) -> Result<(), MasterError> {
+        self.commit("system", async |own, known| {
+            if !known.open.is_empty() || own.is_removed() {
+                return Ok((Vec::new(), ()));
+            }
+            tracing::info!(agent.id = %own.agent, "the agent lost its tunnel and is told again to start it");
+            let command = registrar::new_command(&own.env, kind.clone(), None);
+            Ok((vec![registrar::queued(&own.agent, &command)], ()))
+        })
+        .await
+    }
+
     /// Hands over what waits; the delivery is committed when it returns.
     pub async fn lease(
         &mut self,
@@ -238,6 +251,10 @@ impl Queue {
                     events.iter().for_each(|event| apply(&mut known.open, event, now));
                     self.own.count(&known.open);
                     self.ask_to_be_woken(&known.open);
+                    if events.iter().any(is_end) {
+                        // Whether it had its effect is looked at anew.
+                        self.own.env.due_at(&self.own.agent, now);
+                    }
                     self.own.env.notices.announce(Note::Commands(self.own.agent.clone()));
                     self.known = Some(known);
                     return Ok(answer);
@@ -253,4 +270,8 @@ impl Queue {
 
 fn finished(own: &Own, id: &CommandId, outcome: Outcome) -> Event {
     Event::CommandFinished { agent_id: own.agent.clone(), command_id: id.clone(), outcome }
+}
+
+fn is_end(event: &Event) -> bool {
+    matches!(event, Event::CommandFinished { .. } | Event::CommandExpired { .. })
 }

@@ -1,16 +1,19 @@
-//! Follows how an agent's tunnel is, confirms what a DockFlare agent cannot answer, and has routes published.
+//! Follows how an agent's tunnel is, has a lost one started again, confirms what a DockFlare agent cannot answer, and
+//! has routes published.
 
 use actix::prelude::*;
 
 use super::Own;
 use super::commands::{CommandDispatcher, TunnelShown};
 use super::digest::digest_tunnel;
+use super::start_again::{StartAgain, due_start};
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
 use crate::db::RowChange;
+use crate::domain::command::CommandKind;
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 /// Follows one agent's tunnel.
@@ -36,10 +39,24 @@ pub struct TunnelReported {
 #[rtype(result = "()")]
 pub struct WantedChanged;
 
+/// A command came to its end, or a pause did: a tunnel that is lost may be started again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LookWhatIsDue;
+
 impl TunnelReconciler {
     /// Makes a reconciler in front of the agent's dispatcher.
     pub fn new(own: Own, commands: Port<CommandDispatcher>) -> Self {
         Self { own, commands }
+    }
+
+    fn start_again(&self, due: Result<Option<CommandKind>, MasterError>) {
+        match due {
+            // No room: whatever fills it is followed by another look.
+            Ok(Some(kind)) => drop(self.commands.tell(StartAgain(kind))),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "could not read whether a tunnel is lost"),
+        }
     }
 }
 
@@ -75,8 +92,12 @@ impl Handler<TunnelReported> for TunnelReconciler {
         // A DockFlare agent has no other word for a connector that ends again and again.
         let is_cut_off =
             report.health.is_cut_off() || (dialect == Dialect::V2 && report.health == TunnelHealth::Stopped);
-        let write = async move { write(&own, report).await };
-        AtomicResponse::new(Box::pin(write.into_actor(self).map(move |written, actor, _| {
+        let write = async move {
+            let written = write(&own, report).await;
+            let due = if written.is_ok() { due_start(&own).await } else { Ok(None) };
+            (written, due)
+        };
+        AtomicResponse::new(Box::pin(write.into_actor(self).map(move |(written, due), actor, _| {
             if written.is_ok() && is_cut_off {
                 actor.own.env.account.compare_agent(&actor.own.agent);
             }
@@ -85,7 +106,18 @@ impl Handler<TunnelReported> for TunnelReconciler {
                 let _ = actor.commands.tell(shown);
             }
             part.finish(written);
+            actor.start_again(due);
         })))
+    }
+}
+
+impl Handler<LookWhatIsDue> for TunnelReconciler {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: LookWhatIsDue, _: &mut Ctx<Self>) -> Self::Result {
+        let own = self.own.clone();
+        let look = async move { due_start(&own).await };
+        AtomicResponse::new(Box::pin(look.into_actor(self).map(|due, actor, _| actor.start_again(due))))
     }
 }
 

@@ -7,6 +7,7 @@ mod fleet;
 mod keys;
 mod leaps;
 mod limits;
+mod lost_tunnels;
 mod registration;
 mod removal;
 
