@@ -32,6 +32,9 @@ where
         .with_ansi(colours)
         .with_timer(LocalTime::rfc_3339())
         .with_writer(writer);
+        // A line that cannot be written is lost. The word about it would go to standard error by a macro that panics
+        // if that cannot be written either, and mostly it is the same stream.
+        .log_internal_errors(false)
     match log.format {
         LogFormat::Text => builder.with_target(false).finish().into(),
         LogFormat::Json => builder.json().flatten_event(true).finish().into(),
@@ -72,6 +75,10 @@ pub fn keep_metrics_small(metrics: PrometheusHandle, io: &Io) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::{fmt, io};
+
     use crate::actors::supervision::logged::Logged;
 
     /// Everything that is logged at `trace` while `work` runs.
@@ -81,6 +88,53 @@ mod tests {
     }
 
     #[test]
+    /// A stream that takes nothing, such as one to a full disk.
+    struct Full(Arc<Noted>);
+
+    /// What became of a line.
+    #[derive(Debug, Default)]
+    struct Noted {
+        is_tried: AtomicBool,
+        is_told: AtomicBool,
+    }
+
+    /// Notes that somebody puts it into words.
+    #[derive(Debug)]
+    struct NoSpace(Arc<Noted>);
+
+    impl fmt::Display for NoSpace {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.is_told.store(true, Ordering::SeqCst);
+            f.write_str("no space left")
+        }
+    }
+
+    impl std::error::Error for NoSpace {}
+
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.0.is_tried.store(true, Ordering::SeqCst);
+            Err(io::Error::other(NoSpace(Arc::clone(&self.0))))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_lost_without_another_word() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let noted = Arc::new(Noted::default());
+            let stream = Arc::clone(&noted);
+            let log = Log { level: "trace".into(), format };
+            let logger = logger(&log, move || Full(Arc::clone(&stream)), false);
+            tracing::dispatcher::with_default(&logger, || tracing::error!("nobody reads this"));
+            assert!(noted.is_tried.load(Ordering::SeqCst), "{format:?}");
+            assert!(!noted.is_told.load(Ordering::SeqCst), "{format:?}");
+        }
+    }
+
     fn libraries_write_no_requests_and_answers_whatever_the_level() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = logged(format, || {

@@ -21,6 +21,7 @@ mod shards;
 mod sources;
 mod standalone;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -99,7 +100,8 @@ pub fn run() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("lightship: {}", output::chain(&error));
+            // Unlike the macro, this does not panic if nobody can be told.
+            let _ = writeln!(std::io::stderr(), "lightship: {}", output::chain(&error));
             ExitCode::FAILURE
         }
     }
