@@ -51,6 +51,11 @@ pub(super) fn check(settings: &Settings, origins: &BTreeMap<String, Origin>) -> 
     );
     expect(!settings.server.host.trim().is_empty(), "server.host", "expected an address such as 0.0.0.0");
     expect(
+        !settings.tunnel.network.trim().starts_with("container:"),
+        "tunnel.network",
+        "the connector cannot use the network of another container; name a network",
+    );
+    expect(
         settings.redis.url.expose().is_none_or(|url| redis::Client::open(url).is_ok()),
         "redis.url",
         "expected an address such as redis://host:6379/0",

@@ -35,6 +35,13 @@ fn names_of_both_projects_are_read_as_written() {
 }
 
 #[test]
+fn the_network_of_another_container_is_refused_by_name() {
+    let refused =
+        read(&[("CLOUDFLARED_NETWORK_NAME", "container:web")], Role::Agent).unwrap_err().to_string();
+    assert!(refused.contains("CLOUDFLARED_NETWORK_NAME") && refused.contains("name a network"), "{refused}");
+}
+
+#[test]
 fn dockflare_api_key_is_the_admin_token_of_a_master_unless_ours_is_set() {
     let alias = read(&[("DOCKFLARE_API_KEY", "abc")], Role::Master).unwrap();
     assert_eq!(alias.settings.admin.token.expose(), Some("abc"));

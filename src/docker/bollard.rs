@@ -203,14 +203,8 @@ impl Docker for BollardDocker {
     }
 
     async fn ensure_network(&self, name: &str, labels: &[(&str, &str)]) -> Result<bool, DockerError> {
-        let wanted = name.to_owned();
-        let found = self.link.call("look up a network", QUICK, |client| async move {
-            client.inspect_network(&wanted, None::<InspectNetworkOptions>).await.map(drop)
-        });
-        match found.await {
-            Ok(()) => return Ok(false),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
+        if self.network_name(name).await?.is_some() {
+            return Ok(false);
         }
         let request = request::network(name, labels);
         let created = self.link.call("create a network", WORK, |client| async move {
@@ -220,6 +214,18 @@ impl Docker for BollardDocker {
             // Somebody was quicker.
             Err(error) if error.is_conflict() => Ok(false),
             outcome => outcome.map(|()| true),
+        }
+    }
+
+    async fn network_name(&self, network: &str) -> Result<Option<String>, DockerError> {
+        let wanted = network.to_owned();
+        let found = self.link.call("look up a network", QUICK, |client| async move {
+            client.inspect_network(&wanted, None::<InspectNetworkOptions>).await
+        });
+        match found.await {
+            Ok(found) => Ok(Some(found.name.unwrap_or_else(|| network.to_owned()))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -74,7 +74,11 @@ pub(super) fn details(found: ContainerInspectResponse) -> Option<ContainerDetail
         token: variable(&env, "TUNNEL_TOKEN").map(SecretString::from),
         metrics: variable(&env, "TUNNEL_METRICS"),
         labels: sorted(config.labels),
-        network: host.network_mode.unwrap_or_default(),
+        network: match host.network_mode.unwrap_or_default() {
+            // What the Engine means by it, and lists it as.
+            mode if mode == "default" => "bridge".to_owned(),
+            mode => mode,
+        },
         restart_policy: host.restart_policy.and_then(|p| p.name).map(|n| n.to_string()).unwrap_or_default(),
         addresses,
         state: run_state(state.status),

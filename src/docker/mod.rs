@@ -68,6 +68,9 @@ pub trait Docker: Send + Sync + 'static {
     /// Creates the bridge network `name` with `labels` unless it is there; returns true if it was created.
     async fn ensure_network(&self, name: &str, labels: &[(&str, &str)]) -> Result<bool, DockerError>;
 
+    /// Returns the name of a network that may be given by its id; `None` if there is none.
+    async fn network_name(&self, network: &str) -> Result<Option<String>, DockerError>;
+
     /// Returns the last line that a container wrote, cut to 300 characters.
     async fn last_log_line(&self, id: &ContainerId) -> Result<Option<String>, DockerError>;
 

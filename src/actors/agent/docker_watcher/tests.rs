@@ -92,6 +92,10 @@ impl Docker for ScriptedDocker {
         Ok(false)
     }
 
+    async fn network_name(&self, _: &str) -> Result<Option<String>, DockerError> {
+        Ok(None)
+    }
+
     async fn last_log_line(&self, _: &ContainerId) -> Result<Option<String>, DockerError> {
         Ok(None)
     }

@@ -30,6 +30,10 @@ struct State {
     /// Tokens whose connectors find no edge.
     cut_off: BTreeSet<String>,
     made: u8,
+    /// Names of networks by their ids.
+    networks: BTreeMap<String, String>,
+    /// What the Engine says when a container is started.
+    refusal: Option<String>,
     watchers: Vec<mpsc::Sender<Result<EngineEvent, DockerError>>>,
 }
 
@@ -73,6 +77,21 @@ impl FakeEngine {
         } else {
             cut_off.insert(token.to_owned())
         };
+    }
+
+    /// A network has this id.
+    pub fn name_network(&self, id: &str, name: &str) {
+        self.0.lock().networks.insert(id.to_owned(), name.to_owned());
+    }
+
+    /// No container can be started from now on, for this reason; with none, they can again.
+    pub fn refuse_starts(&self, reason: Option<&str>) {
+        self.0.lock().refusal = reason.map(str::to_owned);
+    }
+
+    /// Names of the networks that connectors were made for.
+    pub fn networks(&self) -> Vec<String> {
+        self.0.lock().connectors.iter().map(|connector| connector.network.clone()).collect()
     }
 
     fn set_state(&self, id: &ContainerId, action: EngineAction, state: RunState) {
@@ -125,6 +144,9 @@ impl Docker for FakeEngine {
     }
 
     async fn start(&self, id: &ContainerId) -> Result<(), DockerError> {
+        if let Some(message) = self.0.lock().refusal.clone() {
+            return Err(DockerError::Refused { what: "start a container", status: 500, message });
+        }
         self.set_state(id, EngineAction::Start, RunState::Running);
         Ok(())
     }
@@ -160,6 +182,10 @@ impl Docker for FakeEngine {
 
     async fn ensure_network(&self, _: &str, _: &[(&str, &str)]) -> Result<bool, DockerError> {
         Ok(false)
+    }
+
+    async fn network_name(&self, network: &str) -> Result<Option<String>, DockerError> {
+        Ok(Some(self.0.lock().networks.get(network).cloned().unwrap_or_else(|| network.to_owned())))
     }
 
     async fn last_log_line(&self, _: &ContainerId) -> Result<Option<String>, DockerError> {

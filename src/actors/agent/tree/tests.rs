@@ -3,6 +3,7 @@
 mod failures;
 mod handover;
 mod repairs;
+mod troubles;
 
 use super::*;
 
@@ -72,6 +73,9 @@ impl Docker for NoEngine {
     async fn ensure_network(&self, _: &str, _: &[(&str, &str)]) -> Result<bool, DockerError> {
         away()
     }
+    async fn network_name(&self, _: &str) -> Result<Option<String>, DockerError> {
+        away()
+    }
     async fn last_log_line(&self, _: &ContainerId) -> Result<Option<String>, DockerError> {
         away()
     }
@@ -94,9 +98,19 @@ async fn host(master: &FakeMaster, dir: &tempfile::TempDir) -> Host {
 
 /// A whole agent on a host with this Engine.
 async fn host_with(engine: impl Docker, master: &FakeMaster, dir: &tempfile::TempDir) -> Host {
+    host_set(&Settings::default(), engine, master, dir).await
+}
+
+/// A whole agent with these settings.
+async fn host_set(
+    settings: &Settings,
+    engine: impl Docker,
+    master: &FakeMaster,
+    dir: &tempfile::TempDir,
+) -> Host {
     let state = StateDir::open(dir.path(), Io::current()).unwrap();
     let (docker, uplink) = (Arc::new(engine), Arc::new(master.clone()));
-    let settings = AgentSettings::new(&Settings::default(), Some("h1".into()));
+    let settings = AgentSettings::new(settings, Some("h1".into()));
     let (spec, ports) = agent(AgentParts { settings, docker, uplink, state: state.clone() });
     let changes: Arc<Mutex<Vec<String>>> = Arc::default();
     let sink = Arc::clone(&changes);

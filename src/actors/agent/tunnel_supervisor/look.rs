@@ -37,6 +37,16 @@ pub(super) async fn look(docker: &dyn Docker) -> Result<Sight, DockerError> {
     Ok(Sight { main, next })
 }
 
+/// Returns the name of a network that was written by its id, as containers list it; `None` if it is a name already, or
+/// there is no such network yet.
+pub(super) async fn name_of_network(
+    docker: &dyn Docker,
+    written: &str,
+) -> Result<Option<String>, DockerError> {
+    let may_be_id = !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if may_be_id { docker.network_name(written).await } else { Ok(None) }
+}
+
 async fn see(docker: &dyn Docker, name: &str) -> Result<Option<Seen>, DockerError> {
     let Some(details) = docker.find_container(name).await? else { return Ok(None) };
     let status = match metrics_listener(&details).filter(|_| details.state == RunState::Running) {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::look::{Settling, Sight, look};
+use super::look::{Settling, Sight, look, name_of_network};
 use super::step::{Done, StepError, carry_out};
 use super::{Ending, TunnelSupervisor};
 use crate::actors::supervision::{Backoff, Ctx};
@@ -53,15 +53,23 @@ impl TunnelSupervisor {
         if self.save(ctx) {
             return;
         }
-        let docker = Arc::clone(&self.parts.docker);
-        let looked = async move { look(&*docker).await };
+        let (docker, network) = (Arc::clone(&self.parts.docker), self.parts.settings.network.clone());
+        let looked = async move {
+            let network = name_of_network(&*docker, &network).await?;
+            Ok::<_, DockerError>((network, look(&*docker).await?))
+        };
         ctx.spawn(looked.into_actor(self).map(|looked, actor, ctx| {
             if actor.ended_meanwhile(ctx) {
                 return;
             }
             match looked {
-                Ok(sight) => actor.seen(sight, ctx),
-                Err(error) => actor.step_failed(&StepError::from(error), ctx),
+                Ok((network, sight)) => {
+                    if let Some(name) = network {
+                        actor.parts.settings.network = name;
+                    }
+                    actor.seen(sight, ctx);
+                }
+                Err(error) => actor.step_failed(&StepError::Docker(error), ctx),
             }
         }));
     }

@@ -30,6 +30,8 @@ impl TunnelSettings {
         if let Some(warning) = clean.warning {
             warn!("{warning}");
         }
-        Self { image: clean.image, network: network.trim().to_owned(), on_shutdown, check: CHECK }
+        // Containers list the network behind this mode by its name.
+        let network = if network.trim() == "default" { "bridge" } else { network.trim() };
+        Self { image: clean.image, network: network.to_owned(), on_shutdown, check: CHECK }
     }
 }

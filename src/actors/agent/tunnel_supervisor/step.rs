@@ -97,7 +97,7 @@ async fn start(docker: &dyn Docker, id: &ContainerId) -> Result<(), DockerError>
 
 /// False for the Engine's own modes, which are there or are none.
 pub(super) fn is_own_network(network: &str) -> bool {
-    !["host", "none", "bridge", "default"].contains(&network) && !network.starts_with("container:")
+    !["host", "none", "bridge"].contains(&network)
 }
 
 /// Returns the label by which a person can tell which token a container was made with.

@@ -100,8 +100,7 @@ fn only_a_restart_asks_for_a_container_of_its_own() {
 fn on_the_hosts_own_network_the_metrics_page_is_not_open_to_others() {
     let (mut orders, answers) = (Orders::default(), Answers::default());
     give(&mut orders, &answers, "c1", start(Some("hidden-token")));
-    for (network, metrics) in
-        [("edge", "0.0.0.0:20241"), ("host", "127.0.0.1:0"), ("container:x", "127.0.0.1:0")]
+    for (network, metrics) in [("edge", "0.0.0.0:20241"), ("host", "127.0.0.1:0"), ("bridge", "127.0.0.1:0")]
     {
         let new = orders.new_connector(&AgentId::new("a"), &settings(network)).unwrap();
         assert_eq!(new.metrics, metrics, "{network}");
