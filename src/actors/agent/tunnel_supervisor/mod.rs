@@ -71,6 +71,8 @@ pub struct TunnelSupervisor {
     repairs: Repairs,
     failures: u32,
     told: Option<TunnelReport>,
+    /// Why the last step that the Engine refused was refused, until all is well.
+    refusal: Option<String>,
     last_change: Instant,
     /// Something is under way whose end comes back to this actor.
     is_busy: bool,
@@ -122,6 +124,7 @@ impl TunnelSupervisor {
             repairs: Repairs::default(),
             failures: 0,
             told: None,
+            refusal: None,
             last_change: Instant::now(),
             is_busy: false,
             is_touched: false,
@@ -186,6 +189,7 @@ impl Handler<CarryOut> for TunnelSupervisor {
         self.keeping.try_now();
         self.failures = 0;
         self.repairs.forget();
+        self.refusal = None;
         self.last_change = Instant::now();
         self.stop_pulling(ctx);
         self.look(ctx);

@@ -102,6 +102,7 @@ impl TunnelSupervisor {
     }
 
     fn all_well(&mut self, ctx: &mut Ctx<Self>) {
+        self.refusal = None;
         let now = ctx.clock().now();
         self.failures = 0;
         self.tell(None, now);
@@ -145,8 +146,10 @@ impl TunnelSupervisor {
         }
         let wait = self.repairs.wait(&step, Instant::now());
         if !wait.is_zero() {
-            let trouble =
-                format!("{reason}; repaired a moment ago, trying again in {} s", wait.as_secs() + 1);
+            // What went wrong says more than that it has to be done again.
+            let trouble = self.refusal.clone().unwrap_or_else(|| {
+                format!("{reason}; repaired a moment ago, trying again in {} s", wait.as_secs() + 1)
+            });
             self.tell(Some(trouble), ctx.clock().now());
             return self.look_after(wait, ctx);
         }
@@ -190,6 +193,10 @@ impl TunnelSupervisor {
         })));
     }
 
+        if self.pulling.is_none() {
+            // It was started after all.
+            self.refusal = None;
+        }
     fn wait(&mut self, reason: String, ctx: &mut Ctx<Self>) {
         debug!(reason, "waiting with the tunnel");
         // Its log may come a moment after its end, and is the reason that a person needs.
@@ -230,11 +237,16 @@ impl TunnelSupervisor {
 
     fn step_failed(&mut self, error: &StepError, ctx: &mut Ctx<Self>) {
         let now = ctx.clock().now();
-        if self.failures == 0 {
+        let refusal = (!error.is_away()).then(|| error.to_string());
+        let is_new = refusal.is_some() && refusal != self.refusal;
+        if self.failures == 0 || is_new {
             warn!(
                 error = error as &dyn std::error::Error,
                 "the tunnel container cannot be seen to; trying again"
             );
+        if refusal.is_some() {
+            self.refusal = refusal;
+        }
         }
         self.failures = self.failures.saturating_add(1);
         // An Engine that is away may be back in a moment; anything else is worth telling at once.

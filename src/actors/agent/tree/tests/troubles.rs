@@ -1,7 +1,49 @@
 //! What a tunnel can suffer from on its host, in the whole agent with an Engine.
 
+use tokio::time::sleep;
+
 use super::failures::{start_tunnel, until_tunnel_runs};
 use super::*;
+use crate::domain::tunnel::TunnelReport;
+
+/// What a native master was told of a tunnel that the host knows.
+fn told(master: &FakeMaster) -> Vec<TunnelReport> {
+    let items = master.picked(batches).into_iter().flat_map(|(_, items)| items);
+    let reports = items.filter_map(|item| match item {
+        Report::Tunnel { tunnel } => tunnel.tunnel_id.is_some().then_some(tunnel),
+        _ => None,
+    });
+    reports.collect()
+}
+
+#[test]
+fn why_a_tunnel_is_down_is_told_until_it_is_up() {
+    paused(async {
+        // given: an image that cannot be started
+        let (master, dir, engine) =
+            (FakeMaster::native(), tempfile::tempdir().unwrap(), FakeEngine::default());
+        engine.refuse_starts(Some("exec: cloudflared: not found"));
+        let host = host_with(engine.clone(), &master, &dir).await;
+        // when
+        master.queue(start_tunnel("c1", "u1", "t1"));
+        master.until(1, results).await;
+        sleep(secs(300)).await;
+        // then: whatever waits for its next attempt, the reason stays
+        let said = told(&master);
+        assert!(!said.is_empty());
+        for report in said {
+            let reason = report.reason.unwrap_or_default();
+            assert!(reason.contains("exec: cloudflared: not found"), "{reason}");
+        }
+        let problem = host.ports.status(secs(1)).await.tunnel.unwrap().problem.unwrap_or_default();
+        assert!(problem.contains("exec: cloudflared: not found"), "{problem}");
+        // when
+        engine.refuse_starts(None);
+        until_tunnel_runs(&master, "u1").await;
+        // then
+        assert_eq!(told(&master).last().unwrap().reason, None);
+    });
+}
 
 #[test]
 fn a_network_that_is_written_by_its_id_is_joined_by_its_name() {
