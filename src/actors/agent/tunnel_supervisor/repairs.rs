@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::actors::supervision::Backoff;
 use crate::chance::Chance;
 use crate::domain::agent_tunnel::Step;
+use crate::domain::id::ContainerId;
 
 /// The first time at once; after that a second, doubling to a minute.
 const WAITS: Backoff = Backoff {
@@ -19,7 +20,10 @@ const WAITS: Backoff = Backoff {
 
 /// Remembers which steps were taken and when. What keeps breaking is repaired ever more slowly.
 #[derive(Debug, Default)]
-pub(super) struct Repairs(HashMap<&'static str, Taken>);
+pub(super) struct Repairs(HashMap<Kind, Taken>);
+
+/// What counts as the same step.
+type Kind = (&'static str, Option<ContainerId>);
 
 #[derive(Debug)]
 struct Taken {
@@ -31,13 +35,13 @@ struct Taken {
 impl Repairs {
     /// Returns how long to wait before `step` may be taken; zero if it may be now.
     pub(super) fn wait(&self, step: &Step, now: Instant) -> Duration {
-        self.0.get(kind(step)).map_or(Duration::ZERO, |taken| taken.due.saturating_duration_since(now))
+        self.0.get(&kind(step)).map_or(Duration::ZERO, |taken| taken.due.saturating_duration_since(now))
     }
 
     /// Notes that `step` is being taken.
     pub(super) fn took(&mut self, step: &Step, now: Instant, chance: &Chance) {
-        let before = self.0.get(kind(step)).filter(|taken| now.duration_since(taken.at) < WAITS.reset_after);
-        let times = before.map_or(0, |taken| taken.times) + 1;
+        self.0.retain(|_, taken| now.duration_since(taken.at) < WAITS.reset_after);
+        let times = self.0.get(&kind(step)).map_or(0, |taken| taken.times) + 1;
         self.0.insert(kind(step), Taken { times, at: now, due: now + WAITS.delay(times, chance) });
     }
 
@@ -47,21 +51,21 @@ impl Repairs {
     }
 }
 
-fn kind(step: &Step) -> &'static str {
+fn kind(step: &Step) -> Kind {
     match step {
-        Step::Create { name } => name,
-        Step::Start(_) => "start",
-        Step::Unpause(_) => "unpause",
-        Step::Stop(_) => "stop",
-        Step::Remove(_) => "remove",
-        Step::Rename(_) => "rename",
+        Step::Create { name } => (*name, None),
+        // The first start of a container belongs to its making, which had its pause.
+        Step::Start(id) => ("start", Some(id.clone())),
+        Step::Unpause(_) => ("unpause", None),
+        Step::Stop(_) => ("stop", None),
+        Step::Remove(_) => ("remove", None),
+        Step::Rename(_) => ("rename", None),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::ContainerId;
 
     #[tokio::test(start_paused = true)]
     async fn the_same_repair_is_made_ever_more_slowly_and_another_at_once() {
@@ -80,6 +84,10 @@ mod tests {
         assert!((0.8..=1.2).contains(&waits[0]) && (1.6..=2.4).contains(&waits[1]), "{waits:?}");
         assert!(waits[8] <= 72.0, "{waits:?}");
         assert_eq!(repairs.wait(&Step::Unpause(ContainerId::new("a")), Instant::now()), Duration::ZERO);
+        assert_eq!(
+            repairs.wait(&Step::Start(ContainerId::new("its successor")), Instant::now()),
+            Duration::ZERO
+        );
         repairs.forget();
         assert_eq!(repairs.wait(&step, Instant::now()), Duration::ZERO);
     }
