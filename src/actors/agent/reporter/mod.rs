@@ -143,6 +143,8 @@ impl Actor for Reporter {
             return Running::Stop;
         }
         self.is_ending = true;
+        // The tunnel ended before, and its last word may still wait to be read.
+        self.recall_tunnel();
         let Some(link) = self.parts.link.get().filter(|_| !self.is_paused && self.view.is_due()) else {
             return Running::Stop;
         };

@@ -4,7 +4,8 @@ use tokio::time::sleep;
 
 use super::failures::{start_tunnel, until_tunnel_runs};
 use super::*;
-use crate::domain::tunnel::TunnelReport;
+use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+use crate::protocol::command::AgentCommand;
 
 /// What a native master was told of a tunnel that the host knows.
 fn told(master: &FakeMaster) -> Vec<TunnelReport> {
@@ -60,5 +61,42 @@ fn a_network_that_is_written_by_its_id_is_joined_by_its_name() {
         until_tunnel_runs(&master, "u1").await;
         // then
         assert_eq!(engine.networks(), ["edge-net"]);
+    });
+}
+
+#[test]
+fn a_host_that_is_stopped_says_that_its_tunnel_went_with_it() {
+    paused(async {
+        let (master, dir, engine) =
+            (FakeMaster::native(), tempfile::tempdir().unwrap(), FakeEngine::default());
+        let host = host_with(engine.clone(), &master, &dir).await;
+        master.queue(start_tunnel("c1", "u1", "t1"));
+        until_tunnel_runs(&master, "u1").await;
+
+        host.root.shutdown(secs(60)).await;
+
+        assert!(engine.tokens().is_empty());
+        let last = told(&master).pop().unwrap();
+        assert_eq!(
+            (last.health, last.reason.as_deref()),
+            (TunnelHealth::Stopped, Some("its agent was stopped"))
+        );
+    });
+}
+
+#[test]
+fn a_dockflare_master_is_told_so_too() {
+    paused(async {
+        let (master, dir, engine) =
+            (FakeMaster::dockflare(), tempfile::tempdir().unwrap(), FakeEngine::default());
+        let host = host_with(engine.clone(), &master, &dir).await;
+        let form = json!({"action": "start_tunnel", "tunnel_id": "u1", "tunnel_name": "edge", "token": "t1"});
+        master.queue_dockflare(AgentCommand::read(form.as_object().unwrap()));
+        let status = |heard: &Heard| events(heard)?["tunnel"]["status"].as_str().map(str::to_owned);
+        master.until(1, |heard| status(heard).filter(|word| word == "running")).await;
+
+        host.root.shutdown(secs(60)).await;
+
+        assert_eq!(master.picked(status).last().map(String::as_str), Some("stopped"));
     });
 }
