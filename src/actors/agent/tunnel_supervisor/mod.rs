@@ -11,6 +11,7 @@ mod keep;
 mod look;
 mod orders;
 mod repairs;
+mod retire;
 mod round;
 mod settings;
 mod step;
@@ -70,9 +71,9 @@ pub struct TunnelSupervisor {
     settling: Settling,
     repairs: Repairs,
     failures: u32,
-    told: Option<TunnelReport>,
     /// Why the last step that the Engine refused was refused, until all is well.
     refusal: Option<String>,
+    told: Option<TunnelReport>,
     last_change: Instant,
     /// Something is under way whose end comes back to this actor.
     is_busy: bool,
@@ -123,8 +124,8 @@ impl TunnelSupervisor {
             settling: Settling::default(),
             repairs: Repairs::default(),
             failures: 0,
-            told: None,
             refusal: None,
+            told: None,
             last_change: Instant::now(),
             is_busy: false,
             is_touched: false,
@@ -188,8 +189,8 @@ impl Handler<CarryOut> for TunnelSupervisor {
         self.notice = None;
         self.keeping.try_now();
         self.failures = 0;
-        self.repairs.forget();
         self.refusal = None;
+        self.repairs.forget();
         self.last_change = Instant::now();
         self.stop_pulling(ctx);
         self.look(ctx);
@@ -261,14 +262,17 @@ impl TunnelSupervisor {
         let (docker, agent) = (Arc::clone(&self.parts.docker), self.agent_id());
         let removal = async move {
             match agent {
-                Some(agent) => round::retire(&*docker, &agent).await,
-                None => Ok(()),
+                Some(agent) => retire::retire(&*docker, &agent).await,
+                None => Ok(false),
             }
         };
         ctx.spawn(removal.into_actor(self).map(|removed, actor, ctx| {
             match removed {
-                Ok(()) => {
-                    info!("the tunnel was stopped and removed with its agent");
+                Ok(is_removed) => {
+                    match is_removed {
+                        true => info!("the tunnel was stopped and removed with its agent"),
+                        false => info!("no tunnel of this agent was there to be removed"),
+                    }
                     actor.tell_stopped(ctx.clock().now());
                 }
                 Err(error) => {

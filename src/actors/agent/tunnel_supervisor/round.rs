@@ -12,7 +12,7 @@ use super::look::{Settling, Sight, look, name_of_network};
 use super::step::{Done, StepError, carry_out};
 use super::{Ending, TunnelSupervisor};
 use crate::actors::supervision::{Backoff, Ctx};
-use crate::docker::{Docker, DockerError};
+use crate::docker::DockerError;
 use crate::domain::agent_tunnel::{Desired, Plan, RunState, Step, plan};
 use crate::domain::id::AgentId;
 use crate::domain::tunnel::TunnelHealth;
@@ -35,8 +35,6 @@ const CLOSE_WATCH_FOR: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// `cloudflared` ends with this code if its token is none; trying again makes no sense.
 const BAD_TOKEN: i64 = 255;
-/// More steps than a removal takes from any state.
-const STEPS_TO_RETIRE: usize = 12;
 
 impl TunnelSupervisor {
     /// Begins a round, or has one follow the round under way.
@@ -102,9 +100,9 @@ impl TunnelSupervisor {
     }
 
     fn all_well(&mut self, ctx: &mut Ctx<Self>) {
-        self.refusal = None;
         let now = ctx.clock().now();
         self.failures = 0;
+        self.refusal = None;
         self.tell(None, now);
         let is_proven =
             self.sight.main.as_ref().is_some_and(|main| self.settling.is_proven(main, Instant::now()));
@@ -193,12 +191,12 @@ impl TunnelSupervisor {
         })));
     }
 
+    fn wait(&mut self, reason: String, ctx: &mut Ctx<Self>) {
+        debug!(reason, "waiting with the tunnel");
         if self.pulling.is_none() {
             // It was started after all.
             self.refusal = None;
         }
-    fn wait(&mut self, reason: String, ctx: &mut Ctx<Self>) {
-        debug!(reason, "waiting with the tunnel");
         // Its log may come a moment after its end, and is the reason that a person needs.
         let is_hopeless = self.sight.main.as_ref().is_some_and(|main| {
             let details = &main.details;
@@ -227,7 +225,7 @@ impl TunnelSupervisor {
         let now = ctx.clock().now();
         // What stands there is not ours to speak of.
         self.sight = Sight::default();
-        if self.orders.has_waiting() {
+        if self.told.as_ref().and_then(|told| told.reason.as_ref()) != Some(&reason) {
             warn!(reason, "the tunnel cannot be run");
         }
         self.orders.fail(reason.clone(), now);
@@ -244,11 +242,11 @@ impl TunnelSupervisor {
                 error = error as &dyn std::error::Error,
                 "the tunnel container cannot be seen to; trying again"
             );
+        }
+        self.failures = self.failures.saturating_add(1);
         if refusal.is_some() {
             self.refusal = refusal;
         }
-        }
-        self.failures = self.failures.saturating_add(1);
         // An Engine that is away may be back in a moment; anything else is worth telling at once.
         let is_over = !error.is_away() || self.last_change.elapsed() > PATIENCE;
         if is_over {
@@ -274,24 +272,14 @@ impl TunnelSupervisor {
     }
 }
 
-fn make_plan(agent: &AgentId, desired: &Desired, sight: &Sight, settling: &Settling, now: Instant) -> Plan {
+pub(super) fn make_plan(
+    agent: &AgentId,
+    desired: &Desired,
+    sight: &Sight,
+    settling: &Settling,
+    now: Instant,
+) -> Plan {
     let main = sight.main.as_ref().map(|seen| settling.observed(seen, now));
     let next = sight.next.as_ref().map(|seen| settling.observed(seen, now));
     plan(agent, desired, main.as_ref(), next.as_ref())
-}
-
-/// Stops and removes what is ours.
-pub(super) async fn retire(docker: &dyn Docker, agent: &AgentId) -> Result<(), DockerError> {
-    let settling = Settling::default();
-    for _ in 0..STEPS_TO_RETIRE {
-        let sight = look(docker).await?;
-        match make_plan(agent, &Desired::Stopped, &sight, &settling, Instant::now()) {
-            Plan::Do { step, .. } => match carry_out(docker, step, None, agent).await {
-                Done::Failed(StepError::Docker(error)) => return Err(error),
-                Done::Failed(_) | Done::Changed | Done::ImageMissing => {}
-            },
-            Plan::Nothing | Plan::Wait { .. } | Plan::Refuse { .. } => break,
-        }
-    }
-    Ok(())
 }
