@@ -70,15 +70,33 @@ pub(super) fn count(number: u64, thing: &str) -> String {
 /// The text of a JSON field, or a dash.
 pub(super) fn text(value: &serde_json::Value, key: &str) -> String {
     match &value[key] {
-        serde_json::Value::String(text) if !text.is_empty() => text.clone(),
+        serde_json::Value::String(text) if !text.is_empty() => printable(text),
         serde_json::Value::Null | serde_json::Value::String(_) => "-".into(),
         other => other.to_string(),
     }
 }
 
+/// The text with its control characters spelt out: it may come from a label, and moves no cursor here.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char.is_control() {
+            true => out.extend(char.escape_default()),
+            false => out.push(char),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let value = serde_json::json!({ "reason": "`a\u{1b}[2J\nb\u{9b}` is no hostname, ü is one" });
+        assert_eq!(text(&value, "reason"), "`a\\u{1b}[2J\\nb\\u{9b}` is no hostname, ü is one");
+    }
 
     #[test]
     fn an_address_is_shown_without_its_password() {
