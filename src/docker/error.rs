@@ -23,6 +23,17 @@ pub enum DockerError {
         #[source]
         source: bollard::errors::Error,
     },
+    /// The socket is there, and not for this user.
+    #[error(
+        "docker engine at `{host}` cannot be reached: permission denied; run as root, or as a user of the socket's group"
+    )]
+    NotForUs {
+        /// Where it is.
+        host: String,
+        /// What the connection says.
+        #[source]
+        source: bollard::errors::Error,
+    },
     /// No answer in time.
     #[error("docker engine at `{host}` did not {what} within {limit:?}")]
     TimedOut {
@@ -92,7 +103,10 @@ pub enum DockerError {
 impl DockerError {
     /// True if the Engine itself is away, so that any other call would fail as well.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::StreamEnded)
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::NotForUs { .. } | Self::TimedOut { .. } | Self::StreamEnded
+        )
     }
 
     /// True if the thing asked for does not exist.
@@ -116,6 +130,7 @@ impl DockerError {
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
                 Self::Unreadable { what, source }
             }
+            source if is_denied(&source) => Self::NotForUs { host: host.to_owned(), source },
             source => Self::Unreachable { host: host.to_owned(), source },
         }
     }
@@ -127,6 +142,33 @@ impl DockerError {
             404 => Self::NotFound { what, message },
             409 => Self::Conflict { what, message },
             _ => Self::Refused { what, status, message },
+        }
+    }
+}
+
+fn is_denied(error: &bollard::errors::Error) -> bool {
+    let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    if let bollard::errors::Error::IOError { err } = error {
+        return denied(err);
+    }
+    let first: &(dyn std::error::Error + 'static) = error;
+    let causes = std::iter::successors(Some(first), |error| error.source());
+    causes.filter_map(|error| error.downcast_ref::<std::io::Error>()).any(denied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_not_for_this_user_is_named_so() {
+        for (kind, is_named) in
+            [(std::io::ErrorKind::PermissionDenied, true), (std::io::ErrorKind::ConnectionRefused, false)]
+        {
+            let error =
+                DockerError::sort("unix:///run/docker.sock", "list", std::io::Error::from(kind).into());
+            assert!(error.is_away());
+            assert_eq!(error.to_string().contains("permission denied"), is_named, "{error}");
         }
     }
 }
