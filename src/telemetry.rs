@@ -20,21 +20,22 @@ pub fn start_logging(log: &Log) {
 }
 
 /// Our own lines follow the level. Libraries speak up from `warn` on, from `info` on at `trace`, and never below:
-/// there some of them write whole requests and answers, with the tokens in them.
+/// there some of them write whole requests and answers, with the tokens in them. What a certificate lacks is in the
+/// error of the call, which we log once; its library would at every attempt.
 fn logger<W>(log: &Log, writer: W, colours: bool) -> Dispatch
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let others = if log.level == "trace" { "info" } else { "warn" };
-    let filter = EnvFilter::new(format!("{others},lightship={}", log.level));
+    let filter = EnvFilter::new(format!("{others},rustls_platform_verifier=off,lightship={}", log.level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
         .with_timer(LocalTime::rfc_3339())
-        .with_writer(writer);
         // A line that cannot be written is lost. The word about it would go to standard error by a macro that panics
         // if that cannot be written either, and mostly it is the same stream.
         .log_internal_errors(false)
+        .with_writer(writer);
     match log.format {
         LogFormat::Text => builder.with_target(false).finish().into(),
         LogFormat::Json => builder.json().flatten_event(true).finish().into(),
@@ -74,11 +75,11 @@ pub fn keep_metrics_small(metrics: PrometheusHandle, io: &Io) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::{fmt, io};
 
+    use super::*;
     use crate::actors::supervision::logged::Logged;
 
     /// Everything that is logged at `trace` while `work` runs.
@@ -87,7 +88,6 @@ mod tests {
         Logged::during(|writer| logger(&log, move || writer.clone(), false), work)
     }
 
-    #[test]
     /// A stream that takes nothing, such as one to a full disk.
     struct Full(Arc<Noted>);
 
@@ -135,6 +135,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn libraries_write_no_requests_and_answers_whatever_the_level() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = logged(format, || {
@@ -145,6 +146,7 @@ mod tests {
                 tracing::debug!(target: "h2::codec", "authorization: secret-3");
                 tracing::trace!(target: "reqwest::connect", "secret-4");
                 tracing::trace!(target: "rustls::client", "secret-5");
+                tracing::error!(target: "rustls_platform_verifier::verification", "secret-8");
                 tracing::debug!(target: "sqlx::query", "secret-6");
                 tracing::debug!(target: "a_library_that_comes_later", "secret-7");
             });

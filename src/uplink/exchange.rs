@@ -111,7 +111,16 @@ fn no_answer(address: &str, error: &reqwest::Error) -> UplinkError {
     if error.is_timeout() || reason.is_empty() {
         reason = if error.is_timeout() { "it took too long".into() } else { "the connection broke".into() };
     }
-    UplinkError::NoAnswer { address: address.to_owned(), reason: reason.chars().take(300).collect() }
+    let reason = reason.chars().take(300).collect::<String>() + remedy(&reason);
+    UplinkError::NoAnswer { address: address.to_owned(), reason }
+}
+
+/// The way out where the words of the TLS library do not show it.
+fn remedy(reason: &str) -> &'static str {
+    match reason.contains("CaUsedAsEndEntity") {
+        true => "; the master shows the certificate of an authority as its own: make it one with `CA:FALSE`",
+        false => "",
+    }
 }
 
 /// Code and message of a refusal: native and DockFlare bodies; pages of proxies have no words for us.
