@@ -10,6 +10,7 @@ mod secret;
 mod settings;
 
 pub use load::{ConfigError, Loaded, Origin, Sources};
+pub use names::is_ours;
 pub use secret::Secret;
 pub use settings::{
     Admin, Agent, Cloudflare, Database, Docker, Labels, Log, LogFormat, OnShutdown, Publish, Redis, Role,

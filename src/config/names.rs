@@ -47,6 +47,11 @@ pub(super) fn native_key(name: &str) -> Option<String> {
     name.strip_prefix("LIGHTSHIP__").map(|rest| rest.to_ascii_lowercase().replace("__", "."))
 }
 
+/// True if a variable of this name is read.
+pub fn is_ours(name: &str) -> bool {
+    name == DOCKFLARE_API_KEY || native_key(name).is_some() || ALIASES.iter().any(|(alias, _)| *alias == name)
+}
+
 /// Returns the known key closest to `key`, if one is close enough to be meant.
 pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (key.len() / 3).max(2);
