@@ -112,7 +112,16 @@ impl Docker for FakeEngine {
     }
 
     async fn list_running(&self) -> Result<Vec<Container>, DockerError> {
-        Ok(self.0.lock().running.clone())
+        let state = self.0.lock();
+        let connectors =
+            state.connectors.iter().filter(|c| c.state == RunState::Running).map(|c| Container {
+                id: c.id.clone(),
+                name: c.name.clone(),
+                labels: c.labels.clone(),
+                image: None,
+                status: None,
+            });
+        Ok(state.running.iter().cloned().chain(connectors).collect())
     }
 
     async fn find_container(&self, name: &str) -> Result<Option<ContainerDetails>, DockerError> {

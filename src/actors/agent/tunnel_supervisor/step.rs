@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::docker::{Docker, DockerError, NewConnector};
-use crate::domain::agent_tunnel::{AGENT_LABEL, CONTAINER_NAME, Step};
+use crate::domain::agent_tunnel::{AGENT_LABEL, CONTAINER_NAME, NEXT_NAME, Step};
+use crate::domain::container::Container;
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::image::{Pull, must_pull};
 
@@ -68,6 +69,12 @@ pub(super) async fn carry_out(
 }
 
 async fn create(docker: &dyn Docker, new: NewConnector, agent: &AgentId) -> Result<Done, StepError> {
+    if new.name == CONTAINER_NAME
+        && let Some(id) = renamed(docker, agent).await?
+    {
+        docker.rename(&id, CONTAINER_NAME).await?;
+        return Ok(Done::Changed);
+    }
     match must_pull(&new.image, docker.has_image(&new.image).await?) {
         Pull::NotNeeded => {}
         Pull::Needed => return Ok(Done::ImageMissing),
@@ -78,6 +85,16 @@ async fn create(docker: &dyn Docker, new: NewConnector, agent: &AgentId) -> Resu
     }
     docker.create_connector(&new).await?;
     Ok(Done::Changed)
+}
+
+/// Finds a connector of ours that runs under a name of somebody's choice: it gets its own back instead of a twin.
+async fn renamed(docker: &dyn Docker, agent: &AgentId) -> Result<Option<ContainerId>, DockerError> {
+    let is_ours = |found: &Container| {
+        let owner = found.labels.get(AGENT_LABEL);
+        owner.is_some_and(|owner| owner == agent.as_str())
+            && ![CONTAINER_NAME, NEXT_NAME].contains(&found.name.as_str())
+    };
+    Ok(docker.list_running().await?.into_iter().find(is_ours).map(|found| found.id))
 }
 
 /// A container that cannot be started as it is (its network was made anew, its image is broken) is removed, so

@@ -4,6 +4,7 @@ use tokio::time::sleep;
 
 use super::failures::{start_tunnel, until_tunnel_runs};
 use super::*;
+use crate::domain::agent_tunnel::CONTAINER_NAME;
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::protocol::command::AgentCommand;
 
@@ -98,5 +99,29 @@ fn a_dockflare_master_is_told_so_too() {
         host.root.shutdown(secs(60)).await;
 
         assert_eq!(master.picked(status).last().map(String::as_str), Some("stopped"));
+    });
+}
+
+#[test]
+fn a_connector_that_somebody_renamed_gets_its_name_back_instead_of_a_twin() {
+    paused(async {
+        // given
+        let (master, dir, engine) =
+            (FakeMaster::native(), tempfile::tempdir().unwrap(), FakeEngine::default());
+        let _host = host_with(engine.clone(), &master, &dir).await;
+        master.queue(start_tunnel("c1", "u1", "t1"));
+        until_tunnel_runs(&master, "u1").await;
+        let before = engine.find_container(CONTAINER_NAME).await.unwrap().unwrap().id;
+        // when
+        engine.rename(&before, "foo").await.unwrap();
+        // then
+        let is_back = async {
+            while engine.find_container(CONTAINER_NAME).await.unwrap().is_none() {
+                sleep(secs(1)).await;
+            }
+        };
+        tokio::time::timeout(LONG, is_back).await.expect("a connector has the name again");
+        assert_eq!(engine.find_container(CONTAINER_NAME).await.unwrap().unwrap().id, before);
+        assert_eq!(engine.tokens(), ["t1"]);
     });
 }
