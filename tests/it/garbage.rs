@@ -7,8 +7,9 @@ use flate2::write::GzEncoder;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::asking::Answer;
 use crate::support::cloudflare::ACCOUNT;
-use crate::support::master::{Answer, Asking, TestMaster};
+use crate::support::master::{Asking, TestMaster};
 
 /// An agent of ours, and the routes it may call.
 pub struct Caller<'a> {

@@ -9,7 +9,8 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::support::master::{ADMIN, Answer, TestMaster};
+use crate::support::asking::Answer;
+use crate::support::master::{ADMIN, TestMaster};
 
 const RECORDING: &str = include_str!("../contracts/dockflare-agent-master.jsonl");
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::master::{Answer, Asking, TestMaster};
+use crate::support::asking::Answer;
+use crate::support::master::{Asking, TestMaster};
 use crate::support::until::{until, until_equal};
 
 struct Native<'a> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Browser, token_of};
+use crate::support::asking::Answer;
 use crate::support::cloudflare::{Fault, Op, Trouble};
-use crate::support::master::{Answer, TestMaster};
+use crate::support::master::TestMaster;
 use crate::v2_api::{publish_into_a_foreign_tunnel, start_event};
 
 #[actix_web::test]

@@ -12,7 +12,8 @@ use std::sync::Mutex;
 use lightship::chance::Chance;
 use lightship::web::password;
 
-use crate::support::master::{Answer, TestMaster};
+use crate::support::asking::Answer;
+use crate::support::master::TestMaster;
 
 const PASSWORD: &str = "a calm sea and prosperous voyage";
 

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::asking::Answers;
-pub use super::asking::{Answer, Asking};
+pub use super::asking::Asking;
 use super::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
 
 /// Opens the admin API of every test master.

@@ -42,7 +42,7 @@ async fn a_key_is_made_revoked_and_dropped() {
 async fn a_key_is_made_with_an_empty_body_a_form_or_json() {
     let master = TestMaster::start().await;
     let path = "/api/v2/agents/generate-key";
-    let owner = |answer: crate::support::master::Answer| answer.json()["meta"]["owner"].clone();
+    let owner = |answer: crate::support::asking::Answer| answer.json()["meta"]["owner"].clone();
     assert_eq!(owner(master.post(path).key(ADMIN).expect(201).await), "");
     assert_eq!(owner(master.post(path).key(ADMIN).form(&[("owner", "web 1")]).expect(201).await), "web 1");
     assert_eq!(owner(master.post(path).key(ADMIN).json(json!({ "owner": "w" })).expect(201).await), "w");

@@ -92,9 +92,10 @@ impl Handler<TunnelReported> for TunnelReconciler {
         // A DockFlare agent has no other word for a connector that ends again and again.
         let is_cut_off =
             report.health.is_cut_off() || (dialect == Dialect::V2 && report.health == TunnelHealth::Stopped);
+        let is_stopped = report.health == TunnelHealth::Stopped;
         let write = async move {
             let written = write(&own, report).await;
-            let due = if written.is_ok() { due_start(&own).await } else { Ok(None) };
+            let due = if written.is_ok() && is_stopped { due_start(&own).await } else { Ok(None) };
             (written, due)
         };
         AtomicResponse::new(Box::pin(write.into_actor(self).map(move |(written, due), actor, _| {
