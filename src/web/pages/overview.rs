@@ -186,18 +186,18 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
         add(warning, "Agent");
     }
     if let (AgentStatus::Enrolled, Some(observed)) = (agent.status, &view.tunnel)
-        && let Some(problem) = tunnel_problem(observed)
+        && let Some(problem) = tunnel_problem(observed, agent.tunnel_id.is_some())
     {
         add(problem, "Agent");
     }
 }
 
-fn tunnel_problem(observed: &TunnelObservedRow) -> Option<String> {
+fn tunnel_problem(observed: &TunnelObservedRow, has_tunnel: bool) -> Option<String> {
     let reason = observed.report.reason.as_deref();
     let is_problem = match observed.report.health {
-        TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting | TunnelHealth::Stopped => {
-            true
-        }
+        TunnelHealth::Failed | TunnelHealth::Degraded | TunnelHealth::Restarting => true,
+        // An agent that has no tunnel yet has none to run, and may have other trouble.
+        TunnelHealth::Stopped => has_tunnel || reason.is_some(),
         // It serves, and something else is wrong on that host, such as a full disk.
         TunnelHealth::Running => reason.is_some(),
         // Such as an Engine that is away: what runs on that host is not known either.
