@@ -26,6 +26,25 @@ async fn either_signal_stops_the_agent_and_removes_its_connector() {
 }
 
 #[tokio::test]
+async fn a_host_that_lost_its_state_gets_its_id_and_its_tunnel_back() {
+    // given
+    let mut scene = Scene::enrolled().await;
+    let token = scene.token("edge");
+    let mut agent = scene.agent.take().unwrap();
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.log());
+    std::fs::remove_dir_all(scene.agent_dir()).unwrap();
+    std::fs::create_dir(scene.agent_dir()).unwrap();
+    // when
+    scene.start_agent();
+    // then
+    scene.until_one_connector(&token).await;
+    scene.until_done("start_tunnel", 2).await;
+    let id = std::fs::read_to_string(scene.agent_dir().join("agent_id.txt")).unwrap();
+    assert_eq!(id.trim(), scene.agent_id);
+}
+
+#[tokio::test]
 async fn an_agent_that_was_away_when_it_was_removed_stops_its_connector_when_it_is_back() {
     // given
     let mut scene = Scene::enrolled().await;

@@ -265,17 +265,13 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     assert!(waited.await.is_ok(), "did not come true: {what}");
 }
 
-fn peer() -> IpAddr {
-    IpAddr::V4(Ipv4Addr::LOCALHOST)
-}
-
 fn input(agent_id: Option<&AgentId>) -> RegisterInput {
     RegisterInput {
         agent_id: agent_id.cloned(),
         display_name: Some("Lab Host".into()),
         hostname: None,
         version: Some("1.0.0".into()),
-        peer: peer(),
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         native: false,
     }
 }
