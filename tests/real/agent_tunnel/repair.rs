@@ -49,7 +49,7 @@ async fn whatever_happens_to_the_container_is_repaired() {
         };
         until(damage, repaired).await;
         if damage == "renamed" {
-            engine.remove("mine-now").await;
+            assert_eq!(id_of_tunnel(&engine).await, Some(id), "the same one under its own name");
         }
         until_one_runs(&engine).await;
     }
