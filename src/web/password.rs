@@ -31,7 +31,7 @@ pub fn name_complaint(name: &str) -> Option<&'static str> {
     (!fits).then_some("The name needs 1 to 64 characters, without blanks around it.")
 }
 
-/// Hashes a password (argon2id, PHC text). Takes about 50 ms: done in [`hashing`](super::hashing) only.
+/// Hashes a password (argon2id, PHC text). Takes about 50 ms: done in `hashing` only.
 pub fn hash(password: &str, chance: &Chance) -> String {
     let mut salt = [0; 16];
     chance.fill(&mut salt);

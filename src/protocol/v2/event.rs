@@ -73,7 +73,7 @@ fn snapshot(map: &Object, ignored: &mut Option<String>) -> Result<Report, BodyEr
             Err(flaw) => flaws.push(flaw),
         }
     }
-    let containers = fit::containers("containers", "containers[].id", listed.into_iter())?;
+    let containers = fit::containers("containers", "containers[].id", listed)?;
     let Some(first) = flaws.first() else { return Ok(Report::Snapshot { containers }) };
     *ignored = Some(format!(
         "{} of {} entries in `containers` were left out, the first because {first}",
