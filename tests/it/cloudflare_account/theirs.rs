@@ -1,6 +1,7 @@
 //! What belongs to others: it stays, it blocks no more than its own name, and nobody but a person takes it over.
 
 use lightship::actors::master::Account;
+use lightship::domain::id::TunnelId;
 use serde_json::json;
 
 use super::{APP, content, foreign_config, foreign_rule, is_there};
@@ -28,14 +29,20 @@ async fn a_tunnel_with_foreign_rules_waits_and_not_even_dns_is_written() {
     assert!(plan.waiting[0].foreign.iter().any(|word| word.contains("warp-routing")));
 }
 
-#[actix_web::test]
-async fn rules_that_others_add_before_our_first_write_succeeded_make_the_tunnel_wait() {
+/// An agent whose first write was announced and refused.
+async fn with_a_refused_write() -> (TestAccount, TunnelId) {
     let test = TestAccount::start().await;
     let tunnel = test.enrolled("a", "edge").await;
     let refusal = Trouble::Refused { status: 403, code: 10000, message: "Authentication error".into() };
     test.standin.inject(Fault::on(Op::PutConfig, refusal));
     test.claims("a", APP).await;
     test.until_state("a", APP, "failed").await;
+    (test, tunnel)
+}
+
+#[actix_web::test]
+async fn rules_that_others_add_before_our_first_write_succeeded_make_the_tunnel_wait() {
+    let (test, tunnel) = with_a_refused_write().await;
     let theirs = foreign_config(&[foreign_rule("theirs.example.com")]);
     test.standin.write_config(tunnel.as_str(), theirs.clone());
 
@@ -50,13 +57,8 @@ async fn rules_that_others_add_before_our_first_write_succeeded_make_the_tunnel_
 
 #[actix_web::test]
 async fn a_rule_that_somebody_made_after_our_write_failed_is_theirs_under_our_name_too() {
-    // given: a write that was announced and refused
-    let test = TestAccount::start().await;
-    let tunnel = test.enrolled("a", "edge").await;
-    let refusal = Trouble::Refused { status: 403, code: 10000, message: "Authentication error".into() };
-    test.standin.inject(Fault::on(Op::PutConfig, refusal));
-    test.claims("a", APP).await;
-    test.until_state("a", APP, "failed").await;
+    // given
+    let (test, tunnel) = with_a_refused_write().await;
     // when: somebody helps himself
     let by_hand = json!({ "ingress": [{ "hostname": APP, "service": "http://theirs:1" }, { "service": "http_status:404" }] });
     test.standin.write_config(tunnel.as_str(), by_hand.clone());

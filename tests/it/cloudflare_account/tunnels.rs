@@ -81,6 +81,11 @@ async fn a_tunnel_is_gone_only_if_cloudflare_says_so() {
     assert_eq!(test.standin.calls_of(Op::GetTunnel).len(), 1, "one read says it");
     test.standin.inject(Fault::on(Op::GetTunnel, denied()));
     assert!(matches!(has_it().await, Err(MasterError::Cloudflare(_))));
+    // As for an account that there is not.
+    let elsewhere =
+        Trouble::Refused { status: 404, code: 7003, message: "Could not route to the account".into() };
+    test.standin.inject(Fault::on(Op::GetTunnel, elsewhere));
+    assert!(matches!(has_it().await, Err(MasterError::Cloudflare(_))));
     test.standin.state().tunnel_mut(tunnel.as_str()).unwrap().is_deleted = true;
     assert!(!has_it().await.unwrap());
     test.standin.state().tunnels.clear();

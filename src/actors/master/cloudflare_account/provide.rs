@@ -31,7 +31,7 @@ impl Handler<HasTunnel> for CloudflareAccount {
         let desk = Arc::clone(&self.desk);
         let work = async move {
             let has_tunnel = match desk.cloudflare.get_tunnel(&tunnel_id).await {
-                Err(error) if error.is_not_found() => Ok(false),
+                Err(error) if error.is_tunnel_gone() => Ok(false),
                 tunnel => tunnel.map(|tunnel| !tunnel.is_deleted()),
             };
             answer(reply, has_tunnel.map_err(|error| MasterError::Cloudflare(error.to_string())));
