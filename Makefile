@@ -30,6 +30,7 @@ check: ## formatting, lints, documentation, licences; then the tests
 lint: ## formatting, lints and documentation, without the tests
 	cargo fmt --all -- --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	scripts/changelog --check
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
 .PHONY: bench
