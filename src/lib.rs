@@ -3,7 +3,6 @@
 //! `docs/architecture.md` holds the picture, the layers and three walkthroughs.
 
 pub mod actors;
-pub mod backplane;
 pub mod chance;
 pub mod cli;
 pub mod clock;
