@@ -123,7 +123,7 @@ pub struct Committed {
     pub last_seq: u64,
 }
 
-/// Why a batch was not written. None of it was, and its neighbours are not harmed.
+/// Why a batch was not written, or is not known to be. A refused one left nothing and harms no neighbour.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
     /// Somebody else wrote to the stream: read again, decide again.
@@ -170,7 +170,15 @@ pub enum CommitError {
         /// Its size.
         size_bytes: usize,
     },
-    /// The database failed.
+    /// The engine's last word is missing: all of the batch is written, or nothing. Read again before deciding again.
+    #[error(
+        "the database did not confirm the commit ({reason}), so it is written whole or not at all; read again"
+    )]
+    Unknown {
+        /// What came instead of the confirmation.
+        reason: String,
+    },
+    /// The database failed; nothing was written.
     #[error(transparent)]
     Db(#[from] DbError),
 }

@@ -6,7 +6,7 @@
 //! batch is written alone, so that only the one at fault fails.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions,
+    ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait,
 };
 
@@ -29,14 +29,14 @@ pub(super) async fn commit_many(db: &Db, batches: &[Batch]) -> Vec<Outcome> {
     for group in batches.chunks(GROUP) {
         match commit_group(db, group).await {
             Ok(decided) => outcomes.extend(decided),
-            Err(error) if group.len() > 1 && error.is_about_the_data() => {
+            Err(CommitError::Db(error)) if group.len() > 1 && error.is_about_the_data() => {
                 for batch in group {
                     outcomes.push(commit_alone(db, batch).await);
                 }
             }
             Err(error) => {
                 let error = named(db, error);
-                outcomes.extend(group.iter().map(|_| Err(CommitError::Db(error.clone()))));
+                outcomes.extend(group.iter().map(|_| Err(error.clone())));
             }
         }
     }
@@ -44,9 +44,9 @@ pub(super) async fn commit_many(db: &Db, batches: &[Batch]) -> Vec<Outcome> {
 }
 
 /// Says which database is full.
-fn named(db: &Db, error: DbError) -> DbError {
+fn named(db: &Db, error: CommitError) -> CommitError {
     match error {
-        DbError::Full { .. } => DbError::Full { place: db.0.place.to_string() },
+        CommitError::Db(DbError::Full { .. }) => DbError::Full { place: db.0.place.to_string() }.into(),
         other => other,
     }
 }
@@ -56,17 +56,28 @@ async fn commit_alone(db: &Db, batch: &Batch) -> Outcome {
     outcomes.pop().unwrap_or(Err(CommitError::Db(DbError::Closing)))
 }
 
-async fn commit_group(db: &Db, group: &[Batch]) -> Result<Vec<Outcome>, DbError> {
+async fn commit_group(db: &Db, group: &[Batch]) -> Result<Vec<Outcome>, CommitError> {
     let transaction = begin(db).await?;
-    let mut unit = Unit::load(&transaction, Needs::of(group)).await?;
+    let mut unit = Unit::load(&transaction, Needs::of(group)).await.map_err(DbError::from)?;
     let outcomes: Vec<Outcome> = group.iter().map(|batch| decide(db, &mut unit, batch)).collect();
     if outcomes.iter().all(Result::is_err) {
-        transaction.rollback().await?;
+        // Nothing was written, so that there is nothing to undo if this fails.
+        transaction.rollback().await.map_err(DbError::from)?;
         return Ok(outcomes);
     }
-    unit.write(&transaction).await?;
-    transaction.commit().await?;
+    unit.write(&transaction).await.map_err(DbError::from)?;
+    transaction.commit().await.map_err(unconfirmed)?;
     Ok(outcomes)
+}
+
+/// What an error says that came in place of a commit's confirmation. The line may have been cut, or the server
+/// stopped, after the engine wrote it; only of a full disk it is certain that it did not.
+fn unconfirmed(error: DbErr) -> CommitError {
+    let reason = error.to_string();
+    match DbError::from(error) {
+        full @ DbError::Full { .. } => full.into(),
+        _ => CommitError::Unknown { reason },
+    }
 }
 
 /// Begins a transaction beside which nobody writes.

@@ -146,14 +146,18 @@ impl Db {
         let work = async move { Ok(commit::commit_many(&db, &batches).await) };
         match self.write_detached(work).await {
             Ok(results) => results,
-            Err(error) => (0..asked).map(|_| Err(CommitError::Db(error.clone()))).collect(),
+            // The process ends while it is written, perhaps just after.
+            Err(error) => {
+                let unknown = CommitError::Unknown { reason: error.to_string() };
+                (0..asked).map(|_| Err(unknown.clone())).collect()
+            }
         }
     }
 
     /// Writes one batch.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
         let mut results = self.commit_many(vec![batch]).await;
-        results.pop().unwrap_or(Err(CommitError::Db(DbError::Closing)))
+        results.pop().expect("one answer for one batch")
     }
 
     /// Empties the tables that are derived from events and fills them again; returns the number of events.

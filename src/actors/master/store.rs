@@ -96,12 +96,22 @@ pub enum CommitFailed {
     /// Too much to write.
     #[error("the store has no room for another commit")]
     Full,
-    /// The store restarted or took too long: the commit may or may not be written, so read again.
+    /// The store restarted or took too long, or the engine did not confirm: the commit may or may not be written, so
+    /// read again.
     #[error("the outcome of the commit is not known")]
     Unknown,
     /// It was not written, for this reason.
     #[error(transparent)]
-    Refused(#[from] CommitError),
+    Refused(CommitError),
+}
+
+impl From<CommitError> for CommitFailed {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Unknown { .. } => Self::Unknown,
+            refused => Self::Refused(refused),
+        }
+    }
 }
 
 impl From<CommitFailed> for MasterError {
