@@ -69,10 +69,10 @@ pub(super) fn count(number: u64, thing: &str) -> String {
 
 /// The text of a JSON field, or a dash.
 pub(super) fn text(value: &serde_json::Value, key: &str) -> String {
-    match &value[key] {
-        serde_json::Value::String(text) if !text.is_empty() => printable(text),
-        serde_json::Value::Null | serde_json::Value::String(_) => "-".into(),
-        other => other.to_string(),
+    match value.get(key) {
+        Some(serde_json::Value::String(text)) if !text.is_empty() => printable(text),
+        None | Some(serde_json::Value::Null | serde_json::Value::String(_)) => "-".into(),
+        Some(other) => other.to_string(),
     }
 }
 

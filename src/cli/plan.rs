@@ -60,7 +60,7 @@ pub(super) fn tell_not_applied(answer: &Value) {
 
 /// The list at `key`; empty if there is none.
 pub(super) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value[key].as_array().map_or(&[], Vec::as_slice)
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Hostname and path of a route.

@@ -9,6 +9,7 @@ mod cloudflare_client;
 mod connectors;
 mod excess;
 mod garbage;
+mod indexing;
 mod layering;
 mod master_tree;
 mod pages;

@@ -33,7 +33,7 @@ async fn overview_record(state: &WebState) -> Result<Value, ApiError> {
     let by_key: Map<String, Value> = rules(&picture)
         .into_iter()
         .map(|rule| {
-            let part = |name: &str| rule[name].as_str().unwrap_or_default().to_owned();
+            let part = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             (format!("{}|{}", part("hostname"), part("path")), rule)
         })
         .collect();

@@ -2,6 +2,7 @@
 
 mod allowance;
 mod drift;
+mod faults;
 mod moves;
 mod not_found;
 mod progress;

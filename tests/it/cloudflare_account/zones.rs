@@ -6,7 +6,7 @@ use lightship::db::events;
 use lightship::domain::event::{Event, Stream};
 use lightship::domain::id::TunnelId;
 
-use super::APP;
+use super::{APP, content};
 use crate::support::account::TestAccount;
 use crate::support::cloudflare::{CloudflareStandIn, Fault, Op, Trouble, ZONE};
 use crate::support::until::until;
@@ -102,6 +102,32 @@ async fn what_is_published_in_another_zone_stays_there_while_zones_cannot_be_lis
             assert_eq!(test.status_of("a", hostname).await.unwrap().state, "published", "{hostname}");
         }
     }
+}
+
+#[actix_web::test]
+async fn a_name_that_a_record_of_others_leads_here_stays_published_when_its_zone_is_not_listed_any_more() {
+    // given
+    let standin = CloudflareStandIn::start();
+    standin.add_zone("example.net");
+    let test = TestAccount::start_with(standin).await;
+    let tunnel = test.enrolled("a", "edge").await;
+    test.standin.add_record("example.net", "CNAME", OUTSIDE, &content(&tunnel));
+    test.claim_many("a", &[(OUTSIDE, "http://app:80"), (APP, "http://app:80")]).await;
+    for name in [APP, OUTSIDE] {
+        test.until_state("a", name, "published").await;
+    }
+    // when
+    let hide = async |standin: &CloudflareStandIn| standin.state().hidden_zones = vec!["example.net".into()];
+    let test = test.restart_after(hide).await;
+    test.interval_passes().await;
+    test.claims("a", "new.example.com").await;
+    test.until_state("a", "new.example.com", "published").await;
+    test.until_quiet().await;
+    // then
+    let row = test.until_state("a", OUTSIDE, "published").await;
+    assert!(row.reason.unwrap().contains("stays as it was published"));
+    assert!(test.standin.hostnames(tunnel.as_str()).contains(&OUTSIDE.to_owned()));
+    assert_eq!(test.standin.records(OUTSIDE).len(), 1);
 }
 
 /// What becomes of the list of zones.

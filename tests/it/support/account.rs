@@ -18,6 +18,7 @@ use lightship::domain::event::{Event, Stream};
 use lightship::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 use lightship::domain::route::{OriginRequest, RouteKey, Service};
 use lightship::io::IoRuntime;
+use parking_lot::Mutex;
 
 use super::cloudflare::{CloudflareStandIn, ZONE};
 use super::until::until;
@@ -31,6 +32,7 @@ pub struct TestAccount {
     pub db: Db,
     pub account: Connected,
     pub notes: Arc<AtomicUsize>,
+    trap: Trap,
     settings: Settings,
     root: Root,
     io: IoRuntime,
@@ -50,15 +52,32 @@ impl Default for Settings {
     }
 }
 
+/// A tunnel of whose rules nothing can be written without a panic, and how many times.
+type Trap = Arc<Mutex<Option<(TunnelId, usize)>>>;
+
 /// Writes straight to the database.
 struct DirectStore {
     db: Db,
     notes: Arc<AtomicUsize>,
+    trap: Trap,
+}
+
+impl DirectStore {
+    fn spring(&self, batch: &Batch) {
+        let mut trap = self.trap.lock();
+        let Some((tunnel, left)) = trap.as_mut().filter(|(_, left)| *left > 0) else { return };
+        let is_caught = |row: &RowChange| matches!(row, RowChange::PutAppliedRules { tunnel_id, .. } if tunnel_id == tunnel);
+        if batch.rows.iter().any(is_caught) {
+            *left -= 1;
+            panic!("a fault in the work for a tunnel");
+        }
+    }
 }
 
 #[async_trait]
 impl AccountStore for DirectStore {
     async fn commit(&self, batch: Batch) -> Result<(), StoreFailed> {
+        self.spring(&batch);
         self.db.commit(batch).await.map(drop).map_err(|error| StoreFailed(error.to_string()))
     }
 
@@ -104,11 +123,11 @@ impl TestAccount {
     }
 
     async fn run(standin: CloudflareStandIn, io: IoRuntime, db: Db, settings: Settings) -> Self {
-        let (clock, notes) = (Clock::system(), Arc::<AtomicUsize>::default());
+        let (clock, notes, trap) = (Clock::system(), Arc::<AtomicUsize>::default(), Trap::default());
         let parts = AccountParts {
             cloudflare: standin.client(io.io()).with_time_limit(settings.time_limit),
             db: db.clone(),
-            store: Arc::new(DirectStore { db: db.clone(), notes: notes.clone() }),
+            store: Arc::new(DirectStore { db: db.clone(), notes: notes.clone(), trap: trap.clone() }),
             clock: clock.clone(),
             settings: PublishSettings::default(),
             default_zone: settings.default_zone.clone(),
@@ -118,7 +137,7 @@ impl TestAccount {
         let (spec, account) = describe(parts);
         let tree = Tree::new(clock, Chance::seeded(7), |_| {});
         let root = Root::start(tree, "master", SupSpec::one_for_one().child(spec)).await;
-        Self { standin, db, account, notes, settings, root, io }
+        Self { standin, db, account, notes, trap, settings, root, io }
     }
 
     /// Ends the actor and starts another one, as a new process would; returns when all was compared once.
@@ -138,6 +157,11 @@ impl TestAccount {
         self.root.shutdown(Duration::from_secs(5)).await;
         meanwhile(&self.standin).await;
         Self::run(self.standin, self.io, self.db, self.settings).await
+    }
+
+    /// The next `times` passes that change the rules of a tunnel end in a panic.
+    pub fn panics_over(&self, tunnel: &TunnelId, times: usize) {
+        *self.trap.lock() = Some((tunnel.clone(), times));
     }
 
     /// Lets the time between two comparisons pass for the actor, jitter included; nobody waits for it.

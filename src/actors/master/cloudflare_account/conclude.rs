@@ -38,6 +38,11 @@ impl Outcome {
         }
     }
 
+    /// A fault of ours, of which nothing could be written down either.
+    pub fn broken() -> Self {
+        Self { ending: Ending::Failed(None), error: Some(Stop::Internal.to_string()), ..Self::nothing() }
+    }
+
     /// The database could not be read.
     pub fn unread(error: &DbError) -> Self {
         Self { ending: Ending::Failed(None), error: Some(error.to_string()), ..Self::nothing() }
@@ -97,9 +102,9 @@ impl Pass<'_> {
             rows.extend(applied_change(tunnel, &self.applied, in_force));
         }
         // Nothing was sent for them: next time nobody needs to look first.
-        rows.extend(self.put_off.keys().filter(|name| self.untried.contains(*name)).map(|name| {
-            let zone_id = self.wishes.names[name].clone();
-            RowChange::DeleteDnsRecord { zone_id, name: name.clone() }
+        rows.extend(self.put_off.keys().filter(|name| self.untried.contains(*name)).filter_map(|name| {
+            let zone_id = self.wishes.names.get(name)?.clone();
+            Some(RowChange::DeleteDnsRecord { zone_id, name: name.clone() })
         }));
         match &self.snap.tunnel.agent_id {
             Some(agent) => {

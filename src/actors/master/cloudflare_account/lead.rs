@@ -60,7 +60,9 @@ impl Pass<'_> {
         let names: BTreeSet<&String> = services.map(|service| &service.key.hostname).collect();
         let looks = stream::iter(names).map(async |name| {
             self.make_way()?;
-            match records::look(self.desk, &self.client, &self.job.tunnel, &self.task(name, true)).await {
+            // Without a zone nobody can look, and nothing of ours is there.
+            let Some(task) = self.task(name, true) else { return Ok(None) };
+            match records::look(self.desk, &self.client, &self.job.tunnel, &task).await {
                 // Nothing is known of the others either.
                 Err(RecordError::Cloudflare(error)) if error.is_transient() => Err(Stop::from(error)),
                 end => Ok(end.transpose().map(|end| (name.clone(), end))),
@@ -107,13 +109,15 @@ impl Pass<'_> {
         }
         // Nobody has ever tried it: Cloudflare itself refuses a second record, so the look can be saved.
         let look_first = self.snap.record(name).is_some() || !is_unknown || self.job.order.background;
-        Some(self.task(name, look_first))
+        self.task(name, look_first)
     }
 
-    fn task(&self, name: &str, look_first: bool) -> NameTask {
-        let zone = self.wishes.names[name].clone();
+    /// None if no zone is known for the name: it was published in one that is not listed any more, by a record that
+    /// is not ours.
+    fn task(&self, name: &str, look_first: bool) -> Option<NameTask> {
+        let zone = self.wishes.names.get(name)?.clone();
         let row = self.snap.record(name).filter(|row| row.zone_id == zone).cloned();
-        NameTask { zone, name: name.to_owned(), look_first, row }
+        Some(NameTask { zone, name: name.to_owned(), look_first, row })
     }
 
     /// Takes note of what became of a name. Returns true if it is blocked: its rule has to go again.

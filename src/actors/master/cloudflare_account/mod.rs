@@ -30,10 +30,12 @@ mod wishes;
 mod zones;
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
+use futures_util::FutureExt;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -42,6 +44,7 @@ use self::conclude::Outcome;
 use self::desk::Desk;
 use self::pass::{Job, Pass};
 use self::snapshot::Snapshot;
+use self::stop::Stop;
 use self::turn::{Ending, Next, Order, Turn};
 use self::waiters::Waiters;
 use crate::actors::supervision::{Ctx, supervised};
@@ -183,7 +186,7 @@ impl CloudflareAccount {
             Job { tunnel, order, urgent: Arc::clone(&entry.urgent), last_digest: entry.digest, was_refused };
         let desk = Arc::clone(&self.desk);
         let pass = async move {
-            let outcome = make_pass(&desk, &job).await;
+            let outcome = make_pass_unless_broken(&desk, &job).await;
             (job, outcome)
         };
         ctx.spawn(pass.into_actor(self).map(|(job, outcome), actor, ctx| actor.end(&job, outcome, ctx)));
@@ -216,6 +219,27 @@ impl CloudflareAccount {
         }
         self.check_next(ctx);
         self.catch_up(ctx);
+    }
+}
+
+/// A fault in the work for one tunnel ends that pass and nothing else: other tunnels are published on.
+async fn make_pass_unless_broken(desk: &Desk, job: &Job) -> Outcome {
+    let pass = AssertUnwindSafe(make_pass(desk, job)).catch_unwind();
+    if let Ok(outcome) = pass.await {
+        return outcome;
+    }
+    // Locks are free again, and what was under way is in the rows: the next pass begins with those.
+    tracing::error!(tunnel.id = %job.tunnel, "the work for a tunnel ended in a panic; it is tried again");
+    metrics::counter!("lightship_publish_panics_total").increment(1);
+    let conclude = AssertUnwindSafe(conclude_broken(desk, job)).catch_unwind();
+    conclude.await.unwrap_or_else(|_| Outcome::broken())
+}
+
+/// Says of the tunnel that a fault of ours ended the pass.
+async fn conclude_broken(desk: &Desk, job: &Job) -> Outcome {
+    match Snapshot::read(&desk.db, &job.tunnel).await {
+        Ok(Some(snap)) => Pass::new(desk, job, snap).conclude(Err(Stop::Internal)).await,
+        Ok(None) | Err(_) => Outcome::broken(),
     }
 }
 

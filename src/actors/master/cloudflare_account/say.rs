@@ -84,11 +84,15 @@ impl Pass<'_> {
         self.has_wishes.then_some(&self.wishes)
     }
 
-    /// The zones could not be read: what was said holds, and what is new waits for them.
+    /// The zones could not be read, or a fault of ours came first: what was said holds, and what is new waits.
     fn said_without_zones(&self, result: &Result<(), Stop>) -> BTreeMap<RouteKey, Said> {
         let services = self.snap.routes.iter().map(|route| &route.spec);
         let words = services.map(|service| {
-            let before = self.said_before(service).filter(|said| said.state != PublicState::Failed);
+            let holds = |said: &Said| match result {
+                Err(Stop::Internal) => said.state == PublicState::Published,
+                _ => said.state != PublicState::Failed,
+            };
+            let before = self.said_before(service).filter(holds);
             let failing = || result.as_ref().err().map_or_else(still_on_its_way, failing);
             (service.key.clone(), before.unwrap_or_else(failing))
         });
@@ -132,7 +136,9 @@ impl Pass<'_> {
             let reason = match self.names.get(name) {
                 Some(false) => Some(LEADS_HERE_ALREADY.into()),
                 // Nobody looked this time.
-                None if self.snap.record(name).is_none() => {
+                None if self.snap.record(name).is_none()
+                    && !self.wishes.warnings.contains_key(&service.key) =>
+                {
                     let before = self.said_before(service);
                     before.filter(|said| said.state == PublicState::Published).and_then(|said| said.reason)
                 }

@@ -55,6 +55,9 @@ pub(super) enum Stop {
     /// Names are left, and so long the first of them has to wait.
     #[error("it waits for its turn: {ALLOWANCE}")]
     PutOff(Duration),
+    /// A fault of ours ended the pass.
+    #[error("internal error; it is tried again by itself, and the log of the master says more")]
+    Internal,
     #[error("nothing changed since Cloudflare refused it")]
     StillRefused,
     #[error("a change came first")]
@@ -117,7 +120,7 @@ impl Stop {
             Self::Merge(_) | Self::StillRefused => Ending::Refused,
             Self::OtherAccount { .. } | Self::Local => Ending::Refused,
             Self::Store(_) | Self::Db(_) | Self::Unplanned(_) => Ending::Failed(None),
-            Self::Outwritten | Self::Stale { .. } => Ending::Failed(None),
+            Self::Outwritten | Self::Stale { .. } | Self::Internal => Ending::Failed(None),
         }
     }
 }
