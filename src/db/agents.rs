@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::entities::{agent, agent_key, agent_observed};
 use super::error::DbError;
+use super::events::stream_version;
 use super::times::time;
 use super::words::{json, word};
 use super::{Db, limit};
 use crate::domain::agent::AgentStatus;
+use crate::domain::event::Stream;
 use crate::domain::id::{AccountId, AgentId, KeyId, SecretId, TunnelId};
 use crate::domain::limits::Limits;
 
@@ -126,6 +128,27 @@ pub async fn find_agent(db: &Db, id: &AgentId) -> Result<Option<AgentRow>, DbErr
 /// Returns an agent; fails with [`DbError::Missing`] if there is none.
 pub async fn get_agent(db: &Db, id: &AgentId) -> Result<AgentRow, DbError> {
     find_agent(db, id).await?.ok_or_else(|| DbError::Missing { kind: "agent", id: id.to_string() })
+}
+
+/// Where an agent stands, with the version of its stream that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Version of the agent's own stream: a batch that assumes it is refused once somebody decided anew.
+    pub version: u64,
+    /// Where it stands; an agent that is not known stands like a removed one.
+    pub status: AgentStatus,
+    /// Its tunnel, with the name and the place of the token.
+    pub tunnel: Option<(TunnelId, String, SecretId)>,
+}
+
+/// Returns where an agent stands.
+pub async fn find_standing(db: &Db, id: &AgentId) -> Result<Standing, DbError> {
+    // The version first: what is decided after it shows as a conflict.
+    let version = stream_version(db, &Stream::agent(id)).await?;
+    let row = find_agent(db, id).await?;
+    let status = row.as_ref().map_or(AgentStatus::Removed, |row| row.status);
+    let tunnel = row.and_then(|row| Some((row.tunnel_id?, row.tunnel_name?, row.secret_id?)));
+    Ok(Standing { version, status, tunnel })
 }
 
 /// Returns which hostnames an agent may claim: its own patterns and those of the key it uses.

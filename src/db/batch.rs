@@ -18,6 +18,8 @@ use crate::domain::tunnel::TunnelReport;
 /// Events are applied first, in order, then rows, in order.
 #[derive(Debug, Clone)]
 pub struct Batch {
+    /// What has to be true of agents still; if it is not, nothing is written.
+    pub assumes: Vec<Assumption>,
     /// Events for one or more streams.
     pub appends: Vec<Append>,
     /// Rows that are not derived from events.
@@ -31,7 +33,14 @@ pub struct Batch {
 impl Batch {
     /// An empty batch of `by` at `at`.
     pub fn new(by: impl Into<String>, at: DateTime<Utc>) -> Self {
-        Self { appends: Vec::new(), rows: Vec::new(), by: by.into(), at }
+        Self { assumes: Vec::new(), appends: Vec::new(), rows: Vec::new(), by: by.into(), at }
+    }
+
+    /// Writes nothing if this is not true any more.
+    #[must_use]
+    pub fn assume(mut self, assumption: Assumption) -> Self {
+        self.assumes.push(assumption);
+        self
     }
 
     /// Adds events for `stream`.
@@ -47,6 +56,24 @@ impl Batch {
         self.rows.push(change);
         self
     }
+}
+
+/// What a writer took for true of an agent while it decided. It decided before the transaction began, and meanwhile
+/// a person may have removed the agent or given it another tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assumption {
+    /// Nobody decided about the agent since its own stream ended at this version.
+    StandsAt {
+        /// Which agent.
+        agent_id: AgentId,
+        /// Version of its stream; anything else is a conflict.
+        version: u64,
+    },
+    /// The agent is on the list, wherever it stands.
+    IsListed {
+        /// Which agent.
+        agent_id: AgentId,
+    },
 }
 
 /// Events for one stream.
@@ -135,6 +162,12 @@ pub enum CommitError {
         expected: u64,
         /// What is true.
         actual: u64,
+    },
+    /// The agent was removed: nothing more is written for it.
+    #[error("agent `{agent_id}` is not on the list; nothing is written for it until it registers again")]
+    NotListed {
+        /// Which agent.
+        agent_id: AgentId,
     },
     /// Another agent holds the hostname.
     #[error("hostname `{hostname}` is held by agent `{by}`; it is free again when that agent gives it up")]

@@ -10,13 +10,15 @@ use sea_orm::{
     TransactionTrait,
 };
 
-use super::batch::{Batch, CommitError, Committed};
+use super::batch::{Assumption, Batch, CommitError, Committed};
 use super::error::DbError;
 use super::needs::Needs;
 use super::times::micros;
 use super::unit::Unit;
 use super::writer_lock::POSTGRES_WRITER_LOCK;
 use super::{Db, changes, event_store};
+use crate::domain::agent::AgentStatus;
+use crate::domain::event::Stream;
 
 /// Batches in one transaction; more are written in several.
 const GROUP: usize = 512;
@@ -104,7 +106,26 @@ fn decide(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
     outcome
 }
 
+/// Compares with the rows as the batches before this one leave them.
+fn check(unit: &Unit, assumption: &Assumption) -> Result<(), CommitError> {
+    match assumption {
+        Assumption::StandsAt { agent_id, version } => {
+            let stream = Stream::agent(agent_id);
+            let actual =
+                unit.streams.get(&stream.0).map_or(0, |head| u64::try_from(head.version).unwrap_or(0));
+            let is_so = actual == *version;
+            is_so.then_some(()).ok_or(CommitError::VersionConflict { stream, expected: *version, actual })
+        }
+        Assumption::IsListed { agent_id } => {
+            let agent = unit.agents.get(&agent_id.as_str().into());
+            let is_listed = agent.is_some_and(|agent| agent.status != AgentStatus::Removed.as_str());
+            is_listed.then_some(()).ok_or_else(|| CommitError::NotListed { agent_id: agent_id.clone() })
+        }
+    }
+}
+
 fn apply(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
+    batch.assumes.iter().try_for_each(|assumption| check(unit, assumption))?;
     let mut versions = Vec::with_capacity(batch.appends.len());
     for append in &batch.appends {
         let version = event_store::append(unit, batch, append)?;

@@ -47,7 +47,7 @@ mod writer_lock;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Append, Batch, CommitError, Committed, Expected, RowChange};
+pub use batch::{Append, Assumption, Batch, CommitError, Committed, Expected, RowChange};
 pub use error::DbError;
 pub use event_store::ChainReport;
 pub use secrets::{SecretError, SecretKey};
@@ -206,6 +206,14 @@ impl Db {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(DbError::Closing),
         }
+    }
+
+    /// Keeps everybody from writing until it is dropped, for tests of who comes first; in memory from reading too.
+    #[cfg(test)]
+    pub async fn hold(&self) -> sea_orm::DatabaseTransaction {
+        let db = self.clone();
+        let begin = async move { commit::begin(&db).await };
+        self.0.io.run(begin).await.expect("nobody else writes for ever")
     }
 
     /// Runs a statement as it is, for tests that take a table away.

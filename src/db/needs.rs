@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::batch::{Batch, RowChange};
-use crate::domain::event::Event;
+use super::batch::{Assumption, Batch, RowChange};
+use crate::domain::event::{Event, Stream};
 
 /// Keys of the rows to read.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ impl Needs {
     pub(super) fn of<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Self {
         let mut needs = Self::default();
         for batch in batches {
+            batch.assumes.iter().for_each(|assumption| needs.add_assumption(assumption));
             for append in &batch.appends {
                 needs.streams.insert(append.stream.0.clone());
                 append.events.iter().for_each(|event| needs.add_event(event));
@@ -45,6 +46,13 @@ impl Needs {
             batch.rows.iter().for_each(|change| needs.add_change(change));
         }
         needs
+    }
+
+    fn add_assumption(&mut self, assumption: &Assumption) {
+        match assumption {
+            Assumption::StandsAt { agent_id, .. } => self.streams.insert(Stream::agent(agent_id).0),
+            Assumption::IsListed { agent_id } => self.agents.insert(agent_id.as_str().into()),
+        };
     }
 
     /// Adds what one event touches.

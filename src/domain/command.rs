@@ -41,6 +41,14 @@ impl CommandKind {
         }
     }
 
+    /// The tunnel it concerns, if it concerns a certain one.
+    pub fn tunnel_id(&self) -> Option<&TunnelId> {
+        match self {
+            Self::StartTunnel { tunnel_id, .. } | Self::RestartTunnel { tunnel_id, .. } => Some(tunnel_id),
+            Self::StopTunnel => None,
+        }
+    }
+
     /// The secret it needs at delivery.
     pub fn secret_id(&self) -> Option<&SecretId> {
         match self {

@@ -1,7 +1,7 @@
 //! A fleet shard: the only way to its agents' actors, which it starts with the first change, stops when they idle
 //! and keeps few. Also sweeps presence. Heartbeats and equal reports never come here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::env::Env;
 use super::subtree::{self, Subtree, Undelivered};
 use super::sweep;
-use super::work::{ToAgent, Work};
+use super::work::{Owed, ToAgent, Work};
 use crate::actors::supervision::{Ctx, SupervisorHandle, supervised};
 use crate::domain::id::AgentId;
 use crate::domain::leap::LeapWatch;
@@ -21,6 +21,8 @@ use crate::domain::leap::LeapWatch;
 pub const CAPACITY: usize = 2_048;
 /// Work that may wait for one agent's actors while they stop.
 const WAITING: usize = 32;
+/// Owed work that is tried again at a time.
+const PAID_TOGETHER: usize = 64;
 
 /// Names of the subtrees that are in the tree. Outlives the router, so that its next run can clear them away.
 pub type Planted = Arc<Mutex<HashSet<AgentId>>>;
@@ -32,6 +34,8 @@ pub struct Router {
     agents: SupervisorHandle,
     planted: Planted,
     known: HashMap<AgentId, State>,
+    /// What had no room and is tried again, once for each agent and kind.
+    owed: BTreeSet<(AgentId, Owed)>,
     is_sweeping: bool,
     touched_at: Option<Instant>,
     started_at: Instant,
@@ -67,6 +71,7 @@ impl Router {
             agents,
             planted,
             known: HashMap::new(),
+            owed: BTreeSet::new(),
             is_sweeping: false,
             touched_at: None,
             started_at: Instant::now(),
@@ -81,31 +86,37 @@ impl Router {
             Work::Reap => return self.reap(env, ctx),
             _ => {}
         }
+        let owed = work.owed().map(|owed| (agent.clone(), owed));
         match self.known.get_mut(&agent) {
             Some(State::Up { subtree, used }) => {
                 *used = Instant::now();
                 match subtree.hand_over(work) {
+                    Ok(()) => {}
                     // The reply went with the message: who waits is told to come later.
-                    Ok(()) | Err(Undelivered::Full) => {}
+                    Err(Undelivered::Full) => self.owed.extend(owed),
                     Err(Undelivered::Closed) => self.cool_down(env, agent),
                 }
             }
-            // Over the bound the work is dropped, and with it its reply.
             Some(State::Stopping { waiting }) if waiting.len() < WAITING => waiting.push_back(work),
-            Some(State::Stopping { .. }) => {}
+            // Over the bound the work is dropped, and with it its reply.
+            Some(State::Stopping { .. }) => self.owed.extend(owed),
+            // It reads everything again when it is back.
             Some(State::Cooling { until }) if *until > Instant::now() => {}
-            Some(State::Cooling { .. }) | None => self.start(env, agent, [work], ctx),
+            Some(State::Cooling { .. }) | None => self.start(env, agent, vec![work], ctx),
         }
     }
 
-    fn start(
-        &mut self,
-        env: &Env,
-        agent: AgentId,
-        work: impl IntoIterator<Item = Work>,
-        ctx: &mut Ctx<Self>,
-    ) {
+    /// Tries again what had no room.
+    fn pay(&mut self, env: &Env, ctx: &mut Ctx<Self>) {
+        for _ in 0..self.owed.len().min(PAID_TOGETHER) {
+            let Some((agent, owed)) = self.owed.pop_first() else { return };
+            self.route(env, agent, owed.into(), ctx);
+        }
+    }
+
+    fn start(&mut self, env: &Env, agent: AgentId, work: Vec<Work>, ctx: &mut Ctx<Self>) {
         if !self.make_room(env, ctx) {
+            self.owed.extend(work.iter().filter_map(Work::owed).map(|owed| (agent.clone(), owed)));
             return;
         }
         let (spec, subtree) = subtree::describe(env, &agent);
@@ -157,11 +168,12 @@ impl Router {
             return;
         };
         if let Some(State::Stopping { waiting }) = state {
-            let mut waiting = waiting.into_iter().filter(Work::is_wanted).peekable();
-            if waiting.peek().is_some() {
+            let waiting: Vec<Work> = waiting.into_iter().filter(Work::is_wanted).collect();
+            if !waiting.is_empty() {
                 self.start(&env, agent, waiting, ctx);
             }
         }
+        self.pay(&env, ctx);
     }
 
     fn forget(&mut self, agent: &AgentId) -> Option<State> {
@@ -193,6 +205,7 @@ impl Router {
         for agent in idle {
             self.stop(agent, ctx);
         }
+        self.pay(env, ctx);
     }
 
     fn sweep(&mut self, env: Env, ctx: &mut Ctx<Self>) {

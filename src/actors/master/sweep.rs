@@ -9,7 +9,7 @@ use super::bus::Note;
 use super::env::Env;
 use super::fleet::shard_of;
 use super::slot::Slot;
-use crate::db::{Expected, RowChange};
+use crate::db::{Assumption, Expected, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::{Event, Stream};
 use crate::domain::presence::{Presence, presence};
@@ -71,7 +71,8 @@ async fn write_turns(env: &Env, turned: &[(Arc<Slot>, Turn)]) {
             Turn::Offline { last_seen } => Event::AgentOffline { agent_id, last_seen: *last_seen },
             Turn::Back => Event::AgentBack { agent_id },
         };
-        batch = batch.append(stream, Expected::Head, vec![event]);
+        let is_listed = Assumption::IsListed { agent_id: slot.id().clone() };
+        batch = batch.assume(is_listed).append(stream, Expected::Head, vec![event]);
     }
     // What could not be written is seen again by the next sweep.
     if let Err(error) = env.ledger.commit(batch).await {

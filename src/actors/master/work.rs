@@ -56,7 +56,34 @@ pub enum Work {
     Reap,
 }
 
+/// Work that nobody waits for and nothing repeats: kept until there is room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owed {
+    /// The registrar changed where the agent stands.
+    StandingChanged,
+    /// A hostname became free.
+    NameFreed,
+}
+
+impl From<Owed> for Work {
+    fn from(owed: Owed) -> Self {
+        match owed {
+            Owed::StandingChanged => Self::StandingChanged,
+            Owed::NameFreed => Self::NameFreed,
+        }
+    }
+}
+
 impl Work {
+    /// Returns what must be kept if there is no room now.
+    pub fn owed(&self) -> Option<Owed> {
+        match self {
+            Self::StandingChanged => Some(Owed::StandingChanged),
+            Self::NameFreed => Some(Owed::NameFreed),
+            _ => None,
+        }
+    }
+
     /// False if it is of use to its asker only, who does not wait any more.
     pub fn is_wanted(&self) -> bool {
         match self {

@@ -190,7 +190,7 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Ctx<A> {
         F: ActorFuture<A, Output = ()> + 'static,
     {
         let limit = self.limit(false);
-        let shell = self.futures.hold(Box::pin(future), limit);
+        let shell = self.futures.hold(Box::pin(future), limit, self.port.node());
         let handle = self.parts.spawn(shell);
         self.futures.set_handle(handle);
         handle
@@ -201,7 +201,7 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Ctx<A> {
         F: ActorFuture<A, Output = ()> + 'static,
     {
         let limit = self.limit(true);
-        let shell = self.futures.hold(Box::pin(future), limit);
+        let shell = self.futures.hold(Box::pin(future), limit, self.port.node());
         self.parts.wait(shell);
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::ctx::Ctx;
-use super::node::Node;
+use super::node::{AtWork, Node};
 use super::port::Supervise;
 
 /// A packed message for an actor `A`; made by ports only.
@@ -62,6 +62,7 @@ where
     fn handle(&mut self, actor: &mut A, ctx: &mut Ctx<A>) {
         let Some(msg) = self.msg.take() else { return };
         let reply = self.reply.take();
+        let _at_work = AtWork::begin(&self.node);
         ctx.spend();
         if !self.node.leave() {
             self.node.count_dropped("drop_oldest");

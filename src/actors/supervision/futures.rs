@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tracing::Span;
 
 use super::ctx::Ctx;
 use super::exit::Exit;
+use super::node::{AtWork, Node};
 
 type BoxedFuture<A> = Pin<Box<dyn ActorFuture<A, Output = ()>>>;
 
@@ -69,6 +71,8 @@ pub(super) struct Shell<A: Actor<Context = Ctx<A>>> {
     id: u64,
     limit: Option<Limit>,
     span: Span,
+    /// For a handler's answer.
+    _at_work: Option<AtWork>,
 }
 
 impl<A: Actor<Context = Ctx<A>>> Futures<A> {
@@ -76,8 +80,13 @@ impl<A: Actor<Context = Ctx<A>>> Futures<A> {
         Self { entries: Vec::new(), next_id: 0 }
     }
 
-    /// Takes a future in and returns the shell to give to actix.
-    pub(super) fn hold(&mut self, future: BoxedFuture<A>, limit: Option<Limit>) -> Shell<A> {
+    /// Takes a future in and returns the shell to give to actix. A limited one is work of `node`.
+    pub(super) fn hold(
+        &mut self,
+        future: BoxedFuture<A>,
+        limit: Option<Limit>,
+        node: &Arc<Node>,
+    ) -> Shell<A> {
         let inside = RefCell::new(Some(Inside { future, limit: None }));
         let held = Rc::new(Held { inside, is_cancelled: Cell::new(false) });
         let id = self.next_id;
@@ -85,7 +94,7 @@ impl<A: Actor<Context = Ctx<A>>> Futures<A> {
         let is_awaited = limit.is_some();
         self.entries.push(Entry { id, handle: None, is_awaited, held: held.clone() });
         let span = if is_awaited { Span::current() } else { Span::none() };
-        Shell { held, id, limit, span }
+        Shell { held, id, limit, span, _at_work: is_awaited.then(|| AtWork::begin(node)) }
     }
 
     /// Notes actix's handle of the future taken in last.

@@ -47,6 +47,8 @@ struct Mailbox {
     /// Messages that left the queue, one way or another, and messages in it.
     left: AtomicU64,
     queued: AtomicU64,
+    /// Messages that are being handled, until their answers are done.
+    at_work: AtomicU32,
     handled: AtomicU64,
     dropped: AtomicU64,
     is_closed: AtomicBool,
@@ -77,6 +79,7 @@ impl Node {
             skip: AtomicU32::new(0),
             left: AtomicU64::new(0),
             queued: AtomicU64::new(0),
+            at_work: AtomicU32::new(0),
             handled: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
@@ -213,6 +216,12 @@ impl Node {
         self.mailbox().queued.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether nothing waits and nothing is being handled. Whoever asks from another thread sees a message in one of
+    /// the two places: it is at work before it leaves the queue.
+    pub(super) fn is_idle(&self) -> bool {
+        self.depth() == 0 && self.mailbox().at_work.load(Ordering::Acquire) == 0
+    }
+
     /// A message leaves the queue: gives back its permit, or gives way to a newer one (`false`).
     pub(super) fn leave(&self) -> bool {
         let mailbox = self.mailbox();
@@ -269,6 +278,22 @@ impl Mailbox {
     fn raise_skip(&self) -> bool {
         let raise = |n: u32| (n < self.cap).then_some(n + 1);
         self.skip.fetch_update(Ordering::AcqRel, Ordering::Acquire, raise).is_ok()
+    }
+}
+
+/// Work on a message or on its answer, until it is dropped.
+pub(super) struct AtWork(Arc<Node>);
+
+impl AtWork {
+    pub(super) fn begin(node: &Arc<Node>) -> Self {
+        node.mailbox().at_work.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(node))
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.mailbox().at_work.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -171,6 +171,12 @@ impl<A: Actor<Context = Ctx<A>>> Port<A> {
         self.0.node.info()
     }
 
+    /// Returns whether no message waits for the actor and none is being handled, answers included. Futures that the
+    /// actor started beside its answers do not count.
+    pub fn is_idle(&self) -> bool {
+        self.0.node.is_idle()
+    }
+
     pub(super) fn node(&self) -> &Arc<Node> {
         &self.0.node
     }

@@ -3,6 +3,7 @@
 //! SQLite in memory and in a file always; PostgreSQL too if `LIGHTSHIP_TEST_POSTGRES_URL` names a server on which
 //! databases may be made.
 
+mod assumptions;
 mod chain;
 mod claims;
 mod commit;

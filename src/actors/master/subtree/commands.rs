@@ -2,6 +2,7 @@
 //!
 //! A command leaves the queue only by a delivery that is committed before the answer.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -160,7 +161,13 @@ impl Handler<Lease> for CommandDispatcher {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, Lease { max, dialect, reply }: Lease, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |queue| queue.lease(max, dialect).await, to(reply))
+        let reply = Rc::new(reply);
+        let caller = Rc::clone(&reply);
+        self.run(
+            async move |queue| queue.lease(max, dialect, || caller.is_closed()).await,
+            // The operation is over, and with it its hold on the caller.
+            move |result| drop(Rc::into_inner(reply).map(|reply| reply.send(result))),
+        )
     }
 }
 

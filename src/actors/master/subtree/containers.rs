@@ -9,11 +9,10 @@ use chrono::TimeDelta;
 use super::Own;
 use super::mirrorer::{Mirrorer, Outlook};
 use super::operation::{self, log, to};
-use super::tunnel::{TunnelReconciler, WantedChanged};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::work::Reply;
-use crate::actors::supervision::{Ctx, Port, supervised};
+use crate::actors::supervision::{Ctx, supervised};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 
@@ -21,7 +20,6 @@ use crate::domain::id::ContainerId;
 pub struct ContainerMirror {
     /// Away while an operation runs; lost with it if that fails, and then read again.
     mirrorer: Option<Box<Mirrorer>>,
-    tunnel: Port<TunnelReconciler>,
 }
 
 /// What became of containers.
@@ -82,8 +80,8 @@ pub struct ReleaseHeld {
 
 impl ContainerMirror {
     /// Makes a mirror that reads what it needs when it is first asked.
-    pub fn new(own: Own, tunnel: Port<TunnelReconciler>) -> Self {
-        Self { mirrorer: Some(Box::new(Mirrorer::new(own))), tunnel }
+    pub fn new(own: Own) -> Self {
+        Self { mirrorer: Some(Box::new(Mirrorer::new(own))) }
     }
 
     /// Runs one operation; the next message waits for its end.
@@ -96,13 +94,7 @@ impl ContainerMirror {
             self,
             |actor| &mut actor.mirrorer,
             operation,
-            |result, actor| {
-                if result.as_ref().is_ok_and(|outlook| outlook.decided > 0) {
-                    // Lost only if the reconciler has many of them waiting, and one does.
-                    let _ = actor.tunnel.tell(WantedChanged);
-                }
-                answer(result.map(|outlook| outlook.decided));
-            },
+            |result, _| answer(result.map(|outlook| outlook.decided)),
         )
     }
 }

@@ -37,6 +37,9 @@ pub struct Draft {
 impl Draft {
     /// What follows from changes of containers.
     pub async fn mirror(own: &Own, picture: &Picture, changes: &[Change]) -> Result<Self, MasterError> {
+        if picture.standing.status == AgentStatus::Removed {
+            return Err(MasterError::KeyRevoked);
+        }
         let containers = after(&picture.containers, changes);
         if changes.iter().any(|change| !matches!(change, Change::Gone(_))) {
             check_all(containers.values()).map_err(|too_much| MasterError::TooMuch(too_much.to_string()))?;
@@ -50,7 +53,7 @@ impl Draft {
                 services: labels.services.clone(),
             })
             .collect();
-        let enrolled = own.known_slot()?.status() == AgentStatus::Enrolled;
+        let enrolled = picture.standing.status == AgentStatus::Enrolled;
         let others = if enrolled { claims_of_others(own, &running).await? } else { BTreeMap::new() };
         let decided = decide_routes(&Mirrored {
             agent_id: &own.agent,
@@ -79,11 +82,12 @@ impl Draft {
         Self { events, rows: Vec::new(), containers, conflicts }
     }
 
-    /// What is to be written, if the stream of routes still ends at `version`.
-    pub fn batch(&self, own: &Own, by: &str, version: u64) -> Batch {
-        let mut batch = own.env.batch(by);
+    /// What is to be written, if the agent still stands as `picture` says and its stream of routes still ends there.
+    pub fn batch(&self, own: &Own, by: &str, picture: &Picture) -> Batch {
+        let mut batch = own.env.batch(by).assume(own.stands_at(picture.standing.version));
         if !self.events.is_empty() {
-            batch = batch.append(Stream::routes(&own.agent), Expected::Version(version), self.events.clone());
+            let end = Expected::Version(picture.version);
+            batch = batch.append(Stream::routes(&own.agent), end, self.events.clone());
         }
         batch.rows.clone_from(&self.rows);
         batch

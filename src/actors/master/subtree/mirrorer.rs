@@ -21,6 +21,8 @@ const TRIES: usize = 5;
 pub struct Mirrorer {
     own: Own,
     picture: Option<Picture>,
+    /// Nobody knows whether the last decisions were written: who publishes is woken once more after the next ones.
+    is_unsure: bool,
 }
 
 /// What an operation changed.
@@ -33,7 +35,7 @@ pub struct Outlook {
 impl Mirrorer {
     /// Makes one that has read nothing yet.
     pub fn new(own: Own) -> Self {
-        Self { own, picture: None }
+        Self { own, picture: None, is_unsure: false }
     }
 
     /// Forgets what it read.
@@ -100,9 +102,10 @@ impl Mirrorer {
         decide: impl AsyncFn(&Own, &Picture) -> Result<Draft, MasterError>,
     ) -> Result<Outlook, MasterError> {
         for _ in 0..TRIES {
+            let stands = self.own.slot().map(|slot| slot.status());
             let picture = match self.picture.take() {
-                Some(picture) => picture,
-                None => Picture::read(&self.own).await?,
+                Some(picture) if stands == Some(picture.standing.status) => picture,
+                _ => Picture::read(&self.own).await?,
             };
             let draft = match decide(&self.own, &picture).await {
                 Ok(draft) => draft,
@@ -111,7 +114,7 @@ impl Mirrorer {
                     return Err(error);
                 }
             };
-            let batch = draft.batch(&self.own, by, picture.version);
+            let batch = draft.batch(&self.own, by, &picture);
             if batch.appends.is_empty() && batch.rows.is_empty() {
                 self.remember(picture, draft, None).await;
                 return Ok(Outlook::default());
@@ -127,7 +130,13 @@ impl Mirrorer {
                 Err(CommitFailed::Refused(
                     CommitError::VersionConflict { .. } | CommitError::Claimed { .. },
                 )) => {}
-                Err(failed) => return Err(failed.into()),
+                Err(failed) => {
+                    if matches!(failed, CommitFailed::Unknown) && !draft.events.is_empty() {
+                        self.is_unsure = true;
+                        self.own.env.account.wake_agent(&self.own.agent);
+                    }
+                    return Err(failed.into());
+                }
             }
         }
         Err(MasterError::Busy)
@@ -136,6 +145,9 @@ impl Mirrorer {
     /// Keeps the picture as it is after the commit, and tells who has to know.
     async fn remember(&mut self, mut picture: Picture, draft: Draft, version: Option<u64>) {
         let freed = picture.apply(&draft.events, self.own.env.now());
+        if !draft.events.is_empty() || std::mem::take(&mut self.is_unsure) {
+            self.own.env.account.wake_agent(&self.own.agent);
+        }
         if !draft.rows.is_empty() {
             self.own.env.notices.announce(Note::Containers(self.own.agent.clone()));
         }

@@ -32,6 +32,7 @@ use super::error::MasterError;
 use super::slot::Slot;
 use super::work::Work;
 use crate::actors::supervision::{Backoff, ChildSpec, Overflow, Port, Refused, Restart, SupSpec};
+use crate::db::Assumption;
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::AgentId;
 use crate::domain::restart::{self, RestartNumbers};
@@ -75,10 +76,8 @@ pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
         })
     };
     let (containers_spec, containers) = {
-        let (own, tunnel) = (own.clone(), tunnel.clone());
-        ChildSpec::actor("containers", MESSAGES, Overflow::Reject, move || {
-            ContainerMirror::new(own.clone(), tunnel.clone())
-        })
+        let own = own.clone();
+        ChildSpec::actor("containers", MESSAGES, Overflow::Reject, move || ContainerMirror::new(own.clone()))
     };
     let (ingester_spec, ingester) = {
         let ports = (containers.clone(), tunnel.clone(), commands.clone());
@@ -86,11 +85,12 @@ pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
             ReportIngester::new(own.clone(), ports.0.clone(), ports.1.clone(), ports.2.clone())
         })
     };
+    // Who is told starts before who tells and stops after it: what one hands on while it stops is still taken.
     let children = [
-        (ingester_spec, "master-ingester"),
-        (containers_spec, "master-containers"),
-        (tunnel_spec, "master-tunnel"),
         (commands_spec, "master-commands"),
+        (tunnel_spec, "master-tunnel"),
+        (containers_spec, "master-containers"),
+        (ingester_spec, "master-ingester"),
     ];
     let numbers = &restart::AGENT_SUBTREE;
     let mut family = SupSpec::one_for_all().intensity(numbers.restarts, numbers.within);
@@ -117,15 +117,13 @@ pub enum Undelivered {
 }
 
 impl Subtree {
-    /// True if nothing waits for any of the actors.
+    /// True if nothing waits for any of the actors and none is at work. Who tells is asked before who is told: what
+    /// was handed on meanwhile is seen where it went.
     pub fn is_idle(&self) -> bool {
-        let depths = [
-            self.ingester.info().depth,
-            self.containers.info().depth,
-            self.tunnel.info().depth,
-            self.commands.info().depth,
-        ];
-        depths.into_iter().all(|depth| depth == 0)
+        self.ingester.is_idle()
+            && self.containers.is_idle()
+            && self.tunnel.is_idle()
+            && self.commands.is_idle()
     }
 
     /// Hands work to the actor whose it is. What is not delivered is dropped, and its reply with it.
@@ -189,6 +187,11 @@ impl Own {
     /// The same, and fails if there is none.
     pub fn known_slot(&self) -> Result<Arc<Slot>, MasterError> {
         self.slot().ok_or_else(|| MasterError::AgentNotFound(self.agent.clone()))
+    }
+
+    /// Has a batch refused if anybody decided about the agent since its stream ended at `version`.
+    pub fn stands_at(&self, version: u64) -> Assumption {
+        Assumption::StandsAt { agent_id: self.agent.clone(), version }
     }
 
     /// True if the agent was taken off the list.

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Own;
 use crate::actors::master::error::MasterError;
 use crate::db;
+use crate::db::agents::Standing;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::delivery;
 use crate::domain::event::{Event, Stream};
@@ -12,6 +13,8 @@ use crate::domain::id::CommandId;
 
 /// A cache: read again whenever it may be wrong.
 pub struct OpenCommands {
+    /// Where the agent stands.
+    pub standing: Standing,
     /// Version of the agent's stream of commands.
     pub version: u64,
     /// Commands that are not at their end, in the order they were queued.
@@ -21,10 +24,11 @@ pub struct OpenCommands {
 impl OpenCommands {
     /// Reads it.
     pub async fn read(own: &Own) -> Result<Self, MasterError> {
+        let standing = db::agents::find_standing(&own.env.db, &own.agent).await?;
         // The version first: what is written after it shows as a conflict.
         let version = db::events::stream_version(&own.env.db, &Stream::commands(&own.agent)).await?;
         let open = db::commands::list_open_commands(&own.env.db, &own.agent).await?;
-        Ok(Self { version, open })
+        Ok(Self { standing, version, open })
     }
 
     /// Returns the open commands as they are to be judged at `now`: a leap of the clock that is still on its way to

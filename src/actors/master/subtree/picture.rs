@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::Own;
 use crate::actors::master::error::MasterError;
 use crate::db;
+use crate::db::agents::Standing;
 use crate::db::containers::ContainerProblem;
 use crate::domain::container::Container;
 use crate::domain::event::{Event, Stream};
@@ -23,6 +24,8 @@ pub const CONFLICT: &str = PublicState::Conflict.as_str();
 /// A cache: read again whenever it may be wrong.
 #[derive(Debug, Clone)]
 pub struct Picture {
+    /// Where the agent stands.
+    pub standing: Standing,
     /// Version of the agent's stream of routes.
     pub version: u64,
     /// Routes that it holds.
@@ -50,6 +53,7 @@ impl Picture {
     /// Reads it.
     pub async fn read(own: &Own) -> Result<Self, MasterError> {
         let db = &own.env.db;
+        let standing = db::agents::find_standing(db, &own.agent).await?;
         let stream = Stream::routes(&own.agent);
         // The version first: what is written after it shows as a conflict.
         let version = db::events::stream_version(db, &stream).await?;
@@ -68,6 +72,7 @@ impl Picture {
         let recent = db::events::list_stream_since(db, &stream, own.env.now() - guard::WINDOW).await?;
         let released = recent.into_iter().filter(|row| is_release(&row.event)).map(|row| row.at);
         Ok(Self {
+            standing,
             version,
             routes,
             containers: containers.collect(),

@@ -43,7 +43,14 @@ impl Queue {
 
     /// Queues a command, or finds it waiting.
     pub async fn enqueue(&mut self, kind: CommandKind, by: &str) -> Result<Command, MasterError> {
+        // Judged by where the agent stands now, not by where it stood when this was read.
+        self.known = None;
         self.commit(by, async |own, known| {
+            let own_tunnel = known.standing.tunnel.as_ref().map(|(id, ..)| id);
+            if kind.tunnel_id().is_some_and(|asked| own_tunnel != Some(asked)) {
+                // Whoever asked read this before the agent got another tunnel, or went.
+                return Err(MasterError::Busy);
+            }
             let queued = known.open.iter().filter(|open| open.status == CommandStatus::Queued);
             if let Some(waiting) = delivery::open_like(&queued.cloned().collect::<Vec<_>>(), &kind) {
                 return Ok((Vec::new(), waiting.clone()));
@@ -54,10 +61,17 @@ impl Queue {
         .await
     }
 
-    /// Queues a command of the master's own unless something is on its way already, or the agent was removed.
-    pub async fn enqueue_alone(&mut self, kind: CommandKind) -> Result<(), MasterError> {
+    /// Queues a command of the master's own that was decided when the agent's stream ended at `version`, unless
+    /// something is on its way already.
+    pub async fn enqueue_alone(&mut self, kind: CommandKind, version: u64) -> Result<(), MasterError> {
+        self.known = None;
         self.commit("system", async |own, known| {
-            if !known.open.is_empty() || own.is_removed() {
+            if known.standing.version != version {
+                // Decided about another standing: the tunnel is looked at again.
+                own.env.due_at(&own.agent, own.env.now());
+                return Ok((Vec::new(), ()));
+            }
+            if !known.open.is_empty() {
                 return Ok((Vec::new(), ()));
             }
             tracing::info!(agent.id = %own.agent, "the agent lost its tunnel and is told again to start it");
@@ -67,15 +81,22 @@ impl Queue {
         .await
     }
 
-    /// Hands over what waits; the delivery is committed when it returns.
+    /// Hands over what waits; the delivery is committed when it returns. Nothing is delivered to a caller that does
+    /// not wait any more: a restart that a DockFlare agent never got would be spent.
     pub async fn lease(
         &mut self,
         max: usize,
         dialect: Dialect,
+        has_left: impl Fn() -> bool,
     ) -> Result<Vec<DeliveredCommand>, MasterError> {
         let by = format!("agent:{}", self.own.agent);
-        let delivered =
-            self.commit(&by, async |own, known| hand_over(own, known, max, dialect).await).await?;
+        let delivered = self
+            .commit(&by, async |own, known| {
+                let prepared = hand_over(own, known, max, dialect).await?;
+                // The last look before the commit: preparing takes its time.
+                if has_left() { Ok((Vec::new(), Vec::new())) } else { Ok(prepared) }
+            })
+            .await?;
         if let Some(slot) = self.own.slot().filter(|_| dialect == Dialect::V2 && !delivered.is_empty()) {
             // Its next word about the tunnel is its answer, even if it says nothing new.
             slot.set_tunnel_digest(0);
@@ -242,8 +263,8 @@ impl Queue {
                 return Ok(answer);
             }
             let stream = Stream::commands(&self.own.agent);
-            let batch =
-                self.own.env.batch(by).append(stream, Expected::Version(known.version), events.clone());
+            let batch = self.own.env.batch(by).assume(self.own.stands_at(known.standing.version));
+            let batch = batch.append(stream, Expected::Version(known.version), events.clone());
             let now = batch.at;
             match self.own.env.ledger.commit(batch).await {
                 Ok(committed) => {

@@ -16,29 +16,34 @@ use crate::domain::tunnel::TunnelHealth;
 /// Latest commands that count.
 const RECENT: u64 = 20;
 
-/// Queues a start unless something is on its way to the agent.
+/// Queues a start unless something is on its way to the agent, or somebody decided about it meanwhile.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct StartAgain(pub CommandKind);
+pub struct StartAgain {
+    /// The start of the tunnel that the agent has.
+    kind: CommandKind,
+    /// Version of the agent's stream that says so.
+    version: u64,
+}
 
 impl Handler<StartAgain> for CommandDispatcher {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, StartAgain(kind): StartAgain, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |queue| queue.enqueue_alone(kind).await, log("a tunnel that is lost"))
+    fn handle(&mut self, StartAgain { kind, version }: StartAgain, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |queue| queue.enqueue_alone(kind, version).await, log("a tunnel that is lost"))
     }
 }
 
 /// Returns the start that is due, if one is; asks to be woken if it is due later.
-pub async fn due_start(own: &Own) -> Result<Option<CommandKind>, MasterError> {
+pub async fn due_start(own: &Own) -> Result<Option<StartAgain>, MasterError> {
     let (db, agent) = (&own.env.db, &own.agent);
     let Some(seen) = db::tunnels::find_tunnel_observed(db, agent).await? else { return Ok(None) };
     if seen.report.health != TunnelHealth::Stopped {
         return Ok(None);
     }
-    let row = db::agents::find_agent(db, agent).await?.filter(|row| row.status == AgentStatus::Enrolled);
+    let standing = db::agents::find_standing(db, agent).await?;
     let Some((tunnel_id, tunnel_name, secret_id)) =
-        row.and_then(|row| Some((row.tunnel_id?, row.tunnel_name?, row.secret_id?)))
+        standing.tunnel.filter(|_| standing.status == AgentStatus::Enrolled)
     else {
         return Ok(None);
     };
@@ -49,6 +54,9 @@ pub async fn due_start(own: &Own) -> Result<Option<CommandKind>, MasterError> {
             own.env.due_at(agent, at);
             Ok(None)
         }
-        Next::Start => Ok(Some(CommandKind::StartTunnel { tunnel_id, tunnel_name, secret_id })),
+        Next::Start => {
+            let kind = CommandKind::StartTunnel { tunnel_id, tunnel_name, secret_id };
+            Ok(Some(StartAgain { kind, version: standing.version }))
+        }
     }
 }

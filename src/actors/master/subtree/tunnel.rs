@@ -1,5 +1,4 @@
-//! Follows how an agent's tunnel is, has a lost one started again, confirms what a DockFlare agent cannot answer, and
-//! has routes published.
+//! Follows how an agent's tunnel is, has a lost one started again, and confirms what a DockFlare agent cannot answer.
 
 use actix::prelude::*;
 
@@ -12,8 +11,7 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
-use crate::db::RowChange;
-use crate::domain::command::CommandKind;
+use crate::db::{Assumption, RowChange};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 /// Follows one agent's tunnel.
@@ -34,11 +32,6 @@ pub struct TunnelReported {
     pub part: Part,
 }
 
-/// The agent's routes changed: what its tunnel should hold is published.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct WantedChanged;
-
 /// A command came to its end, or a pause did: a tunnel that is lost may be started again.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -50,10 +43,10 @@ impl TunnelReconciler {
         Self { own, commands }
     }
 
-    fn start_again(&self, due: Result<Option<CommandKind>, MasterError>) {
+    fn start_again(&self, due: Result<Option<StartAgain>, MasterError>) {
         match due {
             // No room: whatever fills it is followed by another look.
-            Ok(Some(kind)) => drop(self.commands.tell(StartAgain(kind))),
+            Ok(Some(start)) => drop(self.commands.tell(start)),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "could not read whether a tunnel is lost"),
         }
@@ -64,14 +57,6 @@ supervised!(TunnelReconciler);
 
 impl Actor for TunnelReconciler {
     type Context = Ctx<Self>;
-}
-
-impl Handler<WantedChanged> for TunnelReconciler {
-    type Result = ();
-
-    fn handle(&mut self, _: WantedChanged, _: &mut Ctx<Self>) {
-        self.own.env.account.wake_agent(&self.own.agent);
-    }
 }
 
 impl Handler<TunnelReported> for TunnelReconciler {
@@ -129,7 +114,8 @@ async fn write(own: &Own, report: TunnelReport) -> Result<(), MasterError> {
         return Ok(());
     }
     let row = RowChange::PutTunnelObserved { agent_id: own.agent.clone(), report };
-    own.env.ledger.commit(own.env.batch(format!("agent:{}", own.agent)).row(row)).await?;
+    let is_listed = Assumption::IsListed { agent_id: own.agent.clone() };
+    own.env.ledger.commit(own.env.batch(format!("agent:{}", own.agent)).assume(is_listed).row(row)).await?;
     slot.set_tunnel_digest(digest);
     own.env.notices.announce(Note::Tunnel(own.agent.clone()));
     Ok(())

@@ -8,9 +8,11 @@ mod keys;
 mod leaps;
 mod limits;
 mod lost_tunnels;
+mod races;
 mod registration;
 mod removal;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,6 +52,8 @@ fn run<F: Future>(test: F) -> F::Output {
 #[derive(Default)]
 struct Publisher {
     woken: AtomicUsize,
+    /// The same, of each agent.
+    woken_for: Mutex<HashMap<AgentId, usize>>,
     compared: AtomicUsize,
     provided: AtomicUsize,
     /// What the next request for a tunnel fails with.
@@ -76,6 +80,11 @@ impl Account for Publisher {
 
     fn wake(&self) {
         self.woken.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn wake_agent(&self, agent: &AgentId) {
+        *self.woken_for.lock().entry(agent.clone()).or_default() += 1;
+        self.wake();
     }
 
     fn compare_agent(&self, _: &AgentId) {
@@ -247,6 +256,13 @@ impl Rig {
             self.live_subtrees() == 0
         })
         .await;
+    }
+
+    /// How many messages an actor has taken from its mailbox, and how many wait in it.
+    fn load(&self, path_end: &str) -> (u64, usize) {
+        let rows = self.master.tree.snapshot();
+        let info = rows.iter().find(|info| info.path.ends_with(path_end)).expect("it runs");
+        (info.handled, info.depth)
     }
 
     fn live_subtrees(&self) -> usize {

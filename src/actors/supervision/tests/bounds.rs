@@ -152,6 +152,24 @@ fn depth_counts_what_waits_not_what_is_being_handled() {
     });
 }
 
+#[test]
+fn an_actor_is_idle_only_once_its_last_answer_is_done() {
+    paused(async {
+        let (tree, log) = tree();
+        let (a, port) = puppet_with("a", &log, Habit { slow: Some(ms(100)), ..Habit::default() });
+        let root = Root::start(tree, "root", SupSpec::one_for_one().child(a)).await;
+        assert!(port.is_idle());
+        port.tell(Number(1)).unwrap();
+        assert!(!port.is_idle(), "it waits");
+        sleep(ms(50)).await;
+        assert_eq!(port.info().depth, 0);
+        assert!(!port.is_idle(), "it is being handled");
+        sleep(ms(100)).await;
+        assert!(port.is_idle());
+        root.shutdown(LONG).await;
+    });
+}
+
 /// Ports may go anywhere, whatever the actor holds.
 #[test]
 fn a_port_is_send_and_sync_even_if_its_actor_is_not() {
