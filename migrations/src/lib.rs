@@ -11,6 +11,7 @@ mod m0002_create_projections;
 mod m0003_create_observations;
 mod m0004_create_secrets;
 mod m0005_limit_hostnames;
+mod m0006_create_sessions;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_create_observations::Migration),
             Box::new(m0004_create_secrets::Migration),
             Box::new(m0005_limit_hostnames::Migration),
+            Box::new(m0006_create_sessions::Migration),
         ]
     }
 }

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use super::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use super::containers::ContainerProblem;
 use super::error::DbError;
+use super::sessions::SessionRow;
 use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
@@ -103,6 +104,10 @@ pub enum RowChange {
     PutSecret { id: SecretId, purpose: String, plain: SecretString },
     /// Forgets a secret.
     DeleteSecret { id: SecretId },
+    /// Signs a browser in; of one administrator only the newest sessions are kept.
+    OpenSession(SessionRow),
+    /// Signs it out.
+    EndSession { id: String },
     /// Notes when agents were last heard; an earlier time than the stored one is ignored.
     TouchAgents(Vec<(AgentId, DateTime<Utc>)>),
     /// Notes from where an agent speaks; `problem` is shown, such as two hosts on one key.

@@ -6,11 +6,12 @@ use super::batch::RowChange;
 use super::cloudflare::{AppliedRule, RouteStatusRow};
 use super::containers::ContainerProblem;
 use super::entities::{
-    agent_observed, applied_rule, container, container_problem, dns_record, route_status, tunnel_observed,
-    tunnel_status,
+    agent_observed, applied_rule, container, container_problem, dns_record, route_status, session,
+    tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
 use super::secrets::{SecretError, SecretKey};
+use super::sessions::{MOST_SESSIONS, SessionRow};
 use super::times::micros;
 use super::unit::Unit;
 use super::words::to_json;
@@ -32,6 +33,8 @@ pub(super) fn apply(
             unit.secrets.put(key.seal(id, purpose, plain, at));
         }
         RowChange::DeleteSecret { id } => unit.secrets.delete(&id.as_str().into()),
+        RowChange::OpenSession(session) => open_session(unit, session),
+        RowChange::EndSession { id } => unit.sessions.delete(id),
         RowChange::TouchAgents(_)
         | RowChange::PutAgentPeer { .. }
         | RowChange::PutAgentDialect { .. }
@@ -49,6 +52,20 @@ pub(super) fn apply(
         | RowChange::DeleteTunnelStatus { .. } => of_cloudflare(unit, change),
     }
     Ok(())
+}
+
+fn open_session(unit: &mut Unit, opened: &SessionRow) {
+    unit.sessions.put(session::Model {
+        id: opened.id.clone(),
+        admin: opened.admin.clone(),
+        version: i32::try_from(opened.version).unwrap_or(i32::MAX),
+        opened_at: micros(opened.opened_at),
+    });
+    let mut own = unit.sessions.all(|row| row.admin == opened.admin);
+    own.sort_by_key(|row| std::cmp::Reverse(row.opened_at));
+    for old in own.iter().skip(MOST_SESSIONS) {
+        unit.sessions.delete(&old.id);
+    }
 }
 
 fn of_agent(unit: &mut Unit, at: i64, change: &RowChange) {

@@ -26,6 +26,7 @@ pub mod keys;
 pub mod read;
 pub mod routes;
 pub mod secrets;
+pub mod sessions;
 pub mod settings;
 pub mod tunnels;
 

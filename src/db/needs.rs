@@ -31,6 +31,7 @@ pub(super) struct Needs {
     pub(super) dns_records: BTreeSet<(String, String)>,
     pub(super) route_status: BTreeSet<(String, String, String)>,
     pub(super) tunnel_status: BTreeSet<String>,
+    pub(super) sessions_of_admins: BTreeSet<String>,
 }
 
 impl Needs {
@@ -141,6 +142,11 @@ impl Needs {
         match change {
             // Sealed anew each time, so there is nothing to compare with.
             RowChange::PutSecret { .. } | RowChange::DeleteSecret { .. } => {}
+            RowChange::OpenSession(session) => {
+                self.sessions_of_admins.insert(session.admin.clone());
+            }
+            // Gone is gone, whatever it was.
+            RowChange::EndSession { .. } => {}
             RowChange::TouchAgents(seen) => {
                 self.agents_observed.extend(seen.iter().map(|(id, _)| id.as_str().to_owned()));
             }

@@ -29,6 +29,7 @@ pub use super::containers::{
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::keys::{KeyRow, find_key, list_keys};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes};
+pub use super::sessions::find_signed_in;
 pub use super::settings::{
     AdminRow, SettingRow, find_admin, find_setting, has_admin, list_admins, list_settings,
 };

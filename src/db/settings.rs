@@ -42,7 +42,7 @@ pub fn password_secret(admin: &str) -> SecretId {
     SecretId::new(format!("admin-password/{admin}"))
 }
 
-fn admin_row(row: admin::Model) -> AdminRow {
+pub(super) fn admin_row(row: admin::Model) -> AdminRow {
     AdminRow {
         name: row.name,
         created_at: time(row.created_at),

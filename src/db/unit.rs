@@ -5,7 +5,8 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Query
 
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, claim, command, container, container_problem,
-    dns_record, event, route, route_status, secret, setting, stream, tunnel, tunnel_observed, tunnel_status,
+    dns_record, event, route, route_status, secret, session, setting, stream, tunnel, tunnel_observed,
+    tunnel_status,
 };
 use super::needs::Needs;
 use super::table::{Row, Table, row};
@@ -28,6 +29,7 @@ row!(dns_record, (zone_id: String as ZoneId), (name: String as Name));
 row!(route_status, (agent_id: String as AgentId), (hostname: String as Hostname), (path: String as Path));
 row!(tunnel_status, tunnel_id: String as TunnelId);
 row!(secret, id: String as Id);
+row!(session, id: String as Id);
 
 /// Declares the tables once, and what is done with each of them.
 macro_rules! tables {
@@ -86,6 +88,7 @@ tables! {
     route_status: route_status,
     tunnel_status: tunnel_status,
     secrets: secret,
+    sessions: session,
 }
 
 impl Unit {
@@ -159,6 +162,9 @@ impl Unit {
         }
         for ids in chunks(&needs.forgotten_agents) {
             self.route_status.load_where(conn, any(route_status::Column::AgentId.is_in(ids))).await?;
+        }
+        for names in chunks(&needs.sessions_of_admins) {
+            self.sessions.load_where(conn, any(session::Column::Admin.is_in(names))).await?;
         }
         for ids in chunks(&needs.applied_rules) {
             self.applied_rules.load_where(conn, any(applied_rule::Column::TunnelId.is_in(ids))).await?;

@@ -19,6 +19,7 @@ use super::server::LocalAdmin;
 use super::session::Session;
 use super::state::WebState;
 use crate::actors::master::{Admitted, Errand, KeyAccess, MasterError, Refused, Slot};
+use crate::db::read::find_signed_in;
 use crate::protocol::v3::SESSION_HEADER;
 
 /// Anybody; for health, sign-in and assets.
@@ -177,6 +178,8 @@ macro_rules! people {
         pub struct $name {
             /// As the audit trail calls the caller.
             pub name: String,
+            /// True for a signed-in browser, which anybody may sit at.
+            pub is_browser: bool,
         }
 
         impl Caller for $name {}
@@ -187,7 +190,10 @@ macro_rules! people {
 
             fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
                 let req = req.clone();
-                Box::pin(async move { person(&req, Role::$name).await.map(|name| Self { name }) })
+                Box::pin(async move {
+                    let (name, is_browser) = person(&req, Role::$name).await?;
+                    Ok(Self { name, is_browser })
+                })
             }
         }
     )*};
@@ -202,15 +208,15 @@ people!(
     Admin
 );
 
-/// Finds out which person calls the API.
-async fn person(req: &HttpRequest, needed: Role) -> Result<String, ApiError> {
+/// Finds out which person calls the API, and whether with a browser.
+async fn person(req: &HttpRequest, needed: Role) -> Result<(String, bool), ApiError> {
     let state = state(req);
     if req.conn_data::<LocalAdmin>().is_some() {
-        return Ok("local".into());
+        return Ok(("local".into(), false));
     }
     if let Some(token) = bearer(req) {
         return match state.is_admin_token(token) {
-            true => Ok("token".into()),
+            true => Ok(("token".into(), false)),
             false => Err(wrong_key(req, state, ApiError::Unauthenticated)),
         };
     }
@@ -222,21 +228,19 @@ async fn person(req: &HttpRequest, needed: Role) -> Result<String, ApiError> {
     if changes && !session.owns(token) {
         return Err(ApiError::BadCsrf);
     }
-    at_least(role, needed).map(|()| name)
+    at_least(role, needed).map(|()| (name, true))
 }
 
-/// Returns the session of a signed-in browser; none if its administrator is gone or has a new password.
+/// Returns the session of a signed-in browser; none if it was ended, or its administrator is gone or has a new
+/// password.
 pub async fn signed_in(req: &HttpRequest) -> Result<Option<(Session, String, Role)>, ApiError> {
     let state = state(req);
     let Some(session) = Session::read(req, &state.settings().cookie_key, state.master().clock.now()) else {
         return Ok(None);
     };
-    let Some(name) = session.name.clone() else { return Ok(None) };
-    let admin = crate::db::read::find_admin(&state.master().db, &name).await.map_err(ApiError::internal)?;
-    match admin {
-        Some(admin) if admin.session_version == session.version => Ok(Some((session, name, Role::Admin))),
-        _ => Ok(None),
-    }
+    let Some(id) = &session.id else { return Ok(None) };
+    let admin = find_signed_in(&state.master().db, id).await.map_err(ApiError::internal)?;
+    Ok(admin.map(|admin| (session, admin.name, Role::Admin)))
 }
 
 /// Fails if `role` is too small.

@@ -32,6 +32,9 @@ pub enum ApiError {
         /// The smallest role that may.
         needed: &'static str,
     },
+    /// A person at a browser who does not know its administrator's password.
+    #[error("the current password is wrong")]
+    WrongPassword,
     /// A form came without the token of the page it belongs to.
     #[error("the form is too old or came from another site; load the page again and repeat")]
     BadCsrf,
@@ -113,6 +116,7 @@ impl ApiError {
                 ("unauthenticated", StatusCode::UNAUTHORIZED)
             }
             Self::Forbidden { .. } => ("forbidden", StatusCode::FORBIDDEN),
+            Self::WrongPassword => ("wrong_password", StatusCode::FORBIDDEN),
             Self::BadCsrf => ("bad_csrf", StatusCode::FORBIDDEN),
             Self::KeyMismatch => ("key_mismatch", StatusCode::FORBIDDEN),
             Self::AgentNotFound => ("agent_not_found", StatusCode::NOT_FOUND),

@@ -1,6 +1,7 @@
-//! The signed-in browser: one encrypted cookie, and the token that every form carries.
+//! What a browser shows: one encrypted cookie, and the token that every form carries.
 //!
-//! The key is kept by the caller, so that a restart signs nobody out. Holds no state of its own.
+//! The key is kept by the caller, so that a restart signs nobody out. Holds no state of its own: whether the session
+//! that a cookie names is open stands in the database.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, CookieJar, Key, SameSite, time};
@@ -15,13 +16,12 @@ pub const DEVICE: &str = "lightship_device";
 /// How long a session lasts.
 pub const LIFETIME: TimeDelta = TimeDelta::hours(12);
 
-/// What the cookie says. A session without a name belongs to a visitor who has not signed in.
+/// What the cookie says. A session without an id belongs to a visitor who has not signed in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
-    /// Who signed in.
-    pub name: Option<String>,
-    /// Which password it was opened with: grows with every change.
-    pub version: u32,
+    /// Which open session it names.
+    #[serde(default)]
+    pub id: Option<String>,
     /// When.
     pub since: DateTime<Utc>,
     /// What every form of this session carries.
@@ -106,7 +106,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     fn session() -> Session {
-        Session { name: Some("ann".into()), version: 0, since: DateTime::UNIX_EPOCH, csrf: "token".into() }
+        Session { id: Some("ann-1".into()), since: DateTime::UNIX_EPOCH, csrf: "token".into() }
     }
 
     fn request(cookie: Cookie<'static>) -> HttpRequest {
@@ -135,7 +135,7 @@ mod tests {
             (cookie.http_only(), cookie.secure(), cookie.same_site()),
             (Some(true), Some(true), Some(SameSite::Lax))
         );
-        assert!(!cookie.value().contains("ann"), "encrypted, not only signed");
+        assert!(!cookie.value().contains("ann-1"), "encrypted, not only signed");
     }
 
     #[test]

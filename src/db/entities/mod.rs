@@ -14,6 +14,7 @@ pub mod event;
 pub mod route;
 pub mod route_status;
 pub mod secret;
+pub mod session;
 pub mod setting;
 pub mod stream;
 pub mod tunnel;

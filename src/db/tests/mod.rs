@@ -12,4 +12,5 @@ mod lists;
 mod observations;
 mod open;
 mod secrets;
+mod sessions;
 mod support;

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::SignedIn;
 use crate::actors::master::{Changes, MasterError};
+use crate::db::read::find_signed_in;
 use crate::web::error::ApiError;
+use crate::web::session::Session;
 use crate::web::state::{StreamGuard, WebState};
 
 /// Changes within this time are one event, so a page looks again at most four times a second.
@@ -35,7 +37,7 @@ const QUIET: &[u8] = b": .\n\n";
 /// `GET /live`.
 #[utoipa::path(get, path = "/live", tag = "pages", responses((status = 200), (status = 303), (status = 503)),
     security(("session" = [])))]
-pub async fn live(_: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+pub async fn live(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
     let guard = state.open_stream().ok_or(MasterError::Busy)?;
     let news = News { changes: state.master().subscribe(), tree: state.settings().tree_changes.clone() };
     let listener = Listener::new(news, state.stopping().clone());
@@ -44,13 +46,21 @@ pub async fn live(_: SignedIn, state: web::Data<WebState>) -> Result<HttpRespons
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header(("x-accel-buffering", "no"))
         .insert_header(header::ContentEncoding::Identity)
-        .streaming(events(listener, guard)))
+        .streaming(events(listener, guard, WebState::clone(&state), person.session)))
 }
 
-fn events(listener: Listener, guard: StreamGuard) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold((listener, guard), |(mut listener, guard)| async move {
+/// Ends with the session: a page of a browser that was signed out is told nothing.
+fn events(
+    listener: Listener,
+    guard: StreamGuard,
+    state: WebState,
+    session: Session,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold((listener, guard, state, session), |(mut listener, guard, state, session)| async move {
         let text = listener.next_event().await?;
-        Some((Ok(Bytes::from_static(text)), (listener, guard)))
+        let is_open = find_signed_in(&state.master().db, session.id.as_deref()?).await;
+        is_open.ok().flatten()?;
+        Some((Ok(Bytes::from_static(text)), (listener, guard, state, session)))
     })
 }
 

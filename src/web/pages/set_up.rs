@@ -96,7 +96,7 @@ pub async fn set_up(
     state.master().set_up_admin(&form.name, hash).await?;
     state.close_setup();
     let admin = read::find_admin(&state.master().db, &form.name).await.map_err(ApiError::internal)?;
-    open_session(&state, &form.name, admin.map_or(0, |admin| admin.session_version), None, "/")
+    open_session(&state, &form.name, admin.map_or(0, |admin| admin.session_version), None, "/").await
 }
 
 fn show_with(

@@ -108,16 +108,23 @@ pub async fn sign_in(
         return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, WRONG.into());
     };
     state.attempts().signed_in(&who);
-    open_session(&state, &admin.name, admin.session_version, device, safe(&form.next))
+    open_session(&state, &admin.name, admin.session_version, device, safe(&form.next)).await
 }
 
 /// `POST /logout`.
 #[utoipa::path(post, path = "/logout", tag = "pages", responses((status = 303)), security(("session" = [])))]
-pub async fn sign_out(_: SignedIn, state: web::Data<WebState>, _: Posted<Nothing>) -> HttpResponse {
+pub async fn sign_out(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    _: Posted<Nothing>,
+) -> Result<HttpResponse, ApiError> {
+    if let Some(id) = &person.session.id {
+        state.master().end_session(id, &person.name).await?;
+    }
     let mut answer = go_to("/login");
     // The cookie is well-formed, so adding it cannot fail.
     let _ = answer.add_cookie(&no_session(state.settings().secure_cookies));
-    answer
+    Ok(answer)
 }
 
 fn too_many(wait: Duration) -> String {
@@ -145,15 +152,14 @@ fn refuse(
 pub(super) fn visit(req: &HttpRequest, state: &WebState) -> Session {
     let now = state.master().clock.now();
     Session::read(req, &state.settings().cookie_key, now).unwrap_or_else(|| Session {
-        name: None,
-        version: 0,
+        id: None,
         since: now,
         csrf: state.master().chance.key(),
     })
 }
 
 /// Signs in: a new session with a new token, so that nobody can have prepared it.
-pub(super) fn open_session(
+pub(super) async fn open_session(
     state: &WebState,
     name: &str,
     version: u32,
@@ -162,8 +168,7 @@ pub(super) fn open_session(
 ) -> Result<HttpResponse, ApiError> {
     let chance = &state.master().chance;
     let session = Session {
-        name: Some(name.to_owned()),
-        version,
+        id: Some(state.master().open_session(name, version).await?),
         since: state.master().clock.now(),
         csrf: chance.key(),
     };

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Browser, PASSWORD};
+use super::{Browser, PASSWORD, token_of};
 use crate::support::master::TestMaster;
 
 #[actix_web::test]
@@ -121,15 +121,77 @@ async fn a_name_that_nobody_can_have_is_refused_unseen() {
 }
 
 #[actix_web::test]
-async fn signing_out_ends_the_session_and_a_new_password_ends_all() {
+async fn a_copied_cookie_opens_nothing_after_its_session_was_signed_out() {
+    // given: two browsers, and a copy of the first one's cookie with the token of a page
     let master = TestMaster::start().await;
     let browser = Browser::signed_in(&master).await;
-    let kept = browser.cookies.lock().unwrap().clone();
+    let other = Browser::new(&master);
+    assert_eq!(other.sign_in("ann", PASSWORD).await.status, 303);
+    let page = browser.get("/agents").await;
+    let token = token_of(&page);
+    let thief = Browser { master: &master, cookies: Mutex::new(browser.cookies.lock().unwrap().clone()) };
+    assert_eq!(thief.get("/").await.status, 200, "until then it is the session");
+    // when
     browser.submit("/", "/logout", &[]).await;
-    assert_eq!(browser.get("/").await.status, 303);
-
-    let other = Browser { master: &master, cookies: Mutex::new(kept) };
+    // then
+    assert_eq!(thief.get("/").await.status, 303);
+    assert_eq!(thief.get("/live").await.status, 303);
+    let made = thief.post("/agents/keys", &[("csrf", &token), ("owner", "thief")]).await;
+    assert_eq!(made.status, 303, "{}", made.text);
+    assert_eq!(made.header("location"), "/login?next=%2F");
+    let cookies = thief.cookie_header();
+    let api = |path: &str, body| {
+        master.post(path).header("cookie", &cookies).header("x-csrf-token", &token).json(body)
+    };
+    api("/api/v2/agents/generate-key", json!({ "owner": "thief" })).expect(401).await;
+    let password = json!({ "password": "another long password", "current_password": PASSWORD });
+    api("/api/v3/admins/ann/password", password).expect(401).await;
+    let keys = master.admin_get("/api/v2/agents").expect(200).await.json()["agent_keys"].clone();
+    assert_eq!(keys, json!({}));
+    // and others stay signed in
     assert_eq!(other.get("/").await.status, 200);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_browser_changes_a_password_only_with_the_one_it_was_signed_in_with() {
+    // given
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let token = token_of(&browser.get("/").await);
+    let set = async |body| {
+        let asking = master.post("/api/v3/admins/ann/password").header("cookie", &browser.cookie_header());
+        asking.header("x-csrf-token", &token).json(body).send().await
+    };
+    // when, then
+    let new = "another long password";
+    assert_eq!(set(json!({ "password": new })).await.status, 400);
+    for _ in 0..5 {
+        let refused = set(json!({ "password": new, "current_password": "a guess of mine" })).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("wrong_password")));
+    }
+    assert_eq!(set(json!({ "password": new, "current_password": PASSWORD })).await.status, 429);
+    assert_eq!(browser.get("/").await.status, 200, "nothing was changed");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_browser_that_knows_its_password_changes_it() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let token = token_of(&browser.get("/").await);
+    let body = json!({ "password": "another long password", "current_password": PASSWORD });
+    let asking = master.post("/api/v3/admins/ann/password").header("cookie", &browser.cookie_header());
+    asking.header("x-csrf-token", &token).json(body).expect(200).await;
+    assert_eq!(Browser::new(&master).sign_in("ann", PASSWORD).await.status, 401);
+    assert_eq!(Browser::new(&master).sign_in("ann", "another long password").await.status, 303);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_new_password_ends_all_sessions() {
+    let master = TestMaster::start().await;
+    let other = Browser::signed_in(&master).await;
     let set = |name: &str, password: &str| {
         master.admin_post(&format!("/api/v3/admins/{name}/password"), json!({ "password": password }))
     };

@@ -208,6 +208,16 @@ impl Master {
         self.decide(registrar::SetAdminPassword { name: name.into(), password_hash, by: by.into() }).await
     }
 
+    /// Signs a browser in with the password that `version` stands for; returns what its cookie has to name.
+    pub async fn open_session(&self, name: &str, version: u32) -> Result<String, MasterError> {
+        self.decide(registrar::OpenSession { name: name.into(), version }).await
+    }
+
+    /// Signs a browser out: its cookie opens nothing any more, wherever a copy of it is.
+    pub async fn end_session(&self, id: &str, name: &str) -> Result<(), MasterError> {
+        self.decide(registrar::EndSession { id: id.into(), name: name.into() }).await
+    }
+
     /// Returns the hash of an administrator's password, for signing in.
     pub async fn admin_password_hash(&self, name: &str) -> Result<Option<String>, MasterError> {
         let hash = db::secrets::find_secret(&self.db, &db::settings::password_secret(name)).await?;

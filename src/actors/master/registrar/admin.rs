@@ -1,4 +1,4 @@
-//! Administrators and settings.
+//! Administrators, their sessions, and settings.
 
 use actix::prelude::*;
 use secrecy::SecretString;
@@ -8,6 +8,7 @@ use crate::actors::master::bus::Note;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::supervision::Ctx;
+use crate::db::sessions::SessionRow;
 use crate::db::settings::password_secret;
 use crate::db::{self, RowChange};
 use crate::domain::event::{Event, Stream};
@@ -37,6 +38,26 @@ pub struct SetAdminPassword {
     pub by: String,
 }
 
+/// Signs a browser in; answers what its cookie has to name.
+#[derive(Message)]
+#[rtype(result = "Result<String, MasterError>")]
+pub struct OpenSession {
+    /// Who signs in.
+    pub name: String,
+    /// Which password that was shown by: the session ends with it.
+    pub version: u32,
+}
+
+/// Signs a browser out.
+#[derive(Message)]
+#[rtype(result = "Result<(), MasterError>")]
+pub struct EndSession {
+    /// What its cookie names.
+    pub id: String,
+    /// Whose it is.
+    pub name: String,
+}
+
 /// Changes a setting.
 #[derive(Message)]
 #[rtype(result = "Result<(), MasterError>")]
@@ -62,6 +83,22 @@ impl Handler<SetAdminPassword> for Registrar {
 
     fn handle(&mut self, ask: SetAdminPassword, _: &mut Ctx<Self>) -> Self::Result {
         self.decide(move |env| async move { set_password(&env, &ask).await })
+    }
+}
+
+impl Handler<OpenSession> for Registrar {
+    type Result = AtomicResponse<Self, Result<String, MasterError>>;
+
+    fn handle(&mut self, ask: OpenSession, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { open_session(&env, &ask).await })
+    }
+}
+
+impl Handler<EndSession> for Registrar {
+    type Result = AtomicResponse<Self, Result<(), MasterError>>;
+
+    fn handle(&mut self, ask: EndSession, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { end_session(&env, &ask).await })
     }
 }
 
@@ -108,6 +145,32 @@ async fn set_password(env: &Env, ask: &SetAdminPassword) -> Result<(), MasterErr
         Ok(Decision { batch, answer: () })
     })
     .await?;
+    env.notices.announce(Note::Settings);
+    Ok(())
+}
+
+async fn open_session(env: &Env, ask: &OpenSession) -> Result<String, MasterError> {
+    let id = env.chance.key();
+    commit(env, async || {
+        let session = SessionRow {
+            id: id.clone(),
+            admin: ask.name.clone(),
+            version: ask.version,
+            opened_at: env.clock.now(),
+        };
+        Ok(Decision { batch: env.batch(&ask.name).row(RowChange::OpenSession(session)), answer: () })
+    })
+    .await?;
+    Ok(id)
+}
+
+async fn end_session(env: &Env, ask: &EndSession) -> Result<(), MasterError> {
+    commit(env, async || {
+        let end = RowChange::EndSession { id: ask.id.clone() };
+        Ok(Decision { batch: env.batch(&ask.name).row(end), answer: () })
+    })
+    .await?;
+    // Open pages of that browser look again, and find that they may not.
     env.notices.announce(Note::Settings);
     Ok(())
 }

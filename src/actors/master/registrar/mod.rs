@@ -27,7 +27,7 @@ use crate::db::{self, Batch, CommitError, Expected};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 
-pub use admin::{ChangeSetting, SetAdminPassword, SetUpAdmin};
+pub use admin::{ChangeSetting, EndSession, OpenSession, SetAdminPassword, SetUpAdmin};
 pub use agents::{Register, Rename, Revoke, open_session, version_of};
 pub use commands::{new_command, queued};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
