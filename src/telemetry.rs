@@ -1,5 +1,7 @@
 //! Logs to standard error, metrics for `/metrics`.
 
+mod time_zone;
+
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -7,22 +9,25 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::time::ChronoLocal as LocalTime;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 use crate::io::Io;
+use time_zone::LogTime;
 
-/// Starts logging.
-pub fn start_logging(log: &Log) {
+pub use time_zone::zone_problem;
+
+/// Starts logging; `zone` is the value of `TZ`.
+pub fn start_logging(log: &Log, zone: Option<&str>) {
+    let time = LogTime::new(zone);
     // A second start happens only in tests that run several processes' worth of code in one.
-    let _ = logger(log, std::io::stderr, std::io::stderr().is_terminal()).try_init();
+    let _ = logger(log, time, std::io::stderr, std::io::stderr().is_terminal()).try_init();
 }
 
 /// Our own lines follow the level. Libraries speak up from `warn` on, from `info` on at `trace`, and never below:
 /// there some of them write whole requests and answers, with the tokens in them. What a certificate lacks is in the
 /// error of the call, which we log once; its library would at every attempt.
-fn logger<W>(log: &Log, writer: W, colours: bool) -> Dispatch
+fn logger<W>(log: &Log, time: LogTime, writer: W, colours: bool) -> Dispatch
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -31,7 +36,7 @@ where
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
-        .with_timer(LocalTime::rfc_3339())
+        .with_timer(time)
         // A line that cannot be written is lost. The word about it would go to standard error by a macro that panics
         // if that cannot be written either, and mostly it is the same stream.
         .log_internal_errors(false)
@@ -85,7 +90,7 @@ mod tests {
     /// Everything that is logged at `trace` while `work` runs.
     fn logged(format: LogFormat, work: impl FnOnce()) -> String {
         let log = Log { level: "trace".into(), format };
-        Logged::during(|writer| logger(&log, move || writer.clone(), false), work)
+        Logged::during(|writer| logger(&log, LogTime::new(None), move || writer.clone(), false), work)
     }
 
     /// A stream that takes nothing, such as one to a full disk.
@@ -128,7 +133,7 @@ mod tests {
             let noted = Arc::new(Noted::default());
             let stream = Arc::clone(&noted);
             let log = Log { level: "trace".into(), format };
-            let logger = logger(&log, move || Full(Arc::clone(&stream)), false);
+            let logger = logger(&log, LogTime::new(None), move || Full(Arc::clone(&stream)), false);
             tracing::dispatcher::with_default(&logger, || tracing::error!("nobody reads this"));
             assert!(noted.is_tried.load(Ordering::SeqCst), "{format:?}");
             assert!(!noted.is_told.load(Ordering::SeqCst), "{format:?}");

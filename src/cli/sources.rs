@@ -1,30 +1,35 @@
 //! Gathers what settings are read from: file, `.env` and environment. The only reader of the environment.
 
-mod dot_env;
-
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
 
 use super::Common;
-use crate::config::{Loaded, Role, Sources};
+use crate::config::{Loaded, Role, Sources, read_dot_env};
+use crate::telemetry;
 
 /// Reads the settings for `role`. Options of the command line win over all of them.
 pub(super) fn load(common: &Common, role: Role) -> anyhow::Result<Loaded> {
-    let dot_env = dot_env::read(".env".as_ref()).context("cannot read `.env` in the working directory")?;
     // Variables that are not text cannot be ours.
-    let environment =
-        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    let sources = Sources {
-        file: common.config.clone(),
-        environment: environment.collect(),
-        dot_env,
-        options: options(common, role)?,
-    };
+    let environment: BTreeMap<_, _> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let dot_env =
+        read_dot_env(".env".as_ref(), &environment).context("cannot read `.env` in the working directory")?;
+    let sources =
+        Sources { file: common.config.clone(), environment, dot_env, options: options(common, role)? };
     let mut loaded = Loaded::read(&sources, role)?;
+    loaded.warnings.extend(time_zone().as_deref().and_then(telemetry::zone_problem));
     let dir = loaded.settings.state.dir.take();
     loaded.settings.state.dir = Some(dir.map_or_else(default_state_dir, anyhow::Ok)?);
     Ok(loaded)
+}
+
+/// The value of `TZ`.
+pub(super) fn time_zone() -> Option<String> {
+    // What is no text is no zone either.
+    std::env::var_os("TZ").map(|zone| zone.to_string_lossy().into_owned())
 }
 
 fn options(common: &Common, role: Role) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::load::{ConfigError, Origin};
+use super::error::{ConfigError, Origin};
 use super::secret::Secret;
 use super::settings::Settings;
 
@@ -29,6 +29,19 @@ pub(super) fn check(settings: &Settings, origins: &BTreeMap<String, Origin>) -> 
         "cloudflare.api_token",
         "expected 1 to 512 printable characters without blanks",
     );
+    for (key, text) in [
+        ("cloudflare.api_token", settings.cloudflare.api_token.expose()),
+        ("cloudflare.account_id", settings.cloudflare.account_id.as_deref()),
+        ("cloudflare.zone_id", settings.cloudflare.zone_id.as_deref()),
+        ("agent.api_key", settings.agent.api_key.expose()),
+        ("labels.prefix", settings.labels.prefix.as_deref()),
+    ] {
+        expect(
+            text.is_none_or(|text| !has_quote_at_an_end(text)),
+            key,
+            "a quote stands at one end of it; leave it out",
+        );
+    }
     expect(
         (1..=86_400).contains(&settings.agent.report_interval_seconds),
         "agent.report_interval_seconds",
@@ -77,6 +90,12 @@ const OPAQUE_ID: &str =
 fn is_web_address(text: &str) -> bool {
     url::Url::parse(text.trim())
         .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+}
+
+/// None of what is looked at begins or ends with a quote.
+fn has_quote_at_an_end(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with(['"', '\'']) || text.ends_with(['"', '\''])
 }
 
 fn is_opaque(text: &str, max: usize) -> bool {

@@ -6,8 +6,13 @@ use std::path::{Path, PathBuf};
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
 use serde::Deserialize;
 
-use super::names::{ALIASES, DOCKFLARE_API_KEY, dockflare_api_key, native_key, nearest};
+use super::error::{ConfigError, Origin};
+use super::names::{
+    ALIASES, DOCKFLARE_API_KEY, NOT_READ, dockflare_api_key, file_variable, native_key, nearest,
+};
 use super::settings::{Role, Settings};
+use super::value_file;
+use crate::domain::text::is_in_quotes;
 
 /// What settings are read from; gathered once, by the command line.
 #[derive(Debug, Clone, Default)]
@@ -20,30 +25,6 @@ pub struct Sources {
     pub dot_env: BTreeMap<String, String>,
     /// Options of the command line: key, option, value.
     pub options: Vec<(&'static str, &'static str, String)>,
-}
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// A configuration file.
-    File(PathBuf),
-    /// A variable of the environment.
-    Variable(String),
-    /// A variable of `.env`.
-    DotEnv(String),
-    /// An option of the command line.
-    Option(&'static str),
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "file `{}`", path.display()),
-            Self::Variable(name) => write!(f, "environment variable `{name}`"),
-            Self::DotEnv(name) => write!(f, "`{name}` in `.env`"),
-            Self::Option(name) => write!(f, "option `{name}`"),
-        }
-    }
 }
 
 /// Settings, and where they came from.
@@ -59,23 +40,6 @@ pub struct Loaded {
     pub admin_token_is_alias: bool,
 }
 
-/// Why the settings cannot be used. Each names the key, the place and the way out.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file is not there or cannot be read.
-    #[error("cannot read the configuration file `{}`: {reason}; check the path and its permissions", path.display())]
-    Unreadable { path: PathBuf, reason: String },
-    /// The file is not TOML.
-    #[error("the configuration file `{}` is not valid TOML: {reason}; correct it: a text value stands in quotes", path.display())]
-    Malformed { path: PathBuf, reason: String },
-    /// Nobody knows the key.
-    #[error("unknown setting `{key}` in {origin}{hint}; `docs/configuration.md` lists all of them")]
-    UnknownKey { key: String, origin: Origin, hint: String },
-    /// A value is of the wrong type or out of its range.
-    #[error("`{key}` from {origin} cannot be used: {reason}")]
-    Invalid { key: String, origin: Origin, reason: String },
-}
-
 impl Loaded {
     /// Reads all layers for `role`.
     pub fn read(sources: &Sources, role: Role) -> Result<Self, ConfigError> {
@@ -85,6 +49,7 @@ impl Loaded {
         }
         layers.add_variables(&sources.dot_env, role, Origin::DotEnv)?;
         layers.add_variables(&sources.environment, role, Origin::Variable)?;
+        layers.name_what_is_not_read([&sources.dot_env, &sources.environment]);
         for (key, option, value) in &sources.options {
             layers.set((*key).into(), Value::from(value.as_str()), Origin::Option(option))?;
         }
@@ -129,37 +94,83 @@ impl Layers {
         role: Role,
         origin: fn(String) -> Origin,
     ) -> Result<(), ConfigError> {
-        let text = |value: &String| Value::from(value.as_str());
         let key = dockflare_api_key(role);
         // On a master it is another name of the admin token, whose own name wins wherever each of them stands.
-        let counts = role == Role::Agent || !self.is_from_dot_env(key);
-        if let Some(value) = set(variables, DOCKFLARE_API_KEY).filter(|_| counts) {
-            self.set(key.into(), text(value), origin(DOCKFLARE_API_KEY.into()))?;
+        if role == Role::Agent || !self.is_from_dot_env(key) {
+            self.add_variable(variables, DOCKFLARE_API_KEY, key, origin)?;
         }
         for (name, key) in ALIASES {
-            if let Some(value) = set(variables, name) {
-                self.set((*key).into(), text(value), origin((*name).into()))?;
-            }
+            self.add_variable(variables, name, key, origin)?;
         }
-        for (name, value) in variables {
-            if let Some(key) = native_key(name) {
-                self.set(key, text(value), origin(name.clone()))?;
+        for name in variables.keys() {
+            let Some(key) = native_key(name) else { continue };
+            let in_file = key.strip_suffix("_file").filter(|inner| !self.knows(&key) && self.knows(inner));
+            match in_file {
+                Some(inner) => {
+                    self.add_variable(variables, &name[..name.len() - "_FILE".len()], inner, origin)?;
+                }
+                None => self.add_variable(variables, name, &key, origin)?,
             }
         }
         Ok(())
     }
 
+    /// Adds what the variable holds, or the file that its `_FILE` names.
+    fn add_variable(
+        &mut self,
+        variables: &BTreeMap<String, String>,
+        name: &str,
+        key: &str,
+        origin: fn(String) -> Origin,
+    ) -> Result<(), ConfigError> {
+        let in_file = file_variable(name);
+        let value = match (set(variables, name), set(variables, &in_file)) {
+            (None, None) => return Ok(()),
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::Both { value: origin(name.into()), file: origin(in_file) });
+            }
+            (Some(value), None) => (value.clone(), origin(name.into())),
+            (None, Some(path)) => {
+                let path = PathBuf::from(path.trim());
+                let origin = Origin::ValueFile(path.clone(), Box::new(origin(in_file)));
+                match value_file::read(&path) {
+                    Ok(value) => (value, origin),
+                    Err(reason) => return Err(ConfigError::ValueFile { key: key.into(), origin, reason }),
+                }
+            }
+        };
+        self.set(key.to_owned(), Value::from(value.0), value.1)
+    }
+
+    /// Names once each variable of DockFlare that has no counterpart, so that nobody waits for its effect.
+    fn name_what_is_not_read(&mut self, layers: [&BTreeMap<String, String>; 2]) {
+        for (name, instead) in NOT_READ {
+            if layers.iter().any(|variables| set(variables, name).is_some()) {
+                self.warnings.push(format!("`{name}` of DockFlare is not read: {instead}"));
+            }
+        }
+    }
+
     /// True if `.env` has the key, under a name of ours.
     fn is_from_dot_env(&self, key: &str) -> bool {
-        matches!(self.values.get(key), Some((_, Origin::DotEnv(name))) if name != DOCKFLARE_API_KEY)
+        self.values.get(key).is_some_and(|(_, origin)| origin.is_dot_env() && !is_alias_of_the_token(origin))
+    }
+
+    fn knows(&self, key: &str) -> bool {
+        self.known.iter().any(|known| known == key)
     }
 
     fn set(&mut self, key: String, value: Value, origin: Origin) -> Result<(), ConfigError> {
-        if !self.known.contains(&key) {
+        if !self.knows(&key) {
             let hint = nearest(&key, self.known.iter().map(String::as_str))
                 .map(|near| format!("; did you mean `{near}`?"))
                 .unwrap_or_default();
             return Err(ConfigError::UnknownKey { key, origin, hint });
+        }
+        if let ValueKind::String(text) = &value.kind
+            && is_in_quotes(text)
+        {
+            return Err(ConfigError::Invalid { key, origin, reason: IN_QUOTES.into() });
         }
         self.values.insert(key, (value, origin));
         Ok(())
@@ -190,8 +201,7 @@ impl Layers {
                     .into(),
             );
         }
-        let admin_token_is_alias = matches!(origins.get("admin.token"),
-            Some(Origin::Variable(name) | Origin::DotEnv(name)) if name == DOCKFLARE_API_KEY);
+        let admin_token_is_alias = origins.get("admin.token").is_some_and(is_alias_of_the_token);
         Ok(Loaded { settings, origins, warnings: self.warnings, admin_token_is_alias })
     }
 
@@ -214,6 +224,12 @@ impl Layers {
     }
 }
 
+/// True if the name is not ours, but that of DockFlare for the token of its admin.
+fn is_alias_of_the_token(origin: &Origin) -> bool {
+    let alias = [DOCKFLARE_API_KEY.to_owned(), file_variable(DOCKFLARE_API_KEY)];
+    origin.variable().is_some_and(|name| alias.iter().any(|alias| alias == name))
+}
+
 /// Says where the file is wrong and why.
 fn without_the_line(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
@@ -233,6 +249,9 @@ fn check_alone(key: &str, value: &Value, origin: &Origin) -> Result<(), ConfigEr
         reason: format!("{}; see `docs/configuration.md`", reason(key, value, &error)),
     })
 }
+
+const IN_QUOTES: &str = "the value is in quotes, which belong to nobody: leave them out; in the list form of a compose \
+                         file (`- NAME=\"value\"`) and in `docker run --env-file` they become part of the value";
 
 fn reason(key: &str, value: &Value, error: &config::ConfigError) -> String {
     match error {

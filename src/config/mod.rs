@@ -4,13 +4,17 @@
 //! the key, the place and the way out.
 
 mod check;
+mod dot_env;
+mod error;
 mod load;
 mod names;
 mod secret;
 mod settings;
+mod value_file;
 
-pub use load::{ConfigError, Loaded, Origin, Sources};
-pub use names::is_ours;
+pub use dot_env::{DotEnvError, read_dot_env};
+pub use error::{ConfigError, Origin};
+pub use load::{Loaded, Sources};
 pub use secret::Secret;
 pub use settings::{
     Admin, Agent, Cloudflare, Database, Docker, Labels, Log, LogFormat, OnShutdown, Publish, Redis, Role,

@@ -2,7 +2,7 @@
 
 use super::settings::Role;
 
-/// Names from DockFlare and RedFlag, and the key each one means.
+/// Names from DockFlare and RedFlag, and the key each one means; a later one wins over an earlier one.
 pub(super) const ALIASES: &[(&str, &str)] = &[
     ("DOCKFLARE_MASTER_URL", "agent.master_url"),
     ("AGENT_DISPLAY_NAME", "agent.display_name"),
@@ -13,8 +13,11 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("CLOUDFLARED_NETWORK_NAME", "tunnel.network"),
     ("DOCKER_HOST", "docker.host"),
     ("LOG_LEVEL", "log.level"),
+    ("WAITRESS_HOST", "server.host"),
     ("SERVER_HOST", "server.host"),
+    ("WAITRESS_PORT", "server.port"),
     ("SERVER_PORT", "server.port"),
+    ("DOCKFLARE_PUBLIC_URL", "server.public_url"),
     ("DATABASE_URL", "database.url"),
     ("JWT_SECRET", "security.jwt_secret"),
     ("REDFLAG_SERVER_URL", "updates.redflag_server_url"),
@@ -25,10 +28,51 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("CF_ZONE_ID", "cloudflare.zone_id"),
     ("CF_API_BASE_URL", "cloudflare.api_base_url"),
     ("LABEL_PREFIX", "labels.prefix"),
+    ("GRACE_PERIOD_SECONDS", "publish.grace_period_seconds"),
+    ("AGENT_HEARTBEAT_TIMEOUT", "publish.agent_timeout_seconds"),
     ("LIGHTSHIP_STATE_DIR", "state.dir"),
     ("LIGHTSHIP_ADMIN_TOKEN", "admin.token"),
     ("LIGHTSHIP_MASTER_URL", "admin.master_url"),
     ("LIGHTSHIP_SECRET_KEY", "security.secret_key"),
+];
+
+/// Names of DockFlare that have no counterpart here, and what there is instead.
+pub(super) const NOT_READ: &[(&str, &str)] = &[
+    ("TUNNEL_NAME", "a host's tunnel is chosen when it is enrolled"),
+    ("USE_EXTERNAL_CLOUDFLARED", "each agent runs its connector; enrol it with the tunnel that serves today"),
+    ("EXTERNAL_TUNNEL_ID", "each agent runs its connector; enrol it with the tunnel that serves today"),
+    ("CLOUDFLARED_CONTAINER_NAME", "the connector is always named `dockflare-agent-tunnel`"),
+    (
+        "CLOUDFLARED_METRICS_PORT",
+        "the connector's metrics are on port 20241 of its network, on no port of the host",
+    ),
+    ("STATE_FILE_PATH", "`LIGHTSHIP_STATE_DIR` is the folder of all files, `DATABASE_URL` another database"),
+    ("AGENT_KEY_STORAGE_PATH", "agent keys are in the database; `LIGHTSHIP_STATE_DIR` is its folder"),
+    ("CLEANUP_INTERVAL_SECONDS", "a route goes when `GRACE_PERIOD_SECONDS` are over"),
+    ("AGENT_STATUS_UPDATE_INTERVAL_SECONDS", "an agent reports every `REPORT_INTERVAL_SECONDS`"),
+    ("AGENT_COMMAND_POLL_INTERVAL", "agents of ours are handed their commands at once"),
+    ("AGENT_API_PREFIX", "the agent API is always below `/api/v2/agents`"),
+    ("AGENT_ENROLLMENT_REQUIRED", "a new agent always waits until somebody enrols it"),
+    (
+        "AUTO_RESTORE_AGENT_RULES",
+        "rules are always restored, every `LIGHTSHIP__PUBLISH__COMPARE_INTERVAL_SECONDS`",
+    ),
+    (
+        "AUTO_RESTORE_COOLDOWN_SECONDS",
+        "`LIGHTSHIP__PUBLISH__COMPARE_INTERVAL_SECONDS` is the time between two comparisons",
+    ),
+    ("SCAN_ALL_NETWORKS", "containers are found on every network"),
+    ("MAX_CONCURRENT_DNS_OPS", "calls to Cloudflare follow its own limits"),
+    ("RECONCILIATION_BATCH_SIZE", "calls to Cloudflare follow its own limits"),
+    ("TUNNEL_DNS_SCAN_ZONE_NAMES", "records are remembered with their zone, so none is scanned"),
+    ("USE_REUSABLE_POLICIES", "Cloudflare Access is not built yet"),
+    ("SYNC_ALL_CLOUDFLARE_POLICIES", "Cloudflare Access is not built yet"),
+    ("REDIS_DB_INDEX", "nothing is kept in Redis"),
+    ("CACHE_ENABLED", "nothing is cached in Redis"),
+    ("DNS_RECORDS_CACHE_TIMEOUT", "records are not cached"),
+    ("CACHE_REFRESH_INTERVAL", "records are not cached"),
+    ("WAITRESS_THREADS", "threads follow the number of cores"),
+    ("SWARM_PLACEMENT_CONSTRAINTS", "Docker Swarm is not supported"),
 ];
 
 /// One name with two meanings upstream: the agent's key there, the admin's here.
@@ -47,9 +91,22 @@ pub(super) fn native_key(name: &str) -> Option<String> {
     name.strip_prefix("LIGHTSHIP__").map(|rest| rest.to_ascii_lowercase().replace("__", "."))
 }
 
+/// What a name has behind it if its value is the path of a file that holds the setting.
+const FILE: &str = "_FILE";
+
+/// Returns the name of the variable that holds the path of a file with the value of `name`.
+pub(super) fn file_variable(name: &str) -> String {
+    format!("{name}{FILE}")
+}
+
 /// True if a variable of this name is read.
-pub fn is_ours(name: &str) -> bool {
-    name == DOCKFLARE_API_KEY || native_key(name).is_some() || ALIASES.iter().any(|(alias, _)| *alias == name)
+pub(super) fn is_ours(name: &str) -> bool {
+    let known = |name: &str| {
+        name == DOCKFLARE_API_KEY
+            || native_key(name).is_some()
+            || ALIASES.iter().any(|(alias, _)| *alias == name)
+    };
+    known(name) || name.strip_suffix(FILE).is_some_and(known)
 }
 
 /// Returns the known key closest to `key`, if one is close enough to be meant.

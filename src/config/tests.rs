@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::names::{ALIASES, NOT_READ, is_ours};
 use super::*;
 
 fn environment(pairs: &[(&str, &str)]) -> Sources {
@@ -167,6 +168,170 @@ fn empty_and_strange_values_are_forgiven_with_a_word() {
 }
 
 #[test]
+fn a_secret_may_be_in_a_file_that_a_variable_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (token, key) = (file("token", b"s3cret\n"), file("key", b"k3y\r\n"));
+    for (name, role, setting) in [
+        ("CF_API_TOKEN_FILE", Role::Master, "cloudflare.api_token"),
+        ("LIGHTSHIP_ADMIN_TOKEN_FILE", Role::Master, "admin.token"),
+        ("DOCKFLARE_API_KEY_FILE", Role::Master, "admin.token"),
+        ("DOCKFLARE_API_KEY_FILE", Role::Agent, "agent.api_key"),
+        ("CF_ACCESS_CLIENT_SECRET_FILE", Role::Agent, "agent.cf_access_client_secret"),
+        ("JWT_SECRET_FILE", Role::Master, "security.jwt_secret"),
+        ("DATABASE_URL_FILE", Role::Master, "database.url"),
+        ("LIGHTSHIP_SECRET_KEY_FILE", Role::Master, "security.secret_key"),
+        ("LIGHTSHIP__CLOUDFLARE__API_TOKEN_FILE", Role::Master, "cloudflare.api_token"),
+    ] {
+        // As compose leaves the variable that is not used.
+        let plain = name.strip_suffix("_FILE").unwrap();
+        let loaded = read(&[(name, &token), (plain, "")], role).unwrap();
+        let settings = &loaded.settings;
+        let read = match setting {
+            "cloudflare.api_token" => &settings.cloudflare.api_token,
+            "admin.token" => &settings.admin.token,
+            "agent.api_key" => &settings.agent.api_key,
+            "agent.cf_access_client_secret" => &settings.agent.cf_access_client_secret,
+            "security.jwt_secret" => &settings.security.jwt_secret,
+            "database.url" => &settings.database.url,
+            _ => &settings.security.secret_key,
+        };
+        assert_eq!(read.expose(), Some("s3cret"), "{name}");
+        let origin = loaded.origins[setting].to_string();
+        assert!(origin.contains(&token) && origin.contains(&format!("variable `{name}`")), "{origin}");
+        assert_eq!(loaded.admin_token_is_alias, setting == "admin.token" && name.starts_with("DOCKFLARE"));
+    }
+    let mut sources = environment(&[("CF_ACCOUNT_ID_FILE", &key)]);
+    sources.dot_env = BTreeMap::from([("DOCKFLARE_API_KEY_FILE".to_owned(), key.clone())]);
+    let loaded = Loaded::read(&sources, Role::Agent).unwrap();
+    assert_eq!(loaded.settings.agent.api_key.expose(), Some("k3y"), "one line end is cut");
+    assert_eq!(loaded.settings.cloudflare.account_id.as_deref(), Some("k3y"), "not for secrets only");
+}
+
+#[test]
+fn a_file_of_a_secret_that_cannot_be_used_is_named_and_its_content_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for (name, content) in [("empty", vec![]), ("blank", b" \n".to_vec()), ("large", vec![b's'; 70_000])] {
+        std::fs::write(path(name), content).unwrap();
+    }
+    std::fs::write(path("binary"), b"s3cret\xff").unwrap();
+    std::fs::write(path("good"), b"s3cret").unwrap();
+    std::fs::write(path("quoted"), b"\"s3cret\"\n").unwrap();
+    for (name, reason) in [
+        ("none", "check the path"),
+        ("empty", "it is empty"),
+        ("blank", "it is empty"),
+        ("large", "larger than 64 KiB"),
+        ("binary", "valid UTF-8"),
+        (".", "it is not a file"),
+        ("quoted", "the value is in quotes"),
+    ] {
+        let error = read(&[("CF_API_TOKEN_FILE", &path(name))], Role::Master).unwrap_err().to_string();
+        for word in ["`cloudflare.api_token`", "`CF_API_TOKEN_FILE`", &path(name), reason] {
+            assert!(error.contains(word), "{name}: {error}");
+        }
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    let both = [("CF_API_TOKEN_FILE", path("good")), ("CF_API_TOKEN", "s3cret".into())];
+    let both = both.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let error = read(&both, Role::Master).unwrap_err().to_string();
+    assert!(
+        error.contains("`CF_API_TOKEN` and ") && error.contains("`CF_API_TOKEN_FILE` are both set"),
+        "{error}"
+    );
+    assert!(!error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn the_file_of_the_authorities_is_a_setting_of_its_own() {
+    let loaded = read(&[("LIGHTSHIP__AGENT__CA_FILE", "/ca.pem")], Role::Agent).unwrap();
+    assert_eq!(loaded.settings.agent.ca_file.as_deref(), Some("/ca.pem".as_ref()));
+    let error = read(&[("LIGHTSHIP__SERVER__PROT_FILE", "/x")], Role::Agent).unwrap_err().to_string();
+    assert!(error.contains("unknown setting `server.prot_file`"), "{error}");
+}
+
+#[test]
+fn a_value_in_quotes_is_refused_with_the_reason() {
+    for (name, value) in [
+        ("CF_API_TOKEN", "\"abc\""),
+        ("CF_ACCOUNT_ID", "'abc'"),
+        ("CF_ZONE_ID", " \"abc\" "),
+        ("DOCKFLARE_API_KEY", "\"k\""),
+        ("LIGHTSHIP_ADMIN_TOKEN", "\"k\""),
+        ("LABEL_PREFIX", "\"x\""),
+        ("AGENT_DISPLAY_NAME", "\"Production Server\""),
+        ("CLOUDFLARED_NETWORK_NAME", "'host'"),
+        ("CLOUDFLARED_IMAGE", "\"cloudflare/cloudflared:latest\""),
+        ("SERVER_PORT", "\"8080\""),
+        ("DATABASE_URL", "\"sqlite:///x\""),
+        ("DOCKER_HOST", "\"tcp://x:2375\""),
+        ("LOG_LEVEL", "\"debug\""),
+    ] {
+        for role in [Role::Master, Role::Agent] {
+            let error = read(&[(name, value)], role).unwrap_err().to_string();
+            assert!(
+                error.contains("the value is in quotes") && error.contains(&format!("`{name}`")),
+                "{error}"
+            );
+        }
+    }
+    let half = read(&[("CF_API_TOKEN", "\"abc")], Role::Master).unwrap_err().to_string();
+    assert!(half.contains("a quote stands at one end") && !half.contains("abc"), "{half}");
+    for (name, value) in
+        [("AGENT_DISPLAY_NAME", "the boys'"), ("LIGHTSHIP_ADMIN_TOKEN", "'a'b\"c"), ("LABEL_PREFIX", "")]
+    {
+        read(&[(name, value)], Role::Master).unwrap();
+    }
+}
+
+#[test]
+fn names_of_dockflare_are_honoured_or_named_once() {
+    let honoured = [
+        ("GRACE_PERIOD_SECONDS", "86400"),
+        ("AGENT_HEARTBEAT_TIMEOUT", "90"),
+        ("DOCKFLARE_PUBLIC_URL", "https://ship.example.com"),
+        ("WAITRESS_HOST", "0.0.0.0"),
+        ("WAITRESS_PORT", "5000"),
+    ];
+    let loaded = read(&honoured, Role::Master).unwrap();
+    let Settings { publish, server, .. } = &loaded.settings;
+    assert_eq!((publish.grace_period_seconds, publish.agent_timeout_seconds), (86_400, 90));
+    assert_eq!((server.host.as_str(), server.port), ("0.0.0.0", 5000));
+    assert_eq!(server.public_url.as_deref(), Some("https://ship.example.com"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+
+    for (name, _) in NOT_READ {
+        let mut sources = environment(&[(name, "x")]);
+        sources.dot_env = BTreeMap::from([((*name).to_owned(), "x".to_owned())]);
+        let warnings = Loaded::read(&sources, Role::Master).unwrap().warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(&format!("`{name}` of DockFlare is not read: ")), "{warnings:?}");
+        assert!(read(&[(name, "")], Role::Master).unwrap().warnings.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn names_that_upstream_documents_are_known() {
+    let documented = "USE_EXTERNAL_CLOUDFLARED EXTERNAL_TUNNEL_ID CLOUDFLARED_NETWORK_NAME CLOUDFLARED_CONTAINER_NAME \
+        CLOUDFLARED_METRICS_PORT LABEL_PREFIX CLEANUP_INTERVAL_SECONDS AGENT_STATUS_UPDATE_INTERVAL_SECONDS \
+        STATE_FILE_PATH SCAN_ALL_NETWORKS MAX_CONCURRENT_DNS_OPS RECONCILIATION_BATCH_SIZE AUTO_RESTORE_AGENT_RULES \
+        AUTO_RESTORE_COOLDOWN_SECONDS AGENT_HEARTBEAT_TIMEOUT AGENT_ENROLLMENT_REQUIRED AGENT_KEY_STORAGE_PATH \
+        USE_REUSABLE_POLICIES SYNC_ALL_CLOUDFLARE_POLICIES DOCKFLARE_PUBLIC_URL LOG_LEVEL REDIS_URL REDIS_DB_INDEX \
+        CACHE_ENABLED WAITRESS_HOST WAITRESS_PORT TUNNEL_NAME GRACE_PERIOD_SECONDS TUNNEL_DNS_SCAN_ZONE_NAMES \
+        CF_API_TOKEN CF_ACCOUNT_ID CF_ZONE_ID DOCKFLARE_MASTER_URL DOCKFLARE_API_KEY AGENT_DISPLAY_NAME \
+        CLOUDFLARED_IMAGE DOCKER_HOST REPORT_INTERVAL_SECONDS CF_ACCESS_CLIENT_ID CF_ACCESS_CLIENT_SECRET \
+        SWARM_PLACEMENT_CONSTRAINTS";
+    for name in documented.split_whitespace() {
+        assert!(is_ours(name) || NOT_READ.iter().any(|(known, _)| *known == name), "{name}");
+    }
+}
+
+#[test]
 fn secrets_are_never_printed() {
     let loaded = read(&[("CF_API_TOKEN", "s3cret"), ("JWT_SECRET", "s3cret")], Role::Master).unwrap();
     let printed = format!("{loaded:?}{}", serde_json::to_string(&loaded.settings).unwrap());
@@ -181,5 +346,9 @@ fn every_setting_is_documented() {
         for key in fields.as_object().unwrap().keys() {
             assert!(documented.contains(&format!("| `{section}.{key}` |")), "{section}.{key}");
         }
+    }
+    let names = ALIASES.iter().chain(NOT_READ).map(|(name, _)| name);
+    for name in names {
+        assert!(documented.contains(&format!("`{name}`")), "{name}");
     }
 }

@@ -1,0 +1,74 @@
+//! Text of others: what must not reach a terminal or a page as it is.
+
+/// Says whether a character has no shape of its own: it moves the cursor, turns the direction of what follows, breaks a
+/// line or is simply not seen, so that a text looks like another one.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// Returns the text with hidden characters spelt out, such as `\u{202e}`.
+pub fn spell_out(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// True if quotes stand around the text: they belong to a file that it was copied from.
+pub fn is_in_quotes(text: &str) -> bool {
+    let text = text.trim();
+    ['"', '\''].iter().any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_shape_is_spelt_out_and_all_else_stays() {
+        for (text, shown) in [
+            ("app.example.com", "app.example.com"),
+            ("bücher 書 😀 é", "bücher 書 😀 é"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("a\u{2028}b\u{2029}", "a\\u{2028}b\\u{2029}"),
+            ("a\u{1b}[2J\n\t", "a\\u{1b}[2J\\n\\t"),
+            ("\u{feff}a\u{200b}\u{2066}\u{ad}", "\\u{feff}a\\u{200b}\\u{2066}\\u{ad}"),
+            ("\u{e0041}", "\\u{e0041}"),
+        ] {
+            assert_eq!(spell_out(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn quotes_around_a_text_are_told_from_quotes_in_it() {
+        for (text, expected) in [
+            ("\"a\"", true),
+            (" 'a b' ", true),
+            ("\"\"", true),
+            ("\"", false),
+            ("a", false),
+            ("\"a'", false),
+            ("it's", false),
+            ("", false),
+        ] {
+            assert_eq!(is_in_quotes(text), expected, "{text}");
+        }
+    }
+}
