@@ -1,14 +1,45 @@
 //! The long-lived multi-thread runtime that every pooled connection lives on.
 //!
 //! A blocked arbiter must not stall a connection pool that other arbiters share, so database, HTTP and
-//! Docker clients are created and driven here; actors and web workers only await the outcome.
+//! Docker clients are created and driven here; actors and web workers only await the outcome. Beside it: how a file
+//! is opened whose lock says that something is in use.
 
+use std::fs::{File, OpenOptions, Permissions};
 use std::future::Future;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
+
+/// Opens the file whose lock says that something is in use; makes it if it is absent. Only this user may open it, so that
+/// nobody else can hold the lock. A symbolic link is not followed: whoever may put one there names the file that would be
+/// overwritten.
+pub fn open_lock_file(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(|error| if is_link(path) { std::io::Error::other(LINK) } else { error })?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        // Earlier versions left it to the umask. One of another user stays as it is: it can be locked all the same.
+        let _ = file.set_permissions(Permissions::from_mode(0o600));
+    }
+    Ok(file)
+}
+
+const LINK: &str = "it is a symbolic link, and what it leads to would be overwritten; remove the link";
+
+/// True if `path` is a symbolic link, wherever it leads.
+pub fn is_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
+}
 
 /// Owns the runtime; dropped last, by the command that built it.
 pub struct IoRuntime(Option<Runtime>);

@@ -20,6 +20,7 @@ mod run;
 mod shards;
 mod sources;
 mod standalone;
+mod values;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -95,6 +96,8 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => return explain(&usage),
     };
+    // Every file and socket that is made from here on is for this user only, whatever umask somebody gave the process.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     // The only reason for a second provider would be a library that installs its own first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match dispatch(cli) {

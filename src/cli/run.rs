@@ -81,13 +81,20 @@ pub(super) fn run(
     let system = actix_rt::System::new();
     let signals = system.block_on(async { Signals::listen() })?;
     let loaded = sources::load(common, role)?;
-    telemetry::start_logging(&loaded.settings.log);
+    telemetry::start_logging(&loaded.settings.log, sources::time_zone().as_deref());
     install_panic_hook();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let state_dir = loaded.settings.state.dir.clone().context("no state directory")?;
     make_private(&state_dir)?;
+    if let Some(others) = others_who_may_write(&state_dir) {
+        tracing::warn!(
+            dir = %state_dir.display(),
+            "{others} may write in the state directory, and so decide what this process does; \
+             make it writable for this user only (mode 0700)"
+        );
+    }
     let runtime = IoRuntime::start().context("cannot start the threads for input and output")?;
     let (clock, chance) = (Clock::system(), Chance::system());
     let io = runtime.io();
@@ -120,6 +127,27 @@ fn make_private(dir: &std::path::Path) -> anyhow::Result<()> {
             dir.display()
         )
     })
+}
+
+fn others_who_may_write(dir: &std::path::Path) -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(dir).ok()?;
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    writers(found.mode(), (found.uid(), found.gid()), (user, group))
+}
+
+/// Says who but this user (and root) may write in a directory of this mode and these owners. A group that is this
+/// process's own is how container platforms share a volume.
+fn writers(mode: u32, (owner, group): (u32, u32), (user, own_group): (u32, u32)) -> Option<&'static str> {
+    if mode & 0o002 != 0 {
+        Some("everybody")
+    } else if mode & 0o020 != 0 && group != own_group {
+        Some("a group that is not this process's own")
+    } else if owner != user && owner != 0 {
+        Some("another user")
+    } else {
+        None
+    }
 }
 
 /// Why a role ends.
@@ -191,6 +219,23 @@ mod tests {
         let (child, _) = ChildSpec::actor("child", 4, Overflow::DropNewest, move || Child { is_broken });
         let tree = Tree::new(Clock::moved(DateTime::UNIX_EPOCH), Chance::seeded(1), |_| {});
         Root::start(tree, "root", SupSpec::one_for_one().child(child)).await
+    }
+
+    #[test]
+    fn a_state_directory_that_others_may_write_is_told_from_a_private_one() {
+        for (mode, owners, expected) in [
+            (0o700, (7, 7), None),
+            (0o755, (7, 7), None),
+            (0o775, (7, 7), None),
+            (0o775, (0, 7), None),
+            (0o775, (7, 8), Some("a group that is not this process's own")),
+            (0o757, (7, 7), Some("everybody")),
+            (0o1777, (0, 0), Some("everybody")),
+            (0o700, (8, 7), Some("another user")),
+            (0o700, (0, 0), None),
+        ] {
+            assert_eq!(writers(mode, owners, (7, 7)), expected, "{mode:o} {owners:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -85,6 +85,11 @@ impl Db {
         open::open(url, io).await
     }
 
+    /// Fails if `url` is none that [`Db::open`] knows.
+    pub fn check_url(url: &str) -> Result<(), DbError> {
+        place::place_of(url).map(drop)
+    }
+
     /// Fails if the file that `url` names lost its content: it is empty although `key`, the file that is made after
     /// the first tables, is there. Opening it would begin anew without a word.
     pub fn must_not_be_emptied(url: &str, key: &Path) -> Result<(), DbError> {

@@ -1,6 +1,6 @@
 //! Opens a database, and looks at a SQLite file before anything may write to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbE
 use super::error::{DbError, SqliteFault};
 use super::place::{Place, place_of};
 use super::{Db, Inner};
-use crate::io::Io;
+use crate::io::{Io, is_link};
 
 /// How long a write waits for another process to finish its own.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,6 +128,7 @@ fn file_options(path: &Path, connections: u32, writable: bool) -> ConnectOptions
 
 async fn open_file(path: &Path) -> Result<(DatabaseConnection, DatabaseConnection), DbError> {
     make_folder(path)?;
+    refuse_links(path)?;
     refuse_damage(path).await?;
     let is_new = make_private(path)?;
     let opened = open_sound_file(path).await;
@@ -175,6 +176,21 @@ fn make_folder(path: &Path) -> Result<(), DbError> {
         std::io::ErrorKind::StorageFull => DbError::Full { place: folder.display().to_string() },
         _ => DbError::NotWritable { path: folder.into(), reason: error.to_string() },
     })
+}
+
+/// Fails if SQLite would make a file, or write one of its own beside the database, through a symbolic link. The database
+/// itself may be one that leads to a file.
+fn refuse_links(path: &Path) -> Result<(), DbError> {
+    let beside = ["-wal", "-shm", "-journal"].map(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    });
+    let leads_nowhere = (is_link(path) && !path.exists()).then(|| path.to_owned());
+    match beside.into_iter().find(|path| is_link(path)).or(leads_nowhere) {
+        None => Ok(()),
+        Some(path) => Err(DbError::NotWritable { path, reason: "it is a symbolic link; remove it".into() }),
+    }
 }
 
 /// Reads a file that is there with a connection that cannot write, so that a damaged one stays as it is.

@@ -3,7 +3,7 @@
 //! The lock belongs to an open file (or a PostgreSQL session), so the system drops it when the process ends,
 //! killed or not. The file itself stays and means nothing.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
 use super::Place;
 use super::error::DbError;
+use crate::io::open_lock_file;
 
 /// Any number that no other program is likely to use on the same server.
 pub(super) const POSTGRES_WRITER_LOCK: i64 = 0x6c69_6768_7473;
@@ -49,8 +50,7 @@ fn lock_file(database: &Path) -> Result<File, DbError> {
         std::io::ErrorKind::StorageFull => DbError::Full { place: path.display().to_string() },
         _ => DbError::NotWritable { path: path.clone(), reason: error.to_string() },
     };
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+    let mut file = open_lock_file(&path).map_err(fail)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {

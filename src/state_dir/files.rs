@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::StateError;
 
 /// Largest file that is read: all of ours are far smaller.
@@ -18,17 +20,11 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StateError> {
     made.map_err(|e| StateError::from_io(dir, "created", e))
 }
 
-/// Opens the file whose lock says that the directory is in use.
-pub(super) fn open_for_lock(path: &Path) -> Result<File, StateError> {
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-    opened.map_err(|e| StateError::from_io(path, "opened", e))
-}
-
 /// Fails if no file of ours could be written in `dir` now.
 pub(super) fn check_writable(dir: &Path) -> Result<(), StateError> {
     let probe = dir.join(".write-check");
     let written = write_new(&probe, &[0; PROBE_BYTES]);
-    // Left over if that failed, or after a crash; it holds nothing.
+    // Left over if that failed; it holds nothing.
     let _ = fs::remove_file(&probe);
     written.map_err(|e| StateError::from_io(dir, "written to", e))
 }
@@ -47,8 +43,14 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     })
 }
 
+/// Writes a file that is not there before: what a crash left is removed, and so is a symbolic link, but not what it
+/// leads to.
 fn write_new(temp: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(temp)?;
+    match fs::remove_file(temp) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(temp)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -63,6 +65,17 @@ pub(super) fn remove(path: &Path) -> Result<(), StateError> {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(StateError::from_io(path, "removed", e)),
         _ => Ok(()),
     }
+}
+
+/// Reads a JSON object; the reason why it is none quotes nothing of it.
+pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    // A list would do for the fields in their order, and an empty one for none of them.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err("it is not the JSON object that this agent writes".into());
+    }
+    serde_json::from_slice(bytes).map_err(|e| {
+        format!("it is not the JSON that this agent writes (line {} column {})", e.line(), e.column())
+    })
 }
 
 /// Reads a file and checks it with `parse`; `None` if it is not there.

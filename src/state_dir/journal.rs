@@ -203,9 +203,7 @@ fn write(path: &Path, form: &Form) -> Result<(), StateError> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Form, String> {
-    let form: Form = serde_json::from_slice(bytes).map_err(|e| {
-        format!("it is not the JSON this agent writes (line {} column {})", e.line(), e.column())
-    })?;
+    let form: Form = files::from_json(bytes)?;
     if form.command.is_none() && form.outcome.is_none() {
         return Err("it holds neither a command nor its outcome".into());
     }

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId};
-use crate::io::Io;
+use crate::io::{Io, open_lock_file};
 
 pub use error::StateError;
 pub use journal::{NewCommand, Recorded, UnfinishedCommand};
@@ -189,7 +189,7 @@ impl std::fmt::Debug for StateDir {
 
 fn lock(root: &Path) -> Result<File, StateError> {
     let path = root.join(LOCK);
-    let file = files::open_for_lock(&path)?;
+    let file = open_lock_file(&path).map_err(|e| StateError::from_io(&path, "opened", e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StateError::InUse { dir: root.to_owned() }),

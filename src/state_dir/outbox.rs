@@ -76,11 +76,7 @@ impl Outbox {
     /// Returns the oldest result. One that cannot be read is set aside, named in the log, and skipped.
     pub(super) fn first(&mut self) -> Result<Option<SpooledResult>, StateError> {
         while let Some((&number, path)) = self.waiting.first_key_value() {
-            let read = files::read_checked(path, |bytes| {
-                serde_json::from_slice::<Form>(bytes)
-                    .map_err(|_| "it is not the JSON this agent writes".to_owned())
-            });
-            match read {
+            match files::read_checked(path, files::from_json::<Form>) {
                 Ok(Some(form)) => {
                     return Ok(Some(SpooledResult { number, id: form.id, outcome: form.outcome }));
                 }

@@ -261,3 +261,56 @@ async fn results_that_a_native_master_left_do_not_hold_up_a_master_that_takes_no
     let ours = NewCommand { is_native: false, ..start("dockflare-1") };
     assert_eq!(state.record_commands(vec![ours]).await.unwrap(), [Recorded::New]);
 }
+
+#[tokio::test]
+async fn no_file_is_made_through_a_symbolic_link() {
+    // given: a directory that somebody else could write in, and a file of this user's
+    let (dir, other) = (temp(), temp());
+    let victim = other.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    let plant = |name: &str| {
+        fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join(name)).unwrap();
+    };
+    for name in [".write-check", ".agent_id.txt.new", "agent_id.txt", "commands/.write-check"] {
+        plant(name);
+    }
+    // when
+    let state = open(&dir);
+    state.put_agent_id(&AgentId::new("a1")).await.unwrap();
+    state.check_room().await.unwrap();
+    // then
+    assert_eq!(state.agent_id().await.unwrap(), Some(AgentId::new("a1")));
+    assert!(!fs::symlink_metadata(dir.path().join("agent_id.txt")).unwrap().is_symlink());
+    drop(state);
+    fs::remove_file(dir.path().join(LOCK)).unwrap();
+    plant(LOCK);
+    let refused = StateDir::open(dir.path(), Io::current()).unwrap_err();
+    let refused = format!("{refused}: {:?}", std::error::Error::source(&refused));
+    assert!(refused.contains("agent.lock") && refused.contains("symbolic link"), "{refused}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn json_of_another_shape_is_named_as_damaged() {
+    for content in ["[]", " []", "[null,null,null,\"running\"]", "null", "7", "\"x\"", ""] {
+        let dir = temp();
+        fs::write(dir.path().join(TUNNEL_STATE), content).unwrap();
+        let error = open(&dir).tunnel_state().await.unwrap_err();
+        assert_eq!(error.code(), "state_corrupt", "{content}");
+        assert!(error.to_string().contains("tunnel_state.json.corrupt-1"), "{error}");
+    }
+    let dir = temp();
+    fs::create_dir_all(dir.path().join("commands")).unwrap();
+    fs::create_dir_all(dir.path().join("outbox")).unwrap();
+    let name = "000000000001-c1.json";
+    let command = "[\"c1\",true,\"2026-01-31T12:00:00Z\",null,{}]";
+    fs::write(dir.path().join("commands").join(name), command).unwrap();
+    fs::write(dir.path().join("outbox").join(name), "[\"c1\",[true,\"done\",null]]").unwrap();
+    let state = open(&dir);
+    assert!(state.unfinished_commands().await.unwrap().is_empty());
+    assert!(state.next_result().await.unwrap().is_none());
+    for folder in ["commands", "outbox"] {
+        assert_eq!(names(&dir.path().join(folder)), [format!("{name}.corrupt-1")], "{folder}");
+    }
+}

@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::files;
 use crate::domain::id::TunnelId;
 
 /// The tunnel this host runs, or ran last.
@@ -56,9 +57,7 @@ impl TunnelState {
 
     /// The reason does not quote the file: it holds the token.
     pub(super) fn from_json(bytes: &[u8]) -> Result<Self, String> {
-        let form: Form = serde_json::from_slice(bytes).map_err(|e| {
-            format!("it is not the JSON this agent writes (line {} column {})", e.line(), e.column())
-        })?;
+        let form: Form = files::from_json(bytes)?;
         Ok(Self {
             token: form.token.filter(|t| !t.trim().is_empty()).map(SecretString::from),
             id: form.id,

@@ -238,3 +238,52 @@ async fn a_server_that_cannot_be_reached_is_named_with_the_reason_and_without_th
     assert!(text.contains("postgres://ship@127.0.0.1:0/ships") && text.contains("DATABASE_URL"), "{text}");
     assert!(!text.contains("pa55") && !text.contains("pool timed out"), "{text}");
 }
+
+#[tokio::test]
+async fn no_file_is_made_through_a_symbolic_link() {
+    let other = tempfile::tempdir().unwrap();
+    let victim = other.path().join("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    let absent = other.path().join("absent");
+    for (name, target) in [
+        ("lightship.db.lock", &victim),
+        ("lightship.db-wal", &victim),
+        ("lightship.db-shm", &absent),
+        ("lightship.db", &absent),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+
+        let refused = match open(&folder.path().join("lightship.db")).await {
+            Ok(db) => db.become_writer().await.unwrap_err(),
+            Err(error) => error,
+        };
+
+        let refused = refused.to_string();
+        assert!(refused.contains(name) && refused.contains("symbolic link"), "{name}: {refused}");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious", "{name}");
+        assert!(!absent.exists(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_a_link_to_a_file_is_used() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(file_db(&disk.path().join("real.db")).await);
+    std::os::unix::fs::symlink(disk.path().join("real.db"), folder.path().join("lightship.db")).unwrap();
+
+    open(&folder.path().join("lightship.db")).await.unwrap().check_migrated().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_others_may_open_is_closed_to_them() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("lightship.db.lock");
+    std::fs::write(&lock, "1\n").unwrap();
+    std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o666)).unwrap();
+
+    open(&folder.path().join("lightship.db")).await.unwrap().become_writer().await.unwrap();
+
+    assert_eq!(std::fs::metadata(&lock).unwrap().permissions().mode() & 0o777, 0o600);
+}
