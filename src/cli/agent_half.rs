@@ -11,15 +11,12 @@ use anyhow::Context;
 use secrecy::SecretString;
 
 use super::run::Start;
+use super::values::AgentValues;
 use crate::actors::agent::tree::{AgentParts, AgentPorts, AgentSettings, agent};
 use crate::actors::supervision::SupSpec;
 use crate::config::Settings;
-use crate::docker::BollardDocker;
 use crate::state_dir::StateDir;
-use crate::uplink::{AccessToken, HttpUplink, UplinkSettings};
 
-/// Where the Engine is unless `DOCKER_HOST` says otherwise.
-const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
 /// How long an actor may take to say how it is.
 const STATUS_TIME: Duration = Duration::from_secs(2);
 
@@ -30,19 +27,11 @@ pub(super) fn describe(
     key: SecretString,
 ) -> anyhow::Result<(SupSpec, AgentPorts)> {
     let settings = &start.loaded.settings;
-    let access = match (&settings.agent.cf_access_client_id, settings.agent.cf_access_client_secret.get()) {
-        (Some(id), Some(secret)) => {
-            Some(AccessToken { client_id: id.clone(), client_secret: secret.clone() })
-        }
-        _ => None,
-    };
-    let ca_file = settings.agent.ca_file.clone();
-    let uplink = UplinkSettings { master_url: master_url.to_owned(), api_key: key, access, ca_file };
-    let docker = settings.docker.host.as_deref().unwrap_or(LOCAL_ENGINE);
+    let AgentValues { docker, uplink } = AgentValues::read(settings, master_url, key, start.io.clone())?;
     let parts = AgentParts {
         settings: agent_settings(settings),
-        docker: Arc::new(BollardDocker::new(docker, start.io.clone())?),
-        uplink: Arc::new(HttpUplink::new(&uplink, start.io.clone())?),
+        docker: Arc::new(docker),
+        uplink: Arc::new(uplink),
         state: StateDir::open(&start.state_dir, start.io.clone())?,
     };
     Ok(agent(parts))

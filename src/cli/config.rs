@@ -1,11 +1,13 @@
-//! `lightship config`: the settings in force.
+//! `lightship config`: the settings in force, and whether a role could start with them.
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use serde_json::Value;
 
-use super::{Common, output, sources};
-use crate::config::Role;
+use super::{Common, output, sources, values};
+use crate::config::{Loaded, Role};
+use crate::io::IoRuntime;
 
 /// Options of `lightship config`.
 #[derive(clap::Args)]
@@ -36,8 +38,15 @@ pub(super) fn run(args: ConfigArgs, common: &Common) -> anyhow::Result<ExitCode>
     hide_passwords(&mut settings);
     if common.json {
         output::json(&settings)?;
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        print_table(&settings, &loaded)?;
     }
+    let runtime = IoRuntime::start().context("cannot start the threads for input and output")?;
+    values::check(&loaded.settings, role, runtime.io())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_table(settings: &Value, loaded: &Loaded) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for (section, fields) in settings.as_object().into_iter().flatten() {
         for (key, _) in fields.as_object().into_iter().flatten() {
@@ -46,8 +55,7 @@ pub(super) fn run(args: ConfigArgs, common: &Common) -> anyhow::Result<ExitCode>
             rows.push(vec![path, output::text(fields, key).replace('\n', " "), origin]);
         }
     }
-    output::table(&["SETTING", "VALUE", "FROM"], rows, "no settings")?;
-    Ok(ExitCode::SUCCESS)
+    output::table(&["SETTING", "VALUE", "FROM"], rows, "no settings")
 }
 
 /// Any address may carry a password, whatever setting it is in.

@@ -68,11 +68,13 @@ pub(super) async fn open_for_master(
     Ok(db)
 }
 
-fn key_file(dir: &Path) -> PathBuf {
+/// Where the key of the secrets is kept.
+pub(super) fn key_file(dir: &Path) -> PathBuf {
     dir.join("secret.key")
 }
 
-fn url(settings: &Settings, dir: &Path) -> String {
+/// Where the database is.
+pub(super) fn url(settings: &Settings, dir: &Path) -> String {
     match settings.database.url.expose() {
         Some(url) => url.to_owned(),
         None => format!("sqlite://{}", dir.join("lightship.db").display()),

@@ -1,0 +1,180 @@
+//! What a role makes of its settings before it opens, binds or starts anything. A value that cannot be used stops the
+//! start here, and `lightship config` with the same words.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+
+use super::database;
+use crate::chance::Chance;
+use crate::cloudflare::Cloudflare;
+use crate::config::{Role, Settings};
+use crate::db::{Db, SecretKey};
+use crate::docker::BollardDocker;
+use crate::domain::id::AccountId;
+use crate::io::Io;
+use crate::uplink::{AccessToken, HttpUplink, UplinkSettings};
+
+/// Where the Engine is unless `DOCKER_HOST` says otherwise.
+const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
+
+/// Fails for the first value that would stop a start as `role`.
+pub(super) fn check(settings: &Settings, role: Role, io: Io) -> anyhow::Result<()> {
+    if matches!(role, Role::Master | Role::Standalone) {
+        let dir = settings.state.dir.as_deref().context("no state directory")?;
+        MasterValues::read(settings, dir, io.clone())?;
+    }
+    match role {
+        Role::Agent => {
+            let (master, key) = agent_way(settings)?;
+            AgentValues::read(settings, &master, key, io).map(drop)
+        }
+        // Its agent finds the master in the same process, with a key of its own.
+        Role::Standalone => {
+            AgentValues::read(settings, "http://127.0.0.1", SecretString::from("local"), io).map(drop)
+        }
+        Role::Master | Role::Client => Ok(()),
+    }
+}
+
+/// What a master starts with.
+pub(super) struct MasterValues {
+    /// Addresses that `server.host` means; at least one.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Proxies whose word on the caller's address counts.
+    pub(super) proxies: Vec<IpAddr>,
+    /// The way to the account, if there is a token.
+    pub(super) cloudflare: Option<Cloudflare>,
+}
+
+impl MasterValues {
+    pub(super) fn read(settings: &Settings, dir: &Path, io: Io) -> anyhow::Result<Self> {
+        Db::check_url(&database::url(settings, dir))?;
+        if let Some(key) = settings.security.secret_key.get() {
+            SecretKey::load(&database::key_file(dir), Some(key), Chance::system())?;
+        }
+        Ok(Self {
+            addresses: addresses(&settings.server.host, settings.server.port)?,
+            proxies: proxies(&settings.security.trusted_proxies)?,
+            cloudflare: cloudflare(settings, io)?,
+        })
+    }
+}
+
+fn cloudflare(settings: &Settings, io: Io) -> anyhow::Result<Option<Cloudflare>> {
+    let config = &settings.cloudflare;
+    match (config.api_token.get(), &config.account_id) {
+        (Some(token), Some(account)) => {
+            let account = AccountId::new(account.clone());
+            Ok(Some(Cloudflare::new(&config.api_base_url, account, token.clone(), io)?))
+        }
+        (Some(_), None) => {
+            bail!("CF_API_TOKEN is set and CF_ACCOUNT_ID is not; set both, or none to only plan")
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+fn proxies(list: &str) -> anyhow::Result<Vec<IpAddr>> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|address| !address.is_empty())
+        .map(|address| {
+            address.parse().with_context(|| {
+                format!("`{address}` in `security.trusted_proxies` is no address; list addresses with commas")
+            })
+        })
+        .collect()
+}
+
+/// Every address that `host` means.
+fn addresses(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
+    let bare = host.trim().trim_start_matches('[').trim_end_matches(']');
+    let no_address = || format!("`server.host` is `{host}`, which is no address of this host");
+    let addresses: Vec<_> = (bare, port).to_socket_addrs().with_context(no_address)?.collect();
+    if addresses.is_empty() { bail!(no_address()) } else { Ok(addresses) }
+}
+
+/// The master an agent belongs to, and its key there.
+pub(super) fn agent_way(settings: &Settings) -> anyhow::Result<(String, SecretString)> {
+    let master = settings.agent.master_url.clone().context(
+        "no master: set DOCKFLARE_MASTER_URL or `--master` to the master's address, such as http://master:8080",
+    )?;
+    let key = settings.agent.api_key.get().cloned().context(
+        "no agent key: make one on the master's page Agents or with `lightship keys create`, then set \
+         DOCKFLARE_API_KEY",
+    )?;
+    Ok((master, key))
+}
+
+/// What an agent starts with.
+pub(super) struct AgentValues {
+    /// The way to the Engine.
+    pub(super) docker: BollardDocker,
+    /// The way to the master.
+    pub(super) uplink: HttpUplink,
+}
+
+impl AgentValues {
+    pub(super) fn read(settings: &Settings, master: &str, key: SecretString, io: Io) -> anyhow::Result<Self> {
+        let agent = &settings.agent;
+        let access = match (&agent.cf_access_client_id, agent.cf_access_client_secret.get()) {
+            (Some(id), Some(secret)) => {
+                Some(AccessToken { client_id: id.clone(), client_secret: secret.clone() })
+            }
+            _ => None,
+        };
+        let ca_file = agent.ca_file.clone();
+        let uplink = UplinkSettings { master_url: master.to_owned(), api_key: key, access, ca_file };
+        let docker = settings.docker.host.as_deref().unwrap_or(LOCAL_ENGINE);
+        Ok(Self { docker: BollardDocker::new(docker, io.clone())?, uplink: HttpUplink::new(&uplink, io)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Loaded, Sources};
+    use crate::io::IoRuntime;
+
+    fn checked(role: Role, pairs: &[(&str, &str)]) -> anyhow::Result<()> {
+        let environment = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let loaded = Loaded::read(&Sources { environment, ..Sources::default() }, role)?;
+        let runtime = IoRuntime::start()?;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        check(&loaded.settings, role, runtime.io())
+    }
+
+    #[test]
+    fn what_would_stop_a_start_is_found_before_it() {
+        let dir = ("LIGHTSHIP_STATE_DIR", "/nowhere/lightship");
+        for (role, name, value, words) in [
+            (Role::Master, "SERVER_HOST", "300.1.1.1", "`server.host` is `300.1.1.1`, which is no address"),
+            (Role::Standalone, "SERVER_HOST", "no such host", "which is no address of this host"),
+            (Role::Master, "DATABASE_URL", "mysql://db/x", "mysql"),
+            (Role::Master, "DATABASE_URL", "lightship.db", "sqlite://"),
+            (
+                Role::Master,
+                "LIGHTSHIP__SECURITY__TRUSTED_PROXIES",
+                "10.0.0.1, proxy",
+                "`proxy` in `security.trusted",
+            ),
+            (Role::Master, "LIGHTSHIP_SECRET_KEY", "abc", "LIGHTSHIP_SECRET_KEY"),
+            (Role::Master, "CF_API_TOKEN", "abc", "CF_ACCOUNT_ID is not"),
+            (Role::Standalone, "DOCKER_HOST", "ftp://x", "DOCKER_HOST"),
+            (Role::Agent, "LOG_LEVEL", "info", "no master: set DOCKFLARE_MASTER_URL"),
+            (Role::Agent, "DOCKFLARE_MASTER_URL", "http://m", "no agent key"),
+        ] {
+            let error = checked(role, &[dir, (name, value)]).unwrap_err();
+            let error = super::super::output::chain(&error);
+            assert!(error.contains(words), "{name}={value}: {error}");
+        }
+        let agent = [dir, ("DOCKFLARE_MASTER_URL", "http://m:1"), ("DOCKFLARE_API_KEY", "k")];
+        checked(Role::Agent, &agent).unwrap();
+        for role in [Role::Master, Role::Standalone] {
+            checked(role, &[dir, ("SERVER_HOST", "[::1]")]).unwrap();
+        }
+    }
+}
