@@ -1,11 +1,16 @@
 //! Services behind routes: what an ingress rule may point at.
 
+use super::route::OriginRequest;
+use super::text::is_hidden;
+
 /// Schemes of web services: they alone take options towards the service, and may leave out the port.
 const WEB: [&str; 2] = ["http", "https"];
 /// Schemes that carry plain connections and need a port.
 const STREAM: [&str; 4] = ["tcp", "ssh", "rdp", "smb"];
 /// Words that stand alone.
 const WORDS: [&str; 3] = ["bastion", "hello_world", "socks-proxy"];
+/// Schemes of sockets, behind which there is a web service too.
+const SOCKETS: [&str; 2] = ["unix:", "unix+tls:"];
 /// Most characters of a service.
 const MAX_SERVICE: usize = 2048;
 
@@ -18,8 +23,11 @@ pub enum OriginError {
     /// Too long.
     #[error("the service is longer than {MAX_SERVICE} characters")]
     TooLong,
+    /// Several services in one text.
+    #[error("a route has one service; give each service a numbered route of its own")]
+    Several,
     /// White space or a control character inside.
-    #[error("the service holds white space or a control character")]
+    #[error("the service holds white space or a character that is not seen")]
     Blank,
     /// No scheme, or one that the connector does not know.
     #[error(
@@ -61,7 +69,10 @@ pub fn parse_service(text: &str) -> Result<String, OriginError> {
     if text.len() > MAX_SERVICE {
         return Err(OriginError::TooLong);
     }
-    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if text.split(',').filter(|part| part.contains("://")).count() > 1 {
+        return Err(OriginError::Several);
+    }
+    if text.chars().any(|c| c.is_whitespace() || is_hidden(c)) {
         return Err(OriginError::Blank);
     }
     if WORDS.contains(&text) {
@@ -70,7 +81,7 @@ pub fn parse_service(text: &str) -> Result<String, OriginError> {
     if let Some(status) = text.strip_prefix("http_status:") {
         return parse_status(status).map(|code| format!("http_status:{code}"));
     }
-    for scheme in ["unix:", "unix+tls:"] {
+    for scheme in SOCKETS {
         if let Some(path) = text.strip_prefix(scheme) {
             let absolute = path.starts_with('/') && path.len() > 1;
             return if absolute { Ok(text.to_owned()) } else { Err(OriginError::Socket) };
@@ -80,9 +91,67 @@ pub fn parse_service(text: &str) -> Result<String, OriginError> {
     parse_address(scheme, rest)
 }
 
-/// Says whether a kept service is a web service, to which options may be given.
-pub fn is_web_service(service: &str) -> bool {
-    service.split_once("://").is_some_and(|(scheme, _)| WEB.contains(&scheme))
+/// What a label may ask for beside the service, as far as its kind matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Another `Host` header.
+    HostHeader,
+    /// Anything about the service's certificate, or HTTP/2, which is agreed on with TLS.
+    Tls,
+    /// The requested name as TLS server name.
+    SniOfHost,
+    /// No chunked bodies.
+    Unchunked,
+    /// Some of the requests only.
+    Path,
+}
+
+/// Says whether the connector does anything about a wish for a kept service of this kind.
+///
+/// It speaks HTTP over a socket as well, and TLS over one of `unix+tls:`, but leaves the `Host` header and the TLS server
+/// name alone there. What carries plain connections, or answers by itself, knows of none of them.
+pub fn takes(service: &str, wish: Wish) -> bool {
+    use Wish::{HostHeader, Path, Tls, Unchunked};
+    match kind(service) {
+        "http://" => matches!(wish, HostHeader | Unchunked | Path),
+        "https://" => true,
+        "unix:" => matches!(wish, Unchunked | Path),
+        "unix+tls:" => matches!(wish, Tls | Unchunked | Path),
+        // Its clients ask for no path by themselves.
+        "bastion" | "socks-proxy" => false,
+        "hello_world" | "http_status:" => wish == Path,
+        _ => false,
+    }
+}
+
+/// Returns what a kept service begins with, or the word that it is.
+pub fn kind(service: &str) -> &str {
+    let end = match service.find(':') {
+        Some(at) if service[at..].starts_with("://") => at + 3,
+        Some(at) => at + 1,
+        None => service.len(),
+    };
+    &service[..end]
+}
+
+/// Returns the options that reach a kept service. A web service is given all that were asked for, also those that its
+/// scheme leaves without effect: that is how DockFlare wrote them.
+pub fn options_for(service: &str, wished: &OriginRequest) -> OriginRequest {
+    let is_web =
+        WEB.iter().any(|scheme| service.split_once("://").is_some_and(|(found, _)| found == *scheme));
+    let wished = wished.clone();
+    if is_web {
+        return wished;
+    }
+    let tls = takes(service, Wish::Tls);
+    OriginRequest {
+        no_tls_verify: wished.no_tls_verify.filter(|_| tls),
+        origin_server_name: wished.origin_server_name.filter(|_| tls),
+        http2_origin: wished.http2_origin.filter(|_| tls),
+        disable_chunked_encoding: wished.disable_chunked_encoding.filter(|_| takes(service, Wish::Unchunked)),
+        http_host_header: None,
+        match_sni_to_host: None,
+    }
 }
 
 fn parse_status(status: &str) -> Result<u16, OriginError> {
@@ -110,6 +179,11 @@ fn parse_address(scheme: &str, rest: &str) -> Result<String, OriginError> {
         None => {}
     }
     Ok(format!("{known}://{rest}"))
+}
+
+/// Splits a kept service into host and port; `None` if it is of another kind.
+pub(super) fn address(service: &str) -> Option<(&str, Option<&str>)> {
+    split_port(service.split_once("://")?.1).ok()
 }
 
 fn split_port(rest: &str) -> Result<(&str, Option<&str>), OriginError> {
@@ -205,6 +279,9 @@ mod tests {
             ("http://[::1", E::Host),
             ("http://[nonsense]", E::Host),
             ("http://-app", E::Host),
+            ("http://a,http://b", E::Several),
+            ("http://a:1, https://b:2", E::Several),
+            ("unix:/run/a\u{202e}b", E::Blank),
             ("http://a b", E::Blank),
             ("http://a\np", E::Blank),
             ("http_status:99", E::Status),
@@ -216,11 +293,48 @@ mod tests {
     }
 
     #[test]
-    fn options_are_for_web_services_only() {
-        assert!(is_web_service("http://app") && is_web_service("https://app:1"));
-        for other in ["tcp://db:1", "unix:/x", "http_status:404", "bastion"] {
-            assert!(!is_web_service(other), "{other}");
+    fn each_kind_of_service_takes_what_the_connector_uses_there() {
+        use Wish::{HostHeader, Path, SniOfHost, Tls, Unchunked};
+        let all = [HostHeader, Tls, SniOfHost, Unchunked, Path];
+        for (service, expected) in [
+            ("http://app", vec![HostHeader, Unchunked, Path]),
+            ("https://app:1", all.to_vec()),
+            ("unix:/run/a.sock", vec![Unchunked, Path]),
+            ("unix+tls:/run/a.sock", vec![Tls, Unchunked, Path]),
+            ("tcp://db:1", vec![]),
+            ("ssh://box:22", vec![]),
+            ("rdp://pc:3389", vec![]),
+            ("smb://nas:445", vec![]),
+            ("bastion", vec![]),
+            ("socks-proxy", vec![]),
+            ("http_status:404", vec![Path]),
+            ("hello_world", vec![Path]),
+        ] {
+            let taken: Vec<_> = all.into_iter().filter(|wish| takes(service, *wish)).collect();
+            assert_eq!(taken, expected, "{service}");
         }
+    }
+
+    #[test]
+    fn only_options_that_reach_the_service_are_written() {
+        let all = OriginRequest {
+            no_tls_verify: Some(true),
+            origin_server_name: Some("a".into()),
+            http_host_header: Some("b".into()),
+            http2_origin: Some(true),
+            disable_chunked_encoding: Some(true),
+            match_sni_to_host: Some(true),
+        };
+        for service in ["http://app", "https://app"] {
+            assert_eq!(options_for(service, &all), all, "{service}");
+        }
+        for service in ["tcp://db:1", "http_status:404", "bastion"] {
+            assert_eq!(options_for(service, &all), OriginRequest::default(), "{service}");
+        }
+        let unchunked = OriginRequest { disable_chunked_encoding: Some(true), ..OriginRequest::default() };
+        assert_eq!(options_for("unix:/x", &all), unchunked);
+        let tls = OriginRequest { http_host_header: None, match_sni_to_host: None, ..all.clone() };
+        assert_eq!(options_for("unix+tls:/x", &all), tls);
     }
 
     proptest! {

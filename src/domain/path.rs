@@ -6,6 +6,8 @@
 
 use regex::Regex;
 
+use super::text::is_hidden;
+
 /// Most bytes of a path.
 const MAX_PATH: usize = 1024;
 /// What has a meaning in a regular expression, in Go's and in Rust's.
@@ -20,9 +22,18 @@ pub enum PathError {
     /// Part of a URL that is no path.
     #[error("`{0}` does not belong in a path; write the path alone, such as `/api`")]
     NotAPath(char),
-    /// A control character.
-    #[error("the path holds a control character")]
-    Control,
+    /// A character that nobody sees.
+    #[error("the path holds a control character or one that is not seen")]
+    Hidden,
+    /// A regular expression, or the beginnings of one.
+    #[error(
+        "`{0}` is the sign of a regular expression, and a path is taken as it is written; write the path alone, such as \
+         `{1}`: it covers all that is below it, and several paths are several numbered routes"
+    )]
+    Expression(&'static str, String),
+    /// Several paths in one text.
+    #[error("a route has one path; give each path a numbered route of its own")]
+    Several,
     /// An escape sequence of a URL.
     #[error("`{0}` is an escape sequence; write the character itself, requests are compared decoded")]
     Escaped(String),
@@ -37,8 +48,8 @@ pub fn normalise_path(text: &str) -> Result<String, PathError> {
     if text.len() > MAX_PATH {
         return Err(PathError::TooLong);
     }
-    if text.chars().any(char::is_control) {
-        return Err(PathError::Control);
+    if text.chars().any(is_hidden) {
+        return Err(PathError::Hidden);
     }
     if let Some(bad) = text.chars().find(|c| matches!(c, '?' | '#')) {
         return Err(PathError::NotAPath(bad));
@@ -52,7 +63,24 @@ pub fn normalise_path(text: &str) -> Result<String, PathError> {
             return Err(PathError::Star(star));
         }
     }
+    if let Some(sign) = find_sign(inner) {
+        let plain = plain_path(text).filter(|path| !path.is_empty()).unwrap_or_else(|| "/api".to_owned());
+        return Err(PathError::Expression(sign, plain));
+    }
+    if text.split([',', ';', ' ']).filter(|part| part.trim().starts_with('/')).count() > 1 {
+        return Err(PathError::Several);
+    }
     Ok(if inner.is_empty() { String::new() } else { format!("/{inner}") })
+}
+
+/// Finds what a path never holds and an expression does. A URL writes most of these characters encoded; those that it
+/// may write (`.`, `+`, `(`, `$`, `*`) count only where they can mean nothing else.
+fn find_sign(inner: &str) -> Option<&'static str> {
+    ["^", "\\", "|", "[", "]", "{", "}", "*", ".+", ")+"]
+        .into_iter()
+        .find(|sign| inner.contains(sign))
+        .or_else(|| inner.ends_with('$').then_some("$"))
+        .or_else(|| inner.split('/').any(|segment| segment.starts_with('(')).then_some("("))
 }
 
 fn find_escape(text: &str) -> Option<String> {
@@ -203,13 +231,44 @@ mod tests {
         for (text, why) in [
             ("/a?b=c", PathError::NotAPath('?')),
             ("/a#b", PathError::NotAPath('#')),
-            ("/a\nb", PathError::Control),
+            ("/a\nb", PathError::Hidden),
+            ("/a\u{202e}b", PathError::Hidden),
             ("/a%20b", PathError::Escaped("%20".into())),
             ("/api/*", PathError::Star("*")),
             ("/api/.*", PathError::Star(".*")),
             (&"x".repeat(2000), PathError::TooLong),
         ] {
             assert_eq!(normalise_path(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_is_refused_with_the_path_it_means() {
+        for (text, sign, plain) in [
+            ("^/(api|ws)", "^", "/api"),
+            (r"\.(jpg|png)$", "\\", "/api"),
+            ("/v[0-9]+", "[", "/api"),
+            ("^/admin", "^", "/admin"),
+            ("^/admin(/|$)", "^", "/admin"),
+            ("/admin$", "$", "/api"),
+            ("/(admin)", "(", "/api"),
+            ("/(admin)/x", "(", "/api"),
+            ("/a/.+", ".+", "/api"),
+            ("/a(b)+", ")+", "/api"),
+            ("/a{2}", "{", "/api"),
+            ("/a|/b", "|", "/api"),
+            ("/*/b", "*", "/api"),
+            ("/a*", "*", "/api"),
+            ("*.php", "*", "/api"),
+            (".*\\.php", "\\", "/api"),
+        ] {
+            assert_eq!(normalise_path(text), Err(PathError::Expression(sign, plain.to_owned())), "{text}");
+        }
+        for text in ["/api,/ws", "/api;/ws", "/api /ws", "/api, /ws,"] {
+            assert_eq!(normalise_path(text), Err(PathError::Several), "{text}");
+        }
+        for text in ["/c++", "/v1.0", "/a(b)", "/$batch", "/a,b", "/a b", "/~me/@x:y=1&z!'", "/.well-known"] {
+            assert_eq!(normalise_path(text).as_deref(), Ok(text), "{text}");
         }
     }
 
@@ -279,6 +338,9 @@ mod tests {
         fn a_kept_path_stays_and_its_expression_matches_it(text in ".{0,80}") {
             if let Ok(path) = normalise_path(&text) {
                 prop_assert_eq!(normalise_path(&path), Ok(path.clone()));
+                // A person who means an expression writes one that is more than its own text.
+                let is_plain = !path.contains(['^', '\\', '|', '[', '{', '*']) && !path.ends_with('$');
+                prop_assert!(is_plain);
                 if let Some(pattern) = path_regex(&path) {
                     let regex = Regex::new(&pattern).unwrap();
                     let below = format!("{path}/x");

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::hostname::is_wildcard;
-use super::origin::is_web_service;
+use super::origin::options_for;
 use super::path::path_regex;
 use super::route::{OriginRequest, Service};
 
@@ -70,14 +70,13 @@ fn is_unset(options: &OriginRequest) -> bool {
 }
 
 impl IngressRule {
-    /// Makes the rule of a route. Options are for web services only: the connector has no use for them else.
+    /// Makes the rule of a route, with the options that its service has a use for.
     pub fn new(service: &Service) -> Self {
-        let web = is_web_service(&service.service);
         Self {
             hostname: service.key.hostname.clone(),
             path: path_regex(&service.key.path),
             service: service.service.clone(),
-            origin_request: if web { service.origin_request.clone() } else { OriginRequest::default() },
+            origin_request: options_for(&service.service, &service.origin_request),
             kept: Vec::new(),
             unseen: false,
         }

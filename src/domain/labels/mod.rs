@@ -5,6 +5,7 @@
 //! are never repeated, since nobody can tell what they hold.
 
 mod allowance;
+mod effects;
 mod near_miss;
 mod table;
 #[cfg(test)]
@@ -15,10 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::hostname::parse_hostname;
-use super::origin::parse_service;
+use super::origin::{Wish, parse_service};
 use super::path::normalise_path;
 use super::route::{OriginRequest, RouteKey, Service};
+use super::text::{is_hidden, is_in_quotes, spell_out};
 pub use allowance::{Allowance, MAX_ROUTES};
+use effects::Effects;
 use table::{Labelled, Level};
 
 /// Most routes that one container may ask for.
@@ -45,7 +48,8 @@ pub struct LabelProblem {
 
 impl LabelProblem {
     fn new(label: &str, value: &str, reason: impl ToString) -> Self {
-        Self { label: cut(label), value: cut(value), reason: reason.to_string() }
+        // Labels are for whoever starts containers to write, and reasons quote them.
+        Self { label: cut(label), value: cut(value), reason: spell_out(&reason.to_string()) }
     }
 }
 
@@ -135,12 +139,15 @@ fn is_no(value: &str) -> bool {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().take(MAX_SHOWN).map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn explain_not_enabled(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
     if let Some(found) = table.get(Level::Base, "enable") {
-        let reason = "the value means neither yes nor no; write `true` to publish this container";
+        let reason = match is_in_quotes(found.value) {
+            true => IN_QUOTES,
+            false => "the value means neither yes nor no; write `true` to publish this container",
+        };
         problems.push(LabelProblem::new(&found.label, found.value, reason));
     } else if let Some(label) = table.any_hostname() {
         let enable = table.beside(&label, "enable");
@@ -153,6 +160,7 @@ fn explain_not_enabled(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
 
 fn read_services(table: &Labelled<'_>, read: &mut Labels) {
     let mut seen = BTreeSet::new();
+    let mut effects = Effects::default();
     let indices = table.contiguous_indices();
     let levels = std::iter::once(Level::Base).chain((0..indices).map(Level::Index));
     for level in levels {
@@ -163,7 +171,8 @@ fn read_services(table: &Labelled<'_>, read: &mut Labels) {
             read.problems.push(LabelProblem::new(&table.name_at(level, "hostname"), "", reason));
             break;
         }
-        let Some(service) = read_service(table, level, indices > 0, &mut read.problems) else { continue };
+        let reader = Reader { table, level, problems: &mut read.problems, effects: &mut effects };
+        let Some(service) = reader.service(indices > 0) else { continue };
         if seen.insert(service.key.clone()) {
             read.services.push(service);
         } else if let Some(found) = table.get(level, "hostname") {
@@ -171,6 +180,7 @@ fn read_services(table: &Labelled<'_>, read: &mut Labels) {
             read.problems.push(LabelProblem::new(&found.label, found.value, reason));
         }
     }
+    effects.note_what_is_without(&mut read.problems);
     // Beyond the bound no number is looked for, so none is missing.
     if indices <= MAX_SERVICES {
         near_miss::find_gaps(table, indices, &mut read.problems);
@@ -183,55 +193,69 @@ fn read_services(table: &Labelled<'_>, read: &mut Labels) {
     }
 }
 
-/// Reads the service of one level; `None` if there is none, or if what must be right is not.
-fn read_service(
-    table: &Labelled<'_>,
-    level: Level,
-    has_indices: bool,
-    problems: &mut Vec<LabelProblem>,
-) -> Option<Service> {
-    let hostname = table.get(level, "hostname");
-    let service = table.get_or_base(level, "service");
-    let (hostname, service) = match (hostname, service) {
-        (Some(hostname), Some(service)) => (hostname, service),
-        (Some(hostname), None) => {
-            let reason =
-                format!("no `{}` says where requests go; add it", table.beside(&hostname.label, "service"));
-            problems.push(LabelProblem::new(&hostname.label, hostname.value, reason));
-            return None;
-        }
-        // A base service without a base hostname is what indexed routes fall back to.
-        (None, Some(service)) if level == Level::Base && !has_indices => {
-            let reason =
-                format!("no `{}` says what to publish; add it", table.beside(&service.label, "hostname"));
-            problems.push(LabelProblem::new(&service.label, service.value, reason));
-            return None;
-        }
-        (None, _) => return None,
-    };
-    let mut reader = Reader { table, level, problems };
-    let name = reader.checked(&hostname, parse_hostname);
-    let target = reader.checked(&service, parse_service);
-    let path = reader.setting("path", normalise_path).map(Option::unwrap_or_default);
-    let zone_name = reader.setting("zonename", parse_hostname);
-    let origin_request = reader.origin_request();
-    Some(Service {
-        key: RouteKey { hostname: name?, path: path? },
-        service: target?,
-        origin_request,
-        zone_name: zone_name?,
-        has_access_labels: table.has_access_labels(),
-    })
-}
+const IN_QUOTES: &str = "the value is in quotes, which became part of it; in the list form of a compose file write `- \"NAME=VALUE\"`";
 
-/// Reads settings of one level and notes what is wrong with them.
+/// Reads the labels of one level and notes what is wrong with them.
 struct Reader<'a, 'p> {
     table: &'a Labelled<'a>,
     level: Level,
     problems: &'p mut Vec<LabelProblem>,
+    effects: &'p mut Effects<'a>,
 }
 
-impl Reader<'_, '_> {
+impl<'a> Reader<'a, '_> {
+    /// Reads the service; `None` if there is none, or if what must be right is not.
+    fn service(mut self, has_indices: bool) -> Option<Service> {
+        let (hostname, service) = self.target(has_indices)?;
+        let name = self.checked(&hostname, |text| match names_several(text) {
+            true => Err(self.table.say_numbered(&hostname.label)),
+            false => parse_hostname(text).map_err(|error| error.to_string()),
+        });
+        let target = self.checked(&service, parse_service);
+        let path = self.setting("path", normalise_path).map(Option::unwrap_or_default);
+        let zone_name = self.setting("zonename", parse_hostname);
+        let (options, wishes) = self.origin_request();
+        let target = target?;
+        for (found, wish) in wishes {
+            self.effects.note(&target, found, wish);
+        }
+        let mut key = RouteKey { hostname: name?, path: path? };
+        if !key.path.is_empty()
+            && let Some(found) = self.table.get_or_base(self.level, "path")
+            && !self.effects.note(&target, found, Wish::Path)
+        {
+            key.path.clear();
+        }
+        Some(Service {
+            key,
+            service: target,
+            origin_request: options,
+            zone_name: zone_name?,
+            has_access_labels: self.table.has_access_labels(),
+        })
+    }
+
+    /// Finds what to publish and where requests go.
+    fn target(&mut self, has_indices: bool) -> Option<(table::Found<'a>, table::Found<'a>)> {
+        let hostname = self.table.get(self.level, "hostname");
+        let service = self.table.get_or_base(self.level, "service");
+        match (hostname, service) {
+            (Some(hostname), Some(service)) => Some((hostname, service)),
+            (Some(hostname), None) => {
+                let missing = self.table.beside(&hostname.label, "service");
+                self.problem(&hostname, format!("no `{missing}` says where requests go; add it"));
+                None
+            }
+            // A base service without a base hostname is what indexed routes fall back to.
+            (None, Some(service)) if self.level == Level::Base && !has_indices => {
+                let missing = self.table.beside(&service.label, "hostname");
+                self.problem(&service, format!("no `{missing}` says what to publish; add it"));
+                None
+            }
+            (None, _) => None,
+        }
+    }
+
     fn problem(&mut self, found: &table::Found<'_>, reason: impl ToString) {
         let problem = LabelProblem::new(&found.label, found.value, reason);
         // Base labels are read once for each route that falls back to them, and shown once.
@@ -245,7 +269,12 @@ impl Reader<'_, '_> {
         found: &table::Found<'_>,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
-        parse(found.value).map_err(|error| self.problem(found, error)).ok()
+        let read = parse(found.value);
+        read.map_err(|error| match is_in_quotes(found.value) {
+            true => self.problem(found, IN_QUOTES),
+            false => self.problem(found, error),
+        })
+        .ok()
     }
 
     /// A label that may be left out, but withholds the route if it is wrong: `None` then.
@@ -260,39 +289,65 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Options whose labels are wrong are left out and shown; the route itself is good.
-    fn origin_request(&mut self) -> OriginRequest {
-        OriginRequest {
-            no_tls_verify: self.flag("no_tls_verify"),
-            origin_server_name: self.name("originsrvname"),
-            http_host_header: self.name("httpHostHeader"),
-            http2_origin: self.flag("http2_origin"),
-            disable_chunked_encoding: self.flag("disable_chunked_encoding"),
-            match_sni_to_host: self.flag("match_sni_to_host"),
-        }
+    /// Options whose labels are wrong are left out and shown; the route itself is good. Beside them: what is wished, by
+    /// which label.
+    fn origin_request(&mut self) -> (OriginRequest, Vec<(table::Found<'a>, Wish)>) {
+        let mut wishes = Vec::new();
+        let mut wished = |found: Option<table::Found<'a>>, wish| {
+            let found = found?;
+            let value = found.value.trim();
+            wishes.push((found, wish));
+            Some(value)
+        };
+        let options = OriginRequest {
+            no_tls_verify: wished(self.flag("no_tls_verify"), Wish::Tls).map(|_| true),
+            origin_server_name: wished(self.name("originsrvname"), Wish::Tls).map(str::to_owned),
+            http_host_header: wished(self.name("httpHostHeader"), Wish::HostHeader).map(str::to_owned),
+            http2_origin: wished(self.flag("http2_origin"), Wish::Tls).map(|_| true),
+            disable_chunked_encoding: wished(self.flag("disable_chunked_encoding"), Wish::Unchunked)
+                .map(|_| true),
+            match_sni_to_host: wished(self.flag("match_sni_to_host"), Wish::SniOfHost).map(|_| true),
+        };
+        (options, wishes)
     }
 
-    fn flag(&mut self, suffix: &str) -> Option<bool> {
+    /// The label, if it means yes.
+    fn flag(&mut self, suffix: &str) -> Option<table::Found<'a>> {
         let found = self.table.get_or_base(self.level, suffix)?;
         if !is_yes(found.value) && !is_no(found.value) {
-            self.problem(
-                &found,
-                "the value means neither yes nor no, so it counts as no; write `true` or `false`",
-            );
+            let reason = match is_in_quotes(found.value) {
+                true => IN_QUOTES,
+                false => "the value means neither yes nor no, so it counts as no; write `true` or `false`",
+            };
+            self.problem(&found, reason);
         }
-        is_yes(found.value).then_some(true)
+        is_yes(found.value).then_some(found)
     }
 
-    fn name(&mut self, suffix: &str) -> Option<String> {
+    /// The label, if it holds a name.
+    fn name(&mut self, suffix: &str) -> Option<table::Found<'a>> {
         let found = self.table.get_or_base(self.level, suffix)?;
         let value = found.value.trim();
-        if value.len() > MAX_NAME || value.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        if is_in_quotes(value) {
+            self.problem(&found, IN_QUOTES);
+            return None;
+        }
+        if value.len() > MAX_NAME || value.chars().any(|c| is_hidden(c) || c.is_whitespace()) {
             self.problem(
                 &found,
                 format!("a name without white space of at most {MAX_NAME} bytes belongs here; ignored"),
             );
             return None;
         }
-        Some(value.to_owned())
+        Some(found)
     }
+}
+
+/// True if a text holds several hostnames, whatever stands between them.
+fn names_several(text: &str) -> bool {
+    let parts =
+        |is_between: fn(char) -> bool| text.split(is_between).map(str::trim).filter(|part| !part.is_empty());
+    parts(|c| matches!(c, ',' | ';' | '|')).count() > 1
+        || (parts(char::is_whitespace).count() > 1
+            && parts(char::is_whitespace).all(|part| part.contains('.')))
 }

@@ -37,6 +37,11 @@ pub(super) fn find(table: &Labelled<'_>, most: usize, problems: &mut Vec<LabelPr
         }
         let reason = if known {
             "`enable` is for the whole container and takes no number; leave the number out".to_owned()
+        } else if let Some((number, word)) = misplaced_number(suffix).filter(|_| level == Level::Base) {
+            let meant = table.beside(label, &format!("{number}.{word}"));
+            format!(
+                "this label has no meaning; the number goes before the word, without zeros in front: write `{meant}`"
+            )
         } else {
             match Some(suffix).filter(|_| problems.len() < most).and_then(|suffix| nearest(suffix, |_| true))
             {
@@ -46,6 +51,20 @@ pub(super) fn find(table: &Labelled<'_>, most: usize, problems: &mut Vec<LabelPr
         };
         problems.push(LabelProblem::new(label, "", reason));
     }
+}
+
+/// Finds the number and the known word in `hostname.0`, `hostname_0`, `hostname[0]` or `00.hostname`.
+fn misplaced_number(suffix: &str) -> Option<(usize, &'static str)> {
+    let is_between = |c: char| matches!(c, '.' | '_' | '-' | '[' | ']');
+    let without_end = suffix.trim_end_matches(is_between);
+    let behind = without_end.trim_end_matches(|c: char| c.is_ascii_digit());
+    let before = suffix.trim_start_matches(|c: char| c.is_ascii_digit());
+    let (number, word) = match before.len() < suffix.len() {
+        true => (&suffix[..suffix.len() - before.len()], before.trim_start_matches(is_between)),
+        false => (&without_end[behind.len()..], behind.trim_end_matches(is_between)),
+    };
+    let known = SUFFIXES.into_iter().find(|known| *known == word && *known != "enable")?;
+    Some((number.parse().ok()?, known))
 }
 
 /// Notes numbered labels that are never reached, since a number before them has no hostname.

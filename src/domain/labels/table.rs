@@ -112,6 +112,13 @@ impl<'a> Labelled<'a> {
         label_name(prefix, level, suffix)
     }
 
+    /// Says how several hostnames are written, at the prefix of a label.
+    pub(super) fn say_numbered(&self, label: &str) -> String {
+        let prefix = self.suffix(label).map_or(PREFIXES[0], |suffix| &label[..label.len() - suffix.len()]);
+        let [first, second] = [0, 1].map(|i| label_name(prefix, Level::Index(i), "hostname"));
+        format!("a label holds one hostname; for several write `{first}`, `{second}` and so on")
+    }
+
     /// Returns the name of a label of a level, as it is there or as it would be written.
     pub(super) fn name_at(&self, level: Level, suffix: &str) -> String {
         self.get(level, suffix).map_or_else(|| label_name(PREFIXES[0], level, suffix), |found| found.label)

@@ -101,7 +101,7 @@ fn numbered_labels_fall_back_to_the_base_and_stand_beside_it() {
     let read = read(&[
         ("dockflare.enable", "true"),
         ("dockflare.hostname", "base.example.com"),
-        ("dockflare.service", "http://app"),
+        ("dockflare.service", "https://app"),
         ("dockflare.no_tls_verify", "true"),
         ("dockflare.0.hostname", "zero.example.com"),
         ("cloudflare.tunnel.1.hostname", "one.example.com"),
@@ -111,8 +111,8 @@ fn numbered_labels_fall_back_to_the_base_and_stand_beside_it() {
     assert_eq!(
         keys(&read),
         [
-            "base.example.com -> http://app",
-            "zero.example.com -> http://app",
+            "base.example.com -> https://app",
+            "zero.example.com -> https://app",
             "one.example.com -> http://other:81"
         ]
     );
@@ -141,6 +141,12 @@ fn what_is_wrong_is_shown_with_label_value_and_reason() {
         ("dockflare.service", "app:80", "must begin with"),
         ("dockflare.service", "http://app:70000", "1 to 65535"),
         ("dockflare.path", "/a?b", "path alone"),
+        ("dockflare.path", "^/(api|ws)", "`^` is the sign of a regular expression"),
+        ("dockflare.path", "/api,/ws", "a route has one path"),
+        ("dockflare.service", "http://a,http://b", "a route has one service"),
+        ("dockflare.hostname", "\"app.example.com\"", "the value is in quotes"),
+        ("dockflare.service", "'http://app'", "the value is in quotes"),
+        ("dockflare.path", "\"/a?b\"", "the value is in quotes"),
         ("dockflare.zonename", "a b", "no blanks"),
     ] {
         let mut given = labels(&[
@@ -168,6 +174,150 @@ fn a_wrong_option_is_shown_and_the_route_stays() {
     assert_eq!(read.services[0].origin_request, OriginRequest::default());
     assert!(problem_of(&read, "dockflare.no_tls_verify").reason.contains("neither yes nor no"));
     assert_eq!(problem_of(&read, "dockflare.httpHostHeader").value, "a\u{fffd}\u{fffd}b: c");
+}
+
+#[test]
+fn several_hostnames_in_one_label_are_refused_with_the_way_out() {
+    for names in [
+        "a.example.com,b.example.com",
+        "a.example.com, b.example.com",
+        "a.example.com;b.example.com",
+        "a.example.com b.example.com",
+        "a.example.com\nb.example.com",
+        "a.example.com | b.example.com",
+        "a.example.com,https://b.example.com/",
+    ] {
+        for (label, prefix) in
+            [("dockflare.hostname", "dockflare"), ("cloudflare.tunnel.0.hostname", "cloudflare.tunnel")]
+        {
+            let enable = format!("{prefix}.enable");
+            let read = read(&[(&enable, "true"), (label, names), ("dockflare.service", "http://app")]);
+            assert!(read.services.is_empty());
+            let reason = &problem_of(&read, label).reason;
+            assert!(reason.contains(&format!("`{prefix}.0.hostname`, `{prefix}.1.hostname`")), "{reason}");
+        }
+    }
+    let one = read(&[
+        ("dockflare.enable", "true"),
+        ("dockflare.hostname", "my app.example.com"),
+        ("dockflare.service", "http://app"),
+    ]);
+    assert!(problem_of(&one, "dockflare.hostname").reason.contains("no blanks"));
+}
+
+#[test]
+fn a_number_in_the_wrong_place_names_the_right_one() {
+    for (label, meant) in [
+        ("dockflare.hostname.0", "`dockflare.0.hostname`"),
+        ("cloudflare.tunnel.service.12", "`cloudflare.tunnel.12.service`"),
+        ("dockflare.hostname_1", "`dockflare.1.hostname`"),
+        ("dockflare.hostname[1]", "`dockflare.1.hostname`"),
+        ("dockflare.hostname2", "`dockflare.2.hostname`"),
+        ("dockflare.00.hostname", "`dockflare.0.hostname`"),
+        ("dockflare.access.policy.0", "`dockflare.0.access.policy`"),
+    ] {
+        let read = read(&[(label, "x")]);
+        assert!(problem_of(&read, label).reason.contains(meant), "{:?}", read.problems);
+    }
+}
+
+#[test]
+fn what_has_no_effect_on_a_service_is_shown_and_the_route_stays() {
+    let options = [
+        ("no_tls_verify", "true"),
+        ("originsrvname", "inner"),
+        ("httpHostHeader", "x"),
+        ("http2_origin", "true"),
+        ("disable_chunked_encoding", "true"),
+        ("match_sni_to_host", "true"),
+        ("path", "/x"),
+    ];
+    for (service, kind, taken) in [
+        ("tcp://db:5432", "tcp://", vec![]),
+        ("ssh://box:22", "ssh://", vec![]),
+        ("rdp://pc:3389", "rdp://", vec![]),
+        ("bastion", "bastion", vec![]),
+        ("http_status:404", "http_status:", vec!["path"]),
+        ("unix:/run/a.sock", "unix:", vec!["disable_chunked_encoding", "path"]),
+        ("http://app", "http://", vec!["httpHostHeader", "disable_chunked_encoding", "path"]),
+        ("https://app", "https://", options.map(|(name, _)| name).to_vec()),
+    ] {
+        let mut given = labels(&[
+            ("dockflare.enable", "true"),
+            ("dockflare.hostname", "app.example.com"),
+            ("dockflare.service", service),
+        ]);
+        given.extend(options.map(|(name, value)| (format!("dockflare.{name}"), value.to_owned())));
+        let read = read_labels(&given, None, MAX_PROBLEMS);
+
+        let path = if taken.contains(&"path") { "/x" } else { "" };
+        assert_eq!(keys(&read), [format!("app.example.com{path} -> {service}")]);
+        let without: Vec<_> = read.problems.iter().map(|problem| problem.label.as_str()).collect();
+        let mut expected: Vec<_> = options
+            .iter()
+            .filter(|(name, _)| !taken.contains(name))
+            .map(|(name, _)| format!("dockflare.{name}"))
+            .collect();
+        expected.sort();
+        assert_eq!(without, expected, "{service}");
+        for problem in &read.problems {
+            assert!(
+                problem.reason.starts_with(&format!("has no effect on a `{kind}` service")),
+                "{problem:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_base_label_that_one_route_uses_has_an_effect() {
+    let read = read(&[
+        ("dockflare.enable", "true"),
+        ("dockflare.httpHostHeader", "inner"),
+        ("dockflare.no_tls_verify", "false"),
+        ("dockflare.0.hostname", "db.example.com"),
+        ("dockflare.0.service", "tcp://db:5432"),
+        ("dockflare.0.http2_origin", "true"),
+        ("dockflare.1.hostname", "app.example.com"),
+        ("dockflare.1.service", "http://app"),
+    ]);
+    let [problem] = &read.problems[..] else { panic!("one is without effect: {:?}", read.problems) };
+    assert_eq!((problem.label.as_str(), problem.value.as_str()), ("dockflare.0.http2_origin", "true"));
+    assert_eq!(read.services.len(), 2);
+}
+
+#[test]
+fn characters_that_nobody_sees_reach_no_reason_as_they_are() {
+    for (label, value) in [
+        ("dockflare.hostname", "a\u{202e}\u{1b}b.example.com"),
+        ("dockflare.hostname", "a\u{2028}b"),
+        ("dockflare.path", "/a\u{202e}b"),
+        ("dockflare.service", "unix:/a\u{202e}b"),
+        ("dockflare.httpHostHeader", "a\u{200b}b"),
+        ("dockflare.hos\u{202e}tnme", "x"),
+    ] {
+        let mut given = labels(&[
+            ("dockflare.enable", "true"),
+            ("dockflare.hostname", "app.example.com"),
+            ("dockflare.service", "http://app"),
+        ]);
+        given.insert(label.into(), value.into());
+        let read = read_labels(&given, None, MAX_PROBLEMS);
+        assert!(!read.problems.is_empty(), "{label}");
+        for LabelProblem { label, value, reason } in &read.problems {
+            assert!(
+                ![label, value, reason].into_iter().any(|text| text.contains(is_hidden)),
+                "{label:?} {value:?} {reason:?}"
+            );
+        }
+    }
+    let control = "`\u{1b}`";
+    let read = read(&[
+        ("dockflare.enable", "true"),
+        ("dockflare.hostname", "\u{1b}.example.com"),
+        ("dockflare.service", "http://a"),
+    ]);
+    assert!(read.problems[0].reason.contains(&spell_out(control)), "{:?}", read.problems);
 }
 
 #[test]
@@ -315,6 +465,7 @@ proptest! {
         prop_assert_eq!(&read, &read_labels(&own_labels(&given, None), None, MAX_PROBLEMS), "leaving others out changes nothing");
         prop_assert_eq!(read.enabled, is_enabled(&given, None));
         for problem in &read.problems {
+            prop_assert!(!problem.reason.contains(is_hidden) && !problem.label.contains(is_hidden));
             prop_assert!(problem.label.chars().count() <= 200 && problem.value.chars().count() <= 200);
             prop_assert!(!problem.reason.is_empty() && !problem.label.starts_with("other."));
         }

@@ -1,0 +1,40 @@
+//! Labels that ask for what their service knows nothing of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::origin::{Wish, kind, takes};
+use super::LabelProblem;
+use super::table::Found;
+
+/// What the options of one container come to: a base label counts for every route that falls back to it, and one of
+/// them may be of another kind.
+#[derive(Debug, Default)]
+pub(super) struct Effects<'a> {
+    with: BTreeSet<String>,
+    without: BTreeMap<String, (&'a str, String)>,
+}
+
+impl<'a> Effects<'a> {
+    /// Notes that a label wishes something of a service; returns true if the service takes it.
+    pub(super) fn note(&mut self, service: &str, found: Found<'a>, wish: Wish) -> bool {
+        let is_taken = takes(service, wish);
+        if is_taken {
+            self.with.insert(found.label);
+        } else {
+            self.without.entry(found.label).or_insert_with(|| (found.value, kind(service).to_owned()));
+        }
+        is_taken
+    }
+
+    /// Adds every label that no route has a use for.
+    pub(super) fn note_what_is_without(self, problems: &mut Vec<LabelProblem>) {
+        for (label, (value, kind)) in self.without {
+            if !self.with.contains(&label) {
+                let reason = format!(
+                    "has no effect on a `{kind}` service; remove it, or choose another kind of service"
+                );
+                problems.push(LabelProblem::new(&label, value, reason));
+            }
+        }
+    }
+}
