@@ -1,6 +1,6 @@
 //! `lightship master`: the control plane. Also the larger half of `standalone`.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use actix_web::cookie::Key;
 use actix_web::dev::ServerHandle;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::run as process;
 use super::run::Start;
 use super::shards::Shards;
+use super::values::MasterValues;
 use super::{Common, database};
 use crate::actors::master::{Master, MasterParts, MasterSettings};
 use crate::actors::supervision::{Root, SupSpec};
-use crate::cloudflare::Cloudflare;
 use crate::config::{Role, Settings};
 use crate::db::{Batch, Db, RowChange, secrets, settings};
-use crate::domain::id::{AccountId, SecretId, ZoneId};
+use crate::domain::id::{SecretId, ZoneId};
 use crate::web::state::AskDocker;
 use crate::web::{Listen, WebSettings, WebState, serve};
 
@@ -50,6 +50,8 @@ pub(super) struct MasterHalf {
     pub(super) db: Db,
     pub(super) master: Master,
     has_cloudflare: bool,
+    addresses: Vec<SocketAddr>,
+    proxies: Vec<IpAddr>,
     shards: Shards,
 }
 
@@ -57,10 +59,11 @@ impl MasterHalf {
     /// Opens the database and describes the tree.
     pub(super) async fn build(start: &Start) -> anyhow::Result<(SupSpec, Self)> {
         let settings = &start.loaded.settings;
+        let MasterValues { addresses, proxies, cloudflare } =
+            MasterValues::read(settings, &start.state_dir, start.io.clone())?;
         let db =
             database::open_for_master(settings, &start.state_dir, start.io.clone(), start.chance.clone())
                 .await?;
-        let cloudflare = cloudflare(settings, start)?;
         let has_cloudflare = cloudflare.is_some();
         let shards = Shards::start(&start.watchdog);
         let parts = MasterParts {
@@ -75,7 +78,7 @@ impl MasterHalf {
             arbiters: shards.handles(),
         };
         let (spec, master) = Master::start(parts).await?;
-        Ok((spec, Self { db, master, has_cloudflare, shards }))
+        Ok((spec, Self { db, master, has_cloudflare, addresses, proxies, shards }))
     }
 
     /// Ends what is left after the tree is stopped: the fleet's threads, then the database they used.
@@ -87,7 +90,7 @@ impl MasterHalf {
     /// Binds the addresses and serves; says where. `docker` asks the agent in this process, if there is one.
     pub(super) async fn serve(&self, start: &Start, docker: Option<AskDocker>) -> anyhow::Result<Serving> {
         let settings = &start.loaded.settings;
-        let sockets = bind(&settings.server.host, settings.server.port)?;
+        let sockets = bind(&self.addresses)?;
         let address = sockets[0].local_addr()?;
         let admin_socket = bind_admin_socket(&start.state_dir.join("admin.sock"))?;
         let is_loopback = sockets.iter().all(|s| s.local_addr().is_ok_and(|a| a.ip().is_loopback()));
@@ -96,7 +99,7 @@ impl MasterHalf {
             admin_token,
             cookie_key: cookie_key(&self.db, start).await?,
             secure_cookies: settings.security.secure_cookies,
-            trusted_proxies: proxies(&settings.security.trusted_proxies)?,
+            trusted_proxies: self.proxies.clone(),
             public_url: settings.server.public_url.clone(),
             is_loopback,
             offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
@@ -181,51 +184,20 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn cloudflare(settings: &Settings, start: &Start) -> anyhow::Result<Option<Cloudflare>> {
-    let config = &settings.cloudflare;
-    match (config.api_token.get(), &config.account_id) {
-        (Some(token), Some(account)) => {
-            let account = AccountId::new(account.clone());
-            Ok(Some(Cloudflare::new(&config.api_base_url, account, token.clone(), start.io.clone())?))
-        }
-        (None, None) => Ok(None),
-        (Some(_), None) => {
-            bail!("CF_API_TOKEN is set and CF_ACCOUNT_ID is not; set both, or none to only plan")
-        }
-        (None, Some(_)) => Ok(None),
-    }
-}
-
 fn master_settings(settings: &Settings) -> MasterSettings {
     MasterSettings {
         grace: Duration::from_secs(settings.publish.grace_period_seconds),
         offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
         label_prefix: settings.labels.prefix.clone(),
         publish_unprotected: settings.publish.allow_unprotected_access,
+        publish_host_access: settings.publish.allow_host_access,
         compare_every: Duration::from_secs(settings.publish.compare_interval_seconds),
         ..MasterSettings::default()
     }
 }
 
-fn proxies(list: &str) -> anyhow::Result<Vec<IpAddr>> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|address| !address.is_empty())
-        .map(|address| {
-            address.parse().with_context(|| {
-                format!("`{address}` in `security.trusted_proxies` is no address; list addresses with commas")
-            })
-        })
-        .collect()
-}
-
-/// Binds every address that `host` means. IPv6 sockets take IPv4 too where the system allows it.
-fn bind(host: &str, port: u16) -> anyhow::Result<Vec<TcpListener>> {
-    let bare = host.trim().trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<SocketAddr> = (bare, port)
-        .to_socket_addrs()
-        .with_context(|| format!("`server.host` is `{host}`, which is no address of this host"))?
-        .collect();
+/// Binds every address. IPv6 sockets take IPv4 too where the system allows it.
+fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     let mut sockets = Vec::new();
     for address in addresses {
         let socket = TcpListener::bind(address).with_context(|| {
@@ -235,12 +207,10 @@ fn bind(host: &str, port: u16) -> anyhow::Result<Vec<TcpListener>> {
         })?;
         socket.set_nonblocking(true)?;
         sockets.push(socket);
-        if port == 0 {
+        // Each would take another free port.
+        if address.port() == 0 {
             break;
         }
-    }
-    if sockets.is_empty() {
-        bail!("`server.host` is `{host}`, which is no address of this host");
     }
     Ok(sockets)
 }

@@ -182,6 +182,9 @@ pub struct Publish {
     pub grace_period_seconds: u64,
     /// Publish containers with `access.*` labels although their protection is not built yet (default false).
     pub allow_unprotected_access: bool,
+    /// Publish what opens the host or its network as a whole: `bastion`, the Engine, metadata addresses (default
+    /// false).
+    pub allow_host_access: bool,
     /// Seconds of silence after which an agent counts as offline (default 60).
     pub agent_timeout_seconds: u64,
     /// Seconds between two comparisons with Cloudflare although nothing changed here; 0: after a start only
@@ -194,6 +197,7 @@ impl Default for Publish {
         Self {
             grace_period_seconds: 600,
             allow_unprotected_access: false,
+            allow_host_access: false,
             agent_timeout_seconds: 60,
             compare_interval_seconds: 300,
         }

@@ -32,6 +32,8 @@ pub struct MasterSettings {
     pub label_prefix: Option<String>,
     /// True if containers with `access.*` labels are published although their protection is not built yet.
     pub publish_unprotected: bool,
+    /// True if services are published that open the host or its network as a whole.
+    pub publish_host_access: bool,
     /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
     pub compare_every: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for MasterSettings {
             removal_limit: lifetime(&CommandKind::StopTunnel),
             label_prefix: None,
             publish_unprotected: false,
+            publish_host_access: false,
             compare_every: Duration::from_secs(300),
         }
     }

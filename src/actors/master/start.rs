@@ -55,7 +55,10 @@ impl MasterParts {
         ledger: &Ledger,
         notices: &Notices,
     ) -> Result<(SharedAccount, Option<ChildSpec>), MasterError> {
-        let settings = PublishSettings { publish_unprotected: self.settings.publish_unprotected };
+        let settings = PublishSettings {
+            publish_unprotected: self.settings.publish_unprotected,
+            publish_host_access: self.settings.publish_host_access,
+        };
         match (self.account.take(), self.cloudflare.take()) {
             (Some(account), _) => Ok((account, None)),
             (None, None) => Ok((Arc::new(PlanOnly { db: self.db.clone(), settings }), None)),

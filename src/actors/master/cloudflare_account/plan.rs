@@ -51,7 +51,7 @@ pub async fn plan(
 fn add_without_tunnel(plan: &mut Plan, routes: &[Route], settings: &PublishSettings) {
     for route in routes.iter().filter(|route| route.state == RouteState::Active) {
         let key = &route.spec.key;
-        if let Some(reason) = held_back(&route.spec, settings.publish_unprotected) {
+        if let Some(reason) = held_back(&route.spec, settings) {
             plan.blocked.push(BlockedChange {
                 agent_id: Some(route.agent_id.clone()),
                 hostname: key.hostname.clone(),

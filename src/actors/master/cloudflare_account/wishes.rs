@@ -11,16 +11,10 @@ use super::zones::Listing;
 use crate::db::cloudflare::DnsRecordRow;
 use crate::domain::id::ZoneId;
 use crate::domain::ingress::{IngressRule, RuleId, wanted_rules};
+pub use crate::domain::publish::PublishSettings;
 use crate::domain::publish::{PublicState, held_back};
 use crate::domain::route::{Route, RouteKey, Service};
 use crate::domain::zone::{DefaultZone, Zone, choose_zone};
-
-/// What may be published, by setting.
-#[derive(Debug, Clone, Default)]
-pub struct PublishSettings {
-    /// Publish containers with `access.*` labels although their protection is not built yet.
-    pub publish_unprotected: bool,
-}
 
 /// What is known of the account's zones.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +87,7 @@ impl Wishes {
         published: &Published<'_>,
     ) {
         let key = service.key.clone();
-        if let Some(reason) = held_back(service, settings.publish_unprotected) {
+        if let Some(reason) = held_back(service, settings) {
             self.refused.insert(key, Said::because(PublicState::Blocked, reason));
             return;
         }

@@ -69,7 +69,7 @@ fn a_route_that_would_lose_its_protection_is_refused_unless_allowed() {
     );
     assert!(refused.is_empty() && reason(&refused).contains("access"));
 
-    let allowed = PublishSettings { publish_unprotected: true };
+    let allowed = PublishSettings { publish_unprotected: true, ..PublishSettings::default() };
     assert!(!Wishes::read(&routes, KnownZones::Listed(&zones()), &allowed, &Published::default()).is_empty());
 }
 
