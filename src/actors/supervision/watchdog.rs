@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use actix_rt::ArbiterHandle;
@@ -15,6 +15,9 @@ use super::here::{self, Shown};
 
 /// The exit code of a process whose arbiter is blocked (`EX_SOFTWARE`).
 pub const BLOCKED_EXIT_CODE: i32 = 70;
+
+/// How long a line may take to be written before the watchdog goes on without it.
+const WORDS: Duration = Duration::from_secs(1);
 
 /// How patient the watchdog is.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +76,7 @@ impl Watchdog {
         let (pulses, blocked) = (Arc::default(), Arc::default());
         let watch = Watch {
             limits,
+            speaker: Speaker::start()?,
             pulses: Arc::clone(&pulses),
             blocked: Arc::clone(&blocked),
             act,
@@ -127,6 +131,7 @@ impl Drop for Beating {
 /// The thread's own state.
 struct Watch<F> {
     limits: WatchLimits,
+    speaker: Speaker,
     pulses: Arc<Mutex<Vec<Arc<Pulse>>>>,
     blocked: Arc<Mutex<Vec<Blocked>>>,
     act: F,
@@ -171,17 +176,62 @@ impl<F: Fn(&Blocked)> Watch<F> {
             }
             let actor = pulse.shown.actor().map(|path| path.to_string());
             let blocked = Blocked { arbiter: pulse.name.clone(), actor, silent: seen.silent };
-            let (arbiter, silent_ms) = (&*blocked.arbiter, blocked.silent.as_millis());
-            let actor = blocked.actor.as_deref().unwrap_or("none");
             if before < self.limits.name_after {
-                tracing::error!(arbiter, actor, silent_ms, "arbiter is blocked: a handler does not return");
+                self.speaker.say(Word::Named(blocked.clone()));
             }
             if before < self.limits.act_after && seen.silent >= self.limits.act_after {
-                tracing::error!(arbiter, actor, silent_ms, "arbiter is blocked for too long");
+                self.speaker.say(Word::TooLong(blocked.clone()));
                 (self.act)(&blocked);
             }
             found.push(blocked);
         }
         *self.blocked.lock() = found;
+    }
+}
+
+/// A line for the log.
+enum Word {
+    Named(Blocked),
+    TooLong(Blocked),
+}
+
+impl Word {
+    fn log(&self) {
+        let (Self::Named(blocked) | Self::TooLong(blocked)) = self;
+        let (arbiter, silent_ms) = (&*blocked.arbiter, blocked.silent.as_millis());
+        let actor = blocked.actor.as_deref().unwrap_or("none");
+        match self {
+            Self::Named(_) => {
+                tracing::error!(arbiter, actor, silent_ms, "arbiter is blocked: a handler does not return");
+            }
+            Self::TooLong(_) => {
+                tracing::error!(arbiter, actor, silent_ms, "arbiter is blocked for too long");
+            }
+        }
+    }
+}
+
+/// Writes to the log from a thread of its own: what blocks the arbiter may be the log, whose reader stopped reading.
+struct Speaker(SyncSender<(Word, SyncSender<()>)>);
+
+impl Speaker {
+    fn start() -> std::io::Result<Self> {
+        let (words, said) = sync_channel::<(Word, SyncSender<()>)>(4);
+        std::thread::Builder::new().name("watchdog-log".into()).spawn(move || {
+            for (word, done) in said {
+                word.log();
+                // The watchdog may have gone on.
+                let _ = done.try_send(());
+            }
+        })?;
+        Ok(Self(words))
+    }
+
+    /// Returns when the line is written, or will not be in time.
+    fn say(&self, word: Word) {
+        let (done, is_done) = sync_channel(1);
+        if self.0.try_send((word, done)).is_ok() {
+            let _ = is_done.recv_timeout(WORDS);
+        }
     }
 }

@@ -104,10 +104,15 @@ impl Ship {
         self.child.wait().unwrap();
     }
 
+    /// How it ended, if it has.
+    pub fn try_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end by itself; the exit code.
     pub async fn ended(&mut self) -> Option<i32> {
         let status = until("the program ends", || {
-            let status = self.child.try_wait().unwrap();
+            let status = self.try_ended();
             async move { status }
         });
         status.await.code()
