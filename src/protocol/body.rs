@@ -1,5 +1,7 @@
 //! Reading JSON bodies that strangers wrote: bounded depth, and errors that say what to change.
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -79,10 +81,34 @@ impl BodyError {
     }
 }
 
-/// Parses `body`, at most [`JSON_DEPTH_LIMIT`] levels deep.
+/// Parses `body`, at most [`JSON_DEPTH_LIMIT`] levels deep. Its texts have no NUL, see [`without_nul`].
 pub fn parse(body: &[u8]) -> Result<Value, BodyError> {
     check_depth(body)?;
-    serde_json::from_slice(body).map_err(|e| not_json(&e))
+    serde_json::from_slice(&with_nul_replaced(body)).map_err(|e| not_json(&e))
+}
+
+/// Puts the replacement character in the place of each NUL: not every database stores it, and nobody means it.
+pub fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// [`without_nul`] for all texts of a JSON document, in which a NUL can only be spelled out.
+fn with_nul_replaced(json: &[u8]) -> Cow<'_, [u8]> {
+    const NUL: &[u8] = br"\u0000";
+    if !json.windows(NUL.len()).any(|six| six == NUL) {
+        return Cow::Borrowed(json);
+    }
+    let mut replaced = json.to_vec();
+    let mut at = 0;
+    while at < replaced.len() {
+        let is_escape = replaced[at] == b'\\';
+        if is_escape && replaced[at..].starts_with(NUL) {
+            replaced[at..at + NUL.len()].copy_from_slice(br"\ufffd");
+        }
+        // What follows a backslash is no backslash of its own.
+        at += if is_escape { 2 } else { 1 };
+    }
+    Cow::Owned(replaced)
 }
 
 /// Parses `body`, which must be an object.
@@ -184,10 +210,24 @@ fn check_depth(body: &[u8]) -> Result<(), BodyError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn nested(levels: usize) -> Vec<u8> {
         format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels)).into_bytes()
+    }
+
+    #[test]
+    fn a_nul_in_a_text_becomes_the_replacement_character() {
+        for (sent, read) in [
+            (r#"["a\u0000b"]"#, json!(["a\u{fffd}b"])),
+            (r#"{"\u0000":"\u0000\u0000"}"#, json!({ "\u{fffd}": "\u{fffd}\u{fffd}" })),
+            // A backslash and digits, and then a NUL behind a backslash.
+            (r#"["\\u0000", "\\\u0000", "\"\u0000"]"#, json!(["\\u0000", "\\\u{fffd}", "\"\u{fffd}"])),
+        ] {
+            assert_eq!(parse(sent.as_bytes()), Ok(read), "{sent}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn content_type(req: &HttpRequest) -> &str {
 
 fn form<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let pairs = url::form_urlencoded::parse(bytes)
-        .map(|(k, v)| (k.into_owned(), serde_json::Value::String(v.into_owned())));
+        .map(|(k, v)| (k.into_owned(), serde_json::Value::String(body::without_nul(&v))));
     serde_json::from_value(serde_json::Value::Object(pairs.collect()))
         .map_err(|error| ApiError::Malformed(error.to_string()))
 }

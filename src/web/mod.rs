@@ -152,15 +152,15 @@ pub fn outermost<S>(
 where
     S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = actix_web::Error>,
 {
-    if request.path().contains("//") {
-        merge_slashes(&mut request);
+    if request.path().contains("//") || request.uri().to_string().contains("%00") {
+        mend_address(&mut request);
     }
     let answer = service.call(request);
     async move { Ok(speak(answer.await?)) }
 }
 
-/// DockFlare agents whose base address ends with a slash send `//api/v2/...`.
-fn merge_slashes(request: &mut ServiceRequest) {
+/// DockFlare agents whose base address ends with a slash send `//api/v2/...`; and no text has a NUL, as in bodies.
+fn mend_address(request: &mut ServiceRequest) {
     let mut path = String::with_capacity(request.path().len());
     for part in request.path().split('/').filter(|part| !part.is_empty()) {
         path.push('/');
@@ -174,7 +174,7 @@ fn merge_slashes(request: &mut ServiceRequest) {
         path.push_str(query);
     }
     let mut parts = request.uri().clone().into_parts();
-    let Ok(path) = PathAndQuery::try_from(path) else { return };
+    let Ok(path) = PathAndQuery::try_from(path.replace("%00", "%EF%BF%BD")) else { return };
     parts.path_and_query = Some(path);
     if let Ok(uri) = Uri::from_parts(parts) {
         request.match_info_mut().get_mut().update(&uri);

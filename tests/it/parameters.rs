@@ -40,6 +40,11 @@ async fn odd_paths_and_parameters_are_refused_by_name() {
             let answer = get(path.clone()).send().await;
             assert!((400..500).contains(&answer.status), "{path}: {answer:?}");
         }
+        let path = format!("/api/v2/agents/{odd}/enroll");
+        let answer = master.admin_post(&path, json!({ "tunnel_name": "edge" })).send().await;
+        assert!((400..500).contains(&answer.status), "{path}: {answer:?}");
+        let none = master.admin_get(&format!("/api/v3/events?stream={odd}")).expect(200).await.json();
+        assert_eq!(none["events"], json!([]), "{odd}");
         let path = format!("/api/v3/agents/{}/commands/{odd}/ack", caller.id);
         let answer =
             master.post(&path).key(&caller.key).header("lightship-session", &caller.session).send().await;
