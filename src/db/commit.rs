@@ -5,18 +5,14 @@
 //! batch would, for a handful of statements per group. Should the engine itself refuse the group's rows, each
 //! batch is written alone, so that only the one at fault fails.
 
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait,
-};
+use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 
 use super::batch::{Assumption, Batch, CommitError, Committed};
 use super::error::DbError;
 use super::needs::Needs;
 use super::times::micros;
 use super::unit::Unit;
-use super::writer_lock::POSTGRES_WRITER_LOCK;
-use super::{Db, changes, event_store};
+use super::{Db, changes, event_store, writer_lock};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 
@@ -90,9 +86,11 @@ pub(super) async fn begin(db: &Db) -> Result<DatabaseTransaction, DbError> {
     };
     let transaction = db.0.write.begin_with_options(options).await?;
     if db.is_postgres() {
-        // A number of its own: the session that holds the writer's lock must not stop its own transactions.
-        let lock = format!("SELECT pg_advisory_xact_lock({})", POSTGRES_WRITER_LOCK + 1);
-        transaction.execute_raw(Statement::from_string(transaction.get_database_backend(), lock)).await?;
+        let is_ours = writer_lock::hold_for_transaction(&transaction, &db.0.claim).await?;
+        if !is_ours {
+            let holder = "another lightship that took over while the line was cut".into();
+            return Err(DbError::InUse { place: db.0.place.to_string(), holder });
+        }
     }
     Ok(transaction)
 }

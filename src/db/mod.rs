@@ -54,7 +54,7 @@ pub use event_store::ChainReport;
 pub use secrets::{SecretError, SecretKey};
 
 use place::Place;
-use writer_lock::WriterLock;
+use writer_lock::{Claim, WriterLock};
 
 /// A database and the runtime its connections live on. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +68,7 @@ struct Inner {
     place: Place,
     io: Io,
     key: OnceLock<SecretKey>,
+    claim: Claim,
     lock: Mutex<Option<WriterLock>>,
 }
 
@@ -104,11 +105,10 @@ impl Db {
         Ok(db)
     }
 
-    /// Becomes the writer and brings the tables to this release's shape.
+    /// Brings the tables to this release's shape, as the only writer meanwhile.
     pub async fn migrate(&self) -> Result<(), DbError> {
-        self.become_writer().await?;
         let db = self.clone();
-        self.write_detached(async move { open::migrate(&db).await }).await
+        self.as_writer(async move { open::migrate(&db).await }).await
     }
 
     /// Fails unless the tables have this release's shape; for commands that only read.
@@ -121,13 +121,43 @@ impl Db {
     ///
     /// The lock goes with the process, however it ends, so nothing stale is left to clean up.
     pub async fn become_writer(&self) -> Result<(), DbError> {
+        let db = self.clone();
+        self.write_detached(async move { db.take_lock().await.map(drop) }).await
+    }
+
+    /// Runs work as the only writer; gives the place up again unless it was this process's before.
+    async fn as_writer<T, F>(&self, work: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DbError>> + Send + 'static,
+    {
+        let db = self.clone();
+        self.write_detached(async move {
+            let is_new = db.take_lock().await?;
+            let outcome = work.await;
+            if is_new {
+                db.give_up_lock().await?;
+            }
+            outcome
+        })
+        .await
+    }
+
+    /// Returns true if it was not held before.
+    async fn take_lock(&self) -> Result<bool, DbError> {
         if self.0.lock.lock().is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        let place = self.0.place.clone();
-        let lock = self.0.io.run(async move { writer_lock::acquire(&place).await }).await?;
-        self.0.lock.lock().get_or_insert(lock);
-        Ok(())
+        let lock = writer_lock::acquire(&self.0.place, &self.0.write, &self.0.claim).await?;
+        Ok(self.0.lock.lock().replace(lock).is_none())
+    }
+
+    async fn give_up_lock(&self) -> Result<(), DbError> {
+        let held = self.0.lock.lock().take();
+        match held {
+            Some(lock) => writer_lock::release(lock, &self.0.write, &self.0.claim).await,
+            None => Ok(()),
+        }
     }
 
     /// Takes the key that secrets are sealed with; fails if stored ones were sealed with another.
@@ -168,9 +198,8 @@ impl Db {
 
     /// Empties the tables that are derived from events and fills them again; returns the number of events.
     pub async fn rebuild(&self) -> Result<u64, DbError> {
-        self.become_writer().await?;
         let db = self.clone();
-        self.write_detached(async move { rebuild::rebuild(&db).await }).await
+        self.as_writer(async move { rebuild::rebuild(&db).await }).await
     }
 
     /// Checks the hash chain of every stream against its events and its head.
@@ -183,12 +212,14 @@ impl Db {
         let db = self.clone();
         self.write_detached(async move {
             db.0.read.close_by_ref().await?;
+            if db.is_postgres() {
+                // By word, before its end is noticed. A session that does not answer has lost it already.
+                let _ = db.give_up_lock().await;
+            }
             db.0.write.close_by_ref().await?;
-            Ok(())
+            db.give_up_lock().await
         })
-        .await?;
-        self.0.lock.lock().take();
-        Ok(())
+        .await
     }
 
     /// Runs a query on the `io` runtime; ends with its caller.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use lightship_migrations::{Migrator, MigratorTrait};
 use parking_lot::Mutex;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::sqlx::{Connection, PgConnection};
+use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
 
 use super::error::{DbError, SqliteFault};
 use super::place::{Place, place_of};
+use super::writer_lock::{self, Claim};
 use super::{Db, Inner};
 use crate::io::{Io, is_link};
 
@@ -27,7 +28,8 @@ const FULL_CHECK_BYTES: u64 = 64 << 20;
 /// Opens the database that `url` names.
 pub(super) async fn open(url: &str, io: Io) -> Result<Db, DbError> {
     let place = place_of(url)?;
-    let at = place.clone();
+    let (at, claim) = (place.clone(), Claim::default());
+    let of_writer = claim.clone();
     let (write, read) = io
         .run(async move {
             match &at {
@@ -36,7 +38,7 @@ pub(super) async fn open(url: &str, io: Io) -> Result<Db, DbError> {
                     Ok((only.clone(), only))
                 }
                 Place::File(path) => open_file(path).await,
-                Place::Server { name, url } => open_server(name, url).await,
+                Place::Server { name, url } => open_server(name, url, of_writer).await,
             }
         })
         .await?;
@@ -46,6 +48,7 @@ pub(super) async fn open(url: &str, io: Io) -> Result<Db, DbError> {
         place,
         io,
         key: OnceLock::new(),
+        claim,
         lock: Mutex::new(None),
     })))
 }
@@ -72,15 +75,38 @@ fn memory_options() -> ConnectOptions {
     options
 }
 
-pub(super) fn server_options(url: &str, connections: u32) -> ConnectOptions {
+fn server_options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = common_options(url, connections);
     options.connect_timeout(ACQUIRE_TIMEOUT);
     options
 }
 
-async fn open_server(name: &str, url: &str) -> Result<(DatabaseConnection, DatabaseConnection), DbError> {
+/// The one session that writes: the writer's lock is its own, so it is kept as long as it lasts.
+fn writer_options(url: &str, claim: Claim) -> ConnectOptions {
+    let mut options = server_options(url, 1);
+    options.idle_timeout(None).max_lifetime(None);
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        let claim = claim.clone();
+        pool.after_connect(move |session, _| {
+            let again = claim.stands().then(writer_lock::statement_of_a_new_session);
+            Box::pin(async move {
+                if let Some(again) = again {
+                    session.execute(AssertSqlSafe(again)).await?;
+                }
+                Ok(())
+            })
+        })
+    });
+    options
+}
+
+async fn open_server(
+    name: &str,
+    url: &str,
+    claim: Claim,
+) -> Result<(DatabaseConnection, DatabaseConnection), DbError> {
     let opened = async {
-        let write = connect(server_options(url, 1)).await?;
+        let write = connect(writer_options(url, claim)).await?;
         Ok((write, connect(server_options(url, READERS)).await?))
     };
     let error: DbErr = match opened.await {

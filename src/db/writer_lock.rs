@@ -1,22 +1,31 @@
 //! One writer at a time: a second master on the same database is noticed before it does harm.
 //!
-//! The lock belongs to an open file (or a PostgreSQL session), so the system drops it when the process ends,
-//! killed or not. The file itself stays and means nothing.
+//! The lock belongs to an open file, or to the PostgreSQL session that writes, so the system drops it when the process
+//! ends, killed or not. The file itself stays and means nothing. A session may be cut while the process lives: the next
+//! one takes the lock again, and as long as somebody else has it nothing is written.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 
 use super::Place;
 use super::error::DbError;
 use crate::io::open_lock_file;
 
 /// Any number that no other program is likely to use on the same server.
-pub(super) const POSTGRES_WRITER_LOCK: i64 = 0x6c69_6768_7473;
+const WRITER: i64 = 0x6c69_6768_7473;
+/// Held for one transaction.
+const TRANSACTION: i64 = WRITER + 1;
+/// How long the session of a process that ended may take to go.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held as long as this process may write.
 pub(super) enum WriterLock {
@@ -24,17 +33,74 @@ pub(super) enum WriterLock {
     Nobody,
     /// The locked file.
     File(#[expect(dead_code, reason = "held for its lock")] File),
-    /// The session that has the lock.
-    Session(#[expect(dead_code, reason = "held for its lock")] DatabaseConnection),
+    /// The connection that writes has the lock.
+    Session,
+}
+
+/// Whether the session that writes is to have the lock, now and after it was cut. Shared with the connection's pool.
+#[derive(Clone, Default)]
+pub(super) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// True if it is.
+    pub(super) fn stands(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn set(&self, stands: bool) {
+        self.0.store(stands, Ordering::SeqCst);
+    }
 }
 
 /// Takes the lock or says who has it.
-pub(super) async fn acquire(place: &Place) -> Result<WriterLock, DbError> {
+pub(super) async fn acquire(
+    place: &Place,
+    write: &DatabaseConnection,
+    claim: &Claim,
+) -> Result<WriterLock, DbError> {
     match place {
         Place::Memory => Ok(WriterLock::Nobody),
         Place::File(path) => lock_file(path).map(WriterLock::File),
-        Place::Server { name, url } => lock_session(name, url).await.map(WriterLock::Session),
+        Place::Server { name, .. } => lock_session(name, write, claim).await.map(|()| WriterLock::Session),
     }
+}
+
+/// Gives it up before the process ends.
+pub(super) async fn release(
+    lock: WriterLock,
+    write: &DatabaseConnection,
+    claim: &Claim,
+) -> Result<(), DbError> {
+    if matches!(lock, WriterLock::Session) {
+        claim.set(false);
+        ask(write, format!("SELECT pg_advisory_unlock({WRITER})")).await?;
+    }
+    Ok(())
+}
+
+/// What a new session runs first to have the lock again. Whether it got it shows when it writes.
+pub(super) fn statement_of_a_new_session() -> String {
+    format!("SELECT pg_try_advisory_lock({WRITER})")
+}
+
+/// Keeps other transactions waiting until this one is over; false if somebody else has become the writer.
+pub(super) async fn hold_for_transaction(
+    transaction: &impl ConnectionTrait,
+    claim: &Claim,
+) -> Result<bool, DbErr> {
+    // Passes if the own session has the lock, and holds it for the transaction if nobody has.
+    let is_ours = if claim.stands() { format!("pg_try_advisory_xact_lock({WRITER})") } else { "true".into() };
+    // The text is one that can be read from a row; what the lock returns is nothing.
+    ask(
+        transaction,
+        format!("SELECT {is_ours} FROM (SELECT pg_advisory_xact_lock({TRANSACTION})::text) AS held"),
+    )
+    .await
+}
+
+async fn ask(conn: &impl ConnectionTrait, question: String) -> Result<bool, DbErr> {
+    let row = conn.query_one_raw(Statement::from_string(conn.get_database_backend(), question)).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(false))
 }
 
 /// The file next to the database that is locked.
@@ -72,15 +138,14 @@ fn lock_file(database: &Path) -> Result<File, DbError> {
     Ok(file)
 }
 
-async fn lock_session(name: &str, url: &str) -> Result<DatabaseConnection, DbError> {
-    let mut options = super::open::server_options(url, 1);
-    options.idle_timeout(None).max_lifetime(None);
-    let session = sea_orm::Database::connect(options).await?;
-    let ask = format!("SELECT pg_try_advisory_lock({POSTGRES_WRITER_LOCK})");
-    let row = session.query_one_raw(Statement::from_string(session.get_database_backend(), ask)).await?;
-    let got: bool = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(false);
-    if got {
-        return Ok(session);
+async fn lock_session(name: &str, write: &DatabaseConnection, claim: &Claim) -> Result<(), DbError> {
+    let due = tokio::time::Instant::now() + PATIENCE;
+    while !ask(write, format!("SELECT pg_try_advisory_lock({WRITER})")).await? {
+        if tokio::time::Instant::now() >= due {
+            return Err(DbError::InUse { place: name.into(), holder: "another lightship".into() });
+        }
+        tokio::time::sleep(PAUSE).await;
     }
-    Err(DbError::InUse { place: name.into(), holder: "another lightship".into() })
+    claim.set(true);
+    Ok(())
 }

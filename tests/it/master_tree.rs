@@ -21,6 +21,8 @@ use lightship::domain::report::Report;
 use lightship::io::IoRuntime;
 use secrecy::ExposeSecret;
 
+use crate::support::database;
+
 #[test]
 fn a_master_that_is_cut_off_loses_neither_routes_nor_commands() {
     let folder = tempfile::tempdir().unwrap();
@@ -52,7 +54,8 @@ impl Rig {
     async fn on_file(folder: &Path) -> (Self, IoRuntime) {
         let io = IoRuntime::start().unwrap();
         let (clock, chance) = (Clock::system(), Chance::system());
-        let url = format!("sqlite://{}", folder.join("lightship.db").display());
+        let file = || format!("sqlite://{}", folder.join("lightship.db").display());
+        let url = database::url_for(folder).unwrap_or_else(file);
         let db = Db::open(&url, io.io()).await.unwrap();
         db.migrate().await.unwrap();
         let key = SecretKey::load(&folder.join("secret.key"), None, chance.clone()).unwrap();

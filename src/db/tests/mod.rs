@@ -1,7 +1,6 @@
 //! The database as its callers use it, on every engine there is.
 //!
-//! SQLite in memory and in a file always; PostgreSQL too if `LIGHTSHIP_TEST_POSTGRES_URL` names a server on which
-//! databases may be made.
+//! SQLite in memory and in a file, and a PostgreSQL that the tests start themselves.
 
 mod assumptions;
 mod chain;
@@ -11,6 +10,9 @@ mod history;
 mod lists;
 mod observations;
 mod open;
+#[path = "../../../tests/it/support/postgres.rs"]
+mod postgres;
 mod secrets;
 mod sessions;
+mod severed;
 mod support;

@@ -137,24 +137,54 @@ async fn a_place_that_cannot_be_written_is_named_with_the_way_out() {
 
 #[tokio::test]
 async fn a_second_writer_is_refused_until_the_first_is_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("lightship.db");
-    let first = file_db(&path).await;
-    commit(&first, Stream::admin(), vec![setting("a", 1)]).await.unwrap();
-    let second = open(&path).await.unwrap();
-    assert!(find_setting(&second, "a").await.unwrap().is_some(), "reading is allowed");
-    second.check_migrated().await.unwrap();
+    on_every_lasting_engine(async |url| {
+        let first = writer_at(url).await;
+        commit(&first, Stream::admin(), vec![setting("a", 1)]).await.unwrap();
+        let second = Db::open(url, Io::current()).await.unwrap();
+        assert!(find_setting(&second, "a").await.unwrap().is_some(), "reading is allowed");
+        second.check_migrated().await.unwrap();
 
-    for refused in [second.migrate().await, second.rebuild().await.map(|_| ()), second.become_writer().await]
-    {
-        let error = refused.unwrap_err();
-        assert!(matches!(error, DbError::InUse { .. }), "{error:?}");
-        let holder = format!("in use by process {}", std::process::id());
-        assert!(error.to_string().contains(&holder), "{error}");
-    }
+        let (migrated, rebuilt, became) =
+            tokio::join!(second.migrate(), second.rebuild(), second.become_writer());
+        for refused in [migrated, rebuilt.map(|_| ()), became] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, DbError::InUse { .. }), "{error:?}");
+            let is_postgres = url.starts_with("postgres");
+            let holder = if is_postgres { "another lightship".into() } else { own_process() };
+            assert!(error.to_string().contains(&format!("in use by {holder}")), "{error}");
+        }
 
-    first.close().await.unwrap();
-    second.become_writer().await.unwrap();
+        first.close().await.unwrap();
+        second.become_writer().await.unwrap();
+        second.close().await.unwrap();
+    })
+    .await;
+}
+
+fn own_process() -> String {
+    format!("process {}", std::process::id())
+}
+
+#[tokio::test]
+async fn migrating_and_rebuilding_hold_the_writers_place_only_meanwhile() {
+    on_every_lasting_engine(async |url| {
+        let tool = Db::open(url, Io::current()).await.unwrap();
+
+        tool.migrate().await.unwrap();
+        let master = writer_at(url).await;
+        commit(&master, Stream::admin(), vec![setting("a", 1)]).await.unwrap();
+
+        assert!(matches!(tool.rebuild().await, Err(DbError::InUse { .. })), "a master runs");
+        master.close().await.unwrap();
+        assert_eq!(tool.rebuild().await.unwrap(), 1);
+        // and what the writer itself migrates leaves it the writer
+        let master = writer_at(url).await;
+        master.migrate().await.unwrap();
+        assert!(matches!(tool.migrate().await, Err(DbError::InUse { .. })));
+        master.close().await.unwrap();
+        tool.close().await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -168,23 +198,25 @@ async fn a_lock_that_a_killed_process_left_behind_means_nothing() {
 
 #[tokio::test]
 async fn a_database_that_was_not_migrated_or_by_a_later_release_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("lightship.db");
-    let db = open(&path).await.unwrap();
-    let error = db.check_migrated().await.unwrap_err();
-    assert!(error.to_string().contains("run `lightship migrate`"), "{error}");
+    on_every_lasting_engine(async |url| {
+        let db = Db::open(url, Io::current()).await.unwrap();
+        let error = db.check_migrated().await.unwrap_err();
+        assert!(error.to_string().contains("run `lightship migrate`"), "{error}");
 
-    db.migrate().await.unwrap();
-    db.migrate().await.unwrap();
-    db.check_migrated().await.unwrap();
-    db.0.write
-        .execute_unprepared("INSERT INTO seaql_migrations VALUES ('m9999_from_the_future', 1)")
-        .await
-        .unwrap();
+        db.migrate().await.unwrap();
+        db.migrate().await.unwrap();
+        db.check_migrated().await.unwrap();
+        db.0.write
+            .execute_unprepared("INSERT INTO seaql_migrations VALUES ('m9999_from_the_future', 1)")
+            .await
+            .unwrap();
 
-    for refused in [db.check_migrated().await, db.migrate().await] {
-        assert!(matches!(refused, Err(DbError::TooNew { .. })), "{refused:?}");
-    }
+        for refused in [db.check_migrated().await, db.migrate().await] {
+            assert!(matches!(refused, Err(DbError::TooNew { .. })), "{refused:?}");
+        }
+        db.close().await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, Database};
-
+use super::postgres::Lease;
 use crate::chance::Chance;
 use crate::db::{Batch, CommitError, Committed, Db, Expected, SecretKey};
 use crate::domain::command::CommandKind;
@@ -12,39 +10,40 @@ use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId};
 use crate::domain::route::{OriginRequest, RouteKey, Service};
 use crate::io::Io;
+use chrono::{DateTime, TimeDelta, Utc};
 
-/// Runs a test on SQLite in memory, SQLite in a file and, if there is one, PostgreSQL.
+/// Runs a test on SQLite in memory, SQLite in a file and PostgreSQL.
 pub(super) async fn on_every_engine(test: impl AsyncFn(Db)) {
     test(Db::in_memory(Io::current()).await.unwrap()).await;
-    let folder = tempfile::tempdir().unwrap();
-    test(file_db(&folder.path().join("lightship.db")).await).await;
-    if let Ok(server) = std::env::var("LIGHTSHIP_TEST_POSTGRES_URL") {
-        on_postgres(&server, test).await;
-    }
+    on_every_lasting_engine(async |url| {
+        let db = writer_at(url).await;
+        test(db.clone()).await;
+        // A test may have closed it.
+        let _ = db.close().await;
+    })
+    .await;
 }
 
-async fn on_postgres(server: &str, test: impl AsyncFn(Db)) {
-    let admin = Database::connect(server).await.unwrap();
-    let name = format!("lightship_{}", Chance::system().uuid().simple());
-    // Ordered by a language's rules, as many servers are: nothing may depend on the order of bytes.
-    let order = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
-    admin.execute_unprepared(&format!("CREATE DATABASE {name} {order}")).await.unwrap();
-    let mut url = url::Url::parse(server).unwrap();
-    url.set_path(&name);
-    let db = Db::open(url.as_str(), Io::current()).await.unwrap();
+/// Runs a test on the address of an empty database that is there as long as the test: SQLite in a file, PostgreSQL.
+pub(super) async fn on_every_lasting_engine(test: impl AsyncFn(&str)) {
+    let folder = tempfile::tempdir().unwrap();
+    test(&url_of(&folder.path().join("lightship.db"))).await;
+    let lease = Lease::empty();
+    test(&lease.url()).await;
+}
+
+/// A migrated database, opened by the process that may write to it.
+pub(super) async fn writer_at(url: &str) -> Db {
+    let db = Db::open(url, Io::current()).await.unwrap();
+    db.become_writer().await.unwrap();
     db.migrate().await.unwrap();
     db.unlock_secrets(SecretKey::random(Chance::system())).await.unwrap();
-    test(db.clone()).await;
-    db.close().await.unwrap();
-    admin.execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    db
 }
 
 /// A migrated database in a file.
 pub(super) async fn file_db(path: &Path) -> Db {
-    let db = Db::open(&url_of(path), Io::current()).await.unwrap();
-    db.migrate().await.unwrap();
-    db.unlock_secrets(SecretKey::random(Chance::system())).await.unwrap();
-    db
+    writer_at(&url_of(path)).await
 }
 
 pub(super) fn url_of(path: &Path) -> String {

@@ -21,6 +21,7 @@ use lightship::io::IoRuntime;
 use parking_lot::Mutex;
 
 use super::cloudflare::{CloudflareStandIn, ZONE};
+use super::database::TestDatabase;
 use super::until::until;
 
 /// Time between two comparisons with the stand-in.
@@ -29,7 +30,7 @@ const COMPARE_EVERY: Duration = Duration::from_secs(300);
 /// An account with its actor; a restart of the actor is a new one on the same database.
 pub struct TestAccount {
     pub standin: CloudflareStandIn,
-    pub db: Db,
+    pub db: TestDatabase,
     pub account: Connected,
     pub notes: Arc<AtomicUsize>,
     trap: Trap,
@@ -116,13 +117,13 @@ impl TestAccount {
 
     async fn with(standin: CloudflareStandIn, settings: Settings) -> Self {
         let io = IoRuntime::start().unwrap();
-        let db = Db::in_memory(io.io()).await.unwrap();
+        let db = TestDatabase::open(io.io()).await;
         let this = Self::run(standin, io, db, settings).await;
         this.until_quiet().await;
         this
     }
 
-    async fn run(standin: CloudflareStandIn, io: IoRuntime, db: Db, settings: Settings) -> Self {
+    async fn run(standin: CloudflareStandIn, io: IoRuntime, db: TestDatabase, settings: Settings) -> Self {
         let (clock, notes, trap) = (Clock::system(), Arc::<AtomicUsize>::default(), Trap::default());
         let parts = AccountParts {
             cloudflare: standin.client(io.io()).with_time_limit(settings.time_limit),

@@ -1,4 +1,4 @@
-//! A real master on a free port: real actors, real SQLite, real HTTP, and a stand-in for Cloudflare.
+//! A real master on a free port: real actors, real database, real HTTP, and a stand-in for Cloudflare.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,6 @@ use lightship::actors::supervision::{Root, Tree};
 use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::cloudflare::Cloudflare;
-use lightship::db::{Db, SecretKey};
 use lightship::domain::id::AccountId;
 use lightship::io::{Io, IoRuntime};
 use lightship::web::state::RenderMetrics;
@@ -25,6 +24,7 @@ use tokio::sync::watch;
 use super::asking::Answers;
 pub use super::asking::Asking;
 use super::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
+use super::database::TestDatabase;
 
 /// Opens the admin API of every test master.
 pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
@@ -34,7 +34,7 @@ pub struct TestMaster {
     pub address: SocketAddr,
     pub state: WebState,
     pub master: Master,
-    pub db: Db,
+    pub db: TestDatabase,
     pub standin: CloudflareStandIn,
     pub http: reqwest::Client,
     /// Every answer that was read, for the search for secrets.
@@ -81,9 +81,7 @@ impl TestMaster {
         rustls::crypto::ring::default_provider().install_default().ok();
         let (io, standin) = (IoRuntime::start().unwrap(), CloudflareStandIn::start());
         let chance = Chance::system();
-        let db = Db::in_memory(io.io()).await.unwrap();
-        db.migrate().await.unwrap();
-        db.unlock_secrets(SecretKey::random(chance.clone())).await.unwrap();
+        let db = TestDatabase::open(io.io()).await;
         let cloudflare = with_cloudflare.then(|| client_of(&standin, io.io()));
         let (changed, tree_changes) = watch::channel(());
         let tree = Tree::new(clock.clone(), chance.clone(), move |_| {

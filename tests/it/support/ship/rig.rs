@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::{ADMIN_TOKEN, Ship, binary};
 use crate::support::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
+use crate::support::database;
 use crate::support::docker::Engine;
 
 /// How a ship is to be started; every start of it is the same.
@@ -32,7 +33,10 @@ impl Rig {
             // A socket that nobody listens on: tests never meet the machine's own Engine.
             ("DOCKER_HOST", "unix:///nonexistent/docker.sock"),
         ];
-        let env = env.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let mut env: BTreeMap<_, _> = env.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        if role != "agent" {
+            env.extend(database::url_for(dir).map(|url| ("DATABASE_URL".to_owned(), url)));
+        }
         Self { role, dir: dir.to_owned(), env, network: None, script: None }
     }
 
