@@ -158,3 +158,17 @@ pub enum Event {
     /// A setting was changed on the page or over the API.
     SettingChanged { key: String, value: serde_json::Value },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_read_and_written_as_it_was_stored_from_the_beginning() {
+        for stored in include_str!("../../tests/fixtures/events.jsonl").lines() {
+            let event: Event =
+                serde_json::from_str(stored).unwrap_or_else(|error| panic!("{error}: {stored}"));
+            assert_eq!(serde_json::to_string(&event).unwrap(), stored);
+        }
+    }
+}
