@@ -14,16 +14,17 @@ run: ## build, then start master and local agent; prints the page's address
 	scripts/run $(ARGS)
 
 .PHONY: test
-test: ## every test, with the real parts: Engine, processes, browser
-	scripts/need build docker browser compose namespaces image
+test: ## every test, with the real parts: Engine, processes, browser, PostgreSQL
+	scripts/need build docker browser compose namespaces image postgres
 	$(MAKE) --no-print-directory build
 	scripts/test
 
 .PHONY: check
-check: ## formatting, lints, documentation, licences; then the tests
+check: ## formatting, lints, documentation, licences, advisories if they can be fetched; then the tests
 	$(MAKE) --no-print-directory lint
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny --locked check --hide-inclusion-graph licenses bans sources
+	scripts/advisories
 	$(MAKE) --no-print-directory test
 
 .PHONY: lint
@@ -35,7 +36,7 @@ lint: ## formatting, lints and documentation, without the tests
 
 .PHONY: bench
 bench: ## measure the figures of docs/figures.md; table and target/bench.json
-	scripts/need build docker load namespaces
+	scripts/need build docker load namespaces postgres
 	$(MAKE) --no-print-directory build
 	scripts/bench $(ARGS)
 

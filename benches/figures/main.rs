@@ -10,8 +10,12 @@
 #![allow(clippy::disallowed_methods, reason = "it starts what it measures, in real time")]
 
 mod bare;
+mod churn;
 mod commands;
+mod engine;
+mod fleet;
 mod footprint;
+mod growth;
 mod heartbeats;
 mod kills;
 mod plan;
@@ -53,7 +57,7 @@ fn main() -> ExitCode {
     if sheet.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Measures one group after the other; each has its limit, so that all of them end in twelve minutes.
+/// Measures one group after the other; each has its limit, so that all of them end in half an hour.
 async fn measure(plan: &Plan) -> Sheet {
     let mut sheet = Sheet::new(plan.quick);
     let limit = Duration::from_secs;
@@ -68,6 +72,15 @@ async fn measure(plan: &Plan) -> Sheet {
     }
     if plan.wants("start") {
         sheet.group("start", limit(60), start::measure(plan)).await;
+    }
+    if plan.wants("fleet") {
+        sheet.group("fleet", limit(360), fleet::measure(plan)).await;
+    }
+    if plan.wants("churn") {
+        sheet.group("churn", limit(300), churn::measure(plan)).await;
+    }
+    if plan.wants("growth") {
+        sheet.group("growth", limit(600), growth::measure(plan)).await;
     }
     sheet
 }

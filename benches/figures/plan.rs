@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 /// Groups that can be measured alone.
-const GROUPS: [&str; 4] = ["heartbeats", "publish", "commands", "start"];
+const GROUPS: [&str; 7] = ["heartbeats", "publish", "commands", "start", "fleet", "churn", "growth"];
 
 /// What was asked for on the command line.
 pub struct Plan {
-    /// Fewer samples, done in two minutes.
+    /// Fewer samples, done in four minutes.
     pub quick: bool,
     /// Where the results go.
     pub json: PathBuf,
