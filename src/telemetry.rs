@@ -2,16 +2,21 @@
 
 mod time_zone;
 
-use std::io::IsTerminal;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing::Dispatch;
+use parking_lot::Mutex;
+use tracing::callsite::Identifier;
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
+use crate::domain::text::{is_hidden, spell_out_json};
 use crate::io::Io;
 use time_zone::LogTime;
 
@@ -40,10 +45,100 @@ where
         // A line that cannot be written is lost. The word about it would go to standard error by a macro that panics
         // if that cannot be written either, and mostly it is the same stream.
         .log_internal_errors(false)
-        .with_writer(writer);
+        .with_writer(Spelt { inner: writer, format: log.format });
     match log.format {
-        LogFormat::Text => builder.with_target(false).finish().into(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().into(),
+        LogFormat::Text => builder.with_target(false).finish().with(Rations::default()).into(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(Rations::default()).into(),
+    }
+}
+
+/// Most lines of one kind that strangers bring about, in [`RATION_TIME`].
+const RATION: u32 = 20;
+const RATION_TIME: Duration = Duration::from_secs(60);
+
+/// Anybody who reaches the port can make the libraries and the web side say something: of each such line a few a minute
+/// tell enough. What is left out is counted in the metrics.
+#[derive(Default)]
+struct Rations(Mutex<HashMap<Identifier, Ration>>);
+
+/// What was said of one kind since a moment.
+struct Ration {
+    since: Instant,
+    said: u32,
+}
+
+impl Ration {
+    fn lets(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= RATION_TIME {
+            *self = Self { since: now, said: 0 };
+        }
+        self.said = self.said.saturating_add(1);
+        self.said <= RATION
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Rations {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let about = event.metadata();
+        let is_ours =
+            about.target().starts_with("lightship") && !about.target().starts_with("lightship::web");
+        if is_ours {
+            return true;
+        }
+        let now = Instant::now();
+        let mut rations = self.0.lock();
+        let ration = rations.entry(about.callsite()).or_insert(Ration { since: now, said: 0 });
+        let lets = ration.lets(now);
+        if !lets {
+            metrics::counter!("lightship_log_lines_left_out_total").increment(1);
+        }
+        lets
+    }
+}
+
+/// True for what the subscriber writes as it came; it spells out control characters of fields by itself, and uses some
+/// for colours.
+fn turns_text(c: char) -> bool {
+    is_hidden(c) && !c.is_control()
+}
+
+/// Writes lines in which nothing turns the words around or ends them: parts of them come from labels and requests.
+struct Spelt<W> {
+    inner: W,
+    format: LogFormat,
+}
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Spelt<W> {
+    type Writer = Spelt<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        Spelt { inner: self.inner.make_writer(), format: self.format }
+    }
+}
+
+impl<W: Write> Write for Spelt<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = if line.is_ascii() { None } else { std::str::from_utf8(line).ok() };
+        match text.filter(|text| text.contains(turns_text)) {
+            None => self.inner.write(line),
+            Some(text) => {
+                let spelt = match self.format {
+                    LogFormat::Json => spell_out_json(text),
+                    LogFormat::Text => text.chars().fold(String::new(), |mut spelt, c| {
+                        match turns_text(c) {
+                            true => spelt.extend(c.escape_unicode()),
+                            false => spelt.push(c),
+                        }
+                        spelt
+                    }),
+                };
+                self.inner.write_all(spelt.as_bytes()).map(|()| line.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -80,9 +175,9 @@ pub fn keep_metrics_small(metrics: PrometheusHandle, io: &Io) {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::{fmt, io};
 
     use super::*;
     use crate::actors::supervision::logged::Logged;
@@ -137,6 +232,42 @@ mod tests {
             tracing::dispatcher::with_default(&logger, || tracing::error!("nobody reads this"));
             assert!(noted.is_tried.load(Ordering::SeqCst), "{format:?}");
             assert!(!noted.is_told.load(Ordering::SeqCst), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn what_strangers_bring_about_fills_no_log() {
+        let text = logged(LogFormat::Text, || {
+            for n in 0..500 {
+                tracing::error!(target: "actix_http::h1::dispatcher", "stream error {n}");
+                tracing::warn!(target: "lightship::web::pages::sign_in", "sign-in refused {n}");
+                tracing::warn!(target: "lightship::actors", "a word of ours {n}");
+            }
+        });
+        let lines = |of: &str| text.matches(of).count();
+        assert_eq!(lines("stream error"), RATION as usize);
+        assert_eq!(lines("sign-in refused"), RATION as usize);
+        assert_eq!(lines("a word of ours"), 500);
+    }
+
+    #[test]
+    fn a_ration_is_full_again_after_its_time() {
+        let start = Instant::now();
+        let mut ration = Ration { since: start, said: 0 };
+        assert_eq!((0..100).filter(|_| ration.lets(start)).count(), RATION as usize);
+        assert!(!ration.lets(start + RATION_TIME / 2));
+        assert!(ration.lets(start + RATION_TIME));
+    }
+
+    #[test]
+    fn nothing_in_a_line_turns_its_words_around() {
+        for (format, spelt) in
+            [(LogFormat::Text, "exe\\u{202e}gpj\\u{2028}ü"), (LogFormat::Json, "exe\\u202egpj\\u2028ü")]
+        {
+            let name = "exe\u{202e}gpj\u{2028}ü";
+            let text = logged(format, || tracing::info!(container.name = %name, "seen {name}"));
+            assert_eq!(text.matches(spelt).count(), 2, "{text}");
+            assert!(!text.contains(turns_text), "{text}");
         }
     }
 

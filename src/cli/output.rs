@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Write};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use crate::domain::text::{spell_out, spell_out_json};
+
 /// Writes `text` and a line end; a reader that went away is no failure.
 pub(super) fn line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -16,7 +18,7 @@ pub(super) fn line(text: &str) -> anyhow::Result<()> {
 
 /// Writes `value` as JSON.
 pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    line(&serde_json::to_string_pretty(value)?)
+    line(&spell_out_json(&serde_json::to_string_pretty(value)?))
 }
 
 /// Writes a table, or `empty` where there is no row.
@@ -43,7 +45,7 @@ pub(super) fn chain(error: &anyhow::Error) -> String {
             parts.push(text);
         }
     }
-    parts.join(": ")
+    spell_out(&parts.join(": "))
 }
 
 /// An address without the password in it; any other text as it is.
@@ -70,22 +72,10 @@ pub(super) fn count(number: u64, thing: &str) -> String {
 /// The text of a JSON field, or a dash.
 pub(super) fn text(value: &serde_json::Value, key: &str) -> String {
     match value.get(key) {
-        Some(serde_json::Value::String(text)) if !text.is_empty() => printable(text),
+        Some(serde_json::Value::String(text)) if !text.is_empty() => spell_out(text),
         None | Some(serde_json::Value::Null | serde_json::Value::String(_)) => "-".into(),
         Some(other) => other.to_string(),
     }
-}
-
-/// The text with its control characters spelt out: it may come from a label, and moves no cursor here.
-fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char.is_control() {
-            true => out.extend(char.escape_default()),
-            false => out.push(char),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -93,9 +83,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        let value = serde_json::json!({ "reason": "`a\u{1b}[2J\nb\u{9b}` is no hostname, ü is one" });
-        assert_eq!(text(&value, "reason"), "`a\\u{1b}[2J\\nb\\u{9b}` is no hostname, ü is one");
+    fn what_is_not_seen_does_not_reach_the_terminal() {
+        let value =
+            serde_json::json!({ "reason": "`a\u{1b}[2J\nb\u{9b}\u{202e}\u{2028}` is no hostname, ü is one" });
+        let expected = "`a\\u{1b}[2J\\nb\\u{9b}\\u{202e}\\u{2028}` is no hostname, ü is one";
+        assert_eq!(text(&value, "reason"), expected);
+        assert_eq!(chain(&anyhow::anyhow!("a\u{202e}b\nc")), "a\\u{202e}b\\nc");
     }
 
     #[test]

@@ -31,6 +31,20 @@ pub fn spell_out(text: &str) -> String {
     out
 }
 
+/// Returns JSON whose texts have hidden characters spelt out: it means the same.
+pub fn spell_out_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // What controls is spelt out in JSON already, and its line ends stand between the texts.
+        if is_hidden(c) && !c.is_control() {
+            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// True if quotes stand around the text: they belong to a file that it was copied from.
 pub fn is_in_quotes(text: &str) -> bool {
     let text = text.trim();
@@ -54,6 +68,12 @@ mod tests {
         ] {
             assert_eq!(spell_out(text), shown, "{text:?}");
         }
+    }
+
+    #[test]
+    fn json_means_the_same_with_its_hidden_characters_spelt_out() {
+        let json = "{\n  \"a\": \"exe\u{202e}gpj\u{2028}\u{e0041}ü\"\n}";
+        assert_eq!(spell_out_json(json), "{\n  \"a\": \"exe\\u202egpj\\u2028\\udb40\\udc41ü\"\n}");
     }
 
     #[test]
