@@ -4,10 +4,17 @@ use std::collections::BTreeMap;
 
 use super::error::{ConfigError, Origin};
 use super::secret::Secret;
-use super::settings::Settings;
+use super::settings::{Role, Settings};
+
+/// Fewest characters of an admin token: whoever guesses it has everything.
+const ADMIN_TOKEN: usize = 16;
 
 /// Checks what types cannot say; names the key, the place and the way out.
-pub(super) fn check(settings: &Settings, origins: &BTreeMap<String, Origin>) -> Result<(), ConfigError> {
+pub(super) fn check(
+    settings: &Settings,
+    origins: &BTreeMap<String, Origin>,
+    role: Role,
+) -> Result<(), ConfigError> {
     let mut problems = Vec::new();
     let mut expect = |fine: bool, key: &'static str, reason: &str| {
         if !fine {
@@ -42,6 +49,12 @@ pub(super) fn check(settings: &Settings, origins: &BTreeMap<String, Origin>) -> 
             "a quote stands at one end of it; leave it out",
         );
     }
+    let is_master = matches!(role, Role::Master | Role::Standalone);
+    expect(
+        !is_master || settings.admin.token.expose().is_none_or(|token| token.chars().count() >= ADMIN_TOKEN),
+        "admin.token",
+        "it opens everything, so it needs 16 characters or more; `openssl rand -hex 16` makes one",
+    );
     expect(
         (1..=86_400).contains(&settings.agent.report_interval_seconds),
         "agent.report_interval_seconds",

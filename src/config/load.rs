@@ -53,7 +53,7 @@ impl Loaded {
         for (key, option, value) in &sources.options {
             layers.set((*key).into(), Value::from(value.as_str()), Origin::Option(option))?;
         }
-        layers.finish()
+        layers.finish(role)
     }
 }
 
@@ -176,7 +176,7 @@ impl Layers {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Loaded, ConfigError> {
+    fn finish(mut self, role: Role) -> Result<Loaded, ConfigError> {
         self.soften_log_level();
         let mut builder = Config::builder();
         for (key, (value, _)) in &self.values {
@@ -193,7 +193,7 @@ impl Layers {
         })?;
         let origins: BTreeMap<_, _> =
             self.values.into_iter().map(|(key, (_, origin))| (key, origin)).collect();
-        super::check::check(&settings, &origins)?;
+        super::check::check(&settings, &origins, role)?;
         if settings.redis.url.is_set() {
             self.warnings.push(
                 "`redis.url` is accepted, but nothing uses it yet: there is one master, and presence and \

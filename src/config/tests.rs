@@ -44,20 +44,41 @@ fn the_network_of_another_container_is_refused_by_name() {
 
 #[test]
 fn dockflare_api_key_is_the_admin_token_of_a_master_unless_ours_is_set() {
-    let alias = read(&[("DOCKFLARE_API_KEY", "abc")], Role::Master).unwrap();
-    assert_eq!(alias.settings.admin.token.expose(), Some("abc"));
+    let alias = read(&[("DOCKFLARE_API_KEY", "abc-0123456789abc")], Role::Master).unwrap();
+    assert_eq!(alias.settings.admin.token.expose(), Some("abc-0123456789abc"));
     assert!(alias.admin_token_is_alias && !alias.settings.agent.api_key.is_set());
 
-    let both = read(&[("DOCKFLARE_API_KEY", "abc"), ("LIGHTSHIP_ADMIN_TOKEN", "def")], Role::Master).unwrap();
-    assert_eq!(both.settings.admin.token.expose(), Some("def"));
+    let both = read(
+        &[("DOCKFLARE_API_KEY", "abc-0123456789abc"), ("LIGHTSHIP_ADMIN_TOKEN", "def-0123456789def")],
+        Role::Master,
+    )
+    .unwrap();
+    assert_eq!(both.settings.admin.token.expose(), Some("def-0123456789def"));
     assert!(!both.admin_token_is_alias);
     for name in ["LIGHTSHIP_ADMIN_TOKEN", "LIGHTSHIP__ADMIN__TOKEN"] {
-        let mut apart = environment(&[("DOCKFLARE_API_KEY", "abc")]);
-        apart.dot_env = BTreeMap::from([(name.to_owned(), "def".to_owned())]);
+        let mut apart = environment(&[("DOCKFLARE_API_KEY", "abc-0123456789abc")]);
+        apart.dot_env = BTreeMap::from([(name.to_owned(), "def-0123456789def".to_owned())]);
         let apart = Loaded::read(&apart, Role::Standalone).unwrap();
-        assert_eq!(apart.settings.admin.token.expose(), Some("def"), "{name} in `.env` wins, too");
+        assert_eq!(
+            apart.settings.admin.token.expose(),
+            Some("def-0123456789def"),
+            "{name} in `.env` wins, too"
+        );
         assert!(!apart.admin_token_is_alias);
     }
+}
+
+#[test]
+fn a_short_admin_token_is_refused_where_it_would_open_the_admin_api() {
+    let short = [("LIGHTSHIP_ADMIN_TOKEN", "fifteen-letters")];
+    for role in [Role::Master, Role::Standalone] {
+        let refused = read(&short, role).unwrap_err().to_string();
+        assert!(refused.contains("LIGHTSHIP_ADMIN_TOKEN") && refused.contains("16 characters"), "{refused}");
+        assert!(!refused.contains("fifteen-letters"), "{refused}");
+    }
+    // What another master takes is for that one to say.
+    assert!(read(&short, Role::Client).is_ok() && read(&short, Role::Agent).is_ok());
+    assert!(read(&[("LIGHTSHIP_ADMIN_TOKEN", "sixteen--letters")], Role::Master).is_ok());
 }
 
 #[test]
