@@ -9,6 +9,9 @@ const INTERNAL: i64 = 10013;
 /// How Cloudflare names an error of its own that has another code, or none.
 const INTERNAL_WORDS: [&str; 2] = ["internal error", "unknown error"];
 
+/// "Authentication error", "invalid request headers", "invalid format for Authorization header", "invalid API token".
+const TOKEN_REFUSED: [i64; 4] = [10000, 6003, 6111, 9109];
+
 /// A call that did not succeed. No text in it holds the API token.
 #[derive(Debug, thiserror::Error)]
 pub enum CfError {
@@ -96,6 +99,12 @@ impl CfError {
             || is_no_answer_of_theirs
             || codes.contains(&INTERNAL)
             || (*status < 300 && says_so)
+    }
+
+    /// True if Cloudflare does not take the token, whatever is asked with it.
+    pub fn is_about_the_token(&self) -> bool {
+        let Self::Refused { status, codes, .. } = self else { return false };
+        *status == 401 || codes.iter().any(|code| TOKEN_REFUSED.contains(code))
     }
 
     /// True if Cloudflare says that nothing is there. That may be because of what was asked, such as a wrong account.

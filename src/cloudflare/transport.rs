@@ -45,6 +45,8 @@ struct Inner {
     budget: Mutex<Budget>,
     /// Where patient calls wait, one behind the other: only the first of them competes with calls that cannot wait.
     line: tokio::sync::Mutex<()>,
+    /// What was said when the token was refused; none once it was taken again.
+    refusal: Mutex<Option<String>>,
 }
 
 impl Cloudflare {
@@ -63,8 +65,8 @@ impl Cloudflare {
         }
         let http = builder.build().map_err(|error| CfError::Settings(cause_of(&error)))?;
         let budget = Mutex::new(Budget::new(Instant::now()));
-        let inner =
-            Arc::new(Inner { http, base, account, token, io, budget, line: tokio::sync::Mutex::default() });
+        let (line, refusal) = (tokio::sync::Mutex::default(), Mutex::default());
+        let inner = Arc::new(Inner { http, base, account, token, io, budget, line, refusal });
         Ok(Self { inner, class: Class::Change, is_patient: false, time_limit: TIME_LIMIT })
     }
 
@@ -92,6 +94,11 @@ impl Cloudflare {
     /// Returns how many calls could be made now.
     pub fn calls_left(&self) -> u32 {
         self.inner.budget.lock().left(Instant::now())
+    }
+
+    /// Returns what Cloudflare said when it last refused the token; none if it took it since.
+    pub fn refusal(&self) -> Option<String> {
+        self.inner.refusal.lock().clone()
     }
 
     /// Makes one call.
@@ -138,6 +145,11 @@ impl Cloudflare {
         let answer = decode(name, status, &headers, &body).map_err(|error| inner.without_token(error));
         if let Err(CfError::RateLimited { retry_after, .. }) = &answer {
             inner.budget.lock().block(Instant::now(), *retry_after);
+        }
+        match &answer {
+            Ok(_) => *inner.refusal.lock() = None,
+            Err(error) if error.is_about_the_token() => *inner.refusal.lock() = Some(error.to_string()),
+            Err(_) => {}
         }
         answer
     }

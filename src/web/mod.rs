@@ -32,6 +32,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::uri::PathAndQuery;
+use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 
 pub use server::{Listen, Patience, serve, serve_with};
@@ -83,6 +84,7 @@ fn scripts(config: &mut ServiceConfig) {
         .service(
             web::scope("/api/v2")
                 .wrap(compress())
+                .wrap(protection())
                 .service(at("/agents/generate-key").post(keys::generate))
                 .service(at("/agents/revoke-key").post(keys::revoke))
                 .service(at("/agents/keys/revoked").delete(keys::delete_revoked))
@@ -100,6 +102,7 @@ fn scripts(config: &mut ServiceConfig) {
         .service(
             web::scope("/api/v3")
                 .wrap(compress())
+                .wrap(protection())
                 .service(at("/agents/{id}/revoke").post(api::agents::revoke))
                 .service(at("/agents/{id}/limit").post(api::agents::limit))
                 .service(at("/admins/{name}/password").post(admins::set_password))
@@ -109,6 +112,11 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/events").get(native::events))
                 .service(at("/tree").get(native::tree)),
         );
+}
+
+/// What people may open in a browser has the headers that pages have.
+fn protection() -> DefaultHeaders {
+    pages::HEADERS.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add)
 }
 
 /// The pages.

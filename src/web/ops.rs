@@ -28,13 +28,18 @@ pub async fn readyz(_: Anyone, state: web::Data<WebState>) -> Result<HttpRespons
     if !state.master().has_cloudflare() {
         notes.push("no Cloudflare token is set: routes are planned and not published".to_owned());
     }
+    let refusal = state.master().cloudflare_refusal();
+    if let Some(refusal) = &refusal {
+        notes.push(format!("Cloudflare refuses the token, so nothing is published or withdrawn: {refusal}"));
+    }
+    let publishes = state.master().has_cloudflare() && refusal.is_none();
     if let Some(ask) = &state.settings().docker
         && let Some(problem) = ask().await
     {
         notes.push(problem);
     }
     Ok(HttpResponse::Ok().json(json!({
-        "status": "ready", "set_up": is_set_up, "cloudflare": state.master().has_cloudflare(), "notes": notes,
+        "status": "ready", "set_up": is_set_up, "cloudflare": publishes, "notes": notes,
         "version": env!("CARGO_PKG_VERSION"),
     })))
 }

@@ -33,6 +33,11 @@ pub trait Account: Send + Sync {
         true
     }
 
+    /// What Cloudflare said when it last refused the token; none if it takes it.
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+
     /// Something may have changed: compare with what is published. Never waits.
     fn wake(&self);
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::SignedIn;
+use super::{SignedIn, protect};
 use crate::actors::master::{Changes, MasterError};
 use crate::db::read::find_signed_in;
 use crate::web::error::ApiError;
@@ -41,12 +41,13 @@ pub async fn live(person: SignedIn, state: web::Data<WebState>) -> Result<HttpRe
     let guard = state.open_stream().ok_or(MasterError::Busy)?;
     let news = News { changes: state.master().subscribe(), tree: state.settings().tree_changes.clone() };
     let listener = Listener::new(news, state.stopping().clone());
-    Ok(HttpResponse::Ok()
+    let mut answer = HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header(("x-accel-buffering", "no"))
         .insert_header(header::ContentEncoding::Identity)
-        .streaming(events(listener, guard, WebState::clone(&state), person.session)))
+        .streaming(events(listener, guard, WebState::clone(&state), person.session));
+    protect(&mut answer);
+    Ok(answer)
 }
 
 /// Ends with the session: a page of a browser that was signed out is told nothing.

@@ -1,11 +1,10 @@
 //! The first page: one line of truth, then what needs a look, agents and routes.
 
-use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, tunnel_badge};
-use super::{Shell, SignedIn, page, part};
+use super::{Shell, SignedIn, page, part, protect};
 use crate::db::read::{
     AgentView, ContainerProblem, ContainerProblemRow, RouteRow, TunnelObservedRow, TunnelStatusRow,
 };
@@ -53,11 +52,9 @@ pub async fn fragment(_: SignedIn, state: web::Data<WebState>) -> Result<HttpRes
 
 /// Wraps a live part for the script that asked for it.
 pub fn fragment_of(text: String) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .body(text)
+    let mut answer = HttpResponse::Ok().content_type("text/html; charset=utf-8").body(text);
+    protect(&mut answer);
+    answer
 }
 
 async fn render(state: &WebState) -> Result<String, ApiError> {
@@ -133,6 +130,16 @@ pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
             detail:
                 "Routes are planned and not published. Set `CF_API_TOKEN` and `CF_ACCOUNT_ID`, and restart the master."
                     .into(),
+            href: None,
+            link: "",
+        });
+    }
+    if let Some(refusal) = state.master().cloudflare_refusal() {
+        found.push(Problem {
+            title: "Cloudflare refuses the token".into(),
+            detail: format!(
+                "Nothing is published or withdrawn until `CF_API_TOKEN` is one that it takes: {refusal}"
+            ),
             href: None,
             link: "",
         });

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::Browser;
+use crate::support::cloudflare::{Fault, Trouble};
 use crate::support::master::TestMaster;
 
 #[actix_web::test]
@@ -88,6 +89,57 @@ async fn assets_are_served_with_their_digest() {
     }
     master.get("/assets/../Cargo.toml").expect(404).await;
     master.get("/assets/nothing.css").expect(404).await;
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_token_that_cloudflare_refuses_is_named_by_readyz_and_on_the_first_page() {
+    // given: a master that publishes
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (_, id) = master.new_agent("web-1").await;
+    assert_eq!(master.get("/readyz").expect(200).await.json()["cloudflare"], true);
+    // when
+    let trouble = Trouble::Refused { status: 401, code: 10000, message: "Authentication error".into() };
+    master.standin.inject(Fault::any(trouble).always());
+    let enroll = json!({ "tunnel_name": "edge-1" });
+    let refused = master.admin_post(&format!("/api/v2/agents/{id}/enroll"), enroll.clone()).send().await;
+    assert_ne!(refused.status, 200);
+    // then
+    let ready = master.get("/readyz").expect(200).await.json();
+    assert_eq!((&ready["cloudflare"], &ready["status"]), (&json!(false), &json!("ready")));
+    assert!(ready["notes"].to_string().contains("Authentication error"), "{ready}");
+    assert!(browser.get("/").await.text.contains("Cloudflare refuses the token"));
+    // and once it takes it again
+    master.standin.heal();
+    master.admin_post(&format!("/api/v2/agents/{id}/enroll"), enroll).expect(200).await;
+    assert_eq!(master.get("/readyz").expect(200).await.json()["cloudflare"], true);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn whatever_may_be_opened_in_a_browser_has_the_headers_of_a_page() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (_, id) = master.new_agent("web-1").await;
+    let agent = format!("/fragments/agents/{id}");
+    let pages =
+        ["/", "/fragments/overview", "/fragments/agents", &agent, "/fragments/keys", "/fragments/routes"];
+    let lists =
+        ["/fragments/system", "/api/v2/agents", "/api/v2/overview", "/api/v3/events", "/api/v2/nothing"];
+    for path in pages.into_iter().chain(lists) {
+        let answer = browser.get(path).await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+            ("cross-origin-opener-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), value, "{name} of {path}");
+        }
+        assert!(answer.header("content-security-policy").contains("default-src 'none'"), "{path}");
+    }
     master.stop().await;
 }
 

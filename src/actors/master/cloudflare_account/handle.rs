@@ -19,6 +19,7 @@ use crate::actors::master::account::{Account, ProvidedTunnel};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
+use crate::cloudflare::Cloudflare;
 use crate::db::Db;
 use crate::domain::id::{AgentId, TunnelId};
 
@@ -37,6 +38,8 @@ const SUMMARY: Duration = Duration::from_secs(2);
 pub struct Connected {
     port: Port<CloudflareAccount>,
     missed: Missed,
+    /// Asked only how the last calls went.
+    cloudflare: Cloudflare,
 }
 
 /// Without a token: routes are planned and shown, and nothing is carried out.
@@ -51,14 +54,19 @@ pub struct PlanOnly {
 pub fn describe(parts: AccountParts) -> (ChildSpec, Connected) {
     let missed = Missed::default();
     let heard = missed.clone();
+    let cloudflare = parts.cloudflare.clone();
     let (spec, port) = ChildSpec::actor("cloudflare", CAPACITY, Overflow::Reject, move || {
         CloudflareAccount::new(parts.clone(), heard.clone())
     });
-    (spec.role("master-cloudflare"), Connected { port, missed })
+    (spec.role("master-cloudflare"), Connected { port, missed, cloudflare })
 }
 
 #[async_trait]
 impl Account for Connected {
+    fn refusal(&self) -> Option<String> {
+        self.cloudflare.refusal()
+    }
+
     fn wake(&self) {
         self.tell(WakeAll);
     }

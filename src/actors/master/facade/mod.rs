@@ -48,6 +48,11 @@ impl Master {
         self.env.account.is_connected()
     }
 
+    /// What Cloudflare says, if it refuses the token: nothing is published then.
+    pub fn cloudflare_refusal(&self) -> Option<String> {
+        self.env.account.refusal()
+    }
+
     /// Listens to changes from now on.
     pub fn subscribe(&self) -> Changes {
         self.env.notices.subscribe()
