@@ -247,3 +247,21 @@ async fn cookie_key(db: &Db, start: &Start) -> anyhow::Result<Key> {
     db.commit(batch).await?;
     Ok(Key::from(&bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_listened_on_however_it_is_written() {
+        for host in ["::1", "[::1]", " [::1] "] {
+            let sockets = bind(host, 0).unwrap();
+            let address = sockets[0].local_addr().unwrap();
+            assert!(address.is_ipv6() && address.ip().is_loopback() && address.port() > 0, "{address}");
+            std::net::TcpStream::connect(address).unwrap();
+        }
+        let all = bind("::", 0).unwrap()[0].local_addr().unwrap();
+        assert_eq!(reachable(all), SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, all.port())));
+        assert!(bind("::x", 0).is_err());
+    }
+}
