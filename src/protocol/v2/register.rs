@@ -55,9 +55,7 @@ pub fn decode_register(body: &[u8]) -> Result<RegisterRequest, BodyError> {
     let name = |field| body::optional_text(&map, field).map(|text| text.map(|t| shortened(&t)));
     let agent_id = match body::optional_text(&map, "agent_id")? {
         None => None,
-        Some(text) => Some(
-            AgentId::parse(&text).map_err(|e| BodyError::Value { field: "agent_id", reason: e.reason })?,
-        ),
+        Some(text) => Some(own_id(&text).map_err(|reason| BodyError::Value { field: "agent_id", reason })?),
     };
     Ok(RegisterRequest {
         agent_id,
@@ -66,6 +64,14 @@ pub fn decode_register(body: &[u8]) -> Result<RegisterRequest, BodyError> {
         version: name("version")?,
         lightship: map.get("lightship").and_then(Value::as_object).map(read_hello),
     })
+}
+
+fn own_id(text: &str) -> Result<AgentId, &'static str> {
+    let id = AgentId::parse(text).map_err(|error| error.reason)?;
+    match id.is_reserved() {
+        true => Err("it is a word of the API's paths; choose another id, or send none to be given one"),
+        false => Ok(id),
+    }
 }
 
 /// Writes the answer to a registration; `agent` is the record, without keys and tokens.

@@ -40,9 +40,10 @@ pub fn compose(master: &str, key: &str, name: &str) -> String {
 
 /// Returns the one line for a host with Docker.
 pub fn docker_run(master: &str, key: &str) -> String {
+    let (master, key) = (in_shell(master), in_shell(key));
     format!(
         "docker run -d --name lightship-agent --restart unless-stopped \\\n  \
-         -e DOCKFLARE_MASTER_URL='{master}' \\\n  -e DOCKFLARE_API_KEY='{key}' \\\n  \
+         -e DOCKFLARE_MASTER_URL={master} \\\n  -e DOCKFLARE_API_KEY={key} \\\n  \
          -e LIGHTSHIP__TUNNEL__ON_SHUTDOWN=keep \\\n  \
          --group-add \"$(stat -c %g /var/run/docker.sock)\" -v /var/run/docker.sock:/var/run/docker.sock \\\n  \
          -v lightship-agent:/app/data {IMAGE} agent"
@@ -51,7 +52,12 @@ pub fn docker_run(master: &str, key: &str) -> String {
 
 /// Returns the line for a host without a container.
 pub fn bare(master: &str, key: &str) -> String {
-    format!("DOCKFLARE_MASTER_URL='{master}' DOCKFLARE_API_KEY='{key}' lightship agent")
+    format!("DOCKFLARE_MASTER_URL={} DOCKFLARE_API_KEY={} lightship agent", in_shell(master), in_shell(key))
+}
+
+/// One word of a shell, whatever is in it.
+fn in_shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A YAML string in double quotes; JSON's are the same for what may stand in a name.
@@ -68,6 +74,20 @@ mod tests {
         let text = compose("http://m:8080", "k", "a\"\n  privileged: true ${HOME}");
         assert!(text.contains(r#"AGENT_DISPLAY_NAME: "a\"\n  privileged: true $${HOME}""#), "{text}");
         assert!(!text.contains("\n  privileged"));
+    }
+
+    #[test]
+    fn an_address_cannot_break_out_of_the_lines_that_people_paste() {
+        let address = "http://m:8080/x';touch /tmp/x;'";
+        let word = in_shell(address);
+        assert_eq!(word.replace(r"'\''", ""), "'http://m:8080/x;touch /tmp/x;'");
+        for line in [docker_run(address, "k"), bare(address, "k")] {
+            assert!(line.contains(&format!("DOCKFLARE_MASTER_URL={word} ")), "{line}");
+        }
+        assert!(
+            bare("http://m:8080", "k")
+                .starts_with("DOCKFLARE_MASTER_URL='http://m:8080' DOCKFLARE_API_KEY='k' ")
+        );
     }
 
     #[test]
