@@ -13,6 +13,9 @@ pub mod v3;
 /// Largest body of a v2 event or a native batch of reports, after decompression.
 pub const REPORT_BODY_LIMIT: usize = 8 * 1024 * 1024;
 
+/// The same of an agent that nobody has enrolled yet: it is a stranger with a key.
+pub const PENDING_REPORT_BODY_LIMIT: usize = REPORT_BODY_LIMIT / 10;
+
 /// Largest body of any other request, and of any answer an agent reads.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 

@@ -1,30 +1,55 @@
-//! Request bodies within bounds: size after decompression, time, and depth of nesting.
+//! Request bodies within bounds: size after decompression, time, depth of nesting, and the memory that all of them
+//! take together.
 //!
 //! A body over its limit is refused at once; the server then reads and throws away what the client still
 //! sends for a while (see `server`), so that a client that reads only after writing gets the answer.
 
 use std::future::{Future, poll_fn};
-use std::io::Read;
+use std::io::Write;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use flate2::write::GzDecoder;
 use futures_util::{Stream, StreamExt, TryFutureExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
+use super::auth::state;
 use super::error::ApiError;
 use super::server::Patience;
+use crate::actors::master::MasterError;
+use crate::domain::agent::AgentStatus;
+pub use crate::protocol::BODY_LIMIT as SMALL;
 use crate::protocol::body;
 use crate::protocol::v2::answer::is_json_type;
-pub use crate::protocol::{BODY_LIMIT as SMALL, REPORT_BODY_LIMIT as LARGE};
+use crate::protocol::{PENDING_REPORT_BODY_LIMIT as PENDING, REPORT_BODY_LIMIT as LARGE};
+
+/// Largest form of a page.
+const FORM: usize = 64 << 10;
+/// What larger bodies take of the room is counted in this; a smaller one is not counted.
+const UNIT: usize = 64 << 10;
+/// All that bodies may take together: eight of the largest.
+const ROOM: usize = 8 * LARGE / UNIT;
 
 type Reading<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
+
+/// The memory that bodies take together, until the last of each is dropped. Who finds it taken comes again later.
+#[derive(Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM)))
+    }
+}
 
 /// A JSON body of at most `LIMIT` bytes; the content type must say so.
 pub struct Json<T, const LIMIT: usize = SMALL>(pub T);
@@ -53,6 +78,37 @@ impl<const LIMIT: usize> FromRequest for JsonBytes<LIMIT> {
         // No async block around it, which would hold it twice: reports and heartbeats come this way.
         Box::pin(read(req, payload, LIMIT).map_ok(Self))
     }
+}
+
+/// The bytes of a report: of an agent that nobody has enrolled yet a tenth of what others may send.
+pub struct ReportBytes(pub Bytes);
+
+impl FromRequest for ReportBytes {
+    type Error = ApiError;
+    type Future = Reading<Self>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if let Err(error) = must_be_json(req) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        // A heartbeat says how short it is, and asks nobody.
+        let is_short = declared_length(req).is_some_and(|bytes| bytes <= PENDING)
+            && matches!(coding(req), Ok(Coding::Identity));
+        if is_short || !is_pending(req) {
+            return Box::pin(read(req, payload, LARGE).map_ok(Self));
+        }
+        let reading = read(req, payload, PENDING);
+        Box::pin(reading.map_ok(Self).map_err(|error| match error {
+            ApiError::TooLarge { limit } => ApiError::TooLargeWhilePending { limit },
+            error => error,
+        }))
+    }
+}
+
+/// True if the agent that the path names waits for a person.
+fn is_pending(req: &HttpRequest) -> bool {
+    let slot = state(req).master().directory.slot_named(req.match_info().query("id"));
+    slot.is_some_and(|slot| slot.status() == AgentStatus::Pending)
 }
 
 /// The body of an admin call: JSON or a form, and nothing at all counts as `{}`.
@@ -106,7 +162,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Future = Reading<Self>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let reading = read(req, payload, SMALL);
+        let reading = read(req, payload, FORM);
         Box::pin(async move { form(&reading.await?).map(Self) })
     }
 }
@@ -142,18 +198,6 @@ fn coding(req: &HttpRequest) -> Result<Coding, ApiError> {
     }
 }
 
-/// Unpacks no more than `limit` bytes, however small what was sent is: the framework's own decoder unpacks each
-/// piece whole before anybody can look at it.
-fn unpack(sent: &[u8], limit: usize) -> Result<Bytes, ApiError> {
-    let mut all = Vec::new();
-    let mut reader = flate2::read::GzDecoder::new(sent).take(limit as u64 + 1);
-    reader.read_to_end(&mut all).map_err(|error| ApiError::Malformed(error.to_string()))?;
-    if all.len() > limit {
-        return Err(ApiError::TooLarge { limit });
-    }
-    Ok(all.into())
-}
-
 /// Reads a body of at most `limit` bytes.
 fn read(
     req: &HttpRequest,
@@ -164,15 +208,17 @@ fn read(
     let coding = coding(req);
     let payload = payload.take();
     let time = req.app_data::<Patience>().copied().unwrap_or_default().body;
+    let room = state(req).body_room().clone();
     async move {
         let coding = coding?;
         if declared.is_some_and(|bytes| bytes > limit) {
             return Err(ApiError::TooLarge { limit });
         }
-        let sent = collect(payload, limit, time).await?;
+        let expected = declared.filter(|_| matches!(coding, Coding::Identity));
+        let gathered = Gathered::new(room, limit, expected.unwrap_or(0));
         match coding {
-            Coding::Identity => Ok(sent),
-            Coding::Gzip => unpack(&sent, limit),
+            Coding::Identity => in_time(collect(payload, gathered), time).await,
+            Coding::Gzip => in_time(unpack(payload, gathered), time).await,
         }
     }
 }
@@ -181,23 +227,139 @@ fn declared_length(req: &HttpRequest) -> Option<usize> {
     req.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn collect<S, E>(mut chunks: S, limit: usize, time: Duration) -> Result<Bytes, ApiError>
+/// What has come of a body, within its limit and the room that all have.
+struct Gathered {
+    all: Vec<u8>,
+    limit: usize,
+    expected: usize,
+    room: Room,
+    held: Option<OwnedSemaphorePermit>,
+    /// Why nothing more is taken.
+    refused: Option<ApiError>,
+}
+
+impl Gathered {
+    /// Takes at most `limit` bytes; `expected` is how many are announced, or 0.
+    fn new(room: Room, limit: usize, expected: usize) -> Self {
+        Self { all: Vec::new(), limit, expected, room, held: None, refused: None }
+    }
+
+    fn take(&mut self, piece: &[u8]) -> Result<(), ApiError> {
+        let size = self.all.len() + piece.len();
+        if size > self.limit {
+            return Err(ApiError::TooLarge { limit: self.limit });
+        }
+        if size > self.all.capacity() {
+            let wanted = size.max(self.all.capacity() * 2).max(self.expected).min(self.limit);
+            self.hold(wanted)?;
+            self.all.reserve_exact(wanted - self.all.len());
+        }
+        self.all.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Takes room for `bytes` in all.
+    fn hold(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let has = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let needs = if bytes <= UNIT { 0 } else { bytes.div_ceil(UNIT) };
+        let Some(more) = needs.checked_sub(has).filter(|more| *more > 0) else { return Ok(()) };
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.room.0).try_acquire_many_owned(more).map_err(|_| MasterError::Busy)?;
+        match &mut self.held {
+            Some(held) => held.merge(permit),
+            None => self.held = Some(permit),
+        }
+        Ok(())
+    }
+
+    /// Returns it; its room is free again when the last of it is dropped.
+    fn finish(self) -> Bytes {
+        Bytes::from_owner(Kept { all: self.all, _held: self.held })
+    }
+}
+
+/// Takes what is unpacked: no more than may be, however small what was sent is.
+impl Write for Gathered {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        match self.take(piece) {
+            Ok(()) => Ok(piece.len()),
+            Err(error) => {
+                let words = error.to_string();
+                self.refused = Some(error);
+                Err(std::io::Error::other(words))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A body with the room it takes.
+struct Kept {
+    all: Vec<u8>,
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.all
+    }
+}
+
+async fn collect<S, E>(mut chunks: S, mut gathered: Gathered) -> Result<Bytes, ApiError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
 {
-    let mut reading = std::pin::pin!(async {
-        // Nearly every body is one chunk: it is handed on without a copy.
-        let Some(first) = next_chunk(&mut chunks, limit).await? else { return Ok(Bytes::new()) };
-        let Some(second) = next_chunk(&mut chunks, limit - first.len()).await? else { return Ok(first) };
-        let mut all = BytesMut::with_capacity((first.len() + second.len()) * 2);
-        all.extend_from_slice(&first);
-        all.extend_from_slice(&second);
-        while let Some(chunk) = next_chunk(&mut chunks, limit - all.len()).await? {
-            all.extend_from_slice(&chunk);
+    // Nearly every body is one chunk: it is handed on without a copy.
+    let Some(first) = next_chunk(&mut chunks).await? else { return Ok(Bytes::new()) };
+    if first.len() > gathered.limit {
+        return Err(ApiError::TooLarge { limit: gathered.limit });
+    }
+    let Some(second) = next_chunk(&mut chunks).await? else { return Ok(first) };
+    gathered.take(&first)?;
+    drop(first);
+    gathered.take(&second)?;
+    while let Some(chunk) = next_chunk(&mut chunks).await? {
+        gathered.take(&chunk)?;
+    }
+    Ok(gathered.finish())
+}
+
+/// Unpacks each chunk as it comes, so that what was sent is not held beside what it holds.
+async fn unpack<S, E>(mut chunks: S, gathered: Gathered) -> Result<Bytes, ApiError>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
+    let (limit, mut sent) = (gathered.limit, 0);
+    let mut decoder = GzDecoder::new(gathered);
+    let refused = |decoder: &mut GzDecoder<Gathered>, error: std::io::Error| {
+        decoder.get_mut().refused.take().unwrap_or_else(|| ApiError::Malformed(error.to_string()))
+    };
+    while let Some(chunk) = next_chunk(&mut chunks).await? {
+        sent += chunk.len();
+        if sent > limit {
+            return Err(ApiError::TooLarge { limit });
         }
-        Ok(all.freeze())
-    });
+        if let Err(error) = decoder.write_all(&chunk) {
+            return Err(refused(&mut decoder, error));
+        }
+    }
+    match decoder.try_finish() {
+        Ok(()) => Ok(decoder.finish().map_err(|error| ApiError::Malformed(error.to_string()))?.finish()),
+        Err(error) => Err(refused(&mut decoder, error)),
+    }
+}
+
+/// Reads a body unless it takes too long.
+async fn in_time(
+    reading: impl Future<Output = Result<Bytes, ApiError>>,
+    time: Duration,
+) -> Result<Bytes, ApiError> {
+    let mut reading = std::pin::pin!(reading);
     // A small body comes with its head. The framework hands it over after it has asked here once, and then asks again:
     // no timer is set before that.
     let mut so_far = futures_util::poll!(reading.as_mut());
@@ -205,16 +367,12 @@ where
         asked_again().await;
         so_far = futures_util::poll!(reading.as_mut());
     }
-    let done = match so_far {
+    match so_far {
         Poll::Ready(done) => done,
         Poll::Pending => match tokio::time::timeout(time, reading).await {
             Ok(done) => done,
             Err(_) => Err(ApiError::TooSlow { limit: time }),
         },
-    };
-    match done {
-        Err(ApiError::TooLarge { .. }) => Err(ApiError::TooLarge { limit }),
-        done => done,
     }
 }
 
@@ -231,13 +389,12 @@ async fn asked_again() {
     .await;
 }
 
-async fn next_chunk<S, E>(chunks: &mut S, room: usize) -> Result<Option<Bytes>, ApiError>
+async fn next_chunk<S, E>(chunks: &mut S) -> Result<Option<Bytes>, ApiError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
 {
     match chunks.next().await {
-        Some(Ok(chunk)) if chunk.len() > room => Err(ApiError::TooLarge { limit: room }),
         Some(Ok(chunk)) => Ok(Some(chunk)),
         Some(Err(error)) => Err(ApiError::Malformed(error.to_string())),
         None => Ok(None),
@@ -259,7 +416,7 @@ mod tests {
         for (sizes, fits) in
             [(&[10][..], true), (&[11], false), (&[5, 5], true), (&[5, 6], false), (&[4, 4, 3], false)]
         {
-            let outcome = collect(chunks(sizes), 10, Duration::from_secs(5)).await;
+            let outcome = collect(chunks(sizes), Gathered::new(Room::default(), 10, 0)).await;
             assert_eq!(outcome.is_ok(), fits, "{sizes:?}");
             if !fits {
                 assert!(matches!(outcome, Err(ApiError::TooLarge { limit: 10 })));
@@ -277,7 +434,8 @@ mod tests {
             }
             Poll::Pending
         });
-        let mut reading = std::pin::pin!(collect(chunks, 10, Duration::from_secs(5)));
+        let body = collect(chunks, Gathered::new(Room::default(), 10, 0));
+        let mut reading = std::pin::pin!(in_time(body, Duration::from_secs(5)));
         let mut ask = || reading.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 
         assert!(ask().is_pending());
@@ -287,7 +445,62 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_comes_is_given_up_in_time() {
         let chunks = futures_util::stream::pending::<Result<Bytes, String>>();
-        let outcome = collect(chunks, 10, Duration::from_secs(5)).await;
+        let body = collect(chunks, Gathered::new(Room::default(), 10, 0));
+        let outcome = in_time(body, Duration::from_secs(5)).await;
         assert!(matches!(outcome, Err(ApiError::TooSlow { .. })));
+    }
+    fn in_pieces(body: &[u8], size: usize) -> impl Stream<Item = Result<Bytes, String>> + Unpin + use<> {
+        let pieces: Vec<_> = body.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        futures_util::stream::iter(pieces)
+    }
+
+    fn packed(body: &[u8]) -> Vec<u8> {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packed.write_all(body).unwrap();
+        packed.finish().unwrap()
+    }
+
+    #[actix_web::test]
+    async fn bodies_take_no_more_room_together_than_there_is() {
+        // given: as many of the largest as there is room for
+        let room = Room::default();
+        let body = vec![b'x'; LARGE];
+        let read = async |room: &Room| {
+            collect(in_pieces(&body, 1 << 20), Gathered::new(room.clone(), LARGE, LARGE)).await
+        };
+        let mut held = Vec::new();
+        for _ in 0..8 {
+            held.push(read(&room).await.unwrap());
+        }
+        // when, then
+        assert!(matches!(read(&room).await, Err(ApiError::Master(MasterError::Busy))));
+        let bomb = in_pieces(&packed(&body), 1000);
+        let outcome = unpack(bomb, Gathered::new(room.clone(), LARGE, 0)).await;
+        assert!(matches!(outcome, Err(ApiError::Master(MasterError::Busy))));
+        // and small ones are heard, and the room is free again with the last of a body
+        let small = collect(in_pieces(b"{\"a\":1}", 2), Gathered::new(room.clone(), LARGE, 0)).await;
+        assert_eq!(small.unwrap(), "{\"a\":1}");
+        let part = held.pop().unwrap().slice(..10);
+        assert!(read(&room).await.is_err(), "a part of it is in use");
+        drop(part);
+        assert_eq!(read(&room).await.unwrap().len(), LARGE);
+    }
+
+    #[actix_web::test]
+    async fn a_packed_body_is_unpacked_within_its_limit_as_it_comes() {
+        let room = Room::default();
+        let body: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        for size in [1000, usize::MAX] {
+            let fits =
+                unpack(in_pieces(&packed(&body), size), Gathered::new(room.clone(), body.len(), 0)).await;
+            assert_eq!(fits.unwrap(), body);
+            let limit = body.len() - 1;
+            let over = unpack(in_pieces(&packed(&body), size), Gathered::new(room.clone(), limit, 0)).await;
+            assert!(matches!(over, Err(ApiError::TooLarge { .. })), "{over:?}");
+        }
+        let cut = &packed(&body)[..100];
+        let outcome = unpack(in_pieces(cut, 1000), Gathered::new(room.clone(), LARGE, 0)).await;
+        assert!(matches!(outcome, Err(ApiError::Malformed(_))), "{outcome:?}");
+        assert_eq!(room.0.available_permits(), ROOM);
     }
 }

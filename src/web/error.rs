@@ -74,6 +74,12 @@ pub enum ApiError {
         /// Its limit, after decompression.
         limit: usize,
     },
+    /// A report over the limit for an agent that nobody has enrolled yet.
+    #[error("the body is larger than the {limit} bytes that an agent may send before it is enrolled")]
+    TooLargeWhilePending {
+        /// Its limit, after decompression.
+        limit: usize,
+    },
     /// The body did not arrive in time.
     #[error("the body did not arrive within {} seconds", .limit.as_secs())]
     TooSlow {
@@ -127,7 +133,9 @@ impl ApiError {
             Self::Malformed(_) => ("malformed", StatusCode::BAD_REQUEST),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::UnsupportedEncoding => ("unsupported_encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Self::TooLarge { .. } => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::TooLarge { .. } | Self::TooLargeWhilePending { .. } => {
+                ("too_large", StatusCode::PAYLOAD_TOO_LARGE)
+            }
             Self::TooSlow { .. } => ("too_slow", StatusCode::REQUEST_TIMEOUT),
             Self::TooManyAttempts { .. } => ("too_many_attempts", StatusCode::TOO_MANY_REQUESTS),
             Self::OverShare { .. } => ("over_share", StatusCode::TOO_MANY_REQUESTS),

@@ -9,9 +9,16 @@ use actix_web::http::header::{HOST, HeaderMap};
 ///
 /// A proxy adds its word to the header or as one more header of that name, behind those that came with the request.
 pub fn source(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
-    if !trusted.contains(&peer) {
-        return peer;
-    }
+    if trusted.contains(&peer) { last_hop(peer, headers, trusted) } else { peer }
+}
+
+/// Returns whom a peer that is no proxy of ours speaks for, by its own word; none if it speaks for itself.
+pub fn claimed(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
+    let claimed = last_hop(peer, headers, trusted);
+    (!trusted.contains(&peer) && claimed != peer).then_some(claimed)
+}
+
+fn last_hop(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
     let lines: Vec<&str> =
         headers.get_all("x-forwarded-for").map(|line| line.to_str().unwrap_or_default()).collect();
     let hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
@@ -65,6 +72,20 @@ mod tests {
             "as a header of its own"
         );
         assert_eq!(source_of(PROXY, &["203.0.113.5", "198.51.100.1, 10.0.0.2"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn a_peer_that_is_not_trusted_only_claims_to_speak_for_somebody() {
+        let mut headers = HeaderMap::new();
+        let claimed = |headers: &HeaderMap, peer: &str| {
+            let trusted = [PROXY.parse().unwrap()];
+            claimed(peer.parse().unwrap(), headers, &trusted).map(|address| address.to_string())
+        };
+        assert_eq!(claimed(&headers, "192.0.2.9"), None);
+        let line = HeaderValue::from_static("203.0.113.5, 198.51.100.1");
+        headers.append(HeaderName::from_static("x-forwarded-for"), line);
+        assert_eq!(claimed(&headers, "192.0.2.9").as_deref(), Some("198.51.100.1"));
+        assert_eq!(claimed(&headers, PROXY), None, "its word is believed");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What every handler may use.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,13 +18,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent_limit::AgentLimit;
 use super::attempts::Attempts;
-use super::forwarded::{host, source};
+use super::body::Room;
+use super::forwarded::{claimed, host, source};
 use super::hashing::Hashing;
 use super::listings::Listings;
 use crate::actors::master::Master;
 
 /// Says what is wrong with the Engine of the agent in this process, if anything is.
 pub type AskDocker = Arc<dyn Fn() -> LocalBoxFuture<'static, Option<String>> + Send + Sync>;
+
+/// Most proxies that are named in the log: anybody can look like one.
+const STRANGE_PROXIES: usize = 16;
 
 /// Most live streams at once; a page opens one.
 pub const STREAMS: usize = 512;
@@ -72,9 +77,12 @@ struct Inner {
     setup_token: Mutex<Option<[u8; 32]>>,
     attempts: Attempts,
     agent_limit: Option<AgentLimit>,
+    /// Proxies that were named in the log because they are not trusted.
+    strange_proxies: Mutex<BTreeSet<IpAddr>>,
     streams: AtomicUsize,
     listings: Listings,
     hashing: Hashing,
+    body_room: Room,
     stop: CancellationToken,
     /// Compared with when a name is unknown, so that the time does not tell.
     decoy_hash: String,
@@ -85,7 +93,7 @@ impl WebState {
     pub fn new(master: Master, settings: WebSettings) -> Self {
         let token_digest = settings.admin_token.as_ref().map(|token| digest(token.expose_secret()));
         let agent_limit = std::num::NonZeroU32::new(settings.requests_per_second).map(AgentLimit::new);
-        let decoy_hash = super::password::hash("nobody's password", &master.chance);
+        let decoy_hash = super::password::decoy(&master.chance);
         Self(Arc::new(Inner {
             master,
             settings,
@@ -93,9 +101,11 @@ impl WebState {
             setup_token: Mutex::new(None),
             attempts: Attempts::default(),
             agent_limit,
+            strange_proxies: Mutex::default(),
             streams: AtomicUsize::new(0),
             listings: Listings::default(),
             hashing: Hashing::default(),
+            body_room: Room::default(),
             stop: CancellationToken::new(),
             decoy_hash,
         }))
@@ -152,6 +162,22 @@ impl WebState {
         source(peer(req), req.headers(), &self.0.settings.trusted_proxies)
     }
 
+    /// Returns the proxy that a request came through and whom it names, if it is not trusted. The first time it is
+    /// named in the log, with the way out.
+    pub fn strange_proxy(&self, req: &HttpRequest) -> Option<(IpAddr, IpAddr)> {
+        let proxy = peer(req);
+        let named = claimed(proxy, req.headers(), &self.0.settings.trusted_proxies)?;
+        let mut known = self.0.strange_proxies.lock();
+        if known.len() < STRANGE_PROXIES && known.insert(proxy) {
+            tracing::warn!(
+                proxy.ip = %proxy,
+                "sign-ins come through a proxy that is not trusted, so who they come from is not known; list it in \
+                 `security.trusted_proxies` if it is yours"
+            );
+        }
+        Some((proxy, named))
+    }
+
     /// Returns the host that a request was sent to: its own word, or what a trusted proxy says.
     pub fn host(&self, req: &HttpRequest) -> String {
         host(peer(req), req, &self.0.settings.trusted_proxies)
@@ -167,6 +193,11 @@ impl WebState {
     /// Where passwords are hashed and compared.
     pub fn hashing(&self) -> &Hashing {
         &self.0.hashing
+    }
+
+    /// The memory that bodies take together.
+    pub(super) fn body_room(&self) -> &Room {
+        &self.0.body_room
     }
 
     /// Where answers that list everything are made.

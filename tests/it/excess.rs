@@ -79,6 +79,8 @@ async fn while_the_largest_report_is_taken_in_the_others_are_heard() {
     let master = TestMaster::start().await;
     let agents = agents(&master).await;
     let (key, path) = &agents[0];
+    // One that nobody enrolled may not send so much.
+    master.master.approve(&AgentId::new("agent-edge-0"), "admin").await.unwrap();
     let body = report(containers(2_000, 25)).to_string();
     // when
     let is_done = AtomicBool::new(false);
@@ -145,6 +147,7 @@ async fn a_report_beyond_the_bounds_is_refused_by_name_and_shown_until_the_next_
     let master = TestMaster::start().await;
     let host = Host::new(&master).await;
     let id = &host.id;
+    master.master.approve(&AgentId::new(id), "admin").await.unwrap();
     host.lists(containers(3, 0)).await;
     let browser = Browser::signed_in(&master).await;
     let long =

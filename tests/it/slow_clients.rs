@@ -72,6 +72,36 @@ async fn a_client_that_sends_byte_by_byte_is_let_go_in_time() {
     master.stop().await;
 }
 
+#[actix_web::test]
+async fn connections_without_a_request_end_in_time_however_many_wait() {
+    // given: thousands that say nothing
+    assert_eq!(Patience::default().head, Duration::from_secs(10), "as docs/api.md promises");
+    let master = TestMaster::start().await;
+    let patience = Patience { head: Duration::from_secs(2), ..Patience::default() };
+    let (address, handle) = serve(&master, patience);
+    let silent =
+        apart(move || (0..2_000).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<TcpStream>>())
+            .await;
+    // when, then
+    until("the server has ended all of them", || async {
+        let open = silent.iter().filter(|client| !has_ended(client)).count();
+        (open == 0).then_some(())
+    })
+    .await;
+    master.get("/healthz").expect(200).await;
+    handle.stop(true).await;
+    master.stop().await;
+}
+
+/// True once the server has closed its side.
+fn has_ended(client: &TcpStream) -> bool {
+    client.set_nonblocking(true).unwrap();
+    match (&mut &*client).read(&mut [0; 512]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
 /// Serves the master at another address too.
 fn serve(master: &TestMaster, patience: Patience) -> (SocketAddr, ServerHandle) {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -15,7 +15,7 @@ use crate::domain::report::Report;
 use crate::protocol::command::wire_form;
 use crate::protocol::v2::{answer, decode_event, decode_register, register_response};
 use crate::web::auth::{CallingAgent, CallingKey, Fetching, Reporting};
-use crate::web::body::{JsonBytes, LARGE, SMALL};
+use crate::web::body::{JsonBytes, ReportBytes, SMALL};
 use crate::web::error::ApiError;
 use crate::web::records;
 use crate::web::state::WebState;
@@ -91,7 +91,7 @@ pub async fn commands_head(_agent: CallingAgent<Fetching>) -> HttpResponse {
 pub async fn events(
     agent: CallingAgent<Reporting>,
     state: web::Data<WebState>,
-    body: Result<JsonBytes<LARGE>, ApiError>,
+    body: Result<ReportBytes, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     if !body.as_ref().is_ok_and(|body| is_heartbeat(&body.0)) {
         // Boxed, so that a heartbeat's future is small.
@@ -105,7 +105,7 @@ pub async fn events(
 async fn take_event(
     slot: &Slot,
     state: &WebState,
-    body: Result<JsonBytes<LARGE>, ApiError>,
+    body: Result<ReportBytes, ApiError>,
 ) -> Result<((), bool), ApiError> {
     let event = read_apart(body?.0, decode_event).await?;
     let is_list = matches!(event.report, Report::Snapshot { .. });

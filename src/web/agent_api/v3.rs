@@ -16,7 +16,7 @@ use crate::protocol::v3::{
     self, COMMANDS_LIMIT, ReportsResponse, WAIT_LIMIT_SECS, command_form, decode_reports, decode_result,
 };
 use crate::web::auth::NativeAgent;
-use crate::web::body::{JsonBytes, LARGE, SMALL};
+use crate::web::body::{JsonBytes, ReportBytes, SMALL};
 use crate::web::error::ApiError;
 use crate::web::query::{Query, number};
 use crate::web::state::WebState;
@@ -43,7 +43,7 @@ pub struct Poll {
 pub async fn reports(
     agent: NativeAgent,
     state: web::Data<WebState>,
-    body: Result<JsonBytes<LARGE>, ApiError>,
+    body: Result<ReportBytes, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     let taken = take_batch(&agent, &state, body).await;
     let next_seq = noted(&agent.slot, taken)?;
@@ -54,7 +54,7 @@ pub async fn reports(
 async fn take_batch(
     agent: &NativeAgent,
     state: &WebState,
-    body: Result<JsonBytes<LARGE>, ApiError>,
+    body: Result<ReportBytes, ApiError>,
 ) -> Result<(u64, bool), ApiError> {
     let batch = read_apart(body?.0, decode_reports).await?;
     if !agent.slot.has_session(&batch.session) {

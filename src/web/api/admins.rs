@@ -7,10 +7,11 @@ use utoipa::ToSchema;
 
 use crate::actors::master::MasterError;
 use crate::web::api::agents::missing;
+use crate::web::attempts::Guest;
 use crate::web::auth::Admin;
 use crate::web::body::Json;
 use crate::web::error::ApiError;
-use crate::web::hashing::Turn;
+use crate::web::hashing::{Asker, Turn};
 use crate::web::password;
 use crate::web::state::WebState;
 
@@ -35,7 +36,7 @@ pub async fn set_password(
     if let Some(complaint) = password::complaint(&body.0.password, &body.0.password) {
         return Err(ApiError::Invalid(complaint.into()));
     }
-    let turn = state.hashing().turn(&admin.name).await.ok_or(MasterError::Busy)?;
+    let turn = state.hashing().turn(Asker::Known(admin.name.clone())).await.ok_or(MasterError::Busy)?;
     if admin.is_browser {
         must_know_own(&admin, &state, &turn, body.0.current_password).await?;
     }
@@ -53,13 +54,13 @@ async fn must_know_own(
     current: Option<String>,
 ) -> Result<(), ApiError> {
     let current = current.ok_or_else(|| missing("current_password"))?;
-    let who = format!("password/{}", admin.name);
+    let who = Guest::new(format!("password/{}", admin.name));
     if let Some(retry_after) = state.attempts().must_wait(&who) {
         return Err(ApiError::TooManyAttempts { retry_after });
     }
     let hash = state.master().admin_password_hash(&admin.name).await?;
     if !turn.verify(current, hash.unwrap_or_else(|| state.decoy_hash().to_owned())).await? {
-        state.attempts().sign_in_failed(who);
+        state.attempts().sign_in_failed(&who);
         return Err(ApiError::WrongPassword);
     }
     state.attempts().signed_in(&who);

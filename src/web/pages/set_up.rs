@@ -10,8 +10,10 @@ use super::sign_in::{network, open_session, visit, with_session};
 use super::{Shell, go_to, page_with};
 use crate::actors::master::MasterError;
 use crate::db::read;
+use crate::web::attempts::Guest;
 use crate::web::auth::Anyone;
 use crate::web::error::ApiError;
+use crate::web::hashing::Asker;
 use crate::web::password;
 use crate::web::query::Query;
 use crate::web::session::Session;
@@ -71,11 +73,11 @@ pub async fn set_up(
     let source = network(state.source(&req));
     // Who has the link is never kept out by others who guess.
     if !state.is_setup_token(&form.token) {
-        let who = format!("setup/{source}");
+        let who = Guest::new(format!("setup/{source}"));
         if let Some(retry_after) = state.attempts().must_wait(&who) {
             return Err(ApiError::TooManyAttempts { retry_after });
         }
-        state.attempts().sign_in_failed(who);
+        state.attempts().sign_in_failed(&who);
         return show_with(&req, &state, &session, StatusCode::FORBIDDEN, None, String::new(), None);
     }
     let complaint = password::name_complaint(&form.name).or(password::complaint(&form.password, &form.again));
@@ -91,7 +93,7 @@ pub async fn set_up(
             problem,
         );
     }
-    let turn = state.hashing().turn(&source).await.ok_or(MasterError::Busy)?;
+    let turn = state.hashing().turn(Asker::Known("set-up".into())).await.ok_or(MasterError::Busy)?;
     let hash = turn.hash(form.password, state.master().chance.clone()).await?;
     state.master().set_up_admin(&form.name, hash).await?;
     state.close_setup();

@@ -11,8 +11,10 @@ use serde::Deserialize;
 use super::posted::{Nothing, Posted};
 use super::{Shell, SignedIn, go_to, page_with};
 use crate::db::read;
+use crate::web::attempts::Guest;
 use crate::web::auth::{Anyone, signed_in};
 use crate::web::error::ApiError;
+use crate::web::hashing::Asker;
 use crate::web::password;
 use crate::web::query::Query;
 use crate::web::session::{Device, Session, no_session};
@@ -83,19 +85,17 @@ pub async fn sign_in(
         return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, WRONG.into());
     }
     let device = Device::read(&req, &state.settings().cookie_key).filter(|device| device.name == form.name);
-    let source = network(state.source(&req));
-    let who = match &device {
-        Some(device) => format!("device/{}", device.id),
-        None => format!("{source}/{}", form.name),
-    };
-    if let Some(wait) = state.attempts().must_wait(&who) {
+    let proxy = state.strange_proxy(&req);
+    let (guest, asker) = guest(&state.source(&req), proxy, device.as_ref(), &form.name);
+    let too_many = |wait| too_many(wait, proxy.filter(|_| device.is_none()));
+    if let Some(wait) = state.attempts().must_wait(&guest) {
         return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, too_many(wait));
     }
-    let Some(turn) = state.hashing().turn(device.as_ref().map_or(&source, |device| &device.id)).await else {
+    let Some(turn) = state.hashing().turn(asker).await else {
         return refuse(&req, &state, form, StatusCode::SERVICE_UNAVAILABLE, BUSY.into());
     };
     // Tries made at the same time have been counted by now.
-    if let Some(wait) = state.attempts().must_wait(&who) {
+    if let Some(wait) = state.attempts().must_wait(&guest) {
         return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, too_many(wait));
     }
     let admin = read::find_admin(&state.master().db, &form.name).await.map_err(ApiError::internal)?;
@@ -103,11 +103,11 @@ pub async fn sign_in(
     let hash = known.unwrap_or_else(|| state.decoy_hash().to_owned());
     let fits = turn.verify(form.password.clone(), hash).await?;
     let Some(admin) = admin.filter(|_| fits) else {
-        state.attempts().sign_in_failed(who);
+        state.attempts().sign_in_failed(&guest);
         tracing::warn!(source.ip = %state.source(&req), "sign-in refused");
         return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, WRONG.into());
     };
-    state.attempts().signed_in(&who);
+    state.attempts().signed_in(&guest);
     open_session(&state, &admin.name, admin.session_version, device, safe(&form.next)).await
 }
 
@@ -127,8 +127,35 @@ pub async fn sign_out(
     Ok(answer)
 }
 
-fn too_many(wait: Duration) -> String {
-    format!("Too many attempts. Try again in {} seconds.", wait.as_secs().max(1))
+/// As whom a try is counted, and as whom it waits for its turn. A browser that signed in before is nobody's neighbour.
+fn guest(
+    source: &IpAddr,
+    proxy: Option<(IpAddr, IpAddr)>,
+    device: Option<&Device>,
+    name: &str,
+) -> (Guest, Asker) {
+    if let Some(device) = device {
+        return (Guest::new(format!("device/{}", device.id)), Asker::Known(device.id.clone()));
+    }
+    let source = network(*source);
+    let guest = match proxy {
+        Some((_, named)) => {
+            Guest::new(format!("{source}/{}/{name}", network(named))).among(format!("{source}/{name}"))
+        }
+        None => Guest::new(format!("{source}/{name}")),
+    };
+    (guest, Asker::Stranger(source))
+}
+
+fn too_many(wait: Duration, proxy: Option<(IpAddr, IpAddr)>) -> String {
+    let word = format!("Too many attempts. Try again in {} seconds.", wait.as_secs().max(1));
+    match proxy {
+        Some((proxy, _)) => format!(
+            "{word} This page came through `{proxy}`, which is not in `security.trusted_proxies`, so its visitors \
+             cannot be told apart for certain."
+        ),
+        None => word,
+    }
 }
 
 fn refuse(

@@ -30,7 +30,7 @@ impl<'a> Browser<'a> {
 
     /// With the first administrator, signed in.
     pub async fn signed_in(master: &'a TestMaster) -> Self {
-        let hash = password::hash(PASSWORD, &Chance::seeded(7));
+        let hash = password::hash(PASSWORD, &Chance::seeded(7), &mut password::Memory::default());
         master.master.set_up_admin("ann", hash.into()).await.unwrap();
         let browser = Self::new(master);
         assert_eq!(browser.sign_in("ann", PASSWORD).await.status, 303);

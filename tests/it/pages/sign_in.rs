@@ -96,6 +96,62 @@ async fn guessing_is_locked_out_and_the_owner_is_not() {
 }
 
 #[actix_web::test]
+async fn behind_a_proxy_that_is_not_trusted_a_guesser_locks_out_itself_and_is_told_why() {
+    // given: two that a proxy names, with browsers that were never here
+    let master = TestMaster::start().await;
+    Browser::signed_in(&master).await;
+    let try_as = async |address: &str, password: &str| {
+        let browser = Browser::new(&master);
+        let page = browser.get("/login").await;
+        let token = token_of(&page);
+        let fields = [("csrf", token.as_str()), ("name", "ann"), ("password", password), ("next", "/")];
+        let asking = master.post("/login").header("cookie", &browser.cookie_header());
+        asking.header("x-forwarded-for", address).form(&fields).send().await
+    };
+    // when
+    for _ in 0..5 {
+        assert_eq!(try_as("203.0.113.5", "wrong password").await.status, 401);
+    }
+    let locked = try_as("203.0.113.5", PASSWORD).await;
+    // then
+    assert_eq!(locked.status, 429);
+    assert!(locked.text.contains("security.trusted_proxies"), "{}", locked.text);
+    assert_eq!(try_as("203.0.113.6", PASSWORD).await.status, 303);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn forty_sign_ins_at_once_leave_a_place_to_a_browser_that_was_here_before() {
+    // given
+    let proxy = "127.0.0.1".parse().unwrap();
+    let master = TestMaster::build(true, |settings| settings.trusted_proxies = vec![proxy]).await;
+    let owner = Browser::signed_in(&master).await;
+    let guessers: Vec<_> = (0..40).map(|_| Browser::new(&master)).collect();
+    let mut tokens = Vec::new();
+    for guesser in &guessers {
+        tokens.push(token_of(&guesser.get("/login").await));
+    }
+    let own_token = token_of(&owner.get("/").await);
+    // when: forty addresses guess, and the owner signs in among them
+    let guess = async |n: usize| {
+        let fields =
+            [("csrf", tokens[n].as_str()), ("name", "ann"), ("password", "wrong password"), ("next", "/")];
+        let asking = master.post("/login").header("cookie", &guessers[n].cookie_header());
+        asking.header("x-forwarded-for", &format!("203.0.113.{n}")).form(&fields).send().await.status
+    };
+    let crowd = futures_util::future::join_all((0..40).map(guess));
+    let fields = [("csrf", own_token.as_str()), ("name", "ann"), ("password", PASSWORD), ("next", "/")];
+    let (statuses, signed_in) = tokio::join!(crowd, owner.post("/login", &fields));
+    // then
+    assert_eq!(signed_in.status, 303, "{}", signed_in.text);
+    assert!(
+        statuses.contains(&401) && statuses.iter().all(|status| [401, 503].contains(status)),
+        "{statuses:?}"
+    );
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn guesses_made_at_once_are_counted_one_by_one() {
     let master = TestMaster::start().await;
     Browser::signed_in(&master).await;

@@ -45,6 +45,40 @@ async fn an_unbound_key_adopts_an_id_nobody_has_and_no_other() {
 }
 
 #[actix_web::test]
+async fn a_word_of_the_paths_is_no_agents_id() {
+    let master = TestMaster::start().await;
+    let (_, key) = master.make_key("web-1").await;
+    for word in ["keys", "register", "generate-key", "revoke-key"] {
+        let refused = master.post(REGISTER).key(&key).json(json!({ "agent_id": word })).expect(400).await;
+        assert!(refused.text.contains("choose another id"), "{}", refused.text);
+    }
+    master.post(REGISTER).key(&key).json(json!({ "agent_id": "keys-1" })).expect(201).await;
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn an_agent_that_nobody_enrolled_may_send_a_tenth_of_what_others_may() {
+    // given
+    let master = TestMaster::start().await;
+    let (key, id) = master.new_agent("web-1").await;
+    let events = format!("/api/v2/agents/{id}/events");
+    let heartbeat = |size: usize| format!("{{\"type\":\"heartbeat\"{}}}", " ".repeat(size));
+    let send = async |body: String| master.post(&events).key(&key).raw(body).send().await;
+    // when, then
+    assert_eq!(send(heartbeat(800_000)).await.status, 202);
+    let refused = send(heartbeat(900_000)).await;
+    assert_eq!(refused.status, 413);
+    assert!(refused.text.contains("before it is enrolled"), "{}", refused.text);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, heartbeat(900_000).as_bytes()).unwrap();
+    let asking = master.post(&events).key(&key).header("content-encoding", "gzip");
+    asking.raw(packed.finish().unwrap()).expect(413).await;
+    master.enroll(&id, "edge-1").await;
+    assert_eq!(send(heartbeat(900_000)).await.status, 202);
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn a_caller_is_refused_in_the_order_401_404_403() {
     let master = TestMaster::start().await;
     let ((key, own), (_, other)) = (master.new_agent("web-1").await, master.new_agent("web-2").await);
