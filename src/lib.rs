@@ -11,6 +11,7 @@ pub mod config;
 pub mod db;
 pub mod docker;
 pub mod domain;
+pub mod http_client;
 pub mod io;
 pub mod process;
 pub mod protocol;

@@ -4,11 +4,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use url::Url;
 
 use super::{Common, output};
 use crate::config::{Role, Settings};
+use crate::http_client::{self, AccessToken, Request, SendError, credentials, send};
 
 /// Longer than `apply` may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -23,26 +27,34 @@ pub(super) struct NotFound(String);
 pub(super) struct AdminClient {
     http: reqwest::Client,
     base: String,
-    token: Option<String>,
+    /// Token, and what opens a Cloudflare Access before the master.
+    headers: HeaderMap,
 }
 
 impl AdminClient {
     /// Finds the master: `--master`, its socket in the state directory, or the configured address.
     pub(super) fn find(common: &Common) -> anyhow::Result<Self> {
         let settings = super::sources::load(common, Role::Client)?.settings;
-        let token = settings.admin.token.expose().map(str::to_owned);
-        let builder = reqwest::Client::builder().timeout(TIME_LIMIT);
         if let Some(url) = &settings.admin.master_url {
-            let base = url.trim_end_matches('/').to_owned();
-            return Ok(Self { http: builder.build()?, base, token });
+            return Self::over_network(url.trim().trim_end_matches('/').to_owned(), &settings);
         }
         let socket = settings.state.dir.as_deref().unwrap_or(Path::new("")).join("admin.sock");
         // A socket that nobody listens on is left over from a master that was killed.
         if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
-            let http = builder.unix_socket(socket).build()?;
-            return Ok(Self { http, base: "http://localhost".into(), token: None });
+            let http = http_client::build(http_client::socket_builder(&socket).timeout(TIME_LIMIT))?;
+            return Ok(Self { http, base: "http://localhost".into(), headers: HeaderMap::new() });
         }
-        Ok(Self { http: builder.build()?, base: local_address(&settings), token })
+        Self::over_network(local_address(&settings), &settings)
+    }
+
+    fn over_network(base: String, settings: &Settings) -> anyhow::Result<Self> {
+        let agent = &settings.agent;
+        let builder = http_client::builder(&read(&base)?).timeout(TIME_LIMIT);
+        let http = http_client::build(http_client::trusting(builder, agent.ca_file.as_deref())?)?;
+        let token = settings.admin.token.get().map(|token| (token, "LIGHTSHIP_ADMIN_TOKEN"));
+        let access =
+            AccessToken::new(agent.cf_access_client_id.as_ref(), agent.cf_access_client_secret.get());
+        Ok(Self { http, base, headers: credentials(token, access.as_ref())? })
     }
 
     /// Returns the body of `GET path`.
@@ -61,19 +73,14 @@ impl AdminClient {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let answer = request.send().await.with_context(|| {
-            format!(
-                "no master answers at {}; start one, or name it with --master",
-                output::address(&self.base)
-            )
-        })?;
+        let mut headers = self.headers.clone();
+        let body = body.map(|body| {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Bytes::from(body.to_string())
+        });
+        let url = read(&format!("{}{path}", self.base))?;
+        let sent = send(&self.http, Request { method, url, headers, body }).await;
+        let (answer, _) = sent.map_err(|error| self.not_sent(error))?;
         let status = answer.status();
         let body = limited_body(answer).await?;
         let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -94,6 +101,24 @@ impl AdminClient {
             _ => bail!("{}", words.map_or_else(|| format!("the master answered {status}"), str::to_owned)),
         }
     }
+
+    fn not_sent(&self, error: SendError) -> anyhow::Error {
+        match error {
+            SendError::NoAnswer { reason, .. } => anyhow::anyhow!(reason).context(format!(
+                "no master answers at {}; start one, or name it with --master",
+                output::address(&self.base)
+            )),
+            SendError::Elsewhere { address, target } => anyhow::anyhow!(
+                "the master at {address} points to {target}, where the admin token is not sent; use that address \
+                 with --master if it is the master's, or, behind Cloudflare Access, set CF_ACCESS_CLIENT_ID and \
+                 CF_ACCESS_CLIENT_SECRET"
+            ),
+        }
+    }
+}
+
+fn read(url: &str) -> anyhow::Result<Url> {
+    Url::parse(url).with_context(|| format!("`{}` is no address of a master", output::address(url)))
 }
 
 async fn limited_body(mut answer: reqwest::Response) -> anyhow::Result<Vec<u8>> {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Common, output, sources};
 use crate::config::Role;
+use crate::http_client;
 
 pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
     let settings = sources::load(common, Role::Client)?.settings;
@@ -19,8 +20,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
             if !socket.exists() {
                 continue;
             }
-            let http =
-                reqwest::Client::builder().timeout(Duration::from_secs(4)).unix_socket(socket).build()?;
+            let http = http_client::socket_builder(&socket).timeout(Duration::from_secs(4)).build()?;
             let answer = http.get("http://localhost/healthz").send().await;
             match answer {
                 Ok(answer) if answer.status().is_success() => {

@@ -120,12 +120,8 @@ pub(super) struct AgentValues {
 impl AgentValues {
     pub(super) fn read(settings: &Settings, master: &str, key: SecretString, io: Io) -> anyhow::Result<Self> {
         let agent = &settings.agent;
-        let access = match (&agent.cf_access_client_id, agent.cf_access_client_secret.get()) {
-            (Some(id), Some(secret)) => {
-                Some(AccessToken { client_id: id.clone(), client_secret: secret.clone() })
-            }
-            _ => None,
-        };
+        let (id, secret) = (agent.cf_access_client_id.as_ref(), agent.cf_access_client_secret.get());
+        let access = AccessToken::new(id, secret);
         let ca_file = agent.ca_file.clone();
         let uplink = UplinkSettings { master_url: master.to_owned(), api_key: key, access, ca_file };
         let docker = settings.docker.host.as_deref().unwrap_or(LOCAL_ENGINE);

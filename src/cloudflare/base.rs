@@ -21,16 +21,6 @@ pub(super) fn read_base(text: &str) -> Result<Url, CfError> {
     Ok(base)
 }
 
-/// A proxy of the environment cannot reach this machine's own loopback addresses.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,12 +11,13 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use url::Url;
 
-use super::base::{is_loopback, read_base};
+use super::base::read_base;
 use super::budget::{Budget, Class};
 use super::call::Call;
 use super::envelope::{Answer, decode};
 use super::error::CfError;
 use crate::domain::id::AccountId;
+use crate::http_client;
 use crate::io::Io;
 
 const TIME_LIMIT: Duration = Duration::from_secs(15);
@@ -56,13 +57,9 @@ impl Cloudflare {
     /// if it is no URL, or if no TLS provider is installed.
     pub fn new(base_url: &str, account: AccountId, token: SecretString, io: Io) -> Result<Self, CfError> {
         let base = read_base(base_url)?;
-        let mut builder = reqwest::Client::builder()
+        let builder = http_client::builder(&base)
             .user_agent(concat!("lightship/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_LIMIT)
-            .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&base) {
-            builder = builder.no_proxy();
-        }
+            .connect_timeout(CONNECT_LIMIT);
         let http = builder.build().map_err(|error| CfError::Settings(cause_of(&error)))?;
         let budget = Mutex::new(Budget::new(Instant::now()));
         let (line, refusal) = (tokio::sync::Mutex::default(), Mutex::default());

@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::http_client::shown;
+
 /// Base address of a master, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterUrl(Url);
@@ -44,18 +46,6 @@ impl MasterUrl {
         url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
         url
     }
-
-    /// Says if credentials may follow a redirect from `from` to `to`: to the same host, and never from https
-    /// to http. Another port is allowed only together with the step from http to https.
-    pub fn may_follow(from: &Url, to: &Url) -> bool {
-        let same_host = from.host_str() == to.host_str();
-        let same_port = from.port_or_known_default() == to.port_or_known_default();
-        match (from.scheme(), to.scheme()) {
-            (a, b) if a == b => same_host && same_port,
-            ("http", "https") => same_host,
-            _ => false,
-        }
-    }
 }
 
 impl std::fmt::Display for MasterUrl {
@@ -63,17 +53,6 @@ impl std::fmt::Display for MasterUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&shown(&self.0))
     }
-}
-
-/// An address as errors and logs show it: no user name, password or query.
-pub(super) fn shown(url: &Url) -> String {
-    let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
-    format!(
-        "{}://{}{port}{}",
-        url.scheme(),
-        url.host_str().unwrap_or_default(),
-        url.path().trim_end_matches('/')
-    )
 }
 
 #[cfg(test)]
@@ -100,21 +79,5 @@ mod tests {
         }
         let shown = MasterUrl::parse("https://u:hidden@m/x").unwrap().to_string();
         assert_eq!(shown, "https://m/x");
-    }
-
-    #[test]
-    fn credentials_stay_with_their_host() {
-        let cases = [
-            ("http://m/a", "https://m/a", true),
-            ("http://m:8080/a", "https://m:8443/a", true),
-            ("https://m/a", "https://m/b", true),
-            ("https://m/a", "http://m/a", false),
-            ("https://m/a", "https://m:444/a", false),
-            ("https://m/a", "https://login.example/a", false),
-        ];
-        for (from, to, wanted) in cases {
-            let (from, to) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
-            assert_eq!(MasterUrl::may_follow(&from, &to), wanted, "{from} {to}");
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::address::InvalidMasterUrl;
+use crate::http_client::{SendError, SetupError};
 use crate::protocol::body::BodyError;
 use crate::protocol::v3;
 
@@ -16,11 +17,8 @@ pub enum UplinkError {
     #[error(transparent)]
     Address(#[from] InvalidMasterUrl),
     /// The HTTP client could not be made.
-    #[error("the connection to the master cannot be set up: {reason}")]
-    Setup {
-        /// What is wrong, and what to change.
-        reason: String,
-    },
+    #[error("the connection to the master cannot be set up: {0}")]
+    Setup(#[from] SetupError),
     /// No answer: not reachable, cut off, or too slow.
     #[error("no answer from the master at `{address}`: {reason}")]
     NoAnswer {
@@ -46,13 +44,13 @@ pub enum UplinkError {
     /// It points somewhere else.
     #[error(
         "the master at `{address}` points to `{target}`, where the agent's key is not sent; set \
-         `DOCKFLARE_MASTER_URL` to the address that answers itself, or, behind Cloudflare Access, set \
+         `DOCKFLARE_MASTER_URL` to that address if it is the master's, or, behind Cloudflare Access, set \
          `CF_ACCESS_CLIENT_ID` and `CF_ACCESS_CLIENT_SECRET`"
     )]
     Elsewhere {
         /// Address of the call, without secrets.
         address: String,
-        /// Host it points to.
+        /// Base address of the place it points to.
         target: String,
     },
     /// A success whose body is not what a master says.
@@ -96,6 +94,15 @@ pub enum Verdict {
     KeyRefused,
     /// This call will never succeed; it is no use to repeat it.
     Refused,
+}
+
+impl From<SendError> for UplinkError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NoAnswer { address, reason } => Self::NoAnswer { address, reason },
+            SendError::Elsewhere { address, target } => Self::Elsewhere { address, target },
+        }
+    }
 }
 
 impl UplinkError {

@@ -1,27 +1,19 @@
-//! One HTTP exchange: redirects that keep the method and the key, a time limit, and a bound on the answer.
+//! One HTTP exchange: a time limit, a bound on the answer, and the words of a refusal.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Response};
 use serde_json::Value;
-use url::Url;
 
-use super::address::{MasterUrl, shown};
 use super::error::UplinkError;
+use crate::http_client::{Request, send, shown, why};
 use crate::protocol::body;
-
-/// Redirects that are followed in a row.
-const HOPS_LIMIT: usize = 5;
 
 /// A call to be made.
 pub(super) struct Call {
-    pub method: Method,
-    pub url: Url,
-    pub headers: HeaderMap,
-    pub body: Option<Bytes>,
+    pub request: Request,
     pub time_limit: Duration,
     pub size_limit: usize,
 }
@@ -35,7 +27,7 @@ pub(super) struct Answer {
 
 /// Makes the call; anything but 2xx is an error.
 pub(super) async fn exchange(client: &Client, call: Call) -> Result<Answer, UplinkError> {
-    let address = shown(&call.url);
+    let address = shown(&call.request.url);
     let limit = call.time_limit;
     match tokio::time::timeout(limit, follow(client, call)).await {
         Ok(result) => result,
@@ -46,37 +38,9 @@ pub(super) async fn exchange(client: &Client, call: Call) -> Result<Answer, Upli
     }
 }
 
-/// Redirects are followed here because the HTTP client would turn a POST into a GET, and would drop the key
-/// on the way from http to https, which is the redirect that masters behind a proxy really send.
-async fn follow(client: &Client, mut call: Call) -> Result<Answer, UplinkError> {
-    for _ in 0..=HOPS_LIMIT {
-        let address = shown(&call.url);
-        let mut request = client.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
-        if let Some(body) = &call.body {
-            request = request.body(body.clone());
-        }
-        let response = request.send().await.map_err(|e| no_answer(&address, &e))?;
-        match next_hop(&call.url, &response)? {
-            Some(next) => call.url = next,
-            None => return finish(response, address, call.size_limit).await,
-        }
-    }
-    Err(UplinkError::NoAnswer { address: shown(&call.url), reason: "it redirects in a circle".into() })
-}
-
-fn next_hop(from: &Url, response: &Response) -> Result<Option<Url>, UplinkError> {
-    use StatusCode as S;
-    let moved = [S::MOVED_PERMANENTLY, S::FOUND, S::TEMPORARY_REDIRECT, S::PERMANENT_REDIRECT];
-    let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
-    let Some(to) = location.and_then(|l| from.join(l).ok()) else { return Ok(None) };
-    if !moved.contains(&response.status()) {
-        return Ok(None);
-    }
-    if MasterUrl::may_follow(from, &to) {
-        return Ok(Some(to));
-    }
-    let target = format!("{}://{}", to.scheme(), to.host_str().unwrap_or_default());
-    Err(UplinkError::Elsewhere { address: shown(from), target })
+async fn follow(client: &Client, call: Call) -> Result<Answer, UplinkError> {
+    let (response, address) = send(client, call.request).await?;
+    finish(response, address, call.size_limit).await
 }
 
 async fn finish(mut response: Response, address: String, size_limit: usize) -> Result<Answer, UplinkError> {
@@ -97,30 +61,8 @@ async fn finish(mut response: Response, address: String, size_limit: usize) -> R
     Err(UplinkError::Refused { address, status: status.as_u16(), code, message, retry_after })
 }
 
-/// The whole chain of causes: the outermost text of the HTTP client says next to nothing.
 fn no_answer(address: &str, error: &reqwest::Error) -> UplinkError {
-    let mut reason = String::new();
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !reason.contains(&text) {
-            reason = if reason.is_empty() { text } else { format!("{reason}: {text}") };
-        }
-        cause = error.source();
-    }
-    if error.is_timeout() || reason.is_empty() {
-        reason = if error.is_timeout() { "it took too long".into() } else { "the connection broke".into() };
-    }
-    let reason = reason.chars().take(300).collect::<String>() + remedy(&reason);
-    UplinkError::NoAnswer { address: address.to_owned(), reason }
-}
-
-/// The way out where the words of the TLS library do not show it.
-fn remedy(reason: &str) -> &'static str {
-    match reason.contains("CaUsedAsEndEntity") {
-        true => "; the master shows the certificate of an authority as its own: make it one with `CA:FALSE`",
-        false => "",
-    }
+    UplinkError::NoAnswer { address: address.to_owned(), reason: why(error) }
 }
 
 /// Code and message of a refusal: native and DockFlare bodies; pages of proxies have no words for us.

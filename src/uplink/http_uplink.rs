@@ -1,7 +1,7 @@
 //! [`Uplink`] over HTTP. Connections live on the `io` runtime.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, Method};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method};
+use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ use super::{CommandDelivery, Uplink};
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
 use crate::domain::report::Reports;
+use crate::http_client::{self, AccessToken, Request, SetupError, credentials, secret_header};
 use crate::io::Io;
 use crate::protocol::body::{self, BodyError};
 use crate::protocol::command::AgentCommand;
@@ -53,15 +54,6 @@ pub struct UplinkSettings {
     pub ca_file: Option<PathBuf>,
 }
 
-/// A service token of Cloudflare Access.
-#[derive(Debug, Clone)]
-pub struct AccessToken {
-    /// Sent as `CF-Access-Client-Id`.
-    pub client_id: String,
-    /// Sent as `CF-Access-Client-Secret`.
-    pub client_secret: SecretString,
-}
-
 /// The HTTP client of one master.
 #[derive(Clone)]
 pub struct HttpUplink(Arc<Inner>);
@@ -77,8 +69,9 @@ impl HttpUplink {
     /// Sets the client up; nothing is sent yet.
     pub fn new(settings: &UplinkSettings, io: Io) -> Result<Self, UplinkError> {
         let base = MasterUrl::parse(&settings.master_url)?;
-        let client = client(settings)?;
-        let headers = headers(settings)?;
+        let client = client(settings, &base)?;
+        let key = (&settings.api_key, "`DOCKFLARE_API_KEY`");
+        let headers = credentials(Some(key), settings.access.as_ref())?;
         Ok(Self(Arc::new(Inner { client, base, headers, io })))
     }
 
@@ -88,20 +81,20 @@ impl HttpUplink {
     }
 
     fn get(&self, path: &str) -> Call {
-        Call {
+        let request = Request {
             method: Method::GET,
             url: self.0.base.join(path),
             headers: self.0.headers.clone(),
             body: None,
-            time_limit: CALL_LIMIT,
-            size_limit: BODY_LIMIT,
-        }
+        };
+        Call { request, time_limit: CALL_LIMIT, size_limit: BODY_LIMIT }
     }
 
     fn send(&self, method: Method, path: &str, body: &impl Serialize) -> Call {
         let body = serde_json::to_vec(body).expect("what agents send always becomes JSON");
-        let mut call = Call { method, body: Some(Bytes::from(body)), ..self.get(path) };
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut call = self.get(path);
+        (call.request.method, call.request.body) = (method, Some(Bytes::from(body)));
+        call.request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         call
     }
 }
@@ -113,17 +106,17 @@ impl Call {
     }
 
     fn in_session(mut self, session: &str) -> Result<Self, UplinkError> {
-        self.headers
-            .insert(HeaderName::from_static("lightship-session"), secret_header(session, "the session")?);
+        let header = HeaderName::from_static("lightship-session");
+        self.request.headers.insert(header, secret_header(session, "the session")?);
         Ok(self)
     }
 
     fn compressed(mut self) -> Self {
-        let Some(body) = self.body.take() else { return self };
-        self.body = Some(match body.len() {
+        let Some(body) = self.request.body.take() else { return self };
+        self.request.body = Some(match body.len() {
             ..GZIP_FROM => body,
             _ => {
-                self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                self.request.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 gzip(&body)
             }
         });
@@ -164,7 +157,7 @@ impl Uplink for HttpUplink {
     ) -> Result<CommandDelivery, UplinkError> {
         let wait = wait.min(Duration::from_secs(v3::WAIT_LIMIT_SECS));
         let mut call = self.get(&format!("/api/v3/agents/{agent}/commands"));
-        call.url.set_query(Some(&format!("wait={}&max={}", wait.as_secs(), v3::COMMANDS_LIMIT)));
+        call.request.url.set_query(Some(&format!("wait={}&max={}", wait.as_secs(), v3::COMMANDS_LIMIT)));
         let answer = self.call(call.in_session(session)?.within(wait + POLL_MARGIN)).await?;
         let master_time = answer.master_time;
         Ok(CommandDelivery { commands: read(answer, v3::decode_commands)?, master_time })
@@ -195,7 +188,7 @@ impl Uplink for HttpUplink {
 
     async fn put_ingress(&self, tunnel: &TunnelId, ingress: Value) -> Result<(), UplinkError> {
         let mut call = self.get("/accounts");
-        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        call.request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let account = read(self.call(call).await?, first_account)?;
 
         let mut url = self.0.base.join("");
@@ -207,7 +200,7 @@ impl Uplink for HttpUplink {
             "configurations",
         ]);
         let mut call = self.send(Method::PUT, "", &json!({ "config": { "ingress": ingress } }));
-        call.url = url;
+        call.request.url = url;
         self.call(call.within(CONFIG_LIMIT)).await.map(drop)
     }
 }
@@ -233,58 +226,14 @@ fn gzip(body: &[u8]) -> Bytes {
     Bytes::from(encoder.finish().expect("memory takes any write"))
 }
 
-fn client(settings: &UplinkSettings) -> Result<Client, UplinkError> {
-    let mut builder = Client::builder()
+fn client(settings: &UplinkSettings, base: &MasterUrl) -> Result<Client, SetupError> {
+    let builder = http_client::builder(&base.join("/"))
         .user_agent(concat!("lightship-agent/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_LIMIT)
         .pool_max_idle_per_host(2)
         // Half-open connections are noticed even while a poll waits.
         .tcp_keepalive(Duration::from_secs(15))
         .http2_keep_alive_interval(Duration::from_secs(20))
         .http2_keep_alive_while_idle(false);
-    if let Some(path) = &settings.ca_file {
-        builder = builder.tls_certs_merge(certificates(path)?);
-    }
-    builder.build().map_err(|e| UplinkError::Setup {
-        reason: format!("{e}; is a certificate bundle installed on this system?"),
-    })
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate>, UplinkError> {
-    let fail = |reason: String| UplinkError::Setup {
-        reason: format!(
-            "the certificates in `{}` cannot be used: {reason}; set `agent.ca_file` \
-             (LIGHTSHIP__AGENT__CA_FILE) to a PEM file that this user may read, or unset it",
-            path.display()
-        ),
-    };
-    let pem = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| fail(error.to_string()))?;
-    match certificates.is_empty() {
-        true => Err(fail("there is no `BEGIN CERTIFICATE` in it".into())),
-        false => Ok(certificates),
-    }
-}
-
-fn headers(settings: &UplinkSettings) -> Result<HeaderMap, UplinkError> {
-    let mut headers = HeaderMap::new();
-    let bearer = format!("Bearer {}", settings.api_key.expose_secret().trim());
-    headers.insert(AUTHORIZATION, secret_header(&bearer, "`DOCKFLARE_API_KEY`")?);
-    if let Some(access) = &settings.access {
-        let id = secret_header(access.client_id.trim(), "`CF_ACCESS_CLIENT_ID`")?;
-        let secret = secret_header(access.client_secret.expose_secret().trim(), "`CF_ACCESS_CLIENT_SECRET`")?;
-        headers.insert(HeaderName::from_static("cf-access-client-id"), id);
-        headers.insert(HeaderName::from_static("cf-access-client-secret"), secret);
-    }
-    Ok(headers)
-}
-
-/// Marked so that neither the HTTP client nor HTTP/2 header tables keep or show it.
-fn secret_header(text: &str, name: &str) -> Result<HeaderValue, UplinkError> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| UplinkError::Setup {
-        reason: format!("{name} holds characters that no header can carry"),
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
+    http_client::build(http_client::trusting(builder, settings.ca_file.as_deref())?)
 }

@@ -11,6 +11,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("chance", &["clock"]),
     ("io", &[]),
+    ("http_client", &[]),
     ("process", &["domain"]),
     ("protocol", &["domain"]),
     ("config", &["domain"]),
@@ -28,7 +29,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("web", &[FOUNDATION, "db::read", "backplane", "actors::master", "actors::supervision"]),
 ];
 
-const FOUNDATION: &str = "domain protocol config process io clock chance";
+const FOUNDATION: &str = "domain protocol config process io http_client clock chance";
 const ADAPTERS: &str = "db backplane docker cloudflare registry uplink state_dir updates";
 
 /// These build everything, so they may see everything.
@@ -50,6 +51,20 @@ fn every_import_follows_the_table_of_layers() {
     }
     assert!(seen.len() > 8, "the test reads the real tree: {seen:?}");
     assert!(wrong.is_empty(), "against the table of layers:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn one_module_makes_the_http_clients() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let makes_one = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).unwrap();
+        ["Client::builder()", "ClientBuilder::new()", "reqwest::Client::new()", "reqwest::get("]
+            .iter()
+            .any(|made| text.contains(made))
+    };
+    let makers: BTreeSet<_> =
+        rust_files(&root).iter().filter(|file| makes_one(file)).map(|file| module_of(&root, file)).collect();
+    assert_eq!(makers, BTreeSet::from(["http_client".to_owned()]), "it knows who is never asked by proxy");
 }
 
 #[test]
