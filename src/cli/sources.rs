@@ -23,6 +23,9 @@ pub(super) fn load(common: &Common, role: Role) -> anyhow::Result<Loaded> {
     loaded.warnings.extend(time_zone().as_deref().and_then(telemetry::zone_problem));
     let dir = loaded.settings.state.dir.take();
     loaded.settings.state.dir = Some(dir.map_or_else(default_state_dir, anyhow::Ok)?);
+    if loaded.settings.docker.tls {
+        loaded.settings.docker.cert_path.get_or_insert_with(docker_folder);
+    }
     Ok(loaded)
 }
 
@@ -43,6 +46,11 @@ fn options(common: &Common, role: Role) -> anyhow::Result<Vec<(&'static str, &'s
         options.push((key, "--master", url.clone()));
     }
     Ok(options)
+}
+
+/// Where Docker's own clients look for certificates unless told otherwise.
+fn docker_folder() -> PathBuf {
+    PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".docker")
 }
 
 fn default_state_dir() -> anyhow::Result<PathBuf> {

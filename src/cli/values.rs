@@ -12,7 +12,7 @@ use crate::chance::Chance;
 use crate::cloudflare::Cloudflare;
 use crate::config::{Role, Settings};
 use crate::db::{Db, SecretKey};
-use crate::docker::BollardDocker;
+use crate::docker::{BollardDocker, DockerError, EngineAddress, Tls};
 use crate::domain::id::AccountId;
 use crate::io::Io;
 use crate::uplink::{AccessToken, HttpUplink, UplinkSettings};
@@ -124,9 +124,18 @@ impl AgentValues {
         let access = AccessToken::new(id, secret);
         let ca_file = agent.ca_file.clone();
         let uplink = UplinkSettings { master_url: master.to_owned(), api_key: key, access, ca_file };
-        let docker = settings.docker.host.as_deref().unwrap_or(LOCAL_ENGINE);
-        Ok(Self { docker: BollardDocker::new(docker, io.clone())?, uplink: HttpUplink::new(&uplink, io)? })
+        let docker = BollardDocker::at(engine(settings)?, io.clone());
+        Ok(Self { docker, uplink: HttpUplink::new(&uplink, io)? })
     }
+}
+
+fn engine(settings: &Settings) -> Result<EngineAddress, DockerError> {
+    let docker = &settings.docker;
+    let tls = docker.tls.then(|| Tls {
+        because: "`DOCKER_TLS_VERIFY` (`docker.tls`)".to_owned(),
+        certificates: docker.cert_path.clone().unwrap_or_default(),
+    });
+    EngineAddress::new(docker.host.as_deref().unwrap_or(LOCAL_ENGINE), tls)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::{ConfigError, Origin};
 use super::secret::Secret;
 use super::settings::{Role, Settings};
+use crate::domain::agent_tunnel::{EDGE_IP_VERSION, PROTOCOL};
 
 /// Fewest characters of an admin token: whoever guesses it has everything.
 const ADMIN_TOKEN: usize = 16;
@@ -81,6 +82,9 @@ pub(super) fn check(
         "tunnel.network",
         "the connector cannot use the network of another container; name a network",
     );
+    if let Err(bad) = settings.tunnel.options() {
+        expect(false, key_of_option(bad.name), bad.reason);
+    }
     expect(
         settings.redis.url.expose().is_none_or(|url| redis::Client::open(url).is_ok()),
         "redis.url",
@@ -93,6 +97,14 @@ pub(super) fn check(
             let origin = origin.unwrap_or_else(|| Origin::Variable("(default)".into()));
             Err(ConfigError::Invalid { key: key.into(), origin, reason })
         }
+    }
+}
+
+fn key_of_option(name: &str) -> &'static str {
+    match name {
+        PROTOCOL => "tunnel.protocol",
+        EDGE_IP_VERSION => "tunnel.edge_ip_version",
+        _ => "tunnel.post_quantum",
     }
 }
 

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::error::{ConfigError, Origin};
 use super::names::{
-    ALIASES, DOCKFLARE_API_KEY, NOT_READ, dockflare_api_key, file_variable, native_key, nearest,
+    ALIASES, DOCKER_TLS_VERIFY, DOCKFLARE_API_KEY, NOT_READ, dockflare_api_key, file_variable, native_key,
+    nearest,
 };
 use super::settings::{Role, Settings};
 use super::value_file;
@@ -101,6 +102,9 @@ impl Layers {
         }
         for (name, key) in ALIASES {
             self.add_variable(variables, name, key, origin)?;
+        }
+        if set(variables, DOCKER_TLS_VERIFY).is_some() {
+            self.set("docker.tls".into(), Value::from(true), origin(DOCKER_TLS_VERIFY.into()))?;
         }
         for name in variables.keys() {
             let Some(key) = native_key(name) else { continue };

@@ -1,6 +1,7 @@
 //! The names settings are known by in the environment.
 
 use super::settings::Role;
+use crate::domain::agent_tunnel::{EDGE_IP_VERSION, POST_QUANTUM, PROTOCOL};
 
 /// Names from DockFlare and RedFlag, and the key each one means; a later one wins over an earlier one.
 pub(super) const ALIASES: &[(&str, &str)] = &[
@@ -12,6 +13,12 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("CLOUDFLARED_IMAGE", "tunnel.image"),
     ("CLOUDFLARED_NETWORK_NAME", "tunnel.network"),
     ("DOCKER_HOST", "docker.host"),
+    (PROTOCOL, "tunnel.protocol"),
+    (EDGE_IP_VERSION, "tunnel.edge_ip_version"),
+    (POST_QUANTUM, "tunnel.post_quantum"),
+    // Docker looks there if there is no DOCKER_CERT_PATH; the later name wins.
+    ("DOCKER_CONFIG", "docker.cert_path"),
+    ("DOCKER_CERT_PATH", "docker.cert_path"),
     ("LOG_LEVEL", "log.level"),
     ("WAITRESS_HOST", "server.host"),
     ("SERVER_HOST", "server.host"),
@@ -78,6 +85,9 @@ pub(super) const NOT_READ: &[(&str, &str)] = &[
 /// One name with two meanings upstream: the agent's key there, the admin's here.
 pub(super) const DOCKFLARE_API_KEY: &str = "DOCKFLARE_API_KEY";
 
+/// To Docker any value of it means TLS, `0` and `false` included.
+pub(super) const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
+
 /// Returns what `DOCKFLARE_API_KEY` means to `role`.
 pub(super) fn dockflare_api_key(role: Role) -> &'static str {
     match role {
@@ -102,7 +112,7 @@ pub(super) fn file_variable(name: &str) -> String {
 /// True if a variable of this name is read.
 pub(super) fn is_ours(name: &str) -> bool {
     let known = |name: &str| {
-        name == DOCKFLARE_API_KEY
+        [DOCKFLARE_API_KEY, DOCKER_TLS_VERIFY].contains(&name)
             || native_key(name).is_some()
             || ALIASES.iter().any(|(alias, _)| *alias == name)
     };

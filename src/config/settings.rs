@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+use crate::domain::agent_tunnel::{BadOption, ConnectorOptions};
 
 /// What this process is. Some names of the environment mean different things to different roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,6 +245,10 @@ impl Default for Agent {
 pub struct Docker {
     /// `unix://PATH` or `tcp://HOST:PORT` (default: the local socket).
     pub host: Option<String>,
+    /// Speak TLS with an Engine on TCP (default false).
+    pub tls: bool,
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem` for it (default `~/.docker`).
+    pub cert_path: Option<PathBuf>,
 }
 
 /// `[tunnel]`
@@ -254,6 +259,12 @@ pub struct Tunnel {
     pub image: String,
     /// Network the connector joins; made if it is missing.
     pub network: String,
+    /// Transport to the edge: `auto`, `quic` or `http2` (default: left to `cloudflared`).
+    pub protocol: Option<String>,
+    /// IP on the way to the edge: `auto`, `4` or `6` (default: left to `cloudflared`).
+    pub edge_ip_version: Option<String>,
+    /// Insist on post-quantum key agreement, or do without (default: left to `cloudflared`).
+    pub post_quantum: Option<bool>,
     /// What happens to the connector when the agent is stopped (default `remove`).
     pub on_shutdown: OnShutdown,
 }
@@ -263,8 +274,19 @@ impl Default for Tunnel {
         Self {
             image: "cloudflare/cloudflared:2025.9.0".into(),
             network: "cloudflare-net".into(),
+            protocol: None,
+            edge_ip_version: None,
+            post_quantum: None,
             on_shutdown: OnShutdown::Remove,
         }
+    }
+}
+
+impl Tunnel {
+    /// The options of the connector; checked when the settings are read.
+    pub fn options(&self) -> Result<ConnectorOptions, BadOption> {
+        let (protocol, ip) = (self.protocol.as_deref(), self.edge_ip_version.as_deref());
+        ConnectorOptions::new(protocol, ip, self.post_quantum)
     }
 }
 

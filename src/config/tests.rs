@@ -43,6 +43,49 @@ fn the_network_of_another_container_is_refused_by_name() {
 }
 
 #[test]
+fn any_value_of_dockers_own_switch_means_tls_and_an_empty_one_is_none() {
+    for (value, is_on) in [("", false), ("  ", false), ("0", true), ("1", true), ("false", true)] {
+        let loaded = read(&[("DOCKER_TLS_VERIFY", value), ("DOCKER_CERT_PATH", "")], Role::Agent).unwrap();
+        assert_eq!(
+            (loaded.settings.docker.tls, loaded.settings.docker.cert_path),
+            (is_on, None),
+            "`{value}`"
+        );
+        let origin = loaded.origins.get("docker.tls").map(Origin::to_string);
+        assert_eq!(origin.is_some_and(|origin| origin.contains("DOCKER_TLS_VERIFY")), is_on, "`{value}`");
+    }
+    let both = [("DOCKER_TLS_VERIFY", "1"), ("LIGHTSHIP__DOCKER__TLS", "false"), ("DOCKER_HOST", "")];
+    let loaded = read(&both, Role::Agent).unwrap();
+    assert_eq!((loaded.settings.docker.tls, loaded.settings.docker.host), (false, None), "our own name wins");
+    for (pairs, expected) in [
+        (&[("DOCKER_CONFIG", "/c"), ("DOCKER_CERT_PATH", "/p")][..], "/p"),
+        (&[("DOCKER_CONFIG", "/c"), ("DOCKER_CERT_PATH", "")], "/c"),
+    ] {
+        let loaded = read(pairs, Role::Agent).unwrap();
+        assert_eq!(loaded.settings.docker.cert_path, Some(expected.into()), "{pairs:?}");
+    }
+}
+
+#[test]
+fn options_of_the_connector_are_checked_and_named() {
+    let options = |pairs: &[(&str, &str)]| {
+        let loaded = read(pairs, Role::Agent).map_err(|error| error.to_string())?;
+        Ok::<_, String>(loaded.settings.tunnel.options().unwrap().form())
+    };
+    let set = [("TUNNEL_TRANSPORT_PROTOCOL", "HTTP2"), ("TUNNEL_EDGE_IP_VERSION", "4")];
+    assert_eq!(options(&set).unwrap(), "2 TUNNEL_EDGE_IP_VERSION=4 TUNNEL_TRANSPORT_PROTOCOL=http2");
+    assert_eq!(options(&[("TUNNEL_TRANSPORT_PROTOCOL", ""), ("TUNNEL_POST_QUANTUM", "")]).unwrap(), "2");
+    for (name, value, said) in [
+        ("TUNNEL_TRANSPORT_PROTOCOL", "udp", "expected auto, quic or http2"),
+        ("TUNNEL_EDGE_IP_VERSION", "5", "expected auto, 4 or 6"),
+        ("TUNNEL_POST_QUANTUM", "maybe", "expected a boolean"),
+    ] {
+        let error = options(&[(name, value)]).unwrap_err();
+        assert!(error.contains(name) && error.contains(said), "{error}");
+    }
+}
+
+#[test]
 fn dockflare_api_key_is_the_admin_token_of_a_master_unless_ours_is_set() {
     let alias = read(&[("DOCKFLARE_API_KEY", "abc-0123456789abc")], Role::Master).unwrap();
     assert_eq!(alias.settings.admin.token.expose(), Some("abc-0123456789abc"));

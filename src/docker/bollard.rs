@@ -14,15 +14,13 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
+use super::address::EngineAddress;
 use super::link::Link;
 use super::types::{ContainerDetails, EngineInfo, Events, NewConnector};
 use super::{ConnectorStatus, Docker, DockerError, connector, convert, request};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::io::Io;
-
-/// Where the Engine listens unless `DOCKER_HOST` says otherwise.
-pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// For calls that only read or write the Engine's own books.
 const QUICK: Duration = Duration::from_secs(10);
@@ -34,6 +32,8 @@ const STOP: Duration = Duration::from_secs(50);
 const PULL: Duration = Duration::from_secs(600);
 /// Events that may wait here before the Engine has to.
 const EVENT_BUFFER: usize = 256;
+/// Lines of a log that are looked at: enough for the errors of one end.
+const LINES: &str = "60";
 /// Longest log line that is shown.
 const LINE_CHARS: usize = 300;
 
@@ -44,14 +44,14 @@ pub struct BollardDocker {
 }
 
 impl BollardDocker {
-    /// Takes the Engine at `host` (`DOCKER_HOST`); asks nothing of it yet, so it may be away.
+    /// Takes the Engine at `host` (`DOCKER_HOST`) without TLS; asks nothing of it yet, so it may be away.
     pub fn new(host: &str, io: Io) -> Result<Self, DockerError> {
-        Ok(Self { link: Link::new(host, io)? })
+        Ok(Self::at(EngineAddress::new(host, None)?, io))
     }
 
-    /// Returns where the Engine is.
-    pub fn host(&self) -> &str {
-        self.link.host()
+    /// Takes the Engine at an address; asks nothing of it yet.
+    pub fn at(address: EngineAddress, io: Io) -> Self {
+        Self { link: Link::new(address, io) }
     }
 }
 
@@ -80,13 +80,13 @@ impl Docker for BollardDocker {
         let since = format!("{}.{:09}", since.timestamp(), since.timestamp_subsec_nanos());
         let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
         let (sender, items) = mpsc::channel(EVENT_BUFFER);
-        let host = self.link.host().to_owned();
+        let at = self.link.address().clone();
         let pump = async move {
             let mut stream = std::pin::pin!(client.events(Some(options)));
             while let Some(item) = stream.next().await {
                 let item = match item {
                     Ok(message) => convert::event(message).map(Ok),
-                    Err(error) => Some(Err(DockerError::sort(&host, "tell its events", error))),
+                    Err(error) => Some(Err(DockerError::sort(&at, "tell its events", error))),
                 };
                 let is_last = matches!(item, Some(Err(_)));
                 // A full buffer makes the Engine wait; a closed one means that nobody listens any more.
@@ -229,15 +229,15 @@ impl Docker for BollardDocker {
         }
     }
 
-    async fn last_log_line(&self, id: &ContainerId) -> Result<Option<String>, DockerError> {
+    async fn last_log_lines(&self, id: &ContainerId) -> Result<Vec<String>, DockerError> {
         let id = id.to_string();
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("5").build();
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(LINES).build();
         let read = self.link.call("read a log", QUICK, |client| async move {
             client.logs(&id, Some(options)).map_ok(|line| line.to_string()).try_collect::<Vec<_>>().await
         });
-        let lines = read.await?;
-        let last = lines.iter().flat_map(|chunk| chunk.lines()).map(str::trim).rfind(|line| !line.is_empty());
-        Ok(last.map(|line| line.chars().take(LINE_CHARS).collect()))
+        let chunks = read.await?;
+        let lines = chunks.iter().flat_map(|chunk| chunk.lines());
+        Ok(lines.map(|line| line.chars().take(LINE_CHARS).collect()).collect())
     }
 
     async fn read_connector(&self, at: SocketAddr) -> ConnectorStatus {
@@ -248,12 +248,6 @@ impl Docker for BollardDocker {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_host_of_another_kind_is_named() {
-        let error = BollardDocker::new("ssh://there", Io::current()).err().unwrap();
-        assert!(error.to_string().contains("`ssh://there`"), "{error}");
-    }
 
     #[tokio::test]
     async fn an_engine_that_is_not_there_is_away_and_named() {

@@ -11,7 +11,7 @@ use chrono::DateTime;
 use secrecy::SecretString;
 
 use super::types::{ContainerDetails, EngineAction, EngineEvent};
-use crate::domain::agent_tunnel::RunState;
+use crate::domain::agent_tunnel::{OPTIONS, RunState};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 
@@ -73,6 +73,10 @@ pub(super) fn details(found: ContainerInspectResponse) -> Option<ContainerDetail
         command: config.cmd.unwrap_or_default(),
         token: variable(&env, "TUNNEL_TOKEN").map(SecretString::from),
         metrics: variable(&env, "TUNNEL_METRICS"),
+        options: OPTIONS
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), variable(&env, name)?)))
+            .collect(),
         labels: sorted(config.labels),
         network: match host.network_mode.unwrap_or_default() {
             // What the Engine means by it, and lists it as.

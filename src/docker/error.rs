@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::address::EngineAddress;
+
 /// A call to the Engine that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
@@ -15,10 +17,12 @@ pub enum DockerError {
         source: Option<bollard::errors::Error>,
     },
     /// Nobody answers.
-    #[error("docker engine at `{host}` cannot be reached; check that it runs, and DOCKER_HOST")]
+    #[error("docker engine at `{host}` cannot be reached; {remedy}")]
     Unreachable {
         /// Where it was expected.
         host: String,
+        /// What to look at.
+        remedy: String,
         /// What the connection says.
         #[source]
         source: bollard::errors::Error,
@@ -33,6 +37,17 @@ pub enum DockerError {
         /// What the connection says.
         #[source]
         source: bollard::errors::Error,
+    },
+    /// A socket proxy answers for an Engine that it does not reach.
+    #[error(
+        "the socket proxy at `{host}` does not reach the docker engine ({status}); check that the engine runs, and if \
+         it does, restart the proxy: a socket file that was mounted stays the one of an earlier engine"
+    )]
+    BehindProxy {
+        /// Where the proxy is.
+        host: String,
+        /// HTTP status.
+        status: u16,
     },
     /// No answer in time.
     #[error("docker engine at `{host}` did not {what} within {limit:?}")]
@@ -105,7 +120,11 @@ impl DockerError {
     pub fn is_away(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::NotForUs { .. } | Self::TimedOut { .. } | Self::StreamEnded
+            Self::Unreachable { .. }
+                | Self::NotForUs { .. }
+                | Self::BehindProxy { .. }
+                | Self::TimedOut { .. }
+                | Self::StreamEnded
         )
     }
 
@@ -120,8 +139,9 @@ impl DockerError {
     }
 
     /// Sorts a client error of the call `what`.
-    pub(super) fn sort(host: &str, what: &'static str, source: bollard::errors::Error) -> Self {
+    pub(super) fn sort(at: &EngineAddress, what: &'static str, source: bollard::errors::Error) -> Self {
         use bollard::errors::Error;
+        let host = at.host();
         match source {
             Error::DockerResponseServerError { status_code, message } => {
                 Self::answered(host, what, status_code, message)
@@ -131,7 +151,7 @@ impl DockerError {
                 Self::Unreadable { what, source }
             }
             source if is_denied(&source) => Self::NotForUs { host: host.to_owned(), source },
-            source => Self::Unreachable { host: host.to_owned(), source },
+            source => Self::Unreachable { host: host.to_owned(), remedy: at.remedy(), source },
         }
     }
 
@@ -141,6 +161,8 @@ impl DockerError {
             403 => Self::NotPermitted { host: host.to_owned(), what },
             404 => Self::NotFound { what, message },
             409 => Self::Conflict { what, message },
+            // No Engine has these; one behind a unix socket has no proxy before it.
+            502..=504 if !host.starts_with("unix://") => Self::BehindProxy { host: host.to_owned(), status },
             _ => Self::Refused { what, status, message },
         }
     }
@@ -165,10 +187,30 @@ mod tests {
         for (kind, is_named) in
             [(std::io::ErrorKind::PermissionDenied, true), (std::io::ErrorKind::ConnectionRefused, false)]
         {
-            let error =
-                DockerError::sort("unix:///run/docker.sock", "list", std::io::Error::from(kind).into());
+            let at = EngineAddress::new("unix:///nonexistent/docker.sock", None).unwrap();
+            let error = DockerError::sort(&at, "list", std::io::Error::from(kind).into());
             assert!(error.is_away());
             assert_eq!(error.to_string().contains("permission denied"), is_named, "{error}");
+        }
+    }
+    #[test]
+    fn a_proxy_that_does_not_reach_the_engine_is_not_taken_for_the_engine() {
+        for (host, status, is_proxy) in [
+            ("tcp://proxy:2375", 503, true),
+            ("tcp://proxy:2375", 502, true),
+            ("tcp://proxy:2375", 500, false),
+            ("unix:///nonexistent/docker.sock", 503, false),
+        ] {
+            let at = EngineAddress::new(host, None).unwrap();
+            let source = bollard::errors::Error::DockerResponseServerError {
+                status_code: status,
+                message: "<html>503</html>".into(),
+            };
+            let error = DockerError::sort(&at, "list its containers", source);
+            assert_eq!(
+                (error.is_away(), error.to_string().contains("restart the proxy")),
+                (is_proxy, is_proxy)
+            );
         }
     }
 }

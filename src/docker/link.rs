@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::DockerError;
+use super::address::EngineAddress;
 use crate::io::Io;
 
 /// Longer than any limit given to [`Link::call`], so that ours is the one that counts.
@@ -20,22 +21,18 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(900);
 #[derive(Clone)]
 pub(super) struct Link {
     io: Io,
-    host: Arc<str>,
+    at: Arc<EngineAddress>,
     agreed: Arc<Mutex<Option<Client>>>,
 }
 
 impl Link {
-    /// Checks `host`; asks nobody.
-    pub(super) fn new(host: &str, io: Io) -> Result<Self, DockerError> {
-        let link = Self { io, host: host.into(), agreed: Arc::default() };
-        if !["unix://", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme)) {
-            return Err(DockerError::BadHost { host: host.to_owned(), source: None });
-        }
-        Ok(link)
+    /// Asks nobody yet.
+    pub(super) fn new(at: EngineAddress, io: Io) -> Self {
+        Self { io, at: Arc::new(at), agreed: Arc::default() }
     }
 
-    pub(super) fn host(&self) -> &str {
-        &self.host
+    pub(super) fn address(&self) -> &EngineAddress {
+        &self.at
     }
 
     pub(super) fn io(&self) -> &Io {
@@ -53,12 +50,7 @@ impl Link {
             return Ok(client);
         }
         // A fresh client each time: agreement only ever lowers the version of the one it has.
-        let fresh = match self.host.strip_prefix("unix://") {
-            Some(path) => {
-                Client::connect_with_unix(path, CLIENT_LIMIT.as_secs(), bollard::API_DEFAULT_VERSION)?
-            }
-            None => Client::connect_with_host(&self.host)?.with_timeout(CLIENT_LIMIT),
-        };
+        let fresh = self.at.client(CLIENT_LIMIT.as_secs())?;
         let client = fresh.negotiate_version().await?;
         let version = client.client_version();
         let prefix = format!("/v{}.{}", version.major_version, version.minor_version);
@@ -83,8 +75,8 @@ impl Link {
         let asked = async move {
             let done = timeout(limit, async { work(link.client().await?).await }).await;
             let outcome = match done {
-                Ok(outcome) => outcome.map_err(|error| DockerError::sort(&link.host, what, error)),
-                Err(_) => Err(DockerError::TimedOut { host: link.host.to_string(), what, limit }),
+                Ok(outcome) => outcome.map_err(|error| DockerError::sort(&link.at, what, error)),
+                Err(_) => Err(DockerError::TimedOut { host: link.at.host().to_owned(), what, limit }),
             };
             // 400 is also how an Engine says that the agreed version is not one of its own.
             if outcome

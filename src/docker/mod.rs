@@ -4,6 +4,7 @@
 //! VERSION, POST` and nothing else; so there is no `exec`. This module knows the Engine's words and time limits;
 //! what is done with the answers is decided in `domain` and in the agent's actors.
 
+mod address;
 mod bollard;
 mod connector;
 mod convert;
@@ -17,7 +18,8 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub use self::bollard::{BollardDocker, DEFAULT_HOST};
+pub use self::bollard::BollardDocker;
+pub use address::{EngineAddress, Tls};
 pub use connector::{ConnectorStatus, METRICS_PORT, read_metrics, read_ready};
 pub use error::DockerError;
 pub use types::{ContainerDetails, EngineAction, EngineEvent, EngineInfo, Events, NewConnector};
@@ -71,8 +73,8 @@ pub trait Docker: Send + Sync + 'static {
     /// Returns the name of a network that may be given by its id; `None` if there is none.
     async fn network_name(&self, network: &str) -> Result<Option<String>, DockerError>;
 
-    /// Returns the last line that a container wrote, cut to 300 characters.
-    async fn last_log_line(&self, id: &ContainerId) -> Result<Option<String>, DockerError>;
+    /// Returns the last lines that a container wrote, each cut to 300 characters.
+    async fn last_log_lines(&self, id: &ContainerId) -> Result<Vec<String>, DockerError>;
 
     /// Asks a connector's metrics listener how it is; what cannot be reached is `None`, never an error.
     async fn read_connector(&self, at: SocketAddr) -> ConnectorStatus;

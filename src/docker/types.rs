@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use super::DockerError;
-use crate::domain::agent_tunnel::RunState;
+use crate::domain::agent_tunnel::{ConnectorOptions, RunState};
 use crate::domain::id::ContainerId;
 use crate::io::Running;
 
@@ -100,6 +100,8 @@ pub struct ContainerDetails {
     pub token: Option<SecretString>,
     /// `TUNNEL_METRICS` of its environment.
     pub metrics: Option<String>,
+    /// The options of ours in its environment.
+    pub options: BTreeMap<String, String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// The network it was made for.
@@ -142,6 +144,8 @@ pub struct NewConnector {
     pub token: SecretString,
     /// The address that its metrics listener binds.
     pub metrics: String,
+    /// Options of `cloudflared`; travel in the environment.
+    pub options: ConnectorOptions,
     /// The network it joins.
     pub network: String,
     /// Our labels.

@@ -10,6 +10,9 @@ use crate::protocol::v3;
 /// Longest `Retry-After` that is obeyed: a typing error on a proxy must not silence a host for a day.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(300);
 
+/// What a DockFlare Master answers, with 404, to an agent that it does not have.
+const UNKNOWN_AGENT: &str = "Agent not found.";
+
 /// A call that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum UplinkError {
@@ -90,6 +93,8 @@ pub enum Verdict {
     },
     /// The master does not know this agent or session (any more), or speaks another dialect now.
     RegisterAgain,
+    /// A DockFlare Master says that it does not have this agent: a person removed it there.
+    Removed,
     /// The key opens nothing: back off, keep the tunnel running.
     KeyRefused,
     /// This call will never succeed; it is no use to repeat it.
@@ -108,7 +113,7 @@ impl From<SendError> for UplinkError {
 impl UplinkError {
     /// Returns what to do about a failed call in `dialect`.
     pub fn verdict(&self, dialect: Dialect) -> Verdict {
-        let Self::Refused { status, code, retry_after, .. } = self else {
+        let Self::Refused { status, code, message, retry_after, .. } = self else {
             return Verdict::Retry { after: None };
         };
         match (dialect, status) {
@@ -121,6 +126,8 @@ impl UplinkError {
             // Masters get rolled back: a native route that is gone ends the session.
             (Dialect::Native, 404 | 405 | 415) => Verdict::RegisterAgain,
             (Dialect::Native, 409) if code.as_deref() == Some(v3::SESSION_UNKNOWN) => Verdict::RegisterAgain,
+            // Its own words; a proxy before a master that is away has another page for it.
+            (Dialect::DockFlare, 404) if message == UNKNOWN_AGENT => Verdict::Removed,
             (Dialect::DockFlare, 404) => Verdict::RegisterAgain,
             (_, 400..500) => Verdict::Refused,
             _ => Verdict::Retry { after: None },
@@ -166,5 +173,11 @@ mod tests {
         for (dialect, error, wanted) in cases {
             assert_eq!(error.verdict(dialect), wanted, "{dialect:?} {error}");
         }
+        let mut removed = refused(404, None, None);
+        if let UplinkError::Refused { message, .. } = &mut removed {
+            *message = UNKNOWN_AGENT.into();
+        }
+        assert_eq!(removed.verdict(DockFlare), Verdict::Removed);
+        assert_eq!(removed.verdict(Native), Verdict::RegisterAgain);
     }
 }

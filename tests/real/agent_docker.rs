@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use lightship::actors::agent::docker_watcher::ContainerNews;
 use lightship::config::OnShutdown;
+use lightship::domain::agent_tunnel::ConnectorOptions;
 use tempfile::TempDir;
 
 use crate::support::docker::Engine;
@@ -14,6 +15,7 @@ async fn agent(engine: &Engine, dir: &TempDir) -> HostAgent {
         docker_host: engine.docker_host(),
         state_dir: dir.path(),
         on_shutdown: OnShutdown::Keep,
+        options: ConnectorOptions::default(),
         label_prefix: Some("my.edge".into()),
     };
     HostAgent::start(setup).await

@@ -5,6 +5,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::scene::Scene;
+use crate::support::docker::Engine;
+use crate::support::ship::Rig;
 use crate::support::until::until;
 
 #[tokio::test]
@@ -66,6 +68,30 @@ async fn an_agent_that_was_away_when_it_was_removed_stops_its_connector_when_it_
         keys.as_object()?.values().all(|key| key["status"] == "revoked").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_empty_switch_for_tls_is_none_and_any_other_names_itself() {
+    let engine = Engine::lease().await;
+    let proxy = engine.proxy().await;
+    for (value, expected) in [
+        ("", &["watching the docker engine"][..]),
+        ("0", &["TLS is on because of `DOCKER_TLS_VERIFY`", "no certificate at `/nonexistent/ca.pem`"]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = Rig::new("agent", dir.path())
+            .env("DOCKFLARE_MASTER_URL", "http://127.0.0.1:9")
+            .env("DOCKFLARE_API_KEY", "a-key")
+            .env("DOCKER_HOST", proxy.docker_host.clone())
+            .env("DOCKER_TLS_VERIFY", value)
+            .env("DOCKER_CERT_PATH", "/nonexistent")
+            .launch();
+        until("it says how it is with the engine", || async {
+            let log = agent.log();
+            expected.iter().all(|words| log.contains(words)).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

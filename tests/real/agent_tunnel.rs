@@ -9,20 +9,30 @@ use bollard::query_parameters::InspectNetworkOptions;
 use lightship::actors::agent::command_poller::TunnelWork;
 use lightship::chance::Chance;
 use lightship::config::OnShutdown;
-use lightship::domain::agent_tunnel::{AGENT_LABEL, COMMAND, COMMAND_LABEL, CONTAINER_NAME};
+use lightship::domain::agent_tunnel::{
+    AGENT_LABEL, COMMAND, COMMAND_LABEL, CONTAINER_NAME, ConnectorOptions, FORM_LABEL,
+};
 use lightship::domain::tunnel::TunnelHealth;
 use lightship::state_dir::DesiredState;
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::support::docker::{CLOUDFLARED_IMAGE, Engine, token};
 use crate::support::host_agent::{AGENT, HostAgent, NETWORK, Setup, restart, start};
 use crate::support::until::{until, until_equal};
 
 async fn agent(engine: &Engine, dir: &TempDir, on_shutdown: OnShutdown) -> HostAgent {
-    let setup =
-        Setup { docker_host: engine.docker_host(), state_dir: dir.path(), on_shutdown, label_prefix: None };
-    HostAgent::start(setup).await
+    agent_with(engine, dir, on_shutdown, ConnectorOptions::default()).await
+}
+
+async fn agent_with(
+    engine: &Engine,
+    dir: &TempDir,
+    on_shutdown: OnShutdown,
+    options: ConnectorOptions,
+) -> HostAgent {
+    let (docker_host, state_dir) = (engine.docker_host(), dir.path());
+    HostAgent::start(Setup { docker_host, state_dir, on_shutdown, label_prefix: None, options }).await
 }
 
 async fn id_of_tunnel(engine: &Engine) -> Option<String> {
@@ -56,6 +66,11 @@ async fn start_tunnel_makes_network_and_container_and_tells_how_it_is() {
     let (config, host) = (found.config.unwrap(), found.host_config.unwrap());
     assert_eq!(config.cmd.unwrap(), COMMAND);
     assert_eq!((config.stop_timeout, host.network_mode.as_deref()), (Some(35), Some(NETWORK)));
+    assert_eq!(host.extra_hosts.unwrap(), ["host.docker.internal:host-gateway"]);
+    let names = std::fs::read_to_string(found.hosts_path.unwrap()).unwrap();
+    assert!(names.contains("\thost.docker.internal"), "the name leads somewhere: {names}");
+    assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+    assert_eq!(host.security_opt.unwrap(), ["no-new-privileges:true"]);
     let labels = config.labels.unwrap();
     assert_eq!((labels[AGENT_LABEL].as_str(), labels[COMMAND_LABEL].as_str()), (AGENT, "c1"));
     assert_eq!(labels["lightship.token-sha256"].len(), 12);
@@ -96,6 +111,42 @@ async fn a_new_token_is_served_before_the_old_one_ends() {
     assert_ne!(id_of_tunnel(&engine).await, before);
     assert!(env_of_tunnel(&engine).await.contains(&format!("TUNNEL_TOKEN={second}")));
     agent.stop().await;
+}
+
+#[actix_web::test]
+async fn an_option_of_the_connector_replaces_it_without_a_gap() {
+    // given
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let first = agent(&engine, &dir, OnShutdown::Keep).await;
+    first.carry_out("c1", start(&token("t1", "ready_after_ms=300"))).await;
+    let before = id_of_tunnel(&engine).await;
+    first.stop().await;
+    for (protocol, variable) in
+        [(Some("http2"), "TUNNEL_TRANSPORT_PROTOCOL=http2"), (None, "TUNNEL_METRICS=")]
+    {
+        // when
+        let options = ConnectorOptions::new(protocol, None, None).unwrap();
+        let agent = agent_with(&engine, &dir, OnShutdown::Keep, options).await;
+        // then
+        let mut fewest = usize::MAX;
+        until("the one that runs has the option", || async {
+            let containers = engine.containers().await;
+            fewest = fewest.min(containers.iter().filter(|(_, state)| state == "running").count());
+            let env = engine.inspect(CONTAINER_NAME).await?.config?.env?;
+            let is_set = env.iter().any(|pair| pair.starts_with("TUNNEL_TRANSPORT_PROTOCOL="));
+            (containers.len() == 1 && is_set == protocol.is_some()).then_some(())
+        })
+        .await;
+        assert!(env_of_tunnel(&engine).await.iter().any(|pair| pair.starts_with(variable)));
+        assert_eq!(fewest, 1, "one serves at any time");
+        until_one_runs(&engine).await;
+        let now = id_of_tunnel(&engine).await;
+        assert_ne!(now, before);
+        agent.check_tunnel();
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(id_of_tunnel(&engine).await, now, "once and not again");
+        agent.stop().await;
+    }
 }
 
 #[actix_web::test]
@@ -205,6 +256,7 @@ async fn nothing_is_asked_that_the_socket_proxy_does_not_permit() {
         docker_host: proxy.docker_host.clone(),
         state_dir: dir.path(),
         on_shutdown: OnShutdown::Remove,
+        options: ConnectorOptions::default(),
         label_prefix: None,
     };
     let mut agent = HostAgent::start(setup).await;

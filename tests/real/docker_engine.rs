@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lightship::docker::{BollardDocker, Docker, EngineAction, METRICS_PORT, NewConnector, RunState};
+use lightship::domain::agent_tunnel::ConnectorOptions;
 use lightship::domain::id::ContainerId;
 use lightship::io::Io;
 use secrecy::{ExposeSecret, SecretString};
@@ -24,6 +25,7 @@ fn connector(name: &str, behave: &str) -> NewConnector {
         command: ["tunnel", "--no-autoupdate", "run"].map(str::to_owned).to_vec(),
         token: SecretString::from(token("t1", behave)),
         metrics: format!("0.0.0.0:{METRICS_PORT}"),
+        options: ConnectorOptions::default(),
         network: "edge".to_owned(),
         labels: BTreeMap::from([("lightship.agent".to_owned(), "a1".to_owned())]),
     }
@@ -124,8 +126,8 @@ async fn a_connector_is_made_as_described_and_says_how_it_is() {
     });
     let status = ready.await;
     assert_eq!((status.version.as_deref(), status.ready_connections), (Some("2025.9.0"), Some(4)));
-    let line = docker.last_log_line(&id).await.unwrap().unwrap();
-    assert!(line.contains("Starting tunnel tunnelID=t1"), "{line}");
+    let lines = docker.last_log_lines(&id).await.unwrap();
+    assert!(lines.iter().any(|line| line.contains("Starting tunnel tunnelID=t1")), "{lines:?}");
 
     docker.stop(&id).await.unwrap();
     assert_eq!(docker.find_container("c1").await.unwrap().unwrap().exit_code, Some(0));

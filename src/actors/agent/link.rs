@@ -37,6 +37,7 @@ pub struct LinkCell(Arc<watch::Sender<State>>);
 struct State {
     epoch: u64,
     link: Option<Arc<Link>>,
+    is_over: bool,
 }
 
 impl Default for LinkCell {
@@ -61,6 +62,16 @@ impl LinkCell {
     /// There is no link until the next registration.
     pub fn clear(&self) {
         self.0.send_if_modified(|state| state.link.take().is_some());
+    }
+
+    /// There is no link, and none is to be asked for by this process: a person removed this host at the master.
+    pub fn end(&self) {
+        self.0.send_modify(|state| (state.link, state.is_over) = (None, true));
+    }
+
+    /// Says if this host was removed at the master.
+    pub fn is_over(&self) -> bool {
+        self.0.borrow().is_over
     }
 
     /// Returns the link, if there is one.

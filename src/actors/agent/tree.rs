@@ -57,7 +57,10 @@ impl AgentSettings {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 interval: Duration::from_secs(agent.report_interval_seconds),
             },
-            tunnel: TunnelSettings::new(&tunnel.image, &tunnel.network, tunnel.on_shutdown),
+            tunnel: TunnelSettings {
+                options: tunnel.options().unwrap_or_default(),
+                ..TunnelSettings::new(&tunnel.image, &tunnel.network, tunnel.on_shutdown)
+            },
             label_prefix: settings.labels.prefix.clone(),
             resync: RESYNC,
         }

@@ -8,6 +8,7 @@
 //! one stopped and removed, and the new one renamed. What the Engine is starting again by itself is left to it.
 
 mod drift;
+mod options;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -18,6 +19,9 @@ use super::command::CommandKind;
 use super::id::{AgentId, CommandId};
 pub use super::tunnel::CONTAINER_NAME;
 pub use drift::drift;
+pub use options::{
+    BadOption, ConnectorOptions, EDGE_IP_VERSION, FORM_LABEL, OPTIONS, POST_QUANTUM, PROTOCOL,
+};
 pub use types::{Desired, Observed, RunState, Step, TokenPrint, Wanted};
 
 /// Name of the connector that is to take over.

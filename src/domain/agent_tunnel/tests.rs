@@ -16,6 +16,7 @@ fn wanted() -> Wanted {
         command: COMMAND.map(str::to_owned).to_vec(),
         metrics: "0.0.0.0:20241".into(),
         network: "cloudflare-net".into(),
+        options: ConnectorOptions::new(Some("http2"), None, None).unwrap(),
         labels: BTreeMap::from([("org.example".to_owned(), "x".to_owned())]),
         made_for: None,
     }
@@ -24,12 +25,14 @@ fn wanted() -> Wanted {
 fn made(id: &str, wanted: &Wanted, state: RunState) -> Observed {
     let mut labels = own_labels(&agent(), wanted.made_for.as_ref());
     labels.extend(wanted.labels.clone());
+    labels.insert(FORM_LABEL.into(), wanted.options.form());
     Observed {
         id: ContainerId::new(id),
         image: wanted.image.clone(),
         command: wanted.command.clone(),
         token: Some(wanted.token.clone()),
         metrics: Some(wanted.metrics.clone()),
+        options: wanted.options.variables().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
         network: wanted.network.clone(),
         is_connected: true,
         restart_policy: RESTART_POLICY.into(),
@@ -81,14 +84,18 @@ fn what_the_engine_is_starting_again_is_left_to_it() {
 #[test]
 fn every_hand_edit_is_a_drift() {
     type Edit = fn(&mut Observed);
-    let edits: [(&str, Edit); 9] = [
+    let edits: [(&str, Edit); 12] = [
         ("token", |c| c.token = Some(TokenPrint::of("other"))),
         ("token", |c| c.token = None),
         ("image", |c| c.image = "other".into()),
         ("command", |c| c.command.push("--x".into())),
         ("network", |c| c.network = "bridge".into()),
         ("network", |c| c.is_connected = false),
+        ("options", |c| drop(c.options.insert(PROTOCOL.into(), "quic".into()))),
         ("metrics address", |c| c.metrics = None),
+        // Made before connectors reached their host by name, or with options that are not wanted any more.
+        ("form", |c| drop(c.labels.remove(FORM_LABEL))),
+        ("form", |c| drop(c.labels.insert(FORM_LABEL.into(), "1".into()))),
         ("restart policy", |c| c.restart_policy = "no".into()),
         ("labels", |c| drop(c.labels.remove("org.example"))),
     ];
@@ -117,8 +124,12 @@ fn a_container_of_a_dockflare_agent_is_taken_over() {
     main.metrics = None;
     main.restart_policy = "always".into();
     assert_eq!(next_step(Some(&main), None), Plan::Nothing);
-    main.token = Some(TokenPrint::of("other"));
-    assert_eq!(step(next_step(Some(&main), None)), Step::Create { name: NEXT_NAME });
+    let with_token = Observed { token: Some(TokenPrint::of("other")), ..main.clone() };
+    // What an operator set for the connector, he set for this one too.
+    let without_options = Observed { options: BTreeMap::new(), ..main };
+    for main in [with_token, without_options] {
+        assert_eq!(step(next_step(Some(&main), None)), Step::Create { name: NEXT_NAME });
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::ConnectorOptions;
 use crate::domain::id::{CommandId, ContainerId};
 
 /// A token that can be compared, but neither used nor read.
@@ -37,6 +38,8 @@ pub struct Wanted {
     pub metrics: String,
     /// The network it joins.
     pub network: String,
+    /// Its options, shown by its label [`FORM_LABEL`](super::FORM_LABEL).
+    pub options: ConnectorOptions,
     /// Labels it carries besides the two of this module.
     pub labels: BTreeMap<String, String>,
     /// Set after a restart was ordered: only a container made for this command will do.
@@ -84,6 +87,8 @@ pub struct Observed {
     pub token: Option<TokenPrint>,
     /// Its `TUNNEL_METRICS`.
     pub metrics: Option<String>,
+    /// Those of its variables that are options of ours.
+    pub options: BTreeMap<String, String>,
     /// The network it was made for.
     pub network: String,
     /// True if it is connected to that network now.

@@ -15,6 +15,7 @@ use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::config::OnShutdown;
 use lightship::docker::{BollardDocker, Docker};
+use lightship::domain::agent_tunnel::ConnectorOptions;
 use lightship::domain::command::Outcome;
 use lightship::domain::id::{AgentId, CommandId, TunnelId};
 use lightship::domain::tunnel::{TunnelHealth, TunnelReport};
@@ -39,6 +40,7 @@ pub struct Setup<'a> {
     pub state_dir: &'a Path,
     pub on_shutdown: OnShutdown,
     pub label_prefix: Option<String>,
+    pub options: ConnectorOptions,
 }
 
 /// The two actors, and what they tell.
@@ -68,6 +70,7 @@ impl HostAgent {
         let docker: Arc<dyn Docker> = Arc::new(BollardDocker::new(&setup.docker_host, io.io()).unwrap());
         let (told, reports) = watch::channel(None);
         let mut settings = TunnelSettings::new(CLOUDFLARED_IMAGE, NETWORK, setup.on_shutdown);
+        settings.options = setup.options;
         // Rare, so that what is repaired at once is repaired because of an event.
         settings.check = Duration::from_secs(600);
         let tunnel_parts = TunnelParts {

@@ -66,6 +66,7 @@ async fn a_token_that_is_none_is_left_to_the_engine_with_its_last_words_as_reaso
 
     assert!(!outcome.succeeded);
     assert!(outcome.message.contains("Provided Tunnel token is not valid."), "{}", outcome.message);
+    assert!(!outcome.message.contains("--help"), "not the hint below it: {}", outcome.message);
     let report = agent.until_health(TunnelHealth::Restarting).await;
     assert!(report.reason.unwrap().contains("Provided Tunnel token is not valid."));
     let first = id_of_tunnel(&engine).await;

@@ -41,8 +41,37 @@ async fn a_container_of_a_dockflare_agent_is_kept_if_equal_and_replaced_if_not()
         assert!(outcome.succeeded, "{}", outcome.message);
         assert_eq!(id_of_tunnel(&engine).await == Some(left), is_kept);
         until_one_runs(&engine).await;
+        let report = agent.until_health(TunnelHealth::Running).await;
+        assert_eq!(report.ready_connections, Some(4), "it is asked where its image listens");
         agent.stop().await;
     }
+}
+
+#[actix_web::test]
+async fn a_connector_that_does_not_reach_its_host_by_name_is_replaced_once() {
+    // given: a connector of ours as earlier versions made it
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let token = token("t1", "");
+    let first = agent(&engine, &dir, OnShutdown::Keep).await;
+    first.carry_out("c1", start(&token)).await;
+    first.stop().await;
+    let mut made = engine.inspect(CONTAINER_NAME).await.unwrap().config.unwrap();
+    engine.remove(CONTAINER_NAME).await;
+    let mut labels = made.labels.take().unwrap();
+    labels.remove(FORM_LABEL).unwrap();
+    let body = ContainerCreateBody { labels: Some(labels), env: made.env, ..dockflare_container(&token) };
+    let old = engine.run_body(CONTAINER_NAME, body).await;
+    // when
+    let agent = agent(&engine, &dir, OnShutdown::Keep).await;
+    // then
+    until("another one runs", || async {
+        let now = id_of_tunnel(&engine).await.filter(|id| *id != old)?;
+        (engine.containers().await == [(CONTAINER_NAME.to_owned(), "running".to_owned())]).then_some(now)
+    })
+    .await;
+    let host = engine.inspect(CONTAINER_NAME).await.unwrap().host_config.unwrap();
+    assert_eq!(host.extra_hosts.unwrap(), ["host.docker.internal:host-gateway"]);
+    agent.stop().await;
 }
 
 #[actix_web::test]

@@ -24,7 +24,7 @@ use tracing::debug;
 use self::poll::{Harvest, Round};
 use self::record::Batch;
 use super::link::{Link, LinkCell};
-use super::reporter::{LinkLost, Reporter};
+use super::reporter::{LinkLost, RemovedThere, Reporter};
 use super::retries::Retries;
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::{Ctx, Port};
@@ -199,6 +199,12 @@ impl CommandPoller {
             Verdict::RegisterAgain => {
                 self.tell_link_lost(link.epoch);
                 self.retries.failed(None, ctx.chance())
+            }
+            Verdict::Removed => {
+                if self.parts.reporter.tell(RemovedThere { epoch: link.epoch }).is_err() {
+                    debug!("the reporter is busy; it will notice the removal itself");
+                }
+                self.retries.refused(ctx.chance())
             }
             Verdict::KeyRefused | Verdict::Refused => self.retries.refused(ctx.chance()),
         };

@@ -96,8 +96,8 @@ impl Docker for ScriptedDocker {
         Ok(None)
     }
 
-    async fn last_log_line(&self, _: &ContainerId) -> Result<Option<String>, DockerError> {
-        Ok(None)
+    async fn last_log_lines(&self, _: &ContainerId) -> Result<Vec<String>, DockerError> {
+        Ok(Vec::new())
     }
 
     async fn read_connector(&self, _: SocketAddr) -> ConnectorStatus {

@@ -15,10 +15,15 @@ use crate::domain::report::{Report, Reports};
 use crate::protocol::v2::event_form;
 use crate::uplink::{Dialect, UplinkError, Verdict};
 
+/// What is said after the end.
+const REMOVED_THERE: &str = "this host was removed there, at the master: nothing is reported and no command is taken \
+     any more, and the tunnel is left as it is; start the agent again to have it register anew";
+
 impl Reporter {
     /// Makes the next call, if there is one to make and nothing speaks against it.
     pub(super) fn drive(&mut self, ctx: &mut Ctx<Self>) {
-        if !self.is_ready || self.is_busy || self.is_paused || self.is_ending {
+        let is_over = self.parts.link.is_over();
+        if !self.is_ready || self.is_busy || self.is_paused || self.is_ending || is_over {
             return;
         }
         let Some(call) = self.next_call(ctx) else { return };
@@ -131,6 +136,7 @@ impl Reporter {
                 self.pause(wait, ctx);
             }
             Verdict::RegisterAgain => self.lose_link(ctx),
+            Verdict::Removed => self.removed_there(),
             Verdict::KeyRefused => {
                 self.parts.link.clear();
                 let wait = self.retries.refused(ctx.chance());
@@ -141,6 +147,13 @@ impl Reporter {
                 self.pause(wait, ctx);
             }
         }
+    }
+
+    /// A person decided so: coming back by itself as a new host would undo it.
+    pub(super) fn removed_there(&mut self) {
+        self.parts.link.end();
+        self.problem = Some(REMOVED_THERE.to_owned());
+        warn!("{REMOVED_THERE}");
     }
 
     pub(super) fn lose_link(&mut self, ctx: &mut Ctx<Self>) {

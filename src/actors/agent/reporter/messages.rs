@@ -44,6 +44,14 @@ pub struct LinkLost {
     pub epoch: u64,
 }
 
+/// The master of this epoch's link says that this host was removed there.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct RemovedThere {
+    /// Which registration; news about an older one is ignored.
+    pub epoch: u64,
+}
+
 /// It is time for a sign of life.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

@@ -30,7 +30,7 @@ use crate::uplink::{Dialect, Uplink};
 
 pub use self::last::{LastContainers, LastTunnel};
 pub use self::messages::{
-    ContainerStarted, ContainerStopped, ContainersListed, LinkLost, ListingLost, ResultSpooled,
+    ContainerStarted, ContainerStopped, ContainersListed, LinkLost, ListingLost, RemovedThere, ResultSpooled,
     TunnelObserved,
 };
 
@@ -229,6 +229,16 @@ impl Handler<LinkLost> for Reporter {
     }
 }
 
+impl Handler<RemovedThere> for Reporter {
+    type Result = ();
+
+    fn handle(&mut self, RemovedThere { epoch }: RemovedThere, _: &mut Self::Context) {
+        if self.parts.link.get().is_some_and(|link| link.epoch == epoch) {
+            self.removed_there();
+        }
+    }
+}
+
 impl Handler<Beat> for Reporter {
     type Result = ();
 
@@ -260,6 +270,7 @@ impl Handler<GetStatus> for Reporter {
             Dialect::DockFlare => "dockflare",
         });
         let state = match (&link, self.retries.count()) {
+            _ if self.parts.link.is_over() => "removed there",
             (Some(_), 0) => "connected",
             (Some(_), _) => "retrying",
             (None, _) => "registering",

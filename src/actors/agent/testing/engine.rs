@@ -140,6 +140,7 @@ impl Docker for FakeEngine {
             command: new.command.clone(),
             token: Some(new.token.clone()),
             metrics: Some(new.metrics.clone()),
+            options: new.options.variables().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
             labels: new.labels.clone(),
             network: new.network.clone(),
             restart_policy: RESTART_POLICY.into(),
@@ -197,8 +198,8 @@ impl Docker for FakeEngine {
         Ok(Some(self.0.lock().networks.get(network).cloned().unwrap_or_else(|| network.to_owned())))
     }
 
-    async fn last_log_line(&self, _: &ContainerId) -> Result<Option<String>, DockerError> {
-        Ok(None)
+    async fn last_log_lines(&self, _: &ContainerId) -> Result<Vec<String>, DockerError> {
+        Ok(Vec::new())
     }
 
     async fn read_connector(&self, at: SocketAddr) -> ConnectorStatus {

@@ -188,6 +188,17 @@ pub fn refused(status: u16, code: Option<&str>) -> UplinkError {
     }
 }
 
+/// What a DockFlare Master says of an agent that a person removed there.
+pub fn removed() -> UplinkError {
+    UplinkError::Refused {
+        address: "http://m".into(),
+        status: 404,
+        code: None,
+        message: "Agent not found.".into(),
+        retry_after: None,
+    }
+}
+
 // === picks ===
 
 pub fn registrations(heard: &Heard) -> Option<RegisterRequest> {

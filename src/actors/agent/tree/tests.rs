@@ -76,7 +76,7 @@ impl Docker for NoEngine {
     async fn network_name(&self, _: &str) -> Result<Option<String>, DockerError> {
         away()
     }
-    async fn last_log_line(&self, _: &ContainerId) -> Result<Option<String>, DockerError> {
+    async fn last_log_lines(&self, _: &ContainerId) -> Result<Vec<String>, DockerError> {
         away()
     }
     async fn read_connector(&self, _: SocketAddr) -> ConnectorStatus {

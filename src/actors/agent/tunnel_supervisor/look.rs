@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -9,18 +10,21 @@ use tokio::time::Instant;
 
 use crate::docker::{ConnectorStatus, ContainerDetails, Docker, DockerError, METRICS_PORT};
 use crate::domain::agent_tunnel::{CONTAINER_NAME, NEXT_NAME, Observed, RunState, TokenPrint};
+use crate::domain::connector_log::telling_line;
 use crate::domain::id::ContainerId;
 
 /// A new connector whose readiness nobody can read takes over after this. One that says that it is not ready never
 /// does while another serves: its token may be for a tunnel that nobody can reach.
 const UNREADABLE_LIMIT: Duration = Duration::from_secs(10);
+/// Where the image's connector listens on all of its container's addresses unless it is told otherwise.
+const IMAGE_PORTS: RangeInclusive<u16> = 20241..=20245;
 
 /// A container and the connector in it.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) details: ContainerDetails,
     pub(super) status: ConnectorStatus,
-    /// Last line of the log, read only if it does not do well.
+    /// The line of its log that tells, read only if it does not do well.
     pub(super) last_words: Option<String>,
 }
 
@@ -49,28 +53,48 @@ pub(super) async fn name_of_network(
 
 async fn see(docker: &dyn Docker, name: &str) -> Result<Option<Seen>, DockerError> {
     let Some(details) = docker.find_container(name).await? else { return Ok(None) };
-    let status = match metrics_listener(&details).filter(|_| details.state == RunState::Running) {
-        Some(at) => docker.read_connector(at).await,
-        None => ConnectorStatus::default(),
+    let status = match details.state {
+        RunState::Running => ask(docker, &details).await,
+        _ => ConnectorStatus::default(),
     };
     let does_well =
         details.state == RunState::Running && (status.is_ready == Some(true) || details.restarts == 0);
     let last_words = match does_well {
         true => None,
         // The reason is a courtesy; a container that went away meanwhile has none.
-        false => docker.last_log_line(&details.id).await.unwrap_or_default(),
+        false => last_words(docker, &details).await,
     };
-    let last_words = last_words.map(|line| without_token(line, &details));
     Ok(Some(Seen { details, status, last_words }))
 }
 
-/// Where the connector's metrics listener can be asked, if it listens on an address of its own.
-fn metrics_listener(details: &ContainerDetails) -> Option<SocketAddr> {
-    let port = details.metrics.as_deref()?.strip_prefix("0.0.0.0:")?.parse().unwrap_or(METRICS_PORT);
+/// Asks the connector how it is, on every port that it may have taken.
+async fn ask(docker: &dyn Docker, details: &ContainerDetails) -> ConnectorStatus {
+    let asked = metrics_listeners(details).into_iter().map(|at| docker.read_connector(at));
+    let answers = futures_util::future::join_all(asked).await;
+    answers.into_iter().find(|answer| answer.is_ready.is_some()).unwrap_or_default()
+}
+
+/// Where the connector's metrics listener can be asked, if it has an address of its own. One that was not told where
+/// to listen, as those of a DockFlare agent, takes the first free one of its image's ports.
+fn metrics_listeners(details: &ContainerDetails) -> Vec<SocketAddr> {
     let on_its_network = details.addresses.get(&details.network).copied().flatten();
     let anywhere = || details.addresses.values().flatten().next().copied();
-    let address: IpAddr = on_its_network.or_else(anywhere)?;
-    Some(SocketAddr::new(address, port))
+    let Some(address): Option<IpAddr> = on_its_network.or_else(anywhere) else { return Vec::new() };
+    let ports = match details.metrics.as_deref() {
+        None => IMAGE_PORTS.collect(),
+        Some(metrics) => match metrics.strip_prefix("0.0.0.0:") {
+            Some(port) => vec![port.parse().unwrap_or(METRICS_PORT)],
+            None => Vec::new(),
+        },
+    };
+    ports.into_iter().map(|port| SocketAddr::new(address, port)).collect()
+}
+
+/// The line of its log that tells, without its token.
+async fn last_words(docker: &dyn Docker, details: &ContainerDetails) -> Option<String> {
+    let lines = docker.last_log_lines(&details.id).await.unwrap_or_default();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    telling_line(&lines).map(|line| without_token(line.to_owned(), details))
 }
 
 fn without_token(line: String, details: &ContainerDetails) -> String {
@@ -137,6 +161,7 @@ impl Settling {
             command: details.command.clone(),
             token: details.token.as_ref().map(|token| TokenPrint::of(token.expose_secret())),
             metrics: details.metrics.clone(),
+            options: details.options.clone(),
             network: details.network.clone(),
             is_connected: details.addresses.contains_key(&details.network),
             restart_policy: details.restart_policy.clone(),

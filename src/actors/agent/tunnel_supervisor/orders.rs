@@ -9,7 +9,7 @@ use super::step::token_label;
 use super::{TunnelSettings, step};
 use crate::actors::agent::command_poller::{Reply, TunnelTask, TunnelWork};
 use crate::docker::{METRICS_PORT, NewConnector};
-use crate::domain::agent_tunnel::{COMMAND, Desired, TokenPrint, Wanted, own_labels};
+use crate::domain::agent_tunnel::{COMMAND, Desired, FORM_LABEL, TokenPrint, Wanted, own_labels};
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId};
 use crate::state_dir::{DesiredState, TunnelState};
@@ -176,6 +176,7 @@ impl Orders {
             command: COMMAND.map(str::to_owned).to_vec(),
             metrics: metrics(&settings.network),
             network: settings.network.clone(),
+            options: settings.options.clone(),
             labels: token_label(token.expose_secret()),
             made_for: self.target.made_for.clone(),
         }
@@ -187,11 +188,13 @@ impl Orders {
         let by = self.target.made_for.as_ref().or(self.target.ordered_by.as_ref());
         let mut labels: BTreeMap<_, _> = own_labels(agent, by);
         labels.extend(token_label(token.expose_secret()));
+        labels.insert(FORM_LABEL.to_owned(), settings.options.form());
         Some(NewConnector {
             name: String::new(),
             image: settings.image.clone(),
             command: COMMAND.map(str::to_owned).to_vec(),
             metrics: metrics(&settings.network),
+            options: settings.options.clone(),
             network: settings.network.clone(),
             labels,
             token,

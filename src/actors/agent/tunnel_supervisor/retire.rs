@@ -33,7 +33,7 @@ mod tests {
     use super::*;
     use crate::actors::agent::testing::{FakeEngine, paused};
     use crate::docker::NewConnector;
-    use crate::domain::agent_tunnel::{CONTAINER_NAME, own_labels};
+    use crate::domain::agent_tunnel::{CONTAINER_NAME, ConnectorOptions, own_labels};
 
     async fn engine_with_connector_of(agent: &AgentId) -> FakeEngine {
         let engine = FakeEngine::default();
@@ -42,6 +42,7 @@ mod tests {
             image: "cloudflared".into(),
             command: Vec::new(),
             metrics: String::new(),
+            options: ConnectorOptions::default(),
             network: "edge-net".into(),
             labels: own_labels(agent, None),
             token: "t1".to_owned().into(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::config::OnShutdown;
+use crate::domain::agent_tunnel::ConnectorOptions;
 use crate::domain::image::clean_image;
 
 /// Time between two comparisons while all is well (unless set otherwise).
@@ -17,6 +18,8 @@ pub struct TunnelSettings {
     pub image: String,
     /// The network it joins.
     pub network: String,
+    /// Options of `cloudflared`.
+    pub options: ConnectorOptions,
     /// What becomes of it when the agent stops.
     pub on_shutdown: OnShutdown,
     /// Time between two comparisons while all is well.
@@ -32,6 +35,7 @@ impl TunnelSettings {
         }
         // Containers list the network behind this mode by its name.
         let network = if network.trim() == "default" { "bridge" } else { network.trim() };
-        Self { image: clean.image, network: network.to_owned(), on_shutdown, check: CHECK }
+        let options = ConnectorOptions::default();
+        Self { image: clean.image, network: network.to_owned(), options, on_shutdown, check: CHECK }
     }
 }

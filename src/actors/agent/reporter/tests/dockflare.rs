@@ -49,7 +49,44 @@ fn a_dockflare_master_hears_of_changes_at_once_and_one_by_one() {
 }
 
 #[test]
-fn a_dockflare_master_that_forgot_the_agent_is_registered_with_again() {
+fn an_agent_that_was_removed_at_a_dockflare_master_registers_at_its_next_start_only() {
+    for is_seen_by_the_poller in [false, true] {
+        paused(async {
+            // given
+            let (master, dir) = (FakeMaster::dockflare(), temp());
+            let agent = TestAgent::polling(&master, &dir).await;
+            master.until(1, events).await;
+            // when
+            master.answer_with(move |heard| {
+                let is_asked = match heard {
+                    Heard::Event(_) => !is_seen_by_the_poller,
+                    Heard::Fetch => is_seen_by_the_poller,
+                    _ => false,
+                };
+                is_asked.then(removed)
+            });
+            sleep(secs(120)).await;
+            master.forget();
+            sleep(secs(3600)).await;
+            // then: nothing is said any more, and a restart of the actor changes nothing
+            assert!(master.heard().is_empty(), "{:#?}", master.heard());
+            let status = agent.reporter.ask(GetStatus, secs(1)).await.unwrap();
+            assert_eq!(status.state, "removed there");
+            assert!(status.problem.unwrap().contains("start the agent again"));
+            agent.reporter.tell(Fail).unwrap();
+            sleep(secs(600)).await;
+            assert!(master.heard().is_empty(), "{:#?}", master.heard());
+            // when the agent is started again, then it registers
+            agent.stop().await;
+            master.come_back();
+            let _agent = TestAgent::polling(&master, &dir).await;
+            assert_eq!(master.until(1, registrations).await[0].agent_id, Some(AgentId::new("a1")));
+        });
+    }
+}
+
+#[test]
+fn a_404_in_other_words_than_the_masters_own_is_registered_after() {
     paused(async {
         let (master, dir) = (FakeMaster::dockflare(), temp());
         let _agent = TestAgent::reporting(&master, &dir).await;

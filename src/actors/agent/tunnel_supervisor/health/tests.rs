@@ -14,6 +14,7 @@ fn seen(state: RunState, is_ready: Option<bool>, last_words: Option<&str>) -> Se
         command: Vec::new(),
         token: None,
         metrics: None,
+        options: BTreeMap::new(),
         labels: BTreeMap::new(),
         network: String::new(),
         restart_policy: String::new(),
