@@ -12,6 +12,7 @@ mod m0003_create_observations;
 mod m0004_create_secrets;
 mod m0005_limit_hostnames;
 mod m0006_create_sessions;
+mod m0007_explain_losses;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_create_secrets::Migration),
             Box::new(m0005_limit_hostnames::Migration),
             Box::new(m0006_create_sessions::Migration),
+            Box::new(m0007_explain_losses::Migration),
         ]
     }
 }

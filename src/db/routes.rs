@@ -1,5 +1,7 @@
 //! Claimed routes and hostnames.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -11,6 +13,7 @@ use super::times::time;
 use super::words::json;
 use super::{Db, limit};
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
+use crate::domain::mirror::Holder;
 use crate::domain::route::{Route, RouteKey, RouteState};
 
 /// A route with the times of its claim.
@@ -36,7 +39,7 @@ impl RouteRow {
         let state = match (row.state.as_str(), row.due_at) {
             (ACTIVE, _) => RouteState::Active,
             (PENDING_DELETION, Some(due_at)) => {
-                RouteState::PendingDeletion { due_at: time(due_at), held: row.held }
+                RouteState::PendingDeletion { due_at: time(due_at), held: row.held, explained: row.explained }
             }
             (state, _) => {
                 let reason = format!("state `{state}` is not known or lacks its time");
@@ -62,6 +65,31 @@ pub async fn find_route(db: &Db, key: &RouteKey) -> Result<Option<RouteRow>, DbE
     let key = (key.hostname.clone(), key.path.clone());
     db.read(move |conn| async move {
         route::Entity::find_by_id(key).one(&conn).await?.map(RouteRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns whose each of these hostnames is, and since when nobody there asks for it, with all routes of the names. Free
+/// ones are left out.
+pub async fn list_holders(
+    db: &Db,
+    hostnames: &[String],
+) -> Result<BTreeMap<String, (Holder, Vec<RouteKey>)>, DbError> {
+    let hostnames = hostnames.to_vec();
+    db.read(move |conn| async move {
+        let query = route::Entity::find().filter(route::Column::Hostname.is_in(hostnames));
+        let mut held = BTreeMap::<String, (Holder, Vec<RouteKey>)>::new();
+        for row in query.all(&conn).await? {
+            let row = RouteRow::of(row)?;
+            // A route that waits for its removal last changed when that was decided.
+            let since = (row.route.state != RouteState::Active).then_some(row.changed_at);
+            let key = row.route.spec.key;
+            let new = || (Holder { agent: row.route.agent_id, given_up_at: since }, Vec::new());
+            let (holder, keys) = held.entry(key.hostname.clone()).or_insert_with(new);
+            holder.given_up_at = holder.given_up_at.zip(since).map(|(one, other)| Ord::max(one, other));
+            keys.push(key);
+        }
+        Ok(held)
     })
     .await
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{CommandKind, Outcome};
 use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
-use super::route::{RouteKey, Service};
+use super::route::{Release, RouteKey, Service};
 
 /// Name of a stream of events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -137,14 +137,26 @@ pub enum Event {
     RouteClaimed { agent_id: AgentId, container_id: ContainerId, container_name: String, service: Service },
     /// Its labels ask for something else now, or another container carries it.
     RouteChanged { agent_id: AgentId, container_id: ContainerId, container_name: String, service: Service },
-    /// Its container is gone; the grace period runs.
-    RouteLost { agent_id: AgentId, route: RouteKey, due_at: DateTime<Utc> },
+    /// Its container is gone; the grace period runs. `explained` if the Engine said itself that the container ended,
+    /// and it was not only missing from a list.
+    RouteLost {
+        agent_id: AgentId,
+        route: RouteKey,
+        due_at: DateTime<Utc>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        explained: bool,
+    },
     /// Its container is back.
     RouteRestored { agent_id: AgentId, route: RouteKey, container_id: ContainerId },
     /// Too much would go at once: it stays until a person confirms.
     RouteHeld { agent_id: AgentId, route: RouteKey },
     /// It is withdrawn; the name is free for others.
-    RouteReleased { agent_id: AgentId, route: RouteKey },
+    RouteReleased {
+        agent_id: AgentId,
+        route: RouteKey,
+        #[serde(default, skip_serializing_if = "Release::is_unexplained")]
+        why: Release,
+    },
 
     /// A person agreed to what `foreign` rules were found in a tunnel; we may write to it.
     TunnelConfirmed { tunnel_id: TunnelId, by: String },

@@ -3,12 +3,16 @@
 //! A host whose Engine lost its containers, a mistyped label prefix or an emptied compose file must not take
 //! a whole site down while nobody looks. So removals that fall due close together are counted together: those
 //! of the last minute, those due now and those due within the next minute. Too many of them wait for a person.
+//!
+//! What the Engine said itself, container by container, is no such mishap: somebody stopped them. Those go without a
+//! question, and are not counted, while their agent is heard. An agent that fell silent after them tells of a host that
+//! was switched off, and nobody meant its names to go.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::event::Event;
 use super::id::AgentId;
-use super::route::{Route, RouteKey, RouteState};
+use super::route::{Release, Route, RouteKey, RouteState};
 
 /// Removals closer together than this are one.
 pub const WINDOW: TimeDelta = TimeDelta::seconds(60);
@@ -24,25 +28,35 @@ pub fn is_too_many(removals: usize, of: usize) -> bool {
 
 /// Decides what becomes of one agent's routes whose grace period is over at `now`.
 ///
-/// `routes` are all it holds; `released` are the times of its recent releases. Each route that is due and not
-/// yet held gives [`Event::RouteReleased`] or, if too many would go, [`Event::RouteHeld`].
+/// `routes` are all it holds; `lately` are the times of its recent releases that nothing explains; `is_heard` says
+/// whether the agent is there. Each route that is due and not yet held gives [`Event::RouteReleased`] or, if too many
+/// would go, [`Event::RouteHeld`].
 pub fn decide_due(
     agent_id: &AgentId,
     routes: &[Route],
-    released: &[DateTime<Utc>],
+    lately: &[DateTime<Utc>],
+    is_heard: bool,
     now: DateTime<Utc>,
 ) -> Vec<Event> {
-    let recent = released.iter().filter(|at| (now - **at).abs() < WINDOW).count();
+    let is_meant = |route: &Route| is_heard && is_explained(route);
+    let recent = lately.iter().filter(|at| (now - **at).abs() < WINDOW).count();
     // What was held a moment ago belongs to the same removal, else the last of a staggered one would slip through.
     let held = routes.iter().filter(|route| held_since(route).is_some_and(|due| now - due < WINDOW)).count();
+    let counted = routes.iter().filter(|route| !is_meant(route));
     let together = held
         + recent
-        + routes.iter().filter(|route| waits_until(route).is_some_and(|due| due <= now + WINDOW)).count();
+        + counted.filter(|route| waits_until(route).is_some_and(|due| due <= now + WINDOW)).count();
     let hold = is_too_many(together, routes.len() + recent);
     let due = routes.iter().filter(|route| waits_until(route).is_some_and(|due| due <= now));
     due.map(|route| {
-        let (agent_id, route) = (agent_id.clone(), route.spec.key.clone());
-        if hold { Event::RouteHeld { agent_id, route } } else { Event::RouteReleased { agent_id, route } }
+        let key = &route.spec.key;
+        if is_meant(route) {
+            released(agent_id, key, Release::Explained)
+        } else if hold {
+            Event::RouteHeld { agent_id: agent_id.clone(), route: key.clone() }
+        } else {
+            released(agent_id, key, Release::Missing)
+        }
     })
     .collect()
 }
@@ -50,12 +64,12 @@ pub fn decide_due(
 /// Releases what waits for a person, who has now agreed.
 pub fn confirm_held(agent_id: &AgentId, routes: &[Route]) -> Vec<Event> {
     let held = routes.iter().filter(|route| is_held(route));
-    held.map(|route| released(agent_id, &route.spec.key)).collect()
+    held.map(|route| released(agent_id, &route.spec.key, Release::Confirmed)).collect()
 }
 
 /// Releases everything an agent holds, because a person removed the agent.
 pub fn release_all(agent_id: &AgentId, routes: &[Route]) -> Vec<Event> {
-    routes.iter().map(|route| released(agent_id, &route.spec.key)).collect()
+    routes.iter().map(|route| released(agent_id, &route.spec.key, Release::AgentRemoved)).collect()
 }
 
 /// Returns when the next grace period ends, held routes left out.
@@ -68,22 +82,26 @@ pub fn is_held(route: &Route) -> bool {
     matches!(route.state, RouteState::PendingDeletion { held: true, .. })
 }
 
+fn is_explained(route: &Route) -> bool {
+    matches!(route.state, RouteState::PendingDeletion { explained: true, .. })
+}
+
 fn waits_until(route: &Route) -> Option<DateTime<Utc>> {
     match route.state {
-        RouteState::PendingDeletion { due_at, held: false } => Some(due_at),
+        RouteState::PendingDeletion { due_at, held: false, .. } => Some(due_at),
         RouteState::PendingDeletion { held: true, .. } | RouteState::Active => None,
     }
 }
 
 fn held_since(route: &Route) -> Option<DateTime<Utc>> {
     match route.state {
-        RouteState::PendingDeletion { due_at, held: true } => Some(due_at),
+        RouteState::PendingDeletion { due_at, held: true, .. } => Some(due_at),
         _ => None,
     }
 }
 
-fn released(agent_id: &AgentId, key: &RouteKey) -> Event {
-    Event::RouteReleased { agent_id: agent_id.clone(), route: key.clone() }
+fn released(agent_id: &AgentId, key: &RouteKey, why: Release) -> Event {
+    Event::RouteReleased { agent_id: agent_id.clone(), route: key.clone(), why }
 }
 
 #[cfg(test)]
@@ -118,7 +136,7 @@ mod tests {
             },
             state: match due {
                 None => RouteState::Active,
-                Some(due) => RouteState::PendingDeletion { due_at: at(*due), held: false },
+                Some(due) => RouteState::PendingDeletion { due_at: at(*due), held: false, explained: false },
             },
         });
         routes.collect()
@@ -148,17 +166,40 @@ mod tests {
             ("one now, five long ago", [due(1, 0), active(14)].concat(), vec![-61; 5], (1, 0)),
         ] {
             let released: Vec<_> = recent.into_iter().map(at).collect();
-            assert_eq!(counts(&decide_due(&agent(), &host(&states), &released, at(0))), expected, "{name}");
+            assert_eq!(
+                counts(&decide_due(&agent(), &host(&states), &released, true, at(0))),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_engine_explained_goes_without_a_question_while_its_agent_is_heard() {
+        let explained = |mut routes: Vec<Route>, count: usize| {
+            for route in &mut routes[..count] {
+                route.state = RouteState::PendingDeletion { due_at: at(0), held: false, explained: true };
+            }
+            routes
+        };
+        for (name, routes, is_heard, expected) in [
+            ("ten of ten", explained(host(&[Some(0); 10]), 10), true, (10, 0)),
+            ("ten of ten, and the host is off", explained(host(&[Some(0); 10]), 10), false, (0, 10)),
+            ("two of four by hand", explained(host(&[Some(0), Some(0), None, None]), 2), true, (2, 0)),
+            ("four by hand, six from a list", explained(host(&[Some(0); 10]), 4), true, (4, 6)),
+            ("eight by hand, two from a list", explained(host(&[Some(0); 10]), 8), true, (10, 0)),
+        ] {
+            assert_eq!(counts(&decide_due(&agent(), &routes, &[], is_heard, at(0))), expected, "{name}");
         }
     }
 
     #[test]
     fn held_routes_wait_for_a_person_and_then_go() {
         let mut routes = host(&[Some(0), Some(0), None, None]);
-        for event in decide_due(&agent(), &routes, &[], at(0)) {
+        for event in decide_due(&agent(), &routes, &[], true, at(0)) {
             apply(&mut routes, &event);
         }
-        assert!(decide_due(&agent(), &routes, &[], at(1000)).is_empty());
+        assert!(decide_due(&agent(), &routes, &[], true, at(1000)).is_empty());
         assert_eq!(next_due(&routes), None);
         assert_eq!(counts(&confirm_held(&agent(), &routes)), (2, 0));
         assert_eq!(counts(&release_all(&agent(), &routes)), (4, 0));
@@ -169,7 +210,7 @@ mod tests {
         for dues in [vec![Some(0), Some(20), Some(40), Some(60)], (0..6).map(|i| Some(i * 10)).collect()] {
             let mut routes = host(&dues);
             for second in 0..300 {
-                for event in decide_due(&agent(), &routes, &[], at(second)) {
+                for event in decide_due(&agent(), &routes, &[], true, at(second)) {
                     apply(&mut routes, &event);
                 }
             }
@@ -183,7 +224,7 @@ mod tests {
             let mut routes = host(&dues);
             let mut released = Vec::new();
             for second in 0..300 {
-                for event in decide_due(&agent(), &routes, &released, at(second)) {
+                for event in decide_due(&agent(), &routes, &released, true, at(second)) {
                     if matches!(event, Event::RouteReleased { .. }) {
                         released.push(at(second));
                     }

@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn the_owners_decision_goes_before_what_the_publisher_says() {
         let due_at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let pending = |held| RouteState::PendingDeletion { due_at, held };
+        let pending = |held| RouteState::PendingDeletion { due_at, held, explained: false };
         let published = Some(PublicState::Published);
         for (route, said, is_led, word) in [
             (RouteState::Active, None, false, "planned"),

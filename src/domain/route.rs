@@ -77,7 +77,37 @@ pub enum RouteState {
         due_at: DateTime<Utc>,
         /// True if the removal guard holds it after that, until a person confirms.
         held: bool,
+        /// True if the Engine said itself that the container ended.
+        #[serde(default)]
+        explained: bool,
     },
+}
+
+/// Why a route was withdrawn.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Release {
+    /// Its container was missing from a list: what the removal guard counts.
+    #[default]
+    Missing,
+    /// The Engine said itself that its container ended.
+    Explained,
+    /// A person confirmed it.
+    Confirmed,
+    /// Its agent was removed.
+    AgentRemoved,
+    /// Its container runs on another host now, which has the name.
+    Moved {
+        /// Whose host that is.
+        to: AgentId,
+    },
+}
+
+impl Release {
+    /// True for what no event of the Engine and no person explains.
+    pub fn is_unexplained(&self) -> bool {
+        *self == Self::Missing
+    }
 }
 
 /// A claimed route.

@@ -12,6 +12,7 @@ mod garbage;
 mod indexing;
 mod layering;
 mod master_tree;
+mod moved_containers;
 mod pages;
 mod parameters;
 mod protection;

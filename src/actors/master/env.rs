@@ -1,5 +1,6 @@
 //! What the master's actors hold in common. Cheap to clone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -21,6 +22,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{self, Batch, Db, DbError};
 use crate::domain::id::AgentId;
+use crate::domain::mirror::MOVES_AFTER;
 
 /// Services and ports that are handed to every actor of the master at its start.
 #[derive(Clone)]
@@ -74,22 +76,30 @@ impl Env {
 
     /// Lets agents that were refused these hostnames ask for them again.
     pub async fn names_freed(&self, by: &AgentId, hostnames: &[String]) {
-        // Looked up in bites: one query takes a limited number of names.
-        for names in hostnames.chunks(500) {
-            self.names_freed_together(by, names).await;
+        for agent in self.who_waits_for(by, hostnames).await {
+            self.fleet.nudge(&agent, Work::NameFreed);
         }
     }
 
-    async fn names_freed_together(&self, by: &AgentId, hostnames: &[String]) {
-        match db::cloudflare::list_agents_with_route_state(&self.db, CONFLICT, hostnames).await {
-            Ok(agents) => {
-                for agent in agents.iter().filter(|agent| *agent != by) {
-                    self.fleet.nudge(agent, Work::NameFreed);
-                }
-            }
-            // Their next report that differs asks again.
-            Err(error) => tracing::warn!(%error, "could not tell who waits for a freed hostname"),
+    /// Lets agents that were refused these hostnames ask for them again once they may take them over.
+    pub async fn names_given_up(&self, by: &AgentId, hostnames: &[String]) {
+        for agent in self.who_waits_for(by, hostnames).await {
+            self.due_at(&agent, self.now() + MOVES_AFTER);
         }
+    }
+
+    /// Agents other than `by` that were refused one of these hostnames.
+    async fn who_waits_for(&self, by: &AgentId, hostnames: &[String]) -> BTreeSet<AgentId> {
+        let mut waiting = BTreeSet::new();
+        // Looked up in bites: one query takes a limited number of names.
+        for names in hostnames.chunks(500) {
+            match db::cloudflare::list_agents_with_route_state(&self.db, CONFLICT, names).await {
+                Ok(agents) => waiting.extend(agents.into_iter().filter(|agent| agent != by)),
+                // Their next report that differs asks again.
+                Err(error) => tracing::warn!(%error, "could not tell who waits for a hostname"),
+            }
+        }
+        waiting
     }
 }
 

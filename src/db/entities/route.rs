@@ -17,6 +17,7 @@ pub struct Model {
     pub state: String,
     pub due_at: Option<i64>,
     pub held: bool,
+    pub explained: bool,
     pub claimed_at: i64,
     pub changed_at: i64,
 }

@@ -1,57 +1,61 @@
-//! Routes and the claims on their hostnames.
+//! Routes and the claims on their hostnames. What an event makes of a route is the domain's to say.
 //!
 //! A claim is there while its agent holds at least one route of the hostname.
 
 use super::Origin;
 use crate::db::batch::CommitError;
 use crate::db::entities::{claim, route};
-use crate::db::routes::{ACTIVE, PENDING_DELETION};
+use crate::db::routes::{ACTIVE, PENDING_DELETION, RouteRow};
 use crate::db::times::micros;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
 use crate::domain::event::Event;
 use crate::domain::id::AgentId;
-use crate::domain::route::RouteKey;
+use crate::domain::mirror::{after, subject};
+use crate::domain::route::{Route, RouteState};
 
-/// Applies an event about a route.
+/// Applies an event about a route. One about a route that another agent holds changes nothing.
 pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
-    match event {
-        Event::RouteClaimed { agent_id, service, .. } => {
-            claim(unit, origin, agent_id, &service.key.hostname)?;
-            hold(unit, origin, event);
-        }
-        Event::RouteChanged { agent_id, container_id, container_name, service } => {
-            change(unit, origin, agent_id, &service.key, |route| {
-                route.container_id = container_id.as_str().into();
-                route.container_name.clone_from(container_name);
-                route.service = to_json(service);
-                revive(route);
-            });
-        }
-        Event::RouteLost { agent_id, route, due_at } => change(unit, origin, agent_id, route, |route| {
-            route.state = PENDING_DELETION.into();
-            route.due_at = Some(micros(*due_at));
-            route.held = false;
-        }),
-        Event::RouteRestored { agent_id, route, container_id } => {
-            change(unit, origin, agent_id, route, |route| {
-                route.container_id = container_id.as_str().into();
-                revive(route);
-            });
-        }
-        Event::RouteHeld { agent_id, route } => {
-            change(unit, origin, agent_id, route, |route| route.held = route.due_at.is_some());
-        }
-        Event::RouteReleased { agent_id, route } => release(unit, agent_id, route),
-        _ => {}
+    let Some((agent, key)) = subject(event) else { return Ok(()) };
+    let is_claim = matches!(event, Event::RouteClaimed { .. });
+    if is_claim {
+        claim(unit, origin, agent, &key.hostname)?;
+    }
+    let id = (key.hostname.clone(), key.path.clone());
+    let stored = unit.routes.get(&id).filter(|row| row.agent_id == agent.as_str()).cloned();
+    // A new claim begins anew, whatever was there.
+    let claimed_at = stored.as_ref().filter(|_| !is_claim).map_or(origin.at, |row| row.claimed_at);
+    let had_one = stored.is_some();
+    let before = stored.map(RouteRow::of).transpose()?.map(|row| row.route);
+    match after(before, event) {
+        Some(route) => unit.routes.put(model(&route, claimed_at, origin.at)),
+        None if had_one => release(unit, &id),
+        None => {}
     }
     Ok(())
 }
 
-fn revive(route: &mut route::Model) {
-    route.state = ACTIVE.into();
-    route.due_at = None;
-    route.held = false;
+fn model(route: &Route, claimed_at: i64, changed_at: i64) -> route::Model {
+    let (state, due_at, held, explained) = match route.state {
+        RouteState::Active => (ACTIVE, None, false, false),
+        RouteState::PendingDeletion { due_at, held, explained } => {
+            (PENDING_DELETION, Some(micros(due_at)), held, explained)
+        }
+    };
+    route::Model {
+        hostname: route.spec.key.hostname.clone(),
+        path: route.spec.key.path.clone(),
+        agent_id: route.agent_id.as_str().into(),
+        container_name: route.container_name.clone(),
+        container_id: route.container_id.as_str().into(),
+        service: to_json(&route.spec),
+        state: state.into(),
+        due_at,
+        held,
+        explained,
+        claimed_at,
+        changed_at,
+    }
 }
 
 fn claim(unit: &mut Unit, origin: Origin<'_>, agent: &AgentId, hostname: &str) -> Result<(), CommitError> {
@@ -68,49 +72,11 @@ fn claim(unit: &mut Unit, origin: Origin<'_>, agent: &AgentId, hostname: &str) -
     }
 }
 
-fn hold(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
-    let Event::RouteClaimed { agent_id, container_id, container_name, service } = event else {
-        return;
-    };
-    unit.routes.put(route::Model {
-        hostname: service.key.hostname.clone(),
-        path: service.key.path.clone(),
-        agent_id: agent_id.as_str().into(),
-        container_name: container_name.clone(),
-        container_id: container_id.as_str().into(),
-        service: to_json(service),
-        state: ACTIVE.into(),
-        due_at: None,
-        held: false,
-        claimed_at: origin.at,
-        changed_at: origin.at,
-    });
-}
-
-/// Changes a route if it is this agent's.
-fn change(
-    unit: &mut Unit,
-    origin: Origin<'_>,
-    agent: &AgentId,
-    key: &RouteKey,
-    change: impl FnOnce(&mut route::Model),
-) {
-    unit.routes.change(&(key.hostname.clone(), key.path.clone()), |route| {
-        if route.agent_id == agent.as_str() {
-            change(route);
-            route.changed_at = origin.at;
-        }
-    });
-}
-
-fn release(unit: &mut Unit, agent: &AgentId, key: &RouteKey) {
-    let id = (key.hostname.clone(), key.path.clone());
-    if unit.routes.get(&id).is_none_or(|route| route.agent_id != agent.as_str()) {
-        return;
-    }
-    unit.routes.delete(&id);
-    let first = (key.hostname.clone(), String::new());
-    if unit.routes.from(&first).next().is_none_or(|route| route.hostname != key.hostname) {
-        unit.claims.delete(&key.hostname);
+fn release(unit: &mut Unit, id: &(String, String)) {
+    unit.routes.delete(id);
+    let hostname = &id.0;
+    let first = (hostname.clone(), String::new());
+    if unit.routes.from(&first).next().is_none_or(|route| route.hostname != *hostname) {
+        unit.claims.delete(hostname);
     }
 }

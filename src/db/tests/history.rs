@@ -16,6 +16,7 @@ use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use crate::domain::route::Release;
 
 /// Random decisions about a small world, so that they meet each other.
 struct World {
@@ -122,10 +123,13 @@ impl World {
         match self.pick(8) {
             0..=2 => Event::RouteClaimed { agent_id, container_id, container_name, service },
             3 => Event::RouteChanged { agent_id, container_id, container_name, service },
-            4 => Event::RouteLost { agent_id, route, due_at: at(self.clock + 600) },
+            4 => {
+                let explained = self.pick(2) == 0;
+                Event::RouteLost { agent_id, route, due_at: at(self.clock + 600), explained }
+            }
             5 => Event::RouteRestored { agent_id, route, container_id },
             6 => Event::RouteHeld { agent_id, route },
-            _ => Event::RouteReleased { agent_id, route },
+            _ => Event::RouteReleased { agent_id, route, why: Release::Missing },
         }
     }
 

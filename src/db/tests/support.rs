@@ -8,7 +8,7 @@ use crate::db::{Batch, CommitError, Committed, Db, Expected, SecretKey};
 use crate::domain::command::CommandKind;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId};
-use crate::domain::route::{OriginRequest, RouteKey, Service};
+use crate::domain::route::{OriginRequest, Release, RouteKey, Service};
 use crate::io::Io;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -126,11 +126,11 @@ pub(super) fn claimed(name: &str, hostname: &str, path: &str) -> Event {
 }
 
 pub(super) fn released(name: &str, hostname: &str, path: &str) -> Event {
-    Event::RouteReleased { agent_id: agent(name), route: route_key(hostname, path) }
+    Event::RouteReleased { agent_id: agent(name), route: route_key(hostname, path), why: Release::Missing }
 }
 
 pub(super) fn lost(name: &str, hostname: &str, due_at: DateTime<Utc>) -> Event {
-    Event::RouteLost { agent_id: agent(name), route: route_key(hostname, ""), due_at }
+    Event::RouteLost { agent_id: agent(name), route: route_key(hostname, ""), due_at, explained: false }
 }
 
 pub(super) fn queued(name: &str, command: &str, expires_at: DateTime<Utc>) -> Event {

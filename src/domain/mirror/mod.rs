@@ -3,7 +3,13 @@
 //! [`decide_routes`] compares what runs with what is held and says what was decided; it has no memory, so a
 //! missed event heals with the next look, and asking twice decides nothing twice. Rules: a hostname belongs
 //! to the agent that claimed it first; on one agent a route belongs to the container *name* that holds it, so
-//! a container made anew keeps it; two new claims are settled by name.
+//! a container made anew keeps it; two new claims are settled by name, and copies of one service share a route.
+//!
+//! First come protects a name for as long as somebody there asks for it. Once nobody does, another agent that asks gets
+//! it after [`MOVES_AFTER`], so that a container which is only started anew does not lose its name to a spare one.
+//!
+//! A route whose container goes and comes all night is *restless*: after [`MOST_TURNS`] turns within [`TURNS_WINDOW`]
+//! it counts as lost only once the container stayed away for [`AWAY`]. Events are kept for good.
 //!
 //! Clock jumps. `due_at` is wall time, so that it survives a restart. A clock that went back makes grace
 //! periods that seem to end later than one period from now: these are shortened to one period
@@ -28,11 +34,40 @@ use super::limits::{LimitedBy, Limits};
 use super::route::{Route, RouteKey, RouteState, Service};
 
 pub use super::leap::clock_leap;
-pub use apply::apply;
+pub use apply::{after, apply, subject, turn};
 
 /// Most routes that one agent holds, those of lost containers included: names that change with every report must not
 /// pile up while their grace periods run.
 pub const MAX_HELD: usize = 2 * MAX_ROUTES;
+
+/// A name is given up once nobody has asked for it for so long: more than a container takes to start anew.
+pub const MOVES_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// So many losses, or changes of the container that carries it, of one route are written down within
+/// [`TURNS_WINDOW`].
+pub const MOST_TURNS: usize = 10;
+/// See [`MOST_TURNS`].
+pub const TURNS_WINDOW: TimeDelta = TimeDelta::hours(1);
+/// A restless route is lost once its container stayed away for so long: longer than the Engine waits between two
+/// tries to start it.
+pub const AWAY: TimeDelta = TimeDelta::seconds(120);
+
+/// Whose a hostname is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Who claimed it.
+    pub agent: AgentId,
+    /// Since when nobody there asks for it; `None` while somebody does.
+    pub given_up_at: Option<DateTime<Utc>>,
+}
+
+/// A restless route whose container is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Away {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// True if the Engine said itself that the container ended.
+    pub explained: bool,
+}
 
 /// A container that runs, with what its labels ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +91,14 @@ pub struct Mirrored<'a> {
     pub running: &'a [Running],
     /// All routes it holds.
     pub routes: &'a [Route],
+    /// Containers that the Engine said have ended, with the names they had.
+    pub ended: &'a BTreeMap<ContainerId, String>,
     /// Hostnames that other agents hold.
-    pub others: &'a BTreeMap<String, AgentId>,
+    pub others: &'a BTreeMap<String, Holder>,
+    /// When routes were lost or carried by another container, within [`TURNS_WINDOW`].
+    pub turns: &'a BTreeMap<RouteKey, Vec<DateTime<Utc>>>,
+    /// Restless routes whose container is away.
+    pub away: &'a BTreeMap<RouteKey, Away>,
     /// Hostnames that the agent may claim. What it holds already stays until its container goes.
     pub limits: &'a Limits,
     /// Master time.
@@ -78,6 +119,18 @@ pub enum ConflictReason {
         hostname: String,
         /// Who holds it.
         by: AgentId,
+    },
+    /// Another agent had it and does not ask for it any more.
+    #[error(
+        "`{hostname}` moves here in a moment: nobody asks for it any more on agent `{by}`, which has it still"
+    )]
+    Moving {
+        /// The name.
+        hostname: String,
+        /// Who has it still.
+        by: AgentId,
+        /// When it moves.
+        at: DateTime<Utc>,
     },
     /// Another container of the same agent has it.
     #[error(
@@ -123,6 +176,19 @@ pub struct Decided {
     pub events: Vec<Event>,
     /// What is shown beside it.
     pub conflicts: Vec<Conflict>,
+    /// Names that other agents gave up and that are claimed with these events: all that those hold of them is to be
+    /// released before.
+    pub taken: BTreeMap<String, AgentId>,
+    /// Restless routes whose container is away.
+    pub away: BTreeMap<RouteKey, Away>,
+    /// When to look again although nothing was heard.
+    pub look_again: Option<DateTime<Utc>>,
+}
+
+impl Decided {
+    fn look_at(&mut self, at: DateTime<Utc>) {
+        self.look_again = Some(self.look_again.map_or(at, |earlier| earlier.min(at)));
+    }
 }
 
 /// Decides what becomes of an agent's routes. Events applied, the next call decides nothing.
@@ -143,24 +209,33 @@ pub fn decide_routes(seen: &Mirrored<'_>) -> Decided {
             }
             None => match refuse(seen, key).or((room == 0).then_some(ConflictReason::TooMany)) {
                 Some(reason) => {
+                    if let ConflictReason::Moving { at, .. } = reason {
+                        decided.look_at(at);
+                    }
                     decided.conflicts.extend(candidates.iter().map(|c| c.conflict(reason.clone())));
                     continue;
                 }
                 None => {
                     room -= 1;
+                    if let Some(holder) = seen.others.get(&key.hostname) {
+                        decided.taken.insert(key.hostname.clone(), holder.agent.clone());
+                    }
                     decided.events.push(candidates[0].claimed(seen.agent_id));
                     candidates[0]
                 }
             },
         };
         let by = holder.running.container_name.clone();
-        let losers = candidates.iter().filter(|c| !std::ptr::eq(c.running, holder.running));
+        // A copy that asks for the very same is served by the same route.
+        let losers = candidates
+            .iter()
+            .filter(|c| !std::ptr::eq(c.running, holder.running) && c.service != holder.service);
         decided
             .conflicts
             .extend(losers.map(|c| c.conflict(ConflictReason::HeldByContainer { by: by.clone() })));
     }
     for route in seen.routes.iter().filter(|route| !wanted.contains_key(&route.spec.key)) {
-        decided.events.extend(lose(seen, route));
+        lose(seen, route, &mut decided);
     }
     decided
 }
@@ -212,11 +287,13 @@ fn candidates(running: &[Running]) -> BTreeMap<&RouteKey, Vec<Candidate<'_>>> {
     wanted
 }
 
-/// The one that holds it keeps it: by id, else by name (made anew), else the first by name.
+/// The one that holds it keeps it: by id, else by name (made anew), else a copy that asks for the same, else the first
+/// by name.
 fn pick_holder<'a>(route: &Route, candidates: &[Candidate<'a>]) -> Candidate<'a> {
     let same_id = candidates.iter().find(|c| c.running.container_id == route.container_id);
     let same_name = || candidates.iter().find(|c| c.running.container_name == route.container_name);
-    *same_id.or_else(same_name).unwrap_or(&candidates[0])
+    let same_service = || candidates.iter().find(|c| *c.service == route.spec);
+    *same_id.or_else(same_name).or_else(same_service).unwrap_or(&candidates[0])
 }
 
 fn keep(seen: &Mirrored<'_>, route: &Route, holder: Candidate<'_>, events: &mut Vec<Event>) {
@@ -231,7 +308,9 @@ fn keep(seen: &Mirrored<'_>, route: &Route, holder: Candidate<'_>, events: &mut 
             return;
         }
     }
-    if !holder.carries(route) {
+    // Who of several copies carries it, and under which id, is not worth an event each time.
+    let is_only_a_turn = *holder.service == route.spec && is_restless(seen, route);
+    if !holder.carries(route) && !is_only_a_turn {
         events.push(Event::RouteChanged {
             agent_id: seen.agent_id.clone(),
             container_id: holder.running.container_id.clone(),
@@ -242,25 +321,63 @@ fn keep(seen: &Mirrored<'_>, route: &Route, holder: Candidate<'_>, events: &mut 
 }
 
 fn refuse(seen: &Mirrored<'_>, key: &RouteKey) -> Option<ConflictReason> {
-    if let Some(by) = seen.others.get(&key.hostname) {
-        return Some(ConflictReason::HeldByAgent { hostname: key.hostname.clone(), by: by.clone() });
+    let forbidden = seen.limits.forbid(&key.hostname);
+    if let Some(holder) = seen.others.get(&key.hostname) {
+        let (hostname, by) = (key.hostname.clone(), holder.agent.clone());
+        match moves_at(holder) {
+            None => return Some(ConflictReason::HeldByAgent { hostname, by }),
+            Some(at) if seen.now < at && forbidden.is_none() => {
+                return Some(ConflictReason::Moving { hostname, by, at });
+            }
+            Some(_) => {}
+        }
     }
-    let (by, patterns) = seen.limits.forbid(&key.hostname)?;
+    let (by, patterns) = forbidden?;
     Some(ConflictReason::NotAllowed { by, patterns: patterns.to_vec() })
 }
 
-fn lose(seen: &Mirrored<'_>, route: &Route) -> Option<Event> {
+/// Returns from when on a name may be taken over.
+fn moves_at(holder: &Holder) -> Option<DateTime<Utc>> {
+    holder.given_up_at.map(|since| since + MOVES_AFTER)
+}
+
+fn is_restless(seen: &Mirrored<'_>, route: &Route) -> bool {
+    seen.turns.get(&route.spec.key).is_some_and(|turns| turns.len() >= MOST_TURNS)
+}
+
+fn lose(seen: &Mirrored<'_>, route: &Route, decided: &mut Decided) {
+    let key = &route.spec.key;
     let latest = seen.now + seen.grace;
-    let is_lost = match route.state {
-        RouteState::Active => true,
+    let has_ended = seen.ended.contains_key(&route.container_id)
+        || seen.ended.values().any(|name| *name == route.container_name);
+    let (due_at, explained) = match route.state {
+        RouteState::Active if is_restless(seen, route) => {
+            let before = seen.away.get(key).filter(|away| away.since <= seen.now);
+            let since = before.map_or(seen.now, |away| away.since);
+            let explained = has_ended || before.is_some_and(|away| away.explained);
+            if seen.now < since + AWAY {
+                decided.away.insert(key.clone(), Away { since, explained });
+                decided.look_at(since + AWAY);
+                return;
+            }
+            (latest, explained)
+        }
+        RouteState::Active => (latest, has_ended),
+        RouteState::PendingDeletion { held: true, .. } => return,
         // A grace period that seems to end later than a whole one from now: the clock went back.
-        RouteState::PendingDeletion { due_at, held } => !held && due_at > latest + SMALL_STEP,
+        RouteState::PendingDeletion { due_at, explained, .. } if due_at > latest + SMALL_STEP => {
+            (latest, explained || has_ended)
+        }
+        // The list came before the Engine's word.
+        RouteState::PendingDeletion { due_at, explained: false, .. } if has_ended => (due_at, true),
+        RouteState::PendingDeletion { .. } => return,
     };
-    is_lost.then(|| Event::RouteLost {
+    decided.events.push(Event::RouteLost {
         agent_id: seen.agent_id.clone(),
-        route: route.spec.key.clone(),
-        due_at: latest,
-    })
+        route: key.clone(),
+        due_at,
+        explained,
+    });
 }
 
 /// Moves all running grace periods by a leap of the clock, so that each lasts as long as it should.
@@ -272,16 +389,17 @@ pub fn postpone(
     grace: Duration,
 ) -> Vec<Event> {
     let pending = routes.iter().filter_map(|route| match route.state {
-        RouteState::PendingDeletion { due_at, held: false } => Some((route, due_at)),
+        RouteState::PendingDeletion { due_at, held: false, explained } => Some((route, due_at, explained)),
         _ => None,
     });
-    let moved = pending.map(|(route, due_at)| (route, due_at, after_leap(due_at, leap, now, grace)));
-    moved
-        .filter(|(_, before, after)| before != after)
-        .map(|(route, _, due_at)| Event::RouteLost {
+    let moved = pending.filter_map(|(route, before, explained)| {
+        let due_at = after_leap(before, leap, now, grace);
+        (due_at != before).then(|| Event::RouteLost {
             agent_id: agent_id.clone(),
             route: route.spec.key.clone(),
             due_at,
+            explained,
         })
-        .collect()
+    });
+    moved.collect()
 }

@@ -16,7 +16,7 @@ use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use lightship::db::{Batch, Db, Expected, RowChange, cloudflare};
 use lightship::domain::event::{Event, Stream};
 use lightship::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
-use lightship::domain::route::{OriginRequest, RouteKey, Service};
+use lightship::domain::route::{OriginRequest, Release, RouteKey, Service};
 use lightship::io::IoRuntime;
 use parking_lot::Mutex;
 
@@ -254,7 +254,8 @@ impl TestAccount {
     /// The agent gives a hostname up.
     pub async fn releases(&self, agent: &str, hostname: &str) {
         let agent_id = AgentId::new(agent);
-        let event = Event::RouteReleased { agent_id: agent_id.clone(), route: key(hostname) };
+        let event =
+            Event::RouteReleased { agent_id: agent_id.clone(), route: key(hostname), why: Release::Missing };
         self.append(Stream::routes(&agent_id), vec![event]).await;
         self.account.wake_agent(&agent_id);
     }

@@ -21,6 +21,7 @@ use crate::db::{self, Batch, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind};
 use crate::domain::event::{Event, Stream};
+use crate::domain::guard;
 use crate::domain::id::{AgentId, KeyId, TunnelId};
 
 /// Takes an agent off the list.
@@ -98,10 +99,7 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterErro
     let stop =
         can_be_told.then(|| new_command(env, CommandKind::StopTunnel, Some(env.settings.removal_limit)));
 
-    let released = routes
-        .iter()
-        .map(|route| Event::RouteReleased { agent_id: agent.clone(), route: route.spec.key.clone() })
-        .collect();
+    let released = guard::release_all(agent, &routes);
     let mut commands = superseded(env, agent).await?;
     commands.extend(stop.as_ref().map(|stop| queued(agent, stop)));
     let revoked = if stop.is_some() { Vec::new() } else { keys };

@@ -29,8 +29,10 @@ pub enum Change {
     All(Vec<Container>),
     /// This one runs.
     Seen(Container),
-    /// This one does not run any more.
+    /// The Engine said that this one ended, and it does not run any more.
     Gone(ContainerId),
+    /// The Engine said that this one died. It may be back at once: the next list decides.
+    Died(ContainerId),
 }
 
 /// Takes in changes, in order and at once: a container that went and came back was never gone.
@@ -43,7 +45,7 @@ pub struct Mirror {
     pub part: Part,
 }
 
-/// Withdraws routes whose grace period is over.
+/// Withdraws routes whose grace period is over, and compares again what runs with what is held.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct LookWhatIsDue;
@@ -120,7 +122,7 @@ impl Handler<LookWhatIsDue> for ContainerMirror {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, _: LookWhatIsDue, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async |mirrorer| mirrorer.withdraw_due().await, log("grace periods"))
+        self.run(async |mirrorer| mirrorer.look_what_is_due().await, log("grace periods"))
     }
 }
 

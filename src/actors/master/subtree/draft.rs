@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Own;
 use super::containers::Change;
@@ -16,11 +16,30 @@ use crate::domain::container::{Container, check_all};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::labels::{Allowance, Labels};
-use crate::domain::mirror::{Conflict, Decided, Mirrored, Running, decide_routes};
-use crate::domain::route::RouteKey;
+use crate::domain::mirror::{Away, Conflict, Decided, Holder, Mirrored, Running, decide_routes};
+use crate::domain::route::{Release, RouteKey};
 
 /// Labels that are read at a stretch; then the shard's other agents have their turn.
 const STRETCH: usize = 500;
+
+/// What is known of containers beside what is written down. Lost with the actor: then a loss is explained by less, and a
+/// restless route is waited for anew.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// Containers of which the Engine said that they died, until a list says whether they are back.
+    pub died: BTreeSet<ContainerId>,
+    /// Restless routes whose container is away.
+    pub away: BTreeMap<RouteKey, Away>,
+}
+
+/// A hostname that another agent gave up, taken over with what it still holds of it.
+pub struct Taken {
+    /// Who gave it up.
+    pub agent: AgentId,
+    /// Version of its stream of routes that says so.
+    version: u64,
+    events: Vec<Event>,
+}
 
 /// What is to be committed, and how the picture looks after that.
 pub struct Draft {
@@ -32,16 +51,29 @@ pub struct Draft {
     pub containers: BTreeMap<ContainerId, Seen>,
     /// Routes that are asked for and not given.
     pub conflicts: BTreeMap<RouteKey, String>,
+    /// What is taken over from others.
+    pub taken: Vec<Taken>,
+    /// What is known after that beside it; none if nothing changes.
+    pub memory: Option<Memory>,
+    /// When to look again although nothing was heard.
+    pub look_again: Option<DateTime<Utc>>,
 }
 
 impl Draft {
     /// What follows from changes of containers.
-    pub async fn mirror(own: &Own, picture: &Picture, changes: &[Change]) -> Result<Self, MasterError> {
+    pub async fn mirror(
+        own: &Own,
+        picture: &Picture,
+        memory: &Memory,
+        changes: &[Change],
+    ) -> Result<Self, MasterError> {
         if picture.standing.status == AgentStatus::Removed {
             return Err(MasterError::KeyRevoked);
         }
         let containers = after(&picture.containers, changes);
-        if changes.iter().any(|change| !matches!(change, Change::Gone(_))) {
+        let mut died = memory.died.clone();
+        let ended = ended(&picture.containers, &containers, &mut died, changes);
+        if changes.iter().any(|change| matches!(change, Change::All(_) | Change::Seen(_))) {
             check_all(containers.values()).map_err(|too_much| MasterError::TooMuch(too_much.to_string()))?;
         }
         let read = read_all(own, picture, &containers).await;
@@ -54,13 +86,16 @@ impl Draft {
             })
             .collect();
         let enrolled = picture.standing.status == AgentStatus::Enrolled;
-        let others = if enrolled { claims_of_others(own, &running).await? } else { BTreeMap::new() };
+        let others = if enrolled { Others::read(own, &running).await? } else { Others::default() };
         let decided = decide_routes(&Mirrored {
             agent_id: &own.agent,
             enrolled,
             running: &running,
             routes: &picture.routes,
-            others: &others,
+            ended: &ended,
+            others: &others.holders,
+            turns: &picture.turns,
+            away: &memory.away,
             limits: &picture.limits,
             now: own.env.now(),
             grace: TimeDelta::from_std(own.env.settings.grace).unwrap_or(TimeDelta::MAX),
@@ -73,18 +108,38 @@ impl Draft {
         let seen = with_problems(&read, &decided);
         let mut rows = container_rows(&own.agent, &picture.containers, &seen);
         rows.extend(conflict_rows(own, picture, &conflicts));
-        Ok(Self { events: decided.events, rows, containers: seen, conflicts })
+        Ok(Self {
+            taken: others.give_up(own, &decided.taken),
+            memory: Some(Memory { died, away: decided.away }),
+            look_again: decided.look_again,
+            events: decided.events,
+            rows,
+            containers: seen,
+            conflicts,
+        })
     }
 
     /// Decisions that leave containers as they are.
     pub fn of_routes(picture: &Picture, events: Vec<Event>) -> Self {
         let (containers, conflicts) = (picture.containers.clone(), picture.conflicts.clone());
-        Self { events, rows: Vec::new(), containers, conflicts }
+        Self {
+            events,
+            rows: Vec::new(),
+            containers,
+            conflicts,
+            taken: Vec::new(),
+            memory: None,
+            look_again: None,
+        }
     }
 
     /// What is to be written, if the agent still stands as `picture` says and its stream of routes still ends there.
     pub fn batch(&self, own: &Own, by: &str, picture: &Picture) -> Batch {
         let mut batch = own.env.batch(by).assume(own.stands_at(picture.standing.version));
+        // First the one that gives a name up: while it holds it, the claim would be refused.
+        for Taken { agent, version, events } in &self.taken {
+            batch = batch.append(Stream::routes(agent), Expected::Version(*version), events.clone());
+        }
         if !self.events.is_empty() {
             let end = Expected::Version(picture.version);
             batch = batch.append(Stream::routes(&own.agent), end, self.events.clone());
@@ -107,6 +162,7 @@ fn after(known: &BTreeMap<ContainerId, Seen>, changes: &[Change]) -> BTreeMap<Co
             Change::Gone(id) => {
                 containers.remove(id);
             }
+            Change::Died(_) => {}
         }
     }
     containers
@@ -137,17 +193,90 @@ async fn read_all<'a>(
     read
 }
 
-async fn claims_of_others(own: &Own, running: &[Running]) -> Result<BTreeMap<String, AgentId>, MasterError> {
-    let hostnames: BTreeSet<&String> =
-        running.iter().flat_map(|r| r.services.iter().map(|service| &service.key.hostname)).collect();
-    let hostnames: Vec<String> = hostnames.into_iter().cloned().collect();
-    let mut others = BTreeMap::new();
-    // Looked up in bites: one query takes a limited number of names.
-    for names in hostnames.chunks(500) {
-        let claims = db::routes::list_claims(&own.env.db, names).await?;
-        others.extend(claims.into_iter().filter(|(_, by)| *by != own.agent));
+/// Names that other agents hold.
+#[derive(Default)]
+struct Others {
+    holders: BTreeMap<String, Holder>,
+    /// All routes of each name.
+    routes: BTreeMap<String, Vec<RouteKey>>,
+    /// Version of each holder's stream of routes.
+    versions: BTreeMap<AgentId, u64>,
+}
+
+impl Others {
+    /// Reads who holds what the containers ask for.
+    async fn read(own: &Own, running: &[Running]) -> Result<Self, MasterError> {
+        let db = &own.env.db;
+        let hostnames: BTreeSet<&String> =
+            running.iter().flat_map(|r| r.services.iter().map(|service| &service.key.hostname)).collect();
+        let hostnames: Vec<String> = hostnames.into_iter().cloned().collect();
+        let mut others = Self::default();
+        // Looked up in bites: one query takes a limited number of names.
+        for names in hostnames.chunks(500) {
+            let claims = db::routes::list_claims(db, names).await?;
+            let held: Vec<(String, AgentId)> =
+                claims.into_iter().filter(|(_, by)| *by != own.agent).collect();
+            for (_, agent) in &held {
+                if !others.versions.contains_key(agent) {
+                    // The versions first: what is decided after them shows as a conflict.
+                    let version = db::events::stream_version(db, &Stream::routes(agent)).await?;
+                    others.versions.insert(agent.clone(), version);
+                }
+            }
+            let held: Vec<String> = held.into_iter().map(|(hostname, _)| hostname).collect();
+            for (hostname, (holder, routes)) in db::routes::list_holders(db, &held).await? {
+                if holder.agent != own.agent {
+                    others.holders.insert(hostname.clone(), holder);
+                    others.routes.insert(hostname, routes);
+                }
+            }
+        }
+        Ok(others)
     }
-    Ok(others)
+
+    /// Has these names given up by those who hold them.
+    fn give_up(&self, own: &Own, names: &BTreeMap<String, AgentId>) -> Vec<Taken> {
+        let mut events: BTreeMap<&AgentId, Vec<Event>> = BTreeMap::new();
+        for (hostname, agent) in names {
+            let released =
+                self.routes.get(hostname).into_iter().flatten().map(|route| Event::RouteReleased {
+                    agent_id: agent.clone(),
+                    route: route.clone(),
+                    why: Release::Moved { to: own.agent.clone() },
+                });
+            events.entry(agent).or_default().extend(released);
+        }
+        let taken = events.into_iter().map(|(agent, events)| Taken {
+            agent: agent.clone(),
+            version: self.versions.get(agent).copied().unwrap_or_default(),
+            events,
+        });
+        taken.collect()
+    }
+}
+
+/// Returns the containers that do not run because they ended, as the Engine said, with their names. `died` keeps those
+/// of which nobody knows yet whether they are back.
+fn ended(
+    before: &BTreeMap<ContainerId, Seen>,
+    after: &BTreeMap<ContainerId, Container>,
+    died: &mut BTreeSet<ContainerId>,
+    changes: &[Change],
+) -> BTreeMap<ContainerId, String> {
+    let mut ended = BTreeSet::new();
+    for change in changes {
+        match change {
+            Change::Gone(id) => ended.extend([id.clone()]),
+            Change::Died(id) => died.extend([id.clone()]),
+            Change::Seen(container) => died.retain(|id| *id != container.id),
+            Change::All(all) => died.retain(|id| all.iter().all(|container| container.id != *id)),
+        }
+    }
+    ended.extend(died.iter().filter(|id| !after.contains_key(*id)).cloned());
+    died.retain(|id| after.contains_key(id));
+    ended.retain(|id| !after.contains_key(id));
+    let name = |id: &ContainerId| before.get(id).map_or_else(String::new, |seen| seen.container.name.clone());
+    ended.into_iter().map(|id| (id.clone(), name(&id))).collect()
 }
 
 fn with_problems(read: &[(&Container, Labels)], decided: &Decided) -> BTreeMap<ContainerId, Seen> {

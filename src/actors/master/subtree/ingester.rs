@@ -64,8 +64,9 @@ impl ReportIngester {
                 // How a removed agent's last command ended is all that it still has to say.
                 item if is_removed && !matches!(item, Report::CommandResult { .. }) => {}
                 Report::Snapshot { containers } => {
-                    // Whatever was said before about single containers is overtaken.
-                    changes = vec![Change::All(containers)];
+                    // What was said before about single containers is overtaken, but for what the Engine said of ends.
+                    changes.retain(|change| matches!(change, Change::Gone(_) | Change::Died(_)));
+                    changes.push(Change::All(containers));
                 }
                 Report::SomeSeen { containers } => changes.extend(containers.into_iter().map(Change::Seen)),
                 Report::ContainerSeen { container } => changes.push(Change::Seen(container)),
@@ -79,10 +80,8 @@ impl ReportIngester {
                         is_report: true,
                     });
                 }
-                // It may be back at once: the next snapshot decides.
-                Report::ContainerGone { cause: GoneCause::Died, .. }
-                | Report::Heartbeat
-                | Report::Unknown => {}
+                Report::ContainerGone { id, cause: GoneCause::Died } => changes.push(Change::Died(id)),
+                Report::Heartbeat | Report::Unknown => {}
             }
         }
         if !changes.is_empty() {

@@ -1,18 +1,20 @@
 //! Commits what is decided about one agent's containers and routes.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Own;
 use super::containers::Change;
 use super::digest::digest_containers;
-use super::draft::Draft;
+use super::draft::{Draft, Memory, Taken};
 use super::picture::Picture;
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::store::CommitFailed;
 use crate::db::CommitError;
+use crate::domain::event::{Event, Stream};
 use crate::domain::guard;
 use crate::domain::mirror::postpone;
+use crate::domain::presence::{Presence, presence};
 
 /// How often a decision is taken again after somebody else was faster.
 const TRIES: usize = 5;
@@ -21,6 +23,7 @@ const TRIES: usize = 5;
 pub struct Mirrorer {
     own: Own,
     picture: Option<Picture>,
+    memory: Memory,
     /// Nobody knows whether the last decisions were written: who publishes is woken once more after the next ones.
     is_unsure: bool,
 }
@@ -35,7 +38,7 @@ pub struct Outlook {
 impl Mirrorer {
     /// Makes one that has read nothing yet.
     pub fn new(own: Own) -> Self {
-        Self { own, picture: None, is_unsure: false }
+        Self { own, picture: None, memory: Memory::default(), is_unsure: false }
     }
 
     /// Forgets what it read.
@@ -54,28 +57,41 @@ impl Mirrorer {
             return Err(MasterError::KeyRevoked);
         }
         let by = format!("agent:{}", self.own.agent);
-        self.commit(&by, async |own, picture| Draft::mirror(own, picture, &changes).await).await
+        let memory = self.memory.clone();
+        self.commit(&by, async |own, picture| Draft::mirror(own, picture, &memory, &changes).await).await
+    }
+
+    /// Withdraws what is due, and decides again about what was put off: a name that another agent gives up, a container
+    /// that stays away, a route for which there was no room.
+    pub async fn look_what_is_due(&mut self) -> Result<Outlook, MasterError> {
+        let withdrawn = self.withdraw_due().await?;
+        if !self.is_listed() {
+            return Ok(withdrawn);
+        }
+        let more = self.mirror(Vec::new()).await?;
+        Ok(Outlook { decided: withdrawn.decided + more.decided })
     }
 
     /// Withdraws routes whose grace period is over, as far as the guard lets them go.
-    pub async fn withdraw_due(&mut self) -> Result<Outlook, MasterError> {
+    async fn withdraw_due(&mut self) -> Result<Outlook, MasterError> {
         if !self.own.env.leaps.missed_by(&self.own.agent).is_zero() {
             // By a clock that leapt everything is over; the scheduler wakes us again once the times have moved.
             return Ok(Outlook::default());
         }
         let now = self.own.env.now();
+        let is_heard = self.is_heard(now);
         let withdraw = async |own: &Own, picture: &Picture| {
-            let events = guard::decide_due(&own.agent, &picture.routes, &picture.released, now);
+            let events = guard::decide_due(&own.agent, &picture.routes, &picture.released, is_heard, now);
             Ok(Draft::of_routes(picture, events))
         };
-        let outlook = self.commit("system", withdraw).await?;
-        let is_waiting = self.picture.as_ref().is_some_and(|picture| !picture.conflicts.is_empty());
-        if outlook.decided == 0 || !is_waiting {
-            return Ok(outlook);
-        }
-        // What was refused because the agent held too much may have room now.
-        let more = self.mirror(Vec::new()).await?;
-        Ok(Outlook { decided: outlook.decided + more.decided })
+        self.commit("system", withdraw).await
+    }
+
+    /// True unless the agent fell silent while we listened.
+    fn is_heard(&self, now: DateTime<Utc>) -> bool {
+        let last_seen = self.own.slot().and_then(|slot| slot.last_seen());
+        let (timeout, since) = (self.own.env.settings.offline_after, self.own.env.started_at);
+        presence(last_seen, now, timeout, Some(since)) == Presence::Online
     }
 
     /// Withdraws what the guard holds.
@@ -122,7 +138,9 @@ impl Mirrorer {
             match self.own.env.ledger.commit(batch).await {
                 Ok(committed) => {
                     let decided = draft.events.len();
-                    let version = committed.versions.first().map(|(_, version)| *version);
+                    let stream = Stream::routes(&self.own.agent);
+                    let version = committed.versions.iter().find(|(of, _)| *of == stream);
+                    let version = version.map(|(_, version)| *version);
                     self.remember(picture, draft, version).await;
                     return Ok(Outlook { decided });
                 }
@@ -155,6 +173,17 @@ impl Mirrorer {
             picture.version = version.unwrap_or(picture.version);
             self.own.env.notices.announce(Note::Routes(self.own.agent.clone()));
         }
+        for Taken { agent, .. } in &draft.taken {
+            self.own.env.account.wake_agent(agent);
+            self.own.env.notices.announce(Note::Routes(agent.clone()));
+        }
+        if let Some(memory) = draft.memory {
+            self.memory = memory;
+        }
+        if let Some(at) = draft.look_again {
+            self.own.env.due_at(&self.own.agent, at);
+        }
+        let given_up = given_up(&draft.events);
         picture.containers = draft.containers;
         picture.conflicts = draft.conflicts;
         if let Some(slot) = self.own.slot() {
@@ -167,5 +196,15 @@ impl Mirrorer {
         }
         self.picture = Some(picture);
         self.own.env.names_freed(&self.own.agent, &freed).await;
+        self.own.env.names_given_up(&self.own.agent, &given_up).await;
     }
+}
+
+/// Names for which nobody here asks as loudly as before.
+fn given_up(events: &[Event]) -> Vec<String> {
+    let lost = events.iter().filter_map(|event| match event {
+        Event::RouteLost { route, .. } => Some(route.hostname.clone()),
+        _ => None,
+    });
+    lost.collect()
 }

@@ -14,7 +14,7 @@ use crate::domain::event::{Event, Stream};
 use crate::domain::guard;
 use crate::domain::id::ContainerId;
 use crate::domain::limits::Limits;
-use crate::domain::mirror::apply;
+use crate::domain::mirror::{TURNS_WINDOW, apply, turn};
 use crate::domain::publish::PublicState;
 use crate::domain::route::{Route, RouteKey};
 
@@ -36,8 +36,10 @@ pub struct Picture {
     pub conflicts: BTreeMap<RouteKey, String>,
     /// Hostnames that it may claim.
     pub limits: Limits,
-    /// When routes were withdrawn lately, for the removal guard.
+    /// When routes were withdrawn lately without an explanation, for the removal guard.
     pub released: Vec<DateTime<Utc>>,
+    /// When routes were lost or carried by another container lately: a restless one is not to fill the record.
+    pub turns: BTreeMap<RouteKey, Vec<DateTime<Utc>>>,
 }
 
 /// A container with what is shown of its labels.
@@ -69,17 +71,22 @@ impl Picture {
         });
         let statuses = db::cloudflare::list_route_status(db, Some(&own.agent), db::ALL).await?;
         let conflicts = statuses.into_iter().filter(|row| row.state == CONFLICT);
-        let recent = db::events::list_stream_since(db, &stream, own.env.now() - guard::WINDOW).await?;
-        let released = recent.into_iter().filter(|row| is_release(&row.event)).map(|row| row.at);
-        Ok(Self {
+        let mut picture = Self {
             standing,
             version,
             routes,
             containers: containers.collect(),
             conflicts: conflicts.map(|row| (row.key, row.reason.unwrap_or_default())).collect(),
             limits: db::agents::find_limits(db, &own.agent).await?,
-            released: released.collect(),
-        })
+            released: Vec::new(),
+            turns: BTreeMap::new(),
+        };
+        let now = own.env.now();
+        for row in db::events::list_stream_since(db, &stream, now - TURNS_WINDOW).await? {
+            picture.note(&row.event, row.at);
+        }
+        picture.forget_what_is_past(now);
+        Ok(picture)
     }
 
     /// Carries decisions out that were committed at `now`; returns the hostnames that are free by them.
@@ -87,16 +94,32 @@ impl Picture {
         let mut freed = Vec::new();
         for event in events {
             apply(&mut self.routes, event);
+            self.note(event, now);
             if let Event::RouteReleased { route, .. } = event {
-                self.released.push(now);
                 freed.push(route.hostname.clone());
             }
         }
-        self.released.retain(|at| (now - *at).abs() <= guard::WINDOW);
+        self.forget_what_is_past(now);
         freed
     }
-}
 
-fn is_release(event: &Event) -> bool {
-    matches!(event, Event::RouteReleased { .. })
+    /// Notes when what is limited was last done.
+    fn note(&mut self, event: &Event, at: DateTime<Utc>) {
+        match event {
+            Event::RouteReleased { why, .. } if why.is_unexplained() => self.released.push(at),
+            event => {
+                if let Some(route) = turn(event) {
+                    self.turns.entry(route.clone()).or_default().push(at);
+                }
+            }
+        }
+    }
+
+    fn forget_what_is_past(&mut self, now: DateTime<Utc>) {
+        self.released.retain(|at| (now - *at).abs() <= guard::WINDOW);
+        for times in self.turns.values_mut() {
+            times.retain(|at| (now - *at).abs() < TURNS_WINDOW);
+        }
+        self.turns.retain(|_, times| !times.is_empty());
+    }
 }

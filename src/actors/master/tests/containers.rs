@@ -214,7 +214,11 @@ fn what_another_writer_did_meanwhile_is_read_and_decided_again() {
         rig.report(&agent, seen(&web(0))).await;
         // As another master would: the mirror's picture is now out of date.
         let route = rig.routes(&agent).await[0].spec.key.clone();
-        let released = crate::domain::event::Event::RouteReleased { agent_id: agent.clone(), route };
+        let released = crate::domain::event::Event::RouteReleased {
+            agent_id: agent.clone(),
+            route,
+            why: Default::default(),
+        };
         let batch = db::Batch::new("other master", rig.master.clock.now());
         rig.db()
             .commit(batch.append(Stream::routes(&agent), db::Expected::Head, vec![released]))
@@ -270,5 +274,137 @@ fn five_hundred_containers_are_one_commit() {
         rig.report(&agent, snapshot(&webs(500))).await;
         assert_eq!(rig.routes(&agent).await.len(), 500);
         assert_eq!(rig.events(&Stream::routes(&agent), "route_claimed").await, 500);
+    });
+}
+
+fn explained(route: &Route) -> bool {
+    matches!(route.state, RouteState::PendingDeletion { explained: true, .. })
+}
+
+#[test]
+fn a_whole_host_that_is_stopped_by_hand_goes_after_its_grace_without_a_question() {
+    run(async {
+        let rig = short_grace(300).await;
+        let (agent, _) = rig.enrolled("edge").await;
+        rig.report(&agent, snapshot(&webs(10))).await;
+        // The Engine tells of each; once a list comes in between.
+        for number in 0..10 {
+            rig.report(&agent, gone(&web(number), GoneCause::Stopped)).await;
+            if number == 4 {
+                rig.report(&agent, snapshot(&webs(10)[6..])).await;
+            }
+        }
+        assert!(rig.routes(&agent).await.iter().all(explained), "{:?}", rig.routes(&agent).await);
+        until("all go", async || rig.routes(&agent).await.is_empty()).await;
+        let held = rig.events(&Stream::routes(&agent), "route_held").await;
+        assert_eq!(held, 0);
+    });
+}
+
+#[test]
+fn the_death_of_a_container_explains_that_the_next_list_lacks_it() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.enrolled("edge").await;
+        rig.report(&agent, snapshot(&webs(3))).await;
+        rig.report(&agent, gone(&web(0), GoneCause::Died)).await;
+        rig.report(&agent, gone(&web(1), GoneCause::Died)).await;
+        // The first is back by itself, the second is not, and of the third nothing was said.
+        rig.report(&agent, seen(&web(0))).await;
+        rig.report(&agent, snapshot(&[])).await;
+        let routes = rig.routes(&agent).await;
+        assert!(routes.iter().all(pending));
+        assert_eq!(routes.iter().map(explained).collect::<Vec<_>>(), [false, true, false]);
+    });
+}
+
+#[test]
+fn a_name_moves_to_the_host_where_its_container_came_up() {
+    for is_held in [false, true] {
+        run(async {
+            // given: a host that lost its containers, so many that their removal is held or so few that it is not
+            let grace = if is_held { Duration::from_millis(50) } else { Duration::from_secs(600) };
+            let rig = Rig::with(MasterSettings { grace, ..MasterSettings::default() }).await;
+            let (first, _) = rig.enrolled("edge-1").await;
+            let (second, _) = rig.enrolled("edge-2").await;
+            let count = if is_held { 8 } else { 1 };
+            rig.report(&first, snapshot(&webs(count))).await;
+            rig.report(&first, snapshot(&[])).await;
+            if is_held {
+                until("the guard holds them", async || rig.routes(&first).await.iter().all(held)).await;
+            }
+            // when
+            let moved = container("web-0", "another", "h0.example.com");
+            rig.report(&second, snapshot(std::slice::from_ref(&moved))).await;
+            assert!(rig.refusals(&second).await[0].contains("in a moment"));
+            assert_eq!(rig.hostnames(&first).await.len(), count, "it is not taken from one that starts anew");
+            rig.master.clock.jump(chrono::TimeDelta::seconds(5));
+            // then
+            until("it has the name", async || rig.hostnames(&second).await == ["h0.example.com"]).await;
+            assert_eq!(rig.hostnames(&first).await.len(), count - 1);
+            assert!(rig.refusals(&second).await.is_empty());
+            for agent in [&first, &second] {
+                until("the account hears of both", async || {
+                    rig.publisher.woken_for.lock().contains_key(agent)
+                })
+                .await;
+            }
+            // and the first one, should it be back, is told whose it is
+            rig.report(&first, snapshot(&webs(1))).await;
+            assert!(rig.refusals(&first).await[0].contains("claimed it first"));
+            for _ in 0..2 {
+                let holder = db::routes::find_claim(rig.db(), "h0.example.com").await.unwrap();
+                assert_eq!(holder.as_ref(), Some(&second));
+                assert_eq!(rig.hostnames(&second).await, ["h0.example.com"]);
+                rig.db().rebuild().await.unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn an_agent_that_waits_for_a_name_gets_it_when_nobody_asks_for_it_any_more() {
+    run(async {
+        let rig = Rig::start().await;
+        let (first, _) = rig.enrolled("edge-1").await;
+        let (second, _) = rig.enrolled("edge-2").await;
+        rig.report(&first, seen(&web(0))).await;
+        rig.report(&second, seen(&web(0))).await;
+        assert!(rig.refusals(&second).await[0].contains("claimed it first"));
+        // The first one's is only started anew.
+        rig.report(&first, gone(&web(0), GoneCause::Stopped)).await;
+        rig.report(&first, seen(&web(0))).await;
+        rig.master.clock.jump(chrono::TimeDelta::seconds(5));
+        rig.report(&second, snapshot(&[web(0), web(1)])).await;
+        assert_eq!(rig.hostnames(&first).await, ["h0.example.com"]);
+        // Now it goes for good; the second one says nothing new.
+        rig.report(&first, gone(&web(0), GoneCause::Stopped)).await;
+        rig.master.clock.jump(chrono::TimeDelta::seconds(5));
+        until("it has the name", async || rig.hostnames(&second).await.len() == 2).await;
+        assert!(rig.routes(&first).await.is_empty());
+    });
+}
+
+#[test]
+fn a_container_that_crashes_on_and_on_fills_no_record_and_keeps_its_route() {
+    run(async {
+        let rig = Rig::start().await;
+        let (agent, _) = rig.enrolled("edge").await;
+        rig.report(&agent, seen(&web(0))).await;
+        for _ in 0..30 {
+            rig.report(&agent, gone(&web(0), GoneCause::Stopped)).await;
+            rig.report(&agent, seen(&web(0))).await;
+        }
+        let written = db::events::stream_version(rig.db(), &Stream::routes(&agent)).await.unwrap();
+        assert_eq!(written, 21, "the claim, ten losses and ten returns");
+        assert_eq!(rig.routes(&agent).await[0].state, RouteState::Active);
+        // when: it stays away
+        rig.report(&agent, gone(&web(0), GoneCause::Stopped)).await;
+        assert_eq!(rig.routes(&agent).await[0].state, RouteState::Active);
+        for _ in 0..5 {
+            rig.master.clock.jump(chrono::TimeDelta::seconds(25));
+            rig.report(&agent, vec![Report::Heartbeat]).await;
+        }
+        until("it is lost", async || pending(&rig.routes(&agent).await[0])).await;
     });
 }
