@@ -17,6 +17,7 @@ mod fleet;
 mod footprint;
 mod growth;
 mod heartbeats;
+mod history;
 mod kills;
 mod plan;
 mod process;
@@ -69,6 +70,7 @@ async fn measure(plan: &Plan) -> Sheet {
     }
     if plan.wants("commands") {
         sheet.group("commands", limit(60), commands::measure(plan)).await;
+        sheet.group("commands", limit(60), history::measure(plan)).await;
     }
     if plan.wants("start") {
         sheet.group("start", limit(60), start::measure(plan)).await;

@@ -13,6 +13,7 @@ mod m0004_create_secrets;
 mod m0005_limit_hostnames;
 mod m0006_create_sessions;
 mod m0007_explain_losses;
+mod m0008_find_open_commands;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_limit_hostnames::Migration),
             Box::new(m0006_create_sessions::Migration),
             Box::new(m0007_explain_losses::Migration),
+            Box::new(m0008_find_open_commands::Migration),
         ]
     }
 }

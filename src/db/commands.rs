@@ -62,8 +62,15 @@ pub async fn get_command(db: &Db, id: &CommandId) -> Result<CommandRow, DbError>
 
 /// Returns an agent's commands that are not at their end, in the order they were queued.
 pub async fn list_open_commands(db: &Db, agent: &AgentId) -> Result<Vec<Command>, DbError> {
-    let open = of_agent(agent).filter(command::Column::Status.is_in(OPEN));
-    list(db, open.order_by_asc(command::Column::QueuedSeq)).await
+    list(db, open_of(agent)).await
+}
+
+fn open_of(agent: &AgentId) -> Select<command::Entity> {
+    of_agent(agent)
+        // Open commands are the ones with a due time; their own index keeps ended ones out of the scan.
+        .filter(command::Column::DueAt.is_not_null())
+        .filter(command::Column::Status.is_in(OPEN))
+        .order_by_asc(command::Column::QueuedSeq)
 }
 
 /// Returns every agent's open commands as [`list_open_commands`] does, in one query.
@@ -114,4 +121,24 @@ pub async fn list_agents_with_open_commands(db: &Db) -> Result<Vec<AgentId>, DbE
         Ok(ids.into_iter().map(AgentId::new).collect())
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait, DbBackend, QueryTrait};
+
+    use super::*;
+    use crate::io::Io;
+
+    #[tokio::test]
+    async fn open_commands_are_found_without_reading_the_ones_that_ended() {
+        let db = Db::in_memory(Io::current()).await.unwrap();
+        let mut statement = open_of(&AgentId::new("a")).build(DbBackend::Sqlite);
+        statement.sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+        let plan =
+            db.read(move |conn| async move { Ok(conn.query_all_raw(statement).await?) }).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+        assert!(plan.iter().any(|step| step.contains("commands_open")), "{plan:?}");
+        assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "already in order: {plan:?}");
+    }
 }

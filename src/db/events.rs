@@ -143,6 +143,19 @@ pub async fn list_stream_since(
     .await
 }
 
+/// Returns the latest event of a type in a stream. Reads back from the stream's end, and no further than to it.
+pub async fn find_latest(db: &Db, stream: &Stream, kind: &'static str) -> Result<Option<EventRow>, DbError> {
+    let stream = stream.0.clone();
+    db.read(move |conn| async move {
+        let query = event::Entity::find()
+            .filter(event::Column::Stream.eq(stream))
+            .filter(event::Column::Kind.eq(kind))
+            .order_by_desc(event::Column::Version);
+        query.one(&conn).await?.map(EventRow::of).transpose()
+    })
+    .await
+}
+
 /// Returns a stream's version; 0 if it has no events.
 pub async fn stream_version(db: &Db, stream: &Stream) -> Result<u64, DbError> {
     let stream = stream.0.clone();

@@ -29,6 +29,9 @@ pub enum CommandKind {
     },
     /// Stop and remove the connector and forget its token.
     StopTunnel,
+    /// Something that a newer release asked for. It is kept, so that going back a release stops no other command.
+    #[serde(other)]
+    Unknown,
 }
 
 impl CommandKind {
@@ -38,6 +41,7 @@ impl CommandKind {
             Self::StartTunnel { .. } => "start_tunnel",
             Self::RestartTunnel { .. } => "restart_tunnel",
             Self::StopTunnel => "stop_tunnel",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -45,7 +49,7 @@ impl CommandKind {
     pub fn tunnel_id(&self) -> Option<&TunnelId> {
         match self {
             Self::StartTunnel { tunnel_id, .. } | Self::RestartTunnel { tunnel_id, .. } => Some(tunnel_id),
-            Self::StopTunnel => None,
+            Self::StopTunnel | Self::Unknown => None,
         }
     }
 
@@ -53,7 +57,7 @@ impl CommandKind {
     pub fn secret_id(&self) -> Option<&SecretId> {
         match self {
             Self::StartTunnel { secret_id, .. } | Self::RestartTunnel { secret_id, .. } => Some(secret_id),
-            Self::StopTunnel => None,
+            Self::StopTunnel | Self::Unknown => None,
         }
     }
 }

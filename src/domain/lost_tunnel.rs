@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, CommandKind, CommandStatus};
-use super::delivery::is_open;
+use super::delivery::{Family, is_busy};
 use super::id::TunnelId;
 use super::tunnel::{TunnelHealth, TunnelReport};
 
@@ -43,8 +43,10 @@ pub fn next(
     commands: &[Command],
     now: DateTime<Utc>,
 ) -> Next {
+    let commands: Vec<&Command> =
+        commands.iter().filter(|command| command.kind.family() == Family::Tunnel).collect();
     let knows_it = said.tunnel_id.as_ref() == Some(assigned);
-    if said.health != TunnelHealth::Stopped || knows_it || commands.iter().any(is_open) {
+    if said.health != TunnelHealth::Stopped || knows_it || is_busy(commands.iter().copied(), Family::Tunnel) {
         return Next::Nothing;
     }
     let Some(last) = commands.first() else { return Next::Start };
@@ -54,12 +56,12 @@ pub fn next(
         return Next::Nothing;
     }
     let told_at = last.delivered_at.unwrap_or(last.queued_at);
-    let until = told_at + pause(commands, now);
+    let until = told_at + pause(&commands, now);
     // One told in the future was told before the clock went back.
     if told_at <= now && now < until { Next::LookAgain(until) } else { Next::Start }
 }
 
-fn pause(commands: &[Command], now: DateTime<Utc>) -> TimeDelta {
+fn pause(commands: &[&Command], now: DateTime<Utc>) -> TimeDelta {
     let count = commands.iter().filter(|command| now - command.queued_at < COUNTED_FOR).count();
     let doublings = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
     let pause = match count {

@@ -121,7 +121,8 @@ pub fn wire_form(kind: &CommandKind, token: Option<&SecretString>) -> Map<String
             insert_tunnel(&mut form, tunnel_id, tunnel_name);
             "tunnel_token"
         }
-        CommandKind::StopTunnel => return form,
+        // Nothing of another family is handed over.
+        CommandKind::StopTunnel | CommandKind::Unknown => return form,
     };
     if let Some(token) = token {
         form.insert(token_field.into(), json!(token.expose_secret()));

@@ -11,6 +11,7 @@
 //! a leap over a restart cannot be noticed. A lease that lies further ahead than it can was written before the clock went
 //! back, and counts as over.
 
+mod family;
 #[cfg(test)]
 mod tests;
 
@@ -24,10 +25,8 @@ use super::id::AgentId;
 use super::leap::after_leap;
 use super::tunnel::{TunnelHealth, TunnelReport};
 
-/// An agent of ours that has acknowledged a command is left alone for so long; pulling an image takes its time.
-pub const LEASE: Duration = Duration::from_secs(120);
-/// An agent of ours acknowledges within this time, else the answer did not reach it.
-pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(5);
+pub use self::family::{Family, Rules, Superseding, is_busy, superseded};
+
 /// A DockFlare agent gets so long to show an effect.
 pub const V2_RETRY_AFTER: Duration = Duration::from_secs(90);
 /// How often a start goes back to the queue of a DockFlare agent.
@@ -63,7 +62,7 @@ impl Dialect {
 pub fn lifetime(kind: &CommandKind) -> Duration {
     match kind {
         CommandKind::RestartTunnel { .. } => Duration::from_secs(3_600),
-        CommandKind::StartTunnel { .. } | CommandKind::StopTunnel => Duration::from_secs(7 * 86_400),
+        kind => kind.family().rules().lifetime,
     }
 }
 
@@ -102,7 +101,12 @@ pub fn hand_over(
 
 /// Says whether a poll that comes now may be handed the command, as far as that is known without the time.
 pub fn may_be_fetched(command: &Command, dialect: Dialect) -> bool {
-    command.status == CommandStatus::Queued || is_told_again(command, dialect)
+    can_be_told(command, dialect)
+        && (command.status == CommandStatus::Queued || is_told_again(command, dialect))
+}
+
+fn can_be_told(command: &Command, dialect: Dialect) -> bool {
+    command.kind.family().rules().dialects.contains(&dialect)
 }
 
 /// A DockFlare agent that was told to stop is told so once more by its next poll.
@@ -117,7 +121,7 @@ fn is_told_again(command: &Command, dialect: Dialect) -> bool {
 fn lease(command: &Command, dialect: Dialect) -> Duration {
     let is_last = command.kind == CommandKind::StopTunnel && command.attempt + 1 >= V2_STOPS;
     match dialect {
-        Dialect::Native => LEASE,
+        Dialect::Native => command.kind.family().rules().lease,
         // Nothing is waited for any more.
         Dialect::V2 if is_last => Duration::ZERO,
         Dialect::V2 => V2_RETRY_AFTER,
@@ -193,6 +197,9 @@ fn is_restart(command: &Command) -> bool {
 
 /// Says whether a command can be handed over. A restart of a DockFlare agent never twice, whatever happened.
 fn is_due(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> bool {
+    if !can_be_told(command, dialect) {
+        return false;
+    }
     match (command.status, dialect) {
         (CommandStatus::Queued, Dialect::V2) => !is_restart(command) || command.attempt == 0,
         (CommandStatus::Queued, Dialect::Native) => true,
@@ -208,14 +215,16 @@ fn is_due(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> bool {
 fn waits_until(command: &Command, dialect: Dialect) -> Option<DateTime<Utc>> {
     let delivered = command.delivered_at?;
     match (command.status, dialect) {
-        (CommandStatus::Delivered, Dialect::Native) => Some(delivered + ACKNOWLEDGE_WITHIN),
+        (CommandStatus::Delivered, Dialect::Native) => {
+            Some(delivered + command.kind.family().rules().acknowledge_within)
+        }
         (CommandStatus::Delivered | CommandStatus::Acknowledged, _) => command.lease_until,
         _ => None,
     }
 }
 
 fn is_waiting(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> bool {
-    let longest = TimeDelta::from_std(LEASE).unwrap_or(TimeDelta::MAX);
+    let longest = TimeDelta::from_std(command.kind.family().rules().lease).unwrap_or(TimeDelta::MAX);
     waits_until(command, dialect).is_some_and(|until| now < until && until - now <= longest)
 }
 
@@ -245,6 +254,7 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
         Evidence::Report { tunnel, received_at } => {
             let in_time = received_at >= delivered_at;
             let effect = match &command.kind {
+                CommandKind::Unknown => false,
                 CommandKind::StopTunnel => tunnel.health == TunnelHealth::Stopped,
                 CommandKind::StartTunnel { tunnel_name, .. }
                 | CommandKind::RestartTunnel { tunnel_name, .. } => {

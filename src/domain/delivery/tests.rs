@@ -44,6 +44,32 @@ fn queued(id: &str, kind: CommandKind) -> Command {
     }
 }
 
+#[test]
+fn an_order_of_an_unknown_family_is_kept_and_touches_no_other() {
+    let stored = r#"{"action":"install_updates","plan":"8c1f"}"#;
+    let unknown = queued("u", serde_json::from_str(stored).unwrap());
+    assert_eq!(unknown.kind, CommandKind::Unknown);
+    let open = [unknown.clone(), queued("t", start())];
+    for dialect in [Dialect::V2, Dialect::Native] {
+        assert!(!may_be_fetched(&unknown, dialect));
+        let handed = hand_over(&agent(), &open, at(1), dialect, 10);
+        assert_eq!(handed.iter().map(id_of).collect::<Vec<_>>(), ["t"]);
+        assert!(decide_overdue(&agent(), &open, at(1), dialect).is_empty());
+    }
+    assert!(!is_busy(&open[..1], Family::Tunnel) && is_busy(&open, Family::Tunnel));
+    // A tunnel takes the place of what is about tunnels; with its agent everything goes.
+    let ends = |by| superseded(&agent(), &open, by).iter().map(id_of).collect::<Vec<_>>();
+    assert_eq!(ends(Superseding::Tunnel), ["t"]);
+    assert_eq!(ends(Superseding::Removal), ["u", "t"]);
+    // and it ends by itself.
+    let ended = decide_overdue(&agent(), &open[..1], unknown.expires_at, Dialect::Native);
+    assert_eq!(ended.iter().map(id_of).collect::<Vec<_>>(), ["u"]);
+}
+
+fn id_of(event: &Event) -> String {
+    serde_json::to_value(event).unwrap()["command_id"].as_str().unwrap().to_owned()
+}
+
 /// Carries events out on a command as the store would.
 fn apply(command: &mut Command, events: &[Event], now: DateTime<Utc>) {
     for event in events {

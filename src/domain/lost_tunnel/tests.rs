@@ -87,6 +87,16 @@ fn an_order_that_is_on_its_way_or_says_otherwise_is_respected() {
 }
 
 #[test]
+fn an_order_of_another_family_holds_nothing_up() {
+    let said = says(TunnelHealth::Stopped, None);
+    let mut commands = vec![command(start(), CommandStatus::Failed, 0)];
+    for second in 1..40 {
+        commands.insert(0, command(CommandKind::Unknown, CommandStatus::Queued, second));
+    }
+    assert_eq!(next(&assigned(), &said, at(5), &commands, at(50)), Next::Start);
+}
+
+#[test]
 fn what_was_said_before_a_start_that_worked_says_nothing_about_it() {
     let said = says(TunnelHealth::Stopped, None);
     let decide = |status| next(&assigned(), &said, at(-5), &[command(start(), status, 0)], at(9 * HOUR));

@@ -8,7 +8,7 @@ use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::db;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
-use crate::domain::delivery::lifetime;
+use crate::domain::delivery::{self, Superseding, lifetime};
 use crate::domain::event::Event;
 use crate::domain::id::{AgentId, CommandId};
 
@@ -39,10 +39,12 @@ pub fn queued(agent: &AgentId, command: &Command) -> Event {
     }
 }
 
-/// Ends what was queued before: another tunnel takes its place, and its token is gone.
-pub(super) async fn superseded(env: &Env, agent: &AgentId) -> Result<Vec<Event>, MasterError> {
+/// Ends what is pointless by a decision about the agent.
+pub(super) async fn superseded(
+    env: &Env,
+    agent: &AgentId,
+    by: Superseding,
+) -> Result<Vec<Event>, MasterError> {
     let open = db::commands::list_open_commands(&env.db, agent).await?;
-    let expired =
-        |command: Command| Event::CommandExpired { agent_id: agent.clone(), command_id: command.id };
-    Ok(open.into_iter().map(expired).collect())
+    Ok(delivery::superseded(agent, &open, by))
 }

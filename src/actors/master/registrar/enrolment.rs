@@ -18,6 +18,7 @@ use crate::db::tunnels::TunnelObservedRow;
 use crate::db::{self, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
+use crate::domain::delivery::Superseding;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, SecretId};
 use crate::domain::publish::{PublicState, TUNNEL_GONE};
@@ -197,7 +198,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         }
         let secret_id = SecretId::new(format!("tunnel-token/{}", env.chance.sorted_uuid(&env.clock)));
         let command = start_command(env, ask, secret_id.clone());
-        let mut commands = superseded(env, &ask.agent).await?;
+        let mut commands = superseded(env, &ask.agent, Superseding::Tunnel).await?;
         commands.push(queued(&ask.agent, &command));
         let mut batch = env
             .batch(&ask.by)

@@ -20,6 +20,7 @@ use crate::actors::supervision::Ctx;
 use crate::db::{self, Batch, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind};
+use crate::domain::delivery::Superseding;
 use crate::domain::event::{Event, Stream};
 use crate::domain::guard;
 use crate::domain::id::{AgentId, KeyId, TunnelId};
@@ -100,7 +101,7 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterErro
         can_be_told.then(|| new_command(env, CommandKind::StopTunnel, Some(env.settings.removal_limit)));
 
     let released = guard::release_all(agent, &routes);
-    let mut commands = superseded(env, agent).await?;
+    let mut commands = superseded(env, agent, Superseding::Removal).await?;
     commands.extend(stop.as_ref().map(|stop| queued(agent, stop)));
     let revoked = if stop.is_some() { Vec::new() } else { keys };
 

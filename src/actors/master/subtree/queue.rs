@@ -71,7 +71,7 @@ impl Queue {
                 own.env.due_at(&own.agent, own.env.now());
                 return Ok((Vec::new(), ()));
             }
-            if !known.open.is_empty() {
+            if delivery::is_busy(&known.open, kind.family()) {
                 return Ok((Vec::new(), ()));
             }
             tracing::info!(agent.id = %own.agent, "the agent lost its tunnel and is told again to start it");
@@ -169,12 +169,12 @@ impl Queue {
             return Ok(None);
         };
         let stream = Stream::agent(&self.own.agent);
-        let history = db::events::list_stream(&self.own.env.db, &stream, 0, db::ALL).await?;
-        let at_enrolment = history.into_iter().rev().find_map(|row| match row.event {
-            Event::AgentEnrolled { tunnel_id: id, connectors, .. } if id == tunnel_id => Some(connectors),
+        let enrolled = db::events::find_latest(&self.own.env.db, &stream, "agent_enrolled").await?;
+        let at_enrolment = enrolled.and_then(|row| match row.event {
+            Event::AgentEnrolled { tunnel_id: id, connectors, .. } if id == tunnel_id => connectors,
             _ => None,
         });
-        Ok(at_enrolment.flatten().map(|at_enrolment| Doubt { tunnel_id, at_enrolment }))
+        Ok(at_enrolment.map(|at_enrolment| Doubt { tunnel_id, at_enrolment }))
     }
 
     /// Queues again or gives up what nobody confirmed in time.

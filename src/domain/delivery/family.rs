@@ -1,0 +1,88 @@
+//! Families of commands. One knows nothing of another: what is open in one neither holds up nor ends what is asked for in
+//! another.
+
+use std::time::Duration;
+
+use super::{Dialect, is_open};
+use crate::domain::command::{Command, CommandKind};
+use crate::domain::event::Event;
+use crate::domain::id::AgentId;
+
+/// Commands about one matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// The agent's tunnel and its connector.
+    Tunnel,
+    /// Made by a newer release, and kept for it: this one hands none over and ends none but with its agent.
+    Unknown,
+}
+
+/// How the commands of a family are handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// How long one may wait for its agent, unless its kind says less.
+    pub lifetime: Duration,
+    /// How long an agent of ours that has acknowledged one is left alone.
+    pub lease: Duration,
+    /// Within this time an agent of ours acknowledges one, else the answer did not reach it.
+    pub acknowledge_within: Duration,
+    /// Who can be told, by what they speak.
+    pub dialects: &'static [Dialect],
+    /// True if another tunnel ends those that are open: it takes the place of what they are about.
+    pub ends_with_tunnel: bool,
+}
+
+impl Family {
+    /// Returns its rules: one row a family.
+    pub const fn rules(self) -> Rules {
+        match self {
+            Self::Tunnel => Rules {
+                lifetime: Duration::from_secs(7 * 86_400),
+                // Pulling an image takes its time.
+                lease: Duration::from_secs(120),
+                acknowledge_within: Duration::from_secs(5),
+                dialects: &[Dialect::V2, Dialect::Native],
+                ends_with_tunnel: true,
+            },
+            Self::Unknown => Rules { dialects: &[], ends_with_tunnel: false, ..Self::Tunnel.rules() },
+        }
+    }
+}
+
+impl CommandKind {
+    /// Returns the family it belongs to.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::StartTunnel { .. } | Self::RestartTunnel { .. } | Self::StopTunnel => Family::Tunnel,
+            Self::Unknown => Family::Unknown,
+        }
+    }
+}
+
+/// Says whether a command of a family is on its way.
+pub fn is_busy<'a>(commands: impl IntoIterator<Item = &'a Command>, family: Family) -> bool {
+    commands.into_iter().any(|command| is_open(command) && command.kind.family() == family)
+}
+
+/// What makes commands pointless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Superseding {
+    /// The agent gets another tunnel, or another token for it.
+    Tunnel,
+    /// The agent is removed.
+    Removal,
+}
+
+/// Ends the open commands that are pointless by it.
+pub fn superseded(agent_id: &AgentId, commands: &[Command], by: Superseding) -> Vec<Event> {
+    let is_over = |command: &&Command| match by {
+        Superseding::Tunnel => command.kind.family().rules().ends_with_tunnel,
+        Superseding::Removal => true,
+    };
+    let over = commands.iter().filter(|command| is_open(command)).filter(is_over);
+    let expired = |command: &Command| Event::CommandExpired {
+        agent_id: agent_id.clone(),
+        command_id: command.id.clone(),
+    };
+    over.map(expired).collect()
+}
