@@ -14,6 +14,7 @@ mod m0005_limit_hostnames;
 mod m0006_create_sessions;
 mod m0007_explain_losses;
 mod m0008_find_open_commands;
+mod m0009_create_tunnel_connectors;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_create_sessions::Migration),
             Box::new(m0007_explain_losses::Migration),
             Box::new(m0008_find_open_commands::Migration),
+            Box::new(m0009_create_tunnel_connectors::Migration),
         ]
     }
 }

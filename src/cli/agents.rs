@@ -120,12 +120,13 @@ impl AgentsVerb {
 
 fn list(agents: &Value) -> anyhow::Result<()> {
     let rows = agents.as_object().into_iter().flatten().map(|(id, agent)| {
-        let keys = ["display_name", "status", "health", "assigned_tunnel_name", "version", "last_seen"];
+        let keys =
+            ["display_name", "status", "health", "assigned_tunnel_name", "serves", "version", "last_seen"];
         let mut row = vec![id.clone()];
         row.extend(keys.map(|key| output::text(agent, key)));
         row
     });
-    let header = ["AGENT", "NAME", "STATUS", "HEALTH", "TUNNEL", "VERSION", "LAST SEEN"];
+    let header = ["AGENT", "NAME", "STATUS", "HEALTH", "TUNNEL", "SERVES", "VERSION", "LAST SEEN"];
     output::table(
         &header,
         rows.collect(),

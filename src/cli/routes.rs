@@ -31,9 +31,17 @@ pub(super) fn run(_: RoutesArgs, common: &Common) -> anyhow::Result<ExitCode> {
 }
 
 fn print(routes: &[Value]) -> anyhow::Result<()> {
-    let keys = ["hostname", "path", "service", "agent", "container", "state", "reason"];
-    let rows = routes.iter().map(|route| keys.map(|key| output::text(route, key)).to_vec()).collect();
-    let header = ["HOSTNAME", "PATH", "SERVICE", "AGENT", "CONTAINER", "STATE", "REASON"];
+    let keys = ["hostname", "path", "service", "agent", "container", "state", "serves", "reason"];
+    let row = |route: &Value| {
+        let mut row = keys.map(|key| output::text(route, key));
+        if let (Some(reason), true) = (row.last_mut(), route["serves_reason"].is_string()) {
+            let unreached = output::text(route, "serves_reason");
+            *reason = if route["reason"].is_string() { format!("{unreached}; {reason}") } else { unreached };
+        }
+        row.to_vec()
+    };
+    let rows = routes.iter().map(row).collect();
+    let header = ["HOSTNAME", "PATH", "SERVICE", "AGENT", "CONTAINER", "STATE", "SERVES", "REASON"];
     output::table(
         &header,
         rows,

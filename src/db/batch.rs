@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use super::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
+use super::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow};
 use super::containers::ContainerProblem;
 use super::error::DbError;
 use super::sessions::SessionRow;
@@ -142,8 +142,10 @@ pub enum RowChange {
     DeleteRouteStatus { agent_id: AgentId, key: RouteKey },
     /// Stores what Cloudflare made of a tunnel.
     PutTunnelStatus(TunnelStatusRow),
-    /// Forgets it.
+    /// Forgets it, and who served the tunnel.
     DeleteTunnelStatus { tunnel_id: TunnelId },
+    /// Stores who serves a tunnel, as Cloudflare lists it.
+    PutTunnelConnectors(TunnelConnectorsRow),
 }
 
 /// A batch that is on disk.

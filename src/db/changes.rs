@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::batch::RowChange;
-use super::cloudflare::{AppliedRule, RouteStatusRow};
+use super::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow};
 use super::containers::ContainerProblem;
 use super::entities::{
+<<<<<<< HEAD
     agent_observed, applied_rule, container, container_problem, dns_record, route_status, session,
+=======
+    agent_observed, applied_rule, container, container_problem, dns_record, route_status, tunnel_connectors,
+>>>>>>> 636b808 (Call a route live only if its tunnel is known to serve, and say why not)
     tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
@@ -49,6 +53,7 @@ pub(super) fn apply(
         | RowChange::PutRouteStatus(_)
         | RowChange::DeleteRouteStatus { .. }
         | RowChange::PutTunnelStatus(_)
+        | RowChange::PutTunnelConnectors(_)
         | RowChange::DeleteTunnelStatus { .. } => of_cloudflare(unit, change),
     }
     Ok(())
@@ -229,18 +234,39 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
         RowChange::DeleteRouteStatus { agent_id, key } => {
             unit.route_status.delete(&(agent_id.as_str().into(), key.hostname.clone(), key.path.clone()));
         }
-        RowChange::PutTunnelStatus(row) => unit.tunnel_status.put(tunnel_status::Model {
+        RowChange::PutTunnelStatus(row) => put_tunnel_status(unit, row),
+        RowChange::DeleteTunnelStatus { tunnel_id } => {
+            unit.tunnel_status.delete(&tunnel_id.as_str().into());
+            unit.tunnel_connectors.delete(&tunnel_id.as_str().into());
+        }
+        RowChange::PutTunnelConnectors(row) => unit.tunnel_connectors.put(tunnel_connectors::Model {
             tunnel_id: row.tunnel_id.as_str().into(),
-            state: row.state.clone(),
-            reason: row.reason.clone(),
-            answer: row.answer.clone(),
-            config_version: row.config_version,
-            foreign_rules: to_json(&row.foreign_rules),
-            updated_at: micros(row.updated_at),
+            connectors: to_json(&row.listed.connectors),
+            listed_at: micros(row.listed.at),
+            written_again: row.written_again,
         }),
-        RowChange::DeleteTunnelStatus { tunnel_id } => unit.tunnel_status.delete(&tunnel_id.as_str().into()),
         _ => {}
     }
+}
+
+/// Stores what is said of a tunnel. Since when its configuration has its version is seen here and nowhere else.
+fn put_tunnel_status(unit: &mut Unit, row: &TunnelStatusRow) {
+    let tunnel_id = row.tunnel_id.as_str().to_owned();
+    let stored = unit.tunnel_status.get(&tunnel_id);
+    let version_since = match stored.filter(|stored| stored.config_version == row.config_version) {
+        Some(stored) => stored.version_since,
+        None => row.config_version.map(|_| micros(row.updated_at)),
+    };
+    unit.tunnel_status.put(tunnel_status::Model {
+        tunnel_id,
+        state: row.state.clone(),
+        reason: row.reason.clone(),
+        answer: row.answer.clone(),
+        config_version: row.config_version,
+        foreign_rules: to_json(&row.foreign_rules),
+        updated_at: micros(row.updated_at),
+        version_since,
+    });
 }
 
 /// Stores what is said of a route, if it can still be said. Whoever says it looked before this commit: meanwhile the

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
-use super::entities::{applied_rule, dns_record, route_status, tunnel_status};
+use super::entities::{applied_rule, dns_record, route_status, tunnel_connectors, tunnel_status};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
 use super::{Db, limit};
+use crate::domain::connector::Listed;
 use crate::domain::id::{AgentId, RecordId, TunnelId, ZoneId};
 use crate::domain::route::RouteKey;
 
@@ -74,6 +75,30 @@ pub struct TunnelStatusRow {
     pub foreign_rules: serde_json::Value,
     /// When this was found.
     pub updated_at: DateTime<Utc>,
+    /// Since when the configuration has its version; what is written says nothing of it.
+    pub version_since: Option<DateTime<Utc>>,
+}
+
+/// Who serves a tunnel, as Cloudflare lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelConnectorsRow {
+    /// The tunnel.
+    pub tunnel_id: TunnelId,
+    /// Its connectors.
+    pub listed: Listed,
+    /// Version that was made to have a connector take its configuration; none while no connector is behind.
+    pub written_again: Option<i64>,
+}
+
+impl TunnelConnectorsRow {
+    fn of(row: tunnel_connectors::Model) -> Result<Self, DbError> {
+        let connectors = json("connectors of tunnel", &row.tunnel_id, &row.connectors)?;
+        Ok(Self {
+            listed: Listed { connectors, at: time(row.listed_at) },
+            tunnel_id: TunnelId::new(row.tunnel_id),
+            written_again: row.written_again,
+        })
+    }
 }
 
 impl RouteStatusRow {
@@ -99,6 +124,7 @@ impl TunnelStatusRow {
             answer: row.answer,
             config_version: row.config_version,
             updated_at: time(row.updated_at),
+            version_since: row.version_since.map(time),
         })
     }
 }
@@ -212,6 +238,28 @@ pub async fn list_tunnel_status(db: &Db, max: u64) -> Result<Vec<TunnelStatusRow
         let query =
             tunnel_status::Entity::find().order_by_asc(tunnel_status::Column::TunnelId).limit(limit(max));
         query.all(&conn).await?.into_iter().map(TunnelStatusRow::of).collect()
+    })
+    .await
+}
+
+/// Returns who serves a tunnel; none if Cloudflare was never asked.
+pub async fn find_tunnel_connectors(
+    db: &Db,
+    tunnel: &TunnelId,
+) -> Result<Option<TunnelConnectorsRow>, DbError> {
+    let tunnel = tunnel.as_str().to_owned();
+    db.read(move |conn| async move {
+        let row = tunnel_connectors::Entity::find_by_id(tunnel).one(&conn).await?;
+        row.map(TunnelConnectorsRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns who serves each tunnel, by id, at most `max`.
+pub async fn list_tunnel_connectors(db: &Db, max: u64) -> Result<Vec<TunnelConnectorsRow>, DbError> {
+    db.read(move |conn| async move {
+        let query = tunnel_connectors::Entity::find().order_by_asc(tunnel_connectors::Column::TunnelId);
+        query.limit(limit(max)).all(&conn).await?.into_iter().map(TunnelConnectorsRow::of).collect()
     })
     .await
 }

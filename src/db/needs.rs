@@ -31,7 +31,11 @@ pub(super) struct Needs {
     pub(super) dns_records: BTreeSet<(String, String)>,
     pub(super) route_status: BTreeSet<(String, String, String)>,
     pub(super) tunnel_status: BTreeSet<String>,
+<<<<<<< HEAD
     pub(super) sessions_of_admins: BTreeSet<String>,
+=======
+    pub(super) tunnel_connectors: BTreeSet<String>,
+>>>>>>> 636b808 (Call a route live only if its tunnel is known to serve, and say why not)
 }
 
 impl Needs {
@@ -177,6 +181,7 @@ impl Needs {
             | RowChange::PutRouteStatus(_)
             | RowChange::DeleteRouteStatus { .. }
             | RowChange::PutTunnelStatus(_)
+            | RowChange::PutTunnelConnectors(_)
             | RowChange::DeleteTunnelStatus { .. } => self.add_cloudflare_change(change),
         }
     }
@@ -207,6 +212,10 @@ impl Needs {
             }
             RowChange::DeleteTunnelStatus { tunnel_id } => {
                 self.tunnel_status.insert(tunnel_id.as_str().into());
+                self.tunnel_connectors.insert(tunnel_id.as_str().into());
+            }
+            RowChange::PutTunnelConnectors(row) => {
+                self.tunnel_connectors.insert(row.tunnel_id.as_str().into());
             }
             _ => {}
         }

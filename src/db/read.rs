@@ -16,8 +16,9 @@ use crate::domain::route::RouteKey;
 pub use super::ALL;
 pub use super::agents::{AgentRow, find_agent, find_limits, get_agent, list_agents};
 pub use super::cloudflare::{
-    AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow, find_tunnel_status, list_applied_rules,
-    list_dns_records, list_route_status, list_tunnel_status,
+    AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow, find_tunnel_connectors,
+    find_tunnel_status, list_applied_rules, list_dns_records, list_route_status, list_tunnel_connectors,
+    list_tunnel_status,
 };
 pub use super::commands::{
     CommandRow, find_command, list_commands, list_open_commands, open_commands_by_agent,

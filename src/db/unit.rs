@@ -5,8 +5,13 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Query
 
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, claim, command, container, container_problem,
+<<<<<<< HEAD
     dns_record, event, route, route_status, secret, session, setting, stream, tunnel, tunnel_observed,
     tunnel_status,
+=======
+    dns_record, event, route, route_status, secret, setting, stream, tunnel, tunnel_connectors,
+    tunnel_observed, tunnel_status,
+>>>>>>> 636b808 (Call a route live only if its tunnel is known to serve, and say why not)
 };
 use super::needs::Needs;
 use super::table::{Row, Table, row};
@@ -28,6 +33,7 @@ row!(applied_rule, (tunnel_id: String as TunnelId), (hostname: String as Hostnam
 row!(dns_record, (zone_id: String as ZoneId), (name: String as Name));
 row!(route_status, (agent_id: String as AgentId), (hostname: String as Hostname), (path: String as Path));
 row!(tunnel_status, tunnel_id: String as TunnelId);
+row!(tunnel_connectors, tunnel_id: String as TunnelId);
 row!(secret, id: String as Id);
 row!(session, id: String as Id);
 
@@ -87,6 +93,7 @@ tables! {
     dns_records: dns_record,
     route_status: route_status,
     tunnel_status: tunnel_status,
+    tunnel_connectors: tunnel_connectors,
     secrets: secret,
     sessions: session,
 }
@@ -148,6 +155,7 @@ impl Unit {
         self.dns_records.load(conn, needs.dns_records).await?;
         self.route_status.load(conn, needs.route_status).await?;
         self.tunnel_status.load(conn, needs.tunnel_status).await?;
+        self.tunnel_connectors.load(conn, needs.tunnel_connectors).await?;
         let of_containers: Vec<_> = needs.containers.into_iter().collect();
         for chunk in of_containers.chunks(200) {
             let of_these = chunk.iter().fold(Condition::any(), |any, (agent_id, id)| {

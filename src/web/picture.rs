@@ -9,9 +9,12 @@ use chrono::{DateTime, Utc};
 use super::error::ApiError;
 use super::pages::view::{two_hosts, two_lists};
 use super::state::WebState;
+use crate::actors::master::Dialect;
 use crate::db::read::{
-    self, ALL, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelStatusRow,
+    self, ALL, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelConnectorsRow,
+    TunnelObservedRow, TunnelStatusRow,
 };
+use crate::domain::connector::{Reach, Reachability, Said, Sight};
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
 use crate::domain::publish::{HELD, PublicState, public_state};
 use crate::domain::route::{Route, RouteKey, RouteState};
@@ -52,13 +55,24 @@ impl Picture {
         let routes = read::list_routes(db, None, ALL).await.map_err(ApiError::internal)?;
         let statuses = read::list_route_status(db, None, ALL).await.map_err(ApiError::internal)?;
         let tunnels = read::list_tunnel_status(db, ALL).await.map_err(ApiError::internal)?;
+        let tunnels: HashMap<_, _> = tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect();
+        let connectors = read::list_tunnel_connectors(db, ALL).await.map_err(ApiError::internal)?;
+        let connectors: HashMap<_, _> =
+            connectors.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect();
+        let reach = agents.iter().filter_map(|view| {
+            let tunnel = view.agent.tunnel_id.as_ref()?;
+            let (status, listed) = (tunnels.get(tunnel), connectors.get(tunnel));
+            let reach = reachability(state, &view.agent, view.tunnel.as_ref(), status, listed)?;
+            Some((view.agent.id.clone(), reach))
+        });
+        let reach = reach.collect();
         let problems = read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
         Ok(Self {
             places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
-            statuses: Statuses::of(state, agents.iter().map(|view| &view.agent), statuses),
+            statuses: Statuses::of(state, agents.iter().map(|view| &view.agent), statuses, reach),
             agents,
             routes,
-            tunnels: tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect(),
+            tunnels,
             container_names: read::names_with_problems(db).await.map_err(ApiError::internal)?,
             problems,
         })
@@ -87,6 +101,11 @@ impl Picture {
     /// Returns where a route stands.
     pub fn standing(&self, route: &Route) -> Standing<'_> {
         self.statuses.standing(route)
+    }
+
+    /// Says whether requests reach the tunnel of an agent; none if it has no tunnel.
+    pub fn reach(&self, agent: &AgentId) -> Option<&Reachability> {
+        self.statuses.reach(agent)
     }
 
     /// Returns labels that cannot be carried out, but for names that are told of as refused routes already.
@@ -127,6 +146,8 @@ pub struct Statuses {
     said: HashMap<(AgentId, RouteKey), RouteStatusRow>,
     /// Agents whose routes are led to a tunnel by somebody.
     led: HashSet<AgentId>,
+    /// Whether requests reach the tunnels of agents.
+    reach: HashMap<AgentId, Reachability>,
 }
 
 /// Where a route stands.
@@ -138,34 +159,61 @@ pub struct Standing<'a> {
     pub reason: Option<&'a str>,
     /// Last answer of Cloudflare.
     pub answer: Option<&'a str>,
+    /// Whether requests reach the tunnel that it is published in; none if it is not published.
+    pub reach: Option<&'a Reachability>,
+}
+
+impl Standing<'_> {
+    /// True if it is published, and requests are known to reach it.
+    pub fn is_live(&self) -> bool {
+        self.state == PublicState::Published && self.reach.is_some_and(|reach| reach.reach == Reach::Yes)
+    }
 }
 
 impl Statuses {
     /// Reads what was said of one agent's routes.
     pub async fn read(state: &WebState, agent: &AgentRow) -> Result<Self, ApiError> {
-        let rows = read::list_route_status(&state.master().db, Some(&agent.id), ALL).await;
-        Ok(Self::of(state, [agent].into_iter(), rows.map_err(ApiError::internal)?))
+        let db = &state.master().db;
+        let rows = read::list_route_status(db, Some(&agent.id), ALL).await.map_err(ApiError::internal)?;
+        let mut reach = HashMap::new();
+        if let Some(tunnel) = &agent.tunnel_id {
+            let observed = read::find_tunnel_observed(db, &agent.id).await.map_err(ApiError::internal)?;
+            let status = read::find_tunnel_status(db, tunnel).await.map_err(ApiError::internal)?;
+            let listed = read::find_tunnel_connectors(db, tunnel).await.map_err(ApiError::internal)?;
+            let found = reachability(state, agent, observed.as_ref(), status.as_ref(), listed.as_ref());
+            reach.extend(found.map(|found| (agent.id.clone(), found)));
+        }
+        Ok(Self::of(state, [agent].into_iter(), rows, reach))
     }
 
     fn of<'a>(
         state: &WebState,
         agents: impl Iterator<Item = &'a AgentRow>,
         rows: Vec<RouteStatusRow>,
+        reach: HashMap<AgentId, Reachability>,
     ) -> Self {
         let has_publisher = state.master().has_cloudflare();
         let led = agents.filter(|agent| has_publisher && agent.tunnel_id.is_some());
         Self {
             led: led.map(|agent| agent.id.clone()).collect(),
             said: rows.into_iter().map(|row| ((row.agent_id.clone(), row.key.clone()), row)).collect(),
+            reach,
         }
+    }
+
+    /// Says whether requests reach the tunnel of an agent.
+    pub fn reach(&self, agent: &AgentId) -> Option<&Reachability> {
+        self.reach.get(agent)
     }
 
     /// Returns where a route stands.
     pub fn standing(&self, route: &Route) -> Standing<'_> {
         let row = self.said.get(&(route.agent_id.clone(), route.spec.key.clone()));
         let said = row.and_then(|row| PublicState::parse(&row.state));
+        let is_published = said == Some(PublicState::Published);
         Standing {
             state: public_state(&route.state, said, self.led.contains(&route.agent_id)),
+            reach: self.reach.get(&route.agent_id).filter(|_| is_published),
             reason: match route.state {
                 RouteState::PendingDeletion { held: true, .. } => Some(HELD),
                 _ => row.and_then(|row| row.reason.as_deref()),
@@ -173,6 +221,26 @@ impl Statuses {
             answer: row.and_then(|row| row.answer.as_deref()),
         }
     }
+}
+
+/// Says whether requests reach the tunnel of an agent; none if it has no tunnel.
+fn reachability(
+    state: &WebState,
+    agent: &AgentRow,
+    observed: Option<&TunnelObservedRow>,
+    status: Option<&TunnelStatusRow>,
+    listed: Option<&TunnelConnectorsRow>,
+) -> Option<Reachability> {
+    let tunnel = agent.tunnel_id.as_ref()?;
+    let is_heard = presence(state, &agent.id, Some(agent)).is_online;
+    let asks_connector = agent.dialect.as_deref().map(Dialect::of) == Some(Dialect::Native);
+    let sight = Sight {
+        tunnel,
+        said: observed.map(|seen| Said { report: &seen.report, is_heard, asks_connector }),
+        listed: listed.map(|row| &row.listed),
+        written: status.and_then(|row| Some((row.config_version?, row.version_since?))),
+    };
+    Some(sight.reachability(state.master().clock.now()))
 }
 
 /// Returns what a person should know of an agent, if anything.

@@ -15,6 +15,7 @@ use crate::db::read::{
     self, AgentRow, AgentView, ContainerRow, KeyRow, RouteRow, RouteStatusRow, TunnelObservedRow,
 };
 use crate::domain::command::{Command, CommandStatus};
+use crate::domain::connector::Reachability;
 use crate::domain::id::AgentId;
 use crate::domain::route::{Route, RouteState};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
@@ -30,6 +31,7 @@ struct Parts {
     commands: Vec<Command>,
     containers: Vec<ContainerRow>,
     observed: Option<TunnelObservedRow>,
+    reach: Option<Reachability>,
     rules: Vec<Value>,
 }
 
@@ -45,6 +47,7 @@ pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiEr
         commands: read::list_open_commands(db, id).await.map_err(ApiError::internal)?,
         containers: read::list_containers(db, id).await.map_err(ApiError::internal)?,
         observed: read::find_tunnel_observed(db, id).await.map_err(ApiError::internal)?,
+        reach: statuses.reach(id).cloned(),
     };
     Ok(record(state, &row, &parts))
 }
@@ -66,6 +69,7 @@ pub async fn agent_records(state: &WebState, picture: &Picture) -> Result<Value,
             commands: commands.remove(id).unwrap_or_default(),
             containers: containers.remove(id).unwrap_or_default(),
             observed: view.tunnel.clone(),
+            reach: picture.reach(id).cloned(),
         };
         (id.to_string(), record(state, &view.agent, &parts))
     };
@@ -101,6 +105,8 @@ fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
     }
     if row.tunnel_id.is_some() {
         record["migration_status"] = migration(row, parts);
+        record["serves"] = serves(parts.reach.as_ref());
+        record["serves_reason"] = json!(parts.reach.as_ref().and_then(|reach| reach.reason.as_deref()));
     }
     record
 }
@@ -161,7 +167,8 @@ pub fn rule_record(route: &Route, agent: Option<&AgentRow>, standing: Standing<'
     json!({
         "hostname": route.spec.key.hostname, "path": some(&route.spec.key.path), "service": route.spec.service,
         "status": standing.state.v2_status(), "delete_at": delete_at, "reason": standing.reason,
-        "cloudflare_answer": standing.answer, "source": "agent",
+        "cloudflare_answer": standing.answer, "source": "agent", "live": standing.is_live(),
+        "serves": serves(standing.reach), "serves_reason": standing.reach.and_then(|reach| reach.reason.as_deref()),
         "agent_id": route.agent_id, "container_id": route.container_id, "container_name": route.container_name,
         "tunnel_id": agent.and_then(|a| a.tunnel_id.as_ref()), "tunnel_name": agent.and_then(|a| a.tunnel_name.as_ref()),
         "zone_id": null, "zone_name": route.spec.zone_name,
@@ -179,8 +186,13 @@ pub fn refused_record(status: &RouteStatusRow) -> Value {
     json!({
         "hostname": status.key.hostname, "path": some(&status.key.path), "service": null, "status": status.state,
         "reason": status.reason, "cloudflare_answer": status.answer, "source": "agent", "agent_id": status.agent_id,
-        "delete_at": null,
+        "delete_at": null, "live": false, "serves": null, "serves_reason": null,
     })
+}
+
+/// Says whether requests reach a tunnel, in a word; null if there is none to reach.
+fn serves(reach: Option<&Reachability>) -> Value {
+    json!(reach.map(|reach| reach.reach))
 }
 
 fn some(text: &str) -> Option<&str> {

@@ -55,6 +55,9 @@ pub trait Account: Send + Sync {
     /// every few minutes. Never waits.
     fn compare_agent(&self, _agent: &AgentId) {}
 
+    /// The agent's word leaves open whether its tunnel serves: Cloudflare is asked soon. Never waits.
+    fn look_at_connectors(&self, _agent: &AgentId) {}
+
     /// Finds a tunnel by its exact name or makes it.
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;
 

@@ -18,5 +18,6 @@ pub mod session;
 pub mod setting;
 pub mod stream;
 pub mod tunnel;
+pub mod tunnel_connectors;
 pub mod tunnel_observed;
 pub mod tunnel_status;

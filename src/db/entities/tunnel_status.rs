@@ -14,6 +14,7 @@ pub struct Model {
     pub config_version: Option<i64>,
     pub foreign_rules: String,
     pub updated_at: i64,
+    pub version_since: Option<i64>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::support::*;
 use crate::db::agents::get_agent;
 use crate::db::cloudflare::{
-    AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow, find_dns_record, find_tunnel_status,
-    list_applied_rules, list_dns_records, list_route_status,
+    AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow, find_dns_record,
+    find_tunnel_connectors, find_tunnel_status, list_applied_rules, list_dns_records, list_route_status,
 };
 use crate::db::commands::open_commands_by_agent;
 use crate::db::containers::{
@@ -16,6 +16,7 @@ use crate::db::containers::{
 };
 use crate::db::tunnels::find_tunnel_observed;
 use crate::db::{Batch, Db, RowChange};
+use crate::domain::connector::{Connector, Listed};
 use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::Stream;
@@ -219,6 +220,7 @@ async fn route_and_tunnel_states_are_stored_and_a_removed_agent_is_forgotten() {
             config_version: Some(4),
             foreign_rules: json!([{"hostname": "theirs.test"}]),
             updated_at: at(1),
+            version_since: Some(at(1)),
         };
         put(&db, 1, RowChange::PutRouteStatus(status("a"))).await;
         put(&db, 1, RowChange::PutRouteStatus(status("b"))).await;
@@ -238,8 +240,43 @@ async fn route_and_tunnel_states_are_stored_and_a_removed_agent_is_forgotten() {
         assert_eq!(list_route_status(&db, None, 10).await.unwrap(), [status("b")]);
         assert!(list_containers(&db, &agent("a")).await.unwrap().is_empty());
         assert!(list_container_problems(&db, None, 10).await.unwrap().is_empty());
+        let listed = Listed {
+            connectors: vec![Connector { id: "c".into(), config_version: Some(3), connections: 4 }],
+            at: at(2),
+        };
+        let row = TunnelConnectorsRow { tunnel_id: TunnelId::new("t1"), listed, written_again: Some(4) };
+        put(&db, 3, RowChange::PutTunnelConnectors(row.clone())).await;
+        assert_eq!(find_tunnel_connectors(&db, &TunnelId::new("t1")).await.unwrap(), Some(row));
         put(&db, 3, RowChange::DeleteTunnelStatus { tunnel_id: TunnelId::new("t1") }).await;
         assert_eq!(find_tunnel_status(&db, &TunnelId::new("t1")).await.unwrap(), None);
+        assert_eq!(find_tunnel_connectors(&db, &TunnelId::new("t1")).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn since_when_a_configuration_has_its_version_stays_until_it_has_another() {
+    on_every_engine(async |db| {
+        let status = |state: &str, config_version, second| TunnelStatusRow {
+            tunnel_id: TunnelId::new("t1"),
+            state: state.into(),
+            reason: None,
+            answer: None,
+            config_version,
+            foreign_rules: json!([]),
+            updated_at: at(second),
+            version_since: None,
+        };
+        for (row, since) in [
+            (status("applying", None, 1), None),
+            (status("applied", Some(1), 2), Some(at(2))),
+            (status("failed", Some(1), 3), Some(at(2))),
+            (status("applied", Some(2), 4), Some(at(4))),
+        ] {
+            put(&db, 1, RowChange::PutTunnelStatus(row.clone())).await;
+            let stored = find_tunnel_status(&db, &row.tunnel_id).await.unwrap().unwrap();
+            assert_eq!(stored.version_since, since, "{row:?}");
+        }
     })
     .await;
 }

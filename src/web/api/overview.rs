@@ -1,5 +1,7 @@
 //! DockFlare's read-only endpoints: overview, services, ping.
 
+use std::collections::HashMap;
+
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 
@@ -110,10 +112,18 @@ fn route_records(picture: &Picture) -> Value {
 
 /// How far each tunnel's configuration has come, and what is to be said about others who write to it.
 fn tunnels(picture: &Picture) -> Vec<Value> {
+    let reach: HashMap<_, _> = picture
+        .agents
+        .iter()
+        .filter_map(|view| Some((view.agent.tunnel_id.as_ref()?, picture.reach(&view.agent.id)?)))
+        .collect();
     let entry = |row: &crate::db::read::TunnelStatusRow| {
+        let reach = reach.get(&row.tunnel_id);
+        let unreached = reach.and_then(|reach| reach.reason.as_deref());
         json!({
-            "tunnel_id": row.tunnel_id, "state": row.state, "reason": row.reason, "cloudflare_answer": row.answer,
-            "config_version": row.config_version, "updated_at": row.updated_at,
+            "tunnel_id": row.tunnel_id, "state": row.state, "reason": row.reason.as_deref().or(unreached),
+            "cloudflare_answer": row.answer, "config_version": row.config_version, "updated_at": row.updated_at,
+            "serves": reach.map(|reach| reach.reach), "serves_reason": unreached,
         })
     };
     picture.tunnels.values().map(entry).collect()

@@ -1,5 +1,7 @@
 //! The first page: one line of truth, then what needs a look, agents and routes.
 
+use std::collections::HashMap;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
@@ -9,6 +11,8 @@ use crate::db::read::{
     AgentView, ContainerProblem, ContainerProblemRow, RouteRow, TunnelObservedRow, TunnelStatusRow,
 };
 use crate::domain::agent::AgentStatus;
+use crate::domain::connector::Reach;
+use crate::domain::id::AgentId;
 use crate::domain::publish::PublicState;
 use crate::domain::tunnel::{TunnelHealth, UNREADABLE};
 use crate::web::error::ApiError;
@@ -106,10 +110,14 @@ fn truth(state: &WebState, picture: &Picture, problems: usize) -> Badge {
     let total = picture.agents.len();
     let is_online = |view: &&AgentView| presence(state, &view.agent.id, Some(&view.agent)).is_online;
     let online = picture.agents.iter().filter(is_online).count();
-    let is_live = |row: &&RouteRow| picture.standing(&row.route).state == PublicState::Published;
-    let live = picture.routes.iter().filter(is_live).count();
+    let standings = || picture.routes.iter().map(|row| picture.standing(&row.route));
+    let published = standings().filter(|standing| standing.state == PublicState::Published).count();
+    let live = standings().filter(Standing::is_live).count();
     let agents = format!("{online} of {} online", count(total as u64, "agent", "agents"));
-    let routes = format!("{} live", count(live as u64, "route", "routes"));
+    let routes = match published - live {
+        0 => format!("{} live", count(live as u64, "route", "routes")),
+        _ => format!("{live} of {} live", count(published as u64, "published route", "published routes")),
+    };
     if picture.agents.is_empty() {
         return badge("idle", "No agents yet. Add a host to begin.");
     }
@@ -144,8 +152,24 @@ pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
             link: "",
         });
     }
+    let mut published = HashMap::<&AgentId, usize>::new();
+    for row in
+        picture.routes.iter().filter(|row| picture.standing(&row.route).state == PublicState::Published)
+    {
+        *published.entry(&row.route.agent_id).or_default() += 1;
+    }
     for view in &picture.agents {
         agent_problems(state, view, &mut found);
+        let routes = published.get(&view.agent.id).copied().unwrap_or_default();
+        found.extend(unreached(state, picture, view).filter(|_| routes > 0).map(|reason| Problem {
+            title: view.agent.display_name.clone(),
+            detail: format!(
+                "{} published and not known to be reachable: {reason}",
+                count(routes as u64, "route is", "routes are")
+            ),
+            href: Some(format!("/agents/{}", view.agent.id)),
+            link: "Agent",
+        }));
     }
     let is_told = |t: &&TunnelStatusRow| t.state.contains("wait") || t.reason.is_some();
     found.extend(picture.tunnels.values().filter(is_told).map(|tunnel| Problem {
@@ -197,6 +221,15 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
     {
         add(problem, "Agent");
     }
+}
+
+/// Why routes of an agent are not known to be reachable; what it says of it itself was told before.
+fn unreached(state: &WebState, picture: &Picture, view: &AgentView) -> Option<String> {
+    let agent = &view.agent;
+    let is_told = !presence(state, &agent.id, Some(agent)).is_online
+        || view.tunnel.as_ref().is_some_and(|seen| tunnel_problem(seen, true).is_some());
+    let reach = picture.reach(&agent.id).filter(|reach| reach.reach != Reach::Yes && !is_told)?;
+    Some(reach.reason.clone().unwrap_or_else(|| reach.reach.as_str().to_owned()))
 }
 
 fn tunnel_problem(observed: &TunnelObservedRow, has_tunnel: bool) -> Option<String> {

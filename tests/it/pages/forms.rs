@@ -202,7 +202,7 @@ async fn the_button_confirms_what_waits() {
     assert_eq!(done.status, 200, "{}", done.text);
     assert!(done.text.contains("everything that waited is applied"), "{}", done.text);
     let after = browser.get("/routes").await.text;
-    assert!(!after.contains("Waiting for you") && after.contains(">live<"), "{after}");
+    assert!(!after.contains("Waiting for you") && after.contains("published, not checked"), "{after}");
     assert!(after.contains("href=\"https://app.example.com\""), "{after}");
     master.stop().await;
 }

@@ -17,6 +17,8 @@ pub(super) struct Outcome {
     pub digest: Option<u64>,
     /// True if Cloudflare was asked.
     pub has_looked: bool,
+    /// True if the configuration was written.
+    pub has_written: bool,
     /// Version of the configuration, if known.
     pub version: Option<i64>,
     /// Why it did not come to its end.
@@ -32,6 +34,7 @@ impl Outcome {
             ending: Ending::Done,
             digest: None,
             has_looked: false,
+            has_written: false,
             version: None,
             error: None,
             is_no_news: false,
@@ -57,6 +60,7 @@ impl Pass<'_> {
             ending: ending(&result),
             digest: (self.has_wishes && is_settled(&result)).then(|| self.wishes.digest()),
             has_looked: self.has_looked,
+            has_written: self.has_written,
             version: self.version.or_else(|| self.snap.status.as_ref().and_then(|row| row.config_version)),
             error: result.as_ref().err().map(ToString::to_string),
             is_no_news: result.as_ref().is_err_and(|stop| self.is_no_news(stop)),

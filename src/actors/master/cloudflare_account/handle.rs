@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::apply::{Apply, ConfirmTunnel};
 use super::asked::CompareAgent;
+use super::connectors::LookAtConnectors;
 use super::desk::AccountParts;
 use super::orders::{GetConnectors, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll};
 use super::plan::plan;
@@ -82,6 +83,11 @@ impl Account for Connected {
     fn compare_agent(&self, agent_id: &AgentId) {
         // With no room many tunnels have work, and are looked at.
         let _ = self.port.tell(CompareAgent { agent_id: agent_id.clone() });
+    }
+
+    fn look_at_connectors(&self, agent_id: &AgentId) {
+        // With no room many tunnels have work, and each comparison is followed by a look.
+        let _ = self.port.tell(LookAtConnectors { agent_id: agent_id.clone() });
     }
 
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError> {

@@ -10,6 +10,7 @@ mod asked;
 mod books;
 mod checks;
 mod conclude;
+mod connectors;
 mod desk;
 mod handle;
 mod lead;
@@ -41,6 +42,7 @@ use tokio::time::Instant;
 
 use self::checks::Checks;
 use self::conclude::Outcome;
+use self::connectors::Looks;
 use self::desk::Desk;
 use self::pass::{Job, Pass};
 use self::snapshot::Snapshot;
@@ -71,6 +73,7 @@ pub struct CloudflareAccount {
     ready: VecDeque<TunnelId>,
     running: usize,
     checks: Checks,
+    looks: Looks,
     waiters: Waiters,
     missed: Missed,
 }
@@ -134,6 +137,7 @@ impl CloudflareAccount {
             ready: VecDeque::new(),
             running: 0,
             checks: Checks::default(),
+            looks: Looks::default(),
             waiters: Waiters::default(),
             missed,
         }
@@ -211,6 +215,7 @@ impl CloudflareAccount {
             self.waiters.ended(&job.tunnel, outcome.version, outcome.error);
         }
         self.check_ended(&job.tunnel, job.order, outcome.ending, ctx);
+        self.look_after_pass(&job.tunnel, (job.order, outcome.has_written), ctx);
         self.advance(&job.tunnel, ctx);
         while self.running < SIDE_BY_SIDE
             && let Some(next) = self.ready.pop_front()

@@ -53,8 +53,9 @@ impl Pass<'_> {
         tasks: Vec<NameTask>,
     ) -> Result<bool, Stop> {
         let (desk, job, client) = (self.desk, self.job, self.client.clone());
+        let has_written = self.has_written;
         let put = async {
-            match outcome.changed {
+            match outcome.changed || (job.order.write_again && !has_written) {
                 true => Some(client.put_config(&job.tunnel, outcome.config.clone()).await),
                 false => None,
             }

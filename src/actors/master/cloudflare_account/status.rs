@@ -91,6 +91,7 @@ pub(super) fn tunnel_row(
         config_version: before.and_then(|row| row.config_version),
         foreign_rules: before.map_or_else(|| serde_json::json!([]), |row| row.foreign_rules.clone()),
         updated_at: now,
+        version_since: before.and_then(|row| row.version_since),
     }
 }
 

@@ -20,20 +20,25 @@ pub(super) struct Order {
     pub look_again: bool,
     /// Nobody waits for it.
     pub background: bool,
+    /// Write the configuration although it is right: a connector missed it.
+    pub write_again: bool,
 }
 
 impl Order {
     /// A change that somebody waits for.
-    pub const CHANGE: Self = Self { look_again: false, background: false };
+    pub const CHANGE: Self = Self { look_again: false, background: false, write_again: false };
     /// A change, and whatever was blocked is tried again.
-    pub const AGAIN: Self = Self { look_again: true, background: false };
+    pub const AGAIN: Self = Self { look_again: true, ..Self::CHANGE };
     /// A comparison with Cloudflare that can wait.
-    pub const CHECK: Self = Self { look_again: true, background: true };
+    pub const CHECK: Self = Self { background: true, ..Self::AGAIN };
+    /// A write that changes nothing but the version, for a connector that missed the last one.
+    pub const WRITE_AGAIN: Self = Self { write_again: true, ..Self::CHECK };
 
     fn and(self, other: Self) -> Self {
         Self {
             look_again: self.look_again || other.look_again,
             background: self.background && other.background,
+            write_again: self.write_again || other.write_again,
         }
     }
 }

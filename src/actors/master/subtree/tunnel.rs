@@ -11,7 +11,13 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
+<<<<<<< HEAD
 use crate::db::{Assumption, RowChange};
+=======
+use crate::db::RowChange;
+use crate::domain::command::CommandKind;
+use crate::domain::connector::Said;
+>>>>>>> 636b808 (Call a route live only if its tunnel is known to serve, and say why not)
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 /// Follows one agent's tunnel.
@@ -78,6 +84,8 @@ impl Handler<TunnelReported> for TunnelReconciler {
         let is_cut_off =
             report.health.is_cut_off() || (dialect == Dialect::V2 && report.health == TunnelHealth::Stopped);
         let is_stopped = report.health == TunnelHealth::Stopped;
+        let asks_connector = dialect == Dialect::Native;
+        let is_open = Said { report: &report, is_heard: true, asks_connector }.leaves_open();
         let write = async move {
             let written = write(&own, report).await;
             let due = if written.is_ok() && is_stopped { due_start(&own).await } else { Ok(None) };
@@ -86,6 +94,9 @@ impl Handler<TunnelReported> for TunnelReconciler {
         AtomicResponse::new(Box::pin(write.into_actor(self).map(move |(written, due), actor, _| {
             if written.is_ok() && is_cut_off {
                 actor.own.env.account.compare_agent(&actor.own.agent);
+            }
+            if written.is_ok() && is_open {
+                actor.own.env.account.look_at_connectors(&actor.own.agent);
             }
             if let (Ok(()), Some(shown)) = (&written, shown) {
                 // No room: the receipt goes with it, and the agent's next word confirms.

@@ -7,6 +7,7 @@ use super::{Badge, Moment, badge, count};
 use crate::actors::master::Source;
 use crate::db::read::{AgentView, TunnelObservedRow};
 use crate::domain::agent::AgentStatus;
+use crate::domain::connector::Reach;
 use crate::domain::publish::PublicState;
 use crate::domain::route::{Route, RouteState};
 use crate::domain::tunnel::TunnelHealth;
@@ -124,7 +125,7 @@ pub fn two_lists([one, other]: [String; 2]) -> String {
 pub struct RouteLine {
     /// Public name with its path.
     pub name: String,
-    /// Its address, if it is live.
+    /// Its address, if it is published.
     pub href: Option<String>,
     /// What it leads to.
     pub service: String,
@@ -154,7 +155,8 @@ impl RouteLine {
             RouteState::PendingDeletion { due_at, .. } => Some(due_at.format("%H:%M:%S UTC").to_string()),
             RouteState::Active => None,
         };
-        let state = route_badge(standing.state);
+        let state = route_badge(standing.state, standing.reach.map(|reach| reach.reach));
+        let unreached = standing.reach.and_then(|reach| reach.reason.as_deref());
         Self {
             reason_tone: if state.tone == "good" { "warn" } else { state.tone },
             name: route.spec.key.to_string(),
@@ -165,7 +167,10 @@ impl RouteLine {
             agent_href: format!("/agents/{}", route.agent_id),
             state,
             due,
-            reason: standing.reason.map(str::to_owned),
+            reason: match (unreached, standing.reason) {
+                (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+                (one, other) => one.or(other).map(str::to_owned),
+            },
             cloudflare: standing.answer.map(str::to_owned),
         }
     }
@@ -183,14 +188,21 @@ impl Line for RouteLine {
 
 /// Returns the words for where a route can stand. What is in conflict is no route: it is among the refused.
 pub fn route_words() -> Vec<String> {
-    let states = PublicState::ALL.into_iter().filter(|state| *state != PublicState::Conflict);
-    states.map(|state| route_badge(state).word).collect()
+    let published = Reach::ALL.map(|reach| route_badge(PublicState::Published, Some(reach)));
+    let is_other = |state: &PublicState| !matches!(state, PublicState::Published | PublicState::Conflict);
+    let others = PublicState::ALL.into_iter().filter(is_other).map(|state| route_badge(state, None));
+    published.into_iter().chain(others).map(|badge| badge.word).collect()
 }
 
-/// Says where a route stands, for a person.
-fn route_badge(state: PublicState) -> Badge {
+/// Says where a route stands, for a person: what is published is live only if it can be reached.
+fn route_badge(state: PublicState, reach: Option<Reach>) -> Badge {
     match state {
-        PublicState::Published => badge("good", "live"),
+        PublicState::Published => match reach {
+            Some(Reach::Yes) => badge("good", "live"),
+            Some(Reach::Outdated) => badge("warn", "published, not in force yet"),
+            Some(Reach::No) => badge("bad", "published, not reachable"),
+            Some(Reach::Unknown) | None => badge("warn", "published, not checked"),
+        },
         PublicState::Planned => badge("idle", "planned"),
         PublicState::Publishing => badge("busy", "being published"),
         PublicState::Waiting => badge("warn", "waits for you"),

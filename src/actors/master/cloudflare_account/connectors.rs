@@ -1,0 +1,282 @@
+//! Who serves the tunnels: looked at where an agent cannot say it, one tunnel after the other, in the background.
+//!
+//! A look is due some time after a configuration was written, after each comparison, and when an agent's word leaves it
+//! open. It costs a call only if the agent's word does not tell.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::time::Instant;
+
+use super::CloudflareAccount;
+use super::desk::Desk;
+use super::stop::Stop;
+use super::turn::Order;
+use crate::actors::supervision::Ctx;
+use crate::cloudflare::CfError;
+use crate::db::cloudflare::{TunnelConnectorsRow, TunnelStatusRow};
+use crate::db::{RowChange, agents, cloudflare, tunnels};
+use crate::domain::connector::{Connector, Listed, Remedy, Said, Sight, TAKES_IT_WITHIN};
+use crate::domain::delivery::Dialect;
+use crate::domain::id::{AgentId, TunnelId};
+
+/// A connector that is not there yet is looked for again after this time, and then later and later.
+const STARTS_WITHIN: Duration = Duration::from_secs(5);
+/// How often one that is not there is looked for again before the next comparison.
+const TRIES: u32 = 3;
+/// Pause after a look that failed.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// An agent said how its tunnel is, and left open whether it serves: Cloudflare is asked soon.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookAtConnectors {
+    /// Which agent.
+    pub agent_id: AgentId,
+}
+
+/// Tunnels whose connectors are to be looked at, and when.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    due: BTreeSet<(Instant, TunnelId)>,
+    at: HashMap<TunnelId, Instant>,
+    /// Looks in a row that found nobody.
+    misses: HashMap<TunnelId, u32>,
+    is_running: bool,
+    rings_at: Option<Instant>,
+}
+
+/// What to do about the looks that are due.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Rest,
+    Look(TunnelId),
+    At(Instant),
+}
+
+/// What a look led to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Looked {
+    /// When it is to be looked at again.
+    again: Option<Duration>,
+    /// True if Cloudflare lists nobody who is connected.
+    is_missing: bool,
+    /// True if the configuration is to be written once more.
+    write_again: bool,
+}
+
+impl Looks {
+    /// One look at a tunnel, the earlier of two that are asked for.
+    fn add(&mut self, tunnel: TunnelId, at: Instant) {
+        match self.at.get(&tunnel) {
+            Some(due) if *due <= at => return,
+            Some(due) => drop(self.due.remove(&(*due, tunnel.clone()))),
+            None => {}
+        }
+        self.at.insert(tunnel.clone(), at);
+        self.due.insert((at, tunnel));
+    }
+
+    fn next(&mut self, now: Instant) -> Next {
+        match self.due.first() {
+            _ if self.is_running => Next::Rest,
+            None => Next::Rest,
+            Some((at, _)) if *at > now => Next::At(*at),
+            Some(_) => {
+                let Some((_, tunnel)) = self.due.pop_first() else { return Next::Rest };
+                self.at.remove(&tunnel);
+                self.is_running = true;
+                Next::Look(tunnel)
+            }
+        }
+    }
+
+    /// Returns how long to wait before somebody who was not there is looked for again.
+    fn missed(&mut self, tunnel: &TunnelId) -> Option<Duration> {
+        let misses = self.misses.entry(tunnel.clone()).or_default();
+        *misses += 1;
+        (*misses <= TRIES).then(|| STARTS_WITHIN.saturating_mul(2_u32.saturating_pow(*misses - 1)))
+    }
+}
+
+impl Handler<LookAtConnectors> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, LookAtConnectors { agent_id }: LookAtConnectors, ctx: &mut Ctx<Self>) {
+        self.with_tunnel_of(agent_id, ctx, |tunnel, _, actor, ctx| {
+            // One that cannot be read comes with the next comparison.
+            if let Ok(tunnel) = tunnel {
+                actor.looks.misses.remove(&tunnel);
+                actor.look_after(tunnel, Duration::ZERO, ctx);
+            }
+        });
+    }
+}
+
+impl CloudflareAccount {
+    /// A pass over a tunnel ended: who serves it is looked at, once a connector has had time for what was written.
+    pub(super) fn look_after_pass(
+        &mut self,
+        tunnel: &TunnelId,
+        (order, has_written): (Order, bool),
+        ctx: &mut Ctx<Self>,
+    ) {
+        if has_written {
+            self.look_after(tunnel.clone(), TAKES_IT_WITHIN.to_std().unwrap_or(PAUSE), ctx);
+        } else if order.background {
+            self.look_after(tunnel.clone(), Duration::ZERO, ctx);
+        }
+    }
+
+    fn look_after(&mut self, tunnel: TunnelId, pause: Duration, ctx: &mut Ctx<Self>) {
+        self.looks.add(tunnel, Instant::now() + pause);
+        self.look_next(ctx);
+    }
+
+    fn look_next(&mut self, ctx: &mut Ctx<Self>) {
+        let now = Instant::now();
+        match self.looks.next(now) {
+            Next::Rest => {}
+            Next::At(at) if self.looks.rings_at.is_some_and(|rings| rings > now && rings <= at) => {}
+            Next::At(at) => {
+                self.looks.rings_at = Some(at);
+                ctx.run_later(at - now, |actor, ctx| actor.look_next(ctx));
+            }
+            Next::Look(tunnel) => {
+                let desk = Arc::clone(&self.desk);
+                let work = async move { (look(&desk, &tunnel).await, tunnel) };
+                ctx.spawn(work.into_actor(self).map(|(looked, tunnel), actor, ctx| {
+                    actor.looks.is_running = false;
+                    actor.take_look(tunnel, looked, ctx);
+                    actor.look_next(ctx);
+                }));
+            }
+        }
+    }
+
+    fn take_look(&mut self, tunnel: TunnelId, looked: Result<Looked, Stop>, ctx: &mut Ctx<Self>) {
+        let mut looked = looked.unwrap_or_else(|stop| {
+            tracing::info!(%stop, tunnel.id = %tunnel, "who serves a tunnel could not be looked at");
+            let again = match &stop {
+                Stop::Cloudflare(CfError::NotYet { retry_after, .. }) => *retry_after,
+                _ => PAUSE,
+            };
+            Looked { again: Some(again), ..Looked::default() }
+        });
+        match looked.is_missing {
+            true => looked.again = self.looks.missed(&tunnel),
+            false => drop(self.looks.misses.remove(&tunnel)),
+        }
+        if looked.write_again {
+            tracing::info!(tunnel.id = %tunnel, "its connector does not take its configuration, which is written again");
+            self.wake(&tunnel, Order::WRITE_AGAIN, ctx);
+        }
+        if let Some(again) = looked.again {
+            self.looks.add(tunnel, Instant::now() + again);
+        }
+    }
+}
+
+/// Looks who serves a tunnel, as far as its agent does not say it, and decides about one that is behind.
+async fn look(desk: &Desk, tunnel: &TunnelId) -> Result<Looked, Stop> {
+    let row = tunnels::find_tunnel(&desk.db, tunnel).await?;
+    let Some(agent) = row.and_then(|row| row.agent_id) else { return Ok(Looked::default()) };
+    let (agent, observed, status, known) = futures_util::try_join!(
+        agents::find_agent(&desk.db, &agent),
+        tunnels::find_tunnel_observed(&desk.db, &agent),
+        cloudflare::find_tunnel_status(&desk.db, tunnel),
+        cloudflare::find_tunnel_connectors(&desk.db, tunnel),
+    )?;
+    let is_native =
+        agent.as_ref().and_then(|row| row.dialect.as_deref()).map(Dialect::of) == Some(Dialect::Native);
+    let is_heard = agent.is_some_and(|row| row.offline_since.is_none());
+    let said =
+        observed.as_ref().map(|seen| Said { report: &seen.report, is_heard, asks_connector: is_native });
+    let written = status.as_ref().and_then(written);
+    let by_agent = Sight { tunnel, said, listed: None, written };
+    let now = desk.clock.now();
+    let is_late = by_agent.lag(now).is_some_and(|lag| now - lag.since >= TAKES_IT_WITHIN);
+    let written_again = known.as_ref().and_then(|row| row.written_again);
+    if !by_agent.needs_a_list() && !is_late && written_again.is_none() {
+        let again = by_agent.lag(now).map(|lag| lag.since + TAKES_IT_WITHIN);
+        return Ok(Looked { again: again.map(|at| until(at - now)), ..Looked::default() });
+    }
+    let connectors = desk.cloudflare.background().connections(tunnel).await?;
+    let connectors = connectors.into_iter().map(|found| Connector {
+        id: found.id,
+        config_version: found.config_version,
+        connections: found.connections,
+    });
+    let listed = Listed { connectors: connectors.collect(), at: desk.clock.now() };
+    decide(desk, Sight { listed: Some(&listed), ..by_agent }, written_again).await
+}
+
+/// Notes what was listed, and says what follows from it.
+async fn decide(desk: &Desk, sight: Sight<'_>, mut written_again: Option<i64>) -> Result<Looked, Stop> {
+    let Some(listed) = sight.listed else { return Ok(Looked::default()) };
+    let now = listed.at;
+    let is_missing = !listed.connectors.iter().any(Connector::is_connected);
+    let mut looked = Looked { is_missing, ..Looked::default() };
+    match (sight.lag(now), sight.version_in_force(now)) {
+        (Some(lag), _) => match lag.remedy(written_again.is_some(), now) {
+            Remedy::LookAgain(at) => looked.again = Some(until(at - now)),
+            Remedy::WriteAgain => {
+                // Written down first: a master that is killed here tries it no second time.
+                written_again = Some(lag.wants);
+                looked.write_again = true;
+            }
+            Remedy::Nothing => {}
+        },
+        (None, Some(_)) => written_again = None,
+        (None, None) => {}
+    }
+    let row = TunnelConnectorsRow { tunnel_id: sight.tunnel.clone(), listed: listed.clone(), written_again };
+    desk.write(vec![RowChange::PutTunnelConnectors(row)]).await?;
+    desk.store.announce();
+    Ok(looked)
+}
+
+/// The configuration that is to be in force, and since when it is at Cloudflare.
+fn written(status: &TunnelStatusRow) -> Option<(i64, chrono::DateTime<chrono::Utc>)> {
+    Some((status.config_version?, status.version_since?))
+}
+
+fn until(left: chrono::TimeDelta) -> Duration {
+    left.to_std().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> TunnelId {
+        TunnelId::new(name)
+    }
+
+    #[test]
+    fn one_tunnel_after_the_other_is_looked_at_when_it_is_due_and_once() {
+        let (mut looks, now) = (Looks::default(), Instant::now());
+        let later = now + PAUSE;
+        looks.add(id("late"), later);
+        looks.add(id("soon"), now);
+        looks.add(id("soon"), later);
+
+        assert_eq!(looks.next(now), Next::Look(id("soon")));
+        assert_eq!(looks.next(now), Next::Rest, "one at a time");
+        looks.is_running = false;
+        assert_eq!(looks.next(now), Next::At(later));
+        looks.add(id("late"), now);
+        assert_eq!(looks.next(now), Next::Look(id("late")));
+        looks.is_running = false;
+        assert_eq!(looks.next(later), Next::Rest);
+    }
+
+    #[test]
+    fn a_connector_that_is_not_there_is_looked_for_a_few_times_more() {
+        let mut looks = Looks::default();
+        let waits = [(); 5].map(|()| looks.missed(&id("t")).map(|wait| wait.as_secs()));
+        assert_eq!(waits, [Some(5), Some(10), Some(20), None, None]);
+    }
+}
