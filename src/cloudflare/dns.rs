@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::error::CfError;
 use super::transport::Cloudflare;
+use crate::domain::hostname::read_kept_form;
 use crate::domain::id::{RecordId, ZoneId};
 
 const PER_PAGE: usize = 100;
@@ -19,7 +20,8 @@ pub struct DnsRecord {
     /// `A`, `CNAME`, ...
     #[serde(rename = "type")]
     pub kind: String,
-    /// The complete name.
+    /// The complete name, in the form in which host names are kept.
+    #[serde(deserialize_with = "read_kept_form")]
     pub name: String,
     /// What it points at; some kinds keep that elsewhere.
     #[serde(default)]

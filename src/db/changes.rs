@@ -6,12 +6,8 @@ use super::batch::RowChange;
 use super::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow};
 use super::containers::ContainerProblem;
 use super::entities::{
-<<<<<<< HEAD
     agent_observed, applied_rule, container, container_problem, dns_record, route_status, session,
-=======
-    agent_observed, applied_rule, container, container_problem, dns_record, route_status, tunnel_connectors,
->>>>>>> 636b808 (Call a route live only if its tunnel is known to serve, and say why not)
-    tunnel_observed, tunnel_status,
+    tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
 use super::secrets::{SecretError, SecretKey};

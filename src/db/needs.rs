@@ -31,11 +31,8 @@ pub(super) struct Needs {
     pub(super) dns_records: BTreeSet<(String, String)>,
     pub(super) route_status: BTreeSet<(String, String, String)>,
     pub(super) tunnel_status: BTreeSet<String>,
-<<<<<<< HEAD
     pub(super) sessions_of_admins: BTreeSet<String>,
-=======
     pub(super) tunnel_connectors: BTreeSet<String>,
->>>>>>> 636b808 (Call a route live only if its tunnel is known to serve, and say why not)
 }
 
 impl Needs {

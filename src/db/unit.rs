@@ -5,13 +5,8 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Query
 
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, claim, command, container, container_problem,
-<<<<<<< HEAD
-    dns_record, event, route, route_status, secret, session, setting, stream, tunnel, tunnel_observed,
-    tunnel_status,
-=======
-    dns_record, event, route, route_status, secret, setting, stream, tunnel, tunnel_connectors,
+    dns_record, event, route, route_status, secret, session, setting, stream, tunnel, tunnel_connectors,
     tunnel_observed, tunnel_status,
->>>>>>> 636b808 (Call a route live only if its tunnel is known to serve, and say why not)
 };
 use super::needs::Needs;
 use super::table::{Row, Table, row};

@@ -71,6 +71,8 @@ impl Said<'_> {
 pub struct Sight<'a> {
     /// The tunnel that routes are published in.
     pub tunnel: &'a TunnelId,
+    /// Its name, if known.
+    pub name: Option<&'a str>,
     /// The word of its agent.
     pub said: Option<Said<'a>>,
     /// Cloudflare's list.
@@ -219,7 +221,7 @@ impl Sight<'_> {
     fn word(&self) -> Option<Word> {
         let said = self.said.filter(|said| said.is_heard)?;
         let report = said.report;
-        if report.tunnel_id.as_ref().is_some_and(|tunnel| tunnel != self.tunnel) {
+        if !report.is_about(self.tunnel, self.name) {
             return None;
         }
         let with_reason = |how: &str| match &report.reason {
@@ -245,8 +247,8 @@ impl Sight<'_> {
         let agent = match self.said {
             None => "its agent has not said how its connector is",
             Some(said) if !said.is_heard => "its agent is not heard",
-            Some(said) if said.report.tunnel_id.as_ref().is_some_and(|tunnel| tunnel != self.tunnel) => {
-                "its agent runs another tunnel"
+            Some(said) if !said.report.is_about(self.tunnel, self.name) => {
+                "the last word of its agent is about another tunnel"
             }
             Some(said) => match said.report.reason.as_deref().filter(|reason| *reason != UNREADABLE) {
                 Some(reason) => return format!("{reason}, and {}", self.no_list()),

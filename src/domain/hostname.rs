@@ -70,6 +70,18 @@ pub fn parse_hostname(text: &str) -> Result<String, HostnameError> {
     Ok(if wildcard { format!("*.{name}") } else { name })
 }
 
+/// Returns the form in which a name is kept of one that somebody else wrote, such as Cloudflare; one that is no host name
+/// is left as it is, in lower case.
+pub fn kept_form(text: &str) -> String {
+    parse_hostname(text).unwrap_or_else(|_| text.trim().trim_end_matches('.').to_lowercase())
+}
+
+/// Reads a name in the form in which it is kept: an API may answer in either spelling.
+pub fn read_kept_form<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = <String as serde::Deserialize>::deserialize(from)?;
+    Ok(kept_form(&text))
+}
+
 /// Converts a name of another script; the length is checked first, since conversion costs.
 fn to_punycode(name: &str) -> Result<String, HostnameError> {
     if name.len() > 4 * MAX_NAME {

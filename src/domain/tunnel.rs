@@ -35,6 +35,18 @@ impl TunnelHealth {
     }
 }
 
+impl TunnelReport {
+    /// True if this is about the tunnel `id`, called `name`: an agent may run another one still, and one that cannot say
+    /// which it runs has its word taken.
+    pub fn is_about(&self, id: &TunnelId, name: Option<&str>) -> bool {
+        match (&self.tunnel_id, self.name.as_deref(), name) {
+            (Some(own), _, _) => own == id,
+            (None, Some(own), Some(name)) => own == name,
+            (None, _, _) => true,
+        }
+    }
+}
+
 /// State of the tunnel as the agent reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TunnelReport {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::hostname::{base_name, is_within};
+use super::hostname::{base_name, is_within, read_kept_form};
 use super::id::ZoneId;
 
 /// A zone of the account.
@@ -10,7 +10,8 @@ use super::id::ZoneId;
 pub struct Zone {
     /// Its id.
     pub id: ZoneId,
-    /// Its name, lower case.
+    /// Its name, in the form in which host names are kept.
+    #[serde(deserialize_with = "read_kept_form")]
     pub name: String,
 }
 

@@ -236,6 +236,7 @@ fn reachability(
     let asks_connector = agent.dialect.as_deref().map(Dialect::of) == Some(Dialect::Native);
     let sight = Sight {
         tunnel,
+        name: agent.tunnel_name.as_deref(),
         said: observed.map(|seen| Said { report: &seen.report, is_heard, asks_connector }),
         listed: listed.map(|row| &row.listed),
         written: status.and_then(|row| Some((row.config_version?, row.version_since?))),

@@ -99,7 +99,7 @@ fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
         record["last_enrolled_at"] = json!(legacy_time(at));
     }
     if let Some(observed) = &parts.observed {
-        record["tunnel_status"] = tunnel_record(&observed.report);
+        record["tunnel_status"] = tunnel_record(&observed.report, row);
         record["tunnel_version"] = json!(observed.report.version);
         record["tunnel_last_seen"] = json!(legacy_time(observed.changed_at));
     }
@@ -120,7 +120,13 @@ fn containers(rows: &[ContainerRow]) -> Vec<Value> {
 }
 
 /// State of a tunnel in the words a DockFlare Master keeps, with ours beside them.
-fn tunnel_record(report: &TunnelReport) -> Value {
+fn tunnel_record(report: &TunnelReport, row: &AgentRow) -> Value {
+    let name = row.tunnel_name.as_deref();
+    if row.tunnel_id.as_ref().is_some_and(|tunnel| !report.is_about(tunnel, name)) {
+        let other = report.name.as_deref().or(report.tunnel_id.as_ref().map(|id| id.as_str()));
+        let reason = format!("the last word of the agent is about tunnel `{}`", other.unwrap_or_default());
+        return json!({ "status": "unknown", "name": name, "version": null, "health": "unknown", "reason": reason });
+    }
     let status = match report.health {
         TunnelHealth::Running | TunnelHealth::Degraded | TunnelHealth::Unknown => "running",
         TunnelHealth::Restarting | TunnelHealth::Failed | TunnelHealth::Stopped => "stopped",

@@ -54,9 +54,29 @@ async fn a_new_connector_confirms_the_start_of_a_dockflare_agent() {
 }
 
 #[actix_web::test]
-async fn a_connector_that_was_there_at_enrolment_proves_nothing() {
+async fn a_connector_that_was_there_already_and_is_connected_confirms_the_start() {
+    // A master that is put in the place of another: its agent's connector runs on, and the agent says nothing.
     let master = TestMaster::on_clock(clock()).await;
     let (_, id, key) = told_to_start(&master).await;
+
+    master.clock().jump(LEASE_ENDS);
+
+    until_equal("its open command", None, async || open_start(&master, &id).await).await;
+    assert_eq!(fetch(&master, &id, &key).await, Vec::<Value>::new(), "it is handed over once");
+    let commands = db::commands::list_commands(&master.db, &AgentId::new(&*id), 10).await.unwrap();
+    let said = commands[0].outcome.clone().unwrap();
+    assert_eq!(
+        (said.succeeded, said.message.as_str()),
+        (true, "a connector that was there already serves the tunnel")
+    );
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_connector_that_has_gone_since_proves_nothing() {
+    let master = TestMaster::on_clock(clock()).await;
+    let (tunnel, id, key) = told_to_start(&master).await;
+    master.standin.disconnect(&tunnel, "there-before");
 
     master.clock().jump(LEASE_ENDS);
     until_equal("its open command", Some((CommandStatus::Queued, 1)), async || {

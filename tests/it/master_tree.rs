@@ -15,6 +15,7 @@ use lightship::actors::supervision::{Root, Tree};
 use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::{self, Db, SecretKey};
+use lightship::domain::connector::Connector;
 use lightship::domain::container::Container;
 use lightship::domain::id::{AccountId, AgentId, ContainerId, TunnelId};
 use lightship::domain::report::Report;
@@ -135,7 +136,7 @@ impl Account for Tunnels {
         Ok(1)
     }
 
-    async fn connectors(&self, _: &TunnelId) -> Result<Vec<String>, MasterError> {
+    async fn connectors(&self, _: &TunnelId) -> Result<Vec<Connector>, MasterError> {
         Ok(Vec::new())
     }
 }

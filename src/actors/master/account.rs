@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::error::MasterError;
 use super::plan::{ApplyReport, Plan};
+use crate::domain::connector::Connector;
 use crate::domain::id::{AccountId, AgentId, TunnelId};
 
 /// A tunnel that is there, with what it takes to run it.
@@ -75,9 +76,9 @@ pub trait Account: Send + Sync {
     /// Writes an agent's wanted rules to its tunnel now; returns the version of the configuration.
     async fn put_agent_rules(&self, agent: &AgentId, tunnel: &TunnelId) -> Result<i64, MasterError>;
 
-    /// Returns the ids of the connectors that serve a tunnel now. A check that can wait: it is limited to the
-    /// part of the budget that is for the background.
-    async fn connectors(&self, tunnel: &TunnelId) -> Result<Vec<String>, MasterError>;
+    /// Returns the connectors of a tunnel. A check that can wait: it is limited to the part of the budget that is for the
+    /// background.
+    async fn connectors(&self, tunnel: &TunnelId) -> Result<Vec<Connector>, MasterError>;
 }
 
 /// How actors hold it.

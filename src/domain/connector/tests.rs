@@ -93,7 +93,8 @@ fn a_tunnel_serves_by_the_word_of_its_agent_else_by_cloudflares_list() {
     ] {
         let report = says(health, connections);
         let said = Some(Said { report: &report, is_heard, asks_connector: !dockflare });
-        let found = Sight { tunnel: &tunnel, said, listed, written: None }.reachability(at(0));
+        let found =
+            Sight { tunnel: &tunnel, name: Some("edge"), said, listed, written: None }.reachability(at(0));
         assert_eq!(found.reach, expected, "{name}: {found:?}");
         match part {
             None => assert_eq!(found.reason, None, "{name}"),
@@ -105,18 +106,23 @@ fn a_tunnel_serves_by_the_word_of_its_agent_else_by_cloudflares_list() {
 #[test]
 fn without_any_word_nothing_is_called_fine() {
     let tunnel = TunnelId::new("t");
-    let found = Sight { tunnel: &tunnel, said: None, listed: None, written: None }.reachability(at(0));
+    let found = Sight { tunnel: &tunnel, name: Some("edge"), said: None, listed: None, written: None }
+        .reachability(at(0));
     assert_eq!(found.reach, Reach::Unknown);
     assert!(found.reason.unwrap().contains("has not said"));
 }
 
 #[test]
 fn a_word_about_another_tunnel_says_nothing_of_this_one() {
-    let (tunnel, report) = (TunnelId::new("new"), says(TunnelHealth::Running, Some(4)));
-    let found =
-        Sight { tunnel: &tunnel, said: heard(&report), listed: None, written: None }.reachability(at(0));
-    assert_eq!(found.reach, Reach::Unknown);
-    assert!(found.reason.unwrap().contains("runs another tunnel"));
+    let (tunnel, by_id) = (TunnelId::new("new"), says(TunnelHealth::Running, Some(4)));
+    let by_name = TunnelReport { tunnel_id: None, name: Some("old".into()), ..by_id.clone() };
+    for report in [by_id, by_name] {
+        let found =
+            Sight { tunnel: &tunnel, name: Some("edge"), said: heard(&report), listed: None, written: None }
+                .reachability(at(0));
+        assert_eq!(found.reach, Reach::Unknown);
+        assert!(found.reason.unwrap().contains("about another tunnel"));
+    }
 }
 
 #[test]
@@ -124,7 +130,8 @@ fn the_reason_of_the_agent_is_part_of_the_reason() {
     let (tunnel, mut report) = (TunnelId::new("t"), says(TunnelHealth::Restarting, None));
     report.reason = Some("Provided Tunnel token is not valid.".into());
     let found =
-        Sight { tunnel: &tunnel, said: heard(&report), listed: None, written: None }.reachability(at(0));
+        Sight { tunnel: &tunnel, name: Some("edge"), said: heard(&report), listed: None, written: None }
+            .reachability(at(0));
     assert_eq!(
         found.reason.as_deref(),
         Some("its connector ends again and again: Provided Tunnel token is not valid.")
@@ -148,6 +155,7 @@ fn a_connector_with_an_older_configuration_is_told_of_after_a_minute() {
         report.config_version = own;
         let sight = Sight {
             tunnel: &tunnel,
+            name: Some("edge"),
             said: heard(&report),
             listed: listed.as_ref(),
             written: Some((2, at(since))),
@@ -174,7 +182,7 @@ fn cloudflare_is_asked_only_for_what_an_agent_cannot_say() {
         let mut report = says(health, None);
         report.config_version = version;
         let said = Some(Said { report: &report, is_heard: true, asks_connector });
-        let sight = Sight { tunnel: &tunnel, said, listed: None, written: None };
+        let sight = Sight { tunnel: &tunnel, name: Some("edge"), said, listed: None, written: None };
         assert_eq!(sight.needs_a_list(), expected, "{name}");
     }
 }

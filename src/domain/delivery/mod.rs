@@ -20,6 +20,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, CommandKind, CommandStatus, Outcome};
+use super::connector::Connector;
 use super::event::Event;
 use super::id::AgentId;
 use super::leap::after_leap;
@@ -240,8 +241,8 @@ pub enum Evidence<'a> {
     },
     /// Cloudflare lists the tunnel's connectors.
     Connectors {
-        /// Ids of those that are connected now.
-        now: &'a [String],
+        /// Those that are there now, with those whose connections only linger: they were started too.
+        now: &'a [Connector],
         /// Ids of those that were there when the agent was enrolled.
         at_enrolment: &'a [String],
     },
@@ -265,8 +266,16 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
             (in_time && effect).then_some("the agent reported the tunnel as it was ordered")
         }
         Evidence::Connectors { now, at_enrolment } => {
-            let is_new = now.iter().any(|id| !at_enrolment.contains(id));
-            (is_start(command) && is_new).then_some("a connector that was not there before serves the tunnel")
+            let is_known = |connector: &Connector| at_enrolment.contains(&connector.id);
+            let effect = match now.iter().any(|connector| !is_known(connector)) {
+                true => Some("a connector that was not there before serves the tunnel"),
+                // An agent whose connector runs already has nothing to start, and says nothing.
+                false if now.iter().any(Connector::is_connected) => {
+                    Some("a connector that was there already serves the tunnel")
+                }
+                false => None,
+            };
+            effect.filter(|_| is_start(command))
         }
     };
     message.map(|message| Outcome { succeeded: true, message: message.to_owned(), finished_at: None })

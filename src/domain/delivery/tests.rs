@@ -233,15 +233,22 @@ fn only_an_effect_after_the_delivery_confirms() {
     sweep(&mut command, 200, Dialect::V2);
     assert!(seen(&command, &running, 201), "a late effect counts, though it is queued again");
 
-    let ids = |list: &[&str]| list.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-    let connected = |command: &Command, now: &[&str]| {
-        confirm(command, Evidence::Connectors { now: &ids(now), at_enrolment: &ids(&["old"]) }).is_some()
+    let listed = |command: &Command, now: &[(&str, usize)]| {
+        let connector = |(id, connections): &(&str, usize)| Connector {
+            id: (*id).into(),
+            config_version: None,
+            connections: *connections,
+        };
+        let now: Vec<Connector> = now.iter().map(connector).collect();
+        confirm(command, Evidence::Connectors { now: &now, at_enrolment: &["old".to_owned()] })
     };
-    assert!(connected(&command, &["old", "new"]));
-    assert!(!connected(&command, &["old"]) && !connected(&command, &[]));
+    let connected = |command: &Command, now: &[(&str, usize)]| listed(command, now).is_some();
+    assert!(listed(&command, &[("old", 1), ("new", 0)]).unwrap().message.contains("was not there before"));
+    assert!(listed(&command, &[("old", 1)]).unwrap().message.contains("was there already"));
+    assert!(!connected(&command, &[("old", 0)]) && !connected(&command, &[]));
     let mut again = queued("r", restart());
     poll(&mut again, 0, Dialect::V2);
-    assert!(!connected(&again, &["new"]), "a new connector may stem from the start");
+    assert!(!connected(&again, &[("new", 1)]), "a new connector may stem from the start");
 
     let mut stop = queued("s", CommandKind::StopTunnel);
     poll(&mut stop, 0, Dialect::V2);

@@ -4,6 +4,7 @@ use lightship::actors::master::Account;
 use lightship::db::cloudflare::RouteStatusRow;
 use lightship::db::events;
 use lightship::domain::event::{Event, Stream};
+use lightship::domain::hostname::parse_hostname;
 use lightship::domain::id::TunnelId;
 
 use super::{APP, content};
@@ -253,4 +254,47 @@ async fn given_up(test: &TestAccount, tunnel: &TunnelId) -> Vec<String> {
         _ => None,
     });
     names.collect()
+}
+
+/// The record of `bücher.example` as DNS has it.
+const BOOKS: &str = "app.xn--bcher-kva.example";
+
+#[actix_web::test]
+async fn a_zone_in_another_script_is_one_zone_however_it_is_written() {
+    // given: zones are listed as people write them, and records are answered in either spelling
+    for answers_in_script in [false, true] {
+        let standin = CloudflareStandIn::start();
+        standin.add_zone("bücher.example");
+        standin.state().answers_in_script = answers_in_script;
+        let test = TestAccount::start_with(standin).await;
+        let tunnel = test.enrolled("a", "edge").await;
+
+        // when
+        test.claims("a", BOOKS).await;
+
+        // then: one record, also after a comparison with what is there
+        test.until_state("a", BOOKS, "published").await;
+        test.until_quiet().await;
+        let test = test.restart().await;
+        test.until_state("a", BOOKS, "published").await;
+        let records = test.standin.records(BOOKS);
+        assert_eq!((records.len(), records[0].content.clone()), (1, content(&tunnel)));
+        assert_eq!(test.standin.calls_of(Op::CreateRecord).len(), 1, "in script: {answers_in_script}");
+    }
+}
+
+#[actix_web::test]
+async fn a_zone_in_another_script_is_found_by_either_spelling_of_its_label() {
+    let standin = CloudflareStandIn::start();
+    standin.add_zone("bücher.example");
+    let test = TestAccount::start_with(standin).await;
+    test.enrolled("a", "edge").await;
+    for (hostname, zone) in
+        [("shop.bücher.example", "bücher.example"), ("app.xn--bcher-kva.example", "xn--bcher-kva.example")]
+    {
+        let hostname = parse_hostname(hostname).unwrap();
+        let zone = parse_hostname(zone).unwrap();
+        test.claims_in_zone("a", &hostname, &zone).await;
+        test.until_state("a", &hostname, "published").await;
+    }
 }

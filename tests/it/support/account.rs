@@ -238,6 +238,19 @@ impl TestAccount {
         self.account.wake_agent(&agent_id);
     }
 
+    /// A container of the agent claims a hostname and names its zone.
+    pub async fn claims_in_zone(&self, agent: &str, hostname: &str, zone: &str) {
+        let agent_id = AgentId::new(agent);
+        let claim = Event::RouteClaimed {
+            agent_id: agent_id.clone(),
+            container_id: ContainerId::new(format!("container-of-{hostname}")),
+            container_name: "app".into(),
+            service: Service { zone_name: Some(zone.into()), ..wanted(hostname, "http://app:80") },
+        };
+        self.append(Stream::routes(&agent_id), vec![claim]).await;
+        self.account.wake_agent(&agent_id);
+    }
+
     /// The labels of a container point elsewhere now.
     pub async fn changes(&self, agent: &str, hostname: &str, service: &str) {
         let agent_id = AgentId::new(agent);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::CloudflareAccount;
 use super::desk::Desk;
+use super::provide::list_connectors;
 use super::stop::Stop;
 use super::turn::Order;
 use crate::actors::supervision::Ctx;
@@ -182,10 +183,11 @@ impl CloudflareAccount {
 /// Looks who serves a tunnel, as far as its agent does not say it, and decides about one that is behind.
 async fn look(desk: &Desk, tunnel: &TunnelId) -> Result<Looked, Stop> {
     let row = tunnels::find_tunnel(&desk.db, tunnel).await?;
-    let Some(agent) = row.and_then(|row| row.agent_id) else { return Ok(Looked::default()) };
+    let Some(row) = row else { return Ok(Looked::default()) };
+    let Some(agent) = &row.agent_id else { return Ok(Looked::default()) };
     let (agent, observed, status, known) = futures_util::try_join!(
-        agents::find_agent(&desk.db, &agent),
-        tunnels::find_tunnel_observed(&desk.db, &agent),
+        agents::find_agent(&desk.db, agent),
+        tunnels::find_tunnel_observed(&desk.db, agent),
         cloudflare::find_tunnel_status(&desk.db, tunnel),
         cloudflare::find_tunnel_connectors(&desk.db, tunnel),
     )?;
@@ -195,7 +197,7 @@ async fn look(desk: &Desk, tunnel: &TunnelId) -> Result<Looked, Stop> {
     let said =
         observed.as_ref().map(|seen| Said { report: &seen.report, is_heard, asks_connector: is_native });
     let written = status.as_ref().and_then(written);
-    let by_agent = Sight { tunnel, said, listed: None, written };
+    let by_agent = Sight { tunnel, name: Some(&row.name), said, listed: None, written };
     let now = desk.clock.now();
     let is_late = by_agent.lag(now).is_some_and(|lag| now - lag.since >= TAKES_IT_WITHIN);
     let written_again = known.as_ref().and_then(|row| row.written_again);
@@ -203,13 +205,8 @@ async fn look(desk: &Desk, tunnel: &TunnelId) -> Result<Looked, Stop> {
         let again = by_agent.lag(now).map(|lag| lag.since + TAKES_IT_WITHIN);
         return Ok(Looked { again: again.map(|at| until(at - now)), ..Looked::default() });
     }
-    let connectors = desk.cloudflare.background().connections(tunnel).await?;
-    let connectors = connectors.into_iter().map(|found| Connector {
-        id: found.id,
-        config_version: found.config_version,
-        connections: found.connections,
-    });
-    let listed = Listed { connectors: connectors.collect(), at: desk.clock.now() };
+    let connectors = list_connectors(&desk.cloudflare.background(), tunnel).await?;
+    let listed = Listed { connectors, at: desk.clock.now() };
     decide(desk, Sight { listed: Some(&listed), ..by_agent }, written_again).await
 }
 

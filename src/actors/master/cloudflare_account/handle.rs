@@ -22,6 +22,7 @@ use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;
+use crate::domain::connector::Connector;
 use crate::domain::id::{AgentId, TunnelId};
 
 /// How long a question waits for a place in the mailbox.
@@ -124,7 +125,7 @@ impl Account for Connected {
         self.ask(|reply| PutRules { tunnel_id, reply }, PUT_LIMIT).await
     }
 
-    async fn connectors(&self, tunnel_id: &TunnelId) -> Result<Vec<String>, MasterError> {
+    async fn connectors(&self, tunnel_id: &TunnelId) -> Result<Vec<Connector>, MasterError> {
         let tunnel_id = tunnel_id.clone();
         self.ask(|reply| GetConnectors { tunnel_id, reply }, CONNECTORS_LIMIT).await
     }
@@ -159,7 +160,7 @@ impl Account for PlanOnly {
         Err(MasterError::NoCloudflareToken)
     }
 
-    async fn connectors(&self, _: &TunnelId) -> Result<Vec<String>, MasterError> {
+    async fn connectors(&self, _: &TunnelId) -> Result<Vec<Connector>, MasterError> {
         Err(MasterError::NoCloudflareToken)
     }
 }

@@ -21,6 +21,7 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::Plan;
 use crate::actors::supervision::Ctx;
 use crate::db::{agents, cloudflare};
+use crate::domain::connector::Connector;
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::publish::TunnelState;
 
@@ -85,8 +86,8 @@ pub struct PutRules {
 pub struct GetConnectors {
     /// Which tunnel.
     pub tunnel_id: TunnelId,
-    /// Where their ids go.
-    pub reply: Reply<Vec<String>>,
+    /// Where they go.
+    pub reply: Reply<Vec<Connector>>,
 }
 
 impl Handler<Wake> for CloudflareAccount {

@@ -12,6 +12,7 @@ use crate::actors::master::account::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
 use crate::actors::supervision::Ctx;
 use crate::cloudflare::{CfError, Cloudflare, Tunnel};
+use crate::domain::connector::Connector;
 use crate::domain::id::TunnelId;
 
 /// Asks whether a tunnel is there still.
@@ -57,7 +58,7 @@ pub(super) async fn provide(desk: &Desk, name: &str) -> Result<ProvidedTunnel, M
     let connectors = connectors
         .inspect_err(|error| tracing::info!(%error, tunnel.id = %tunnel.id, "its connectors are not known"));
     Ok(ProvidedTunnel {
-        connectors: connectors.ok(),
+        connectors: connectors.ok().map(|found| found.into_iter().map(|connector| connector.id).collect()),
         tunnel_id: tunnel.id,
         name: tunnel.name,
         account_id: desk.cloudflare.account().clone(),
@@ -65,10 +66,17 @@ pub(super) async fn provide(desk: &Desk, name: &str) -> Result<ProvidedTunnel, M
     })
 }
 
-/// Returns the ids of the connectors of a tunnel; also of those whose connections only linger, because they
-/// too were started.
-pub(super) async fn list_connectors(client: &Cloudflare, tunnel: &TunnelId) -> Result<Vec<String>, CfError> {
-    Ok(client.connections(tunnel).await?.into_iter().map(|connector| connector.id).collect())
+/// Returns the connectors of a tunnel; also those whose connections only linger, because they too were started.
+pub(super) async fn list_connectors(
+    client: &Cloudflare,
+    tunnel: &TunnelId,
+) -> Result<Vec<Connector>, CfError> {
+    let found = client.connections(tunnel).await?.into_iter().map(|found| Connector {
+        id: found.id,
+        config_version: found.config_version,
+        connections: found.connections,
+    });
+    Ok(found.collect())
 }
 
 async fn find_or_create(desk: &Desk, name: &str) -> Result<Tunnel, CfError> {

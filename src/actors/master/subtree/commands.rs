@@ -17,6 +17,7 @@ use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::actors::master::work::Reply;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::domain::command::{Command, CommandKind, Outcome};
+use crate::domain::connector::Connector;
 use crate::domain::delivery::Evidence;
 use crate::domain::id::CommandId;
 use crate::domain::tunnel::TunnelReport;
@@ -119,7 +120,7 @@ struct AskForConnectors(Doubt);
 #[rtype(result = "()")]
 struct ConnectorsListed {
     doubt: Doubt,
-    now: Option<Vec<String>>,
+    now: Option<Vec<Connector>>,
 }
 
 /// The registrar decided about the agent: what is known is read again.

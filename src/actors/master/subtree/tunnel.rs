@@ -11,13 +11,8 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
-<<<<<<< HEAD
 use crate::db::{Assumption, RowChange};
-=======
-use crate::db::RowChange;
-use crate::domain::command::CommandKind;
 use crate::domain::connector::Said;
->>>>>>> 636b808 (Call a route live only if its tunnel is known to serve, and say why not)
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 /// Follows one agent's tunnel.

@@ -31,6 +31,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{self, Db};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
+use crate::domain::connector::Connector;
 use crate::domain::container::Container;
 use crate::domain::event::Stream;
 use crate::domain::id::{AccountId, AgentId, ContainerId, TunnelId};
@@ -130,8 +131,9 @@ impl Account for Publisher {
         Ok(7)
     }
 
-    async fn connectors(&self, _: &TunnelId) -> Result<Vec<String>, MasterError> {
-        Ok(self.connectors.lock().clone())
+    async fn connectors(&self, _: &TunnelId) -> Result<Vec<Connector>, MasterError> {
+        let connected = |id: &String| Connector { id: id.clone(), config_version: None, connections: 4 };
+        Ok(self.connectors.lock().iter().map(connected).collect())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Records: A, AAAA and CNAME exclude each other on one name, and no record is there twice.
 
+use lightship::domain::hostname::parse_hostname;
 use serde_json::{Value, json};
 
 use super::answer::{Outcome, Refusal};
@@ -55,7 +56,8 @@ impl State {
     }
 
     fn read_record(&self, zone: &str, body: &Value) -> Result<Record, Refusal> {
-        let zone_name = self.zone(zone)?.name.as_str();
+        let zone_name = parse_hostname(&self.zone(zone)?.name).expect("a zone has a name");
+        let zone_name = zone_name.as_str();
         let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
         let mut name = text("name").to_lowercase();
         if name != zone_name && !name.ends_with(&format!(".{zone_name}")) {

@@ -21,6 +21,8 @@ pub struct State {
     pub hidden_zones: Vec<String>,
     /// The `name` filter of record lists finds parts of names too.
     pub has_loose_name_filter: bool,
+    /// Records are answered in the script of their zone, and not in Punycode.
+    pub answers_in_script: bool,
     /// `/user/tokens/verify` refuses, as it does for tokens that an account owns.
     pub has_account_token: bool,
     ids: u64,
