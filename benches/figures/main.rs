@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be taken has failed")]
 #![allow(clippy::disallowed_methods, reason = "it starts what it measures, in real time")]
 
+mod account;
 mod bare;
 mod churn;
 mod commands;
@@ -71,6 +72,9 @@ async fn measure(plan: &Plan) -> Sheet {
     if plan.wants("commands") {
         sheet.group("commands", limit(60), commands::measure(plan)).await;
         sheet.group("commands", limit(60), history::measure(plan)).await;
+    }
+    if plan.wants("account") {
+        sheet.group("account", limit(60), account::measure(plan)).await;
     }
     if plan.wants("start") {
         sheet.group("start", limit(60), start::measure(plan)).await;

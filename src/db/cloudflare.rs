@@ -1,5 +1,7 @@
 //! What is ours at Cloudflare, and what Cloudflare made of what we asked.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,7 @@ use super::entities::{applied_rule, dns_record, route_status, tunnel_connectors,
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{Db, limit};
+use super::{AT_ONCE, Db, limit};
 use crate::domain::connector::Listed;
 use crate::domain::id::{AgentId, RecordId, TunnelId, ZoneId};
 use crate::domain::route::RouteKey;
@@ -142,20 +144,100 @@ fn dns_record(row: dns_record::Model) -> DnsRecordRow {
 
 /// Returns the rules of a tunnel that are ours, by hostname and path.
 pub async fn list_applied_rules(db: &Db, tunnel: &TunnelId) -> Result<Vec<AppliedRule>, DbError> {
-    let tunnel = tunnel.as_str().to_owned();
+    let mut found = applied_rules_of(db, std::slice::from_ref(tunnel)).await?;
+    Ok(found.remove(tunnel).unwrap_or_default())
+}
+
+/// Returns the rules of these tunnels that are ours, each by hostname and path.
+pub async fn applied_rules_of(
+    db: &Db,
+    tunnels: &[TunnelId],
+) -> Result<HashMap<TunnelId, Vec<AppliedRule>>, DbError> {
+    let tunnels = texts(tunnels);
     db.read(move |conn| async move {
-        let query = applied_rule::Entity::find()
-            .filter(applied_rule::Column::TunnelId.eq(tunnel))
-            .order_by_asc(applied_rule::Column::Hostname)
-            .order_by_asc(applied_rule::Column::Path);
-        let rows = query.all(&conn).await?.into_iter();
-        rows.map(|row| {
-            let rule = json("applied rule", &row.hostname, &row.rule)?;
-            Ok(AppliedRule { key: RouteKey { hostname: row.hostname, path: row.path }, rule })
-        })
-        .collect()
+        let mut found = HashMap::<TunnelId, Vec<AppliedRule>>::new();
+        for chunk in tunnels.chunks(AT_ONCE) {
+            let query = applied_rule::Entity::find()
+                .filter(applied_rule::Column::TunnelId.is_in(chunk))
+                .order_by_asc(applied_rule::Column::Hostname)
+                .order_by_asc(applied_rule::Column::Path);
+            for row in query.all(&conn).await? {
+                let rule = json("applied rule", &row.hostname, &row.rule)?;
+                let rule = AppliedRule { key: RouteKey { hostname: row.hostname, path: row.path }, rule };
+                found.entry(TunnelId::new(row.tunnel_id)).or_default().push(rule);
+            }
+        }
+        Ok(found)
     })
     .await
+}
+
+/// Returns our DNS records that lead to these tunnels, each by zone and name.
+pub async fn dns_records_of(
+    db: &Db,
+    tunnels: &[TunnelId],
+) -> Result<HashMap<TunnelId, Vec<DnsRecordRow>>, DbError> {
+    let tunnels = texts(tunnels);
+    db.read(move |conn| async move {
+        let mut found = HashMap::<TunnelId, Vec<DnsRecordRow>>::new();
+        for chunk in tunnels.chunks(AT_ONCE) {
+            let query = dns_record::Entity::find()
+                .filter(dns_record::Column::TunnelId.is_in(chunk))
+                .order_by_asc(dns_record::Column::ZoneId)
+                .order_by_asc(dns_record::Column::Name);
+            for row in query.all(&conn).await?.into_iter().map(dns_record) {
+                found.entry(row.tunnel_id.clone()).or_default().push(row);
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// Returns what Cloudflare made of these tunnels.
+pub async fn tunnel_status_of(
+    db: &Db,
+    tunnels: &[TunnelId],
+) -> Result<HashMap<TunnelId, TunnelStatusRow>, DbError> {
+    let tunnels = texts(tunnels);
+    db.read(move |conn| async move {
+        let mut found = HashMap::new();
+        for chunk in tunnels.chunks(AT_ONCE) {
+            let query = tunnel_status::Entity::find().filter(tunnel_status::Column::TunnelId.is_in(chunk));
+            for row in query.all(&conn).await? {
+                let row = TunnelStatusRow::of(row)?;
+                found.insert(row.tunnel_id.clone(), row);
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// Returns the state of each route of these agents, each by hostname and path.
+pub async fn route_status_of(
+    db: &Db,
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<RouteStatusRow>>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
+    db.read(move |conn| async move {
+        let mut found = HashMap::<AgentId, Vec<RouteStatusRow>>::new();
+        for chunk in agents.chunks(AT_ONCE) {
+            let query = route_status::Entity::find()
+                .filter(route_status::Column::AgentId.is_in(chunk))
+                .order_by_asc(route_status::Column::Hostname)
+                .order_by_asc(route_status::Column::Path);
+            for row in query.all(&conn).await?.into_iter().map(RouteStatusRow::of) {
+                found.entry(row.agent_id.clone()).or_default().push(row);
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
+fn texts(tunnels: &[TunnelId]) -> Vec<String> {
+    tunnels.iter().map(|id| id.as_str().to_owned()).collect()
 }
 
 /// Returns our DNS record of a name.
@@ -169,15 +251,8 @@ pub async fn find_dns_record(db: &Db, zone: &ZoneId, name: &str) -> Result<Optio
 
 /// Returns our DNS records that lead to a tunnel, by zone and name.
 pub async fn list_dns_records(db: &Db, tunnel: &TunnelId) -> Result<Vec<DnsRecordRow>, DbError> {
-    let tunnel = tunnel.as_str().to_owned();
-    db.read(move |conn| async move {
-        let query = dns_record::Entity::find()
-            .filter(dns_record::Column::TunnelId.eq(tunnel))
-            .order_by_asc(dns_record::Column::ZoneId)
-            .order_by_asc(dns_record::Column::Name);
-        Ok(query.all(&conn).await?.into_iter().map(dns_record).collect())
-    })
-    .await
+    let mut found = dns_records_of(db, std::slice::from_ref(tunnel)).await?;
+    Ok(found.remove(tunnel).unwrap_or_default())
 }
 
 /// Returns the state of each route of one agent, or of all, at most `max`.
@@ -225,11 +300,7 @@ pub async fn list_agents_with_route_state(
 
 /// Returns what Cloudflare made of a tunnel.
 pub async fn find_tunnel_status(db: &Db, tunnel: &TunnelId) -> Result<Option<TunnelStatusRow>, DbError> {
-    let tunnel = tunnel.as_str().to_owned();
-    db.read(move |conn| async move {
-        tunnel_status::Entity::find_by_id(tunnel).one(&conn).await?.map(TunnelStatusRow::of).transpose()
-    })
-    .await
+    Ok(tunnel_status_of(db, std::slice::from_ref(tunnel)).await?.remove(tunnel))
 }
 
 /// Returns the state of every tunnel, by id, at most `max`.

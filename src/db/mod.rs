@@ -278,6 +278,9 @@ impl std::fmt::Debug for Db {
 /// have is bounded where it comes in.
 pub const ALL: u64 = i64::MAX as u64;
 
+/// Keys in one condition of a list that is read at once.
+const AT_ONCE: usize = 400;
+
 /// The largest number the engines take.
 fn limit(asked: u64) -> u64 {
     asked.min(ALL)

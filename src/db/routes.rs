@@ -1,18 +1,18 @@
 //! Claimed routes and hostnames.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
-use super::entities::{claim, route, tunnel};
+use super::entities::{claim, route};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{Db, limit};
-use crate::domain::id::{AgentId, ContainerId, TunnelId};
+use super::{AT_ONCE, Db, limit};
+use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::mirror::Holder;
 use crate::domain::route::{Route, RouteKey, RouteState};
 
@@ -96,29 +96,28 @@ pub async fn list_holders(
 
 /// Returns an agent's routes in the order of their keys.
 pub async fn list_agent_routes(db: &Db, agent: &AgentId) -> Result<Vec<Route>, DbError> {
-    let agent = agent.as_str().to_owned();
-    db.read(move |conn| async move { routes_of(&conn, agent).await }).await
+    let mut found = routes_of_agents(db, std::slice::from_ref(agent)).await?;
+    Ok(found.remove(agent).unwrap_or_default())
 }
 
-/// Returns the routes of the agent that has this tunnel: what its configuration should hold.
-pub async fn list_tunnel_routes(db: &Db, tunnel: &TunnelId) -> Result<Vec<Route>, DbError> {
-    let tunnel = tunnel.as_str().to_owned();
+/// Returns the routes of these agents, each in the order of their keys.
+pub async fn routes_of_agents(db: &Db, agents: &[AgentId]) -> Result<HashMap<AgentId, Vec<Route>>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
     db.read(move |conn| async move {
-        let row = tunnel::Entity::find_by_id(tunnel).one(&conn).await?;
-        let Some(agent) = row.and_then(|row| row.agent_id) else {
-            return Ok(Vec::new());
-        };
-        routes_of(&conn, agent).await
+        let mut found = HashMap::<AgentId, Vec<Route>>::new();
+        for chunk in agents.chunks(AT_ONCE) {
+            let query = route::Entity::find()
+                .filter(route::Column::AgentId.is_in(chunk))
+                .order_by_asc(route::Column::Hostname)
+                .order_by_asc(route::Column::Path);
+            for row in query.all(&conn).await? {
+                let route = RouteRow::of(row)?.route;
+                found.entry(route.agent_id.clone()).or_default().push(route);
+            }
+        }
+        Ok(found)
     })
     .await
-}
-
-async fn routes_of(conn: &impl ConnectionTrait, agent: String) -> Result<Vec<Route>, DbError> {
-    let query = route::Entity::find()
-        .filter(route::Column::AgentId.eq(agent))
-        .order_by_asc(route::Column::Hostname)
-        .order_by_asc(route::Column::Path);
-    query.all(conn).await?.into_iter().map(|row| RouteRow::of(row).map(|row| row.route)).collect()
 }
 
 /// Returns routes after `after` in the order of their keys, at most `max`.

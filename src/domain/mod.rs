@@ -18,6 +18,7 @@ pub mod ingress;
 pub mod labels;
 pub mod leap;
 pub mod limits;
+pub mod line;
 pub mod lost_tunnel;
 pub mod mirror;
 pub mod origin;

@@ -1,12 +1,12 @@
 //! What only a person may order: agreeing to what is in a tunnel, and trying again what is blocked.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use actix::prelude::*;
 
 use super::CloudflareAccount;
-use super::checks::list_tunnels;
+use super::checks::read_tunnels;
 use super::desk::Desk;
 use super::orders::{Reply, answer, database, read_plan};
 use super::say::EQUAL_RULE;
@@ -15,9 +15,11 @@ use super::turn::Order;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::ApplyReport;
 use crate::actors::supervision::Ctx;
+use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
+use crate::db::tunnels::TunnelRow;
 use crate::db::{ALL, Expected, cloudflare, tunnels};
 use crate::domain::event::{Event, Stream};
-use crate::domain::id::TunnelId;
+use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::publish::{PublicState, TunnelState};
 
 /// A person agrees to what is in a tunnel.
@@ -113,34 +115,65 @@ impl CloudflareAccount {
     }
 }
 
+/// What a person's `apply` means for a tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// It is confirmed.
+    pub is_given: bool,
+    /// It is looked at again, whatever is known of it.
+    pub look_again: bool,
+}
+
 async fn agree(desk: &Desk, by: &str) -> Result<Agreed, MasterError> {
-    let all = list_tunnels(&desk.db, desk.cloudflare.account()).await.map_err(database)?;
+    let rows = read_tunnels(&desk.db, desk.cloudflare.account()).await.map_err(database)?;
     desk.zones.forgive();
-    let mut agreed = Agreed { confirmed: Vec::new(), again: HashSet::new(), all };
-    let blocked = cloudflare::list_route_status(&desk.db, None, ALL).await.map_err(database)?;
+    let routes = cloudflare::list_route_status(&desk.db, None, ALL).await.map_err(database)?;
     let statuses = cloudflare::list_tunnel_status(&desk.db, ALL).await.map_err(database)?;
-    for tunnel in &agreed.all {
-        let Some(row) = tunnels::find_tunnel(&desk.db, tunnel).await.map_err(database)? else { continue };
-        let state =
-            statuses.iter().find(|status| status.tunnel_id == *tunnel).map(|status| status.state.as_str());
-        let mine = || blocked.iter().filter(|status| Some(&status.agent_id) == row.agent_id.as_ref());
-        let is_waiting = state == Some(TunnelState::Waiting.as_str()) && row.confirmed_by.is_none();
-        let has_equal = row.confirmed_by.as_deref() == Some(SYSTEM)
-            && mine()
-                .any(|status| status.reason.as_deref().is_some_and(|reason| reason.starts_with(EQUAL_RULE)));
-        if is_waiting || has_equal {
-            confirm(desk, tunnel, by).await?;
-            agreed.confirmed.push(tunnel.clone());
+    let consents = consents(&rows, &statuses, &routes);
+    let mut agreed = Agreed { confirmed: Vec::new(), again: HashSet::new(), all: Vec::new() };
+    for (row, consent) in rows.into_iter().zip(consents) {
+        if consent.is_given {
+            confirm(desk, &row.id, by).await?;
+            agreed.confirmed.push(row.id.clone());
         }
-        let is_stuck =
-            |state: &str| [PublicState::Blocked, PublicState::Failed].iter().any(|p| p.as_str() == state);
-        if state.is_some_and(|state| state != TunnelState::Applied.as_str())
-            || mine().any(|row| is_stuck(&row.state))
-        {
-            agreed.again.insert(tunnel.clone());
+        if consent.look_again {
+            agreed.again.insert(row.id.clone());
         }
+        agreed.all.push(row.id);
     }
     Ok(agreed)
+}
+
+/// Says what an `apply` means for each tunnel, by what was said of it and of its routes.
+pub fn consents(
+    tunnels: &[TunnelRow],
+    statuses: &[TunnelStatusRow],
+    routes: &[RouteStatusRow],
+) -> Vec<Consent> {
+    let states: HashMap<&TunnelId, &str> =
+        statuses.iter().map(|row| (&row.tunnel_id, row.state.as_str())).collect();
+    let mut routes_of: HashMap<&AgentId, Vec<&RouteStatusRow>> = HashMap::new();
+    for row in routes {
+        routes_of.entry(&row.agent_id).or_default().push(row);
+    }
+    let consent = |row: &TunnelRow| {
+        let state = states.get(&row.id).copied();
+        let mine =
+            row.agent_id.as_ref().and_then(|agent| routes_of.get(agent)).map_or(&[][..], Vec::as_slice);
+        let is_waiting = state == Some(TunnelState::Waiting.as_str()) && row.confirmed_by.is_none();
+        let is_equal = |status: &&RouteStatusRow| {
+            status.reason.as_deref().is_some_and(|reason| reason.starts_with(EQUAL_RULE))
+        };
+        let has_equal = row.confirmed_by.as_deref() == Some(SYSTEM) && mine.iter().any(is_equal);
+        let is_stuck =
+            |state: &str| [PublicState::Blocked, PublicState::Failed].iter().any(|p| p.as_str() == state);
+        let is_unapplied = state.is_some_and(|state| state != TunnelState::Applied.as_str());
+        Consent {
+            is_given: is_waiting || has_equal,
+            look_again: is_unapplied || mine.iter().any(|row| is_stuck(&row.state)),
+        }
+    };
+    tunnels.iter().map(consent).collect()
 }
 
 async fn confirm(desk: &Desk, tunnel: &TunnelId, by: &str) -> Result<(), MasterError> {

@@ -4,7 +4,6 @@
 //! interval, one after the other in the background, where somebody may have changed or deleted something. A tunnel
 //! that does not connect is compared before the others: it may be gone.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -12,8 +11,10 @@ use actix::prelude::*;
 use super::CloudflareAccount;
 use super::turn::{Ending, Order};
 use crate::actors::supervision::Ctx;
+use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, tunnels};
 use crate::domain::id::{AccountId, TunnelId};
+use crate::domain::line::Line;
 
 /// Tunnels read at a time.
 const PAGE: u64 = 1_000;
@@ -28,7 +29,7 @@ const JITTER: f64 = 0.1;
 pub(super) struct Checks {
     /// False until the database has said which tunnels there are.
     is_loaded: bool,
-    left: VecDeque<TunnelId>,
+    left: Line<TunnelId>,
     running: Option<TunnelId>,
     /// Checks that failed in a row.
     failures: u32,
@@ -45,17 +46,17 @@ impl Checks {
     fn add(&mut self, tunnels: impl IntoIterator<Item = TunnelId>) {
         self.is_loaded = true;
         for tunnel in tunnels {
-            if self.running.as_ref() != Some(&tunnel) && !self.left.contains(&tunnel) {
-                self.left.push_back(tunnel);
+            if self.running.as_ref() != Some(&tunnel) {
+                self.left.join(tunnel);
             }
         }
     }
 
     /// This one is compared next.
     pub fn add_first(&mut self, tunnel: TunnelId) {
-        self.left.retain(|left| *left != tunnel);
-        if self.running.as_ref() != Some(&tunnel) {
-            self.left.push_front(tunnel);
+        match self.running.as_ref() == Some(&tunnel) {
+            true => drop(self.left.leave(&tunnel)),
+            false => self.left.jump(tunnel),
         }
     }
 
@@ -66,7 +67,7 @@ impl Checks {
         match ending {
             Ending::Done | Ending::Refused if order.background => {
                 self.failures = 0;
-                self.left.retain(|left| left != tunnel);
+                self.left.leave(tunnel);
                 None
             }
             Ending::Failed(_) | Ending::PutOff(_) if order.background => {
@@ -88,8 +89,7 @@ impl Checks {
         if self.running.is_some() || self.is_pausing {
             return None;
         }
-        let index = self.left.iter().position(is_at_rest)?;
-        self.running = self.left.remove(index);
+        self.running = self.left.take_first_who(is_at_rest);
         self.running.clone()
     }
 }
@@ -171,14 +171,19 @@ impl CloudflareAccount {
 
 /// Returns the tunnels of the account, those without an agent too: something of ours may be left in them.
 pub(super) async fn list_tunnels(db: &Db, account: &AccountId) -> Result<Vec<TunnelId>, DbError> {
-    let mut ids = Vec::new();
+    Ok(read_tunnels(db, account).await?.into_iter().map(|row| row.id).collect())
+}
+
+/// The same with their rows.
+pub(super) async fn read_tunnels(db: &Db, account: &AccountId) -> Result<Vec<TunnelRow>, DbError> {
+    let mut rows = Vec::new();
     let mut after: Option<TunnelId> = None;
     loop {
         let page = tunnels::list_tunnels(db, after.as_ref(), PAGE).await?;
-        ids.extend(page.iter().filter(|row| row.account_id == *account).map(|row| row.id.clone()));
-        match page.last() {
-            Some(last) if page.len() as u64 == PAGE => after = Some(last.id.clone()),
-            _ => return Ok(ids),
+        after = page.last().filter(|_| page.len() as u64 == PAGE).map(|last| last.id.clone());
+        rows.extend(page.into_iter().filter(|row| row.account_id == *account));
+        if after.is_none() {
+            return Ok(rows);
         }
     }
 }

@@ -30,7 +30,7 @@ mod waiters;
 mod wishes;
 mod zones;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,8 +51,9 @@ use self::turn::{Ending, Next, Order, Turn};
 use self::waiters::Waiters;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::domain::id::TunnelId;
+use crate::domain::line::Line;
 
-pub use self::apply::{Apply, ConfirmTunnel};
+pub use self::apply::{Apply, ConfirmTunnel, Consent, consents};
 pub use self::books::{Books, installation};
 pub use self::desk::{AccountParts, AccountStore, StoreFailed};
 pub use self::handle::{Connected, PlanOnly, describe};
@@ -70,7 +71,7 @@ pub struct CloudflareAccount {
     desk: Arc<Desk>,
     tunnels: HashMap<TunnelId, Entry>,
     /// Tunnels whose turn it is while too many others are worked on.
-    ready: VecDeque<TunnelId>,
+    ready: Line<TunnelId>,
     running: usize,
     checks: Checks,
     looks: Looks,
@@ -134,7 +135,7 @@ impl CloudflareAccount {
         Self {
             desk: Arc::new(Desk::new(parts)),
             tunnels: HashMap::new(),
-            ready: VecDeque::new(),
+            ready: Line::default(),
             running: 0,
             checks: Checks::default(),
             looks: Looks::default(),
@@ -171,11 +172,7 @@ impl CloudflareAccount {
                 let tunnel = tunnel.clone();
                 ctx.run_later(at - now, move |actor, ctx| actor.advance(&tunnel, ctx));
             }
-            Next::Begin(_) if self.running >= SIDE_BY_SIDE => {
-                if !self.ready.contains(tunnel) {
-                    self.ready.push_back(tunnel.clone());
-                }
-            }
+            Next::Begin(_) if self.running >= SIDE_BY_SIDE => self.ready.join(tunnel.clone()),
             Next::Begin(order) => self.begin(tunnel.clone(), order, ctx),
         }
     }
@@ -218,7 +215,7 @@ impl CloudflareAccount {
         self.look_after_pass(&job.tunnel, (job.order, outcome.has_written), ctx);
         self.advance(&job.tunnel, ctx);
         while self.running < SIDE_BY_SIDE
-            && let Some(next) = self.ready.pop_front()
+            && let Some(next) = self.ready.take_first()
         {
             self.advance(&next, ctx);
         }

@@ -7,6 +7,7 @@ use super::wishes::{KnownZones, PublishSettings, Wishes};
 use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 use crate::db::{Db, DbError, agents, routes, tunnels};
 use crate::domain::agent::AgentStatus;
+use crate::domain::id::AgentId;
 use crate::domain::ingress::IngressRule;
 use crate::domain::publish::{HELD, PublicState, TunnelState, held_back};
 use crate::domain::route::{Route, RouteKey, RouteState};
@@ -27,22 +28,21 @@ pub async fn plan(
     let mut after = None;
     loop {
         let tunnels = tunnels::list_tunnels(db, after.as_ref(), PAGE).await?;
-        for tunnel in &tunnels {
-            if let Some(snap) = Snapshot::read(db, &tunnel.id).await? {
-                let wishes = snap.wishes(zones, settings);
-                add_tunnel(&mut plan, &snap, &wishes);
-            }
+        after = tunnels.last().filter(|_| tunnels.len() as u64 == PAGE).map(|last| last.id.clone());
+        for snap in Snapshot::read_many(db, tunnels).await? {
+            let wishes = snap.wishes(zones, settings);
+            add_tunnel(&mut plan, &snap, &wishes);
         }
-        match tunnels.last() {
-            Some(last) if tunnels.len() as u64 == PAGE => after = Some(last.id.clone()),
-            _ => break,
+        if after.is_none() {
+            break;
         }
     }
-    for agent in agents::load_agents(db).await? {
-        if agent.status == AgentStatus::Enrolled && agent.tunnel_id.is_none() {
-            let routes = routes::list_agent_routes(db, &agent.id).await?;
-            add_without_tunnel(&mut plan, &routes, settings);
-        }
+    let agents = agents::load_agents(db).await?.into_iter();
+    let without = agents.filter(|agent| agent.status == AgentStatus::Enrolled && agent.tunnel_id.is_none());
+    let without: Vec<AgentId> = without.map(|agent| agent.id).collect();
+    let mut routes = routes::routes_of_agents(db, &without).await?;
+    for agent in &without {
+        add_without_tunnel(&mut plan, &routes.remove(agent).unwrap_or_default(), settings);
     }
     Ok(plan)
 }

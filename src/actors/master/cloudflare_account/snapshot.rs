@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::wishes::{KnownZones, PublishSettings, Published, Wishes};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
-use crate::db::{ALL, Db, DbError, RowChange, cloudflare, routes, tunnels};
+use crate::db::{Db, DbError, RowChange, cloudflare, routes, tunnels};
 use crate::domain::dns::tunnel_target;
-use crate::domain::id::TunnelId;
+use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::ingress::{Contact, IngressRule};
 use crate::domain::publish::{PublicState, TUNNEL_LOCAL, TunnelState};
 use crate::domain::route::{Route, RouteKey};
@@ -29,21 +29,33 @@ impl Snapshot {
     /// Reads it; none if we never had such a tunnel.
     pub async fn read(db: &Db, id: &TunnelId) -> Result<Option<Self>, DbError> {
         let Some(tunnel) = tunnels::find_tunnel(db, id).await? else { return Ok(None) };
-        let statuses = async {
-            match &tunnel.agent_id {
-                Some(agent) => cloudflare::list_route_status(db, Some(agent), ALL).await,
-                None => Ok(Vec::new()),
+        Ok(Self::read_many(db, vec![tunnel]).await?.pop())
+    }
+
+    /// Reads many: it costs no more queries than one.
+    pub async fn read_many(db: &Db, tunnels: Vec<TunnelRow>) -> Result<Vec<Self>, DbError> {
+        let ids: Vec<TunnelId> = tunnels.iter().map(|tunnel| tunnel.id.clone()).collect();
+        let agents: Vec<AgentId> = tunnels.iter().filter_map(|tunnel| tunnel.agent_id.clone()).collect();
+        let (mut routes, mut applied, mut records, mut statuses, mut route_status) = futures_util::try_join!(
+            routes::routes_of_agents(db, &agents),
+            cloudflare::applied_rules_of(db, &ids),
+            cloudflare::dns_records_of(db, &ids),
+            cloudflare::tunnel_status_of(db, &ids),
+            cloudflare::route_status_of(db, &agents),
+        )?;
+        let snapshot = |tunnel: TunnelRow| {
+            let (id, agent) = (&tunnel.id, tunnel.agent_id.as_ref());
+            let applied = applied.remove(id).unwrap_or_default();
+            Self {
+                routes: agent.and_then(|agent| routes.remove(agent)).unwrap_or_default(),
+                applied: applied.into_iter().filter_map(read_rule).collect(),
+                records: records.remove(id).unwrap_or_default(),
+                route_status: agent.and_then(|agent| route_status.remove(agent)).unwrap_or_default(),
+                status: statuses.remove(id),
+                tunnel,
             }
         };
-        let (routes, applied, records, status, route_status) = futures_util::try_join!(
-            routes::list_tunnel_routes(db, id),
-            cloudflare::list_applied_rules(db, id),
-            cloudflare::list_dns_records(db, id),
-            cloudflare::find_tunnel_status(db, id),
-            statuses,
-        )?;
-        let applied = applied.into_iter().filter_map(read_rule).collect();
-        Ok(Some(Self { tunnel, routes, applied, records, route_status, status }))
+        Ok(tunnels.into_iter().map(snapshot).collect())
     }
 
     /// Returns what the tunnel's routes ask for.
