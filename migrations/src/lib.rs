@@ -15,6 +15,7 @@ mod m0006_create_sessions;
 mod m0007_explain_losses;
 mod m0008_find_open_commands;
 mod m0009_create_tunnel_connectors;
+mod m0010_note_moves;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_explain_losses::Migration),
             Box::new(m0008_find_open_commands::Migration),
             Box::new(m0009_create_tunnel_connectors::Migration),
+            Box::new(m0010_note_moves::Migration),
         ]
     }
 }

@@ -31,6 +31,11 @@ enum AgentsVerb {
         /// The agent's id.
         agent: String,
     },
+    /// Move an agent's names to its new tunnel now, although no connector was seen there.
+    Move {
+        /// The agent's id.
+        agent: String,
+    },
     /// Name an agent.
     Rename {
         /// The agent's id.
@@ -90,6 +95,7 @@ impl AgentsVerb {
             Self::List => return error,
             Self::Enroll { agent, .. }
             | Self::Redeploy { agent }
+            | Self::Move { agent }
             | Self::Rename { agent, .. }
             | Self::Limit { agent, .. }
             | Self::RollKey { agent }
@@ -108,6 +114,7 @@ impl AgentsVerb {
             Self::List => return None,
             Self::Enroll { agent, tunnel } => (v2(agent, "enroll"), json!({ "tunnel_name": tunnel })),
             Self::Redeploy { agent } => (v2(agent, "redeploy-tunnel"), json!({})),
+            Self::Move { agent } => (format!("/api/v3/agents/{agent}/move"), json!({})),
             Self::Rename { agent, name } => (v2(agent, "rename"), json!({ "display_name": name })),
             Self::Limit { agent, hostname_patterns, .. } => {
                 (format!("/api/v3/agents/{agent}/limit"), json!({ "hostname_patterns": hostname_patterns }))

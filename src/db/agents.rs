@@ -40,6 +40,8 @@ pub struct AgentRow {
     pub tunnel_id: Option<TunnelId>,
     /// Name of its tunnel.
     pub tunnel_name: Option<String>,
+    /// The tunnel that its names are still in, while the connector of its new one was not seen.
+    pub moving_from: Option<TunnelId>,
     /// Where the tunnel's token is kept.
     pub secret_id: Option<SecretId>,
     /// When it was heard for the first time.
@@ -67,6 +69,11 @@ pub struct AgentRow {
 }
 
 impl AgentRow {
+    /// Returns the tunnel that its names are published in.
+    pub fn publishes_in(&self) -> Option<&TunnelId> {
+        self.moving_from.as_ref().or(self.tunnel_id.as_ref())
+    }
+
     pub(super) fn of(row: agent::Model, seen: Option<agent_observed::Model>) -> Result<Self, DbError> {
         let status = word("agent", &row.id, &row.status)?;
         let hostname_patterns = json("agent", &row.id, &row.hostname_patterns)?;
@@ -82,6 +89,7 @@ impl AgentRow {
             account_id: row.account_id.map(AccountId::new),
             tunnel_id: row.tunnel_id.map(TunnelId::new),
             tunnel_name: row.tunnel_name,
+            moving_from: row.moving_from.map(TunnelId::new),
             secret_id: row.secret_id.map(SecretId::new),
             registered_at: time(row.registered_at),
             enrolled_at: row.enrolled_at.map(time),

@@ -1,6 +1,6 @@
 //! What is ours at Cloudflare, and what Cloudflare made of what we asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -232,6 +232,15 @@ pub async fn route_status_of(
             }
         }
         Ok(found)
+    })
+    .await
+}
+
+/// Returns the names that have a record of ours.
+pub async fn names_with_records(db: &Db) -> Result<HashSet<String>, DbError> {
+    db.read(move |conn| async move {
+        let names = dns_record::Entity::find().select_only().column(dns_record::Column::Name);
+        Ok(names.into_tuple::<String>().all(&conn).await?.into_iter().collect())
     })
     .await
 }

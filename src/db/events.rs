@@ -11,6 +11,7 @@ use super::times::{micros, time};
 use super::words::json;
 use super::{Db, limit};
 use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AgentId, TunnelId};
 
 /// Events that are read at a time on the way back from a stream's end.
 const SINCE_PAGE: u64 = 64;
@@ -144,7 +145,7 @@ pub async fn list_stream_since(
 }
 
 /// Returns the latest event of a type in a stream. Reads back from the stream's end, and no further than to it.
-pub async fn find_latest(db: &Db, stream: &Stream, kind: &'static str) -> Result<Option<EventRow>, DbError> {
+async fn find_latest(db: &Db, stream: &Stream, kind: &'static str) -> Result<Option<EventRow>, DbError> {
     let stream = stream.0.clone();
     db.read(move |conn| async move {
         let query = event::Entity::find()
@@ -164,4 +165,18 @@ pub async fn stream_version(db: &Db, stream: &Stream) -> Result<u64, DbError> {
         Ok(head.map_or(0, |head| u64::try_from(head.version).unwrap_or(0)))
     })
     .await
+}
+
+/// Returns the ids of the connectors that served a tunnel when its agent was enrolled with it; none if Cloudflare did not
+/// say, or if the agent's last enrolment was with another one.
+pub async fn connectors_at_enrolment(
+    db: &Db,
+    agent: &AgentId,
+    tunnel: &TunnelId,
+) -> Result<Option<Vec<String>>, DbError> {
+    let enrolled = find_latest(db, &Stream::agent(agent), "agent_enrolled").await?;
+    Ok(enrolled.and_then(|row| match row.event {
+        Event::AgentEnrolled { tunnel_id, connectors, .. } if tunnel_id == *tunnel => connectors,
+        _ => None,
+    }))
 }

@@ -76,6 +76,8 @@ impl Needs {
             | Event::AgentOffline { .. }
             | Event::AgentBack { .. }
             | Event::AgentEnrolled { .. }
+            | Event::AgentMoving { .. }
+            | Event::AgentMoved { .. }
             | Event::AgentRemoved { .. } => self.add_agent_event(event),
             Event::CommandQueued { command_id, .. }
             | Event::CommandDelivered { command_id, .. }
@@ -97,7 +99,9 @@ impl Needs {
             }
             // Its row is not derived from events.
             Event::DnsRecordForgotten { .. } => {}
-            Event::TunnelConfirmed { tunnel_id, .. } => {
+            Event::TunnelConfirmed { tunnel_id, .. }
+            | Event::TunnelMade { tunnel_id }
+            | Event::TunnelDeleted { tunnel_id } => {
                 self.tunnels.insert(tunnel_id.as_str().into());
             }
             Event::AdminCreated { name } | Event::AdminPasswordChanged { name } => {
@@ -129,6 +133,10 @@ impl Needs {
                 self.agents.insert(agent_id.as_str().into());
                 self.tunnels.insert(tunnel_id.as_str().into());
                 self.tunnels_of_agents.insert(agent_id.as_str().into());
+            }
+            Event::AgentMoving { agent_id, from, to } | Event::AgentMoved { agent_id, from, to } => {
+                self.agents.insert(agent_id.as_str().into());
+                self.tunnels.extend([from.as_str().into(), to.as_str().into()]);
             }
             Event::AgentRemoved { agent_id } => {
                 self.agents.insert(agent_id.as_str().into());

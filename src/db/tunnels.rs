@@ -31,6 +31,21 @@ pub struct TunnelRow {
     pub confirmed_at: Option<DateTime<Utc>>,
     /// Who agreed.
     pub confirmed_by: Option<String>,
+    /// Who gets it once its connector was seen.
+    pub joining: Option<AgentId>,
+    /// Who moved from it to another one: its names leave it one by one.
+    pub left_by: Option<AgentId>,
+    /// True if it was not there before we enrolled an agent with it.
+    pub made: bool,
+    /// True if its agent was removed.
+    pub removed: bool,
+}
+
+impl TunnelRow {
+    /// True if it goes once it is empty and nobody is connected: we made it, and its agent was removed.
+    pub fn is_to_go(&self) -> bool {
+        self.made && self.removed && self.agent_id.is_none() && self.joining.is_none()
+    }
 }
 
 impl From<tunnel::Model> for TunnelRow {
@@ -44,6 +59,10 @@ impl From<tunnel::Model> for TunnelRow {
             enrolled_at: time(row.enrolled_at),
             confirmed_at: row.confirmed_at.map(time),
             confirmed_by: row.confirmed_by,
+            joining: row.joining.map(AgentId::new),
+            left_by: row.left_by.map(AgentId::new),
+            made: row.made,
+            removed: row.removed,
         }
     }
 }

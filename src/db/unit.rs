@@ -138,7 +138,8 @@ impl Unit {
             self.claims.load_where(conn, any(claim::Column::AgentId.is_in(ids))).await?;
         }
         for ids in chunks(&needs.tunnels_of_agents) {
-            self.tunnels.load_where(conn, any(tunnel::Column::AgentId.is_in(ids))).await?;
+            let has = Condition::any().add(tunnel::Column::AgentId.is_in(ids.clone()));
+            self.tunnels.load_where(conn, has.add(tunnel::Column::Joining.is_in(ids))).await?;
         }
         Ok(())
     }

@@ -101,6 +101,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         connectors: Option<Vec<String>>,
     },
+    /// The names of an agent that was just enrolled stay in the tunnel that it had until the new one's connector is seen.
+    AgentMoving { agent_id: AgentId, from: TunnelId, to: TunnelId },
+    /// That connector was seen, or a person did not want to wait: the names move.
+    AgentMoved { agent_id: AgentId, from: TunnelId, to: TunnelId },
     /// An agent's key was revoked: it is not heard until it has a new one.
     AgentRevoked { agent_id: AgentId, key_id: KeyId },
     /// An agent got another key.
@@ -160,6 +164,10 @@ pub enum Event {
 
     /// A person agreed to what `foreign` rules were found in a tunnel; we may write to it.
     TunnelConfirmed { tunnel_id: TunnelId, by: String },
+    /// The tunnel that an agent was enrolled with was not there before: we made it.
+    TunnelMade { tunnel_id: TunnelId },
+    /// A tunnel of our making was deleted: its agent is removed, and nobody is connected to it.
+    TunnelDeleted { tunnel_id: TunnelId },
     /// A DNS record of ours cannot be deleted, because its zone left the account: it is no longer counted as ours.
     DnsRecordForgotten { tunnel_id: TunnelId, zone_id: ZoneId, name: String },
 

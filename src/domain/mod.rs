@@ -21,6 +21,7 @@ pub mod limits;
 pub mod line;
 pub mod lost_tunnel;
 pub mod mirror;
+pub mod moving;
 pub mod origin;
 pub mod path;
 pub mod presence;

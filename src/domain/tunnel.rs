@@ -36,6 +36,14 @@ impl TunnelHealth {
 }
 
 impl TunnelReport {
+    /// True if it says that this is about the tunnel `id`, called `name`.
+    pub fn names(&self, id: &TunnelId, name: Option<&str>) -> bool {
+        match (&self.tunnel_id, self.name.as_deref()) {
+            (Some(own), _) => own == id,
+            (None, own) => own.is_some() && own == name,
+        }
+    }
+
     /// True if this is about the tunnel `id`, called `name`: an agent may run another one still, and one that cannot say
     /// which it runs has its word taken.
     pub fn is_about(&self, id: &TunnelId, name: Option<&str>) -> bool {

@@ -16,8 +16,10 @@ use crate::db::read::{
 };
 use crate::domain::connector::{Reach, Reachability, Said, Sight};
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
+use crate::domain::moving;
 use crate::domain::publish::{HELD, PublicState, public_state};
 use crate::domain::route::{Route, RouteKey, RouteState};
+use crate::domain::tunnel::TunnelReport;
 
 /// Presence of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +62,7 @@ impl Picture {
         let connectors: HashMap<_, _> =
             connectors.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect();
         let reach = agents.iter().filter_map(|view| {
-            let tunnel = view.agent.tunnel_id.as_ref()?;
+            let tunnel = view.agent.publishes_in()?;
             let (status, listed) = (tunnels.get(tunnel), connectors.get(tunnel));
             let reach = reachability(state, &view.agent, view.tunnel.as_ref(), status, listed)?;
             Some((view.agent.id.clone(), reach))
@@ -176,7 +178,7 @@ impl Statuses {
         let db = &state.master().db;
         let rows = read::list_route_status(db, Some(&agent.id), ALL).await.map_err(ApiError::internal)?;
         let mut reach = HashMap::new();
-        if let Some(tunnel) = &agent.tunnel_id {
+        if let Some(tunnel) = agent.publishes_in() {
             let observed = read::find_tunnel_observed(db, &agent.id).await.map_err(ApiError::internal)?;
             let status = read::find_tunnel_status(db, tunnel).await.map_err(ApiError::internal)?;
             let listed = read::find_tunnel_connectors(db, tunnel).await.map_err(ApiError::internal)?;
@@ -231,12 +233,18 @@ fn reachability(
     status: Option<&TunnelStatusRow>,
     listed: Option<&TunnelConnectorsRow>,
 ) -> Option<Reachability> {
-    let tunnel = agent.tunnel_id.as_ref()?;
+    let tunnel = agent.publishes_in()?;
+    let name = agent.tunnel_name.as_deref();
+    // While names wait in the tunnel that it had, what it says of the new one is about that one.
+    let is_of_new = |report: &TunnelReport| {
+        agent.moving_from.is_some() && agent.tunnel_id.as_ref().is_some_and(|new| report.names(new, name))
+    };
+    let observed = observed.filter(|seen| !is_of_new(&seen.report));
     let is_heard = presence(state, &agent.id, Some(agent)).is_online;
     let asks_connector = agent.dialect.as_deref().map(Dialect::of) == Some(Dialect::Native);
     let sight = Sight {
         tunnel,
-        name: agent.tunnel_name.as_deref(),
+        name: name.filter(|_| agent.moving_from.is_none()),
         said: observed.map(|seen| Said { report: &seen.report, is_heard, asks_connector }),
         listed: listed.map(|row| &row.listed),
         written: status.and_then(|row| Some((row.config_version?, row.version_since?))),
@@ -251,7 +259,15 @@ pub fn warning(state: &WebState, row: &AgentRow) -> Option<String> {
         let by_place = slot.two_hosts().map(two_hosts);
         by_place.or_else(|| slot.two_lists().map(two_lists)).or_else(|| slot.flaw())
     });
-    now.or_else(|| row.problem.clone())
+    let overdue = moving(state, row).filter(|(_, is_over)| *is_over).map(|(words, _)| words);
+    now.or_else(|| row.problem.clone()).or(overdue)
+}
+
+/// Says what the names of an agent wait for that moves to another tunnel, and whether that has lasted too long.
+pub fn moving(state: &WebState, row: &AgentRow) -> Option<(String, bool)> {
+    let (since, now) = (row.enrolled_at.filter(|_| row.moving_from.is_some())?, state.master().clock.now());
+    let to = row.tunnel_name.as_deref().unwrap_or_default();
+    Some((moving::words(row.id.as_str(), to, since, now), moving::is_over(since, now)))
 }
 
 /// Returns the presence of an agent: the slot knows best, the row is up to a minute old.

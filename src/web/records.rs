@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::picture::{Picture, Standing, Statuses, presence, warning};
+use super::picture::{Picture, Standing, Statuses, moving, presence, warning};
 use super::state::WebState;
 use crate::db::read::{
     self, AgentRow, AgentView, ContainerRow, KeyRow, RouteRow, RouteStatusRow, TunnelObservedRow,
@@ -103,6 +103,12 @@ fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
         record["tunnel_version"] = json!(observed.report.version);
         record["tunnel_last_seen"] = json!(legacy_time(observed.changed_at));
     }
+    record["moving"] = match moving(state, row) {
+        Some((reason, is_over)) => json!({
+            "from": row.moving_from, "to": row.tunnel_id, "since": row.enrolled_at, "reason": reason, "overdue": is_over,
+        }),
+        None => Value::Null,
+    };
     if row.tunnel_id.is_some() {
         record["migration_status"] = migration(row, parts);
         record["serves"] = serves(parts.reach.as_ref());

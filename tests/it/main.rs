@@ -13,6 +13,7 @@ mod indexing;
 mod layering;
 mod master_tree;
 mod moved_containers;
+mod moving;
 mod pages;
 mod parameters;
 mod protection;

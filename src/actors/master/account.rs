@@ -20,6 +20,8 @@ pub struct ProvidedTunnel {
     pub tunnel_id: TunnelId,
     /// Its name.
     pub name: String,
+    /// True if it was not there before.
+    pub is_made: bool,
     /// What a connector needs to run it.
     pub token: SecretString,
     /// Ids of the connectors that serve it already; none if Cloudflare did not say.

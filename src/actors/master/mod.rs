@@ -35,8 +35,8 @@ pub use error::MasterError;
 pub use facade::Master;
 pub use plan::{ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 pub use requests::{
-    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, NewKey, RegisterInput, Registered,
-    RemovedAgent,
+    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, LeftTunnel, NewKey, RegisterInput,
+    Registered, RemovedAgent,
 };
 pub use settings::MasterSettings;
 pub use slot::{Slot, Source};

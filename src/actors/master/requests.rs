@@ -122,6 +122,17 @@ pub struct RemovedAgent {
     pub rules_removed: usize,
     /// The command that stops its tunnel, if it had one; its key works until that is fetched, at most a while.
     pub stop_command: Option<CommandId>,
+    /// Its tunnel.
+    pub tunnel: Option<LeftTunnel>,
+}
+
+/// A tunnel whose agent was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftTunnel {
+    /// Its name.
+    pub name: String,
+    /// True if we made it: then it is deleted once no connector is connected. Any other is kept.
+    pub is_to_go: bool,
 }
 
 /// A command on its way to its agent.

@@ -54,6 +54,7 @@ impl MasterParts {
         &mut self,
         ledger: &Ledger,
         notices: &Notices,
+        registrar: &Port<Registrar>,
     ) -> Result<(SharedAccount, Option<ChildSpec>), MasterError> {
         let settings = PublishSettings {
             publish_unprotected: self.settings.publish_unprotected,
@@ -66,7 +67,7 @@ impl MasterParts {
                 let (spec, account) = cloudflare_account::describe(AccountParts {
                     cloudflare,
                     db: self.db.clone(),
-                    store: Arc::new(Books::new(ledger.clone(), notices.clone())),
+                    store: Arc::new(Books::new(ledger.clone(), notices.clone(), registrar.clone())),
                     clock: self.clock.clone(),
                     settings,
                     default_zone: self.default_zone.take(),
@@ -103,7 +104,7 @@ impl Master {
         let (fleet_spec, registrar) = wiring.fleet(&parts.arbiters);
         let ledger = Ledger::new(store);
         let notices = Notices::new(bus, listeners);
-        let (account, cloudflare_spec) = parts.publisher(&ledger, &notices).await?;
+        let (account, cloudflare_spec) = parts.publisher(&ledger, &notices, &registrar).await?;
 
         let env = Env {
             db: parts.db.clone(),

@@ -24,6 +24,7 @@ pub struct Model {
     pub removed_at: Option<i64>,
     pub offline_since: Option<i64>,
     pub hostname_patterns: String,
+    pub moving_from: Option<String>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

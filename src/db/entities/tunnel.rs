@@ -15,6 +15,10 @@ pub struct Model {
     pub enrolled_at: i64,
     pub confirmed_at: Option<i64>,
     pub confirmed_by: Option<String>,
+    pub joining: Option<String>,
+    pub left_by: Option<String>,
+    pub made: bool,
+    pub removed: bool,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

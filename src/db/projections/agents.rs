@@ -8,7 +8,7 @@ use crate::db::unit::Unit;
 use crate::db::words::to_json;
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::event::Event;
-use crate::domain::id::{AgentId, KeyId};
+use crate::domain::id::{AgentId, KeyId, TunnelId};
 
 /// A list of hostname patterns that permits any name.
 const ANY_NAME: &str = "[]";
@@ -59,6 +59,8 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
             });
         }
         Event::AgentEnrolled { .. } => enroll(unit, origin, event)?,
+        Event::AgentMoving { agent_id, from, to } => wait_to_move(unit, agent_id, from, to),
+        Event::AgentMoved { agent_id, from, to } => finish_move(unit, agent_id, from, to),
         Event::AgentRemoved { agent_id } => remove(unit, origin, agent_id),
         Event::AgentUpdated { agent_id, .. }
         | Event::AgentRenamed { agent_id, .. }
@@ -128,6 +130,7 @@ fn register(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
         removed_at: None,
         offline_since: None,
         hostname_patterns: before.map_or(ANY_NAME.into(), |agent| agent.hostname_patterns.clone()),
+        moving_from: before.and_then(|agent| agent.moving_from.clone()),
     });
 }
 
@@ -150,11 +153,11 @@ fn enroll(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), Comm
         return Ok(());
     };
     let stored = unit.tunnels.get(&tunnel_id.as_str().into()).cloned();
-    let holder = stored.as_ref().and_then(|tunnel| tunnel.agent_id.clone());
+    let holder = stored.as_ref().and_then(|tunnel| tunnel.agent_id.clone().or(tunnel.joining.clone()));
     if let Some(by) = holder.filter(|holder| holder != agent_id.as_str()) {
         return Err(CommitError::TunnelTaken { tunnel_id: tunnel_id.clone(), by: AgentId::new(by) });
     }
-    leave_tunnels(unit, agent_id);
+    leave_tunnels(unit, agent_id, false);
     unit.tunnels.put(tunnel::Model {
         id: tunnel_id.as_str().into(),
         account_id: account_id.as_str().into(),
@@ -163,7 +166,11 @@ fn enroll(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), Comm
         secret_id: secret_id.as_str().into(),
         enrolled_at: origin.at,
         confirmed_at: stored.as_ref().and_then(|tunnel| tunnel.confirmed_at),
+        made: stored.as_ref().is_some_and(|tunnel| tunnel.made),
         confirmed_by: stored.and_then(|tunnel| tunnel.confirmed_by),
+        joining: None,
+        left_by: None,
+        removed: false,
     });
     unit.agents.change(&agent_id.as_str().into(), |agent| {
         agent.status = AgentStatus::Enrolled.as_str().into();
@@ -172,19 +179,54 @@ fn enroll(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), Comm
         agent.tunnel_name = Some(tunnel_name.clone());
         agent.secret_id = Some(secret_id.as_str().into());
         agent.enrolled_at = Some(origin.at);
+        agent.moving_from = None;
     });
     Ok(())
 }
 
-fn leave_tunnels(unit: &mut Unit, agent_id: &AgentId) {
-    for mut tunnel in unit.tunnels.all(|tunnel| tunnel.agent_id.as_deref() == Some(agent_id.as_str())) {
+/// What the enrolment just before did is put off: the names stay where they were.
+fn wait_to_move(unit: &mut Unit, agent_id: &AgentId, from: &TunnelId, to: &TunnelId) {
+    let agent = agent_id.as_str().to_owned();
+    unit.tunnels.change(&from.as_str().into(), |tunnel| {
+        tunnel.agent_id = Some(agent.clone());
+        tunnel.left_by = None;
+    });
+    unit.tunnels.change(&to.as_str().into(), |tunnel| {
         tunnel.agent_id = None;
+        tunnel.joining = Some(agent.clone());
+    });
+    unit.agents.change(&agent, |row| row.moving_from = Some(from.as_str().into()));
+}
+
+fn finish_move(unit: &mut Unit, agent_id: &AgentId, from: &TunnelId, to: &TunnelId) {
+    let agent = agent_id.as_str().to_owned();
+    unit.tunnels.change(&from.as_str().into(), |tunnel| {
+        tunnel.agent_id = None;
+        tunnel.left_by = Some(agent.clone());
+    });
+    unit.tunnels.change(&to.as_str().into(), |tunnel| {
+        tunnel.agent_id = Some(agent.clone());
+        tunnel.joining = None;
+    });
+    unit.agents.change(&agent, |row| row.moving_from = None);
+}
+
+/// Takes an agent out of its tunnel, and out of the one that it was to join.
+fn leave_tunnels(unit: &mut Unit, agent_id: &AgentId, is_removed: bool) {
+    let own = Some(agent_id.as_str());
+    for mut tunnel in
+        unit.tunnels.all(|tunnel| tunnel.agent_id.as_deref() == own || tunnel.joining.as_deref() == own)
+    {
+        let had_names = tunnel.agent_id.take().is_some();
+        tunnel.joining = None;
+        tunnel.left_by = (had_names && !is_removed).then(|| agent_id.as_str().into());
+        tunnel.removed = is_removed;
         unit.tunnels.put(tunnel);
     }
 }
 
 fn remove(unit: &mut Unit, origin: Origin<'_>, agent_id: &AgentId) {
-    leave_tunnels(unit, agent_id);
+    leave_tunnels(unit, agent_id, true);
     for route in unit.routes.all(|route| route.agent_id == agent_id.as_str()) {
         unit.routes.delete(&(route.hostname, route.path));
     }
@@ -194,6 +236,7 @@ fn remove(unit: &mut Unit, origin: Origin<'_>, agent_id: &AgentId) {
     unit.agents.change(&agent_id.as_str().into(), |agent| {
         agent.status = AgentStatus::Removed.as_str().into();
         agent.key_id = None;
+        agent.moving_from = None;
         agent.removed_at = Some(origin.at);
         agent.offline_since = None;
     });

@@ -37,6 +37,8 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         | Event::AgentLimited { .. }
         | Event::AgentApproved { .. }
         | Event::AgentEnrolled { .. }
+        | Event::AgentMoving { .. }
+        | Event::AgentMoved { .. }
         | Event::AgentRevoked { .. }
         | Event::AgentKeyRolled { .. }
         | Event::AgentRemoved { .. }
@@ -60,6 +62,8 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         | Event::RouteReleased { .. } => routes::apply(unit, origin, event),
         Event::DnsRecordForgotten { .. } => Ok(()),
         Event::TunnelConfirmed { .. }
+        | Event::TunnelMade { .. }
+        | Event::TunnelDeleted { .. }
         | Event::AdminCreated { .. }
         | Event::AdminPasswordChanged { .. }
         | Event::SettingChanged { .. } => {

@@ -1,4 +1,4 @@
-//! Confirmed tunnels, administrators and settings.
+//! What was decided about tunnels, administrators and settings.
 
 use super::Origin;
 use crate::db::entities::{admin, setting};
@@ -15,6 +15,10 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
                 tunnel.confirmed_by = Some(by.clone());
             })
         }
+        Event::TunnelMade { tunnel_id } => {
+            unit.tunnels.change(&tunnel_id.as_str().into(), |tunnel| tunnel.made = true)
+        }
+        Event::TunnelDeleted { tunnel_id } => unit.tunnels.delete(&tunnel_id.as_str().into()),
         Event::AdminCreated { name } => unit.admins.put(admin::Model {
             name: name.clone(),
             created_at: origin.at,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use crate::actors::master::LeftTunnel;
 use crate::domain::id::AgentId;
 use crate::protocol::command::wire_form;
 use crate::protocol::v2::answer;
@@ -104,10 +105,22 @@ pub async fn remove(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let removed = state.master().remove(&agent_id(&id)?, &admin.name).await?;
-    let mut body = answer::success("Agent removed; its routes are being withdrawn and its tunnel stopped.");
-    // The tunnel stays at Cloudflare, and records go as the routes do: nothing of it is deleted here and now.
-    body["cleanup"] =
-        json!({ "tunnel_deleted": false, "dns_records_deleted": 0, "rules_removed": removed.rules_removed });
+    let mut message = "Agent removed; its routes are being withdrawn and its tunnel stopped.".to_owned();
+    if let Some(LeftTunnel { name, is_to_go }) = &removed.tunnel {
+        message.push_str(&match is_to_go {
+            true => {
+                format!(" Tunnel `{name}` was made for it, and is deleted once no connector is connected.")
+            }
+            false => format!(" Tunnel `{name}` was there before, and is kept."),
+        });
+    }
+    let mut body = answer::success(&message);
+    // Records go as the routes do, and a tunnel of our making after them: nothing of it is deleted here and now.
+    body["cleanup"] = json!({
+        "tunnel_deleted": false, "dns_records_deleted": 0, "rules_removed": removed.rules_removed,
+        "tunnel": removed.tunnel.as_ref().map(|tunnel| &tunnel.name),
+        "tunnel_will_be_deleted": removed.tunnel.as_ref().is_some_and(|tunnel| tunnel.is_to_go),
+    });
     Ok(HttpResponse::Ok().json(body))
 }
 
@@ -126,6 +139,19 @@ pub async fn roll_key(
     body["new_key"] = json!(key.raw.expose_secret());
     body["key_id"] = json!(key.key_id);
     Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(body))
+}
+
+/// `POST /api/v3/agents/{id}/move`: moves its names to its new tunnel, although no connector was seen there.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/move", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn move_names(
+    operator: Operator,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    state.master().move_names(&agent_id(&id)?, &operator.name).await?;
+    Ok(HttpResponse::Ok()
+        .json(json!({ "message": "The names of the agent are in its new tunnel, or on their way." })))
 }
 
 /// `POST /api/v3/agents/{id}/revoke`: the agent is not heard until it comes with a new key.

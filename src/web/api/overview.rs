@@ -115,7 +115,7 @@ fn tunnels(picture: &Picture) -> Vec<Value> {
     let reach: HashMap<_, _> = picture
         .agents
         .iter()
-        .filter_map(|view| Some((view.agent.tunnel_id.as_ref()?, picture.reach(&view.agent.id)?)))
+        .filter_map(|view| Some((view.agent.publishes_in()?, picture.reach(&view.agent.id)?)))
         .collect();
     let entry = |row: &crate::db::read::TunnelStatusRow| {
         let reach = reach.get(&row.tunnel_id);

@@ -7,7 +7,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::confirm::{Question, REDEPLOY, REMOVE, REVOKE_KEY};
+use super::confirm::{MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
 use super::overview::{fragment_of, label_problem, shortened};
 use super::posted::Refusal;
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
@@ -20,7 +20,7 @@ use crate::domain::id::AgentId;
 use crate::domain::limits::Limits;
 use crate::web::api::agents::agent_id;
 use crate::web::error::ApiError;
-use crate::web::picture::{Statuses, presence, warning};
+use crate::web::picture::{Statuses, moving, presence, warning};
 use crate::web::state::WebState;
 
 /// Most commands shown.
@@ -130,7 +130,7 @@ async fn show_with(
         display_name: written.display_name.unwrap_or_else(|| agent.display_name.clone()),
         hostname_patterns: written.hostname_patterns.unwrap_or_else(|| agent.hostname_patterns.join(", ")),
         enrolled: agent.status == AgentStatus::Enrolled,
-        actions: actions(agent.status),
+        actions: actions(agent.status, agent.moving_from.is_some()),
         live: render(state, view).await?,
     };
     page_with(status, &template)
@@ -159,7 +159,7 @@ fn suggested_tunnel(host: &str) -> String {
     format!("lightship-{}", plain.trim_matches('-'))
 }
 
-fn actions(status: AgentStatus) -> Vec<Action> {
+fn actions(status: AgentStatus, is_moving: bool) -> Vec<Action> {
     let asked = |question: &Question, hint, tone| Action {
         path: question.verb,
         title: question.title,
@@ -168,6 +168,9 @@ fn actions(status: AgentStatus) -> Vec<Action> {
         tone,
     };
     let mut actions = Vec::new();
+    if is_moving {
+        actions.push(asked(&MOVE, "Does not wait for the connector of its new tunnel", "quiet"));
+    }
     if status == AgentStatus::Enrolled {
         actions.push(asked(&REDEPLOY, "Makes the agent replace cloudflared", "quiet"));
     }
@@ -214,7 +217,11 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
             state.master().clock.now(),
         ),
         tunnel: tunnel_line(&view),
-        facts: facts(&view, slot.as_deref(), &limits),
+        facts: moving(state, &view.agent)
+            .map(|(words, _)| fact("Names", words))
+            .into_iter()
+            .chain(facts(&view, slot.as_deref(), &limits))
+            .collect(),
         routes: routes.iter().map(route_line).collect(),
         containers: containers.iter().map(&mut container_line).collect(),
         commands: commands.iter().map(command_line).collect(),

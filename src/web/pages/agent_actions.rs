@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 
 use super::agent::{self, Fields};
-use super::confirm::{Confirmation, Question, REDEPLOY, REMOVE, REVOKE_KEY};
+use super::confirm::{Confirmation, MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
 use super::posted::{Posted, Refusal};
 use super::{SignedIn, go_to};
 use crate::actors::master::{Master, MasterError};
@@ -104,6 +104,19 @@ pub async fn limit(
     let text = form.0.hostname_patterns.clone().ok_or_else(|| missing("hostname_patterns"))?;
     let patterns = Patterns::Text(text).list();
     act.carry_out(form.0, async |master, agent, by| master.limit(agent, patterns, by).await).await
+}
+
+/// `POST /agents/{id}/move`: moves its names to its new tunnel, although no connector was seen there.
+#[utoipa::path(post, path = "/agents/{id}/move", tag = "pages", params(("id" = String, Path)),
+    responses((status = 303), (status = 403)), security(("session" = [])))]
+pub async fn move_names(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    form: Posted<Confirmation>,
+) -> Done {
+    let act = Act::new(person, Role::Operator, state, &id)?;
+    act.after_yes(&MOVE, &form.0, async |master, agent, by| master.move_names(agent, by).await).await
 }
 
 /// `POST /agents/{id}/redeploy`: replaces the connector.

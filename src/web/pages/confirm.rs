@@ -41,11 +41,18 @@ pub const REDEPLOY: Question = Question {
     title: "Replace connector",
     text: "Replace the connector? Requests may fail for a moment.",
 };
+/// Moving names to a tunnel whose connector was not seen.
+pub const MOVE: Question = Question {
+    verb: "move",
+    title: "Move names now",
+    text: "Move its names to its new tunnel now? No connector was seen there: until one is, nothing answers.",
+};
 /// Removing an agent.
 pub const REMOVE: Question = Question {
     verb: "remove",
     title: "Remove agent",
-    text: "Remove this agent? Its tunnel is stopped, its routes are withdrawn and its key is revoked.",
+    text: "Remove this agent? Its tunnel is stopped, its routes are withdrawn and its key is revoked. A tunnel that \
+           was made for it is deleted once no connector is connected; any other is kept.",
 };
 
 #[derive(Template)]

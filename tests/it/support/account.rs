@@ -85,6 +85,8 @@ impl AccountStore for DirectStore {
     fn announce(&self) {
         self.notes.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn connector_seen(&self, _: &AgentId, _: &TunnelId) {}
 }
 
 impl TestAccount {

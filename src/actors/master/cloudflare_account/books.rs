@@ -5,11 +5,14 @@ use async_trait::async_trait;
 use super::desk::{AccountStore, StoreFailed};
 use crate::actors::master::bus::{Note, Notices};
 use crate::actors::master::error::MasterError;
+use crate::actors::master::registrar::{FinishMove, Registrar};
 use crate::actors::master::store::Ledger;
+use crate::actors::supervision::Port;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{Batch, CommitError, Db, Expected, settings};
 use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AgentId, TunnelId};
 
 const INSTALLATION: &str = "installation_id";
 
@@ -17,12 +20,13 @@ const INSTALLATION: &str = "installation_id";
 pub struct Books {
     ledger: Ledger,
     notices: Notices,
+    registrar: Port<Registrar>,
 }
 
 impl Books {
     /// Takes the handles.
-    pub fn new(ledger: Ledger, notices: Notices) -> Self {
-        Self { ledger, notices }
+    pub fn new(ledger: Ledger, notices: Notices, registrar: Port<Registrar>) -> Self {
+        Self { ledger, notices, registrar }
     }
 }
 
@@ -34,6 +38,11 @@ impl AccountStore for Books {
 
     fn announce(&self) {
         self.notices.announce(Note::Published);
+    }
+
+    fn connector_seen(&self, agent: &AgentId, to: &TunnelId) {
+        // With no room it is seen again at the next look.
+        let _ = self.registrar.tell(FinishMove::seen(agent, to));
     }
 }
 

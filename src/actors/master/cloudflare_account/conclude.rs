@@ -7,6 +7,7 @@ use super::stop::{NameFailure, Stop};
 use super::turn::Ending;
 use crate::db::cloudflare::TunnelStatusRow;
 use crate::db::{DbError, RowChange};
+use crate::domain::id::TunnelId;
 use crate::domain::publish::TunnelState;
 
 /// What the actor learns of a pass.
@@ -19,6 +20,10 @@ pub(super) struct Outcome {
     pub has_looked: bool,
     /// True if the configuration was written.
     pub has_written: bool,
+    /// Tunnels that names were led away from.
+    pub took_from: Vec<TunnelId>,
+    /// True if the tunnel is to be deleted once nobody is connected.
+    pub is_to_go: bool,
     /// Version of the configuration, if known.
     pub version: Option<i64>,
     /// Why it did not come to its end.
@@ -35,6 +40,8 @@ impl Outcome {
             digest: None,
             has_looked: false,
             has_written: false,
+            took_from: Vec::new(),
+            is_to_go: false,
             version: None,
             error: None,
             is_no_news: false,
@@ -61,6 +68,8 @@ impl Pass<'_> {
             digest: (self.has_wishes && is_settled(&result)).then(|| self.wishes.digest()),
             has_looked: self.has_looked,
             has_written: self.has_written,
+            took_from: self.took_from.iter().cloned().collect(),
+            is_to_go: self.snap.tunnel.is_to_go(),
             version: self.version.or_else(|| self.snap.status.as_ref().and_then(|row| row.config_version)),
             error: result.as_ref().err().map(ToString::to_string),
             is_no_news: result.as_ref().is_err_and(|stop| self.is_no_news(stop)),

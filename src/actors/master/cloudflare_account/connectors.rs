@@ -11,17 +11,23 @@ use actix::prelude::*;
 use tokio::time::Instant;
 
 use super::CloudflareAccount;
+use super::conclude::Outcome;
 use super::desk::Desk;
+use super::pass::Job;
 use super::provide::list_connectors;
 use super::stop::Stop;
 use super::turn::Order;
 use crate::actors::supervision::Ctx;
 use crate::cloudflare::CfError;
+use crate::db::agents::AgentRow;
 use crate::db::cloudflare::{TunnelConnectorsRow, TunnelStatusRow};
-use crate::db::{RowChange, agents, cloudflare, tunnels};
+use crate::db::tunnels::TunnelRow;
+use crate::db::{Expected, RowChange, agents, cloudflare, events, tunnels};
 use crate::domain::connector::{Connector, Listed, Remedy, Said, Sight, TAKES_IT_WITHIN};
 use crate::domain::delivery::Dialect;
+use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::moving::{is_over, is_seen};
 
 /// A connector that is not there yet is looked for again after this time, and then later and later.
 const STARTS_WITHIN: Duration = Duration::from_secs(5);
@@ -118,16 +124,15 @@ impl Handler<LookAtConnectors> for CloudflareAccount {
 
 impl CloudflareAccount {
     /// A pass over a tunnel ended: who serves it is looked at, once a connector has had time for what was written.
-    pub(super) fn look_after_pass(
-        &mut self,
-        tunnel: &TunnelId,
-        (order, has_written): (Order, bool),
-        ctx: &mut Ctx<Self>,
-    ) {
-        if has_written {
-            self.look_after(tunnel.clone(), TAKES_IT_WITHIN.to_std().unwrap_or(PAUSE), ctx);
-        } else if order.background {
-            self.look_after(tunnel.clone(), Duration::ZERO, ctx);
+    pub(super) fn look_after_pass(&mut self, job: &Job, outcome: &Outcome, ctx: &mut Ctx<Self>) {
+        let tunnel = job.tunnel.clone();
+        match outcome {
+            Outcome { is_to_go: true, .. } => self.look_after(tunnel, Duration::ZERO, ctx),
+            Outcome { has_written: true, .. } => {
+                self.look_after(tunnel, TAKES_IT_WITHIN.to_std().unwrap_or(PAUSE), ctx);
+            }
+            _ if job.order.background => self.look_after(tunnel, Duration::ZERO, ctx),
+            _ => {}
         }
     }
 
@@ -184,13 +189,16 @@ impl CloudflareAccount {
 async fn look(desk: &Desk, tunnel: &TunnelId) -> Result<Looked, Stop> {
     let row = tunnels::find_tunnel(&desk.db, tunnel).await?;
     let Some(row) = row else { return Ok(Looked::default()) };
-    let Some(agent) = &row.agent_id else { return Ok(Looked::default()) };
+    let Some(agent) = &row.agent_id else { return let_go(desk, &row).await };
     let (agent, observed, status, known) = futures_util::try_join!(
         agents::find_agent(&desk.db, agent),
         tunnels::find_tunnel_observed(&desk.db, agent),
         cloudflare::find_tunnel_status(&desk.db, tunnel),
         cloudflare::find_tunnel_connectors(&desk.db, tunnel),
     )?;
+    if let Some(row) = agent.as_ref().filter(|row| row.moving_from.as_ref() == Some(tunnel)) {
+        return look_for_the_new_one(desk, row).await;
+    }
     let is_native =
         agent.as_ref().and_then(|row| row.dialect.as_deref()).map(Dialect::of) == Some(Dialect::Native);
     let is_heard = agent.is_some_and(|row| row.offline_since.is_none());
@@ -208,6 +216,60 @@ async fn look(desk: &Desk, tunnel: &TunnelId) -> Result<Looked, Stop> {
     let connectors = list_connectors(&desk.cloudflare.background(), tunnel).await?;
     let listed = Listed { connectors, at: desk.clock.now() };
     decide(desk, Sight { listed: Some(&listed), ..by_agent }, written_again).await
+}
+
+/// Looks whether the connector of the tunnel that an agent moves to is there: then its names move.
+async fn look_for_the_new_one(desk: &Desk, agent: &AgentRow) -> Result<Looked, Stop> {
+    let (Some(to), Some(since)) = (&agent.tunnel_id, agent.enrolled_at) else { return Ok(Looked::default()) };
+    let there_before = events::connectors_at_enrolment(&desk.db, &agent.id, to).await?.unwrap_or_default();
+    let connectors = list_connectors(&desk.cloudflare.background(), to).await?;
+    if is_seen(&connectors, &there_before) {
+        desk.store.connector_seen(&agent.id, to);
+        return Ok(Looked { again: Some(PAUSE), ..Looked::default() });
+    }
+    let pause = if is_over(since, desk.clock.now()) { PAUSE } else { STARTS_WITHIN };
+    Ok(Looked { again: Some(pause), ..Looked::default() })
+}
+
+/// Deletes a tunnel of our making whose agent was removed, once it is empty and nobody is connected.
+async fn let_go(desk: &Desk, row: &TunnelRow) -> Result<Looked, Stop> {
+    if !row.is_to_go() || row.account_id != *desk.cloudflare.account() {
+        return Ok(Looked::default());
+    }
+    let later = Ok(Looked { again: Some(STARTS_WITHIN.saturating_mul(3)), ..Looked::default() });
+    let (rules, records) = futures_util::try_join!(
+        cloudflare::list_applied_rules(&desk.db, &row.id),
+        cloudflare::list_dns_records(&desk.db, &row.id),
+    )?;
+    // Somebody may be about to enrol an agent with its name.
+    let _held = desk.names.lock(&format!("tunnel {}", row.name)).await;
+    let client = desk.cloudflare.background();
+    let gone = match list_connectors(&client, &row.id).await {
+        Err(error) if error.is_tunnel_gone() => true,
+        connectors => {
+            let is_served = connectors?.iter().any(Connector::is_connected);
+            if !rules.is_empty() || !records.is_empty() || is_served {
+                return later;
+            }
+            false
+        }
+    };
+    let is_still_to_go = tunnels::find_tunnel(&desk.db, &row.id).await?.is_some_and(|row| row.is_to_go());
+    if !is_still_to_go {
+        return Ok(Looked::default());
+    }
+    match client.delete_tunnel(&row.id).await {
+        Ok(()) => {}
+        Err(error) if gone || error.is_tunnel_gone() => {}
+        // Such as connections that only linger.
+        Err(error) => return Err(error.into()),
+    }
+    tracing::info!(tunnel.id = %row.id, tunnel.name = row.name, "a tunnel of our making was deleted: its agent is removed");
+    let event = Event::TunnelDeleted { tunnel_id: row.id.clone() };
+    let batch = desk.batch().append(Stream::tunnel(&row.id), Expected::Head, vec![event]);
+    desk.store.commit(batch.row(RowChange::DeleteTunnelStatus { tunnel_id: row.id.clone() })).await?;
+    desk.store.announce();
+    Ok(Looked::default())
 }
 
 /// Notes what was listed, and says what follows from it.

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::cloudflare::Cloudflare;
 use crate::db::{Batch, Db, RowChange};
 use crate::domain::dns::owner_marker;
-use crate::domain::id::ZoneId;
+use crate::domain::id::{AgentId, TunnelId, ZoneId};
 
 /// The way to the store, and to those who watch.
 #[async_trait]
@@ -22,6 +22,9 @@ pub trait AccountStore: Send + Sync {
 
     /// What was made of routes changed.
     fn announce(&self);
+
+    /// A connector of the tunnel that an agent moves to is connected: its names may move.
+    fn connector_seen(&self, agent: &AgentId, to: &TunnelId);
 }
 
 /// A commit that is not known to have succeeded.

@@ -51,6 +51,9 @@ impl Pass<'_> {
     /// those for which nothing is to be done.
     pub(super) async fn look_at_names(&self) -> Result<Vec<Led>, Stop> {
         // At first contact nothing of ours is there yet.
+        if self.snap.is_left() {
+            return Ok(Vec::new());
+        }
         let is_all = self.job.order.background && self.contact != Contact::First;
         let services = self
             .wishes
@@ -73,7 +76,10 @@ impl Pass<'_> {
     }
 
     /// Names that need a call, in this round. A name may have a row that leads to another tunnel still.
-    pub(super) async fn tasks(&self) -> Result<Vec<NameTask>, Stop> {
+    pub(super) async fn tasks(&mut self) -> Result<Vec<NameTask>, Stop> {
+        if self.snap.is_left() {
+            return Ok(Vec::new());
+        }
         let conflicts: BTreeSet<&String> =
             self.conflicts.iter().map(|conflict| &conflict.wanted.hostname).collect();
         let is_due = |name: &&String| {
@@ -89,6 +95,8 @@ impl Pass<'_> {
             task.row = cloudflare::find_dns_record(&self.desk.db, &task.zone, &task.name).await?;
             task.look_first |= task.row.is_some();
         }
+        let others = tasks.iter().filter_map(|task| task.row.as_ref()).map(|row| &row.tunnel_id);
+        self.took_from.extend(others.filter(|tunnel| **tunnel != self.job.tunnel).cloned());
         Ok(tasks)
     }
 

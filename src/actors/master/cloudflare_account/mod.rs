@@ -212,7 +212,10 @@ impl CloudflareAccount {
             self.waiters.ended(&job.tunnel, outcome.version, outcome.error);
         }
         self.check_ended(&job.tunnel, job.order, outcome.ending, ctx);
-        self.look_after_pass(&job.tunnel, (job.order, outcome.has_written), ctx);
+        self.look_after_pass(job, &outcome, ctx);
+        for tunnel in &outcome.took_from {
+            self.wake(tunnel, Order::CHANGE, ctx);
+        }
         self.advance(&job.tunnel, ctx);
         while self.running < SIDE_BY_SIDE
             && let Some(next) = self.ready.take_first()

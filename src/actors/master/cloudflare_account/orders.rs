@@ -125,7 +125,7 @@ impl CloudflareAccount {
         let desk = Arc::clone(&self.desk);
         let find = async move { (agents::find_agent(&desk.db, &agent_id).await, agent_id) };
         ctx.spawn(find.into_actor(self).map(|(agent, agent_id), actor, ctx| {
-            let tunnel = agent.map(|row| row.and_then(|row| row.tunnel_id)).map_err(|error| {
+            let tunnel = agent.map(|row| row.and_then(|row| row.publishes_in().cloned())).map_err(|error| {
                 tracing::warn!(%error, "an agent's tunnel could not be read");
                 Unread
             });

@@ -72,6 +72,8 @@ pub(super) struct Pass<'a> {
     pub untried: BTreeSet<String>,
     /// Names that failed in this pass.
     pub failed_names: BTreeMap<String, NameFailure>,
+    /// Tunnels that names are led away from: their rules go after that.
+    pub took_from: BTreeSet<TunnelId>,
     /// What to tell about others who wrote at the same time.
     pub gap: Option<String>,
     pub contact: Contact,
@@ -106,6 +108,7 @@ impl<'a> Pass<'a> {
             put_off: BTreeMap::new(),
             untried: BTreeSet::new(),
             failed_names: BTreeMap::new(),
+            took_from: BTreeSet::new(),
             gap: None,
             expected: None,
             lost_answers: 0,

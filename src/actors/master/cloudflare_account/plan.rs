@@ -1,11 +1,11 @@
 //! What would be done at Cloudflare, by the database alone: nothing is asked and nothing is changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::snapshot::{Snapshot, leads_to};
 use super::wishes::{KnownZones, PublishSettings, Wishes};
 use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
-use crate::db::{Db, DbError, agents, routes, tunnels};
+use crate::db::{Db, DbError, agents, cloudflare, routes, tunnels};
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::AgentId;
 use crate::domain::ingress::IngressRule;
@@ -25,13 +25,14 @@ pub async fn plan(
     connected: bool,
 ) -> Result<Plan, DbError> {
     let mut plan = Plan { connected, ..Plan::default() };
+    let with_records = cloudflare::names_with_records(db).await?;
     let mut after = None;
     loop {
         let tunnels = tunnels::list_tunnels(db, after.as_ref(), PAGE).await?;
         after = tunnels.last().filter(|_| tunnels.len() as u64 == PAGE).map(|last| last.id.clone());
         for snap in Snapshot::read_many(db, tunnels).await? {
             let wishes = snap.wishes(zones, settings);
-            add_tunnel(&mut plan, &snap, &wishes);
+            add_tunnel(&mut plan, &snap, &wishes, &with_records);
         }
         if after.is_none() {
             break;
@@ -73,7 +74,7 @@ fn add_without_tunnel(plan: &mut Plan, routes: &[Route], settings: &PublishSetti
     }
 }
 
-fn add_tunnel(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
+fn add_tunnel(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes, with_records: &HashSet<String>) {
     plan.held.extend(snap.routes.iter().filter_map(held));
     let is_waiting = snap.status.as_ref().is_some_and(|row| row.state == TunnelState::Waiting.as_str());
     if is_waiting && snap.tunnel.confirmed_by.is_none() {
@@ -89,7 +90,7 @@ fn add_tunnel(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
     }
     let before = plan.changes.len();
     add_rules(plan, snap, wishes);
-    add_records(plan, snap, wishes);
+    add_records(plan, snap, wishes, with_records);
     add_failed(plan, snap, wishes, before);
 }
 
@@ -144,7 +145,7 @@ fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
         .extend(gone.map(|rule| change(ChangeKind::RemoveRule, rule, format!("to {}", rule.service))));
 }
 
-fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
+fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes, with_records: &HashSet<String>) {
     let target = crate::domain::dns::tunnel_target(&snap.tunnel.id);
     for name in wishes.names.keys() {
         let mut states =
@@ -153,6 +154,8 @@ fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
             _ if snap.has_settled_name(wishes, name) => continue,
             Some(row) if row.record_id.is_some() && !leads_to(row, &snap.tunnel.id) => ChangeKind::ChangeDns,
             None if states.all(|state| state == Some(PublicState::Blocked)) => continue,
+            // It leads to the tunnel that its agent had before.
+            None if with_records.contains(name) => ChangeKind::ChangeDns,
             _ => ChangeKind::CreateDns,
         };
         plan.changes.push(change(snap, kind, name, "", format!("CNAME to {target}")));

@@ -46,7 +46,7 @@ impl Handler<HasTunnel> for CloudflareAccount {
 pub(super) async fn provide(desk: &Desk, name: &str) -> Result<ProvidedTunnel, MasterError> {
     // Two agents that are enrolled with one new name at the same time get one tunnel, and the store decides.
     let _held = desk.names.lock(&format!("tunnel {name}")).await;
-    let tunnel =
+    let (tunnel, is_made) =
         find_or_create(desk, name).await.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
     if tunnel.is_local() {
         return Err(MasterError::TunnelIsLocal(name.to_owned()));
@@ -61,6 +61,7 @@ pub(super) async fn provide(desk: &Desk, name: &str) -> Result<ProvidedTunnel, M
         connectors: connectors.ok().map(|found| found.into_iter().map(|connector| connector.id).collect()),
         tunnel_id: tunnel.id,
         name: tunnel.name,
+        is_made,
         account_id: desk.cloudflare.account().clone(),
         token,
     })
@@ -79,15 +80,17 @@ pub(super) async fn list_connectors(
     Ok(found.collect())
 }
 
-async fn find_or_create(desk: &Desk, name: &str) -> Result<Tunnel, CfError> {
+/// Returns the tunnel, and whether it is known to be of our making.
+async fn find_or_create(desk: &Desk, name: &str) -> Result<(Tunnel, bool), CfError> {
     if let Some(tunnel) = desk.cloudflare.find_tunnel(name).await? {
-        return Ok(tunnel);
+        return Ok((tunnel, false));
     }
     match desk.cloudflare.create_tunnel(name).await {
         // It may have been made all the same, or by somebody else just now: look, and never make a second one.
         Err(error) if error.is_uncertain() || error.is_tunnel_name_taken() => {
-            desk.cloudflare.find_tunnel(name).await?.ok_or(error)
+            let tunnel = desk.cloudflare.find_tunnel(name).await?.ok_or(error)?;
+            Ok((tunnel, false))
         }
-        answer => answer,
+        answer => Ok((answer?, true)),
     }
 }

@@ -173,7 +173,7 @@ async fn next_tunnel(desk: &Desk, name: &str) -> Result<Option<TunnelId>, DbErro
     let Some(holder) = routes::find_claim(&desk.db, name).await? else { return Ok(None) };
     let agent = agents::find_agent(&desk.db, &holder).await?;
     let here = agent.filter(|agent| agent.account_id.as_ref() == Some(desk.cloudflare.account()));
-    Ok(here.and_then(|agent| agent.tunnel_id))
+    Ok(here.and_then(|agent| agent.publishes_in().cloned()))
 }
 
 /// Looks at a name and plans for it alone.

@@ -35,8 +35,9 @@ impl Snapshot {
     /// Reads many: it costs no more queries than one.
     pub async fn read_many(db: &Db, tunnels: Vec<TunnelRow>) -> Result<Vec<Self>, DbError> {
         let ids: Vec<TunnelId> = tunnels.iter().map(|tunnel| tunnel.id.clone()).collect();
-        let agents: Vec<AgentId> = tunnels.iter().filter_map(|tunnel| tunnel.agent_id.clone()).collect();
-        let (mut routes, mut applied, mut records, mut statuses, mut route_status) = futures_util::try_join!(
+        let of = |tunnel: &TunnelRow| tunnel.agent_id.clone().or(tunnel.left_by.clone());
+        let agents: Vec<AgentId> = tunnels.iter().filter_map(of).collect();
+        let (routes, mut applied, mut records, mut statuses, mut route_status) = futures_util::try_join!(
             routes::routes_of_agents(db, &agents),
             cloudflare::applied_rules_of(db, &ids),
             cloudflare::dns_records_of(db, &ids),
@@ -46,10 +47,18 @@ impl Snapshot {
         let snapshot = |tunnel: TunnelRow| {
             let (id, agent) = (&tunnel.id, tunnel.agent_id.as_ref());
             let applied = applied.remove(id).unwrap_or_default();
+            let records = records.remove(id).unwrap_or_default();
+            let mut routes = of(&tunnel).and_then(|agent| routes.get(&agent).cloned()).unwrap_or_default();
+            if agent.is_none() {
+                // Its agent moved: a rule goes once its name leads to the other tunnel.
+                let stays =
+                    |name: &str| records.iter().any(|record| record.name == name && leads_to(record, id));
+                routes.retain(|route| stays(&route.spec.key.hostname));
+            }
             Self {
-                routes: agent.and_then(|agent| routes.remove(agent)).unwrap_or_default(),
+                routes,
                 applied: applied.into_iter().filter_map(read_rule).collect(),
-                records: records.remove(id).unwrap_or_default(),
+                records,
                 route_status: agent.and_then(|agent| route_status.remove(agent)).unwrap_or_default(),
                 status: statuses.remove(id),
                 tunnel,
@@ -74,6 +83,11 @@ impl Snapshot {
             Some(SYSTEM) => Contact::Written,
             Some(_) => Contact::Confirmed,
         }
+    }
+
+    /// True if nobody has the tunnel: what is left in it goes, and no name is led to it any more.
+    pub fn is_left(&self) -> bool {
+        self.tunnel.agent_id.is_none()
     }
 
     /// Returns what the publisher said last about a route.

@@ -112,6 +112,11 @@ impl Master {
         self.work(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
     }
 
+    /// Moves the names of an agent to the tunnel that it was given last, although its connector was not seen there.
+    pub async fn move_names(&self, agent: &AgentId, by: &str) -> Result<(), MasterError> {
+        self.decide(registrar::FinishMove::ordered(agent, by)).await
+    }
+
     /// Names an agent; the name it gives itself no longer counts.
     pub async fn rename(&self, agent: &AgentId, display_name: &str, by: &str) -> Result<(), MasterError> {
         let display_name = display_name.into();

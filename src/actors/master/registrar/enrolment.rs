@@ -20,7 +20,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::Superseding;
 use crate::domain::event::{Event, Stream};
-use crate::domain::id::{AgentId, SecretId};
+use crate::domain::id::{AgentId, SecretId, TunnelId};
 use crate::domain::publish::{PublicState, TUNNEL_GONE};
 use crate::domain::tunnel::TunnelHealth;
 
@@ -141,7 +141,7 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
 
 /// True if its tunnel is known to be deleted at Cloudflare.
 async fn is_gone(env: &Env, row: &AgentRow) -> Result<bool, MasterError> {
-    let Some(tunnel) = &row.tunnel_id else { return Ok(false) };
+    let Some(tunnel) = row.publishes_in() else { return Ok(false) };
     let status = db::cloudflare::find_tunnel_status(&env.db, tunnel).await?;
     let reason = status.and_then(|status| status.reason);
     Ok(reason.is_some_and(|reason| reason.starts_with(TUNNEL_GONE)))
@@ -200,16 +200,28 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         let command = start_command(env, ask, secret_id.clone());
         let mut commands = superseded(env, &ask.agent, Superseding::Tunnel).await?;
         commands.push(queued(&ask.agent, &command));
+        let left = row.publishes_in().filter(|tunnel| **tunnel != ask.tunnel.tunnel_id).cloned();
+        let waits = match &left {
+            Some(left) => has_names_in(env, &row, left).await?,
+            None => false,
+        };
+        let mut decided = vec![enrolment(ask, secret_id.clone())];
+        if ask.tunnel.is_made {
+            decided.push(Event::TunnelMade { tunnel_id: ask.tunnel.tunnel_id.clone() });
+        }
+        if let Some(from) = left.clone().filter(|_| waits) {
+            let to = ask.tunnel.tunnel_id.clone();
+            decided.push(Event::AgentMoving { agent_id: ask.agent.clone(), from, to });
+        }
         let mut batch = env
             .batch(&ask.by)
-            .append(Stream::agent(&ask.agent), agent_end, vec![enrolment(ask, secret_id.clone())])
+            .append(Stream::agent(&ask.agent), agent_end, decided)
             .append(Stream::commands(&ask.agent), commands_end, commands)
             .row(put_token(secret_id, ask.tunnel.token.clone()));
         if let Some(old) = row.secret_id {
             batch = batch.row(RowChange::DeleteSecret { id: old });
         }
-        let left = row.tunnel_id.filter(|tunnel| *tunnel != ask.tunnel.tunnel_id);
-        if left.is_some() {
+        if left.is_some() && !waits {
             batch.rows.extend(nothing_said(env, &ask.agent).await?);
         }
         let enrolled = Enrolled {
@@ -218,7 +230,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
             command,
             created: true,
         };
-        Ok(Decision { batch, answer: (enrolled, left) })
+        Ok(Decision { batch, answer: (enrolled, left.filter(|_| !waits)) })
     })
     .await?;
     follow(env, &ask.agent).await?;
@@ -233,12 +245,19 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
     for tunnel in [&ask.tunnel.tunnel_id].into_iter().chain(&left) {
         env.account.wake_tunnel(tunnel);
     }
+    env.account.look_at_connectors(&ask.agent);
     env.notices.announce(Note::Commands(ask.agent.clone()));
     Ok(enrolled)
 }
 
+/// True if a tunnel serves names of the agent: they stay there until the connector of the new one is seen.
+async fn has_names_in(env: &Env, row: &AgentRow, tunnel: &TunnelId) -> Result<bool, MasterError> {
+    let serves = !db::cloudflare::list_applied_rules(&env.db, tunnel).await?.is_empty();
+    Ok(serves && !is_gone(env, row).await?)
+}
+
 /// What was said of its routes is about the tunnel that it leaves.
-async fn nothing_said(env: &Env, agent: &AgentId) -> Result<Vec<RowChange>, MasterError> {
+pub(super) async fn nothing_said(env: &Env, agent: &AgentId) -> Result<Vec<RowChange>, MasterError> {
     let rows = db::cloudflare::list_route_status(&env.db, Some(agent), u64::MAX).await?;
     let from_publisher = rows
         .into_iter()

@@ -10,6 +10,7 @@ mod enrolment;
 mod keys;
 mod limits;
 mod load;
+mod moving;
 mod new_key;
 mod removal;
 
@@ -34,6 +35,7 @@ pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
 pub use keys::{DeleteKey, DeleteRevokedKeys, RevokeKey};
 pub use limits::LimitAgent;
 pub use load::{identity_digest, load_directory};
+pub use moving::FinishMove;
 pub use new_key::{GenerateKey, RollKey};
 pub use removal::{Remove, Retire};
 

@@ -15,7 +15,7 @@ use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::bus::Note;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::requests::RemovedAgent;
+use crate::actors::master::requests::{LeftTunnel, RemovedAgent};
 use crate::actors::supervision::Ctx;
 use crate::db::{self, Batch, RowChange};
 use crate::domain::agent::AgentStatus;
@@ -65,8 +65,8 @@ struct Removal {
     hostnames: Vec<String>,
     revoked: Vec<KeyId>,
     stop: Option<Command>,
-    /// The tunnel it leaves.
-    tunnel: Option<TunnelId>,
+    /// The tunnels it leaves.
+    tunnels: Vec<TunnelId>,
 }
 
 async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
@@ -79,7 +79,7 @@ async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
         }
         env.due_at(&ask.agent, stop.expires_at);
     }
-    if let Some(tunnel) = &removal.tunnel {
+    for tunnel in &removal.tunnels {
         env.account.wake_tunnel(tunnel);
     }
     env.names_freed(&ask.agent, &removal.hostnames).await;
@@ -96,6 +96,11 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterErro
     let row = listed(env, agent).await?;
     let routes = db::routes::list_agent_routes(&env.db, agent).await?;
     let keys: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
+    let tunnel = match &row.tunnel_id {
+        Some(tunnel) => db::tunnels::find_tunnel(&env.db, tunnel).await?,
+        None => None,
+    };
+    let tunnel = tunnel.map(|tunnel| LeftTunnel { name: tunnel.name, is_to_go: tunnel.made });
     let can_be_told = row.tunnel_id.is_some() && !keys.is_empty();
     let stop =
         can_be_told.then(|| new_command(env, CommandKind::StopTunnel, Some(env.settings.removal_limit)));
@@ -118,9 +123,11 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterErro
     let answer = RemovedAgent {
         rules_removed: routes.len(),
         stop_command: stop.as_ref().map(|command| command.id.clone()),
+        tunnel,
     };
+    let tunnels = row.moving_from.into_iter().chain(row.tunnel_id).collect();
     let hostnames = routes.into_iter().map(|route| route.spec.key.hostname).collect();
-    Ok(Decision { batch, answer: Removal { answer, hostnames, revoked, stop, tunnel: row.tunnel_id } })
+    Ok(Decision { batch, answer: Removal { answer, hostnames, revoked, stop, tunnels } })
 }
 
 fn append_some(batch: Batch, stream: Stream, end: db::Expected, events: Vec<Event>) -> Batch {

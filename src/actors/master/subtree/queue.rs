@@ -168,12 +168,8 @@ impl Queue {
         let Some(tunnel_id) = started else {
             return Ok(None);
         };
-        let stream = Stream::agent(&self.own.agent);
-        let enrolled = db::events::find_latest(&self.own.env.db, &stream, "agent_enrolled").await?;
-        let at_enrolment = enrolled.and_then(|row| match row.event {
-            Event::AgentEnrolled { tunnel_id: id, connectors, .. } if id == tunnel_id => connectors,
-            _ => None,
-        });
+        let at_enrolment =
+            db::events::connectors_at_enrolment(&self.own.env.db, &self.own.agent, &tunnel_id).await?;
         Ok(at_enrolment.map(|at_enrolment| Doubt { tunnel_id, at_enrolment }))
     }
 

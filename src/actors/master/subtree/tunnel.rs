@@ -9,9 +9,10 @@ use super::start_again::{StartAgain, due_start};
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
+use crate::actors::master::registrar::FinishMove;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
-use crate::db::{Assumption, RowChange};
+use crate::db::{self, Assumption, RowChange};
 use crate::domain::connector::Said;
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
@@ -80,10 +81,15 @@ impl Handler<TunnelReported> for TunnelReconciler {
             report.health.is_cut_off() || (dialect == Dialect::V2 && report.health == TunnelHealth::Stopped);
         let is_stopped = report.health == TunnelHealth::Stopped;
         let asks_connector = dialect == Dialect::Native;
+        let is_serving = !report.health.is_cut_off() && report.health != TunnelHealth::Stopped;
+        let serves = report.clone();
         let is_open = Said { report: &report, is_heard: true, asks_connector }.leaves_open();
         let write = async move {
             let written = write(&own, report).await;
             let due = if written.is_ok() && is_stopped { due_start(&own).await } else { Ok(None) };
+            if written.is_ok() && is_serving && !is_open {
+                move_if_seen(&own, &serves).await;
+            }
             (written, due)
         };
         AtomicResponse::new(Box::pin(write.into_actor(self).map(move |(written, due), actor, _| {
@@ -125,4 +131,19 @@ async fn write(own: &Own, report: TunnelReport) -> Result<(), MasterError> {
     slot.set_tunnel_digest(digest);
     own.env.notices.announce(Note::Tunnel(own.agent.clone()));
     Ok(())
+}
+
+/// The agent says that it serves this tunnel: if its names wait for that, they move.
+async fn move_if_seen(own: &Own, report: &TunnelReport) {
+    let row = match db::agents::find_agent(&own.env.db, &own.agent).await {
+        Ok(row) => row.filter(|row| row.moving_from.is_some()),
+        Err(error) => {
+            return tracing::warn!(%error, "could not read whether an agent moves to another tunnel");
+        }
+    };
+    let Some((to, name)) = row.and_then(|row| Some((row.tunnel_id?, row.tunnel_name))) else { return };
+    if report.names(&to, name.as_deref()) {
+        // With no room it is seen again at the next look at Cloudflare's list.
+        let _ = own.env.registrar.tell(FinishMove::seen(&own.agent, &to));
+    }
 }

@@ -103,6 +103,7 @@ impl Account for Publisher {
             account_id: AccountId::new("account"),
             tunnel_id: if is_deleted { TunnelId::new(format!("id-of-new-{name}")) } else { first },
             name: name.into(),
+            is_made: true,
             token: format!("token-of-{name}").into(),
             connectors: Some(self.connectors.lock().clone()),
         })

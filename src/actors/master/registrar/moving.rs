@@ -1,0 +1,71 @@
+//! Moves the names of an agent to the tunnel that it was given, once the connector of that one is seen.
+
+use actix::prelude::*;
+
+use super::agents::listed;
+use super::enrolment::nothing_said;
+use super::load::follow;
+use super::{Decision, Registrar, commit, expected};
+use crate::actors::master::bus::Note;
+use crate::actors::master::env::Env;
+use crate::actors::master::error::MasterError;
+use crate::actors::supervision::Ctx;
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AgentId, TunnelId};
+
+/// The names of an agent move now; one whose names are in its tunnel already is left as it is.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), MasterError>")]
+pub struct FinishMove {
+    agent: AgentId,
+    /// The tunnel whose connector was seen; none if a person does not want to wait.
+    seen: Option<TunnelId>,
+    by: String,
+}
+
+impl FinishMove {
+    /// The connector of `tunnel` was seen.
+    pub fn seen(agent: &AgentId, tunnel: &TunnelId) -> Self {
+        Self { agent: agent.clone(), seen: Some(tunnel.clone()), by: "system".into() }
+    }
+
+    /// A person does not want to wait.
+    pub fn ordered(agent: &AgentId, by: &str) -> Self {
+        Self { agent: agent.clone(), seen: None, by: by.into() }
+    }
+}
+
+impl Handler<FinishMove> for Registrar {
+    type Result = AtomicResponse<Self, Result<(), MasterError>>;
+
+    fn handle(&mut self, ask: FinishMove, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { finish(&env, &ask).await })
+    }
+}
+
+async fn finish(env: &Env, ask: &FinishMove) -> Result<(), MasterError> {
+    let moved = commit(env, async || {
+        let end = expected(env, &Stream::agent(&ask.agent)).await?;
+        let row = listed(env, &ask.agent).await?;
+        let mut batch = env.batch(&ask.by);
+        let (Some(from), Some(to)) = (row.moving_from, row.tunnel_id) else {
+            return Ok(Decision { batch, answer: None });
+        };
+        // Meanwhile it may have been given yet another one.
+        if ask.seen.as_ref().is_some_and(|seen| *seen != to) {
+            return Ok(Decision { batch, answer: None });
+        }
+        let event = Event::AgentMoved { agent_id: row.id, from: from.clone(), to: to.clone() };
+        batch = batch.append(Stream::agent(&ask.agent), end, vec![event]);
+        batch.rows.extend(nothing_said(env, &ask.agent).await?);
+        Ok(Decision { batch, answer: Some([to, from]) })
+    })
+    .await?;
+    let Some(tunnels) = moved else { return Ok(()) };
+    follow(env, &ask.agent).await?;
+    for tunnel in &tunnels {
+        env.account.wake_tunnel(tunnel);
+    }
+    env.notices.announce(Note::Routes(ask.agent.clone()));
+    Ok(())
+}
