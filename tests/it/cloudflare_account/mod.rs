@@ -11,6 +11,7 @@ mod stale;
 mod theirs;
 mod trouble;
 mod tunnels;
+mod versions;
 mod zones;
 
 use lightship::domain::id::TunnelId;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta};
 use lightship::actors::master::cloudflare_account::{
     AccountParts, AccountStore, Connected, PublishSettings, StoreFailed, describe,
 };
@@ -45,11 +46,17 @@ struct Settings {
     time_limit: Duration,
     compare_every: Duration,
     default_zone: Option<ZoneId>,
+    clock: Clock,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { time_limit: Duration::from_secs(2), compare_every: COMPARE_EVERY, default_zone: None }
+        Self {
+            time_limit: Duration::from_secs(2),
+            compare_every: COMPARE_EVERY,
+            default_zone: None,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -111,6 +118,20 @@ impl TestAccount {
         Self::with(CloudflareStandIn::start(), settings).await
     }
 
+    /// Starts on a clock that [`TestAccount::time_passes`] moves.
+    pub async fn on_a_moved_clock() -> Self {
+        let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        Self::with(CloudflareStandIn::start(), Settings { clock, ..Settings::default() }).await
+    }
+
+    /// Lets time pass for clock and timers; nobody waits for it.
+    pub async fn time_passes(&self, by: Duration) {
+        self.settings.clock.jump(TimeDelta::from_std(by).unwrap());
+        tokio::time::pause();
+        tokio::time::advance(by).await;
+        tokio::time::resume();
+    }
+
     /// Starts with the stand-in's first zone by setting, as `CF_ZONE_ID` does.
     pub async fn with_zone_by_setting(standin: CloudflareStandIn) -> Self {
         let default_zone = Some(ZoneId::new(standin.zone_id(ZONE)));
@@ -126,7 +147,7 @@ impl TestAccount {
     }
 
     async fn run(standin: CloudflareStandIn, io: IoRuntime, db: TestDatabase, settings: Settings) -> Self {
-        let (clock, notes, trap) = (Clock::system(), Arc::<AtomicUsize>::default(), Trap::default());
+        let (clock, notes, trap) = (settings.clock.clone(), Arc::<AtomicUsize>::default(), Trap::default());
         let parts = AccountParts {
             cloudflare: standin.client(io.io()).with_time_limit(settings.time_limit),
             db: db.clone(),
