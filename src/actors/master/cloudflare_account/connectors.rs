@@ -100,6 +100,11 @@ impl Looks {
         }
     }
 
+    /// How many are under way, or could be.
+    pub fn left(&self, now: Instant) -> usize {
+        self.due.iter().take_while(|(at, _)| *at <= now).count() + usize::from(self.is_running)
+    }
+
     /// Returns how long to wait before somebody who was not there is looked for again.
     fn missed(&mut self, tunnel: &TunnelId) -> Option<Duration> {
         let misses = self.misses.entry(tunnel.clone()).or_default();
@@ -215,7 +220,7 @@ async fn look(desk: &Desk, tunnel: &TunnelId) -> Result<Looked, Stop> {
     }
     let connectors = list_connectors(&desk.cloudflare.background(), tunnel).await?;
     let listed = Listed { connectors, at: desk.clock.now() };
-    decide(desk, Sight { listed: Some(&listed), ..by_agent }, written_again).await
+    decide(desk, Sight { listed: Some(&listed), ..by_agent }, known).await
 }
 
 /// Looks whether the connector of the tunnel that an agent moves to is there: then its names move.
@@ -273,7 +278,8 @@ async fn let_go(desk: &Desk, row: &TunnelRow) -> Result<Looked, Stop> {
 }
 
 /// Notes what was listed, and says what follows from it.
-async fn decide(desk: &Desk, sight: Sight<'_>, mut written_again: Option<i64>) -> Result<Looked, Stop> {
+async fn decide(desk: &Desk, sight: Sight<'_>, known: Option<TunnelConnectorsRow>) -> Result<Looked, Stop> {
+    let mut written_again = known.as_ref().and_then(|row| row.written_again);
     let Some(listed) = sight.listed else { return Ok(Looked::default()) };
     let now = listed.at;
     let is_missing = !listed.connectors.iter().any(Connector::is_connected);
@@ -293,7 +299,9 @@ async fn decide(desk: &Desk, sight: Sight<'_>, mut written_again: Option<i64>) -
     }
     let row = TunnelConnectorsRow { tunnel_id: sight.tunnel.clone(), listed: listed.clone(), written_again };
     desk.write(vec![RowChange::PutTunnelConnectors(row)]).await?;
-    desk.store.announce();
+    if known.is_none_or(|known| known.listed.connectors != listed.connectors) {
+        desk.store.announce();
+    }
     Ok(looked)
 }
 

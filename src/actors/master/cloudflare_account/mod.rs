@@ -280,7 +280,7 @@ impl Handler<GetStatus> for CloudflareAccount {
             running: self.running,
             busy: count(Turn::is_busy),
             failing: count(Turn::is_failing),
-            unchecked: self.checks.left(),
+            unchecked: self.checks.left() + self.looks.left(Instant::now()),
             calls_left: self.desk.cloudflare.calls_left(),
             error: self.tunnels.values().find_map(|entry| entry.error.clone()),
         })
