@@ -209,7 +209,7 @@ impl CloudflareAccount {
             entry.error.clone_from(&outcome.error);
         }
         if !is_put_off && (!entry.turn.is_busy() || entry.turn.is_backing_off(Instant::now())) {
-            self.waiters.ended(&job.tunnel, outcome.version, outcome.error);
+            self.waiters.ended(&job.tunnel, outcome.version, outcome.error.clone());
         }
         self.check_ended(&job.tunnel, job.order, outcome.ending, ctx);
         self.look_after_pass(job, &outcome, ctx);

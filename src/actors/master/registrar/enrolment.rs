@@ -131,7 +131,7 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
     }
     let is_enrolled = row.status == AgentStatus::Enrolled && row.tunnel_name.as_deref() == Some(name);
     if is_enrolled
-        && !is_gone(env, &row).await?
+        && !is_gone(env, row.tunnel_id.as_ref()).await?
         && let Some(enrolled) = enrolled_before(env, &row).await?
     {
         return Ok(Enrolment::Done(Box::new(enrolled)));
@@ -140,8 +140,8 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
 }
 
 /// True if its tunnel is known to be deleted at Cloudflare.
-async fn is_gone(env: &Env, row: &AgentRow) -> Result<bool, MasterError> {
-    let Some(tunnel) = row.publishes_in() else { return Ok(false) };
+async fn is_gone(env: &Env, tunnel: Option<&TunnelId>) -> Result<bool, MasterError> {
+    let Some(tunnel) = tunnel else { return Ok(false) };
     let status = db::cloudflare::find_tunnel_status(&env.db, tunnel).await?;
     let reason = status.and_then(|status| status.reason);
     Ok(reason.is_some_and(|reason| reason.starts_with(TUNNEL_GONE)))
@@ -182,7 +182,7 @@ fn still_runs(command: &Command, observed: Option<&TunnelObservedRow>) -> bool {
 }
 
 async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError> {
-    let (enrolled, left) = commit(env, async || {
+    let (enrolled, left, waits) = commit(env, async || {
         let agent_end = expected(env, &Stream::agent(&ask.agent)).await?;
         let commands_end = expected(env, &Stream::commands(&ask.agent)).await?;
         let row = listed(env, &ask.agent).await?;
@@ -194,7 +194,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
             && row.tunnel_id.as_ref() == Some(&ask.tunnel.tunnel_id)
             && let Some(enrolled) = enrolled_before(env, &row).await?
         {
-            return Ok(Decision { batch: env.batch(&ask.by), answer: (enrolled, None) });
+            return Ok(Decision { batch: env.batch(&ask.by), answer: (enrolled, None, false) });
         }
         let secret_id = SecretId::new(format!("tunnel-token/{}", env.chance.sorted_uuid(&env.clock)));
         let command = start_command(env, ask, secret_id.clone());
@@ -202,7 +202,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         commands.push(queued(&ask.agent, &command));
         let left = row.publishes_in().filter(|tunnel| **tunnel != ask.tunnel.tunnel_id).cloned();
         let waits = match &left {
-            Some(left) => has_names_in(env, &row, left).await?,
+            Some(left) => has_names_in(env, &row, left, &ask.tunnel.name).await?,
             None => false,
         };
         let mut decided = vec![enrolment(ask, secret_id.clone())];
@@ -230,7 +230,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
             command,
             created: true,
         };
-        Ok(Decision { batch, answer: (enrolled, left.filter(|_| !waits)) })
+        Ok(Decision { batch, answer: (enrolled, left.filter(|_| !waits), waits) })
     })
     .await?;
     follow(env, &ask.agent).await?;
@@ -245,15 +245,26 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
     for tunnel in [&ask.tunnel.tunnel_id].into_iter().chain(&left) {
         env.account.wake_tunnel(tunnel);
     }
-    env.account.look_at_connectors(&ask.agent);
+    if waits {
+        env.account.look_at_connectors(&ask.agent);
+    }
     env.notices.announce(Note::Commands(ask.agent.clone()));
     Ok(enrolled)
 }
 
 /// True if a tunnel serves names of the agent: they stay there until the connector of the new one is seen.
-async fn has_names_in(env: &Env, row: &AgentRow, tunnel: &TunnelId) -> Result<bool, MasterError> {
-    let serves = !db::cloudflare::list_applied_rules(&env.db, tunnel).await?.is_empty();
-    Ok(serves && !is_gone(env, row).await?)
+async fn has_names_in(
+    env: &Env,
+    row: &AgentRow,
+    tunnel: &TunnelId,
+    new_name: &str,
+) -> Result<bool, MasterError> {
+    // A name belongs to one tunnel: if another one has it now, the first was deleted.
+    let is_replaced = row.moving_from.is_none() && row.tunnel_name.as_deref() == Some(new_name);
+    if is_replaced || is_gone(env, Some(tunnel)).await? {
+        return Ok(false);
+    }
+    Ok(!db::cloudflare::list_applied_rules(&env.db, tunnel).await?.is_empty())
 }
 
 /// What was said of its routes is about the tunnel that it leaves.
