@@ -23,9 +23,7 @@ async fn published(test: &TestAccount) -> TunnelId {
 /// The calls of the next comparison.
 async fn compared(test: &TestAccount) -> Vec<Call> {
     let before = test.standin.calls().len();
-    test.interval_passes().await;
-    test.standin.until("it is compared", |_| test.standin.calls().len() > before).await;
-    test.until_quiet().await;
+    test.until_compared().await;
     test.standin.calls().split_off(before)
 }
 

@@ -68,10 +68,7 @@ async fn gets_another_name(stays_at_first: bool) {
     let left = |test: &TestAccount| test.standin.state().records.iter().filter(|r| r.name != APP).count();
     assert_eq!(left(&test), usize::from(stays_at_first));
     let made = test.standin.calls_of(Op::CreateRecord).len();
-    let calls = test.standin.calls().len();
-    test.interval_passes().await;
-    test.standin.until("it is compared", |_| test.standin.calls().len() > calls).await;
-    test.until_quiet().await;
+    test.until_compared().await;
     assert_eq!((left(&test), test.standin.calls_of(Op::CreateRecord).len()), (0, made));
     assert_eq!(test.standin.records(APP).len(), 1);
 }

@@ -21,7 +21,7 @@ use lightship::domain::route::{OriginRequest, Release, RouteKey, Service};
 use lightship::io::IoRuntime;
 use parking_lot::Mutex;
 
-use super::cloudflare::{CloudflareStandIn, ZONE};
+use super::cloudflare::{CloudflareStandIn, Op, ZONE};
 use super::database::TestDatabase;
 use super::until::until;
 
@@ -193,6 +193,15 @@ impl TestAccount {
         tokio::time::pause();
         tokio::time::advance(COMPARE_EVERY.mul_f64(1.11)).await;
         tokio::time::resume();
+    }
+
+    /// Lets the next comparison of the one tunnel come, and everything that follows from it.
+    pub async fn until_compared(&self) {
+        let reads = || self.standin.calls_of(Op::GetConfig).len();
+        let before = reads();
+        self.interval_passes().await;
+        self.standin.until("it is compared", |_| reads() > before).await;
+        self.until_quiet().await;
     }
 
     /// Registers an agent and gives it a tunnel of this name, found or made.
