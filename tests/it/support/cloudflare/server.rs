@@ -156,7 +156,8 @@ async fn carry_out(
             operate(&mut shared.state(), call, found.as_ref().map_or(&[], |(_, values)| values.as_slice()))
         }
     };
-    let outcome = outcome.map(|envelope| match shared.state().answers_in_script {
+    let is_in_script = call.path.contains("/dns_records") && shared.state().answers_in_script;
+    let outcome = outcome.map(|envelope| match is_in_script {
         true => in_script(&envelope),
         false => envelope,
     });
