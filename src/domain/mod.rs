@@ -3,8 +3,8 @@
 pub mod agent;
 pub mod agent_tunnel;
 pub mod command;
-pub mod connector_log;
 pub mod connector;
+pub mod connector_log;
 pub mod container;
 pub mod delivery;
 pub mod dns;
