@@ -149,6 +149,7 @@ fn batch(clock: &Clock, number: usize) -> Batch {
             key: key_of(route),
             state: if route % 2 == 0 { "published" } else { "waiting" }.into(),
             reason: None,
+            cause: None,
             answer: None,
             updated_at: clock.now(),
         }));
@@ -157,10 +158,12 @@ fn batch(clock: &Clock, number: usize) -> Batch {
         tunnel_id,
         state: "waiting".into(),
         reason: None,
+        cause: None,
         answer: None,
         config_version: Some(1),
         foreign_rules: serde_json::json!(["rule `theirs.example.com` to `http://theirs:1` stays"]),
         updated_at: clock.now(),
         version_since: None,
+        is_settled: true,
     }))
 }

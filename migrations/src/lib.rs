@@ -16,6 +16,7 @@ mod m0007_explain_losses;
 mod m0008_find_open_commands;
 mod m0009_create_tunnel_connectors;
 mod m0010_note_moves;
+mod m0011_know_outcomes;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_find_open_commands::Migration),
             Box::new(m0009_create_tunnel_connectors::Migration),
             Box::new(m0010_note_moves::Migration),
+            Box::new(m0011_know_outcomes::Migration),
         ]
     }
 }

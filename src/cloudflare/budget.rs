@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 /// What Cloudflare allows, in words.
@@ -12,6 +14,37 @@ const BURST: f64 = 300.0;
 const PER_SECOND: f64 = 3.0;
 /// The part of it that reads in the background may use.
 const BACKGROUND_SHARE: f64 = 0.25;
+
+/// What may be made if nobody knows what was made in the last minutes.
+const UNKNOWN: f64 = BURST / 2.0;
+/// Calls that one note covers: so many are counted as made before they are. The fewer, the more often it is written.
+pub(super) const COVERED: u32 = 30;
+/// Cloudflare blocks for 5 minutes at most; a note that says more was written by another clock.
+const LONGEST_BLOCK: Duration = Duration::from_secs(600);
+
+/// What is kept of a budget over restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetNote {
+    /// Calls that could be made then; fewer than none if some were counted in advance.
+    pub calls_left: i64,
+    /// When that was so.
+    pub at: DateTime<Utc>,
+    /// Until when Cloudflare asked to make none at all.
+    pub blocked_until: Option<DateTime<Utc>>,
+}
+
+/// Where a budget is noted.
+#[async_trait]
+pub trait BudgetKeeper: Send + Sync {
+    /// The time of day.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Returns the last note; none if there is none, or it cannot be read.
+    async fn last(&self) -> Option<BudgetNote>;
+
+    /// Writes a note. Should that fail it is said in the log: the count in memory holds all the same.
+    async fn keep(&self, note: BudgetNote);
+}
 
 /// Who is asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +72,31 @@ impl Budget {
             all: Bucket::new(BURST, PER_SECOND, now),
             background: Bucket::new(BURST * BACKGROUND_SHARE, PER_SECOND * BACKGROUND_SHARE, now),
             blocked_until: None,
+        }
+    }
+
+    /// Goes on from what was noted before a restart; carefully if nothing was.
+    pub fn resume(&mut self, now: Instant, today: DateTime<Utc>, note: Option<BudgetNote>) {
+        let left = note.map_or(UNKNOWN, |note| {
+            let passed = (today - note.at).to_std().unwrap_or_default();
+            note.calls_left as f64 + passed.as_secs_f64() * PER_SECOND
+        });
+        self.all.set(now, left);
+        self.background.set(now, left * BACKGROUND_SHARE);
+        let blocked_until = note.and_then(|note| note.blocked_until);
+        if let Some(wait) = blocked_until.and_then(|until| (until - today).to_std().ok()) {
+            self.block(now, wait.min(LONGEST_BLOCK));
+        }
+    }
+
+    /// What to note now, if `count` calls are counted in advance.
+    pub fn note(&mut self, now: Instant, today: DateTime<Utc>, count: u32) -> BudgetNote {
+        self.all.fill(now);
+        let wait = self.blocked_until.and_then(|until| until.checked_duration_since(now));
+        BudgetNote {
+            calls_left: self.all.tokens.floor() as i64 - i64::from(count),
+            at: today,
+            blocked_until: wait.filter(|wait| !wait.is_zero()).map(|wait| today + wait),
         }
     }
 
@@ -93,6 +151,11 @@ struct Bucket {
 impl Bucket {
     fn new(capacity: f64, per_second: f64, now: Instant) -> Self {
         Self { tokens: capacity, capacity, per_second, filled_at: now }
+    }
+
+    fn set(&mut self, now: Instant, tokens: f64) {
+        self.tokens = tokens.min(self.capacity);
+        self.filled_at = now;
     }
 
     fn fill(&mut self, now: Instant) {
@@ -171,6 +234,53 @@ mod tests {
         assert_eq!(budget.take(now, Class::Change), Err(Duration::from_secs(60)));
         assert!(budget.is_blocked(now) && !budget.is_blocked(now + Duration::from_secs(60)));
         assert_eq!(budget.take(now + Duration::from_secs(60), Class::Change), Ok(()));
+    }
+
+    #[test]
+    fn a_process_that_is_started_again_and_again_makes_no_more_calls_than_one_that_runs() {
+        // given
+        let (start, day) = (Instant::now(), DateTime::UNIX_EPOCH);
+        let (mut note, mut calls, mut passed) = (None, 0, Duration::ZERO);
+        // when: each run makes as many calls as it may, and ends two seconds later without a word
+        while passed < WINDOW {
+            let (now, today) = (start + passed, day + passed);
+            let mut budget = Budget::new(now);
+            budget.resume(now, today, note);
+            let mut covered = 0;
+            while budget.take(now, Class::Change).is_ok() {
+                if covered == 0 {
+                    covered = COVERED;
+                    note = Some(budget.note(now, today, COVERED - 1));
+                }
+                covered -= 1;
+                calls += 1;
+            }
+            passed += Duration::from_secs(2);
+        }
+        // then
+        assert!((300..=1200).contains(&calls), "{calls}");
+    }
+
+    #[test]
+    fn a_pause_that_cloudflare_asked_for_outlasts_the_process() {
+        let (now, day) = (Instant::now(), DateTime::UNIX_EPOCH);
+        let mut budget = Budget::new(now);
+        budget.block(now, Duration::from_secs(300));
+        let note = budget.note(now, day, 0);
+        let mut next = Budget::new(now);
+        next.resume(now, day + Duration::from_secs(100), Some(note));
+        assert_eq!(next.take(now, Class::Change), Err(Duration::from_secs(200)));
+    }
+
+    #[test]
+    fn an_unknown_past_and_a_clock_that_was_set_back_make_it_careful() {
+        let (now, day) = (Instant::now(), DateTime::UNIX_EPOCH);
+        let note = BudgetNote { calls_left: 10, at: day + Duration::from_secs(3600), blocked_until: None };
+        for (note, left) in [(None, 150), (Some(note), 10)] {
+            let mut budget = Budget::new(now);
+            budget.resume(now, day, note);
+            assert_eq!(budget.left(now), left);
+        }
     }
 
     #[test]

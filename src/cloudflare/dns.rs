@@ -32,6 +32,20 @@ pub struct DnsRecord {
     /// Where our ownership marker is.
     #[serde(default)]
     pub comment: Option<String>,
+    /// What Cloudflare itself notes.
+    #[serde(default)]
+    pub meta: Option<DnsMeta>,
+}
+
+/// What Cloudflare itself notes of a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct DnsMeta {
+    /// True if nobody can change or delete it here, because another product of Cloudflare made it.
+    #[serde(default)]
+    pub read_only: Option<bool>,
+    /// The Worker whose custom domain it is.
+    #[serde(default)]
+    pub origin_worker_id: Option<String>,
 }
 
 /// A proxied CNAME to be.

@@ -44,6 +44,12 @@ pub enum CfError {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// It was to be sent by a certain time, and its turn came later; it was not sent.
+    #[error("`{call}` had to wait too long for its turn, and was not sent")]
+    TooLate {
+        /// What was to be asked.
+        call: &'static str,
+    },
     /// Cloudflare answered no; `message` has its own words.
     #[error("Cloudflare refused `{call}`: {message}{}", in_brackets(*status, codes))]
     Refused {
@@ -71,7 +77,7 @@ impl CfError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::NoAnswer { .. } | Self::Malformed { .. } => true,
-            Self::RateLimited { .. } | Self::NotYet { .. } => true,
+            Self::RateLimited { .. } | Self::NotYet { .. } | Self::TooLate { .. } => true,
             Self::Refused { .. } => self.is_trouble_of_theirs(),
             Self::Settings(_) => false,
         }
@@ -83,7 +89,9 @@ impl CfError {
             Self::NoAnswer { sent, .. } => *sent,
             Self::Malformed { .. } => true,
             Self::Refused { .. } => self.is_trouble_of_theirs(),
-            Self::RateLimited { .. } | Self::NotYet { .. } | Self::Settings(_) => false,
+            Self::RateLimited { .. } | Self::NotYet { .. } | Self::TooLate { .. } | Self::Settings(_) => {
+                false
+            }
         }
     }
 
@@ -128,9 +136,21 @@ impl CfError {
         self.has_code(&[81053, 81054, 81055, 81056, 81057, 81058])
     }
 
+    /// True if the name lies below NS records, in a part of the zone that others answer for.
+    pub fn is_below_delegation(&self) -> bool {
+        self.has_code(&[89018])
+    }
+
     /// True if an undeleted tunnel has the name already.
     pub fn is_tunnel_name_taken(&self) -> bool {
         self.has_code(&[1013])
+    }
+
+    /// True if what was sent is refused for what it says, so that another content may be taken.
+    pub fn is_about_content(&self) -> bool {
+        let is_bad_request = matches!(self, Self::Refused { status, .. }
+            if *status < 300 || matches!(status, 400 | 409 | 413 | 422));
+        is_bad_request && !self.is_transient() && !self.is_denied() && !self.is_tunnel_gone()
     }
 
     /// True if the token is wrong, expired, or lacks a right.
@@ -187,6 +207,7 @@ mod tests {
             (said(400, "unknown error"), false, false),
             (CfError::RateLimited { call: "x", retry_after: Duration::from_secs(1) }, true, false),
             (CfError::NotYet { call: "x", retry_after: Duration::from_secs(1) }, true, false),
+            (CfError::TooLate { call: "x" }, true, false),
             (no_answer, true, true),
             (CfError::NoAnswer { call: "x", reason: "refused".into(), sent: false }, true, false),
             (CfError::Malformed { call: "x", reason: "empty".into() }, true, true),
@@ -206,6 +227,24 @@ mod tests {
         ] {
             let says = (error.is_not_found(), error.is_tunnel_gone(), error.is_record_gone());
             assert_eq!(says, (not_found, tunnel, record), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_the_content_is_told_from_one_of_the_caller() {
+        for (error, is) in [
+            (refused(400, &[1056]), true),
+            (refused(400, &[1003]), true),
+            (refused(422, &[]), true),
+            (refused(200, &[10001]), true),
+            (refused(200, &[10013]), false),
+            (refused(400, &[6003]), false),
+            (refused(403, &[10000]), false),
+            (refused(404, &[1003]), false),
+            (refused(500, &[]), false),
+            (CfError::TooLate { call: "x" }, false),
+        ] {
+            assert_eq!(error.is_about_content(), is, "{error}");
         }
     }
 

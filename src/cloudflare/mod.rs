@@ -15,8 +15,8 @@ mod tunnels;
 mod zones;
 
 pub use base::PUBLIC_API;
-pub use budget::{ALLOWANCE, Budget, Class};
-pub use dns::{DnsRecord, NewDnsRecord};
+pub use budget::{ALLOWANCE, Budget, BudgetKeeper, BudgetNote, Class};
+pub use dns::{DnsMeta, DnsRecord, NewDnsRecord};
 pub use error::CfError;
 pub use transport::Cloudflare;
 pub use tunnels::{Connector, Tunnel, TunnelConfig};

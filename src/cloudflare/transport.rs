@@ -1,7 +1,8 @@
 //! Sends one call: budget, time limit, size limit, and nothing of the token in any text.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::base::read_base;
-use super::budget::{Budget, Class};
+use super::budget::{Budget, BudgetKeeper, COVERED, Class};
 use super::call::Call;
 use super::envelope::{Answer, decode};
 use super::error::CfError;
@@ -35,6 +36,10 @@ pub struct Cloudflare {
     class: Class,
     is_patient: bool,
     time_limit: Duration,
+    /// Nothing is sent after this.
+    deadline: Option<Instant>,
+    /// Calls that have had their turn already.
+    turns: Option<Arc<AtomicU32>>,
 }
 
 struct Inner {
@@ -44,6 +49,10 @@ struct Inner {
     token: SecretString,
     io: Io,
     budget: Mutex<Budget>,
+    /// Where the budget is noted, if anywhere.
+    keeper: OnceLock<Arc<dyn BudgetKeeper>>,
+    /// Calls that the last note covers still; none until it was read.
+    covered: tokio::sync::Mutex<Option<u32>>,
     /// Where patient calls wait, one behind the other: only the first of them competes with calls that cannot wait.
     line: tokio::sync::Mutex<()>,
     /// What was said when the token was refused; none once it was taken again.
@@ -62,9 +71,31 @@ impl Cloudflare {
             .connect_timeout(CONNECT_LIMIT);
         let http = builder.build().map_err(|error| CfError::Settings(cause_of(&error)))?;
         let budget = Mutex::new(Budget::new(Instant::now()));
-        let (line, refusal) = (tokio::sync::Mutex::default(), Mutex::default());
-        let inner = Arc::new(Inner { http, base, account, token, io, budget, line, refusal });
-        Ok(Self { inner, class: Class::Change, is_patient: false, time_limit: TIME_LIMIT })
+        let inner = Arc::new(Inner {
+            http,
+            base,
+            account,
+            token,
+            io,
+            budget,
+            keeper: OnceLock::new(),
+            covered: tokio::sync::Mutex::default(),
+            line: tokio::sync::Mutex::default(),
+            refusal: Mutex::default(),
+        });
+        Ok(Self {
+            inner,
+            class: Class::Change,
+            is_patient: false,
+            time_limit: TIME_LIMIT,
+            deadline: None,
+            turns: None,
+        })
+    }
+
+    /// From now on what was used of the budget outlasts the process. The first keeper stays.
+    pub fn keep_budget(&self, keeper: Arc<dyn BudgetKeeper>) {
+        let _ = self.inner.keeper.set(keeper);
     }
 
     /// The same client for reads that can wait: they use at most a quarter of the budget.
@@ -81,6 +112,20 @@ impl Cloudflare {
     /// The same client with another time limit per call (15 s by default).
     pub fn with_time_limit(&self, limit: Duration) -> Self {
         Self { time_limit: limit, ..self.clone() }
+    }
+
+    /// The same client for what is worth nothing later: a call that has not had its turn by then is not sent, and fails
+    /// with [`CfError::TooLate`].
+    pub fn sent_before(&self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// The same client, once `count` calls have had their turn: they follow one another without a wait in between.
+    pub async fn with_turns(&self, count: u32) -> Result<Self, CfError> {
+        for _ in 0..count {
+            self.await_turn("calls that belong together").await?;
+        }
+        Ok(Self { turns: Some(Arc::new(AtomicU32::new(count))), ..self.clone() })
     }
 
     /// Returns the account it speaks for.
@@ -133,6 +178,9 @@ impl Cloudflare {
 
     async fn send<T: DeserializeOwned>(&self, call: Call) -> Result<Answer<T>, CfError> {
         self.await_turn(call.name).await?;
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(CfError::TooLate { call: call.name });
+        }
         let (name, limit, inner) = (call.name, self.time_limit, &self.inner);
         let exchange = tokio::time::timeout(limit, inner.exchange(call)).await;
         let (status, headers, body) = exchange.unwrap_or_else(|_| {
@@ -142,6 +190,7 @@ impl Cloudflare {
         let answer = decode(name, status, &headers, &body).map_err(|error| inner.without_token(error));
         if let Err(CfError::RateLimited { retry_after, .. }) = &answer {
             inner.budget.lock().block(Instant::now(), *retry_after);
+            inner.note_pause().await;
         }
         match &answer {
             Ok(_) => *inner.refusal.lock() = None,
@@ -151,7 +200,19 @@ impl Cloudflare {
         answer
     }
 
+    /// Takes a turn that was waited for before, unless Cloudflare has asked for a pause since.
+    fn takes_kept_turn(&self) -> bool {
+        let take = |turns: &Arc<AtomicU32>| {
+            turns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        };
+        self.turns.as_ref().is_some_and(take) && !self.inner.budget.lock().is_blocked(Instant::now())
+    }
+
     async fn await_turn(&self, call: &'static str) -> Result<(), CfError> {
+        if self.takes_kept_turn() {
+            return Ok(());
+        }
+        self.inner.resume_budget().await;
         let _place = if self.is_patient { Some(self.inner.line.lock().await) } else { None };
         let deadline = Instant::now() + MAX_BUDGET_WAIT;
         loop {
@@ -160,7 +221,10 @@ impl Cloudflare {
                 let mut budget = self.inner.budget.lock();
                 (budget.take(now, self.class), budget.is_blocked(now))
             };
-            let Err(retry_after) = taken else { return Ok(()) };
+            let Err(retry_after) = taken else {
+                self.inner.cover_call().await;
+                return Ok(());
+            };
             let is_late = match self.is_patient {
                 true => retry_after > MAX_BUDGET_WAIT,
                 false => now + retry_after > deadline,
@@ -175,6 +239,38 @@ impl Cloudflare {
 }
 
 impl Inner {
+    /// Before the first call: what a process before this one used up counts.
+    async fn resume_budget(&self) {
+        let Some(keeper) = self.keeper.get() else { return };
+        let mut covered = self.covered.lock().await;
+        if covered.is_none() {
+            let note = keeper.last().await;
+            self.budget.lock().resume(Instant::now(), keeper.now(), note);
+            *covered = Some(0);
+        }
+    }
+
+    /// Sees to it that a call is noted before it is made; one note is good for some of them.
+    async fn cover_call(&self) {
+        let Some(keeper) = self.keeper.get() else { return };
+        let mut covered = self.covered.lock().await;
+        let mut left = covered.unwrap_or(0);
+        if left == 0 {
+            let note = self.budget.lock().note(Instant::now(), keeper.now(), COVERED - 1);
+            keeper.keep(note).await;
+            left = COVERED;
+        }
+        *covered = Some(left - 1);
+    }
+
+    /// A pause that Cloudflare asked for is noted at once.
+    async fn note_pause(&self) {
+        let Some(keeper) = self.keeper.get() else { return };
+        let covered = self.covered.lock().await;
+        let note = self.budget.lock().note(Instant::now(), keeper.now(), covered.unwrap_or(0));
+        keeper.keep(note).await;
+    }
+
     async fn exchange(&self, call: Call) -> Result<(u16, HeaderMap, Vec<u8>), CfError> {
         let name = call.name;
         let lost = |error: reqwest::Error| CfError::NoAnswer {

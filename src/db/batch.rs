@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use super::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow};
+use super::cloudflare::{
+    AppliedRule, CallBudgetRow, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow,
+};
 use super::containers::ContainerProblem;
 use super::error::DbError;
 use super::sessions::SessionRow;
@@ -146,6 +148,8 @@ pub enum RowChange {
     DeleteTunnelStatus { tunnel_id: TunnelId },
     /// Stores who serves a tunnel, as Cloudflare lists it.
     PutTunnelConnectors(TunnelConnectorsRow),
+    /// Stores how many calls an account may still make.
+    PutCallBudget(CallBudgetRow),
 }
 
 /// A batch that is on disk.

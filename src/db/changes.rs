@@ -6,8 +6,8 @@ use super::batch::RowChange;
 use super::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow};
 use super::containers::ContainerProblem;
 use super::entities::{
-    agent_observed, applied_rule, container, container_problem, dns_record, route_status, session,
-    tunnel_connectors, tunnel_observed, tunnel_status,
+    agent_observed, applied_rule, call_budget, container, container_problem, dns_record, route_status,
+    session, tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
 use super::secrets::{SecretError, SecretKey};
@@ -50,7 +50,8 @@ pub(super) fn apply(
         | RowChange::DeleteRouteStatus { .. }
         | RowChange::PutTunnelStatus(_)
         | RowChange::PutTunnelConnectors(_)
-        | RowChange::DeleteTunnelStatus { .. } => of_cloudflare(unit, change),
+        | RowChange::DeleteTunnelStatus { .. }
+        | RowChange::PutCallBudget(_) => of_cloudflare(unit, change),
     }
     Ok(())
 }
@@ -222,6 +223,7 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
             tunnel_id: row.tunnel_id.as_str().into(),
             content: row.content.clone(),
             created_at: micros(row.created_at),
+            settled: row.is_settled,
         }),
         RowChange::DeleteDnsRecord { zone_id, name } => {
             unit.dns_records.delete(&(zone_id.as_str().into(), name.clone()));
@@ -241,6 +243,12 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
             listed_at: micros(row.listed.at),
             written_again: row.written_again,
         }),
+        RowChange::PutCallBudget(row) => unit.call_budgets.put(call_budget::Model {
+            account_id: row.account_id.as_str().into(),
+            calls_left: row.calls_left,
+            noted_at: micros(row.noted_at),
+            blocked_until: row.blocked_until.map(micros),
+        }),
         _ => {}
     }
 }
@@ -257,11 +265,13 @@ fn put_tunnel_status(unit: &mut Unit, row: &TunnelStatusRow) {
         tunnel_id,
         state: row.state.clone(),
         reason: row.reason.clone(),
+        cause: row.cause.map(|cause| cause.as_str().into()),
         answer: row.answer.clone(),
         config_version: row.config_version,
         foreign_rules: to_json(&row.foreign_rules),
         updated_at: micros(row.updated_at),
         version_since,
+        settled: row.is_settled,
     });
 }
 
@@ -285,6 +295,7 @@ fn put_route_status(unit: &mut Unit, row: &RouteStatusRow) {
         path,
         state: row.state.clone(),
         reason: row.reason.clone(),
+        cause: row.cause.map(|cause| cause.as_str().into()),
         answer: row.answer.clone(),
         updated_at: micros(row.updated_at),
     });

@@ -6,13 +6,16 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
-use super::entities::{applied_rule, dns_record, route_status, tunnel_connectors, tunnel_status};
+use super::entities::{
+    applied_rule, call_budget, dns_record, route_status, tunnel_connectors, tunnel_status,
+};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
 use super::{AT_ONCE, Db, limit};
 use crate::domain::connector::Listed;
-use crate::domain::id::{AgentId, RecordId, TunnelId, ZoneId};
+use crate::domain::id::{AccountId, AgentId, RecordId, TunnelId, ZoneId};
+use crate::domain::publish::Cause;
 use crate::domain::route::RouteKey;
 
 /// An ingress rule that is ours.
@@ -40,6 +43,9 @@ pub struct DnsRecordRow {
     pub content: String,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// False from before a call that makes, changes or deletes it until its outcome is known: what Cloudflare has is
+    /// looked at before anything is said of it.
+    pub is_settled: bool,
 }
 
 /// What Cloudflare made of a route, or why it was not asked.
@@ -54,6 +60,8 @@ pub struct RouteStatusRow {
     pub state: String,
     /// Why, in words for a person.
     pub reason: Option<String>,
+    /// Why, in a word for decisions.
+    pub cause: Option<Cause>,
     /// Last answer of Cloudflare.
     pub answer: Option<String>,
     /// When this was found.
@@ -69,6 +77,8 @@ pub struct TunnelStatusRow {
     pub state: String,
     /// Why, in words for a person.
     pub reason: Option<String>,
+    /// Why, in a word for decisions.
+    pub cause: Option<Cause>,
     /// Last answer of Cloudflare.
     pub answer: Option<String>,
     /// Version of the configuration after our last write or read.
@@ -79,6 +89,8 @@ pub struct TunnelStatusRow {
     pub updated_at: DateTime<Utc>,
     /// Since when the configuration has its version; what is written says nothing of it.
     pub version_since: Option<DateTime<Utc>>,
+    /// False from before a write of its configuration until the outcome is known.
+    pub is_settled: bool,
 }
 
 /// Who serves a tunnel, as Cloudflare lists it.
@@ -103,6 +115,19 @@ impl TunnelConnectorsRow {
     }
 }
 
+/// How many calls an account may still make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallBudgetRow {
+    /// The account.
+    pub account_id: AccountId,
+    /// Calls that could be made at that time; fewer than none if some were made in advance.
+    pub calls_left: i64,
+    /// When that was so.
+    pub noted_at: DateTime<Utc>,
+    /// Until when Cloudflare asked to make none at all.
+    pub blocked_until: Option<DateTime<Utc>>,
+}
+
 impl RouteStatusRow {
     pub(super) fn of(row: route_status::Model) -> Self {
         Self {
@@ -110,6 +135,7 @@ impl RouteStatusRow {
             key: RouteKey { hostname: row.hostname, path: row.path },
             state: row.state,
             reason: row.reason,
+            cause: row.cause.as_deref().and_then(Cause::parse),
             answer: row.answer,
             updated_at: time(row.updated_at),
         }
@@ -123,10 +149,12 @@ impl TunnelStatusRow {
             tunnel_id: TunnelId::new(row.tunnel_id),
             state: row.state,
             reason: row.reason,
+            cause: row.cause.as_deref().and_then(Cause::parse),
             answer: row.answer,
             config_version: row.config_version,
             updated_at: time(row.updated_at),
             version_since: row.version_since.map(time),
+            is_settled: row.settled,
         })
     }
 }
@@ -139,6 +167,7 @@ fn dns_record(row: dns_record::Model) -> DnsRecordRow {
         tunnel_id: TunnelId::new(row.tunnel_id),
         content: row.content,
         created_at: time(row.created_at),
+        is_settled: row.settled,
     }
 }
 
@@ -310,6 +339,21 @@ pub async fn list_agents_with_route_state(
 /// Returns what Cloudflare made of a tunnel.
 pub async fn find_tunnel_status(db: &Db, tunnel: &TunnelId) -> Result<Option<TunnelStatusRow>, DbError> {
     Ok(tunnel_status_of(db, std::slice::from_ref(tunnel)).await?.remove(tunnel))
+}
+
+/// Returns how many calls an account could make when that was noted last.
+pub async fn find_call_budget(db: &Db, account: &AccountId) -> Result<Option<CallBudgetRow>, DbError> {
+    let account = account.as_str().to_owned();
+    db.read(move |conn| async move {
+        let row = call_budget::Entity::find_by_id(account).one(&conn).await?;
+        Ok(row.map(|row| CallBudgetRow {
+            account_id: AccountId::new(row.account_id),
+            calls_left: row.calls_left,
+            noted_at: time(row.noted_at),
+            blocked_until: row.blocked_until.map(time),
+        }))
+    })
+    .await
 }
 
 /// Returns the state of every tunnel, by id, at most `max`.

@@ -33,6 +33,7 @@ pub(super) struct Needs {
     pub(super) tunnel_status: BTreeSet<String>,
     pub(super) sessions_of_admins: BTreeSet<String>,
     pub(super) tunnel_connectors: BTreeSet<String>,
+    pub(super) call_budgets: BTreeSet<String>,
 }
 
 impl Needs {
@@ -187,7 +188,8 @@ impl Needs {
             | RowChange::DeleteRouteStatus { .. }
             | RowChange::PutTunnelStatus(_)
             | RowChange::PutTunnelConnectors(_)
-            | RowChange::DeleteTunnelStatus { .. } => self.add_cloudflare_change(change),
+            | RowChange::DeleteTunnelStatus { .. }
+            | RowChange::PutCallBudget(_) => self.add_cloudflare_change(change),
         }
     }
 
@@ -221,6 +223,9 @@ impl Needs {
             }
             RowChange::PutTunnelConnectors(row) => {
                 self.tunnel_connectors.insert(row.tunnel_id.as_str().into());
+            }
+            RowChange::PutCallBudget(row) => {
+                self.call_budgets.insert(row.account_id.as_str().into());
             }
             _ => {}
         }

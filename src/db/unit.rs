@@ -4,9 +4,9 @@ use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryOrder, QuerySelect};
 
 use super::entities::{
-    admin, agent, agent_key, agent_observed, applied_rule, claim, command, container, container_problem,
-    dns_record, event, route, route_status, secret, session, setting, stream, tunnel, tunnel_connectors,
-    tunnel_observed, tunnel_status,
+    admin, agent, agent_key, agent_observed, applied_rule, call_budget, claim, command, container,
+    container_problem, dns_record, event, route, route_status, secret, session, setting, stream, tunnel,
+    tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::needs::Needs;
 use super::table::{Row, Table, row};
@@ -29,6 +29,7 @@ row!(dns_record, (zone_id: String as ZoneId), (name: String as Name));
 row!(route_status, (agent_id: String as AgentId), (hostname: String as Hostname), (path: String as Path));
 row!(tunnel_status, tunnel_id: String as TunnelId);
 row!(tunnel_connectors, tunnel_id: String as TunnelId);
+row!(call_budget, account_id: String as AccountId);
 row!(secret, id: String as Id);
 row!(session, id: String as Id);
 
@@ -89,6 +90,7 @@ tables! {
     route_status: route_status,
     tunnel_status: tunnel_status,
     tunnel_connectors: tunnel_connectors,
+    call_budgets: call_budget,
     secrets: secret,
     sessions: session,
 }
@@ -152,6 +154,7 @@ impl Unit {
         self.route_status.load(conn, needs.route_status).await?;
         self.tunnel_status.load(conn, needs.tunnel_status).await?;
         self.tunnel_connectors.load(conn, needs.tunnel_connectors).await?;
+        self.call_budgets.load(conn, needs.call_budgets).await?;
         let of_containers: Vec<_> = needs.containers.into_iter().collect();
         for chunk in of_containers.chunks(200) {
             let of_these = chunk.iter().fold(Condition::any(), |any, (agent_id, id)| {

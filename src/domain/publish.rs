@@ -10,11 +10,39 @@ pub const ACCESS_SETTING: &str = "LIGHTSHIP__PUBLISH__ALLOW_UNPROTECTED_ACCESS=t
 /// What an operator sets to publish services that open the host or its network as a whole.
 pub const HOST_SETTING: &str = "LIGHTSHIP__PUBLISH__ALLOW_HOST_ACCESS=true";
 
-/// How the reason begins if a tunnel is not at Cloudflare any more.
-pub const TUNNEL_GONE: &str = "the tunnel was deleted at Cloudflare";
+/// Why a route or a tunnel stands where it does, for what is decided by it. The sentence beside it is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A rule that is not ours serves the route already, from the same service: a person's agreement makes it ours.
+    EqualRule,
+    /// The tunnel is not at Cloudflare any more.
+    TunnelGone,
+    /// The tunnel takes its configuration from its host.
+    TunnelLocal,
+    /// Somebody wrote to the tunnel between our read and our write.
+    WrittenBetween,
+}
 
-/// How the reason begins if a tunnel does not take its configuration from Cloudflare.
-pub const TUNNEL_LOCAL: &str = "the tunnel is configured locally on its host";
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::EqualRule, Self::TunnelGone, Self::TunnelLocal, Self::WrittenBetween];
+
+    /// Returns the word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EqualRule => "equal_rule",
+            Self::TunnelGone => "tunnel_gone",
+            Self::TunnelLocal => "tunnel_local",
+            Self::WrittenBetween => "written_between",
+        }
+    }
+
+    /// Returns the cause of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+}
 
 /// Why a route is held.
 pub const HELD: &str = "too many routes would go at once; confirm their removal";
@@ -174,6 +202,10 @@ mod tests {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
         assert_eq!(PublicState::parse("made_tomorrow"), None);
+        for cause in Cause::ALL {
+            assert_eq!(Cause::parse(cause.as_str()), Some(cause));
+            assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
+        }
     }
 
     #[test]

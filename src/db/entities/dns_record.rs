@@ -14,6 +14,7 @@ pub struct Model {
     pub tunnel_id: String,
     pub content: String,
     pub created_at: i64,
+    pub settled: bool,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod agent_key;
 pub mod agent_observed;
 pub mod applied_rule;
+pub mod call_budget;
 pub mod claim;
 pub mod command;
 pub mod container;

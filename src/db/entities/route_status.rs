@@ -14,6 +14,7 @@ pub struct Model {
     pub path: String,
     pub state: String,
     pub reason: Option<String>,
+    pub cause: Option<String>,
     pub answer: Option<String>,
     pub updated_at: i64,
 }

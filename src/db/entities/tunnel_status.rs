@@ -10,11 +10,13 @@ pub struct Model {
     pub tunnel_id: String,
     pub state: String,
     pub reason: Option<String>,
+    pub cause: Option<String>,
     pub answer: Option<String>,
     pub config_version: Option<i64>,
     pub foreign_rules: String,
     pub updated_at: i64,
     pub version_since: Option<i64>,
+    pub settled: bool,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -243,6 +243,7 @@ fn said(name: &str, hostname: &str, state: &str) -> RowChange {
         key: route_key(hostname, ""),
         state: state.into(),
         reason: None,
+        cause: None,
         answer: None,
         updated_at: at(1),
     })

@@ -274,6 +274,7 @@ async fn a_rebuild_drops_what_is_said_of_routes_that_nobody_holds() {
             path: String::new(),
             state: state.into(),
             reason: None,
+            cause: None,
             answer: None,
             updated_at: 1,
         };

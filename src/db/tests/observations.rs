@@ -21,6 +21,7 @@ use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::Stream;
 use crate::domain::id::{ContainerId, RecordId, TunnelId, ZoneId};
+use crate::domain::publish::Cause;
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 async fn put(db: &Db, secs: i64, change: RowChange) {
@@ -191,6 +192,7 @@ async fn what_is_ours_at_cloudflare_is_kept_per_tunnel_and_zone() {
             tunnel_id: TunnelId::new("t1"),
             content: "t1.cfargotunnel.com".into(),
             created_at: at(0),
+            is_settled: record_id.is_some(),
         };
         put(&db, 2, RowChange::PutDnsRecord(record(None))).await;
         put(&db, 3, RowChange::PutDnsRecord(record(Some("r1")))).await;
@@ -209,6 +211,7 @@ async fn route_and_tunnel_states_are_stored_and_a_removed_agent_is_forgotten() {
             key: route_key("a.test", "/x"),
             state: "conflict".into(),
             reason: Some("held by `b`".into()),
+            cause: Some(Cause::EqualRule),
             answer: None,
             updated_at: at(1),
         };
@@ -216,11 +219,13 @@ async fn route_and_tunnel_states_are_stored_and_a_removed_agent_is_forgotten() {
             tunnel_id: TunnelId::new("t1"),
             state: "applied".into(),
             reason: None,
+            cause: Some(Cause::TunnelLocal),
             answer: Some("200".into()),
             config_version: Some(4),
             foreign_rules: json!([{"hostname": "theirs.test"}]),
             updated_at: at(1),
             version_since: Some(at(1)),
+            is_settled: false,
         };
         put(&db, 1, RowChange::PutRouteStatus(status("a"))).await;
         put(&db, 1, RowChange::PutRouteStatus(status("b"))).await;
@@ -261,11 +266,13 @@ async fn since_when_a_configuration_has_its_version_stays_until_it_has_another()
             tunnel_id: TunnelId::new("t1"),
             state: state.into(),
             reason: None,
+            cause: None,
             answer: None,
             config_version,
             foreign_rules: json!([]),
             updated_at: at(second),
             version_since: None,
+            is_settled: true,
         };
         for (row, since) in [
             (status("applying", None, 1), None),

@@ -64,6 +64,32 @@ pub struct FoundRecord {
     pub is_proxied: bool,
     /// Its comment.
     pub comment: Option<String>,
+    /// Who keeps it, if nobody can change it among the records.
+    pub keeper: Option<RecordKeeper>,
+}
+
+/// A product of Cloudflare that keeps a record: it can be removed there, and nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKeeper {
+    /// The custom domain of a Worker.
+    Worker,
+    /// Another one.
+    Other,
+}
+
+impl RecordKeeper {
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::Worker => {
+                "it was made by a Worker's custom domain, so remove it there (Workers, Settings, Domains), or choose \
+                 another hostname"
+            }
+            Self::Other => {
+                "another product of Cloudflare made it and nobody can change it among the records, so remove it in that \
+                 product, or choose another hostname"
+            }
+        }
+    }
 }
 
 /// Our note of a record.
@@ -238,7 +264,8 @@ impl World<'_> {
     }
 }
 
-fn blocked(wanted: WantedName, record: &FoundRecord, way_out: &str) -> DnsStep {
+fn blocked(wanted: WantedName, record: &FoundRecord, way_out: &'static str) -> DnsStep {
+    let way_out = record.keeper.map_or(way_out, RecordKeeper::way_out);
     let content: String = record.content.chars().take(200).collect();
     let is_tunnel = content.to_ascii_lowercase().ends_with(TUNNEL_SUFFIX);
     let elsewhere = match is_tunnel && !content.eq_ignore_ascii_case(&tunnel_target(&wanted.tunnel_id)) {

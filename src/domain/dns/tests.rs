@@ -23,6 +23,7 @@ fn found(id: &str, kind: &str, name: &str, content: &str, comment: Option<&str>)
         content: content.into(),
         is_proxied: true,
         comment: comment.map(str::to_owned),
+        keeper: None,
     }
 }
 
@@ -222,6 +223,21 @@ proptest! {
             // What is left beside foreign records is wanted: nothing of ours is left behind.
             let ours = account.records.iter().filter(|r| r.comment.is_some());
             prop_assert!(ours.clone().all(|r| wants.iter().any(|w| w.name == r.name && tunnel_target(&w.tunnel_id) == r.content)));
+        }
+    }
+}
+
+#[test]
+fn a_record_that_another_product_keeps_blocks_with_the_place_where_it_can_be_removed() {
+    for (keeper, words) in [
+        (Some(RecordKeeper::Worker), "Worker's custom domain"),
+        (Some(RecordKeeper::Other), "another product of Cloudflare"),
+        (None, "remove it or choose another hostname"),
+    ] {
+        let record = FoundRecord { keeper, ..found("r", "AAAA", "a.io", "100::", None) };
+        match plan_dns(&[want("a.io")], &[record], &[], MARKER).as_slice() {
+            [DnsStep::Blocked { reason, .. }] => assert!(reason.contains(words), "{reason}"),
+            other => panic!("{other:?}"),
         }
     }
 }

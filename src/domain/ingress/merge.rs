@@ -77,6 +77,8 @@ pub struct MergeOutcome {
     pub applied_before: Vec<IngressRule>,
     /// Write to `applied_rules` after the PUT: what is ours now.
     pub applied_after: Vec<IngressRule>,
+    /// Rules of ours that are not there yet as they are to be.
+    pub fresh: Vec<RuleId>,
     /// What others wrote.
     pub foreign: Vec<Foreign>,
     /// Wanted rules that are not written.
@@ -137,6 +139,10 @@ pub fn merge(
             Placed { rule: rule.keeping(own_options(&there).filter(stays)), there }
         })
         .collect();
+    let is_fresh = |placed: &&Placed| {
+        placed.rule.written_over(&placed.there).as_object().is_none_or(|rule| *rule != placed.there)
+    };
+    let fresh = ours.iter().filter(is_fresh).map(|placed| placed.rule.id()).collect();
     let applied_after: Vec<IngressRule> = ours.iter().map(|placed| placed.rule.clone()).collect();
     let written = applied_after
         .iter()
@@ -153,6 +159,7 @@ pub fn merge(
         changed,
         applied_before,
         applied_after,
+        fresh,
         foreign,
         conflicts: claims.conflicts,
         adopted: claims.adopted,
@@ -182,11 +189,19 @@ fn waits(
         changed: false,
         applied_before: applied.to_vec(),
         applied_after: applied.to_vec(),
+        fresh: Vec::new(),
         foreign,
         conflicts: conflicts.collect(),
         adopted: Vec::new(),
         waiting: true,
     }
+}
+
+/// Returns the rule of this id as it stands in a configuration.
+pub fn rule_there(observed: &Value, id: &RuleId) -> Option<IngressRule> {
+    let rules = observed.get("ingress")?.as_array()?;
+    let rule = rules.iter().find(|rule| rule_id(rule) == *id)?;
+    serde_json::from_value(rule.clone()).ok()
 }
 
 struct Claims {

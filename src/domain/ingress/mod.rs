@@ -10,6 +10,7 @@ mod merge;
 mod place;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::cmp::Reverse;
 
@@ -21,7 +22,8 @@ use super::origin::options_for;
 use super::path::path_regex;
 use super::route::{OriginRequest, Service};
 
-pub use merge::{Contact, Foreign, MergeError, MergeOutcome, RuleConflict, merge};
+pub use merge::{Contact, Foreign, MergeError, MergeOutcome, RuleConflict, merge, rule_there};
+pub use trial::Trial;
 
 /// Options towards a service that labels can set; others in a rule of ours were set by somebody else.
 const OWN_OPTIONS: [&str; 6] = [

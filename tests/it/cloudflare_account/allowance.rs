@@ -6,7 +6,7 @@ use lightship::actors::master::Account;
 use lightship::domain::id::TunnelId;
 
 use crate::support::account::TestAccount;
-use crate::support::cloudflare::{Call, Op};
+use crate::support::cloudflare::{Call, Fault, Op, Trouble};
 use crate::support::until::until;
 
 const FIRST: &str = "first.example.com";
@@ -81,4 +81,40 @@ async fn a_change_comes_before_names_that_wait_for_their_turn() {
     assert!(its_rule.is_some() && its_rule < other, "others waited still: {its_rule:?}, {other:?}");
     assert_eq!(test.standin.calls_of(Op::CreateRecord).len(), 1 + names.len());
     assert!(test.standin.calls_of(Op::ListRecords).is_empty(), "nobody looks for what was never sent");
+}
+
+#[actix_web::test]
+async fn calls_that_were_made_before_a_restart_count_after_it() {
+    // given
+    let test = TestAccount::start().await;
+    nearly_used_up(&test).await;
+    let before = test.standin.calls().len();
+    // when: it is started again and again
+    let mut test = test;
+    for _ in 0..5 {
+        test = test.restart_unchecked(async |_| {}).await;
+        test.until_quiet().await;
+    }
+    // then
+    let made = test.standin.calls().len() - before;
+    assert!(made <= 60, "{made} calls");
+    assert!(test.account.status().await.unwrap().calls_left < 60);
+}
+
+#[actix_web::test]
+async fn a_pause_that_cloudflare_asked_for_holds_after_a_restart() {
+    // given
+    let test = TestAccount::start().await;
+    test.enrolled("a", "edge").await;
+    test.standin.inject(Fault::on(Op::GetConfig, Trouble::RateLimited(Some(3))));
+    test.claims("a", FIRST).await;
+    test.until_state("a", FIRST, "failed").await;
+    let limited = test.standin.calls().len();
+    // when
+    let test = test.restart_unchecked(async |_| {}).await;
+    test.until_state("a", FIRST, "published").await;
+    // then
+    let calls = test.standin.calls();
+    let waited = calls[limited].arrived - calls[limited - 1].arrived;
+    assert!(waited >= Duration::from_millis(2_900), "{waited:?}");
 }

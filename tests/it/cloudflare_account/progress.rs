@@ -39,7 +39,7 @@ async fn a_route_whose_rule_failed_is_not_published_although_its_record_is_there
     let test = TestAccount::start().await;
     test.enrolled("a", "edge").await;
     let refusal = Trouble::Refused { status: 400, code: 1056, message: "Bad Configuration".into() };
-    test.standin.inject(Fault::on(Op::PutConfig, refusal));
+    test.standin.inject(Fault::on(Op::PutConfig, refusal).always());
 
     test.claim_many("a", &NAMES.map(|name| (name, "http://app:80"))).await;
     test.until_state("a", NAMES[0], "failed").await;

@@ -1,7 +1,7 @@
 //! The account's actor alone: real client, real database, the stand-in behind it, and no other actors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta};
 use lightship::actors::master::cloudflare_account::{
     AccountParts, AccountStore, Connected, PublishSettings, StoreFailed, describe,
 };
-use lightship::actors::master::{Account, ApplyReport};
+use lightship::actors::master::{Account, ApplyReport, MasterError};
 use lightship::actors::supervision::{Root, SupSpec, Tree};
 use lightship::chance::Chance;
 use lightship::clock::Clock;
@@ -35,6 +35,8 @@ pub struct TestAccount {
     pub account: Connected,
     pub notes: Arc<AtomicUsize>,
     trap: Trap,
+    is_full: Arc<AtomicBool>,
+    delay: Delay,
     settings: Settings,
     root: Root,
     io: IoRuntime,
@@ -63,11 +65,16 @@ impl Default for Settings {
 /// A tunnel of whose rules nothing can be written without a panic, and how many times.
 type Trap = Arc<Mutex<Option<(TunnelId, usize)>>>;
 
+/// How long the next write about rules takes.
+type Delay = Arc<Mutex<Option<Duration>>>;
+
 /// Writes straight to the database.
 struct DirectStore {
     db: Db,
     notes: Arc<AtomicUsize>,
     trap: Trap,
+    is_full: Arc<AtomicBool>,
+    delay: Delay,
 }
 
 impl DirectStore {
@@ -86,7 +93,19 @@ impl DirectStore {
 impl AccountStore for DirectStore {
     async fn commit(&self, batch: Batch) -> Result<(), StoreFailed> {
         self.spring(&batch);
-        self.db.commit(batch).await.map(drop).map_err(|error| StoreFailed(error.to_string()))
+        let is_about_rules = batch.rows.iter().any(|row| matches!(row, RowChange::PutAppliedRules { .. }));
+        let delay = if is_about_rules { self.delay.lock().take() } else { None };
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await;
+        }
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(StoreFailed(MasterError::StorageFull));
+        }
+        self.db
+            .commit(batch)
+            .await
+            .map(drop)
+            .map_err(|error| StoreFailed(MasterError::Database(Box::new(error))))
     }
 
     fn announce(&self) {
@@ -148,10 +167,17 @@ impl TestAccount {
 
     async fn run(standin: CloudflareStandIn, io: IoRuntime, db: TestDatabase, settings: Settings) -> Self {
         let (clock, notes, trap) = (settings.clock.clone(), Arc::<AtomicUsize>::default(), Trap::default());
+        let (is_full, delay) = (Arc::<AtomicBool>::default(), Delay::default());
         let parts = AccountParts {
             cloudflare: standin.client(io.io()).with_time_limit(settings.time_limit),
             db: db.clone(),
-            store: Arc::new(DirectStore { db: db.clone(), notes: notes.clone(), trap: trap.clone() }),
+            store: Arc::new(DirectStore {
+                db: db.clone(),
+                notes: notes.clone(),
+                trap: trap.clone(),
+                is_full: is_full.clone(),
+                delay: delay.clone(),
+            }),
             clock: clock.clone(),
             settings: PublishSettings::default(),
             default_zone: settings.default_zone.clone(),
@@ -161,7 +187,7 @@ impl TestAccount {
         let (spec, account) = describe(parts);
         let tree = Tree::new(clock, Chance::seeded(7), |_| {});
         let root = Root::start(tree, "master", SupSpec::one_for_one().child(spec)).await;
-        Self { standin, db, account, notes, trap, settings, root, io }
+        Self { standin, db, account, notes, trap, is_full, delay, settings, root, io }
     }
 
     /// Ends the actor and starts another one, as a new process would; returns when all was compared once.
@@ -186,6 +212,16 @@ impl TestAccount {
     /// The next `times` passes that change the rules of a tunnel end in a panic.
     pub fn panics_over(&self, tunnel: &TunnelId, times: usize) {
         *self.trap.lock() = Some((tunnel.clone(), times));
+    }
+
+    /// The next write of rules to the database takes so long.
+    pub fn delays_rules(&self, delay: Duration) {
+        *self.delay.lock() = Some(delay);
+    }
+
+    /// No space is left for the database, or there is again.
+    pub fn fill_disk(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
     }
 
     /// Lets the time between two comparisons pass for the actor, jitter included; nobody waits for it.

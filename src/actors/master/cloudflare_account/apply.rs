@@ -8,8 +8,7 @@ use actix::prelude::*;
 use super::CloudflareAccount;
 use super::checks::read_tunnels;
 use super::desk::Desk;
-use super::orders::{Reply, answer, database, read_plan};
-use super::say::EQUAL_RULE;
+use super::orders::{Reply, answer, read_plan};
 use super::snapshot::SYSTEM;
 use super::turn::Order;
 use crate::actors::master::error::MasterError;
@@ -20,7 +19,7 @@ use crate::db::tunnels::TunnelRow;
 use crate::db::{ALL, Expected, cloudflare, tunnels};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, TunnelId};
-use crate::domain::publish::{PublicState, TunnelState};
+use crate::domain::publish::{Cause, PublicState, TunnelState};
 
 /// A person agrees to what is in a tunnel.
 #[derive(Debug, Message)]
@@ -110,7 +109,10 @@ impl CloudflareAccount {
 
     /// A person ordered it: waits are over, and what was blocked is looked at again.
     fn try_again(&mut self, tunnel: &TunnelId, ctx: &mut Ctx<Self>) {
-        self.tunnels.entry(tunnel.clone()).or_default().turn.forgive();
+        let entry = self.tunnels.entry(tunnel.clone()).or_default();
+        entry.turn.forgive();
+        entry.refused.clear();
+        entry.refused_names.clear();
         self.wake(tunnel, Order::AGAIN, ctx);
     }
 }
@@ -125,10 +127,10 @@ pub struct Consent {
 }
 
 async fn agree(desk: &Desk, by: &str) -> Result<Agreed, MasterError> {
-    let rows = read_tunnels(&desk.db, desk.cloudflare.account()).await.map_err(database)?;
+    let rows = read_tunnels(&desk.db, desk.cloudflare.account()).await?;
     desk.zones.forgive();
-    let routes = cloudflare::list_route_status(&desk.db, None, ALL).await.map_err(database)?;
-    let statuses = cloudflare::list_tunnel_status(&desk.db, ALL).await.map_err(database)?;
+    let routes = cloudflare::list_route_status(&desk.db, None, ALL).await?;
+    let statuses = cloudflare::list_tunnel_status(&desk.db, ALL).await?;
     let consents = consents(&rows, &statuses, &routes);
     let mut agreed = Agreed { confirmed: Vec::new(), again: HashSet::new(), all: Vec::new() };
     for (row, consent) in rows.into_iter().zip(consents) {
@@ -161,9 +163,7 @@ pub fn consents(
         let mine =
             row.agent_id.as_ref().and_then(|agent| routes_of.get(agent)).map_or(&[][..], Vec::as_slice);
         let is_waiting = state == Some(TunnelState::Waiting.as_str()) && row.confirmed_by.is_none();
-        let is_equal = |status: &&RouteStatusRow| {
-            status.reason.as_deref().is_some_and(|reason| reason.starts_with(EQUAL_RULE))
-        };
+        let is_equal = |status: &&RouteStatusRow| status.cause == Some(Cause::EqualRule);
         let has_equal = row.confirmed_by.as_deref() == Some(SYSTEM) && mine.iter().any(is_equal);
         let is_stuck =
             |state: &str| [PublicState::Blocked, PublicState::Failed].iter().any(|p| p.as_str() == state);
@@ -177,14 +177,12 @@ pub fn consents(
 }
 
 async fn confirm(desk: &Desk, tunnel: &TunnelId, by: &str) -> Result<(), MasterError> {
-    if tunnels::find_tunnel(&desk.db, tunnel).await.map_err(database)?.is_none() {
+    if tunnels::find_tunnel(&desk.db, tunnel).await?.is_none() {
         return Err(MasterError::Invalid(format!("tunnel `{tunnel}` is not known")));
     }
     let event = Event::TunnelConfirmed { tunnel_id: tunnel.clone(), by: by.to_owned() };
     let mut batch = desk.batch().append(Stream::tunnel(tunnel), Expected::Head, vec![event]);
     batch.by = by.to_owned();
-    desk.store.commit(batch).await.map_err(|error| {
-        tracing::warn!(%error, "a confirmation could not be written down");
-        MasterError::Busy
-    })
+    let written = desk.store.commit(batch).await;
+    Ok(written.inspect_err(|error| tracing::warn!(%error, "a confirmation could not be written down"))?)
 }

@@ -1,14 +1,15 @@
 //! The end of a pass: what it found is written down and shown.
 
-use super::pass::Pass;
+use super::pass::{Pass, RefusedNames, RefusedRules};
 use super::snapshot::applied_change;
 use super::status::{foreign_words, route_changes, tunnel_change, tunnel_row};
 use super::stop::{NameFailure, Stop};
-use super::turn::Ending;
+use super::turn::{Ending, Order};
+use super::waiters::Failure;
 use crate::db::cloudflare::TunnelStatusRow;
 use crate::db::{DbError, RowChange};
 use crate::domain::id::TunnelId;
-use crate::domain::publish::TunnelState;
+use crate::domain::publish::{Cause, TunnelState};
 
 /// What the actor learns of a pass.
 #[derive(Debug)]
@@ -27,9 +28,15 @@ pub(super) struct Outcome {
     /// Version of the configuration, if known.
     pub version: Option<i64>,
     /// Why it did not come to its end.
-    pub error: Option<String>,
+    pub error: Option<Failure>,
     /// True if that was said before, or is nothing to tell.
     pub is_no_news: bool,
+    /// Rules that Cloudflare does not take; none if nobody asked.
+    pub refused: Option<RefusedRules>,
+    /// Names that Cloudflare does not take; none if nobody asked.
+    pub refused_names: Option<RefusedNames>,
+    /// True if a comparison found something to be put right: what is left of that is a change.
+    pub has_found_damage: bool,
 }
 
 impl Outcome {
@@ -45,17 +52,26 @@ impl Outcome {
             version: None,
             error: None,
             is_no_news: false,
+            refused: None,
+            refused_names: None,
+            has_found_damage: false,
         }
     }
 
     /// A fault of ours, of which nothing could be written down either.
     pub fn broken() -> Self {
-        Self { ending: Ending::Failed(None), error: Some(Stop::Internal.to_string()), ..Self::nothing() }
+        Self { ending: Ending::Failed(None), error: Some(Stop::Internal.failure()), ..Self::nothing() }
+    }
+
+    /// What the pass turned out to be: a comparison that left damage is a change that is not done.
+    pub fn order(&self, begun: Order) -> Order {
+        let is_left = !matches!(self.ending, Ending::Done | Ending::Refused);
+        if self.has_found_damage && is_left { Order::AGAIN } else { begun }
     }
 
     /// The database could not be read.
-    pub fn unread(error: &DbError) -> Self {
-        Self { ending: Ending::Failed(None), error: Some(error.to_string()), ..Self::nothing() }
+    pub fn unread(error: DbError) -> Self {
+        Self { ending: Ending::Failed(None), error: Some(Stop::from(error).failure()), ..Self::nothing() }
     }
 }
 
@@ -71,8 +87,11 @@ impl Pass<'_> {
             took_from: self.took_from.iter().cloned().collect(),
             is_to_go: self.snap.tunnel.is_to_go(),
             version: self.version.or_else(|| self.snap.status.as_ref().and_then(|row| row.config_version)),
-            error: result.as_ref().err().map(ToString::to_string),
+            error: result.as_ref().err().map(Stop::failure),
             is_no_news: result.as_ref().is_err_and(|stop| self.is_no_news(stop)),
+            refused: self.has_looked.then(|| self.refused_rules()),
+            refused_names: self.has_looked.then(|| self.refused_names()),
+            has_found_damage: self.has_found_damage,
         };
         if outcome.is_no_news {
             return outcome;
@@ -82,7 +101,7 @@ impl Pass<'_> {
         if let Err(error) = self.desk.write(rows).await {
             outcome.ending = Ending::Failed(None);
             outcome.digest = None;
-            outcome.error = Some(error.to_string());
+            outcome.error = Some(Stop::from(error).failure());
         }
         if has_changes {
             self.desk.store.announce();
@@ -103,8 +122,10 @@ impl Pass<'_> {
         let failed = self.failed_names.values();
         let by_name = |failure: &NameFailure| Stop::Name(failure.clone());
         let put_off = self.put_off.values().min().map(|wait| Stop::PutOff(*wait));
+        let refused = self.trial.refused().values().next();
+        let refused = refused.map(|words| Stop::Name(NameFailure::of_rule(words)));
         let stop = failed.clone().find(soon).map(by_name).or(put_off);
-        stop.or_else(|| failed.clone().next().map(by_name)).map_or(Ok(()), Err)
+        stop.or_else(|| failed.clone().next().map(by_name)).or(refused).map_or(Ok(()), Err)
     }
 
     fn rows(&self, result: &Result<(), Stop>) -> Vec<RowChange> {
@@ -169,14 +190,19 @@ impl Pass<'_> {
             Ok(()) if self.has_written => self.gap.clone(),
             Ok(()) => self.gap.clone().or_else(|| before.and_then(gap_before)),
         };
+        row.cause = match result {
+            Err(stop) => stop.cause(),
+            Ok(()) => (row.reason.is_some() && !self.is_waiting).then_some(Cause::WrittenBetween),
+        };
         row.answer = result.as_ref().err().and_then(Stop::answer);
+        row.is_settled = self.is_config_known;
         row
     }
 }
 
 /// A gap is worth showing until the next write, other reasons only as long as they hold.
 fn gap_before(row: &TunnelStatusRow) -> Option<String> {
-    row.reason.clone().filter(|reason| reason.starts_with("someone wrote"))
+    row.reason.clone().filter(|_| row.cause == Some(Cause::WrittenBetween))
 }
 
 /// True if trying again with the same wishes makes no difference.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::names::NameLocks;
 use super::wishes::PublishSettings;
 use super::zones::Zones;
+use crate::actors::master::error::MasterError;
 use crate::clock::Clock;
 use crate::cloudflare::Cloudflare;
 use crate::db::{Batch, Db, RowChange};
@@ -28,9 +29,15 @@ pub trait AccountStore: Send + Sync {
 }
 
 /// A commit that is not known to have succeeded.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("the database did not take it: {0}")]
-pub struct StoreFailed(pub String);
+pub struct StoreFailed(pub MasterError);
+
+impl From<StoreFailed> for MasterError {
+    fn from(failed: StoreFailed) -> Self {
+        failed.0
+    }
+}
 
 /// What [`CloudflareAccount`](super::CloudflareAccount) is made of.
 #[derive(Clone)]

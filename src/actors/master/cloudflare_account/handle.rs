@@ -1,5 +1,6 @@
 //! What everybody else holds of the account: with a token the way to its actor, without one plans only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Handler, Message};
@@ -9,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::apply::{Apply, ConfirmTunnel};
 use super::asked::CompareAgent;
+use super::books::BudgetBook;
 use super::connectors::LookAtConnectors;
 use super::desk::AccountParts;
 use super::orders::{GetConnectors, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll};
@@ -54,6 +56,12 @@ pub struct PlanOnly {
 
 /// Describes the actor and returns the way to it.
 pub fn describe(parts: AccountParts) -> (ChildSpec, Connected) {
+    parts.cloudflare.keep_budget(Arc::new(BudgetBook {
+        account: parts.cloudflare.account().clone(),
+        db: parts.db.clone(),
+        store: Arc::clone(&parts.store),
+        clock: parts.clock.clone(),
+    }));
     let missed = Missed::default();
     let heard = missed.clone();
     let cloudflare = parts.cloudflare.clone();
@@ -148,8 +156,7 @@ impl Account for PlanOnly {
     }
 
     async fn plan(&self) -> Result<Plan, MasterError> {
-        let plan = plan(&self.db, &self.settings, KnownZones::Unknown, false).await;
-        plan.map_err(|error| MasterError::Database(Box::new(error)))
+        Ok(plan(&self.db, &self.settings, KnownZones::Unknown, false).await?)
     }
 
     async fn apply(&self, _: &str, _: Duration) -> Result<ApplyReport, MasterError> {

@@ -11,10 +11,10 @@ use super::pass::{Job, Pass};
 use super::records::{self, NameEnd, NameTask, RecordError};
 use super::stop::{NameFailure, Stop};
 use crate::cloudflare::{CfError, Cloudflare};
-use crate::db::cloudflare;
+use crate::db::{RowChange, cloudflare};
 use crate::domain::id::ZoneId;
-use crate::domain::ingress::Contact;
 use crate::domain::publish::PublicState;
+use crate::domain::route::Service;
 
 /// Calls about names that run side by side.
 const SIDE_BY_SIDE: usize = 8;
@@ -38,41 +38,85 @@ pub(super) fn lead(
         };
         (task.name, end)
     });
-    work.buffer_unordered(side_by_side(job))
-}
-
-/// In the background nothing is hurried.
-fn side_by_side(job: &Job) -> usize {
-    if job.order.background { 1 } else { SIDE_BY_SIDE }
+    work.buffer_unordered(SIDE_BY_SIDE)
 }
 
 impl Pass<'_> {
-    /// Looks at names before anything is written: those that were blocked, and in a check all of them. Returns
-    /// those for which nothing is to be done.
-    pub(super) async fn look_at_names(&self) -> Result<Vec<Led>, Stop> {
-        // At first contact nothing of ours is there yet.
+    /// In the background nothing is hurried.
+    fn side_by_side(&self) -> usize {
+        if self.job.order.background { 1 } else { SIDE_BY_SIDE }
+    }
+
+    /// Looks at the names that were blocked before anything is written. Returns those for which nothing is to be done.
+    pub(super) async fn look_at_blocked_names(&self) -> Result<Vec<Led>, Stop> {
         if self.snap.is_left() {
             return Ok(Vec::new());
         }
-        let is_all = self.job.order.background && self.contact != Contact::First;
-        let services = self
-            .wishes
-            .services
-            .iter()
-            .filter(|service| is_all || self.snap.state(&service.key) == Some(PublicState::Blocked));
+        let is_blocked = |service: &&Service| self.snap.state(&service.key) == Some(PublicState::Blocked);
+        let services = self.wishes.services.iter().filter(is_blocked);
         let names: BTreeSet<&String> = services.map(|service| &service.key.hostname).collect();
         let looks = stream::iter(names).map(async |name| {
             self.make_way()?;
             // Without a zone nobody can look, and nothing of ours is there.
             let Some(task) = self.task(name, true) else { return Ok(None) };
-            match records::look(self.desk, &self.client, &self.job.tunnel, &task).await {
-                // Nothing is known of the others either.
-                Err(RecordError::Cloudflare(error)) if error.is_transient() => Err(Stop::from(error)),
-                end => Ok(end.transpose().map(|end| (name.clone(), end))),
-            }
+            Ok(self.look(&self.client, &task).await?.map(|end| (name.clone(), end)))
         });
-        let looks: Vec<Result<_, Stop>> = looks.buffer_unordered(side_by_side(self.job)).collect().await;
+        let looks: Vec<Result<_, Stop>> = looks.buffer_unordered(self.side_by_side()).collect().await;
         looks.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    /// Looks at a name. Returns none if there is something to be done for it.
+    async fn look(
+        &self,
+        client: &Cloudflare,
+        task: &NameTask,
+    ) -> Result<Option<Result<NameEnd, RecordError>>, Stop> {
+        match records::look(self.desk, client, &self.job.tunnel, task).await {
+            // Nothing is known of the others either.
+            Err(RecordError::Cloudflare(error)) if error.is_transient() => Err(Stop::from(error)),
+            end => Ok(end.transpose()),
+        }
+    }
+
+    /// Looks at the names that are taken to be right, one after the other, and puts right at once what is not. Returns
+    /// false if one is blocked: its rule has to go.
+    pub(super) async fn compare_names(&mut self) -> Result<bool, Stop> {
+        let client = self.desk.cloudflare.background();
+        let mut is_blocked = false;
+        for name in self.all_names().into_iter().filter(|name| !self.is_dealt_with(name)).collect::<Vec<_>>()
+        {
+            self.make_way()?;
+            let Some(task) = self.task(&name, true) else { continue };
+            let end = match self.look(&client, &task).await? {
+                Some(end) => end,
+                None => self.put_right(&task).await?,
+            };
+            is_blocked |= self.take_name((name, end))?;
+        }
+        Ok(!is_blocked)
+    }
+
+    async fn put_right(&mut self, task: &NameTask) -> Result<Result<NameEnd, RecordError>, Stop> {
+        self.note_damage();
+        let mut task = task.clone();
+        if task.row.is_none() {
+            // A row may lead to another tunnel still.
+            task.row = cloudflare::find_dns_record(&self.desk.db, &task.zone, &task.name).await?;
+        }
+        let other = task.row.as_ref().map(|row| &row.tunnel_id);
+        self.took_from.extend(other.filter(|tunnel| **tunnel != self.job.tunnel).cloned());
+        let row = records::row_before(self.desk, &self.job.tunnel, &task);
+        self.desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
+        Ok(records::ensure(self.desk, &self.client, &self.job.tunnel, &task).await)
+    }
+
+    /// True if this pass has to do nothing more for the name.
+    fn is_dealt_with(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+            || self.blocked.contains_key(name)
+            || self.failed_names.contains_key(name)
+            || self.put_off.contains_key(name)
+            || self.conflicts.iter().any(|conflict| conflict.wanted.hostname == name)
     }
 
     /// Names that need a call, in this round. A name may have a row that leads to another tunnel still.
@@ -80,15 +124,7 @@ impl Pass<'_> {
         if self.snap.is_left() {
             return Ok(Vec::new());
         }
-        let conflicts: BTreeSet<&String> =
-            self.conflicts.iter().map(|conflict| &conflict.wanted.hostname).collect();
-        let is_due = |name: &&String| {
-            !self.names.contains_key(*name)
-                && !self.blocked.contains_key(*name)
-                && !self.failed_names.contains_key(*name)
-                && !self.put_off.contains_key(*name)
-                && !conflicts.contains(*name)
-        };
+        let is_due = |name: &&String| !self.is_dealt_with(name);
         let mut tasks: Vec<NameTask> =
             self.wishes.names.keys().filter(is_due).filter_map(|name| self.task_if_needed(name)).collect();
         for task in tasks.iter_mut().filter(|task| task.row.is_none()) {
@@ -112,7 +148,7 @@ impl Pass<'_> {
 
     fn task_if_needed(&self, name: &str) -> Option<NameTask> {
         let is_unknown = self.states(name).all(|state| matches!(state, None | Some(PublicState::Publishing)));
-        if self.has_settled_name(name) && !self.job.order.background {
+        if self.has_settled_name(name) {
             return None;
         }
         // Nobody has ever tried it: Cloudflare itself refuses a second record, so the look can be saved.
@@ -159,11 +195,12 @@ impl Pass<'_> {
         if gone.is_empty() {
             return Ok(());
         }
+        self.note_damage();
         self.tell_progress(&self.all_names()).await?;
         let work = stream::iter(&gone).map(async |(zone, name)| {
             records::remove(self.desk, &self.client, &self.job.tunnel, zone, name).await
         });
-        let ends: Vec<_> = work.buffer_unordered(side_by_side(self.job)).collect().await;
+        let ends: Vec<_> = work.buffer_unordered(SIDE_BY_SIDE).collect().await;
         ends.into_iter().collect::<Result<Vec<()>, _>>()?;
         Ok(())
     }

@@ -44,7 +44,7 @@ use self::checks::Checks;
 use self::conclude::Outcome;
 use self::connectors::Looks;
 use self::desk::Desk;
-use self::pass::{Job, Pass};
+use self::pass::{Job, Pass, RefusedNames, RefusedRules};
 use self::snapshot::Snapshot;
 use self::stop::Stop;
 use self::turn::{Ending, Next, Order, Turn};
@@ -98,6 +98,9 @@ struct Entry {
     turn: Turn,
     urgent: Arc<AtomicBool>,
     digest: Option<u64>,
+    /// Rules that Cloudflare did not take, and is not asked to all the time.
+    refused: RefusedRules,
+    refused_names: RefusedNames,
     /// When the timer rings that is set for it.
     rings_at: Option<Instant>,
     /// When it is or was compared last because it does not connect.
@@ -183,8 +186,15 @@ impl CloudflareAccount {
         entry.turn.begin(Instant::now());
         entry.urgent = Arc::default();
         self.running += 1;
-        let job =
-            Job { tunnel, order, urgent: Arc::clone(&entry.urgent), last_digest: entry.digest, was_refused };
+        let job = Job {
+            tunnel,
+            order,
+            urgent: Arc::clone(&entry.urgent),
+            last_digest: entry.digest,
+            was_refused,
+            refused: entry.refused.clone(),
+            refused_names: entry.refused_names.clone(),
+        };
         let desk = Arc::clone(&self.desk);
         let pass = async move {
             let outcome = make_pass_unless_broken(&desk, &job).await;
@@ -193,25 +203,35 @@ impl CloudflareAccount {
         ctx.spawn(pass.into_actor(self).map(|(job, outcome), actor, ctx| actor.end(&job, outcome, ctx)));
     }
 
-    fn end(&mut self, job: &Job, outcome: Outcome, ctx: &mut Ctx<Self>) {
+    fn end(&mut self, job: &Job, mut outcome: Outcome, ctx: &mut Ctx<Self>) {
         self.running -= 1;
         let entry = self.tunnels.entry(job.tunnel.clone()).or_default();
         entry.digest = outcome.digest.or(entry.digest);
+        // A person's order counts for what is refused while it is given, too.
+        let is_kept = !entry.turn.is_ordered();
+        if let Some(refused) = outcome.refused.take().filter(|_| is_kept) {
+            entry.refused = refused;
+        }
+        if let Some(names) = outcome.refused_names.take().filter(|_| is_kept) {
+            entry.refused_names = names;
+        }
         let is_put_off = matches!(outcome.ending, Ending::PutOff(_));
         let has_failed = outcome.error.is_some() && !outcome.is_no_news && !is_put_off;
-        entry.turn.end(Instant::now(), job.order, outcome.ending, ctx.chance().fraction());
+        let order = outcome.order(job.order);
+        entry.turn.end(Instant::now(), order, outcome.ending, ctx.chance().fraction());
         if has_failed {
-            tracing::warn!(tunnel.id = %job.tunnel, error = outcome.error, "a tunnel could not be brought up to date");
+            let error = outcome.error.as_ref().map(|failure| failure.words.as_str());
+            tracing::warn!(tunnel.id = %job.tunnel, error, "a tunnel could not be brought up to date");
         } else if outcome.has_looked {
             tracing::debug!(tunnel.id = %job.tunnel, version = outcome.version, "a tunnel is up to date");
         }
         if !outcome.is_no_news && !is_put_off {
-            entry.error.clone_from(&outcome.error);
+            entry.error = outcome.error.as_ref().map(|failure| failure.words.clone());
         }
         if !is_put_off && (!entry.turn.is_busy() || entry.turn.is_backing_off(Instant::now())) {
             self.waiters.ended(&job.tunnel, outcome.version, outcome.error.clone());
         }
-        self.check_ended(&job.tunnel, job.order, outcome.ending, ctx);
+        self.check_ended(&job.tunnel, order, outcome.ending, ctx);
         self.look_after_pass(job, &outcome, ctx);
         for tunnel in &outcome.took_from {
             self.wake(tunnel, Order::CHANGE, ctx);
@@ -256,7 +276,7 @@ async fn make_pass(desk: &Desk, job: &Job) -> Outcome {
             pass.conclude(result).await
         }
         Ok(None) => Outcome::nothing(),
-        Err(error) => Outcome::unread(&error),
+        Err(error) => Outcome::unread(error),
     }
 }
 

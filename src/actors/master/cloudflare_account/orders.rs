@@ -180,7 +180,7 @@ impl Handler<PutRules> for CloudflareAccount {
         let desk = Arc::clone(&self.desk);
         let work = async move {
             let result = match end.await {
-                Ok(waiters::Ended { error: Some(error), .. }) => Err(MasterError::Cloudflare(error)),
+                Ok(waiters::Ended { error: Some(error), .. }) => Err(error.into()),
                 Ok(waiters::Ended { version, .. }) => {
                     refuse_if_waiting(&desk, &tunnel_id).await.map(|()| version.unwrap_or(0))
                 }
@@ -207,7 +207,7 @@ impl Handler<GetConnectors> for CloudflareAccount {
 
 /// Nothing is written to a tunnel that waits for a person, and nobody may be told that it was.
 async fn refuse_if_waiting(desk: &Desk, tunnel: &TunnelId) -> Result<(), MasterError> {
-    let row = cloudflare::find_tunnel_status(&desk.db, tunnel).await.map_err(database)?;
+    let row = cloudflare::find_tunnel_status(&desk.db, tunnel).await?;
     match row.filter(|row| row.state == TunnelState::Waiting.as_str()) {
         Some(row) => Err(MasterError::TunnelWaits(row.reason.unwrap_or_default())),
         None => Ok(()),
@@ -222,11 +222,7 @@ pub(super) async fn read_plan(desk: &Desk) -> Result<Plan, MasterError> {
         Ok(Ok(zones)) => KnownZones::of(zones),
         Ok(Err(_)) | Err(_) => KnownZones::Unknown,
     };
-    plan(&desk.db, &desk.settings, known, true).await.map_err(database)
-}
-
-pub(super) fn database(error: crate::db::DbError) -> MasterError {
-    MasterError::Database(Box::new(error))
+    Ok(plan(&desk.db, &desk.settings, known, true).await?)
 }
 
 pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, MasterError>) {

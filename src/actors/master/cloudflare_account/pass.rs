@@ -10,19 +10,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join;
+use tokio::time::Instant;
 
 use super::desk::Desk;
 use super::snapshot::Snapshot;
 use super::stop::{NameFailure, Stop};
-use super::turn::Order;
+use super::turn::{Order, REFUSED_RETRY};
 use super::wishes::{KnownZones, Wishes};
 use super::zones::Listing;
 use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
+use crate::db::RowChange;
+use crate::db::cloudflare::RouteStatusRow;
 use crate::domain::id::TunnelId;
-use crate::domain::ingress::{Contact, Foreign, IngressRule, RuleConflict};
+use crate::domain::ingress::{Contact, Foreign, IngressRule, RuleConflict, RuleId, Trial, rule_there};
+use crate::domain::publish::PublicState;
+use crate::domain::route::RouteKey;
 
 /// Writes of one pass; somebody who writes as often as we do does not keep us here for ever.
-const MAX_ROUNDS: usize = 6;
+const MAX_ROUNDS: usize = 8;
+/// Calls that have their turn together when there are hardly any left: others may write between the two.
+const READ_AND_WRITE: u32 = 2;
+/// How old what was read may be when it is written back.
+const FRESH: Duration = Duration::from_millis(250);
+/// So often it is read again for that; a machine that is too slow for it still has to come to an end.
+const MAX_LATE_WRITES: u32 = 3;
 
 /// A pass to be made.
 #[derive(Debug, Clone)]
@@ -35,6 +46,26 @@ pub(super) struct Job {
     pub last_digest: Option<u64>,
     /// True if Cloudflare refused something in that pass.
     pub was_refused: bool,
+    /// Rules that Cloudflare refused before.
+    pub refused: RefusedRules,
+    /// Names that it refused before.
+    pub refused_names: RefusedNames,
+}
+
+/// Names of which Cloudflare takes no record.
+pub(super) type RefusedNames = BTreeMap<String, NameFailure>;
+
+/// Rules that Cloudflare does not take.
+pub(super) type RefusedRules = BTreeMap<RuleId, RefusedRule>;
+
+/// A rule that Cloudflare does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RefusedRule {
+    /// As labels ask for it: another one is tried at once.
+    pub rule: IngressRule,
+    /// Cloudflare's words.
+    pub words: String,
+    pub at: Instant,
 }
 
 /// A pass under way, and what it has found so far.
@@ -42,6 +73,8 @@ pub(super) struct Pass<'a> {
     pub desk: &'a Desk,
     pub job: &'a Job,
     pub client: Cloudflare,
+    /// The client of a read and a write that have their turn already.
+    config_client: Option<Cloudflare>,
     pub snap: Snapshot,
     pub wishes: Wishes,
     /// False until the zones are known, without which nothing can be wished for.
@@ -52,6 +85,17 @@ pub(super) struct Pass<'a> {
     pub has_announced: bool,
     /// True once the configuration was written.
     pub has_written: bool,
+    /// False while a write of the configuration is under way, or its answer was lost.
+    pub is_config_known: bool,
+    /// True once a comparison met something that is not as it should be: putting it right is a change, and waits for
+    /// nobody.
+    pub has_found_damage: bool,
+    /// When the configuration was read last.
+    pub read_at: Option<Instant>,
+    /// The search for rules that Cloudflare does not take.
+    pub trial: Trial,
+    /// How often it was read again because the write had to wait too long.
+    pub late_writes: u32,
     /// True if the tunnel waits for a person.
     pub is_waiting: bool,
     /// The rules of ours that Cloudflare is known to have.
@@ -86,10 +130,12 @@ impl<'a> Pass<'a> {
     pub fn new(desk: &'a Desk, job: &'a Job, snap: Snapshot) -> Self {
         let client =
             if job.order.background { desk.cloudflare.background() } else { desk.cloudflare.patient() };
+        let snap_is_known = snap.is_config_known();
         Self {
             desk,
             job,
             client,
+            config_client: None,
             contact: snap.contact(),
             version: snap.status.as_ref().and_then(|row| row.config_version),
             applied: snap.applied.clone(),
@@ -99,6 +145,11 @@ impl<'a> Pass<'a> {
             has_looked: false,
             has_announced: false,
             has_written: false,
+            is_config_known: snap_is_known,
+            has_found_damage: false,
+            read_at: None,
+            late_writes: 0,
+            trial: Trial::default(),
             is_waiting: false,
             in_force: None,
             foreign: None,
@@ -128,19 +179,91 @@ impl<'a> Pass<'a> {
             return Err(Stop::StillRefused);
         }
         self.has_looked = true;
-        let (config, looks) = join(self.read_config(), self.look_at_names()).await;
+        self.forget_gone_routes().await?;
+        if !self.job.order.background && self.client.calls_left() < READ_AND_WRITE {
+            self.config_client = Some(self.client.with_turns(READ_AND_WRITE).await?);
+        }
+        let reader = self.config_client.as_ref().unwrap_or(&self.client);
+        let (config, looks) = join(self.read_config(reader), self.look_at_blocked_names()).await;
         let mut config = config?;
+        self.note_read();
         for look in looks? {
             self.take_name(look)?;
         }
-        for _ in 0..MAX_ROUNDS {
+        let mut rounds = 0;
+        while rounds < MAX_ROUNDS {
             if self.write(config).await? {
-                return if self.is_waiting { Ok(()) } else { self.remove_names().await };
+                if self.is_waiting {
+                    return Ok(());
+                }
+                if !self.is_comparison() || self.compare_names().await? {
+                    return self.remove_names().await;
+                }
             }
-            self.make_way()?;
-            config = self.read_config().await?;
+            if !self.has_found_damage {
+                self.make_way()?;
+            }
+            config = self.read_again().await?;
+            // A search comes to its end by itself.
+            rounds += usize::from(!self.trial.is_under_way());
         }
         Err(Stop::Outwritten)
+    }
+
+    /// True if everything is looked at, and not only what is due. At first contact nothing of ours is there yet, and no
+    /// name is led to a tunnel that nobody has.
+    fn is_comparison(&self) -> bool {
+        self.job.order.background && self.snap.contact() != Contact::First && !self.snap.is_left()
+    }
+
+    /// Reads the configuration once more before it is written. If the write had to wait too long the last time, both
+    /// calls get their turn together.
+    async fn read_again(&mut self) -> Result<TunnelConfig, Stop> {
+        if self.late_writes > 0 {
+            self.config_client = Some(self.client.with_turns(READ_AND_WRITE).await?);
+        }
+        let config = self.read_config(self.config_client.as_ref().unwrap_or(&self.client)).await?;
+        self.note_read();
+        Ok(config)
+    }
+
+    fn note_read(&mut self) {
+        self.is_config_known = true;
+        self.read_at = Some(Instant::now());
+    }
+
+    /// The client for the write that follows a read: Cloudflare has no compare-and-set, and others may write while ours
+    /// waits for its turn.
+    pub fn writing_client(&self) -> Cloudflare {
+        let client = self.config_client.as_ref().unwrap_or(&self.client);
+        match self.read_at.filter(|_| self.late_writes < MAX_LATE_WRITES) {
+            Some(at) => client.sent_before(at + FRESH),
+            None => client.clone(),
+        }
+    }
+
+    /// Something is not as it should be: from now on this is no comparison that can wait.
+    pub fn note_damage(&mut self) {
+        if self.job.order.background && !self.has_found_damage {
+            self.has_found_damage = true;
+            self.client = self.desk.cloudflare.patient();
+        }
+    }
+
+    /// What was said of routes that are gone holds no longer once calls are made: the route may come back meanwhile.
+    async fn forget_gone_routes(&mut self) -> Result<(), Stop> {
+        let Some(agent) = &self.snap.tunnel.agent_id else { return Ok(()) };
+        let is_gone = |row: &RouteStatusRow| {
+            PublicState::parse(&row.state).is_some_and(PublicState::is_from_publisher)
+                && self.snap.routes.iter().all(|route| route.spec.key != row.key)
+        };
+        let gone: Vec<RouteKey> =
+            self.snap.route_status.iter().filter(|row| is_gone(row)).map(|row| row.key.clone()).collect();
+        let rows =
+            gone.iter().map(|key| RowChange::DeleteRouteStatus { agent_id: agent.clone(), key: key.clone() });
+        self.desk.write(rows.collect()).await?;
+        self.snap.route_status.retain(|row| !gone.contains(&row.key));
+        Ok(())
     }
 
     /// In another account nothing is found, which says nothing about what is there.
@@ -164,11 +287,64 @@ impl<'a> Pass<'a> {
         }
         self.wishes = wishes;
         self.has_wishes = true;
+        self.trial = Trial::knowing(self.known_refused());
+        self.failed_names = self.known_refused_names();
         Ok(())
     }
 
-    async fn read_config(&self) -> Result<TunnelConfig, Stop> {
-        match self.client.get_config(&self.job.tunnel).await {
+    /// What was refused not long ago and is asked for still; after a while it is tried again.
+    fn known_refused(&self) -> BTreeMap<RuleId, String> {
+        let rules = self.wishes.rules(&BTreeSet::new());
+        let known = rules.iter().filter_map(|rule| {
+            let refused = self.job.refused.get(&rule.id())?;
+            let holds = refused.rule == *rule && refused.at.elapsed() < REFUSED_RETRY;
+            holds.then(|| (rule.id(), refused.words.clone()))
+        });
+        known.collect()
+    }
+
+    fn known_refused_names(&self) -> RefusedNames {
+        let holds = |failure: &NameFailure| failure.refused_at.is_some_and(|at| at.elapsed() < REFUSED_RETRY);
+        let names = self.job.refused_names.iter();
+        let names = names.filter(|(name, failure)| self.wishes.names.contains_key(*name) && holds(failure));
+        names.map(|(name, failure)| (name.clone(), failure.clone())).collect()
+    }
+
+    /// Names that are refused now.
+    pub fn refused_names(&self) -> RefusedNames {
+        let failed = self.failed_names.iter().filter(|(_, failure)| failure.refused_at.is_some());
+        failed.map(|(name, failure)| (name.clone(), failure.clone())).collect()
+    }
+
+    /// What is refused now.
+    pub fn refused_rules(&self) -> RefusedRules {
+        let known = self.known_refused();
+        let rules = self.wishes.rules(&BTreeSet::new()).into_iter();
+        let refused = rules.filter_map(|rule| {
+            let (id, words) = self.trial.refused().get_key_value(&rule.id())?;
+            let before = self.job.refused.get(id).filter(|_| known.contains_key(id));
+            let at = before.map_or_else(Instant::now, |refused| refused.at);
+            Some((id.clone(), RefusedRule { rule, words: words.clone(), at }))
+        });
+        refused.collect()
+    }
+
+    /// The rules that are to be in the configuration after the next write. What Cloudflare does not take stays as it
+    /// was, if it was there.
+    pub fn wanted_rules(&self, read: &serde_json::Value) -> Vec<IngressRule> {
+        let blocked: BTreeSet<String> = self.blocked.keys().cloned().collect();
+        let left_out = self.trial.left_out();
+        let is_ours = |id: &RuleId| self.applied.iter().any(|rule| rule.id() == *id && !rule.unseen);
+        let rules = self.wishes.rules(&blocked).into_iter();
+        let rules = rules.filter_map(|rule| match left_out.contains(&rule.id()) {
+            true => rule_there(read, &rule.id()).filter(|_| is_ours(&rule.id())),
+            false => Some(rule),
+        });
+        rules.collect()
+    }
+
+    async fn read_config(&self, client: &Cloudflare) -> Result<TunnelConfig, Stop> {
+        match client.get_config(&self.job.tunnel).await {
             Err(error) if self.is_gone(&error).await => match self.wishes.is_empty() {
                 // Nothing can be left in a tunnel that is gone; its names still have to go.
                 true => Ok(TunnelConfig { version: 0, config: serde_json::Value::Null, source: None }),

@@ -1,14 +1,16 @@
 //! One DNS record: made once, changed or deleted only if it is ours.
 //!
-//! Ours is what carries our mark and has a row. The row is written before the call that makes the record; a
-//! row without an id means that a call was under way, so the next one looks first.
+//! Ours is what carries our mark and has a row. Before a call that makes, changes or deletes the record the row is
+//! written as not settled; it stays so until the outcome is known, and as long as it does, the next one looks first.
 
 use super::desk::{Desk, StoreFailed};
 use super::snapshot::leads_to;
-use crate::cloudflare::{CfError, Cloudflare, DnsRecord, NewDnsRecord};
+use crate::cloudflare::{CfError, Cloudflare, DnsMeta, DnsRecord, NewDnsRecord};
 use crate::db::cloudflare::DnsRecordRow;
 use crate::db::{DbError, Expected, RowChange, agents, cloudflare, routes};
-use crate::domain::dns::{DnsStep, FoundRecord, OwnRecord, WantedName, plan_dns, tunnel_target};
+use crate::domain::dns::{
+    DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, plan_dns, tunnel_target,
+};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{RecordId, TunnelId, ZoneId};
 use crate::domain::zone::ZoneProblem;
@@ -162,6 +164,11 @@ pub(super) async fn remove(
     };
     for step in steps {
         if let DnsStep::Delete { record_id, .. } = step {
+            // Applied or not, should the answer be lost: nobody knows then.
+            if row.is_settled {
+                let row = DnsRecordRow { is_settled: false, ..row.clone() };
+                desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
+            }
             client.delete_dns(zone, &record_id).await?;
         }
     }
@@ -197,6 +204,7 @@ async fn plan(
             // What is not said is no difference: it would be put right for ever.
             is_proxied: record.proxied.unwrap_or(true),
             comment: record.comment,
+            keeper: record.meta.and_then(keeper),
         })
         .collect();
     let own = row.map(|row| OwnRecord {
@@ -206,6 +214,11 @@ async fn plan(
         record_id: row.record_id,
     });
     Ok(plan_dns(wanted, &found, own.as_slice(), &desk.marker))
+}
+
+fn keeper(meta: DnsMeta) -> Option<RecordKeeper> {
+    let keeper = if meta.origin_worker_id.is_some() { RecordKeeper::Worker } else { RecordKeeper::Other };
+    (meta.read_only == Some(true)).then_some(keeper)
 }
 
 fn wanted_name(tunnel: &TunnelId, task: &NameTask) -> WantedName {
@@ -250,7 +263,8 @@ fn behind<'a>(made: &'a str, name: &str) -> Option<&'a str> {
 
 async fn keep(desk: &Desk, tunnel: &TunnelId, task: &NameTask, id: RecordId) -> Result<NameEnd, RecordError> {
     let content = tunnel_target(tunnel);
-    let row = DnsRecordRow { record_id: Some(id), content, ..row_before(desk, tunnel, task) };
+    let row =
+        DnsRecordRow { record_id: Some(id), content, is_settled: true, ..row_before(desk, tunnel, task) };
     desk.write(vec![RowChange::PutDnsRecord(row)]).await?;
     Ok(NameEnd::Ours)
 }
@@ -266,6 +280,7 @@ pub(super) fn row_before(desk: &Desk, tunnel: &TunnelId, task: &NameTask) -> Dns
         tunnel_id: tunnel.clone(),
         content: there.map_or_else(|| tunnel_target(tunnel), |row| row.content.clone()),
         created_at: there.map_or_else(|| desk.clock.now(), |row| row.created_at),
+        is_settled: false,
     }
 }
 

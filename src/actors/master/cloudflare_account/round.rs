@@ -38,7 +38,7 @@ impl Pass<'_> {
         }
         let tasks = self.tasks().await?;
         if outcome.changed || !tasks.is_empty() {
-            self.make_way()?;
+            self.note_damage();
             self.announce(&outcome, &tasks).await?;
         }
         self.carry_out(read.version, &outcome, tasks).await
@@ -53,10 +53,11 @@ impl Pass<'_> {
         tasks: Vec<NameTask>,
     ) -> Result<bool, Stop> {
         let (desk, job, client) = (self.desk, self.job, self.client.clone());
-        let has_written = self.has_written;
+        let writer = self.writing_client();
+        let is_writing = self.is_writing(outcome);
         let put = async {
-            match outcome.changed || (job.order.write_again && !has_written) {
-                true => Some(client.put_config(&job.tunnel, outcome.config.clone()).await),
+            match is_writing {
+                true => Some(writer.put_config(&job.tunnel, outcome.config.clone()).await),
                 false => None,
             }
         };
@@ -91,9 +92,13 @@ impl Pass<'_> {
         Ok(is_written? && !is_blocked)
     }
 
+    /// True if the configuration is to be written: it differs, or a connector has to be made to take it.
+    fn is_writing(&self, outcome: &MergeOutcome) -> bool {
+        outcome.changed || (self.job.order.write_again && !self.has_written)
+    }
+
     fn merge(&mut self, read: &TunnelConfig) -> Result<MergeOutcome, Stop> {
-        let blocked: BTreeSet<String> = self.blocked.keys().cloned().collect();
-        let outcome = merge(&self.applied, &self.wishes.rules(&blocked), &read.config, self.contact)?;
+        let outcome = merge(&self.applied, &self.wanted_rules(&read.config), &read.config, self.contact)?;
         self.foreign = Some(outcome.foreign.clone());
         self.conflicts = outcome.conflicts.clone();
         Ok(outcome)
@@ -108,7 +113,9 @@ impl Pass<'_> {
             let row = records::row_before(self.desk, tunnel, task);
             (task.row.as_ref() != Some(&row)).then_some(RowChange::PutDnsRecord(row))
         }));
-        let status = tunnel_row(tunnel, TunnelState::Applying, self.snap.status.as_ref(), now);
+        self.is_config_known &= !self.is_writing(outcome);
+        let mut status = tunnel_row(tunnel, TunnelState::Applying, self.snap.status.as_ref(), now);
+        status.is_settled = self.is_config_known;
         rows.extend(tunnel_change(self.snap.status.as_ref(), status));
         let left = usize::try_from(self.client.calls_left()).unwrap_or(usize::MAX);
         let mut in_line: BTreeSet<&String> = tasks.iter().map(|task| &task.name).collect();
@@ -152,15 +159,18 @@ impl Pass<'_> {
         match put {
             None => {
                 self.in_force = Some(outcome.applied_after.clone());
-                Ok(true)
+                self.trial.taken();
+                Ok(!self.trial.is_under_way())
             }
             Some(Ok(version)) => {
                 self.has_written = true;
+                self.is_config_known = true;
                 self.expected = Some(read + 1);
                 self.note_version(version);
                 self.version = self.version.max(Some(version));
                 self.in_force = Some(outcome.applied_after.clone());
-                Ok(version == read + 1)
+                self.trial.taken();
+                Ok(version == read + 1 && !self.trial.is_under_way())
             }
             // It may have taken effect: the next look says.
             Some(Err(error)) if error.is_uncertain() && self.lost_answers == 0 => {
@@ -168,7 +178,19 @@ impl Pass<'_> {
                 self.expected = Some(read + 1);
                 Ok(false)
             }
-            Some(Err(error)) => Err(error.into()),
+            // It was not sent: meanwhile somebody else may have written.
+            Some(Err(CfError::TooLate { .. })) => {
+                self.late_writes += 1;
+                self.is_config_known = true;
+                Ok(false)
+            }
+            Some(Err(error)) => {
+                self.is_config_known = !error.is_uncertain();
+                // One bad rule must not hold the others up.
+                let is_searched =
+                    error.is_about_content() && self.trial.not_taken(&outcome.fresh, &error.to_string());
+                if is_searched { Ok(false) } else { Err(error.into()) }
+            }
         }
     }
 

@@ -4,20 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::pass::Pass;
 use super::status::{Said, route_puts};
-use super::stop::Stop;
+use super::stop::{RULE_REFUSED, Stop, TRIED_AGAIN};
 use super::wishes::Wishes;
 use crate::cloudflare::ALLOWANCE;
 use crate::db::RowChange;
 use crate::db::cloudflare::RouteStatusRow;
 use crate::domain::ingress::{Foreign, IngressRule, RuleConflict, RuleId};
-use crate::domain::publish::PublicState;
+use crate::domain::publish::{Cause, PublicState};
 use crate::domain::route::{RouteKey, Service};
 
-/// How the reason begins if a person can settle a conflict by agreeing.
-pub(super) const EQUAL_RULE: &str = "a rule that is not ours serves it already";
 const LEADS_HERE_ALREADY: &str =
     "a DNS record that was there already leads here; it is used and never changed";
-const TRIED_AGAIN: &str = "Cloudflare did not take it; it is tried again by itself";
+const CHANGE_REFUSED: &str = "Cloudflare does not take its new rule, and it serves as before; change its labels, other routes are not concerned";
 
 impl Pass<'_> {
     /// Says which of these names serve by now, while calls about others are still under way.
@@ -92,7 +90,8 @@ impl Pass<'_> {
                 Err(Stop::Internal) => said.state == PublicState::Published,
                 _ => said.state != PublicState::Failed,
             };
-            let before = self.said_before(service).filter(holds);
+            let is_known = |said: &Said| said.state != PublicState::Published || self.is_known(service);
+            let before = self.said_before(service).filter(holds).filter(is_known);
             let failing = || result.as_ref().err().map_or_else(still_on_its_way, failing);
             (service.key.clone(), before.unwrap_or_else(failing))
         });
@@ -103,7 +102,7 @@ impl Pass<'_> {
     fn said_before(&self, service: &Service) -> Option<Said> {
         let row = self.snap.row(&service.key)?;
         let state = self.snap.state(&service.key)?;
-        Some(Said { state, reason: row.reason.clone(), answer: row.answer.clone() })
+        Some(Said { state, reason: row.reason.clone(), cause: row.cause, answer: row.answer.clone() })
     }
 
     fn say(&self, service: &Service, in_force: &BTreeSet<RuleId>, result: &Result<(), Stop>) -> Said {
@@ -113,7 +112,8 @@ impl Pass<'_> {
             return Said::because(PublicState::Blocked, error.to_string());
         }
         if let Some(conflict) = self.conflicts.iter().find(|conflict| conflict.wanted.id() == id) {
-            return Said::because(PublicState::Blocked, in_conflict(conflict));
+            let cause = conflict.is_equal.then_some(Cause::EqualRule);
+            return Said { cause, ..Said::because(PublicState::Blocked, in_conflict(conflict)) };
         }
         if self.is_waiting {
             return Said::because(PublicState::Waiting, self.why_it_waits());
@@ -124,9 +124,15 @@ impl Pass<'_> {
         if let Some(failure) = self.failed_names.get(name) {
             return Said {
                 state: PublicState::Failed,
-                reason: Some(TRIED_AGAIN.into()),
+                reason: Some(failure.reason.into()),
+                cause: None,
                 answer: Some(failure.answer.clone()),
             };
+        }
+        if let Some(words) = self.trial.refused().get(&id) {
+            let reason = if in_force.contains(&id) { CHANGE_REFUSED } else { RULE_REFUSED };
+            let failed = Said::because(PublicState::Failed, reason);
+            return Said { answer: Some(words.clone()), ..failed };
         }
         if self.put_off.contains_key(name) {
             return in_line();
@@ -144,7 +150,7 @@ impl Pass<'_> {
                 }
                 _ => self.wishes.warnings.get(&service.key).cloned(),
             };
-            return Said { state: PublicState::Published, reason, answer: None };
+            return Said { reason, ..Said::plain(PublicState::Published) };
         }
         match result {
             Err(error @ Stop::Gone(_)) => failing(error),
@@ -158,7 +164,15 @@ impl Pass<'_> {
     fn was_published(&self, service: &Service) -> bool {
         let rule = IngressRule::new(service);
         let is_applied = || self.snap.applied.iter().any(|applied| applied.as_wished() == rule);
-        self.snap.state(&service.key) == Some(PublicState::Published) && is_applied()
+        self.snap.state(&service.key) == Some(PublicState::Published)
+            && is_applied()
+            && self.is_known(service)
+    }
+
+    /// False while nobody knows what a call about the route's rule or name has come to.
+    fn is_known(&self, service: &Service) -> bool {
+        let record = self.snap.record(&service.key.hostname);
+        self.is_config_known && record.is_none_or(|row| row.is_settled)
     }
 
     /// Names of the containers behind the rules that are wanted.
@@ -193,7 +207,7 @@ fn failing(error: &Stop) -> Said {
         Stop::Cloudflare(_) | Stop::Name(_) => TRIED_AGAIN.to_owned(),
         _ => error.to_string(),
     };
-    Said { state: PublicState::Failed, reason: Some(reason), answer }
+    Said { state: PublicState::Failed, reason: Some(reason), cause: error.cause(), answer }
 }
 
 fn still_on_its_way() -> Said {
@@ -207,7 +221,9 @@ fn in_line() -> Said {
 fn in_conflict(conflict: &RuleConflict) -> String {
     let service = &conflict.service;
     match conflict.is_equal {
-        true => format!("{EQUAL_RULE}, from `{service}` too; `lightship apply --yes` makes it ours"),
+        true => format!(
+            "a rule that is not ours serves it already, from `{service}` too; `lightship apply --yes` makes it ours"
+        ),
         false => format!(
             "a rule that is not ours sends it to `{service}`; it stays, so remove it at Cloudflare or choose another name"
         ),

@@ -9,7 +9,7 @@ use crate::db::{Db, DbError, RowChange, cloudflare, routes, tunnels};
 use crate::domain::dns::tunnel_target;
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::ingress::{Contact, IngressRule};
-use crate::domain::publish::{PublicState, TUNNEL_LOCAL, TunnelState};
+use crate::domain::publish::{Cause, PublicState, TunnelState};
 use crate::domain::route::{Route, RouteKey};
 
 /// Who confirms a tunnel in which nothing foreign was found.
@@ -103,8 +103,12 @@ impl Snapshot {
 
     /// True if the tunnel was configured locally when it was read last.
     pub fn is_local(&self) -> bool {
-        let reason = self.status.as_ref().and_then(|row| row.reason.as_deref());
-        reason.is_some_and(|reason| reason.starts_with(TUNNEL_LOCAL))
+        self.status.as_ref().is_some_and(|row| row.cause == Some(Cause::TunnelLocal))
+    }
+
+    /// True unless a write of the configuration was under way of which nobody heard the end.
+    pub fn is_config_known(&self) -> bool {
+        self.status.as_ref().is_none_or(|row| row.is_settled)
     }
 
     /// Returns our record of a name.
@@ -162,6 +166,7 @@ impl Snapshot {
         let has_record =
             |name: &str| self.record(name).is_none_or(|record| leads_to(record, &self.tunnel.id));
         state == Some(TunnelState::Applied.as_str())
+            && self.is_config_known()
             && blocked.iter().all(|service| is_blocked(&service.key))
             && wanted == applied
             && published.iter().all(|service| has_record(&service.key.hostname))
@@ -169,10 +174,13 @@ impl Snapshot {
     }
 }
 
-/// True if the row says that our record leads to `tunnel`. One that was taken over from another tunnel leads there
+/// True if the row says that our record leads to `tunnel`, and nothing is under way. One that was taken over from another tunnel leads there
 /// until it is moved.
 pub(super) fn leads_to(row: &DnsRecordRow, tunnel: &TunnelId) -> bool {
-    row.record_id.is_some() && row.tunnel_id == *tunnel && row.content == tunnel_target(tunnel)
+    row.is_settled
+        && row.record_id.is_some()
+        && row.tunnel_id == *tunnel
+        && row.content == tunnel_target(tunnel)
 }
 
 /// Makes the rows that say which rules are ours, if they are to say something else.

@@ -8,7 +8,7 @@ use crate::db::RowChange;
 use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::ingress::{Foreign, RuleId};
-use crate::domain::publish::{PublicState, TunnelState};
+use crate::domain::publish::{Cause, PublicState, TunnelState};
 use crate::domain::route::RouteKey;
 
 /// What is to be said about one route.
@@ -16,16 +16,17 @@ use crate::domain::route::RouteKey;
 pub(super) struct Said {
     pub state: PublicState,
     pub reason: Option<String>,
+    pub cause: Option<Cause>,
     pub answer: Option<String>,
 }
 
 impl Said {
     pub fn plain(state: PublicState) -> Self {
-        Self { state, reason: None, answer: None }
+        Self { state, reason: None, cause: None, answer: None }
     }
 
     pub fn because(state: PublicState, reason: impl Into<String>) -> Self {
-        Self { state, reason: Some(reason.into()), answer: None }
+        Self { reason: Some(reason.into()), ..Self::plain(state) }
     }
 }
 
@@ -55,7 +56,8 @@ pub(super) fn route_puts(
 ) -> Vec<RouteStatusRow> {
     let there: BTreeMap<&RouteKey, &RouteStatusRow> = rows.iter().map(|row| (&row.key, row)).collect();
     let is_said = |row: &RouteStatusRow, said: &Said| {
-        row.state == said.state.as_str() && row.reason == said.reason && row.answer == said.answer
+        row.state == said.state.as_str()
+            && (&row.reason, row.cause, &row.answer) == (&said.reason, said.cause, &said.answer)
     };
     let puts = said.iter().filter(|(key, said)| !there.get(key).is_some_and(|row| is_said(row, said)));
     let puts = puts.map(|(key, said)| RouteStatusRow {
@@ -63,6 +65,7 @@ pub(super) fn route_puts(
         key: key.clone(),
         state: said.state.as_str().into(),
         reason: said.reason.clone(),
+        cause: said.cause,
         answer: said.answer.clone(),
         updated_at: now,
     });
@@ -87,11 +90,13 @@ pub(super) fn tunnel_row(
         tunnel_id: tunnel.clone(),
         state: state.as_str().into(),
         reason: None,
+        cause: None,
         answer: None,
         config_version: before.and_then(|row| row.config_version),
         foreign_rules: before.map_or_else(|| serde_json::json!([]), |row| row.foreign_rules.clone()),
         updated_at: now,
         version_since: before.and_then(|row| row.version_since),
+        is_settled: before.is_none_or(|row| row.is_settled),
     }
 }
 
@@ -124,6 +129,7 @@ mod tests {
             key: key(hostname),
             state: state.into(),
             reason: None,
+            cause: None,
             answer: None,
             updated_at: DateTime::UNIX_EPOCH,
         }

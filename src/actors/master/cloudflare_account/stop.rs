@@ -2,14 +2,26 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::desk::StoreFailed;
 use super::records::RecordError;
 use super::turn::Ending;
+use super::waiters::Failure;
+use crate::actors::master::error::MasterError;
 use crate::cloudflare::{ALLOWANCE, CfError};
 use crate::db::DbError;
 use crate::domain::id::AccountId;
 use crate::domain::ingress::MergeError;
-use crate::domain::publish::{TUNNEL_GONE, TUNNEL_LOCAL};
+use crate::domain::publish::Cause;
+
+pub(super) const TRIED_AGAIN: &str = "Cloudflare did not take it; it is tried again by itself";
+pub(super) const RULE_REFUSED: &str =
+    "Cloudflare does not take its rule, so change its labels; other routes are not concerned";
+const NAME_REFUSED: &str =
+    "Cloudflare does not take a DNS record of this name; put right what it says, or choose another hostname";
+const BELOW_DELEGATION: &str = "the name lies in a part of the zone that is delegated to other name servers; remove the \
+                                NS records of that part at Cloudflare, or choose another hostname";
 
 /// Why a pass did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +30,7 @@ pub(super) enum Stop {
     Cloudflare(#[from] CfError),
     /// The tunnel itself is not there any more.
     #[error(
-        "{TUNNEL_GONE}; enrol its agent again, with the same tunnel name or another: it gets a new tunnel, and its names \
+        "the tunnel was deleted at Cloudflare; enrol its agent again, with the same tunnel name or another: it gets a new tunnel, and its names \
          go along"
     )]
     Gone(CfError),
@@ -36,7 +48,7 @@ pub(super) enum Stop {
     OtherAccount { theirs: AccountId, ours: AccountId },
     /// What is written at Cloudflare takes no effect.
     #[error(
-        "{TUNNEL_LOCAL}, so what is written at Cloudflare takes no effect; make it remotely managed in the dashboard of \
+        "the tunnel is configured locally on its host, so what is written at Cloudflare takes no effect; make it remotely managed in the dashboard of \
          Cloudflare, or enrol its agent again with another tunnel name"
     )]
     Local,
@@ -65,16 +77,33 @@ pub(super) enum Stop {
 }
 
 /// Why a name does not lead to the tunnel.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NameFailure {
+    /// In our words, with the way out.
+    pub reason: &'static str,
     /// Cloudflare's words.
     pub answer: String,
     pub ending: Ending,
+    /// When the name itself was refused: until an interval is over nobody asks again.
+    pub refused_at: Option<Instant>,
 }
 
 impl NameFailure {
     pub fn new(error: &CfError) -> Self {
-        Self { answer: error.to_string(), ending: ending_of(error) }
+        let is_refused = error.is_about_content();
+        let reason = match is_refused {
+            true if error.is_below_delegation() => BELOW_DELEGATION,
+            true => NAME_REFUSED,
+            false => TRIED_AGAIN,
+        };
+        let refused_at = is_refused.then(Instant::now);
+        Self { reason, answer: error.to_string(), ending: ending_of(error), refused_at }
+    }
+
+    /// A rule was refused.
+    pub fn of_rule(words: &str) -> Self {
+        let answer = words.to_owned();
+        Self { reason: RULE_REFUSED, answer, ending: Ending::Refused, refused_at: None }
     }
 }
 
@@ -96,6 +125,24 @@ impl Stop {
         match self {
             Self::Gone(error) => Some(error.to_string()),
             Self::Cloudflare(_) | Self::Name(_) => Some(self.to_string()),
+            _ => None,
+        }
+    }
+
+    /// What those learn of it who wait.
+    pub fn failure(&self) -> Failure {
+        let is_storage_full = matches!(
+            self,
+            Self::Store(StoreFailed(MasterError::StorageFull)) | Self::Db(DbError::Full { .. })
+        );
+        Failure { words: self.to_string(), is_storage_full }
+    }
+
+    /// The cause, if anything is decided by it.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Gone(_) => Some(Cause::TunnelGone),
+            Self::Local => Some(Cause::TunnelLocal),
             _ => None,
         }
     }

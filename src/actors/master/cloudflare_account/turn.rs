@@ -11,7 +11,7 @@ const COALESCE: Duration = Duration::from_millis(200);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// What time alone does not heal is looked at again all the same: a person may have healed it at Cloudflare.
-const REFUSED_RETRY: Duration = Duration::from_secs(300);
+pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(300);
 
 /// What a pass is to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -156,6 +156,11 @@ impl Turn {
     /// True if the next pass waits because the last one failed.
     pub fn is_backing_off(&self, now: Instant) -> bool {
         self.not_before.is_some_and(|at| at > now)
+    }
+
+    /// True if a person ordered another pass while this one runs: what it refused is to be tried again.
+    pub fn is_ordered(&self) -> bool {
+        self.is_ordered
     }
 
     /// True if a pass is under way or due.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use tokio::sync::oneshot;
 
+use crate::actors::master::error::MasterError;
 use crate::domain::id::TunnelId;
 
 /// How the last of the tunnels ended.
@@ -12,7 +13,25 @@ pub(super) struct Ended {
     /// Version of its configuration, if known.
     pub version: Option<i64>,
     /// Why it is not up to date.
-    pub error: Option<String>,
+    pub error: Option<Failure>,
+}
+
+/// Why a pass did not come to its end, for those who wait for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// In words.
+    pub words: String,
+    /// True if the disk of the database is full: a person can heal that, and it is not Cloudflare's.
+    pub is_storage_full: bool,
+}
+
+impl From<Failure> for MasterError {
+    fn from(failure: Failure) -> Self {
+        match failure.is_storage_full {
+            true => Self::StorageFull,
+            false => Self::Cloudflare(failure.words),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +58,7 @@ impl Waiters {
     }
 
     /// A tunnel came to rest, or failed.
-    pub fn ended(&mut self, tunnel: &TunnelId, version: Option<i64>, error: Option<String>) {
+    pub fn ended(&mut self, tunnel: &TunnelId, version: Option<i64>, error: Option<Failure>) {
         for waiter in std::mem::take(&mut self.0) {
             let Waiter { mut left, reply } = waiter;
             left.remove(tunnel);
@@ -64,8 +83,9 @@ mod tests {
         let mut end = waiters.add([a.clone(), b.clone()].into());
         waiters.ended(&a, Some(1), None);
         assert!(end.try_recv().is_err());
-        waiters.ended(&b, Some(2), Some("no".into()));
-        assert_eq!(end.try_recv().unwrap(), Ended { version: Some(2), error: Some("no".into()) });
+        let failure = Failure { words: "no".into(), is_storage_full: false };
+        waiters.ended(&b, Some(2), Some(failure.clone()));
+        assert_eq!(end.try_recv().unwrap(), Ended { version: Some(2), error: Some(failure) });
         assert_eq!(waiters.add(HashSet::new()).try_recv().unwrap(), Ended::default());
     }
 }

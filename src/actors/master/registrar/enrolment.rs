@@ -21,7 +21,7 @@ use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::Superseding;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, SecretId, TunnelId};
-use crate::domain::publish::{PublicState, TUNNEL_GONE};
+use crate::domain::publish::{Cause, PublicState};
 use crate::domain::tunnel::TunnelHealth;
 
 /// Longest tunnel name that is passed on.
@@ -143,8 +143,7 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
 async fn is_gone(env: &Env, tunnel: Option<&TunnelId>) -> Result<bool, MasterError> {
     let Some(tunnel) = tunnel else { return Ok(false) };
     let status = db::cloudflare::find_tunnel_status(&env.db, tunnel).await?;
-    let reason = status.and_then(|status| status.reason);
-    Ok(reason.is_some_and(|reason| reason.starts_with(TUNNEL_GONE)))
+    Ok(status.is_some_and(|status| status.cause == Some(Cause::TunnelGone)))
 }
 
 /// Returns the enrolment in force with the command that starts its tunnel, or did: the open one, else the latest if it

@@ -334,6 +334,7 @@ fn conflict_rows(own: &Own, picture: &Picture, conflicts: &BTreeMap<RouteKey, St
             key: key.clone(),
             state: CONFLICT.into(),
             reason: Some(reason.clone()),
+            cause: None,
             answer: None,
             updated_at: own.env.now(),
         })

@@ -165,7 +165,7 @@ fn what_is_too_long_or_too_much_is_refused_by_name_and_names_are_shortened() {
         let error = decode_event(body.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with(wanted), "{error}");
     }
-    let named = json!({"type": "container_start", "container": {"id": "c1", "name": "/".to_owned() + &"n".repeat(256)}});
+    let named = json!({"type": "container_start", "container": {"id": "c1", "name": format!("/{}", "n".repeat(256))}});
     let Report::ContainerSeen { container } = report(named) else { panic!("not seen") };
     assert_eq!(container.name, "n".repeat(255));
 }

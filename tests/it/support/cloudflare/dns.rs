@@ -25,6 +25,9 @@ impl State {
 
     pub(super) fn delete_record(&mut self, zone: &str, id: &str) -> Outcome {
         let index = self.record_index(zone, id)?;
+        if self.records[index].meta["read_only"] == true {
+            return Err(Refusal::new(400, 1043, "This record is read only and cannot be changed."));
+        }
         self.records.remove(index);
         Ok(json!({ "id": id }))
     }
@@ -72,6 +75,7 @@ impl State {
             comment: body["comment"].as_str().map(str::to_owned),
             proxied: body["proxied"].as_bool().unwrap_or(false),
             ttl: body["ttl"].as_u64().unwrap_or(1),
+            meta: json!({}),
         };
         if record.content.is_empty() || record.content == record.name {
             return Err(Refusal::new(400, 9007, "Content for the record is invalid."));
@@ -137,7 +141,7 @@ impl Record {
             "proxiable": true,
             "ttl": self.ttl,
             "settings": {},
-            "meta": {},
+            "meta": self.meta,
             "tags": [],
             "created_on": LONG_AGO,
             "modified_on": LONG_AGO,

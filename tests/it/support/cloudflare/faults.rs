@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::contract::Op;
+use super::server::Call;
 
 /// A way to fail.
 #[derive(Debug, Clone)]
@@ -40,17 +41,18 @@ pub struct Fault {
     pub(super) trouble: Trouble,
     pub(super) left: usize,
     pub(super) after_effect: bool,
+    about: Option<String>,
 }
 
 impl Fault {
     /// For the next call of this kind.
     pub fn on(op: Op, trouble: Trouble) -> Self {
-        Self { op: Some(op), trouble, left: 1, after_effect: false }
+        Self { op: Some(op), trouble, left: 1, after_effect: false, about: None }
     }
 
     /// For the next call of any kind.
     pub fn any(trouble: Trouble) -> Self {
-        Self { op: None, trouble, left: 1, after_effect: false }
+        Self { op: None, trouble, left: 1, after_effect: false, about: None }
     }
 
     /// For the next `count` calls.
@@ -61,6 +63,11 @@ impl Fault {
     /// Until [`heal`](super::CloudflareStandIn::heal).
     pub fn always(self) -> Self {
         self.times(usize::MAX)
+    }
+
+    /// Only for calls whose body holds this text.
+    pub fn about(self, text: &str) -> Self {
+        Self { about: Some(text.to_owned()), ..self }
     }
 
     /// The call takes effect; only its answer is lost.
@@ -76,9 +83,14 @@ impl Fault {
     }
 }
 
-/// Takes the first fault that is meant for `op`.
-pub(super) fn take(faults: &mut Vec<Fault>, op: Option<Op>) -> Option<Fault> {
-    let index = faults.iter().position(|fault| fault.op.is_none() || fault.op == op)?;
+/// Takes the first fault that is meant for `call`.
+pub(super) fn take(faults: &mut Vec<Fault>, call: &Call) -> Option<Fault> {
+    let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
+    let is_meant = |fault: &Fault| {
+        (fault.op.is_none() || fault.op == call.op)
+            && fault.about.as_ref().is_none_or(|text| body.contains(text.as_str()))
+    };
+    let index = faults.iter().position(is_meant)?;
     faults[index].left -= 1;
     let fault = faults[index].clone();
     if fault.left == 0 {

@@ -146,7 +146,7 @@ async fn carry_out(
     found: Option<(&Operation, Vec<String>)>,
 ) -> HttpResponse {
     wait(Duration::from_micros(shared.latency_micros.load(Ordering::Relaxed))).await;
-    let fault = faults::take(&mut shared.faults(), call.op);
+    let fault = faults::take(&mut shared.faults(), call);
     if let Some(fault) = fault.as_ref().filter(|fault| !fault.has_effect()) {
         return in_trouble(&fault.trouble, Value::Null).await;
     }

@@ -66,6 +66,8 @@ pub struct Record {
     pub comment: Option<String>,
     pub proxied: bool,
     pub ttl: u64,
+    /// What Cloudflare notes of it, such as that nobody can change it.
+    pub meta: Value,
 }
 
 impl State {

@@ -38,6 +38,7 @@ fn record(name: &str, zone: &str) -> DnsRecordRow {
         tunnel_id: TunnelId::new("t"),
         content: "t.cfargotunnel.com".into(),
         created_at: DateTime::UNIX_EPOCH,
+        is_settled: true,
     }
 }
 
