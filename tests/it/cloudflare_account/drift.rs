@@ -20,11 +20,13 @@ async fn published(test: &TestAccount) -> TunnelId {
     tunnel
 }
 
-/// The calls of the next comparison.
+/// The calls of the next comparison, but for looks at who serves the tunnel: somebody who is not there is looked for more
+/// than once.
 async fn compared(test: &TestAccount) -> Vec<Call> {
     let before = test.standin.calls().len();
     test.until_compared().await;
-    test.standin.calls().split_off(before)
+    let calls = test.standin.calls().split_off(before);
+    calls.into_iter().filter(|call| call.op != Some(Op::ListConnectors)).collect()
 }
 
 #[actix_web::test]
@@ -38,9 +40,6 @@ async fn a_comparison_without_a_difference_only_reads_and_tells_nobody() {
 
     for _ in 0..2 {
         let mut ops: Vec<Op> = compared(&test).await.iter().filter_map(|call| call.op).collect();
-        // Nobody is connected, so somebody is looked for more than once.
-        assert!(ops.contains(&Op::ListConnectors), "{ops:?}");
-        ops.retain(|op| *op != Op::ListConnectors);
         ops.sort_by_key(|op| *op != Op::GetConfig);
         assert_eq!(ops, [Op::GetConfig, Op::ListRecords, Op::ListRecords]);
     }
