@@ -251,17 +251,18 @@ async fn cookie_key(db: &Db, start: &Start) -> anyhow::Result<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::values::addresses;
 
     #[test]
     fn ipv6_is_listened_on_however_it_is_written() {
         for host in ["::1", "[::1]", " [::1] "] {
-            let sockets = bind(host, 0).unwrap();
+            let sockets = bind(&addresses(host, 0).unwrap()).unwrap();
             let address = sockets[0].local_addr().unwrap();
             assert!(address.is_ipv6() && address.ip().is_loopback() && address.port() > 0, "{address}");
             std::net::TcpStream::connect(address).unwrap();
         }
-        let all = bind("::", 0).unwrap()[0].local_addr().unwrap();
+        let all = bind(&addresses("::", 0).unwrap()).unwrap()[0].local_addr().unwrap();
         assert_eq!(reachable(all), SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, all.port())));
-        assert!(bind("::x", 0).is_err());
+        assert!(addresses("::x", 0).is_err());
     }
 }

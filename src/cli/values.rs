@@ -90,7 +90,7 @@ fn proxies(list: &str) -> anyhow::Result<Vec<IpAddr>> {
 }
 
 /// Every address that `host` means.
-fn addresses(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
+pub(super) fn addresses(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
     let bare = host.trim().trim_start_matches('[').trim_end_matches(']');
     let no_address = || format!("`server.host` is `{host}`, which is no address of this host");
     let addresses: Vec<_> = (bare, port).to_socket_addrs().with_context(no_address)?.collect();
