@@ -109,7 +109,7 @@ fn batch(number: usize) -> Batch {
             };
             Event::RouteClaimed { agent_id, container_id, container_name: "app".into(), service }
         }
-        round if round % 2 == 1 => Event::RouteLost { agent_id, route: key, due_at: now },
+        round if round % 2 == 1 => Event::RouteLost { agent_id, route: key, due_at: now, explained: false },
         _ => Event::RouteRestored { agent_id, route: key, container_id },
     };
     Batch::new("bench", now).append(stream, Expected::Head, vec![event])
