@@ -30,6 +30,7 @@ pub mod registration;
 pub mod report;
 pub mod restart;
 pub mod route;
+pub mod shard;
 pub mod text;
 pub mod tunnel;
 pub mod zone;

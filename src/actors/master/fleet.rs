@@ -1,6 +1,5 @@
 //! The way to an agent's actors: which shard, and what happens when it is full.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use super::error::MasterError;
@@ -8,6 +7,7 @@ use super::router::Router;
 use super::work::{ToAgent, Work};
 use crate::actors::supervision::Port;
 use crate::domain::id::AgentId;
+use crate::domain::shard::shard_of;
 
 /// The shards' routers. Filled once all ports are made: actors of the fleet hold it before it is complete.
 #[derive(Clone, Default)]
@@ -34,11 +34,4 @@ impl Fleet {
             tracing::debug!(%agent, "the fleet has no room for a nudge");
         }
     }
-}
-
-/// Returns the shard of an agent; the same for as long as the process runs.
-pub fn shard_of(agent: &AgentId, shards: usize) -> usize {
-    let mut hasher = DefaultHasher::new();
-    agent.hash(&mut hasher);
-    (hasher.finish() % shards.max(1) as u64) as usize
 }

@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 
 use super::bus::Note;
 use super::env::Env;
-use super::fleet::shard_of;
 use super::slot::Slot;
 use crate::db::{Assumption, Expected, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::{Event, Stream};
 use crate::domain::presence::{Presence, presence};
+use crate::domain::shard::shard_of;
 
 /// How often the times when agents were heard are written.
 pub const WRITE_TIMES_EVERY: Duration = Duration::from_secs(30);
