@@ -239,7 +239,7 @@ fn a_secret_may_be_in_a_file_that_a_variable_names() {
         std::fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let (token, key) = (file("token", b"s3cret\n"), file("key", b"k3y\r\n"));
+    let (token, key) = (file("token", b"s3cret-of-some-length\n"), file("key", b"k3y\r\n"));
     for (name, role, setting) in [
         ("CF_API_TOKEN_FILE", Role::Master, "cloudflare.api_token"),
         ("LIGHTSHIP_ADMIN_TOKEN_FILE", Role::Master, "admin.token"),
@@ -264,7 +264,7 @@ fn a_secret_may_be_in_a_file_that_a_variable_names() {
             "database.url" => &settings.database.url,
             _ => &settings.security.secret_key,
         };
-        assert_eq!(read.expose(), Some("s3cret"), "{name}");
+        assert_eq!(read.expose(), Some("s3cret-of-some-length"), "{name}");
         let origin = loaded.origins[setting].to_string();
         assert!(origin.contains(&token) && origin.contains(&format!("variable `{name}`")), "{origin}");
         assert_eq!(loaded.admin_token_is_alias, setting == "admin.token" && name.starts_with("DOCKFLARE"));
@@ -346,9 +346,11 @@ fn a_value_in_quotes_is_refused_with_the_reason() {
     }
     let half = read(&[("CF_API_TOKEN", "\"abc")], Role::Master).unwrap_err().to_string();
     assert!(half.contains("a quote stands at one end") && !half.contains("abc"), "{half}");
-    for (name, value) in
-        [("AGENT_DISPLAY_NAME", "the boys'"), ("LIGHTSHIP_ADMIN_TOKEN", "'a'b\"c"), ("LABEL_PREFIX", "")]
-    {
+    for (name, value) in [
+        ("AGENT_DISPLAY_NAME", "the boys'"),
+        ("LIGHTSHIP_ADMIN_TOKEN", "'a'b\"c-and-twelve-more"),
+        ("LABEL_PREFIX", ""),
+    ] {
         read(&[(name, value)], Role::Master).unwrap();
     }
 }

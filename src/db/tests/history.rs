@@ -37,6 +37,10 @@ impl World {
         AgentId::new(self.named("agent", 5))
     }
 
+    fn tunnel(&self) -> TunnelId {
+        TunnelId::new(self.named("tunnel", 4))
+    }
+
     fn decision(&mut self) -> (Stream, Event) {
         self.clock += 1;
         match self.pick(11) {
@@ -79,7 +83,7 @@ impl World {
     fn about_an_agent(&self, agent_id: AgentId) -> Event {
         let key_id = KeyId::new(self.named("key", 8));
         let display_name = self.named("name", 9);
-        match self.pick(12) {
+        match self.pick(14) {
             0 | 1 => registered(agent_id.as_str(), key_id.as_str()),
             2 => Event::AgentUpdated { agent_id, display_name, version: Some(self.named("v", 4)) },
             3 => Event::AgentRenamed { agent_id, display_name },
@@ -90,6 +94,8 @@ impl World {
             8 => Event::AgentOffline { agent_id, last_seen: at(self.clock) + TimeDelta::nanoseconds(1_234) },
             9 => Event::AgentLimited { agent_id, hostname_patterns: self.patterns() },
             10 => Event::AgentApproved { agent_id },
+            11 => Event::AgentMoving { agent_id, from: self.tunnel(), to: self.tunnel() },
+            12 => Event::AgentMoved { agent_id, from: self.tunnel(), to: self.tunnel() },
             _ => Event::AgentBack { agent_id },
         }
     }
@@ -134,18 +140,17 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(5) {
-            0 => {
-                let tunnel_id = TunnelId::new(self.named("tunnel", 4));
-                Event::TunnelConfirmed { tunnel_id, by: self.named("person", 2) }
-            }
+        match self.pick(7) {
+            0 => Event::TunnelConfirmed { tunnel_id: self.tunnel(), by: self.named("person", 2) },
             1 => Event::DnsRecordForgotten {
                 tunnel_id: TunnelId::new("tunnel0"),
                 zone_id: ZoneId::new("zone"),
                 name: self.named("host", 6),
             },
-            2 => Event::AdminCreated { name: self.named("person", 2) },
-            3 => Event::AdminPasswordChanged { name: self.named("person", 2) },
+            2 => Event::TunnelMade { tunnel_id: self.tunnel() },
+            3 => Event::TunnelDeleted { tunnel_id: self.tunnel() },
+            4 => Event::AdminCreated { name: self.named("person", 2) },
+            5 => Event::AdminPasswordChanged { name: self.named("person", 2) },
             _ => setting(&self.named("setting", 3), self.clock),
         }
     }
