@@ -81,8 +81,11 @@ fn parse(
 /// The text is no assignment, comment or blank line.
 struct NotRead;
 
+/// A name, and the value that it is given.
+type Assignment<'a> = (&'a str, Raw);
+
 /// Reads the statement that `text` begins with; returns what it assigns, and the text after its last line.
-fn statement(text: &str) -> Result<(Option<(&str, Raw)>, &str), NotRead> {
+fn statement(text: &str) -> Result<(Option<Assignment<'_>>, &str), NotRead> {
     let (line, after_line) = text.split_once('\n').unwrap_or((text, ""));
     if line.trim().is_empty() || line.trim_start().starts_with('#') {
         return Ok((None, after_line));
@@ -189,12 +192,11 @@ impl Raw {
     }
 }
 
+/// Finds the value of a name.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Puts in what backslashes and `${NAME}` stand for; what stands for nothing stays as it is.
-fn unfold(
-    text: &str,
-    escape: impl Fn(char) -> Option<char>,
-    known: Option<&dyn Fn(&str) -> Option<String>>,
-) -> String {
+fn unfold(text: &str, escape: impl Fn(char) -> Option<char>, known: Option<Lookup<'_>>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -348,7 +350,7 @@ mod tests {
     fn an_absent_file_is_empty_and_one_that_is_no_text_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let read = |name: &str| read_dot_env(&dir.path().join(name), &BTreeMap::new());
-        std::fs::write(dir.path().join("utf16"), b"\xff\xfeA\0=\01\0").unwrap();
+        std::fs::write(dir.path().join("utf16"), b"\xff\xfeA\x00=\x001\x00").unwrap();
         std::fs::write(dir.path().join("large"), vec![b'\n'; SIZE_LIMIT as usize + 1]).unwrap();
 
         assert!(read("none").unwrap().is_empty());
