@@ -25,7 +25,7 @@ use crate::docker::{Docker, EngineAction, EngineEvent, EngineInfo};
 use crate::domain::agent_tunnel::{CONTAINER_NAME, NEXT_NAME};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
-use crate::domain::labels::{concerns_us, own_labels};
+use crate::domain::labels::{MAX_LABELS, concerns_us, own_labels};
 
 /// What the watcher has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +174,13 @@ impl DockerWatcher {
             return None;
         }
         container.labels = own_labels(&container.labels, prefix);
+        if container.labels.len() > MAX_LABELS && !self.known.contains_key(&container.id) {
+            warn!(
+                container.name,
+                "this container has more than {MAX_LABELS} labels of ours, so none of them is read and their values \
+                 stay here; take some off it"
+            );
+        }
         Some(container)
     }
 

@@ -32,6 +32,8 @@ pub const MAX_LABELS: usize = 1_000;
 pub const MAX_PROBLEMS: usize = 100;
 /// Most characters of a label or a value that are repeated.
 const MAX_SHOWN: usize = 200;
+/// Most characters of a label or a value that leave the host; nothing that is half as long has a meaning.
+const MAX_SENT: usize = 4_096;
 /// Most bytes of a header or server name in a label.
 const MAX_NAME: usize = 255;
 
@@ -118,16 +120,34 @@ pub fn concerns_us(labels: &BTreeMap<String, String>, prefix: Option<&str>) -> b
 /// Returns the labels of ours, with `enable` written as `true` if it means that.
 ///
 /// Labels of others stay on the host, since they may hold secrets; and older masters and agents know no other
-/// word than `true`.
+/// word than `true`. What is too long or too much to be read is cut, in a way that reads as before: all containers of
+/// a host share one report, and one of them must not make it too large.
 pub fn own_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>) -> BTreeMap<String, String> {
     let table = Labelled::new(labels, prefix);
     let own =
         labels.iter().filter_map(|(label, value)| table.suffix(label).map(|suffix| (label, value, suffix)));
-    own.map(|(label, value, suffix)| {
-        let value = if suffix == "enable" && is_yes(value) { "true".to_owned() } else { value.clone() };
-        (label.clone(), value)
-    })
-    .collect()
+    let own = own.map(|(label, value, suffix)| {
+        let value = if suffix == "enable" && is_yes(value) { "true" } else { value };
+        // White space around a value is not read, so it must not push out what is.
+        let value = if value.len() > MAX_SENT { value.trim() } else { value };
+        (start_of(label).to_owned(), start_of(value).to_owned())
+    });
+    fitted(own.collect())
+}
+
+fn start_of(text: &str) -> &str {
+    text.char_indices().nth(MAX_SENT).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Of a container with more labels than are read, none is read: the shortest names are enough to show that there are
+/// too many, and leave room for what the other containers of the host have to say.
+fn fitted(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    if labels.len() <= MAX_LABELS {
+        return labels;
+    }
+    let mut names: Vec<String> = labels.into_keys().collect();
+    names.sort_by_key(String::len);
+    names.into_iter().take(MAX_LABELS + 1).map(|name| (name, String::new())).collect()
 }
 
 fn is_yes(value: &str) -> bool {

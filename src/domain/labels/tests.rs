@@ -429,6 +429,33 @@ fn only_own_labels_leave_the_host() {
 }
 
 #[test]
+fn what_leaves_the_host_of_one_container_is_bounded_and_reads_as_before() {
+    // given: 9,000 labels of 1 KB; a value and a name as long as a report may be; a good value in much white space
+    let long = "x".repeat(1_000);
+    let many: BTreeMap<_, _> = (0..9_000).map(|i| (format!("dockflare.{i}.path"), long.clone())).collect();
+    let published = |label: &str, value: &str| {
+        labels(&[
+            ("dockflare.enable", "true"),
+            ("dockflare.hostname", "a.example.com"),
+            ("dockflare.service", "http://app"),
+            (label, value),
+        ])
+    };
+    let huge = "/é".repeat(4 << 20);
+    let wide = published("dockflare.path", &huge);
+    let named = published(&format!("dockflare.{huge}"), "x");
+    let padded = published("dockflare.path", &format!("{}/api", " ".repeat(1 << 20)));
+    for given in [many, wide, named, padded] {
+        // when
+        let sent = own_labels(&given, None);
+        // then
+        let bytes: usize = sent.iter().map(|(label, value)| label.len() + value.len()).sum();
+        assert!(bytes < 64 << 10, "{bytes}");
+        assert_eq!(read_labels(&sent, None, MAX_PROBLEMS), read_labels(&given, None, MAX_PROBLEMS));
+    }
+}
+
+#[test]
 fn too_many_routes_end_at_the_bound_and_say_so() {
     let mut given = labels(&[("dockflare.enable", "true"), ("dockflare.service", "http://app")]);
     for i in 0..MAX_SERVICES + 5 {
