@@ -105,6 +105,7 @@ impl MasterHalf {
             offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
             requests_per_second: settings.security.requests_per_second,
             apply_patience: APPLY_PATIENCE,
+            label_prefix: settings.labels.prefix.clone(),
             account_id: settings.cloudflare.account_id.clone(),
             tree_changes: start.tree_changes.clone(),
             metrics: start.metrics.clone().map(|handle| Arc::new(move || handle.render()) as _),

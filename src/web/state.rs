@@ -56,6 +56,8 @@ pub struct WebSettings {
     pub requests_per_second: u32,
     /// How long the page waits for what its button set in motion; it goes on by itself.
     pub apply_patience: Duration,
+    /// The operator's own label prefix; agents are told it.
+    pub label_prefix: Option<String>,
     /// Account that `/accounts` names to DockFlare agents.
     pub account_id: Option<String>,
     /// Changes with every event of the supervision tree.

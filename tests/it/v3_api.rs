@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::asking::Answer;
-use crate::support::master::{Asking, TestMaster};
+use crate::support::master::{Asking, LABEL_PREFIX, TestMaster};
 use crate::support::until::{until, until_equal};
 
 struct Native<'a> {
@@ -97,6 +97,7 @@ async fn a_session_that_is_over_sends_the_agent_back_to_register() {
     let again = master.post("/api/v2/agents/register").key(&agent.key).json(hello).expect(200).await.json();
     let fresh = again["lightship"]["session"].as_str().unwrap().to_owned();
     assert_ne!(fresh, agent.session);
+    assert_eq!(again["lightship"]["label_prefix"], LABEL_PREFIX);
 
     let batch = agent.batch(0, json!([{ "kind": "heartbeat" }]));
     let refused = agent.post("reports").json(batch.clone()).expect(409).await.json();

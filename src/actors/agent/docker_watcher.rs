@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tracing::warn;
 
+use super::label_prefix::{LabelPrefix, PrefixChanges};
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::Ctx;
 use crate::docker::{Docker, EngineAction, EngineEvent, EngineInfo};
@@ -48,8 +49,8 @@ pub type NewsHand = Arc<dyn Fn(ContainerNews) -> bool + Send + Sync>;
 pub struct WatcherParts {
     /// The Engine.
     pub docker: Arc<dyn Docker>,
-    /// The operator's own label prefix (`LABEL_PREFIX`), if any.
-    pub label_prefix: Option<String>,
+    /// The operator's own label prefix, if any.
+    pub label_prefix: LabelPrefix,
     /// Time between two listings while nothing is lost.
     pub resync: Duration,
     /// Takes what there is to tell.
@@ -62,6 +63,8 @@ pub struct WatcherParts {
 pub struct DockerWatcher {
     parts: WatcherParts,
     known: BTreeMap<ContainerId, Container>,
+    /// Seen up to the prefix that `known` was listed by.
+    prefix_changes: PrefixChanges,
     engine: Option<EngineInfo>,
     failures: u32,
     /// Runs until the stream of events has held for long enough.
@@ -82,6 +85,7 @@ impl DockerWatcher {
     /// Makes a watcher that knows nothing yet.
     pub fn new(parts: WatcherParts) -> Self {
         Self {
+            prefix_changes: parts.label_prefix.changes(),
             parts,
             known: BTreeMap::new(),
             engine: None,
@@ -169,7 +173,8 @@ impl DockerWatcher {
 
     /// Returns the container with our labels only, or `None` if it has none.
     fn published(&self, mut container: Container) -> Option<Container> {
-        let prefix = self.parts.label_prefix.as_deref();
+        let prefix = self.parts.label_prefix.get();
+        let prefix = prefix.as_deref();
         if !concerns_us(&container.labels, prefix) {
             return None;
         }

@@ -2,6 +2,7 @@
 
 pub mod command_poller;
 pub mod docker_watcher;
+pub mod label_prefix;
 pub mod link;
 pub mod reporter;
 pub mod retries;

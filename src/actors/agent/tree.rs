@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::command_poller::{CommandPoller, PollerParts, TunnelHand};
 use super::docker_watcher::{ContainerNews, DockerWatcher, NewsHand, WatcherParts};
+use super::label_prefix::LabelPrefix;
 use super::link::LinkCell;
 use super::reporter::{
     ContainerStarted, ContainerStopped, ContainersListed, LastContainers, LastTunnel, ListingLost, Reporter,
@@ -125,6 +126,7 @@ impl AgentPorts {
 pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
     let AgentParts { settings, docker, uplink, state } = parts;
     let link = LinkCell::default();
+    let label_prefix = LabelPrefix::new(settings.label_prefix);
     let (last_tunnel, last_containers) = (LastTunnel::default(), LastContainers::default());
 
     let reporter_parts = ReporterParts {
@@ -134,6 +136,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         link: link.clone(),
         last_tunnel: last_tunnel.clone(),
         last_containers: last_containers.clone(),
+        label_prefix: label_prefix.clone(),
     };
     let (reporter_spec, reporter) =
         ChildSpec::actor("reporter", 1024, Overflow::Reject, move || Reporter::new(reporter_parts.clone()));
@@ -153,7 +156,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
     let touched = tunnel.clone();
     let watcher_parts = WatcherParts {
         docker,
-        label_prefix: settings.label_prefix,
+        label_prefix,
         resync: settings.resync,
         news: container_news(reporter.clone(), last_containers),
         // A full mailbox holds a comparison already.

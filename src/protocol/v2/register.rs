@@ -75,10 +75,20 @@ fn own_id(text: &str) -> Result<AgentId, &'static str> {
 }
 
 /// Writes the answer to a registration; `agent` is the record, without keys and tokens.
-pub fn register_response(agent_id: &AgentId, agent: Value, session: Option<&str>) -> Value {
+///
+/// With a session goes the label prefix that the operator set at the master, so that hosts look for it.
+pub fn register_response(
+    agent_id: &AgentId,
+    agent: Value,
+    session: Option<&str>,
+    label_prefix: Option<&str>,
+) -> Value {
     let mut answer = json!({ "status": "success", "agent_id": agent_id, "agent": agent });
     if let Some(session) = session {
         answer["lightship"] = json!({ "session": session, "protocol": super::super::v3::PROTOCOL });
+        if let Some(prefix) = label_prefix {
+            answer["lightship"]["label_prefix"] = json!(prefix);
+        }
     }
     answer
 }
@@ -90,6 +100,8 @@ pub struct Registered {
     pub agent_id: AgentId,
     /// Present if the master speaks the native protocol.
     pub session: Option<String>,
+    /// The label prefix that was set at the master, if any.
+    pub label_prefix: Option<String>,
 }
 
 /// Reads the answer to a registration.
@@ -106,7 +118,10 @@ pub fn decode_registered(body: &[u8]) -> Result<Registered, BodyError> {
     let speaks_ours = lightship.and_then(|l| l.get("protocol")).and_then(Value::as_u64)
         == Some(u64::from(super::super::v3::PROTOCOL));
     let session = lightship.and_then(|l| l.get("session")).and_then(Value::as_str);
-    Ok(Registered { agent_id, session: session.filter(|s| speaks_ours && is_session(s)).map(str::to_owned) })
+    let session = session.filter(|s| speaks_ours && is_session(s)).map(str::to_owned);
+    let prefix = lightship.and_then(|l| l.get("label_prefix")).and_then(Value::as_str);
+    let label_prefix = prefix.filter(|p| session.is_some() && is_session(p)).map(str::to_owned);
+    Ok(Registered { agent_id, session, label_prefix })
 }
 
 /// Sessions travel in a header, so they are short and visible ASCII.
@@ -180,17 +195,25 @@ mod tests {
     #[test]
     fn the_answer_comes_back_as_it_was_written() {
         let id = AgentId::new("a1");
-        let native = register_response(&id, json!({"id": "a1"}), Some("s-1"));
+        let native = register_response(&id, json!({"id": "a1"}), Some("s-1"), Some("mine"));
         assert_eq!(
             native,
             json!({"status": "success", "agent_id": "a1", "agent": {"id": "a1"},
-                   "lightship": {"session": "s-1", "protocol": 3}})
+                   "lightship": {"session": "s-1", "protocol": 3, "label_prefix": "mine"}})
         );
         let read = decode_registered(native.to_string().as_bytes()).unwrap();
-        assert_eq!(read, Registered { agent_id: id.clone(), session: Some("s-1".into()) });
+        assert_eq!(
+            read,
+            Registered {
+                agent_id: id.clone(),
+                session: Some("s-1".into()),
+                label_prefix: Some("mine".into())
+            }
+        );
 
-        let plain = register_response(&id, json!({}), None).to_string();
-        assert_eq!(decode_registered(plain.as_bytes()).unwrap().session, None);
+        let plain = register_response(&id, json!({}), None, Some("mine")).to_string();
+        let read = decode_registered(plain.as_bytes()).unwrap();
+        assert_eq!((read.session, read.label_prefix), (None, None), "a DockFlare agent is told nothing more");
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub async fn register(
     };
     let done = state.master().register(key.0, input).await?;
     let record = records::agent_record(&state, &done.agent_id).await?;
-    let answer = register_response(&done.agent_id, record, done.session.as_deref());
+    let prefix = state.settings().label_prefix.as_deref();
+    let answer = register_response(&done.agent_id, record, done.session.as_deref(), prefix);
     Ok(if done.created { HttpResponse::Created() } else { HttpResponse::Ok() }.json(answer))
 }
 

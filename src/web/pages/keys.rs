@@ -153,6 +153,7 @@ fn show_once(
     key: NewKey,
 ) -> Result<HttpResponse, ApiError> {
     let (address, raw) = (deploy::address(req, state), key.raw.expose_secret());
+    let prefix = state.settings().label_prefix.as_deref();
     page(&KeyMadePage {
         shell: Shell::new(person, "/agents"),
         heading,
@@ -160,9 +161,9 @@ fn show_once(
         key_id: key.key_id.to_string(),
         limited_to: (!key.hostname_patterns.is_empty()).then(|| permitted(&key.hostname_patterns)),
         loopback: state.settings().is_loopback,
-        compose: deploy::compose(&address, raw, &key.owner),
-        run: deploy::docker_run(&address, raw),
-        bare: deploy::bare(&address, raw),
+        compose: deploy::compose(&address, raw, &key.owner, prefix),
+        run: deploy::docker_run(&address, raw, prefix),
+        bare: deploy::bare(&address, raw, prefix),
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lightship::actors::agent::command_poller::{Reply, TunnelTask, TunnelWork};
 use lightship::actors::agent::docker_watcher::{ContainerNews, DockerWatcher, WatcherParts};
+use lightship::actors::agent::label_prefix::LabelPrefix;
 use lightship::actors::agent::link::LinkCell;
 use lightship::actors::agent::tunnel_supervisor::{
     CarryOut, CheckTunnel, TunnelParts, TunnelSettings, TunnelSupervisor,
@@ -87,7 +88,7 @@ impl HostAgent {
         let touched = tunnel.clone();
         let watcher_parts = WatcherParts {
             docker,
-            label_prefix: setup.label_prefix,
+            label_prefix: LabelPrefix::new(setup.label_prefix),
             resync: Duration::from_secs(600),
             news: Arc::new(move |news| send_news.send(news).is_ok()),
             connector_touched: Arc::new(move || {

@@ -28,6 +28,8 @@ use super::database::TestDatabase;
 
 /// Opens the admin API of every test master.
 pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
+/// What the masters of tests tell agents to look for beside the known prefixes.
+pub const LABEL_PREFIX: &str = "mine";
 
 /// A running master; stop it with [`TestMaster::stop`].
 pub struct TestMaster {
@@ -224,6 +226,7 @@ fn web_settings(tree_changes: watch::Receiver<()>) -> WebSettings {
         offline_after: Duration::from_secs(60),
         requests_per_second: 0,
         apply_patience: Duration::from_secs(15),
+        label_prefix: Some(LABEL_PREFIX.to_owned()),
         account_id: Some(ACCOUNT.to_owned()),
         tree_changes,
         metrics: render_metrics(),

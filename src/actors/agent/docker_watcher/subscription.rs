@@ -31,6 +31,8 @@ const SOON: Duration = Duration::from_secs(1);
 impl DockerWatcher {
     pub(super) fn connect(&mut self, ctx: &mut Ctx<Self>) {
         let docker = Arc::clone(&self.parts.docker);
+        // What changes after this is listed by again.
+        self.prefix_changes.mark_unchanged();
         let now = ctx.clock().now();
         let opened = async move { open(&*docker, now).await };
         ctx.spawn(opened.into_actor(self).map(|opened, actor, ctx| match opened {
@@ -108,7 +110,8 @@ impl DockerWatcher {
     /// Waits for one event at a time, so that events and listings are handled strictly in their order.
     fn read(&mut self, events: Events, origin: Origin, due: Instant, ctx: &mut Ctx<Self>) {
         let due = if self.is_dirty { due.min(Instant::now() + SOON) } else { due };
-        ctx.spawn(next(events, due).into_actor(self).map(move |(events, next), actor, ctx| match next {
+        let next = next(events, due, self.prefix_changes.clone());
+        ctx.spawn(next.into_actor(self).map(move |(events, next), actor, ctx| match next {
             Next::Event(event) => {
                 if origin.is_listed_already(&event) {
                     debug!(action = ?event.action, "an event from before the engine's clock was set back");

@@ -124,7 +124,7 @@ impl Stage {
         let (ears, deaf) = (Arc::clone(&told), Arc::clone(&is_deaf));
         let parts = WatcherParts {
             docker: Arc::new(ScriptedDocker(Arc::clone(&script))),
-            label_prefix: None,
+            label_prefix: LabelPrefix::new(None),
             resync: Duration::from_secs(60),
             news: Arc::new(move |news| {
                 let hears = !*deaf.lock();

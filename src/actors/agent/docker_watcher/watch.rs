@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep_until};
 
+use crate::actors::agent::label_prefix::PrefixChanges;
 use crate::docker::{Docker, DockerError, EngineEvent, EngineInfo, Events};
 use crate::domain::container::Container;
 use crate::domain::leap::clock_leap;
@@ -55,7 +56,13 @@ pub(super) async fn open(docker: &dyn Docker, now: DateTime<Utc>) -> Result<Watc
     Ok(Watch { engine, events, listed, origin })
 }
 
-pub(super) async fn next(mut events: Events, due: Instant) -> (Events, Next) {
+/// Waits for an event, the next listing, or another label prefix to list by.
+pub(super) async fn next(mut events: Events, due: Instant, mut prefix: PrefixChanges) -> (Events, Next) {
+    let other_prefix = async {
+        if prefix.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
     let next = tokio::select! {
         item = events.next() => match item {
             Some(Ok(event)) => Next::Event(event),
@@ -63,6 +70,7 @@ pub(super) async fn next(mut events: Events, due: Instant) -> (Events, Next) {
             None => Next::Lost(DockerError::StreamEnded),
         },
         () = sleep_until(due) => Next::ListingDue,
+        () = other_prefix => Next::ListingDue,
     };
     (events, next)
 }

@@ -83,6 +83,11 @@ impl Reporter {
                 self.agent_id = Some(registered.agent_id.clone());
                 self.next_seq = 0;
                 self.has_results = registered.session.is_some();
+                if self.parts.label_prefix.learn(registered.label_prefix) {
+                    // What was listed was chosen by another prefix: it is listed again before it is told.
+                    self.parts.last_containers.clear();
+                    self.view.listing_lost();
+                }
                 self.view.say_all_again();
                 self.parts.link.set(registered.agent_id, registered.session);
             }

@@ -20,6 +20,7 @@ use tracing::error;
 
 use self::messages::Beat;
 use self::view::View;
+use super::label_prefix::LabelPrefix;
 use super::link::LinkCell;
 use super::retries::Retries;
 use super::status::{ActorStatus, GetStatus};
@@ -69,6 +70,8 @@ pub struct ReporterParts {
     pub last_tunnel: LastTunnel,
     /// Set by whoever tells what runs, which tells only changes.
     pub last_containers: LastContainers,
+    /// Learns what the master says of it.
+    pub label_prefix: LabelPrefix,
 }
 
 /// See the module.

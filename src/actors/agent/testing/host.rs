@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::{FakeMaster, LONG, at, secs};
 use crate::actors::agent::command_poller::{CommandPoller, PollerParts, TunnelHand, TunnelTask};
+use crate::actors::agent::label_prefix::LabelPrefix;
 use crate::actors::agent::link::LinkCell;
 use crate::actors::agent::reporter::{LastContainers, LastTunnel, Reporter, ReporterParts, ReporterSettings};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, Root, SupSpec, Tree};
@@ -75,6 +76,7 @@ impl TestAgent {
             link: link.clone(),
             last_tunnel: LastTunnel::default(),
             last_containers: last_containers.clone(),
+            label_prefix: LabelPrefix::new(None),
         };
         let make = move || Reporter::new(parts.clone());
         let (reporter_spec, reporter) = ChildSpec::actor("reporter", 256, Overflow::Reject, make);

@@ -56,6 +56,7 @@ struct State {
     dockflare_commands: Vec<AgentCommand>,
     master_time: Option<DateTime<Utc>>,
     waits: bool,
+    label_prefix: Option<String>,
 }
 
 impl FakeMaster {
@@ -78,6 +79,7 @@ impl FakeMaster {
             dockflare_commands: Vec::new(),
             master_time: None,
             waits: true,
+            label_prefix: None,
         };
         Self(Arc::new(Inner {
             start: Instant::now(),
@@ -107,6 +109,11 @@ impl FakeMaster {
             Heard::Batch(_) | Heard::Poll(_) | Heard::Ack(_) | Heard::Result(..) => Some(refused(404, None)),
             _ => None,
         });
+    }
+
+    /// Whoever registers is told this label prefix.
+    pub fn tell_prefix(&self, prefix: &str) {
+        self.0.state.lock().label_prefix = Some(prefix.to_owned());
     }
 
     /// Every call takes this long.
@@ -236,7 +243,7 @@ impl Uplink for FakeMaster {
         state.sessions += 1;
         let session = state.is_native.then(|| format!("s{}", state.sessions));
         let agent_id = request.agent_id.clone().unwrap_or_else(|| AgentId::new("a1"));
-        Ok(Registered { agent_id, session })
+        Ok(Registered { agent_id, session, label_prefix: state.label_prefix.clone() })
     }
 
     async fn send_event(&self, _: &AgentId, event: Value) -> Result<(), UplinkError> {

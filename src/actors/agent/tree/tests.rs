@@ -178,3 +178,33 @@ fn a_command_reaches_the_tunnel_and_its_failure_the_master() {
         assert_eq!(kept.desired_state, DesiredState::Running, "it is started as soon as there is an Engine");
     });
 }
+
+#[test]
+fn a_prefix_that_the_master_tells_is_looked_for_before_anything_is_said() {
+    for (own, expected) in [(None, vec!["app"]), (Some("other"), vec![])] {
+        paused(async {
+            // given: a container that is labelled with the prefix of the master's operator
+            let (engine, master) = (FakeEngine::default(), FakeMaster::native());
+            let labels = [("mine.enable", "true"), ("mine.hostname", "a.example.com")];
+            let labels = labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into();
+            engine.run(Container { name: "app".into(), labels, ..container("a") });
+            master.tell_prefix("mine");
+            let mut settings = Settings::default();
+            settings.labels.prefix = own.map(str::to_owned);
+            // when
+            let dir = tempfile::tempdir().unwrap();
+            let _host = host_set(&settings, engine, &master, &dir).await;
+            // then
+            let snapshots = |heard: &Heard| {
+                let (_, items) = batches(heard)?;
+                items.into_iter().find_map(|item| match item {
+                    Report::Snapshot { containers } => Some(containers),
+                    _ => None,
+                })
+            };
+            let first = master.until(1, snapshots).await.remove(0);
+            let names: Vec<_> = first.iter().map(|found| found.name.as_str()).collect();
+            assert_eq!(names, expected, "{own:?}");
+        });
+    }
+}
