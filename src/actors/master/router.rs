@@ -108,8 +108,9 @@ impl Router {
 
     /// Tries again what had no room.
     fn pay(&mut self, env: &Env, ctx: &mut Ctx<Self>) {
-        for _ in 0..self.owed.len().min(PAID_TOGETHER) {
-            let Some((agent, owed)) = self.owed.pop_first() else { return };
+        // Taken out first: what has no room again must not be tried in place of the others.
+        let tried: Vec<_> = std::iter::from_fn(|| self.owed.pop_first()).take(PAID_TOGETHER).collect();
+        for (agent, owed) in tried {
             self.route(env, agent, owed.into(), ctx);
         }
     }
