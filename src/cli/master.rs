@@ -69,6 +69,7 @@ impl MasterHalf {
         let parts = MasterParts {
             db: db.clone(),
             cloudflare,
+            writer: None,
             default_zone: settings.cloudflare.zone_id.clone().map(ZoneId::new),
             account: None,
             settings: MasterSettings { shards: shards.count(), ..master_settings(settings) },

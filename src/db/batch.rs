@@ -8,6 +8,7 @@ use super::cloudflare::{
 };
 use super::containers::ContainerProblem;
 use super::error::DbError;
+use super::events::Recorded;
 use super::sessions::SessionRow;
 use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
@@ -153,12 +154,14 @@ pub enum RowChange {
 }
 
 /// A batch that is on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Committed {
     /// The new version of each stream, in the order of the appends.
     pub versions: Vec<(Stream, u64)>,
     /// Global number of the newest event when this batch was done.
     pub last_seq: u64,
+    /// Its events, as they were recorded.
+    pub recorded: Vec<Recorded>,
 }
 
 /// Why a batch was not written, or is not known to be. A refused one left nothing and harms no neighbour.

@@ -132,5 +132,6 @@ fn apply(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
     for change in &batch.rows {
         changes::apply(unit, db.0.key.get(), micros(batch.at), change)?;
     }
-    Ok(Committed { versions, last_seq: u64::try_from(unit.last_seq).unwrap_or(0) })
+    let recorded = unit.recorded[unit.kept_events()..].to_vec();
+    Ok(Committed { versions, last_seq: u64::try_from(unit.last_seq).unwrap_or(0), recorded })
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::batch::{Append, Batch, CommitError, Expected};
 use super::entities::{event, stream};
 use super::error::DbError;
+use super::events::Recorded;
 use super::projections::{self, Origin};
 use super::times::micros;
 use super::unit::Unit;
@@ -45,6 +46,13 @@ pub(super) fn append(unit: &mut Unit, batch: &Batch, append: &Append) -> Result<
         unit.last_seq = row.seq;
         prev = row.hash.clone();
         let origin = Origin { at: row.at, by: &batch.by, seq: row.seq };
+        unit.recorded.push(Recorded {
+            seq: u64::try_from(row.seq).unwrap_or(0),
+            stream: stream.clone(),
+            version: u64::try_from(version).unwrap_or(0),
+            event: event.clone(),
+            at: batch.at,
+        });
         unit.events.push(row);
         projections::apply(unit, origin, event)?;
     }

@@ -35,6 +35,27 @@ pub struct EventRow {
     pub hash: String,
 }
 
+/// An event with its place in the record: what is held in memory of decisions follows these, in the order of `seq`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// Place in the order of all events, without gaps from 1.
+    pub seq: u64,
+    /// Its stream.
+    pub stream: Stream,
+    /// Its place in the stream, from 1.
+    pub version: u64,
+    /// What was decided.
+    pub event: Event,
+    /// When, by the master's clock.
+    pub at: DateTime<Utc>,
+}
+
+impl From<EventRow> for Recorded {
+    fn from(row: EventRow) -> Self {
+        Self { seq: row.seq, stream: row.stream, version: row.version, event: row.event, at: row.at }
+    }
+}
+
 impl EventRow {
     fn of(row: event::Model) -> Result<Self, DbError> {
         Ok(Self {
@@ -153,6 +174,22 @@ async fn find_latest(db: &Db, stream: &Stream, kind: &'static str) -> Result<Opt
             .filter(event::Column::Kind.eq(kind))
             .order_by_desc(event::Column::Version);
         query.one(&conn).await?.map(EventRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns the number of the newest event; 0 if there is none.
+pub async fn last_seq(db: &Db) -> Result<u64, DbError> {
+    db.read(move |conn| async move {
+        let newest: Option<i64> = event::Entity::find()
+            .select_only()
+            .column(event::Column::Seq)
+            .order_by_desc(event::Column::Seq)
+            .limit(1)
+            .into_tuple()
+            .one(&conn)
+            .await?;
+        Ok(newest.map_or(0, |seq| u64::try_from(seq).unwrap_or(0)))
     })
     .await
 }

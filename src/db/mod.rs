@@ -51,6 +51,7 @@ mod tests;
 pub use batch::{Append, Assumption, Batch, CommitError, Committed, Expected, RowChange};
 pub use error::DbError;
 pub use event_store::ChainReport;
+pub use events::Recorded;
 pub use secrets::{SecretError, SecretKey};
 
 use place::Place;
@@ -188,6 +189,16 @@ impl Db {
                 (0..asked).map(|_| Err(unknown.clone())).collect()
             }
         }
+    }
+
+    /// Returns once every commit that was begun before has come to its end, whatever became of its caller.
+    pub async fn settle(&self) -> Result<(), DbError> {
+        let db = self.clone();
+        self.write_detached(async move {
+            commit::begin(&db).await?.rollback().await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Writes one batch.

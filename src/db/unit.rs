@@ -8,6 +8,7 @@ use super::entities::{
     container_problem, dns_record, event, route, route_status, secret, session, setting, stream, tunnel,
     tunnel_connectors, tunnel_observed, tunnel_status,
 };
+use super::events::Recorded;
 use super::needs::Needs;
 use super::table::{Row, Table, row};
 
@@ -42,6 +43,8 @@ macro_rules! tables {
             $(pub(super) $field: Table<$of::Model>,)+
             /// Events to be added, in order.
             pub(super) events: Vec<event::Model>,
+            /// The same as they were decided.
+            pub(super) recorded: Vec<Recorded>,
             /// Number of the newest event, those to be added included.
             pub(super) last_seq: i64,
             /// Number of events that batches before the current one add.
@@ -55,11 +58,17 @@ macro_rules! tables {
                 self.kept_events = self.events.len();
             }
 
+            /// Number of events that batches before the current one add.
+            pub(super) fn kept_events(&self) -> usize {
+                self.kept_events
+            }
+
             /// Takes back what was done since [`Unit::keep`].
             pub(super) fn undo(&mut self) {
                 $(self.$field.undo();)+
                 let dropped = self.events.len() - self.kept_events;
                 self.events.truncate(self.kept_events);
+                self.recorded.truncate(self.kept_events);
                 self.last_seq -= i64::try_from(dropped).expect("a batch has few events");
             }
 

@@ -55,6 +55,29 @@ impl Stream {
     }
 }
 
+/// A stream of one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentStream {
+    /// [`Stream::agent`].
+    Standing,
+    /// [`Stream::commands`].
+    Commands,
+    /// [`Stream::routes`].
+    Routes,
+}
+
+impl Stream {
+    /// Says which of the streams of `id` it is; none if it is another one.
+    pub fn topic(&self, id: &AgentId) -> Option<AgentStream> {
+        match self.0.strip_prefix("agent/")?.strip_prefix(id.as_str())? {
+            "" => Some(AgentStream::Standing),
+            "/commands" => Some(AgentStream::Commands),
+            "/routes" => Some(AgentStream::Routes),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -177,6 +200,108 @@ pub enum Event {
     AdminPasswordChanged { name: String },
     /// A setting was changed on the page or over the API.
     SettingChanged { key: String, value: serde_json::Value },
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Agent keys.
+    Key,
+    /// Who an agent is, where it stands and whether it is heard.
+    Agent,
+    /// An agent's commands.
+    Command,
+    /// An agent's routes.
+    Route,
+    /// Tunnels and what is in them.
+    Tunnel,
+    /// Administrators and settings.
+    Admin,
+}
+
+impl Event {
+    /// Says what it is about.
+    pub fn topic(&self) -> Topic {
+        match self {
+            Self::KeyGenerated { .. } | Self::KeyLimited { .. } | Self::KeyRevoked { .. } | Self::KeyDeleted { .. } => {
+                Topic::Key
+            }
+            Self::AgentRegistered { .. }
+            | Self::AgentUpdated { .. }
+            | Self::AgentRenamed { .. }
+            | Self::AgentLimited { .. }
+            | Self::AgentApproved { .. }
+            | Self::AgentEnrolled { .. }
+            | Self::AgentMoving { .. }
+            | Self::AgentMoved { .. }
+            | Self::AgentRevoked { .. }
+            | Self::AgentKeyRolled { .. }
+            | Self::AgentRemoved { .. }
+            | Self::AgentOffline { .. }
+            | Self::AgentBack { .. } => Topic::Agent,
+            Self::CommandQueued { .. }
+            | Self::CommandDelivered { .. }
+            | Self::CommandAcknowledged { .. }
+            | Self::CommandRequeued { .. }
+            | Self::CommandPostponed { .. }
+            | Self::CommandFinished { .. }
+            | Self::CommandExpired { .. } => Topic::Command,
+            Self::RouteClaimed { .. }
+            | Self::RouteChanged { .. }
+            | Self::RouteLost { .. }
+            | Self::RouteRestored { .. }
+            | Self::RouteHeld { .. }
+            | Self::RouteReleased { .. } => Topic::Route,
+            Self::TunnelConfirmed { .. }
+            | Self::TunnelMade { .. }
+            | Self::TunnelDeleted { .. }
+            | Self::DnsRecordForgotten { .. } => Topic::Tunnel,
+            Self::AdminCreated { .. } | Self::AdminPasswordChanged { .. } | Self::SettingChanged { .. } => Topic::Admin,
+        }
+    }
+
+    /// Returns the agent that it is about, if it is about one.
+    pub fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::AgentRegistered { agent_id, .. }
+            | Self::AgentUpdated { agent_id, .. }
+            | Self::AgentRenamed { agent_id, .. }
+            | Self::AgentLimited { agent_id, .. }
+            | Self::AgentApproved { agent_id }
+            | Self::AgentEnrolled { agent_id, .. }
+            | Self::AgentMoving { agent_id, .. }
+            | Self::AgentMoved { agent_id, .. }
+            | Self::AgentRevoked { agent_id, .. }
+            | Self::AgentKeyRolled { agent_id, .. }
+            | Self::AgentRemoved { agent_id }
+            | Self::AgentOffline { agent_id, .. }
+            | Self::AgentBack { agent_id }
+            | Self::CommandQueued { agent_id, .. }
+            | Self::CommandDelivered { agent_id, .. }
+            | Self::CommandAcknowledged { agent_id, .. }
+            | Self::CommandRequeued { agent_id, .. }
+            | Self::CommandPostponed { agent_id, .. }
+            | Self::CommandFinished { agent_id, .. }
+            | Self::CommandExpired { agent_id, .. }
+            | Self::RouteClaimed { agent_id, .. }
+            | Self::RouteChanged { agent_id, .. }
+            | Self::RouteLost { agent_id, .. }
+            | Self::RouteRestored { agent_id, .. }
+            | Self::RouteHeld { agent_id, .. }
+            | Self::RouteReleased { agent_id, .. } => Some(agent_id),
+            Self::KeyGenerated { .. }
+            | Self::KeyLimited { .. }
+            | Self::KeyRevoked { .. }
+            | Self::KeyDeleted { .. }
+            | Self::TunnelConfirmed { .. }
+            | Self::TunnelMade { .. }
+            | Self::TunnelDeleted { .. }
+            | Self::DnsRecordForgotten { .. }
+            | Self::AdminCreated { .. }
+            | Self::AdminPasswordChanged { .. }
+            | Self::SettingChanged { .. } => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,15 @@ pub fn shown_name(display_name: Option<&str>, hostname: Option<&str>, id: &Agent
     }
 }
 
+/// Returns what tells whether a registration brings anything new; a name of its own does not count once a person gave
+/// one.
+pub fn identity_digest(display_name: &str, custom_name: bool, version: Option<&str>) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    (if custom_name { None } else { Some(display_name) }, version).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Longest name that is kept.
 pub const MAX_NAME_CHARS: usize = 100;
 

@@ -67,6 +67,7 @@ impl Rig {
             cloudflare: None,
             default_zone: None,
             account: Some(Arc::new(Tunnels)),
+            writer: None,
             settings: MasterSettings::default(),
             clock,
             chance,

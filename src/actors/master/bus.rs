@@ -15,7 +15,7 @@ pub const CAPACITY: usize = 512;
 const BACKLOG: usize = 256;
 
 /// Something changed; look at it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "topic", content = "agent", rename_all = "snake_case")]
 pub enum Note {
     /// An agent came, went, or stands elsewhere.

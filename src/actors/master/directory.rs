@@ -1,7 +1,7 @@
 //! Who may speak, in memory: keys by digest, slots by agent id.
 //!
 //! An accepted heartbeat costs one hash, two look-ups under one lock, and one atomic store; no actor, no database,
-//! no allocation. The registrar writes identity here after it is committed; nobody else does.
+//! no allocation. What is kept here follows the record of decisions, event by event; nobody writes it by hand.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +11,12 @@ use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 
 use super::slot::Slot;
+use crate::db::Recorded;
 use crate::domain::agent::AgentStatus;
+use crate::domain::event::{Event, Topic};
 use crate::domain::id::{AgentId, KeyId};
+use crate::domain::registration::identity_digest;
+use crate::domain::roster::{Roster, Touched};
 
 /// Longest key that is looked at: our own have 43 characters.
 const MAX_KEY_LEN: usize = 512;
@@ -32,23 +36,6 @@ pub struct KeyAccess {
     pub key_id: KeyId,
     /// Who it was made for, in a person's words.
     pub owner: String,
-    bound: RwLock<Option<AgentId>>,
-}
-
-impl KeyAccess {
-    /// Makes an entry for a key that is not revoked.
-    pub fn new(key_id: KeyId, owner: String, bound: Option<AgentId>) -> Self {
-        Self { key_id, owner, bound: RwLock::new(bound) }
-    }
-
-    /// Returns the agent that the key belongs to, once one registered with it.
-    pub fn bound_agent(&self) -> Option<AgentId> {
-        self.bound.read().clone()
-    }
-
-    pub(super) fn bind(&self, agent: AgentId) {
-        *self.bound.write() = Some(agent);
-    }
 }
 
 /// What a caller wants to do with an agent's key.
@@ -86,22 +73,65 @@ pub enum Refused {
 /// All keys and slots.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// One lock for both: every request looks into both, and writes are rare.
+    /// One lock for all: every request looks into several, and writes are rare.
     tables: RwLock<Tables>,
     loaded: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Tables {
+    roster: Roster,
     keys: HashMap<KeyDigest, Arc<KeyAccess>>,
     slots: HashMap<String, Arc<Slot>>,
 }
 
 impl Tables {
     fn is_leaving(&self, access: &KeyAccess) -> bool {
-        let bound = access.bound.read();
-        let slot = bound.as_ref().and_then(|id| self.slots.get(id.as_str()));
-        slot.is_some_and(|slot| slot.status() == AgentStatus::Removed)
+        let member = self.roster.key(&access.key_id).and_then(|key| self.roster.member(key.agent.as_ref()?));
+        member.is_some_and(|member| member.status == AgentStatus::Removed)
+    }
+
+    /// Carries an event out, on the roster and on what requests look into.
+    fn apply(&mut self, event: &Event) -> Touched {
+        if let Event::KeyRevoked { key_id } | Event::KeyDeleted { key_id } = event
+            && let Some(digest) = self.roster.key(key_id).and_then(|key| digest_of(key_id, &key.sha256))
+        {
+            self.keys.remove(&digest);
+        }
+        let touched = self.roster.apply(event);
+        if let Some(key) = &touched.key {
+            self.settle_key(key);
+        }
+        if let Some(agent) = &touched.agent {
+            self.settle_slot(agent);
+        }
+        touched
+    }
+
+    fn settle_key(&mut self, id: &KeyId) {
+        let Some(key) = self.roster.key(id) else { return };
+        if let Some(digest) = digest_of(id, &key.sha256) {
+            let access = KeyAccess { key_id: id.clone(), owner: key.owner.clone() };
+            self.keys.insert(digest, Arc::new(access));
+        }
+    }
+
+    /// An agent without a place in the roster has no slot.
+    fn settle_slot(&mut self, id: &AgentId) {
+        let Some(member) = self.roster.member(id) else {
+            if let Some(dropped) = self.slots.remove(id.as_str()) {
+                // Whoever still holds it is told that nothing opens it any more.
+                dropped.set_keys(None, None);
+            }
+            return;
+        };
+        let slot = self.slots.entry(id.as_str().to_owned());
+        let slot = slot.or_insert_with(|| Arc::new(Slot::new(id.clone(), member.status, None, None)));
+        let (current, previous) = self.roster.keys_in_force(id);
+        slot.set_status(member.status);
+        slot.set_keys(current, previous);
+        slot.set_offline(member.is_offline);
+        slot.set_identity(identity_digest(&member.display_name, member.custom_name, member.version.as_deref()));
     }
 }
 
@@ -155,6 +185,11 @@ impl Directory {
         self.tables.read().is_leaving(access)
     }
 
+    /// Returns the agent that registered with a key or was given it.
+    pub fn agent_of(&self, access: &KeyAccess) -> Option<AgentId> {
+        self.tables.read().roster.key(&access.key_id).and_then(|key| key.agent.clone())
+    }
+
     /// True once keys and agents were read: before that nobody may be told that a key is unknown.
     pub fn is_loaded(&self) -> bool {
         self.loaded.load(Ordering::Acquire)
@@ -175,38 +210,72 @@ impl Directory {
         self.tables.read().slots.is_empty()
     }
 
-    pub(super) fn set_loaded(&self) {
+    /// Takes what was read at the start.
+    pub(super) fn load(&self, roster: Roster) {
+        let mut tables = Tables { roster, ..Tables::default() };
+        let keys = tables.roster.keys().filter_map(|(id, key)| {
+            let access = KeyAccess { key_id: id.clone(), owner: key.owner.clone() };
+            Some((digest_of(id, &key.sha256)?, Arc::new(access)))
+        });
+        tables.keys = keys.collect();
+        let agents: Vec<AgentId> = tables.roster.members().map(|(id, _)| id.clone()).collect();
+        for id in agents {
+            tables.settle_slot(&id);
+        }
+        *self.tables.write() = tables;
         self.loaded.store(true, Ordering::Release);
     }
 
-    pub(super) fn replace_keys(&self, keys: HashMap<KeyDigest, KeyAccess>) {
-        let keys = keys.into_iter().map(|(digest, access)| (digest, Arc::new(access))).collect();
-        self.tables.write().keys = keys;
+    /// Follows the record by one event; returns the tunnels that an agent joined or left by it.
+    pub(super) fn follow(&self, recorded: &Recorded) -> Touched {
+        // Most events are about routes and commands, and change nothing of who is who.
+        let touched = match recorded.event.topic() {
+            Topic::Key | Topic::Agent => self.tables.write().apply(&recorded.event),
+            _ => Touched::default(),
+        };
+        let about = recorded.event.agent();
+        if let Some((id, slot)) = about.and_then(|id| Some((id, self.slot(id)?))) {
+            if let Some(stream) = recorded.stream.topic(id) {
+                slot.set_recorded(stream, recorded.version);
+            }
+            match &recorded.event {
+                Event::CommandQueued { .. } | Event::CommandRequeued { .. } => slot.note_queued(),
+                Event::AgentOffline { .. } | Event::AgentBack { .. } => {}
+                // A removed one keeps its session for its last command and the result of that.
+                Event::AgentRevoked { .. } => {
+                    slot.close_session();
+                    slot.forget_reports();
+                }
+                // Whatever the agent said before is looked at again from where it stands now.
+                _ if touched.agent.is_some() => slot.forget_reports(),
+                _ => {}
+            }
+        }
+        touched
     }
 
-    pub(super) fn put_key(&self, digest: KeyDigest, access: KeyAccess) {
-        self.tables.write().keys.insert(digest, Arc::new(access));
+    /// What it holds of decisions, for comparison with a fresh start.
+    #[cfg(test)]
+    pub(super) fn roster(&self) -> Roster {
+        self.tables.read().roster.clone()
     }
 
-    pub(super) fn find_key(&self, id: &KeyId) -> Option<Arc<KeyAccess>> {
-        self.tables.read().keys.values().find(|access| access.key_id == *id).cloned()
-    }
-
-    pub(super) fn drop_key(&self, id: &KeyId) {
-        self.tables.write().keys.retain(|_, access| access.key_id != *id);
-    }
-
+    /// Puts a slot in its place, for tests of many of them.
+    #[cfg(test)]
     pub(super) fn put_slot(&self, slot: Slot) -> Arc<Slot> {
         let slot = Arc::new(slot);
         self.tables.write().slots.insert(slot.id().as_str().to_owned(), Arc::clone(&slot));
         slot
     }
+}
 
-    pub(super) fn drop_slot(&self, id: &AgentId) {
-        let dropped = self.tables.write().slots.remove(id.as_str());
-        if let Some(slot) = dropped {
-            // Whoever still holds it is told that nothing opens it any more.
-            slot.set_keys(None, None);
+fn digest_of(id: &KeyId, sha256: &str) -> Option<KeyDigest> {
+    let mut digest = KeyDigest::default();
+    match hex::decode_to_slice(sha256, &mut digest) {
+        Ok(()) => Some(digest),
+        Err(error) => {
+            tracing::error!(key.id = %id, %error, "the digest of a key cannot be read; the key opens nothing");
+            None
         }
     }
 }
@@ -214,13 +283,34 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::Stream;
+
+    /// Follows the record by these events.
+    fn follow(directory: &Directory, events: Vec<Event>) {
+        for (seq, event) in (1..).zip(events) {
+            let stream = event.agent().map_or_else(Stream::keys, Stream::agent);
+            directory.follow(&Recorded { seq, stream, version: seq, event, at: chrono::DateTime::UNIX_EPOCH });
+        }
+    }
 
     fn directory() -> Directory {
         let directory = Directory::default();
         for (raw, key, agent) in [("raw-1", "k1", "a1"), ("raw-2", "k2", "a2")] {
-            let (key, agent) = (KeyId::new(key), AgentId::new(agent));
-            directory.put_key(digest_key(raw), KeyAccess::new(key.clone(), "me".into(), Some(agent.clone())));
-            directory.put_slot(Slot::new(agent, AgentStatus::Pending, Some(key), None));
+            let (key_id, agent_id) = (KeyId::new(key), AgentId::new(agent));
+            let made = Event::KeyGenerated {
+                key_id: key_id.clone(),
+                owner: "me".into(),
+                sha256: hex::encode(digest_key(raw)),
+                rolled_from: None,
+            };
+            let came = Event::AgentRegistered {
+                agent_id,
+                key_id,
+                display_name: agent.into(),
+                version: None,
+                key_owner: "me".into(),
+            };
+            follow(&directory, vec![made, came]);
         }
         directory
     }
@@ -237,14 +327,14 @@ mod tests {
         for (raw, agent, refused) in cases {
             assert_eq!(directory.admit(raw, agent, Errand::Report).err(), refused, "{raw} for {agent}");
         }
-        directory.drop_key(&KeyId::new("k1"));
+        follow(&directory, vec![Event::KeyRevoked { key_id: KeyId::new("k1") }]);
         assert_eq!(directory.admit("raw-1", "a1", Errand::Report).err(), Some(Refused::UnknownKey));
     }
 
     #[test]
     fn a_removed_agent_may_fetch_its_last_command_and_nothing_else() {
         let directory = directory();
-        directory.slot_named("a1").unwrap().set_status(AgentStatus::Removed);
+        follow(&directory, vec![Event::AgentRemoved { agent_id: AgentId::new("a1") }]);
         assert!(directory.admit("raw-1", "a1", Errand::Commands).is_ok());
         for agent in ["a1", "a2", "a9"] {
             assert_eq!(directory.admit("raw-1", agent, Errand::Report).err(), Some(Refused::UnknownKey));

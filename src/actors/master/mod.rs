@@ -11,6 +11,7 @@ mod env;
 mod error;
 mod facade;
 mod fleet;
+mod follow;
 mod leaps;
 mod plan;
 mod receipt;

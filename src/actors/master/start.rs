@@ -14,11 +14,12 @@ use super::error::MasterError;
 use super::facade::Master;
 use super::fleet::Fleet;
 use super::leaps::Leaps;
-use super::registrar::{self, Registrar, load_directory};
+use super::follow::Follower;
+use super::registrar::{self, Registrar};
 use super::router::{self, Planted, Router};
 use super::scheduler::{self, Scheduler};
 use super::settings::MasterSettings;
-use super::store::{self, Ledger, Store};
+use super::store::{self, Ledger, Store, Writer};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -36,6 +37,8 @@ pub struct MasterParts {
     pub default_zone: Option<ZoneId>,
     /// Who publishes instead of all that; for tests of other parts.
     pub account: Option<SharedAccount>,
+    /// Who writes instead of the database itself; for tests of what becomes of a commit.
+    pub writer: Option<Arc<dyn Writer>>,
     /// Times and bounds.
     pub settings: MasterSettings,
     /// The time of day.
@@ -86,13 +89,16 @@ impl Master {
     /// The handle is complete at once; what needs an actor waits until the tree is started.
     pub async fn start(mut parts: MasterParts) -> Result<(SupSpec, Self), MasterError> {
         let directory = Arc::new(Directory::default());
-        load_directory(&parts.db, &directory).await?;
         let settings = Arc::new(parts.settings.clone());
         let wiring = Wiring { env: Arc::default(), fleet: Fleet::default(), settings };
+        let follower =
+            Follower::start(parts.db.clone(), Arc::clone(&directory), Arc::clone(&wiring.env)).await?;
 
         let (store_spec, store) = {
-            let db = parts.db.clone();
-            ChildSpec::actor("store", store::CAPACITY, Overflow::Reject, move || Store::new(db.clone()))
+            let writer = parts.writer.take().unwrap_or_else(|| Arc::new(parts.db.clone()));
+            ChildSpec::actor("store", store::CAPACITY, Overflow::Reject, move || {
+                Store::new(Arc::clone(&writer), follower.clone())
+            })
         };
         let listeners = bus::channel();
         let (bus_spec, bus) = {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::bus::Note;
 use super::env::Env;
 use super::slot::Slot;
 use crate::db::{Assumption, Expected, RowChange};
@@ -77,11 +76,6 @@ async fn write_turns(env: &Env, turned: &[(Arc<Slot>, Turn)]) {
     // What could not be written is seen again by the next sweep.
     if let Err(error) = env.ledger.commit(batch).await {
         tracing::warn!(%error, "presence could not be written");
-        return;
-    }
-    for (slot, turn) in turned {
-        slot.set_offline(matches!(turn, Turn::Offline { .. }));
-        env.notices.announce(Note::Agent(slot.id().clone()));
     }
 }
 

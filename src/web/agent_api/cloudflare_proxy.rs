@@ -34,7 +34,7 @@ pub async fn put_configuration(
     path: web::Path<(String, String)>,
     _ignored: Json<Value, SMALL>,
 ) -> Result<HttpResponse, ApiError> {
-    let agent = key.0.bound_agent().ok_or(ApiError::KeyMismatch)?;
+    let agent = state.master().directory.agent_of(&key.0).ok_or(ApiError::KeyMismatch)?;
     if state.settings().account_id.as_deref() != Some(path.0.as_str()) {
         return Err(ApiError::KeyMismatch);
     }

@@ -95,6 +95,7 @@ impl TestMaster {
             default_zone: None,
             db: db.clone(),
             account: None,
+            writer: None,
             settings,
             clock,
             chance,

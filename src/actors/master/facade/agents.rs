@@ -14,7 +14,7 @@ use crate::actors::master::work::Work;
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId};
-use crate::domain::registration::shown_name;
+use crate::domain::registration::{identity_digest, shown_name};
 use crate::domain::report::{Report, Reports};
 
 impl Master {
@@ -33,7 +33,7 @@ impl Master {
 
     /// Returns the slot of an agent whose registration changes nothing.
     fn greeted(&self, key: &KeyAccess, input: &RegisterInput) -> Option<Arc<Slot>> {
-        let own = key.bound_agent()?;
+        let own = self.directory.agent_of(key)?;
         if input.agent_id.as_ref().is_some_and(|asked| *asked != own) {
             return None;
         }
@@ -41,7 +41,7 @@ impl Master {
         let name = shown_name(input.display_name.as_deref(), input.hostname.as_deref(), &own);
         let version = registrar::version_of(input);
         let is_same = [false, true].into_iter().any(|custom_name| {
-            slot.same_identity(registrar::identity_digest(&name, custom_name, version.as_deref()))
+            slot.same_identity(identity_digest(&name, custom_name, version.as_deref()))
         });
         let is_heard = matches!(slot.status(), AgentStatus::Pending | AgentStatus::Enrolled);
         let in_force = slot.key_id().as_ref() == Some(&key.key_id) && slot.previous_key_id().is_none();

@@ -126,9 +126,7 @@ async fn set_up(env: &Env, ask: &SetUpAdmin) -> Result<(), MasterError> {
             .row(put_hash(name, ask.password_hash.clone()));
         Ok(Decision { batch, answer: () })
     })
-    .await?;
-    env.notices.announce(Note::Settings);
-    Ok(())
+    .await
 }
 
 async fn set_password(env: &Env, ask: &SetAdminPassword) -> Result<(), MasterError> {
@@ -144,9 +142,7 @@ async fn set_password(env: &Env, ask: &SetAdminPassword) -> Result<(), MasterErr
             .row(put_hash(&ask.name, ask.password_hash.clone()));
         Ok(Decision { batch, answer: () })
     })
-    .await?;
-    env.notices.announce(Note::Settings);
-    Ok(())
+    .await
 }
 
 async fn open_session(env: &Env, ask: &OpenSession) -> Result<String, MasterError> {
@@ -185,8 +181,5 @@ async fn change_setting(env: &Env, ask: &ChangeSetting) -> Result<(), MasterErro
         let event = Event::SettingChanged { key: ask.key.clone(), value: ask.value.clone() };
         Ok(Decision { batch: env.batch(&ask.by).append(Stream::admin(), end, vec![event]), answer: () })
     })
-    .await?;
-    env.account.wake();
-    env.notices.announce(Note::Settings);
-    Ok(())
+    .await
 }

@@ -3,8 +3,7 @@
 use actix::prelude::*;
 use chrono::TimeDelta;
 
-use super::keys::{active_keys_of, forget_keys, revoke_agent};
-use super::load::follow;
+use super::keys::{active_keys_of, revoke_agent};
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
@@ -85,18 +84,10 @@ impl Handler<Revoke> for Registrar {
 struct Outcome {
     agent: AgentId,
     created: bool,
-    /// True if anything was written.
-    changed: bool,
-    /// Keys that this registration put out of use.
-    retired: Vec<KeyId>,
 }
 
 async fn register(env: &Env, ask: &Register) -> Result<Registered, MasterError> {
     let outcome = commit(env, async || decide(env, ask).await).await?;
-    forget_keys(env, &outcome.retired);
-    if outcome.changed {
-        follow(env, &outcome.agent).await?;
-    }
     let slot = env.directory.slot(&outcome.agent).ok_or(MasterError::Busy)?;
     let session = open_session(env, &slot, &ask.input);
     Ok(Registered { created: outcome.created, agent_id: outcome.agent, session })
@@ -171,7 +162,7 @@ async fn take_in(
     let batch = env.batch(format!("agent:{agent}")).append(stream, end, vec![event]);
     let batch = batch.row(spoken(&agent, &ask.input));
     let batch = retire(batch, keys_end, &retired);
-    Ok(Decision { batch, answer: Outcome { agent, created, changed: true, retired } })
+    Ok(Decision { batch, answer: Outcome { agent, created } })
 }
 
 /// Greets a known agent: notes a new name, version or dialect, and ends the use of a key that was rolled away from. Of
@@ -196,13 +187,10 @@ async fn greet(
     if row.dialect.as_deref().map_or(Dialect::V2, Dialect::of) != ask.input.dialect() {
         batch = batch.row(spoken(agent, &ask.input));
     }
-    let mut retired = Vec::new();
     if row.key_id.as_ref() == Some(&key.id) {
-        retired = other_keys(env, agent, &key.id).await?;
-        batch = retire(batch, keys_end, &retired);
+        batch = retire(batch, keys_end, &other_keys(env, agent, &key.id).await?);
     }
-    let changed = !batch.appends.is_empty();
-    Ok(Decision { batch, answer: Outcome { agent: agent.clone(), created: false, changed, retired } })
+    Ok(Decision { batch, answer: Outcome { agent: agent.clone(), created: false } })
 }
 
 async fn other_keys(env: &Env, agent: &AgentId, key: &KeyId) -> Result<Vec<KeyId>, MasterError> {
@@ -261,8 +249,7 @@ async fn rename(env: &Env, ask: &Rename) -> Result<(), MasterError> {
         }
         Ok(Decision { batch, answer: () })
     })
-    .await?;
-    follow(env, &ask.agent).await
+    .await
 }
 
 /// Returns an agent that is on the list.
@@ -273,12 +260,9 @@ pub(super) async fn listed(env: &Env, agent: &AgentId) -> Result<AgentRow, Maste
 }
 
 async fn revoke(env: &Env, ask: &Revoke) -> Result<(), MasterError> {
-    let revoked = commit(env, async || {
+    commit(env, async || {
         listed(env, &ask.agent).await?;
-        let (batch, revoked) = revoke_agent(env, &ask.agent, &ask.by).await?;
-        Ok(Decision { batch, answer: revoked })
+        Ok(Decision { batch: revoke_agent(env, &ask.agent, &ask.by).await?, answer: () })
     })
-    .await?;
-    forget_keys(env, &revoked);
-    follow(env, &ask.agent).await
+    .await
 }

@@ -5,10 +5,8 @@ use secrecy::SecretString;
 
 use super::agents::listed;
 use super::commands::{new_command, queued, superseded};
-use super::load::follow;
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::account::ProvidedTunnel;
-use crate::actors::master::bus::Note;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Enrolled;
@@ -110,8 +108,7 @@ async fn approve(env: &Env, ask: &Approve) -> Result<(), MasterError> {
             }
         }
     })
-    .await?;
-    follow(env, &ask.agent).await
+    .await
 }
 
 async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError> {
@@ -181,7 +178,7 @@ fn still_runs(command: &Command, observed: Option<&TunnelObservedRow>) -> bool {
 }
 
 async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError> {
-    let (enrolled, left, waits) = commit(env, async || {
+    let (enrolled, waits) = commit(env, async || {
         let agent_end = expected(env, &Stream::agent(&ask.agent)).await?;
         let commands_end = expected(env, &Stream::commands(&ask.agent)).await?;
         let row = listed(env, &ask.agent).await?;
@@ -193,7 +190,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
             && row.tunnel_id.as_ref() == Some(&ask.tunnel.tunnel_id)
             && let Some(enrolled) = enrolled_before(env, &row).await?
         {
-            return Ok(Decision { batch: env.batch(&ask.by), answer: (enrolled, None, false) });
+            return Ok(Decision { batch: env.batch(&ask.by), answer: (enrolled, false) });
         }
         let secret_id = SecretId::new(format!("tunnel-token/{}", env.chance.sorted_uuid(&env.clock)));
         let command = start_command(env, ask, secret_id.clone());
@@ -229,25 +226,12 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
             command,
             created: true,
         };
-        Ok(Decision { batch, answer: (enrolled, left.filter(|_| !waits), waits) })
+        Ok(Decision { batch, answer: (enrolled, waits) })
     })
     .await?;
-    follow(env, &ask.agent).await?;
-    if let Some(slot) =
-        env.directory.slot(&ask.agent).filter(|_| enrolled.command.status == CommandStatus::Queued)
-    {
-        // At once, for polls that are parked; the dispatcher counts exactly when it looks.
-        slot.set_queued(1);
-    }
-    env.due_at(&ask.agent, enrolled.command.expires_at);
-    // Its routes go with it, and out of the tunnel it had before, if any.
-    for tunnel in [&ask.tunnel.tunnel_id].into_iter().chain(&left) {
-        env.account.wake_tunnel(tunnel);
-    }
     if waits {
         env.account.look_at_connectors(&ask.agent);
     }
-    env.notices.announce(Note::Commands(ask.agent.clone()));
     Ok(enrolled)
 }
 

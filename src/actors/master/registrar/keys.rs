@@ -3,9 +3,7 @@
 use actix::prelude::*;
 use secrecy::ExposeSecret;
 
-use super::load::follow;
 use super::{Decision, Registrar, commit, expected};
-use crate::actors::master::bus::Note;
 use crate::actors::master::directory::digest_key;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
@@ -98,29 +96,24 @@ pub(super) async fn active_keys_of(env: &Env, agent: &AgentId) -> Result<Vec<Key
 }
 
 async fn revoke(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterError> {
-    let (dropped, revoked, bound) = commit(env, async || {
+    commit(env, async || {
         let keys_end = expected(env, &Stream::keys()).await?;
         let row = find(env, key).await?;
         let mut dropped =
             KeyDropped { key_id: row.id.clone(), owner: row.owner.clone(), affected_agents: Vec::new() };
         if row.status == KeyStatus::Revoked {
-            return Ok(Decision { batch: env.batch(by), answer: (dropped, Vec::new(), None) });
+            return Ok(Decision { batch: env.batch(by), answer: dropped });
         }
         let Some(agent) = agent_in_force(env, &row).await? else {
             let events = vec![Event::KeyRevoked { key_id: row.id.clone() }];
             let batch = env.batch(by).append(Stream::keys(), keys_end, events);
-            return Ok(Decision { batch, answer: (dropped, vec![row.id], row.bound_agent_id) });
+            return Ok(Decision { batch, answer: dropped });
         };
-        let (batch, revoked) = revoke_agent(env, &agent, by).await?;
-        dropped.affected_agents.push(agent.clone());
-        Ok(Decision { batch, answer: (dropped, revoked, Some(agent)) })
+        let batch = revoke_agent(env, &agent, by).await?;
+        dropped.affected_agents.push(agent);
+        Ok(Decision { batch, answer: dropped })
     })
-    .await?;
-    forget_keys(env, &revoked);
-    if let Some(agent) = bound {
-        follow(env, &agent).await?;
-    }
-    Ok(dropped)
+    .await
 }
 
 /// Returns the agent whose key in force this is, if it is heard at all.
@@ -142,7 +135,7 @@ pub(super) async fn revoke_agent(
     env: &Env,
     agent: &AgentId,
     by: &str,
-) -> Result<(Batch, Vec<KeyId>), MasterError> {
+) -> Result<Batch, MasterError> {
     let keys_end = expected(env, &Stream::keys()).await?;
     let agent_end = expected(env, &Stream::agent(agent)).await?;
     let row = db::agents::find_agent(&env.db, agent).await?;
@@ -158,20 +151,11 @@ pub(super) async fn revoke_agent(
         let event = Event::AgentRevoked { agent_id: agent.clone(), key_id };
         batch = batch.append(Stream::agent(agent), agent_end, vec![event]);
     }
-    Ok((batch, revoked))
-}
-
-pub(super) fn forget_keys(env: &Env, keys: &[KeyId]) {
-    for key in keys {
-        env.directory.drop_key(key);
-    }
-    if !keys.is_empty() {
-        env.notices.announce(Note::Keys);
-    }
+    Ok(batch)
 }
 
 async fn delete(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterError> {
-    let dropped = commit(env, async || {
+    commit(env, async || {
         let keys_end = expected(env, &Stream::keys()).await?;
         let row = find(env, key).await?;
         if row.status != KeyStatus::Revoked {
@@ -184,13 +168,11 @@ async fn delete(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterE
             answer: KeyDropped { key_id: row.id, owner: row.owner, affected_agents: Vec::new() },
         })
     })
-    .await?;
-    env.notices.announce(Note::Keys);
-    Ok(dropped)
+    .await
 }
 
 async fn delete_revoked(env: &Env, by: &str) -> Result<Vec<KeyDropped>, MasterError> {
-    let dropped = commit(env, async || {
+    commit(env, async || {
         let keys_end = expected(env, &Stream::keys()).await?;
         let mut rows = db::keys::load_keys(&env.db).await?;
         rows.retain(|row| row.status == KeyStatus::Revoked);
@@ -206,7 +188,5 @@ async fn delete_revoked(env: &Env, by: &str) -> Result<Vec<KeyDropped>, MasterEr
             .collect();
         Ok(Decision { batch, answer: dropped })
     })
-    .await?;
-    env.notices.announce(Note::Keys);
-    Ok(dropped)
+    .await
 }

@@ -3,7 +3,6 @@
 use actix::prelude::*;
 
 use super::agents::listed;
-use super::load::follow;
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
@@ -51,7 +50,5 @@ async fn limit(env: &Env, ask: &LimitAgent) -> Result<(), MasterError> {
         }
         Ok(Decision { batch, answer: () })
     })
-    .await?;
-    // What was refused may be permitted now.
-    follow(env, &ask.agent).await
+    .await
 }

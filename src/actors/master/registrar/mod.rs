@@ -1,7 +1,7 @@
 //! The single writer of who is who: keys, agents, administrators and settings.
 //!
 //! It keeps no state. Each operation reads what it decides on, appends with the version it read, and starts over
-//! if another master wrote meanwhile; the directory follows after the commit.
+//! if another master wrote meanwhile; the directory follows the record by itself.
 
 mod admin;
 mod agents;
@@ -9,7 +9,6 @@ mod commands;
 mod enrolment;
 mod keys;
 mod limits;
-mod load;
 mod moving;
 mod new_key;
 mod removal;
@@ -34,7 +33,6 @@ pub use commands::{new_command, queued};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
 pub use keys::{DeleteKey, DeleteRevokedKeys, RevokeKey};
 pub use limits::LimitAgent;
-pub use load::{identity_digest, load_directory};
 pub use moving::FinishMove;
 pub use new_key::{GenerateKey, RollKey};
 pub use removal::{Remove, Retire};
@@ -80,16 +78,10 @@ supervised!(Registrar);
 impl Actor for Registrar {
     type Context = Ctx<Self>;
 
-    /// Reads the directory again: a restart may have come between a commit and its effect here.
-    fn started(&mut self, ctx: &mut Ctx<Self>) {
-        let Some(env) = self.env.get().cloned() else {
-            return;
-        };
-        let load = async move { load_directory(&env.db, &env.directory).await.map(|()| env) };
-        ctx.wait(load.into_actor(self).map(|loaded, _, ctx| match loaded {
-            Ok(env) => nudge_leaving(&env),
-            Err(error) => ctx.fail(error),
-        }));
+    fn started(&mut self, _: &mut Ctx<Self>) {
+        if let Some(env) = self.env.get() {
+            nudge_leaving(env);
+        }
     }
 }
 

@@ -4,9 +4,7 @@ use actix::prelude::*;
 
 use super::agents::listed;
 use super::enrolment::nothing_said;
-use super::load::follow;
 use super::{Decision, Registrar, commit, expected};
-use crate::actors::master::bus::Note;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::supervision::Ctx;
@@ -44,28 +42,21 @@ impl Handler<FinishMove> for Registrar {
 }
 
 async fn finish(env: &Env, ask: &FinishMove) -> Result<(), MasterError> {
-    let moved = commit(env, async || {
+    commit(env, async || {
         let end = expected(env, &Stream::agent(&ask.agent)).await?;
         let row = listed(env, &ask.agent).await?;
         let mut batch = env.batch(&ask.by);
         let (Some(from), Some(to)) = (row.moving_from, row.tunnel_id) else {
-            return Ok(Decision { batch, answer: None });
+            return Ok(Decision { batch, answer: () });
         };
         // Meanwhile it may have been given yet another one.
         if ask.seen.as_ref().is_some_and(|seen| *seen != to) {
-            return Ok(Decision { batch, answer: None });
+            return Ok(Decision { batch, answer: () });
         }
-        let event = Event::AgentMoved { agent_id: row.id, from: from.clone(), to: to.clone() };
+        let event = Event::AgentMoved { agent_id: row.id, from, to };
         batch = batch.append(Stream::agent(&ask.agent), end, vec![event]);
         batch.rows.extend(nothing_said(env, &ask.agent).await?);
-        Ok(Decision { batch, answer: Some([to, from]) })
+        Ok(Decision { batch, answer: () })
     })
-    .await?;
-    let Some(tunnels) = moved else { return Ok(()) };
-    follow(env, &ask.agent).await?;
-    for tunnel in &tunnels {
-        env.account.wake_tunnel(tunnel);
-    }
-    env.notices.announce(Note::Routes(ask.agent.clone()));
-    Ok(())
+    .await
 }

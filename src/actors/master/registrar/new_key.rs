@@ -3,11 +3,9 @@
 use actix::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::keys::{active_keys_of, forget_keys};
-use super::load::follow;
+use super::keys::active_keys_of;
 use super::{Decision, Registrar, commit, expected, limits};
-use crate::actors::master::bus::Note;
-use crate::actors::master::directory::{KeyAccess, digest_key};
+use crate::actors::master::directory::digest_key;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::NewKey;
@@ -88,16 +86,8 @@ impl Draft {
         events
     }
 
-    fn announce(
-        self,
-        env: &Env,
-        owner: String,
-        hostname_patterns: Vec<String>,
-        bound: Option<AgentId>,
-    ) -> NewKey {
-        let digest = digest_key(self.raw.expose_secret());
-        env.directory.put_key(digest, KeyAccess::new(self.key_id.clone(), owner.clone(), bound));
-        env.notices.announce(Note::Keys);
+    /// What is shown of it, once.
+    fn shown(self, env: &Env, owner: String, hostname_patterns: Vec<String>) -> NewKey {
         NewKey { key_id: self.key_id, raw: self.raw, owner, hostname_patterns, created_at: env.now() }
     }
 }
@@ -113,11 +103,11 @@ async fn generate(env: &Env, ask: GenerateKey) -> Result<NewKey, MasterError> {
         Ok(Decision { batch, answer: draft })
     })
     .await?;
-    Ok(draft.announce(env, owner, patterns, None))
+    Ok(draft.shown(env, owner, patterns))
 }
 
 async fn roll(env: &Env, agent: &AgentId, by: &str) -> Result<NewKey, MasterError> {
-    let (draft, owner, patterns, unused) = commit(env, async || {
+    let (draft, owner, patterns) = commit(env, async || {
         let keys_end = expected(env, &Stream::keys()).await?;
         let agent_end = expected(env, &Stream::agent(agent)).await?;
         let row = db::agents::find_agent(&env.db, agent).await?;
@@ -137,13 +127,10 @@ async fn roll(env: &Env, agent: &AgentId, by: &str) -> Result<NewKey, MasterErro
             agent_end,
             vec![rolled],
         );
-        Ok(Decision { batch, answer: (draft, row.key_owner, patterns, unused) })
+        Ok(Decision { batch, answer: (draft, row.key_owner, patterns) })
     })
     .await?;
-    forget_keys(env, &unused);
-    let new_key = draft.announce(env, owner, patterns, Some(agent.clone()));
-    follow(env, agent).await?;
-    Ok(new_key)
+    Ok(draft.shown(env, owner, patterns))
 }
 
 /// Splits an agent's keys: the one it really uses, and those that were made for it and never used.

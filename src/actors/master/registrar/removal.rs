@@ -9,21 +9,19 @@ use actix::prelude::*;
 
 use super::agents::listed;
 use super::commands::{new_command, queued, superseded};
-use super::keys::{active_keys_of, forget_keys};
-use super::load::follow;
+use super::keys::active_keys_of;
 use super::{Decision, Registrar, commit, expected};
-use crate::actors::master::bus::Note;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{LeftTunnel, RemovedAgent};
 use crate::actors::supervision::Ctx;
 use crate::db::{self, Batch, RowChange};
 use crate::domain::agent::AgentStatus;
-use crate::domain::command::{Command, CommandKind};
+use crate::domain::command::CommandKind;
 use crate::domain::delivery::Superseding;
 use crate::domain::event::{Event, Stream};
 use crate::domain::guard;
-use crate::domain::id::{AgentId, KeyId, TunnelId};
+use crate::domain::id::{AgentId, KeyId};
 
 /// Takes an agent off the list.
 #[derive(Message)]
@@ -59,35 +57,11 @@ impl Handler<Retire> for Registrar {
     }
 }
 
-/// What a removal changed.
-struct Removal {
-    answer: RemovedAgent,
-    hostnames: Vec<String>,
-    revoked: Vec<KeyId>,
-    stop: Option<Command>,
-    /// The tunnels it leaves.
-    tunnels: Vec<TunnelId>,
-}
-
 async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
-    let removal = commit(env, async || decide(env, ask).await).await?;
-    forget_keys(env, &removal.revoked);
-    follow(env, &ask.agent).await?;
-    if let Some(stop) = &removal.stop {
-        if let Some(slot) = env.directory.slot(&ask.agent) {
-            slot.set_queued(1);
-        }
-        env.due_at(&ask.agent, stop.expires_at);
-    }
-    for tunnel in &removal.tunnels {
-        env.account.wake_tunnel(tunnel);
-    }
-    env.names_freed(&ask.agent, &removal.hostnames).await;
-    env.notices.announce(Note::Routes(ask.agent.clone()));
-    Ok(removal.answer)
+    commit(env, async || decide(env, ask).await).await
 }
 
-async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterError> {
+async fn decide(env: &Env, ask: &Remove) -> Result<Decision<RemovedAgent>, MasterError> {
     let agent = &ask.agent;
     let keys_end = expected(env, &Stream::keys()).await?;
     let agent_end = expected(env, &Stream::agent(agent)).await?;
@@ -125,9 +99,7 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<Removal>, MasterErro
         stop_command: stop.as_ref().map(|command| command.id.clone()),
         tunnel,
     };
-    let tunnels = row.moving_from.into_iter().chain(row.tunnel_id).collect();
-    let hostnames = routes.into_iter().map(|route| route.spec.key.hostname).collect();
-    Ok(Decision { batch, answer: Removal { answer, hostnames, revoked, stop, tunnels } })
+    Ok(Decision { batch, answer })
 }
 
 fn append_some(batch: Batch, stream: Stream, end: db::Expected, events: Vec<Event>) -> Batch {
@@ -139,21 +111,16 @@ fn revocations(keys: &[KeyId]) -> Vec<Event> {
 }
 
 async fn retire(env: &Env, agent: &AgentId) -> Result<(), MasterError> {
-    let revoked = commit(env, async || {
+    commit(env, async || {
         let keys_end = expected(env, &Stream::keys()).await?;
         let row = db::agents::find_agent(&env.db, agent).await?;
         // Asked twice, or the agent came back with another key meanwhile: nothing to do.
         if !row.is_some_and(|row| row.status == AgentStatus::Removed) {
-            return Ok(Decision { batch: env.batch("system"), answer: Vec::new() });
+            return Ok(Decision { batch: env.batch("system"), answer: () });
         }
         let keys: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
         let batch = append_some(env.batch("system"), Stream::keys(), keys_end, revocations(&keys));
-        Ok(Decision { batch, answer: keys })
+        Ok(Decision { batch, answer: () })
     })
-    .await?;
-    forget_keys(env, &revoked);
-    if !revoked.is_empty() {
-        follow(env, agent).await?;
-    }
-    Ok(())
+    .await
 }

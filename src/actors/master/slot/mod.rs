@@ -1,7 +1,7 @@
 //! What the master keeps in memory of one agent, for requests that change nothing.
 //!
 //! A slot answers heartbeats, equal reports and empty polls without crossing to an actor. All of it can be
-//! rebuilt from the database and the agent's next words; identity is written by the registrar only.
+//! rebuilt from the database and the agent's next words; identity follows the record of decisions.
 
 mod lists;
 mod session;
@@ -21,6 +21,7 @@ use self::session::NativeSession;
 pub use self::sources::Source;
 use self::sources::Sources;
 use crate::domain::agent::AgentStatus;
+use crate::domain::event::AgentStream;
 use crate::domain::id::{AgentId, KeyId};
 
 /// Keys that open a slot: the one in force, and the one it replaces until that is used.
@@ -47,6 +48,8 @@ pub struct Slot {
     /// Digest of name and version as they are committed.
     identity: AtomicU64,
     queued: AtomicUsize,
+    /// Where the agent's streams end, as far as the record was followed; 0 if nothing was added since the start.
+    recorded: [AtomicU64; 3],
     /// When `last_seen` was last written to the database, in milliseconds.
     written_seen: AtomicI64,
     wake: Notify,
@@ -77,6 +80,7 @@ impl Slot {
             tunnel_digest: AtomicU64::new(0),
             identity: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
+            recorded: Default::default(),
             written_seen: AtomicI64::new(last_seen.map_or(0, |at| at.timestamp_millis())),
             wake: Notify::new(),
             is_native: AtomicBool::new(false),
@@ -174,7 +178,7 @@ impl Slot {
     }
 }
 
-/// What only the registrar, the router and the agent's own actors write.
+/// What only the directory, the router and the agent's own actors write.
 impl Slot {
     pub(super) fn set_status(&self, status: AgentStatus) {
         self.status.store(status as u8, Ordering::Release);
@@ -192,6 +196,21 @@ impl Slot {
         if queued > 0 {
             self.wake.notify_waiters();
         }
+    }
+
+    /// A command was queued: poll for it. How many there are the dispatcher counts when it looks.
+    pub(super) fn note_queued(&self) {
+        self.set_queued(self.queued.load(Ordering::Acquire).max(1));
+    }
+
+    /// Notes that a stream of the agent ends at `version` now.
+    pub(super) fn set_recorded(&self, stream: AgentStream, version: u64) {
+        self.recorded[stream as usize].fetch_max(version, Ordering::AcqRel);
+    }
+
+    /// True if what was read when a stream of the agent ended at `version` is not all of it any more.
+    pub(super) fn has_more(&self, stream: AgentStream, version: u64) -> bool {
+        self.recorded[stream as usize].load(Ordering::Acquire) > version
     }
 
     pub(super) fn set_containers_digest(&self, digest: u64) {
@@ -228,6 +247,12 @@ impl Slot {
         (seen != self.written_seen.load(Ordering::Relaxed))
             .then(|| DateTime::from_timestamp_millis(seen))
             .flatten()
+    }
+
+    /// Takes when the agent was last heard from the database.
+    pub(super) fn set_last_seen(&self, at: DateTime<Utc>) {
+        self.last_seen.store(at.timestamp_millis(), Ordering::Relaxed);
+        self.set_written_seen(at);
     }
 
     pub(super) fn set_written_seen(&self, seen: DateTime<Utc>) {

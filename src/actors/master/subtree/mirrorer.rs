@@ -5,13 +5,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Own;
 use super::containers::Change;
 use super::digest::digest_containers;
-use super::draft::{Draft, Memory, Taken};
+use super::draft::{Draft, Memory};
 use super::picture::Picture;
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::store::CommitFailed;
 use crate::db::CommitError;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::Stream;
 use crate::domain::guard;
 use crate::domain::mirror::postpone;
 use crate::domain::presence::{Presence, presence};
@@ -24,8 +24,6 @@ pub struct Mirrorer {
     own: Own,
     picture: Option<Picture>,
     memory: Memory,
-    /// Nobody knows whether the last decisions were written: who publishes is woken once more after the next ones.
-    is_unsure: bool,
 }
 
 /// What an operation changed.
@@ -38,7 +36,7 @@ pub struct Outlook {
 impl Mirrorer {
     /// Makes one that has read nothing yet.
     pub fn new(own: Own) -> Self {
-        Self { own, picture: None, memory: Memory::default(), is_unsure: false }
+        Self { own, picture: None, memory: Memory::default() }
     }
 
     /// Forgets what it read.
@@ -118,9 +116,8 @@ impl Mirrorer {
         decide: impl AsyncFn(&Own, &Picture) -> Result<Draft, MasterError>,
     ) -> Result<Outlook, MasterError> {
         for _ in 0..TRIES {
-            let stands = self.own.slot().map(|slot| slot.status());
             let picture = match self.picture.take() {
-                Some(picture) if stands == Some(picture.standing.status) => picture,
+                Some(picture) if !picture.is_overtaken(&self.own) => picture,
                 _ => Picture::read(&self.own).await?,
             };
             let draft = match decide(&self.own, &picture).await {
@@ -132,7 +129,7 @@ impl Mirrorer {
             };
             let batch = draft.batch(&self.own, by, &picture);
             if batch.appends.is_empty() && batch.rows.is_empty() {
-                self.remember(picture, draft, None).await;
+                self.remember(picture, draft, None);
                 return Ok(Outlook::default());
             }
             match self.own.env.ledger.commit(batch).await {
@@ -141,49 +138,32 @@ impl Mirrorer {
                     let stream = Stream::routes(&self.own.agent);
                     let version = committed.versions.iter().find(|(of, _)| *of == stream);
                     let version = version.map(|(_, version)| *version);
-                    self.remember(picture, draft, version).await;
+                    self.remember(picture, draft, version);
                     return Ok(Outlook { decided });
                 }
                 // Somebody was faster: the picture is gone, so it is read again.
                 Err(CommitFailed::Refused(
                     CommitError::VersionConflict { .. } | CommitError::Claimed { .. },
                 )) => {}
-                Err(failed) => {
-                    if matches!(failed, CommitFailed::Unknown) && !draft.events.is_empty() {
-                        self.is_unsure = true;
-                        self.own.env.account.wake_agent(&self.own.agent);
-                    }
-                    return Err(failed.into());
-                }
+                Err(failed) => return Err(failed.into()),
             }
         }
         Err(MasterError::Busy)
     }
 
-    /// Keeps the picture as it is after the commit, and tells who has to know.
-    async fn remember(&mut self, mut picture: Picture, draft: Draft, version: Option<u64>) {
-        let freed = picture.apply(&draft.events, self.own.env.now());
-        if !draft.events.is_empty() || std::mem::take(&mut self.is_unsure) {
-            self.own.env.account.wake_agent(&self.own.agent);
-        }
+    /// Keeps the picture as it is after the commit. Who has to know of decisions is told by what follows the record.
+    fn remember(&mut self, mut picture: Picture, draft: Draft, version: Option<u64>) {
+        picture.apply(&draft.events, self.own.env.now());
         if !draft.rows.is_empty() {
             self.own.env.notices.announce(Note::Containers(self.own.agent.clone()));
         }
-        if !draft.events.is_empty() {
-            picture.version = version.unwrap_or(picture.version);
-            self.own.env.notices.announce(Note::Routes(self.own.agent.clone()));
-        }
-        for Taken { agent, .. } in &draft.taken {
-            self.own.env.account.wake_agent(agent);
-            self.own.env.notices.announce(Note::Routes(agent.clone()));
-        }
+        picture.version = version.unwrap_or(picture.version);
         if let Some(memory) = draft.memory {
             self.memory = memory;
         }
         if let Some(at) = draft.look_again {
             self.own.env.due_at(&self.own.agent, at);
         }
-        let given_up = given_up(&draft.events);
         picture.containers = draft.containers;
         picture.conflicts = draft.conflicts;
         if let Some(slot) = self.own.slot() {
@@ -195,16 +175,5 @@ impl Mirrorer {
             self.own.env.due_at(&self.own.agent, due);
         }
         self.picture = Some(picture);
-        self.own.env.names_freed(&self.own.agent, &freed).await;
-        self.own.env.names_given_up(&self.own.agent, &given_up).await;
     }
-}
-
-/// Names for which nobody here asks as loudly as before.
-fn given_up(events: &[Event]) -> Vec<String> {
-    let lost = events.iter().filter_map(|event| match event {
-        Event::RouteLost { route, .. } => Some(route.hostname.clone()),
-        _ => None,
-    });
-    lost.collect()
 }

@@ -8,7 +8,7 @@ use crate::db;
 use crate::db::agents::Standing;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::delivery;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentStream, Event, Stream};
 use crate::domain::id::CommandId;
 
 /// A cache: read again whenever it may be wrong.
@@ -45,6 +45,14 @@ impl OpenCommands {
 }
 
 impl Own {
+    /// True if the record went on since this was read.
+    pub fn has_news(&self, known: &OpenCommands) -> bool {
+        self.slot().is_none_or(|slot| {
+            slot.has_more(AgentStream::Standing, known.standing.version)
+                || slot.has_more(AgentStream::Commands, known.version)
+        })
+    }
+
     /// Tells the slot how many commands may be fetched.
     pub fn count(&self, open: &[Command]) {
         if let Some(slot) = self.slot() {

@@ -10,7 +10,7 @@ use crate::db;
 use crate::db::agents::Standing;
 use crate::db::containers::ContainerProblem;
 use crate::domain::container::Container;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentStream, Event, Stream};
 use crate::domain::guard;
 use crate::domain::id::ContainerId;
 use crate::domain::limits::Limits;
@@ -89,18 +89,21 @@ impl Picture {
         Ok(picture)
     }
 
-    /// Carries decisions out that were committed at `now`; returns the hostnames that are free by them.
-    pub fn apply(&mut self, events: &[Event], now: DateTime<Utc>) -> Vec<String> {
-        let mut freed = Vec::new();
+    /// True if the record went on since this was read.
+    pub fn is_overtaken(&self, own: &Own) -> bool {
+        own.slot().is_none_or(|slot| {
+            slot.has_more(AgentStream::Standing, self.standing.version)
+                || slot.has_more(AgentStream::Routes, self.version)
+        })
+    }
+
+    /// Carries decisions out that were committed at `now`.
+    pub fn apply(&mut self, events: &[Event], now: DateTime<Utc>) {
         for event in events {
             apply(&mut self.routes, event);
             self.note(event, now);
-            if let Event::RouteReleased { route, .. } = event {
-                freed.push(route.hostname.clone());
-            }
         }
         self.forget_what_is_past(now);
-        freed
     }
 
     /// Notes when what is limited was last done.

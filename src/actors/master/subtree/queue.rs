@@ -5,7 +5,6 @@ use chrono::TimeDelta;
 use super::Own;
 use super::handover::hand_over;
 use super::open_commands::{OpenCommands, apply};
-use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::registrar::{self, Retire};
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
@@ -218,11 +217,16 @@ impl Queue {
         self.own.slot().map_or(Dialect::V2, |slot| slot.dialect())
     }
 
+    /// Takes what is known, or reads it again if the record went on since.
+    async fn current(&mut self) -> Result<OpenCommands, MasterError> {
+        match self.known.take() {
+            Some(known) if !self.own.has_news(&known) => Ok(known),
+            _ => self.read().await,
+        }
+    }
+
     async fn open(&mut self) -> Result<&[Command], MasterError> {
-        let known = match self.known.take() {
-            Some(known) => known,
-            None => self.read().await?,
-        };
+        let known = self.current().await?;
         self.own.count(&known.open);
         Ok(&self.known.insert(known).open)
     }
@@ -248,10 +252,7 @@ impl Queue {
         decide: impl AsyncFn(&Own, &OpenCommands) -> Result<(Vec<Event>, T), MasterError>,
     ) -> Result<T, MasterError> {
         for _ in 0..TRIES {
-            let mut known = match self.known.take() {
-                Some(known) => known,
-                None => self.read().await?,
-            };
+            let mut known = self.current().await?;
             let (events, answer) = decide(&self.own, &known).await?;
             if events.is_empty() {
                 self.own.count(&known.open);
@@ -268,11 +269,6 @@ impl Queue {
                     events.iter().for_each(|event| apply(&mut known.open, event, now));
                     self.own.count(&known.open);
                     self.ask_to_be_woken(&known.open);
-                    if events.iter().any(is_end) {
-                        // Whether it had its effect is looked at anew.
-                        self.own.env.due_at(&self.own.agent, now);
-                    }
-                    self.own.env.notices.announce(Note::Commands(self.own.agent.clone()));
                     self.known = Some(known);
                     return Ok(answer);
                 }
@@ -287,8 +283,4 @@ impl Queue {
 
 fn finished(own: &Own, id: &CommandId, outcome: Outcome) -> Event {
     Event::CommandFinished { agent_id: own.agent.clone(), command_id: id.clone(), outcome }
-}
-
-fn is_end(event: &Event) -> bool {
-    matches!(event, Event::CommandFinished { .. } | Event::CommandExpired { .. })
 }

@@ -169,6 +169,7 @@ impl Rig {
             default_zone: None,
             db,
             account: Some(publisher.clone()),
+            writer: None,
             settings: settings.clone(),
             clock,
             chance,

@@ -1,0 +1,235 @@
+//! What is held in memory of decisions follows the record, and whoever has to look again is woken by it.
+//!
+//! The store hands on what it committed, in the order of the record. After a gap, or a commit whose outcome is not
+//! known, the record is read on from the last event that was followed; until that is possible nothing further is
+//! followed, and no commit is answered with success.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::bus::Note;
+use super::directory::Directory;
+use super::env::Env;
+use super::work::Work;
+use crate::db::agents::load_agents;
+use crate::db::events::{EventFilter, last_seq, list_events};
+use crate::db::keys::load_keys;
+use crate::db::{self, Db, DbError, Recorded};
+use crate::domain::agent::KeyStatus;
+use crate::domain::delivery::Dialect;
+use crate::domain::event::{Event, Topic};
+use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::roster::{Member, OpenKey, Roster};
+
+/// Events that are read on at a time.
+const PAGE: u64 = 500;
+
+/// Follows the record for one master. Cheap to clone.
+#[derive(Clone)]
+pub struct Follower {
+    db: Db,
+    directory: Arc<Directory>,
+    env: Arc<OnceLock<Env>>,
+    /// Number of the last event that was followed.
+    last: Arc<Mutex<u64>>,
+}
+
+impl Follower {
+    /// Reads where everything stands, and follows the record from there.
+    pub async fn start(db: Db, directory: Arc<Directory>, env: Arc<OnceLock<Env>>) -> Result<Self, DbError> {
+        // The number first: what is added while the tables are read is followed again, which changes nothing.
+        let last = last_seq(&db).await?;
+        let agents = load_agents(&db).await?;
+        directory.load(roster(load_keys(&db).await?, &agents));
+        for row in agents {
+            if let Some(slot) = directory.slot(&row.id) {
+                slot.set_dialect(row.dialect.as_deref().map_or(Dialect::V2, Dialect::of));
+                if let Some(last_seen) = row.last_seen {
+                    slot.set_last_seen(last_seen);
+                }
+            }
+        }
+        for agent in db::commands::list_agents_with_open_commands(&db).await? {
+            if let Some(slot) = directory.slot(&agent) {
+                // Open is not yet waiting: the dispatcher counts exactly when the agent asks.
+                slot.set_queued(1);
+            }
+        }
+        Ok(Self { db, directory, env, last: Arc::new(Mutex::new(last)) })
+    }
+
+    /// Follows what was just committed, in its order; false if that does not go on from what was followed before.
+    pub fn follow(&self, recorded: &[Recorded]) -> bool {
+        let mut last = self.last.lock();
+        let is_next = recorded.iter().zip(*last + 1..).all(|(event, next)| event.seq == next);
+        if is_next && let Some(newest) = recorded.last() {
+            self.carry_out(recorded);
+            *last = newest.seq;
+        }
+        is_next
+    }
+
+    /// Reads on from the last event that was followed, once nobody writes any more that began before.
+    pub async fn read_on(&self) -> Result<(), DbError> {
+        self.db.settle().await?;
+        loop {
+            let after_seq = *self.last.lock();
+            let filter = EventFilter { after_seq, ..EventFilter::default() };
+            let recorded: Vec<Recorded> =
+                list_events(&self.db, &filter, PAGE).await?.into_iter().map(Recorded::from).collect();
+            self.follow(&recorded);
+            if (recorded.len() as u64) < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    fn carry_out(&self, recorded: &[Recorded]) {
+        let mut aftermath = Aftermath::default();
+        for event in recorded {
+            let tunnels = self.directory.follow(event).tunnels;
+            aftermath.add(&event.event, tunnels);
+        }
+        if let Some(env) = self.env.get() {
+            aftermath.carry_out(env);
+        }
+    }
+}
+
+/// Puts together what the tables say.
+fn roster(keys: Vec<db::keys::KeyRow>, agents: &[db::agents::AgentRow]) -> Roster {
+    let mut roster = Roster::default();
+    for key in keys.into_iter().filter(|key| key.status == KeyStatus::Active) {
+        roster.put_key(key.id, OpenKey { owner: key.owner, sha256: key.sha256, agent: key.bound_agent_id });
+    }
+    for row in agents {
+        let member = Member {
+            status: row.status,
+            key: row.key_id.clone(),
+            display_name: row.display_name.clone(),
+            custom_name: row.custom_name,
+            version: row.version.clone(),
+            tunnel: row.tunnel_id.clone(),
+            moving_from: row.moving_from.clone(),
+            is_offline: row.offline_since.is_some(),
+        };
+        roster.put_member(row.id.clone(), member);
+    }
+    roster
+}
+
+/// Who has to look again after some events; each once, however many events there were.
+#[derive(Default)]
+struct Aftermath {
+    notes: BTreeSet<Note>,
+    standing: BTreeSet<AgentId>,
+    routes: BTreeSet<AgentId>,
+    tunnels: BTreeSet<TunnelId>,
+    all_tunnels: bool,
+    due: BTreeMap<AgentId, chrono::DateTime<chrono::Utc>>,
+    ended: BTreeSet<AgentId>,
+    freed: BTreeMap<AgentId, Vec<String>>,
+    given_up: BTreeMap<AgentId, Vec<String>>,
+}
+
+impl Aftermath {
+    fn add(&mut self, event: &Event, tunnels: Vec<TunnelId>) {
+        self.tunnels.extend(tunnels);
+        match (event.topic(), event.agent()) {
+            (Topic::Key, _) => drop(self.notes.insert(Note::Keys)),
+            (Topic::Admin, _) => drop(self.notes.insert(Note::Settings)),
+            (Topic::Agent, Some(agent)) => {
+                self.notes.insert(Note::Agent(agent.clone()));
+                self.add_of_agent(event, agent);
+            }
+            (Topic::Command, Some(agent)) => {
+                self.notes.insert(Note::Commands(agent.clone()));
+                self.add_of_command(event, agent);
+            }
+            (Topic::Route, Some(agent)) => {
+                self.notes.insert(Note::Routes(agent.clone()));
+                self.routes.insert(agent.clone());
+                self.add_of_route(event, agent);
+            }
+            _ => {}
+        }
+        self.all_tunnels |= matches!(event, Event::SettingChanged { .. });
+    }
+
+    fn add_of_agent(&mut self, event: &Event, agent: &AgentId) {
+        match event {
+            // Whether it is heard changes nothing of what it may do.
+            Event::AgentOffline { .. } | Event::AgentBack { .. } => return,
+            Event::AgentMoved { .. } | Event::AgentRemoved { .. } => {
+                self.notes.insert(Note::Routes(agent.clone()));
+            }
+            _ => {}
+        }
+        self.standing.insert(agent.clone());
+    }
+
+    fn add_of_command(&mut self, event: &Event, agent: &AgentId) {
+        match event {
+            Event::CommandQueued { expires_at, .. } | Event::CommandPostponed { expires_at, .. } => {
+                let due = self.due.entry(agent.clone()).or_insert(*expires_at);
+                *due = (*due).min(*expires_at);
+            }
+            // Whether it had its effect is looked at anew.
+            Event::CommandFinished { .. } | Event::CommandExpired { .. } => {
+                self.ended.insert(agent.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn add_of_route(&mut self, event: &Event, agent: &AgentId) {
+        let names = match event {
+            Event::RouteReleased { .. } => &mut self.freed,
+            // Nobody here asks for it as loudly as before.
+            Event::RouteLost { .. } => &mut self.given_up,
+            _ => return,
+        };
+        if let Event::RouteReleased { route, .. } | Event::RouteLost { route, .. } = event {
+            names.entry(agent.clone()).or_default().push(route.hostname.clone());
+        }
+    }
+
+    fn carry_out(self, env: &Env) {
+        for agent in &self.standing {
+            env.fleet.nudge(agent, Work::StandingChanged);
+        }
+        for agent in &self.routes {
+            env.account.wake_agent(agent);
+        }
+        for tunnel in &self.tunnels {
+            env.account.wake_tunnel(tunnel);
+        }
+        if self.all_tunnels {
+            env.account.wake();
+        }
+        for (agent, at) in &self.due {
+            env.due_at(agent, *at);
+        }
+        for agent in &self.ended {
+            env.due_at(agent, env.now());
+        }
+        for note in self.notes {
+            env.notices.announce(note);
+        }
+        if self.freed.is_empty() && self.given_up.is_empty() {
+            return;
+        }
+        let env = env.clone();
+        // Who waits for a name is read from the database, and no commit waits for that.
+        actix_rt::spawn(async move {
+            for (agent, names) in &self.freed {
+                env.names_freed(agent, names).await;
+            }
+            for (agent, names) in &self.given_up {
+                env.names_given_up(agent, names).await;
+            }
+        });
+    }
+}
