@@ -223,9 +223,10 @@ impl Event {
     /// Says what it is about.
     pub fn topic(&self) -> Topic {
         match self {
-            Self::KeyGenerated { .. } | Self::KeyLimited { .. } | Self::KeyRevoked { .. } | Self::KeyDeleted { .. } => {
-                Topic::Key
-            }
+            Self::KeyGenerated { .. }
+            | Self::KeyLimited { .. }
+            | Self::KeyRevoked { .. }
+            | Self::KeyDeleted { .. } => Topic::Key,
             Self::AgentRegistered { .. }
             | Self::AgentUpdated { .. }
             | Self::AgentRenamed { .. }
@@ -256,7 +257,9 @@ impl Event {
             | Self::TunnelMade { .. }
             | Self::TunnelDeleted { .. }
             | Self::DnsRecordForgotten { .. } => Topic::Tunnel,
-            Self::AdminCreated { .. } | Self::AdminPasswordChanged { .. } | Self::SettingChanged { .. } => Topic::Admin,
+            Self::AdminCreated { .. } | Self::AdminPasswordChanged { .. } | Self::SettingChanged { .. } => {
+                Topic::Admin
+            }
         }
     }
 

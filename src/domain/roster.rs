@@ -280,8 +280,10 @@ mod tests {
         roster
     }
 
-    const MADE: &str = r#"{"type":"key_generated","key_id":"k1","owner":"lab","sha256":"aa","rolled_from":null}"#;
-    const MADE_2: &str = r#"{"type":"key_generated","key_id":"k2","owner":"lab","sha256":"bb","rolled_from":"k1"}"#;
+    const MADE: &str =
+        r#"{"type":"key_generated","key_id":"k1","owner":"lab","sha256":"aa","rolled_from":null}"#;
+    const MADE_2: &str =
+        r#"{"type":"key_generated","key_id":"k2","owner":"lab","sha256":"bb","rolled_from":"k1"}"#;
     const CAME: &str = r#"{"type":"agent_registered","agent_id":"a1","key_id":"k1","display_name":"edge","version":"1","key_owner":"lab"}"#;
     const ENROLLED: &str = r#"{"type":"agent_enrolled","agent_id":"a1","account_id":"acc","tunnel_id":"t1","tunnel_name":"edge","secret_id":"s"}"#;
     const ROLLED: &str = r#"{"type":"agent_key_rolled","agent_id":"a1","key_id":"k2"}"#;
@@ -311,7 +313,11 @@ mod tests {
             assert_eq!(roster.member(&agent).map(|member| member.status), status, "{events:?}");
             let (found, replaced) = roster.keys_in_force(&agent);
             let words = |key: &Option<KeyId>| key.as_ref().map(|key| key.as_str().to_owned());
-            assert_eq!((words(&found).as_deref(), words(&replaced).as_deref()), (current, previous), "{events:?}");
+            assert_eq!(
+                (words(&found).as_deref(), words(&replaced).as_deref()),
+                (current, previous),
+                "{events:?}"
+            );
         }
     }
 

@@ -131,7 +131,11 @@ impl Tables {
         slot.set_status(member.status);
         slot.set_keys(current, previous);
         slot.set_offline(member.is_offline);
-        slot.set_identity(identity_digest(&member.display_name, member.custom_name, member.version.as_deref()));
+        slot.set_identity(identity_digest(
+            &member.display_name,
+            member.custom_name,
+            member.version.as_deref(),
+        ));
     }
 }
 
@@ -289,7 +293,13 @@ mod tests {
     fn follow(directory: &Directory, events: Vec<Event>) {
         for (seq, event) in (1..).zip(events) {
             let stream = event.agent().map_or_else(Stream::keys, Stream::agent);
-            directory.follow(&Recorded { seq, stream, version: seq, event, at: chrono::DateTime::UNIX_EPOCH });
+            directory.follow(&Recorded {
+                seq,
+                stream,
+                version: seq,
+                event,
+                at: chrono::DateTime::UNIX_EPOCH,
+            });
         }
     }
 

@@ -40,9 +40,9 @@ impl Master {
         let slot = self.directory.slot(&own)?;
         let name = shown_name(input.display_name.as_deref(), input.hostname.as_deref(), &own);
         let version = registrar::version_of(input);
-        let is_same = [false, true].into_iter().any(|custom_name| {
-            slot.same_identity(identity_digest(&name, custom_name, version.as_deref()))
-        });
+        let is_same = [false, true]
+            .into_iter()
+            .any(|custom_name| slot.same_identity(identity_digest(&name, custom_name, version.as_deref())));
         let is_heard = matches!(slot.status(), AgentStatus::Pending | AgentStatus::Enrolled);
         let in_force = slot.key_id().as_ref() == Some(&key.key_id) && slot.previous_key_id().is_none();
         let speaks_as_before = slot.dialect() == input.dialect();

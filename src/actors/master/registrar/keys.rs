@@ -131,11 +131,7 @@ async fn agent_in_force(env: &Env, key: &KeyRow) -> Result<Option<AgentId>, Mast
 }
 
 /// Revokes an agent with every key that opens it.
-pub(super) async fn revoke_agent(
-    env: &Env,
-    agent: &AgentId,
-    by: &str,
-) -> Result<Batch, MasterError> {
+pub(super) async fn revoke_agent(env: &Env, agent: &AgentId, by: &str) -> Result<Batch, MasterError> {
     let keys_end = expected(env, &Stream::keys()).await?;
     let agent_end = expected(env, &Stream::agent(agent)).await?;
     let row = db::agents::find_agent(&env.db, agent).await?;

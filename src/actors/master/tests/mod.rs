@@ -8,6 +8,7 @@ mod keys;
 mod leaps;
 mod limits;
 mod lost_tunnels;
+mod memory;
 mod races;
 mod registration;
 mod removal;
@@ -24,6 +25,7 @@ use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use tokio::task::LocalSet;
 
+use super::store::Writer;
 use super::work::Work;
 use super::*;
 use crate::actors::supervision::{Root, Tree};
@@ -162,6 +164,21 @@ impl Rig {
     }
 
     async fn at(db: Db, settings: MasterSettings, publisher: Arc<Publisher>, clock: Clock) -> Self {
+        Self::of(db, None, settings, publisher, clock).await
+    }
+
+    async fn writing_through(db: Db, writer: Arc<dyn Writer>) -> Self {
+        let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        Self::of(db, Some(writer), MasterSettings::default(), Arc::default(), clock).await
+    }
+
+    async fn of(
+        db: Db,
+        writer: Option<Arc<dyn Writer>>,
+        settings: MasterSettings,
+        publisher: Arc<Publisher>,
+        clock: Clock,
+    ) -> Self {
         let chance = Chance::system();
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
         let parts = MasterParts {
@@ -169,7 +186,7 @@ impl Rig {
             default_zone: None,
             db,
             account: Some(publisher.clone()),
-            writer: None,
+            writer,
             settings: settings.clone(),
             clock,
             chance,
