@@ -114,6 +114,7 @@ fn batch(clock: &Clock, number: usize) -> Batch {
         display_name: "host".into(),
         version: None,
         key_owner: "bench".into(),
+        shares_key: false,
     };
     let enrolled = Event::AgentEnrolled {
         agent_id: agent_id.clone(),

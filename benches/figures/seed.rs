@@ -55,6 +55,7 @@ fn batch(clock: &Clock, agent: &AgentId, key_id: KeyId, key: &str) -> Batch {
         display_name: format!("host-{agent}"),
         version: Some("1.0.0".into()),
         key_owner: "bench".into(),
+        shares_key: false,
     };
     let approved = Event::AgentApproved { agent_id: agent.clone() };
     Batch::new("bench", clock.now()).append(Stream::keys(), Expected::Head, vec![generated]).append(

@@ -32,6 +32,8 @@ pub struct AgentRow {
     pub status: AgentStatus,
     /// Key it uses; none after removal.
     pub key_id: Option<KeyId>,
+    /// The key of another agent that it shares, or shared until it used its own; it still opens.
+    pub shared_key_id: Option<KeyId>,
     /// Owner written on the key it registered with.
     pub key_owner: String,
     /// Account of its tunnel.
@@ -74,6 +76,11 @@ impl AgentRow {
         self.moving_from.as_ref().or(self.tunnel_id.as_ref())
     }
 
+    /// True if it has no key but the one of another agent.
+    pub fn shares_key(&self) -> bool {
+        self.shared_key_id.is_some() && self.shared_key_id == self.key_id
+    }
+
     pub(super) fn of(row: agent::Model, seen: Option<agent_observed::Model>) -> Result<Self, DbError> {
         let status = word("agent", &row.id, &row.status)?;
         let hostname_patterns = json("agent", &row.id, &row.hostname_patterns)?;
@@ -85,6 +92,7 @@ impl AgentRow {
             version: row.version,
             status,
             key_id: row.key_id.map(KeyId::new),
+            shared_key_id: row.shared_key_id.map(KeyId::new),
             key_owner: row.key_owner,
             account_id: row.account_id.map(AccountId::new),
             tunnel_id: row.tunnel_id.map(TunnelId::new),

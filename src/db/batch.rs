@@ -73,6 +73,11 @@ pub enum Assumption {
         /// Version of its stream; anything else is a conflict.
         version: u64,
     },
+    /// The key still opens something.
+    KeyOpens {
+        /// Which key.
+        key_id: KeyId,
+    },
     /// The agent is on the list, wherever it stands.
     IsListed {
         /// Which agent.
@@ -182,6 +187,12 @@ pub enum CommitError {
     NotListed {
         /// Which agent.
         agent_id: AgentId,
+    },
+    /// The key was revoked: nobody comes in with it any more.
+    #[error("key `{key_id}` was revoked; nothing is written for who came with it")]
+    KeyRevoked {
+        /// The key.
+        key_id: KeyId,
     },
     /// Another agent holds the hostname.
     #[error("hostname `{hostname}` is held by agent `{by}`; it is free again when that agent gives it up")]

@@ -13,7 +13,7 @@ use super::needs::Needs;
 use super::times::micros;
 use super::unit::Unit;
 use super::{Db, changes, event_store, writer_lock};
-use crate::domain::agent::AgentStatus;
+use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::event::Stream;
 
 /// Batches in one transaction; more are written in several.
@@ -113,6 +113,11 @@ fn check(unit: &Unit, assumption: &Assumption) -> Result<(), CommitError> {
                 unit.streams.get(&stream.0).map_or(0, |head| u64::try_from(head.version).unwrap_or(0));
             let is_so = actual == *version;
             is_so.then_some(()).ok_or(CommitError::VersionConflict { stream, expected: *version, actual })
+        }
+        Assumption::KeyOpens { key_id } => {
+            let key = unit.keys.get(&key_id.as_str().into());
+            let opens = key.is_some_and(|key| key.status == KeyStatus::Active.as_str());
+            opens.then_some(()).ok_or_else(|| CommitError::KeyRevoked { key_id: key_id.clone() })
         }
         Assumption::IsListed { agent_id } => {
             let agent = unit.agents.get(&agent_id.as_str().into());

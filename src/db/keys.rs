@@ -34,6 +34,8 @@ pub struct KeyRow {
     pub revoked_at: Option<DateTime<Utc>>,
     /// Hostnames that its agent may claim; none: any.
     pub hostname_patterns: Vec<String>,
+    /// How many agents may be enrolled with it.
+    pub seats: u32,
 }
 
 impl KeyRow {
@@ -41,6 +43,7 @@ impl KeyRow {
         Ok(Self {
             status: word("key", &row.id, &row.status)?,
             hostname_patterns: json("key", &row.id, &row.hostname_patterns)?,
+            seats: u32::try_from(row.seats).unwrap_or(1),
             id: KeyId::new(row.id),
             owner: row.owner,
             sha256: row.sha256,

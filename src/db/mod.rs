@@ -24,6 +24,7 @@ pub mod error;
 pub mod events;
 pub mod keys;
 pub mod read;
+pub mod roster;
 pub mod routes;
 pub mod secrets;
 pub mod sessions;

@@ -10,7 +10,7 @@ use crate::domain::event::{Event, Stream};
 pub(super) struct Needs {
     pub(super) streams: BTreeSet<String>,
     pub(super) agents: BTreeSet<String>,
-    /// Keys whose present holders are wanted.
+    /// Keys whose present users are wanted.
     pub(super) agent_keys: BTreeSet<String>,
     pub(super) keys: BTreeSet<String>,
     pub(super) commands: BTreeSet<String>,
@@ -54,6 +54,7 @@ impl Needs {
     fn add_assumption(&mut self, assumption: &Assumption) {
         match assumption {
             Assumption::StandsAt { agent_id, .. } => self.streams.insert(Stream::agent(agent_id).0),
+            Assumption::KeyOpens { key_id } => self.keys.insert(key_id.as_str().into()),
             Assumption::IsListed { agent_id } => self.agents.insert(agent_id.as_str().into()),
         };
     }
@@ -63,12 +64,14 @@ impl Needs {
         match event {
             Event::KeyGenerated { key_id, .. }
             | Event::KeyLimited { key_id, .. }
+            | Event::KeySeated { key_id, .. }
             | Event::KeyRevoked { key_id }
             | Event::KeyDeleted { key_id } => {
                 self.keys.insert(key_id.as_str().into());
             }
             Event::AgentRegistered { .. }
             | Event::AgentKeyRolled { .. }
+            | Event::AgentLeftKey { .. }
             | Event::AgentUpdated { .. }
             | Event::AgentRenamed { .. }
             | Event::AgentLimited { .. }
@@ -116,7 +119,9 @@ impl Needs {
 
     fn add_agent_event(&mut self, event: &Event) {
         match event {
-            Event::AgentRegistered { agent_id, key_id, .. } | Event::AgentKeyRolled { agent_id, key_id } => {
+            Event::AgentRegistered { agent_id, key_id, .. }
+            | Event::AgentKeyRolled { agent_id, key_id }
+            | Event::AgentLeftKey { agent_id, key_id } => {
                 self.agents.insert(agent_id.as_str().into());
                 self.agent_keys.insert(key_id.as_str().into());
                 self.keys.insert(key_id.as_str().into());

@@ -139,7 +139,8 @@ impl Unit {
         self.admins.load(conn, needs.admins.iter().cloned()).await?;
         self.settings.load(conn, needs.settings.iter().cloned()).await?;
         for keys in chunks(&needs.agent_keys) {
-            self.agents.load_where(conn, any(agent::Column::KeyId.is_in(keys))).await?;
+            let uses = Condition::any().add(agent::Column::KeyId.is_in(keys.clone()));
+            self.agents.load_where(conn, uses.add(agent::Column::SharedKeyId.is_in(keys))).await?;
         }
         for names in chunks(&needs.hostnames) {
             self.routes.load_where(conn, any(route::Column::Hostname.is_in(names))).await?;

@@ -92,6 +92,8 @@ pub enum Event {
     KeyGenerated { key_id: KeyId, owner: String, sha256: String, rolled_from: Option<KeyId> },
     /// Agents that use the key may claim these hostnames only; none: any.
     KeyLimited { key_id: KeyId, hostname_patterns: Vec<String> },
+    /// So many agents may be enrolled with the key.
+    KeySeated { key_id: KeyId, seats: u32 },
     /// A key no longer opens anything.
     KeyRevoked { key_id: KeyId },
     /// A revoked key was dropped from the list.
@@ -104,6 +106,9 @@ pub enum Event {
         display_name: String,
         version: Option<String>,
         key_owner: String,
+        /// True if the key is another agent's, which is heard from elsewhere: a second host has it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shares_key: bool,
     },
     /// An agent came with another version or another name of its own.
     AgentUpdated { agent_id: AgentId, display_name: String, version: Option<String> },
@@ -132,6 +137,8 @@ pub enum Event {
     AgentRevoked { agent_id: AgentId, key_id: KeyId },
     /// An agent got another key.
     AgentKeyRolled { agent_id: AgentId, key_id: KeyId },
+    /// An agent no longer uses a key that others use too.
+    AgentLeftKey { agent_id: AgentId, key_id: KeyId },
     /// An agent was taken off the list; routes and tunnel go with it.
     AgentRemoved { agent_id: AgentId },
 
@@ -225,6 +232,7 @@ impl Event {
         match self {
             Self::KeyGenerated { .. }
             | Self::KeyLimited { .. }
+            | Self::KeySeated { .. }
             | Self::KeyRevoked { .. }
             | Self::KeyDeleted { .. } => Topic::Key,
             Self::AgentRegistered { .. }
@@ -237,6 +245,7 @@ impl Event {
             | Self::AgentMoved { .. }
             | Self::AgentRevoked { .. }
             | Self::AgentKeyRolled { .. }
+            | Self::AgentLeftKey { .. }
             | Self::AgentRemoved { .. }
             | Self::AgentOffline { .. }
             | Self::AgentBack { .. } => Topic::Agent,
@@ -276,6 +285,7 @@ impl Event {
             | Self::AgentMoved { agent_id, .. }
             | Self::AgentRevoked { agent_id, .. }
             | Self::AgentKeyRolled { agent_id, .. }
+            | Self::AgentLeftKey { agent_id, .. }
             | Self::AgentRemoved { agent_id }
             | Self::AgentOffline { agent_id, .. }
             | Self::AgentBack { agent_id }
@@ -294,6 +304,7 @@ impl Event {
             | Self::RouteReleased { agent_id, .. } => Some(agent_id),
             Self::KeyGenerated { .. }
             | Self::KeyLimited { .. }
+            | Self::KeySeated { .. }
             | Self::KeyRevoked { .. }
             | Self::KeyDeleted { .. }
             | Self::TunnelConfirmed { .. }

@@ -1,7 +1,10 @@
-//! Who an agent is when it registers: one key is one agent.
+//! Who an agent is when it registers: a host keeps its identity, and a second host with its key gets one of its own.
 
 use super::agent::AgentStatus;
 use super::id::AgentId;
+
+/// Hosts that may wait for a person with one key, beyond its seats: a key that got about is not to fill the list.
+pub const MOST_GUESTS: usize = 16;
 
 /// What becomes of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,30 +15,78 @@ pub enum Admission {
     New(Option<AgentId>),
     /// Its key was revoked and it has another one now: it is the same agent, but a person has to look again.
     Again(AgentId),
+    /// It is a second host with the key of another agent: an agent of its own, that waits for a person.
+    Guest(Option<AgentId>),
+    /// More hosts wait with this key than anybody could want.
+    Crowded,
     /// The key belongs to another agent, or the id to another key.
     Refused,
 }
 
+/// An agent that uses the key that somebody registers with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Which agent.
+    pub id: AgentId,
+    /// What is known of where it speaks from.
+    pub place: Place,
+    /// True if it was heard lately.
+    pub is_heard: bool,
+}
+
+/// Whether an agent speaks from where somebody registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// From there.
+    Here,
+    /// From another address, or from a host of another name.
+    Elsewhere,
+    /// It was not heard since the master started.
+    Unknown,
+}
+
 /// Decides what becomes of a registration with a valid key.
 ///
-/// `bound` is the agent that registered with this key before; `asked` the id the caller brings; `status_of_asked`
-/// where that agent stands, if there is one. An id whose key was revoked goes to whoever holds a key that no agent
-/// uses yet: the key was made by an administrator, and the agent is pending until a person enrols it again.
+/// `own` is the agent that registered with this key first; `guests` are others that share it; `asked` is the id that the
+/// caller brings, and `status_of_asked` where that agent stands, if there is one. An id whose key was revoked goes to
+/// whoever holds a key that no agent uses yet: the key was made by an administrator, and the agent is pending until a
+/// person enrols it again.
 pub fn admit(
-    bound: Option<&AgentId>,
+    own: Option<&User>,
+    guests: &[User],
     asked: Option<&AgentId>,
     status_of_asked: Option<AgentStatus>,
+    seats: usize,
 ) -> Admission {
-    match (bound, asked) {
-        (Some(own), None) => Admission::Known(own.clone()),
-        (Some(own), Some(asked)) if own == asked => Admission::Known(own.clone()),
-        (Some(_), Some(_)) => Admission::Refused,
-        (None, None) => Admission::New(None),
-        (None, Some(asked)) => match status_of_asked {
-            None | Some(AgentStatus::Removed) => Admission::New(Some(asked.clone())),
-            Some(AgentStatus::Revoked) => Admission::Again(asked.clone()),
-            Some(AgentStatus::Pending | AgentStatus::Enrolled) => Admission::Refused,
+    let Some(own) = own else { return admit_first(asked, status_of_asked) };
+    // Two words from two places at one time do not come from one host.
+    let is_elsewhere = own.place == Place::Elsewhere && own.is_heard;
+    let another = |asked: Option<&AgentId>| match guests.len() < seats + MOST_GUESTS {
+        true => Admission::Guest(asked.cloned()),
+        false => Admission::Crowded,
+    };
+    match asked {
+        Some(asked) if own.id == *asked || guests.iter().any(|guest| guest.id == *asked) => {
+            Admission::Known(asked.clone())
+        }
+        Some(asked) if status_of_asked.is_none() && is_elsewhere => another(Some(asked)),
+        Some(_) => Admission::Refused,
+        None if own.place == Place::Here => Admission::Known(own.id.clone()),
+        None => match guests.iter().find(|guest| guest.place == Place::Here) {
+            Some(guest) => Admission::Known(guest.id.clone()),
+            // A lone host that lost its file, and perhaps moved.
+            None if !is_elsewhere => Admission::Known(own.id.clone()),
+            None => another(None),
         },
+    }
+}
+
+fn admit_first(asked: Option<&AgentId>, status_of_asked: Option<AgentStatus>) -> Admission {
+    match (asked, status_of_asked) {
+        (None, _) => Admission::New(None),
+        (Some(asked), None | Some(AgentStatus::Removed)) => Admission::New(Some(asked.clone())),
+        (Some(asked), Some(AgentStatus::Revoked)) => Admission::Again(asked.clone()),
+        (Some(_), Some(AgentStatus::Pending | AgentStatus::Enrolled)) => Admission::Refused,
     }
 }
 
@@ -64,26 +115,73 @@ pub const MAX_NAME_CHARS: usize = 100;
 mod tests {
     use super::*;
 
+    fn user(id: &str, place: Place, is_heard: bool) -> User {
+        User { id: AgentId::new(id), place, is_heard }
+    }
+
     #[test]
-    fn one_key_is_one_agent() {
-        let (a, b) = (AgentId::new("a"), AgentId::new("b"));
+    fn a_key_that_nobody_uses_admits_who_comes_first() {
         use AgentStatus::{Enrolled, Pending, Removed, Revoked};
+        let b = AgentId::new("b");
         let cases = [
-            (Some(&a), None, None, Admission::Known(a.clone())),
-            (Some(&a), Some(&a), Some(Enrolled), Admission::Known(a.clone())),
-            (Some(&a), Some(&b), None, Admission::Refused),
-            (Some(&a), Some(&b), Some(Pending), Admission::Refused),
-            (Some(&a), Some(&b), Some(Revoked), Admission::Refused),
-            (None, None, None, Admission::New(None)),
-            (None, Some(&b), None, Admission::New(Some(b.clone()))),
-            (None, Some(&b), Some(Removed), Admission::New(Some(b.clone()))),
-            (None, Some(&b), Some(Revoked), Admission::Again(b.clone())),
-            (None, Some(&b), Some(Pending), Admission::Refused),
-            (None, Some(&b), Some(Enrolled), Admission::Refused),
+            (None, None, Admission::New(None)),
+            (Some(&b), None, Admission::New(Some(b.clone()))),
+            (Some(&b), Some(Removed), Admission::New(Some(b.clone()))),
+            (Some(&b), Some(Revoked), Admission::Again(b.clone())),
+            (Some(&b), Some(Pending), Admission::Refused),
+            (Some(&b), Some(Enrolled), Admission::Refused),
         ];
-        for (bound, asked, status, expected) in cases {
-            assert_eq!(admit(bound, asked, status), expected, "{bound:?} asks for {asked:?} ({status:?})");
+        for (asked, status, expected) in cases {
+            assert_eq!(admit(None, &[], asked, status, 1), expected, "{asked:?} ({status:?})");
         }
+    }
+
+    #[test]
+    fn a_host_keeps_its_identity_and_a_second_one_gets_its_own() {
+        use AgentStatus::{Enrolled, Pending, Removed};
+        use Place::{Elsewhere, Here, Unknown};
+        let [a, b, c] = ["a", "b", "c"].map(AgentId::new);
+        let guest = [user("b", Here, true)];
+        let far = [user("b", Elsewhere, true)];
+        type Case<'a> = (Place, bool, &'a [User], Option<&'a AgentId>, Option<AgentStatus>, Admission);
+        let cases: [Case; 15] = [
+            // With its id it is itself, wherever it speaks from.
+            (Elsewhere, true, &[], Some(&a), Some(Enrolled), Admission::Known(a.clone())),
+            (Elsewhere, true, &far, Some(&b), Some(Pending), Admission::Known(b.clone())),
+            // Without it, it is who speaks from there.
+            (Here, true, &[], None, None, Admission::Known(a.clone())),
+            (Here, true, &guest, None, None, Admission::Known(a.clone())),
+            (Elsewhere, true, &guest, None, None, Admission::Known(b.clone())),
+            // A lone host lost its file; nobody is heard from elsewhere.
+            (Unknown, true, &[], None, None, Admission::Known(a.clone())),
+            (Elsewhere, false, &[], None, None, Admission::Known(a.clone())),
+            (Elsewhere, false, &guest, None, None, Admission::Known(b.clone())),
+            // A second host.
+            (Elsewhere, true, &[], None, None, Admission::Guest(None)),
+            (Elsewhere, true, &far, None, None, Admission::Guest(None)),
+            // With an id that another master gave it.
+            (Elsewhere, true, &[], Some(&c), None, Admission::Guest(Some(c.clone()))),
+            // With an id that nobody knows, from where the agent itself speaks, or might.
+            (Here, true, &[], Some(&c), None, Admission::Refused),
+            (Unknown, true, &[], Some(&c), None, Admission::Refused),
+            // With the id of an agent that has another key, or that a person removed.
+            (Elsewhere, true, &[], Some(&c), Some(Pending), Admission::Refused),
+            (Elsewhere, true, &[], Some(&c), Some(Removed), Admission::Refused),
+        ];
+        for (place, is_heard, guests, asked, status, expected) in cases {
+            let own = user("a", place, is_heard);
+            let admitted = admit(Some(&own), guests, asked, status, 1);
+            assert_eq!(admitted, expected, "{own:?}, {guests:?}: {asked:?} ({status:?})");
+        }
+    }
+
+    #[test]
+    fn no_key_fills_the_list_of_agents() {
+        let own = user("a", Place::Elsewhere, true);
+        let guests: Vec<User> =
+            (0..=MOST_GUESTS).map(|n| user(&format!("g{n}"), Place::Elsewhere, true)).collect();
+        assert_eq!(admit(Some(&own), &guests, None, None, 1), Admission::Crowded);
+        assert_eq!(admit(Some(&own), &guests, None, None, 2), Admission::Guest(None));
     }
 
     #[test]

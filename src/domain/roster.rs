@@ -16,6 +16,8 @@ pub struct OpenKey {
     pub sha256: String,
     /// The agent that registered with it or was given it.
     pub agent: Option<AgentId>,
+    /// How many agents may be enrolled with it.
+    pub seats: u32,
 }
 
 /// An agent that was heard, and that a key still opens or a person did not take off the list.
@@ -25,6 +27,8 @@ pub struct Member {
     pub status: AgentStatus,
     /// The key it uses; none after removal.
     pub key: Option<KeyId>,
+    /// The key of another agent that it shares, or shared until it used its own.
+    pub shared_key: Option<KeyId>,
     /// Name for people.
     pub display_name: String,
     /// True if a person gave the name.
@@ -45,6 +49,8 @@ pub struct Roster {
     keys: HashMap<KeyId, OpenKey>,
     members: HashMap<AgentId, Member>,
     keys_of: HashMap<AgentId, BTreeSet<KeyId>>,
+    /// Agents that share a key of another one.
+    guests: HashMap<KeyId, BTreeSet<AgentId>>,
 }
 
 /// What an event changed.
@@ -52,15 +58,15 @@ pub struct Roster {
 pub struct Touched {
     /// The key that was made or opens nothing any more.
     pub key: Option<KeyId>,
-    /// The agent that stands elsewhere, or whose keys are others.
-    pub agent: Option<AgentId>,
+    /// Agents that stand elsewhere, or whose keys are others.
+    pub agents: Vec<AgentId>,
     /// Tunnels that an agent joined or left.
     pub tunnels: Vec<TunnelId>,
 }
 
 impl Touched {
     fn agent(id: &AgentId) -> Self {
-        Self { agent: Some(id.clone()), ..Self::default() }
+        Self { agents: vec![id.clone()], ..Self::default() }
     }
 }
 
@@ -76,6 +82,7 @@ impl Roster {
 
     /// Puts an agent in its place; a removed one that no key opens has none.
     pub fn put_member(&mut self, id: AgentId, member: Member) {
+        self.share(&id, member.shared_key.as_ref());
         self.members.insert(id.clone(), member);
         self.drop_if_gone(&id);
     }
@@ -100,13 +107,48 @@ impl Roster {
         self.members.iter()
     }
 
+    /// Returns the keys of an agent that open something, but for one that it shares.
+    pub fn own_keys(&self, agent: &AgentId) -> Vec<KeyId> {
+        self.keys_of.get(agent).into_iter().flatten().cloned().collect()
+    }
+
+    /// Returns the agents that share a key of another one.
+    pub fn guests(&self, key: &KeyId) -> impl Iterator<Item = &AgentId> {
+        self.guests.get(key).into_iter().flatten()
+    }
+
+    /// Returns every agent that uses a key.
+    pub fn users(&self, key: &KeyId) -> Vec<AgentId> {
+        let own = self.keys.get(key).and_then(|key| key.agent.as_ref());
+        let uses =
+            |id: &&AgentId| self.members.get(*id).is_some_and(|member| member.key.as_ref() == Some(key));
+        own.into_iter().chain(self.guests(key)).filter(uses).cloned().collect()
+    }
+
+    /// True if as many agents are enrolled with a key, or may be, as it has seats: the one whose it is, and those that
+    /// share it.
+    pub fn has_no_seat(&self, key: &KeyId, agent: &AgentId) -> bool {
+        let is_seated = |id: &&AgentId| {
+            *id != agent
+                && self.members.get(*id).is_some_and(|member| {
+                    member.status == AgentStatus::Enrolled && member.key.as_ref() == Some(key)
+                })
+        };
+        let seated = 1 + self.guests(key).filter(is_seated).count();
+        self.keys.get(key).is_some_and(|open| seated >= open.seats as usize)
+    }
+
     /// Returns the key in force of an agent and the one that it replaces. A removed agent has none in force: any of its
-    /// own will do.
+    /// own will do. A shared one opens until the agent is revoked.
     pub fn keys_in_force(&self, agent: &AgentId) -> (Option<KeyId>, Option<KeyId>) {
-        let Some(keys) = self.keys_of.get(agent) else { return (None, None) };
-        let current = self.members.get(agent).and_then(|member| member.key.as_ref());
-        let current = current.filter(|id| keys.contains(*id)).or_else(|| keys.first());
-        let previous = keys.iter().find(|id| Some(*id) != current);
+        let member = self.members.get(agent);
+        let shared = member.filter(|member| member.status != AgentStatus::Revoked);
+        let shared =
+            shared.and_then(|member| member.shared_key.as_ref()).filter(|id| self.keys.contains_key(*id));
+        let keys: Vec<&KeyId> = self.keys_of.get(agent).into_iter().flatten().chain(shared).collect();
+        let current = member.and_then(|member| member.key.as_ref());
+        let current = current.filter(|id| keys.contains(id)).or_else(|| keys.first().copied());
+        let previous = keys.iter().copied().find(|id| Some(*id) != current);
         (current.cloned(), previous.cloned())
     }
 
@@ -114,20 +156,24 @@ impl Roster {
     pub fn apply(&mut self, event: &Event) -> Touched {
         match event {
             Event::KeyGenerated { key_id, owner, sha256, .. } => {
-                let key = OpenKey { owner: owner.clone(), sha256: sha256.clone(), agent: None };
+                let key = OpenKey { owner: owner.clone(), sha256: sha256.clone(), agent: None, seats: 1 };
                 self.put_key(key_id.clone(), key);
                 Touched { key: Some(key_id.clone()), ..Touched::default() }
             }
-            Event::KeyRevoked { key_id } | Event::KeyDeleted { key_id } => {
-                let agent = self.drop_key(key_id);
-                if let Some(agent) = &agent {
-                    self.drop_if_gone(agent);
+            Event::KeySeated { key_id, seats } => {
+                if let Some(key) = self.keys.get_mut(key_id) {
+                    key.seats = *seats;
                 }
-                Touched { key: Some(key_id.clone()), agent, ..Touched::default() }
+                Touched { key: Some(key_id.clone()), ..Touched::default() }
             }
-            Event::AgentRegistered { agent_id, key_id, display_name, version, .. } => {
-                self.register(agent_id, key_id, display_name, version.as_ref())
+            Event::KeyRevoked { key_id } | Event::KeyDeleted { key_id } => {
+                let guests = self.guests.get(key_id).into_iter().flatten().cloned().collect::<Vec<_>>();
+                let agents: Vec<AgentId> = self.drop_key(key_id).into_iter().chain(guests).collect();
+                agents.iter().for_each(|agent| self.drop_if_gone(agent));
+                Touched { key: Some(key_id.clone()), agents, ..Touched::default() }
             }
+            Event::AgentRegistered { .. } => self.register(event),
+            Event::AgentLeftKey { agent_id, key_id } => self.leave_key(agent_id, key_id),
             Event::AgentEnrolled { agent_id, .. }
             | Event::AgentMoving { agent_id, .. }
             | Event::AgentMoved { agent_id, .. }
@@ -147,21 +193,25 @@ impl Roster {
         }
     }
 
-    fn register(
-        &mut self,
-        id: &AgentId,
-        key: &KeyId,
-        display_name: &str,
-        version: Option<&String>,
-    ) -> Touched {
-        self.bind(id, key);
+    fn register(&mut self, event: &Event) -> Touched {
+        let Event::AgentRegistered { agent_id: id, key_id: key, display_name, version, shares_key, .. } =
+            event
+        else {
+            return Touched::default();
+        };
+        if !shares_key {
+            self.bind(id, key);
+        }
+        let shared = shares_key.then_some(key);
+        self.share(id, shared);
         let before = self.members.remove(id).filter(|member| member.status != AgentStatus::Removed);
         let member = Member {
             status: AgentStatus::Pending,
             key: Some(key.clone()),
-            display_name: display_name.into(),
+            shared_key: shared.cloned(),
+            display_name: display_name.clone(),
             custom_name: before.as_ref().is_some_and(|before| before.custom_name),
-            version: version.cloned(),
+            version: version.clone(),
             tunnel: before.as_ref().and_then(|before| before.tunnel.clone()),
             moving_from: before.and_then(|before| before.moving_from),
             is_offline: false,
@@ -248,6 +298,45 @@ impl Roster {
         }
     }
 
+    /// An agent shares this key from now on, and no other one.
+    fn share(&mut self, agent: &AgentId, key: Option<&KeyId>) {
+        let before = self.members.get(agent).and_then(|member| member.shared_key.clone());
+        if let Some(before) = before
+            && let Some(guests) = self.guests.get_mut(&before)
+        {
+            guests.remove(agent);
+            if guests.is_empty() {
+                self.guests.remove(&before);
+            }
+        }
+        if let Some(member) = self.members.get_mut(agent) {
+            member.shared_key = key.cloned();
+        }
+        if let Some(key) = key {
+            self.guests.entry(key.clone()).or_default().insert(agent.clone());
+        }
+    }
+
+    /// A key that others use goes on with them: the first of them has it now, if it was this agent's.
+    fn leave_key(&mut self, agent: &AgentId, key: &KeyId) -> Touched {
+        self.share(agent, None);
+        let mut agents = vec![agent.clone()];
+        if self.keys.get(key).is_some_and(|open| open.agent.as_ref() == Some(agent)) {
+            let heir = self.guests(key).min().cloned();
+            self.unbind(agent, key);
+            if let Some(heir) = &heir {
+                self.share(heir, None);
+                self.keys_of.entry(heir.clone()).or_default().insert(key.clone());
+                agents.push(heir.clone());
+            }
+            if let Some(open) = self.keys.get_mut(key) {
+                open.agent = heir;
+            }
+        }
+        self.drop_if_gone(agent);
+        Touched { agents, ..Touched::default() }
+    }
+
     /// Returns whose key it was.
     fn drop_key(&mut self, id: &KeyId) -> Option<AgentId> {
         let agent = self.keys.remove(id)?.agent?;
@@ -257,7 +346,8 @@ impl Roster {
 
     fn drop_if_gone(&mut self, id: &AgentId) {
         let is_removed = self.members.get(id).is_some_and(|member| member.status == AgentStatus::Removed);
-        if is_removed && !self.keys_of.contains_key(id) {
+        if is_removed && self.keys_in_force(id) == (None, None) {
+            self.share(id, None);
             self.members.remove(id);
         }
     }

@@ -11,10 +11,10 @@ use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 
 use super::slot::Slot;
-use crate::db::Recorded;
+use crate::db::{Expected, Recorded};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::{Event, Topic};
-use crate::domain::id::{AgentId, KeyId};
+use crate::domain::id::{AgentId, KeyId, TunnelId};
 use crate::domain::registration::identity_digest;
 use crate::domain::roster::{Roster, Touched};
 
@@ -81,6 +81,8 @@ pub struct Directory {
 #[derive(Debug, Default)]
 struct Tables {
     roster: Roster,
+    /// Version of the stream of keys that was followed.
+    keys_version: u64,
     keys: HashMap<KeyDigest, Arc<KeyAccess>>,
     slots: HashMap<String, Arc<Slot>>,
 }
@@ -89,6 +91,7 @@ impl Tables {
     fn is_leaving(&self, access: &KeyAccess) -> bool {
         let member = self.roster.key(&access.key_id).and_then(|key| self.roster.member(key.agent.as_ref()?));
         member.is_some_and(|member| member.status == AgentStatus::Removed)
+            && self.roster.guests(&access.key_id).next().is_none()
     }
 
     /// Carries an event out, on the roster and on what requests look into.
@@ -102,7 +105,7 @@ impl Tables {
         if let Some(key) = &touched.key {
             self.settle_key(key);
         }
-        if let Some(agent) = &touched.agent {
+        for agent in &touched.agents {
             self.settle_slot(agent);
         }
         touched
@@ -189,9 +192,23 @@ impl Directory {
         self.tables.read().is_leaving(access)
     }
 
-    /// Returns the agent that registered with a key or was given it.
-    pub fn agent_of(&self, access: &KeyAccess) -> Option<AgentId> {
-        self.tables.read().roster.key(&access.key_id).and_then(|key| key.agent.clone())
+    /// Returns the agent with this key whose tunnel it is.
+    pub fn agent_in(&self, access: &KeyAccess, tunnel: &TunnelId) -> Option<AgentId> {
+        let tables = self.tables.read();
+        let has_it = |id: &AgentId| {
+            tables.roster.member(id).is_some_and(|member| member.tunnel.as_ref() == Some(tunnel))
+        };
+        tables.roster.users(&access.key_id).into_iter().find(has_it)
+    }
+
+    /// Reads something of who is who.
+    pub(super) fn look<T>(&self, at: impl FnOnce(&Roster) -> T) -> T {
+        at(&self.tables.read().roster)
+    }
+
+    /// Where the stream of keys ends, for a decision about what is held here of keys.
+    pub(super) fn keys_end(&self) -> Expected {
+        Expected::Version(self.tables.read().keys_version)
     }
 
     /// True once keys and agents were read: before that nobody may be told that a key is unknown.
@@ -215,8 +232,8 @@ impl Directory {
     }
 
     /// Takes what was read at the start.
-    pub(super) fn load(&self, roster: Roster) {
-        let mut tables = Tables { roster, ..Tables::default() };
+    pub(super) fn load(&self, roster: Roster, keys_version: u64) {
+        let mut tables = Tables { roster, keys_version, ..Tables::default() };
         let keys = tables.roster.keys().filter_map(|(id, key)| {
             let access = KeyAccess { key_id: id.clone(), owner: key.owner.clone() };
             Some((digest_of(id, &key.sha256)?, Arc::new(access)))
@@ -234,7 +251,13 @@ impl Directory {
     pub(super) fn follow(&self, recorded: &Recorded) -> Touched {
         // Most events are about routes and commands, and change nothing of who is who.
         let touched = match recorded.event.topic() {
-            Topic::Key | Topic::Agent => self.tables.write().apply(&recorded.event),
+            Topic::Key | Topic::Agent => {
+                let mut tables = self.tables.write();
+                if recorded.event.topic() == Topic::Key {
+                    tables.keys_version = tables.keys_version.max(recorded.version);
+                }
+                tables.apply(&recorded.event)
+            }
             _ => Touched::default(),
         };
         let about = recorded.event.agent();
@@ -251,7 +274,7 @@ impl Directory {
                     slot.forget_reports();
                 }
                 // Whatever the agent said before is looked at again from where it stands now.
-                _ if touched.agent.is_some() => slot.forget_reports(),
+                _ if !touched.agents.is_empty() => slot.forget_reports(),
                 _ => {}
             }
         }
@@ -319,6 +342,7 @@ mod tests {
                 display_name: agent.into(),
                 version: None,
                 key_owner: "me".into(),
+                shares_key: false,
             };
             follow(&directory, vec![made, came]);
         }

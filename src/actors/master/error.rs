@@ -21,6 +21,22 @@ pub enum MasterError {
     /// Only revoked keys can be deleted (400).
     #[error("agent key `{0}` is still in use; revoke it first")]
     KeyInUse(KeyId),
+    /// Every seat of the key is taken (409).
+    #[error(
+        "`{agent}` came with the key of {owner}, which has no seat left; allow it one more (`lightship keys seats \
+         {key_id} NUMBER`), or give `{agent}` a key of its own (roll its key)"
+    )]
+    NoSeat {
+        /// Who has none, in words.
+        agent: String,
+        /// Which key.
+        key_id: KeyId,
+        /// Whose key it is, in words.
+        owner: String,
+    },
+    /// More hosts came with the key than a person could want to look at (403).
+    #[error("too many hosts came with key `{0}` and wait for a person; give each host a key of its own")]
+    KeyCrowded(KeyId),
     /// The native session is over (409): the agent registers again.
     #[error("the session is not open; register again")]
     SessionUnknown,
@@ -90,6 +106,8 @@ impl MasterError {
             Self::KeyRevoked => "key_revoked",
             Self::KeyNotFound(_) => "key_not_found",
             Self::KeyInUse(_) => "key_in_use",
+            Self::NoSeat { .. } => "no_seat",
+            Self::KeyCrowded(_) => "key_crowded",
             Self::SessionUnknown => "session_unknown",
             Self::CommandNotFound(_) => "command_not_found",
             Self::TunnelTaken { .. } => "tunnel_taken",
@@ -115,12 +133,13 @@ impl MasterError {
         match self {
             Self::Invalid(_) | Self::TooMuch(_) | Self::NotEnrolled(_) | Self::KeyInUse(_) => 400,
             Self::KeyRevoked => 401,
-            Self::KeyMismatch | Self::NotYourTunnel => 403,
+            Self::KeyMismatch | Self::NotYourTunnel | Self::KeyCrowded(_) => 403,
             Self::AgentNotFound(_)
             | Self::KeyNotFound(_)
             | Self::CommandNotFound(_)
             | Self::AdminNotFound(_) => 404,
             Self::SessionUnknown
+            | Self::NoSeat { .. }
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)
             | Self::TunnelWaits(_)

@@ -13,15 +13,12 @@ use super::bus::Note;
 use super::directory::Directory;
 use super::env::Env;
 use super::work::Work;
-use crate::db::agents::load_agents;
 use crate::db::events::{EventFilter, last_seq, list_events};
-use crate::db::keys::load_keys;
+use crate::db::roster::load_roster;
 use crate::db::{self, Db, DbError, Recorded};
-use crate::domain::agent::KeyStatus;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Topic};
 use crate::domain::id::{AgentId, TunnelId};
-use crate::domain::roster::{Member, OpenKey, Roster};
 
 /// Events that are read on at a time.
 const PAGE: u64 = 500;
@@ -41,9 +38,9 @@ impl Follower {
     pub async fn start(db: Db, directory: Arc<Directory>, env: Arc<OnceLock<Env>>) -> Result<Self, DbError> {
         // The number first: what is added while the tables are read is followed again, which changes nothing.
         let last = last_seq(&db).await?;
-        let agents = load_agents(&db).await?;
-        directory.load(roster(load_keys(&db).await?, &agents));
-        for row in agents {
+        let loaded = load_roster(&db).await?;
+        directory.load(loaded.roster, loaded.keys_version);
+        for row in loaded.agents {
             if let Some(slot) = directory.slot(&row.id) {
                 slot.set_dialect(row.dialect.as_deref().map_or(Dialect::V2, Dialect::of));
                 if let Some(last_seen) = row.last_seen {
@@ -96,28 +93,6 @@ impl Follower {
             aftermath.carry_out(env);
         }
     }
-}
-
-/// Puts together what the tables say.
-fn roster(keys: Vec<db::keys::KeyRow>, agents: &[db::agents::AgentRow]) -> Roster {
-    let mut roster = Roster::default();
-    for key in keys.into_iter().filter(|key| key.status == KeyStatus::Active) {
-        roster.put_key(key.id, OpenKey { owner: key.owner, sha256: key.sha256, agent: key.bound_agent_id });
-    }
-    for row in agents {
-        let member = Member {
-            status: row.status,
-            key: row.key_id.clone(),
-            display_name: row.display_name.clone(),
-            custom_name: row.custom_name,
-            version: row.version.clone(),
-            tunnel: row.tunnel_id.clone(),
-            moving_from: row.moving_from.clone(),
-            is_offline: row.offline_since.is_some(),
-        };
-        roster.put_member(row.id.clone(), member);
-    }
-    roster
 }
 
 /// Who has to look again after some events; each once, however many events there were.

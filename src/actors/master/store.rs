@@ -209,7 +209,9 @@ impl From<CommitFailed> for MasterError {
             CommitFailed::Refused(CommitError::VersionConflict { .. } | CommitError::Claimed { .. }) => {
                 Self::Busy
             }
-            CommitFailed::Refused(CommitError::NotListed { .. }) => Self::KeyRevoked,
+            CommitFailed::Refused(CommitError::NotListed { .. } | CommitError::KeyRevoked { .. }) => {
+                Self::KeyRevoked
+            }
             CommitFailed::Refused(CommitError::TunnelTaken { by, .. }) => Self::TunnelTaken { by },
             CommitFailed::Refused(CommitError::KeyTaken { .. }) => Self::KeyMismatch,
             CommitFailed::Refused(error @ CommitError::TooLarge { .. }) => Self::TooMuch(error.to_string()),

@@ -25,6 +25,7 @@ pub struct Model {
     pub offline_since: Option<i64>,
     pub hostname_patterns: String,
     pub moving_from: Option<String>,
+    pub shared_key_id: Option<String>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

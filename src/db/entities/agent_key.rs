@@ -16,6 +16,7 @@ pub struct Model {
     pub created_at: i64,
     pub revoked_at: Option<i64>,
     pub hostname_patterns: String,
+    pub seats: i32,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -26,10 +26,14 @@ pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
             created_at: origin.at,
             revoked_at: None,
             hostname_patterns: ANY_NAME.into(),
+            seats: 1,
         }),
         Event::KeyLimited { key_id, hostname_patterns } => unit
             .keys
             .change(&key_id.as_str().into(), |key| key.hostname_patterns = to_json(hostname_patterns)),
+        Event::KeySeated { key_id, seats } => unit
+            .keys
+            .change(&key_id.as_str().into(), |key| key.seats = i32::try_from(*seats).unwrap_or(i32::MAX)),
         Event::KeyRevoked { key_id } => unit.keys.change(&key_id.as_str().into(), |key| {
             key.status = KeyStatus::Revoked.as_str().into();
             key.revoked_at.get_or_insert(origin.at);
@@ -42,8 +46,10 @@ pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
 /// Applies an event about an agent.
 pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
     match event {
-        Event::AgentRegistered { agent_id, key_id, .. } => {
-            bind_key(unit, agent_id, key_id)?;
+        Event::AgentRegistered { agent_id, key_id, shares_key, .. } => {
+            if !shares_key {
+                bind_key(unit, agent_id, key_id)?;
+            }
             register(unit, origin, event);
         }
         Event::AgentKeyRolled { agent_id, key_id } => {
@@ -58,6 +64,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
                 }
             });
         }
+        Event::AgentLeftKey { agent_id, key_id } => leave_key(unit, agent_id, key_id),
         Event::AgentEnrolled { .. } => enroll(unit, origin, event)?,
         Event::AgentMoving { agent_id, from, to } => wait_to_move(unit, agent_id, from, to),
         Event::AgentMoved { agent_id, from, to } => finish_move(unit, agent_id, from, to),
@@ -105,7 +112,8 @@ fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &Event) {
 }
 
 fn register(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
-    let Event::AgentRegistered { agent_id, key_id, display_name, version, key_owner } = event else {
+    let Event::AgentRegistered { agent_id, key_id, display_name, version, key_owner, shares_key } = event
+    else {
         return;
     };
     // Revoked, and back with another key: what it published stays as it is until a person looks again.
@@ -131,10 +139,26 @@ fn register(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
         offline_since: None,
         hostname_patterns: before.map_or(ANY_NAME.into(), |agent| agent.hostname_patterns.clone()),
         moving_from: before.and_then(|agent| agent.moving_from.clone()),
+        shared_key_id: shares_key.then(|| key_id.as_str().into()),
     });
 }
 
-/// A key belongs to one agent: the second one is refused.
+/// A key that others use goes on with them: the first of them has it now, if it was this agent's.
+fn leave_key(unit: &mut Unit, agent_id: &AgentId, key_id: &KeyId) {
+    unit.agents.change(&agent_id.as_str().into(), |agent| agent.shared_key_id = None);
+    let key = key_id.as_str().to_owned();
+    if unit.keys.get(&key).is_none_or(|row| row.agent_id.as_deref() != Some(agent_id.as_str())) {
+        return;
+    }
+    let guests = unit.agents.all(|agent| agent.shared_key_id.as_ref() == Some(&key));
+    let heir = guests.into_iter().map(|agent| agent.id).min();
+    if let Some(heir) = &heir {
+        unit.agents.change(heir, |agent| agent.shared_key_id = None);
+    }
+    unit.keys.change(&key, |row| row.agent_id = heir.clone());
+}
+
+/// A key belongs to one agent: a second one has to say that it shares it.
 fn bind_key(unit: &mut Unit, agent_id: &AgentId, key_id: &KeyId) -> Result<(), CommitError> {
     let other = unit
         .agents

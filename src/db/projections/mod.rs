@@ -26,6 +26,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
     match event {
         Event::KeyGenerated { .. }
         | Event::KeyLimited { .. }
+        | Event::KeySeated { .. }
         | Event::KeyRevoked { .. }
         | Event::KeyDeleted { .. } => {
             agents::apply_key(unit, origin, event);
@@ -41,6 +42,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         | Event::AgentMoved { .. }
         | Event::AgentRevoked { .. }
         | Event::AgentKeyRolled { .. }
+        | Event::AgentLeftKey { .. }
         | Event::AgentRemoved { .. }
         | Event::AgentOffline { .. }
         | Event::AgentBack { .. } => agents::apply(unit, origin, event),

@@ -88,6 +88,7 @@ pub(super) fn registered(name: &str, key: &str) -> Event {
         display_name: format!("host {name}"),
         version: Some("0.1.0".into()),
         key_owner: "ops".into(),
+        shares_key: false,
     }
 }
 

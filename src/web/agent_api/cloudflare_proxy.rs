@@ -7,6 +7,7 @@
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
+use crate::actors::master::MasterError;
 use crate::domain::id::TunnelId;
 use crate::protocol::v2::answer::cloudflare_success;
 use crate::web::auth::{CallingKey, Reporting};
@@ -34,10 +35,11 @@ pub async fn put_configuration(
     path: web::Path<(String, String)>,
     _ignored: Json<Value, SMALL>,
 ) -> Result<HttpResponse, ApiError> {
-    let agent = state.master().directory.agent_of(&key.0).ok_or(ApiError::KeyMismatch)?;
     if state.settings().account_id.as_deref() != Some(path.0.as_str()) {
         return Err(ApiError::KeyMismatch);
     }
-    let version = state.master().put_agent_rules(&agent, &TunnelId::new(path.1.clone())).await?;
+    let tunnel = TunnelId::new(path.1.clone());
+    let agent = state.master().directory.agent_in(&key.0, &tunnel).ok_or(MasterError::NotYourTunnel)?;
+    let version = state.master().put_agent_rules(&agent, &tunnel).await?;
     Ok(HttpResponse::Ok().json(cloudflare_success(json!({ "tunnel_id": path.1, "version": version }))))
 }

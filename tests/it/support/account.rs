@@ -255,6 +255,7 @@ impl TestAccount {
             display_name: agent.into(),
             version: None,
             key_owner: agent.into(),
+            shares_key: false,
         };
         self.append(Stream::keys(), vec![key]).await;
         self.append(Stream::agent(&agent_id), vec![registered]).await;

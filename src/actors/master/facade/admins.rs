@@ -45,6 +45,11 @@ impl Master {
         self.decide(registrar::RevokeKey { key, by: by.into() }).await
     }
 
+    /// Says how many agents may be enrolled with a key; those that are enrolled stay.
+    pub async fn seat_key(&self, key: KeyRef, seats: u32, by: &str) -> Result<KeyDropped, MasterError> {
+        self.decide(registrar::SeatKey { key, seats, by: by.into() }).await
+    }
+
     /// Drops a revoked key from the list.
     pub async fn delete_key(&self, key: KeyRef, by: &str) -> Result<KeyDropped, MasterError> {
         self.decide(registrar::DeleteKey { key, by: by.into() }).await

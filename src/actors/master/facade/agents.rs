@@ -14,7 +14,7 @@ use crate::actors::master::work::Work;
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId};
-use crate::domain::registration::{identity_digest, shown_name};
+use crate::domain::registration::{Admission, identity_digest, shown_name};
 use crate::domain::report::{Report, Reports};
 
 impl Master {
@@ -33,10 +33,9 @@ impl Master {
 
     /// Returns the slot of an agent whose registration changes nothing.
     fn greeted(&self, key: &KeyAccess, input: &RegisterInput) -> Option<Arc<Slot>> {
-        let own = self.directory.agent_of(key)?;
-        if input.agent_id.as_ref().is_some_and(|asked| *asked != own) {
+        let Ok(Admission::Known(own)) = registrar::identify(&self.env, &key.key_id, input, None) else {
             return None;
-        }
+        };
         let slot = self.directory.slot(&own)?;
         let name = shown_name(input.display_name.as_deref(), input.hostname.as_deref(), &own);
         let version = registrar::version_of(input);

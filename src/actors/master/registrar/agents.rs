@@ -3,20 +3,20 @@
 use actix::prelude::*;
 use chrono::TimeDelta;
 
-use super::keys::{active_keys_of, revoke_agent};
+use super::keys::{give_up, revoke_agent};
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{RegisterInput, Registered};
 use crate::actors::supervision::Ctx;
 use crate::db::agents::AgentRow;
-use crate::db::keys::KeyRow;
-use crate::db::{self, Batch, Expected, RowChange};
-use crate::domain::agent::{AgentStatus, KeyStatus};
+use crate::db::{self, Assumption, Batch, Expected, RowChange};
+use crate::domain::agent::AgentStatus;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, KeyId};
-use crate::domain::registration::{Admission, MAX_NAME_CHARS, admit, shown_name};
+use crate::domain::presence::{Presence, presence};
+use crate::domain::registration::{Admission, MAX_NAME_CHARS, Place, User, admit, shown_name};
 
 /// Longest version text that is kept.
 const MAX_VERSION_CHARS: usize = 64;
@@ -57,10 +57,18 @@ pub struct Revoke {
 }
 
 impl Handler<Register> for Registrar {
-    type Result = AtomicResponse<Self, Result<Registered, MasterError>>;
+    type Result = ResponseActFuture<Self, Result<Registered, MasterError>>;
 
+    /// Side by side, so that many share a commit when a fleet comes: what each is decided on is assumed in its batch.
     fn handle(&mut self, ask: Register, _: &mut Ctx<Self>) -> Self::Result {
-        self.decide(move |env| async move { register(&env, &ask).await })
+        let env = self.env.get().cloned();
+        let registering = async move {
+            match env {
+                Some(env) => register(&env, &ask).await,
+                None => Err(MasterError::Busy),
+            }
+        };
+        Box::pin(registering.into_actor(self))
     }
 }
 
@@ -93,6 +101,39 @@ async fn register(env: &Env, ask: &Register) -> Result<Registered, MasterError> 
     Ok(Registered { created: outcome.created, agent_id: outcome.agent, session })
 }
 
+/// Says who registers with a key, by what is held in memory; `status_of_asked` is where the agent stands whose id the
+/// caller brings, if memory does not know it.
+pub fn identify(
+    env: &Env,
+    key: &KeyId,
+    input: &RegisterInput,
+    status_of_asked: Option<AgentStatus>,
+) -> Result<Admission, MasterError> {
+    let asked = input.agent_id.as_ref();
+    let (own, guests, seats, status) = env.directory.look(|roster| {
+        let open = roster.key(key).ok_or(MasterError::KeyRevoked)?;
+        let known = asked.and_then(|asked| roster.member(asked)).map(|member| member.status);
+        let guests: Vec<AgentId> = roster.guests(key).cloned().collect();
+        Ok::<_, MasterError>((open.agent.clone(), guests, open.seats, known.or(status_of_asked)))
+    })?;
+    let user = |id: AgentId| {
+        let slot = env.directory.slot(&id);
+        let place =
+            slot.as_ref().map_or(Place::Unknown, |slot| slot.place(input.peer, input.hostname.as_deref()));
+        let heard_at = slot.filter(|slot| is_heard(slot.status())).and_then(|slot| slot.last_seen());
+        let is_heard = presence(heard_at, env.now(), env.settings.offline_after, None) == Presence::Online;
+        User { id, place, is_heard }
+    };
+    let own = own.map(user);
+    let guests: Vec<User> = guests.into_iter().map(user).collect();
+    Ok(admit(own.as_ref(), &guests, asked, status, seats as usize))
+}
+
+/// True of an agent that may report.
+fn is_heard(status: AgentStatus) -> bool {
+    matches!(status, AgentStatus::Pending | AgentStatus::Enrolled)
+}
+
 /// Notes where the agent is heard from and begins its session, if it speaks our dialect.
 pub fn open_session(
     env: &Env,
@@ -113,26 +154,19 @@ pub fn open_session(
 }
 
 async fn decide(env: &Env, ask: &Register) -> Result<Decision<Outcome>, MasterError> {
-    let keys_end = expected(env, &Stream::keys()).await?;
-    let key = db::keys::find_key(&env.db, &ask.key).await?;
-    let key = key.filter(|key| key.status == KeyStatus::Active).ok_or(MasterError::KeyRevoked)?;
-    let asked = match &ask.input.agent_id {
-        Some(asked) => db::agents::find_agent(&env.db, asked).await?,
+    let unknown = ask.input.agent_id.as_ref().filter(|id| env.directory.slot(id).is_none());
+    let status = match unknown {
+        Some(id) => db::agents::find_agent(&env.db, id).await?.map(|row| row.status),
         None => None,
     };
-    let admission = admit(
-        key.bound_agent_id.as_ref(),
-        ask.input.agent_id.as_ref(),
-        asked.as_ref().map(|agent| agent.status),
-    );
-    match admission {
+    let new_id = || AgentId::new(env.chance.uuid().to_string());
+    match identify(env, &ask.key, &ask.input, status)? {
         Admission::Refused => Err(MasterError::KeyMismatch),
-        Admission::Known(agent) => greet(env, ask, &agent, &key, keys_end).await,
-        Admission::New(id) => {
-            let id = id.unwrap_or_else(|| AgentId::new(env.chance.uuid().to_string()));
-            take_in(env, ask, id, &key, None, keys_end).await
-        }
-        Admission::Again(id) => take_in(env, ask, id, &key, asked, keys_end).await,
+        Admission::Crowded => Err(MasterError::KeyCrowded(ask.key.clone())),
+        Admission::Known(agent) => greet(env, ask, &agent).await,
+        Admission::New(id) => take_in(env, ask, id.unwrap_or_else(new_id), false, false).await,
+        Admission::Again(id) => take_in(env, ask, id, true, false).await,
+        Admission::Guest(id) => take_in(env, ask, id.unwrap_or_else(new_id), false, true).await,
     }
 }
 
@@ -141,68 +175,72 @@ async fn take_in(
     env: &Env,
     ask: &Register,
     agent: AgentId,
-    key: &KeyRow,
-    known: Option<AgentRow>,
-    keys_end: Expected,
+    is_known: bool,
+    shares_key: bool,
 ) -> Result<Decision<Outcome>, MasterError> {
     let stream = Stream::agent(&agent);
-    let end = expected(env, &stream).await?;
-    // One that was removed and has not fetched its last command fetches it with the new key.
-    let retired = other_keys(env, &agent, &key.id).await?;
-    let created = known.is_none();
+    // An id that was made just now has no history.
+    let is_own_id = ask.input.agent_id.is_some();
+    let end = if is_own_id { expected(env, &stream).await? } else { Expected::Version(0) };
+    let owner = env.directory.look(|roster| roster.key(&ask.key).map(|key| key.owner.clone()));
+    let owner = owner.ok_or(MasterError::KeyRevoked)?;
     let own_name = shown_name(ask.input.display_name.as_deref(), ask.input.hostname.as_deref(), &agent);
-    let display_name = known.filter(|row| row.custom_name).map_or(own_name, |row| row.display_name);
+    let given = env.directory.look(|roster| {
+        let member = roster.member(&agent).filter(|member| is_known && member.custom_name);
+        member.map(|member| member.display_name.clone())
+    });
     let event = Event::AgentRegistered {
         agent_id: agent.clone(),
-        key_id: key.id.clone(),
-        display_name,
+        key_id: ask.key.clone(),
+        display_name: given.unwrap_or(own_name),
         version: version_of(&ask.input),
-        key_owner: key.owner.clone(),
+        key_owner: owner,
+        shares_key,
     };
-    let batch = env.batch(format!("agent:{agent}")).append(stream, end, vec![event]);
+    let batch = env.batch(format!("agent:{agent}"));
+    let batch =
+        batch.assume(Assumption::KeyOpens { key_id: ask.key.clone() }).append(stream, end, vec![event]);
     let batch = batch.row(spoken(&agent, &ask.input));
-    let batch = retire(batch, keys_end, &retired);
-    Ok(Decision { batch, answer: Outcome { agent, created } })
+    // One that was removed and has not fetched its last command fetches it with the new key.
+    let batch = give_up_other_keys(env, batch, &agent, &ask.key);
+    Ok(Decision { batch, answer: Outcome { agent, created: !is_known } })
 }
 
 /// Greets a known agent: notes a new name, version or dialect, and ends the use of a key that was rolled away from. Of
 /// one that was removed only the dialect is noted: it comes for its last command.
-async fn greet(
-    env: &Env,
-    ask: &Register,
-    agent: &AgentId,
-    key: &KeyRow,
-    keys_end: Expected,
-) -> Result<Decision<Outcome>, MasterError> {
+async fn greet(env: &Env, ask: &Register, agent: &AgentId) -> Result<Decision<Outcome>, MasterError> {
     let stream = Stream::agent(agent);
     let end = expected(env, &stream).await?;
     let row = db::agents::find_agent(&env.db, agent).await?;
     let row = row.filter(|row| row.status != AgentStatus::Revoked).ok_or(MasterError::KeyRevoked)?;
     let mut batch = env.batch(format!("agent:{agent}"));
+    let mut events = Vec::new();
     if let Some(event) = news(&row, &ask.input).filter(|_| row.status != AgentStatus::Removed)
         && may_change(env, &stream).await?
     {
-        batch = batch.append(stream, end, vec![event]);
+        events.push(event);
     }
     if row.dialect.as_deref().map_or(Dialect::V2, Dialect::of) != ask.input.dialect() {
         batch = batch.row(spoken(agent, &ask.input));
     }
-    if row.key_id.as_ref() == Some(&key.id) {
-        batch = retire(batch, keys_end, &other_keys(env, agent, &key.id).await?);
+    let uses_it = row.key_id.as_ref() == Some(&ask.key);
+    if let Some(shared) = row.shared_key_id.filter(|shared| uses_it && *shared != ask.key) {
+        events.push(Event::AgentLeftKey { agent_id: agent.clone(), key_id: shared });
+    }
+    if !events.is_empty() {
+        batch = batch.append(stream, end, events);
+    }
+    if uses_it {
+        batch = give_up_other_keys(env, batch, agent, &ask.key);
     }
     Ok(Decision { batch, answer: Outcome { agent: agent.clone(), created: false } })
 }
 
-async fn other_keys(env: &Env, agent: &AgentId, key: &KeyId) -> Result<Vec<KeyId>, MasterError> {
-    let keys = active_keys_of(env, agent).await?.into_iter().map(|key| key.id);
-    Ok(keys.filter(|id| id != key).collect())
-}
-
 /// The new key was used, so the one it replaces is done with.
-fn retire(batch: Batch, keys_end: Expected, retired: &[KeyId]) -> Batch {
-    let events: Vec<Event> =
-        retired.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect();
-    if events.is_empty() { batch } else { batch.append(Stream::keys(), keys_end, events) }
+fn give_up_other_keys(env: &Env, batch: Batch, agent: &AgentId, key: &KeyId) -> Batch {
+    let mut others = env.directory.look(|roster| roster.own_keys(agent));
+    others.retain(|id| id != key);
+    give_up(env, batch, agent, &others)
 }
 
 /// Notes what an agent speaks: a master that starts anew has to know that before the agent registers with it.
@@ -262,7 +300,8 @@ pub(super) async fn listed(env: &Env, agent: &AgentId) -> Result<AgentRow, Maste
 async fn revoke(env: &Env, ask: &Revoke) -> Result<(), MasterError> {
     commit(env, async || {
         listed(env, &ask.agent).await?;
-        Ok(Decision { batch: revoke_agent(env, &ask.agent, &ask.by).await?, answer: () })
+        let (batch, _) = revoke_agent(env, &ask.agent, &ask.by).await?;
+        Ok(Decision { batch, answer: () })
     })
     .await
 }

@@ -96,6 +96,7 @@ async fn approve(env: &Env, ask: &Approve) -> Result<(), MasterError> {
         let end = expected(env, &Stream::agent(&ask.agent)).await?;
         let row = listed(env, &ask.agent).await?;
         let batch = env.batch(&ask.by);
+        must_have_seat(env, &row)?;
         match row.status {
             AgentStatus::Revoked => Err(MasterError::AgentRevoked(row.id)),
             AgentStatus::Enrolled => Ok(Decision { batch, answer: () }),
@@ -126,6 +127,7 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
     if row.status == AgentStatus::Revoked {
         return Err(MasterError::AgentRevoked(row.id));
     }
+    must_have_seat(env, &row)?;
     let is_enrolled = row.status == AgentStatus::Enrolled && row.tunnel_name.as_deref() == Some(name);
     if is_enrolled
         && !is_gone(env, row.tunnel_id.as_ref()).await?
@@ -134,6 +136,20 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
         return Ok(Enrolment::Done(Box::new(enrolled)));
     }
     Ok(Enrolment::NeedsTunnel(name.into()))
+}
+
+/// Fails if the agent came with a key that others have taken all the seats of.
+fn must_have_seat(env: &Env, row: &AgentRow) -> Result<(), MasterError> {
+    let Some(key) = row.shared_key_id.as_ref().filter(|_| row.shares_key()) else { return Ok(()) };
+    env.directory.look(|roster| {
+        if row.status == AgentStatus::Enrolled || !roster.has_no_seat(key, &row.id) {
+            return Ok(());
+        }
+        let owner = roster.key(key).and_then(|open| roster.member(open.agent.as_ref()?));
+        let owner =
+            owner.map_or_else(|| "another host".into(), |member| format!("`{}`", member.display_name));
+        Err(MasterError::NoSeat { agent: row.display_name.clone(), key_id: key.clone(), owner })
+    })
 }
 
 /// True if its tunnel is known to be deleted at Cloudflare.
@@ -185,6 +201,7 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         if row.status == AgentStatus::Revoked {
             return Err(MasterError::AgentRevoked(row.id));
         }
+        must_have_seat(env, &row)?;
         // Two requests for the same tunnel at once: the second finds the first one's work.
         if row.status == AgentStatus::Enrolled
             && row.tunnel_id.as_ref() == Some(&ask.tunnel.tunnel_id)

@@ -10,7 +10,7 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{KeyDropped, KeyRef};
 use crate::actors::supervision::Ctx;
 use crate::db::keys::KeyRow;
-use crate::db::{self, Batch};
+use crate::db::{self, Batch, Expected};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, KeyId};
@@ -67,6 +67,9 @@ impl Handler<DeleteRevokedKeys> for Registrar {
     }
 }
 
+/// Most agents that may be enrolled with one key.
+const MOST_SEATS: u32 = 1_000;
+
 /// Says which key, without repeating a text that may be the key itself.
 const GIVEN: &str = "under what was given; the list of keys has their ids";
 
@@ -88,55 +91,50 @@ pub(super) async fn find(env: &Env, key: &KeyRef) -> Result<KeyRow, MasterError>
     row.ok_or(MasterError::KeyNotFound(shown))
 }
 
-/// Returns the keys of an agent that still open it.
-pub(super) async fn active_keys_of(env: &Env, agent: &AgentId) -> Result<Vec<KeyRow>, MasterError> {
-    let mut keys = db::keys::list_agent_keys(&env.db, agent).await?;
-    keys.retain(|key| key.status == KeyStatus::Active);
-    Ok(keys)
-}
-
 async fn revoke(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterError> {
     commit(env, async || {
-        let keys_end = expected(env, &Stream::keys()).await?;
+        let keys_end = env.directory.keys_end();
         let row = find(env, key).await?;
         let mut dropped =
             KeyDropped { key_id: row.id.clone(), owner: row.owner.clone(), affected_agents: Vec::new() };
         if row.status == KeyStatus::Revoked {
             return Ok(Decision { batch: env.batch(by), answer: dropped });
         }
-        let Some(agent) = agent_in_force(env, &row).await? else {
-            let events = vec![Event::KeyRevoked { key_id: row.id.clone() }];
-            let batch = env.batch(by).append(Stream::keys(), keys_end, events);
-            return Ok(Decision { batch, answer: dropped });
-        };
-        let batch = revoke_agent(env, &agent, by).await?;
-        dropped.affected_agents.push(agent);
+        let own = row.bound_agent_id.as_ref().and_then(|agent| in_force(env, agent, &row.id));
+        if let Some(agent) = own {
+            let (batch, affected_agents) = revoke_agent(env, &agent, by).await?;
+            return Ok(Decision { batch, answer: KeyDropped { affected_agents, ..dropped } });
+        }
+        let revoked = vec![Event::KeyRevoked { key_id: row.id.clone() }];
+        let batch = env.batch(by).append(Stream::keys(), keys_end, revoked);
+        let (batch, affected) = silence_guests(env, batch, &[row.id]).await?;
+        dropped.affected_agents = affected;
         Ok(Decision { batch, answer: dropped })
     })
     .await
 }
 
-/// Returns the agent whose key in force this is, if it is heard at all.
-async fn agent_in_force(env: &Env, key: &KeyRow) -> Result<Option<AgentId>, MasterError> {
-    let Some(bound) = &key.bound_agent_id else {
-        return Ok(None);
-    };
-    let agent = db::agents::find_agent(&env.db, bound).await?;
-    Ok(agent
-        .filter(|agent| {
-            agent.key_id.as_ref() == Some(&key.id)
-                && matches!(agent.status, AgentStatus::Pending | AgentStatus::Enrolled)
-        })
-        .map(|agent| agent.id))
+/// Returns the agent if this is its key in force and it is heard at all.
+fn in_force(env: &Env, agent: &AgentId, key: &KeyId) -> Option<AgentId> {
+    env.directory.look(|roster| {
+        let member = roster.member(agent)?;
+        let is_heard = matches!(member.status, AgentStatus::Pending | AgentStatus::Enrolled);
+        (is_heard && member.key.as_ref() == Some(key)).then(|| agent.clone())
+    })
 }
 
-/// Revokes an agent with every key that opens it.
-pub(super) async fn revoke_agent(env: &Env, agent: &AgentId, by: &str) -> Result<Batch, MasterError> {
-    let keys_end = expected(env, &Stream::keys()).await?;
+/// Revokes an agent with every key of its own, and with them those that share one; returns them all. One that only
+/// shares a key is not heard any more, and the key goes on.
+pub(super) async fn revoke_agent(
+    env: &Env,
+    agent: &AgentId,
+    by: &str,
+) -> Result<(Batch, Vec<AgentId>), MasterError> {
+    let keys_end = env.directory.keys_end();
     let agent_end = expected(env, &Stream::agent(agent)).await?;
     let row = db::agents::find_agent(&env.db, agent).await?;
     let row = row.ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
-    let revoked: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
+    let revoked = env.directory.look(|roster| roster.own_keys(agent));
     let mut batch = env.batch(by);
     let events: Vec<Event> =
         revoked.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect();
@@ -147,12 +145,95 @@ pub(super) async fn revoke_agent(env: &Env, agent: &AgentId, by: &str) -> Result
         let event = Event::AgentRevoked { agent_id: agent.clone(), key_id };
         batch = batch.append(Stream::agent(agent), agent_end, vec![event]);
     }
-    Ok(batch)
+    let (batch, guests) = silence_guests(env, batch, &revoked).await?;
+    Ok((batch, std::iter::once(agent.clone()).chain(guests).collect()))
+}
+
+/// Agents that share keys which are revoked are not heard any more either; returns them.
+async fn silence_guests(
+    env: &Env,
+    mut batch: Batch,
+    keys: &[KeyId],
+) -> Result<(Batch, Vec<AgentId>), MasterError> {
+    let guests: Vec<(AgentId, KeyId)> = env.directory.look(|roster| {
+        let of = |key: &KeyId| roster.guests(key).map(|id| (id.clone(), key.clone())).collect::<Vec<_>>();
+        keys.iter().flat_map(of).collect()
+    });
+    let mut silenced = Vec::new();
+    for (agent_id, key_id) in guests {
+        if in_force(env, &agent_id, &key_id).is_some() {
+            let end = expected(env, &Stream::agent(&agent_id)).await?;
+            let event = Event::AgentRevoked { agent_id: agent_id.clone(), key_id };
+            batch = batch.append(Stream::agent(&agent_id), end, vec![event]);
+            silenced.push(agent_id);
+        }
+    }
+    Ok((batch, silenced))
+}
+
+/// An agent uses these keys no more: they are revoked, or go on with those that share them.
+pub(super) fn give_up(env: &Env, mut batch: Batch, agent: &AgentId, keys: &[KeyId]) -> Batch {
+    let is_shared = |key: &&KeyId| env.directory.look(|roster| roster.guests(key).next().is_some());
+    let (shared, alone): (Vec<&KeyId>, Vec<&KeyId>) = keys.iter().partition(is_shared);
+    let revoked: Vec<Event> =
+        alone.into_iter().map(|key| Event::KeyRevoked { key_id: key.clone() }).collect();
+    if !revoked.is_empty() {
+        batch = batch.append(Stream::keys(), env.directory.keys_end(), revoked);
+    }
+    let left: Vec<Event> = shared
+        .into_iter()
+        .map(|key| Event::AgentLeftKey { agent_id: agent.clone(), key_id: key.clone() })
+        .collect();
+    if !left.is_empty() {
+        batch = batch.append(Stream::agent(agent), Expected::Head, left);
+    }
+    batch
+}
+
+/// Lets more agents, or fewer, be enrolled with a key; those that are enrolled stay.
+#[derive(Message)]
+#[rtype(result = "Result<KeyDropped, MasterError>")]
+pub struct SeatKey {
+    /// Which key.
+    pub key: KeyRef,
+    /// How many agents may be enrolled with it.
+    pub seats: u32,
+    /// Who asks.
+    pub by: String,
+}
+
+impl Handler<SeatKey> for Registrar {
+    type Result = AtomicResponse<Self, Result<KeyDropped, MasterError>>;
+
+    fn handle(&mut self, ask: SeatKey, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { seat(&env, &ask).await })
+    }
+}
+
+async fn seat(env: &Env, ask: &SeatKey) -> Result<KeyDropped, MasterError> {
+    if !(1..=MOST_SEATS).contains(&ask.seats) {
+        return Err(MasterError::Invalid(format!("`seats` is a number from 1 to {MOST_SEATS}")));
+    }
+    commit(env, async || {
+        let keys_end = env.directory.keys_end();
+        let row = find(env, &ask.key).await?;
+        if row.status == KeyStatus::Revoked {
+            return Err(MasterError::KeyRevoked);
+        }
+        let mut batch = env.batch(&ask.by);
+        if row.seats != ask.seats {
+            let event = Event::KeySeated { key_id: row.id.clone(), seats: ask.seats };
+            batch = batch.append(Stream::keys(), keys_end, vec![event]);
+        }
+        let affected_agents = env.directory.look(|roster| roster.users(&row.id));
+        Ok(Decision { batch, answer: KeyDropped { key_id: row.id, owner: row.owner, affected_agents } })
+    })
+    .await
 }
 
 async fn delete(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterError> {
     commit(env, async || {
-        let keys_end = expected(env, &Stream::keys()).await?;
+        let keys_end = env.directory.keys_end();
         let row = find(env, key).await?;
         if row.status != KeyStatus::Revoked {
             return Err(MasterError::KeyInUse(row.id));
@@ -169,7 +250,7 @@ async fn delete(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterE
 
 async fn delete_revoked(env: &Env, by: &str) -> Result<Vec<KeyDropped>, MasterError> {
     commit(env, async || {
-        let keys_end = expected(env, &Stream::keys()).await?;
+        let keys_end = env.directory.keys_end();
         let mut rows = db::keys::load_keys(&env.db).await?;
         rows.retain(|row| row.status == KeyStatus::Revoked);
         let events: Vec<Event> =

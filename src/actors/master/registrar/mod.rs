@@ -28,10 +28,10 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 
 pub use admin::{ChangeSetting, EndSession, OpenSession, SetAdminPassword, SetUpAdmin};
-pub use agents::{Register, Rename, Revoke, open_session, version_of};
+pub use agents::{Register, Rename, Revoke, identify, open_session, version_of};
 pub use commands::{new_command, queued};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
-pub use keys::{DeleteKey, DeleteRevokedKeys, RevokeKey};
+pub use keys::{DeleteKey, DeleteRevokedKeys, RevokeKey, SeatKey};
 pub use limits::LimitAgent;
 pub use moving::FinishMove;
 pub use new_key::{GenerateKey, RollKey};
@@ -114,6 +114,9 @@ async fn commit<T>(
             Ok(_) => return Ok(answer),
             Err(CommitFailed::Refused(CommitError::VersionConflict { stream, .. })) => {
                 tracing::info!(%stream, "another writer was faster; deciding again");
+            }
+            Err(CommitFailed::Refused(CommitError::KeyTaken { key_id, .. })) => {
+                tracing::info!(key.id = %key_id, "another host came first with the key; deciding again");
             }
             Err(failed) => return Err(failed.into()),
         }

@@ -3,7 +3,6 @@
 use actix::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::keys::active_keys_of;
 use super::{Decision, Registrar, commit, expected, limits};
 use crate::actors::master::directory::digest_key;
 use crate::actors::master::env::Env;
@@ -11,7 +10,6 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::NewKey;
 use crate::actors::supervision::Ctx;
 use crate::db;
-use crate::db::keys::KeyRow;
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, KeyId};
@@ -97,7 +95,7 @@ async fn generate(env: &Env, ask: GenerateKey) -> Result<NewKey, MasterError> {
     let patterns = limits::patterns(&ask.hostname_patterns)?;
     let draft = commit(env, async || {
         let draft = Draft::new(env);
-        let expected = expected(env, &Stream::keys()).await?;
+        let expected = env.directory.keys_end();
         let events = draft.generated(&owner, None, patterns.clone());
         let batch = env.batch(&ask.by).append(Stream::keys(), expected, events);
         Ok(Decision { batch, answer: draft })
@@ -108,13 +106,12 @@ async fn generate(env: &Env, ask: GenerateKey) -> Result<NewKey, MasterError> {
 
 async fn roll(env: &Env, agent: &AgentId, by: &str) -> Result<NewKey, MasterError> {
     let (draft, owner, patterns) = commit(env, async || {
-        let keys_end = expected(env, &Stream::keys()).await?;
+        let keys_end = env.directory.keys_end();
         let agent_end = expected(env, &Stream::agent(agent)).await?;
         let row = db::agents::find_agent(&env.db, agent).await?;
         let row = row.filter(|row| row.status != AgentStatus::Removed);
         let row = row.ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
-        let keys = active_keys_of(env, agent).await?;
-        let (in_use, unused) = sort_out(env, agent, keys, row.key_id.as_ref());
+        let (in_use, unused) = sort_out(env, agent, row.key_id.as_ref());
         let draft = Draft::new(env);
         let mut events: Vec<Event> =
             unused.iter().map(|key| Event::KeyRevoked { key_id: key.clone() }).collect();
@@ -136,14 +133,10 @@ async fn roll(env: &Env, agent: &AgentId, by: &str) -> Result<NewKey, MasterErro
 /// Splits an agent's keys: the one it really uses, and those that were made for it and never used.
 ///
 /// A key that was rolled in and not used yet has a predecessor that still works; rolling again replaces it.
-fn sort_out(
-    env: &Env,
-    agent: &AgentId,
-    keys: Vec<KeyRow>,
-    current: Option<&KeyId>,
-) -> (Option<KeyId>, Vec<KeyId>) {
+fn sort_out(env: &Env, agent: &AgentId, current: Option<&KeyId>) -> (Option<KeyId>, Vec<KeyId>) {
     let previous = env.directory.slot(agent).and_then(|slot| slot.previous_key_id());
     let in_use = previous.or_else(|| current.cloned());
-    let unused = keys.into_iter().map(|key| key.id).filter(|id| Some(id) != in_use.as_ref()).collect();
+    let mut unused = env.directory.look(|roster| roster.own_keys(agent));
+    unused.retain(|id| Some(id) != in_use.as_ref());
     (in_use, unused)
 }

@@ -9,7 +9,7 @@ use actix::prelude::*;
 
 use super::agents::listed;
 use super::commands::{new_command, queued, superseded};
-use super::keys::active_keys_of;
+use super::keys::give_up;
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
@@ -63,34 +63,35 @@ async fn remove(env: &Env, ask: &Remove) -> Result<RemovedAgent, MasterError> {
 
 async fn decide(env: &Env, ask: &Remove) -> Result<Decision<RemovedAgent>, MasterError> {
     let agent = &ask.agent;
-    let keys_end = expected(env, &Stream::keys()).await?;
     let agent_end = expected(env, &Stream::agent(agent)).await?;
     let commands_end = expected(env, &Stream::commands(agent)).await?;
     let routes_end = expected(env, &Stream::routes(agent)).await?;
     let row = listed(env, agent).await?;
     let routes = db::routes::list_agent_routes(&env.db, agent).await?;
-    let keys: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
+    let (has_key, keys) =
+        env.directory.look(|roster| (roster.keys_in_force(agent).0.is_some(), roster.own_keys(agent)));
     let tunnel = match &row.tunnel_id {
         Some(tunnel) => db::tunnels::find_tunnel(&env.db, tunnel).await?,
         None => None,
     };
     let tunnel = tunnel.map(|tunnel| LeftTunnel { name: tunnel.name, is_to_go: tunnel.made });
-    let can_be_told = row.tunnel_id.is_some() && !keys.is_empty();
+    let can_be_told = row.tunnel_id.is_some() && has_key;
     let stop =
         can_be_told.then(|| new_command(env, CommandKind::StopTunnel, Some(env.settings.removal_limit)));
 
     let released = guard::release_all(agent, &routes);
     let mut commands = superseded(env, agent, Superseding::Removal).await?;
     commands.extend(stop.as_ref().map(|stop| queued(agent, stop)));
-    let revoked = if stop.is_some() { Vec::new() } else { keys };
 
     let mut batch = env.batch(&ask.by);
     batch = append_some(batch, Stream::routes(agent), routes_end, released);
     batch = append_some(batch, Stream::commands(agent), commands_end, commands);
-    batch = append_some(batch, Stream::keys(), keys_end, revocations(&revoked));
     batch = batch
         .append(Stream::agent(agent), agent_end, vec![Event::AgentRemoved { agent_id: agent.clone() }])
         .row(RowChange::ForgetAgent { agent_id: agent.clone() });
+    if stop.is_none() {
+        batch = leave(env, batch, agent, row.shared_key_id.as_ref(), &keys);
+    }
     if let Some(id) = row.secret_id {
         batch = batch.row(RowChange::DeleteSecret { id });
     }
@@ -106,20 +107,22 @@ fn append_some(batch: Batch, stream: Stream, end: db::Expected, events: Vec<Even
     if events.is_empty() { batch } else { batch.append(stream, end, events) }
 }
 
-fn revocations(keys: &[KeyId]) -> Vec<Event> {
-    keys.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect()
+/// Its keys open nothing any more, but for those that others use too.
+fn leave(env: &Env, batch: Batch, agent: &AgentId, shared: Option<&KeyId>, own: &[KeyId]) -> Batch {
+    let batch = give_up(env, batch, agent, own);
+    let left = shared.map(|key| Event::AgentLeftKey { agent_id: agent.clone(), key_id: key.clone() });
+    append_some(batch, Stream::agent(agent), db::Expected::Head, left.into_iter().collect())
 }
 
 async fn retire(env: &Env, agent: &AgentId) -> Result<(), MasterError> {
     commit(env, async || {
-        let keys_end = expected(env, &Stream::keys()).await?;
         let row = db::agents::find_agent(&env.db, agent).await?;
         // Asked twice, or the agent came back with another key meanwhile: nothing to do.
-        if !row.is_some_and(|row| row.status == AgentStatus::Removed) {
+        let Some(row) = row.filter(|row| row.status == AgentStatus::Removed) else {
             return Ok(Decision { batch: env.batch("system"), answer: () });
-        }
-        let keys: Vec<KeyId> = active_keys_of(env, agent).await?.into_iter().map(|key| key.id).collect();
-        let batch = append_some(env.batch("system"), Stream::keys(), keys_end, revocations(&keys));
+        };
+        let keys = env.directory.look(|roster| roster.own_keys(agent));
+        let batch = leave(env, env.batch("system"), agent, row.shared_key_id.as_ref(), &keys);
         Ok(Decision { batch, answer: () })
     })
     .await

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::Slot;
 use crate::db::RowChange;
+use crate::domain::registration::Place;
 
 /// How long two sources may take turns before that counts as two hosts.
 const INTERLEAVING: TimeDelta = TimeDelta::minutes(10);
@@ -84,6 +85,17 @@ impl Slot {
             return None;
         }
         Some([seen.latest.clone()?, seen.other.clone()?])
+    }
+
+    /// Says whether the agent speaks from where a registration comes from.
+    pub fn place(&self, peer: IpAddr, host: Option<&str>) -> Place {
+        match &self.sources.seen.lock().latest {
+            None => Place::Unknown,
+            Some(latest) => {
+                let same_host = latest.host.is_none() || host.is_none() || latest.host.as_deref() == host;
+                if latest.peer == peer && same_host { Place::Here } else { Place::Elsewhere }
+            }
+        }
     }
 
     /// Returns where the agent was last heard from.
