@@ -33,6 +33,14 @@ enum KeysVerb {
         /// The key's id, as the list shows it.
         key_id: String,
     },
+    /// Say how many hosts may be enrolled with a key; each is an agent of its own.
+    Seats {
+        /// The key's id, as the list shows it.
+        key_id: String,
+        /// How many; 1 unless it was set.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+        seats: u32,
+    },
     /// Drop a revoked key from the list.
     Delete {
         /// The key's id.
@@ -49,6 +57,9 @@ pub(super) fn run(args: KeysArgs, common: &Common) -> anyhow::Result<ExitCode> {
         }
         Some(KeysVerb::Revoke { key_id }) => {
             master.post("/api/v2/agents/revoke-key", json!({ "key_id": key_id })).await
+        }
+        Some(KeysVerb::Seats { key_id, seats }) => {
+            master.post(&format!("/api/v3/keys/{key_id}/seats"), json!({ "seats": seats })).await
         }
         Some(KeysVerb::Delete { key_id }) => master.delete(&format!("/api/v2/agents/keys/{key_id}")).await,
     })?;
@@ -77,8 +88,9 @@ fn list(keys: &Value) -> anyhow::Result<()> {
         let mut row = vec![id.clone()];
         row.extend(["owner", "status", "bound_agent_id", "created_at"].map(|key| output::text(meta, key)));
         row.push(hostnames(meta));
+        row.push(meta["seats"].to_string());
         row
     });
-    let header = ["KEY ID", "OWNER", "STATUS", "AGENT", "CREATED", "HOSTNAMES"];
+    let header = ["KEY ID", "OWNER", "STATUS", "AGENT", "CREATED", "HOSTNAMES", "SEATS"];
     output::table(&header, rows.collect(), "no keys; make one with `lightship keys create --owner NAME`")
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::error::ApiError;
 use super::pages::view::{two_hosts, two_lists};
 use super::state::WebState;
-use crate::actors::master::Dialect;
+use crate::actors::master::{Dialect, LackingSeat};
 use crate::db::read::{
     self, ALL, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelConnectorsRow,
     TunnelObservedRow, TunnelStatusRow,
@@ -259,8 +259,17 @@ pub fn warning(state: &WebState, row: &AgentRow) -> Option<String> {
         let by_place = slot.two_hosts().map(two_hosts);
         by_place.or_else(|| slot.two_lists().map(two_lists)).or_else(|| slot.flaw())
     });
+    let seat = || state.master().directory.lacking_seat(&row.id).map(|lacking| no_seat(&lacking));
     let overdue = moving(state, row).filter(|(_, is_over)| *is_over).map(|(words, _)| words);
-    now.or_else(|| row.problem.clone()).or(overdue)
+    now.or_else(|| row.problem.clone()).or_else(seat).or(overdue)
+}
+
+fn no_seat(lacking: &LackingSeat) -> String {
+    format!(
+        "uses the key of {}, which is heard from another host: allow that key one more seat, or give this agent a key of \
+         its own",
+        lacking.owner
+    )
 }
 
 /// Says what the names of an agent wait for that moves to another tunnel, and whether that has lasted too long.

@@ -87,7 +87,7 @@ fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
         "api_key": null, "key_id": row.key_id, "meta": { "registered_with_key_owner": row.key_owner },
         "assigned_tunnel_id": row.tunnel_id, "assigned_tunnel_name": row.tunnel_name, "assigned_tunnel_token": null,
         "commands": commands, "last_containers": containers(&parts.containers), "problem": warning(state, row),
-        "hostname": row.hostname, "hostname_patterns": row.hostname_patterns,
+        "hostname": row.hostname, "hostname_patterns": row.hostname_patterns, "shares_key": row.shares_key(),
     });
     if let Some(at) = presence.last_seen {
         record["last_event"] = json!({
@@ -161,7 +161,7 @@ pub async fn key_records(state: &WebState) -> Result<Value, ApiError> {
             "owner": key.owner, "status": key.status, "bound_agent_id": key.bound_agent_id,
             "created_at": legacy_time(key.created_at), "last_used_at": used.map(legacy_time),
             "revoked_at": key.revoked_at.map(legacy_time), "rolled_from": key.rolled_from,
-            "hostname_patterns": key.hostname_patterns,
+            "hostname_patterns": key.hostname_patterns, "seats": key.seats,
         })
     };
     Ok(Value::Object(keys.iter().map(|key| (key.id.to_string(), record(key))).collect()))

@@ -56,6 +56,17 @@ pub struct Admitted {
     pub key: Arc<KeyAccess>,
 }
 
+/// A seat that a second host with a key would need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LackingSeat {
+    /// The key.
+    pub key_id: KeyId,
+    /// How many it has.
+    pub seats: u32,
+    /// Whose key it is, in words.
+    pub owner: String,
+}
+
 /// Why a caller is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -199,6 +210,19 @@ impl Directory {
             tables.roster.member(id).is_some_and(|member| member.tunnel.as_ref() == Some(tunnel))
         };
         tables.roster.users(&access.key_id).into_iter().find(has_it)
+    }
+
+    /// Returns the seat that an agent lacks: it came with the key of another host, and all of that are taken.
+    pub fn lacking_seat(&self, agent: &AgentId) -> Option<LackingSeat> {
+        let tables = self.tables.read();
+        let member = tables.roster.member(agent)?;
+        let key_id = member.shared_key.clone().filter(|shared| member.key.as_ref() == Some(shared))?;
+        let waits = member.status == AgentStatus::Pending && tables.roster.has_no_seat(&key_id, agent);
+        let key = tables.roster.key(&key_id).filter(|_| waits)?;
+        let owner = key.agent.as_ref().and_then(|id| tables.roster.member(id));
+        let owner =
+            owner.map_or_else(|| "another host".into(), |member| format!("`{}`", member.display_name));
+        Some(LackingSeat { key_id, seats: key.seats, owner })
     }
 
     /// Reads something of who is who.

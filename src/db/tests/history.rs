@@ -63,7 +63,8 @@ impl World {
 
     fn about_a_key(&self) -> Event {
         let key_id = KeyId::new(self.named("key", 8));
-        match self.pick(5) {
+        match self.pick(6) {
+            5 => Event::KeySeated { key_id, seats: u32::try_from(1 + self.pick(3)).unwrap() },
             0 => Event::KeyRevoked { key_id },
             1 => Event::KeyDeleted { key_id },
             2 => Event::KeyLimited { key_id, hostname_patterns: self.patterns() },
@@ -83,7 +84,9 @@ impl World {
     fn about_an_agent(&self, agent_id: AgentId) -> Event {
         let key_id = KeyId::new(self.named("key", 8));
         let display_name = self.named("name", 9);
-        match self.pick(14) {
+        match self.pick(16) {
+            13 => shares(registered(agent_id.as_str(), key_id.as_str())),
+            14 => Event::AgentLeftKey { agent_id, key_id },
             0 | 1 => registered(agent_id.as_str(), key_id.as_str()),
             2 => Event::AgentUpdated { agent_id, display_name, version: Some(self.named("v", 4)) },
             3 => Event::AgentRenamed { agent_id, display_name },
@@ -192,6 +195,14 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
 async fn written_types(db: &Db) -> BTreeSet<String> {
     let events = event::Entity::find().all(&db.0.read).await.unwrap();
     events.into_iter().map(|row| row.kind).collect()
+}
+
+/// The same registration of a second host.
+fn shares(mut registered: Event) -> Event {
+    if let Event::AgentRegistered { shares_key, .. } = &mut registered {
+        *shares_key = true;
+    }
+    registered
 }
 
 /// The type words of all events there are, as the reader lists them to somebody who wrote another one.

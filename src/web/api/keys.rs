@@ -71,6 +71,30 @@ pub async fn revoke(
     })))
 }
 
+/// How many agents may be enrolled with a key.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct SeatsBody {
+    seats: u32,
+}
+
+/// `POST /api/v3/keys/{id}/seats`: says how many agents may be enrolled with a key.
+#[utoipa::path(post, path = "/api/v3/keys/{id}/seats", tag = "keys", params(("id" = String, Path)),
+    request_body = SeatsBody,
+    responses((status = 200), (status = 400), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn seats(
+    admin: Admin,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    body: Lenient<SeatsBody>,
+) -> Result<HttpResponse, ApiError> {
+    let (key, seats) = (KeyRef::Id(KeyId::new(id.into_inner())), body.0.seats);
+    let seated = state.master().seat_key(key, seats, &admin.name).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "message": format!("Key {} has {seats} {} now.", seated.key_id, if seats == 1 { "seat" } else { "seats" }),
+        "key_id": seated.key_id, "seats": seats, "agents": seated.affected_agents,
+    })))
+}
+
 /// `DELETE /api/v2/agents/keys/{id}`: drops one revoked key.
 #[utoipa::path(delete, path = "/api/v2/agents/keys/{id}", tag = "keys", params(("id" = String, Path)),
     responses((status = 200), (status = 400, description = "not revoked yet"), (status = 401), (status = 404)),

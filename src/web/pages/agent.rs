@@ -130,7 +130,11 @@ async fn show_with(
         display_name: written.display_name.unwrap_or_else(|| agent.display_name.clone()),
         hostname_patterns: written.hostname_patterns.unwrap_or_else(|| agent.hostname_patterns.join(", ")),
         enrolled: agent.status == AgentStatus::Enrolled,
-        actions: actions(agent.status, agent.moving_from.is_some()),
+        actions: actions(
+            agent.status,
+            agent.moving_from.is_some(),
+            state.master().directory.lacking_seat(&agent.id).is_some(),
+        ),
         live: render(state, view).await?,
     };
     page_with(status, &template)
@@ -159,7 +163,7 @@ fn suggested_tunnel(host: &str) -> String {
     format!("lightship-{}", plain.trim_matches('-'))
 }
 
-fn actions(status: AgentStatus, is_moving: bool) -> Vec<Action> {
+fn actions(status: AgentStatus, is_moving: bool, lacks_seat: bool) -> Vec<Action> {
     let asked = |question: &Question, hint, tone| Action {
         path: question.verb,
         title: question.title,
@@ -170,6 +174,15 @@ fn actions(status: AgentStatus, is_moving: bool) -> Vec<Action> {
     let mut actions = Vec::new();
     if is_moving {
         actions.push(asked(&MOVE, "Does not wait for the connector of its new tunnel", "quiet"));
+    }
+    if lacks_seat {
+        actions.push(Action {
+            path: "seat",
+            title: "Allow it a seat",
+            hint: "Its key is another host's; with one more seat both can be enrolled",
+            question: "",
+            tone: "quiet",
+        });
     }
     if status == AgentStatus::Enrolled {
         actions.push(asked(&REDEPLOY, "Makes the agent replace cloudflared", "quiet"));

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 
 use super::agent::{self, Fields};
 use super::confirm::{Confirmation, MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
-use super::posted::{Posted, Refusal};
+use super::posted::{Nothing, Posted, Refusal};
 use super::{SignedIn, go_to};
 use crate::actors::master::{Master, MasterError};
 use crate::domain::id::AgentId;
@@ -117,6 +117,19 @@ pub async fn move_names(
 ) -> Done {
     let act = Act::new(person, Role::Operator, state, &id)?;
     act.after_yes(&MOVE, &form.0, async |master, agent, by| master.move_names(agent, by).await).await
+}
+
+/// `POST /agents/{id}/seat`: allows the key that the agent shares one seat more.
+#[utoipa::path(post, path = "/agents/{id}/seat", tag = "pages", params(("id" = String, Path)),
+    responses((status = 303), (status = 403)), security(("session" = [])))]
+pub async fn seat(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    _: Posted<Nothing>,
+) -> Done {
+    let act = Act::new(person, Role::Admin, state, &id)?;
+    act.carry_out(Fields::default(), async |master, agent, by| master.allow_seat(agent, by).await).await
 }
 
 /// `POST /agents/{id}/redeploy`: replaces the connector.

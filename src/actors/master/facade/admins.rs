@@ -50,6 +50,12 @@ impl Master {
         self.decide(registrar::SeatKey { key, seats, by: by.into() }).await
     }
 
+    /// Allows the key that an agent shares one seat more, so that it can be enrolled.
+    pub async fn allow_seat(&self, agent: &AgentId, by: &str) -> Result<(), MasterError> {
+        let Some(lacking) = self.directory.lacking_seat(agent) else { return Ok(()) };
+        self.seat_key(KeyRef::Id(lacking.key_id), lacking.seats + 1, by).await.map(drop)
+    }
+
     /// Drops a revoked key from the list.
     pub async fn delete_key(&self, key: KeyRef, by: &str) -> Result<KeyDropped, MasterError> {
         self.decide(registrar::DeleteKey { key, by: by.into() }).await

@@ -7,6 +7,7 @@ use super::agents::listed;
 use super::commands::{new_command, queued, superseded};
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::directory::LackingSeat;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Enrolled;
@@ -140,16 +141,12 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
 
 /// Fails if the agent came with a key that others have taken all the seats of.
 fn must_have_seat(env: &Env, row: &AgentRow) -> Result<(), MasterError> {
-    let Some(key) = row.shared_key_id.as_ref().filter(|_| row.shares_key()) else { return Ok(()) };
-    env.directory.look(|roster| {
-        if row.status == AgentStatus::Enrolled || !roster.has_no_seat(key, &row.id) {
-            return Ok(());
+    match env.directory.lacking_seat(&row.id) {
+        None => Ok(()),
+        Some(LackingSeat { key_id, owner, .. }) => {
+            Err(MasterError::NoSeat { agent: row.display_name.clone(), key_id, owner })
         }
-        let owner = roster.key(key).and_then(|open| roster.member(open.agent.as_ref()?));
-        let owner =
-            owner.map_or_else(|| "another host".into(), |member| format!("`{}`", member.display_name));
-        Err(MasterError::NoSeat { agent: row.display_name.clone(), key_id: key.clone(), owner })
-    })
+    }
 }
 
 /// True if its tunnel is known to be deleted at Cloudflare.

@@ -12,6 +12,7 @@ mod memory;
 mod races;
 mod registration;
 mod removal;
+mod seats;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
