@@ -217,15 +217,49 @@ async fn a_write_to_a_tunnel_that_waits_for_a_person_is_not_called_a_success() {
 }
 
 #[actix_web::test]
-async fn two_hosts_on_one_key_are_shown() {
+async fn two_hosts_on_one_key_are_two_agents_and_the_second_needs_a_seat() {
+    // given
+    let master = TestMaster::start().await;
+    let (key_id, key) = master.make_key("web-1").await;
+    let hello = |host: &str| json!({ "display_name": host, "lightship": { "protocols": [3], "host": host } });
+    let id = master.register(&key, hello("web-1")).await;
+
+    // when
+    let second = master.register(&key, hello("web-2")).await;
+
+    // then
+    assert_ne!(second, id);
+    assert_eq!(master.register(&key, hello("web-1")).await, id, "it keeps its own");
+    let agents = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"].clone();
+    assert_eq!(agents[&id]["problem"], Value::Null);
+    let problem = agents[&second]["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("uses the key of `web-1`") && problem.contains("seat"), "{problem}");
+    let enroll = format!("/api/v2/agents/{second}/enroll");
+    let refused = master.admin_post(&enroll, json!({ "tunnel_name": "far" })).expect(409).await.json();
+    assert!(refused["message"].as_str().unwrap().contains(&key_id), "{refused}");
+    let seats = format!("/api/v3/keys/{key_id}/seats");
+    master.admin_post(&seats, json!({ "seats": 0 })).expect(400).await;
+    master.admin_post("/api/v3/keys/nope/seats", json!({ "seats": 2 })).expect(404).await;
+    let seated = master.admin_post(&seats, json!({ "seats": 2 })).expect(200).await.json();
+    assert_eq!(seated["agents"], json!([id, second]));
+    master.admin_post(&enroll, json!({ "tunnel_name": "far" })).expect(200).await;
+    let keys = master.admin_get("/api/v2/agents").expect(200).await.json()["agent_keys"].clone();
+    assert_eq!(keys[&key_id]["seats"], 2);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn two_hosts_with_one_id_are_shown() {
     let master = TestMaster::start().await;
     let (_, key) = master.make_key("web-1").await;
-    let hello =
-        |host: &str| json!({ "display_name": "web", "lightship": { "protocols": [3], "host": host } });
-    let id = master.register(&key, hello("web-1")).await;
+    let hello = |id: Option<&str>, host: &str| {
+        let ours = json!({ "protocols": [3], "host": host });
+        json!({ "agent_id": id, "display_name": "web", "lightship": ours })
+    };
+    let id = master.register(&key, hello(None, "web-1")).await;
     for _ in 0..3 {
-        master.register(&key, hello("web-2")).await;
-        master.register(&key, hello("web-1")).await;
+        master.register(&key, hello(Some(&id), "web-2")).await;
+        master.register(&key, hello(Some(&id), "web-1")).await;
     }
     let record = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][&id].clone();
     let problem = record["problem"].as_str().unwrap_or_default().to_owned();

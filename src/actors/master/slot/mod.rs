@@ -31,6 +31,24 @@ struct SlotKeys {
     previous: Option<KeyId>,
 }
 
+/// Where the agent's streams end, as far as the record was followed; 0 if nothing was added since the start.
+#[derive(Debug, Default)]
+struct Ends {
+    standing: AtomicU64,
+    commands: AtomicU64,
+    routes: AtomicU64,
+}
+
+impl Ends {
+    fn of(&self, stream: AgentStream) -> &AtomicU64 {
+        match stream {
+            AgentStream::Standing => &self.standing,
+            AgentStream::Commands => &self.commands,
+            AgentStream::Routes => &self.routes,
+        }
+    }
+}
+
 /// One agent, as requests see it.
 #[derive(Debug)]
 pub struct Slot {
@@ -48,8 +66,7 @@ pub struct Slot {
     /// Digest of name and version as they are committed.
     identity: AtomicU64,
     queued: AtomicUsize,
-    /// Where the agent's streams end, as far as the record was followed; 0 if nothing was added since the start.
-    recorded: [AtomicU64; 3],
+    recorded: Ends,
     /// When `last_seen` was last written to the database, in milliseconds.
     written_seen: AtomicI64,
     wake: Notify,
@@ -80,7 +97,7 @@ impl Slot {
             tunnel_digest: AtomicU64::new(0),
             identity: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
-            recorded: Default::default(),
+            recorded: Ends::default(),
             written_seen: AtomicI64::new(last_seen.map_or(0, |at| at.timestamp_millis())),
             wake: Notify::new(),
             is_native: AtomicBool::new(false),
@@ -205,12 +222,12 @@ impl Slot {
 
     /// Notes that a stream of the agent ends at `version` now.
     pub(super) fn set_recorded(&self, stream: AgentStream, version: u64) {
-        self.recorded[stream as usize].fetch_max(version, Ordering::AcqRel);
+        self.recorded.of(stream).fetch_max(version, Ordering::AcqRel);
     }
 
     /// True if what was read when a stream of the agent ended at `version` is not all of it any more.
     pub(super) fn has_more(&self, stream: AgentStream, version: u64) -> bool {
-        self.recorded[stream as usize].load(Ordering::Acquire) > version
+        self.recorded.of(stream).load(Ordering::Acquire) > version
     }
 
     pub(super) fn set_containers_digest(&self, digest: u64) {
