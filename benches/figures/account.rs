@@ -10,7 +10,7 @@ use lightship::actors::master::cloudflare_account::{
 use lightship::clock::Clock;
 use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use lightship::db::{ALL, Batch, Db, Expected, RowChange, cloudflare, tunnels};
-use lightship::domain::event::{Event, Stream};
+use lightship::domain::event::{AgentEvent, Event, KeyEvent, RouteEvent, Stream};
 use lightship::domain::id::{AccountId, AgentId, ContainerId, KeyId, SecretId, TunnelId};
 use lightship::domain::line::Line;
 use lightship::domain::route::{OriginRequest, RouteKey, Service};
@@ -102,43 +102,45 @@ async fn seed(db: &Db, size: usize) {
 fn batch(clock: &Clock, number: usize) -> Batch {
     let (agent_id, key_id) = (AgentId::new(format!("a{number}")), KeyId::new(format!("k{number}")));
     let tunnel_id = TunnelId::new(format!("t{number}"));
-    let key = Event::KeyGenerated {
+    let key = Event::Key(KeyEvent::Generated {
         key_id: key_id.clone(),
         owner: "bench".into(),
         sha256: format!("{number:0>64}"),
         rolled_from: None,
-    };
-    let registered = Event::AgentRegistered {
+    });
+    let registered = Event::Agent(AgentEvent::Registered {
         agent_id: agent_id.clone(),
         key_id,
         display_name: "host".into(),
         version: None,
         key_owner: "bench".into(),
         shares_key: false,
-    };
-    let enrolled = Event::AgentEnrolled {
+    });
+    let enrolled = Event::Agent(AgentEvent::Enrolled {
         agent_id: agent_id.clone(),
         account_id: AccountId::new("account"),
         tunnel_id: tunnel_id.clone(),
         tunnel_name: format!("edge-{number}"),
         secret_id: SecretId::new(format!("s{number}")),
         connectors: None,
-    };
+    });
     let key_of = |route: usize| RouteKey {
         hostname: format!("app-{route}.host-{number}.example.com"),
         path: String::new(),
     };
-    let claim = |route: usize| Event::RouteClaimed {
-        agent_id: agent_id.clone(),
-        container_id: ContainerId::new(format!("c{number}-{route}")),
-        container_name: format!("app-{route}"),
-        service: Service {
-            key: key_of(route),
-            service: "http://app:80".into(),
-            origin_request: OriginRequest::default(),
-            zone_name: None,
-            has_access_labels: false,
-        },
+    let claim = |route: usize| {
+        Event::Route(RouteEvent::Claimed {
+            agent_id: agent_id.clone(),
+            container_id: ContainerId::new(format!("c{number}-{route}")),
+            container_name: format!("app-{route}"),
+            service: Service {
+                key: key_of(route),
+                service: "http://app:80".into(),
+                origin_request: OriginRequest::default(),
+                zone_name: None,
+                has_access_labels: false,
+            },
+        })
     };
     let mut batch = Batch::new("bench", clock.now())
         .append(Stream::keys(), Expected::Head, vec![key])

@@ -5,7 +5,7 @@ use std::time::Instant;
 use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::{Batch, Db, Expected, SecretKey};
-use lightship::domain::event::{Event, Stream};
+use lightship::domain::event::{Event, RouteEvent, Stream};
 use lightship::domain::id::{AgentId, ContainerId};
 use lightship::domain::route::{OriginRequest, RouteKey, Service};
 use lightship::io::IoRuntime;
@@ -107,10 +107,17 @@ fn batch(number: usize) -> Batch {
                 zone_name: None,
                 has_access_labels: false,
             };
-            Event::RouteClaimed { agent_id, container_id, container_name: "app".into(), service }
+            Event::Route(RouteEvent::Claimed {
+                agent_id,
+                container_id,
+                container_name: "app".into(),
+                service,
+            })
         }
-        round if round % 2 == 1 => Event::RouteLost { agent_id, route: key, due_at: now, explained: false },
-        _ => Event::RouteRestored { agent_id, route: key, container_id },
+        round if round % 2 == 1 => {
+            Event::Route(RouteEvent::Lost { agent_id, route: key, due_at: now, explained: false })
+        }
+        _ => Event::Route(RouteEvent::Restored { agent_id, route: key, container_id }),
     };
     Batch::new("bench", now).append(stream, Expected::Head, vec![event])
 }

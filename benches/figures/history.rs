@@ -7,7 +7,7 @@ use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::{Batch, Db, Expected, commands};
 use lightship::domain::command::{CommandKind, Outcome};
-use lightship::domain::event::{Event, Stream};
+use lightship::domain::event::{CommandEvent, Event, Stream};
 use lightship::domain::id::{AgentId, CommandId};
 use lightship::io::IoRuntime;
 
@@ -46,18 +46,20 @@ pub async fn measure(plan: &Plan) -> Vec<Row> {
 /// Many commands that ended, and one that waits.
 async fn tell(db: &Db, agent: &AgentId, old: usize) {
     let (chance, clock) = (Chance::system(), Clock::system());
-    let queued = |command_id: &CommandId| Event::CommandQueued {
-        agent_id: agent.clone(),
-        command_id: command_id.clone(),
-        command: CommandKind::StopTunnel,
-        expires_at: clock.now() + TimeDelta::days(1),
+    let queued = |command_id: &CommandId| {
+        Event::Command(CommandEvent::Queued {
+            agent_id: agent.clone(),
+            command_id: command_id.clone(),
+            command: CommandKind::StopTunnel,
+            expires_at: clock.now() + TimeDelta::days(1),
+        })
     };
     let mut events = Vec::new();
     for _ in 0..old {
         let command_id = CommandId::new(chance.sorted_uuid(&clock).to_string());
         events.push(queued(&command_id));
         let outcome = Outcome { succeeded: true, message: "done".into(), finished_at: None };
-        events.push(Event::CommandFinished { agent_id: agent.clone(), command_id, outcome });
+        events.push(Event::Command(CommandEvent::Finished { agent_id: agent.clone(), command_id, outcome }));
     }
     events.push(queued(&CommandId::new(chance.sorted_uuid(&clock).to_string())));
     for part in events.chunks(1_000) {

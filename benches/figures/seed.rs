@@ -7,7 +7,7 @@ use lightship::actors::master::digest_key;
 use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::{Batch, Db, Expected};
-use lightship::domain::event::{Event, Stream};
+use lightship::domain::event::{AgentEvent, Event, KeyEvent, Stream};
 use lightship::domain::id::{AgentId, KeyId};
 use lightship::io::IoRuntime;
 
@@ -43,21 +43,21 @@ pub async fn agents(dir: &Path, count: usize) -> PathBuf {
 
 /// A key is made, an agent registers with it, a person approves it.
 fn batch(clock: &Clock, agent: &AgentId, key_id: KeyId, key: &str) -> Batch {
-    let generated = Event::KeyGenerated {
+    let generated = Event::Key(KeyEvent::Generated {
         key_id: key_id.clone(),
         owner: "bench".into(),
         sha256: hex::encode(digest_key(key)),
         rolled_from: None,
-    };
-    let registered = Event::AgentRegistered {
+    });
+    let registered = Event::Agent(AgentEvent::Registered {
         agent_id: agent.clone(),
         key_id,
         display_name: format!("host-{agent}"),
         version: Some("1.0.0".into()),
         key_owner: "bench".into(),
         shares_key: false,
-    };
-    let approved = Event::AgentApproved { agent_id: agent.clone() };
+    });
+    let approved = Event::Agent(AgentEvent::Approved { agent_id: agent.clone() });
     Batch::new("bench", clock.now()).append(Stream::keys(), Expected::Head, vec![generated]).append(
         Stream::agent(agent),
         Expected::Version(0),

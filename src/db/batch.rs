@@ -49,7 +49,8 @@ impl Batch {
 
     /// Adds events for `stream`.
     #[must_use]
-    pub fn append(mut self, stream: Stream, expected: Expected, events: Vec<Event>) -> Self {
+    pub fn append<E: Into<Event>>(mut self, stream: Stream, expected: Expected, events: Vec<E>) -> Self {
+        let events = events.into_iter().map(Into::into).collect();
         self.appends.push(Append { stream, expected, events });
         self
     }

@@ -10,7 +10,7 @@ use super::error::DbError;
 use super::times::{micros, time};
 use super::words::json;
 use super::{Db, limit};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, Event, Stream};
 use crate::domain::id::{AgentId, TunnelId};
 
 /// Events that are read at a time on the way back from a stream's end.
@@ -213,7 +213,9 @@ pub async fn connectors_at_enrolment(
 ) -> Result<Option<Vec<String>>, DbError> {
     let enrolled = find_latest(db, &Stream::agent(agent), "agent_enrolled").await?;
     Ok(enrolled.and_then(|row| match row.event {
-        Event::AgentEnrolled { tunnel_id, connectors, .. } if tunnel_id == *tunnel => connectors,
+        Event::Agent(AgentEvent::Enrolled { tunnel_id, connectors, .. }) if tunnel_id == *tunnel => {
+            connectors
+        }
         _ => None,
     }))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::batch::{Assumption, Batch, RowChange};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AdminEvent, AgentEvent, Event, Stream, TunnelEvent};
 
 /// Keys of the rows to read.
 #[derive(Debug, Default)]
@@ -62,94 +62,52 @@ impl Needs {
     /// Adds what one event touches.
     pub(super) fn add_event(&mut self, event: &Event) {
         match event {
-            Event::KeyGenerated { key_id, .. }
-            | Event::KeyLimited { key_id, .. }
-            | Event::KeySeated { key_id, .. }
-            | Event::KeyRevoked { key_id }
-            | Event::KeyDeleted { key_id } => {
-                self.keys.insert(key_id.as_str().into());
-            }
-            Event::AgentRegistered { .. }
-            | Event::AgentKeyRolled { .. }
-            | Event::AgentLeftKey { .. }
-            | Event::AgentUpdated { .. }
-            | Event::AgentRenamed { .. }
-            | Event::AgentLimited { .. }
-            | Event::AgentApproved { .. }
-            | Event::AgentRevoked { .. }
-            | Event::AgentOffline { .. }
-            | Event::AgentBack { .. }
-            | Event::AgentEnrolled { .. }
-            | Event::AgentMoving { .. }
-            | Event::AgentMoved { .. }
-            | Event::AgentRemoved { .. } => self.add_agent_event(event),
-            Event::CommandQueued { command_id, .. }
-            | Event::CommandDelivered { command_id, .. }
-            | Event::CommandAcknowledged { command_id, .. }
-            | Event::CommandRequeued { command_id, .. }
-            | Event::CommandPostponed { command_id, .. }
-            | Event::CommandFinished { command_id, .. }
-            | Event::CommandExpired { command_id, .. } => {
-                self.commands.insert(command_id.as_str().into());
-            }
-            Event::RouteClaimed { service, .. } | Event::RouteChanged { service, .. } => {
-                self.hostnames.insert(service.key.hostname.clone());
-            }
-            Event::RouteLost { route, .. }
-            | Event::RouteRestored { route, .. }
-            | Event::RouteHeld { route, .. }
-            | Event::RouteReleased { route, .. } => {
-                self.hostnames.insert(route.hostname.clone());
-            }
-            // Its row is not derived from events.
-            Event::DnsRecordForgotten { .. } => {}
-            Event::TunnelConfirmed { tunnel_id, .. }
-            | Event::TunnelMade { tunnel_id }
-            | Event::TunnelDeleted { tunnel_id } => {
-                self.tunnels.insert(tunnel_id.as_str().into());
-            }
-            Event::AdminCreated { name } | Event::AdminPasswordChanged { name } => {
+            Event::Key(event) => drop(self.keys.insert(event.key().as_str().into())),
+            Event::Agent(event) => self.add_agent_event(event),
+            Event::Command(event) => drop(self.commands.insert(event.command().as_str().into())),
+            Event::Route(event) => drop(self.hostnames.insert(event.route().hostname.clone())),
+            Event::Tunnel(event) => self.add_tunnel_event(event),
+            Event::Admin(AdminEvent::SettingChanged { key, .. }) => drop(self.settings.insert(key.clone())),
+            Event::Admin(AdminEvent::Created { name } | AdminEvent::PasswordChanged { name }) => {
                 self.admins.insert(name.clone());
-            }
-            Event::SettingChanged { key, .. } => {
-                self.settings.insert(key.clone());
             }
         }
     }
 
-    fn add_agent_event(&mut self, event: &Event) {
+    fn add_agent_event(&mut self, event: &AgentEvent) {
+        let id = || event.agent().as_str().to_owned();
+        self.agents.insert(id());
         match event {
-            Event::AgentRegistered { agent_id, key_id, .. }
-            | Event::AgentKeyRolled { agent_id, key_id }
-            | Event::AgentLeftKey { agent_id, key_id } => {
-                self.agents.insert(agent_id.as_str().into());
+            AgentEvent::Registered { key_id, .. }
+            | AgentEvent::KeyRolled { key_id, .. }
+            | AgentEvent::LeftKey { key_id, .. } => {
                 self.agent_keys.insert(key_id.as_str().into());
                 self.keys.insert(key_id.as_str().into());
             }
-            Event::AgentUpdated { agent_id, .. }
-            | Event::AgentRenamed { agent_id, .. }
-            | Event::AgentLimited { agent_id, .. }
-            | Event::AgentApproved { agent_id }
-            | Event::AgentRevoked { agent_id, .. }
-            | Event::AgentOffline { agent_id, .. }
-            | Event::AgentBack { agent_id } => {
-                self.agents.insert(agent_id.as_str().into());
-            }
-            Event::AgentEnrolled { agent_id, tunnel_id, .. } => {
-                self.agents.insert(agent_id.as_str().into());
+            AgentEvent::Enrolled { tunnel_id, .. } => {
                 self.tunnels.insert(tunnel_id.as_str().into());
-                self.tunnels_of_agents.insert(agent_id.as_str().into());
+                self.tunnels_of_agents.insert(id());
             }
-            Event::AgentMoving { agent_id, from, to } | Event::AgentMoved { agent_id, from, to } => {
-                self.agents.insert(agent_id.as_str().into());
+            AgentEvent::Moving { from, to, .. } | AgentEvent::Moved { from, to, .. } => {
                 self.tunnels.extend([from.as_str().into(), to.as_str().into()]);
             }
-            Event::AgentRemoved { agent_id } => {
-                self.agents.insert(agent_id.as_str().into());
-                self.leaving_agents.insert(agent_id.as_str().into());
-                self.tunnels_of_agents.insert(agent_id.as_str().into());
+            AgentEvent::Removed { .. } => {
+                self.leaving_agents.insert(id());
+                self.tunnels_of_agents.insert(id());
             }
             _ => {}
+        }
+    }
+
+    fn add_tunnel_event(&mut self, event: &TunnelEvent) {
+        match event {
+            TunnelEvent::Confirmed { tunnel_id, .. }
+            | TunnelEvent::Made { tunnel_id }
+            | TunnelEvent::Deleted { tunnel_id } => {
+                self.tunnels.insert(tunnel_id.as_str().into());
+            }
+            // Its row is not derived from events.
+            TunnelEvent::RecordForgotten { .. } => {}
         }
     }
 

@@ -7,7 +7,9 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::command::{CommandKind, Outcome};
 use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
@@ -84,23 +86,52 @@ impl fmt::Display for Stream {
     }
 }
 
-/// A decision. The tag is the event's type in the database.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+/// A decision, by what it is about. In the database it is its topic's event, whose tag is the event's type.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Event {
-    /// A key was made; `sha256` is the hex digest of 32 random bytes in base64url.
-    KeyGenerated { key_id: KeyId, owner: String, sha256: String, rolled_from: Option<KeyId> },
-    /// Agents that use the key may claim these hostnames only; none: any.
-    KeyLimited { key_id: KeyId, hostname_patterns: Vec<String> },
-    /// So many agents may be enrolled with the key.
-    KeySeated { key_id: KeyId, seats: u32 },
-    /// A key no longer opens anything.
-    KeyRevoked { key_id: KeyId },
-    /// A revoked key was dropped from the list.
-    KeyDeleted { key_id: KeyId },
+    /// Agent keys.
+    Key(KeyEvent),
+    /// Who an agent is, where it stands and whether it is heard.
+    Agent(AgentEvent),
+    /// An agent's commands.
+    Command(CommandEvent),
+    /// An agent's routes.
+    Route(RouteEvent),
+    /// Tunnels and what is in them.
+    Tunnel(TunnelEvent),
+    /// Administrators and settings.
+    Admin(AdminEvent),
+}
 
+/// Decisions about agent keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum KeyEvent {
+    /// A key was made; `sha256` is the hex digest of 32 random bytes in base64url.
+    #[serde(rename = "key_generated")]
+    Generated { key_id: KeyId, owner: String, sha256: String, rolled_from: Option<KeyId> },
+    /// Agents that use the key may claim these hostnames only; none: any.
+    #[serde(rename = "key_limited")]
+    Limited { key_id: KeyId, hostname_patterns: Vec<String> },
+    /// So many agents may be enrolled with the key.
+    #[serde(rename = "key_seated")]
+    Seated { key_id: KeyId, seats: u32 },
+    /// A key no longer opens anything.
+    #[serde(rename = "key_revoked")]
+    Revoked { key_id: KeyId },
+    /// A revoked key was dropped from the list.
+    #[serde(rename = "key_deleted")]
+    Deleted { key_id: KeyId },
+}
+
+/// Decisions about who an agent is and where it stands, and whether it is heard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum AgentEvent {
     /// An agent was heard for the first time; it waits for a person.
-    AgentRegistered {
+    #[serde(rename = "agent_registered")]
+    Registered {
         agent_id: AgentId,
         key_id: KeyId,
         display_name: String,
@@ -111,15 +142,20 @@ pub enum Event {
         shares_key: bool,
     },
     /// An agent came with another version or another name of its own.
-    AgentUpdated { agent_id: AgentId, display_name: String, version: Option<String> },
+    #[serde(rename = "agent_updated")]
+    Updated { agent_id: AgentId, display_name: String, version: Option<String> },
     /// A person named the agent; its own name no longer counts.
-    AgentRenamed { agent_id: AgentId, display_name: String },
+    #[serde(rename = "agent_renamed")]
+    Renamed { agent_id: AgentId, display_name: String },
     /// An agent may claim these hostnames only, whatever its key permits; none: any.
-    AgentLimited { agent_id: AgentId, hostname_patterns: Vec<String> },
+    #[serde(rename = "agent_limited")]
+    Limited { agent_id: AgentId, hostname_patterns: Vec<String> },
     /// An agent may publish, though it has no tunnel yet: without a Cloudflare token its routes are planned.
-    AgentApproved { agent_id: AgentId },
+    #[serde(rename = "agent_approved")]
+    Approved { agent_id: AgentId },
     /// An agent got a tunnel; its routes may be published.
-    AgentEnrolled {
+    #[serde(rename = "agent_enrolled")]
+    Enrolled {
         agent_id: AgentId,
         account_id: AccountId,
         tunnel_id: TunnelId,
@@ -130,50 +166,72 @@ pub enum Event {
         connectors: Option<Vec<String>>,
     },
     /// The names of an agent that was just enrolled stay in the tunnel that it had until the new one's connector is seen.
-    AgentMoving { agent_id: AgentId, from: TunnelId, to: TunnelId },
+    #[serde(rename = "agent_moving")]
+    Moving { agent_id: AgentId, from: TunnelId, to: TunnelId },
     /// That connector was seen, or a person did not want to wait: the names move.
-    AgentMoved { agent_id: AgentId, from: TunnelId, to: TunnelId },
+    #[serde(rename = "agent_moved")]
+    Moved { agent_id: AgentId, from: TunnelId, to: TunnelId },
     /// An agent's key was revoked: it is not heard until it has a new one.
-    AgentRevoked { agent_id: AgentId, key_id: KeyId },
+    #[serde(rename = "agent_revoked")]
+    Revoked { agent_id: AgentId, key_id: KeyId },
     /// An agent got another key.
-    AgentKeyRolled { agent_id: AgentId, key_id: KeyId },
+    #[serde(rename = "agent_key_rolled")]
+    KeyRolled { agent_id: AgentId, key_id: KeyId },
     /// An agent no longer uses a key that others use too.
-    AgentLeftKey { agent_id: AgentId, key_id: KeyId },
+    #[serde(rename = "agent_left_key")]
+    LeftKey { agent_id: AgentId, key_id: KeyId },
     /// An agent was taken off the list; routes and tunnel go with it.
-    AgentRemoved { agent_id: AgentId },
-
+    #[serde(rename = "agent_removed")]
+    Removed { agent_id: AgentId },
     /// Nothing was heard from an agent for the time-out.
-    AgentOffline { agent_id: AgentId, last_seen: DateTime<Utc> },
+    #[serde(rename = "agent_offline")]
+    Offline { agent_id: AgentId, last_seen: DateTime<Utc> },
     /// It is heard again.
-    AgentBack { agent_id: AgentId },
+    #[serde(rename = "agent_back")]
+    Back { agent_id: AgentId },
+}
 
+/// What becomes of an agent's commands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum CommandEvent {
     /// A command waits for its agent.
-    CommandQueued {
-        agent_id: AgentId,
-        command_id: CommandId,
-        command: CommandKind,
-        expires_at: DateTime<Utc>,
-    },
+    #[serde(rename = "command_queued")]
+    Queued { agent_id: AgentId, command_id: CommandId, command: CommandKind, expires_at: DateTime<Utc> },
     /// A command was handed over; written before the answer was sent.
-    CommandDelivered { agent_id: AgentId, command_id: CommandId, attempt: u32, lease_until: DateTime<Utc> },
+    #[serde(rename = "command_delivered")]
+    Delivered { agent_id: AgentId, command_id: CommandId, attempt: u32, lease_until: DateTime<Utc> },
     /// The agent has it.
-    CommandAcknowledged { agent_id: AgentId, command_id: CommandId },
+    #[serde(rename = "command_acknowledged")]
+    Acknowledged { agent_id: AgentId, command_id: CommandId },
     /// It goes back to the queue: nobody confirmed it in time.
-    CommandRequeued { agent_id: AgentId, command_id: CommandId },
+    #[serde(rename = "command_requeued")]
+    Requeued { agent_id: AgentId, command_id: CommandId },
     /// The wall clock leapt, and its life moves with it.
-    CommandPostponed { agent_id: AgentId, command_id: CommandId, expires_at: DateTime<Utc> },
+    #[serde(rename = "command_postponed")]
+    Postponed { agent_id: AgentId, command_id: CommandId, expires_at: DateTime<Utc> },
     /// It came to its end.
-    CommandFinished { agent_id: AgentId, command_id: CommandId, outcome: Outcome },
+    #[serde(rename = "command_finished")]
+    Finished { agent_id: AgentId, command_id: CommandId, outcome: Outcome },
     /// It was not done in time, or nobody ever confirmed it.
-    CommandExpired { agent_id: AgentId, command_id: CommandId },
+    #[serde(rename = "command_expired")]
+    Expired { agent_id: AgentId, command_id: CommandId },
+}
 
+/// What becomes of an agent's routes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum RouteEvent {
     /// A container's labels claimed a route, and nobody else held it.
-    RouteClaimed { agent_id: AgentId, container_id: ContainerId, container_name: String, service: Service },
+    #[serde(rename = "route_claimed")]
+    Claimed { agent_id: AgentId, container_id: ContainerId, container_name: String, service: Service },
     /// Its labels ask for something else now, or another container carries it.
-    RouteChanged { agent_id: AgentId, container_id: ContainerId, container_name: String, service: Service },
+    #[serde(rename = "route_changed")]
+    Changed { agent_id: AgentId, container_id: ContainerId, container_name: String, service: Service },
     /// Its container is gone; the grace period runs. `explained` if the Engine said itself that the container ended,
     /// and it was not only missing from a list.
-    RouteLost {
+    #[serde(rename = "route_lost")]
+    Lost {
         agent_id: AgentId,
         route: RouteKey,
         due_at: DateTime<Utc>,
@@ -181,150 +239,256 @@ pub enum Event {
         explained: bool,
     },
     /// Its container is back.
-    RouteRestored { agent_id: AgentId, route: RouteKey, container_id: ContainerId },
+    #[serde(rename = "route_restored")]
+    Restored { agent_id: AgentId, route: RouteKey, container_id: ContainerId },
     /// Too much would go at once: it stays until a person confirms.
-    RouteHeld { agent_id: AgentId, route: RouteKey },
+    #[serde(rename = "route_held")]
+    Held { agent_id: AgentId, route: RouteKey },
     /// It is withdrawn; the name is free for others.
-    RouteReleased {
+    #[serde(rename = "route_released")]
+    Released {
         agent_id: AgentId,
         route: RouteKey,
         #[serde(default, skip_serializing_if = "Release::is_unexplained")]
         why: Release,
     },
+}
 
+/// Decisions about a tunnel and what is in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum TunnelEvent {
     /// A person agreed to what `foreign` rules were found in a tunnel; we may write to it.
-    TunnelConfirmed { tunnel_id: TunnelId, by: String },
+    #[serde(rename = "tunnel_confirmed")]
+    Confirmed { tunnel_id: TunnelId, by: String },
     /// The tunnel that an agent was enrolled with was not there before: we made it.
-    TunnelMade { tunnel_id: TunnelId },
+    #[serde(rename = "tunnel_made")]
+    Made { tunnel_id: TunnelId },
     /// A tunnel of our making was deleted: its agent is removed, and nobody is connected to it.
-    TunnelDeleted { tunnel_id: TunnelId },
+    #[serde(rename = "tunnel_deleted")]
+    Deleted { tunnel_id: TunnelId },
     /// A DNS record of ours cannot be deleted, because its zone left the account: it is no longer counted as ours.
-    DnsRecordForgotten { tunnel_id: TunnelId, zone_id: ZoneId, name: String },
+    #[serde(rename = "dns_record_forgotten")]
+    RecordForgotten { tunnel_id: TunnelId, zone_id: ZoneId, name: String },
+}
 
+/// Decisions about administrators and settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum AdminEvent {
     /// The first administrator, or another one.
-    AdminCreated { name: String },
+    #[serde(rename = "admin_created")]
+    Created { name: String },
     /// An administrator has another password; the hash is in table `secrets`.
-    AdminPasswordChanged { name: String },
+    #[serde(rename = "admin_password_changed")]
+    PasswordChanged { name: String },
     /// A setting was changed on the page or over the API.
+    #[serde(rename = "setting_changed")]
     SettingChanged { key: String, value: serde_json::Value },
 }
 
-/// What an event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Topic {
-    /// Agent keys.
-    Key,
-    /// Who an agent is, where it stands and whether it is heard.
-    Agent,
-    /// An agent's commands.
-    Command,
-    /// An agent's routes.
-    Route,
-    /// Tunnels and what is in them.
-    Tunnel,
-    /// Administrators and settings.
-    Admin,
+impl From<KeyEvent> for Event {
+    fn from(event: KeyEvent) -> Self {
+        Self::Key(event)
+    }
+}
+
+impl From<AgentEvent> for Event {
+    fn from(event: AgentEvent) -> Self {
+        Self::Agent(event)
+    }
+}
+
+impl From<CommandEvent> for Event {
+    fn from(event: CommandEvent) -> Self {
+        Self::Command(event)
+    }
+}
+
+impl From<RouteEvent> for Event {
+    fn from(event: RouteEvent) -> Self {
+        Self::Route(event)
+    }
+}
+
+impl From<TunnelEvent> for Event {
+    fn from(event: TunnelEvent) -> Self {
+        Self::Tunnel(event)
+    }
+}
+
+impl From<AdminEvent> for Event {
+    fn from(event: AdminEvent) -> Self {
+        Self::Admin(event)
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    /// Reads the topic's event that the type belongs to: types begin with the word of their topic.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
+        let topic = kind.split('_').next().unwrap_or_default();
+        let read = match topic {
+            "key" => KeyEvent::deserialize(value).map(Self::Key),
+            "agent" => AgentEvent::deserialize(value).map(Self::Agent),
+            "command" => CommandEvent::deserialize(value).map(Self::Command),
+            "route" => RouteEvent::deserialize(value).map(Self::Route),
+            "tunnel" | "dns" => TunnelEvent::deserialize(value).map(Self::Tunnel),
+            "admin" | "setting" => AdminEvent::deserialize(value).map(Self::Admin),
+            _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
+        };
+        read.map_err(D::Error::custom)
+    }
 }
 
 impl Event {
-    /// Says what it is about.
-    pub fn topic(&self) -> Topic {
-        match self {
-            Self::KeyGenerated { .. }
-            | Self::KeyLimited { .. }
-            | Self::KeySeated { .. }
-            | Self::KeyRevoked { .. }
-            | Self::KeyDeleted { .. } => Topic::Key,
-            Self::AgentRegistered { .. }
-            | Self::AgentUpdated { .. }
-            | Self::AgentRenamed { .. }
-            | Self::AgentLimited { .. }
-            | Self::AgentApproved { .. }
-            | Self::AgentEnrolled { .. }
-            | Self::AgentMoving { .. }
-            | Self::AgentMoved { .. }
-            | Self::AgentRevoked { .. }
-            | Self::AgentKeyRolled { .. }
-            | Self::AgentLeftKey { .. }
-            | Self::AgentRemoved { .. }
-            | Self::AgentOffline { .. }
-            | Self::AgentBack { .. } => Topic::Agent,
-            Self::CommandQueued { .. }
-            | Self::CommandDelivered { .. }
-            | Self::CommandAcknowledged { .. }
-            | Self::CommandRequeued { .. }
-            | Self::CommandPostponed { .. }
-            | Self::CommandFinished { .. }
-            | Self::CommandExpired { .. } => Topic::Command,
-            Self::RouteClaimed { .. }
-            | Self::RouteChanged { .. }
-            | Self::RouteLost { .. }
-            | Self::RouteRestored { .. }
-            | Self::RouteHeld { .. }
-            | Self::RouteReleased { .. } => Topic::Route,
-            Self::TunnelConfirmed { .. }
-            | Self::TunnelMade { .. }
-            | Self::TunnelDeleted { .. }
-            | Self::DnsRecordForgotten { .. } => Topic::Tunnel,
-            Self::AdminCreated { .. } | Self::AdminPasswordChanged { .. } | Self::SettingChanged { .. } => {
-                Topic::Admin
-            }
-        }
-    }
-
     /// Returns the agent that it is about, if it is about one.
     pub fn agent(&self) -> Option<&AgentId> {
         match self {
-            Self::AgentRegistered { agent_id, .. }
-            | Self::AgentUpdated { agent_id, .. }
-            | Self::AgentRenamed { agent_id, .. }
-            | Self::AgentLimited { agent_id, .. }
-            | Self::AgentApproved { agent_id }
-            | Self::AgentEnrolled { agent_id, .. }
-            | Self::AgentMoving { agent_id, .. }
-            | Self::AgentMoved { agent_id, .. }
-            | Self::AgentRevoked { agent_id, .. }
-            | Self::AgentKeyRolled { agent_id, .. }
-            | Self::AgentLeftKey { agent_id, .. }
-            | Self::AgentRemoved { agent_id }
-            | Self::AgentOffline { agent_id, .. }
-            | Self::AgentBack { agent_id }
-            | Self::CommandQueued { agent_id, .. }
-            | Self::CommandDelivered { agent_id, .. }
-            | Self::CommandAcknowledged { agent_id, .. }
-            | Self::CommandRequeued { agent_id, .. }
-            | Self::CommandPostponed { agent_id, .. }
-            | Self::CommandFinished { agent_id, .. }
-            | Self::CommandExpired { agent_id, .. }
-            | Self::RouteClaimed { agent_id, .. }
-            | Self::RouteChanged { agent_id, .. }
-            | Self::RouteLost { agent_id, .. }
-            | Self::RouteRestored { agent_id, .. }
-            | Self::RouteHeld { agent_id, .. }
-            | Self::RouteReleased { agent_id, .. } => Some(agent_id),
-            Self::KeyGenerated { .. }
-            | Self::KeyLimited { .. }
-            | Self::KeySeated { .. }
-            | Self::KeyRevoked { .. }
-            | Self::KeyDeleted { .. }
-            | Self::TunnelConfirmed { .. }
-            | Self::TunnelMade { .. }
-            | Self::TunnelDeleted { .. }
-            | Self::DnsRecordForgotten { .. }
-            | Self::AdminCreated { .. }
-            | Self::AdminPasswordChanged { .. }
-            | Self::SettingChanged { .. } => None,
+            Self::Agent(event) => Some(event.agent()),
+            Self::Command(event) => Some(event.agent()),
+            Self::Route(event) => Some(event.agent()),
+            Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) => None,
         }
     }
+}
+
+impl AgentEvent {
+    /// Returns whose it is.
+    pub fn agent(&self) -> &AgentId {
+        match self {
+            Self::Registered { agent_id, .. }
+            | Self::Updated { agent_id, .. }
+            | Self::Renamed { agent_id, .. }
+            | Self::Limited { agent_id, .. }
+            | Self::Approved { agent_id, .. }
+            | Self::Enrolled { agent_id, .. }
+            | Self::Moving { agent_id, .. }
+            | Self::Moved { agent_id, .. }
+            | Self::Revoked { agent_id, .. }
+            | Self::KeyRolled { agent_id, .. }
+            | Self::LeftKey { agent_id, .. }
+            | Self::Removed { agent_id, .. }
+            | Self::Offline { agent_id, .. }
+            | Self::Back { agent_id, .. } => agent_id,
+        }
+    }
+}
+
+impl CommandEvent {
+    /// Returns the command that it is about.
+    pub fn command(&self) -> &CommandId {
+        match self {
+            Self::Queued { command_id, .. }
+            | Self::Delivered { command_id, .. }
+            | Self::Acknowledged { command_id, .. }
+            | Self::Requeued { command_id, .. }
+            | Self::Postponed { command_id, .. }
+            | Self::Finished { command_id, .. }
+            | Self::Expired { command_id, .. } => command_id,
+        }
+    }
+
+    /// Returns whose it is.
+    pub fn agent(&self) -> &AgentId {
+        match self {
+            Self::Queued { agent_id, .. }
+            | Self::Delivered { agent_id, .. }
+            | Self::Acknowledged { agent_id, .. }
+            | Self::Requeued { agent_id, .. }
+            | Self::Postponed { agent_id, .. }
+            | Self::Finished { agent_id, .. }
+            | Self::Expired { agent_id, .. } => agent_id,
+        }
+    }
+}
+
+impl RouteEvent {
+    /// Returns the route that it is about.
+    pub fn route(&self) -> &RouteKey {
+        match self {
+            Self::Claimed { service, .. } | Self::Changed { service, .. } => &service.key,
+            Self::Lost { route, .. }
+            | Self::Restored { route, .. }
+            | Self::Held { route, .. }
+            | Self::Released { route, .. } => route,
+        }
+    }
+
+    /// Returns whose it is.
+    pub fn agent(&self) -> &AgentId {
+        match self {
+            Self::Claimed { agent_id, .. }
+            | Self::Changed { agent_id, .. }
+            | Self::Lost { agent_id, .. }
+            | Self::Restored { agent_id, .. }
+            | Self::Held { agent_id, .. }
+            | Self::Released { agent_id, .. } => agent_id,
+        }
+    }
+}
+
+impl KeyEvent {
+    /// Returns the key that it is about.
+    pub fn key(&self) -> &KeyId {
+        match self {
+            Self::Generated { key_id, .. }
+            | Self::Limited { key_id, .. }
+            | Self::Seated { key_id, .. }
+            | Self::Revoked { key_id, .. }
+            | Self::Deleted { key_id, .. } => key_id,
+        }
+    }
+}
+
+/// The types of all events there are, as their readers list them to somebody who wrote another one.
+#[cfg(test)]
+pub fn all_types() -> std::collections::BTreeSet<String> {
+    fn of<T: serde::de::DeserializeOwned + fmt::Debug>() -> Vec<String> {
+        let error = serde_json::from_value::<T>(serde_json::json!({ "type": "" })).unwrap_err().to_string();
+        let (_, listed) =
+            error.split_once("expected one of").or(error.split_once("expected")).expect("a list");
+        listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+    let topics = [
+        of::<KeyEvent>(),
+        of::<AgentEvent>(),
+        of::<CommandEvent>(),
+        of::<RouteEvent>(),
+        of::<TunnelEvent>(),
+        of::<AdminEvent>(),
+    ];
+    topics.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const STORED: &str = include_str!("../../tests/fixtures/events.jsonl");
+
+    #[test]
+    fn every_type_of_event_is_in_the_file_of_stored_ones() {
+        let types = STORED.lines().map(|stored| {
+            let stored: Value = serde_json::from_str(stored).unwrap();
+            stored["type"].as_str().unwrap().to_owned()
+        });
+        assert_eq!(types.collect::<std::collections::BTreeSet<_>>(), all_types());
+    }
+
+    #[test]
+    fn a_type_that_nobody_knows_is_named() {
+        for (kind, words) in [("route_bent", "route_bent"), ("moon_rose", "`moon_rose` is no type of event")]
+        {
+            let error = serde_json::from_value::<Event>(serde_json::json!({ "type": kind })).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
     #[test]
     fn every_event_is_read_and_written_as_it_was_stored_from_the_beginning() {
-        for stored in include_str!("../../tests/fixtures/events.jsonl").lines() {
+        for stored in STORED.lines() {
             let event: Event =
                 serde_json::from_str(stored).unwrap_or_else(|error| panic!("{error}: {stored}"));
             assert_eq!(serde_json::to_string(&event).unwrap(), stored);

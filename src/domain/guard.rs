@@ -10,7 +10,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::event::Event;
+use super::event::RouteEvent;
 use super::id::AgentId;
 use super::route::{Release, Route, RouteKey, RouteState};
 
@@ -29,15 +29,15 @@ pub fn is_too_many(removals: usize, of: usize) -> bool {
 /// Decides what becomes of one agent's routes whose grace period is over at `now`.
 ///
 /// `routes` are all it holds; `lately` are the times of its recent releases that nothing explains; `is_heard` says
-/// whether the agent is there. Each route that is due and not yet held gives [`Event::RouteReleased`] or, if too many
-/// would go, [`Event::RouteHeld`].
+/// whether the agent is there. Each route that is due and not yet held gives [`RouteEvent::Released`] or, if too many
+/// would go, [`RouteEvent::Held`].
 pub fn decide_due(
     agent_id: &AgentId,
     routes: &[Route],
     lately: &[DateTime<Utc>],
     is_heard: bool,
     now: DateTime<Utc>,
-) -> Vec<Event> {
+) -> Vec<RouteEvent> {
     let is_meant = |route: &Route| is_heard && is_explained(route);
     let recent = lately.iter().filter(|at| (now - **at).abs() < WINDOW).count();
     // What was held a moment ago belongs to the same removal, else the last of a staggered one would slip through.
@@ -53,7 +53,7 @@ pub fn decide_due(
         if is_meant(route) {
             released(agent_id, key, Release::Explained)
         } else if hold {
-            Event::RouteHeld { agent_id: agent_id.clone(), route: key.clone() }
+            RouteEvent::Held { agent_id: agent_id.clone(), route: key.clone() }
         } else {
             released(agent_id, key, Release::Missing)
         }
@@ -62,13 +62,13 @@ pub fn decide_due(
 }
 
 /// Releases what waits for a person, who has now agreed.
-pub fn confirm_held(agent_id: &AgentId, routes: &[Route]) -> Vec<Event> {
+pub fn confirm_held(agent_id: &AgentId, routes: &[Route]) -> Vec<RouteEvent> {
     let held = routes.iter().filter(|route| is_held(route));
     held.map(|route| released(agent_id, &route.spec.key, Release::Confirmed)).collect()
 }
 
 /// Releases everything an agent holds, because a person removed the agent.
-pub fn release_all(agent_id: &AgentId, routes: &[Route]) -> Vec<Event> {
+pub fn release_all(agent_id: &AgentId, routes: &[Route]) -> Vec<RouteEvent> {
     routes.iter().map(|route| released(agent_id, &route.spec.key, Release::AgentRemoved)).collect()
 }
 
@@ -100,8 +100,8 @@ fn held_since(route: &Route) -> Option<DateTime<Utc>> {
     }
 }
 
-fn released(agent_id: &AgentId, key: &RouteKey, why: Release) -> Event {
-    Event::RouteReleased { agent_id: agent_id.clone(), route: key.clone(), why }
+fn released(agent_id: &AgentId, key: &RouteKey, why: Release) -> RouteEvent {
+    RouteEvent::Released { agent_id: agent_id.clone(), route: key.clone(), why }
 }
 
 #[cfg(test)]
@@ -142,8 +142,8 @@ mod tests {
         routes.collect()
     }
 
-    fn counts(events: &[Event]) -> (usize, usize) {
-        let released = events.iter().filter(|e| matches!(e, Event::RouteReleased { .. })).count();
+    fn counts(events: &[RouteEvent]) -> (usize, usize) {
+        let released = events.iter().filter(|e| matches!(e, RouteEvent::Released { .. })).count();
         (released, events.len() - released)
     }
 
@@ -225,7 +225,7 @@ mod tests {
             let mut released = Vec::new();
             for second in 0..300 {
                 for event in decide_due(&agent(), &routes, &released, true, at(second)) {
-                    if matches!(event, Event::RouteReleased { .. }) {
+                    if matches!(event, RouteEvent::Released { .. }) {
                         released.push(at(second));
                     }
                     apply(&mut routes, &event);

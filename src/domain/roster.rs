@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::agent::AgentStatus;
-use super::event::Event;
+use super::event::{AgentEvent, Event, KeyEvent};
 use super::id::{AgentId, KeyId, TunnelId};
 
 /// A key that opens something.
@@ -152,49 +152,56 @@ impl Roster {
         (current.cloned(), previous.cloned())
     }
 
-    /// Carries an event out.
+    /// Carries an event out; those that are about neither keys nor agents change nothing.
     pub fn apply(&mut self, event: &Event) -> Touched {
         match event {
-            Event::KeyGenerated { key_id, owner, sha256, .. } => {
-                let key = OpenKey { owner: owner.clone(), sha256: sha256.clone(), agent: None, seats: 1 };
-                self.put_key(key_id.clone(), key);
-                Touched { key: Some(key_id.clone()), ..Touched::default() }
-            }
-            Event::KeySeated { key_id, seats } => {
-                if let Some(key) = self.keys.get_mut(key_id) {
-                    key.seats = *seats;
-                }
-                Touched { key: Some(key_id.clone()), ..Touched::default() }
-            }
-            Event::KeyRevoked { key_id } | Event::KeyDeleted { key_id } => {
-                let guests = self.guests.get(key_id).into_iter().flatten().cloned().collect::<Vec<_>>();
-                let agents: Vec<AgentId> = self.drop_key(key_id).into_iter().chain(guests).collect();
-                agents.iter().for_each(|agent| self.drop_if_gone(agent));
-                Touched { key: Some(key_id.clone()), agents, ..Touched::default() }
-            }
-            Event::AgentRegistered { .. } => self.register(event),
-            Event::AgentLeftKey { agent_id, key_id } => self.leave_key(agent_id, key_id),
-            Event::AgentEnrolled { agent_id, .. }
-            | Event::AgentMoving { agent_id, .. }
-            | Event::AgentMoved { agent_id, .. }
-            | Event::AgentRemoved { agent_id } => self.change_tunnel(agent_id, event),
-            Event::AgentUpdated { agent_id, .. }
-            | Event::AgentRenamed { agent_id, .. }
-            | Event::AgentLimited { agent_id, .. }
-            | Event::AgentApproved { agent_id }
-            | Event::AgentRevoked { agent_id, .. }
-            | Event::AgentKeyRolled { agent_id, .. }
-            | Event::AgentOffline { agent_id, .. }
-            | Event::AgentBack { agent_id } => {
-                self.touch_up(agent_id, event);
-                Touched::agent(agent_id)
-            }
+            Event::Key(event) => self.apply_key(event),
+            Event::Agent(event) => self.apply_agent(event),
             _ => Touched::default(),
         }
     }
 
-    fn register(&mut self, event: &Event) -> Touched {
-        let Event::AgentRegistered { agent_id: id, key_id: key, display_name, version, shares_key, .. } =
+    fn apply_key(&mut self, event: &KeyEvent) -> Touched {
+        let touched = Touched { key: Some(event.key().clone()), ..Touched::default() };
+        match event {
+            KeyEvent::Generated { key_id, owner, sha256, .. } => {
+                let key = OpenKey { owner: owner.clone(), sha256: sha256.clone(), agent: None, seats: 1 };
+                self.put_key(key_id.clone(), key);
+                touched
+            }
+            KeyEvent::Limited { .. } => touched,
+            KeyEvent::Seated { key_id, seats } => {
+                if let Some(key) = self.keys.get_mut(key_id) {
+                    key.seats = *seats;
+                }
+                touched
+            }
+            KeyEvent::Revoked { key_id } | KeyEvent::Deleted { key_id } => {
+                let guests: Vec<AgentId> = self.guests(key_id).cloned().collect();
+                let agents: Vec<AgentId> = self.drop_key(key_id).into_iter().chain(guests).collect();
+                agents.iter().for_each(|agent| self.drop_if_gone(agent));
+                Touched { agents, ..touched }
+            }
+        }
+    }
+
+    fn apply_agent(&mut self, event: &AgentEvent) -> Touched {
+        match event {
+            AgentEvent::Registered { .. } => self.register(event),
+            AgentEvent::LeftKey { agent_id, key_id } => self.leave_key(agent_id, key_id),
+            AgentEvent::Enrolled { agent_id, .. }
+            | AgentEvent::Moving { agent_id, .. }
+            | AgentEvent::Moved { agent_id, .. }
+            | AgentEvent::Removed { agent_id } => self.change_tunnel(agent_id, event),
+            _ => {
+                self.touch_up(event.agent(), event);
+                Touched::agent(event.agent())
+            }
+        }
+    }
+
+    fn register(&mut self, event: &AgentEvent) -> Touched {
+        let AgentEvent::Registered { agent_id: id, key_id: key, display_name, version, shares_key, .. } =
             event
         else {
             return Touched::default();
@@ -220,24 +227,24 @@ impl Roster {
         Touched::agent(id)
     }
 
-    fn change_tunnel(&mut self, id: &AgentId, event: &Event) -> Touched {
+    fn change_tunnel(&mut self, id: &AgentId, event: &AgentEvent) -> Touched {
         let Some(member) = self.members.get_mut(id) else { return Touched::agent(id) };
         let left = [member.moving_from.clone(), member.tunnel.clone()].into_iter().flatten();
         let mut tunnels: Vec<TunnelId> = Vec::new();
         match event {
-            Event::AgentEnrolled { tunnel_id, .. } => {
+            AgentEvent::Enrolled { tunnel_id, .. } => {
                 tunnels.extend(left.filter(|left| left != tunnel_id));
                 tunnels.push(tunnel_id.clone());
                 member.status = AgentStatus::Enrolled;
                 member.tunnel = Some(tunnel_id.clone());
                 member.moving_from = None;
             }
-            Event::AgentMoving { from, .. } => member.moving_from = Some(from.clone()),
-            Event::AgentMoved { from, to, .. } => {
+            AgentEvent::Moving { from, .. } => member.moving_from = Some(from.clone()),
+            AgentEvent::Moved { from, to, .. } => {
                 tunnels.extend([from.clone(), to.clone()]);
                 member.moving_from = None;
             }
-            Event::AgentRemoved { .. } => {
+            AgentEvent::Removed { .. } => {
                 tunnels.extend(left);
                 member.status = AgentStatus::Removed;
                 member.key = None;
@@ -251,32 +258,32 @@ impl Roster {
     }
 
     /// Changes that concern nothing but what is kept of the agent itself.
-    fn touch_up(&mut self, id: &AgentId, event: &Event) {
-        if let Event::AgentKeyRolled { key_id, .. } = event {
+    fn touch_up(&mut self, id: &AgentId, event: &AgentEvent) {
+        if let AgentEvent::KeyRolled { key_id, .. } = event {
             self.bind(id, key_id);
         }
         let Some(member) = self.members.get_mut(id) else { return };
         match event {
-            Event::AgentUpdated { display_name, version, .. } => {
+            AgentEvent::Updated { display_name, version, .. } => {
                 member.version.clone_from(version);
                 if !member.custom_name {
                     member.display_name.clone_from(display_name);
                 }
             }
-            Event::AgentRenamed { display_name, .. } => {
+            AgentEvent::Renamed { display_name, .. } => {
                 member.display_name.clone_from(display_name);
                 member.custom_name = true;
             }
-            Event::AgentApproved { .. } => member.status = AgentStatus::Enrolled,
-            Event::AgentRevoked { .. } => member.status = AgentStatus::Revoked,
-            Event::AgentKeyRolled { key_id, .. } => {
+            AgentEvent::Approved { .. } => member.status = AgentStatus::Enrolled,
+            AgentEvent::Revoked { .. } => member.status = AgentStatus::Revoked,
+            AgentEvent::KeyRolled { key_id, .. } => {
                 member.key = Some(key_id.clone());
                 if member.status == AgentStatus::Revoked {
                     member.status = status_with(member.tunnel.as_ref());
                 }
             }
-            Event::AgentOffline { .. } => member.is_offline = true,
-            Event::AgentBack { .. } => member.is_offline = false,
+            AgentEvent::Offline { .. } => member.is_offline = true,
+            AgentEvent::Back { .. } => member.is_offline = false,
             _ => {}
         }
     }

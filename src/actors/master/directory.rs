@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::slot::Slot;
 use crate::db::{Expected, Recorded};
 use crate::domain::agent::AgentStatus;
-use crate::domain::event::{Event, Topic};
+use crate::domain::event::{AgentEvent, CommandEvent, Event, KeyEvent};
 use crate::domain::id::{AgentId, KeyId, TunnelId};
 use crate::domain::registration::identity_digest;
 use crate::domain::roster::{Roster, Touched};
@@ -107,7 +107,7 @@ impl Tables {
 
     /// Carries an event out, on the roster and on what requests look into.
     fn apply(&mut self, event: &Event) -> Touched {
-        if let Event::KeyRevoked { key_id } | Event::KeyDeleted { key_id } = event
+        if let Event::Key(KeyEvent::Revoked { key_id }) | Event::Key(KeyEvent::Deleted { key_id }) = event
             && let Some(digest) = self.roster.key(key_id).and_then(|key| digest_of(key_id, &key.sha256))
         {
             self.keys.remove(&digest);
@@ -274,14 +274,13 @@ impl Directory {
     /// Follows the record by one event; returns the tunnels that an agent joined or left by it.
     pub(super) fn follow(&self, recorded: &Recorded) -> Touched {
         // Most events are about routes and commands, and change nothing of who is who.
-        let touched = match recorded.event.topic() {
-            Topic::Key | Topic::Agent => {
+        let touched = match &recorded.event {
+            Event::Key(_) => {
                 let mut tables = self.tables.write();
-                if recorded.event.topic() == Topic::Key {
-                    tables.keys_version = tables.keys_version.max(recorded.version);
-                }
+                tables.keys_version = tables.keys_version.max(recorded.version);
                 tables.apply(&recorded.event)
             }
+            Event::Agent(_) => self.tables.write().apply(&recorded.event),
             _ => Touched::default(),
         };
         let about = recorded.event.agent();
@@ -290,10 +289,11 @@ impl Directory {
                 slot.set_recorded(stream, recorded.version);
             }
             match &recorded.event {
-                Event::CommandQueued { .. } | Event::CommandRequeued { .. } => slot.note_queued(),
-                Event::AgentOffline { .. } | Event::AgentBack { .. } => {}
+                Event::Command(CommandEvent::Queued { .. })
+                | Event::Command(CommandEvent::Requeued { .. }) => slot.note_queued(),
+                Event::Agent(AgentEvent::Offline { .. }) | Event::Agent(AgentEvent::Back { .. }) => {}
                 // A removed one keeps its session for its last command and the result of that.
-                Event::AgentRevoked { .. } => {
+                Event::Agent(AgentEvent::Revoked { .. }) => {
                     slot.close_session();
                     slot.forget_reports();
                 }
@@ -354,20 +354,20 @@ mod tests {
         let directory = Directory::default();
         for (raw, key, agent) in [("raw-1", "k1", "a1"), ("raw-2", "k2", "a2")] {
             let (key_id, agent_id) = (KeyId::new(key), AgentId::new(agent));
-            let made = Event::KeyGenerated {
+            let made = Event::Key(KeyEvent::Generated {
                 key_id: key_id.clone(),
                 owner: "me".into(),
                 sha256: hex::encode(digest_key(raw)),
                 rolled_from: None,
-            };
-            let came = Event::AgentRegistered {
+            });
+            let came = Event::Agent(AgentEvent::Registered {
                 agent_id,
                 key_id,
                 display_name: agent.into(),
                 version: None,
                 key_owner: "me".into(),
                 shares_key: false,
-            };
+            });
             follow(&directory, vec![made, came]);
         }
         directory
@@ -385,14 +385,14 @@ mod tests {
         for (raw, agent, refused) in cases {
             assert_eq!(directory.admit(raw, agent, Errand::Report).err(), refused, "{raw} for {agent}");
         }
-        follow(&directory, vec![Event::KeyRevoked { key_id: KeyId::new("k1") }]);
+        follow(&directory, vec![Event::Key(KeyEvent::Revoked { key_id: KeyId::new("k1") })]);
         assert_eq!(directory.admit("raw-1", "a1", Errand::Report).err(), Some(Refused::UnknownKey));
     }
 
     #[test]
     fn a_removed_agent_may_fetch_its_last_command_and_nothing_else() {
         let directory = directory();
-        follow(&directory, vec![Event::AgentRemoved { agent_id: AgentId::new("a1") }]);
+        follow(&directory, vec![Event::Agent(AgentEvent::Removed { agent_id: AgentId::new("a1") })]);
         assert!(directory.admit("raw-1", "a1", Errand::Commands).is_ok());
         for agent in ["a1", "a2", "a9"] {
             assert_eq!(directory.admit("raw-1", agent, Errand::Report).err(), Some(Refused::UnknownKey));

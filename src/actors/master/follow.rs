@@ -17,7 +17,7 @@ use crate::db::events::{EventFilter, last_seq, list_events};
 use crate::db::roster::load_roster;
 use crate::db::{self, Db, DbError, Recorded};
 use crate::domain::delivery::Dialect;
-use crate::domain::event::{Event, Topic};
+use crate::domain::event::{AdminEvent, AgentEvent, CommandEvent, Event, RouteEvent};
 use crate::domain::id::{AgentId, TunnelId};
 
 /// Events that are read on at a time.
@@ -112,32 +112,26 @@ struct Aftermath {
 impl Aftermath {
     fn add(&mut self, event: &Event, tunnels: Vec<TunnelId>) {
         self.tunnels.extend(tunnels);
-        match (event.topic(), event.agent()) {
-            (Topic::Key, _) => drop(self.notes.insert(Note::Keys)),
-            (Topic::Admin, _) => drop(self.notes.insert(Note::Settings)),
-            (Topic::Agent, Some(agent)) => {
-                self.notes.insert(Note::Agent(agent.clone()));
-                self.add_of_agent(event, agent);
+        match event {
+            Event::Key(_) => drop(self.notes.insert(Note::Keys)),
+            Event::Agent(event) => self.add_of_agent(event),
+            Event::Command(event) => self.add_of_command(event),
+            Event::Route(event) => self.add_of_route(event),
+            Event::Tunnel(_) => {}
+            Event::Admin(event) => {
+                self.notes.insert(Note::Settings);
+                self.all_tunnels |= matches!(event, AdminEvent::SettingChanged { .. });
             }
-            (Topic::Command, Some(agent)) => {
-                self.notes.insert(Note::Commands(agent.clone()));
-                self.add_of_command(event, agent);
-            }
-            (Topic::Route, Some(agent)) => {
-                self.notes.insert(Note::Routes(agent.clone()));
-                self.routes.insert(agent.clone());
-                self.add_of_route(event, agent);
-            }
-            _ => {}
         }
-        self.all_tunnels |= matches!(event, Event::SettingChanged { .. });
     }
 
-    fn add_of_agent(&mut self, event: &Event, agent: &AgentId) {
+    fn add_of_agent(&mut self, event: &AgentEvent) {
+        let agent = event.agent();
+        self.notes.insert(Note::Agent(agent.clone()));
         match event {
             // Whether it is heard changes nothing of what it may do.
-            Event::AgentOffline { .. } | Event::AgentBack { .. } => return,
-            Event::AgentMoved { .. } | Event::AgentRemoved { .. } => {
+            AgentEvent::Offline { .. } | AgentEvent::Back { .. } => return,
+            AgentEvent::Moved { .. } | AgentEvent::Removed { .. } => {
                 self.notes.insert(Note::Routes(agent.clone()));
             }
             _ => {}
@@ -145,30 +139,33 @@ impl Aftermath {
         self.standing.insert(agent.clone());
     }
 
-    fn add_of_command(&mut self, event: &Event, agent: &AgentId) {
+    fn add_of_command(&mut self, event: &CommandEvent) {
+        let agent = event.agent();
+        self.notes.insert(Note::Commands(agent.clone()));
         match event {
-            Event::CommandQueued { expires_at, .. } | Event::CommandPostponed { expires_at, .. } => {
+            CommandEvent::Queued { expires_at, .. } | CommandEvent::Postponed { expires_at, .. } => {
                 let due = self.due.entry(agent.clone()).or_insert(*expires_at);
                 *due = (*due).min(*expires_at);
             }
             // Whether it had its effect is looked at anew.
-            Event::CommandFinished { .. } | Event::CommandExpired { .. } => {
+            CommandEvent::Finished { .. } | CommandEvent::Expired { .. } => {
                 self.ended.insert(agent.clone());
             }
             _ => {}
         }
     }
 
-    fn add_of_route(&mut self, event: &Event, agent: &AgentId) {
+    fn add_of_route(&mut self, event: &RouteEvent) {
+        let agent = event.agent();
+        self.notes.insert(Note::Routes(agent.clone()));
+        self.routes.insert(agent.clone());
         let names = match event {
-            Event::RouteReleased { .. } => &mut self.freed,
+            RouteEvent::Released { .. } => &mut self.freed,
             // Nobody here asks for it as loudly as before.
-            Event::RouteLost { .. } => &mut self.given_up,
+            RouteEvent::Lost { .. } => &mut self.given_up,
             _ => return,
         };
-        if let Event::RouteReleased { route, .. } | Event::RouteLost { route, .. } = event {
-            names.entry(agent.clone()).or_default().push(route.hostname.clone());
-        }
+        names.entry(agent.clone()).or_default().push(event.route().hostname.clone());
     }
 
     fn carry_out(self, env: &Env) {

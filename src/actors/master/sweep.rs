@@ -9,7 +9,7 @@ use super::env::Env;
 use super::slot::Slot;
 use crate::db::{Assumption, Expected, RowChange};
 use crate::domain::agent::AgentStatus;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, Stream};
 use crate::domain::presence::{Presence, presence};
 use crate::domain::shard::shard_of;
 
@@ -67,8 +67,8 @@ async fn write_turns(env: &Env, turned: &[(Arc<Slot>, Turn)]) {
         let agent_id = slot.id().clone();
         let stream = Stream::presence(&agent_id);
         let event = match turn {
-            Turn::Offline { last_seen } => Event::AgentOffline { agent_id, last_seen: *last_seen },
-            Turn::Back => Event::AgentBack { agent_id },
+            Turn::Offline { last_seen } => AgentEvent::Offline { agent_id, last_seen: *last_seen },
+            Turn::Back => AgentEvent::Back { agent_id },
         };
         let is_listed = Assumption::IsListed { agent_id: slot.id().clone() };
         batch = batch.assume(is_listed).append(stream, Expected::Head, vec![event]);

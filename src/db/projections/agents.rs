@@ -7,16 +7,16 @@ use crate::db::times::micros;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
 use crate::domain::agent::{AgentStatus, KeyStatus};
-use crate::domain::event::Event;
+use crate::domain::event::{AgentEvent, KeyEvent};
 use crate::domain::id::{AgentId, KeyId, TunnelId};
 
 /// A list of hostname patterns that permits any name.
 const ANY_NAME: &str = "[]";
 
 /// Applies an event about a key.
-pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
+pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent) {
     match event {
-        Event::KeyGenerated { key_id, owner, sha256, rolled_from } => unit.keys.put(agent_key::Model {
+        KeyEvent::Generated { key_id, owner, sha256, rolled_from } => unit.keys.put(agent_key::Model {
             id: key_id.as_str().into(),
             owner: owner.clone(),
             sha256: sha256.clone(),
@@ -28,31 +28,30 @@ pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
             hostname_patterns: ANY_NAME.into(),
             seats: 1,
         }),
-        Event::KeyLimited { key_id, hostname_patterns } => unit
+        KeyEvent::Limited { key_id, hostname_patterns } => unit
             .keys
             .change(&key_id.as_str().into(), |key| key.hostname_patterns = to_json(hostname_patterns)),
-        Event::KeySeated { key_id, seats } => unit
+        KeyEvent::Seated { key_id, seats } => unit
             .keys
             .change(&key_id.as_str().into(), |key| key.seats = i32::try_from(*seats).unwrap_or(i32::MAX)),
-        Event::KeyRevoked { key_id } => unit.keys.change(&key_id.as_str().into(), |key| {
+        KeyEvent::Revoked { key_id } => unit.keys.change(&key_id.as_str().into(), |key| {
             key.status = KeyStatus::Revoked.as_str().into();
             key.revoked_at.get_or_insert(origin.at);
         }),
-        Event::KeyDeleted { key_id } => unit.keys.delete(&key_id.as_str().into()),
-        _ => {}
+        KeyEvent::Deleted { key_id } => unit.keys.delete(&key_id.as_str().into()),
     }
 }
 
 /// Applies an event about an agent.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
+pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -> Result<(), CommitError> {
     match event {
-        Event::AgentRegistered { agent_id, key_id, shares_key, .. } => {
+        AgentEvent::Registered { agent_id, key_id, shares_key, .. } => {
             if !shares_key {
                 bind_key(unit, agent_id, key_id)?;
             }
             register(unit, origin, event);
         }
-        Event::AgentKeyRolled { agent_id, key_id } => {
+        AgentEvent::KeyRolled { agent_id, key_id } => {
             bind_key(unit, agent_id, key_id)?;
             unit.agents.change(&agent_id.as_str().into(), |agent| {
                 agent.key_id = Some(key_id.as_str().into());
@@ -64,55 +63,54 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
                 }
             });
         }
-        Event::AgentLeftKey { agent_id, key_id } => leave_key(unit, agent_id, key_id),
-        Event::AgentEnrolled { .. } => enroll(unit, origin, event)?,
-        Event::AgentMoving { agent_id, from, to } => wait_to_move(unit, agent_id, from, to),
-        Event::AgentMoved { agent_id, from, to } => finish_move(unit, agent_id, from, to),
-        Event::AgentRemoved { agent_id } => remove(unit, origin, agent_id),
-        Event::AgentUpdated { agent_id, .. }
-        | Event::AgentRenamed { agent_id, .. }
-        | Event::AgentLimited { agent_id, .. }
-        | Event::AgentApproved { agent_id }
-        | Event::AgentRevoked { agent_id, .. }
-        | Event::AgentOffline { agent_id, .. }
-        | Event::AgentBack { agent_id } => {
+        AgentEvent::LeftKey { agent_id, key_id } => leave_key(unit, agent_id, key_id),
+        AgentEvent::Enrolled { .. } => enroll(unit, origin, event)?,
+        AgentEvent::Moving { agent_id, from, to } => wait_to_move(unit, agent_id, from, to),
+        AgentEvent::Moved { agent_id, from, to } => finish_move(unit, agent_id, from, to),
+        AgentEvent::Removed { agent_id } => remove(unit, origin, agent_id),
+        AgentEvent::Updated { agent_id, .. }
+        | AgentEvent::Renamed { agent_id, .. }
+        | AgentEvent::Limited { agent_id, .. }
+        | AgentEvent::Approved { agent_id }
+        | AgentEvent::Revoked { agent_id, .. }
+        | AgentEvent::Offline { agent_id, .. }
+        | AgentEvent::Back { agent_id } => {
             unit.agents.change(&agent_id.as_str().into(), |agent| touch_up(agent, origin, event));
         }
-        _ => {}
     }
     Ok(())
 }
 
 /// Changes that concern nothing but the agent's own row.
-fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &Event) {
+fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &AgentEvent) {
     match event {
-        Event::AgentUpdated { display_name, version, .. } => {
+        AgentEvent::Updated { display_name, version, .. } => {
             agent.version.clone_from(version);
             if !agent.custom_name {
                 agent.display_name.clone_from(display_name);
             }
         }
-        Event::AgentRenamed { display_name, .. } => {
+        AgentEvent::Renamed { display_name, .. } => {
             agent.display_name.clone_from(display_name);
             agent.custom_name = true;
         }
-        Event::AgentLimited { hostname_patterns, .. } => agent.hostname_patterns = to_json(hostname_patterns),
-        Event::AgentApproved { .. } => {
+        AgentEvent::Limited { hostname_patterns, .. } => agent.hostname_patterns = to_json(hostname_patterns),
+        AgentEvent::Approved { .. } => {
             agent.status = AgentStatus::Enrolled.as_str().into();
             agent.enrolled_at = Some(origin.at);
         }
-        Event::AgentRevoked { .. } => {
+        AgentEvent::Revoked { .. } => {
             agent.status = AgentStatus::Revoked.as_str().into();
             agent.revoked_at = Some(origin.at);
         }
-        Event::AgentOffline { last_seen, .. } => agent.offline_since = Some(micros(*last_seen)),
-        Event::AgentBack { .. } => agent.offline_since = None,
+        AgentEvent::Offline { last_seen, .. } => agent.offline_since = Some(micros(*last_seen)),
+        AgentEvent::Back { .. } => agent.offline_since = None,
         _ => {}
     }
 }
 
-fn register(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
-    let Event::AgentRegistered { agent_id, key_id, display_name, version, key_owner, shares_key } = event
+fn register(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) {
+    let AgentEvent::Registered { agent_id, key_id, display_name, version, key_owner, shares_key } = event
     else {
         return;
     };
@@ -172,8 +170,8 @@ fn bind_key(unit: &mut Unit, agent_id: &AgentId, key_id: &KeyId) -> Result<(), C
     Ok(())
 }
 
-fn enroll(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
-    let Event::AgentEnrolled { agent_id, account_id, tunnel_id, tunnel_name, secret_id, .. } = event else {
+fn enroll(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -> Result<(), CommitError> {
+    let AgentEvent::Enrolled { agent_id, account_id, tunnel_id, tunnel_name, secret_id, .. } = event else {
         return Ok(());
     };
     let stored = unit.tunnels.get(&tunnel_id.as_str().into()).cloned();

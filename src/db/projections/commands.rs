@@ -5,26 +5,20 @@ use crate::db::entities::command;
 use crate::db::times::micros;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
-use crate::domain::event::Event;
+use crate::domain::event::CommandEvent;
 
 /// Applies an event about a command.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
+pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &CommandEvent) {
     match event {
-        Event::CommandQueued { .. } => queue(unit, origin, event),
-        Event::CommandDelivered { command_id, .. }
-        | Event::CommandAcknowledged { command_id, .. }
-        | Event::CommandRequeued { command_id, .. }
-        | Event::CommandPostponed { command_id, .. }
-        | Event::CommandFinished { command_id, .. }
-        | Event::CommandExpired { command_id, .. } => {
-            unit.commands.change(&command_id.as_str().into(), |command| advance(command, origin, event));
+        CommandEvent::Queued { .. } => queue(unit, origin, event),
+        _ => {
+            unit.commands.change(&event.command().as_str().into(), |command| advance(command, origin, event))
         }
-        _ => {}
     }
 }
 
-fn queue(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
-    let Event::CommandQueued { agent_id, command_id, command, expires_at } = event else {
+fn queue(unit: &mut Unit, origin: Origin<'_>, event: &CommandEvent) {
+    let CommandEvent::Queued { agent_id, command_id, command, expires_at } = event else {
         return;
     };
     unit.commands.put(command::Model {
@@ -44,34 +38,34 @@ fn queue(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
     });
 }
 
-fn advance(command: &mut command::Model, origin: Origin<'_>, event: &Event) {
+fn advance(command: &mut command::Model, origin: Origin<'_>, event: &CommandEvent) {
     match event {
-        Event::CommandDelivered { attempt, lease_until, .. } => {
+        CommandEvent::Delivered { attempt, lease_until, .. } => {
             command.status = "delivered".into();
             command.attempt = i32::try_from(*attempt).unwrap_or(i32::MAX);
             command.delivered_at = Some(origin.at);
             command.lease_until = Some(micros(*lease_until));
             command.due_at = command.lease_until;
         }
-        Event::CommandAcknowledged { .. } => command.status = "acknowledged".into(),
-        Event::CommandRequeued { .. } => {
+        CommandEvent::Acknowledged { .. } => command.status = "acknowledged".into(),
+        CommandEvent::Requeued { .. } => {
             command.status = "queued".into();
             command.lease_until = None;
             command.due_at = Some(command.expires_at);
         }
-        Event::CommandPostponed { expires_at, .. } => {
+        CommandEvent::Postponed { expires_at, .. } => {
             command.expires_at = micros(*expires_at);
             // One that an agent has waits for the end of its lease, one that ended for nothing.
             if command.status == "queued" {
                 command.due_at = Some(command.expires_at);
             }
         }
-        Event::CommandFinished { outcome, .. } => {
+        CommandEvent::Finished { outcome, .. } => {
             command.outcome = Some(to_json(outcome));
             end(command, if outcome.succeeded { "succeeded" } else { "failed" }, origin.at);
         }
-        Event::CommandExpired { .. } => end(command, "expired", origin.at),
-        _ => {}
+        CommandEvent::Expired { .. } => end(command, "expired", origin.at),
+        CommandEvent::Queued { .. } => {}
     }
 }
 

@@ -24,53 +24,12 @@ pub(super) struct Origin<'a> {
 /// Applies one event to the rows that were loaded for it.
 pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
     match event {
-        Event::KeyGenerated { .. }
-        | Event::KeyLimited { .. }
-        | Event::KeySeated { .. }
-        | Event::KeyRevoked { .. }
-        | Event::KeyDeleted { .. } => {
-            agents::apply_key(unit, origin, event);
-            Ok(())
-        }
-        Event::AgentRegistered { .. }
-        | Event::AgentUpdated { .. }
-        | Event::AgentRenamed { .. }
-        | Event::AgentLimited { .. }
-        | Event::AgentApproved { .. }
-        | Event::AgentEnrolled { .. }
-        | Event::AgentMoving { .. }
-        | Event::AgentMoved { .. }
-        | Event::AgentRevoked { .. }
-        | Event::AgentKeyRolled { .. }
-        | Event::AgentLeftKey { .. }
-        | Event::AgentRemoved { .. }
-        | Event::AgentOffline { .. }
-        | Event::AgentBack { .. } => agents::apply(unit, origin, event),
-        Event::CommandQueued { .. }
-        | Event::CommandDelivered { .. }
-        | Event::CommandAcknowledged { .. }
-        | Event::CommandRequeued { .. }
-        | Event::CommandPostponed { .. }
-        | Event::CommandFinished { .. }
-        | Event::CommandExpired { .. } => {
-            commands::apply(unit, origin, event);
-            Ok(())
-        }
-        Event::RouteClaimed { .. }
-        | Event::RouteChanged { .. }
-        | Event::RouteLost { .. }
-        | Event::RouteRestored { .. }
-        | Event::RouteHeld { .. }
-        | Event::RouteReleased { .. } => routes::apply(unit, origin, event),
-        Event::DnsRecordForgotten { .. } => Ok(()),
-        Event::TunnelConfirmed { .. }
-        | Event::TunnelMade { .. }
-        | Event::TunnelDeleted { .. }
-        | Event::AdminCreated { .. }
-        | Event::AdminPasswordChanged { .. }
-        | Event::SettingChanged { .. } => {
-            settings::apply(unit, origin, event);
-            Ok(())
-        }
+        Event::Key(event) => agents::apply_key(unit, origin, event),
+        Event::Agent(event) => agents::apply(unit, origin, event)?,
+        Event::Command(event) => commands::apply(unit, origin, event),
+        Event::Route(event) => routes::apply(unit, origin, event)?,
+        Event::Tunnel(event) => settings::apply_tunnel(unit, origin, event),
+        Event::Admin(event) => settings::apply(unit, origin, event),
     }
+    Ok(())
 }

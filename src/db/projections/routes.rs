@@ -9,15 +9,15 @@ use crate::db::routes::{ACTIVE, PENDING_DELETION, RouteRow};
 use crate::db::times::micros;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
-use crate::domain::event::Event;
+use crate::domain::event::RouteEvent;
 use crate::domain::id::AgentId;
-use crate::domain::mirror::{after, subject};
+use crate::domain::mirror::after;
 use crate::domain::route::{Route, RouteState};
 
 /// Applies an event about a route. One about a route that another agent holds changes nothing.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
-    let Some((agent, key)) = subject(event) else { return Ok(()) };
-    let is_claim = matches!(event, Event::RouteClaimed { .. });
+pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &RouteEvent) -> Result<(), CommitError> {
+    let (agent, key) = (event.agent(), event.route());
+    let is_claim = matches!(event, RouteEvent::Claimed { .. });
     if is_claim {
         claim(unit, origin, agent, &key.hostname)?;
     }

@@ -5,7 +5,7 @@ use crate::db::containers::list_containers;
 use crate::db::routes::find_claim;
 use crate::db::{ALL, Assumption, Batch, CommitError, Db, Expected, RowChange};
 use crate::domain::container::Container;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, Event, Stream};
 use crate::domain::id::ContainerId;
 
 fn web() -> Container {
@@ -27,7 +27,7 @@ fn claim(version: u64) -> Batch {
 }
 
 fn removal() -> Batch {
-    batch(Stream::agent(&agent("a")), vec![Event::AgentRemoved { agent_id: agent("a") }])
+    batch(Stream::agent(&agent("a")), vec![Event::Agent(AgentEvent::Removed { agent_id: agent("a") })])
 }
 
 async fn enrolled_agent(db: &Db) {

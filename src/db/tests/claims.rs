@@ -11,7 +11,7 @@ use crate::db::tunnels::get_tunnel;
 use crate::db::{Batch, CommitError, Db, Expected, RowChange};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::command::{CommandStatus, Outcome};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream};
 use crate::domain::id::{CommandId, ContainerId, KeyId, TunnelId};
 use crate::domain::route::{Route, RouteState};
 
@@ -78,7 +78,7 @@ async fn a_key_and_a_tunnel_belong_to_one_agent() {
         let same_key = commit(&db, b.clone(), vec![registered("b", "k1")]).await.unwrap_err();
         commit(&db, b.clone(), vec![registered("b", "k2")]).await.unwrap();
         let same_tunnel = commit(&db, b.clone(), vec![enrolled("b", "t1")]).await.unwrap_err();
-        let rolled = Event::AgentKeyRolled { agent_id: agent("b"), key_id: KeyId::new("k1") };
+        let rolled = Event::Agent(AgentEvent::KeyRolled { agent_id: agent("b"), key_id: KeyId::new("k1") });
         let rolled = commit(&db, b.clone(), vec![rolled]).await.unwrap_err();
 
         assert!(matches!(same_key, CommitError::KeyTaken { by, .. } if by == agent("a")));
@@ -87,7 +87,7 @@ async fn a_key_and_a_tunnel_belong_to_one_agent() {
         let key = find_key(&db, &KeyId::new("k1")).await.unwrap().unwrap();
         assert_eq!((key.bound_agent_id, key.status), (Some(agent("a")), KeyStatus::Active));
 
-        commit(&db, a, vec![Event::AgentRemoved { agent_id: agent("a") }]).await.unwrap();
+        commit(&db, a, vec![Event::Agent(AgentEvent::Removed { agent_id: agent("a") })]).await.unwrap();
         commit(&db, b, vec![enrolled("b", "t1")]).await.unwrap();
         assert_eq!(get_tunnel(&db, &TunnelId::new("t1")).await.unwrap().agent_id, Some(agent("b")));
     })
@@ -102,7 +102,7 @@ async fn a_removed_agent_frees_its_names_its_tunnel_and_its_key() {
         routes(&db, "a", vec![claimed("a", "x.test", "")]).await.unwrap();
         assert_eq!(routes_in(&db, "t1").await.len(), 1);
 
-        commit(&db, stream, vec![Event::AgentRemoved { agent_id: agent("a") }]).await.unwrap();
+        commit(&db, stream, vec![Event::Agent(AgentEvent::Removed { agent_id: agent("a") })]).await.unwrap();
 
         let row = get_agent(&db, &agent("a")).await.unwrap();
         assert_eq!((row.status, row.key_id), (AgentStatus::Removed, None));
@@ -120,13 +120,13 @@ async fn a_revoked_agent_comes_back_as_what_it_was_with_a_new_key() {
         let stream = Stream::agent(&agent("a"));
         commit(&db, Stream::keys(), vec![key_made("k1"), key_made("k2")]).await.unwrap();
         commit(&db, stream.clone(), vec![registered("a", "k1"), enrolled("a", "t1")]).await.unwrap();
-        let revoke = Event::KeyRevoked { key_id: KeyId::new("k1") };
+        let revoke = Event::Key(KeyEvent::Revoked { key_id: KeyId::new("k1") });
         commit(&db, Stream::keys(), vec![revoke]).await.unwrap();
-        let revoked = Event::AgentRevoked { agent_id: agent("a"), key_id: KeyId::new("k1") };
+        let revoked = Event::Agent(AgentEvent::Revoked { agent_id: agent("a"), key_id: KeyId::new("k1") });
         commit(&db, stream.clone(), vec![revoked]).await.unwrap();
         assert_eq!(get_agent(&db, &agent("a")).await.unwrap().status, AgentStatus::Revoked);
 
-        let rolled = Event::AgentKeyRolled { agent_id: agent("a"), key_id: KeyId::new("k2") };
+        let rolled = Event::Agent(AgentEvent::KeyRolled { agent_id: agent("a"), key_id: KeyId::new("k2") });
         commit(&db, stream, vec![rolled]).await.unwrap();
 
         let row = get_agent(&db, &agent("a")).await.unwrap();
@@ -141,12 +141,13 @@ async fn a_revoked_agent_comes_back_as_what_it_was_with_a_new_key() {
 #[tokio::test]
 async fn a_persons_name_for_an_agent_outlives_the_agents_own() {
     on_every_engine(async |db| {
-        let renamed = Event::AgentRenamed { agent_id: agent("a"), display_name: "kitchen".into() };
-        let updated = Event::AgentUpdated {
+        let renamed =
+            Event::Agent(AgentEvent::Renamed { agent_id: agent("a"), display_name: "kitchen".into() });
+        let updated = Event::Agent(AgentEvent::Updated {
             agent_id: agent("a"),
             display_name: "dockflare-agent".into(),
             version: Some("0.2.0".into()),
-        };
+        });
         let events = vec![registered("a", "k1"), renamed, updated];
         commit(&db, Stream::agent(&agent("a")), events).await.unwrap();
 
@@ -169,20 +170,23 @@ async fn a_command_keeps_all_that_became_of_it() {
         let order: Vec<_> = list_open_commands(&db, &agent("a")).await.unwrap();
         assert_eq!(order.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["c1", "c0"]);
 
-        let delivered = Event::CommandDelivered {
+        let delivered = Event::Command(CommandEvent::Delivered {
             agent_id: agent("a"),
             command_id: id.clone(),
             attempt: 1,
             lease_until: at(90),
-        };
+        });
         commit(&db, stream.clone(), vec![delivered]).await.unwrap();
         let command = get_command(&db, &id).await.unwrap().command;
         assert_eq!((command.status, command.attempt), (CommandStatus::Delivered, 1));
         assert_eq!((command.delivered_at, command.lease_until), (Some(at(0)), Some(at(90))));
 
         let outcome = Outcome { succeeded: false, message: "no such image".into(), finished_at: Some(at(5)) };
-        let finished =
-            Event::CommandFinished { agent_id: agent("a"), command_id: id.clone(), outcome: outcome.clone() };
+        let finished = Event::Command(CommandEvent::Finished {
+            agent_id: agent("a"),
+            command_id: id.clone(),
+            outcome: outcome.clone(),
+        });
         commit(&db, stream, vec![finished]).await.unwrap();
         let command = get_command(&db, &id).await.unwrap().command;
         assert_eq!((command.status, command.outcome), (CommandStatus::Failed, Some(outcome)));
@@ -197,7 +201,7 @@ async fn the_scheduler_sees_grace_leases_and_expiry_but_no_held_route() {
         let commands = Stream::commands(&agent("a"));
         routes(&db, "a", vec![claimed("a", "x.test", ""), lost("a", "x.test", at(100))]).await.unwrap();
         routes(&db, "b", vec![claimed("b", "y.test", ""), lost("b", "y.test", at(50))]).await.unwrap();
-        let held = Event::RouteHeld { agent_id: agent("b"), route: route_key("y.test", "") };
+        let held = Event::Route(RouteEvent::Held { agent_id: agent("b"), route: route_key("y.test", "") });
         routes(&db, "b", vec![held]).await.unwrap();
         commit(&db, commands.clone(), vec![queued("a", "c1", at(70))]).await.unwrap();
 
@@ -207,11 +211,15 @@ async fn the_scheduler_sees_grace_leases_and_expiry_but_no_held_route() {
         let route = Due { agent_id: agent("a"), kind: DueKind::Route, at: at(100) };
         assert_eq!(due, [route, Due { agent_id: agent("a"), kind: DueKind::Command, at: at(70) }]);
 
-        let expired = Event::CommandExpired { agent_id: agent("a"), command_id: CommandId::new("c1") };
+        let expired =
+            Event::Command(CommandEvent::Expired { agent_id: agent("a"), command_id: CommandId::new("c1") });
         commit(&db, commands, vec![expired]).await.unwrap();
         let key = route_key("x.test", "");
-        let back =
-            Event::RouteRestored { agent_id: agent("a"), route: key, container_id: ContainerId::new("c2") };
+        let back = Event::Route(RouteEvent::Restored {
+            agent_id: agent("a"),
+            route: key,
+            container_id: ContainerId::new("c2"),
+        });
         routes(&db, "a", vec![back]).await.unwrap();
         assert_eq!(next_due_after(&db, at(0)).await.unwrap(), None);
         assert_eq!(
@@ -282,7 +290,7 @@ async fn what_is_said_of_a_route_counts_only_while_its_agent_holds_it() {
 async fn nothing_is_said_of_what_a_removed_agent_asked_for() {
     on_every_engine(async |db| {
         let stream = Stream::agent(&agent("a"));
-        let removed = Event::AgentRemoved { agent_id: agent("a") };
+        let removed = Event::Agent(AgentEvent::Removed { agent_id: agent("a") });
         commit(&db, stream, vec![registered("a", "k1"), removed]).await.unwrap();
 
         db.commit(Batch::new("system", at(1)).row(said("a", "x.test", "conflict"))).await.unwrap();

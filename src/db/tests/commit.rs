@@ -9,7 +9,7 @@ use super::support::*;
 use crate::db::events::{EventFilter, list_events, list_stream, list_stream_since, stream_version};
 use crate::db::settings::find_setting;
 use crate::db::{Batch, CommitError, Db, DbError, Expected, RowChange};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AdminEvent, Event, KeyEvent, Stream};
 use crate::domain::id::SecretId;
 
 async fn seqs(db: &Db) -> Vec<u64> {
@@ -92,8 +92,8 @@ async fn a_refused_batch_leaves_nothing_and_harms_no_neighbour() {
 async fn rows_that_the_engine_itself_refuses_fail_alone() {
     on_every_engine(async |db| {
         let same_digest = |key: &str| {
-            let Event::KeyGenerated { key_id, owner, .. } = key_made(key) else { unreachable!() };
-            Event::KeyGenerated { key_id, owner, sha256: "the same".into(), rolled_from: None }
+            let Event::Key(KeyEvent::Generated { key_id, owner, .. }) = key_made(key) else { unreachable!() };
+            Event::Key(KeyEvent::Generated { key_id, owner, sha256: "the same".into(), rolled_from: None })
         };
         let group = vec![
             batch(Stream::keys(), vec![same_digest("k1")]),
@@ -184,7 +184,7 @@ async fn a_commit_is_finished_although_its_caller_stopped_waiting() {
 #[tokio::test]
 async fn an_event_of_more_than_64_kib_is_refused_by_name() {
     let db = Db::in_memory(crate::io::Io::current()).await.unwrap();
-    let huge = Event::SettingChanged { key: "a".into(), value: "x".repeat(70_000).into() };
+    let huge = Event::Admin(AdminEvent::SettingChanged { key: "a".into(), value: "x".repeat(70_000).into() });
 
     let error = commit(&db, Stream::admin(), vec![huge]).await.unwrap_err();
 
@@ -218,7 +218,8 @@ async fn a_full_database_says_so_and_keeps_what_it_has() {
     commit(&db, Stream::admin(), vec![setting("a", 1)]).await.unwrap();
     db.0.write.execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
 
-    let value = Event::SettingChanged { key: "b".into(), value: "x".repeat(60_000).into() };
+    let value =
+        Event::Admin(AdminEvent::SettingChanged { key: "b".into(), value: "x".repeat(60_000).into() });
     let group = vec![batch(Stream::admin(), vec![value.clone()]), batch(Stream::keys(), vec![value])];
     let outcomes = db.commit_many(group).await;
 

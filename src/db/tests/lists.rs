@@ -7,7 +7,7 @@ use crate::db::read::{agent_views, counts, route_views};
 use crate::db::routes::list_routes;
 use crate::db::settings::{find_admin, has_admin, list_admins, list_settings};
 use crate::db::{Batch, RowChange};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AdminEvent, AgentEvent, Event, Stream};
 
 #[tokio::test]
 async fn agents_are_listed_in_pages_without_the_removed_ones() {
@@ -15,7 +15,7 @@ async fn agents_are_listed_in_pages_without_the_removed_ones() {
         for (name, key) in [("a", "k1"), ("b", "k2"), ("c", "k3")] {
             commit(&db, Stream::agent(&agent(name)), vec![registered(name, key)]).await.unwrap();
         }
-        let removed = Event::AgentRemoved { agent_id: agent("b") };
+        let removed = Event::Agent(AgentEvent::Removed { agent_id: agent("b") });
         commit(&db, Stream::agent(&agent("b")), vec![removed]).await.unwrap();
         let touch = RowChange::TouchAgents(vec![(agent("c"), at(5))]);
         db.commit(Batch::new("system", at(5)).row(touch)).await.unwrap();
@@ -40,7 +40,7 @@ async fn the_overview_counts_what_is_there() {
             .await
             .unwrap();
         commit(&db, Stream::agent(&agent("b")), vec![registered("b", "k2")]).await.unwrap();
-        let offline = Event::AgentOffline { agent_id: agent("b"), last_seen: at(1) };
+        let offline = Event::Agent(AgentEvent::Offline { agent_id: agent("b"), last_seen: at(1) });
         commit(&db, Stream::presence(&agent("b")), vec![offline]).await.unwrap();
         let events = vec![claimed("a", "x.test", ""), claimed("a", "y.test", ""), lost("a", "y.test", at(9))];
         commit(&db, Stream::routes(&agent("a")), events).await.unwrap();
@@ -86,11 +86,13 @@ async fn events_are_listed_by_stream_and_place() {
 async fn a_new_password_ends_the_sessions_of_the_old_one() {
     on_every_engine(async |db| {
         assert!(!has_admin(&db).await.unwrap());
-        commit(&db, Stream::admin(), vec![Event::AdminCreated { name: "ann".into() }]).await.unwrap();
+        commit(&db, Stream::admin(), vec![Event::Admin(AdminEvent::Created { name: "ann".into() })])
+            .await
+            .unwrap();
         assert!(has_admin(&db).await.unwrap());
         let before = find_admin(&db, "ann").await.unwrap().unwrap().session_version;
 
-        let changed = Event::AdminPasswordChanged { name: "ann".into() };
+        let changed = Event::Admin(AdminEvent::PasswordChanged { name: "ann".into() });
         commit(&db, Stream::admin(), vec![changed, setting("grace", 60)]).await.unwrap();
 
         let after = list_admins(&db).await.unwrap().remove(0);

@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::db::sessions::{MOST_SESSIONS, SessionRow, find_signed_in};
 use crate::db::{Batch, Db, RowChange};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AdminEvent, Event, Stream};
 
 async fn open(db: &Db, id: &str, secs: i64) {
     let session = SessionRow { id: id.into(), admin: "ann".into(), version: 1, opened_at: at(secs) };
@@ -17,7 +17,9 @@ async fn whose(db: &Db, id: &str) -> Option<String> {
 #[tokio::test]
 async fn a_session_is_open_until_it_ends_or_the_password_changes() {
     on_every_engine(async |db| {
-        commit(&db, Stream::admin(), vec![Event::AdminCreated { name: "ann".into() }]).await.unwrap();
+        commit(&db, Stream::admin(), vec![Event::Admin(AdminEvent::Created { name: "ann".into() })])
+            .await
+            .unwrap();
         for id in ["a", "b"] {
             open(&db, id, 1).await;
         }
@@ -27,7 +29,7 @@ async fn a_session_is_open_until_it_ends_or_the_password_changes() {
         db.commit(Batch::new("ann", at(2)).row(RowChange::EndSession { id: "a".into() })).await.unwrap();
         assert_eq!((whose(&db, "a").await, whose(&db, "b").await), (None, Some("ann".into())));
 
-        let changed = Event::AdminPasswordChanged { name: "ann".into() };
+        let changed = Event::Admin(AdminEvent::PasswordChanged { name: "ann".into() });
         commit(&db, Stream::admin(), vec![changed]).await.unwrap();
         assert_eq!(whose(&db, "b").await, None);
     })
@@ -37,7 +39,9 @@ async fn a_session_is_open_until_it_ends_or_the_password_changes() {
 #[tokio::test]
 async fn of_one_administrator_only_the_newest_sessions_are_kept() {
     on_every_engine(async |db| {
-        commit(&db, Stream::admin(), vec![Event::AdminCreated { name: "ann".into() }]).await.unwrap();
+        commit(&db, Stream::admin(), vec![Event::Admin(AdminEvent::Created { name: "ann".into() })])
+            .await
+            .unwrap();
         for n in 0..=MOST_SESSIONS {
             open(&db, &n.to_string(), n as i64).await;
         }

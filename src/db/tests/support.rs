@@ -6,7 +6,7 @@ use super::postgres::Lease;
 use crate::chance::Chance;
 use crate::db::{Batch, CommitError, Committed, Db, Expected, SecretKey};
 use crate::domain::command::CommandKind;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream};
 use crate::domain::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId};
 use crate::domain::route::{OriginRequest, Release, RouteKey, Service};
 use crate::io::Io;
@@ -69,38 +69,38 @@ pub(super) async fn commit(db: &Db, stream: Stream, events: Vec<Event>) -> Resul
 }
 
 pub(super) fn setting(key: &str, value: i64) -> Event {
-    Event::SettingChanged { key: key.into(), value: value.into() }
+    Event::Admin(AdminEvent::SettingChanged { key: key.into(), value: value.into() })
 }
 
 pub(super) fn key_made(key: &str) -> Event {
-    Event::KeyGenerated {
+    Event::Key(KeyEvent::Generated {
         key_id: KeyId::new(key),
         owner: "ops".into(),
         sha256: format!("digest-of-{key}"),
         rolled_from: None,
-    }
+    })
 }
 
 pub(super) fn registered(name: &str, key: &str) -> Event {
-    Event::AgentRegistered {
+    Event::Agent(AgentEvent::Registered {
         agent_id: agent(name),
         key_id: KeyId::new(key),
         display_name: format!("host {name}"),
         version: Some("0.1.0".into()),
         key_owner: "ops".into(),
         shares_key: false,
-    }
+    })
 }
 
 pub(super) fn enrolled(name: &str, tunnel: &str) -> Event {
-    Event::AgentEnrolled {
+    Event::Agent(AgentEvent::Enrolled {
         agent_id: agent(name),
         account_id: AccountId::new("acc"),
         tunnel_id: TunnelId::new(tunnel),
         tunnel_name: format!("name of {tunnel}"),
         secret_id: SecretId::new(format!("tunnel/{tunnel}")),
         connectors: None,
-    }
+    })
 }
 
 pub(super) fn route_key(hostname: &str, path: &str) -> RouteKey {
@@ -118,27 +118,36 @@ pub(super) fn service(hostname: &str, path: &str) -> Service {
 }
 
 pub(super) fn claimed(name: &str, hostname: &str, path: &str) -> Event {
-    Event::RouteClaimed {
+    Event::Route(RouteEvent::Claimed {
         agent_id: agent(name),
         container_id: ContainerId::new("c1"),
         container_name: "app".into(),
         service: service(hostname, path),
-    }
+    })
 }
 
 pub(super) fn released(name: &str, hostname: &str, path: &str) -> Event {
-    Event::RouteReleased { agent_id: agent(name), route: route_key(hostname, path), why: Release::Missing }
+    Event::Route(RouteEvent::Released {
+        agent_id: agent(name),
+        route: route_key(hostname, path),
+        why: Release::Missing,
+    })
 }
 
 pub(super) fn lost(name: &str, hostname: &str, due_at: DateTime<Utc>) -> Event {
-    Event::RouteLost { agent_id: agent(name), route: route_key(hostname, ""), due_at, explained: false }
+    Event::Route(RouteEvent::Lost {
+        agent_id: agent(name),
+        route: route_key(hostname, ""),
+        due_at,
+        explained: false,
+    })
 }
 
 pub(super) fn queued(name: &str, command: &str, expires_at: DateTime<Utc>) -> Event {
-    Event::CommandQueued {
+    Event::Command(CommandEvent::Queued {
         agent_id: agent(name),
         command_id: CommandId::new(command),
         command: CommandKind::StopTunnel,
         expires_at,
-    }
+    })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Dialect, is_open};
 use crate::domain::command::{Command, CommandKind};
-use crate::domain::event::Event;
+use crate::domain::event::CommandEvent;
 use crate::domain::id::AgentId;
 
 /// Commands about one matter.
@@ -74,13 +74,13 @@ pub enum Superseding {
 }
 
 /// Ends the open commands that are pointless by it.
-pub fn superseded(agent_id: &AgentId, commands: &[Command], by: Superseding) -> Vec<Event> {
+pub fn superseded(agent_id: &AgentId, commands: &[Command], by: Superseding) -> Vec<CommandEvent> {
     let is_over = |command: &&Command| match by {
         Superseding::Tunnel => command.kind.family().rules().ends_with_tunnel,
         Superseding::Removal => true,
     };
     let over = commands.iter().filter(|command| is_open(command)).filter(is_over);
-    let expired = |command: &Command| Event::CommandExpired {
+    let expired = |command: &Command| CommandEvent::Expired {
         agent_id: agent_id.clone(),
         command_id: command.id.clone(),
     };

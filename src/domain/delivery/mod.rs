@@ -21,7 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, CommandKind, CommandStatus, Outcome};
 use super::connector::Connector;
-use super::event::Event;
+use super::event::CommandEvent;
 use super::id::AgentId;
 use super::leap::after_leap;
 use super::tunnel::{TunnelHealth, TunnelReport};
@@ -87,11 +87,11 @@ pub fn hand_over(
     now: DateTime<Utc>,
     dialect: Dialect,
     max: usize,
-) -> Vec<Event> {
+) -> Vec<CommandEvent> {
     let mut due: Vec<&Command> =
         commands.iter().filter(|command| now < command.expires_at && is_due(command, now, dialect)).collect();
     due.sort_by_key(|command| command.queued_at);
-    let events = due.into_iter().take(max).map(|command| Event::CommandDelivered {
+    let events = due.into_iter().take(max).map(|command| CommandEvent::Delivered {
         agent_id: agent_id.clone(),
         command_id: command.id.clone(),
         attempt: command.attempt.saturating_add(1),
@@ -135,12 +135,12 @@ pub fn decide_overdue(
     commands: &[Command],
     now: DateTime<Utc>,
     dialect: Dialect,
-) -> Vec<Event> {
+) -> Vec<CommandEvent> {
     let overdue = commands.iter().filter(|command| is_open(command)).filter_map(|command| {
         let (agent_id, command_id) = (agent_id.clone(), command.id.clone());
         match overdue(command, now, dialect)? {
-            Overdue::Requeue => Some(Event::CommandRequeued { agent_id, command_id }),
-            Overdue::Expire => Some(Event::CommandExpired { agent_id, command_id }),
+            Overdue::Requeue => Some(CommandEvent::Requeued { agent_id, command_id }),
+            Overdue::Expire => Some(CommandEvent::Expired { agent_id, command_id }),
         }
     });
     overdue.collect()
@@ -149,11 +149,16 @@ pub fn decide_overdue(
 /// Moves the lives of open commands with a leap of the wall clock: it costs none of them.
 ///
 /// Leases stay as they are: one that ends too early only has the agent asked again.
-pub fn postpone(agent_id: &AgentId, commands: &[Command], leap: TimeDelta, now: DateTime<Utc>) -> Vec<Event> {
+pub fn postpone(
+    agent_id: &AgentId,
+    commands: &[Command],
+    leap: TimeDelta,
+    now: DateTime<Utc>,
+) -> Vec<CommandEvent> {
     let open = commands.iter().filter(|command| is_open(command));
     let moved = open.filter_map(|command| {
         let expires_at = after_leap(command.expires_at, leap, now, lifetime(&command.kind));
-        (expires_at != command.expires_at).then(|| Event::CommandPostponed {
+        (expires_at != command.expires_at).then(|| CommandEvent::Postponed {
             agent_id: agent_id.clone(),
             command_id: command.id.clone(),
             expires_at,

@@ -66,23 +66,23 @@ fn an_order_of_an_unknown_family_is_kept_and_touches_no_other() {
     assert_eq!(ended.iter().map(id_of).collect::<Vec<_>>(), ["u"]);
 }
 
-fn id_of(event: &Event) -> String {
+fn id_of(event: &CommandEvent) -> String {
     serde_json::to_value(event).unwrap()["command_id"].as_str().unwrap().to_owned()
 }
 
 /// Carries events out on a command as the store would.
-fn apply(command: &mut Command, events: &[Event], now: DateTime<Utc>) {
+fn apply(command: &mut Command, events: &[CommandEvent], now: DateTime<Utc>) {
     for event in events {
         match event {
-            Event::CommandDelivered { attempt, lease_until, .. } => {
+            CommandEvent::Delivered { attempt, lease_until, .. } => {
                 command.status = CommandStatus::Delivered;
                 command.attempt = *attempt;
                 command.delivered_at = Some(now);
                 command.lease_until = Some(*lease_until);
             }
-            Event::CommandRequeued { .. } => command.status = CommandStatus::Queued,
-            Event::CommandExpired { .. } => command.status = CommandStatus::Expired,
-            Event::CommandPostponed { expires_at, .. } => command.expires_at = *expires_at,
+            CommandEvent::Requeued { .. } => command.status = CommandStatus::Queued,
+            CommandEvent::Expired { .. } => command.status = CommandStatus::Expired,
+            CommandEvent::Postponed { expires_at, .. } => command.expires_at = *expires_at,
             other => panic!("{other:?}"),
         }
     }
@@ -171,7 +171,7 @@ fn the_oldest_comes_first_and_never_more_than_asked_for() {
     let ids: Vec<_> = events
         .iter()
         .map(|event| match event {
-            Event::CommandDelivered { command_id, .. } => command_id.as_str(),
+            CommandEvent::Delivered { command_id, .. } => command_id.as_str(),
             other => panic!("{other:?}"),
         })
         .collect();

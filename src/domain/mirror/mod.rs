@@ -13,7 +13,7 @@
 //!
 //! Clock jumps. `due_at` is wall time, so that it survives a restart. A clock that went back makes grace
 //! periods that seem to end later than one period from now: these are shortened to one period
-//! ([`RouteLost`](Event::RouteLost) again). A clock that leaps forward would end all of them at once: whoever
+//! ([`RouteLost`](RouteEvent::Lost) again). A clock that leaps forward would end all of them at once: whoever
 //! owns the timer notices the leap with [`LeapWatch`](super::leap::LeapWatch) and lets [`postpone`] move them by as much. A leap over
 //! a restart cannot be noticed; then the removal guard is what is left.
 
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::event::Event;
+use super::event::RouteEvent;
 use super::id::{AgentId, ContainerId};
 use super::labels::MAX_ROUTES;
 use super::leap::{SMALL_STEP, after_leap};
@@ -34,7 +34,7 @@ use super::limits::{LimitedBy, Limits};
 use super::route::{Route, RouteKey, RouteState, Service};
 
 pub use super::leap::clock_leap;
-pub use apply::{after, apply, subject, turn};
+pub use apply::{after, apply, turn};
 
 /// Most routes that one agent holds, those of lost containers included: names that change with every report must not
 /// pile up while their grace periods run.
@@ -173,7 +173,7 @@ pub struct Conflict {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decided {
     /// Events for the agent's stream of routes, in order.
-    pub events: Vec<Event>,
+    pub events: Vec<RouteEvent>,
     /// What is shown beside it.
     pub conflicts: Vec<Conflict>,
     /// Names that other agents gave up and that are claimed with these events: all that those hold of them is to be
@@ -257,8 +257,8 @@ impl Candidate<'_> {
         }
     }
 
-    fn claimed(&self, agent_id: &AgentId) -> Event {
-        Event::RouteClaimed {
+    fn claimed(&self, agent_id: &AgentId) -> RouteEvent {
+        RouteEvent::Claimed {
             agent_id: agent_id.clone(),
             container_id: self.running.container_id.clone(),
             container_name: self.running.container_name.clone(),
@@ -296,9 +296,9 @@ fn pick_holder<'a>(route: &Route, candidates: &[Candidate<'a>]) -> Candidate<'a>
     *same_id.or_else(same_name).or_else(same_service).unwrap_or(&candidates[0])
 }
 
-fn keep(seen: &Mirrored<'_>, route: &Route, holder: Candidate<'_>, events: &mut Vec<Event>) {
+fn keep(seen: &Mirrored<'_>, route: &Route, holder: Candidate<'_>, events: &mut Vec<RouteEvent>) {
     if route.state != RouteState::Active {
-        events.push(Event::RouteRestored {
+        events.push(RouteEvent::Restored {
             agent_id: seen.agent_id.clone(),
             route: route.spec.key.clone(),
             container_id: holder.running.container_id.clone(),
@@ -311,7 +311,7 @@ fn keep(seen: &Mirrored<'_>, route: &Route, holder: Candidate<'_>, events: &mut 
     // Who of several copies carries it, and under which id, is not worth an event each time.
     let is_only_a_turn = *holder.service == route.spec && is_restless(seen, route);
     if !holder.carries(route) && !is_only_a_turn {
-        events.push(Event::RouteChanged {
+        events.push(RouteEvent::Changed {
             agent_id: seen.agent_id.clone(),
             container_id: holder.running.container_id.clone(),
             container_name: holder.running.container_name.clone(),
@@ -372,7 +372,7 @@ fn lose(seen: &Mirrored<'_>, route: &Route, decided: &mut Decided) {
         RouteState::PendingDeletion { due_at, explained: false, .. } if has_ended => (due_at, true),
         RouteState::PendingDeletion { .. } => return,
     };
-    decided.events.push(Event::RouteLost {
+    decided.events.push(RouteEvent::Lost {
         agent_id: seen.agent_id.clone(),
         route: key.clone(),
         due_at,
@@ -387,14 +387,14 @@ pub fn postpone(
     leap: TimeDelta,
     now: DateTime<Utc>,
     grace: Duration,
-) -> Vec<Event> {
+) -> Vec<RouteEvent> {
     let pending = routes.iter().filter_map(|route| match route.state {
         RouteState::PendingDeletion { due_at, held: false, explained } => Some((route, due_at, explained)),
         _ => None,
     });
     let moved = pending.filter_map(|(route, before, explained)| {
         let due_at = after_leap(before, leap, now, grace);
-        (due_at != before).then(|| Event::RouteLost {
+        (due_at != before).then(|| RouteEvent::Lost {
             agent_id: agent_id.clone(),
             route: route.spec.key.clone(),
             due_at,

@@ -106,7 +106,7 @@ impl Host {
     }
 }
 
-fn name_of(event: &Event) -> String {
+fn name_of(event: &RouteEvent) -> String {
     serde_json::to_value(event).unwrap()["type"].as_str().unwrap().to_owned()
 }
 
@@ -225,7 +225,7 @@ fn names_that_change_with_every_look_do_not_pile_up() {
     let decided = host.decide(&look(2), 2);
     assert_eq!(decided.conflicts.len(), MAX_HELD / 2);
     assert!(decided.conflicts[0].reason.to_string().contains("holds 4000 routes"));
-    assert!(decided.events.iter().all(|event| matches!(event, Event::RouteLost { .. })));
+    assert!(decided.events.iter().all(|event| matches!(event, RouteEvent::Lost { .. })));
 }
 
 #[test]
@@ -489,7 +489,7 @@ proptest! {
         let (mut explained, mut unexplained, mut lately) = (0, 0, Vec::new());
         for second in (600..1_300).step_by(10) {
             for event in guard::decide_due(&host.agent_id, &host.routes, &lately, true, at(second)) {
-                if let Event::RouteReleased { why, .. } = &event {
+                if let RouteEvent::Released { why, .. } = &event {
                     match why.is_unexplained() {
                         true => { unexplained += 1; lately.push(at(second)); }
                         false => explained += 1,

@@ -2,7 +2,7 @@
 
 use lightship::clock::Clock;
 use lightship::db::{Batch, Expected};
-use lightship::domain::event::{Event, Stream};
+use lightship::domain::event::{AgentEvent, Event, Stream};
 use lightship::domain::id::{AccountId, AgentId, SecretId};
 
 use super::APP;
@@ -79,14 +79,14 @@ async fn a_tunnel_of_another_account_is_left_alone_and_the_setting_is_named() {
     let test = TestAccount::start().await;
     let tunnel_id = test.enrolled("a", "edge").await;
     let agent_id = AgentId::new("a");
-    let elsewhere = Event::AgentEnrolled {
+    let elsewhere = Event::Agent(AgentEvent::Enrolled {
         agent_id: agent_id.clone(),
         account_id: AccountId::new("elsewhere"),
         tunnel_id,
         tunnel_name: "edge".into(),
         secret_id: SecretId::new("token-a"),
         connectors: None,
-    };
+    });
     let batch = Batch::new("test", Clock::system().now());
     test.db.commit(batch.append(Stream::agent(&agent_id), Expected::Head, vec![elsewhere])).await.unwrap();
     let calls = test.standin.calls().len();

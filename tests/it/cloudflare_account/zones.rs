@@ -3,7 +3,7 @@
 use lightship::actors::master::Account;
 use lightship::db::cloudflare::RouteStatusRow;
 use lightship::db::events;
-use lightship::domain::event::{Event, Stream};
+use lightship::domain::event::{Event, Stream, TunnelEvent};
 use lightship::domain::hostname::parse_hostname;
 use lightship::domain::id::TunnelId;
 
@@ -247,7 +247,7 @@ async fn a_record_in_a_zone_that_left_the_account_is_given_up_once() {
 async fn given_up(test: &TestAccount, tunnel: &TunnelId) -> Vec<String> {
     let events = events::list_stream(&test.db, &Stream::tunnel(tunnel), 0, 100).await.unwrap();
     let names = events.into_iter().filter_map(|row| match row.event {
-        Event::DnsRecordForgotten { name, .. } => Some(name),
+        Event::Tunnel(TunnelEvent::RecordForgotten { name, .. }) => Some(name),
         _ => None,
     });
     names.collect()

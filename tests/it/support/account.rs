@@ -15,7 +15,7 @@ use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use lightship::db::{Batch, Db, Expected, RowChange, cloudflare};
-use lightship::domain::event::{Event, Stream};
+use lightship::domain::event::{AgentEvent, Event, KeyEvent, RouteEvent, Stream};
 use lightship::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 use lightship::domain::route::{OriginRequest, Release, RouteKey, Service};
 use lightship::io::IoRuntime;
@@ -243,20 +243,20 @@ impl TestAccount {
     /// Registers an agent and gives it a tunnel of this name, found or made.
     pub async fn enrolled(&self, agent: &str, tunnel_name: &str) -> TunnelId {
         let (agent_id, key_id) = (AgentId::new(agent), KeyId::new(format!("key-{agent}")));
-        let key = Event::KeyGenerated {
+        let key = Event::Key(KeyEvent::Generated {
             key_id: key_id.clone(),
             owner: agent.into(),
             sha256: format!("{agent:0>64}"),
             rolled_from: None,
-        };
-        let registered = Event::AgentRegistered {
+        });
+        let registered = Event::Agent(AgentEvent::Registered {
             agent_id: agent_id.clone(),
             key_id,
             display_name: agent.into(),
             version: None,
             key_owner: agent.into(),
             shares_key: false,
-        };
+        });
         self.append(Stream::keys(), vec![key]).await;
         self.append(Stream::agent(&agent_id), vec![registered]).await;
         self.gets_tunnel(agent, tunnel_name).await
@@ -272,14 +272,14 @@ impl TestAccount {
     async fn gets_tunnel(&self, agent: &str, tunnel_name: &str) -> TunnelId {
         let provided =
             self.account.provide_tunnel(tunnel_name, Duration::from_secs(10)).await.expect("a tunnel");
-        let enrolled = Event::AgentEnrolled {
+        let enrolled = Event::Agent(AgentEvent::Enrolled {
             agent_id: AgentId::new(agent),
             account_id: provided.account_id,
             tunnel_id: provided.tunnel_id.clone(),
             tunnel_name: provided.name,
             secret_id: SecretId::new(format!("token-{agent}")),
             connectors: None,
-        };
+        });
         self.append(Stream::agent(&AgentId::new(agent)), vec![enrolled]).await;
         provided.tunnel_id
     }
@@ -297,11 +297,13 @@ impl TestAccount {
     /// Containers of the agent claim hostnames, all at once.
     pub async fn claim_many(&self, agent: &str, routes: &[(&str, &str)]) {
         let agent_id = AgentId::new(agent);
-        let claim = |(hostname, service): &(&str, &str)| Event::RouteClaimed {
-            agent_id: agent_id.clone(),
-            container_id: ContainerId::new(format!("container-of-{hostname}")),
-            container_name: "app".into(),
-            service: wanted(hostname, service),
+        let claim = |(hostname, service): &(&str, &str)| {
+            Event::Route(RouteEvent::Claimed {
+                agent_id: agent_id.clone(),
+                container_id: ContainerId::new(format!("container-of-{hostname}")),
+                container_name: "app".into(),
+                service: wanted(hostname, service),
+            })
         };
         self.append(Stream::routes(&agent_id), routes.iter().map(claim).collect()).await;
         self.account.wake_agent(&agent_id);
@@ -310,12 +312,12 @@ impl TestAccount {
     /// A container of the agent claims a hostname and names its zone.
     pub async fn claims_in_zone(&self, agent: &str, hostname: &str, zone: &str) {
         let agent_id = AgentId::new(agent);
-        let claim = Event::RouteClaimed {
+        let claim = Event::Route(RouteEvent::Claimed {
             agent_id: agent_id.clone(),
             container_id: ContainerId::new(format!("container-of-{hostname}")),
             container_name: "app".into(),
             service: Service { zone_name: Some(zone.into()), ..wanted(hostname, "http://app:80") },
-        };
+        });
         self.append(Stream::routes(&agent_id), vec![claim]).await;
         self.account.wake_agent(&agent_id);
     }
@@ -323,12 +325,12 @@ impl TestAccount {
     /// The labels of a container point elsewhere now.
     pub async fn changes(&self, agent: &str, hostname: &str, service: &str) {
         let agent_id = AgentId::new(agent);
-        let event = Event::RouteChanged {
+        let event = Event::Route(RouteEvent::Changed {
             agent_id: agent_id.clone(),
             container_id: ContainerId::new(format!("container-of-{hostname}")),
             container_name: "app".into(),
             service: wanted(hostname, service),
-        };
+        });
         self.append(Stream::routes(&agent_id), vec![event]).await;
         self.account.wake_agent(&agent_id);
     }
@@ -336,8 +338,11 @@ impl TestAccount {
     /// The agent gives a hostname up.
     pub async fn releases(&self, agent: &str, hostname: &str) {
         let agent_id = AgentId::new(agent);
-        let event =
-            Event::RouteReleased { agent_id: agent_id.clone(), route: key(hostname), why: Release::Missing };
+        let event = Event::Route(RouteEvent::Released {
+            agent_id: agent_id.clone(),
+            route: key(hostname),
+            why: Release::Missing,
+        });
         self.append(Stream::routes(&agent_id), vec![event]).await;
         self.account.wake_agent(&agent_id);
     }
@@ -345,7 +350,7 @@ impl TestAccount {
     /// The agent is taken off the list.
     pub async fn removes(&self, agent: &str, tunnel: &TunnelId) {
         let agent_id = AgentId::new(agent);
-        let removed = vec![Event::AgentRemoved { agent_id: agent_id.clone() }];
+        let removed = vec![Event::Agent(AgentEvent::Removed { agent_id: agent_id.clone() })];
         let batch = Batch::new("test", Clock::system().now())
             .append(Stream::agent(&agent_id), Expected::Head, removed)
             .row(RowChange::ForgetAgent { agent_id });

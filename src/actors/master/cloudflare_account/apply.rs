@@ -17,7 +17,7 @@ use crate::actors::supervision::Ctx;
 use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{ALL, Expected, cloudflare, tunnels};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::publish::{Cause, PublicState, TunnelState};
 
@@ -180,7 +180,7 @@ async fn confirm(desk: &Desk, tunnel: &TunnelId, by: &str) -> Result<(), MasterE
     if tunnels::find_tunnel(&desk.db, tunnel).await?.is_none() {
         return Err(MasterError::Invalid(format!("tunnel `{tunnel}` is not known")));
     }
-    let event = Event::TunnelConfirmed { tunnel_id: tunnel.clone(), by: by.to_owned() };
+    let event = Event::Tunnel(TunnelEvent::Confirmed { tunnel_id: tunnel.clone(), by: by.to_owned() });
     let mut batch = desk.batch().append(Stream::tunnel(tunnel), Expected::Head, vec![event]);
     batch.by = by.to_owned();
     let written = desk.store.commit(batch).await;

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::cloudflare::{BudgetKeeper, BudgetNote};
 use crate::db::cloudflare::{CallBudgetRow, find_call_budget};
 use crate::db::{Batch, Db, Expected, RowChange, settings};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AdminEvent, Event, Stream};
 use crate::domain::id::{AccountId, AgentId, TunnelId};
 
 const INSTALLATION: &str = "installation_id";
@@ -97,7 +97,8 @@ pub async fn installation(db: &Db, clock: &Clock, chance: &Chance) -> Result<Str
         return Ok(id.to_owned());
     }
     let id = chance.uuid().to_string();
-    let event = Event::SettingChanged { key: INSTALLATION.into(), value: id.clone().into() };
+    let event =
+        Event::Admin(AdminEvent::SettingChanged { key: INSTALLATION.into(), value: id.clone().into() });
     let batch = Batch::new("system", clock.now()).append(Stream::admin(), Expected::Head, vec![event]);
     db.commit(batch).await.map_err(CommitFailed::from)?;
     Ok(id)

@@ -25,7 +25,7 @@ use crate::db::tunnels::TunnelRow;
 use crate::db::{Expected, RowChange, agents, cloudflare, events, tunnels};
 use crate::domain::connector::{Connector, Listed, Remedy, Said, Sight, TAKES_IT_WITHIN};
 use crate::domain::delivery::Dialect;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::moving::{is_over, is_seen};
 
@@ -270,7 +270,7 @@ async fn let_go(desk: &Desk, row: &TunnelRow) -> Result<Looked, Stop> {
         Err(error) => return Err(error.into()),
     }
     tracing::info!(tunnel.id = %row.id, tunnel.name = row.name, "a tunnel of our making was deleted: its agent is removed");
-    let event = Event::TunnelDeleted { tunnel_id: row.id.clone() };
+    let event = Event::Tunnel(TunnelEvent::Deleted { tunnel_id: row.id.clone() });
     let batch = desk.batch().append(Stream::tunnel(&row.id), Expected::Head, vec![event]);
     desk.store.commit(batch.row(RowChange::DeleteTunnelStatus { tunnel_id: row.id.clone() })).await?;
     desk.store.announce();

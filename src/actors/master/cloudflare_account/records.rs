@@ -11,7 +11,7 @@ use crate::db::{DbError, Expected, RowChange, agents, cloudflare, routes};
 use crate::domain::dns::{
     DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, plan_dns, tunnel_target,
 };
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::{RecordId, TunnelId, ZoneId};
 use crate::domain::zone::ZoneProblem;
 
@@ -293,7 +293,11 @@ async fn give_up(desk: &Desk, row: &DnsRecordRow) -> Result<(), StoreFailed> {
         "a record of ours cannot be deleted, because its zone left the account; it is forgotten"
     );
     let stream = Stream::tunnel(&tunnel_id);
-    let event = Event::DnsRecordForgotten { tunnel_id, zone_id: zone_id.clone(), name: name.clone() };
+    let event = Event::Tunnel(TunnelEvent::RecordForgotten {
+        tunnel_id,
+        zone_id: zone_id.clone(),
+        name: name.clone(),
+    });
     let batch = desk.batch().append(stream, Expected::Head, vec![event]);
     desk.store.commit(batch.row(RowChange::DeleteDnsRecord { zone_id, name })).await
 }

@@ -14,7 +14,7 @@ use super::status::{tunnel_change, tunnel_row};
 use super::stop::Stop;
 use crate::cloudflare::{CfError, TunnelConfig};
 use crate::db::{Expected, RowChange};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::ingress::{Contact, MergeOutcome, merge};
 use crate::domain::publish::TunnelState;
 
@@ -143,7 +143,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let tunnel = &self.job.tunnel;
-        let event = Event::TunnelConfirmed { tunnel_id: tunnel.clone(), by: SYSTEM.into() };
+        let event = Event::Tunnel(TunnelEvent::Confirmed { tunnel_id: tunnel.clone(), by: SYSTEM.into() });
         let batch = self.desk.batch().append(Stream::tunnel(tunnel), Expected::Head, vec![event]);
         self.desk.store.commit(batch).await?;
         self.contact = Contact::Written;

@@ -11,7 +11,7 @@ use crate::actors::supervision::Ctx;
 use crate::db::sessions::SessionRow;
 use crate::db::settings::password_secret;
 use crate::db::{self, RowChange};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AdminEvent, Stream};
 
 /// Longest administrator name.
 const MAX_NAME: usize = 64;
@@ -122,7 +122,7 @@ async fn set_up(env: &Env, ask: &SetUpAdmin) -> Result<(), MasterError> {
         }
         let batch = env
             .batch(name)
-            .append(Stream::admin(), end, vec![Event::AdminCreated { name: name.into() }])
+            .append(Stream::admin(), end, vec![AdminEvent::Created { name: name.into() }])
             .row(put_hash(name, ask.password_hash.clone()));
         Ok(Decision { batch, answer: () })
     })
@@ -135,7 +135,7 @@ async fn set_password(env: &Env, ask: &SetAdminPassword) -> Result<(), MasterErr
         if db::settings::find_admin(&env.db, &ask.name).await?.is_none() {
             return Err(MasterError::AdminNotFound(ask.name.clone()));
         }
-        let event = Event::AdminPasswordChanged { name: ask.name.clone() };
+        let event = AdminEvent::PasswordChanged { name: ask.name.clone() };
         let batch = env
             .batch(&ask.by)
             .append(Stream::admin(), end, vec![event])
@@ -178,7 +178,7 @@ fn put_hash(name: &str, hash: SecretString) -> RowChange {
 async fn change_setting(env: &Env, ask: &ChangeSetting) -> Result<(), MasterError> {
     commit(env, async || {
         let end = expected(env, &Stream::admin()).await?;
-        let event = Event::SettingChanged { key: ask.key.clone(), value: ask.value.clone() };
+        let event = AdminEvent::SettingChanged { key: ask.key.clone(), value: ask.value.clone() };
         Ok(Decision { batch: env.batch(&ask.by).append(Stream::admin(), end, vec![event]), answer: () })
     })
     .await

@@ -13,7 +13,7 @@ use crate::db::agents::AgentRow;
 use crate::db::{self, Assumption, Batch, Expected, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::delivery::Dialect;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, Event, Stream};
 use crate::domain::id::{AgentId, KeyId};
 use crate::domain::presence::{Presence, presence};
 use crate::domain::registration::{Admission, MAX_NAME_CHARS, Place, User, admit, shown_name};
@@ -189,7 +189,7 @@ async fn take_in(
         let member = roster.member(&agent).filter(|member| is_known && member.custom_name);
         member.map(|member| member.display_name.clone())
     });
-    let event = Event::AgentRegistered {
+    let event = AgentEvent::Registered {
         agent_id: agent.clone(),
         key_id: ask.key.clone(),
         display_name: given.unwrap_or(own_name),
@@ -225,7 +225,7 @@ async fn greet(env: &Env, ask: &Register, agent: &AgentId) -> Result<Decision<Ou
     }
     let uses_it = row.key_id.as_ref() == Some(&ask.key);
     if let Some(shared) = row.shared_key_id.filter(|shared| uses_it && *shared != ask.key) {
-        events.push(Event::AgentLeftKey { agent_id: agent.clone(), key_id: shared });
+        events.push(AgentEvent::LeftKey { agent_id: agent.clone(), key_id: shared });
     }
     if !events.is_empty() {
         batch = batch.append(stream, end, events);
@@ -248,19 +248,19 @@ fn spoken(agent: &AgentId, input: &RegisterInput) -> RowChange {
     RowChange::PutAgentDialect { agent_id: agent.clone(), dialect: input.dialect() }
 }
 
-fn news(row: &AgentRow, input: &RegisterInput) -> Option<Event> {
+fn news(row: &AgentRow, input: &RegisterInput) -> Option<AgentEvent> {
     let own_name = shown_name(input.display_name.as_deref(), input.hostname.as_deref(), &row.id);
     let display_name = if row.custom_name { row.display_name.clone() } else { own_name };
     let version = version_of(input);
     let is_new = display_name != row.display_name || version != row.version;
-    is_new.then(|| Event::AgentUpdated { agent_id: row.id.clone(), display_name, version })
+    is_new.then(|| AgentEvent::Updated { agent_id: row.id.clone(), display_name, version })
 }
 
 /// True if a new name or version is written down now: history is kept for good, and any key could fill it. What was
 /// left out is written down when the agent registers later.
 async fn may_change(env: &Env, stream: &Stream) -> Result<bool, MasterError> {
     let recent = db::events::list_stream_since(&env.db, stream, env.now() - CHANGES_WINDOW).await?;
-    let changes = recent.iter().filter(|row| matches!(row.event, Event::AgentUpdated { .. }));
+    let changes = recent.iter().filter(|row| matches!(row.event, Event::Agent(AgentEvent::Updated { .. })));
     Ok(changes.count() < MOST_CHANGES)
 }
 
@@ -282,7 +282,7 @@ async fn rename(env: &Env, ask: &Rename) -> Result<(), MasterError> {
         let row = listed(env, &ask.agent).await?;
         let mut batch = env.batch(&ask.by);
         if row.display_name != name || !row.custom_name {
-            let event = Event::AgentRenamed { agent_id: row.id, display_name: name.clone() };
+            let event = AgentEvent::Renamed { agent_id: row.id, display_name: name.clone() };
             batch = batch.append(stream, end, vec![event]);
         }
         Ok(Decision { batch, answer: () })

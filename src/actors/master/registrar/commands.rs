@@ -9,7 +9,7 @@ use crate::actors::master::error::MasterError;
 use crate::db;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::{self, Superseding, lifetime};
-use crate::domain::event::Event;
+use crate::domain::event::CommandEvent;
 use crate::domain::id::{AgentId, CommandId};
 
 /// Makes a command that waits for its agent, at most `limit` or as long as one of its kind does.
@@ -30,8 +30,8 @@ pub fn new_command(env: &Env, kind: CommandKind, limit: Option<Duration>) -> Com
 }
 
 /// The event that queues a command.
-pub fn queued(agent: &AgentId, command: &Command) -> Event {
-    Event::CommandQueued {
+pub fn queued(agent: &AgentId, command: &Command) -> CommandEvent {
+    CommandEvent::Queued {
         agent_id: agent.clone(),
         command_id: command.id.clone(),
         command: command.kind.clone(),
@@ -44,7 +44,7 @@ pub(super) async fn superseded(
     env: &Env,
     agent: &AgentId,
     by: Superseding,
-) -> Result<Vec<Event>, MasterError> {
+) -> Result<Vec<CommandEvent>, MasterError> {
     let open = db::commands::list_open_commands(&env.db, agent).await?;
     Ok(delivery::superseded(agent, &open, by))
 }

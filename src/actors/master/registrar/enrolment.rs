@@ -18,7 +18,7 @@ use crate::db::{self, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::Superseding;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, Event, Stream, TunnelEvent};
 use crate::domain::id::{AgentId, SecretId, TunnelId};
 use crate::domain::publish::{Cause, PublicState};
 use crate::domain::tunnel::TunnelHealth;
@@ -102,7 +102,7 @@ async fn approve(env: &Env, ask: &Approve) -> Result<(), MasterError> {
             AgentStatus::Revoked => Err(MasterError::AgentRevoked(row.id)),
             AgentStatus::Enrolled => Ok(Decision { batch, answer: () }),
             _ => {
-                let approved = Event::AgentApproved { agent_id: row.id };
+                let approved = Event::Agent(AgentEvent::Approved { agent_id: row.id });
                 Ok(Decision {
                     batch: batch.append(Stream::agent(&ask.agent), end, vec![approved]),
                     answer: (),
@@ -217,11 +217,11 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         };
         let mut decided = vec![enrolment(ask, secret_id.clone())];
         if ask.tunnel.is_made {
-            decided.push(Event::TunnelMade { tunnel_id: ask.tunnel.tunnel_id.clone() });
+            decided.push(Event::Tunnel(TunnelEvent::Made { tunnel_id: ask.tunnel.tunnel_id.clone() }));
         }
         if let Some(from) = left.clone().filter(|_| waits) {
             let to = ask.tunnel.tunnel_id.clone();
-            decided.push(Event::AgentMoving { agent_id: ask.agent.clone(), from, to });
+            decided.push(Event::Agent(AgentEvent::Moving { agent_id: ask.agent.clone(), from, to }));
         }
         let mut batch = env
             .batch(&ask.by)
@@ -276,7 +276,7 @@ pub(super) async fn nothing_said(env: &Env, agent: &AgentId) -> Result<Vec<RowCh
 }
 
 fn enrolment(ask: &CommitEnrolment, secret_id: SecretId) -> Event {
-    Event::AgentEnrolled {
+    Event::Agent(AgentEvent::Enrolled {
         agent_id: ask.agent.clone(),
         account_id: ask.tunnel.account_id.clone(),
         tunnel_id: ask.tunnel.tunnel_id.clone(),
@@ -284,7 +284,7 @@ fn enrolment(ask: &CommitEnrolment, secret_id: SecretId) -> Event {
         secret_id,
         // A further one shows later that a DockFlare agent did what it was told.
         connectors: ask.tunnel.connectors.clone(),
-    }
+    })
 }
 
 fn put_token(id: SecretId, token: SecretString) -> RowChange {

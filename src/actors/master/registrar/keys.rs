@@ -12,7 +12,7 @@ use crate::actors::supervision::Ctx;
 use crate::db::keys::KeyRow;
 use crate::db::{self, Batch, Expected};
 use crate::domain::agent::{AgentStatus, KeyStatus};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, KeyEvent, Stream};
 use crate::domain::id::{AgentId, KeyId};
 
 /// Revokes a key, and its agent with it unless the key was being replaced anyway.
@@ -105,7 +105,7 @@ async fn revoke(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterE
             let (batch, affected_agents) = revoke_agent(env, &agent, by).await?;
             return Ok(Decision { batch, answer: KeyDropped { affected_agents, ..dropped } });
         }
-        let revoked = vec![Event::KeyRevoked { key_id: row.id.clone() }];
+        let revoked = vec![KeyEvent::Revoked { key_id: row.id.clone() }];
         let batch = env.batch(by).append(Stream::keys(), keys_end, revoked);
         let (batch, affected) = silence_guests(env, batch, &[row.id]).await?;
         dropped.affected_agents = affected;
@@ -136,13 +136,12 @@ pub(super) async fn revoke_agent(
     let row = row.ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
     let revoked = env.directory.look(|roster| roster.own_keys(agent));
     let mut batch = env.batch(by);
-    let events: Vec<Event> =
-        revoked.iter().map(|key_id| Event::KeyRevoked { key_id: key_id.clone() }).collect();
+    let events: Vec<_> = revoked.iter().map(|key_id| KeyEvent::Revoked { key_id: key_id.clone() }).collect();
     if !events.is_empty() {
         batch = batch.append(Stream::keys(), keys_end, events);
     }
     if let Some(key_id) = row.key_id.filter(|_| row.status != AgentStatus::Revoked) {
-        let event = Event::AgentRevoked { agent_id: agent.clone(), key_id };
+        let event = AgentEvent::Revoked { agent_id: agent.clone(), key_id };
         batch = batch.append(Stream::agent(agent), agent_end, vec![event]);
     }
     let (batch, guests) = silence_guests(env, batch, &revoked).await?;
@@ -163,7 +162,7 @@ async fn silence_guests(
     for (agent_id, key_id) in guests {
         if in_force(env, &agent_id, &key_id).is_some() {
             let end = expected(env, &Stream::agent(&agent_id)).await?;
-            let event = Event::AgentRevoked { agent_id: agent_id.clone(), key_id };
+            let event = AgentEvent::Revoked { agent_id: agent_id.clone(), key_id };
             batch = batch.append(Stream::agent(&agent_id), end, vec![event]);
             silenced.push(agent_id);
         }
@@ -175,14 +174,13 @@ async fn silence_guests(
 pub(super) fn give_up(env: &Env, mut batch: Batch, agent: &AgentId, keys: &[KeyId]) -> Batch {
     let is_shared = |key: &&KeyId| env.directory.look(|roster| roster.guests(key).next().is_some());
     let (shared, alone): (Vec<&KeyId>, Vec<&KeyId>) = keys.iter().partition(is_shared);
-    let revoked: Vec<Event> =
-        alone.into_iter().map(|key| Event::KeyRevoked { key_id: key.clone() }).collect();
+    let revoked: Vec<_> = alone.into_iter().map(|key| KeyEvent::Revoked { key_id: key.clone() }).collect();
     if !revoked.is_empty() {
         batch = batch.append(Stream::keys(), env.directory.keys_end(), revoked);
     }
-    let left: Vec<Event> = shared
+    let left: Vec<_> = shared
         .into_iter()
-        .map(|key| Event::AgentLeftKey { agent_id: agent.clone(), key_id: key.clone() })
+        .map(|key| AgentEvent::LeftKey { agent_id: agent.clone(), key_id: key.clone() })
         .collect();
     if !left.is_empty() {
         batch = batch.append(Stream::agent(agent), Expected::Head, left);
@@ -222,7 +220,7 @@ async fn seat(env: &Env, ask: &SeatKey) -> Result<KeyDropped, MasterError> {
         }
         let mut batch = env.batch(&ask.by);
         if row.seats != ask.seats {
-            let event = Event::KeySeated { key_id: row.id.clone(), seats: ask.seats };
+            let event = KeyEvent::Seated { key_id: row.id.clone(), seats: ask.seats };
             batch = batch.append(Stream::keys(), keys_end, vec![event]);
         }
         let affected_agents = env.directory.look(|roster| roster.users(&row.id));
@@ -238,7 +236,7 @@ async fn delete(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterE
         if row.status != KeyStatus::Revoked {
             return Err(MasterError::KeyInUse(row.id));
         }
-        let events = vec![Event::KeyDeleted { key_id: row.id.clone() }];
+        let events = vec![KeyEvent::Deleted { key_id: row.id.clone() }];
         let batch = env.batch(by).append(Stream::keys(), keys_end, events);
         Ok(Decision {
             batch,
@@ -253,8 +251,7 @@ async fn delete_revoked(env: &Env, by: &str) -> Result<Vec<KeyDropped>, MasterEr
         let keys_end = env.directory.keys_end();
         let mut rows = db::keys::load_keys(&env.db).await?;
         rows.retain(|row| row.status == KeyStatus::Revoked);
-        let events: Vec<Event> =
-            rows.iter().map(|row| Event::KeyDeleted { key_id: row.id.clone() }).collect();
+        let events: Vec<_> = rows.iter().map(|row| KeyEvent::Deleted { key_id: row.id.clone() }).collect();
         let mut batch = env.batch(by);
         if !events.is_empty() {
             batch = batch.append(Stream::keys(), keys_end, events);

@@ -7,7 +7,7 @@ use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::supervision::Ctx;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, Stream};
 use crate::domain::id::AgentId;
 use crate::domain::limits::parse_patterns;
 
@@ -46,7 +46,7 @@ async fn limit(env: &Env, ask: &LimitAgent) -> Result<(), MasterError> {
         if row.hostname_patterns != hostname_patterns {
             let hostname_patterns = hostname_patterns.clone();
             batch =
-                batch.append(stream, end, vec![Event::AgentLimited { agent_id: row.id, hostname_patterns }]);
+                batch.append(stream, end, vec![AgentEvent::Limited { agent_id: row.id, hostname_patterns }]);
         }
         Ok(Decision { batch, answer: () })
     })

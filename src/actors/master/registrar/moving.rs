@@ -8,7 +8,7 @@ use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::supervision::Ctx;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, Stream};
 use crate::domain::id::{AgentId, TunnelId};
 
 /// The names of an agent move now; one whose names are in its tunnel already is left as it is.
@@ -53,7 +53,7 @@ async fn finish(env: &Env, ask: &FinishMove) -> Result<(), MasterError> {
         if ask.seen.as_ref().is_some_and(|seen| *seen != to) {
             return Ok(Decision { batch, answer: () });
         }
-        let event = Event::AgentMoved { agent_id: row.id, from, to };
+        let event = AgentEvent::Moved { agent_id: row.id, from, to };
         batch = batch.append(Stream::agent(&ask.agent), end, vec![event]);
         batch.rows.extend(nothing_said(env, &ask.agent).await?);
         Ok(Decision { batch, answer: () })

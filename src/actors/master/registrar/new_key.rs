@@ -11,7 +11,7 @@ use crate::actors::master::requests::NewKey;
 use crate::actors::supervision::Ctx;
 use crate::db;
 use crate::domain::agent::AgentStatus;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, KeyEvent, Stream};
 use crate::domain::id::{AgentId, KeyId};
 use crate::domain::registration::MAX_NAME_CHARS;
 
@@ -73,13 +73,13 @@ impl Draft {
         owner: &str,
         rolled_from: Option<KeyId>,
         hostname_patterns: Vec<String>,
-    ) -> Vec<Event> {
+    ) -> Vec<KeyEvent> {
         let sha256 = hex::encode(digest_key(self.raw.expose_secret()));
         let key_id = || self.key_id.clone();
         let mut events =
-            vec![Event::KeyGenerated { key_id: key_id(), owner: owner.into(), sha256, rolled_from }];
+            vec![KeyEvent::Generated { key_id: key_id(), owner: owner.into(), sha256, rolled_from }];
         if !hostname_patterns.is_empty() {
-            events.push(Event::KeyLimited { key_id: key_id(), hostname_patterns });
+            events.push(KeyEvent::Limited { key_id: key_id(), hostname_patterns });
         }
         events
     }
@@ -113,12 +113,11 @@ async fn roll(env: &Env, agent: &AgentId, by: &str) -> Result<NewKey, MasterErro
         let row = row.ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
         let (in_use, unused) = sort_out(env, agent, row.key_id.as_ref());
         let draft = Draft::new(env);
-        let mut events: Vec<Event> =
-            unused.iter().map(|key| Event::KeyRevoked { key_id: key.clone() }).collect();
+        let mut events: Vec<_> = unused.iter().map(|key| KeyEvent::Revoked { key_id: key.clone() }).collect();
         // Or a new key would open what the old one did not.
         let patterns = db::agents::find_limits(&env.db, agent).await?.key;
         events.extend(draft.generated(&row.key_owner, in_use, patterns.clone()));
-        let rolled = Event::AgentKeyRolled { agent_id: agent.clone(), key_id: draft.key_id.clone() };
+        let rolled = AgentEvent::KeyRolled { agent_id: agent.clone(), key_id: draft.key_id.clone() };
         let batch = env.batch(by).append(Stream::keys(), keys_end, events).append(
             Stream::agent(agent),
             agent_end,

@@ -19,7 +19,7 @@ use crate::db::{self, Batch, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::CommandKind;
 use crate::domain::delivery::Superseding;
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{AgentEvent, Event, Stream};
 use crate::domain::guard;
 use crate::domain::id::{AgentId, KeyId};
 
@@ -87,7 +87,7 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<RemovedAgent>, Maste
     batch = append_some(batch, Stream::routes(agent), routes_end, released);
     batch = append_some(batch, Stream::commands(agent), commands_end, commands);
     batch = batch
-        .append(Stream::agent(agent), agent_end, vec![Event::AgentRemoved { agent_id: agent.clone() }])
+        .append(Stream::agent(agent), agent_end, vec![AgentEvent::Removed { agent_id: agent.clone() }])
         .row(RowChange::ForgetAgent { agent_id: agent.clone() });
     if stop.is_none() {
         batch = leave(env, batch, agent, row.shared_key_id.as_ref(), &keys);
@@ -103,14 +103,14 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<RemovedAgent>, Maste
     Ok(Decision { batch, answer })
 }
 
-fn append_some(batch: Batch, stream: Stream, end: db::Expected, events: Vec<Event>) -> Batch {
+fn append_some<E: Into<Event>>(batch: Batch, stream: Stream, end: db::Expected, events: Vec<E>) -> Batch {
     if events.is_empty() { batch } else { batch.append(stream, end, events) }
 }
 
 /// Its keys open nothing any more, but for those that others use too.
 fn leave(env: &Env, batch: Batch, agent: &AgentId, shared: Option<&KeyId>, own: &[KeyId]) -> Batch {
     let batch = give_up(env, batch, agent, own);
-    let left = shared.map(|key| Event::AgentLeftKey { agent_id: agent.clone(), key_id: key.clone() });
+    let left = shared.map(|key| AgentEvent::LeftKey { agent_id: agent.clone(), key_id: key.clone() });
     append_some(batch, Stream::agent(agent), db::Expected::Head, left.into_iter().collect())
 }
 

@@ -13,7 +13,7 @@ use crate::db::containers::ContainerProblem;
 use crate::db::{self, Batch, Expected, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::{Container, check_all};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{RouteEvent, Stream};
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::labels::{Allowance, Labels};
 use crate::domain::mirror::{Away, Conflict, Decided, Holder, Mirrored, Running, decide_routes};
@@ -38,13 +38,13 @@ pub struct Taken {
     pub agent: AgentId,
     /// Version of its stream of routes that says so.
     version: u64,
-    events: Vec<Event>,
+    events: Vec<RouteEvent>,
 }
 
 /// What is to be committed, and how the picture looks after that.
 pub struct Draft {
     /// Decisions about routes.
-    pub events: Vec<Event>,
+    pub events: Vec<RouteEvent>,
     /// Rows of containers and refused routes that change.
     pub rows: Vec<RowChange>,
     /// Containers that run.
@@ -120,7 +120,7 @@ impl Draft {
     }
 
     /// Decisions that leave containers as they are.
-    pub fn of_routes(picture: &Picture, events: Vec<Event>) -> Self {
+    pub fn of_routes(picture: &Picture, events: Vec<RouteEvent>) -> Self {
         let (containers, conflicts) = (picture.containers.clone(), picture.conflicts.clone());
         Self {
             events,
@@ -236,10 +236,10 @@ impl Others {
 
     /// Has these names given up by those who hold them.
     fn give_up(&self, own: &Own, names: &BTreeMap<String, AgentId>) -> Vec<Taken> {
-        let mut events: BTreeMap<&AgentId, Vec<Event>> = BTreeMap::new();
+        let mut events: BTreeMap<&AgentId, Vec<RouteEvent>> = BTreeMap::new();
         for (hostname, agent) in names {
             let released =
-                self.routes.get(hostname).into_iter().flatten().map(|route| Event::RouteReleased {
+                self.routes.get(hostname).into_iter().flatten().map(|route| RouteEvent::Released {
                     agent_id: agent.clone(),
                     route: route.clone(),
                     why: Release::Moved { to: own.agent.clone() },

@@ -9,7 +9,7 @@ use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::db;
 use crate::domain::command::Command;
 use crate::domain::delivery;
-use crate::domain::event::Event;
+use crate::domain::event::CommandEvent;
 use crate::domain::id::CommandId;
 
 /// Prepares a delivery: what is overdue goes back to the queue first, then the oldest are taken.
@@ -18,7 +18,7 @@ pub async fn hand_over(
     known: &OpenCommands,
     max: usize,
     dialect: Dialect,
-) -> Result<(Vec<Event>, Vec<DeliveredCommand>), MasterError> {
+) -> Result<(Vec<CommandEvent>, Vec<DeliveredCommand>), MasterError> {
     let now = own.env.now();
     let mut open = known.as_of(own, now);
     let mut events = delivery::decide_overdue(&own.agent, &open, now, dialect);
@@ -36,7 +36,7 @@ pub async fn hand_over(
             }
             Err(SecretGone) => {
                 tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");
-                events.push(Event::CommandExpired { agent_id: own.agent.clone(), command_id: command.id });
+                events.push(CommandEvent::Expired { agent_id: own.agent.clone(), command_id: command.id });
             }
         }
     }
@@ -45,8 +45,8 @@ pub async fn hand_over(
     Ok((events, delivered))
 }
 
-fn is_about(event: &Event, id: &CommandId) -> bool {
-    matches!(event, Event::CommandDelivered { command_id, .. } if command_id == id)
+fn is_about(event: &CommandEvent, id: &CommandId) -> bool {
+    matches!(event, CommandEvent::Delivered { command_id, .. } if command_id == id)
 }
 
 /// The secret that a command needs is not there any more.

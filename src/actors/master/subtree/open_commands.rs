@@ -8,7 +8,7 @@ use crate::db;
 use crate::db::agents::Standing;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::delivery;
-use crate::domain::event::{AgentStream, Event, Stream};
+use crate::domain::event::{AgentStream, CommandEvent, Stream};
 use crate::domain::id::CommandId;
 
 /// A cache: read again whenever it may be wrong.
@@ -63,9 +63,9 @@ impl Own {
 }
 
 /// Carries an event of a commands stream out on the open commands.
-pub fn apply(open: &mut Vec<Command>, event: &Event, now: DateTime<Utc>) {
+pub fn apply(open: &mut Vec<Command>, event: &CommandEvent, now: DateTime<Utc>) {
     match event {
-        Event::CommandQueued { command_id, command, expires_at, .. } => open.push(Command {
+        CommandEvent::Queued { command_id, command, expires_at, .. } => open.push(Command {
             id: command_id.clone(),
             kind: command.clone(),
             status: CommandStatus::Queued,
@@ -76,7 +76,7 @@ pub fn apply(open: &mut Vec<Command>, event: &Event, now: DateTime<Utc>) {
             expires_at: *expires_at,
             outcome: None,
         }),
-        Event::CommandDelivered { command_id, attempt, lease_until, .. } => {
+        CommandEvent::Delivered { command_id, attempt, lease_until, .. } => {
             change(open, command_id, |command| {
                 command.status = CommandStatus::Delivered;
                 command.attempt = *attempt;
@@ -84,20 +84,19 @@ pub fn apply(open: &mut Vec<Command>, event: &Event, now: DateTime<Utc>) {
                 command.lease_until = Some(*lease_until);
             })
         }
-        Event::CommandAcknowledged { command_id, .. } => {
+        CommandEvent::Acknowledged { command_id, .. } => {
             change(open, command_id, |command| command.status = CommandStatus::Acknowledged);
         }
-        Event::CommandRequeued { command_id, .. } => change(open, command_id, |command| {
+        CommandEvent::Requeued { command_id, .. } => change(open, command_id, |command| {
             command.status = CommandStatus::Queued;
             command.lease_until = None;
         }),
-        Event::CommandPostponed { command_id, expires_at, .. } => {
+        CommandEvent::Postponed { command_id, expires_at, .. } => {
             change(open, command_id, |command| command.expires_at = *expires_at);
         }
-        Event::CommandFinished { command_id, .. } | Event::CommandExpired { command_id, .. } => {
+        CommandEvent::Finished { command_id, .. } | CommandEvent::Expired { command_id, .. } => {
             open.retain(|command| command.id != *command_id);
         }
-        _ => {}
     }
 }
 

@@ -10,7 +10,7 @@ use crate::db;
 use crate::db::agents::Standing;
 use crate::db::containers::ContainerProblem;
 use crate::domain::container::Container;
-use crate::domain::event::{AgentStream, Event, Stream};
+use crate::domain::event::{AgentStream, Event, RouteEvent, Stream};
 use crate::domain::guard;
 use crate::domain::id::ContainerId;
 use crate::domain::limits::Limits;
@@ -83,7 +83,9 @@ impl Picture {
         };
         let now = own.env.now();
         for row in db::events::list_stream_since(db, &stream, now - TURNS_WINDOW).await? {
-            picture.note(&row.event, row.at);
+            if let Event::Route(event) = &row.event {
+                picture.note(event, row.at);
+            }
         }
         picture.forget_what_is_past(now);
         Ok(picture)
@@ -98,7 +100,7 @@ impl Picture {
     }
 
     /// Carries decisions out that were committed at `now`.
-    pub fn apply(&mut self, events: &[Event], now: DateTime<Utc>) {
+    pub fn apply(&mut self, events: &[RouteEvent], now: DateTime<Utc>) {
         for event in events {
             apply(&mut self.routes, event);
             self.note(event, now);
@@ -107,9 +109,9 @@ impl Picture {
     }
 
     /// Notes when what is limited was last done.
-    fn note(&mut self, event: &Event, at: DateTime<Utc>) {
+    fn note(&mut self, event: &RouteEvent, at: DateTime<Utc>) {
         match event {
-            Event::RouteReleased { why, .. } if why.is_unexplained() => self.released.push(at),
+            RouteEvent::Released { why, .. } if why.is_unexplained() => self.released.push(at),
             event => {
                 if let Some(route) = turn(event) {
                     self.turns.entry(route.clone()).or_default().push(at);

@@ -12,7 +12,7 @@ use crate::actors::master::store::CommitFailed;
 use crate::db::{self, CommitError, Expected};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::delivery::{self, Evidence};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{CommandEvent, Stream};
 use crate::domain::id::{CommandId, TunnelId};
 
 /// How often a decision is taken again after somebody else was faster.
@@ -111,7 +111,7 @@ impl Queue {
             .commit(&by, async |own, known| {
                 let open = known.open.iter().find(|open| open.id == *id);
                 let news = open.filter(|open| open.status != CommandStatus::Acknowledged).map(|open| {
-                    Event::CommandAcknowledged { agent_id: own.agent.clone(), command_id: open.id.clone() }
+                    CommandEvent::Acknowledged { agent_id: own.agent.clone(), command_id: open.id.clone() }
                 });
                 Ok((news.into_iter().collect(), open.is_some()))
             })
@@ -249,7 +249,7 @@ impl Queue {
     async fn commit<T>(
         &mut self,
         by: &str,
-        decide: impl AsyncFn(&Own, &OpenCommands) -> Result<(Vec<Event>, T), MasterError>,
+        decide: impl AsyncFn(&Own, &OpenCommands) -> Result<(Vec<CommandEvent>, T), MasterError>,
     ) -> Result<T, MasterError> {
         for _ in 0..TRIES {
             let mut known = self.current().await?;
@@ -281,6 +281,6 @@ impl Queue {
     }
 }
 
-fn finished(own: &Own, id: &CommandId, outcome: Outcome) -> Event {
-    Event::CommandFinished { agent_id: own.agent.clone(), command_id: id.clone(), outcome }
+fn finished(own: &Own, id: &CommandId, outcome: Outcome) -> CommandEvent {
+    CommandEvent::Finished { agent_id: own.agent.clone(), command_id: id.clone(), outcome }
 }

@@ -214,11 +214,11 @@ fn what_another_writer_did_meanwhile_is_read_and_decided_again() {
         rig.report(&agent, seen(&web(0))).await;
         // As another master would: the mirror's picture is now out of date.
         let route = rig.routes(&agent).await[0].spec.key.clone();
-        let released = crate::domain::event::Event::RouteReleased {
+        let released = crate::domain::event::Event::from(crate::domain::event::RouteEvent::Released {
             agent_id: agent.clone(),
             route,
             why: Default::default(),
-        };
+        });
         let batch = db::Batch::new("other master", rig.master.clock.now());
         rig.db()
             .commit(batch.append(Stream::routes(&agent), db::Expected::Head, vec![released]))

@@ -1,7 +1,7 @@
 //! An agent gets its tunnel.
 
 use super::*;
-use crate::domain::event::Event;
+use crate::domain::event::{CommandEvent, Event};
 
 #[test]
 fn enrolment_stores_the_token_and_queues_the_start_in_one_step() {
@@ -126,7 +126,7 @@ impl Rig {
             End::Failed => finish(false).await,
             End::TooOld => {
                 let (agent_id, command_id) = (agent.clone(), command.clone());
-                let expired = Event::CommandExpired { agent_id, command_id };
+                let expired = Event::Command(CommandEvent::Expired { agent_id, command_id });
                 let batch = self.master.env.batch("test");
                 let batch = batch.append(Stream::commands(agent), db::Expected::Head, vec![expired]);
                 self.master.env.ledger.commit(batch).await.unwrap();
