@@ -12,7 +12,7 @@ use super::error::DbError;
 use super::needs::Needs;
 use super::times::micros;
 use super::unit::Unit;
-use super::{Db, changes, event_store, writer_lock};
+use super::{Db, changes, event_store, projections, writer_lock};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::event::Stream;
 
@@ -56,7 +56,7 @@ async fn commit_alone(db: &Db, batch: &Batch) -> Outcome {
 
 async fn commit_group(db: &Db, group: &[Batch]) -> Result<Vec<Outcome>, CommitError> {
     let transaction = begin(db).await?;
-    let mut unit = Unit::load(&transaction, Needs::of(group)).await.map_err(DbError::from)?;
+    let mut unit = Unit::load(&transaction, needs_of(group)).await.map_err(DbError::from)?;
     let outcomes: Vec<Outcome> = group.iter().map(|batch| decide(db, &mut unit, batch)).collect();
     if outcomes.iter().all(Result::is_err) {
         // Nothing was written, so that there is nothing to undo if this fails.
@@ -66,6 +66,20 @@ async fn commit_group(db: &Db, group: &[Batch]) -> Result<Vec<Outcome>, CommitEr
     unit.write(&transaction).await.map_err(DbError::from)?;
     transaction.commit().await.map_err(unconfirmed)?;
     Ok(outcomes)
+}
+
+/// Names what these batches touch, from the batches alone.
+fn needs_of(group: &[Batch]) -> Needs {
+    let mut needs = Needs::default();
+    for batch in group {
+        batch.assumes.iter().for_each(|assumption| needs.add_assumption(assumption));
+        for append in &batch.appends {
+            needs.streams.insert(append.stream.0.clone());
+            append.events.iter().for_each(|event| projections::needs(&mut needs, event));
+        }
+        batch.rows.iter().for_each(|change| needs.add_change(change));
+    }
+    needs
 }
 
 /// What an error says that came in place of a commit's confirmation. The line may have been cut, or the server

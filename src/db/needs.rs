@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::batch::{Assumption, Batch, RowChange};
-use crate::domain::event::{AdminEvent, AgentEvent, Event, Stream, TunnelEvent};
+use super::batch::{Assumption, RowChange};
+use crate::domain::event::Stream;
 
 /// Keys of the rows to read.
 #[derive(Debug, Default)]
@@ -37,21 +37,8 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    /// Names what these batches touch.
-    pub(super) fn of<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Self {
-        let mut needs = Self::default();
-        for batch in batches {
-            batch.assumes.iter().for_each(|assumption| needs.add_assumption(assumption));
-            for append in &batch.appends {
-                needs.streams.insert(append.stream.0.clone());
-                append.events.iter().for_each(|event| needs.add_event(event));
-            }
-            batch.rows.iter().for_each(|change| needs.add_change(change));
-        }
-        needs
-    }
-
-    fn add_assumption(&mut self, assumption: &Assumption) {
+    /// Adds what has to be compared.
+    pub(super) fn add_assumption(&mut self, assumption: &Assumption) {
         match assumption {
             Assumption::StandsAt { agent_id, .. } => self.streams.insert(Stream::agent(agent_id).0),
             Assumption::KeyOpens { key_id } => self.keys.insert(key_id.as_str().into()),
@@ -59,59 +46,8 @@ impl Needs {
         };
     }
 
-    /// Adds what one event touches.
-    pub(super) fn add_event(&mut self, event: &Event) {
-        match event {
-            Event::Key(event) => drop(self.keys.insert(event.key().as_str().into())),
-            Event::Agent(event) => self.add_agent_event(event),
-            Event::Command(event) => drop(self.commands.insert(event.command().as_str().into())),
-            Event::Route(event) => drop(self.hostnames.insert(event.route().hostname.clone())),
-            Event::Tunnel(event) => self.add_tunnel_event(event),
-            Event::Admin(AdminEvent::SettingChanged { key, .. }) => drop(self.settings.insert(key.clone())),
-            Event::Admin(AdminEvent::Created { name } | AdminEvent::PasswordChanged { name }) => {
-                self.admins.insert(name.clone());
-            }
-        }
-    }
-
-    fn add_agent_event(&mut self, event: &AgentEvent) {
-        let id = || event.agent().as_str().to_owned();
-        self.agents.insert(id());
-        match event {
-            AgentEvent::Registered { key_id, .. }
-            | AgentEvent::KeyRolled { key_id, .. }
-            | AgentEvent::LeftKey { key_id, .. } => {
-                self.agent_keys.insert(key_id.as_str().into());
-                self.keys.insert(key_id.as_str().into());
-            }
-            AgentEvent::Enrolled { tunnel_id, .. } => {
-                self.tunnels.insert(tunnel_id.as_str().into());
-                self.tunnels_of_agents.insert(id());
-            }
-            AgentEvent::Moving { from, to, .. } | AgentEvent::Moved { from, to, .. } => {
-                self.tunnels.extend([from.as_str().into(), to.as_str().into()]);
-            }
-            AgentEvent::Removed { .. } => {
-                self.leaving_agents.insert(id());
-                self.tunnels_of_agents.insert(id());
-            }
-            _ => {}
-        }
-    }
-
-    fn add_tunnel_event(&mut self, event: &TunnelEvent) {
-        match event {
-            TunnelEvent::Confirmed { tunnel_id, .. }
-            | TunnelEvent::Made { tunnel_id }
-            | TunnelEvent::Deleted { tunnel_id } => {
-                self.tunnels.insert(tunnel_id.as_str().into());
-            }
-            // Its row is not derived from events.
-            TunnelEvent::RecordForgotten { .. } => {}
-        }
-    }
-
-    fn add_change(&mut self, change: &RowChange) {
+    /// Adds what a row that is not derived from events touches.
+    pub(super) fn add_change(&mut self, change: &RowChange) {
         match change {
             // Sealed anew each time, so there is nothing to compare with.
             RowChange::PutSecret { .. } | RowChange::DeleteSecret { .. } => {}

@@ -67,7 +67,7 @@ async fn replay(transaction: &DatabaseTransaction, rows: Vec<event::Model>) -> R
     let mut events = Vec::with_capacity(rows.len());
     for row in rows {
         let event: Event = json("event", &row.seq.to_string(), &row.payload)?;
-        needs.add_event(&event);
+        projections::needs(&mut needs, &event);
         events.push((row, event));
     }
     let mut unit = Unit::load(transaction, needs).await?;

@@ -3,6 +3,7 @@
 use super::Origin;
 use crate::db::batch::CommitError;
 use crate::db::entities::{agent, agent_key, tunnel};
+use crate::db::needs::Needs;
 use crate::db::times::micros;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
@@ -12,6 +13,37 @@ use crate::domain::id::{AgentId, KeyId, TunnelId};
 
 /// A list of hostname patterns that permits any name.
 const ANY_NAME: &str = "[]";
+
+/// Names the key that an event is about.
+pub(super) fn needs_of_key(needs: &mut Needs, event: &KeyEvent) {
+    needs.keys.insert(event.key().as_str().into());
+}
+
+/// Names the agent that an event is about, and what else it touches.
+pub(super) fn needs(needs: &mut Needs, event: &AgentEvent) {
+    let id = || event.agent().as_str().to_owned();
+    needs.agents.insert(id());
+    match event {
+        AgentEvent::Registered { key_id, .. }
+        | AgentEvent::KeyRolled { key_id, .. }
+        | AgentEvent::LeftKey { key_id, .. } => {
+            needs.agent_keys.insert(key_id.as_str().into());
+            needs.keys.insert(key_id.as_str().into());
+        }
+        AgentEvent::Enrolled { tunnel_id, .. } => {
+            needs.tunnels.insert(tunnel_id.as_str().into());
+            needs.tunnels_of_agents.insert(id());
+        }
+        AgentEvent::Moving { from, to, .. } | AgentEvent::Moved { from, to, .. } => {
+            needs.tunnels.extend([from.as_str().into(), to.as_str().into()]);
+        }
+        AgentEvent::Removed { .. } => {
+            needs.leaving_agents.insert(id());
+            needs.tunnels_of_agents.insert(id());
+        }
+        _ => {}
+    }
+}
 
 /// Applies an event about a key.
 pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent) {

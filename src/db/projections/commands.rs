@@ -2,10 +2,16 @@
 
 use super::Origin;
 use crate::db::entities::command;
+use crate::db::needs::Needs;
 use crate::db::times::micros;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
 use crate::domain::event::CommandEvent;
+
+/// Names the command that an event is about.
+pub(super) fn needs(needs: &mut Needs, event: &CommandEvent) {
+    needs.commands.insert(event.command().as_str().into());
+}
 
 /// Applies an event about a command.
 pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &CommandEvent) {

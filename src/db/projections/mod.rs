@@ -10,6 +10,7 @@ mod routes;
 mod settings;
 
 use super::batch::CommitError;
+use super::needs::Needs;
 use super::unit::Unit;
 use crate::domain::event::Event;
 
@@ -32,4 +33,16 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         Event::Admin(event) => settings::apply(unit, origin, event),
     }
     Ok(())
+}
+
+/// Names the rows that an event is applied to.
+pub(super) fn needs(needs: &mut Needs, event: &Event) {
+    match event {
+        Event::Key(event) => agents::needs_of_key(needs, event),
+        Event::Agent(event) => agents::needs(needs, event),
+        Event::Command(event) => commands::needs(needs, event),
+        Event::Route(event) => routes::needs(needs, event),
+        Event::Tunnel(event) => settings::needs_of_tunnel(needs, event),
+        Event::Admin(event) => settings::needs(needs, event),
+    }
 }

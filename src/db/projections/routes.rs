@@ -5,6 +5,7 @@
 use super::Origin;
 use crate::db::batch::CommitError;
 use crate::db::entities::{claim, route};
+use crate::db::needs::Needs;
 use crate::db::routes::{ACTIVE, PENDING_DELETION, RouteRow};
 use crate::db::times::micros;
 use crate::db::unit::Unit;
@@ -13,6 +14,11 @@ use crate::domain::event::RouteEvent;
 use crate::domain::id::AgentId;
 use crate::domain::mirror::after;
 use crate::domain::route::{Route, RouteState};
+
+/// Names the hostname that an event is about: its claim and its routes.
+pub(super) fn needs(needs: &mut Needs, event: &RouteEvent) {
+    needs.hostnames.insert(event.route().hostname.clone());
+}
 
 /// Applies an event about a route. One about a route that another agent holds changes nothing.
 pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &RouteEvent) -> Result<(), CommitError> {

@@ -2,9 +2,34 @@
 
 use super::Origin;
 use crate::db::entities::{admin, setting};
+use crate::db::needs::Needs;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
 use crate::domain::event::{AdminEvent, TunnelEvent};
+
+/// Names the tunnel that an event is about.
+pub(super) fn needs_of_tunnel(needs: &mut Needs, event: &TunnelEvent) {
+    match event {
+        TunnelEvent::Confirmed { tunnel_id, .. }
+        | TunnelEvent::Made { tunnel_id }
+        | TunnelEvent::Deleted { tunnel_id } => {
+            needs.tunnels.insert(tunnel_id.as_str().into());
+        }
+        TunnelEvent::RecordForgotten { .. } => {}
+    }
+}
+
+/// Names what an event about what people set touches.
+pub(super) fn needs(needs: &mut Needs, event: &AdminEvent) {
+    match event {
+        AdminEvent::Created { name } | AdminEvent::PasswordChanged { name } => {
+            needs.admins.insert(name.clone());
+        }
+        AdminEvent::SettingChanged { key, .. } => {
+            needs.settings.insert(key.clone());
+        }
+    }
+}
 
 /// Applies an event about a tunnel.
 pub(super) fn apply_tunnel(unit: &mut Unit, origin: Origin<'_>, event: &TunnelEvent) {
