@@ -4,6 +4,7 @@ use super::body::BodyError;
 use crate::domain::container::{Container, MAX_ID_CHARS, MAX_NAME_CHARS, check_all};
 use crate::domain::id::ContainerId;
 use crate::domain::labels::MAX_LABELS;
+use crate::domain::networks;
 use crate::domain::tunnel::TunnelReport;
 
 /// Longest text about a tunnel that is kept, in characters.
@@ -67,6 +68,7 @@ pub(super) fn tunnel(found: TunnelReport) -> TunnelReport {
         version: text(found.version),
         reason: text(found.reason),
         connector_id: text(found.connector_id),
+        networks: found.networks.and_then(networks::kept),
         ..found
     }
 }

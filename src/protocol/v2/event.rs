@@ -189,6 +189,7 @@ fn tunnel_status(map: &Object, sent_at: Option<DateTime<Utc>>) -> Report {
             .and_then(|n| u32::try_from(n).ok()),
         connector_id: text("connector_id"),
         config_version: place.get("config_version").and_then(Value::as_i64),
+        networks: None,
         observed_at: sent_at,
     };
     Report::Tunnel { tunnel: fit::tunnel(tunnel) }

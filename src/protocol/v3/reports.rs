@@ -158,6 +158,7 @@ fn tunnel(mut fields: Fields) -> Result<TunnelReport, BodyError> {
         )?,
         connector_id: fields.take("connector_id", "items[].tunnel.connector_id", TEXT)?,
         config_version: fields.take("config_version", "items[].tunnel.config_version", "a whole number")?,
+        networks: fields.take("networks", "items[].tunnel.networks", "a list of strings")?,
         observed_at: fields.take("observed_at", "items[].tunnel.observed_at", TIME)?,
     })
 }

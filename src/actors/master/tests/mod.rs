@@ -336,6 +336,7 @@ fn tunnel_runs(name: &str) -> Vec<Report> {
         ready_connections: None,
         connector_id: None,
         config_version: None,
+        networks: None,
         observed_at: None,
     };
     vec![Report::Tunnel { tunnel }]

@@ -83,7 +83,7 @@ fn what_an_agent_of_ours_writes_is_read_as_it_was_meant() {
         json!({"kind": "container_seen", "container": {"id": "c1", "name": "app"}}),
         json!({"kind": "container_gone", "id": "c1", "cause": "died"}),
         json!({"kind": "tunnel", "tunnel": {"health": "running", "tunnel_id": "t", "name": "edge", "version": "1",
-            "reason": "r", "ready_connections": 4, "connector_id": "x", "config_version": -1,
+            "reason": "r", "ready_connections": 4, "connector_id": "x", "config_version": -1, "networks": ["a", "b"],
             "observed_at": "2026-01-31T12:00:00Z"}}),
         json!({"kind": "command_result", "id": "c-1", "outcome": {"succeeded": true, "message": "done", "finished_at": null}}),
     ];
@@ -120,6 +120,10 @@ fn a_wrong_type_is_named_wherever_it_stands() {
         (
             json!({"kind": "tunnel", "tunnel": {}}),
             "field `items[].tunnel.health` is missing; send a state such as `running`",
+        ),
+        (
+            json!({"kind": "tunnel", "tunnel": {"health": "running", "networks": "edge"}}),
+            "field `items[].tunnel.networks` is a string; send a list of strings",
         ),
         (
             json!({"kind": "command_result", "id": "a", "outcome": {"message": "", "succeeded": 1}}),

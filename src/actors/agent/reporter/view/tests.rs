@@ -24,6 +24,7 @@ fn tunnel(health: TunnelHealth, at: &str) -> TunnelReport {
         ready_connections: None,
         connector_id: None,
         config_version: None,
+        networks: None,
         observed_at: Some(at.parse().unwrap()),
     }
 }
