@@ -2,20 +2,36 @@
 //!
 //! A doubt is only told: the name may be known in a way that nobody sees from here. What nobody told is no ground for one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::host_access::{embedded, ip_of};
 use super::origin::address;
 
-/// Most networks of a connector that are kept.
-const MAX_NETWORKS: usize = 64;
-/// Longest name of a network that is kept, in bytes; the Engine's own tools make far shorter ones.
+/// Most networks of a container, and names that it goes by there, that are kept together.
+const MAX_NAMES: usize = 64;
+/// Longest of them, in bytes; the Engine's own tools make far shorter ones.
 const MAX_NAME: usize = 255;
 /// The network of the host itself, as the Engine calls it.
 const HOST: &str = "host";
+/// The Engine's default network, on which it answers for no name.
+const DEFAULT: &str = "bridge";
+/// The Engine's own networks: containers on them do not find each other by name.
+const NAMELESS: [&str; 3] = [HOST, DEFAULT, "none"];
 /// Names that every system knows as itself.
 const OWN_NAMES: [&str; 4] = ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"];
+
+/// The networks that a container is on, each with the names that it goes by there beside its own.
+pub type Networks = BTreeMap<String, BTreeSet<String>>;
+
+/// The container behind a route.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its networks.
+    pub networks: &'a Networks,
+}
 
 /// What is known of the networks that a connector is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,16 +53,94 @@ pub struct Doubt {
     pub is_certain: bool,
 }
 
-/// Returns the networks that a connector is on, if there are not more than are kept: of a part nothing could be concluded.
-pub fn kept(networks: BTreeSet<String>) -> Option<BTreeSet<String>> {
-    let fits = networks.len() <= MAX_NETWORKS && networks.iter().all(|name| name.len() <= MAX_NAME);
-    fits.then_some(networks)
+/// True if as many networks and names as these are kept of one container. Of a part nothing could be concluded, so of
+/// more nothing is.
+pub fn fit<'a>(names: impl IntoIterator<Item = &'a String>) -> bool {
+    let mut names = names.into_iter();
+    names.by_ref().take(MAX_NAMES).all(|name| name.len() <= MAX_NAME) && names.next().is_none()
 }
 
-/// Says why the connector may not find a service.
-pub fn doubt(service: &str, connector: Connector<'_>) -> Option<Doubt> {
+/// Returns every name in there, of networks and of the container on them.
+pub fn names(networks: &Networks) -> impl Iterator<Item = &String> {
+    networks.iter().flat_map(|(network, names)| std::iter::once(network).chain(names))
+}
+
+/// Says why the connector may not find a service. `target` is the container that asks for the route, if its networks are
+/// known: what goes by another name is none of its business.
+pub fn doubt(service: &str, target: Option<Target<'_>>, connector: Connector<'_>) -> Option<Doubt> {
     let (host, _) = address(service)?;
-    if is_own(host) { own_host(host, connector) } else { None }
+    if is_own(host) {
+        return own_host(host, connector);
+    }
+    let reason = match connector {
+        Connector::On(networks) if !networks.is_empty() => target?.unfound(host, networks)?,
+        _ => return None,
+    };
+    Some(Doubt { reason, is_certain: true })
+}
+
+impl Target<'_> {
+    /// Says why a connector on these networks does not find it by a name of its own.
+    fn unfound(&self, host: &str, connector: &BTreeSet<String>) -> Option<String> {
+        let is_host = |name: &str| name.eq_ignore_ascii_case(host.trim_end_matches('.'));
+        let goes_by = |names: &BTreeSet<String>| is_host(self.name) || names.iter().any(|name| is_host(name));
+        if !is_host(self.name) && !self.networks.values().any(goes_by) {
+            return None;
+        }
+        let shared: Vec<(&String, &BTreeSet<String>)> =
+            self.networks.iter().filter(|(network, _)| connector.contains(*network)).collect();
+        let has_names = |network: &str| !NAMELESS.contains(&network);
+        if shared.iter().any(|(network, names)| has_names(network) && goes_by(names)) {
+            return None;
+        }
+        let of_connector = listed(connector.iter());
+        let way_out = match (
+            shared.iter().find(|(network, _)| has_names(network)),
+            connector.iter().find(|n| has_names(n)),
+        ) {
+            (Some((network, _)), _) => {
+                return Some(format!(
+                    "the container does not go by `{host}` on network `{network}`, where the connector looks for it; \
+                     name `{}`",
+                    self.name
+                ));
+            }
+            _ if self.networks.contains_key(HOST) && !connector.contains(HOST) => {
+                "it is on the host's own network: name `host.docker.internal`".to_owned()
+            }
+            (None, Some(network)) => format!("connect it to `{network}`"),
+            (None, None) if connector.contains(HOST) => {
+                "publish a port of it on the host and name `localhost`, or give the connector a network with \
+                 `CLOUDFLARED_NETWORK_NAME`"
+                    .to_owned()
+            }
+            (None, None) => {
+                "no container is found by its name there: set `CLOUDFLARED_NETWORK_NAME` to a network \
+                             that you made, and connect the container to it"
+                    .to_owned()
+            }
+        };
+        Some(match self.networks.is_empty() {
+            true => format!(
+                "the connector, on {of_connector}, does not find `{host}`: the container is on no network of its own; {way_out}"
+            ),
+            false => format!(
+                "the connector, on {of_connector}, does not find `{host}`: the container is on {}; {way_out}",
+                listed(self.networks.keys())
+            ),
+        })
+    }
+}
+
+/// The first few, for a sentence.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    const SHOWN: usize = 4;
+    let total = names.len();
+    let mut shown: Vec<String> = names.take(SHOWN).map(|name| format!("`{name}`")).collect();
+    if total > SHOWN {
+        shown.push(format!("{} more", total - SHOWN));
+    }
+    shown.join(", ")
 }
 
 /// A service on the connector's own localhost is one on the host only if the connector is on the host's network.
@@ -94,7 +188,8 @@ mod tests {
     }
 
     fn said(service: &str, connector: Connector<'_>) -> Option<Doubt> {
-        doubt(&parse_service(service).unwrap_or_else(|error| panic!("{service}: {error}")), connector)
+        let service = parse_service(service).unwrap_or_else(|error| panic!("{service}: {error}"));
+        doubt(&service, None, connector)
     }
 
     #[test]
@@ -151,10 +246,80 @@ mod tests {
     }
 
     #[test]
-    fn of_a_connector_on_more_networks_than_are_kept_none_is() {
+    fn a_container_is_found_by_its_names_on_a_network_that_both_are_on() {
+        // The container is called `app` everywhere, `web` on `edge` and `store` on `inner`.
+        for (host, its, connectors, part) in [
+            ("app", &["edge"][..], &["edge"][..], None),
+            ("APP.", &["edge"], &["edge"], None),
+            ("web", &["edge"], &["edge"], None),
+            ("web", &["edge", "inner"], &["edge", "x"], None),
+            ("app", &["inner"], &["edge"], Some("the container is on `inner`; connect it to `edge`")),
+            ("app", &["bridge"], &["edge"], Some("the container is on `bridge`; connect it to `edge`")),
+            ("app", &[], &["edge"], Some("on no network of its own; connect it to `edge`")),
+            ("app", &["none"], &["edge"], Some("connect it to `edge`")),
+            ("app", &["bridge"], &["bridge", "edge"], Some("connect it to `edge`")),
+            ("app", &["bridge"], &["bridge"], Some("no container is found by its name there")),
+            (
+                "app",
+                &["edge"],
+                &["bridge"],
+                Some("set `CLOUDFLARED_NETWORK_NAME` to a network that you made"),
+            ),
+            ("app", &["edge"], &["host"], Some("publish a port of it on the host and name `localhost`")),
+            ("app", &["host"], &["host"], Some("name `localhost`")),
+            ("app", &["host"], &["edge"], Some("name `host.docker.internal`")),
+            ("store", &["edge", "inner"], &["edge"], Some("does not go by `store` on network `edge`")),
+            ("store", &["inner"], &["edge"], Some("does not find `store`")),
+            ("web", &["inner"], &["edge"], None),
+            ("db", &["inner"], &["edge"], None),
+            ("app.example.com", &["inner"], &["edge"], None),
+            ("10.0.0.1", &["inner"], &["edge"], None),
+            ("host.docker.internal", &["inner"], &["edge"], None),
+            ("app", &["inner"], &[], None),
+        ] {
+            let other = |network: &str| match network {
+                "edge" => on(&["web", "0123456789ab"]),
+                "inner" => on(&["store"]),
+                _ => on(&[]),
+            };
+            let networks: Networks =
+                its.iter().map(|&network| (network.to_owned(), other(network))).collect();
+            let (target, connector) = (Target { name: "app", networks: &networks }, on(connectors));
+            let found = doubt(&format!("http://{host}:80"), Some(target), Connector::On(&connector));
+            let reason = found.as_ref().map(|found| found.reason.as_str());
+            assert_eq!(reason.is_some(), part.is_some(), "{host} {its:?} {connectors:?}: {reason:?}");
+            assert!(part.is_none_or(|part| reason.unwrap_or_default().contains(part)), "{host}: {reason:?}");
+            assert!(found.is_none_or(|found| found.is_certain));
+        }
+    }
+
+    #[test]
+    fn where_networks_are_not_told_nothing_is_claimed_of_names() {
+        let (inner, edge) = (Networks::from([("inner".into(), on(&[]))]), on(&["edge"]));
+        let target = Target { name: "app", networks: &inner };
+        for (target, connector) in [
+            (None, Connector::On(&edge)),
+            (Some(target), Connector::Untold),
+            (Some(target), Connector::Unknown),
+        ] {
+            assert_eq!(doubt("http://app:80", target, connector), None, "{target:?} {connector:?}");
+        }
+    }
+
+    #[test]
+    fn many_networks_make_no_long_sentence() {
+        let names = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
+        assert_eq!(listed(names(2).iter()), "`0`, `1`");
+        assert_eq!(listed(names(9).iter()), "`0`, `1`, `2`, `3`, 5 more");
+    }
+
+    #[test]
+    fn of_more_networks_and_names_than_are_kept_none_is() {
         let many = |count: usize| (0..count).map(|number| number.to_string()).collect::<BTreeSet<_>>();
-        assert_eq!(kept(many(MAX_NETWORKS)), Some(many(MAX_NETWORKS)));
-        assert_eq!(kept(many(MAX_NETWORKS + 1)), None);
-        assert_eq!(kept(on(&["a", &"x".repeat(MAX_NAME + 1)])), None);
+        assert!(fit(&many(MAX_NAMES)) && fit(&many(0)));
+        assert!(!fit(&many(MAX_NAMES + 1)));
+        assert!(!fit(&on(&["a", &"x".repeat(MAX_NAME + 1)])));
+        let networks = |aliases| Networks::from([("edge".to_owned(), many(aliases))]);
+        assert!(fit(names(&networks(MAX_NAMES - 1))) && !fit(names(&networks(MAX_NAMES))));
     }
 }

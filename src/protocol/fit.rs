@@ -42,6 +42,7 @@ pub(super) fn container(field: &'static str, found: Container) -> Result<Contain
         labels,
         image: found.image.map(|image| shortened(&image, MAX_WORD_CHARS)),
         status: found.status.map(|status| shortened(&status, MAX_WORD_CHARS)),
+        networks: found.networks.filter(|found| networks::fit(networks::names(found))),
     })
 }
 
@@ -68,7 +69,7 @@ pub(super) fn tunnel(found: TunnelReport) -> TunnelReport {
         version: text(found.version),
         reason: text(found.reason),
         connector_id: text(found.connector_id),
-        networks: found.networks.and_then(networks::kept),
+        networks: found.networks.filter(|names| networks::fit(names)),
         ..found
     }
 }
@@ -89,6 +90,7 @@ mod tests {
             labels: Default::default(),
             image: None,
             status: None,
+            networks: None,
         }
     }
 

@@ -70,10 +70,12 @@ impl Picture {
             Some((view.agent.id.clone(), reach))
         });
         let reach = reach.collect();
-        let doubts = Doubts::about(
+        let doubts = Doubts::of_all(
+            db,
             routes.iter().map(|row| &row.route),
             agents.iter().map(|view| (&view.agent, view.tunnel.as_ref())),
-        );
+        )
+        .await?;
         let problems = read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
         Ok(Self {
             places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
@@ -202,7 +204,7 @@ impl Statuses {
             let found = reachability(state, agent, observed.as_ref(), status.as_ref(), listed.as_ref());
             reach.extend(found.map(|found| (agent.id.clone(), found)));
         }
-        let doubts = Doubts::about(routes.iter(), [(agent, observed.as_ref())].into_iter());
+        let doubts = Doubts::of_one(db, routes, agent, observed.as_ref()).await?;
         Ok(Self::of(state, [agent].into_iter(), rows, reach, doubts))
     }
 

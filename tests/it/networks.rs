@@ -51,6 +51,13 @@ fn app(service: &str) -> Value {
     json!({ "id": "c".repeat(64), "name": "app", "labels": labels })
 }
 
+/// A container that publishes `app.example.com`, on these networks.
+fn app_on(service: &str, networks: Value) -> Value {
+    let mut container = app(service);
+    container["networks"] = networks;
+    container
+}
+
 async fn until_published(master: &TestMaster) {
     let is_active = |rules: &[Value]| rules.iter().any(|rule| rule["status"] == "active");
     master.until_services("it is published", is_active).await;
@@ -113,5 +120,44 @@ async fn of_a_dockflare_agent_that_tells_no_network_the_doubt_says_so_and_is_not
     assert!(said.contains(OWN) && said.contains("unless `CLOUDFLARED_NETWORK_NAME`"), "{said}");
     let shows_it = async |page: &str| browser.get(page).await.text.contains("connector&#39;s own localhost");
     assert!(shows_it("/routes").await && !shows_it("/").await);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_container_on_another_network_is_doubted_until_it_is_connected_and_again_when_it_is_taken_off() {
+    // given
+    let master = TestMaster::start().await;
+    let host = Host::enrolled(&master).await;
+    host.connector_on(json!(["cloudflare-net"])).await;
+    host.runs(app_on("http://web:80", json!({ "bridge": [], "inner": ["web"] }))).await;
+    until_published(&master).await;
+    let apart = "the container is on `bridge`, `inner`; connect it to `cloudflare-net`";
+    let says = async |part: &str| {
+        let said = reason(&master).await;
+        assert!(said.as_str().is_some_and(|said| said.contains(part)), "{said}");
+    };
+    says(apart).await;
+    // when: it is connected, and the connector knows it by another name
+    host.runs(app_on("http://web:80", json!({ "bridge": [], "inner": ["web"], "cloudflare-net": [] }))).await;
+    says("does not go by `web` on network `cloudflare-net`, where the connector looks for it; name `app`")
+        .await;
+    // when: it goes by that name there
+    host.runs(app_on("http://web:80", json!({ "bridge": [], "inner": ["web"], "cloudflare-net": ["web"] })))
+        .await;
+    assert_eq!(reason(&master).await, Value::Null);
+    // when: it is taken off
+    host.runs(app_on("http://web:80", json!({ "bridge": [], "inner": ["web"] }))).await;
+    says(apart).await;
+    // when: its networks are not told, or those of the connector are not
+    host.runs(app("http://web:80")).await;
+    assert_eq!(reason(&master).await, Value::Null);
+    host.runs(app_on("http://web:80", json!({ "bridge": [], "inner": ["web"] }))).await;
+    host.connector_on(Value::Null).await;
+    assert_eq!(reason(&master).await, Value::Null);
+    // when: it is another container that the service names
+    host.connector_on(json!(["cloudflare-net"])).await;
+    says(apart).await;
+    host.runs(app_on("http://db:80", json!({ "inner": ["web"] }))).await;
+    assert_eq!(reason(&master).await, Value::Null);
     master.stop().await;
 }

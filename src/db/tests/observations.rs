@@ -35,6 +35,7 @@ fn container(id: &str, image: &str) -> Container {
         labels: BTreeMap::from([("lightship.hostname".into(), "é\"\n🚢".into())]),
         image: Some(image.into()),
         status: Some("running".into()),
+        networks: None,
     }
 }
 

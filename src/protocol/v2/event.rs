@@ -153,6 +153,7 @@ fn container(entry: &Object, id: &str, labels: BTreeMap<String, String>) -> Cont
         labels,
         image: text("image").map(str::to_owned),
         status: text("status").map(str::to_owned),
+        networks: None,
     }
 }
 

@@ -311,6 +311,7 @@ fn container(name: &str, id: &str, hostname: &str) -> Container {
         labels: labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect(),
         image: None,
         status: Some("running".into()),
+        networks: None,
     }
 }
 

@@ -79,7 +79,7 @@ fn long_messages_are_cut() {
 #[test]
 fn what_an_agent_of_ours_writes_is_read_as_it_was_meant() {
     let said = [
-        json!({"kind": "snapshot", "containers": [{"id": "c1", "name": "app", "labels": {"a": "b"}, "image": "i", "status": "running"}]}),
+        json!({"kind": "snapshot", "containers": [{"id": "c1", "name": "app", "labels": {"a": "b"}, "image": "i", "status": "running", "networks": {"edge": ["app", "web"], "bridge": []}}]}),
         json!({"kind": "container_seen", "container": {"id": "c1", "name": "app"}}),
         json!({"kind": "container_gone", "id": "c1", "cause": "died"}),
         json!({"kind": "tunnel", "tunnel": {"health": "running", "tunnel_id": "t", "name": "edge", "version": "1",
@@ -108,6 +108,10 @@ fn a_wrong_type_is_named_wherever_it_stands() {
         (
             json!({"kind": "snapshot", "containers": [{"id": "a", "name": "b", "labels": null}]}),
             "field `items[].containers[].labels` is null; send an object of strings",
+        ),
+        (
+            json!({"kind": "container_seen", "container": {"id": "a", "name": "b", "networks": ["edge"]}}),
+            "field `items[].container.networks` is a list; send an object with a list of names for each network",
         ),
         (
             json!({"kind": "container_seen", "container": {"id": 5}}),

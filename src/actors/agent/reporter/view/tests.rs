@@ -11,6 +11,7 @@ fn container(id: &str) -> Container {
         labels: BTreeMap::new(),
         image: None,
         status: None,
+        networks: None,
     }
 }
 

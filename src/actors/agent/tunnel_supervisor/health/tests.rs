@@ -19,6 +19,7 @@ fn seen(state: RunState, is_ready: Option<bool>, last_words: Option<&str>) -> Se
         network: String::new(),
         restart_policy: String::new(),
         addresses: BTreeMap::new(),
+        networks: BTreeMap::new(),
         state,
         exit_code: Some(1),
         error: None,
@@ -74,7 +75,7 @@ fn during_a_replacement_the_one_that_serves_counts() {
 fn the_networks_of_the_container_that_is_shown_are_told() {
     let on = |network: &str| {
         let mut one = seen(RunState::Running, Some(true), None);
-        one.details.addresses.insert(network.into(), None);
+        one.details.networks.insert(network.into(), Default::default());
         Some(one)
     };
     let told = |main, next| {
