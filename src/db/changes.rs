@@ -160,6 +160,7 @@ fn put_container(
         image: container.image.clone(),
         status: container.status.clone(),
         labels: to_json(&container.labels),
+        networks: container.networks.as_ref().map(to_json),
         changed_at: at,
     };
     if let Some(stored) = unit.containers.get(&(row.agent_id.clone(), row.id.clone())) {

@@ -7,13 +7,14 @@ use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
-use super::entities::{container, container_problem};
+use super::entities::{container, container_problem, route};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
 use super::{Db, limit};
 use crate::domain::container::Container;
 use crate::domain::id::{AgentId, ContainerId};
+use crate::domain::networks::Networks;
 
 /// A container of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,7 @@ impl ContainerRow {
         Ok(Self {
             container: Container {
                 labels: json("container", &row.id, &row.labels)?,
+                networks: row.networks.map(|text| json("container", &row.id, &text)).transpose()?,
                 id: ContainerId::new(row.id),
                 name: row.name,
                 image: row.image,
@@ -119,6 +121,46 @@ pub async fn names_with_problems(db: &Db) -> Result<HashMap<(AgentId, ContainerI
             .into_iter()
             .map(|(agent, id, name)| ((AgentId::new(agent), ContainerId::new(id)), name))
             .collect())
+    })
+    .await
+}
+
+/// Networks of a container, as they are kept: few of them are ever looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptNetworks {
+    container: String,
+    text: String,
+}
+
+impl KeptNetworks {
+    /// Reads them.
+    pub fn read(&self) -> Result<Networks, DbError> {
+        json("container", &self.container, &self.text)
+    }
+}
+
+/// Returns the networks of the containers that hold routes, of one agent or of all; those that are not known are left out.
+pub async fn networks_behind_routes(
+    db: &Db,
+    agent: Option<&AgentId>,
+) -> Result<HashMap<(AgentId, ContainerId), KeptNetworks>, DbError> {
+    let agent = agent.map(|id| id.as_str().to_owned());
+    db.read(move |conn| async move {
+        let holders = Query::select().column(route::Column::ContainerId).from(route::Entity).to_owned();
+        let mut query = container::Entity::find()
+            .select_only()
+            .columns([container::Column::AgentId, container::Column::Id, container::Column::Networks])
+            .filter(container::Column::Networks.is_not_null())
+            .filter(container::Column::Id.in_subquery(holders));
+        if let Some(agent) = agent {
+            query = query.filter(container::Column::AgentId.eq(agent));
+        }
+        let rows: Vec<(String, String, String)> = query.into_tuple().all(&conn).await?;
+        let row = |(agent, container, text): (String, String, String)| {
+            let key = (AgentId::new(agent), ContainerId::new(container.clone()));
+            (key, KeptNetworks { container, text })
+        };
+        Ok(rows.into_iter().map(row).collect())
     })
     .await
 }

@@ -24,8 +24,8 @@ pub use super::commands::{
     CommandRow, find_command, list_commands, list_open_commands, open_commands_by_agent,
 };
 pub use super::containers::{
-    ContainerProblem, ContainerProblemRow, ContainerRow, containers_by_agent, list_container_problems,
-    list_containers, names_with_problems,
+    ContainerProblem, ContainerProblemRow, ContainerRow, KeptNetworks, containers_by_agent,
+    list_container_problems, list_containers, names_with_problems, networks_behind_routes,
 };
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::keys::{KeyRow, find_key, list_keys};

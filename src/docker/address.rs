@@ -68,7 +68,7 @@ impl EngineAddress {
         match (self.host.strip_prefix("unix://"), &self.tls) {
             (Some(path), _) if is_orphaned(Path::new(path)) => {
                 "the file mounted there is not the engine's socket any more, since the engine made a new one: \
-                 restart this container (or the socket proxy), or mount the folder of the socket instead of the file"
+                 restart this container; docs/operations.md says how to have it followed without that"
                     .to_owned()
             }
             (Some(_), _) => "check that it runs, and DOCKER_HOST".to_owned(),
@@ -149,7 +149,9 @@ mod tests {
         // when
         std::fs::remove_file(&path).unwrap();
         // then
-        assert!(said().contains("is not the engine's socket any more"), "{}", said());
+        for part in ["is not the engine's socket any more", "restart this container", "docs/operations.md"] {
+            assert!(said().contains(part), "{}", said());
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Docker for BollardDocker {
     async fn watch(&self, since: DateTime<Utc>) -> Result<Events, DockerError> {
         let client = self.link.call("open its events", QUICK, |client| async move { Ok(client) }).await?;
         let filters: HashMap<&str, Vec<&str>> =
-            [("type", vec!["container"]), ("event", convert::ACTIONS.to_vec())].into();
+            [("type", convert::TYPES.to_vec()), ("event", convert::ACTIONS.to_vec())].into();
         let since = format!("{}.{:09}", since.timestamp(), since.timestamp_subsec_nanos());
         let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
         let (sender, items) = mpsc::channel(EVENT_BUFFER);

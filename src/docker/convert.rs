@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
-    EventMessage,
+    EndpointSettings, EventMessage, EventMessageTypeEnum,
 };
 use chrono::DateTime;
 use secrecy::SecretString;
@@ -14,14 +14,24 @@ use super::types::{ContainerDetails, EngineAction, EngineEvent};
 use crate::domain::agent_tunnel::{OPTIONS, RunState};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
+use crate::domain::networks::Networks;
 
+/// What we subscribe to events of.
+pub(super) const TYPES: [&str; 2] = ["container", "network"];
 /// The actions we subscribe to; `exec_*` and `health_status` would be most of the traffic.
-pub(super) const ACTIONS: [&str; 8] =
-    ["start", "unpause", "rename", "die", "stop", "destroy", "pause", "kill"];
+pub(super) const ACTIONS: [&str; 10] =
+    ["start", "unpause", "rename", "die", "stop", "destroy", "pause", "kill", "connect", "disconnect"];
 
 /// Returns the event, or `None` if it is of no concern. The legacy top-level `id` is not looked at: newer
 /// Engines do not send it.
 pub(super) fn event(message: EventMessage) -> Option<EngineEvent> {
+    let at = message.time_nano.map(DateTime::from_timestamp_nanos);
+    if message.typ == Some(EventMessageTypeEnum::NETWORK) {
+        let is_move = matches!(message.action?.as_str(), "connect" | "disconnect");
+        let container = message.actor?.attributes?.remove("container").filter(|_| is_move)?;
+        let (action, id) = (EngineAction::Networks, ContainerId::new(container));
+        return Some(EngineEvent { action, id, attributes: BTreeMap::new(), at });
+    }
     let action = match message.action?.as_str() {
         "start" => EngineAction::Start,
         "unpause" => EngineAction::Unpause,
@@ -34,7 +44,6 @@ pub(super) fn event(message: EventMessage) -> Option<EngineEvent> {
         _ => return None,
     };
     let actor = message.actor?;
-    let at = message.time_nano.map(DateTime::from_timestamp_nanos);
     Some(EngineEvent { action, id: ContainerId::new(actor.id?), attributes: sorted(actor.attributes), at })
 }
 
@@ -54,6 +63,7 @@ pub(super) fn running_container(summary: ContainerSummary) -> Option<Container> 
         labels: sorted(summary.labels),
         image: summary.image,
         status: Some(state.to_string()),
+        networks: summary.network_settings.and_then(|settings| settings.networks).map(named),
     })
 }
 
@@ -65,7 +75,8 @@ pub(super) fn details(found: ContainerInspectResponse) -> Option<ContainerDetail
     let env = config.env.unwrap_or_default();
     let networks = found.network_settings.and_then(|n| n.networks).unwrap_or_default();
     let address = |text: Option<String>| text?.parse::<IpAddr>().ok();
-    let addresses = networks.into_iter().map(|(name, end)| (name, address(end.ip_address))).collect();
+    let addresses =
+        networks.iter().map(|(name, end)| (name.clone(), address(end.ip_address.clone()))).collect();
     Some(ContainerDetails {
         id: ContainerId::new(found.id?),
         name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -85,11 +96,20 @@ pub(super) fn details(found: ContainerInspectResponse) -> Option<ContainerDetail
         },
         restart_policy: host.restart_policy.and_then(|p| p.name).map(|n| n.to_string()).unwrap_or_default(),
         addresses,
+        networks: named(networks),
         state: run_state(state.status),
         exit_code: state.exit_code,
         error: state.error.filter(|text| !text.is_empty()),
         restarts: found.restart_count.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
     })
+}
+
+/// Returns the names that a container goes by on each network. Older Engines call them aliases.
+fn named(networks: HashMap<String, EndpointSettings>) -> Networks {
+    let names = |end: EndpointSettings| {
+        end.aliases.into_iter().chain(end.dns_names).flatten().filter(|name| !name.is_empty()).collect()
+    };
+    networks.into_iter().map(|(network, end)| (network, names(end))).collect()
 }
 
 fn run_state(status: Option<ContainerStateStatusEnum>) -> RunState {
@@ -153,6 +173,44 @@ mod tests {
         for case in cases {
             assert_eq!(parsed(case.clone()), None, "{case}");
         }
+    }
+
+    #[test]
+    fn what_happens_to_its_networks_is_an_event_of_the_container() {
+        let told = |action: &str, attributes: serde_json::Value| {
+            parsed(serde_json::json!({"Type": "network", "Action": action, "timeNano": 1_000_000_000,
+                "Actor": {"ID": "n1", "Attributes": attributes}}))
+        };
+        for action in ["connect", "disconnect"] {
+            let event =
+                told(action, serde_json::json!({"container": "abc", "name": "edge", "type": "bridge"}))
+                    .unwrap();
+            assert_eq!((event.action, event.id.as_str()), (EngineAction::Networks, "abc"));
+            assert!(event.attributes.is_empty(), "the name there is the network's");
+        }
+        assert_eq!(told("destroy", serde_json::json!({"name": "edge"})), None);
+        assert_eq!(told("connect", serde_json::json!({"name": "edge"})), None);
+    }
+
+    #[test]
+    fn names_on_networks_are_read_in_the_words_of_old_and_new_engines() {
+        let inspected: ContainerInspectResponse = serde_json::from_value(serde_json::json!({"Id": "abc",
+            "NetworkSettings": {"Networks": {
+                "old": {"Aliases": ["web", "abc"], "IPAddress": "10.0.0.2"},
+                "new": {"Aliases": ["web"], "DNSNames": ["app", "web", "abc"]},
+                "bridge": {"Aliases": null}}}}))
+        .unwrap();
+        let listed: ContainerSummary =
+            serde_json::from_value(serde_json::json!({"Id": "abc", "State": "running",
+            "NetworkSettings": {"Networks": {"old": {"Aliases": null, "IPAddress": "10.0.0.2"}}}}))
+            .unwrap();
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let expected =
+            [("old", names(&["abc", "web"])), ("new", names(&["abc", "app", "web"])), ("bridge", names(&[]))];
+        let expected: Networks = expected.map(|(network, names)| (network.to_owned(), names)).into();
+        assert_eq!(details(inspected).unwrap().networks, expected);
+        let networks = running_container(listed).unwrap().networks;
+        assert_eq!(networks, Some(Networks::from([("old".to_owned(), names(&[]))])));
     }
 
     #[test]

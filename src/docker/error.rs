@@ -41,7 +41,8 @@ pub enum DockerError {
     /// A socket proxy answers for an Engine that it does not reach.
     #[error(
         "the socket proxy at `{host}` does not reach the docker engine ({status}); check that the engine runs, and if \
-         it does, restart the proxy: a socket file that was mounted stays the one of an earlier engine"
+         it does, restart the proxy: a socket file that was mounted stays the one of an earlier engine, unless its folder is \
+         mounted as docs/operations.md says"
     )]
     BehindProxy {
         /// Where the proxy is.

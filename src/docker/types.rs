@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::DockerError;
 use crate::domain::agent_tunnel::{ConnectorOptions, RunState};
 use crate::domain::id::ContainerId;
+use crate::domain::networks::Networks;
 use crate::io::Running;
 
 /// The Engine at the other end.
@@ -44,6 +45,8 @@ pub enum EngineAction {
     Pause,
     /// It was sent a signal; whether it ends is another event.
     Kill,
+    /// It was put on a network, or taken off one.
+    Networks,
 }
 
 /// One event of a container, as the Engine tells it.
@@ -51,9 +54,9 @@ pub enum EngineAction {
 pub struct EngineEvent {
     /// What happened.
     pub action: EngineAction,
-    /// To which container (`Actor.ID`).
+    /// To which container (`Actor.ID`; where it is about its networks, the one that their event names).
     pub id: ContainerId,
-    /// Its labels, with `name` and `image` among them (`Actor.Attributes`).
+    /// Its labels, with `name` and `image` among them (`Actor.Attributes`); none if it is about its networks.
     pub attributes: BTreeMap<String, String>,
     /// When, by the Engine's clock.
     pub at: Option<DateTime<Utc>>,
@@ -110,6 +113,8 @@ pub struct ContainerDetails {
     pub restart_policy: String,
     /// The networks it is connected to, with its address there while it runs.
     pub addresses: BTreeMap<String, Option<IpAddr>>,
+    /// The same, with the names that it goes by there.
+    pub networks: Networks,
     /// Whether it runs.
     pub state: RunState,
     /// Exit code of the last end.

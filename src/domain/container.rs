@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::id::ContainerId;
+use super::networks::{Networks, names};
 
 /// What is known of one running container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,13 +26,16 @@ pub struct Container {
     /// The Engine's word for its state, such as `running`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// Its networks with the names that it goes by there; null where they are not known, as from a DockFlare agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Networks>,
 }
 
 /// Most containers of one agent.
 pub const MAX_CONTAINERS: usize = 2_000;
 /// Most labels of all containers of one agent together.
 pub const MAX_LABELS: usize = 50_000;
-/// Most bytes of all labels of one agent's containers together: what is kept fits into one report.
+/// Most bytes of all labels and network names of one agent's containers together: what is kept fits into one report.
 pub const MAX_LABEL_BYTES: usize = 8 << 20;
 /// Longest id of a container, in characters; the Engine's have 64.
 pub const MAX_ID_CHARS: usize = 128;
@@ -50,7 +54,7 @@ pub enum TooMuch {
     Labels(usize),
     /// Too long labels.
     #[error(
-        "the labels of its containers have {0} bytes together; those of one agent may have {MAX_LABEL_BYTES}"
+        "labels and network names of its containers have {0} bytes together; those of one agent may have {MAX_LABEL_BYTES}"
     )]
     LabelBytes(usize),
 }
@@ -62,6 +66,7 @@ pub fn check_all<'a>(containers: impl IntoIterator<Item = &'a Container>) -> Res
         count += 1;
         labels += container.labels.len();
         bytes += container.labels.iter().map(|(label, value)| label.len() + value.len()).sum::<usize>();
+        bytes += container.networks.iter().flat_map(names).map(String::len).sum::<usize>();
     }
     match () {
         () if count > MAX_CONTAINERS => Err(TooMuch::Containers(count)),
@@ -82,6 +87,7 @@ mod tests {
             labels: (0..labels).map(|label| (format!("{label:06}"), value.to_owned())).collect(),
             image: None,
             status: None,
+            networks: None,
         };
         (0..count).map(one).collect()
     }

@@ -103,7 +103,7 @@ fn is_engine_socket(path: &str) -> bool {
 }
 
 /// Reads an address as the system's resolver does, which knows more spellings than four decimal numbers.
-fn ip_of(host: &str) -> Option<IpAddr> {
+pub(super) fn ip_of(host: &str) -> Option<IpAddr> {
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return inner.parse().ok().map(IpAddr::V6);
     }
@@ -123,7 +123,7 @@ fn is_metadata(ip: IpAddr) -> bool {
 }
 
 /// The IPv4 address that an IPv6 one stands for: mapped, compatible, translated (NAT64) or 6to4.
-fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+pub(super) fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match ip.segments() {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => Some(v4(high, low)),

@@ -22,6 +22,7 @@ pub mod line;
 pub mod lost_tunnel;
 pub mod mirror;
 pub mod moving;
+pub mod networks;
 pub mod origin;
 pub mod path;
 pub mod presence;

@@ -1,5 +1,7 @@
 //! The tunnel of a host: what is wanted, and how it is.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +83,9 @@ pub struct TunnelReport {
     /// Version of the configuration in force; -1 before the first one.
     #[serde(default)]
     pub config_version: Option<i64>,
+    /// Names of the networks that its container is on; null if there is none, and from agents that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<BTreeSet<String>>,
     /// When the agent looked, by its own clock.
     #[serde(default)]
     pub observed_at: Option<DateTime<Utc>>,

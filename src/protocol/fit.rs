@@ -4,6 +4,7 @@ use super::body::BodyError;
 use crate::domain::container::{Container, MAX_ID_CHARS, MAX_NAME_CHARS, check_all};
 use crate::domain::id::ContainerId;
 use crate::domain::labels::MAX_LABELS;
+use crate::domain::networks;
 use crate::domain::tunnel::TunnelReport;
 
 /// Longest text about a tunnel that is kept, in characters.
@@ -41,6 +42,7 @@ pub(super) fn container(field: &'static str, found: Container) -> Result<Contain
         labels,
         image: found.image.map(|image| shortened(&image, MAX_WORD_CHARS)),
         status: found.status.map(|status| shortened(&status, MAX_WORD_CHARS)),
+        networks: found.networks.filter(|found| networks::fit(networks::names(found))),
     })
 }
 
@@ -67,6 +69,7 @@ pub(super) fn tunnel(found: TunnelReport) -> TunnelReport {
         version: text(found.version),
         reason: text(found.reason),
         connector_id: text(found.connector_id),
+        networks: found.networks.filter(|names| networks::fit(names)),
         ..found
     }
 }
@@ -87,6 +90,7 @@ mod tests {
             labels: Default::default(),
             image: None,
             status: None,
+            networks: None,
         }
     }
 

@@ -11,6 +11,7 @@ pub mod attempts;
 pub mod auth;
 pub mod body;
 mod dialect;
+mod doubts;
 pub mod error;
 mod forwarded;
 mod hashing;

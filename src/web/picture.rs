@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
+use super::doubts::Doubts;
 use super::error::ApiError;
 use super::pages::view::{two_hosts, two_lists};
 use super::state::WebState;
@@ -17,6 +18,7 @@ use crate::db::read::{
 use crate::domain::connector::{Reach, Reachability, Said, Sight};
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
 use crate::domain::moving;
+use crate::domain::networks::Doubt;
 use crate::domain::publish::{HELD, PublicState, public_state};
 use crate::domain::route::{Route, RouteKey, RouteState};
 use crate::domain::tunnel::TunnelReport;
@@ -68,10 +70,16 @@ impl Picture {
             Some((view.agent.id.clone(), reach))
         });
         let reach = reach.collect();
+        let doubts = Doubts::of_all(
+            db,
+            routes.iter().map(|row| &row.route),
+            agents.iter().map(|view| (&view.agent, view.tunnel.as_ref())),
+        )
+        .await?;
         let problems = read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
         Ok(Self {
             places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
-            statuses: Statuses::of(state, agents.iter().map(|view| &view.agent), statuses, reach),
+            statuses: Statuses::of(state, agents.iter().map(|view| &view.agent), statuses, reach, doubts),
             agents,
             routes,
             tunnels,
@@ -150,6 +158,8 @@ pub struct Statuses {
     led: HashSet<AgentId>,
     /// Whether requests reach the tunnels of agents.
     reach: HashMap<AgentId, Reachability>,
+    /// Routes that may lead nowhere.
+    doubts: Doubts,
 }
 
 /// Where a route stands.
@@ -163,9 +173,18 @@ pub struct Standing<'a> {
     pub answer: Option<&'a str>,
     /// Whether requests reach the tunnel that it is published in; none if it is not published.
     pub reach: Option<&'a Reachability>,
+    /// Why it may lead nowhere although it is published.
+    pub doubt: Option<&'a Doubt>,
 }
 
 impl Standing<'_> {
+    /// Returns why it stands there, and why it may lead nowhere.
+    pub fn reasons(&self) -> Option<String> {
+        let reasons: Vec<&str> =
+            self.reason.into_iter().chain(self.doubt.map(|doubt| doubt.reason.as_str())).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
     /// True if it is published, and requests are known to reach it.
     pub fn is_live(&self) -> bool {
         self.state == PublicState::Published && self.reach.is_some_and(|reach| reach.reach == Reach::Yes)
@@ -173,19 +192,20 @@ impl Standing<'_> {
 }
 
 impl Statuses {
-    /// Reads what was said of one agent's routes.
-    pub async fn read(state: &WebState, agent: &AgentRow) -> Result<Self, ApiError> {
+    /// Reads what was said of one agent's routes, which these are.
+    pub async fn read(state: &WebState, agent: &AgentRow, routes: &[Route]) -> Result<Self, ApiError> {
         let db = &state.master().db;
         let rows = read::list_route_status(db, Some(&agent.id), ALL).await.map_err(ApiError::internal)?;
+        let observed = read::find_tunnel_observed(db, &agent.id).await.map_err(ApiError::internal)?;
         let mut reach = HashMap::new();
         if let Some(tunnel) = agent.publishes_in() {
-            let observed = read::find_tunnel_observed(db, &agent.id).await.map_err(ApiError::internal)?;
             let status = read::find_tunnel_status(db, tunnel).await.map_err(ApiError::internal)?;
             let listed = read::find_tunnel_connectors(db, tunnel).await.map_err(ApiError::internal)?;
             let found = reachability(state, agent, observed.as_ref(), status.as_ref(), listed.as_ref());
             reach.extend(found.map(|found| (agent.id.clone(), found)));
         }
-        Ok(Self::of(state, [agent].into_iter(), rows, reach))
+        let doubts = Doubts::of_one(db, routes, agent, observed.as_ref()).await?;
+        Ok(Self::of(state, [agent].into_iter(), rows, reach, doubts))
     }
 
     fn of<'a>(
@@ -193,6 +213,7 @@ impl Statuses {
         agents: impl Iterator<Item = &'a AgentRow>,
         rows: Vec<RouteStatusRow>,
         reach: HashMap<AgentId, Reachability>,
+        doubts: Doubts,
     ) -> Self {
         let has_publisher = state.master().has_cloudflare();
         let led = agents.filter(|agent| has_publisher && agent.tunnel_id.is_some());
@@ -200,6 +221,7 @@ impl Statuses {
             led: led.map(|agent| agent.id.clone()).collect(),
             said: rows.into_iter().map(|row| ((row.agent_id.clone(), row.key.clone()), row)).collect(),
             reach,
+            doubts,
         }
     }
 
@@ -221,6 +243,7 @@ impl Statuses {
                 _ => row.and_then(|row| row.reason.as_deref()),
             },
             answer: row.and_then(|row| row.answer.as_deref()),
+            doubt: self.doubts.of(route),
         }
     }
 }

@@ -40,7 +40,7 @@ pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiEr
     let db = &state.master().db;
     let row = read::find_agent(db, id).await.map_err(ApiError::internal)?.ok_or(ApiError::AgentNotFound)?;
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
-    let statuses = Statuses::read(state, &row).await?;
+    let statuses = Statuses::read(state, &row, &routes).await?;
     let rule = |route: &Route| rule_record(route, Some(&row), statuses.standing(route));
     let parts = Parts {
         rules: routes.iter().map(rule).collect(),
@@ -178,7 +178,7 @@ pub fn rule_record(route: &Route, agent: Option<&AgentRow>, standing: Standing<'
     };
     json!({
         "hostname": route.spec.key.hostname, "path": some(&route.spec.key.path), "service": route.spec.service,
-        "status": standing.state.v2_status(), "delete_at": delete_at, "reason": standing.reason,
+        "status": standing.state.v2_status(), "delete_at": delete_at, "reason": standing.reasons(),
         "cloudflare_answer": standing.answer, "source": "agent", "live": standing.is_live(),
         "serves": serves(standing.reach), "serves_reason": standing.reach.and_then(|reach| reach.reason.as_deref()),
         "agent_id": route.agent_id, "container_id": route.container_id, "container_name": route.container_name,

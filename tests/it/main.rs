@@ -14,6 +14,7 @@ mod layering;
 mod master_tree;
 mod moved_containers;
 mod moving;
+mod networks;
 mod pages;
 mod parameters;
 mod protection;

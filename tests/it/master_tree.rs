@@ -104,6 +104,7 @@ fn snapshot(hostname: &str) -> Report {
         labels: labels.into_iter().map(|(label, value)| (label.to_owned(), value.to_owned())).collect(),
         image: None,
         status: None,
+        networks: None,
     };
     Report::Snapshot { containers: vec![container] }
 }

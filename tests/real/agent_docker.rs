@@ -25,6 +25,11 @@ fn is_listing(news: &ContainerNews) -> bool {
     matches!(news, ContainerNews::Listed(_))
 }
 
+/// The next news that is of one container: a listing may come between, for its networks.
+async fn next_of_one(agent: &mut HostAgent) -> ContainerNews {
+    agent.news_until(|news| !is_listing(news)).await
+}
+
 fn names(news: ContainerNews) -> Vec<String> {
     match news {
         ContainerNews::Listed(list) => list.into_iter().map(|c| c.name).collect(),
@@ -44,11 +49,17 @@ async fn labelled_containers_are_noticed_and_only_our_labels_leave_the_host() {
     for (name, label) in [("old", "cloudflare.tunnel.enable"), ("own", "my.edge.enable")] {
         let id = engine.run(name, &[(label, "true"), ("secret", "s3cret")]).await;
 
-        let ContainerNews::Started(container) = agent.news().await else { panic!("{name} was not noticed") };
+        let ContainerNews::Started(container) = next_of_one(&mut agent).await else {
+            panic!("{name} was not noticed")
+        };
         assert_eq!((container.name.as_str(), container.id.as_str()), (name, id.as_str()));
         assert_eq!(container.labels.keys().collect::<Vec<_>>(), [label], "other people's labels stay");
     }
-    assert_eq!(agent.news_now(), None, "containers without our labels are nobody's business");
+    let listed = names(agent.news_until(is_listing).await);
+    assert!(
+        listed.iter().all(|name| ["first", "old", "own"].contains(&&**name)),
+        "the others are nobody's business"
+    );
     agent.stop().await;
 }
 
@@ -70,7 +81,8 @@ async fn a_container_that_ends_in_whatever_way_is_gone_within_100_ms() {
                 _ => engine.stop(&name).await,
             }
         };
-        let ((news, at), ()) = tokio::join!(async { (agent.news().await, SystemTime::now()) }, ending);
+        let ((news, at), ()) =
+            tokio::join!(async { (next_of_one(&mut agent).await, SystemTime::now()) }, ending);
 
         assert!(matches!(&news, ContainerNews::Stopped(gone) if gone.as_str() == id), "{news:?}");
         // How long the Engine takes to end it is not ours.
@@ -88,18 +100,18 @@ async fn a_container_that_is_started_again_and_renamed_is_followed() {
     let mut agent = agent(&engine, &dir).await;
     agent.news_until(is_listing).await;
     let id = engine.run("web", &[("dockflare.enable", "true")]).await;
-    assert!(matches!(agent.news().await, ContainerNews::Started(_)));
+    assert!(matches!(next_of_one(&mut agent).await, ContainerNews::Started(_)));
 
     engine.kill("web").await;
-    assert!(matches!(agent.news().await, ContainerNews::Stopped(_)));
+    assert!(matches!(next_of_one(&mut agent).await, ContainerNews::Stopped(_)));
     engine.start("web").await;
-    assert!(matches!(agent.news().await, ContainerNews::Started(c) if c.id.as_str() == id));
+    assert!(matches!(next_of_one(&mut agent).await, ContainerNews::Started(c) if c.id.as_str() == id));
     engine.client().pause_container("web").await.unwrap();
     engine.client().unpause_container("web").await.unwrap();
     let options = bollard::query_parameters::RenameContainerOptionsBuilder::default().name("web2").build();
     engine.client().rename_container("web", options).await.unwrap();
 
-    assert!(matches!(agent.news().await, ContainerNews::Started(c) if c.name == "web2"));
+    assert!(matches!(next_of_one(&mut agent).await, ContainerNews::Started(c) if c.name == "web2"));
     agent.stop().await;
 }
 
@@ -144,4 +156,38 @@ async fn after_an_engine_restart_the_list_is_what_runs() {
         agent.news_until(|n| matches!(n, ContainerNews::Started(c) if c.name == "new")).await;
         agent.stop().await;
     }
+}
+
+#[actix_web::test]
+async fn the_networks_of_a_container_are_told_with_its_names_there_and_again_when_they_change() {
+    use bollard::models::{
+        EndpointSettings, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+    };
+    // given
+    let (engine, dir) = (Engine::lease().await, tempfile::tempdir().unwrap());
+    let edge = NetworkCreateRequest { name: "edge".into(), ..Default::default() };
+    engine.client().create_network(edge).await.unwrap();
+    let id = engine.run("web", &[("dockflare.enable", "true")]).await;
+    let mut agent = agent(&engine, &dir).await;
+    let until = async |agent: &mut HostAgent, wanted: &[&str]| loop {
+        let ContainerNews::Listed(list) = agent.news_until(is_listing).await else { unreachable!() };
+        let networks = list.into_iter().next().and_then(|web| web.networks).unwrap_or_default();
+        if networks.keys().eq(wanted.iter()) {
+            break networks;
+        }
+    };
+    until(&mut agent, &["bridge"]).await;
+    // when
+    let endpoint = EndpointSettings { aliases: Some(vec!["shop".into()]), ..Default::default() };
+    let connect = NetworkConnectRequest { container: id.clone(), endpoint_config: Some(endpoint) };
+    engine.client().connect_network("edge", connect).await.unwrap();
+    // then
+    let networks = until(&mut agent, &["bridge", "edge"]).await;
+    assert!(networks["edge"].contains("shop"), "{networks:?}");
+    // and when
+    let disconnect = NetworkDisconnectRequest { container: id, force: None };
+    engine.client().disconnect_network("edge", disconnect).await.unwrap();
+    // then
+    until(&mut agent, &["bridge"]).await;
+    agent.stop().await;
 }

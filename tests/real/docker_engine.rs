@@ -68,6 +68,7 @@ async fn events_since_the_engines_time_come_first_and_then_live() {
     let id = engine.run("web", &[("dockflare.enable", "true")]).await;
 
     let mut events = docker.watch(since).await.unwrap();
+    let joined = timeout(DEADLINE, events.next()).await.unwrap().unwrap().unwrap();
     let first = timeout(DEADLINE, events.next()).await.unwrap().unwrap().unwrap();
     engine.kill("web").await;
     let mut later = Vec::new();
@@ -75,6 +76,8 @@ async fn events_since_the_engines_time_come_first_and_then_live() {
         later.push(timeout(DEADLINE, events.next()).await.unwrap().unwrap().unwrap().action);
     }
 
+    assert_eq!((joined.action, joined.id.as_str()), (EngineAction::Networks, id.as_str()));
+    assert!(joined.attributes.is_empty(), "{joined:?}");
     assert_eq!((first.action, first.id.as_str()), (EngineAction::Start, id.as_str()));
     assert_eq!(first.attributes["dockflare.enable"], "true");
     assert_eq!(first.attributes["name"], "web");

@@ -189,6 +189,33 @@ async fn agents_and_keys_are_managed_from_the_command_line() {
     assert_eq!(desk.key_of("spare").1["status"], "revoked");
 }
 
+#[tokio::test]
+async fn names_are_moved_from_the_command_line_to_a_tunnel_whose_connector_was_not_seen() {
+    // given
+    let desk = Desk::start();
+    let agent = desk.enrolled().await;
+    agent.status_report(&[container("app")]).await;
+    desk.master.until_route("app.example.com", "waiting").await;
+    desk.far(0, &["apply", "--yes"]);
+    desk.master.until_route("app.example.com", "published").await;
+    desk.far(0, &["agents", "enroll", "raw-1", "--tunnel", "new"]);
+    let leads_to = |tunnel: &str| {
+        let target = format!("{tunnel}.cfargotunnel.com");
+        desk.standin.records("app.example.com").iter().any(|record| record.content == target)
+    };
+    assert!(leads_to(&desk.tunnel), "no connector was seen in the new one");
+    // when
+    let (_, refused) = desk.near(1, &["agents", "move", "nope"]);
+    let (_, said) = desk.far(0, &["agents", "move", "raw-1"]);
+    // then
+    assert!(refused.contains("there is no agent `nope`; `lightship agents` lists"), "{refused}");
+    assert!(said.contains("are in its new tunnel, or on their way"), "{said}");
+    let state = desk.standin.state();
+    let new =
+        state.tunnels.iter().find(|tunnel| tunnel.name == "new").map(|tunnel| tunnel.id.clone()).unwrap();
+    until("the name leads to the new tunnel", || async { leads_to(&new).then_some(()) }).await;
+}
+
 #[test]
 fn the_settings_are_shown_with_their_origins_and_without_secrets() {
     let standin = CloudflareStandIn::start();

@@ -14,6 +14,7 @@ pub struct Model {
     pub image: Option<String>,
     pub status: Option<String>,
     pub labels: String,
+    pub networks: Option<String>,
     pub changed_at: i64,
 }
 

@@ -15,6 +15,7 @@ fn web() -> Container {
         labels: Default::default(),
         image: None,
         status: None,
+        networks: None,
     }
 }
 

@@ -35,6 +35,7 @@ fn container(id: &str, image: &str) -> Container {
         labels: BTreeMap::from([("lightship.hostname".into(), "é\"\n🚢".into())]),
         image: Some(image.into()),
         status: Some("running".into()),
+        networks: None,
     }
 }
 
@@ -152,6 +153,7 @@ async fn a_tunnel_report_that_says_the_same_is_not_written_again() {
                 ready_connections: Some(4),
                 connector_id: None,
                 config_version: Some(-1),
+                networks: None,
                 observed_at: Some(at(observed)),
             },
         };

@@ -14,6 +14,7 @@ fn says(health: TunnelHealth, ready_connections: Option<u32>) -> TunnelReport {
         ready_connections,
         connector_id: None,
         config_version: None,
+        networks: None,
         observed_at: None,
     }
 }

@@ -217,6 +217,7 @@ fn only_an_effect_after_the_delivery_confirms() {
         ready_connections: None,
         connector_id: None,
         config_version: None,
+        networks: None,
         observed_at: None,
     };
     let mut command = queued("c", start());

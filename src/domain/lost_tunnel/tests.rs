@@ -21,6 +21,7 @@ fn says(health: TunnelHealth, tunnel_id: Option<&str>) -> TunnelReport {
         ready_connections: None,
         connector_id: None,
         config_version: None,
+        networks: None,
         observed_at: None,
     }
 }

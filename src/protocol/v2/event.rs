@@ -153,6 +153,7 @@ fn container(entry: &Object, id: &str, labels: BTreeMap<String, String>) -> Cont
         labels,
         image: text("image").map(str::to_owned),
         status: text("status").map(str::to_owned),
+        networks: None,
     }
 }
 
@@ -189,6 +190,7 @@ fn tunnel_status(map: &Object, sent_at: Option<DateTime<Utc>>) -> Report {
             .and_then(|n| u32::try_from(n).ok()),
         connector_id: text("connector_id"),
         config_version: place.get("config_version").and_then(Value::as_i64),
+        networks: None,
         observed_at: sent_at,
     };
     Report::Tunnel { tunnel: fit::tunnel(tunnel) }

@@ -142,6 +142,7 @@ fn our_events_have_every_field_of_the_recorded_ones() {
             labels: serde_json::from_value(recorded["container"]["labels"].clone()).unwrap(),
             image: None,
             status: None,
+            networks: None,
         });
         let mut ours = event_form(&event.report, known.as_ref(), event.sent_at.unwrap()).unwrap();
         // Deviations: the state goes under `tunnel` as well, and every end is a stop.

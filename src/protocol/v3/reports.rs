@@ -107,19 +107,21 @@ fn item(value: Value) -> Result<Report, BodyError> {
     })
 }
 
-const SEEN: [&str; 5] = [
+const SEEN: [&str; 6] = [
     "items[].container.id",
     "items[].container.name",
     "items[].container.labels",
     "items[].container.image",
     "items[].container.status",
+    "items[].container.networks",
 ];
-const LISTED: [&str; 5] = [
+const LISTED: [&str; 6] = [
     "items[].containers[].id",
     "items[].containers[].name",
     "items[].containers[].labels",
     "items[].containers[].image",
     "items[].containers[].status",
+    "items[].containers[].networks",
 ];
 
 fn snapshot(item: &mut Fields) -> Result<Vec<Container>, BodyError> {
@@ -129,9 +131,9 @@ fn snapshot(item: &mut Fields) -> Result<Vec<Container>, BodyError> {
     fit::containers("items[].containers", LISTED[0], found)
 }
 
-/// Reads a container; `paths` are those of its five fields.
-fn container(mut fields: Fields, paths: [&'static str; 5]) -> Result<Container, BodyError> {
-    let [id, name, labels, image, status] = paths;
+/// Reads a container; `paths` are those of its fields.
+fn container(mut fields: Fields, paths: [&'static str; 6]) -> Result<Container, BodyError> {
+    let [id, name, labels, image, status, networks] = paths;
     if !fields.0.contains_key("labels") {
         fields.0.insert("labels".into(), Value::Object(Map::new()));
     }
@@ -141,6 +143,7 @@ fn container(mut fields: Fields, paths: [&'static str; 5]) -> Result<Container, 
         labels: fields.take("labels", labels, "an object of strings")?,
         image: fields.take("image", image, TEXT)?,
         status: fields.take("status", status, TEXT)?,
+        networks: fields.take("networks", networks, "an object with a list of names for each network")?,
     })
 }
 
@@ -158,6 +161,7 @@ fn tunnel(mut fields: Fields) -> Result<TunnelReport, BodyError> {
         )?,
         connector_id: fields.take("connector_id", "items[].tunnel.connector_id", TEXT)?,
         config_version: fields.take("config_version", "items[].tunnel.config_version", "a whole number")?,
+        networks: fields.take("networks", "items[].tunnel.networks", "a list of strings")?,
         observed_at: fields.take("observed_at", "items[].tunnel.observed_at", TIME)?,
     })
 }

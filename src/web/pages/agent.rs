@@ -205,7 +205,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let (db, id) = (&state.master().db, &view.agent.id);
     let slot = state.master().directory.slot(id);
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
-    let statuses = Statuses::read(state, &view.agent).await?;
+    let statuses = Statuses::read(state, &view.agent, &routes).await?;
     let problems =
         read::list_container_problems(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;

@@ -110,6 +110,18 @@ mod tests {
         assert!(text.starts_with("# Who reaches the socket proxy is root on this host"), "{text}");
         assert_eq!(text.lines().count() + 3, COMPOSE.lines().count(), "nothing else is left out");
     }
+
+    #[test]
+    fn what_people_paste_mounts_the_engines_socket_and_nothing_else_of_the_host() {
+        let socket = "/var/run/docker.sock:/var/run/docker.sock";
+        let run = docker_run("http://m", "k", None);
+        let mounts = run.split(" -v ").skip(1).map(|rest| rest.split_whitespace().next().unwrap_or_default());
+        assert_eq!(mounts.collect::<Vec<_>>(), [socket, "lightship-agent:/app/data"]);
+        let text = compose("http://m", "k", "web-1", None);
+        let mounts: Vec<_> = text.lines().filter(|line| line.trim_start().starts_with("- /")).collect();
+        assert_eq!(mounts, [format!("      - {socket}:ro")]);
+    }
+
     #[test]
     fn a_prefix_that_is_set_at_the_master_is_in_every_line_and_cannot_break_out_of_it() {
         for (prefix, shown) in [("mine", "LABEL_PREFIX='mine' "), ("a'b", r"LABEL_PREFIX='a'\''b' ")] {

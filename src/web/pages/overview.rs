@@ -179,11 +179,12 @@ pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
         link: "Look at it",
     }));
     for row in &picture.routes {
-        let Standing { state, reason, .. } = picture.standing(&row.route);
-        if state.is_bad() || state == PublicState::Held {
-            let reason = reason.unwrap_or(state.as_str()).to_owned();
+        let standing = picture.standing(&row.route);
+        let is_bad = standing.state.is_bad() || standing.state == PublicState::Held;
+        if is_bad || standing.doubt.is_some_and(|doubt| doubt.is_certain) {
+            let detail = standing.reasons().unwrap_or_else(|| standing.state.as_str().to_owned());
             let title = row.route.spec.key.to_string();
-            found.push(Problem { title, detail: reason, href: Some("/routes".into()), link: "Routes" });
+            found.push(Problem { title, detail, href: Some("/routes".into()), link: "Routes" });
         }
     }
     found.extend(refused(picture));

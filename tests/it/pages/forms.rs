@@ -8,6 +8,7 @@ use super::{Browser, token_of};
 use crate::support::asking::Answer;
 use crate::support::cloudflare::{Fault, Op, Trouble};
 use crate::support::master::TestMaster;
+use crate::support::until::until;
 use crate::v2_api::{publish_into_a_foreign_tunnel, start_event};
 
 #[actix_web::test]
@@ -185,6 +186,48 @@ async fn an_agent_is_enrolled_renamed_and_removed_from_its_page() {
     let removed = browser.submit(&page, &format!("{page}/remove"), &[("confirmed", "yes")]).await;
     assert_eq!((removed.status, removed.header("location")), (303, "/agents"));
     assert_eq!(browser.get(&page).await.status, 404);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn the_button_moves_names_to_a_tunnel_whose_connector_was_not_seen_after_it_asked() {
+    // given: an agent whose route is published, and that is told to run another tunnel
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (key, id) = master.new_agent("web-1").await;
+    let (page, act) = (format!("/agents/{id}"), format!("/agents/{id}/move"));
+    master.enroll(&id, "edge-1").await;
+    let labels = json!({ "dockflare.enable": "true", "dockflare.hostname": "app.example.com",
+        "dockflare.service": "http://app:80" });
+    let containers = json!([{ "id": "c1", "name": "app", "labels": labels }]);
+    let event = json!({ "type": "status_report", "container": { "containers": containers } });
+    master.post(&format!("/api/v2/agents/{id}/events")).key(&key).json(event).expect(202).await;
+    master
+        .until_services("it is published", |rules| rules.iter().any(|rule| rule["status"] == "active"))
+        .await;
+    assert!(!browser.get(&page).await.text.contains(&act), "there is nothing to move");
+    let new = master.enroll(&id, "edge-2").await["command"]["tunnel_id"].as_str().unwrap().to_owned();
+    let leads_to_new = || {
+        let target = format!("{new}.cfargotunnel.com");
+        master.standin.records("app.example.com").iter().any(|record| record.content == target)
+    };
+    // when
+    let shown = browser.get(&page).await.text;
+    let asked = browser.submit(&page, &act, &[]).await;
+    // then
+    assert!(shown.contains(&act) && shown.contains("Move names now"), "{shown}");
+    assert!(
+        asked.status == 200 && asked.text.contains("Move its names to its new tunnel now?"),
+        "{}",
+        asked.text
+    );
+    assert!(!leads_to_new(), "nobody said yes");
+    // and when
+    let moved = browser.submit(&page, &act, &[("confirmed", "yes")]).await;
+    // then
+    assert_eq!((moved.status, moved.header("location")), (303, page.as_str()));
+    until("the name leads to the new tunnel", async || leads_to_new().then_some(())).await;
+    assert!(!browser.get(&page).await.text.contains(&act), "it is done");
     master.stop().await;
 }
 

@@ -120,11 +120,6 @@ impl HostAgent {
         }
     }
 
-    /// News that came already.
-    pub fn news_now(&mut self) -> Option<ContainerNews> {
-        self.news.try_recv().ok()
-    }
-
     /// Hands a command over; the answer comes later.
     pub fn order(&self, id: &str, work: TunnelWork) -> oneshot::Receiver<Option<Outcome>> {
         let (tell, told) = oneshot::channel();

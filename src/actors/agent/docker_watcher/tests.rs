@@ -177,6 +177,7 @@ fn container(id: &str) -> Container {
         labels: BTreeMap::from([("dockflare.enable".to_owned(), "true".to_owned())]),
         image: None,
         status: Some("running".into()),
+        networks: None,
     }
 }
 
@@ -197,8 +198,11 @@ async fn events_are_told_once_and_what_they_missed_heals_with_the_next_listing()
         let expected = [ContainerNews::Listed(vec![]), ContainerNews::Started(container("a")), gone];
         assert_eq!(stage.told(), expected);
 
-        sleep(Duration::from_secs(70)).await;
-        assert_eq!(stage.told(), [ContainerNews::Listed(vec![container("c")])]);
+        // It is listed soon for the networks of what started, and again when it is time.
+        for seconds in [2, 70] {
+            sleep(Duration::from_secs(seconds)).await;
+            assert_eq!(stage.told(), [ContainerNews::Listed(vec![container("c")])]);
+        }
     };
     LocalSet::new().run_until(script).await;
 }
@@ -248,6 +252,34 @@ async fn a_wall_clock_that_jumps_changes_neither_listings_nor_waits() {
         assert!(away.iter().all(|wait| *wait <= Duration::from_millis(7500)), "{away:?}");
         assert_eq!(stage.told().last(), Some(&ContainerNews::Listed(vec![container("a")])));
         assert_eq!(stage.watcher().restarts, 0);
+    };
+    LocalSet::new().run_until(script).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_of_networks_lead_to_a_listing_soon_however_many_there_are_and_each_only_once() {
+    let script = async {
+        // given
+        let stage = Stage::set(vec![Some(vec![container("a")])]).await;
+        let listings = || stage.script.lock().asked.len();
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(listings(), 1);
+        // when: it is put on networks and taken off them all the time, for three seconds
+        let first = stage.clock.now();
+        for _ in 0..12 {
+            stage.happens(EngineAction::Networks, &container("a")).await;
+            sleep(Duration::from_millis(250)).await;
+        }
+        // then
+        assert!((3..=4).contains(&listings()), "{}", listings());
+        // and when: an engine tells again what it told before, and of a container that is not ours
+        sleep(Duration::from_secs(3)).await;
+        let before = listings();
+        stage.happens_at(EngineAction::Networks, &container("a"), first).await;
+        stage.happens(EngineAction::Networks, &container("b")).await;
+        sleep(Duration::from_secs(10)).await;
+        // then
+        assert_eq!(listings(), before);
     };
     LocalSet::new().run_until(script).await;
 }

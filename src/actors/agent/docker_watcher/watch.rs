@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep_until};
 
+use super::names::{KnownNetworks, with_names};
 use crate::actors::agent::label_prefix::PrefixChanges;
 use crate::docker::{Docker, DockerError, EngineEvent, EngineInfo, Events};
 use crate::domain::container::Container;
@@ -47,12 +48,17 @@ impl Origin {
     }
 }
 
-/// Subscribes, then lists.
-pub(super) async fn open(docker: &dyn Docker, now: DateTime<Utc>) -> Result<Watch, DockerError> {
+/// Subscribes, then lists, with the names of those that are ours.
+pub(super) async fn open(
+    docker: &dyn Docker,
+    now: DateTime<Utc>,
+    networks: &KnownNetworks,
+    is_ours: impl Fn(&Container) -> bool,
+) -> Result<Watch, DockerError> {
     let engine = docker.connect().await?;
     let origin = Origin { wall: engine.time.unwrap_or(now), steady: Instant::now() };
     let events = docker.watch(engine.time.unwrap_or(now - CLOCK_MARGIN)).await?;
-    let listed = docker.list_running().await?;
+    let listed = with_names(docker, docker.list_running().await?, networks, is_ours).await;
     Ok(Watch { engine, events, listed, origin })
 }
 

@@ -38,6 +38,7 @@ fn running() -> TunnelReport {
         ready_connections: Some(4),
         connector_id: None,
         config_version: None,
+        networks: None,
         observed_at: None,
     }
 }

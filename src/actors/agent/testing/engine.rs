@@ -18,6 +18,7 @@ use crate::docker::{
 use crate::domain::agent_tunnel::RESTART_POLICY;
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
+use crate::domain::networks::Networks;
 
 /// The Engine; clones are the same one.
 #[derive(Clone, Default)]
@@ -34,6 +35,7 @@ struct State {
     networks: BTreeMap<String, String>,
     /// What the Engine says when a container is started.
     refusal: Option<String>,
+    questions: usize,
     watchers: Vec<mpsc::Sender<Result<EngineEvent, DockerError>>>,
 }
 
@@ -61,6 +63,31 @@ impl FakeEngine {
         let mut state = self.0.lock();
         state.running.push(container);
         state.tell(&event);
+    }
+
+    /// A container or connector is put on a network, under these further names, or taken off it with none.
+    pub fn connect(&self, id: &str, network: &str, names: Option<&[&str]>) {
+        let mut state = self.0.lock();
+        let names = names.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        let change = |networks: &mut Networks| match names {
+            Some(names) => drop(networks.insert(network.to_owned(), names)),
+            None => drop(networks.remove(network)),
+        };
+        match state.running.iter_mut().find(|found| found.id.as_str() == id) {
+            Some(found) => change(found.networks.get_or_insert_default()),
+            None => {
+                let found =
+                    state.connectors.iter_mut().find(|found| found.id.as_str() == id).expect("it runs");
+                change(&mut found.networks);
+            }
+        }
+        let (action, id) = (EngineAction::Networks, ContainerId::new(id));
+        state.tell(&EngineEvent { action, id, attributes: BTreeMap::new(), at: None });
+    }
+
+    /// How often something was asked about a container that is no connector.
+    pub fn questions(&self) -> usize {
+        self.0.lock().questions
     }
 
     /// The tokens of the connectors that are there.
@@ -120,12 +147,24 @@ impl Docker for FakeEngine {
                 labels: c.labels.clone(),
                 image: None,
                 status: None,
+                networks: Some(c.networks.clone()),
             });
-        Ok(state.running.iter().cloned().chain(connectors).collect())
+        // A listing names the networks, and not what a container goes by there.
+        let without_names = |networks: Networks| networks.into_keys().map(|n| (n, BTreeSet::new())).collect();
+        let running = state.running.iter().cloned().map(|mut found| {
+            found.networks = found.networks.map(without_names);
+            found
+        });
+        Ok(running.chain(connectors).collect())
     }
 
     async fn find_container(&self, name: &str) -> Result<Option<ContainerDetails>, DockerError> {
-        Ok(self.0.lock().connectors.iter().find(|c| c.name == name || c.id.as_str() == name).cloned())
+        let mut state = self.0.lock();
+        if let Some(found) = state.running.iter().find(|c| c.id.as_str() == name).cloned() {
+            state.questions += 1;
+            return Ok(Some(details(found)));
+        }
+        Ok(state.connectors.iter().find(|c| c.name == name || c.id.as_str() == name).cloned())
     }
 
     async fn create_connector(&self, new: &NewConnector) -> Result<ContainerId, DockerError> {
@@ -145,6 +184,7 @@ impl Docker for FakeEngine {
             network: new.network.clone(),
             restart_policy: RESTART_POLICY.into(),
             addresses: BTreeMap::from([(new.network.clone(), Some(address))]),
+            networks: Networks::from([(new.network.clone(), BTreeSet::new())]),
             state: RunState::Created,
             exit_code: None,
             error: None,
@@ -210,5 +250,27 @@ impl Docker for FakeEngine {
         let connections = if is_ready { 4 } else { 0 };
         let (is_ready, ready_connections) = (Some(is_ready), Some(connections));
         ConnectorStatus { is_ready, ready_connections, ..ConnectorStatus::default() }
+    }
+}
+
+/// A container as an inspection shows it.
+fn details(of: Container) -> ContainerDetails {
+    ContainerDetails {
+        id: of.id,
+        name: of.name,
+        image: of.image.unwrap_or_default(),
+        command: Vec::new(),
+        token: None,
+        metrics: None,
+        options: BTreeMap::new(),
+        labels: of.labels,
+        network: String::new(),
+        restart_policy: String::new(),
+        addresses: BTreeMap::new(),
+        networks: of.networks.unwrap_or_default(),
+        state: RunState::Running,
+        exit_code: None,
+        error: None,
+        restarts: 0,
     }
 }

@@ -52,7 +52,8 @@ pub fn at(text: &str) -> DateTime<Utc> {
 
 pub fn container(id: &str) -> Container {
     let labels = [("dockflare.enable".to_owned(), "true".to_owned())].into();
-    Container { id: ContainerId::new(id), name: format!("app-{id}"), labels, image: None, status: None }
+    let (id, name) = (ContainerId::new(id), format!("app-{id}"));
+    Container { id, name, labels, image: None, status: None, networks: None }
 }
 
 /// A command as a native master hands it over, good for an hour.

@@ -2,6 +2,7 @@
 
 mod failures;
 mod handover;
+mod networks;
 mod repairs;
 mod troubles;
 

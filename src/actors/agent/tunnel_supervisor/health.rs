@@ -36,6 +36,7 @@ pub(super) fn report(
         ready_connections: status.ready_connections,
         connector_id: status.connector_id,
         config_version: status.config_version,
+        networks: shown.map(|seen| seen.details.networks.keys().cloned().collect()),
         observed_at: Some(now),
     }
 }

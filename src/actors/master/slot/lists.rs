@@ -120,6 +120,7 @@ mod tests {
                 labels: Default::default(),
                 image: None,
                 status: None,
+                networks: None,
             };
             let containers: Vec<_> = list.chars().filter(|c| *c != '-').map(container).collect();
             slot.note_list(&containers);

@@ -22,3 +22,32 @@ pub fn digest_tunnel(report: &TunnelReport) -> u64 {
     TunnelReport { observed_at: None, ..report.clone() }.hash(&mut hasher);
     hasher.finish().max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ContainerId;
+    use crate::domain::networks::Networks;
+
+    fn on(networks: &[&str]) -> Container {
+        let networks: Networks = networks.iter().map(|&name| (name.to_owned(), Default::default())).collect();
+        Container {
+            id: ContainerId::new("c"),
+            name: "app".into(),
+            labels: Default::default(),
+            image: None,
+            status: None,
+            networks: Some(networks),
+        }
+    }
+
+    #[test]
+    fn another_network_is_news_and_another_order_is_not() {
+        let digest = |container: &Container| digest_containers([container]);
+        let both = digest(&on(&["edge", "inner"]));
+        assert_eq!(both, digest(&on(&["inner", "edge"])));
+        for other in [on(&["edge"]), on(&[]), Container { networks: None, ..on(&[]) }] {
+            assert_ne!(both, digest(&other), "{other:?}");
+        }
+    }
+}

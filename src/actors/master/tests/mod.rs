@@ -330,6 +330,7 @@ fn container(name: &str, id: &str, hostname: &str) -> Container {
         labels: labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect(),
         image: None,
         status: Some("running".into()),
+        networks: None,
     }
 }
 
@@ -355,6 +356,7 @@ fn tunnel_runs(name: &str) -> Vec<Report> {
         ready_connections: None,
         connector_id: None,
         config_version: None,
+        networks: None,
         observed_at: None,
     };
     vec![Report::Tunnel { tunnel }]

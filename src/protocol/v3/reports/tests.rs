@@ -79,11 +79,11 @@ fn long_messages_are_cut() {
 #[test]
 fn what_an_agent_of_ours_writes_is_read_as_it_was_meant() {
     let said = [
-        json!({"kind": "snapshot", "containers": [{"id": "c1", "name": "app", "labels": {"a": "b"}, "image": "i", "status": "running"}]}),
+        json!({"kind": "snapshot", "containers": [{"id": "c1", "name": "app", "labels": {"a": "b"}, "image": "i", "status": "running", "networks": {"edge": ["app", "web"], "bridge": []}}]}),
         json!({"kind": "container_seen", "container": {"id": "c1", "name": "app"}}),
         json!({"kind": "container_gone", "id": "c1", "cause": "died"}),
         json!({"kind": "tunnel", "tunnel": {"health": "running", "tunnel_id": "t", "name": "edge", "version": "1",
-            "reason": "r", "ready_connections": 4, "connector_id": "x", "config_version": -1,
+            "reason": "r", "ready_connections": 4, "connector_id": "x", "config_version": -1, "networks": ["a", "b"],
             "observed_at": "2026-01-31T12:00:00Z"}}),
         json!({"kind": "command_result", "id": "c-1", "outcome": {"succeeded": true, "message": "done", "finished_at": null}}),
     ];
@@ -110,6 +110,10 @@ fn a_wrong_type_is_named_wherever_it_stands() {
             "field `items[].containers[].labels` is null; send an object of strings",
         ),
         (
+            json!({"kind": "container_seen", "container": {"id": "a", "name": "b", "networks": ["edge"]}}),
+            "field `items[].container.networks` is a list; send an object with a list of names for each network",
+        ),
+        (
             json!({"kind": "container_seen", "container": {"id": 5}}),
             "field `items[].container.id` is a number; send a string",
         ),
@@ -120,6 +124,10 @@ fn a_wrong_type_is_named_wherever_it_stands() {
         (
             json!({"kind": "tunnel", "tunnel": {}}),
             "field `items[].tunnel.health` is missing; send a state such as `running`",
+        ),
+        (
+            json!({"kind": "tunnel", "tunnel": {"health": "running", "networks": "edge"}}),
+            "field `items[].tunnel.networks` is a string; send a list of strings",
         ),
         (
             json!({"kind": "command_result", "id": "a", "outcome": {"message": "", "succeeded": 1}}),

@@ -167,9 +167,9 @@ impl RouteLine {
             agent_href: format!("/agents/{}", route.agent_id),
             state,
             due,
-            reason: match (unreached, standing.reason) {
+            reason: match (unreached, standing.reasons()) {
                 (Some(one), Some(other)) => Some(format!("{one}; {other}")),
-                (one, other) => one.or(other).map(str::to_owned),
+                (one, other) => other.or_else(|| one.map(str::to_owned)),
             },
             cloudflare: standing.answer.map(str::to_owned),
         }

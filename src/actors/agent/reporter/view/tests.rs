@@ -11,6 +11,7 @@ fn container(id: &str) -> Container {
         labels: BTreeMap::new(),
         image: None,
         status: None,
+        networks: None,
     }
 }
 
@@ -24,6 +25,7 @@ fn tunnel(health: TunnelHealth, at: &str) -> TunnelReport {
         ready_connections: None,
         connector_id: None,
         config_version: None,
+        networks: None,
         observed_at: Some(at.parse().unwrap()),
     }
 }

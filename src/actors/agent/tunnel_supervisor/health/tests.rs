@@ -19,6 +19,7 @@ fn seen(state: RunState, is_ready: Option<bool>, last_words: Option<&str>) -> Se
         network: String::new(),
         restart_policy: String::new(),
         addresses: BTreeMap::new(),
+        networks: BTreeMap::new(),
         state,
         exit_code: Some(1),
         error: None,
@@ -68,4 +69,20 @@ fn during_a_replacement_the_one_that_serves_counts() {
     assert_eq!(said(DesiredState::Running, Some(runs()), Some(ended())).0, TunnelHealth::Running);
     assert_eq!(said(DesiredState::Running, None, None).0, TunnelHealth::Failed);
     assert_eq!(said(DesiredState::Stopped, Some(runs()), None).0, TunnelHealth::Stopped);
+}
+
+#[test]
+fn the_networks_of_the_container_that_is_shown_are_told() {
+    let on = |network: &str| {
+        let mut one = seen(RunState::Running, Some(true), None);
+        one.details.networks.insert(network.into(), Default::default());
+        Some(one)
+    };
+    let told = |main, next| {
+        let state = TunnelState { desired_state: DesiredState::Running, ..TunnelState::default() };
+        report(&state, &Sight { main, next }, None, DateTime::UNIX_EPOCH).networks
+    };
+    assert_eq!(told(on("edge"), on("host")), Some(["edge".to_owned()].into()));
+    assert_eq!(told(None, on("host")), Some(["host".to_owned()].into()));
+    assert_eq!(told(None, None), None, "there is no container");
 }
