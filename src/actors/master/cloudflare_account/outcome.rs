@@ -297,8 +297,14 @@ impl Statement<'_> {
         if *is_waiting {
             return Some(Said::because(PublicState::Waiting, self.why_it_waits()));
         }
-        let reason = names.unprotected.get(name).or_else(|| names.blocked.get(name))?;
-        Some(Said::because(PublicState::Blocked, reason.clone()))
+        if let Some(reason) = names.unprotected.get(name) {
+            let rules = config.in_force.as_ref().unwrap_or(&self.read.applied);
+            return Some(match self.result {
+                Err(stop) if rules.iter().any(|rule| rule.id() == *id) => Said::still_open(reason, stop),
+                _ => Said::because(PublicState::Blocked, reason.clone()),
+            });
+        }
+        Some(Said::because(PublicState::Blocked, names.blocked.get(name)?.clone()))
     }
 
     /// What is to be known about a route that serves.

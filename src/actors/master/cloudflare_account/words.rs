@@ -75,6 +75,14 @@ impl Said {
         Self { answer: Some(words.to_owned()), ..Self::because(PublicState::Failed, reason) }
     }
 
+    /// Its protection is missing, and its rule could not be taken away.
+    pub fn still_open(reason: &str, stop: &Stop) -> Self {
+        let reason = format!(
+            "{reason}; its rule is still in the tunnel, and is taken away as soon as that can be done"
+        );
+        Self { answer: stop.answer(), ..Self::because(PublicState::Failed, reason) }
+    }
+
     /// Cloudflare does not take its name.
     pub fn name_failed(failure: &NameFailure) -> Self {
         Self { answer: Some(failure.answer.clone()), ..Self::because(PublicState::Failed, failure.reason) }

@@ -144,6 +144,20 @@ fn a_name_that_loses_its_protection_loses_its_rule_and_is_not_called_published()
 }
 
 #[test]
+fn a_name_whose_rule_could_not_be_taken_away_is_not_called_closed() {
+    let (read, mut found) = protected(published(), Protection::Missing(REASON.into()));
+    found.has_looked = true;
+    let refused = Err(Stop::Cloudflare(CfError::NoAnswer { call: "put", reason: "cut".into(), sent: true }));
+
+    let routes = Statement { read: &read, found: &found, result: &refused }.routes();
+
+    let said = &routes[&service(CLOSED).key];
+    assert_eq!(said.state, PublicState::Failed);
+    assert!(said.reason.as_ref().is_some_and(|reason| reason.starts_with(REASON)), "{said:?}");
+    assert!(said.answer.as_ref().is_some_and(|answer| answer.contains("cut")), "{said:?}");
+}
+
+#[test]
 fn a_name_whose_protection_is_in_place_is_published() {
     let (read, mut found) = protected(snapshot(), Protection::InPlace);
 
