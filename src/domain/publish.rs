@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::host_access::opens;
+use super::ingress::Contact;
 use super::route::{RouteState, Service};
 
 /// The setting that lets routes with `access.*` labels be published without their protection.
@@ -149,13 +150,51 @@ pub enum TunnelState {
 }
 
 impl TunnelState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Applying, Self::Applied, Self::Waiting, Self::Failed];
+
     /// Returns the word.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Applying => "applying",
             Self::Applied => "applied",
             Self::Waiting => "waiting",
             Self::Failed => "failed",
+        }
+    }
+
+    /// Returns the state of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// What a person's `apply` means for a tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// It is confirmed.
+    pub is_given: bool,
+    /// It is looked at again, whatever is known of it.
+    pub look_again: bool,
+}
+
+impl Consent {
+    /// Says what an `apply` means for a tunnel of which `state` was said last, and of its `routes` where they stand and
+    /// why.
+    pub fn to(
+        contact: Contact,
+        state: Option<TunnelState>,
+        routes: impl IntoIterator<Item = (Option<PublicState>, Option<Cause>)>,
+    ) -> Self {
+        let (mut has_equal, mut is_stuck) = (false, false);
+        for (state, cause) in routes {
+            has_equal |= cause == Some(Cause::EqualRule);
+            is_stuck |= matches!(state, Some(PublicState::Blocked | PublicState::Failed));
+        }
+        let is_waiting = state == Some(TunnelState::Waiting) && contact == Contact::First;
+        Self {
+            is_given: is_waiting || (has_equal && contact == Contact::Written),
+            look_again: is_stuck || state.is_some_and(|state| state != TunnelState::Applied),
         }
     }
 }
@@ -202,6 +241,9 @@ mod tests {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
         assert_eq!(PublicState::parse("made_tomorrow"), None);
+        for state in TunnelState::ALL {
+            assert_eq!(TunnelState::parse(state.as_str()), Some(state));
+        }
         for cause in Cause::ALL {
             assert_eq!(Cause::parse(cause.as_str()), Some(cause));
             assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
@@ -241,6 +283,26 @@ mod tests {
         assert_eq!(PublicState::Published.v2_status(), "active");
         assert_eq!(PublicState::PendingDeletion.v2_status(), "pending_deletion");
         assert_eq!(PublicState::Planned.v2_status(), "planned");
+    }
+
+    #[test]
+    fn an_apply_confirms_what_waits_for_it_and_looks_again_at_what_is_stuck() {
+        let stuck = |state| vec![(Some(PublicState::Published), None), (Some(state), None)];
+        let equal = || vec![(Some(PublicState::Blocked), Some(Cause::EqualRule))];
+        for (contact, state, routes, is_given, look_again) in [
+            (Contact::First, None, Vec::new(), false, false),
+            (Contact::First, Some(TunnelState::Waiting), Vec::new(), true, true),
+            (Contact::Confirmed, Some(TunnelState::Waiting), Vec::new(), false, true),
+            (Contact::Written, Some(TunnelState::Applied), stuck(PublicState::Published), false, false),
+            (Contact::Written, Some(TunnelState::Applied), stuck(PublicState::Blocked), false, true),
+            (Contact::Written, Some(TunnelState::Applied), stuck(PublicState::Failed), false, true),
+            (Contact::Written, Some(TunnelState::Failed), Vec::new(), false, true),
+            (Contact::Written, Some(TunnelState::Applied), equal(), true, true),
+            (Contact::Confirmed, Some(TunnelState::Applied), equal(), false, true),
+        ] {
+            let consent = Consent::to(contact, state, routes.clone());
+            assert_eq!(consent, Consent { is_given, look_again }, "{contact:?} {state:?} {routes:?}");
+        }
     }
 
     #[test]

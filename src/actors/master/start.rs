@@ -7,7 +7,7 @@ use actix_rt::ArbiterHandle;
 
 use super::account::SharedAccount;
 use super::bus::{self, Bus, Notices};
-use super::cloudflare_account::{self, AccountParts, Books, PlanOnly, PublishSettings, installation};
+use super::cloudflare_account::{self, AccountParts, MasterStore, PlanOnly, PublishSettings, installation};
 use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
@@ -70,7 +70,7 @@ impl MasterParts {
                 let (spec, account) = cloudflare_account::describe(AccountParts {
                     cloudflare,
                     db: self.db.clone(),
-                    store: Arc::new(Books::new(ledger.clone(), notices.clone(), registrar.clone())),
+                    store: Arc::new(MasterStore::new(ledger.clone(), notices.clone(), registrar.clone())),
                     clock: self.clock.clone(),
                     settings,
                     default_zone: self.default_zone.take(),

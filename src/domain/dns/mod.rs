@@ -36,6 +36,12 @@ pub fn tunnel_target(tunnel_id: &TunnelId) -> String {
     format!("{tunnel_id}{TUNNEL_SUFFIX}")
 }
 
+/// Returns the zone's name if Cloudflare put it behind a `wanted` name, as it does with one that lies outside the zone.
+pub fn zone_put_behind<'a>(made: &'a str, wanted: &str) -> Option<&'a str> {
+    let (front, rest) = made.split_at_checked(wanted.len())?;
+    rest.strip_prefix('.').filter(|rest| front.eq_ignore_ascii_case(wanted) && !rest.is_empty())
+}
+
 /// A name that must lead to a tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WantedName {

@@ -241,3 +241,17 @@ fn a_record_that_another_product_keeps_blocks_with_the_place_where_it_can_be_rem
         }
     }
 }
+
+#[test]
+fn a_zone_put_behind_a_name_is_noticed() {
+    for (made, wanted, zone) in [
+        ("app.example.org.example.com", "app.example.org", Some("example.com")),
+        ("APP.example.org.example.com", "app.example.org", Some("example.com")),
+        ("app.example.com", "app.example.com", None),
+        ("app.example.com.", "app.example.com", None),
+        ("other.example.com", "app.example.com", None),
+        ("app", "app.example.com", None),
+    ] {
+        assert_eq!(zone_put_behind(made, wanted), zone, "{made} for {wanted}");
+    }
+}

@@ -39,6 +39,20 @@ pub enum Contact {
     Confirmed,
 }
 
+/// Who confirms a tunnel in which nothing foreign was found.
+pub const SYSTEM: &str = "system";
+
+impl Contact {
+    /// Reads it from who confirmed the tunnel, if anybody did.
+    pub fn of(confirmed_by: Option<&str>) -> Self {
+        match confirmed_by {
+            None => Self::First,
+            Some(SYSTEM) => Self::Written,
+            Some(_) => Self::Confirmed,
+        }
+    }
+}
+
 /// Something in a configuration that is not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Foreign {

@@ -22,7 +22,7 @@ use super::origin::options_for;
 use super::path::path_regex;
 use super::route::{OriginRequest, Service};
 
-pub use merge::{Contact, Foreign, MergeError, MergeOutcome, RuleConflict, merge, rule_there};
+pub use merge::{Contact, Foreign, MergeError, MergeOutcome, RuleConflict, SYSTEM, merge, rule_there};
 pub use trial::Trial;
 
 /// Options towards a service that labels can set; others in a rule of ours were set by somebody else.
@@ -90,7 +90,7 @@ impl IngressRule {
     }
 
     /// Returns the rule as labels ask for it.
-    pub fn as_wished(&self) -> Self {
+    pub fn as_wanted(&self) -> Self {
         Self { kept: Vec::new(), unseen: false, ..self.clone() }
     }
 

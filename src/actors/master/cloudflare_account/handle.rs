@@ -8,16 +8,13 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::apply::{Apply, ConfirmTunnel};
-use super::asked::CompareAgent;
-use super::books::BudgetBook;
-use super::connectors::LookAtConnectors;
-use super::desk::AccountParts;
-use super::orders::{GetConnectors, GetPlan, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll};
+use super::actor::{CAPACITY, CloudflareAccount, Missed};
 use super::plan::plan;
-use super::provide::HasTunnel;
-use super::wishes::{KnownZones, PublishSettings};
-use super::{AccountStatus, CAPACITY, CloudflareAccount, GetStatus, Missed};
+use super::requests::{
+    AccountStatus, Apply, CompareAgent, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel,
+    LookAtConnectors, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll,
+};
+use super::shared::{AccountParts, StoredBudget};
 use crate::actors::master::account::{Account, ProvidedTunnel};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::{ApplyReport, Plan};
@@ -26,6 +23,8 @@ use crate::cloudflare::Cloudflare;
 use crate::db::Db;
 use crate::domain::connector::Connector;
 use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::publish::PublishSettings;
+use crate::domain::wanted::KnownZones;
 
 /// How long a question waits for a place in the mailbox.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -56,7 +55,7 @@ pub struct PlanOnly {
 
 /// Describes the actor and returns the way to it.
 pub fn describe(parts: AccountParts) -> (ChildSpec, Connected) {
-    parts.cloudflare.keep_budget(Arc::new(BudgetBook {
+    parts.cloudflare.keep_budget(Arc::new(StoredBudget {
         account: parts.cloudflare.account().clone(),
         db: parts.db.clone(),
         store: Arc::clone(&parts.store),

@@ -3,28 +3,43 @@
 //! Cloudflare has no compare-and-set, so the configuration is read immediately before each write, and a
 //! version that is not the next one means that somebody wrote in between: read and merge again. What may
 //! become ours is written to the database before the call that makes it so.
+//!
+//! A round has two phases: what protects the names is put in place, and then what makes them reachable. It goes the other
+//! way round: rules first, then records, and what protected a name last.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join;
-use tokio::time::Instant;
+use futures_util::future::{FutureExt, join};
+use futures_util::{StreamExt, stream};
 
-use super::desk::Desk;
-use super::snapshot::Snapshot;
-use super::stop::{NameFailure, Stop};
-use super::turn::{Order, REFUSED_RETRY};
-use super::wishes::{KnownZones, Wishes};
-use super::zones::Listing;
+use super::outcome::{
+    Outcome, Statement, applied_change, gone_routes, set_out, tunnel_change, tunnel_row,
+    unless_something_failed,
+};
+use super::owned::{Ended, Owned, SIDE_BY_SIDE, ensure_all, look, look_all, put_right, remove_all};
+use super::picture::{Found, Read, Remembered, Snapshot};
+use super::records::{Records, WantedRecord};
+use super::schedule::{Ending, Order};
+use super::shared::Shared;
+use super::tunnels::read_config;
+use super::words::Stop;
 use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
-use crate::db::RowChange;
-use crate::db::cloudflare::RouteStatusRow;
+use crate::db::{Expected, RowChange};
+use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::TunnelId;
-use crate::domain::ingress::{Contact, Foreign, IngressRule, RuleConflict, RuleId, Trial, rule_there};
-use crate::domain::publish::PublicState;
+use crate::domain::ingress::{Contact, MergeOutcome, SYSTEM, Trial, merge};
+use crate::domain::protection::Protection;
+use crate::domain::publish::TunnelState;
 use crate::domain::route::RouteKey;
+use crate::domain::wanted::Wanted;
 
 /// Writes of one pass; somebody who writes as often as we do does not keep us here for ever.
 const MAX_ROUNDS: usize = 8;
@@ -42,351 +57,442 @@ pub(super) struct Job {
     pub order: Order,
     /// Raised when a change waits: a pass in the background makes way for it, and so does one that waits itself.
     pub urgent: Arc<AtomicBool>,
-    /// Digest of the wishes of the last pass that came to its end.
-    pub last_digest: Option<u64>,
-    /// True if Cloudflare refused something in that pass.
+    /// True if Cloudflare refused something in the last pass.
     pub was_refused: bool,
-    /// Rules that Cloudflare refused before.
-    pub refused: RefusedRules,
-    /// Names that it refused before.
-    pub refused_names: RefusedNames,
+    /// What the last pass left.
+    pub remembered: Remembered,
 }
 
-/// Names of which Cloudflare takes no record.
-pub(super) type RefusedNames = BTreeMap<String, NameFailure>;
-
-/// Rules that Cloudflare does not take.
-pub(super) type RefusedRules = BTreeMap<RuleId, RefusedRule>;
-
-/// A rule that Cloudflare does not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RefusedRule {
-    /// As labels ask for it: another one is tried at once.
-    pub rule: IngressRule,
-    /// Cloudflare's words.
-    pub words: String,
-    pub at: Instant,
+/// Makes a pass. A fault in the work for one tunnel ends that pass and nothing else: other tunnels are published on.
+pub(super) async fn make_pass(shared: &Shared, job: &Job) -> Outcome {
+    if let Ok(outcome) = AssertUnwindSafe(read_and_run(shared, job)).catch_unwind().await {
+        return outcome;
+    }
+    // Locks are free again, and what was under way is in the rows: the next pass begins with those.
+    tracing::error!(tunnel.id = %job.tunnel, "the work for a tunnel ended in a panic; it is tried again");
+    metrics::counter!("lightship_publish_panics_total").increment(1);
+    let conclude = AssertUnwindSafe(conclude_broken(shared, job)).catch_unwind();
+    conclude.await.unwrap_or_else(|_| Outcome::broken())
 }
 
-/// A pass under way, and what it has found so far.
-pub(super) struct Pass<'a> {
-    pub desk: &'a Desk,
-    pub job: &'a Job,
-    pub client: Cloudflare,
+async fn read_and_run(shared: &Shared, job: &Job) -> Outcome {
+    match Snapshot::read(&shared.db, &job.tunnel).await {
+        Ok(Some(snapshot)) => {
+            let mut pass = Pass::new(shared, job, snapshot);
+            let result = pass.run().await;
+            pass.conclude(result).await
+        }
+        Ok(None) => Outcome::nothing(),
+        Err(error) => Outcome::unread(error),
+    }
+}
+
+/// Says of the tunnel that a fault of ours ended the pass.
+async fn conclude_broken(shared: &Shared, job: &Job) -> Outcome {
+    match Snapshot::read(&shared.db, &job.tunnel).await {
+        Ok(Some(snapshot)) => Pass::new(shared, job, snapshot).conclude(Err(Stop::Internal)).await,
+        Ok(None) | Err(_) => Outcome::broken(),
+    }
+}
+
+/// A pass under way.
+struct Pass<'a> {
+    shared: &'a Shared,
+    job: &'a Job,
+    client: Cloudflare,
     /// The client of a read and a write that have their turn already.
-    config_client: Option<Cloudflare>,
-    pub snap: Snapshot,
-    pub wishes: Wishes,
-    /// False until the zones are known, without which nothing can be wished for.
-    pub has_wishes: bool,
-    /// True once Cloudflare was called: what was said before may no longer be true.
-    pub has_looked: bool,
-    /// True once a write was written down as being on its way.
-    pub has_announced: bool,
-    /// True once the configuration was written.
-    pub has_written: bool,
-    /// False while a write of the configuration is under way, or its answer was lost.
-    pub is_config_known: bool,
-    /// True once a comparison met something that is not as it should be: putting it right is a change, and waits for
-    /// nobody.
-    pub has_found_damage: bool,
-    /// When the configuration was read last.
-    pub read_at: Option<Instant>,
-    /// The search for rules that Cloudflare does not take.
-    pub trial: Trial,
-    /// How often it was read again because the write had to wait too long.
-    pub late_writes: u32,
-    /// True if the tunnel waits for a person.
-    pub is_waiting: bool,
-    /// The rules of ours that Cloudflare is known to have.
-    pub in_force: Option<Vec<IngressRule>>,
-    /// What `applied_rules` says now.
-    pub applied: Vec<IngressRule>,
-    /// The newest version of the configuration that is known of.
-    pub version: Option<i64>,
-    pub foreign: Option<Vec<Foreign>>,
-    pub conflicts: Vec<RuleConflict>,
-    /// Names that are dealt with; true if by a record of ours.
-    pub names: BTreeMap<String, bool>,
-    /// Names that records of others are in the way of, and why.
-    pub blocked: BTreeMap<String, String>,
-    /// Names whose calls wait for their turn still, and how long.
-    pub put_off: BTreeMap<String, Duration>,
-    /// Names that nobody ever tried before this pass.
-    pub untried: BTreeSet<String>,
-    /// Names that failed in this pass.
-    pub failed_names: BTreeMap<String, NameFailure>,
-    /// Tunnels that names are led away from: their rules go after that.
-    pub took_from: BTreeSet<TunnelId>,
-    /// What to tell about others who wrote at the same time.
-    pub gap: Option<String>,
-    pub contact: Contact,
-    /// Version that a write whose answer was lost should have made.
-    pub expected: Option<i64>,
-    pub lost_answers: u32,
+    reserved: Option<Cloudflare>,
+    read: Read,
+    found: Found,
+}
+
+/// A call of a round that came to its end.
+enum Done {
+    /// The write of the configuration; none if it was right already.
+    Write(Option<Result<i64, CfError>>),
+    /// The calls about a name.
+    Name(Ended),
 }
 
 impl<'a> Pass<'a> {
-    pub fn new(desk: &'a Desk, job: &'a Job, snap: Snapshot) -> Self {
-        let client =
-            if job.order.background { desk.cloudflare.background() } else { desk.cloudflare.patient() };
-        let snap_is_known = snap.is_config_known();
-        Self {
-            desk,
-            job,
-            client,
-            config_client: None,
-            contact: snap.contact(),
-            version: snap.status.as_ref().and_then(|row| row.config_version),
-            applied: snap.applied.clone(),
-            snap,
-            wishes: Wishes::default(),
-            has_wishes: false,
-            has_looked: false,
-            has_announced: false,
-            has_written: false,
-            is_config_known: snap_is_known,
-            has_found_damage: false,
-            read_at: None,
-            late_writes: 0,
-            trial: Trial::default(),
-            is_waiting: false,
-            in_force: None,
-            foreign: None,
-            conflicts: Vec::new(),
-            names: BTreeMap::new(),
-            blocked: BTreeMap::new(),
-            put_off: BTreeMap::new(),
-            untried: BTreeSet::new(),
-            failed_names: BTreeMap::new(),
-            took_from: BTreeSet::new(),
-            gap: None,
-            expected: None,
-            lost_answers: 0,
-        }
+    fn new(shared: &'a Shared, job: &'a Job, snapshot: Snapshot) -> Self {
+        let cloudflare = &shared.cloudflare;
+        let client = if job.order.background { cloudflare.background() } else { cloudflare.patient() };
+        let found = Found::new(&snapshot);
+        let read = Read::new(snapshot, job.remembered.clone());
+        Self { shared, job, client, reserved: None, read, found }
     }
 
-    /// Brings Cloudflare to what is wished for.
-    pub async fn work(&mut self) -> Result<(), Stop> {
+    /// Brings Cloudflare to what is wanted.
+    async fn run(&mut self) -> Result<(), Stop> {
         self.check_account()?;
-        self.read_wishes().await?;
-        let is_new = self.job.last_digest.is_some_and(|digest| digest != self.wishes.digest());
-        let is_nothing = self.snap.is_nothing(&self.wishes);
-        if is_nothing || (!self.job.order.look_again && !is_new && self.snap.is_settled(&self.wishes)) {
+        self.read_wanted().await?;
+        if !self.is_due()? {
             return Ok(());
         }
-        if !self.job.order.look_again && self.job.was_refused && !is_new {
-            return Err(Stop::StillRefused);
-        }
-        self.has_looked = true;
+        self.found.has_looked = true;
         self.forget_gone_routes().await?;
-        if !self.job.order.background && self.client.calls_left() < READ_AND_WRITE {
-            self.config_client = Some(self.client.with_turns(READ_AND_WRITE).await?);
-        }
-        let reader = self.config_client.as_ref().unwrap_or(&self.client);
-        let (config, looks) = join(self.read_config(reader), self.look_at_blocked_names()).await;
-        let mut config = config?;
-        self.note_read();
-        for look in looks? {
-            self.take_name(look)?;
-        }
+        let mut config = self.look_first().await?;
         let mut rounds = 0;
         while rounds < MAX_ROUNDS {
-            if self.write(config).await? {
-                if self.is_waiting {
+            self.protect();
+            if self.publish(config).await? {
+                if self.found.is_waiting {
                     return Ok(());
                 }
                 if !self.is_comparison() || self.compare_names().await? {
                     return self.remove_names().await;
                 }
             }
-            if !self.has_found_damage {
+            if !self.found.has_damage {
                 self.make_way()?;
             }
             config = self.read_again().await?;
             // A search comes to its end by itself.
-            rounds += usize::from(!self.trial.is_under_way());
+            rounds += usize::from(!self.found.config.trial.is_under_way());
         }
         Err(Stop::Outwritten)
     }
 
-    /// True if everything is looked at, and not only what is due. At first contact nothing of ours is there yet, and no
-    /// name is led to a tunnel that nobody has.
-    fn is_comparison(&self) -> bool {
-        self.job.order.background && self.snap.contact() != Contact::First && !self.snap.is_left()
-    }
-
-    /// Reads the configuration once more before it is written. If the write had to wait too long the last time, both
-    /// calls get their turn together.
-    async fn read_again(&mut self) -> Result<TunnelConfig, Stop> {
-        if self.late_writes > 0 {
-            self.config_client = Some(self.client.with_turns(READ_AND_WRITE).await?);
-        }
-        let config = self.read_config(self.config_client.as_ref().unwrap_or(&self.client)).await?;
-        self.note_read();
-        Ok(config)
-    }
-
-    fn note_read(&mut self) {
-        self.is_config_known = true;
-        self.read_at = Some(Instant::now());
-    }
-
-    /// The client for the write that follows a read: Cloudflare has no compare-and-set, and others may write while ours
-    /// waits for its turn.
-    pub fn writing_client(&self) -> Cloudflare {
-        let client = self.config_client.as_ref().unwrap_or(&self.client);
-        match self.read_at.filter(|_| self.late_writes < MAX_LATE_WRITES) {
-            Some(at) => client.sent_before(at + FRESH),
-            None => client.clone(),
-        }
-    }
-
-    /// Something is not as it should be: from now on this is no comparison that can wait.
-    pub fn note_damage(&mut self) {
-        if self.job.order.background && !self.has_found_damage {
-            self.has_found_damage = true;
-            self.client = self.desk.cloudflare.patient();
-        }
-    }
-
-    /// What was said of routes that are gone holds no longer once calls are made: the route may come back meanwhile.
-    async fn forget_gone_routes(&mut self) -> Result<(), Stop> {
-        let Some(agent) = &self.snap.tunnel.agent_id else { return Ok(()) };
-        let is_gone = |row: &RouteStatusRow| {
-            PublicState::parse(&row.state).is_some_and(PublicState::is_from_publisher)
-                && self.snap.routes.iter().all(|route| route.spec.key != row.key)
-        };
-        let gone: Vec<RouteKey> =
-            self.snap.route_status.iter().filter(|row| is_gone(row)).map(|row| row.key.clone()).collect();
-        let rows =
-            gone.iter().map(|key| RowChange::DeleteRouteStatus { agent_id: agent.clone(), key: key.clone() });
-        self.desk.write(rows.collect()).await?;
-        self.snap.route_status.retain(|row| !gone.contains(&row.key));
-        Ok(())
-    }
-
     /// In another account nothing is found, which says nothing about what is there.
     fn check_account(&self) -> Result<(), Stop> {
-        let (theirs, ours) = (&self.snap.tunnel.account_id, self.desk.cloudflare.account());
+        let (theirs, ours) = (&self.read.snapshot.tunnel.account_id, self.shared.cloudflare.account());
         match theirs == ours {
             true => Ok(()),
             false => Err(Stop::OtherAccount { theirs: theirs.clone(), ours: ours.clone() }),
         }
     }
 
-    async fn read_wishes(&mut self) -> Result<(), Stop> {
-        let read = |zones: &Listing| self.snap.wishes(KnownZones::of(zones), &self.desk.settings);
-        let mut wishes = read(&self.desk.zones.get(&self.client, false).await?);
-        let is_news = wishes
-            .refused
-            .iter()
-            .any(|(key, said)| self.snap.row(key).is_none_or(|row| row.reason != said.reason));
-        if wishes.misses_a_zone && (is_news || self.job.order.look_again) {
-            wishes = read(&self.desk.zones.get(&self.client, true).await?);
+    async fn read_wanted(&mut self) -> Result<(), Stop> {
+        let Self { shared, client, read, .. } = self;
+        let zones = shared.zones.get(client, false).await?;
+        let mut wanted = read.snapshot.wanted(zones.known(), &shared.settings);
+        let is_news = wanted.refused.iter().any(|(key, reason)| {
+            read.snapshot.row(key).is_none_or(|row| row.reason.as_ref() != Some(reason))
+        });
+        if wanted.misses_a_zone && (is_news || self.job.order.look_again) {
+            let zones = shared.zones.get(client, true).await?;
+            wanted = read.snapshot.wanted(zones.known(), &shared.settings);
         }
-        self.wishes = wishes;
-        self.has_wishes = true;
-        self.trial = Trial::knowing(self.known_refused());
-        self.failed_names = self.known_refused_names();
+        read.wanted = wanted;
+        read.has_wanted = true;
+        self.found.config.trial = Trial::knowing(read.known_refused_rules());
+        self.found.names.failed = read.known_refused_names();
         Ok(())
     }
 
-    /// What was refused not long ago and is asked for still; after a while it is tried again.
-    fn known_refused(&self) -> BTreeMap<RuleId, String> {
-        let rules = self.wishes.rules(&BTreeSet::new());
-        let known = rules.iter().filter_map(|rule| {
-            let refused = self.job.refused.get(&rule.id())?;
-            let holds = refused.rule == *rule && refused.at.elapsed() < REFUSED_RETRY;
-            holds.then(|| (rule.id(), refused.words.clone()))
-        });
-        known.collect()
-    }
-
-    fn known_refused_names(&self) -> RefusedNames {
-        let holds = |failure: &NameFailure| failure.refused_at.is_some_and(|at| at.elapsed() < REFUSED_RETRY);
-        let names = self.job.refused_names.iter();
-        let names = names.filter(|(name, failure)| self.wishes.names.contains_key(*name) && holds(failure));
-        names.map(|(name, failure)| (name.clone(), failure.clone())).collect()
-    }
-
-    /// Names that are refused now.
-    pub fn refused_names(&self) -> RefusedNames {
-        let failed = self.failed_names.iter().filter(|(_, failure)| failure.refused_at.is_some());
-        failed.map(|(name, failure)| (name.clone(), failure.clone())).collect()
-    }
-
-    /// What is refused now.
-    pub fn refused_rules(&self) -> RefusedRules {
-        let known = self.known_refused();
-        let rules = self.wishes.rules(&BTreeSet::new()).into_iter();
-        let refused = rules.filter_map(|rule| {
-            let (id, words) = self.trial.refused().get_key_value(&rule.id())?;
-            let before = self.job.refused.get(id).filter(|_| known.contains_key(id));
-            let at = before.map_or_else(Instant::now, |refused| refused.at);
-            Some((id.clone(), RefusedRule { rule, words: words.clone(), at }))
-        });
-        refused.collect()
-    }
-
-    /// The rules that are to be in the configuration after the next write. What Cloudflare does not take stays as it
-    /// was, if it was there.
-    pub fn wanted_rules(&self, read: &serde_json::Value) -> Vec<IngressRule> {
-        let blocked: BTreeSet<String> = self.blocked.keys().cloned().collect();
-        let left_out = self.trial.left_out();
-        let is_ours = |id: &RuleId| self.applied.iter().any(|rule| rule.id() == *id && !rule.unseen);
-        let rules = self.wishes.rules(&blocked).into_iter();
-        let rules = rules.filter_map(|rule| match left_out.contains(&rule.id()) {
-            true => rule_there(read, &rule.id()).filter(|_| is_ours(&rule.id())),
-            false => Some(rule),
-        });
-        rules.collect()
-    }
-
-    async fn read_config(&self, client: &Cloudflare) -> Result<TunnelConfig, Stop> {
-        match client.get_config(&self.job.tunnel).await {
-            Err(error) if self.is_gone(&error).await => match self.wishes.is_empty() {
-                // Nothing can be left in a tunnel that is gone; its names still have to go.
-                true => Ok(TunnelConfig { version: 0, config: serde_json::Value::Null, source: None }),
-                false => Err(Stop::Gone(error)),
-            },
-            Ok(config) if self.is_local(&config).await? => Err(Stop::Local),
-            answer => self.unless_stale(answer?),
+    /// True if Cloudflare has to be called.
+    fn is_due(&self) -> Result<bool, Stop> {
+        let (snapshot, wanted) = (&self.read.snapshot, &self.read.wanted);
+        let is_new = self.job.remembered.digest.is_some_and(|digest| digest != wanted.digest());
+        let is_asked = self.job.order.look_again || is_new;
+        if snapshot.is_nothing(wanted) || (!is_asked && snapshot.is_settled(wanted)) {
+            return Ok(false);
         }
-    }
-
-    /// The tunnel's own record decides: it is the one by which tunnels are provided.
-    async fn is_local(&self, config: &TunnelConfig) -> Result<bool, Stop> {
-        Ok(config.is_local() && self.client.get_tunnel(&self.job.tunnel).await?.is_local())
-    }
-
-    /// True if this answer means that the tunnel was deleted. Its own record is asked if the code does not tell.
-    async fn is_gone(&self, answer: &CfError) -> bool {
-        if answer.is_tunnel_gone() || !answer.is_not_found() {
-            return answer.is_tunnel_gone();
+        if self.job.was_refused && !is_asked {
+            return Err(Stop::StillRefused);
         }
-        let tunnel = self.client.get_tunnel(&self.job.tunnel).await;
-        tunnel.map_or_else(|error| error.is_tunnel_gone(), |tunnel| tunnel.is_deleted())
+        Ok(true)
     }
 
-    /// Versions only grow: merged with an older one, what others wrote since would be lost.
-    fn unless_stale(&self, config: TunnelConfig) -> Result<TunnelConfig, Stop> {
-        match self.version.filter(|known| config.version < *known) {
-            Some(known) => Err(Stop::Stale { answered: config.version, known }),
-            None => Ok(config),
-        }
+    /// What was said of routes that are gone holds no longer once calls are made: the route may come back meanwhile.
+    async fn forget_gone_routes(&mut self) -> Result<(), Stop> {
+        let snapshot = &mut self.read.snapshot;
+        let Some(agent) = &snapshot.tunnel.agent_id else { return Ok(()) };
+        let gone = gone_routes(snapshot);
+        let forget =
+            |key: &RouteKey| RowChange::DeleteRouteStatus { agent_id: agent.clone(), key: key.clone() };
+        self.shared.write(gone.iter().map(forget).collect()).await?;
+        snapshot.route_status.retain(|row| !gone.contains(&row.key));
+        Ok(())
     }
 
-    /// Every name that is asked for.
-    pub fn all_names(&self) -> Vec<String> {
-        self.wishes.names.keys().cloned().collect()
+    /// True if everything is looked at, and not only what is due. At first contact nothing of ours is there yet, and no
+    /// name is led to a tunnel that nobody has.
+    fn is_comparison(&self) -> bool {
+        let snapshot = &self.read.snapshot;
+        self.job.order.background && snapshot.contact() != Contact::First && !snapshot.is_left()
     }
 
     /// A change never waits for a pass in the background.
-    pub fn make_way(&self) -> Result<(), Stop> {
+    fn make_way(&self) -> Result<(), Stop> {
         if self.job.order.background && self.job.urgent.load(Ordering::Relaxed) {
             return Err(Stop::Interrupted);
         }
         Ok(())
     }
+
+    /// Something is not as it should be: from now on this is no comparison that can wait.
+    fn note_damage(&mut self) {
+        if self.job.order.background && !self.found.has_damage {
+            self.found.has_damage = true;
+            self.client = self.shared.cloudflare.patient();
+        }
+    }
+
+    /// Reads the configuration, and beside it looks at the names that were blocked.
+    async fn look_first(&mut self) -> Result<TunnelConfig, Stop> {
+        if !self.job.order.background && self.client.calls_left() < READ_AND_WRITE {
+            self.reserved = Some(self.client.with_turns(READ_AND_WRITE).await?);
+        }
+        let (config, looks) = join(self.read_config(), self.look_at_blocked_names()).await;
+        let config = config?;
+        self.found.config.note_read();
+        for look in looks? {
+            self.found.names.take(look)?;
+        }
+        Ok(config)
+    }
+
+    /// Reads the configuration once more before it is written. If the write had to wait too long the last time, both
+    /// calls get their turn together.
+    async fn read_again(&mut self) -> Result<TunnelConfig, Stop> {
+        if self.found.config.late_writes > 0 {
+            self.reserved = Some(self.client.with_turns(READ_AND_WRITE).await?);
+        }
+        let config = self.read_config().await?;
+        self.found.config.note_read();
+        Ok(config)
+    }
+
+    async fn read_config(&self) -> Result<TunnelConfig, Stop> {
+        let reader = self.reserved.as_ref().unwrap_or(&self.client);
+        let is_wanted = !self.read.wanted.is_empty();
+        read_config(reader, &self.client, &self.job.tunnel, is_wanted, self.found.config.version).await
+    }
+
+    /// The client for the write that follows a read: others may write while ours waits for its turn.
+    fn writing_client(&self) -> Cloudflare {
+        let client = self.reserved.as_ref().unwrap_or(&self.client);
+        match self.found.config.read_at.filter(|_| self.found.config.late_writes < MAX_LATE_WRITES) {
+            Some(at) => client.sent_before(at + FRESH),
+            None => client.clone(),
+        }
+    }
+
+    /// The first phase of a round: what protects the names is put in place and read back. A name whose protection is
+    /// missing is not published, and its rule goes if it was.
+    fn protect(&mut self) {
+        self.found.names.take_protections(&self.read.wanted, &protections(&self.read.wanted));
+    }
+
+    /// The second phase: merges with what was read and writes. Returns false if it has to be read again.
+    async fn publish(&mut self, observed: TunnelConfig) -> Result<bool, Stop> {
+        self.found.config.take_version(&self.job.tunnel, observed.version);
+        let rules = self.read.wanted_rules(&self.found, &observed.config);
+        let outcome = merge(&self.read.applied, &rules, &observed.config, self.read.contact)?;
+        self.found.config.foreign = Some(outcome.foreign.clone());
+        self.found.config.conflicts = outcome.conflicts.clone();
+        if outcome.waiting {
+            self.found.is_waiting = true;
+            return Ok(true);
+        }
+        let records = self.records_due().await?;
+        if outcome.changed || !records.is_empty() {
+            self.note_damage();
+            self.announce(&outcome, &records).await?;
+        }
+        self.make_calls(observed.version, &outcome, records).await
+    }
+
+    /// The records that need a call, in this round.
+    async fn records_due(&mut self) -> Result<Vec<WantedRecord>, Stop> {
+        let mut due = WantedRecord::due(&self.read, &self.found, self.job.order.background);
+        for wanted in &mut due {
+            let other = wanted.find_row(self.shared, &self.job.tunnel).await?;
+            self.found.names.took_from.extend(other);
+        }
+        Ok(due)
+    }
+
+    /// True if the configuration is to be written: it differs, or a connector has to be made to take it.
+    fn is_writing(&self, outcome: &MergeOutcome) -> bool {
+        outcome.changed || (self.job.order.write_again && !self.found.config.has_written)
+    }
+
+    /// Writes down what is ours from now on, whatever becomes of the calls.
+    async fn announce(&mut self, outcome: &MergeOutcome, due: &[WantedRecord]) -> Result<(), Stop> {
+        let (tunnel, now) = (&self.job.tunnel, self.shared.clock.now());
+        let mut rows: Vec<RowChange> =
+            applied_change(tunnel, &self.read.applied, &outcome.applied_before).into_iter().collect();
+        let records = self.records(&self.client);
+        rows.extend(due.iter().filter_map(|wanted| records.row_before(wanted)));
+        self.found.config.is_known &= !self.is_writing(outcome);
+        let before = self.read.snapshot.status.as_ref();
+        let mut status = tunnel_row(tunnel, TunnelState::Applying, before, now);
+        status.is_settled = self.found.config.is_known;
+        rows.extend(tunnel_change(before, status));
+        let left = usize::try_from(self.client.calls_left()).unwrap_or(usize::MAX);
+        let in_line = due.iter().filter(|_| left < due.len()).map(|wanted| wanted.name.as_str());
+        let said = set_out(&self.read, &in_line.collect(), now);
+        rows.extend(said.iter().cloned().map(RowChange::PutRouteStatus));
+        self.shared.write(rows).await?;
+        if !said.is_empty() {
+            self.shared.store.announce();
+        }
+        self.read.keep_up(said);
+        let untried = due.iter().filter(|wanted| wanted.is_untried());
+        self.found.names.untried.extend(untried.map(|wanted| wanted.name.clone()));
+        self.found.has_announced = true;
+        self.read.applied = outcome.applied_before.clone();
+        Ok(())
+    }
+
+    /// Makes the calls of a round side by side; what serves is said as soon as its own calls are done. Returns
+    /// false if the configuration has to be read again.
+    async fn make_calls(
+        &mut self,
+        version: i64,
+        outcome: &MergeOutcome,
+        due: Vec<WantedRecord>,
+    ) -> Result<bool, Stop> {
+        let (shared, job, client) = (self.shared, self.job, self.client.clone());
+        let (writer, is_writing) = (self.writing_client(), self.is_writing(outcome));
+        let write = async {
+            match is_writing {
+                true => Some(writer.put_config(&job.tunnel, outcome.config.clone()).await),
+                false => None,
+            }
+        };
+        let (mut under_way, mut news) = (due.len() + 1, Vec::new());
+        let (mut is_written, mut is_blocked) = (Ok(false), Ok(false));
+        let records = Records { shared, client: &client, tunnel: &job.tunnel };
+        // Should a change come while calls have to wait for their turn, what is left comes after it.
+        let is_overtaking = || job.urgent.load(Ordering::Relaxed) && client.calls_left() == 0;
+        let names = ensure_all(&records, due, is_overtaking).map(Done::Name);
+        let mut calls = pin!(stream::select(stream::once(write.map(Done::Write)), names));
+        while let Some(done) = calls.next().await {
+            // What came meanwhile is said with it: one write a step, however many routes there are.
+            let mut next = Some(done);
+            while let Some(done) = next {
+                under_way -= 1;
+                match done {
+                    Done::Write(write) => {
+                        is_written = self.found.config.take_write(&job.tunnel, write, version, outcome);
+                        self.confirm_if_first().await?;
+                        news = self.read.names();
+                    }
+                    Done::Name(ended) => {
+                        news.push(ended.0.clone());
+                        // Calls under way are not cut off: the first trouble is told at the end.
+                        is_blocked =
+                            is_blocked.and_then(|was| self.found.names.take(ended).map(|is| was || is));
+                    }
+                }
+                next = calls.next().now_or_never().flatten();
+            }
+            if under_way > 0 && self.found.config.in_force.is_some() {
+                self.tell_progress(&std::mem::take(&mut news)).await?;
+            }
+        }
+        let is_blocked = is_blocked?;
+        Ok(is_written? && !is_blocked)
+    }
+
+    /// Nothing foreign was there when our rules came into it, so no person needs to agree any more. Before that a
+    /// refused write proves nothing: somebody may add rules until the next one.
+    async fn confirm_if_first(&mut self) -> Result<(), Stop> {
+        let is_empty = self.found.config.in_force.as_ref().is_none_or(Vec::is_empty);
+        if self.read.contact != Contact::First || is_empty {
+            return Ok(());
+        }
+        let tunnel = &self.job.tunnel;
+        let event = Event::Tunnel(TunnelEvent::Confirmed { tunnel_id: tunnel.clone(), by: SYSTEM.into() });
+        let batch = self.shared.batch().append(Stream::tunnel(tunnel), Expected::Head, vec![event]);
+        self.shared.store.commit(batch).await?;
+        self.read.contact = Contact::Written;
+        Ok(())
+    }
+
+    /// Says which of these names serve by now, while calls about others are still under way.
+    async fn tell_progress(&mut self, names: &[String]) -> Result<(), Stop> {
+        let so_far = Statement { read: &self.read, found: &self.found, result: &Ok(()) };
+        let rows = so_far.served(names, self.shared.clock.now());
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.shared.write(rows.iter().cloned().map(RowChange::PutRouteStatus).collect()).await?;
+        self.shared.store.announce();
+        self.read.keep_up(rows);
+        Ok(())
+    }
+
+    fn records<'p>(&'p self, client: &'p Cloudflare) -> Records<'p> {
+        Records { shared: self.shared, client, tunnel: &self.job.tunnel }
+    }
+
+    /// Looks at the names that were blocked before anything is written. Returns those for which nothing is to be done.
+    async fn look_at_blocked_names(&self) -> Result<Vec<Ended>, Stop> {
+        // In the background nothing is hurried.
+        let side_by_side = if self.job.order.background { 1 } else { SIDE_BY_SIDE };
+        let blocked = WantedRecord::blocked(&self.read);
+        look_all(&self.records(&self.client), blocked, side_by_side, || self.make_way()).await
+    }
+
+    /// Looks at the names that are taken to be right, one after the other, and puts right at once what is not. Returns
+    /// false if one is blocked: its rule has to go.
+    async fn compare_names(&mut self) -> Result<bool, Stop> {
+        let client = self.shared.cloudflare.background();
+        let names: Vec<String> =
+            self.read.names().into_iter().filter(|name| !self.found.is_dealt_with(name)).collect();
+        let mut is_blocked = false;
+        for name in names {
+            self.make_way()?;
+            let Some(mut wanted) = WantedRecord::of(&self.read, &name, true) else { continue };
+            let standing = match look(&self.records(&client), &wanted).await? {
+                Some(standing) => standing,
+                None => {
+                    self.note_damage();
+                    let other = wanted.find_row(self.shared, &self.job.tunnel).await?;
+                    self.found.names.took_from.extend(other);
+                    put_right(self.shared, &self.records(&self.client), &wanted).await
+                }
+            };
+            is_blocked |= self.found.names.take((name, standing))?;
+        }
+        Ok(!is_blocked)
+    }
+
+    /// Takes away names that nobody wants any more, now that their rules are gone.
+    async fn remove_names(&mut self) -> Result<(), Stop> {
+        let gone: Vec<_> = self
+            .read
+            .snapshot
+            .records_to_remove(&self.read.wanted)
+            .map(|row| (row.zone_id.clone(), row.name.clone()))
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.note_damage();
+        self.tell_progress(&self.read.names()).await?;
+        Ok(remove_all(&self.records(&self.client), &gone).await?)
+    }
+
+    /// Writes down how it ended.
+    async fn conclude(self, result: Result<(), Stop>) -> Outcome {
+        let result = result.and_then(|()| unless_something_failed(&self.found));
+        let statement = Statement { read: &self.read, found: &self.found, result: &result };
+        let mut outcome = statement.outcome(self.job.order);
+        if outcome.is_no_news {
+            return outcome;
+        }
+        let rows = statement.rows(self.shared.clock.now());
+        let has_changes = !rows.is_empty();
+        if let Err(error) = self.shared.write(rows).await {
+            outcome.ending = Ending::Failed(None);
+            outcome.digest = None;
+            outcome.error = Some(Stop::from(error).failure());
+        }
+        if has_changes {
+            self.shared.store.announce();
+        }
+        outcome
+    }
+}
+
+/// Says of each name whether it may be published. Nothing that is published asks for protection yet: what does is held
+/// back before (`domain::publish::held_back`).
+fn protections(wanted: &Wanted) -> BTreeMap<String, Protection> {
+    wanted.names.keys().map(|name| (name.clone(), Protection::InPlace)).collect()
 }

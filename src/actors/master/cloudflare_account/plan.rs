@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::snapshot::{Snapshot, leads_to};
-use super::wishes::{KnownZones, PublishSettings, Wishes};
+use super::picture::{Snapshot, leads_to};
 use crate::actors::master::plan::{BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 use crate::db::{Db, DbError, agents, cloudflare, routes, tunnels};
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::AgentId;
 use crate::domain::ingress::IngressRule;
-use crate::domain::publish::{HELD, PublicState, TunnelState, held_back};
+use crate::domain::publish::{HELD, PublicState, PublishSettings, TunnelState, held_back};
 use crate::domain::route::{Route, RouteKey, RouteState};
+use crate::domain::wanted::{KnownZones, Wanted};
 
 /// Stands where the name of a tunnel will be.
 const NO_TUNNEL_YET: &str = "(a new one)";
@@ -31,8 +31,8 @@ pub async fn plan(
         let tunnels = tunnels::list_tunnels(db, after.as_ref(), PAGE).await?;
         after = tunnels.last().filter(|_| tunnels.len() as u64 == PAGE).map(|last| last.id.clone());
         for snap in Snapshot::read_many(db, tunnels).await? {
-            let wishes = snap.wishes(zones, settings);
-            add_tunnel(&mut plan, &snap, &wishes, &with_records);
+            let wanted = snap.wanted(zones, settings);
+            add_tunnel(&mut plan, &snap, &wanted, &with_records);
         }
         if after.is_none() {
             break;
@@ -74,32 +74,32 @@ fn add_without_tunnel(plan: &mut Plan, routes: &[Route], settings: &PublishSetti
     }
 }
 
-fn add_tunnel(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes, with_records: &HashSet<String>) {
+fn add_tunnel(plan: &mut Plan, snap: &Snapshot, wanted: &Wanted, with_records: &HashSet<String>) {
     plan.held.extend(snap.routes.iter().filter_map(held));
     let is_waiting = snap.status.as_ref().is_some_and(|row| row.state == TunnelState::Waiting.as_str());
     if is_waiting && snap.tunnel.confirmed_by.is_none() {
         plan.waiting.push(waiting(snap));
     }
-    for (key, said) in &wishes.refused {
-        plan.blocked.push(blocked(snap, key, said.reason.clone().unwrap_or_default()));
+    for (key, reason) in &wanted.refused {
+        plan.blocked.push(blocked(snap, key, reason.clone()));
     }
     let is_blocked = |key: &RouteKey| snap.state(key) == Some(PublicState::Blocked);
-    for service in wishes.services.iter().filter(|service| is_blocked(&service.key)) {
+    for service in wanted.services.iter().filter(|service| is_blocked(&service.key)) {
         let reason = snap.row(&service.key).and_then(|row| row.reason.clone()).unwrap_or_default();
         plan.blocked.push(blocked(snap, &service.key, reason));
     }
     let before = plan.changes.len();
-    add_rules(plan, snap, wishes);
-    add_records(plan, snap, wishes, with_records);
-    add_failed(plan, snap, wishes, before);
+    add_rules(plan, snap, wanted);
+    add_records(plan, snap, wanted, with_records);
+    add_failed(plan, snap, wanted, before);
 }
 
 /// What is not done because Cloudflare refused or does not answer: routes, and removals among the changes from
 /// `first` on.
-fn add_failed(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes, first: usize) {
+fn add_failed(plan: &mut Plan, snap: &Snapshot, wanted: &Wanted, first: usize) {
     let has_failed = |key: &RouteKey| snap.state(key) == Some(PublicState::Failed);
     let mut failed: Vec<BlockedChange> = Vec::new();
-    for service in wishes.services.iter().filter(|service| has_failed(&service.key)) {
+    for service in wanted.services.iter().filter(|service| has_failed(&service.key)) {
         let said = snap.row(&service.key).and_then(|row| row.answer.as_ref().or(row.reason.as_ref()));
         failed.push(blocked(snap, &service.key, said.cloned().unwrap_or_default()));
     }
@@ -117,20 +117,20 @@ fn add_failed(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes, first: usize) {
     plan.failed.extend(failed);
 }
 
-fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
+fn add_rules(plan: &mut Plan, snap: &Snapshot, wanted: &Wanted) {
     let change = |kind, rule: &IngressRule, detail: String| {
         change(snap, kind, &rule.hostname, rule.path.as_deref().unwrap_or_default(), detail)
     };
-    let wanted: Vec<IngressRule> = wishes
+    let rules: Vec<IngressRule> = wanted
         .services
         .iter()
         .filter(|service| snap.state(&service.key) != Some(PublicState::Blocked))
         .map(IngressRule::new)
         .collect();
-    for rule in &wanted {
+    for rule in &rules {
         match snap.applied.iter().find(|applied| applied.id() == rule.id()) {
             None => plan.changes.push(change(ChangeKind::AddRule, rule, format!("to {}", rule.service))),
-            Some(applied) if applied.as_wished() != *rule => {
+            Some(applied) if applied.as_wanted() != *rule => {
                 let detail = format!("from {} to {}", applied.service, rule.service);
                 plan.changes.push(change(ChangeKind::ChangeRule, rule, detail));
             }
@@ -138,20 +138,20 @@ fn add_rules(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes) {
         }
     }
     // A tunnel that is local for now keeps our rules until they count again.
-    let asked = wishes.services.iter().filter(|_| snap.is_local()).map(IngressRule::new);
-    let stays: BTreeSet<_> = wanted.iter().map(IngressRule::id).chain(asked.map(|rule| rule.id())).collect();
+    let local = wanted.services.iter().filter(|_| snap.is_local()).map(IngressRule::new);
+    let stays: BTreeSet<_> = rules.iter().map(IngressRule::id).chain(local.map(|rule| rule.id())).collect();
     let gone = snap.applied.iter().filter(|rule| !stays.contains(&rule.id()));
     plan.changes
         .extend(gone.map(|rule| change(ChangeKind::RemoveRule, rule, format!("to {}", rule.service))));
 }
 
-fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes, with_records: &HashSet<String>) {
+fn add_records(plan: &mut Plan, snap: &Snapshot, wanted: &Wanted, with_records: &HashSet<String>) {
     let target = crate::domain::dns::tunnel_target(&snap.tunnel.id);
-    for name in wishes.names.keys() {
+    for name in wanted.names.keys() {
         let mut states =
-            wishes.services.iter().filter(|s| s.key.hostname == *name).map(|s| snap.state(&s.key));
+            wanted.services.iter().filter(|s| s.key.hostname == *name).map(|s| snap.state(&s.key));
         let kind = match snap.record(name) {
-            _ if snap.has_settled_name(wishes, name) => continue,
+            _ if snap.has_settled_name(wanted, name) => continue,
             Some(row) if row.record_id.is_some() && !leads_to(row, &snap.tunnel.id) => ChangeKind::ChangeDns,
             None if states.all(|state| state == Some(PublicState::Blocked)) => continue,
             // It leads to the tunnel that its agent had before.
@@ -160,7 +160,7 @@ fn add_records(plan: &mut Plan, snap: &Snapshot, wishes: &Wishes, with_records: 
         };
         plan.changes.push(change(snap, kind, name, "", format!("CNAME to {target}")));
     }
-    for record in snap.records_to_remove(wishes) {
+    for record in snap.records_to_remove(wanted) {
         let detail = format!("CNAME to {}", record.content);
         plan.changes.push(change(snap, ChangeKind::DeleteDns, &record.name, "", detail));
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::cloudflare::{CfError, Cloudflare};
 use crate::domain::id::ZoneId;
+use crate::domain::wanted::KnownZones;
 use crate::domain::zone::{DefaultZone, Zone};
 
 /// A list this young is not read again for a name that fits none of its zones.
@@ -31,6 +32,13 @@ pub(super) struct Listing {
     pub zones: Option<Vec<Zone>>,
     /// The zone by setting.
     pub default: Option<DefaultZone>,
+}
+
+impl Listing {
+    /// As far as hostnames are concerned.
+    pub fn known(&self) -> KnownZones<'_> {
+        KnownZones::of(self.zones.as_deref(), self.default.as_ref())
+    }
 }
 
 #[derive(Default)]

@@ -1,9 +1,7 @@
 //! What routes come to, with zones that are known in part.
 
-use chrono::DateTime;
-
 use super::*;
-use crate::domain::id::{AgentId, ContainerId, RecordId, TunnelId};
+use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::route::{OriginRequest, RouteState};
 
 fn route(hostname: &str, zone_name: Option<&str>, has_access_labels: bool) -> Route {
@@ -30,39 +28,27 @@ fn by_setting(name: Option<&str>) -> DefaultZone {
     DefaultZone { id: ZoneId::new("set"), name: name.map(str::to_owned) }
 }
 
-fn record(name: &str, zone: &str) -> DnsRecordRow {
-    DnsRecordRow {
-        zone_id: ZoneId::new(zone),
-        name: name.into(),
-        record_id: Some(RecordId::new("r")),
-        tunnel_id: TunnelId::new("t"),
-        content: "t.cfargotunnel.com".into(),
-        created_at: DateTime::UNIX_EPOCH,
-        is_settled: true,
-    }
-}
-
-fn reason(wishes: &Wishes) -> &str {
-    wishes.refused.values().next().and_then(|said| said.reason.as_deref()).unwrap()
+fn reason(wanted: &Wanted) -> &str {
+    wanted.refused.values().next().unwrap()
 }
 
 #[test]
-fn a_route_in_a_zone_is_wished_for() {
-    let wishes = Wishes::read(
+fn a_route_in_a_zone_is_wanted() {
+    let wanted = Wanted::read(
         &[route("a.example.com", None, false)],
         KnownZones::Listed(&zones()),
         &PublishSettings::default(),
         &Published::default(),
     );
-    assert_eq!(wishes.names["a.example.com"], ZoneId::new("z"));
-    assert_eq!(wishes.rules(&BTreeSet::new()).len(), 1);
-    assert!(wishes.rules(&BTreeSet::from(["a.example.com".into()])).is_empty());
+    assert_eq!(wanted.names["a.example.com"], ZoneId::new("z"));
+    assert_eq!(wanted.rules(&BTreeSet::new()).len(), 1);
+    assert!(wanted.rules(&BTreeSet::from(["a.example.com"])).is_empty());
 }
 
 #[test]
 fn a_route_that_would_lose_its_protection_is_refused_unless_allowed() {
     let routes = [route("a.example.com", None, true)];
-    let refused = Wishes::read(
+    let refused = Wanted::read(
         &routes,
         KnownZones::Listed(&zones()),
         &PublishSettings::default(),
@@ -71,28 +57,29 @@ fn a_route_that_would_lose_its_protection_is_refused_unless_allowed() {
     assert!(refused.is_empty() && reason(&refused).contains("access"));
 
     let allowed = PublishSettings { publish_unprotected: true, ..PublishSettings::default() };
-    assert!(!Wishes::read(&routes, KnownZones::Listed(&zones()), &allowed, &Published::default()).is_empty());
+    assert!(!Wanted::read(&routes, KnownZones::Listed(&zones()), &allowed, &Published::default()).is_empty());
 }
 
 #[test]
 fn a_route_outside_every_zone_is_refused_with_the_zones_named() {
-    let wishes = Wishes::read(
+    let wanted = Wanted::read(
         &[route("a.example.net", None, false)],
         KnownZones::Listed(&zones()),
         &PublishSettings::default(),
         &Published::default(),
     );
-    assert!(wishes.misses_a_zone && reason(&wishes).contains("example.com"));
+    assert!(wanted.misses_a_zone && reason(&wanted).contains("example.com"));
 }
 
 #[test]
 fn what_is_published_stays_when_its_zone_cannot_be_found_any_more() {
     let mut published_route = route("a.example.net", None, false);
     published_route.spec.key.path = "/api".into();
-    let record = record("a.example.net", "of-its-record");
+    let zone_id = ZoneId::new("of-its-record");
+    let record = PublishedRecord { zone_id: &zone_id, is_made: true };
     let published = Published {
         rules: BTreeSet::from([IngressRule::new(&published_route.spec).id()]),
-        records: BTreeMap::from([("a.example.net", &record)]),
+        records: BTreeMap::from([("a.example.net", record)]),
     };
     let (zones, other) = (zones(), by_setting(Some("example.org")));
     for known in [
@@ -102,11 +89,11 @@ fn what_is_published_stays_when_its_zone_cannot_be_found_any_more() {
         KnownZones::Listed(&zones),
     ] {
         let routes = [published_route.clone(), route("b.example.net", None, false)];
-        let wishes = Wishes::read(&routes, known, &PublishSettings::default(), &published);
-        assert_eq!(wishes.services, std::slice::from_ref(&published_route.spec), "{known:?}");
-        assert_eq!(wishes.names, BTreeMap::from([("a.example.net".into(), record.zone_id.clone())]));
-        assert!(wishes.warnings.contains_key(&published_route.spec.key) && wishes.misses_a_zone);
-        assert_eq!(wishes.refused.len(), 1, "a new one waits for its zone");
+        let wanted = Wanted::read(&routes, known, &PublishSettings::default(), &published);
+        assert_eq!(wanted.services, std::slice::from_ref(&published_route.spec), "{known:?}");
+        assert_eq!(wanted.names, BTreeMap::from([("a.example.net".into(), zone_id.clone())]));
+        assert!(wanted.warnings.contains_key(&published_route.spec.key) && wanted.misses_a_zone);
+        assert_eq!(wanted.refused.len(), 1, "a new one waits for its zone");
     }
 }
 
@@ -115,39 +102,39 @@ fn the_zone_by_setting_counts_if_no_zone_is_listed() {
     let routes = [route("a.example.net", None, false), route("a.example.org", None, false)];
     for list in [None, Some(Vec::new())] {
         for (name, count) in [(None, 2), (Some("example.net"), 1)] {
-            let listing = Listing { zones: list.clone(), default: Some(by_setting(name)) };
-            let known = KnownZones::of(&listing);
-            let wishes = Wishes::read(&routes, known, &PublishSettings::default(), &Published::default());
-            assert_eq!(wishes.names["a.example.net"], ZoneId::new("set"));
-            assert_eq!((wishes.services.len(), wishes.refused.len()), (count, 2 - count), "{listing:?}");
+            let default = by_setting(name);
+            let known = KnownZones::of(list.as_deref(), Some(&default));
+            let wanted = Wanted::read(&routes, known, &PublishSettings::default(), &Published::default());
+            assert_eq!(wanted.names["a.example.net"], ZoneId::new("set"));
+            assert_eq!((wanted.services.len(), wanted.refused.len()), (count, 2 - count), "{known:?}");
         }
     }
 }
 
 #[test]
 fn a_record_that_was_made_stays_in_its_zone_while_zones_cannot_be_listed() {
-    let (made, set) = (record("a.example.net", "of-its-record"), by_setting(None));
-    let begun = DnsRecordRow { record_id: None, ..made.clone() };
-    for (row, zone) in [(made, "of-its-record"), (begun, "set")] {
-        let records = BTreeMap::from([("a.example.net", &row)]);
+    let (of_its_record, set) = (ZoneId::new("of-its-record"), by_setting(None));
+    for (is_made, zone) in [(true, "of-its-record"), (false, "set")] {
+        let record = PublishedRecord { zone_id: &of_its_record, is_made };
+        let records = BTreeMap::from([("a.example.net", record)]);
         let published = Published { records, ..Published::default() };
         let routes = [route("a.example.net", None, false)];
         let known = KnownZones::Unlisted(Some(&set));
-        let wishes = Wishes::read(&routes, known, &PublishSettings::default(), &published);
-        assert_eq!(wishes.names["a.example.net"], ZoneId::new(zone));
+        let wanted = Wanted::read(&routes, known, &PublishSettings::default(), &published);
+        assert_eq!(wanted.names["a.example.net"], ZoneId::new(zone));
     }
 }
 
 #[test]
 fn before_zones_could_be_read_every_name_passes() {
     let settings = PublishSettings::default();
-    let wishes = Wishes::read(
+    let wanted = Wanted::read(
         &[route("a.example.net", None, false)],
         KnownZones::Unknown,
         &settings,
         &Published::default(),
     );
-    assert!(!wishes.is_empty() && !wishes.has_zones);
+    assert!(!wanted.is_empty() && !wanted.has_zones);
 }
 
 #[test]
@@ -156,7 +143,7 @@ fn the_digest_tells_services_apart() {
     let mut other = route("a.example.com", None, false);
     other.spec.service = "http://app:81".into();
     let digest = |route: Route| {
-        Wishes::read(&[route], KnownZones::Listed(&zones()), &settings, &Published::default()).digest()
+        Wanted::read(&[route], KnownZones::Listed(&zones()), &settings, &Published::default()).digest()
     };
     assert_eq!(digest(route("a.example.com", None, false)), digest(route("a.example.com", None, false)));
     assert_ne!(digest(route("a.example.com", None, false)), digest(other));

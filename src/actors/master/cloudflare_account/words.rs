@@ -1,27 +1,136 @@
-//! Why a pass did not come to its end, and what that means for the next one.
+//! The words for people: what is said of a route, and why a pass did not come to its end. For what is decided by it there
+//! is a state, an ending or a cause beside the sentence.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::desk::StoreFailed;
-use super::records::RecordError;
-use super::turn::Ending;
-use super::waiters::Failure;
+use super::schedule::Ending;
+use super::shared::StoreFailed;
 use crate::actors::master::error::MasterError;
 use crate::cloudflare::{ALLOWANCE, CfError};
 use crate::db::DbError;
 use crate::domain::id::AccountId;
-use crate::domain::ingress::MergeError;
-use crate::domain::publish::Cause;
+use crate::domain::ingress::{Foreign, IngressRule, MergeError, RuleConflict, RuleId};
+use crate::domain::publish::{Cause, PublicState};
 
-pub(super) const TRIED_AGAIN: &str = "Cloudflare did not take it; it is tried again by itself";
-pub(super) const RULE_REFUSED: &str =
+const TRIED_AGAIN: &str = "Cloudflare did not take it; it is tried again by itself";
+const RULE_REFUSED: &str =
     "Cloudflare does not take its rule, so change its labels; other routes are not concerned";
 const NAME_REFUSED: &str =
     "Cloudflare does not take a DNS record of this name; put right what it says, or choose another hostname";
 const BELOW_DELEGATION: &str = "the name lies in a part of the zone that is delegated to other name servers; remove the \
                                 NS records of that part at Cloudflare, or choose another hostname";
+const CHANGE_REFUSED: &str = "Cloudflare does not take its new rule, and it serves as before; change its labels, other routes are not concerned";
+pub(super) const LEADS_HERE_ALREADY: &str =
+    "a DNS record that was there already leads here; it is used and never changed";
+
+/// What is to be said about one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub state: PublicState,
+    pub reason: Option<String>,
+    pub cause: Option<Cause>,
+    pub answer: Option<String>,
+}
+
+impl Said {
+    pub fn plain(state: PublicState) -> Self {
+        Self { state, reason: None, cause: None, answer: None }
+    }
+
+    pub fn because(state: PublicState, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::plain(state) }
+    }
+
+    /// It is on its way.
+    pub fn on_its_way() -> Self {
+        Self::plain(PublicState::Publishing)
+    }
+
+    /// Its calls wait for their turn.
+    pub fn in_line() -> Self {
+        Self::because(PublicState::Publishing, format!("it waits for its turn: {ALLOWANCE}"))
+    }
+
+    /// A rule that is not ours serves it.
+    pub fn in_conflict(conflict: &RuleConflict) -> Self {
+        let service = &conflict.service;
+        let reason = match conflict.is_equal {
+            true => format!(
+                "a rule that is not ours serves it already, from `{service}` too; `lightship apply --yes` makes it ours"
+            ),
+            false => format!(
+                "a rule that is not ours sends it to `{service}`; it stays, so remove it at Cloudflare or choose another name"
+            ),
+        };
+        let cause = conflict.is_equal.then_some(Cause::EqualRule);
+        Self { cause, ..Self::because(PublicState::Blocked, reason) }
+    }
+
+    /// Cloudflare does not take its rule, with these words; `serves` as before if one of ours is there.
+    pub fn rule_refused(words: &str, serves: bool) -> Self {
+        let reason = if serves { CHANGE_REFUSED } else { RULE_REFUSED };
+        Self { answer: Some(words.to_owned()), ..Self::because(PublicState::Failed, reason) }
+    }
+
+    /// Its protection is missing, and its rule could not be taken away.
+    pub fn still_open(reason: &str, stop: &Stop) -> Self {
+        let reason = format!(
+            "{reason}; its rule is still in the tunnel, and is taken away as soon as that can be done"
+        );
+        Self { answer: stop.answer(), ..Self::because(PublicState::Failed, reason) }
+    }
+
+    /// Cloudflare does not take its name.
+    pub fn name_failed(failure: &NameFailure) -> Self {
+        Self { answer: Some(failure.answer.clone()), ..Self::because(PublicState::Failed, failure.reason) }
+    }
+
+    /// The pass over its tunnel did not come to its end.
+    pub fn failing(stop: &Stop) -> Self {
+        if stop.is_put_off() {
+            return Self::in_line();
+        }
+        let reason = match stop {
+            Stop::Cloudflare(_) | Stop::Name(_) => TRIED_AGAIN.to_owned(),
+            _ => stop.to_string(),
+        };
+        let failed = Self::because(PublicState::Failed, reason);
+        Self { cause: stop.cause(), answer: stop.answer(), ..failed }
+    }
+}
+
+/// Why nothing is written to a tunnel that holds `foreign` content, until a person agrees.
+pub(super) fn why_it_waits(tunnel_name: &str, foreign: &[Foreign]) -> String {
+    let is_equal = |foreign: &&Foreign| matches!(foreign, Foreign::Rule { equal_to: Some(_), .. });
+    let fate = match foreign.iter().filter(is_equal).count() {
+        0 => "they stay as they are".to_owned(),
+        equal if equal == foreign.len() => "they become ours, as labels ask for just them".to_owned(),
+        equal => format!("{equal} of them become ours, as labels ask for just them, and the rest stays"),
+    };
+    format!(
+        "tunnel `{tunnel_name}` holds {} rules or settings that are not ours; nothing is written to it until you confirm \
+         with `lightship apply --yes` or on the page, and then {fate}",
+        foreign.len()
+    )
+}
+
+/// What others wrote into a tunnel and what becomes of it, one text each; `containers` by the rule that they want.
+pub(super) fn foreign_words(foreign: &[Foreign], containers: &BTreeMap<RuleId, &str>) -> Vec<String> {
+    let words = |foreign: &Foreign| match foreign {
+        Foreign::Rule { id, service, equal_to } => {
+            let fate = match equal_to.as_ref().and_then(|equal| containers.get(equal)) {
+                Some(container) => format!("becomes ours, for container `{container}`"),
+                None => "stays".to_owned(),
+            };
+            format!("rule `{}{}` to `{service}` {fate}", id.hostname, id.path)
+        }
+        Foreign::Key(name) => format!("setting `{name}` stays"),
+    };
+    foreign.iter().map(words).collect()
+}
 
 /// Why a pass did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +195,22 @@ pub(super) struct NameFailure {
     pub ending: Ending,
     /// When the name itself was refused: until an interval is over nobody asks again.
     pub refused_at: Option<Instant>,
+}
+
+/// Names of which Cloudflare takes no record.
+pub(super) type RefusedNames = BTreeMap<String, NameFailure>;
+
+/// Rules that Cloudflare does not take.
+pub(super) type RefusedRules = BTreeMap<RuleId, RefusedRule>;
+
+/// A rule that Cloudflare does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RefusedRule {
+    /// As labels ask for it: another one is tried at once.
+    pub rule: IngressRule,
+    /// Cloudflare's words.
+    pub words: String,
+    pub at: Instant,
 }
 
 impl NameFailure {
@@ -172,14 +297,20 @@ impl Stop {
     }
 }
 
-impl From<RecordError> for Stop {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::Cloudflare(error) => Self::Cloudflare(error),
-            RecordError::Store(error) => Self::Store(error),
-            RecordError::Db(error) => Self::Db(error),
-            RecordError::Unplanned(name) => Self::Unplanned(name),
-            RecordError::PutOff => Self::PutOff(Duration::ZERO),
+/// Why a pass did not come to its end, for those who wait for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// In words.
+    pub words: String,
+    /// True if the disk of the database is full: a person can heal that, and it is not Cloudflare's.
+    pub is_storage_full: bool,
+}
+
+impl From<Failure> for MasterError {
+    fn from(failure: Failure) -> Self {
+        match failure.is_storage_full {
+            true => Self::StorageFull,
+            false => Self::Cloudflare(failure.words),
         }
     }
 }

@@ -1,0 +1,498 @@
+//! What is known of one tunnel: what the database says of it, read together, and what a pass has found since. No calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::owned::{Ended, OwnedError, Standing};
+use super::schedule::REFUSED_RETRY;
+use super::words::{NameFailure, RefusedNames, RefusedRule, RefusedRules, Stop};
+use crate::cloudflare::CfError;
+use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
+use crate::db::tunnels::TunnelRow;
+use crate::db::{Db, DbError, cloudflare, routes, tunnels};
+use crate::domain::dns::tunnel_target;
+use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::ingress::{
+    Contact, Foreign, IngressRule, MergeOutcome, RuleConflict, RuleId, Trial, rule_there,
+};
+use crate::domain::protection::{Protection, waiting};
+use crate::domain::publish::{Cause, PublicState, PublishSettings, TunnelState};
+use crate::domain::route::{Route, RouteKey};
+use crate::domain::wanted::{KnownZones, Published, PublishedRecord, Wanted};
+
+/// One tunnel, as the database has it.
+pub(super) struct Snapshot {
+    pub tunnel: TunnelRow,
+    pub routes: Vec<Route>,
+    pub applied: Vec<IngressRule>,
+    pub records: Vec<DnsRecordRow>,
+    pub route_status: Vec<RouteStatusRow>,
+    pub status: Option<TunnelStatusRow>,
+}
+
+impl Snapshot {
+    /// Reads it; none if we never had such a tunnel.
+    pub async fn read(db: &Db, id: &TunnelId) -> Result<Option<Self>, DbError> {
+        let Some(tunnel) = tunnels::find_tunnel(db, id).await? else { return Ok(None) };
+        Ok(Self::read_many(db, vec![tunnel]).await?.pop())
+    }
+
+    /// Reads many: it costs no more queries than one.
+    pub async fn read_many(db: &Db, tunnels: Vec<TunnelRow>) -> Result<Vec<Self>, DbError> {
+        let ids: Vec<TunnelId> = tunnels.iter().map(|tunnel| tunnel.id.clone()).collect();
+        let of = |tunnel: &TunnelRow| tunnel.agent_id.clone().or(tunnel.left_by.clone());
+        let agents: Vec<AgentId> = tunnels.iter().filter_map(of).collect();
+        let (routes, mut applied, mut records, mut statuses, mut route_status) = futures_util::try_join!(
+            routes::routes_of_agents(db, &agents),
+            cloudflare::applied_rules_of(db, &ids),
+            cloudflare::dns_records_of(db, &ids),
+            cloudflare::tunnel_status_of(db, &ids),
+            cloudflare::route_status_of(db, &agents),
+        )?;
+        let snapshot = |tunnel: TunnelRow| {
+            let (id, agent) = (&tunnel.id, tunnel.agent_id.as_ref());
+            let applied = applied.remove(id).unwrap_or_default();
+            let records = records.remove(id).unwrap_or_default();
+            let mut routes = of(&tunnel).and_then(|agent| routes.get(&agent).cloned()).unwrap_or_default();
+            if agent.is_none() {
+                // Its agent moved: a rule goes once its name leads to the other tunnel.
+                let stays =
+                    |name: &str| records.iter().any(|record| record.name == name && leads_to(record, id));
+                routes.retain(|route| stays(&route.spec.key.hostname));
+            }
+            Self {
+                routes,
+                applied: applied.into_iter().filter_map(read_rule).collect(),
+                records,
+                route_status: agent.and_then(|agent| route_status.remove(agent)).unwrap_or_default(),
+                status: statuses.remove(id),
+                tunnel,
+            }
+        };
+        Ok(tunnels.into_iter().map(snapshot).collect())
+    }
+
+    /// Returns what the tunnel's routes ask for.
+    pub fn wanted(&self, zones: KnownZones<'_>, settings: &PublishSettings) -> Wanted {
+        let records = self.records.iter().map(|row| {
+            let record = PublishedRecord { zone_id: &row.zone_id, is_made: row.record_id.is_some() };
+            (row.name.as_str(), record)
+        });
+        let rules = self.applied.iter().map(IngressRule::id).collect();
+        Wanted::read(&self.routes, zones, settings, &Published { rules, records: records.collect() })
+    }
+
+    /// How well we know the tunnel.
+    pub fn contact(&self) -> Contact {
+        Contact::of(self.tunnel.confirmed_by.as_deref())
+    }
+
+    /// True if nobody has the tunnel: what is left in it goes, and no name is led to it any more.
+    pub fn is_left(&self) -> bool {
+        self.tunnel.agent_id.is_none()
+    }
+
+    /// Returns what the publisher said last about a route.
+    pub fn state(&self, key: &RouteKey) -> Option<PublicState> {
+        let said = self.row(key).and_then(|row| PublicState::parse(&row.state));
+        said.filter(|state| state.is_from_publisher())
+    }
+
+    /// Returns the row of a route.
+    pub fn row(&self, key: &RouteKey) -> Option<&RouteStatusRow> {
+        self.route_status.iter().find(|row| row.key == *key)
+    }
+
+    /// True if the tunnel was configured locally when it was read last.
+    pub fn is_local(&self) -> bool {
+        self.status.as_ref().is_some_and(|row| row.cause == Some(Cause::TunnelLocal))
+    }
+
+    /// True unless a write of the configuration was under way of which nobody heard the end.
+    pub fn is_config_known(&self) -> bool {
+        self.status.as_ref().is_none_or(|row| row.is_settled)
+    }
+
+    /// Returns our record of a name.
+    pub fn record(&self, name: &str) -> Option<&DnsRecordRow> {
+        self.records.iter().find(|record| record.name == name)
+    }
+
+    /// Returns the records that nobody asks for any more.
+    pub fn records_to_remove<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a DnsRecordRow> {
+        self.records.iter().filter(|record| match wanted.names.get(&record.name) {
+            None => true,
+            Some(zone) => wanted.has_zones && *zone != record.zone_id,
+        })
+    }
+
+    /// True if the name is known to lead to this tunnel, by our record or by somebody else's.
+    pub fn has_settled_name(&self, wanted: &Wanted, name: &str) -> bool {
+        match self.record(name) {
+            Some(row) => {
+                let zone = wanted.names.get(name);
+                leads_to(row, &self.tunnel.id) && (!wanted.has_zones || zone == Some(&row.zone_id))
+            }
+            // What was said may be about the tunnel that the agent had before: then the rule is not in this one.
+            None => wanted.of_name(name).any(|service| {
+                let id = IngressRule::new(service).id();
+                self.state(&service.key) == Some(PublicState::Published)
+                    && self.applied.iter().any(|rule| rule.id() == id)
+            }),
+        }
+    }
+
+    /// True if we have nothing there and want nothing.
+    pub fn is_nothing(&self, wanted: &Wanted) -> bool {
+        wanted.is_empty() && self.applied.is_empty() && self.records.is_empty()
+    }
+
+    /// True if Cloudflare has what is wanted, as far as we know: then it is not called.
+    pub fn is_settled(&self, wanted: &Wanted) -> bool {
+        let state = self.status.as_ref().map(|status| status.state.as_str());
+        if self.is_nothing(wanted) {
+            return true;
+        }
+        if state == Some(TunnelState::Waiting.as_str()) && self.contact() == Contact::First {
+            let waits = |key| matches!(self.state(key), Some(PublicState::Waiting | PublicState::Blocked));
+            return wanted.services.iter().all(|service| waits(&service.key));
+        }
+        let (published, blocked): (Vec<_>, Vec<_>) = wanted
+            .services
+            .iter()
+            .partition(|service| self.state(&service.key) == Some(PublicState::Published));
+        let is_blocked = |key| self.state(key) == Some(PublicState::Blocked);
+        let rules: BTreeSet<_> =
+            published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
+        let applied: BTreeSet<_> = self.applied.iter().map(IngressRule::as_wanted).map(by_id).collect();
+        let has_record =
+            |name: &str| self.record(name).is_none_or(|record| leads_to(record, &self.tunnel.id));
+        state == Some(TunnelState::Applied.as_str())
+            && self.is_config_known()
+            && blocked.iter().all(|service| is_blocked(&service.key))
+            && rules == applied
+            && published.iter().all(|service| has_record(&service.key.hostname))
+            && self.records_to_remove(wanted).next().is_none()
+    }
+}
+
+/// True if the row says that our record leads to `tunnel`, and nothing is under way. One that was taken over from another
+/// tunnel leads there until it is moved.
+pub(super) fn leads_to(row: &DnsRecordRow, tunnel: &TunnelId) -> bool {
+    row.is_settled
+        && row.record_id.is_some()
+        && row.tunnel_id == *tunnel
+        && row.content == tunnel_target(tunnel)
+}
+
+/// What was read before a pass does anything, kept up with what the pass itself writes down.
+pub(super) struct Read {
+    pub snapshot: Snapshot,
+    /// What earlier passes found out.
+    pub remembered: Remembered,
+    /// What the tunnel's routes ask for; none until the zones are known, without which nothing can be asked for.
+    pub wanted: Wanted,
+    /// True once `wanted` is known.
+    pub has_wanted: bool,
+    /// How well we know the tunnel.
+    pub contact: Contact,
+    /// The rules that are ours, as the database has them now.
+    pub applied: Vec<IngressRule>,
+}
+
+/// What a pass leaves to the next one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Remembered {
+    /// Digest of what was wanted in the last pass that came to its end.
+    pub digest: Option<u64>,
+    /// Rules that Cloudflare does not take, and is not asked to all the time.
+    pub rules: RefusedRules,
+    /// Names of which it takes no record.
+    pub names: RefusedNames,
+}
+
+/// What a pass has found so far.
+#[derive(Default)]
+pub(super) struct Found {
+    /// True once Cloudflare was called: what was said before may no longer be true.
+    pub has_looked: bool,
+    /// True once a write was written down as being on its way.
+    pub has_announced: bool,
+    /// True once a comparison met something that is not as it should be: putting it right is a change, and waits for
+    /// nobody.
+    pub has_damage: bool,
+    /// True if the tunnel waits for a person.
+    pub is_waiting: bool,
+    pub config: FoundConfig,
+    pub names: FoundNames,
+}
+
+/// The configuration of the tunnel, as it was found and written.
+#[derive(Default)]
+pub(super) struct FoundConfig {
+    /// False while a write is under way, or its answer was lost.
+    pub is_known: bool,
+    /// When it was read last.
+    pub read_at: Option<Instant>,
+    /// How often it was read again because the write had to wait too long.
+    pub late_writes: u32,
+    /// True once it was written.
+    pub has_written: bool,
+    /// The newest version that is known of.
+    pub version: Option<i64>,
+    /// Version that our last write should have made, its answer heard or lost.
+    expected: Option<i64>,
+    lost_answers: u32,
+    /// The rules of ours that Cloudflare is known to have.
+    pub in_force: Option<Vec<IngressRule>>,
+    pub foreign: Option<Vec<Foreign>>,
+    pub conflicts: Vec<RuleConflict>,
+    /// The search for rules that Cloudflare does not take.
+    pub trial: Trial,
+    /// What to tell about others who wrote at the same time.
+    pub gap: Option<String>,
+}
+
+/// The public names of the tunnel, each where this pass has come to with it.
+#[derive(Default)]
+pub(super) struct FoundNames {
+    /// Names whose protection is not in place, and why: they are not made reachable.
+    pub unprotected: BTreeMap<String, String>,
+    /// Names that lead to the tunnel; true if by a record of ours.
+    pub led: BTreeMap<String, bool>,
+    /// Names that records of others are in the way of, and why.
+    pub blocked: BTreeMap<String, String>,
+    /// Names whose calls wait for their turn still, and how long.
+    pub put_off: BTreeMap<String, Duration>,
+    /// Names that nobody ever tried before this pass.
+    pub untried: BTreeSet<String>,
+    /// Names that failed.
+    pub failed: RefusedNames,
+    /// Tunnels that names are led away from: their rules go after that.
+    pub took_from: BTreeSet<TunnelId>,
+}
+
+impl Read {
+    pub fn new(snapshot: Snapshot, remembered: Remembered) -> Self {
+        Self {
+            remembered,
+            wanted: Wanted::default(),
+            has_wanted: false,
+            contact: snapshot.contact(),
+            applied: snapshot.applied.clone(),
+            snapshot,
+        }
+    }
+
+    /// Every name that is asked for.
+    pub fn names(&self) -> Vec<String> {
+        self.wanted.names.keys().cloned().collect()
+    }
+
+    /// The rules that are to be in the configuration after the next write. What Cloudflare does not take stays as it was,
+    /// if it was there; of a name that may not be reachable nothing stays.
+    pub fn wanted_rules(&self, found: &Found, observed: &serde_json::Value) -> Vec<IngressRule> {
+        let left_out = found.config.trial.left_out();
+        let is_ours = |id: &RuleId| self.applied.iter().any(|rule| rule.id() == *id && !rule.unseen);
+        let rules = self.wanted.rules(&found.names.closed()).into_iter();
+        let rules = rules.filter_map(|rule| match left_out.contains(&rule.id()) {
+            true => rule_there(observed, &rule.id()).filter(|_| is_ours(&rule.id())),
+            false => Some(rule),
+        });
+        rules.collect()
+    }
+
+    /// Rules that were refused not long ago and are asked for still; after a while they are tried again.
+    pub fn known_refused_rules(&self) -> BTreeMap<RuleId, String> {
+        let rules = self.wanted.rules(&BTreeSet::new());
+        let known = rules.iter().filter_map(|rule| {
+            let refused = self.remembered.rules.get(&rule.id())?;
+            let holds = refused.rule == *rule && refused.at.elapsed() < REFUSED_RETRY;
+            holds.then(|| (rule.id(), refused.words.clone()))
+        });
+        known.collect()
+    }
+
+    /// The same for names.
+    pub fn known_refused_names(&self) -> RefusedNames {
+        let holds = |failure: &NameFailure| failure.refused_at.is_some_and(|at| at.elapsed() < REFUSED_RETRY);
+        let names = self.remembered.names.iter();
+        let names = names.filter(|(name, failure)| self.wanted.names.contains_key(*name) && holds(failure));
+        names.map(|(name, failure)| (name.clone(), failure.clone())).collect()
+    }
+
+    /// Rules that are refused now.
+    pub fn refused_rules(&self, found: &Found) -> RefusedRules {
+        let known = self.known_refused_rules();
+        let rules = self.wanted.rules(&BTreeSet::new()).into_iter();
+        let refused = rules.filter_map(|rule| {
+            let (id, words) = found.config.trial.refused().get_key_value(&rule.id())?;
+            let before = self.remembered.rules.get(id).filter(|_| known.contains_key(id));
+            let at = before.map_or_else(Instant::now, |refused| refused.at);
+            Some((id.clone(), RefusedRule { rule, words: words.clone(), at }))
+        });
+        refused.collect()
+    }
+
+    /// True if the name is known to lead to the tunnel, by our record or by somebody else's.
+    pub fn has_settled_name(&self, name: &str) -> bool {
+        self.snapshot.has_settled_name(&self.wanted, name)
+    }
+
+    /// These rows are written now.
+    pub fn keep_up(&mut self, rows: Vec<RouteStatusRow>) {
+        self.snapshot.route_status.retain(|row| rows.iter().all(|new| new.key != row.key));
+        self.snapshot.route_status.extend(rows);
+    }
+}
+
+impl Found {
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let config = FoundConfig {
+            is_known: snapshot.is_config_known(),
+            version: snapshot.status.as_ref().and_then(|row| row.config_version),
+            ..FoundConfig::default()
+        };
+        Self { config, ..Self::default() }
+    }
+
+    /// True if this pass has to do nothing more for the name.
+    pub fn is_dealt_with(&self, name: &str) -> bool {
+        self.names.is_dealt_with(name)
+            || self.config.conflicts.iter().any(|conflict| conflict.wanted.hostname == name)
+    }
+}
+
+impl FoundConfig {
+    /// It was read just now.
+    pub fn note_read(&mut self) {
+        self.is_known = true;
+        self.read_at = Some(Instant::now());
+    }
+
+    /// Takes note of a version that was read or written, and of those that somebody else must have made while we wrote.
+    pub fn take_version(&mut self, tunnel: &TunnelId, version: i64) {
+        self.version = self.version.max(Some(version));
+        let Some(expected) = self.expected.take().filter(|expected| version > *expected) else { return };
+        let who = match version - expected {
+            1 => format!("version {expected}"),
+            _ => format!("versions {expected} to {}", version - 1),
+        };
+        let gap = format!("someone wrote {who} between our read and our write");
+        tracing::warn!(tunnel.id = %tunnel, "{gap}");
+        self.gap = Some(gap);
+    }
+
+    /// Takes note of what became of the write after version `read`; none if there was nothing to write. Returns false if
+    /// the configuration has to be read again.
+    pub fn take_write(
+        &mut self,
+        tunnel: &TunnelId,
+        write: Option<Result<i64, CfError>>,
+        read: i64,
+        outcome: &MergeOutcome,
+    ) -> Result<bool, Stop> {
+        match write {
+            None => {
+                self.in_force = Some(outcome.applied_after.clone());
+                self.trial.taken();
+                Ok(!self.trial.is_under_way())
+            }
+            Some(Ok(version)) => {
+                self.has_written = true;
+                self.is_known = true;
+                self.expected = Some(read + 1);
+                self.take_version(tunnel, version);
+                self.in_force = Some(outcome.applied_after.clone());
+                self.trial.taken();
+                Ok(version == read + 1 && !self.trial.is_under_way())
+            }
+            // It may have taken effect: the next look says.
+            Some(Err(error)) if error.is_uncertain() && self.lost_answers == 0 => {
+                self.lost_answers += 1;
+                self.expected = Some(read + 1);
+                Ok(false)
+            }
+            // It was not sent: meanwhile somebody else may have written.
+            Some(Err(CfError::TooLate { .. })) => {
+                self.late_writes += 1;
+                self.is_known = true;
+                Ok(false)
+            }
+            Some(Err(error)) => {
+                self.is_known = !error.is_uncertain();
+                // One bad rule must not hold the others up.
+                let is_searched =
+                    error.is_about_content() && self.trial.not_taken(&outcome.fresh, &error.to_string());
+                if is_searched { Ok(false) } else { Err(error.into()) }
+            }
+        }
+    }
+
+    /// Ids of our rules that Cloudflare is known to have.
+    pub fn rules_in_force(&self) -> BTreeSet<RuleId> {
+        self.in_force.iter().flatten().map(IngressRule::id).collect()
+    }
+}
+
+impl FoundNames {
+    /// Takes note of what the first phase of a round `said` of each name.
+    pub fn take_protections(&mut self, wanted: &Wanted, said: &BTreeMap<String, Protection>) {
+        self.unprotected = waiting(wanted.names.keys(), said);
+    }
+
+    /// Names that no rule may lead to.
+    pub fn closed(&self) -> BTreeSet<&str> {
+        self.unprotected.keys().chain(self.blocked.keys()).map(String::as_str).collect()
+    }
+
+    fn is_dealt_with(&self, name: &str) -> bool {
+        self.unprotected.contains_key(name)
+            || self.led.contains_key(name)
+            || self.blocked.contains_key(name)
+            || self.failed.contains_key(name)
+            || self.put_off.contains_key(name)
+    }
+
+    /// Takes note of what became of a name. Returns true if it is blocked: its rule has to go again.
+    pub fn take(&mut self, (name, standing): Ended) -> Result<bool, Stop> {
+        match standing {
+            Ok(Standing::Ours) => drop(self.led.insert(name, true)),
+            Ok(Standing::Theirs) => drop(self.led.insert(name, false)),
+            Ok(Standing::Blocked(reason)) => {
+                self.blocked.insert(name, reason);
+                return Ok(true);
+            }
+            Err(OwnedError::Overtaken) => drop(self.put_off.insert(name, Duration::ZERO)),
+            Err(OwnedError::Cloudflare(CfError::NotYet { retry_after, .. })) => {
+                self.put_off.insert(name, retry_after);
+            }
+            Err(OwnedError::Cloudflare(error)) => {
+                self.failed.insert(name, NameFailure::new(&error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(false)
+    }
+
+    /// Names that are refused now.
+    pub fn refused(&self) -> RefusedNames {
+        let failed = self.failed.iter().filter(|(_, failure)| failure.refused_at.is_some());
+        failed.map(|(name, failure)| (name.clone(), failure.clone())).collect()
+    }
+}
+
+/// A rule as it is compared.
+pub(super) fn by_id(rule: IngressRule) -> (RuleId, String) {
+    let text = serde_json::to_string(&rule).expect("a rule is plain data");
+    (rule.id(), text)
+}
+
+/// A row that cannot be read is no reason to lose the others; its rule counts as foreign from now on.
+fn read_rule(row: AppliedRule) -> Option<IngressRule> {
+    serde_json::from_value(row.rule)
+        .inspect_err(|error| tracing::error!(%error, route = %row.key, "an applied rule cannot be read"))
+        .ok()
+}

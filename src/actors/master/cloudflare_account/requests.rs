@@ -1,0 +1,451 @@
+//! What the account can be told and asked, each message beside its handler.
+//!
+//! Answers go through `reply`, because they may take longer than a handler may; a reply dropped unanswered means that the
+//! work was lost and may be asked for again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::actor::{CloudflareAccount, Ended, READ_AGAIN, Unread};
+use super::plan::plan;
+use super::schedule::{Order, Turn};
+use super::shared::Shared;
+use super::tunnels::{has_tunnel, list_connectors, provide, read_tunnels};
+use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::plan::{ApplyReport, Plan};
+use crate::actors::supervision::Ctx;
+use crate::cloudflare::CfError;
+use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
+use crate::db::tunnels::TunnelRow;
+use crate::db::{ALL, Expected, cloudflare, tunnels};
+use crate::domain::connector::Connector;
+use crate::domain::event::{Event, Stream, TunnelEvent};
+use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::ingress::Contact;
+use crate::domain::publish::{Consent, PublicState, TunnelState};
+use crate::domain::wanted::KnownZones;
+
+/// How long a plan waits for zones that are being read; it says less without them.
+const ZONES_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where an answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, MasterError>>;
+
+/// Something changed for a tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Wake {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+}
+
+impl Handler<Wake> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, Wake { tunnel_id }: Wake, ctx: &mut Ctx<Self>) {
+        self.wake(&tunnel_id, Order::CHANGE, ctx);
+        self.catch_up(ctx);
+    }
+}
+
+/// Something changed for an agent's tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct WakeAgent {
+    /// Which agent.
+    pub agent_id: AgentId,
+}
+
+impl Handler<WakeAgent> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, WakeAgent { agent_id }: WakeAgent, ctx: &mut Ctx<Self>) {
+        self.catch_up(ctx);
+        self.with_tunnel_of(agent_id, ctx, |tunnel, agent_id, actor, ctx| match tunnel {
+            Ok(tunnel) => actor.wake(&tunnel, Order::CHANGE, ctx),
+            Err(Unread) => drop(ctx.notify_later(WakeAgent { agent_id }, READ_AGAIN)),
+        });
+    }
+}
+
+/// Something changed, for any tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct WakeAll;
+
+impl Handler<WakeAll> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeAll, ctx: &mut Ctx<Self>) {
+        self.wake_all(ctx);
+    }
+}
+
+/// An agent's tunnel does not connect: it may have been deleted, so it is compared with Cloudflare soon.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CompareAgent {
+    /// Which agent.
+    pub agent_id: AgentId,
+}
+
+impl Handler<CompareAgent> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, CompareAgent { agent_id }: CompareAgent, ctx: &mut Ctx<Self>) {
+        self.with_tunnel_of(agent_id, ctx, |tunnel, _, actor, ctx| {
+            // One that cannot be read comes with the next round.
+            if let Ok(tunnel) = tunnel {
+                actor.compare_soon(tunnel, ctx);
+            }
+        });
+    }
+}
+
+/// An agent said how its tunnel is, and left open whether it serves: Cloudflare is asked soon.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookAtConnectors {
+    /// Which agent.
+    pub agent_id: AgentId,
+}
+
+impl Handler<LookAtConnectors> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, LookAtConnectors { agent_id }: LookAtConnectors, ctx: &mut Ctx<Self>) {
+        self.with_tunnel_of(agent_id, ctx, |tunnel, _, actor, ctx| {
+            // One that cannot be read comes with the next comparison.
+            if let Ok(tunnel) = tunnel {
+                actor.looks.forget_misses(&tunnel);
+                actor.look_after(tunnel, Duration::ZERO, ctx);
+            }
+        });
+    }
+}
+
+/// Asks which connectors serve a tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct GetConnectors {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+    /// Where they go.
+    pub reply: Reply<Vec<Connector>>,
+}
+
+impl Handler<GetConnectors> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, GetConnectors { tunnel_id, reply }: GetConnectors, ctx: &mut Ctx<Self>) {
+        let client = self.shared.cloudflare.background();
+        let work = async move {
+            let connectors = list_connectors(&client, &tunnel_id).await;
+            answer(reply, connectors.map_err(refused));
+        };
+        ctx.spawn(work.into_actor(self));
+    }
+}
+
+/// Asks whether a tunnel is there still.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct HasTunnel {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+    /// Where the answer goes.
+    pub reply: Reply<bool>,
+}
+
+impl Handler<HasTunnel> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, HasTunnel { tunnel_id, reply }: HasTunnel, ctx: &mut Ctx<Self>) {
+        let client = self.shared.cloudflare.clone();
+        let work = async move { answer(reply, has_tunnel(&client, &tunnel_id).await.map_err(refused)) };
+        ctx.spawn(work.into_actor(self));
+    }
+}
+
+/// Finds the undeleted tunnel of exactly this name, or makes it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ProvideTunnel {
+    /// Its name.
+    pub name: String,
+    /// Where the answer goes.
+    pub reply: Reply<ProvidedTunnel>,
+}
+
+impl Handler<ProvideTunnel> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, ProvideTunnel { name, reply }: ProvideTunnel, ctx: &mut Ctx<Self>) {
+        let shared = Arc::clone(&self.shared);
+        ctx.spawn(async move { answer(reply, provide(&shared, &name).await) }.into_actor(self));
+    }
+}
+
+/// Brings one tunnel up to date now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct PutRules {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+    /// Answered with the version of its configuration.
+    pub reply: Reply<i64>,
+}
+
+impl Handler<PutRules> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, PutRules { tunnel_id, reply }: PutRules, ctx: &mut Ctx<Self>) {
+        self.wake(&tunnel_id, Order::CHANGE, ctx);
+        let end = self.waiters.add(HashSet::from([tunnel_id.clone()]));
+        let shared = Arc::clone(&self.shared);
+        let work = async move {
+            let result = match end.await {
+                Ok(Ended { error: Some(error), .. }) => Err(error.into()),
+                Ok(Ended { version, .. }) => {
+                    refuse_if_waiting(&shared, &tunnel_id).await.map(|()| version.unwrap_or(0))
+                }
+                Err(_) => Err(MasterError::Busy),
+            };
+            answer(reply, result);
+        };
+        ctx.spawn(work.into_actor(self));
+    }
+}
+
+/// Asks what would be done.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct GetPlan {
+    /// Where the answer goes.
+    pub reply: Reply<Plan>,
+}
+
+impl Handler<GetPlan> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, GetPlan { reply }: GetPlan, ctx: &mut Ctx<Self>) {
+        let shared = Arc::clone(&self.shared);
+        ctx.spawn(async move { answer(reply, read_plan(&shared).await) }.into_actor(self));
+    }
+}
+
+/// A person agrees to what is in a tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ConfirmTunnel {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+    /// Who agrees.
+    pub by: String,
+    /// Answered once it is written down.
+    pub reply: Reply<()>,
+}
+
+impl Handler<ConfirmTunnel> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, ConfirmTunnel { tunnel_id, by, reply }: ConfirmTunnel, ctx: &mut Ctx<Self>) {
+        let shared = Arc::clone(&self.shared);
+        let work = async move {
+            let confirmed = confirm(&shared, &tunnel_id, &by).await;
+            let is_confirmed = confirmed.is_ok();
+            answer(reply, confirmed);
+            is_confirmed.then_some(tunnel_id)
+        };
+        ctx.spawn(work.into_actor(self).map(|tunnel, actor, ctx| {
+            if let Some(tunnel) = tunnel {
+                actor.try_again(&tunnel, ctx);
+            }
+        }));
+    }
+}
+
+/// Confirms every tunnel that waits, tries again what is blocked or failing, and carries out the rest.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Apply {
+    /// Who orders it.
+    pub by: String,
+    /// Answered once the calls are done.
+    pub reply: Reply<ApplyReport>,
+}
+
+impl Handler<Apply> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, Apply { by, reply }: Apply, ctx: &mut Ctx<Self>) {
+        let shared = Arc::clone(&self.shared);
+        let decide = async move { agree(&shared, &by).await };
+        ctx.spawn(decide.into_actor(self).map(move |agreed, actor, ctx| match agreed {
+            Ok(agreed) => actor.carry_out(agreed, reply, ctx),
+            Err(error) => answer(reply, Err(error)),
+        }));
+    }
+}
+
+/// How the account is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AccountStatus {
+    /// Tunnels known to it.
+    pub tunnels: usize,
+    /// Tunnels that are worked on now.
+    pub running: usize,
+    /// Tunnels with something left to do.
+    pub busy: usize,
+    /// Tunnels whose last pass failed.
+    pub failing: usize,
+    /// Tunnels still to be compared with Cloudflare.
+    pub unchecked: usize,
+    /// Calls that could be made now.
+    pub calls_left: u32,
+    /// The last failure that still holds, in Cloudflare's words.
+    pub error: Option<String>,
+}
+
+/// Asks how the account is doing.
+#[derive(Debug, Message)]
+#[rtype(result = "AccountStatus")]
+pub struct GetStatus;
+
+impl Handler<GetStatus> for CloudflareAccount {
+    type Result = MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Ctx<Self>) -> Self::Result {
+        let count = |is: fn(&Turn) -> bool| self.tunnels.values().filter(|entry| is(&entry.turn)).count();
+        MessageResult(AccountStatus {
+            tunnels: self.tunnels.len(),
+            running: self.running,
+            busy: count(Turn::is_busy),
+            failing: count(Turn::is_failing),
+            unchecked: self.comparisons.left() + self.looks.left(Instant::now()),
+            calls_left: self.shared.cloudflare.calls_left(),
+            error: self.tunnels.values().find_map(|entry| entry.error.clone()),
+        })
+    }
+}
+
+/// What a person set in motion.
+struct Agreed {
+    confirmed: Vec<TunnelId>,
+    /// Tunnels that are looked at again, whatever is known of them.
+    again: HashSet<TunnelId>,
+    all: Vec<TunnelId>,
+}
+
+impl CloudflareAccount {
+    fn carry_out(&mut self, agreed: Agreed, reply: Reply<ApplyReport>, ctx: &mut Ctx<Self>) {
+        for tunnel in &agreed.all {
+            match agreed.again.contains(tunnel) {
+                true => self.try_again(tunnel, ctx),
+                false => self.wake(tunnel, Order::CHANGE, ctx),
+            }
+        }
+        let end = self.waiters.add(agreed.all.into_iter().collect());
+        let shared = Arc::clone(&self.shared);
+        let work = async move {
+            let finished = end.await.is_ok();
+            let report = read_plan(&shared).await.map(|plan| ApplyReport {
+                finished,
+                confirmed_tunnels: agreed.confirmed,
+                blocked: plan.blocked,
+                failed: plan.failed,
+                ..ApplyReport::default()
+            });
+            answer(reply, report);
+        };
+        ctx.spawn(work.into_actor(self));
+    }
+}
+
+async fn agree(shared: &Shared, by: &str) -> Result<Agreed, MasterError> {
+    let rows = read_tunnels(&shared.db, shared.cloudflare.account()).await?;
+    shared.zones.forgive();
+    let routes = cloudflare::list_route_status(&shared.db, None, ALL).await?;
+    let statuses = cloudflare::list_tunnel_status(&shared.db, ALL).await?;
+    let consents = consents(&rows, &statuses, &routes);
+    let mut agreed = Agreed { confirmed: Vec::new(), again: HashSet::new(), all: Vec::new() };
+    for (row, consent) in rows.into_iter().zip(consents) {
+        if consent.is_given {
+            confirm(shared, &row.id, by).await?;
+            agreed.confirmed.push(row.id.clone());
+        }
+        if consent.look_again {
+            agreed.again.insert(row.id.clone());
+        }
+        agreed.all.push(row.id);
+    }
+    Ok(agreed)
+}
+
+/// Says what an `apply` means for each tunnel, by what was said of it and of its routes.
+pub fn consents(
+    tunnels: &[TunnelRow],
+    statuses: &[TunnelStatusRow],
+    routes: &[RouteStatusRow],
+) -> Vec<Consent> {
+    let states: HashMap<&TunnelId, Option<TunnelState>> =
+        statuses.iter().map(|row| (&row.tunnel_id, TunnelState::parse(&row.state))).collect();
+    let mut routes_of: HashMap<&AgentId, Vec<&RouteStatusRow>> = HashMap::new();
+    for row in routes {
+        routes_of.entry(&row.agent_id).or_default().push(row);
+    }
+    let consent = |row: &TunnelRow| {
+        let routes = row.agent_id.as_ref().and_then(|agent| routes_of.get(agent));
+        let routes = routes.into_iter().flatten().map(|row| (PublicState::parse(&row.state), row.cause));
+        let state = states.get(&row.id).copied().flatten();
+        Consent::to(Contact::of(row.confirmed_by.as_deref()), state, routes)
+    };
+    tunnels.iter().map(consent).collect()
+}
+
+async fn confirm(shared: &Shared, tunnel: &TunnelId, by: &str) -> Result<(), MasterError> {
+    if tunnels::find_tunnel(&shared.db, tunnel).await?.is_none() {
+        return Err(MasterError::Invalid(format!("tunnel `{tunnel}` is not known")));
+    }
+    let event = Event::Tunnel(TunnelEvent::Confirmed { tunnel_id: tunnel.clone(), by: by.to_owned() });
+    let mut batch = shared.batch().append(Stream::tunnel(tunnel), Expected::Head, vec![event]);
+    batch.by = by.to_owned();
+    let written = shared.store.commit(batch).await;
+    Ok(written.inspect_err(|error| tracing::warn!(%error, "a confirmation could not be written down"))?)
+}
+
+/// Nothing is written to a tunnel that waits for a person, and nobody may be told that it was.
+async fn refuse_if_waiting(shared: &Shared, tunnel: &TunnelId) -> Result<(), MasterError> {
+    let row = cloudflare::find_tunnel_status(&shared.db, tunnel).await?;
+    match row.filter(|row| row.state == TunnelState::Waiting.as_str()) {
+        Some(row) => Err(MasterError::TunnelWaits(row.reason.unwrap_or_default())),
+        None => Ok(()),
+    }
+}
+
+async fn read_plan(shared: &Shared) -> Result<Plan, MasterError> {
+    // The zones that were read last will do: a plan makes no calls of its own unless there were none yet.
+    let cloudflare = shared.cloudflare.background();
+    let zones = timeout(ZONES_PATIENCE, shared.zones.get(&cloudflare, false)).await;
+    let known = match &zones {
+        Ok(Ok(zones)) => zones.known(),
+        Ok(Err(_)) | Err(_) => KnownZones::Unknown,
+    };
+    Ok(plan(&shared.db, &shared.settings, known, true).await?)
+}
+
+fn refused(error: CfError) -> MasterError {
+    MasterError::Cloudflare(error.to_string())
+}
+
+fn answer<T>(reply: Reply<T>, result: Result<T, MasterError>) {
+    // Who gave up waiting needs no answer.
+    let _ = reply.send(result);
+}
