@@ -23,6 +23,7 @@ mod kills;
 mod plan;
 mod process;
 mod publish;
+mod registrations;
 mod scene;
 mod seed;
 mod sheet;
@@ -75,6 +76,9 @@ async fn measure(plan: &Plan) -> Sheet {
     }
     if plan.wants("account") {
         sheet.group("account", limit(60), account::measure(plan)).await;
+    }
+    if plan.wants("registrations") {
+        sheet.group("registrations", limit(120), registrations::measure(plan)).await;
     }
     if plan.wants("start") {
         sheet.group("start", limit(60), start::measure(plan)).await;

@@ -41,6 +41,29 @@ pub async fn agents(dir: &Path, count: usize) -> PathBuf {
     path
 }
 
+/// Writes `count` keys that nobody used yet into the state directory `dir`; returns them.
+pub async fn keys(dir: &Path, count: usize) -> Vec<String> {
+    let (runtime, chance, clock) = (IoRuntime::start().unwrap(), Chance::system(), Clock::system());
+    let url = format!("sqlite://{}", dir.join("lightship.db").display());
+    let db = Db::open(&url, runtime.io()).await.unwrap();
+    db.migrate().await.unwrap();
+    let keys: Vec<String> = (0..count).map(|_| chance.key()).collect();
+    for group in keys.chunks(TOGETHER) {
+        let made = |key: &String| KeyEvent::Generated {
+            key_id: KeyId::new(chance.sorted_uuid(&clock).to_string()),
+            owner: "bench".into(),
+            sha256: hex::encode(digest_key(key)),
+            rolled_from: None,
+        };
+        let batch = Batch::new("bench", clock.now());
+        db.commit(batch.append(Stream::keys(), Expected::Head, group.iter().map(made).collect()))
+            .await
+            .unwrap();
+    }
+    db.close().await.unwrap();
+    keys
+}
+
 /// A key is made, an agent registers with it, a person approves it.
 fn batch(clock: &Clock, agent: &AgentId, key_id: KeyId, key: &str) -> Batch {
     let generated = Event::Key(KeyEvent::Generated {
