@@ -17,6 +17,7 @@ mod m0008_find_open_commands;
 mod m0009_create_tunnel_connectors;
 mod m0010_note_moves;
 mod m0011_know_outcomes;
+mod m0013_admin_roles;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_create_tunnel_connectors::Migration),
             Box::new(m0010_note_moves::Migration),
             Box::new(m0011_know_outcomes::Migration),
+            Box::new(m0013_admin_roles::Migration),
         ]
     }
 }

@@ -105,7 +105,7 @@ impl Needs {
             | Event::TunnelDeleted { tunnel_id } => {
                 self.tunnels.insert(tunnel_id.as_str().into());
             }
-            Event::AdminCreated { name } | Event::AdminPasswordChanged { name } => {
+            Event::AdminCreated { name, .. } | Event::AdminPasswordChanged { name } => {
                 self.admins.insert(name.clone());
             }
             Event::SettingChanged { key, .. } => {

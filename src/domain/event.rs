@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{CommandKind, Outcome};
 use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use super::role::Role;
 use super::route::{Release, RouteKey, Service};
 
 /// Name of a stream of events.
@@ -172,7 +173,11 @@ pub enum Event {
     DnsRecordForgotten { tunnel_id: TunnelId, zone_id: ZoneId, name: String },
 
     /// The first administrator, or another one.
-    AdminCreated { name: String },
+    AdminCreated {
+        name: String,
+        #[serde(default, skip_serializing_if = "Role::is_admin")]
+        role: Role,
+    },
     /// An administrator has another password; the hash is in table `secrets`.
     AdminPasswordChanged { name: String },
     /// A setting was changed on the page or over the API.

@@ -29,6 +29,7 @@ pub mod publish;
 pub mod registration;
 pub mod report;
 pub mod restart;
+pub mod role;
 pub mod route;
 pub mod shard;
 pub mod text;

@@ -10,6 +10,7 @@ pub mod assets;
 pub mod attempts;
 pub mod auth;
 pub mod body;
+mod credential;
 mod dialect;
 pub mod error;
 mod forwarded;

@@ -4,6 +4,7 @@
 
 mod agent_wire;
 mod blocked;
+mod callers;
 mod cloudflare_account;
 mod cloudflare_client;
 mod connectors;

@@ -19,8 +19,9 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) {
             unit.tunnels.change(&tunnel_id.as_str().into(), |tunnel| tunnel.made = true)
         }
         Event::TunnelDeleted { tunnel_id } => unit.tunnels.delete(&tunnel_id.as_str().into()),
-        Event::AdminCreated { name } => unit.admins.put(admin::Model {
+        Event::AdminCreated { name, role } => unit.admins.put(admin::Model {
             name: name.clone(),
+            role: role.as_str().into(),
             created_at: origin.at,
             password_changed_at: None,
             session_version: 1,

@@ -16,6 +16,7 @@ use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use crate::domain::role::Role;
 use crate::domain::route::Release;
 
 /// Random decisions about a small world, so that they meet each other.
@@ -39,6 +40,10 @@ impl World {
 
     fn tunnel(&self) -> TunnelId {
         TunnelId::new(self.named("tunnel", 4))
+    }
+
+    fn role(&self) -> Role {
+        [Role::Viewer, Role::Operator, Role::Admin][self.pick(3)]
     }
 
     fn decision(&mut self) -> (Stream, Event) {
@@ -149,7 +154,7 @@ impl World {
             },
             2 => Event::TunnelMade { tunnel_id: self.tunnel() },
             3 => Event::TunnelDeleted { tunnel_id: self.tunnel() },
-            4 => Event::AdminCreated { name: self.named("person", 2) },
+            4 => Event::AdminCreated { name: self.named("person", 2), role: self.role() },
             5 => Event::AdminPasswordChanged { name: self.named("person", 2) },
             _ => setting(&self.named("setting", 3), self.clock),
         }

@@ -8,6 +8,7 @@ use crate::db::routes::list_routes;
 use crate::db::settings::{find_admin, has_admin, list_admins, list_settings};
 use crate::db::{Batch, RowChange};
 use crate::domain::event::{Event, Stream};
+use crate::domain::role::Role;
 
 #[tokio::test]
 async fn agents_are_listed_in_pages_without_the_removed_ones() {
@@ -86,7 +87,9 @@ async fn events_are_listed_by_stream_and_place() {
 async fn a_new_password_ends_the_sessions_of_the_old_one() {
     on_every_engine(async |db| {
         assert!(!has_admin(&db).await.unwrap());
-        commit(&db, Stream::admin(), vec![Event::AdminCreated { name: "ann".into() }]).await.unwrap();
+        commit(&db, Stream::admin(), vec![Event::AdminCreated { name: "ann".into(), role: Role::Admin }])
+            .await
+            .unwrap();
         assert!(has_admin(&db).await.unwrap());
         let before = find_admin(&db, "ann").await.unwrap().unwrap().session_version;
 

@@ -7,8 +7,8 @@ use super::filter::{Filter, LINES, Shown, Wanted};
 use super::overview::{fragment_of, label_problems, refused, route_lines};
 use super::posted::{Nothing, Posted};
 use super::view::{Problem, RouteLine, count, route_words};
-use super::{Shell, SignedIn, page, part};
-use crate::web::auth::{Role, at_least};
+use super::{Allowed, Shell, SignedIn, page, part};
+use crate::web::auth::Operator;
 use crate::web::error::ApiError;
 use crate::web::picture::Picture;
 use crate::web::query::Query;
@@ -86,11 +86,10 @@ pub async fn fragment(
 /// `POST /routes/apply`: confirms what waits, carries it out, and says how it went.
 #[utoipa::path(post, path = "/routes/apply", tag = "pages", responses((status = 200), (status = 403)), security(("session" = [])))]
 pub async fn apply(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Operator>,
     state: web::Data<WebState>,
     _: Posted<Nothing>,
 ) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Operator)?;
     let report = state.master().apply(&person.name, state.settings().apply_patience).await?;
     let (tone, word) = match ((report.blocked.len() + report.failed.len()) as u64, report.finished) {
         (0, true) => ("good", "Done: everything that waited is applied.".to_owned()),
