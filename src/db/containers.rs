@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ use super::entities::{container, container_problem};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{Db, limit};
+use super::{AT_ONCE, Db, limit};
 use crate::domain::container::Container;
 use crate::domain::id::{AgentId, ContainerId};
 
@@ -88,37 +87,24 @@ pub async fn list_containers(db: &Db, agent: &AgentId) -> Result<Vec<ContainerRo
     .await
 }
 
-/// Returns every agent's containers by id, in one query: for answers that list all agents.
-pub async fn containers_by_agent(db: &Db) -> Result<HashMap<AgentId, Vec<ContainerRow>>, DbError> {
+/// Returns the containers of these agents, each by id.
+pub async fn containers_of(
+    db: &Db,
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<ContainerRow>>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
     db.read(move |conn| async move {
-        let mut by_agent = HashMap::<AgentId, Vec<ContainerRow>>::new();
-        for row in container::Entity::find().order_by_asc(container::Column::Id).all(&conn).await? {
-            let row = ContainerRow::of(row)?;
-            by_agent.entry(row.agent_id.clone()).or_default().push(row);
+        let mut found = HashMap::<AgentId, Vec<ContainerRow>>::new();
+        for chunk in agents.chunks(AT_ONCE) {
+            let query = container::Entity::find()
+                .filter(container::Column::AgentId.is_in(chunk))
+                .order_by_asc(container::Column::Id);
+            for row in query.all(&conn).await? {
+                let row = ContainerRow::of(row)?;
+                found.entry(row.agent_id.clone()).or_default().push(row);
+            }
         }
-        Ok(by_agent)
-    })
-    .await
-}
-
-/// Returns the names of the containers that have a label problem.
-pub async fn names_with_problems(db: &Db) -> Result<HashMap<(AgentId, ContainerId), String>, DbError> {
-    db.read(move |conn| async move {
-        let ids = Query::select()
-            .column(container_problem::Column::ContainerId)
-            .from(container_problem::Entity)
-            .to_owned();
-        let rows: Vec<(String, String, String)> = container::Entity::find()
-            .select_only()
-            .columns([container::Column::AgentId, container::Column::Id, container::Column::Name])
-            .filter(container::Column::Id.in_subquery(ids))
-            .into_tuple()
-            .all(&conn)
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(agent, id, name)| ((AgentId::new(agent), ContainerId::new(id)), name))
-            .collect())
+        Ok(found)
     })
     .await
 }

@@ -12,6 +12,7 @@ mod excess;
 mod garbage;
 mod indexing;
 mod layering;
+mod lists;
 mod master_tree;
 mod moved_containers;
 mod moving;

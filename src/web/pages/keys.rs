@@ -81,9 +81,8 @@ pub async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiEr
     let mut keys = read::list_keys(db, KEYS as u64 + 1).await.map_err(ApiError::internal)?;
     let has_older = keys.len() > KEYS;
     keys.truncate(KEYS);
-    let agents = read::list_agents(db, None, read::ALL).await.map_err(ApiError::internal)?;
-    let names: HashMap<&AgentId, &str> =
-        agents.iter().map(|agent| (&agent.id, agent.display_name.as_str())).collect();
+    let agents: Vec<AgentId> = keys.iter().filter_map(|key| key.bound_agent_id.clone()).collect();
+    let names = read::agent_names(db, &agents).await.map_err(ApiError::internal)?;
     part(&Live {
         csrf: person.session.csrf.clone(),
         keys: keys.iter().map(|key| key_line(key, &names)).collect(),
@@ -91,13 +90,13 @@ pub async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiEr
     })
 }
 
-fn key_line(key: &KeyRow, names: &HashMap<&AgentId, &str>) -> KeyLine {
+fn key_line(key: &KeyRow, names: &HashMap<AgentId, String>) -> KeyLine {
     let is_active = key.status == KeyStatus::Active;
     let agent = key.bound_agent_id.as_ref();
     KeyLine {
         id: key.id.to_string(),
         owner: key.owner.clone(),
-        agent: agent.map(|id| names.get(id).copied().unwrap_or(id.as_str()).to_owned()),
+        agent: agent.map(|id| names.get(id).map_or(id.as_str(), String::as_str).to_owned()),
         agent_href: agent.map(|id| format!("/agents/{id}")).unwrap_or_default(),
         permitted: permitted(&key.hostname_patterns),
         state: if is_active { badge("good", "active") } else { badge("idle", "revoked") },
