@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
 
 mod agent_wire;
+mod allocator;
 mod blocked;
 mod callers;
 mod cloudflare_account;
