@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// Groups that can be measured alone.
-const GROUPS: [&str; 8] =
-    ["heartbeats", "publish", "commands", "account", "start", "fleet", "churn", "growth"];
+const GROUPS: [&str; 9] =
+    ["heartbeats", "publish", "commands", "account", "start", "fleet", "churn", "memory", "growth"];
 
 /// What was asked for on the command line.
 pub struct Plan {
