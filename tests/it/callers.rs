@@ -77,6 +77,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/", Page(Viewer), &[200]),
     ("get", "/agents", Page(Viewer), &[200]),
     ("get", "/agents/{id}", Page(Viewer), &[404]),
+    ("get", "/agents/keys", Page(Viewer), &[404]),
     ("get", "/routes", Page(Viewer), &[200]),
     ("get", "/system", Page(Viewer), &[200]),
     ("get", "/fragments/overview", Page(Viewer), &[200]),

@@ -12,6 +12,7 @@ mod connectors;
 mod excess;
 mod garbage;
 mod indexing;
+mod ipv6;
 mod layering;
 mod lists;
 mod master_tree;

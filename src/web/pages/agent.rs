@@ -98,6 +98,13 @@ pub async fn show(
     show_with(&state, &agent_id(&id)?, (StatusCode::OK, shell), Fields::default()).await
 }
 
+/// `GET /agents/keys`: the agent with that id, which no new one can have: forms are sent to this address, too.
+#[utoipa::path(get, path = "/agents/keys", tag = "pages", responses((status = 200), (status = 303), (status = 404)),
+    security(("session" = [])))]
+pub async fn show_keys(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    show(person, state, web::Path::from("keys".to_owned())).await
+}
+
 /// Shows the page again, with why a form was not carried out and what was written.
 pub async fn show_refused(
     person: &SignedIn,

@@ -34,6 +34,9 @@ pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
 /// What the masters of tests tell agents to look for beside the known prefixes.
 pub const LABEL_PREFIX: &str = "mine";
 
+/// Where masters of tests listen unless they are told otherwise.
+const ADDRESS: &str = "127.0.0.1:0";
+
 /// A running master; stop it with [`TestMaster::stop`].
 pub struct TestMaster {
     pub address: SocketAddr,
@@ -66,20 +69,26 @@ impl TestMaster {
 
     /// With other settings.
     pub async fn build(with_cloudflare: bool, change: impl FnOnce(&mut WebSettings)) -> Self {
-        Self::assemble(with_cloudflare, Clock::system(), MasterSettings::default(), change).await
+        Self::assemble(ADDRESS, with_cloudflare, Clock::system(), MasterSettings::default(), change).await
+    }
+
+    /// With Cloudflare, at another address.
+    pub async fn at(address: &str) -> Self {
+        Self::assemble(address, true, Clock::system(), MasterSettings::default(), |_| {}).await
     }
 
     /// With Cloudflare and other settings of its actors.
     pub async fn with_actors(settings: MasterSettings) -> Self {
-        Self::assemble(true, Clock::system(), settings, |_| {}).await
+        Self::assemble(ADDRESS, true, Clock::system(), settings, |_| {}).await
     }
 
     /// With Cloudflare, on a clock that the test moves.
     pub async fn on_clock(clock: Clock) -> Self {
-        Self::assemble(true, clock, MasterSettings::default(), |_| {}).await
+        Self::assemble(ADDRESS, true, clock, MasterSettings::default(), |_| {}).await
     }
 
     async fn assemble(
+        address: &str,
         with_cloudflare: bool,
         clock: Clock,
         settings: MasterSettings,
@@ -112,7 +121,7 @@ impl TestMaster {
         change(&mut settings);
         let state = WebState::new(master.clone(), settings);
         let folder = tempfile::tempdir().unwrap();
-        let (address, server) = listen(state.clone(), &socket_in(&folder));
+        let (address, server) = listen(address, state.clone(), &socket_in(&folder));
         let answers = Arc::default();
         let http = client().build().unwrap();
         Self { address, state, master, db, standin, http, answers, shards, folder, server, root, _io: io }
@@ -257,8 +266,8 @@ fn socket_in(folder: &TempDir) -> PathBuf {
     folder.path().join("admin.sock")
 }
 
-fn listen(state: WebState, local: &Path) -> (SocketAddr, ServerHandle) {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+fn listen(address: &str, state: WebState, local: &Path) -> (SocketAddr, ServerHandle) {
+    let socket = TcpListener::bind(address).unwrap();
     let address = socket.local_addr().unwrap();
     let local = Some(UnixListener::bind(local).unwrap());
     let listen = Listen { tcp: vec![socket], local, workers: 1, stop_secs: 5 };
