@@ -23,6 +23,7 @@ CMD ["agent"]
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates tzdata
 WORKDIR /src
+# With `.cargo/config.toml`, which holds the settings of the allocator.
 COPY . .
 RUN cargo rustc --profile dist --locked --bin lightship -- -C target-feature=+crt-static \
  && scripts/image --layout-only target/dist/lightship

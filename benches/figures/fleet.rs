@@ -29,7 +29,7 @@ const BACK: Duration = Duration::from_secs(30);
 
 /// An agent as the master knows it.
 #[derive(Clone)]
-struct Agent {
+pub struct Agent {
     id: String,
     key: String,
 }
@@ -60,7 +60,8 @@ pub async fn measure(plan: &Plan) -> Vec<Row> {
     rows
 }
 
-async fn agents(dir: &Path, count: usize) -> Vec<Agent> {
+/// Writes agents that nobody has heard of to the database in `dir`.
+pub async fn agents(dir: &Path, count: usize) -> Vec<Agent> {
     let file = seed::agents(dir, count).await;
     let text = std::fs::read_to_string(file).unwrap();
     let pairs = text.lines().map(|line| line.split_once(' ').unwrap());
@@ -68,7 +69,7 @@ async fn agents(dir: &Path, count: usize) -> Vec<Agent> {
 }
 
 /// A connection of its own for each share of the agents.
-fn lines(agents: &[Agent]) -> Vec<(reqwest::Client, Vec<Agent>)> {
+pub fn lines(agents: &[Agent]) -> Vec<(reqwest::Client, Vec<Agent>)> {
     let share = agents.len().div_ceil(CONNECTIONS);
     let client = || {
         let one = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1);
@@ -78,7 +79,7 @@ fn lines(agents: &[Agent]) -> Vec<(reqwest::Client, Vec<Agent>)> {
 }
 
 /// Lets each agent report once in each of `rounds` intervals; returns what the reports took.
-async fn reports(
+pub async fn reports(
     master: &Ship,
     lines: &[(reqwest::Client, Vec<Agent>)],
     interval: Duration,

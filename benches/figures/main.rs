@@ -20,6 +20,7 @@ mod growth;
 mod heartbeats;
 mod history;
 mod kills;
+mod memory;
 mod plan;
 mod process;
 mod publish;
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     if sheet.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Measures one group after the other; each has its limit, so that all of them end in half an hour.
+/// Measures one group after the other; each has its limit, so that all of them end in forty minutes.
 async fn measure(plan: &Plan) -> Sheet {
     let mut sheet = Sheet::new(plan.quick);
     let limit = Duration::from_secs;
@@ -88,6 +89,9 @@ async fn measure(plan: &Plan) -> Sheet {
     }
     if plan.wants("churn") {
         sheet.group("churn", limit(300), churn::measure(plan)).await;
+    }
+    if plan.wants("memory") {
+        sheet.group("memory", limit(420), memory::measure(plan)).await;
     }
     if plan.wants("growth") {
         sheet.group("growth", limit(600), growth::measure(plan)).await;

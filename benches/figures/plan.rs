@@ -3,8 +3,18 @@
 use std::path::{Path, PathBuf};
 
 /// Groups that can be measured alone.
-const GROUPS: [&str; 9] =
-    ["heartbeats", "publish", "commands", "account", "registrations", "start", "fleet", "churn", "growth"];
+const GROUPS: [&str; 10] = [
+    "heartbeats",
+    "publish",
+    "commands",
+    "account",
+    "registrations",
+    "start",
+    "fleet",
+    "churn",
+    "memory",
+    "growth",
+];
 
 /// What was asked for on the command line.
 pub struct Plan {

@@ -18,6 +18,7 @@ mod m0009_create_tunnel_connectors;
 mod m0010_note_moves;
 mod m0011_know_outcomes;
 mod m0012_seat_keys;
+mod m0013_admin_roles;
 mod m0014_container_networks;
 
 /// Runs the migrations.
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_note_moves::Migration),
             Box::new(m0011_know_outcomes::Migration),
             Box::new(m0012_seat_keys::Migration),
+            Box::new(m0013_admin_roles::Migration),
             Box::new(m0014_container_networks::Migration),
         ]
     }

@@ -11,7 +11,7 @@ use super::error::DbError;
 use super::events::stream_version;
 use super::times::time;
 use super::words::{json, word};
-use super::{Db, limit};
+use super::{AT_ONCE, Db, limit};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 use crate::domain::id::{AccountId, AgentId, KeyId, SecretId, TunnelId};
@@ -206,6 +206,27 @@ pub async fn list_agents(db: &Db, after: Option<&AgentId>, max: u64) -> Result<V
             .all(&conn)
             .await?;
         joined(rows, seen)
+    })
+    .await
+}
+
+/// Returns the names of those of these agents that were not removed.
+pub async fn agent_names(db: &Db, agents: &[AgentId]) -> Result<HashMap<AgentId, String>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
+    db.read(move |conn| async move {
+        let mut names = HashMap::new();
+        for chunk in agents.chunks(AT_ONCE) {
+            let rows: Vec<(String, String)> = agent::Entity::find()
+                .select_only()
+                .columns([agent::Column::Id, agent::Column::DisplayName])
+                .filter(agent::Column::Id.is_in(chunk))
+                .filter(agent::Column::Status.ne(AgentStatus::Removed.as_str()))
+                .into_tuple()
+                .all(&conn)
+                .await?;
+            names.extend(rows.into_iter().map(|(id, name)| (AgentId::new(id), name)));
+        }
+        Ok(names)
     })
     .await
 }

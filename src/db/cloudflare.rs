@@ -379,11 +379,41 @@ pub async fn find_tunnel_connectors(
     .await
 }
 
-/// Returns who serves each tunnel, by id, at most `max`.
-pub async fn list_tunnel_connectors(db: &Db, max: u64) -> Result<Vec<TunnelConnectorsRow>, DbError> {
+/// Returns the state of tunnels by id, after `after`, at most `max`.
+pub async fn tunnel_status_after(
+    db: &Db,
+    after: Option<&TunnelId>,
+    max: u64,
+) -> Result<Vec<TunnelStatusRow>, DbError> {
+    let after = after.map(|id| id.as_str().to_owned());
     db.read(move |conn| async move {
-        let query = tunnel_connectors::Entity::find().order_by_asc(tunnel_connectors::Column::TunnelId);
-        query.limit(limit(max)).all(&conn).await?.into_iter().map(TunnelConnectorsRow::of).collect()
+        let mut query =
+            tunnel_status::Entity::find().order_by_asc(tunnel_status::Column::TunnelId).limit(limit(max));
+        if let Some(after) = after {
+            query = query.filter(tunnel_status::Column::TunnelId.gt(after));
+        }
+        query.all(&conn).await?.into_iter().map(TunnelStatusRow::of).collect()
+    })
+    .await
+}
+
+/// Returns who serves these tunnels.
+pub async fn tunnel_connectors_of(
+    db: &Db,
+    tunnels: &[TunnelId],
+) -> Result<HashMap<TunnelId, TunnelConnectorsRow>, DbError> {
+    let tunnels = texts(tunnels);
+    db.read(move |conn| async move {
+        let mut found = HashMap::new();
+        for chunk in tunnels.chunks(AT_ONCE) {
+            let query =
+                tunnel_connectors::Entity::find().filter(tunnel_connectors::Column::TunnelId.is_in(chunk));
+            for row in query.all(&conn).await? {
+                let row = TunnelConnectorsRow::of(row)?;
+                found.insert(row.tunnel_id.clone(), row);
+            }
+        }
+        Ok(found)
     })
     .await
 }

@@ -9,7 +9,7 @@ use super::entities::command;
 use super::error::DbError;
 use super::times::time;
 use super::words::{json, word};
-use super::{Db, limit};
+use super::{AT_ONCE, Db, limit};
 use crate::domain::command::Command;
 use crate::domain::id::{AgentId, CommandId};
 
@@ -73,20 +73,27 @@ fn open_of(agent: &AgentId) -> Select<command::Entity> {
         .order_by_asc(command::Column::QueuedSeq)
 }
 
-/// Returns every agent's open commands as [`list_open_commands`] does, in one query.
-pub async fn open_commands_by_agent(db: &Db) -> Result<HashMap<AgentId, Vec<Command>>, DbError> {
+/// Returns the open commands of these agents, as [`list_open_commands`] does.
+pub async fn open_commands_of(
+    db: &Db,
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<Command>>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
     db.read(move |conn| async move {
-        let query = command::Entity::find()
-            // Open commands are the ones with a due time; that index keeps ended ones out of the scan.
-            .filter(command::Column::DueAt.is_not_null())
-            .filter(command::Column::Status.is_in(OPEN))
-            .order_by_asc(command::Column::QueuedSeq);
-        let mut by_agent = HashMap::<AgentId, Vec<Command>>::new();
-        for row in query.all(&conn).await? {
-            let row = CommandRow::of(row)?;
-            by_agent.entry(row.agent_id).or_default().push(row.command);
+        let mut found = HashMap::<AgentId, Vec<Command>>::new();
+        for chunk in agents.chunks(AT_ONCE) {
+            let query = command::Entity::find()
+                .filter(command::Column::AgentId.is_in(chunk))
+                // Open commands are the ones with a due time; that index keeps ended ones out of the scan.
+                .filter(command::Column::DueAt.is_not_null())
+                .filter(command::Column::Status.is_in(OPEN))
+                .order_by_asc(command::Column::QueuedSeq);
+            for row in query.all(&conn).await? {
+                let row = CommandRow::of(row)?;
+                found.entry(row.agent_id).or_default().push(row.command);
+            }
         }
-        Ok(by_agent)
+        Ok(found)
     })
     .await
 }

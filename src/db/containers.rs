@@ -11,7 +11,7 @@ use super::entities::{container, container_problem, route};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{Db, limit};
+use super::{AT_ONCE, Db, limit};
 use crate::domain::container::Container;
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::networks::Networks;
@@ -90,77 +90,48 @@ pub async fn list_containers(db: &Db, agent: &AgentId) -> Result<Vec<ContainerRo
     .await
 }
 
-/// Returns every agent's containers by id, in one query: for answers that list all agents.
-pub async fn containers_by_agent(db: &Db) -> Result<HashMap<AgentId, Vec<ContainerRow>>, DbError> {
+/// Returns the containers of these agents, each by id.
+pub async fn containers_of(
+    db: &Db,
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<ContainerRow>>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
     db.read(move |conn| async move {
-        let mut by_agent = HashMap::<AgentId, Vec<ContainerRow>>::new();
-        for row in container::Entity::find().order_by_asc(container::Column::Id).all(&conn).await? {
-            let row = ContainerRow::of(row)?;
-            by_agent.entry(row.agent_id.clone()).or_default().push(row);
+        let mut found = HashMap::<AgentId, Vec<ContainerRow>>::new();
+        for chunk in agents.chunks(AT_ONCE) {
+            let query = container::Entity::find()
+                .filter(container::Column::AgentId.is_in(chunk))
+                .order_by_asc(container::Column::Id);
+            for row in query.all(&conn).await? {
+                let row = ContainerRow::of(row)?;
+                found.entry(row.agent_id.clone()).or_default().push(row);
+            }
         }
-        Ok(by_agent)
+        Ok(found)
     })
     .await
 }
 
-/// Returns the names of the containers that have a label problem.
-pub async fn names_with_problems(db: &Db) -> Result<HashMap<(AgentId, ContainerId), String>, DbError> {
-    db.read(move |conn| async move {
-        let ids = Query::select()
-            .column(container_problem::Column::ContainerId)
-            .from(container_problem::Entity)
-            .to_owned();
-        let rows: Vec<(String, String, String)> = container::Entity::find()
-            .select_only()
-            .columns([container::Column::AgentId, container::Column::Id, container::Column::Name])
-            .filter(container::Column::Id.in_subquery(ids))
-            .into_tuple()
-            .all(&conn)
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(agent, id, name)| ((AgentId::new(agent), ContainerId::new(id)), name))
-            .collect())
-    })
-    .await
-}
-
-/// Networks of a container, as they are kept: few of them are ever looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptNetworks {
-    container: String,
-    text: String,
-}
-
-impl KeptNetworks {
-    /// Reads them.
-    pub fn read(&self) -> Result<Networks, DbError> {
-        json("container", &self.container, &self.text)
-    }
-}
-
-/// Returns the networks of the containers that hold routes, of one agent or of all; those that are not known are left out.
+/// Returns the networks of the containers that hold routes of an agent; those that are not known are left out.
 pub async fn networks_behind_routes(
     db: &Db,
-    agent: Option<&AgentId>,
-) -> Result<HashMap<(AgentId, ContainerId), KeptNetworks>, DbError> {
-    let agent = agent.map(|id| id.as_str().to_owned());
+    agent: &AgentId,
+) -> Result<HashMap<ContainerId, Networks>, DbError> {
+    let agent = agent.as_str().to_owned();
     db.read(move |conn| async move {
         let holders = Query::select().column(route::Column::ContainerId).from(route::Entity).to_owned();
-        let mut query = container::Entity::find()
+        let query = container::Entity::find()
             .select_only()
-            .columns([container::Column::AgentId, container::Column::Id, container::Column::Networks])
+            .columns([container::Column::Id, container::Column::Networks])
+            .filter(container::Column::AgentId.eq(agent))
             .filter(container::Column::Networks.is_not_null())
             .filter(container::Column::Id.in_subquery(holders));
-        if let Some(agent) = agent {
-            query = query.filter(container::Column::AgentId.eq(agent));
-        }
-        let rows: Vec<(String, String, String)> = query.into_tuple().all(&conn).await?;
-        let row = |(agent, container, text): (String, String, String)| {
-            let key = (AgentId::new(agent), ContainerId::new(container.clone()));
-            (key, KeptNetworks { container, text })
+        let rows: Vec<(String, String)> = query.into_tuple().all(&conn).await?;
+        let read = |(id, text): (String, String)| {
+            let networks = json("container", &id, &text)?;
+            Ok((ContainerId::new(id), networks))
         };
-        Ok(rows.into_iter().map(row).collect())
+        rows.into_iter().map(read).collect()
     })
     .await
 }

@@ -77,6 +77,8 @@ pub struct EventFilter {
     pub stream_prefix: Option<String>,
     /// Only events after this number.
     pub after_seq: u64,
+    /// Only events before this number.
+    pub before_seq: Option<u64>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
 }
@@ -95,6 +97,9 @@ pub async fn list_events(db: &Db, filter: &EventFilter, max: u64) -> Result<Vec<
     db.read(move |conn| async move {
         let after = i64::try_from(filter.after_seq).unwrap_or(i64::MAX);
         let mut query = event::Entity::find().filter(event::Column::Seq.gt(after)).limit(limit(max));
+        if let Some(before) = filter.before_seq {
+            query = query.filter(event::Column::Seq.lt(i64::try_from(before).unwrap_or(i64::MAX)));
+        }
         query = match filter.newest_first {
             true => query.order_by_desc(event::Column::Seq),
             false => query.order_by_asc(event::Column::Seq),

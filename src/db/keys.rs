@@ -103,6 +103,19 @@ pub async fn list_keys(db: &Db, max: u64) -> Result<Vec<KeyRow>, DbError> {
     .await
 }
 
+/// Returns keys by id, after `after`, at most `max`.
+pub async fn keys_after(db: &Db, after: Option<&KeyId>, max: u64) -> Result<Vec<KeyRow>, DbError> {
+    let after = after.map(|id| id.as_str().to_owned());
+    db.read(move |conn| async move {
+        let mut query = agent_key::Entity::find().order_by_asc(agent_key::Column::Id).limit(limit(max));
+        if let Some(after) = after {
+            query = query.filter(agent_key::Column::Id.gt(after));
+        }
+        query.all(&conn).await?.into_iter().map(KeyRow::of).collect()
+    })
+    .await
+}
+
 /// Returns every key: what the master loads at start.
 pub async fn load_keys(db: &Db) -> Result<Vec<KeyRow>, DbError> {
     db.read(move |conn| async move {

@@ -1,35 +1,37 @@
 //! What pages and the API show, read in one go. Nothing here writes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    ColumnTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde::{Deserialize, Serialize};
 
-use super::Db;
 use super::entities::{agent, command, container, container_problem, route, route_status, tunnel_observed};
 use super::error::DbError;
+use super::words::json;
+use super::{AT_ONCE, Db, limit};
 use crate::domain::agent::AgentStatus;
+use crate::domain::id::{AgentId, ContainerId};
+use crate::domain::networks::Networks;
 use crate::domain::route::RouteKey;
 
 pub use super::ALL;
-pub use super::agents::{AgentRow, find_agent, find_limits, get_agent, list_agents};
+pub use super::agents::{AgentRow, agent_names, find_agent, find_limits, get_agent, list_agents};
 pub use super::cloudflare::{
     AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow, find_tunnel_connectors,
-    find_tunnel_status, list_applied_rules, list_dns_records, list_route_status, list_tunnel_connectors,
-    list_tunnel_status,
+    find_tunnel_status, list_applied_rules, list_dns_records, list_route_status, route_status_of,
+    tunnel_connectors_of, tunnel_status_after, tunnel_status_of,
 };
-pub use super::commands::{
-    CommandRow, find_command, list_commands, list_open_commands, open_commands_by_agent,
-};
+pub use super::commands::{CommandRow, find_command, list_commands, list_open_commands, open_commands_of};
 pub use super::containers::{
-    ContainerProblem, ContainerProblemRow, ContainerRow, KeptNetworks, containers_by_agent,
-    list_container_problems, list_containers, names_with_problems, networks_behind_routes,
+    ContainerProblem, ContainerProblemRow, ContainerRow, containers_of, list_container_problems,
+    list_containers, networks_behind_routes,
 };
 pub use super::events::{EventFilter, EventRow, list_events};
-pub use super::keys::{KeyRow, find_key, list_keys};
-pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes};
+pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
+pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};
 pub use super::sessions::find_signed_in;
 pub use super::settings::{
     AdminRow, SettingRow, find_admin, find_setting, has_admin, list_admins, list_settings,
@@ -113,11 +115,7 @@ pub struct AgentView {
 }
 
 /// Returns agents as [`list_agents`] does, with their tunnels and counts.
-pub async fn agent_views(
-    db: &Db,
-    after: Option<&crate::domain::id::AgentId>,
-    max: u64,
-) -> Result<Vec<AgentView>, DbError> {
+pub async fn agent_views(db: &Db, after: Option<&AgentId>, max: u64) -> Result<Vec<AgentView>, DbError> {
     let agents = list_agents(db, after, max).await?;
     let (Some(first), Some(last)) = (agents.first(), agents.last()) else {
         return Ok(Vec::new());
@@ -151,7 +149,7 @@ pub async fn agent_views(
 }
 
 /// Returns one agent as [`agent_views`] shows it, removed ones too.
-pub async fn find_agent_view(db: &Db, id: &crate::domain::id::AgentId) -> Result<Option<AgentView>, DbError> {
+pub async fn find_agent_view(db: &Db, id: &AgentId) -> Result<Option<AgentView>, DbError> {
     let Some(agent) = find_agent(db, id).await? else { return Ok(None) };
     let id = id.to_string();
     db.read(move |conn| async move {
@@ -179,6 +177,9 @@ pub struct RouteView {
     pub route: RouteRow,
     /// What Cloudflare made of it; none before the first look.
     pub status: Option<RouteStatusRow>,
+    /// The networks of the container behind it, if they are known.
+    #[serde(skip)]
+    pub networks: Option<Networks>,
 }
 
 /// Returns routes as [`list_routes`] does, each with its status.
@@ -189,17 +190,253 @@ pub async fn route_views(db: &Db, after: Option<&RouteKey>, max: u64) -> Result<
     };
     let (first, last) = (first.route.spec.key.hostname.clone(), last.route.spec.key.hostname.clone());
     db.read(move |conn| async move {
-        let range = Condition::all().add(route_status::Column::Hostname.between(first, last));
+        let agents: BTreeSet<&str> = routes.iter().map(|row| row.route.agent_id.as_str()).collect();
+        let agents: Vec<&str> = agents.into_iter().collect();
         let mut states = HashMap::new();
-        for row in route_status::Entity::find().filter(range).all(&conn).await? {
-            states.insert((row.agent_id.clone(), row.hostname.clone(), row.path.clone()), row);
+        // By agent, too: that is what the rows are found by.
+        for chunk in agents.chunks(AT_ONCE) {
+            let query = route_status::Entity::find()
+                .filter(route_status::Column::AgentId.is_in(chunk.iter().copied()))
+                .filter(route_status::Column::Hostname.between(&first, &last));
+            for row in query.all(&conn).await? {
+                states.insert((row.agent_id.clone(), row.hostname.clone(), row.path.clone()), row);
+            }
         }
+        let networks = networks_of(&conn, &routes).await?;
         let view = |row: RouteRow| {
             let key = &row.route.spec.key;
             let id = (row.route.agent_id.to_string(), key.hostname.clone(), key.path.clone());
-            RouteView { status: states.remove(&id).map(RouteStatusRow::of), route: row }
+            let container = (row.route.agent_id.clone(), row.route.container_id.clone());
+            let networks = networks.get(&container).cloned();
+            RouteView { status: states.remove(&id).map(RouteStatusRow::of), networks, route: row }
         };
         Ok(routes.into_iter().map(view).collect())
     })
     .await
+}
+
+/// The networks of the containers behind these routes; those that are not known are left out.
+async fn networks_of(
+    conn: &DatabaseConnection,
+    routes: &[RouteRow],
+) -> Result<HashMap<(AgentId, ContainerId), Networks>, DbError> {
+    let mut networks = HashMap::new();
+    for chunk in routes.chunks(AT_ONCE) {
+        let agents: BTreeSet<&str> = chunk.iter().map(|row| row.route.agent_id.as_str()).collect();
+        let rows: Vec<(String, String, String)> = container::Entity::find()
+            .select_only()
+            .columns([container::Column::AgentId, container::Column::Id, container::Column::Networks])
+            .filter(container::Column::Networks.is_not_null())
+            .filter(container::Column::AgentId.is_in(agents))
+            .filter(container::Column::Id.is_in(chunk.iter().map(|row| row.route.container_id.as_str())))
+            .into_tuple()
+            .all(conn)
+            .await?;
+        for (agent, id, text) in rows {
+            let read = json("container", &id, &text)?;
+            networks.insert((AgentId::new(agent), ContainerId::new(id)), read);
+        }
+    }
+    Ok(networks)
+}
+
+/// What was asked for and not granted: a state without a claimed route of that agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedView {
+    /// What is said of it.
+    pub status: RouteStatusRow,
+    /// The container that asks for it, if its label has the name as it is written.
+    pub container: Option<String>,
+    /// True if another agent has that very route.
+    pub is_held: bool,
+}
+
+/// Returns what was refused, by hostname, path and agent, after `after`, at most `max`.
+pub async fn refused_views(
+    db: &Db,
+    after: Option<&(RouteKey, AgentId)>,
+    max: u64,
+) -> Result<Vec<RefusedView>, DbError> {
+    let after = after.cloned();
+    db.read(move |conn| async move {
+        let mut query = route_status::Entity::find()
+            .filter(refused())
+            .order_by_asc(route_status::Column::Hostname)
+            .order_by_asc(route_status::Column::Path)
+            .order_by_asc(route_status::Column::AgentId)
+            .limit(limit(max));
+        if let Some((key, agent)) = after {
+            let (hostname, path) = (route_status::Column::Hostname, route_status::Column::Path);
+            let same_name = hostname.eq(&key.hostname);
+            let later_agent = path.eq(&key.path).and(route_status::Column::AgentId.gt(agent.as_str()));
+            let later = path.gt(&key.path).or(later_agent);
+            query = query.filter(hostname.gt(&key.hostname).or(same_name.and(later)));
+        }
+        let rows: Vec<_> = query.all(&conn).await?.into_iter().map(RouteStatusRow::of).collect();
+        let askers = askers(&conn, &rows).await?;
+        let held = held(&conn, &rows).await?;
+        let view = |status: RouteStatusRow| RefusedView {
+            container: askers.get(&(status.agent_id.to_string(), status.key.to_string())).cloned(),
+            is_held: held.contains(&status.key),
+            status,
+        };
+        Ok(rows.into_iter().map(view).collect())
+    })
+    .await
+}
+
+/// True for a state without a claimed route of its agent.
+fn refused() -> Expr {
+    let claimed = Query::select()
+        .expr(Expr::val(1))
+        .from(route::Entity)
+        .and_where(same(route::Column::AgentId, route_status::Column::AgentId))
+        .and_where(same(route::Column::Hostname, route_status::Column::Hostname))
+        .and_where(same(route::Column::Path, route_status::Column::Path))
+        .to_owned();
+    Expr::exists(claimed).not()
+}
+
+fn same(claimed: route::Column, said: route_status::Column) -> Expr {
+    Expr::col((route::Entity, claimed)).equals((route_status::Entity, said))
+}
+
+/// Which of these routes somebody has.
+async fn held(conn: &DatabaseConnection, rows: &[RouteStatusRow]) -> Result<HashSet<RouteKey>, DbError> {
+    let mut held = HashSet::new();
+    let hostnames: Vec<&str> = rows.iter().map(|row| row.key.hostname.as_str()).collect();
+    for chunk in hostnames.chunks(AT_ONCE) {
+        let query = route::Entity::find().filter(route::Column::Hostname.is_in(chunk.iter().copied()));
+        let keys: Vec<(String, String)> = query
+            .select_only()
+            .columns([route::Column::Hostname, route::Column::Path])
+            .into_tuple()
+            .all(conn)
+            .await?;
+        held.extend(keys.into_iter().map(|(hostname, path)| RouteKey { hostname, path }));
+    }
+    Ok(held)
+}
+
+/// The containers whose labels ask for these routes, by agent and route as it is written.
+async fn askers(
+    conn: &DatabaseConnection,
+    rows: &[RouteStatusRow],
+) -> Result<HashMap<(String, String), String>, DbError> {
+    let mut askers = HashMap::new();
+    for chunk in rows.chunks(AT_ONCE) {
+        let names = chunk.iter().map(|row| row.key.to_string());
+        let agents = chunk.iter().map(|row| row.agent_id.as_str());
+        let problems = container_problem::Entity::find()
+            .filter(container_problem::Column::Value.is_in(names))
+            .filter(container_problem::Column::AgentId.is_in(agents))
+            .all(conn)
+            .await?;
+        let containers = names_of(conn, &problems).await?;
+        for problem in problems {
+            let container = ContainerProblemView::name(&containers, &problem);
+            askers.insert((problem.agent_id, problem.value), container);
+        }
+    }
+    Ok(askers)
+}
+
+/// The names of the containers that have these problems, by agent and container.
+async fn names_of(
+    conn: &DatabaseConnection,
+    problems: &[container_problem::Model],
+) -> Result<HashMap<(String, String), String>, DbError> {
+    let mut names = HashMap::new();
+    for chunk in problems.chunks(AT_ONCE) {
+        let rows: Vec<(String, String, String)> = container::Entity::find()
+            .select_only()
+            .columns([container::Column::AgentId, container::Column::Id, container::Column::Name])
+            .filter(container::Column::AgentId.is_in(chunk.iter().map(|row| row.agent_id.as_str())))
+            .filter(container::Column::Id.is_in(chunk.iter().map(|row| row.container_id.as_str())))
+            .into_tuple()
+            .all(conn)
+            .await?;
+        names.extend(rows.into_iter().map(|(agent, id, name)| ((agent, id), name)));
+    }
+    Ok(names)
+}
+
+/// A label that cannot be carried out, with what is shown beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerProblemView {
+    /// The problem.
+    pub row: ContainerProblemRow,
+    /// What a person calls the container.
+    pub container: String,
+    /// True if it asks for a name that is told of as a refused route already.
+    pub is_refused_route: bool,
+    /// Its place among those of its container.
+    pub position: i32,
+}
+
+impl ContainerProblemView {
+    fn name(names: &HashMap<(String, String), String>, problem: &container_problem::Model) -> String {
+        let short = || problem.container_id.chars().take(12).collect();
+        let key = (problem.agent_id.clone(), problem.container_id.clone());
+        names.get(&key).cloned().unwrap_or_else(short)
+    }
+
+    /// Returns its place in the list.
+    pub fn place(&self) -> (AgentId, ContainerId, i32) {
+        (self.row.agent_id.clone(), self.row.container_id.clone(), self.position)
+    }
+}
+
+/// Returns labels that cannot be carried out, by agent, container and position, after `after`, at most `max`.
+pub async fn container_problem_views(
+    db: &Db,
+    after: Option<&(AgentId, ContainerId, i32)>,
+    max: u64,
+) -> Result<Vec<ContainerProblemView>, DbError> {
+    let after = after.cloned();
+    db.read(move |conn| async move {
+        use container_problem::Column;
+        let mut query = container_problem::Entity::find()
+            .order_by_asc(Column::AgentId)
+            .order_by_asc(Column::ContainerId)
+            .order_by_asc(Column::Position)
+            .limit(limit(max));
+        if let Some((agent, container, position)) = after {
+            let (agent, container) = (agent.as_str(), container.as_str());
+            let same_container = Column::ContainerId.eq(container).and(Column::Position.gt(position));
+            let later = Column::ContainerId.gt(container).or(same_container);
+            query = query.filter(Column::AgentId.gt(agent).or(Column::AgentId.eq(agent).and(later)));
+        }
+        let rows = query.all(&conn).await?;
+        let names = names_of(&conn, &rows).await?;
+        let refused = refused_names(&conn, &rows).await?;
+        let view = |row: container_problem::Model| ContainerProblemView {
+            container: ContainerProblemView::name(&names, &row),
+            is_refused_route: refused.contains(&(row.agent_id.clone(), row.value.clone())),
+            position: row.position,
+            row: row.into(),
+        };
+        Ok(rows.into_iter().map(view).collect())
+    })
+    .await
+}
+
+/// The refused routes of the agents that have these problems, by agent and route as it is written.
+async fn refused_names(
+    conn: &DatabaseConnection,
+    problems: &[container_problem::Model],
+) -> Result<HashSet<(String, String)>, DbError> {
+    let (Some(first), Some(last)) = (problems.first(), problems.last()) else { return Ok(HashSet::new()) };
+    let rows: Vec<(String, String, String)> = route_status::Entity::find()
+        .select_only()
+        .columns([route_status::Column::AgentId, route_status::Column::Hostname, route_status::Column::Path])
+        .filter(route_status::Column::AgentId.between(&first.agent_id, &last.agent_id))
+        .filter(refused())
+        .into_tuple()
+        .all(conn)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(agent, hostname, path)| (agent, RouteKey { hostname, path }.to_string()))
+        .collect())
 }

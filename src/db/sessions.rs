@@ -30,7 +30,7 @@ pub async fn find_signed_in(db: &Db, id: &str) -> Result<Option<AdminRow>, DbErr
     db.read(move |conn| async move {
         let Some(session) = session::Entity::find_by_id(id).one(&conn).await? else { return Ok(None) };
         let admin = admin::Entity::find_by_id(&session.admin).one(&conn).await?;
-        Ok(admin.filter(|admin| admin.session_version == session.version).map(admin_row))
+        admin.filter(|admin| admin.session_version == session.version).map(admin_row).transpose()
     })
     .await
 }

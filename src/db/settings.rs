@@ -8,8 +8,9 @@ use super::Db;
 use super::entities::{admin, setting};
 use super::error::DbError;
 use super::times::time;
-use super::words::json;
+use super::words::{json, word};
 use crate::domain::id::SecretId;
+use crate::domain::role::Role;
 
 /// A setting that was changed on the page or over the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct AdminRow {
     pub password_changed_at: Option<DateTime<Utc>>,
     /// Grows with every change of the password; a session of an earlier one is over.
     pub session_version: u32,
+    /// What the administrator may do.
+    pub role: Role,
 }
 
 /// Returns where an administrator's password hash is kept.
@@ -42,13 +45,14 @@ pub fn password_secret(admin: &str) -> SecretId {
     SecretId::new(format!("admin-password/{admin}"))
 }
 
-pub(super) fn admin_row(row: admin::Model) -> AdminRow {
-    AdminRow {
+pub(super) fn admin_row(row: admin::Model) -> Result<AdminRow, DbError> {
+    Ok(AdminRow {
+        role: word("administrator", &row.name, &row.role)?,
         name: row.name,
         created_at: time(row.created_at),
         password_changed_at: row.password_changed_at.map(time),
         session_version: u32::try_from(row.session_version).unwrap_or(0),
-    }
+    })
 }
 
 /// Returns a setting that was changed.
@@ -81,15 +85,17 @@ fn setting_row(row: setting::Model) -> Result<SettingRow, DbError> {
 /// Returns an administrator.
 pub async fn find_admin(db: &Db, name: &str) -> Result<Option<AdminRow>, DbError> {
     let name = name.to_owned();
-    db.read(move |conn| async move { Ok(admin::Entity::find_by_id(name).one(&conn).await?.map(admin_row)) })
-        .await
+    db.read(move |conn| async move {
+        admin::Entity::find_by_id(name).one(&conn).await?.map(admin_row).transpose()
+    })
+    .await
 }
 
 /// Returns every administrator, by name.
 pub async fn list_admins(db: &Db) -> Result<Vec<AdminRow>, DbError> {
     db.read(move |conn| async move {
         let query = admin::Entity::find().order_by_asc(admin::Column::Name);
-        Ok(query.all(&conn).await?.into_iter().map(admin_row).collect())
+        query.all(&conn).await?.into_iter().map(admin_row).collect()
     })
     .await
 }

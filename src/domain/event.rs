@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::command::{CommandKind, Outcome};
 use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use super::role::Role;
 use super::route::{Release, RouteKey, Service};
 
 /// Name of a stream of events.
@@ -278,7 +279,11 @@ pub enum TunnelEvent {
 pub enum AdminEvent {
     /// The first administrator, or another one.
     #[serde(rename = "admin_created")]
-    Created { name: String },
+    Created {
+        name: String,
+        #[serde(default, skip_serializing_if = "Role::is_admin")]
+        role: Role,
+    },
     /// An administrator has another password; the hash is in table `secrets`.
     #[serde(rename = "admin_password_changed")]
     PasswordChanged { name: String },

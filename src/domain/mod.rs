@@ -31,6 +31,7 @@ pub mod publish;
 pub mod registration;
 pub mod report;
 pub mod restart;
+pub mod role;
 pub mod roster;
 pub mod route;
 pub mod shard;

@@ -1,7 +1,6 @@
-//! Who is calling. Every handler names one of these as its first argument; without it, it does not compile.
+//! Who may call. Every handler names one of these as its first argument; without it, it does not compile.
 //!
-//! Agents come with their key and only ever reach their own paths; people come with the admin token, over
-//! the admin socket, or with a session. An agent key never opens what people use.
+//! Each lets in some of the credentials that a request can carry, and is refused the others: see `credential`.
 
 use std::future::{Future, Ready, ready};
 use std::marker::PhantomData;
@@ -10,16 +9,14 @@ use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 
+use super::credential::Credential;
 use super::error::ApiError;
 use super::route::Caller;
-use super::server::LocalAdmin;
-use super::session::Session;
 use super::state::WebState;
-use crate::actors::master::{Admitted, Errand, KeyAccess, MasterError, Refused, Slot};
-use crate::db::read::find_signed_in;
+use crate::actors::master::{Errand, KeyAccess, MasterError, Refused, Slot};
+use crate::domain::role::Role;
 use crate::protocol::v3::SESSION_HEADER;
 
 /// Anybody; for health, sign-in and assets.
@@ -68,25 +65,37 @@ impl<E: OnErrand> FromRequest for CallingAgent<E> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(admit::<E>(req).map(|admitted| Self { slot: admitted.slot, errand: PhantomData }))
+        ready(admit::<E>(req).map(|(slot, _)| Self { slot, errand: PhantomData }))
     }
 }
 
-fn admit<E: OnErrand>(req: &HttpRequest) -> Result<Admitted, ApiError> {
+/// Lets in the agent that the path names. The header is looked at once, and nothing else of the request.
+fn admit<E: OnErrand>(req: &HttpRequest) -> Result<(Arc<Slot>, Arc<KeyAccess>), ApiError> {
     let state = state(req);
-    let key = bearer(req).ok_or_else(|| wrong_key(req, state, ApiError::AgentUnauthenticated))?;
-    let admitted = match state.master().directory.admit(key, req.match_info().query("id"), E::ERRAND) {
-        Ok(admitted) => admitted,
+    let key = agent_key(req, state)?;
+    let slot = match state.master().directory.admit(&key, req.match_info().query("id"), E::ERRAND) {
+        Ok(slot) => slot,
         Err(Refused::UnknownKey) => return Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
         Err(Refused::UnknownAgent) => return Err(ApiError::AgentNotFound),
         Err(Refused::OtherAgent) => return Err(ApiError::KeyMismatch),
     };
-    let slot = &admitted.slot;
     if !state.lets_agent(slot.id().as_str()) {
         return Err(ApiError::OverShare { retry_after: std::time::Duration::from_secs(1) });
     }
     slot.touch_from(state.master().clock.now(), state.source(req));
-    Ok(admitted)
+    Ok((slot, key))
+}
+
+/// Returns the key of an agent; what people come with opens nothing here.
+fn agent_key(req: &HttpRequest, state: &WebState) -> Result<Arc<KeyAccess>, ApiError> {
+    match Credential::in_header(req) {
+        Credential::AgentKey(access) => Ok(access),
+        Credential::Nobody
+        | Credential::UnknownToken
+        | Credential::AdminToken
+        | Credential::LocalSocket
+        | Credential::Browser(_) => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
+    }
 }
 
 /// An agent in its native session; 409 if that is over. A removed one may report too, and nothing comes of it: told
@@ -119,12 +128,12 @@ impl FromRequest for NativeAgent {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(admit::<Fetching>(req).and_then(|agent| {
+        ready(admit::<Fetching>(req).and_then(|(slot, key)| {
             let session = req.headers().get(SESSION_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
-            if !agent.slot.has_session(session) {
+            if !slot.has_session(session) {
                 return Err(ApiError::SessionUnknown);
             }
-            Ok(Self { slot: agent.slot, key: agent.key, session: session.to_owned() })
+            Ok(Self { slot, key, session: session.to_owned() })
         }))
     }
 }
@@ -141,35 +150,19 @@ impl<E: OnErrand> FromRequest for CallingKey<E> {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let state = state(req);
-        let directory = &state.master().directory;
-        let access = bearer(req).and_then(|key| directory.authenticate(key));
-        let access = access.filter(|access| E::ERRAND == Errand::Commands || !directory.is_leaving(access));
-        ready(match access {
-            Some(access) => Ok(Self(access, PhantomData)),
-            None => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
-        })
+        ready(agent_key(req, state).and_then(|access| {
+            if E::ERRAND == Errand::Report && state.master().directory.is_leaving(&access) {
+                return Err(wrong_key(req, state, ApiError::AgentUnauthenticated));
+            }
+            Ok(Self(access, PhantomData))
+        }))
     }
 }
 
-/// What a person may do; each includes the ones before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Look.
-    Viewer,
-    /// Enrol, rename, apply.
-    Operator,
-    /// Everything: keys, removal, settings.
-    Admin,
-}
-
-impl Role {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
+/// What a person has to be allowed; an argument of every handler that people call.
+pub trait Needs: 'static {
+    /// The smallest role that may.
+    const ROLE: Role;
 }
 
 macro_rules! people {
@@ -183,6 +176,10 @@ macro_rules! people {
         }
 
         impl Caller for $name {}
+
+        impl Needs for $name {
+            const ROLE: Role = Role::$name;
+        }
 
         impl FromRequest for $name {
             type Error = ApiError;
@@ -208,44 +205,31 @@ people!(
     Admin
 );
 
-/// Finds out which person calls the API, and whether with a browser.
+/// Lets in a person who calls the API; says who it is, and whether with a browser.
 async fn person(req: &HttpRequest, needed: Role) -> Result<(String, bool), ApiError> {
-    let state = state(req);
-    if req.conn_data::<LocalAdmin>().is_some() {
-        return Ok(("local".into(), false));
+    match Credential::anywhere(req).await? {
+        Credential::LocalSocket => Ok(("local".into(), false)),
+        Credential::AdminToken => Ok(("token".into(), false)),
+        Credential::Browser(browser) => {
+            let changes = !matches!(*req.method(), Method::GET | Method::HEAD);
+            let token = req.headers().get("x-csrf-token").and_then(|v| v.to_str().ok()).unwrap_or_default();
+            if changes && !browser.session.owns(token) {
+                return Err(ApiError::BadCsrf);
+            }
+            at_least(browser.role, needed)?;
+            Ok((browser.name, true))
+        }
+        // An agent's key counts as a try like any other: it is on hosts that may be in other hands.
+        Credential::AgentKey(_) | Credential::UnknownToken => {
+            Err(wrong_key(req, state(req), ApiError::Unauthenticated))
+        }
+        Credential::Nobody => Err(ApiError::Unauthenticated),
     }
-    if let Some(token) = bearer(req) {
-        return match state.is_admin_token(token) {
-            true => Ok(("token".into(), false)),
-            false => Err(wrong_key(req, state, ApiError::Unauthenticated)),
-        };
-    }
-    let Some((session, name, role)) = signed_in(req).await? else {
-        return Err(ApiError::Unauthenticated);
-    };
-    let changes = !matches!(*req.method(), Method::GET | Method::HEAD);
-    let token = req.headers().get("x-csrf-token").and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if changes && !session.owns(token) {
-        return Err(ApiError::BadCsrf);
-    }
-    at_least(role, needed).map(|()| (name, true))
-}
-
-/// Returns the session of a signed-in browser; none if it was ended, or its administrator is gone or has a new
-/// password.
-pub async fn signed_in(req: &HttpRequest) -> Result<Option<(Session, String, Role)>, ApiError> {
-    let state = state(req);
-    let Some(session) = Session::read(req, &state.settings().cookie_key, state.master().clock.now()) else {
-        return Ok(None);
-    };
-    let Some(id) = &session.id else { return Ok(None) };
-    let admin = find_signed_in(&state.master().db, id).await.map_err(ApiError::internal)?;
-    Ok(admin.map(|admin| (session, admin.name, Role::Admin)))
 }
 
 /// Fails if `role` is too small.
 pub fn at_least(role: Role, needed: Role) -> Result<(), ApiError> {
-    (role >= needed).then_some(()).ok_or(ApiError::Forbidden { needed: needed.word() })
+    role.includes(needed).then_some(()).ok_or(ApiError::Forbidden { needed: needed.as_str() })
 }
 
 /// Returns the shared state of a request.
@@ -253,52 +237,9 @@ pub fn state(req: &HttpRequest) -> &WebState {
     req.app_data::<actix_web::web::Data<WebState>>().expect("`serve` and the tests set it").get_ref()
 }
 
-/// Returns the token of `Authorization: Bearer <token>`: any case of the scheme, exactly two words.
-fn bearer(req: &HttpRequest) -> Option<&[u8]> {
-    let value = req.headers().get(AUTHORIZATION)?.as_bytes().trim_ascii();
-    let (scheme, token) = value.split_at(value.iter().position(|byte| *byte == b' ')?);
-    let token = token.trim_ascii_start();
-    (scheme.eq_ignore_ascii_case(b"bearer") && !token.iter().any(|b| b" \t".contains(b))).then_some(token)
-}
-
 fn wrong_key(req: &HttpRequest, state: &WebState, error: ApiError) -> ApiError {
     match state.attempts().key_failed(state.source(req)) {
         Some(retry_after) => ApiError::TooManyAttempts { retry_after },
         None => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use actix_web::test::TestRequest;
-
-    #[test]
-    fn the_header_is_two_words_and_the_scheme_has_any_case() {
-        let cases = [
-            ("Bearer abc", Some("abc")),
-            ("bearer abc", Some("abc")),
-            ("BEARER  abc ", Some("abc")),
-            ("Bearer ", None),
-            ("Bearer a\tb", None),
-            ("Bearer", None),
-            ("Bearer a b", None),
-            ("Basic abc", None),
-            ("abc", None),
-        ];
-        for (header, expected) in cases {
-            let req = TestRequest::default().insert_header((AUTHORIZATION, header)).to_http_request();
-            assert_eq!(bearer(&req), expected.map(str::as_bytes), "{header:?}");
-        }
-    }
-
-    #[test]
-    fn a_role_includes_the_smaller_ones() {
-        assert!(at_least(Role::Admin, Role::Viewer).is_ok());
-        assert!(at_least(Role::Viewer, Role::Viewer).is_ok());
-        assert!(matches!(
-            at_least(Role::Viewer, Role::Operator),
-            Err(ApiError::Forbidden { needed: "operator" })
-        ));
     }
 }

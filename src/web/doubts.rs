@@ -1,73 +1,44 @@
-//! Routes that are published and may lead nowhere, with the reason.
+//! Routes that are published and may lead nowhere, with the reason. Decided anew for each answer: it is nothing that
+//! anybody wrote down.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
-use super::error::ApiError;
-use crate::db::Db;
-use crate::db::read::{self, AgentRow, KeptNetworks, TunnelObservedRow};
+use crate::db::read::{AgentRow, TunnelObservedRow};
 use crate::domain::delivery::Dialect;
-use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::networks::{Connector, Doubt, Networks, Target, doubt};
-use crate::domain::route::{Route, RouteKey, RouteState};
+use crate::domain::route::{Route, RouteState};
 
-/// What there is to doubt. Decided anew for each answer: it is nothing that anybody wrote down.
-pub struct Doubts(HashMap<(AgentId, RouteKey), Doubt>);
+/// What is known of the networks that an agent's connector is on.
+pub enum ConnectorPlace {
+    /// These, by the word of its agent.
+    On(BTreeSet<String>),
+    /// Its agent speaks DockFlare's dialect, which has no word for them.
+    Untold,
+    /// Nobody knows.
+    Unknown,
+}
 
-impl Doubts {
-    /// Looks at the routes of one agent.
-    pub async fn of_one(
-        db: &Db,
-        routes: &[Route],
-        agent: &AgentRow,
-        seen: Option<&TunnelObservedRow>,
-    ) -> Result<Self, ApiError> {
-        let networks = read::networks_behind_routes(db, Some(&agent.id)).await.map_err(ApiError::internal)?;
-        Self::found(&networks, routes.iter(), [(agent, seen)].into_iter())
-    }
-
-    /// Looks at the routes of all agents, each with its last word about its tunnel.
-    pub async fn of_all<'a>(
-        db: &Db,
-        routes: impl Iterator<Item = &'a Route>,
-        agents: impl Iterator<Item = (&'a AgentRow, Option<&'a TunnelObservedRow>)>,
-    ) -> Result<Self, ApiError> {
-        let networks = read::networks_behind_routes(db, None).await.map_err(ApiError::internal)?;
-        Self::found(&networks, routes, agents)
-    }
-
-    fn found<'a>(
-        networks: &HashMap<(AgentId, ContainerId), KeptNetworks>,
-        routes: impl Iterator<Item = &'a Route>,
-        agents: impl Iterator<Item = (&'a AgentRow, Option<&'a TunnelObservedRow>)>,
-    ) -> Result<Self, ApiError> {
-        let connectors: HashMap<&AgentId, Connector<'_>> =
-            agents.map(|(agent, seen)| (&agent.id, connector(agent, seen))).collect();
-        let mut found = HashMap::new();
-        for route in routes.filter(|route| route.state == RouteState::Active) {
-            let connector = connectors.get(&route.agent_id).copied().unwrap_or(Connector::Unknown);
-            // Of a connector whose networks nobody knows there is nothing to compare with.
-            let kept = matches!(connector, Connector::On(_))
-                .then(|| networks.get(&(route.agent_id.clone(), route.container_id.clone())));
-            let own: Option<Networks> =
-                kept.flatten().map(KeptNetworks::read).transpose().map_err(ApiError::internal)?;
-            let target = own.as_ref().map(|networks| Target { name: &route.container_name, networks });
-            if let Some(doubt) = doubt(&route.spec.service, target, connector) {
-                found.insert((route.agent_id.clone(), route.spec.key.clone()), doubt);
-            }
+impl ConnectorPlace {
+    /// Takes an agent's last word about its tunnel.
+    pub fn of(agent: &AgentRow, seen: Option<&TunnelObservedRow>) -> Self {
+        match seen.and_then(|seen| seen.report.networks.as_ref()) {
+            Some(networks) => Self::On(networks.clone()),
+            None if agent.dialect.as_deref().map(Dialect::of) == Some(Dialect::V2) => Self::Untold,
+            None => Self::Unknown,
         }
-        Ok(Self(found))
-    }
-
-    /// Returns what is doubtful about a route.
-    pub fn of(&self, route: &Route) -> Option<&Doubt> {
-        self.0.get(&(route.agent_id.clone(), route.spec.key.clone()))
     }
 }
 
-fn connector<'a>(agent: &AgentRow, seen: Option<&'a TunnelObservedRow>) -> Connector<'a> {
-    match seen.and_then(|seen| seen.report.networks.as_ref()) {
-        Some(networks) => Connector::On(networks),
-        None if agent.dialect.as_deref().map(Dialect::of) == Some(Dialect::V2) => Connector::Untold,
-        None => Connector::Unknown,
+/// Says why a route may lead nowhere; `networks` are those of the container behind it, if they are known.
+pub fn doubt_of(route: &Route, networks: Option<&Networks>, connector: &ConnectorPlace) -> Option<Doubt> {
+    if route.state != RouteState::Active {
+        return None;
     }
+    let connector = match connector {
+        ConnectorPlace::On(networks) => Connector::On(networks),
+        ConnectorPlace::Untold => Connector::Untold,
+        ConnectorPlace::Unknown => Connector::Unknown,
+    };
+    let target = networks.map(|networks| Target { name: &route.container_name, networks });
+    doubt(&route.spec.service, target, connector)
 }

@@ -10,6 +10,7 @@ pub mod assets;
 pub mod attempts;
 pub mod auth;
 pub mod body;
+mod credential;
 mod dialect;
 mod doubts;
 pub mod error;
@@ -89,13 +90,14 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/agents/generate-key").post(keys::generate))
                 .service(at("/agents/revoke-key").post(keys::revoke))
                 .service(at("/agents/keys/revoked").delete(keys::delete_revoked))
-                .service(at("/agents/keys/{id}").delete(keys::delete))
                 .service(at("/agents").get(api::agents::list))
                 .service(at("/agents/{id}/enroll").post(api::agents::enroll))
                 .service(at("/agents/{id}/redeploy-tunnel").post(api::agents::redeploy))
                 .service(at("/agents/{id}/rename").post(api::agents::rename))
                 .service(at("/agents/{id}/roll-key").post(api::agents::roll_key))
                 .service(at("/agents/{id}/remove").post(api::agents::remove))
+                // After those: an agent may be called `keys`, and no key is called `remove`.
+                .service(at("/agents/keys/{id}").delete(keys::delete))
                 .service(at("/overview").get(overview::overview))
                 .service(at("/services").get(overview::services))
                 .service(at("/ping").get(overview::ping)),
@@ -132,7 +134,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/setup").get(pages::set_up::show).post(pages::set_up::set_up))
         .service(at("/").get(pages::overview::show))
         .service(at("/agents").get(pages::agents::list))
-        .service(at("/agents/keys").post(pages::keys::make))
+        .service(at("/agents/keys").get(pages::agent::show_keys).post(pages::keys::make))
         .service(at("/agents/keys/{id}/revoke").post(pages::keys::revoke))
         .service(at("/agents/keys/{id}/delete").post(pages::keys::delete))
         .service(at("/agents/{id}").get(pages::agent::show))

@@ -30,7 +30,7 @@ use super::{agent_api, api, assets, ops, pages};
         pages::keys::fragment, pages::keys::make, pages::keys::roll, pages::keys::revoke, pages::keys::delete,
         pages::agent_actions::enroll, pages::agent_actions::move_names, pages::agent_actions::seat, pages::agent_actions::rename, pages::agent_actions::limit,
         pages::agent_actions::redeploy, pages::agent_actions::revoke, pages::agent_actions::remove,
-        pages::agent::show, pages::agent::fragment,
+        pages::agent::show, pages::agent::show_keys, pages::agent::fragment,
         pages::routes::show, pages::routes::apply, pages::routes::fragment,
         pages::system::show, pages::system::fragment,
     )

@@ -1,27 +1,32 @@
-//! What is known of agents and routes, read once for one answer or one page.
+//! What is known of agents and routes, read for one answer or one page.
 //!
-//! Decisions and observations come from the database, presence from the slots. Nothing here is kept.
+//! Decisions and observations come from the database, presence from the slots. Nothing here is kept. Whatever there may
+//! be thousands of is read in pages of rows; of all agents at once only what their routes say of them is held.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::doubts::Doubts;
+use super::doubts::{ConnectorPlace, doubt_of};
 use super::error::ApiError;
+use super::listings::next;
 use super::pages::view::{two_hosts, two_lists};
 use super::state::WebState;
 use crate::actors::master::{Dialect, LackingSeat};
 use crate::db::read::{
-    self, ALL, AgentRow, AgentView, ContainerProblemRow, RouteRow, RouteStatusRow, TunnelConnectorsRow,
-    TunnelObservedRow, TunnelStatusRow,
+    self, ALL, AgentRow, AgentView, RouteStatusRow, RouteView, TunnelConnectorsRow, TunnelObservedRow,
+    TunnelStatusRow,
 };
 use crate::domain::connector::{Reach, Reachability, Said, Sight};
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
 use crate::domain::moving;
-use crate::domain::networks::Doubt;
+use crate::domain::networks::{Doubt, Networks};
 use crate::domain::publish::{HELD, PublicState, public_state};
 use crate::domain::route::{Route, RouteKey, RouteState};
 use crate::domain::tunnel::TunnelReport;
+
+/// Rows that are read at a time.
+pub const ROWS: u64 = 500;
 
 /// Presence of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,138 +37,125 @@ pub struct Presence {
     pub is_online: bool,
 }
 
-/// Everything at once.
-pub struct Picture {
-    /// Agents, by name.
-    pub agents: Vec<AgentView>,
-    /// Claimed routes, by hostname and path.
-    pub routes: Vec<RouteRow>,
-    /// What Cloudflare made of them, and what was refused.
-    statuses: Statuses,
-    /// What Cloudflare made of the tunnels.
-    pub tunnels: HashMap<TunnelId, TunnelStatusRow>,
-    /// Labels that cannot be carried out.
-    problems: Vec<ContainerProblemRow>,
-    /// Names of the containers that have them.
-    container_names: HashMap<(AgentId, ContainerId), String>,
-    /// Where each agent stands in `agents`.
-    places: HashMap<AgentId, usize>,
+/// What the routes of an agent say of it.
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its tunnel.
+    pub tunnel_id: Option<TunnelId>,
+    /// Name of its tunnel.
+    pub tunnel_name: Option<String>,
+    /// The tunnel that its names are published in.
+    pub publishes_in: Option<TunnelId>,
+    /// Whether requests reach its tunnel; none if it has no tunnel.
+    pub reach: Option<Reachability>,
+    /// True if somebody leads its routes to a tunnel.
+    is_led: bool,
+    /// What is known of the networks that its connector is on.
+    connector: ConnectorPlace,
 }
 
-impl Picture {
+impl Member {
+    /// Puts together what is known of an agent.
+    pub fn of(
+        state: &WebState,
+        agent: &AgentRow,
+        seen: Option<&TunnelObservedRow>,
+        reach: Option<Reachability>,
+    ) -> Self {
+        Self {
+            name: agent.display_name.clone(),
+            tunnel_id: agent.tunnel_id.clone(),
+            tunnel_name: agent.tunnel_name.clone(),
+            publishes_in: agent.publishes_in().cloned(),
+            reach,
+            is_led: state.master().has_cloudflare() && agent.tunnel_id.is_some(),
+            connector: ConnectorPlace::of(agent, seen),
+        }
+    }
+}
+
+/// What the routes of all agents say of them.
+pub struct Roster(HashMap<AgentId, Member>);
+
+impl Roster {
     /// Reads it.
     pub async fn read(state: &WebState) -> Result<Self, ApiError> {
-        let db = &state.master().db;
-        let mut agents = read::agent_views(db, None, ALL).await.map_err(ApiError::internal)?;
-        agents.sort_by_cached_key(|view| (view.agent.display_name.to_lowercase(), view.agent.id.clone()));
-        let routes = read::list_routes(db, None, ALL).await.map_err(ApiError::internal)?;
-        let statuses = read::list_route_status(db, None, ALL).await.map_err(ApiError::internal)?;
-        let tunnels = read::list_tunnel_status(db, ALL).await.map_err(ApiError::internal)?;
-        let tunnels: HashMap<_, _> = tunnels.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect();
-        let connectors = read::list_tunnel_connectors(db, ALL).await.map_err(ApiError::internal)?;
-        let connectors: HashMap<_, _> =
-            connectors.into_iter().map(|row| (row.tunnel_id.clone(), row)).collect();
-        let reach = agents.iter().filter_map(|view| {
-            let tunnel = view.agent.publishes_in()?;
-            let (status, listed) = (tunnels.get(tunnel), connectors.get(tunnel));
-            let reach = reachability(state, &view.agent, view.tunnel.as_ref(), status, listed)?;
-            Some((view.agent.id.clone(), reach))
-        });
-        let reach = reach.collect();
-        let doubts = Doubts::of_all(
-            db,
-            routes.iter().map(|row| &row.route),
-            agents.iter().map(|view| (&view.agent, view.tunnel.as_ref())),
-        )
-        .await?;
-        let problems = read::list_container_problems(db, None, ALL).await.map_err(ApiError::internal)?;
-        Ok(Self {
-            places: agents.iter().enumerate().map(|(place, view)| (view.agent.id.clone(), place)).collect(),
-            statuses: Statuses::of(state, agents.iter().map(|view| &view.agent), statuses, reach, doubts),
-            agents,
-            routes,
-            tunnels,
-            container_names: read::names_with_problems(db).await.map_err(ApiError::internal)?,
-            problems,
-        })
+        Self::read_with(state, |_, _| ()).await
     }
 
-    /// Returns what a person calls a container with a problem.
-    pub fn container_name(&self, problem: &ContainerProblemRow) -> String {
-        let key = (problem.agent_id.clone(), problem.container_id.clone());
-        let short = || problem.container_id.as_str().chars().take(12).collect();
-        self.container_names.get(&key).cloned().unwrap_or_else(short)
+    /// Reads it; `each` sees every agent, by id.
+    pub async fn read_with(
+        state: &WebState,
+        mut each: impl FnMut(&AgentView, &Member),
+    ) -> Result<Self, ApiError> {
+        let (mut members, mut after) = (HashMap::new(), None);
+        loop {
+            let found = read::agent_views(&state.master().db, after.as_ref(), ROWS).await;
+            let views = found.map_err(ApiError::internal)?;
+            let mut reaches = reaches(state, &views).await?;
+            after = next(&views, ROWS, |view| view.agent.id.clone());
+            for view in views {
+                let reach = reaches.remove(&view.agent.id);
+                let member = Member::of(state, &view.agent, view.tunnel.as_ref(), reach);
+                each(&view, &member);
+                members.insert(view.agent.id, member);
+            }
+            if after.is_none() {
+                return Ok(Self(members));
+            }
+        }
     }
 
     /// Returns an agent.
-    pub fn agent(&self, id: &AgentId) -> Option<&AgentRow> {
-        self.places.get(id).map(|place| &self.agents[*place].agent)
+    pub fn member(&self, id: &AgentId) -> Option<&Member> {
+        self.0.get(id)
+    }
+
+    /// Returns the name of an agent.
+    pub fn name(&self, id: &AgentId) -> Option<&str> {
+        self.0.get(id).map(|member| member.name.as_str())
     }
 
     /// Says a reason with the names of agents where it has their ids.
     pub fn with_names(&self, reason: &str) -> String {
-        let named = |word: &str| self.agent(&AgentId::new(word)).map(|agent| agent.display_name.clone());
-        let words: Vec<String> =
-            reason.split('`').map(|word| named(word).unwrap_or_else(|| word.to_owned())).collect();
+        let words: Vec<&str> =
+            reason.split('`').map(|word| self.name(&AgentId::new(word)).unwrap_or(word)).collect();
         words.join("`")
     }
 
     /// Returns where a route stands.
-    pub fn standing(&self, route: &Route) -> Standing<'_> {
-        self.statuses.standing(route)
+    pub fn standing<'a>(&'a self, view: &'a RouteView) -> Standing<'a> {
+        let route = &view.route.route;
+        standing(route, self.member(&route.agent_id), view.status.as_ref(), view.networks.as_ref())
     }
 
-    /// Says whether requests reach the tunnel of an agent; none if it has no tunnel.
-    pub fn reach(&self, agent: &AgentId) -> Option<&Reachability> {
-        self.statuses.reach(agent)
-    }
-
-    /// Returns labels that cannot be carried out, but for names that are told of as refused routes already.
-    pub fn label_problems(&self) -> impl Iterator<Item = &ContainerProblemRow> {
-        let refused = self.refused_names();
-        self.problems.iter().filter(move |row| !refused.contains(&name_of(row)))
-    }
-
-    /// Returns who asks for the routes that are refused, by agent and route as it is written.
-    pub fn askers(&self) -> HashMap<(&AgentId, String), String> {
-        let refused = self.refused_names();
-        let asking = self.problems.iter().filter(|row| refused.contains(&name_of(row)));
-        asking.map(|row| (name_of(row), self.container_name(row))).collect()
-    }
-
-    fn refused_names(&self) -> HashSet<(&AgentId, String)> {
-        self.refused().into_iter().map(|status| (&status.agent_id, status.key.to_string())).collect()
-    }
-
-    /// Returns what was asked for and not granted: a status without a claimed route of that agent.
-    pub fn refused(&self) -> Vec<&RouteStatusRow> {
-        let claimed: HashSet<_> =
-            self.routes.iter().map(|r| (&r.route.agent_id, &r.route.spec.key)).collect();
-        let is_claimed = |row: &RouteStatusRow| claimed.contains(&(&row.agent_id, &row.key));
-        let mut rows: Vec<_> = self.statuses.said.values().filter(|row| !is_claimed(row)).collect();
-        rows.sort_by(|a, b| a.key.cmp(&b.key).then_with(|| a.agent_id.cmp(&b.agent_id)));
-        rows
+    /// Returns the members, in no order.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.0.values()
     }
 }
 
-/// Whose label has a problem, and the name that it asks for.
-fn name_of(row: &ContainerProblemRow) -> (&AgentId, String) {
-    (&row.agent_id, row.problem.value.clone())
-}
-
-/// What was said of routes.
-pub struct Statuses {
-    said: HashMap<(AgentId, RouteKey), RouteStatusRow>,
-    /// Agents whose routes are led to a tunnel by somebody.
-    led: HashSet<AgentId>,
-    /// Whether requests reach the tunnels of agents.
-    reach: HashMap<AgentId, Reachability>,
-    /// Routes that may lead nowhere.
-    doubts: Doubts,
+/// Says whether requests reach the tunnels of these agents; one without a tunnel is left out.
+pub async fn reaches(
+    state: &WebState,
+    views: &[AgentView],
+) -> Result<HashMap<AgentId, Reachability>, ApiError> {
+    let db = &state.master().db;
+    let tunnels: Vec<TunnelId> = views.iter().filter_map(|view| view.agent.publishes_in()).cloned().collect();
+    let statuses = read::tunnel_status_of(db, &tunnels).await.map_err(ApiError::internal)?;
+    let connectors = read::tunnel_connectors_of(db, &tunnels).await.map_err(ApiError::internal)?;
+    let reach = |view: &AgentView| {
+        let tunnel = view.agent.publishes_in()?;
+        let (status, listed) = (statuses.get(tunnel), connectors.get(tunnel));
+        let reach = reachability(state, &view.agent, view.tunnel.as_ref(), status, listed)?;
+        Some((view.agent.id.clone(), reach))
+    };
+    Ok(views.iter().filter_map(reach).collect())
 }
 
 /// Where a route stands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Standing<'a> {
     /// The word for it.
     pub state: PublicState,
@@ -174,14 +166,14 @@ pub struct Standing<'a> {
     /// Whether requests reach the tunnel that it is published in; none if it is not published.
     pub reach: Option<&'a Reachability>,
     /// Why it may lead nowhere although it is published.
-    pub doubt: Option<&'a Doubt>,
+    pub doubt: Option<Doubt>,
 }
 
 impl Standing<'_> {
     /// Returns why it stands there, and why it may lead nowhere.
     pub fn reasons(&self) -> Option<String> {
-        let reasons: Vec<&str> =
-            self.reason.into_iter().chain(self.doubt.map(|doubt| doubt.reason.as_str())).collect();
+        let doubt = self.doubt.as_ref().map(|doubt| doubt.reason.as_str());
+        let reasons: Vec<&str> = self.reason.into_iter().chain(doubt).collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
@@ -191,60 +183,60 @@ impl Standing<'_> {
     }
 }
 
+/// What was said of the routes of one agent.
+pub struct Statuses {
+    said: HashMap<RouteKey, RouteStatusRow>,
+    /// Networks of its containers, as far as they are known.
+    networks: HashMap<ContainerId, Networks>,
+    /// What its routes say of it.
+    pub member: Member,
+}
+
 impl Statuses {
-    /// Reads what was said of one agent's routes, which these are.
-    pub async fn read(state: &WebState, agent: &AgentRow, routes: &[Route]) -> Result<Self, ApiError> {
+    /// Reads it.
+    pub async fn read(state: &WebState, agent: &AgentRow) -> Result<Self, ApiError> {
         let db = &state.master().db;
         let rows = read::list_route_status(db, Some(&agent.id), ALL).await.map_err(ApiError::internal)?;
         let observed = read::find_tunnel_observed(db, &agent.id).await.map_err(ApiError::internal)?;
-        let mut reach = HashMap::new();
+        let mut reach = None;
         if let Some(tunnel) = agent.publishes_in() {
             let status = read::find_tunnel_status(db, tunnel).await.map_err(ApiError::internal)?;
             let listed = read::find_tunnel_connectors(db, tunnel).await.map_err(ApiError::internal)?;
-            let found = reachability(state, agent, observed.as_ref(), status.as_ref(), listed.as_ref());
-            reach.extend(found.map(|found| (agent.id.clone(), found)));
+            reach = reachability(state, agent, observed.as_ref(), status.as_ref(), listed.as_ref());
         }
-        let doubts = Doubts::of_one(db, routes, agent, observed.as_ref()).await?;
-        Ok(Self::of(state, [agent].into_iter(), rows, reach, doubts))
+        let networks = read::networks_behind_routes(db, &agent.id).await.map_err(ApiError::internal)?;
+        Ok(Self::of(rows, networks, Member::of(state, agent, observed.as_ref(), reach)))
     }
 
-    fn of<'a>(
-        state: &WebState,
-        agents: impl Iterator<Item = &'a AgentRow>,
-        rows: Vec<RouteStatusRow>,
-        reach: HashMap<AgentId, Reachability>,
-        doubts: Doubts,
-    ) -> Self {
-        let has_publisher = state.master().has_cloudflare();
-        let led = agents.filter(|agent| has_publisher && agent.tunnel_id.is_some());
-        Self {
-            led: led.map(|agent| agent.id.clone()).collect(),
-            said: rows.into_iter().map(|row| ((row.agent_id.clone(), row.key.clone()), row)).collect(),
-            reach,
-            doubts,
-        }
+    /// Puts together what was read.
+    pub fn of(rows: Vec<RouteStatusRow>, networks: HashMap<ContainerId, Networks>, member: Member) -> Self {
+        Self { said: rows.into_iter().map(|row| (row.key.clone(), row)).collect(), networks, member }
     }
 
-    /// Says whether requests reach the tunnel of an agent.
-    pub fn reach(&self, agent: &AgentId) -> Option<&Reachability> {
-        self.reach.get(agent)
-    }
-
-    /// Returns where a route stands.
+    /// Returns where a route of that agent stands.
     pub fn standing(&self, route: &Route) -> Standing<'_> {
-        let row = self.said.get(&(route.agent_id.clone(), route.spec.key.clone()));
-        let said = row.and_then(|row| PublicState::parse(&row.state));
-        let is_published = said == Some(PublicState::Published);
-        Standing {
-            state: public_state(&route.state, said, self.led.contains(&route.agent_id)),
-            reach: self.reach.get(&route.agent_id).filter(|_| is_published),
-            reason: match route.state {
-                RouteState::PendingDeletion { held: true, .. } => Some(HELD),
-                _ => row.and_then(|row| row.reason.as_deref()),
-            },
-            answer: row.and_then(|row| row.answer.as_deref()),
-            doubt: self.doubts.of(route),
-        }
+        let networks = self.networks.get(&route.container_id);
+        standing(route, Some(&self.member), self.said.get(&route.spec.key), networks)
+    }
+}
+
+fn standing<'a>(
+    route: &Route,
+    member: Option<&'a Member>,
+    row: Option<&'a RouteStatusRow>,
+    networks: Option<&Networks>,
+) -> Standing<'a> {
+    let said = row.and_then(|row| PublicState::parse(&row.state));
+    let is_published = said == Some(PublicState::Published);
+    Standing {
+        state: public_state(&route.state, said, member.is_some_and(|member| member.is_led)),
+        reach: member.and_then(|member| member.reach.as_ref()).filter(|_| is_published),
+        reason: match route.state {
+            RouteState::PendingDeletion { held: true, .. } => Some(HELD),
+            _ => row.and_then(|row| row.reason.as_deref()),
+        },
+        answer: row.and_then(|row| row.answer.as_deref()),
+        doubt: member.and_then(|member| doubt_of(route, networks, &member.connector)),
     }
 }
 

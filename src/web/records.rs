@@ -3,20 +3,17 @@
 //! What a DockFlare Master stored verbatim (`last_event`, `migration_status`) is made here from what we know,
 //! so that scripts that read it find the fields they expect.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::picture::{Picture, Standing, Statuses, moving, presence, warning};
+use super::listings::{Elements, Page, Sink, next};
+use super::picture::{Member, ROWS, Standing, Statuses, moving, presence, reaches, warning};
 use super::state::WebState;
-use crate::db::read::{
-    self, AgentRow, AgentView, ContainerRow, KeyRow, RouteRow, RouteStatusRow, TunnelObservedRow,
-};
+use crate::db::read::{self, AgentRow, ContainerRow, KeyRow, RouteStatusRow, TunnelObservedRow};
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::connector::Reachability;
-use crate::domain::id::AgentId;
+use crate::domain::id::{AgentId, KeyId};
 use crate::domain::route::{Route, RouteState};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::protocol::command::wire_form;
@@ -40,40 +37,53 @@ pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiEr
     let db = &state.master().db;
     let row = read::find_agent(db, id).await.map_err(ApiError::internal)?.ok_or(ApiError::AgentNotFound)?;
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
-    let statuses = Statuses::read(state, &row, &routes).await?;
-    let rule = |route: &Route| rule_record(route, Some(&row), statuses.standing(route));
+    let statuses = Statuses::read(state, &row).await?;
+    let rule = |route: &Route| rule_record(route, Some(&statuses.member), statuses.standing(route));
     let parts = Parts {
         rules: routes.iter().map(rule).collect(),
         commands: read::list_open_commands(db, id).await.map_err(ApiError::internal)?,
         containers: read::list_containers(db, id).await.map_err(ApiError::internal)?,
         observed: read::find_tunnel_observed(db, id).await.map_err(ApiError::internal)?,
-        reach: statuses.reach(id).cloned(),
+        reach: statuses.member.reach.clone(),
     };
     Ok(record(state, &row, &parts))
 }
 
-/// Returns the records of all agents, by id. The loop over agents is no place for a query: there may be thousands.
-pub async fn agent_records(state: &WebState, picture: &Picture) -> Result<Value, ApiError> {
+/// Agents on a page of their list: each brings its containers and routes.
+const AGENTS: u64 = 200;
+
+/// Returns the records of the agents after `after`, by id, and where the next page begins. The loop over agents is no
+/// place for a query: there may be thousands.
+async fn agent_page(state: WebState, after: Option<AgentId>) -> Page<AgentId> {
     let db = &state.master().db;
-    let mut commands = read::open_commands_by_agent(db).await.map_err(ApiError::internal)?;
-    let mut containers = read::containers_by_agent(db).await.map_err(ApiError::internal)?;
-    let mut rules = HashMap::<&AgentId, Vec<Value>>::new();
-    for RouteRow { route, .. } in &picture.routes {
-        let rule = rule_record(route, picture.agent(&route.agent_id), picture.standing(route));
-        rules.entry(&route.agent_id).or_default().push(rule);
-    }
-    let record_of = |view: &AgentView| {
+    let views = read::agent_views(db, after.as_ref(), AGENTS).await.map_err(ApiError::internal)?;
+    let ids: Vec<AgentId> = views.iter().map(|view| view.agent.id.clone()).collect();
+    let mut reaches = reaches(&state, &views).await?;
+    let mut routes = read::routes_of_agents(db, &ids).await.map_err(ApiError::internal)?;
+    let mut said = read::route_status_of(db, &ids).await.map_err(ApiError::internal)?;
+    let mut commands = read::open_commands_of(db, &ids).await.map_err(ApiError::internal)?;
+    let mut containers = read::containers_of(db, &ids).await.map_err(ApiError::internal)?;
+    let mut elements = Elements::default();
+    for view in &views {
         let id = &view.agent.id;
+        let member = Member::of(&state, &view.agent, view.tunnel.as_ref(), reaches.remove(id));
+        let containers = containers.remove(id).unwrap_or_default();
+        let networks = containers.iter().filter_map(|row| {
+            let networks = row.container.networks.clone()?;
+            Some((row.container.id.clone(), networks))
+        });
+        let statuses = Statuses::of(said.remove(id).unwrap_or_default(), networks.collect(), member);
+        let rule = |route: &Route| rule_record(route, Some(&statuses.member), statuses.standing(route));
         let parts = Parts {
-            rules: rules.remove(id).unwrap_or_default(),
+            rules: routes.remove(id).unwrap_or_default().iter().map(rule).collect(),
             commands: commands.remove(id).unwrap_or_default(),
-            containers: containers.remove(id).unwrap_or_default(),
+            containers,
             observed: view.tunnel.clone(),
-            reach: picture.reach(id).cloned(),
+            reach: statuses.member.reach.clone(),
         };
-        (id.to_string(), record(state, &view.agent, &parts))
-    };
-    Ok(Value::Object(picture.agents.iter().map(record_of).collect()))
+        elements.entry(id.as_str(), &record(&state, &view.agent, &parts))?;
+    }
+    Ok((elements, next(&views, AGENTS, |view| view.agent.id.clone())))
 }
 
 fn record(state: &WebState, row: &AgentRow, parts: &Parts) -> Value {
@@ -151,24 +161,40 @@ fn migration(row: &AgentRow, parts: &Parts) -> Value {
     })
 }
 
-/// Returns the keys, by id.
-pub async fn key_records(state: &WebState) -> Result<Value, ApiError> {
-    let keys = read::list_keys(&state.master().db, read::ALL).await.map_err(ApiError::internal)?;
-    let record = |key: &KeyRow| {
-        // The agent that uses the key was heard with it: the key itself keeps no time.
-        let used = key.bound_agent_id.as_ref().and_then(|id| presence(state, id, None).last_seen);
-        json!({
-            "owner": key.owner, "status": key.status, "bound_agent_id": key.bound_agent_id,
-            "created_at": legacy_time(key.created_at), "last_used_at": used.map(legacy_time),
-            "revoked_at": key.revoked_at.map(legacy_time), "rolled_from": key.rolled_from,
-            "hostname_patterns": key.hostname_patterns, "seats": key.seats,
-        })
-    };
-    Ok(Value::Object(keys.iter().map(|key| (key.id.to_string(), record(key))).collect()))
+/// Returns the records of the keys after `after`, by id, and where the next page begins.
+async fn key_page(state: WebState, after: Option<KeyId>) -> Page<KeyId> {
+    let keys =
+        read::keys_after(&state.master().db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
+    let mut elements = Elements::default();
+    for key in &keys {
+        elements.entry(key.id.as_str(), &key_record(&state, key))?;
+    }
+    Ok((elements, next(&keys, ROWS, |key| key.id.clone())))
+}
+
+/// Writes all agents and all keys, as two fields of an object.
+pub async fn write_agents_and_keys(state: &WebState, out: &mut Sink) -> Result<(), ApiError> {
+    out.text("\"agents\":{");
+    state.listings().pages(out, |after| agent_page(state.clone(), after)).await?;
+    out.text("},\"agent_keys\":{");
+    state.listings().pages(out, |after| key_page(state.clone(), after)).await?;
+    out.text("}");
+    Ok(())
+}
+
+fn key_record(state: &WebState, key: &KeyRow) -> Value {
+    // The agent that uses the key was heard with it: the key itself keeps no time.
+    let used = key.bound_agent_id.as_ref().and_then(|id| presence(state, id, None).last_seen);
+    json!({
+        "owner": key.owner, "status": key.status, "bound_agent_id": key.bound_agent_id,
+        "created_at": legacy_time(key.created_at), "last_used_at": used.map(legacy_time),
+        "revoked_at": key.revoked_at.map(legacy_time), "rolled_from": key.rolled_from,
+        "hostname_patterns": key.hostname_patterns, "seats": key.seats,
+    })
 }
 
 /// Returns a rule as `/services` lists it.
-pub fn rule_record(route: &Route, agent: Option<&AgentRow>, standing: Standing<'_>) -> Value {
+pub fn rule_record(route: &Route, agent: Option<&Member>, standing: Standing<'_>) -> Value {
     let origin = &route.spec.origin_request;
     let delete_at = match &route.state {
         RouteState::PendingDeletion { due_at, .. } => {

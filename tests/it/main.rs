@@ -3,14 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
 
 mod agent_wire;
+mod allocator;
 mod blocked;
+mod callers;
 mod cloudflare_account;
 mod cloudflare_client;
 mod connectors;
 mod excess;
 mod garbage;
 mod indexing;
+mod ipv6;
 mod layering;
+mod lists;
 mod master_tree;
 mod moved_containers;
 mod moving;

@@ -1,6 +1,6 @@
 //! Who may speak, in memory: keys by digest, slots by agent id.
 //!
-//! An accepted heartbeat costs one hash, two look-ups under one lock, and one atomic store; no actor, no database,
+//! An accepted heartbeat costs one hash, two look-ups, and one atomic store; no actor, no database,
 //! no allocation. What is kept here follows the record of decisions, event by event; nobody writes it by hand.
 
 use std::collections::HashMap;
@@ -47,15 +47,6 @@ pub enum Errand {
     Commands,
 }
 
-/// A caller that may speak for an agent.
-#[derive(Debug)]
-pub struct Admitted {
-    /// Which agent.
-    pub slot: Arc<Slot>,
-    /// The key it came with.
-    pub key: Arc<KeyAccess>,
-}
-
 /// A seat that a second host with a key would need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LackingSeat {
@@ -70,7 +61,7 @@ pub struct LackingSeat {
 /// Why a caller is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// No such key, or it was revoked (401).
+    /// No such key, or it was revoked, or its agent was (401).
     #[error("missing, unknown or revoked agent key")]
     UnknownKey,
     /// The key is good, the agent is not known (404).
@@ -84,7 +75,7 @@ pub enum Refused {
 /// All keys and slots.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// One lock for all: every request looks into several, and writes are rare.
+    /// One lock for both: they change together, and rarely.
     tables: RwLock<Tables>,
     loaded: AtomicBool,
 }
@@ -159,7 +150,8 @@ impl Directory {
         if raw.as_ref().len() > MAX_KEY_LEN {
             return None;
         }
-        self.tables.read().keys.get(&digest_key(raw)).cloned()
+        let digest = digest_key(raw);
+        self.tables.read().keys.get(&digest).cloned()
     }
 
     /// Returns the slot of an agent.
@@ -172,19 +164,9 @@ impl Directory {
         self.tables.read().slots.get(id).cloned()
     }
 
-    /// Decides whether the caller with this key may speak for this agent: the whole way in, in one call.
-    pub fn admit(
-        &self,
-        raw_key: impl AsRef<[u8]>,
-        agent_id: &str,
-        errand: Errand,
-    ) -> Result<Admitted, Refused> {
-        if raw_key.as_ref().len() > MAX_KEY_LEN {
-            return Err(Refused::UnknownKey);
-        }
-        let digest = digest_key(raw_key);
+    /// Decides whether the caller with this key may speak for this agent.
+    pub fn admit(&self, access: &KeyAccess, agent_id: &str, errand: Errand) -> Result<Arc<Slot>, Refused> {
         let tables = self.tables.read();
-        let access = tables.keys.get(&digest).ok_or(Refused::UnknownKey)?;
         let refused = |why| Err(if tables.is_leaving(access) { Refused::UnknownKey } else { why });
         let Some(slot) = tables.slots.get(agent_id) else {
             return refused(Refused::UnknownAgent);
@@ -195,7 +177,7 @@ impl Directory {
         if slot.status() == AgentStatus::Removed && errand == Errand::Report {
             return Err(Refused::UnknownKey);
         }
-        Ok(Admitted { slot: Arc::clone(slot), key: Arc::clone(access) })
+        Ok(Arc::clone(slot))
     }
 
     /// True if the key belongs to an agent that was removed and only waits for its last command.
@@ -350,6 +332,10 @@ mod tests {
         }
     }
 
+    fn admit(directory: &Directory, raw: &str, agent: &str, errand: Errand) -> Result<Arc<Slot>, Refused> {
+        directory.admit(&*directory.authenticate(raw).ok_or(Refused::UnknownKey)?, agent, errand)
+    }
+
     fn directory() -> Directory {
         let directory = Directory::default();
         for (raw, key, agent) in [("raw-1", "k1", "a1"), ("raw-2", "k2", "a2")] {
@@ -383,19 +369,19 @@ mod tests {
             ("raw-1", "a2", Some(Refused::OtherAgent)),
         ];
         for (raw, agent, refused) in cases {
-            assert_eq!(directory.admit(raw, agent, Errand::Report).err(), refused, "{raw} for {agent}");
+            assert_eq!(admit(&directory, raw, agent, Errand::Report).err(), refused, "{raw} for {agent}");
         }
         follow(&directory, vec![Event::Key(KeyEvent::Revoked { key_id: KeyId::new("k1") })]);
-        assert_eq!(directory.admit("raw-1", "a1", Errand::Report).err(), Some(Refused::UnknownKey));
+        assert_eq!(admit(&directory, "raw-1", "a1", Errand::Report).err(), Some(Refused::UnknownKey));
     }
 
     #[test]
     fn a_removed_agent_may_fetch_its_last_command_and_nothing_else() {
         let directory = directory();
         follow(&directory, vec![Event::Agent(AgentEvent::Removed { agent_id: AgentId::new("a1") })]);
-        assert!(directory.admit("raw-1", "a1", Errand::Commands).is_ok());
+        assert!(admit(&directory, "raw-1", "a1", Errand::Commands).is_ok());
         for agent in ["a1", "a2", "a9"] {
-            assert_eq!(directory.admit("raw-1", agent, Errand::Report).err(), Some(Refused::UnknownKey));
+            assert_eq!(admit(&directory, "raw-1", agent, Errand::Report).err(), Some(Refused::UnknownKey));
         }
     }
 }

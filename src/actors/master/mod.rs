@@ -31,7 +31,7 @@ mod work;
 
 pub use account::{Account, ProvidedTunnel, SharedAccount};
 pub use bus::{Changes, Note};
-pub use directory::{Admitted, Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refused, digest_key};
+pub use directory::{Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refused, digest_key};
 pub use error::MasterError;
 pub use facade::Master;
 pub use plan::{ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};

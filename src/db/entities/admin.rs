@@ -11,6 +11,7 @@ pub struct Model {
     pub created_at: i64,
     pub password_changed_at: Option<i64>,
     pub session_version: i32,
+    pub role: String,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

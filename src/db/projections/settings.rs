@@ -22,7 +22,7 @@ pub(super) fn needs_of_tunnel(needs: &mut Needs, event: &TunnelEvent) {
 /// Names what an event about what people set touches.
 pub(super) fn needs(needs: &mut Needs, event: &AdminEvent) {
     match event {
-        AdminEvent::Created { name } | AdminEvent::PasswordChanged { name } => {
+        AdminEvent::Created { name, .. } | AdminEvent::PasswordChanged { name } => {
             needs.admins.insert(name.clone());
         }
         AdminEvent::SettingChanged { key, .. } => {
@@ -52,8 +52,9 @@ pub(super) fn apply_tunnel(unit: &mut Unit, origin: Origin<'_>, event: &TunnelEv
 /// Applies an event about what people set.
 pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &AdminEvent) {
     match event {
-        AdminEvent::Created { name } => unit.admins.put(admin::Model {
+        AdminEvent::Created { name, role } => unit.admins.put(admin::Model {
             name: name.clone(),
+            role: role.as_str().into(),
             created_at: origin.at,
             password_changed_at: None,
             session_version: 1,

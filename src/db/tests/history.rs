@@ -18,6 +18,7 @@ use crate::domain::event::{
     AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent,
 };
 use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use crate::domain::role::Role;
 use crate::domain::route::Release;
 
 /// Random decisions about a small world, so that they meet each other.
@@ -41,6 +42,10 @@ impl World {
 
     fn tunnel(&self) -> TunnelId {
         TunnelId::new(self.named("tunnel", 4))
+    }
+
+    fn role(&self) -> Role {
+        [Role::Viewer, Role::Operator, Role::Admin][self.pick(3)]
     }
 
     fn decision(&mut self) -> (Stream, Event) {
@@ -176,7 +181,7 @@ impl World {
             }),
             2 => Event::Tunnel(TunnelEvent::Made { tunnel_id: self.tunnel() }),
             3 => Event::Tunnel(TunnelEvent::Deleted { tunnel_id: self.tunnel() }),
-            4 => Event::Admin(AdminEvent::Created { name: self.named("person", 2) }),
+            4 => Event::Admin(AdminEvent::Created { name: self.named("person", 2), role: self.role() }),
             5 => Event::Admin(AdminEvent::PasswordChanged { name: self.named("person", 2) }),
             _ => setting(&self.named("setting", 3), self.clock),
         }

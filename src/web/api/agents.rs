@@ -13,7 +13,7 @@ use crate::protocol::v2::answer;
 use crate::web::auth::{Admin, Operator, Viewer};
 use crate::web::body::{Lenient, Patterns};
 use crate::web::error::ApiError;
-use crate::web::picture::Picture;
+use crate::web::listings;
 use crate::web::records;
 use crate::web::state::WebState;
 
@@ -39,13 +39,14 @@ pub struct LimitBody {
 #[utoipa::path(get, path = "/api/v2/agents", tag = "agents", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn list(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let all = WebState::clone(&state);
-    let lists = async move {
-        let agents = records::agent_records(&all, &Picture::read(&all).await?).await?;
-        let agent_keys = records::key_records(&all).await?;
-        Ok(json!({ "agents": agents, "agent_keys": agent_keys }))
-    };
-    state.listings().json(lists).await
+    let state = WebState::clone(&state);
+    listings::json(|mut out| async move {
+        out.text("{");
+        records::write_agents_and_keys(&state, &mut out).await?;
+        out.text("}");
+        Ok(out)
+    })
+    .await
 }
 
 /// `POST /api/v2/agents/{id}/enroll`: gives the agent a tunnel.

@@ -13,6 +13,7 @@ use crate::db::read::{EventFilter, list_events};
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
 use crate::web::error::ApiError;
+use crate::web::listings::{self, Elements, Page, Sink};
 use crate::web::query::{Query, flag, number};
 use crate::web::state::WebState;
 
@@ -48,6 +49,8 @@ pub struct EventsQuery {
 
 /// Most events in one answer, and how many are in it unless the caller says so.
 const EVENTS: (u64, u64) = (1_000, 100);
+/// Events that are read at a time.
+const EVENTS_AT_ONCE: u64 = 200;
 
 /// `GET /api/v3/plan`: what would be changed at Cloudflare, and what waits for a person.
 #[utoipa::path(get, path = "/api/v3/plan", tag = "routes", responses((status = 200), (status = 401)),
@@ -92,14 +95,53 @@ pub async fn events(
     let limit = number("limit", query.limit.as_deref(), EVENTS.1, 1..=EVENTS.0)?;
     let filter = EventFilter {
         after_seq: number("after", query.after.as_deref(), 0, 0..=u64::MAX)?,
+        before_seq: None,
         newest_first: flag("newest", query.newest.as_deref())?,
         stream_prefix: query.stream,
     };
-    let found = list_events(&state.master().db, &filter, limit + 1).await;
+    let state = WebState::clone(&state);
+    listings::json(|mut out| async move {
+        out.text("{\"events\":[");
+        let more = write_events(&state, filter, limit, &mut out).await?;
+        out.text(if more { "],\"more\":true}" } else { "],\"more\":false}" });
+        Ok(out)
+    })
+    .await
+}
+
+/// Writes events up to `limit`; returns whether there are more.
+async fn write_events(
+    state: &WebState,
+    mut filter: EventFilter,
+    limit: u64,
+    out: &mut Sink,
+) -> Result<bool, ApiError> {
+    let mut left = limit;
+    loop {
+        let asked = left.min(EVENTS_AT_ONCE);
+        let page = event_page(state.clone(), filter.clone(), asked);
+        let (elements, last) = state.listings().make(page).await?;
+        out.elements(elements).await;
+        left -= asked;
+        match last {
+            Some(last) if left > 0 && filter.newest_first => filter.before_seq = Some(last),
+            Some(last) if left > 0 => filter.after_seq = last,
+            last => return Ok(last.is_some()),
+        }
+    }
+}
+
+/// Makes a page of `asked` events; after the last one there are more.
+async fn event_page(state: WebState, filter: EventFilter, asked: u64) -> Page<u64> {
+    let found = list_events(&state.master().db, &filter, asked + 1).await;
     let mut events = found.map_err(ApiError::internal)?;
-    let more = events.len() as u64 > limit;
-    events.truncate(limit as usize);
-    Ok(HttpResponse::Ok().json(json!({ "events": events, "more": more })))
+    let has_more = events.len() as u64 > asked;
+    events.truncate(asked as usize);
+    let mut elements = Elements::default();
+    for event in &events {
+        elements.push(event)?;
+    }
+    Ok((elements, events.last().filter(|_| has_more).map(|event| event.seq)))
 }
 
 /// `GET /api/v3/tree`: the supervision tree as it is.

@@ -1,47 +1,87 @@
-//! DockFlare's read-only endpoints: overview, services, ping.
+//! DockFlare's read-only endpoints: overview, services, ping; and what we say of routes beside them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::db::read::ContainerProblemRow;
-use crate::domain::id::AgentId;
+use crate::db::read::{
+    ContainerProblemView, RefusedView, RouteView, TunnelStatusRow, container_problem_views, refused_views,
+    route_views, tunnel_status_after,
+};
+use crate::domain::connector::Reachability;
+use crate::domain::id::{AgentId, ContainerId, TunnelId};
+use crate::domain::route::RouteKey;
 use crate::web::auth::Viewer;
 use crate::web::error::ApiError;
-use crate::web::picture::Picture;
-use crate::web::records::{agent_records, key_records, legacy_time, refused_record, rule_record};
+use crate::web::listings::{self, Elements, Page, Sink, next};
+use crate::web::picture::{ROWS, Roster};
+use crate::web::records::{legacy_time, refused_record, rule_record, write_agents_and_keys};
 use crate::web::state::WebState;
+
+/// How a list shows routes.
+#[derive(Clone, Copy)]
+struct Shape {
+    claimed: fn(&mut Elements, &Roster, &RouteView) -> Result<(), ApiError>,
+    refused: fn(&mut Elements, &Roster, &RefusedView) -> Result<(), ApiError>,
+    /// True if a name that another holds, or another asks for as well, is left out.
+    is_by_name: bool,
+}
 
 /// `GET /api/v2/services`: every route with its state, refused ones too.
 #[utoipa::path(get, path = "/api/v2/services", tag = "routes", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn services(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let all = WebState::clone(&state);
-    let services = async move { Ok(json!({ "services": rules(&Picture::read(&all).await?) })) };
-    state.listings().json(services).await
+    let state = WebState::clone(&state);
+    let shape = Shape {
+        claimed: |to, roster, view| to.push(&rule(roster, view)),
+        refused: |to, _, view| to.push(&refused_record(&view.status)),
+        is_by_name: false,
+    };
+    listings::json(|mut out| async move {
+        let roster = roster(&state).await?;
+        out.text("{\"services\":[");
+        write_routes(&state, &roster, &mut out, shape).await?;
+        out.text("]}");
+        Ok(out)
+    })
+    .await
 }
 
 /// `GET /api/v2/overview`: what a DockFlare page shows.
 #[utoipa::path(get, path = "/api/v2/overview", tag = "routes", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn overview(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let all = WebState::clone(&state);
-    state.listings().json(async move { overview_record(&all).await }).await
+    let state = WebState::clone(&state);
+    let shape = Shape {
+        claimed: |to, roster, view| to.entry(&by_name(&view.route.route.spec.key), &rule(roster, view)),
+        refused: |to, _, view| to.entry(&by_name(&view.status.key), &refused_record(&view.status)),
+        is_by_name: true,
+    };
+    listings::json(|mut out| async move {
+        let roster = roster(&state).await?;
+        out.text("{");
+        write_agents_and_keys(&state, &mut out).await?;
+        out.text(",\"rules\":{");
+        write_routes(&state, &roster, &mut out, shape).await?;
+        let rules = out.count();
+        out.text("}");
+        out.fields(&dockflare_fields(&state, rules))?;
+        out.text("}");
+        Ok(out)
+    })
+    .await
 }
 
-async fn overview_record(state: &WebState) -> Result<Value, ApiError> {
-    let picture = Picture::read(state).await?;
-    let by_key: Map<String, Value> = rules(&picture)
-        .into_iter()
-        .map(|rule| {
-            let part = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            (format!("{}|{}", part("hostname"), part("path")), rule)
-        })
-        .collect();
+fn by_name(key: &RouteKey) -> String {
+    format!("{}|{}", key.hostname, key.path)
+}
+
+/// What DockFlare's page shows of itself.
+fn dockflare_fields(state: &WebState, rules: usize) -> Value {
     let configured = state.settings().account_id.is_some();
-    Ok(json!({
-        "agents": agent_records(state, &picture).await?, "agent_keys": key_records(state).await?, "rules": by_key,
+    json!({
         "agent_state": { "container_status": "not_found", "last_action_status": null },
         "all_account_tunnels": [], "cloudflared_container_name": crate::domain::tunnel::CONTAINER_NAME,
         "config_status": {
@@ -51,11 +91,11 @@ async fn overview_record(state: &WebState) -> Result<Value, ApiError> {
         "display_token": null, "docker_available": false, "external_cloudflared": false, "external_tunnel_id": null,
         "initialization": { "complete": true, "in_progress": false }, "log_stream_path": null,
         "reconciliation_info": {
-            "in_progress": false, "progress": 100, "total_items": by_key.len(), "processed_items": by_key.len(),
+            "in_progress": false, "progress": 100, "total_items": rules, "processed_items": rules,
             "status": "", "start_time": null, "completed_at": null,
         },
         "tunnel_state": { "id": null, "name": null, "token": null, "status_message": null, "error": null },
-    }))
+    })
 }
 
 /// `GET /api/v2/ping`.
@@ -73,66 +113,147 @@ pub async fn ping(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
 #[utoipa::path(get, path = "/api/v3/routes", tag = "routes", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let all = WebState::clone(&state);
-    state.listings().json(async move { Ok(route_records(&Picture::read(&all).await?)) }).await
+    let state = WebState::clone(&state);
+    let shape = Shape {
+        claimed: |to, roster, view| to.push(&claimed_record(roster, view)),
+        refused: |to, roster, view| to.push(&asked_record(roster, view)),
+        is_by_name: false,
+    };
+    listings::json(|mut out| async move {
+        let (lists, roster) = (state.listings(), roster(&state).await?);
+        out.text("{\"routes\":[");
+        write_routes(&state, &roster, &mut out, shape).await?;
+        out.text("],\"label_problems\":[");
+        lists.pages(&mut out, |after| problem_page(state.clone(), Arc::clone(&roster), after)).await?;
+        out.text("],\"tunnels\":[");
+        let reaches = Arc::new(reaches_of_tunnels(&roster));
+        lists.pages(&mut out, |after| tunnel_page(state.clone(), Arc::clone(&reaches), after)).await?;
+        out.text("]}");
+        Ok(out)
+    })
+    .await
 }
 
-fn route_records(picture: &Picture) -> Value {
-    let name = |id: &AgentId| picture.agent(id).map(|agent| agent.display_name.clone());
-    let mut list: Vec<Value> = Vec::new();
-    for row in &picture.routes {
-        let standing = picture.standing(&row.route);
-        let mut entry = rule_record(&row.route, picture.agent(&row.route.agent_id), standing);
-        entry["state"] = json!(standing.state);
-        entry["path"] = json!(row.route.spec.key.path);
-        entry["agent"] = json!(name(&row.route.agent_id));
-        entry["container"] = json!(row.route.container_name);
-        entry["claimed_at"] = json!(row.claimed_at);
-        list.push(entry);
+async fn roster(state: &WebState) -> Result<Arc<Roster>, ApiError> {
+    let all = state.clone();
+    state.listings().make(async move { Roster::read(&all).await.map(Arc::new) }).await
+}
+
+/// Writes the claimed routes, then those that were refused.
+async fn write_routes(
+    state: &WebState,
+    roster: &Arc<Roster>,
+    out: &mut Sink,
+    shape: Shape,
+) -> Result<(), ApiError> {
+    let lists = state.listings();
+    lists.pages(out, |after| claimed_page(state.clone(), Arc::clone(roster), shape, after)).await?;
+    lists.pages(out, |after| refused_page(state.clone(), Arc::clone(roster), shape, after)).await
+}
+
+async fn claimed_page(
+    state: WebState,
+    roster: Arc<Roster>,
+    shape: Shape,
+    after: Option<RouteKey>,
+) -> Page<RouteKey> {
+    let views = route_views(&state.master().db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
+    let mut elements = Elements::default();
+    for view in &views {
+        (shape.claimed)(&mut elements, &roster, view)?;
     }
-    let askers = picture.askers();
-    for status in picture.refused() {
-        let mut entry = refused_record(status);
-        entry["state"] = json!(status.state);
-        entry["path"] = json!(status.key.path);
-        entry["agent"] = json!(name(&status.agent_id));
-        entry["container"] = json!(askers.get(&(&status.agent_id, status.key.to_string())));
-        list.push(entry);
+    Ok((elements, next(&views, ROWS, |view| view.route.route.spec.key.clone())))
+}
+
+async fn refused_page(
+    state: WebState,
+    roster: Arc<Roster>,
+    shape: Shape,
+    after: Option<(RouteKey, AgentId)>,
+) -> Page<(RouteKey, AgentId)> {
+    let views = refused_views(&state.master().db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
+    let mut elements = Elements::default();
+    let mut before = after.map(|(key, _)| key);
+    for view in &views {
+        let is_told = view.is_held || before.as_ref() == Some(&view.status.key);
+        if !(shape.is_by_name && is_told) {
+            (shape.refused)(&mut elements, &roster, view)?;
+        }
+        before = Some(view.status.key.clone());
     }
-    let problem = |row: &ContainerProblemRow| {
-        json!({
-            "agent_id": row.agent_id, "agent": name(&row.agent_id),
-            "container_id": row.container_id, "container": picture.container_name(row),
+    let place = |view: &RefusedView| (view.status.key.clone(), view.status.agent_id.clone());
+    Ok((elements, next(&views, ROWS, place)))
+}
+
+fn rule(roster: &Roster, view: &RouteView) -> Value {
+    let route = &view.route.route;
+    rule_record(route, roster.member(&route.agent_id), roster.standing(view))
+}
+
+fn claimed_record(roster: &Roster, view: &RouteView) -> Value {
+    let route = &view.route.route;
+    let mut entry = rule(roster, view);
+    entry["state"] = json!(roster.standing(view).state);
+    entry["path"] = json!(route.spec.key.path);
+    entry["agent"] = json!(roster.name(&route.agent_id));
+    entry["container"] = json!(route.container_name);
+    entry["claimed_at"] = json!(view.route.claimed_at);
+    entry
+}
+
+fn asked_record(roster: &Roster, view: &RefusedView) -> Value {
+    let status = &view.status;
+    let mut entry = refused_record(status);
+    entry["state"] = json!(status.state);
+    entry["path"] = json!(status.key.path);
+    entry["agent"] = json!(roster.name(&status.agent_id));
+    entry["container"] = json!(view.container);
+    entry
+}
+
+/// Labels that cannot be carried out, but for names that are told of as refused routes already.
+async fn problem_page(
+    state: WebState,
+    roster: Arc<Roster>,
+    after: Option<(AgentId, ContainerId, i32)>,
+) -> Page<(AgentId, ContainerId, i32)> {
+    let found = container_problem_views(&state.master().db, after.as_ref(), ROWS).await;
+    let views = found.map_err(ApiError::internal)?;
+    let mut elements = Elements::default();
+    for view in views.iter().filter(|view| !view.is_refused_route) {
+        let row = &view.row;
+        elements.push(&json!({
+            "agent_id": row.agent_id, "agent": roster.name(&row.agent_id),
+            "container_id": row.container_id, "container": view.container,
             "label": row.problem.label, "value": row.problem.value, "reason": row.problem.reason,
-        })
-    };
-    let label_problems: Vec<Value> = picture.label_problems().map(problem).collect();
-    json!({ "routes": list, "label_problems": label_problems, "tunnels": tunnels(picture) })
+        }))?;
+    }
+    Ok((elements, next(&views, ROWS, ContainerProblemView::place)))
+}
+
+type Reaches = HashMap<TunnelId, Reachability>;
+
+fn reaches_of_tunnels(roster: &Roster) -> Reaches {
+    let members = roster.members();
+    members.filter_map(|member| Some((member.publishes_in.clone()?, member.reach.clone()?))).collect()
 }
 
 /// How far each tunnel's configuration has come, and what is to be said about others who write to it.
-fn tunnels(picture: &Picture) -> Vec<Value> {
-    let reach: HashMap<_, _> = picture
-        .agents
-        .iter()
-        .filter_map(|view| Some((view.agent.publishes_in()?, picture.reach(&view.agent.id)?)))
-        .collect();
-    let entry = |row: &crate::db::read::TunnelStatusRow| {
-        let reach = reach.get(&row.tunnel_id);
-        let unreached = reach.and_then(|reach| reach.reason.as_deref());
-        json!({
-            "tunnel_id": row.tunnel_id, "state": row.state, "reason": row.reason.as_deref().or(unreached),
-            "cloudflare_answer": row.answer, "config_version": row.config_version, "updated_at": row.updated_at,
-            "serves": reach.map(|reach| reach.reach), "serves_reason": unreached,
-        })
-    };
-    picture.tunnels.values().map(entry).collect()
+async fn tunnel_page(state: WebState, reaches: Arc<Reaches>, after: Option<TunnelId>) -> Page<TunnelId> {
+    let rows =
+        tunnel_status_after(&state.master().db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
+    let mut elements = Elements::default();
+    for row in &rows {
+        elements.push(&tunnel_record(row, reaches.get(&row.tunnel_id)))?;
+    }
+    Ok((elements, next(&rows, ROWS, |row| row.tunnel_id.clone())))
 }
 
-fn rules(picture: &Picture) -> Vec<Value> {
-    let claimed = picture
-        .routes
-        .iter()
-        .map(|row| rule_record(&row.route, picture.agent(&row.route.agent_id), picture.standing(&row.route)));
-    claimed.chain(picture.refused().into_iter().map(refused_record)).collect()
+fn tunnel_record(row: &TunnelStatusRow, reach: Option<&Reachability>) -> Value {
+    let unreached = reach.and_then(|reach| reach.reason.as_deref());
+    json!({
+        "tunnel_id": row.tunnel_id, "state": row.state, "reason": row.reason.as_deref().or(unreached),
+        "cloudflare_answer": row.answer, "config_version": row.config_version, "updated_at": row.updated_at,
+        "serves": reach.map(|reach| reach.reach), "serves_reason": unreached,
+    })
 }

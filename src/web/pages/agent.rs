@@ -98,6 +98,13 @@ pub async fn show(
     show_with(&state, &agent_id(&id)?, (StatusCode::OK, shell), Fields::default()).await
 }
 
+/// `GET /agents/keys`: the agent with that id, which no new one can have: forms are sent to this address, too.
+#[utoipa::path(get, path = "/agents/keys", tag = "pages", responses((status = 200), (status = 303), (status = 404)),
+    security(("session" = [])))]
+pub async fn show_keys(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    show(person, state, web::Path::from("keys".to_owned())).await
+}
+
 /// Shows the page again, with why a form was not carried out and what was written.
 pub async fn show_refused(
     person: &SignedIn,
@@ -205,7 +212,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let (db, id) = (&state.master().db, &view.agent.id);
     let slot = state.master().directory.slot(id);
     let routes = read::list_agent_routes(db, id).await.map_err(ApiError::internal)?;
-    let statuses = Statuses::read(state, &view.agent, &routes).await?;
+    let statuses = Statuses::read(state, &view.agent).await?;
     let problems =
         read::list_container_problems(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;

@@ -5,11 +5,11 @@ use actix_web::{HttpResponse, web};
 use super::agent::{self, Fields};
 use super::confirm::{Confirmation, MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
 use super::posted::{Nothing, Posted, Refusal};
-use super::{SignedIn, go_to};
+use super::{Allowed, SignedIn, go_to};
 use crate::actors::master::{Master, MasterError};
 use crate::domain::id::AgentId;
 use crate::web::api::agents::{agent_id, missing};
-use crate::web::auth::{Role, at_least};
+use crate::web::auth::{Admin, Operator};
 use crate::web::body::Patterns;
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
@@ -26,8 +26,7 @@ struct Act {
 }
 
 impl Act {
-    fn new(person: SignedIn, needed: Role, state: web::Data<WebState>, id: &str) -> Result<Self, ApiError> {
-        at_least(person.role, needed)?;
+    fn new(person: SignedIn, state: web::Data<WebState>, id: &str) -> Result<Self, ApiError> {
         let here = format!("/agents/{id}");
         Ok(Self { person, state, agent: agent_id(id)?, next: here.clone(), here })
     }
@@ -65,12 +64,12 @@ impl Act {
 #[utoipa::path(post, path = "/agents/{id}/enroll", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 403), (status = 409), (status = 502)), security(("session" = [])))]
 pub async fn enroll(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Operator>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Fields>,
 ) -> Done {
-    let act = Act::new(person, Role::Operator, state, &id)?;
+    let act = Act::new(person, state, &id)?;
     let name = form.0.tunnel_name.clone().ok_or_else(|| missing("tunnel_name"))?;
     act.carry_out(form.0, async |master, agent, by| master.enroll(agent, name.trim(), by).await.map(drop))
         .await
@@ -80,12 +79,12 @@ pub async fn enroll(
 #[utoipa::path(post, path = "/agents/{id}/rename", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 400), (status = 403)), security(("session" = [])))]
 pub async fn rename(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Operator>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Fields>,
 ) -> Done {
-    let act = Act::new(person, Role::Operator, state, &id)?;
+    let act = Act::new(person, state, &id)?;
     let name = form.0.display_name.clone().ok_or_else(|| missing("display_name"))?;
     act.carry_out(form.0, async |master, agent, by| master.rename(agent, name.trim(), by).await).await
 }
@@ -94,12 +93,12 @@ pub async fn rename(
 #[utoipa::path(post, path = "/agents/{id}/limit", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 400), (status = 403)), security(("session" = [])))]
 pub async fn limit(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Admin>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Fields>,
 ) -> Done {
-    let act = Act::new(person, Role::Admin, state, &id)?;
+    let act = Act::new(person, state, &id)?;
     // Left out by mistake it must not lift a limit: an empty text does.
     let text = form.0.hostname_patterns.clone().ok_or_else(|| missing("hostname_patterns"))?;
     let patterns = Patterns::Text(text).list();
@@ -110,12 +109,12 @@ pub async fn limit(
 #[utoipa::path(post, path = "/agents/{id}/move", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 403)), security(("session" = [])))]
 pub async fn move_names(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Operator>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Confirmation>,
 ) -> Done {
-    let act = Act::new(person, Role::Operator, state, &id)?;
+    let act = Act::new(person, state, &id)?;
     act.after_yes(&MOVE, &form.0, async |master, agent, by| master.move_names(agent, by).await).await
 }
 
@@ -123,12 +122,12 @@ pub async fn move_names(
 #[utoipa::path(post, path = "/agents/{id}/seat", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 403)), security(("session" = [])))]
 pub async fn seat(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Admin>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     _: Posted<Nothing>,
 ) -> Done {
-    let act = Act::new(person, Role::Admin, state, &id)?;
+    let act = Act::new(person, state, &id)?;
     act.carry_out(Fields::default(), async |master, agent, by| master.allow_seat(agent, by).await).await
 }
 
@@ -136,12 +135,12 @@ pub async fn seat(
 #[utoipa::path(post, path = "/agents/{id}/redeploy", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 403)), security(("session" = [])))]
 pub async fn redeploy(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Operator>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Confirmation>,
 ) -> Done {
-    let act = Act::new(person, Role::Operator, state, &id)?;
+    let act = Act::new(person, state, &id)?;
     act.after_yes(&REDEPLOY, &form.0, async |master, agent, by| master.redeploy(agent, by).await.map(drop))
         .await
 }
@@ -150,12 +149,12 @@ pub async fn redeploy(
 #[utoipa::path(post, path = "/agents/{id}/revoke", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 403)), security(("session" = [])))]
 pub async fn revoke(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Admin>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Confirmation>,
 ) -> Done {
-    let act = Act::new(person, Role::Admin, state, &id)?;
+    let act = Act::new(person, state, &id)?;
     act.after_yes(&REVOKE_KEY, &form.0, async |master, agent, by| master.revoke(agent, by).await).await
 }
 
@@ -163,11 +162,11 @@ pub async fn revoke(
 #[utoipa::path(post, path = "/agents/{id}/remove", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 403)), security(("session" = [])))]
 pub async fn remove(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Admin>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Confirmation>,
 ) -> Done {
-    let act = Act { next: "/agents".into(), ..Act::new(person, Role::Admin, state, &id)? };
+    let act = Act { next: "/agents".into(), ..Act::new(person, state, &id)? };
     act.after_yes(&REMOVE, &form.0, async |master, agent, by| master.remove(agent, by).await.map(drop)).await
 }

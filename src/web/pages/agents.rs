@@ -4,14 +4,16 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
-use super::filter::{Filter, Shown, Wanted};
+use super::filter::{Filter, Gathering, Shown, Wanted};
 use super::keys::{self, KeyForm};
-use super::overview::{agent_lines, fragment_of};
+use super::overview::{agent_line, fragment_of};
 use super::posted::Refusal;
 use super::view::{AgentLine, agent_words};
 use super::{Shell, SignedIn, page_with, part};
+use crate::db::read::agent_views;
 use crate::web::error::ApiError;
-use crate::web::picture::Picture;
+use crate::web::listings::next;
+use crate::web::picture::ROWS;
 use crate::web::query::Query;
 use crate::web::state::WebState;
 
@@ -88,9 +90,18 @@ pub async fn fragment(
 async fn render(state: &WebState, wanted: Wanted) -> Result<(String, usize), ApiError> {
     let all = state.clone();
     let live = async move {
-        let picture = Picture::read(&all).await?;
-        let agents = wanted.page(PLACES.0, agent_lines(&all, &picture));
-        Ok((part(&Live { agents })?, picture.agents.len()))
+        let (mut lines, mut after) = (Gathering::new(wanted, AgentLine::place), None);
+        loop {
+            let found = agent_views(&all.master().db, after.as_ref(), ROWS).await;
+            let views = found.map_err(ApiError::internal)?;
+            views.iter().for_each(|view| lines.add(agent_line(&all, view)));
+            after = next(&views, ROWS, |view| view.agent.id.clone());
+            if after.is_none() {
+                break;
+            }
+        }
+        let total = lines.total();
+        Ok((part(&Live { agents: lines.page(PLACES.0) })?, total))
     };
     state.listings().make(live).await
 }

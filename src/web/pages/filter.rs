@@ -69,36 +69,22 @@ pub struct Filter {
 }
 
 impl Wanted {
-    /// Returns the lines that are as wanted.
-    pub fn of<T: Line>(&self, lines: Vec<T>) -> Vec<T> {
+    /// True if a line is as wanted.
+    pub fn fits<T: Line>(&self, line: &T) -> bool {
         let find = self.find.trim().to_lowercase();
         let is_found =
-            |line: &T| find.is_empty() || line.texts().iter().any(|text| text.to_lowercase().contains(&find));
-        let stands_so = |line: &T| self.state.is_empty() || line.word() == Some(self.state.as_str());
-        lines.into_iter().filter(|line| stands_so(line) && is_found(line)).collect()
+            || find.is_empty() || line.texts().iter().any(|text| text.to_lowercase().contains(&find));
+        (self.state.is_empty() || line.word() == Some(self.state.as_str())) && is_found()
     }
 
-    /// Returns the page that is wanted of the list at `path`.
-    pub fn page<T: Line>(&self, path: &'static str, lines: Vec<T>) -> Shown<T> {
-        let total = lines.len();
-        let lines = self.of(lines);
-        let found = lines.len();
-        let last = found.div_ceil(LINES).max(1);
-        let page = self.page.trim().parse().unwrap_or(1).clamp(1, last);
-        let first = (page - 1) * LINES;
-        let lines: Vec<T> = lines.into_iter().skip(first).take(LINES).collect();
-        let pages = (last > 1).then(|| Pages {
-            place: format!("{} to {} of {found}", first + 1, first + lines.len()),
-            back: (page > 1).then(|| self.address(path, page - 1)),
-            onward: (page < last).then(|| self.address(path, page + 1)),
-        });
-        let count = if self.is_narrow() { format!("{found} of {total}") } else { total.to_string() };
-        Shown { is_missed: total > 0 && found == 0, lines, count, path, pages }
+    /// The number of the page that is wanted, from 1.
+    fn number(&self) -> usize {
+        self.page.trim().parse().unwrap_or(1).max(1)
     }
 
     /// Returns the address at which `path` shows what is wanted.
     pub fn at(&self, path: &str) -> String {
-        self.address(path, self.page.trim().parse().unwrap_or(1))
+        self.address(path, self.number())
     }
 
     /// Returns the form, unless a list of `total` lines is seen at a glance.
@@ -134,6 +120,90 @@ impl Wanted {
     }
 }
 
+/// A list that is read in pages: of what is wanted it keeps the lines up to the page that is shown, in their order.
+pub struct Gathering<T, K> {
+    wanted: Wanted,
+    order: fn(&T) -> K,
+    lines: Vec<T>,
+    total: usize,
+    found: usize,
+}
+
+impl<T: Line, K: Ord> Gathering<T, K> {
+    /// Begins one whose lines stand in this order; equal ones as they come.
+    pub fn new(wanted: Wanted, order: fn(&T) -> K) -> Self {
+        Self { wanted, order, lines: Vec::new(), total: 0, found: 0 }
+    }
+
+    /// Adds a line.
+    pub fn add(&mut self, line: T) {
+        self.total += 1;
+        if !self.wanted.fits(&line) {
+            return;
+        }
+        self.found += 1;
+        self.lines.push(line);
+        let most = self.wanted.number().saturating_mul(LINES);
+        if self.lines.len() >= most.saturating_mul(2) {
+            self.lines.sort_by_cached_key(self.order);
+            self.lines.truncate(most);
+        }
+    }
+
+    /// Returns how many lines there are, wanted or not.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Returns the page that is wanted of the list at `path`.
+    pub fn page(mut self, path: &'static str) -> Shown<T> {
+        self.lines.sort_by_cached_key(self.order);
+        let (wanted, found, total) = (&self.wanted, self.found, self.total);
+        let last = found.div_ceil(LINES).max(1);
+        let page = wanted.number().min(last);
+        let first = (page - 1) * LINES;
+        let lines: Vec<T> = self.lines.into_iter().skip(first).take(LINES).collect();
+        let pages = (last > 1).then(|| Pages {
+            place: format!("{} to {} of {found}", first + 1, first + lines.len()),
+            back: (page > 1).then(|| wanted.address(path, page - 1)),
+            onward: (page < last).then(|| wanted.address(path, page + 1)),
+        });
+        let count = if wanted.is_narrow() { format!("{found} of {total}") } else { total.to_string() };
+        Shown { is_missed: total > 0 && found == 0, lines, count, path, pages }
+    }
+}
+
+/// The first of many lines, and how many there are.
+pub struct Cut<T> {
+    /// The first.
+    pub lines: Vec<T>,
+    /// All of them.
+    pub total: usize,
+    most: usize,
+}
+
+impl<T> Cut<T> {
+    /// Begins one that keeps `most` lines.
+    pub fn new(most: usize) -> Self {
+        Self { lines: Vec::new(), total: 0, most }
+    }
+
+    /// Adds a line.
+    pub fn add(&mut self, line: T) {
+        self.total += 1;
+        if self.lines.len() < self.most {
+            self.lines.push(line);
+        }
+    }
+
+    /// Adds another one.
+    pub fn append(&mut self, other: Self) {
+        let more = other.total - other.lines.len();
+        other.lines.into_iter().for_each(|line| self.add(line));
+        self.total += more;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,13 +224,19 @@ mod tests {
         (0..number).map(|n| Named(format!("Host-{n}"), if n % 2 == 0 { "live" } else { "gone" })).collect()
     }
 
+    fn page(wanted: Wanted, lines: Vec<Named>) -> Shown<Named> {
+        let mut gathering = Gathering::new(wanted, |_| ());
+        lines.into_iter().for_each(|line| gathering.add(line));
+        gathering.page("/x")
+    }
+
     fn wanted(find: &str, state: &str, page: &str) -> Wanted {
         Wanted { find: find.into(), state: state.into(), page: page.into() }
     }
 
     #[test]
     fn a_long_list_is_cut_into_pages_and_every_line_is_on_one() {
-        for (page, first, number, place, back, onward) in [
+        for (number, first, lines_on_it, place, back, onward) in [
             ("", "Host-0", 200, "1 to 200 of 450", None, Some("/x?page=2")),
             ("2", "Host-200", 200, "201 to 400 of 450", Some("/x"), Some("/x?page=3")),
             ("3", "Host-400", 50, "401 to 450 of 450", Some("/x?page=2"), None),
@@ -169,24 +245,38 @@ mod tests {
             ("0", "Host-0", 200, "1 to 200 of 450", None, Some("/x?page=2")),
             ("two", "Host-0", 200, "1 to 200 of 450", None, Some("/x?page=2")),
         ] {
-            let shown = wanted("", "", page).page("/x", lines(450));
-            assert_eq!((shown.lines[0].0.as_str(), shown.lines.len()), (first, number), "{page}");
+            let shown = page(wanted("", "", number), lines(450));
+            assert_eq!((shown.lines[0].0.as_str(), shown.lines.len()), (first, lines_on_it), "{number}");
             let pages = shown.pages.unwrap();
-            assert_eq!((pages.place.as_str(), shown.count.as_str()), (place, "450"), "{page}");
-            assert_eq!((pages.back.as_deref(), pages.onward.as_deref()), (back, onward), "{page}");
+            assert_eq!((pages.place.as_str(), shown.count.as_str()), (place, "450"), "{number}");
+            assert_eq!((pages.back.as_deref(), pages.onward.as_deref()), (back, onward), "{number}");
+        }
+    }
+
+    #[test]
+    fn lines_are_ordered_however_they_come_and_no_more_of_them_are_kept_than_are_shown() {
+        for (number, first) in [("1", 0), ("2", LINES)] {
+            let mut gathering = Gathering::new(wanted("", "", number), |line: &Named| line.0.clone());
+            for n in (0..3_000).rev() {
+                gathering.add(Named(format!("Host-{n:04}"), "live"));
+                assert!(gathering.lines.len() < 4 * LINES);
+            }
+            let names: Vec<_> = gathering.page("/x").lines.into_iter().map(|line| line.0).collect();
+            let expected: Vec<_> = (first..first + LINES).map(|n| format!("Host-{n:04}")).collect();
+            assert_eq!(names, expected);
         }
     }
 
     #[test]
     fn only_what_is_wanted_is_shown_and_counted() {
-        let shown = wanted(" hOST-1 ", "gone", "").page("/x", lines(20));
+        let shown = page(wanted(" hOST-1 ", "gone", ""), lines(20));
         let names: Vec<&str> = shown.lines.iter().map(|line| line.0.as_str()).collect();
         assert_eq!(names, ["Host-1", "Host-11", "Host-13", "Host-15", "Host-17", "Host-19"]);
         assert_eq!((shown.count.as_str(), shown.is_missed, shown.pages.is_none()), ("6 of 20", false, true));
 
-        let shown = wanted("nobody", "", "").page("/x", lines(20));
+        let shown = page(wanted("nobody", "", ""), lines(20));
         assert_eq!((shown.count.as_str(), shown.is_missed), ("0 of 20", true));
-        assert!(!wanted("nobody", "", "").page("/x", lines(0)).is_missed);
+        assert!(!page(wanted("nobody", "", ""), lines(0)).is_missed);
     }
 
     #[test]

@@ -11,13 +11,13 @@ use super::confirm::{Confirmation, REVOKE_KEY};
 use super::overview::fragment_of;
 use super::posted::{Nothing, Posted, Refusal};
 use super::view::{Badge, badge, permitted};
-use super::{Shell, SignedIn, agents, deploy, go_to, page, part};
+use super::{Allowed, Shell, SignedIn, agents, deploy, go_to, page, part};
 use crate::actors::master::{KeyRef, NewKey};
 use crate::db::read::{self, KeyRow};
 use crate::domain::agent::KeyStatus;
 use crate::domain::id::{AgentId, KeyId};
 use crate::web::api::agents::agent_id;
-use crate::web::auth::{Role, at_least};
+use crate::web::auth::Admin;
 use crate::web::body::Patterns;
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
@@ -81,9 +81,8 @@ pub async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiEr
     let mut keys = read::list_keys(db, KEYS as u64 + 1).await.map_err(ApiError::internal)?;
     let has_older = keys.len() > KEYS;
     keys.truncate(KEYS);
-    let agents = read::list_agents(db, None, read::ALL).await.map_err(ApiError::internal)?;
-    let names: HashMap<&AgentId, &str> =
-        agents.iter().map(|agent| (&agent.id, agent.display_name.as_str())).collect();
+    let agents: Vec<AgentId> = keys.iter().filter_map(|key| key.bound_agent_id.clone()).collect();
+    let names = read::agent_names(db, &agents).await.map_err(ApiError::internal)?;
     part(&Live {
         csrf: person.session.csrf.clone(),
         keys: keys.iter().map(|key| key_line(key, &names)).collect(),
@@ -91,13 +90,13 @@ pub async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiEr
     })
 }
 
-fn key_line(key: &KeyRow, names: &HashMap<&AgentId, &str>) -> KeyLine {
+fn key_line(key: &KeyRow, names: &HashMap<AgentId, String>) -> KeyLine {
     let is_active = key.status == KeyStatus::Active;
     let agent = key.bound_agent_id.as_ref();
     KeyLine {
         id: key.id.to_string(),
         owner: key.owner.clone(),
-        agent: agent.map(|id| names.get(id).copied().unwrap_or(id.as_str()).to_owned()),
+        agent: agent.map(|id| names.get(id).map_or(id.as_str(), String::as_str).to_owned()),
         agent_href: agent.map(|id| format!("/agents/{id}")).unwrap_or_default(),
         permitted: permitted(&key.hostname_patterns),
         state: if is_active { badge("good", "active") } else { badge("idle", "revoked") },
@@ -112,12 +111,11 @@ fn key_line(key: &KeyRow, names: &HashMap<&AgentId, &str>) -> KeyLine {
 #[utoipa::path(post, path = "/agents/keys", tag = "pages", responses((status = 200), (status = 400), (status = 403)),
     security(("session" = [])))]
 pub async fn make(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Admin>,
     req: HttpRequest,
     state: web::Data<WebState>,
     form: Posted<KeyForm>,
 ) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Admin)?;
     let owner: String = form.0.owner.trim().chars().take(100).collect();
     let patterns = Patterns::Text(form.0.hostname_patterns.clone()).list();
     let key = match state.master().generate_limited_key(&owner, patterns, &person.name).await {
@@ -133,12 +131,11 @@ pub async fn make(
 #[utoipa::path(post, path = "/agents/{id}/roll-key", tag = "pages", params(("id" = String, Path)),
     responses((status = 200), (status = 403)), security(("session" = [])))]
 pub async fn roll(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Admin>,
     req: HttpRequest,
     state: web::Data<WebState>,
     _: Posted<Nothing>,
 ) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Admin)?;
     let id = agent_id(req.match_info().query("id"))?;
     let key = state.master().roll_key(&id, &person.name).await?;
     let heading = format!("A new key for {}", key.owner);
@@ -171,12 +168,11 @@ fn show_once(
 #[utoipa::path(post, path = "/agents/keys/{id}/revoke", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 403)), security(("session" = [])))]
 pub async fn revoke(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Admin>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     form: Posted<Confirmation>,
 ) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Admin)?;
     if !form.0.is_given() {
         return REVOKE_KEY.ask(&person, &format!("/agents/keys/{id}"), "/agents");
     }
@@ -188,12 +184,11 @@ pub async fn revoke(
 #[utoipa::path(post, path = "/agents/keys/{id}/delete", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 403)), security(("session" = [])))]
 pub async fn delete(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Admin>,
     state: web::Data<WebState>,
     id: web::Path<String>,
     _: Posted<Nothing>,
 ) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Admin)?;
     state.master().delete_key(KeyRef::Id(KeyId::new(id.into_inner())), &person.name).await?;
     Ok(go_to("/agents"))
 }

@@ -6,8 +6,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
@@ -37,15 +37,24 @@ const QUIET: &[u8] = b": .\n\n";
 /// `GET /live`.
 #[utoipa::path(get, path = "/live", tag = "pages", responses((status = 200), (status = 303), (status = 503)),
     security(("session" = [])))]
-pub async fn live(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+pub async fn live(
+    person: SignedIn,
+    req: HttpRequest,
+    state: web::Data<WebState>,
+) -> Result<HttpResponse, ApiError> {
     let guard = state.open_stream().ok_or(MasterError::Busy)?;
     let news = News { changes: state.master().subscribe(), tree: state.settings().tree_changes.clone() };
     let listener = Listener::new(news, state.stopping().clone());
-    let mut answer = HttpResponse::Ok()
+    let mut answer = HttpResponse::Ok();
+    answer
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header(("x-accel-buffering", "no"))
-        .insert_header(header::ContentEncoding::Identity)
-        .streaming(events(listener, guard, WebState::clone(&state), person.session));
+        .insert_header(header::ContentEncoding::Identity);
+    let mut answer = match *req.method() {
+        // The head is not sent before there is something of the body, and of this one there never is.
+        Method::HEAD => answer.finish(),
+        _ => answer.streaming(events(listener, guard, WebState::clone(&state), person.session)),
+    };
     protect(&mut answer);
     Ok(answer)
 }

@@ -19,6 +19,7 @@ pub mod system;
 pub mod view;
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
@@ -28,10 +29,12 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
 use super::assets;
-use super::auth::{Role, signed_in, state};
+use super::auth::{Needs, at_least, state};
+use super::credential::Credential;
 use super::error::ApiError;
 use super::route::Caller;
 use super::session::Session;
+use crate::domain::role::Role;
 use view::Badge;
 
 /// Scripts, styles and connections of our own only; no frames, no inline anything.
@@ -101,35 +104,61 @@ impl Shell {
 pub struct SignedIn {
     /// Who.
     pub name: String,
-    /// What the person may do.
-    pub role: Role,
     /// The session.
     pub session: Session,
 }
 
+/// A person with a session who may do what `N` may.
+pub struct Allowed<N>(pub SignedIn, PhantomData<N>);
+
 impl Caller for SignedIn {}
+impl<N> Caller for Allowed<N> {}
 
 impl FromRequest for SignedIn {
-    type Error = NotSignedIn;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, NotSignedIn>>>>;
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let req = req.clone();
-        Box::pin(async move {
-            if let Some((session, name, role)) = signed_in(&req).await? {
-                return Ok(Self { name, role, session });
-            }
-            let db = &state(&req).master().db;
-            let to = match crate::db::read::has_admin(db).await.map_err(ApiError::internal)? {
-                true => format!(
-                    "/login?next={}",
-                    url::form_urlencoded::byte_serialize(next_of(&req).as_bytes()).collect::<String>()
-                ),
-                false => "/setup".to_owned(),
-            };
-            Err(NotSignedIn::Go { to, from_script: req.headers().contains_key("hx-request") })
-        })
+        Box::pin(async move { admit(&req, Role::Viewer).await })
     }
+}
+
+impl<N: Needs> FromRequest for Allowed<N> {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let req = req.clone();
+        Box::pin(async move { admit(&req, N::ROLE).await.map(|person| Self(person, PhantomData)) })
+    }
+}
+
+/// Lets in a person with a session; the admin token and the admin socket are for the API.
+async fn admit(req: &HttpRequest, needed: Role) -> Result<SignedIn, actix_web::Error> {
+    match Credential::in_cookie(req).await? {
+        Credential::Browser(browser) => {
+            at_least(browser.role, needed)?;
+            Ok(SignedIn { name: browser.name, session: browser.session })
+        }
+        Credential::Nobody
+        | Credential::UnknownToken
+        | Credential::AgentKey(_)
+        | Credential::AdminToken
+        | Credential::LocalSocket => Err(go_and_sign_in(req).await?.into()),
+    }
+}
+
+async fn go_and_sign_in(req: &HttpRequest) -> Result<NotSignedIn, ApiError> {
+    let db = &state(req).master().db;
+    let to = match crate::db::read::has_admin(db).await.map_err(ApiError::internal)? {
+        true => format!(
+            "/login?next={}",
+            url::form_urlencoded::byte_serialize(next_of(req).as_bytes()).collect::<String>()
+        ),
+        false => "/setup".to_owned(),
+    };
+    Ok(NotSignedIn { to, from_script: req.headers().contains_key("hx-request") })
 }
 
 /// Where to come back to after signing in: only for pages that were asked for as pages.
@@ -140,39 +169,24 @@ fn next_of(req: &HttpRequest) -> &str {
     if is_page { req.path() } else { "/" }
 }
 
-/// Why a page is not shown.
+/// Nobody is signed in at this browser: it goes elsewhere first.
 #[derive(Debug, thiserror::Error)]
-pub enum NotSignedIn {
-    /// Go elsewhere first.
-    #[error("not signed in")]
-    Go {
-        /// Where.
-        to: String,
-        /// True if a script asked: it has to be told in a header.
-        from_script: bool,
-    },
-    /// The question could not be answered.
-    #[error(transparent)]
-    Failed(#[from] ApiError),
+#[error("not signed in")]
+struct NotSignedIn {
+    /// Where.
+    to: String,
+    /// True if a script asked: it has to be told in a header.
+    from_script: bool,
 }
 
 impl ResponseError for NotSignedIn {
     fn status_code(&self) -> StatusCode {
-        match self {
-            Self::Go { from_script: true, .. } => StatusCode::NO_CONTENT,
-            Self::Go { .. } => StatusCode::SEE_OTHER,
-            Self::Failed(error) => error.status_code(),
-        }
+        if self.from_script { StatusCode::NO_CONTENT } else { StatusCode::SEE_OTHER }
     }
 
     fn error_response(&self) -> HttpResponse {
-        match self {
-            Self::Go { to, from_script } => {
-                let name = if *from_script { "hx-redirect" } else { "location" };
-                HttpResponse::build(self.status_code()).insert_header((name, to.as_str())).finish()
-            }
-            Self::Failed(error) => error.error_response(),
-        }
+        let name = if self.from_script { "hx-redirect" } else { "location" };
+        HttpResponse::build(self.status_code()).insert_header((name, self.to.as_str())).finish()
     }
 }
 

@@ -5,18 +5,21 @@ use std::collections::HashMap;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
+use super::filter::{Cut, Gathering, Wanted};
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, tunnel_badge};
 use super::{Shell, SignedIn, page, part, protect};
 use crate::db::read::{
-    AgentView, ContainerProblem, ContainerProblemRow, RouteRow, TunnelObservedRow, TunnelStatusRow,
+    AgentView, ContainerProblem, ContainerProblemView, RouteStatusRow, RouteView, TunnelObservedRow,
+    TunnelStatusRow, container_problem_views, refused_views, route_views, tunnel_status_after,
 };
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
-use crate::domain::id::AgentId;
+use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::publish::PublicState;
 use crate::domain::tunnel::{TunnelHealth, UNREADABLE};
 use crate::web::error::ApiError;
-use crate::web::picture::{Picture, Standing, presence, warning};
+use crate::web::listings::next;
+use crate::web::picture::{Member, ROWS, Roster, presence, warning};
 use crate::web::state::WebState;
 
 /// Most lines of a kind on this page.
@@ -67,58 +70,158 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
 }
 
 async fn live(state: &WebState) -> Result<String, ApiError> {
-    let picture = Picture::read(state).await?;
-    let problems = problems(state, &picture);
-    let mut agents: Vec<AgentLine> = agent_lines(state, &picture);
-    // What is not well comes first; the sort keeps the order by name otherwise.
-    agents.sort_by_key(|line| {
-        ["bad", "busy", "warn", "idle", "good"].iter().position(|tone| *tone == line.state.tone)
-    });
-    agents.truncate(LINES);
-    let mut routes: Vec<RouteLine> = route_lines(&picture);
-    routes.truncate(LINES);
+    let mut agents = Agents::new();
+    let roster = Roster::read_with(state, |view, member| agents.add(state, view, member)).await?;
+    let mut routes = Routes::new();
+    each_route(state, |view| routes.add(&roster, view)).await?;
+    let problems = problems(state, &roster, &mut agents, &mut routes).await?;
     part(&Live {
-        truth: truth(state, &picture, problems.len()),
+        truth: truth(&agents, &routes, problems.total),
         problems: bounded(problems),
-        agents,
-        agent_total: picture.agents.len(),
-        routes,
-        route_total: picture.routes.len(),
+        agent_total: agents.lines.total(),
+        agents: agents.lines.page("/agents").lines.into_iter().take(LINES).collect(),
+        routes: routes.lines.lines,
+        route_total: routes.lines.total,
     })
 }
 
-/// All agents, by name.
-pub fn agent_lines(state: &WebState, picture: &Picture) -> Vec<AgentLine> {
+/// What the page says of agents, gathered while they are read.
+struct Agents {
+    /// What is not well comes first, then the order is by name.
+    lines: Gathering<AgentLine, (usize, (String, String))>,
+    online: usize,
+    /// Those that need a look.
+    odd: Vec<Odd>,
+}
+
+/// An agent that needs a look.
+struct Odd {
+    place: (String, String),
+    id: AgentId,
+    name: String,
+    problems: Vec<Problem>,
+    /// Why its routes are not known to be reachable, if it has any.
+    unreached: Option<String>,
+}
+
+impl Agents {
+    fn new() -> Self {
+        let tone = |line: &AgentLine| {
+            let tones = ["bad", "busy", "warn", "idle", "good"];
+            (tones.iter().position(|tone| *tone == line.state.tone).unwrap_or_default(), line.place())
+        };
+        Self { lines: Gathering::new(Wanted::default(), tone), online: 0, odd: Vec::new() }
+    }
+
+    fn add(&mut self, state: &WebState, view: &AgentView, member: &Member) {
+        let line = agent_line(state, view);
+        self.online += usize::from(presence(state, &view.agent.id, Some(&view.agent)).is_online);
+        let (problems, unreached) = (agent_problems(state, view), unreached(state, view, member));
+        if !problems.is_empty() || unreached.is_some() {
+            let (id, name) = (view.agent.id.clone(), view.agent.display_name.clone());
+            self.odd.push(Odd { place: line.place(), id, name, problems, unreached });
+        }
+        self.lines.add(line);
+    }
+}
+
+/// What the page says of routes, gathered while they are read.
+struct Routes {
+    lines: Cut<RouteLine>,
+    published: usize,
+    live: usize,
+    published_of: HashMap<AgentId, u64>,
+    problems: Cut<Problem>,
+}
+
+impl Routes {
+    fn new() -> Self {
+        let (lines, problems) = (Cut::new(LINES), Cut::new(PROBLEMS));
+        Self { lines, published: 0, live: 0, published_of: HashMap::new(), problems }
+    }
+
+    fn add(&mut self, roster: &Roster, view: &RouteView) {
+        let route = &view.route.route;
+        let standing = roster.standing(view);
+        self.live += usize::from(standing.is_live());
+        if standing.state == PublicState::Published {
+            self.published += 1;
+            *self.published_of.entry(route.agent_id.clone()).or_default() += 1;
+        }
+        let is_bad = standing.state.is_bad() || standing.state == PublicState::Held;
+        if is_bad || standing.doubt.as_ref().is_some_and(|doubt| doubt.is_certain) {
+            let detail = standing.reasons().unwrap_or_else(|| standing.state.as_str().to_owned());
+            let title = route.spec.key.to_string();
+            self.problems.add(Problem { title, detail, href: Some("/routes".into()), link: "Routes" });
+        }
+        self.lines.add(route_line(roster, view));
+    }
+}
+
+/// Puts an agent on a line.
+pub fn agent_line(state: &WebState, view: &AgentView) -> AgentLine {
+    let agent = &view.agent;
     let now = state.master().clock.now();
-    let line = |view: &AgentView| {
-        let agent = &view.agent;
-        AgentLine::of(view, presence(state, &agent.id, Some(agent)), warning(state, agent), now)
-    };
-    picture.agents.iter().map(line).collect()
+    AgentLine::of(view, presence(state, &agent.id, Some(agent)), warning(state, agent), now)
 }
 
-/// All claimed routes, by name.
-pub fn route_lines(picture: &Picture) -> Vec<RouteLine> {
-    let line = |row: &RouteRow| {
-        let agent = picture.agent(&row.route.agent_id).map(|agent| agent.display_name.as_str());
-        RouteLine::of(&row.route, picture.standing(&row.route), agent)
-    };
-    picture.routes.iter().map(line).collect()
+/// Puts a route on a line.
+pub fn route_line(roster: &Roster, view: &RouteView) -> RouteLine {
+    let route = &view.route.route;
+    RouteLine::of(route, roster.standing(view), roster.name(&route.agent_id))
 }
 
-fn truth(state: &WebState, picture: &Picture, problems: usize) -> Badge {
-    let total = picture.agents.len();
-    let is_online = |view: &&AgentView| presence(state, &view.agent.id, Some(&view.agent)).is_online;
-    let online = picture.agents.iter().filter(is_online).count();
-    let standings = || picture.routes.iter().map(|row| picture.standing(&row.route));
-    let published = standings().filter(|standing| standing.state == PublicState::Published).count();
-    let live = standings().filter(Standing::is_live).count();
+/// Shows every claimed route to `on`, by name.
+pub async fn each_route(state: &WebState, mut on: impl FnMut(&RouteView)) -> Result<(), ApiError> {
+    let mut after = None;
+    loop {
+        let views =
+            route_views(&state.master().db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
+        views.iter().for_each(&mut on);
+        after = next(&views, ROWS, |view| view.route.route.spec.key.clone());
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Shows everything that labels asked for and did not get to `on`.
+pub async fn each_refusal(
+    state: &WebState,
+    roster: &Roster,
+    mut on: impl FnMut(Problem),
+) -> Result<(), ApiError> {
+    let db = &state.master().db;
+    let mut after = None;
+    loop {
+        let views = refused_views(db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
+        views.iter().for_each(|view| on(refused(roster, &view.status)));
+        after = next(&views, ROWS, |view| (view.status.key.clone(), view.status.agent_id.clone()));
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut after = None;
+    loop {
+        let views = container_problem_views(db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
+        let told_here = views.iter().filter(|view| !view.is_refused_route);
+        told_here.for_each(|view| on(unreadable_label(roster, view)));
+        after = next(&views, ROWS, ContainerProblemView::place);
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn truth(agents: &Agents, routes: &Routes, problems: usize) -> Badge {
+    let (total, online) = (agents.lines.total(), agents.online);
+    let (published, live) = (routes.published, routes.live);
     let agents = format!("{online} of {} online", count(total as u64, "agent", "agents"));
     let routes = match published - live {
         0 => format!("{} live", count(live as u64, "route", "routes")),
         _ => format!("{live} of {} live", count(published as u64, "published route", "published routes")),
     };
-    if picture.agents.is_empty() {
+    if total == 0 {
         return badge("idle", "No agents yet. Add a host to begin.");
     }
     if problems > 0 {
@@ -130,69 +233,70 @@ fn truth(state: &WebState, picture: &Picture, problems: usize) -> Badge {
 }
 
 /// Everything that needs a look, the worst first.
-pub fn problems(state: &WebState, picture: &Picture) -> Vec<Problem> {
-    let mut found = Vec::new();
-    if !state.master().has_cloudflare() && !picture.agents.is_empty() {
-        found.push(Problem {
-            title: "No Cloudflare token".into(),
-            detail:
-                "Routes are planned and not published. Set `CF_API_TOKEN` and `CF_ACCOUNT_ID`, and restart the master."
-                    .into(),
-            href: None,
-            link: "",
-        });
-    }
-    if let Some(refusal) = state.master().cloudflare_refusal() {
-        found.push(Problem {
-            title: "Cloudflare refuses the token".into(),
-            detail: format!(
-                "Nothing is published or withdrawn until `CF_API_TOKEN` is one that it takes: {refusal}"
-            ),
-            href: None,
-            link: "",
-        });
-    }
-    let mut published = HashMap::<&AgentId, usize>::new();
-    for row in
-        picture.routes.iter().filter(|row| picture.standing(&row.route).state == PublicState::Published)
-    {
-        *published.entry(&row.route.agent_id).or_default() += 1;
-    }
-    for view in &picture.agents {
-        agent_problems(state, view, &mut found);
-        let routes = published.get(&view.agent.id).copied().unwrap_or_default();
-        found.extend(unreached(state, picture, view).filter(|_| routes > 0).map(|reason| Problem {
-            title: view.agent.display_name.clone(),
-            detail: format!(
-                "{} published and not known to be reachable: {reason}",
-                count(routes as u64, "route is", "routes are")
-            ),
-            href: Some(format!("/agents/{}", view.agent.id)),
-            link: "Agent",
-        }));
-    }
-    let is_told = |t: &&TunnelStatusRow| t.state.contains("wait") || t.reason.is_some();
-    found.extend(picture.tunnels.values().filter(is_told).map(|tunnel| Problem {
-        title: tunnel_name(picture, tunnel.tunnel_id.as_str()),
-        detail: tunnel.reason.clone().unwrap_or_else(|| "the tunnel holds rules that others made".into()),
-        href: Some("/routes".into()),
-        link: "Look at it",
-    }));
-    for row in &picture.routes {
-        let standing = picture.standing(&row.route);
-        let is_bad = standing.state.is_bad() || standing.state == PublicState::Held;
-        if is_bad || standing.doubt.is_some_and(|doubt| doubt.is_certain) {
-            let detail = standing.reasons().unwrap_or_else(|| standing.state.as_str().to_owned());
-            let title = row.route.spec.key.to_string();
-            found.push(Problem { title, detail, href: Some("/routes".into()), link: "Routes" });
+async fn problems(
+    state: &WebState,
+    roster: &Roster,
+    agents: &mut Agents,
+    routes: &mut Routes,
+) -> Result<Cut<Problem>, ApiError> {
+    let mut found = Cut::new(PROBLEMS);
+    token_problems(state, agents.lines.total() > 0).into_iter().for_each(|problem| found.add(problem));
+    agents.odd.sort_by(|one, other| one.place.cmp(&other.place));
+    for odd in agents.odd.drain(..) {
+        odd.problems.into_iter().for_each(|problem| found.add(problem));
+        let routes = routes.published_of.get(&odd.id).copied().unwrap_or_default();
+        if let Some(reason) = odd.unreached.filter(|_| routes > 0) {
+            let routes = count(routes, "route is", "routes are");
+            found.add(Problem {
+                title: odd.name,
+                detail: format!("{routes} published and not known to be reachable: {reason}"),
+                href: Some(format!("/agents/{}", odd.id)),
+                link: "Agent",
+            });
         }
     }
-    found.extend(refused(picture));
-    found.extend(label_problems(picture));
+    let mut after = None;
+    loop {
+        let rows = tunnel_status_after(&state.master().db, after.as_ref(), ROWS).await;
+        let rows = rows.map_err(ApiError::internal)?;
+        rows.iter().filter_map(|row| tunnel_trouble(roster, row)).for_each(|problem| found.add(problem));
+        after = next(&rows, ROWS, |row| row.tunnel_id.clone());
+        if after.is_none() {
+            break;
+        }
+    }
+    found.append(std::mem::replace(&mut routes.problems, Cut::new(0)));
+    each_refusal(state, roster, |problem| found.add(problem)).await?;
+    Ok(found)
+}
+
+/// What is wrong with the token for Cloudflare.
+fn token_problems(state: &WebState, has_agents: bool) -> Vec<Problem> {
+    let problem = |title: &str, detail: String| Problem { title: title.into(), detail, href: None, link: "" };
+    let mut found = Vec::new();
+    if !state.master().has_cloudflare() && has_agents {
+        let detail = "Routes are planned and not published. Set `CF_API_TOKEN` and `CF_ACCOUNT_ID`, and restart the master.";
+        found.push(problem("No Cloudflare token", detail.into()));
+    }
+    if let Some(refusal) = state.master().cloudflare_refusal() {
+        let detail =
+            format!("Nothing is published or withdrawn until `CF_API_TOKEN` is one that it takes: {refusal}");
+        found.push(problem("Cloudflare refuses the token", detail));
+    }
     found
 }
 
-fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) {
+fn tunnel_trouble(roster: &Roster, tunnel: &TunnelStatusRow) -> Option<Problem> {
+    (tunnel.state.contains("wait") || tunnel.reason.is_some()).then(|| Problem {
+        title: tunnel_name(roster, &tunnel.tunnel_id),
+        detail: tunnel.reason.clone().unwrap_or_else(|| "the tunnel holds rules that others made".into()),
+        href: Some("/routes".into()),
+        link: "Look at it",
+    })
+}
+
+fn agent_problems(state: &WebState, view: &AgentView) -> Vec<Problem> {
+    let mut found = Vec::new();
     let agent = &view.agent;
     let presence = presence(state, &agent.id, Some(agent));
     let mut add = |detail: String, link| {
@@ -222,14 +326,15 @@ fn agent_problems(state: &WebState, view: &AgentView, found: &mut Vec<Problem>) 
     {
         add(problem, "Agent");
     }
+    found
 }
 
 /// Why routes of an agent are not known to be reachable; what it says of it itself was told before.
-fn unreached(state: &WebState, picture: &Picture, view: &AgentView) -> Option<String> {
+fn unreached(state: &WebState, view: &AgentView, member: &Member) -> Option<String> {
     let agent = &view.agent;
     let is_told = !presence(state, &agent.id, Some(agent)).is_online
         || view.tunnel.as_ref().is_some_and(|seen| tunnel_problem(seen, true).is_some());
-    let reach = picture.reach(&agent.id).filter(|reach| reach.reach != Reach::Yes && !is_told)?;
+    let reach = member.reach.as_ref().filter(|reach| reach.reach != Reach::Yes && !is_told)?;
     Some(reach.reason.clone().unwrap_or_else(|| reach.reach.as_str().to_owned()))
 }
 
@@ -255,32 +360,25 @@ fn tunnel_problem(observed: &TunnelObservedRow, has_tunnel: bool) -> Option<Stri
 }
 
 /// What labels asked for and did not get.
-pub fn refused(picture: &Picture) -> Vec<Problem> {
-    let problem = |status: &crate::db::read::RouteStatusRow| Problem {
+fn refused(roster: &Roster, status: &RouteStatusRow) -> Problem {
+    let word = || status.state.replace('_', " ");
+    Problem {
         title: status.key.to_string(),
-        detail: status
-            .reason
-            .as_ref()
-            .map_or_else(|| status.state.replace('_', " "), |reason| picture.with_names(reason)),
+        detail: status.reason.as_ref().map_or_else(word, |reason| roster.with_names(reason)),
         href: Some(format!("/agents/{}", status.agent_id)),
         link: "Agent",
-    };
-    picture.refused().into_iter().map(problem).collect()
+    }
 }
 
-/// Labels that cannot be carried out.
-pub fn label_problems(picture: &Picture) -> Vec<Problem> {
-    let problem = |row: &ContainerProblemRow| {
-        let agent =
-            picture.agent(&row.agent_id).map_or(row.agent_id.as_str(), |agent| agent.display_name.as_str());
-        Problem {
-            title: format!("{} on {agent}", picture.container_name(row)),
-            detail: label_problem(&row.problem),
-            href: Some(format!("/agents/{}", row.agent_id)),
-            link: "Agent",
-        }
-    };
-    picture.label_problems().map(problem).collect()
+/// A label that cannot be carried out.
+fn unreadable_label(roster: &Roster, view: &ContainerProblemView) -> Problem {
+    let id = &view.row.agent_id;
+    Problem {
+        title: format!("{} on {}", view.container, roster.name(id).unwrap_or(id.as_str())),
+        detail: label_problem(&view.row.problem),
+        href: Some(format!("/agents/{id}")),
+        link: "Agent",
+    }
 }
 
 /// Says what is wrong with a label.
@@ -300,25 +398,22 @@ pub fn shortened(value: &str) -> String {
     }
 }
 
-fn tunnel_name(picture: &Picture, id: &str) -> String {
-    let owner = picture
-        .agents
-        .iter()
-        .find(|view| view.agent.tunnel_id.as_ref().is_some_and(|own| own.as_str() == id));
-    owner.and_then(|view| view.agent.tunnel_name.clone()).unwrap_or_else(|| id.to_owned())
+fn tunnel_name(roster: &Roster, id: &TunnelId) -> String {
+    let owner = roster.members().find(|member| member.tunnel_id.as_ref() == Some(id));
+    owner.and_then(|member| member.tunnel_name.clone()).unwrap_or_else(|| id.to_string())
 }
 
-fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
-    let more = problems.len().saturating_sub(PROBLEMS);
-    problems.truncate(PROBLEMS);
+fn bounded(problems: Cut<Problem>) -> Vec<Problem> {
+    let more = problems.total - problems.lines.len();
+    let mut shown = problems.lines;
     if more > 0 {
         let detail = format!("{more} more of the kind");
-        problems.push(Problem {
+        shown.push(Problem {
             title: "And others".into(),
             detail,
             href: Some("/routes".into()),
             link: "Routes",
         });
     }
-    problems
+    shown
 }

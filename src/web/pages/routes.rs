@@ -3,14 +3,14 @@
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
-use super::filter::{Filter, LINES, Shown, Wanted};
-use super::overview::{fragment_of, label_problems, refused, route_lines};
+use super::filter::{Cut, Filter, Gathering, LINES, Shown, Wanted};
+use super::overview::{each_refusal, each_route, fragment_of, route_line};
 use super::posted::{Nothing, Posted};
 use super::view::{Problem, RouteLine, count, route_words};
-use super::{Shell, SignedIn, page, part};
-use crate::web::auth::{Role, at_least};
+use super::{Allowed, Shell, SignedIn, page, part};
+use crate::web::auth::Operator;
 use crate::web::error::ApiError;
-use crate::web::picture::Picture;
+use crate::web::picture::Roster;
 use crate::web::query::Query;
 use crate::web::state::WebState;
 
@@ -30,23 +30,9 @@ struct RoutesPage {
 #[template(path = "routes_live.html")]
 struct Live {
     csrf: String,
-    waiting: Cut,
+    waiting: Cut<Problem>,
     routes: Shown<RouteLine>,
-    refused: Cut,
-}
-
-/// The first of many problems.
-struct Cut {
-    lines: Vec<Problem>,
-    total: usize,
-}
-
-impl Cut {
-    fn of(mut lines: Vec<Problem>) -> Self {
-        let total = lines.len();
-        lines.truncate(LINES);
-        Self { lines, total }
-    }
+    refused: Cut<Problem>,
 }
 
 /// `GET /routes`.
@@ -86,11 +72,10 @@ pub async fn fragment(
 /// `POST /routes/apply`: confirms what waits, carries it out, and says how it went.
 #[utoipa::path(post, path = "/routes/apply", tag = "pages", responses((status = 200), (status = 403)), security(("session" = [])))]
 pub async fn apply(
-    person: SignedIn,
+    Allowed(person, _): Allowed<Operator>,
     state: web::Data<WebState>,
     _: Posted<Nothing>,
 ) -> Result<HttpResponse, ApiError> {
-    at_least(person.role, Role::Operator)?;
     let report = state.master().apply(&person.name, state.settings().apply_patience).await?;
     let (tone, word) = match ((report.blocked.len() + report.failed.len()) as u64, report.finished) {
         (0, true) => ("good", "Done: everything that waited is applied.".to_owned()),
@@ -116,23 +101,25 @@ pub async fn apply(
 async fn render(person: &SignedIn, state: &WebState, wanted: Wanted) -> Result<(String, usize), ApiError> {
     let (csrf, waiting, all) = (person.session.csrf.clone(), waiting(state).await?, state.clone());
     let live = async move {
-        let picture = Picture::read(&all).await?;
-        let mut not_published = refused(&picture);
-        not_published.extend(label_problems(&picture));
-        let total = picture.routes.len() + not_published.len();
-        let live = Live {
-            csrf,
-            waiting: Cut::of(waiting),
-            routes: wanted.page(PLACES.0, route_lines(&picture)),
-            refused: Cut::of(wanted.of(not_published)),
-        };
-        Ok((part(&live)?, total))
+        let roster = Roster::read(&all).await?;
+        let mut routes = Gathering::new(wanted.clone(), |_| ());
+        each_route(&all, |view| routes.add(route_line(&roster, view))).await?;
+        let (mut refused, mut not_published) = (Cut::new(LINES), 0);
+        each_refusal(&all, &roster, |problem| {
+            not_published += 1;
+            if wanted.fits(&problem) {
+                refused.add(problem);
+            }
+        })
+        .await?;
+        let total = routes.total() + not_published;
+        Ok((part(&Live { csrf, waiting, routes: routes.page(PLACES.0), refused })?, total))
     };
     state.listings().make(live).await
 }
 
 /// Tunnels that hold rules of others, and removals that the guard holds.
-async fn waiting(state: &WebState) -> Result<Vec<Problem>, ApiError> {
+async fn waiting(state: &WebState) -> Result<Cut<Problem>, ApiError> {
     let plan = state.master().plan().await?;
     let tunnels = plan.waiting.iter().map(|tunnel| Problem {
         title: format!("Tunnel {}", tunnel.tunnel_name),
@@ -146,5 +133,7 @@ async fn waiting(state: &WebState) -> Result<Vec<Problem>, ApiError> {
         href: None,
         link: "",
     });
-    Ok(tunnels.chain(held).collect())
+    let mut waiting = Cut::new(LINES);
+    tunnels.chain(held).for_each(|problem| waiting.add(problem));
+    Ok(waiting)
 }

@@ -12,7 +12,8 @@ use super::posted::{Nothing, Posted};
 use super::{Shell, SignedIn, go_to, page_with};
 use crate::db::read;
 use crate::web::attempts::Guest;
-use crate::web::auth::{Anyone, signed_in};
+use crate::web::auth::Anyone;
+use crate::web::credential::Credential;
 use crate::web::error::ApiError;
 use crate::web::hashing::Asker;
 use crate::web::password;
@@ -56,7 +57,7 @@ pub async fn login(
     state: web::Data<WebState>,
     Query(query): Query<Next>,
 ) -> Result<HttpResponse, ApiError> {
-    if signed_in(&req).await?.is_some() {
+    if matches!(Credential::in_cookie(&req).await?, Credential::Browser(_)) {
         return Ok(go_to(safe(&query.next)));
     }
     if !read::has_admin(&state.master().db).await.map_err(ApiError::internal)? {

@@ -10,6 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use lightship::chance::Chance;
+use lightship::db::settings::password_secret;
+use lightship::db::{Batch, Expected, RowChange};
+use lightship::domain::event::{AdminEvent, Event, Stream};
+use lightship::domain::role::Role;
 use lightship::web::password;
 
 use crate::support::asking::Answer;
@@ -37,7 +41,30 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    fn cookie_header(&self) -> String {
+    /// As another administrator, who has this role and is named after it.
+    pub async fn with_role(master: &'a TestMaster, role: Role) -> Self {
+        let name = role.as_str();
+        let hash = password::hash(PASSWORD, &Chance::seeded(7), &mut password::Memory::default());
+        let made = Event::Admin(AdminEvent::Created { name: name.into(), role });
+        let kept = RowChange::PutSecret {
+            id: password_secret(name),
+            purpose: "administrator password".into(),
+            plain: hash.into(),
+        };
+        let batch = Batch::new("test", master.clock().now());
+        master.db.commit(batch.append(Stream::admin(), Expected::Head, vec![made]).row(kept)).await.unwrap();
+        let browser = Self::new(master);
+        assert_eq!(browser.sign_in(name, PASSWORD).await.status, 303);
+        browser
+    }
+
+    /// What its forms and changing calls carry.
+    pub async fn csrf(&self) -> String {
+        token_of(&self.get("/agents").await)
+    }
+
+    /// What it shows of itself.
+    pub fn cookie_header(&self) -> String {
         let cookies = self.cookies.lock().unwrap();
         cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }

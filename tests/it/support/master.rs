@@ -1,6 +1,8 @@
 //! A real master on a free port: real actors, real database, real HTTP, and a stand-in for Cloudflare.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use lightship::web::{Listen, Patience, WebSettings, WebState, serve_with};
 use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::asking::Answers;
@@ -30,6 +33,9 @@ use super::database::TestDatabase;
 pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
 /// What the masters of tests tell agents to look for beside the known prefixes.
 pub const LABEL_PREFIX: &str = "mine";
+
+/// Where masters of tests listen unless they are told otherwise.
+const ADDRESS: &str = "127.0.0.1:0";
 
 /// A running master; stop it with [`TestMaster::stop`].
 pub struct TestMaster {
@@ -43,6 +49,8 @@ pub struct TestMaster {
     pub answers: Arc<Answers>,
     /// The threads that agents' actors live on, one per shard.
     pub shards: Vec<Arbiter>,
+    /// Where the admin socket is.
+    folder: TempDir,
     server: ServerHandle,
     root: Root,
     _io: IoRuntime,
@@ -61,20 +69,26 @@ impl TestMaster {
 
     /// With other settings.
     pub async fn build(with_cloudflare: bool, change: impl FnOnce(&mut WebSettings)) -> Self {
-        Self::assemble(with_cloudflare, Clock::system(), MasterSettings::default(), change).await
+        Self::assemble(ADDRESS, with_cloudflare, Clock::system(), MasterSettings::default(), change).await
+    }
+
+    /// With Cloudflare, at another address.
+    pub async fn at(address: &str) -> Self {
+        Self::assemble(address, true, Clock::system(), MasterSettings::default(), |_| {}).await
     }
 
     /// With Cloudflare and other settings of its actors.
     pub async fn with_actors(settings: MasterSettings) -> Self {
-        Self::assemble(true, Clock::system(), settings, |_| {}).await
+        Self::assemble(ADDRESS, true, Clock::system(), settings, |_| {}).await
     }
 
     /// With Cloudflare, on a clock that the test moves.
     pub async fn on_clock(clock: Clock) -> Self {
-        Self::assemble(true, clock, MasterSettings::default(), |_| {}).await
+        Self::assemble(ADDRESS, true, clock, MasterSettings::default(), |_| {}).await
     }
 
     async fn assemble(
+        address: &str,
         with_cloudflare: bool,
         clock: Clock,
         settings: MasterSettings,
@@ -107,14 +121,21 @@ impl TestMaster {
         let mut settings = web_settings(tree_changes);
         change(&mut settings);
         let state = WebState::new(master.clone(), settings);
-        let (address, server) = listen(state.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let (address, server) = listen(address, state.clone(), &socket_in(&folder));
         let answers = Arc::default();
-        Self { address, state, master, db, standin, http: client(), answers, shards, server, root, _io: io }
+        let http = client().build().unwrap();
+        Self { address, state, master, db, standin, http, answers, shards, folder, server, root, _io: io }
     }
 
     /// The clock it was started on.
     pub fn clock(&self) -> &Clock {
         &self.master.clock
+    }
+
+    /// A client of its admin socket.
+    pub fn local_client(&self) -> reqwest::Client {
+        client().unix_socket(socket_in(&self.folder)).build().unwrap()
     }
 
     /// The address of a path.
@@ -242,21 +263,24 @@ fn render_metrics() -> Option<RenderMetrics> {
     Some(Arc::new(move || handle.render()))
 }
 
-fn listen(state: WebState) -> (SocketAddr, ServerHandle) {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+fn socket_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("admin.sock")
+}
+
+fn listen(address: &str, state: WebState, local: &Path) -> (SocketAddr, ServerHandle) {
+    let socket = TcpListener::bind(address).unwrap();
     let address = socket.local_addr().unwrap();
-    let listen = Listen { tcp: vec![socket], local: None, workers: 1, stop_secs: 5 };
+    let local = Some(UnixListener::bind(local).unwrap());
+    let listen = Listen { tcp: vec![socket], local, workers: 1, stop_secs: 5 };
     let server = serve_with(listen, state, Patience::default()).unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     (address, handle)
 }
 
-fn client() -> reqwest::Client {
+fn client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(30))
         .no_proxy()
-        .build()
-        .unwrap()
 }

@@ -1,11 +1,14 @@
 //! What an admin does with an agent: enrolment, publishing, names, removal.
 
+use lightship::actors::master::RegisterInput;
+use lightship::domain::id::AgentId;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{REGISTER, publish_into_a_foreign_tunnel, start_event};
+use crate::pages::Browser;
 use crate::support::cloudflare::{Fault, Op, Trouble};
-use crate::support::master::TestMaster;
+use crate::support::master::{ADMIN, TestMaster};
 use crate::support::until::until_equal;
 
 #[actix_web::test]
@@ -267,5 +270,43 @@ async fn a_removed_agent_fetches_its_last_command_and_is_gone() {
     let left = master.admin_get("/api/v2/agents").expect(200).await.json();
     assert!(left["agents"].get(&id).is_none(), "{left}");
     assert_eq!(master.admin_get("/api/v2/services").expect(200).await.json(), json!({ "services": [] }));
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn an_agent_whose_id_is_a_word_of_the_paths_is_managed_like_any_other() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    for word in ["keys", "register", "generate-key", "revoke-key"] {
+        // given: it registered before such ids were refused
+        let (_, key) = master.make_key(word).await;
+        let access = master.master.directory.authenticate(&key).unwrap();
+        let input = RegisterInput {
+            agent_id: Some(AgentId::new(word)),
+            display_name: Some(format!("Host {word}")),
+            hostname: None,
+            version: None,
+            peer: [127, 0, 0, 1].into(),
+            native: false,
+        };
+        master.master.register(access, input).await.unwrap();
+        // when, then
+        let page = browser.get(&format!("/agents/{word}")).await;
+        assert!(page.status == 200 && page.text.contains(&format!("Host {word}")), "{page:?}");
+        let live = browser.get(&format!("/fragments/agents/{word}")).await;
+        assert!(live.status == 200 && live.text.contains(&format!("<dd>{word}</dd>")), "{live:?}");
+        let heartbeat = master.post(&format!("/api/v2/agents/{word}/events")).key(&key);
+        heartbeat.json(json!({ "type": "heartbeat" })).expect(202).await;
+        let act = async |verb: &str, body: Value| {
+            master.admin_post(&format!("/api/v2/agents/{word}/{verb}"), body).expect(200).await
+        };
+        act("enroll", json!({ "tunnel_name": word })).await;
+        act("rename", json!({ "display_name": "Front door" })).await;
+        act("redeploy-tunnel", json!({})).await;
+        act("roll-key", json!({})).await;
+        act("remove", json!({})).await;
+        assert_eq!(browser.get(&format!("/agents/{word}")).await.status, 404);
+    }
+    master.ask(Method::DELETE, "/api/v2/agents/keys/not-there").key(ADMIN).expect(404).await;
     master.stop().await;
 }

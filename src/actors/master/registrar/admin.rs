@@ -12,6 +12,7 @@ use crate::db::sessions::SessionRow;
 use crate::db::settings::password_secret;
 use crate::db::{self, RowChange};
 use crate::domain::event::{AdminEvent, Stream};
+use crate::domain::role::Role;
 
 /// Longest administrator name.
 const MAX_NAME: usize = 64;
@@ -120,9 +121,10 @@ async fn set_up(env: &Env, ask: &SetUpAdmin) -> Result<(), MasterError> {
         if db::settings::has_admin(&env.db).await? {
             return Err(MasterError::AlreadySetUp);
         }
+        let event = AdminEvent::Created { name: name.into(), role: Role::Admin };
         let batch = env
             .batch(name)
-            .append(Stream::admin(), end, vec![AdminEvent::Created { name: name.into() }])
+            .append(Stream::admin(), end, vec![event])
             .row(put_hash(name, ask.password_hash.clone()));
         Ok(Decision { batch, answer: () })
     })

@@ -174,7 +174,7 @@ async fn every_decision_about_identity(fate: Fate) {
     doubted.decide("the removal of an agent with a tunnel", fate, remove).await;
     let directory = &rig.master.directory;
     assert_eq!(
-        directory.admit(&fourth_raw, fourth.as_str(), Errand::Report).err(),
+        admit(directory, &fourth_raw, &fourth, Errand::Report).err(),
         Some(Refused::UnknownKey)
     );
     let set_up =

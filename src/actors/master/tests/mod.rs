@@ -142,6 +142,11 @@ impl Account for Publisher {
 }
 
 /// A master that runs.
+/// The whole way in of a caller with this key.
+fn admit(directory: &Directory, raw: &str, agent: &AgentId, errand: Errand) -> Result<Arc<Slot>, Refused> {
+    directory.admit(&*directory.authenticate(raw).ok_or(Refused::UnknownKey)?, agent.as_str(), errand)
+}
+
 struct Rig {
     master: Master,
     root: Root,

@@ -175,10 +175,10 @@ fn keys_and_agents_are_known_again_after_a_restart() {
         let rig = rig.restart().await;
         let directory = &rig.master.directory;
         assert!(directory.is_loaded());
-        let slot = directory.admit(&raw, agent.as_str(), Errand::Report).unwrap().slot;
+        let slot = admit(directory, &raw, &agent, Errand::Report).unwrap();
         assert_eq!(slot.status(), AgentStatus::Enrolled);
         assert!(slot.pending_commands(), "its start command still waits");
-        assert_eq!(directory.admit(&raw, other.as_str(), Errand::Report).err(), Some(Refused::OtherAgent));
+        assert_eq!(admit(directory, &raw, &other, Errand::Report).err(), Some(Refused::OtherAgent));
     });
 }
 

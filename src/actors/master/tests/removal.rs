@@ -29,8 +29,8 @@ fn a_removed_dockflare_agent_is_told_to_stop_twice_and_is_then_unknown() {
         assert_eq!(removed.rules_removed, 1);
         assert!(rig.routes(&agent).await.is_empty());
         let directory = &rig.master.directory;
-        assert_eq!(directory.admit(&raw, agent.as_str(), Errand::Report).err(), Some(Refused::UnknownKey));
-        assert!(directory.admit(&raw, agent.as_str(), Errand::Commands).is_ok());
+        assert_eq!(admit(directory, &raw, &agent, Errand::Report).err(), Some(Refused::UnknownKey));
+        assert!(admit(directory, &raw, &agent, Errand::Commands).is_ok());
         assert_eq!(poll(&rig, &agent, Dialect::V2).await, [(CommandKind::StopTunnel, 1)]);
         // Its answer may have been cut on the way, and nothing says whether it was.
         assert!(directory.authenticate(&raw).is_some());

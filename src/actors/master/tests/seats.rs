@@ -37,7 +37,7 @@ fn a_second_host_with_a_key_is_an_agent_of_its_own_and_the_first_is_not_touched(
         assert_eq!(rig.status(&second).await, AgentStatus::Pending);
         let directory = &rig.master.directory;
         for agent in [&first, &second] {
-            assert!(directory.admit(&raw, agent.as_str(), Errand::Report).is_ok(), "{agent}");
+            assert!(admit(directory, &raw, agent, Errand::Report).is_ok(), "{agent}");
         }
         // What it lists takes nothing away from the first.
         rig.report(&second, snapshot(&[container("other", "c2", "b.example.com")])).await;
@@ -108,7 +108,7 @@ fn a_second_host_is_enrolled_once_its_key_has_a_seat_for_it() {
             assert!(matches!(refused, Err(MasterError::Invalid(_))), "{refused:?}");
         }
         let rig = rig.restart().await;
-        assert!(rig.master.directory.admit(&raw, second.as_str(), Errand::Report).is_ok());
+        assert!(admit(&rig.master.directory, &raw, &second, Errand::Report).is_ok());
     });
 }
 
@@ -121,16 +121,16 @@ fn a_second_host_that_gets_a_key_of_its_own_leaves_the_first_ones_alone() {
 
         let own = rig.master.roll_key(&second, "admin").await.unwrap().raw.expose_secret().to_owned();
         let directory = &rig.master.directory;
-        assert!(directory.admit(&raw, second.as_str(), Errand::Report).is_ok(), "until it uses its own");
+        assert!(admit(directory, &raw, &second, Errand::Report).is_ok(), "until it uses its own");
         let came = RegisterInput { agent_id: Some(second.clone()), ..from(FAR, None) };
         assert_eq!(rig.register(&own, came).await.unwrap().agent_id, second);
 
-        let refused = directory.admit(&raw, second.as_str(), Errand::Report).err();
+        let refused = admit(directory, &raw, &second, Errand::Report).err();
         assert_eq!(refused, Some(Refused::OtherAgent));
-        assert!(directory.admit(&raw, first.as_str(), Errand::Report).is_ok());
+        assert!(admit(directory, &raw, &first, Errand::Report).is_ok());
         rig.master.enroll(&second, "far", "admin").await.unwrap();
         let rig = rig.restart().await;
-        let refused = rig.master.directory.admit(&raw, second.as_str(), Errand::Report).err();
+        let refused = admit(&rig.master.directory, &raw, &second, Errand::Report).err();
         assert_eq!(refused, Some(Refused::OtherAgent));
     });
 }
@@ -154,11 +154,11 @@ fn removing_one_of_two_hosts_leaves_the_key_to_the_other() {
 
             let directory = &rig.master.directory;
             until("the removed one is gone", async || directory.slot(gone).is_none()).await;
-            assert!(directory.admit(&raw, stays.as_str(), Errand::Report).is_ok(), "{first_goes}");
+            assert!(admit(directory, &raw, stays, Errand::Report).is_ok(), "{first_goes}");
             let key = directory.authenticate(&raw).unwrap();
             assert!(!directory.is_leaving(&key));
             let rig = rig.restart().await;
-            assert!(rig.master.directory.admit(&raw, stays.as_str(), Errand::Report).is_ok(), "{first_goes}");
+            assert!(admit(&rig.master.directory, &raw, &stays, Errand::Report).is_ok(), "{first_goes}");
         }
     });
 }
@@ -190,11 +190,11 @@ fn a_second_host_that_is_revoked_is_not_heard_and_the_first_is() {
         rig.master.revoke(&second, "admin").await.unwrap();
 
         let directory = &rig.master.directory;
-        assert!(directory.admit(&raw, second.as_str(), Errand::Report).is_err());
+        assert!(admit(directory, &raw, &second, Errand::Report).is_err());
         assert!(matches!(rig.register(&raw, from(FAR, None)).await, Err(MasterError::KeyRevoked)));
-        assert!(directory.admit(&raw, first.as_str(), Errand::Report).is_ok());
+        assert!(admit(directory, &raw, &first, Errand::Report).is_ok());
         let rig = rig.restart().await;
-        assert!(rig.master.directory.admit(&raw, second.as_str(), Errand::Report).is_err());
+        assert!(admit(&rig.master.directory, &raw, &second, Errand::Report).is_err());
     });
 }
 

@@ -54,6 +54,13 @@ impl AgentLine {
     }
 }
 
+impl AgentLine {
+    /// Its place in a list by name.
+    pub fn place(&self) -> (String, String) {
+        (self.name.to_lowercase(), self.href.clone())
+    }
+}
+
 impl Line for AgentLine {
     fn texts(&self) -> Vec<&str> {
         vec![&self.name, &self.detail]

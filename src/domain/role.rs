@@ -1,0 +1,61 @@
+//! What a person may do.
+
+use serde::{Deserialize, Serialize};
+
+/// Each includes the ones before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Enrol, rename, apply.
+    Operator,
+    /// Everything: keys, removal, settings.
+    #[default]
+    Admin,
+}
+
+impl Role {
+    /// The word in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// True for the role that administrators had before there were others.
+    pub fn is_admin(&self) -> bool {
+        *self == Self::Admin
+    }
+
+    /// True if whoever has this role may do what `needed` may.
+    pub fn includes(self, needed: Self) -> bool {
+        self >= needed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_includes_itself_and_the_smaller_ones() {
+        use Role::{Admin, Operator, Viewer};
+        for (role, included) in
+            [(Viewer, &[Viewer][..]), (Operator, &[Viewer, Operator]), (Admin, &[Viewer, Operator, Admin])]
+        {
+            for needed in [Viewer, Operator, Admin] {
+                assert_eq!(role.includes(needed), included.contains(&needed), "{role:?} for {needed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_stored_word_is_the_one_that_is_read() {
+        for role in [Role::Viewer, Role::Operator, Role::Admin] {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+        }
+    }
+}

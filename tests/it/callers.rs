@@ -1,0 +1,320 @@
+//! Every route with every kind of caller. The routes are those that the description of the API has, and a test beside it
+//! compares that with the declaration: a route that is new fails here until it has its line.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use lightship::domain::role::Role;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use serde_json::{Value, json};
+
+use crate::pages::Browser;
+use crate::support::cloudflare::ACCOUNT;
+use crate::support::master::{ADMIN, TestMaster};
+
+/// Whom a route lets in.
+#[derive(Debug, Clone, Copy)]
+enum Gate {
+    /// Anybody.
+    Open,
+    /// Agents with their own key.
+    Agent,
+    /// People with at least this role, the admin token, and the admin socket.
+    Api(Role),
+    /// People with at least this role at a browser; others are sent to sign in.
+    Page(Role),
+}
+
+use Gate::{Agent, Api, Open, Page};
+use Role::{Admin, Operator, Viewer};
+
+/// Every route with its gate, and what it answers to whoever is let in: to a body that says nothing, about an agent, a key
+/// or a person that is not there.
+const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
+    ("post", "/api/v2/agents/register", Agent, &[200]),
+    ("get", "/api/v2/agents/{id}/commands", Agent, &[200]),
+    ("post", "/api/v2/agents/{id}/events", Agent, &[400]),
+    ("post", "/api/v3/agents/{id}/reports", Agent, &[409]),
+    ("get", "/api/v3/agents/{id}/commands", Agent, &[409]),
+    ("post", "/api/v3/agents/{id}/commands/{command_id}/ack", Agent, &[409]),
+    ("post", "/api/v3/agents/{id}/commands/{command_id}/result", Agent, &[409]),
+    ("get", "/accounts", Agent, &[200]),
+    ("put", "/accounts/{account}/cfd_tunnel/{tunnel}/configurations", Agent, &[403]),
+    ("get", "/healthz", Open, &[200]),
+    ("get", "/readyz", Open, &[200]),
+    ("get", "/metrics", Open, &[200]),
+    ("get", "/api/openapi.json", Open, &[200]),
+    ("get", "/assets/{path}", Open, &[404]),
+    ("get", "/login", Open, &[200, 303]),
+    ("post", "/login", Open, &[403]),
+    ("get", "/setup", Open, &[303]),
+    ("post", "/setup", Open, &[403]),
+    ("post", "/api/v2/agents/generate-key", Api(Admin), &[201]),
+    ("post", "/api/v2/agents/revoke-key", Api(Admin), &[400]),
+    ("delete", "/api/v2/agents/keys/revoked", Api(Admin), &[200]),
+    ("delete", "/api/v2/agents/keys/{id}", Api(Admin), &[404]),
+    ("get", "/api/v2/agents", Api(Viewer), &[200]),
+    ("post", "/api/v2/agents/{id}/enroll", Api(Operator), &[400]),
+    ("post", "/api/v2/agents/{id}/redeploy-tunnel", Api(Operator), &[404]),
+    ("post", "/api/v2/agents/{id}/rename", Api(Operator), &[400]),
+    ("post", "/api/v2/agents/{id}/roll-key", Api(Admin), &[404]),
+    ("post", "/api/v2/agents/{id}/remove", Api(Admin), &[404]),
+    ("get", "/api/v2/overview", Api(Viewer), &[200]),
+    ("get", "/api/v2/services", Api(Viewer), &[200]),
+    ("get", "/api/v2/ping", Api(Viewer), &[200]),
+    ("post", "/api/v3/agents/{id}/revoke", Api(Admin), &[404]),
+    ("post", "/api/v3/agents/{id}/limit", Api(Admin), &[400]),
+    ("post", "/api/v3/agents/{id}/move", Api(Operator), &[404]),
+    ("post", "/api/v3/admins/{name}/password", Api(Admin), &[400]),
+    ("get", "/api/v3/routes", Api(Viewer), &[200]),
+    ("get", "/api/v3/plan", Api(Viewer), &[200]),
+    ("post", "/api/v3/apply", Api(Operator), &[400]),
+    ("get", "/api/v3/events", Api(Viewer), &[200]),
+    ("get", "/api/v3/tree", Api(Viewer), &[200]),
+    ("get", "/live", Page(Viewer), &[200]),
+    ("get", "/", Page(Viewer), &[200]),
+    ("get", "/agents", Page(Viewer), &[200]),
+    ("get", "/agents/{id}", Page(Viewer), &[404]),
+    ("get", "/agents/keys", Page(Viewer), &[404]),
+    ("get", "/routes", Page(Viewer), &[200]),
+    ("get", "/system", Page(Viewer), &[200]),
+    ("get", "/fragments/overview", Page(Viewer), &[200]),
+    ("get", "/fragments/agents", Page(Viewer), &[200]),
+    ("get", "/fragments/keys", Page(Viewer), &[200]),
+    ("get", "/fragments/agents/{id}", Page(Viewer), &[404]),
+    ("get", "/fragments/routes", Page(Viewer), &[200]),
+    ("get", "/fragments/system", Page(Viewer), &[200]),
+    ("post", "/agents/keys", Page(Admin), &[200]),
+    ("post", "/agents/keys/{id}/revoke", Page(Admin), &[200]),
+    ("post", "/agents/keys/{id}/delete", Page(Admin), &[404]),
+    ("post", "/agents/{id}/enroll", Page(Operator), &[400]),
+    ("post", "/agents/{id}/move", Page(Operator), &[200]),
+    ("post", "/agents/{id}/rename", Page(Operator), &[400]),
+    ("post", "/agents/{id}/limit", Page(Admin), &[400]),
+    ("post", "/agents/{id}/redeploy", Page(Operator), &[200]),
+    ("post", "/agents/{id}/roll-key", Page(Admin), &[404]),
+    ("post", "/agents/{id}/revoke", Page(Admin), &[200]),
+    ("post", "/agents/{id}/remove", Page(Admin), &[200]),
+    ("post", "/routes/apply", Page(Operator), &[200]),
+    // Last: it ends the session of the caller.
+    ("post", "/logout", Page(Viewer), &[303]),
+];
+
+/// What an answer says of the caller.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    LetIn,
+    /// 401.
+    NotKnown,
+    /// 403, because of the role.
+    RoleTooSmall,
+    /// Sent to sign in.
+    HasToSignIn,
+}
+
+/// What a caller comes with.
+enum Comes {
+    WithNothing,
+    WithToken(String),
+    WithKey { key: String, agent: String },
+    FromTheSocket,
+    WithBrowser { cookies: String, csrf: String, role: Role },
+}
+
+/// A caller, and which keys of agents are good.
+struct Caller {
+    name: &'static str,
+    comes: Comes,
+    is_agent: bool,
+    is_trusted: bool,
+}
+
+impl Caller {
+    fn new(name: &'static str, comes: Comes) -> Self {
+        Self { name, comes, is_agent: false, is_trusted: false }
+    }
+
+    /// What every route has to say to it, by its gate alone.
+    fn expected(&self, gate: Gate) -> Verdict {
+        let role = match &self.comes {
+            Comes::WithBrowser { role, .. } => Some(*role),
+            _ => None,
+        };
+        match (gate, role) {
+            (Open, _) => Verdict::LetIn,
+            (Agent, _) if self.is_agent => Verdict::LetIn,
+            (Api(_), None) if self.is_trusted => Verdict::LetIn,
+            (Api(needed) | Page(needed), Some(role)) if role >= needed => Verdict::LetIn,
+            (Api(_) | Page(_), Some(_)) => Verdict::RoleTooSmall,
+            (Page(_), None) => Verdict::HasToSignIn,
+            (Agent | Api(_), _) => Verdict::NotKnown,
+        }
+    }
+}
+
+/// Every kind of caller.
+async fn callers(master: &TestMaster) -> Vec<Caller> {
+    let (pending, enrolled, removed) =
+        (master.new_agent("web-1").await, master.new_agent("web-2").await, master.new_agent("web-3").await);
+    master.enroll(&enrolled.1, "edge-1").await;
+    master.admin_post(&format!("/api/v2/agents/{}/remove", removed.1), json!({})).expect(200).await;
+    let agent = |name, (key, agent): (String, String), is_good| Caller {
+        is_agent: is_good,
+        ..Caller::new(name, Comes::WithKey { key, agent })
+    };
+    let mut all = vec![
+        Caller::new("nobody", Comes::WithNothing),
+        Caller::new("a wrong key", Comes::WithToken("wrong".into())),
+        agent("the key of a pending agent", pending, true),
+        agent("the key of an enrolled agent", enrolled, true),
+        agent("the key of a removed agent", removed, false),
+        Caller { is_trusted: true, ..Caller::new("the admin token", Comes::WithToken(ADMIN.into())) },
+        Caller { is_trusted: true, ..Caller::new("the admin socket", Comes::FromTheSocket) },
+    ];
+    for role in [Viewer, Operator, Admin] {
+        let browser = Browser::with_role(master, role).await;
+        let (csrf, cookies) = (browser.csrf().await, browser.cookie_header());
+        all.push(Caller::new(role.as_str(), Comes::WithBrowser { cookies, csrf, role }));
+    }
+    all
+}
+
+/// Asks as `caller`, each time from another address, so that wrong keys are not counted together.
+async fn ask(master: &TestMaster, caller: &Caller, method: &str, path: &str, gate: Gate) -> (u16, Verdict) {
+    static ASKED: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = ASKED.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let id = match &caller.comes {
+        Comes::WithKey { agent, .. } => agent.as_str(),
+        _ => "not-there",
+    };
+    let path = path.replace("{id}", id).replace("{account}", ACCOUNT);
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+    let path = parts.collect::<Vec<_>>().join("/");
+    let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+    let local = matches!(caller.comes, Comes::FromTheSocket).then(|| master.local_client());
+    let http = local.as_ref().unwrap_or(&master.http);
+    let mut request = http.request(method.clone(), master.url(&path));
+    request = request.header("x-forwarded-for", format!("10.0.{high}.{low}"));
+    let mut form = String::new();
+    match &caller.comes {
+        Comes::WithNothing | Comes::FromTheSocket => {}
+        Comes::WithToken(token) | Comes::WithKey { key: token, .. } => request = request.bearer_auth(token),
+        Comes::WithBrowser { cookies, csrf, .. } => {
+            request = request.header("cookie", cookies).header("x-csrf-token", csrf);
+            form = format!("csrf={csrf}");
+        }
+    }
+    if !matches!(method, Method::GET | Method::HEAD) {
+        request = match gate {
+            Open => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body("csrf=wrong"),
+            Page(_) => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form),
+            Agent | Api(_) => request.json(&json!({})),
+        };
+    }
+    // Only what stands above the body: some of them never end.
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let to = answer.headers().get(LOCATION).map_or("", |to| to.to_str().unwrap()).to_owned();
+    let verdict = match status {
+        303 if to.starts_with("/login?next=") => Verdict::HasToSignIn,
+        401 => Verdict::NotKnown,
+        403 if !matches!(method, Method::HEAD) => {
+            let says = answer.text().await.unwrap().to_lowercase();
+            if says.contains("this needs the role") { Verdict::RoleTooSmall } else { Verdict::LetIn }
+        }
+        403 if matches!(gate, Api(_) | Page(_)) => Verdict::RoleTooSmall,
+        _ => Verdict::LetIn,
+    };
+    (status, verdict)
+}
+
+#[actix_web::test]
+async fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
+    let master = TestMaster::build(true, |settings| {
+        settings.trusted_proxies = vec![IpAddr::from([127, 0, 0, 1])];
+    })
+    .await;
+    let described = master.get("/api/openapi.json").expect(200).await.json();
+    let mut left = BTreeSet::new();
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        left.extend(methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())));
+    }
+    let callers = callers(&master).await;
+    let mut wrong = Vec::new();
+    for (method, path, gate, answers) in ROUTES {
+        if !left.remove(&((*method).to_owned(), (*path).to_owned())) {
+            wrong.push(format!("{method} {path} is not declared, or stands here twice"));
+        }
+        for caller in &callers {
+            // What looks without taking has the same gate.
+            let and_head = (*method == "get").then_some("head");
+            for method in and_head.into_iter().chain([*method]) {
+                let expected = caller.expected(*gate);
+                let (status, verdict) = ask(&master, caller, method, path, *gate).await;
+                let is_wrong = verdict != expected
+                    || (verdict == Verdict::LetIn && method != "head" && !answers.contains(&status));
+                if is_wrong {
+                    let who = caller.name;
+                    wrong.push(format!(
+                        "{method} {path} for {who}: {status} {verdict:?}, not {expected:?} {answers:?}"
+                    ));
+                }
+            }
+        }
+    }
+    wrong.extend(left.iter().map(|(method, path)| format!("{method} {path} has no line in this table")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn the_first_credential_counts_and_a_refused_one_does_not_fall_back_on_the_next() {
+    // given
+    let master = TestMaster::start().await;
+    let (key, _) = master.new_agent("web-1").await;
+    let browser = Browser::with_role(&master, Viewer).await;
+    let ask = async |token: Option<&str>, cookies: &str, http: &reqwest::Client| {
+        let mut request = http.get(master.url("/api/v2/ping")).header("cookie", cookies);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    let (cookies, local) = (browser.cookie_header(), master.local_client());
+    for (token, cookies, http, expected) in [
+        // An agent's key opens nothing of what people use, wherever it comes from and whoever else is there.
+        (Some(key.as_str()), cookies.as_str(), &master.http, 401),
+        (Some(&key), "", &local, 401),
+        (Some("wrong"), &cookies, &master.http, 401),
+        (Some("wrong"), "", &local, 401),
+        (Some(ADMIN), "", &local, 200),
+        (Some(ADMIN), "lightship_session=made-up", &master.http, 200),
+        (None, "lightship_session=made-up", &local, 200),
+        (None, &cookies, &master.http, 200),
+        (None, "lightship_session=made-up", &master.http, 401),
+    ] {
+        assert_eq!(ask(token, cookies, http).await, expected, "{token:?} with {cookies:?}");
+    }
+    // A proxy before the pages may use the header for itself.
+    for header in ["Basic abc", "Bearer of-a-proxy", &format!("Bearer {key}")] {
+        let page = master.get("/agents").header("cookie", &cookies).header("authorization", header);
+        page.expect(200).await;
+    }
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_refusal_names_the_role_that_would_do() {
+    let master = TestMaster::start().await;
+    let browser = Browser::with_role(&master, Viewer).await;
+    let csrf = browser.csrf().await;
+    let asking = master.post("/api/v3/apply").header("cookie", &browser.cookie_header());
+    let refused: Value = asking.header("x-csrf-token", &csrf).json(json!({})).expect(403).await.json();
+    assert_eq!(
+        (&refused["code"], &refused["error"]),
+        (&json!("forbidden"), &json!("this needs the role `operator`"))
+    );
+    master.stop().await;
+}
