@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::ApiError;
-use crate::db::Db;
+use super::state::WebState;
 use crate::db::read::{self, AgentRow, KeptNetworks, TunnelObservedRow};
 use crate::domain::delivery::Dialect;
 use crate::domain::id::{AgentId, ContainerId};
@@ -16,21 +16,23 @@ pub struct Doubts(HashMap<(AgentId, RouteKey), Doubt>);
 impl Doubts {
     /// Looks at the routes of one agent.
     pub async fn of_one(
-        db: &Db,
+        state: &WebState,
         routes: &[Route],
         agent: &AgentRow,
         seen: Option<&TunnelObservedRow>,
     ) -> Result<Self, ApiError> {
+        let db = &state.master().db;
         let networks = read::networks_behind_routes(db, Some(&agent.id)).await.map_err(ApiError::internal)?;
         Self::found(&networks, routes.iter(), [(agent, seen)].into_iter())
     }
 
     /// Looks at the routes of all agents, each with its last word about its tunnel.
     pub async fn of_all<'a>(
-        db: &Db,
+        state: &WebState,
         routes: impl Iterator<Item = &'a Route>,
         agents: impl Iterator<Item = (&'a AgentRow, Option<&'a TunnelObservedRow>)>,
     ) -> Result<Self, ApiError> {
+        let db = &state.master().db;
         let networks = read::networks_behind_routes(db, None).await.map_err(ApiError::internal)?;
         Self::found(&networks, routes, agents)
     }

@@ -71,7 +71,7 @@ impl Picture {
         });
         let reach = reach.collect();
         let doubts = Doubts::of_all(
-            db,
+            state,
             routes.iter().map(|row| &row.route),
             agents.iter().map(|view| (&view.agent, view.tunnel.as_ref())),
         )
@@ -204,7 +204,7 @@ impl Statuses {
             let found = reachability(state, agent, observed.as_ref(), status.as_ref(), listed.as_ref());
             reach.extend(found.map(|found| (agent.id.clone(), found)));
         }
-        let doubts = Doubts::of_one(db, routes, agent, observed.as_ref()).await?;
+        let doubts = Doubts::of_one(state, routes, agent, observed.as_ref()).await?;
         Ok(Self::of(state, [agent].into_iter(), rows, reach, doubts))
     }
 
