@@ -15,7 +15,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use super::address::EngineAddress;
-use super::link::Link;
+use super::connection::Connection;
 use super::types::{ContainerDetails, EngineInfo, Events, NewConnector};
 use super::{ConnectorStatus, Docker, DockerError, connector, convert, request};
 use crate::domain::container::Container;
@@ -40,7 +40,7 @@ const LINE_CHARS: usize = 300;
 /// A Docker Engine reached through `bollard`.
 #[derive(Clone)]
 pub struct BollardDocker {
-    link: Link,
+    connection: Connection,
 }
 
 impl BollardDocker {
@@ -51,18 +51,20 @@ impl BollardDocker {
 
     /// Takes the Engine at an address; asks nothing of it yet.
     pub fn at(address: EngineAddress, io: Io) -> Self {
-        Self { link: Link::new(address, io) }
+        Self { connection: Connection::new(address, io) }
     }
 }
 
 #[async_trait]
 impl Docker for BollardDocker {
     async fn connect(&self) -> Result<EngineInfo, DockerError> {
-        self.link.forget();
-        let version =
-            self.link.call("tell its version", QUICK, |client| async move { Ok(client.client_version()) });
+        self.connection.forget();
+        let version = self
+            .connection
+            .call("tell its version", QUICK, |client| async move { Ok(client.client_version()) });
         let version = version.await?;
-        let info = self.link.call("describe itself", QUICK, |client| async move { client.info().await });
+        let info =
+            self.connection.call("describe itself", QUICK, |client| async move { client.info().await });
         let time = match info.await {
             Ok(info) => info.system_time.and_then(|text| DateTime::parse_from_rfc3339(&text).ok()),
             // Only its clock is wanted: a proxy without INFO costs us nothing else.
@@ -74,13 +76,14 @@ impl Docker for BollardDocker {
     }
 
     async fn watch(&self, since: DateTime<Utc>) -> Result<Events, DockerError> {
-        let client = self.link.call("open its events", QUICK, |client| async move { Ok(client) }).await?;
+        let client =
+            self.connection.call("open its events", QUICK, |client| async move { Ok(client) }).await?;
         let filters: HashMap<&str, Vec<&str>> =
             [("type", convert::TYPES.to_vec()), ("event", convert::ACTIONS.to_vec())].into();
         let since = format!("{}.{:09}", since.timestamp(), since.timestamp_subsec_nanos());
         let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
         let (sender, items) = mpsc::channel(EVENT_BUFFER);
-        let at = self.link.address().clone();
+        let at = self.connection.address().clone();
         let pump = async move {
             let mut stream = std::pin::pin!(client.events(Some(options)));
             while let Some(item) = stream.next().await {
@@ -97,11 +100,11 @@ impl Docker for BollardDocker {
                 }
             }
         };
-        Ok(Events { items, _pump: Some(self.link.io().run(pump)) })
+        Ok(Events { items, _pump: Some(self.connection.io().run(pump)) })
     }
 
     async fn list_running(&self) -> Result<Vec<Container>, DockerError> {
-        let listed = self.link.call("list its containers", QUICK, |client| async move {
+        let listed = self.connection.call("list its containers", QUICK, |client| async move {
             client.list_containers(None::<ListContainersOptions>).await
         });
         Ok(listed.await?.into_iter().filter_map(convert::running_container).collect())
@@ -109,7 +112,7 @@ impl Docker for BollardDocker {
 
     async fn find_container(&self, name: &str) -> Result<Option<ContainerDetails>, DockerError> {
         let name = name.to_owned();
-        let found = self.link.call("inspect a container", QUICK, |client| async move {
+        let found = self.connection.call("inspect a container", QUICK, |client| async move {
             client.inspect_container(&name, None::<InspectContainerOptions>).await
         });
         match found.await {
@@ -122,7 +125,7 @@ impl Docker for BollardDocker {
     async fn create_connector(&self, new: &NewConnector) -> Result<ContainerId, DockerError> {
         let options = CreateContainerOptionsBuilder::default().name(&new.name).build();
         let body = request::connector(new);
-        let created = self.link.call("create the tunnel container", WORK, |client| async move {
+        let created = self.connection.call("create the tunnel container", WORK, |client| async move {
             client.create_container(Some(options), body).await
         });
         Ok(ContainerId::new(created.await?.id))
@@ -130,7 +133,7 @@ impl Docker for BollardDocker {
 
     async fn start(&self, id: &ContainerId) -> Result<(), DockerError> {
         let id = id.to_string();
-        let started = self.link.call("start the tunnel container", WORK, |client| async move {
+        let started = self.connection.call("start the tunnel container", WORK, |client| async move {
             client.start_container(&id, None::<StartContainerOptions>).await
         });
         started.await
@@ -138,7 +141,7 @@ impl Docker for BollardDocker {
 
     async fn stop(&self, id: &ContainerId) -> Result<(), DockerError> {
         let id = id.to_string();
-        let stopped = self.link.call("stop the tunnel container", STOP, |client| async move {
+        let stopped = self.connection.call("stop the tunnel container", STOP, |client| async move {
             client.stop_container(&id, None::<StopContainerOptions>).await
         });
         stopped.await.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
@@ -147,7 +150,7 @@ impl Docker for BollardDocker {
     async fn remove(&self, id: &ContainerId) -> Result<(), DockerError> {
         let id = id.to_string();
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        let removed = self.link.call("remove the tunnel container", WORK, |client| async move {
+        let removed = self.connection.call("remove the tunnel container", WORK, |client| async move {
             client.remove_container(&id, Some(options)).await
         });
         match removed.await {
@@ -161,7 +164,7 @@ impl Docker for BollardDocker {
     async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), DockerError> {
         let id = id.to_string();
         let options = RenameContainerOptionsBuilder::default().name(name).build();
-        let renamed = self.link.call("rename the tunnel container", QUICK, |client| async move {
+        let renamed = self.connection.call("rename the tunnel container", QUICK, |client| async move {
             client.rename_container(&id, options).await
         });
         renamed.await
@@ -169,7 +172,7 @@ impl Docker for BollardDocker {
 
     async fn unpause(&self, id: &ContainerId) -> Result<(), DockerError> {
         let id = id.to_string();
-        let unpaused = self.link.call("unpause the tunnel container", QUICK, |client| async move {
+        let unpaused = self.connection.call("unpause the tunnel container", QUICK, |client| async move {
             client.unpause_container(&id).await
         });
         unpaused.await
@@ -177,7 +180,7 @@ impl Docker for BollardDocker {
 
     async fn has_image(&self, image: &str) -> Result<bool, DockerError> {
         let name = image.to_owned();
-        let found = self.link.call("look up an image", QUICK, |client| async move {
+        let found = self.connection.call("look up an image", QUICK, |client| async move {
             client.inspect_image(&name).await.map(drop)
         });
         match found.await {
@@ -189,7 +192,7 @@ impl Docker for BollardDocker {
 
     async fn pull_image(&self, image: &str) -> Result<(), DockerError> {
         let options = CreateImageOptionsBuilder::default().from_image(&request::with_tag(image)).build();
-        let pulled = self.link.call("pull an image", PULL, |client| async move {
+        let pulled = self.connection.call("pull an image", PULL, |client| async move {
             client.create_image(Some(options), None, None).try_for_each(|_| async { Ok(()) }).await
         });
         pulled.await.map_err(|error| match error {
@@ -207,7 +210,7 @@ impl Docker for BollardDocker {
             return Ok(false);
         }
         let request = request::network(name, labels);
-        let created = self.link.call("create a network", WORK, |client| async move {
+        let created = self.connection.call("create a network", WORK, |client| async move {
             client.create_network(request).await.map(drop)
         });
         match created.await {
@@ -219,7 +222,7 @@ impl Docker for BollardDocker {
 
     async fn network_name(&self, network: &str) -> Result<Option<String>, DockerError> {
         let wanted = network.to_owned();
-        let found = self.link.call("look up a network", QUICK, |client| async move {
+        let found = self.connection.call("look up a network", QUICK, |client| async move {
             client.inspect_network(&wanted, None::<InspectNetworkOptions>).await
         });
         match found.await {
@@ -232,7 +235,7 @@ impl Docker for BollardDocker {
     async fn last_log_lines(&self, id: &ContainerId) -> Result<Vec<String>, DockerError> {
         let id = id.to_string();
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(LINES).build();
-        let read = self.link.call("read a log", QUICK, |client| async move {
+        let read = self.connection.call("read a log", QUICK, |client| async move {
             client.logs(&id, Some(options)).map_ok(|line| line.to_string()).try_collect::<Vec<_>>().await
         });
         let chunks = read.await?;
@@ -241,7 +244,7 @@ impl Docker for BollardDocker {
     }
 
     async fn read_connector(&self, at: SocketAddr) -> ConnectorStatus {
-        self.link.io().run(connector::read_connector(at)).await
+        self.connection.io().run(connector::read_connector(at)).await
     }
 }
 

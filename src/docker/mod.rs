@@ -6,10 +6,10 @@
 
 mod address;
 mod bollard;
+mod connection;
 mod connector;
 mod convert;
 mod error;
-mod link;
 mod request;
 mod types;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::address::InvalidMasterUrl;
+use crate::domain::delivery::Dialect;
 use crate::http_client::{SendError, SetupError};
 use crate::protocol::body::BodyError;
 use crate::protocol::v3;
@@ -74,15 +75,6 @@ pub enum UplinkError {
     },
 }
 
-/// Which language a call was in: the same status means different things.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// A DockFlare Master's routes, registration included.
-    DockFlare,
-    /// Native routes.
-    Native,
-}
-
 /// What an agent makes of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -127,8 +119,8 @@ impl UplinkError {
             (Dialect::Native, 404 | 405 | 415) => Verdict::RegisterAgain,
             (Dialect::Native, 409) if code.as_deref() == Some(v3::SESSION_UNKNOWN) => Verdict::RegisterAgain,
             // Its own words; a proxy before a master that is away has another page for it.
-            (Dialect::DockFlare, 404) if message == UNKNOWN_AGENT => Verdict::Removed,
-            (Dialect::DockFlare, 404) => Verdict::RegisterAgain,
+            (Dialect::V2, 404) if message == UNKNOWN_AGENT => Verdict::Removed,
+            (Dialect::V2, 404) => Verdict::RegisterAgain,
             (_, 400..500) => Verdict::Refused,
             _ => Verdict::Retry { after: None },
         }
@@ -151,14 +143,14 @@ mod tests {
 
     #[test]
     fn every_status_has_its_meaning() {
-        use Dialect::{DockFlare, Native};
+        use Dialect::{Native, V2};
         let retry = |secs: u64| Verdict::Retry { after: Some(Duration::from_secs(secs)) };
         let cases = [
             (Native, refused(401, None, None), Verdict::KeyRefused),
-            (DockFlare, refused(403, None, None), Verdict::KeyRefused),
-            (DockFlare, refused(404, None, None), Verdict::RegisterAgain),
-            (DockFlare, refused(400, None, None), Verdict::Refused),
-            (DockFlare, refused(500, None, None), Verdict::Retry { after: None }),
+            (V2, refused(403, None, None), Verdict::KeyRefused),
+            (V2, refused(404, None, None), Verdict::RegisterAgain),
+            (V2, refused(400, None, None), Verdict::Refused),
+            (V2, refused(500, None, None), Verdict::Retry { after: None }),
             (Native, refused(404, None, None), Verdict::RegisterAgain),
             (Native, refused(404, Some("command_not_found"), None), Verdict::Refused),
             (Native, refused(405, None, None), Verdict::RegisterAgain),
@@ -177,7 +169,7 @@ mod tests {
         if let UplinkError::Refused { message, .. } = &mut removed {
             *message = UNKNOWN_AGENT.into();
         }
-        assert_eq!(removed.verdict(DockFlare), Verdict::Removed);
+        assert_eq!(removed.verdict(V2), Verdict::Removed);
         assert_eq!(removed.verdict(Native), Verdict::RegisterAgain);
     }
 }

@@ -23,7 +23,7 @@ use crate::protocol::v3::DeliveredCommand;
 
 pub use crate::http_client::AccessToken;
 pub use address::{InvalidMasterUrl, MasterUrl};
-pub use error::{Dialect, UplinkError, Verdict};
+pub use error::{UplinkError, Verdict};
 pub use http_uplink::{HttpUplink, UplinkSettings};
 
 /// What an agent asks of its master. Every call ends within a time limit of its own.

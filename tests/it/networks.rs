@@ -93,6 +93,7 @@ async fn a_service_on_localhost_is_published_with_a_doubt_while_its_connector_is
         let page = browser.get(page).await.text;
         assert!(page.contains("<code>localhost</code> is the connector&#39;s own localhost"), "{page}");
     }
+    assert!(browser.get("/").await.text.contains("1 thing needs a look"));
     // and when
     host.connector_on(json!(["host"])).await;
     // then
@@ -118,8 +119,11 @@ async fn of_a_dockflare_agent_that_tells_no_network_the_doubt_says_so_and_is_not
     let said = reason(&master).await;
     let said = said.as_str().unwrap();
     assert!(said.contains(OWN) && said.contains("unless `CLOUDFLARED_NETWORK_NAME`"), "{said}");
-    let shows_it = async |page: &str| browser.get(page).await.text.contains("connector&#39;s own localhost");
-    assert!(shows_it("/routes").await && !shows_it("/").await);
+    let shown = browser.get("/routes").await.text;
+    assert!(shown.contains("<code>127.0.0.1</code> is the connector&#39;s own localhost"), "{shown}");
+    // The one thing there is that nobody could check the connector.
+    let first = browser.get("/").await.text;
+    assert!(first.contains("1 thing needs a look") && first.contains("not known to be reachable"), "{first}");
     master.stop().await;
 }
 

@@ -48,7 +48,7 @@ pub enum ContainerNews {
 }
 
 /// Takes news; returns false if it cannot, which makes the watcher list again soon.
-pub type NewsHand = Arc<dyn Fn(ContainerNews) -> bool + Send + Sync>;
+pub type TellNews = Arc<dyn Fn(ContainerNews) -> bool + Send + Sync>;
 
 /// What the watcher works with.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ pub struct WatcherParts {
     /// Time between two listings while nothing is lost.
     pub resync: Duration,
     /// Takes what there is to tell.
-    pub news: NewsHand,
+    pub news: TellNews,
     /// Called when something happened to a connector's container.
     pub connector_touched: Arc<dyn Fn() + Send + Sync>,
 }

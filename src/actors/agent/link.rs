@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::domain::delivery::Dialect;
 use crate::domain::id::AgentId;
-use crate::uplink::Dialect;
 
 /// An agreement with a master. A new registration makes a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +25,13 @@ pub struct Link {
 impl Link {
     /// Returns the dialect that was agreed on.
     pub fn dialect(&self) -> Dialect {
-        if self.session.is_some() { Dialect::Native } else { Dialect::DockFlare }
+        if self.session.is_some() { Dialect::Native } else { Dialect::V2 }
     }
 }
 
 /// Holds the latest link; clones share it.
 #[derive(Debug, Clone)]
-pub struct LinkCell(Arc<watch::Sender<State>>);
+pub struct CurrentLink(Arc<watch::Sender<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -40,13 +40,13 @@ struct State {
     is_over: bool,
 }
 
-impl Default for LinkCell {
+impl Default for CurrentLink {
     fn default() -> Self {
         Self(Arc::new(watch::Sender::new(State::default())))
     }
 }
 
-impl LinkCell {
+impl CurrentLink {
     /// Replaces the link by that of a new registration.
     pub fn set(&self, agent_id: AgentId, session: Option<String>) -> Arc<Link> {
         let mut made = None;
@@ -100,9 +100,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_registration_ends_the_older_link() {
-        let cell = LinkCell::default();
+        let cell = CurrentLink::default();
         let first = cell.set(AgentId::new("a1"), None);
-        assert_eq!((first.dialect(), cell.wait().await), (Dialect::DockFlare, first.clone()));
+        assert_eq!((first.dialect(), cell.wait().await), (Dialect::V2, first.clone()));
 
         let second = cell.set(AgentId::new("a1"), Some("s".into()));
         cell.ended(first.epoch).await;

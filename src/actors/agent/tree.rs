@@ -8,17 +8,17 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::warn;
 
-use super::command_poller::{CommandPoller, PollerParts, TunnelHand};
-use super::docker_watcher::{ContainerNews, DockerWatcher, NewsHand, WatcherParts};
+use super::command_poller::{CommandPoller, PollerParts, SendTask};
+use super::docker_watcher::{ContainerNews, DockerWatcher, TellNews, WatcherParts};
 use super::label_prefix::LabelPrefix;
-use super::link::LinkCell;
+use super::link::CurrentLink;
 use super::reporter::{
     ContainerStarted, ContainerStopped, ContainersListed, LastContainers, LastTunnel, ListingLost, Reporter,
     ReporterParts, ReporterSettings, TunnelObserved,
 };
 use super::status::{ActorStatus, GetStatus};
 use super::tunnel_supervisor::{
-    CarryOut, CheckTunnel, Hindered, TunnelParts, TunnelSettings, TunnelSupervisor,
+    CarryOut, CheckTunnel, NoCommands, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Supervise};
 use crate::config::Settings;
@@ -84,7 +84,7 @@ pub struct AgentParts {
 #[derive(Clone)]
 pub struct AgentPorts {
     /// What there is with the master.
-    pub link: LinkCell,
+    pub link: CurrentLink,
     reporter: Port<Reporter>,
     tunnel: Port<TunnelSupervisor>,
     docker: Port<DockerWatcher>,
@@ -125,7 +125,7 @@ impl AgentPorts {
 /// Describes the supervisor `agent` with its children.
 pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
     let AgentParts { settings, docker, uplink, state } = parts;
-    let link = LinkCell::default();
+    let link = CurrentLink::default();
     let label_prefix = LabelPrefix::new(settings.label_prefix);
     let (last_tunnel, last_containers) = (LastTunnel::default(), LastContainers::default());
 
@@ -172,8 +172,8 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         state,
         link: link.clone(),
         reporter: reporter.clone(),
-        tunnel: tunnel_hand(tunnel.clone()),
-        hindered: hindrance(tunnel.clone()),
+        tunnel: send_task(tunnel.clone()),
+        no_commands: no_commands(tunnel.clone()),
     };
     let (poller_spec, command_poller) =
         ChildSpec::actor("command-poller", 256, Overflow::Reject, move || {
@@ -200,7 +200,7 @@ fn tunnel_reports(reporter: Port<Reporter>, last: LastTunnel) -> Arc<dyn Fn(Tunn
 }
 
 /// What the watcher sees goes to the reporter, and is kept for one that restarts.
-fn container_news(reporter: Port<Reporter>, last: LastContainers) -> NewsHand {
+fn container_news(reporter: Port<Reporter>, last: LastContainers) -> TellNews {
     Arc::new(move |news| match news {
         ContainerNews::Listed(list) => {
             last.set(&list);
@@ -229,16 +229,16 @@ where
     port.tell(message).is_ok()
 }
 
-fn tunnel_hand(tunnel: Port<TunnelSupervisor>) -> TunnelHand {
+fn send_task(tunnel: Port<TunnelSupervisor>) -> SendTask {
     Arc::new(move |task| {
         tunnel.tell(CarryOut(task)).map(drop).map_err(|refused| Box::new(refused.into_inner().0))
     })
 }
 
 /// Said again at every attempt, so one that was not taken is no loss.
-fn hindrance(tunnel: Port<TunnelSupervisor>) -> Arc<dyn Fn(Option<String>) + Send + Sync> {
+fn no_commands(tunnel: Port<TunnelSupervisor>) -> Arc<dyn Fn(Option<String>) + Send + Sync> {
     Arc::new(move |why| {
-        let _ = tunnel.tell(Hindered(why));
+        let _ = tunnel.tell(NoCommands(why));
     })
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use lightship::domain::delivery::Dialect;
 use lightship::domain::id::AgentId;
 use lightship::protocol::v2::RegisterRequest;
-use lightship::uplink::{Dialect, Uplink, UplinkError, Verdict};
+use lightship::uplink::{Uplink, UplinkError, Verdict};
 use serde_json::json;
 
 use super::{StandIn, io, uplink};
@@ -63,7 +64,7 @@ async fn answers_that_no_master_gives_are_named() {
             .json(json!({"error": "busy", "code": "busy"}))
     });
     let error = busy.uplink(&io).register(&RegisterRequest::default()).await.unwrap_err();
-    assert_eq!(error.verdict(Dialect::DockFlare), Verdict::Retry { after: Some(Duration::from_secs(7)) });
+    assert_eq!(error.verdict(Dialect::V2), Verdict::Retry { after: Some(Duration::from_secs(7)) });
 }
 
 #[actix_web::test]
@@ -73,5 +74,5 @@ async fn nobody_at_the_address_is_no_answer() {
     let error =
         uplink(&format!("http://{free}"), &io).register(&RegisterRequest::default()).await.unwrap_err();
     assert!(matches!(&error, UplinkError::NoAnswer { reason, .. } if reason.contains("refused")), "{error}");
-    assert_eq!(error.verdict(Dialect::DockFlare), Verdict::Retry { after: None });
+    assert_eq!(error.verdict(Dialect::V2), Verdict::Retry { after: None });
 }

@@ -9,12 +9,13 @@ use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::config::Settings;
 use lightship::docker::BollardDocker;
+use lightship::domain::delivery::Dialect;
 use lightship::domain::id::AgentId;
 use lightship::domain::report::{Report, Reports};
 use lightship::protocol::command::AgentCommand;
 use lightship::protocol::v2::{RegisterRequest, decode_event, event_form};
 use lightship::state_dir::{DesiredState, StateDir};
-use lightship::uplink::{Dialect, HttpUplink, Uplink, Verdict};
+use lightship::uplink::{HttpUplink, Uplink, Verdict};
 use serde_json::{Value, json};
 
 use super::{RECORDED_AGENT, StandIn, io, recorded_agent_requests};

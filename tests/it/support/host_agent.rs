@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lightship::actors::agent::command_poller::{Reply, TunnelTask, TunnelWork};
+use lightship::actors::agent::command_poller::{TaskReply, TunnelTask, TunnelWork};
 use lightship::actors::agent::docker_watcher::{ContainerNews, DockerWatcher, WatcherParts};
 use lightship::actors::agent::label_prefix::LabelPrefix;
-use lightship::actors::agent::link::LinkCell;
+use lightship::actors::agent::link::CurrentLink;
 use lightship::actors::agent::tunnel_supervisor::{
     CarryOut, CheckTunnel, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
@@ -77,7 +77,7 @@ impl HostAgent {
         let tunnel_parts = TunnelParts {
             docker: Arc::clone(&docker),
             state: state.clone(),
-            link: LinkCell::default(),
+            link: CurrentLink::default(),
             settings,
             observed: Arc::new(move |report| drop(told.send(Some(report)))),
         };
@@ -123,7 +123,7 @@ impl HostAgent {
     /// Hands a command over; the answer comes later.
     pub fn order(&self, id: &str, work: TunnelWork) -> oneshot::Receiver<Option<Outcome>> {
         let (tell, told) = oneshot::channel();
-        let reply = Reply::new(move |outcome| drop(tell.send(outcome)));
+        let reply = TaskReply::new(move |outcome| drop(tell.send(outcome)));
         self.tunnel.tell(CarryOut(TunnelTask { id: CommandId::new(id), work, reply })).unwrap();
         told
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use tracing::{debug, info, warn};
 
-use super::task::{Action, Reply, TunnelTask, TunnelWork};
+use super::task::{Action, TaskReply, TunnelTask, TunnelWork};
 use super::{AGAIN, ATTEMPTS, CommandPoller, TASK_LIMIT, TaskEnded, UnderWay};
 use crate::actors::supervision::Ctx;
 use crate::domain::command::Outcome;
@@ -37,7 +37,7 @@ impl CommandPoller {
 
     fn hand_over(&mut self, id: CommandId, work: TunnelWork, attempt: u32, ctx: &mut Ctx<Self>) {
         let (port, task_id) = (ctx.port(), id.clone());
-        let reply = Reply::new(move |outcome| {
+        let reply = TaskReply::new(move |outcome| {
             let ended = TaskEnded { id: task_id, attempt, outcome };
             if port.tell(ended).is_err() {
                 debug!("the command poller takes no answers now; the task's time limit will notice");

@@ -21,21 +21,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tracing::debug;
 
-use self::poll::{Harvest, Round};
+use self::poll::{Polled, Round};
 use self::record::Batch;
-use super::link::{Link, LinkCell};
+use super::link::{CurrentLink, Link};
 use super::reporter::{LinkLost, RemovedThere, Reporter};
 use super::retries::Retries;
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::{Ctx, Port};
 use crate::domain::command::Outcome;
+use crate::domain::delivery::Dialect;
 use crate::domain::id::CommandId;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v3::DeliveredCommand;
 use crate::state_dir::{NewCommand, StateDir, UnfinishedCommand};
-use crate::uplink::{CommandDelivery, Dialect, Uplink, UplinkError, Verdict};
+use crate::uplink::{CommandDelivery, Uplink, UplinkError, Verdict};
 
-pub use self::task::{Reply, TunnelHand, TunnelTask, TunnelWork};
+pub use self::task::{SendTask, TaskReply, TunnelTask, TunnelWork};
 
 /// How often a task is handed over again when it was lost or could not be taken.
 const ATTEMPTS: u32 = 5;
@@ -52,13 +53,13 @@ pub struct PollerParts {
     /// Where commands are written down.
     pub state: StateDir,
     /// Set by the reporter.
-    pub link: LinkCell,
+    pub link: CurrentLink,
     /// Takes results, and the news that the link is lost.
     pub reporter: Port<Reporter>,
     /// Takes tasks for the tunnel.
-    pub tunnel: TunnelHand,
+    pub tunnel: SendTask,
     /// Takes why no command can be taken in, and `None` when they can be again.
-    pub hindered: Arc<dyn Fn(Option<String>) + Send + Sync>,
+    pub no_commands: Arc<dyn Fn(Option<String>) + Send + Sync>,
 }
 
 /// See the module.
@@ -68,7 +69,7 @@ pub struct CommandPoller {
     /// They ended, and their outcomes could not be written down yet.
     unwritten: HashSet<CommandId>,
     /// Why nothing can be written down now.
-    hindrance: Option<String>,
+    no_commands: Option<String>,
     retries: Retries,
     finished: u64,
     problem: Option<String>,
@@ -100,7 +101,7 @@ impl CommandPoller {
             parts,
             under_way: HashMap::new(),
             unwritten: HashSet::new(),
-            hindrance: None,
+            no_commands: None,
             retries: Retries::default(),
             finished: 0,
             problem: None,
@@ -113,13 +114,13 @@ impl Actor for CommandPoller {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         // What an earlier run said of it may be over.
-        (self.parts.hindered)(None);
+        (self.parts.no_commands)(None);
         let state = self.parts.state.clone();
         let load = async move { state.unfinished_commands().await };
         ctx.spawn(load.into_actor(self).map(|unfinished, actor, ctx| {
             match unfinished {
                 Ok(commands) => commands.into_iter().for_each(|command| actor.begin(command, 1, ctx)),
-                Err(error) => actor.hinder("commands of the last run cannot be read", &error),
+                Err(error) => actor.refuse_commands("commands of the last run cannot be read", &error),
             }
             // The last run may have failed between writing a result down and saying so.
             actor.tell_spooled(ctx);
@@ -159,7 +160,7 @@ impl Handler<GetStatus> for CommandPoller {
             "finished": self.finished,
             "failures_in_a_row": self.retries.count(),
         });
-        ActorStatus { state, problem: self.hindrance.clone().or_else(|| self.problem.clone()), detail }
+        ActorStatus { state, problem: self.no_commands.clone().or_else(|| self.problem.clone()), detail }
     }
 }
 
@@ -168,21 +169,24 @@ impl Handler<GetStatus> for CommandPoller {
 impl CommandPoller {
     fn harvest(&mut self, Round { link, took, result }: Round, ctx: &mut Ctx<Self>) {
         let commands = match result {
-            Ok(Harvest::Nothing) => return self.poll(ctx),
-            Ok(Harvest::NoRoom(error)) => {
-                self.hinder("commands could not be written down, so they are left with the master", &error);
+            Ok(Polled::Nothing) => return self.poll(ctx),
+            Ok(Polled::NoRoom(error)) => {
+                self.refuse_commands(
+                    "commands could not be written down, so they are left with the master",
+                    &error,
+                );
                 let wait = self.retries.failed(None, ctx.chance());
                 return self.poll_later(wait, ctx);
             }
-            Ok(Harvest::Native(delivery)) => from_native(delivery, ctx.clock().now()),
-            Ok(Harvest::DockFlare(commands)) => from_dockflare(commands, ctx),
+            Ok(Polled::Native(delivery)) => from_native(delivery, ctx.clock().now()),
+            Ok(Polled::DockFlare(commands)) => from_dockflare(commands, ctx),
             Err(error) => return self.poll_failed(&link, &error, ctx),
         };
         self.retries.reset();
         self.problem = None;
-        if link.dialect() == Dialect::DockFlare {
+        if link.dialect() == Dialect::V2 {
             // It was asked, so there was room.
-            self.unhinder();
+            self.accept_commands();
         }
         let pause = Self::pause_after(link.dialect(), commands.is_empty(), took, ctx.chance());
         if commands.is_empty() {

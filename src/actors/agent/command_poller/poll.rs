@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::CommandPoller;
-use crate::actors::agent::link::{Link, LinkCell};
+use crate::actors::agent::link::{CurrentLink, Link};
 use crate::actors::supervision::Ctx;
 use crate::chance::Chance;
+use crate::domain::delivery::Dialect;
 use crate::protocol::command::AgentCommand;
 use crate::state_dir::{StateDir, StateError};
-use crate::uplink::{CommandDelivery, Dialect, Uplink, UplinkError};
+use crate::uplink::{CommandDelivery, Uplink, UplinkError};
 
 /// Bounds of a native wait: spread, so that a fleet's polls do not end together.
 const WAIT: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(50));
@@ -24,11 +25,11 @@ const HASTE: Duration = Duration::from_secs(1);
 pub(super) struct Round {
     pub link: Arc<Link>,
     pub took: Duration,
-    pub result: Result<Harvest, UplinkError>,
+    pub result: Result<Polled, UplinkError>,
 }
 
 /// What the master handed over.
-pub(super) enum Harvest {
+pub(super) enum Polled {
     Native(CommandDelivery),
     DockFlare(Vec<AgentCommand>),
     /// The link ended while we waited.
@@ -38,19 +39,24 @@ pub(super) enum Harvest {
 }
 
 /// Waits for a link, then for commands.
-pub(super) async fn round(cell: LinkCell, uplink: Arc<dyn Uplink>, state: StateDir, chance: Chance) -> Round {
+pub(super) async fn round(
+    cell: CurrentLink,
+    uplink: Arc<dyn Uplink>,
+    state: StateDir,
+    chance: Chance,
+) -> Round {
     let link = cell.wait().await;
     let begun = Instant::now();
     let result = match &link.session {
         // A poll of an ended session is given up: what it may have leased is handed over again.
         Some(session) => tokio::select! {
-            delivery = uplink.wait_for_commands(&link.agent_id, session, between(WAIT, &chance)) => delivery.map(Harvest::Native),
-            () = cell.ended(link.epoch) => Ok(Harvest::Nothing),
+            delivery = uplink.wait_for_commands(&link.agent_id, session, between(WAIT, &chance)) => delivery.map(Polled::Native),
+            () = cell.ended(link.epoch) => Ok(Polled::Nothing),
         },
         // This one empties the queue, so it is always awaited.
         None => match state.check_room().await {
-            Ok(()) => uplink.fetch_commands(&link.agent_id).await.map(Harvest::DockFlare),
-            Err(error) => Ok(Harvest::NoRoom(error)),
+            Ok(()) => uplink.fetch_commands(&link.agent_id).await.map(Polled::DockFlare),
+            Err(error) => Ok(Polled::NoRoom(error)),
         },
     };
     Round { link, took: begun.elapsed(), result }
@@ -60,7 +66,7 @@ impl CommandPoller {
     /// Returns how long to wait after a round that succeeded.
     pub(super) fn pause_after(dialect: Dialect, is_empty: bool, took: Duration, chance: &Chance) -> Duration {
         match dialect {
-            Dialect::DockFlare => between(PAUSE, chance),
+            Dialect::V2 => between(PAUSE, chance),
             // A master that is about to stop lets its parked polls go; so does a proxy that cannot wait.
             Dialect::Native if is_empty && took < HASTE => HASTE.mul_f64(0.2 + 0.8 * chance.fraction()),
             Dialect::Native => Duration::ZERO,

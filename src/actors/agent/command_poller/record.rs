@@ -14,9 +14,9 @@ use crate::actors::agent::link::Link;
 use crate::actors::agent::reporter::ResultSpooled;
 use crate::actors::supervision::Ctx;
 use crate::domain::command::Outcome;
+use crate::domain::delivery::Dialect;
 use crate::domain::id::CommandId;
 use crate::state_dir::{NewCommand, Recorded, StateError, UnfinishedCommand};
-use crate::uplink::Dialect;
 
 /// Wait before an outcome that could not be written is written again, or told again.
 const WRITE_AGAIN: Duration = Duration::from_secs(5);
@@ -41,7 +41,10 @@ impl CommandPoller {
                 actor.poll_later(pause, ctx);
             }
             Err(error) => {
-                actor.hinder("commands cannot be written down, so they are not carried out yet", &error);
+                actor.refuse_commands(
+                    "commands cannot be written down, so they are not carried out yet",
+                    &error,
+                );
                 let wait = actor.retries.failed(None, ctx.chance());
                 ctx.run_later(wait, |actor, ctx| actor.record(batch, ctx));
             }
@@ -50,7 +53,7 @@ impl CommandPoller {
 
     fn recorded(&mut self, batch: Batch, recorded: Vec<Recorded>, ctx: &mut Ctx<Self>) {
         self.retries.reset();
-        self.unhinder();
+        self.accept_commands();
         if batch.link.dialect() == Dialect::Native {
             self.acknowledge(&batch.link, batch.commands.iter().map(|c| c.id.clone()).collect(), ctx);
         }
@@ -84,14 +87,14 @@ impl CommandPoller {
         };
         ctx.spawn(write.into_actor(self).map(move |(written, id, outcome), actor, ctx| {
             if let Err(error) = written {
-                actor.hinder("the result of a command cannot be written down; trying again", &error);
+                actor.refuse_commands("the result of a command cannot be written down; trying again", &error);
                 ctx.run_later(WRITE_AGAIN, move |actor, ctx| {
                     actor.write_outcome(id, outcome, is_native, ctx)
                 });
                 return;
             }
             actor.unwritten.remove(&id);
-            actor.unhinder();
+            actor.accept_commands();
             if is_native {
                 actor.tell_spooled(ctx);
             }
@@ -107,22 +110,22 @@ impl CommandPoller {
     }
 
     /// Says why no command can be taken in: in the log when it is new, to the master every time.
-    pub(super) fn hinder(&mut self, what: &str, error: &StateError) {
+    pub(super) fn refuse_commands(&mut self, what: &str, error: &StateError) {
         let text = format!("{what}: {error}");
-        if self.hindrance.as_ref() == Some(&text) {
+        if self.no_commands.as_ref() == Some(&text) {
             debug!(error = error as &dyn std::error::Error, "still: {what}");
         } else {
             error!(error = error as &dyn std::error::Error, "{what}");
         }
-        (self.parts.hindered)(Some(text.clone()));
-        self.hindrance = Some(text);
+        (self.parts.no_commands)(Some(text.clone()));
+        self.no_commands = Some(text);
     }
 
     /// Takes back what was said last, unless there is still something to write.
-    pub(super) fn unhinder(&mut self) {
-        if self.unwritten.is_empty() && self.hindrance.take().is_some() {
+    pub(super) fn accept_commands(&mut self) {
+        if self.unwritten.is_empty() && self.no_commands.take().is_some() {
             info!("commands can be written down again");
-            (self.parts.hindered)(None);
+            (self.parts.no_commands)(None);
         }
     }
 }

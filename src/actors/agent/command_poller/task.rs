@@ -33,16 +33,16 @@ pub struct TunnelTask {
     /// What to do.
     pub work: TunnelWork,
     /// Takes how it ended. Dropped unused, as a restart does, it makes the poller hand the task over again.
-    pub reply: Reply,
+    pub reply: TaskReply,
 }
 
 /// Hands a task over; gives it back if it cannot be taken now.
-pub type TunnelHand = Arc<dyn Fn(TunnelTask) -> Result<(), Box<TunnelTask>> + Send + Sync>;
+pub type SendTask = Arc<dyn Fn(TunnelTask) -> Result<(), Box<TunnelTask>> + Send + Sync>;
 
 /// Takes the outcome of one task, once.
-pub struct Reply(Option<Box<dyn FnOnce(Option<Outcome>) + Send>>);
+pub struct TaskReply(Option<Box<dyn FnOnce(Option<Outcome>) + Send>>);
 
-impl Reply {
+impl TaskReply {
     /// Calls `tell` with the outcome, or with nothing if none was ever given.
     pub fn new(tell: impl FnOnce(Option<Outcome>) + Send + 'static) -> Self {
         Self(Some(Box::new(tell)))
@@ -61,7 +61,7 @@ impl Reply {
     }
 }
 
-impl Drop for Reply {
+impl Drop for TaskReply {
     fn drop(&mut self) {
         if let Some(tell) = self.0.take() {
             tell(None);

@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use super::ReporterSettings;
 use crate::actors::agent::link::Link;
+use crate::domain::delivery::Dialect;
 use crate::domain::id::AgentId;
 use crate::domain::report::Reports;
 use crate::protocol::v2::{Hello, RegisterRequest, Registered};
 use crate::protocol::v3;
 use crate::state_dir::{StateDir, StateError};
-use crate::uplink::{Dialect, Uplink, UplinkError, Verdict};
+use crate::uplink::{Uplink, UplinkError, Verdict};
 
 /// A call to make.
 pub(super) enum Call {
@@ -22,7 +23,7 @@ pub(super) enum Call {
 }
 
 /// What came of it.
-pub(super) enum Done {
+pub(super) enum CallEnd {
     Registered(Result<Registered, UplinkError>),
     /// No result waits.
     NoResult,
@@ -36,7 +37,7 @@ pub(super) enum Done {
 }
 
 impl Call {
-    pub(super) async fn make(self, uplink: &dyn Uplink, state: &StateDir) -> Done {
+    pub(super) async fn make(self, uplink: &dyn Uplink, state: &StateDir) -> CallEnd {
         match self {
             Self::Register { request, known_id } => {
                 let registered = uplink.register(&request).await;
@@ -45,16 +46,16 @@ impl Call {
                 {
                     keep_id(state, &registered.agent_id).await;
                 }
-                Done::Registered(registered)
+                CallEnd::Registered(registered)
             }
             Self::Result { link } => send_result(link, uplink, state).await,
             Self::Batch { link, batch } => {
                 let result = uplink.send_reports(&link.agent_id, &batch).await.map(Some);
-                Done::Sent { link, result }
+                CallEnd::Sent { link, result }
             }
             Self::Event { link, event } => {
                 let result = uplink.send_event(&link.agent_id, event).await.map(|()| None);
-                Done::Sent { link, result }
+                CallEnd::Sent { link, result }
             }
         }
     }
@@ -72,11 +73,11 @@ async fn keep_id(state: &StateDir, id: &AgentId) {
 }
 
 /// Sends the oldest result, and forgets it when the master has it or will never take it.
-async fn send_result(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> Done {
+async fn send_result(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> CallEnd {
     let spooled = match state.next_result().await {
         Ok(Some(spooled)) => spooled,
-        Ok(None) => return Done::NoResult,
-        Err(error) => return Done::Spool(error),
+        Ok(None) => return CallEnd::NoResult,
+        Err(error) => return CallEnd::Spool(error),
     };
     let session = link.session.clone().unwrap_or_default();
     let sent = uplink.send_result(&link.agent_id, &session, &spooled.id, &spooled.outcome).await;
@@ -90,9 +91,9 @@ async fn send_result(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> 
     if result.is_ok()
         && let Err(error) = state.drop_result(spooled.number).await
     {
-        return Done::Spool(error);
+        return CallEnd::Spool(error);
     }
-    Done::Sent { link, result }
+    CallEnd::Sent { link, result }
 }
 
 /// Introduces the agent as DockFlare agents do, and offers the native protocol.

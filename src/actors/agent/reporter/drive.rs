@@ -6,14 +6,15 @@ use std::time::Duration;
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use tracing::{debug, error, info, warn};
 
-use super::call::{Call, Done, register_request};
-use super::messages::Beat;
+use super::call::{Call, CallEnd, register_request};
+use super::messages::HeartbeatDue;
 use super::{JITTER, Reporter};
 use crate::actors::agent::link::Link;
 use crate::actors::supervision::Ctx;
+use crate::domain::delivery::Dialect;
 use crate::domain::report::{Report, Reports};
 use crate::protocol::v2::event_form;
-use crate::uplink::{Dialect, UplinkError, Verdict};
+use crate::uplink::{UplinkError, Verdict};
 
 /// What is said after the end.
 const REMOVED_THERE: &str = "this host was removed there, at the master: nothing is reported and no command is taken \
@@ -34,7 +35,7 @@ impl Reporter {
         ctx.spawn(made.into_actor(self).map(move |done, actor, ctx| {
             actor.is_busy = false;
             // Sent or not, there may be one more.
-            actor.has_results |= is_result && matches!(done, Done::Sent { .. });
+            actor.has_results |= is_result && matches!(done, CallEnd::Sent { .. });
             actor.finish(done, ctx);
             actor.drive(ctx);
         }));
@@ -75,9 +76,9 @@ impl Reporter {
         None
     }
 
-    fn finish(&mut self, done: Done, ctx: &mut Ctx<Self>) {
+    fn finish(&mut self, done: CallEnd, ctx: &mut Ctx<Self>) {
         match done {
-            Done::Registered(Ok(registered)) => {
+            CallEnd::Registered(Ok(registered)) => {
                 let dialect = if registered.session.is_some() { "native" } else { "dockflare" };
                 info!(agent.id = %registered.agent_id, uplink.dialect = dialect, "registered with the master");
                 self.agent_id = Some(registered.agent_id.clone());
@@ -91,19 +92,19 @@ impl Reporter {
                 self.view.say_all_again();
                 self.parts.link.set(registered.agent_id, registered.session);
             }
-            Done::Registered(Err(error)) => self.fail(&error, Dialect::DockFlare, ctx),
-            Done::NoResult => {}
-            Done::Spool(error) => {
+            CallEnd::Registered(Err(error)) => self.fail(&error, Dialect::V2, ctx),
+            CallEnd::NoResult => {}
+            CallEnd::Spool(error) => {
                 error!(error = &error as &dyn std::error::Error, "a result cannot be read or removed");
                 self.problem = Some(error.to_string());
             }
-            Done::Sent { link, result: Ok(next_seq) } => {
+            CallEnd::Sent { link, result: Ok(next_seq) } => {
                 if self.is_current(&link) {
                     self.next_seq = self.next_seq.max(next_seq.unwrap_or(0));
                 }
                 self.succeed(ctx);
             }
-            Done::Sent { link, result: Err(error) } => {
+            CallEnd::Sent { link, result: Err(error) } => {
                 // What was taken may not have arrived, and the world goes on: say how it is, not how it was.
                 self.view.say_all_again();
                 if self.is_current(&link) {
@@ -196,6 +197,6 @@ impl Reporter {
 
     pub(super) fn arm_beat(&mut self, ctx: &mut Ctx<Self>) {
         let wait = ctx.chance().jitter(self.parts.settings.interval, JITTER);
-        ctx.notify_later(Beat, wait);
+        ctx.notify_later(HeartbeatDue, wait);
     }
 }

@@ -55,4 +55,4 @@ pub struct RemovedThere {
 /// It is time for a sign of life.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(super) struct Beat;
+pub(super) struct HeartbeatDue;

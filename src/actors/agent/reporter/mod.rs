@@ -18,16 +18,17 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tracing::error;
 
-use self::messages::Beat;
+use self::messages::HeartbeatDue;
 use self::view::View;
 use super::label_prefix::LabelPrefix;
-use super::link::LinkCell;
+use super::link::CurrentLink;
 use super::retries::Retries;
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::Ctx;
+use crate::domain::delivery::Dialect;
 use crate::domain::id::AgentId;
 use crate::state_dir::StateDir;
-use crate::uplink::{Dialect, Uplink};
+use crate::uplink::Uplink;
 
 pub use self::last::{LastContainers, LastTunnel};
 pub use self::messages::{
@@ -65,7 +66,7 @@ pub struct ReporterParts {
     /// Where id and results are kept.
     pub state: StateDir,
     /// Set by this actor, read by the command poller.
-    pub link: LinkCell,
+    pub link: CurrentLink,
     /// Set by whoever looks at the tunnel, which tells only changes.
     pub last_tunnel: LastTunnel,
     /// Set by whoever tells what runs, which tells only changes.
@@ -242,10 +243,10 @@ impl Handler<RemovedThere> for Reporter {
     }
 }
 
-impl Handler<Beat> for Reporter {
+impl Handler<HeartbeatDue> for Reporter {
     type Result = ();
 
-    fn handle(&mut self, _: Beat, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: HeartbeatDue, ctx: &mut Self::Context) {
         self.arm_beat(ctx);
         self.beats = self.beats.wrapping_add(1);
         self.recall_tunnel();
@@ -270,7 +271,7 @@ impl Handler<GetStatus> for Reporter {
         let link = self.parts.link.get();
         let dialect = link.as_ref().map(|link| match link.dialect() {
             Dialect::Native => "native",
-            Dialect::DockFlare => "dockflare",
+            Dialect::V2 => "dockflare",
         });
         let state = match (&link, self.retries.count()) {
             _ if self.parts.link.is_over() => "removed there",

@@ -14,7 +14,7 @@ const CHANGES_LIMIT: usize = 200;
 
 /// A report together with the container it is about, which the DockFlare dialect also tells.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Said {
+pub struct DueReport {
     /// The report.
     pub report: Report,
     /// The container that is gone.
@@ -134,8 +134,8 @@ impl View {
     }
 
     /// Takes the one report that is due next.
-    pub fn take_next(&mut self) -> Option<Said> {
-        let plain = |report| Some(Said { report, container: None });
+    pub fn take_next(&mut self) -> Option<DueReport> {
+        let plain = |report| Some(DueReport { report, container: None });
         if std::mem::take(&mut self.is_heartbeat_due) {
             return plain(Report::Heartbeat);
         }
@@ -148,7 +148,7 @@ impl View {
             Some(Change::Seen(container)) => return plain(Report::ContainerSeen { container }),
             Some(Change::Gone(container)) => {
                 let report = Report::ContainerGone { id: container.id.clone(), cause: GoneCause::Stopped };
-                return Some(Said { report, container: Some(container) });
+                return Some(DueReport { report, container: Some(container) });
             }
             None => {}
         }

@@ -85,6 +85,11 @@ impl FakeEngine {
         state.tell(&EngineEvent { action, id, attributes: BTreeMap::new(), at: None });
     }
 
+    /// Every subscription ends; what happens before the next one is told to nobody.
+    pub fn hang_up(&self) {
+        self.0.lock().watchers.clear();
+    }
+
     /// How often something was asked about a container that is no connector.
     pub fn questions(&self) -> usize {
         self.0.lock().questions

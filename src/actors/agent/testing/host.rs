@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{FakeMaster, LONG, at, secs};
-use crate::actors::agent::command_poller::{CommandPoller, PollerParts, TunnelHand, TunnelTask};
+use crate::actors::agent::command_poller::{CommandPoller, PollerParts, SendTask, TunnelTask};
 use crate::actors::agent::label_prefix::LabelPrefix;
-use crate::actors::agent::link::LinkCell;
+use crate::actors::agent::link::CurrentLink;
 use crate::actors::agent::reporter::{LastContainers, LastTunnel, Reporter, ReporterParts, ReporterSettings};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, Root, SupSpec, Tree};
 use crate::chance::Chance;
@@ -42,7 +42,7 @@ pub struct TestAgent {
     pub state: StateDir,
     pub tasks: Arc<Mutex<Vec<TunnelTask>>>,
     /// Why no command can be taken in, as the master would read it.
-    hindrance: watch::Receiver<Option<String>>,
+    refusing: watch::Receiver<Option<String>>,
     news: watch::Sender<()>,
     pub root: Root,
     pub clock: Clock,
@@ -61,7 +61,7 @@ impl TestAgent {
 
     async fn start(master: &FakeMaster, dir: &TempDir, polls: bool) -> Self {
         let state = open(dir).await;
-        let (uplink, link) = (Arc::new(master.clone()), LinkCell::default());
+        let (uplink, link) = (Arc::new(master.clone()), CurrentLink::default());
         let settings = ReporterSettings {
             display_name: Some("Lab Host".into()),
             hostname: Some("h1".into()),
@@ -84,19 +84,19 @@ impl TestAgent {
         let tasks: Arc<Mutex<Vec<TunnelTask>>> = Arc::default();
         let (sink, news) = (Arc::clone(&tasks), watch::Sender::new(()));
         let bell = news.clone();
-        let tunnel: TunnelHand = Arc::new(move |task| {
+        let tunnel: SendTask = Arc::new(move |task| {
             sink.lock().push(task);
             bell.send_replace(());
             Ok(())
         });
-        let (hinder, hindrance) = watch::channel(None);
+        let (refuse, refusing) = watch::channel(None);
         let parts = PollerParts {
             uplink,
             state: state.clone(),
             link,
             reporter: reporter.clone(),
             tunnel,
-            hindered: Arc::new(move |why| drop(hinder.send(why))),
+            no_commands: Arc::new(move |why| drop(refuse.send(why))),
         };
         let make = move || CommandPoller::new(parts.clone());
         let (poller_spec, poller) = ChildSpec::actor("command-poller", 64, Overflow::Reject, make);
@@ -108,7 +108,7 @@ impl TestAgent {
         let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
         let tree = Tree::new(clock.clone(), Chance::seeded(7), |_| {});
         let root = Root::start(tree, "agent", spec).await;
-        Self { reporter, last_containers, poller, state, tasks, hindrance, news, root, clock }
+        Self { reporter, last_containers, poller, state, tasks, refusing, news, root, clock }
     }
 
     /// Waits until `count` tasks were handed over; returns their ids.
@@ -120,10 +120,10 @@ impl TestAgent {
         self.tasks.lock().iter().map(|task| task.id.to_string()).collect()
     }
 
-    /// Waits until the poller says that it is hindered, or that it is so no more.
-    pub async fn until_hindered(&self, is_hindered: bool) -> Option<String> {
-        let mut told = self.hindrance.clone();
-        let waited = tokio::time::timeout(LONG, told.wait_for(|why| why.is_some() == is_hindered)).await;
+    /// Waits until the poller says that it takes no commands in, or that it does again.
+    pub async fn until_refusing(&self, is_refusing: bool) -> Option<String> {
+        let mut told = self.refusing.clone();
+        let waited = tokio::time::timeout(LONG, told.wait_for(|why| why.is_some() == is_refusing)).await;
         waited.expect("it is said").expect("the poller lives").clone()
     }
 

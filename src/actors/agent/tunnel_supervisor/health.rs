@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::look::{Seen, Sight};
+use super::look::{SeenContainer, SeenContainers};
 use crate::domain::agent_tunnel::RunState;
 use crate::domain::tunnel::{TunnelHealth, TunnelReport, UNREADABLE};
 use crate::state_dir::{DesiredState, TunnelState};
@@ -10,12 +10,12 @@ use crate::state_dir::{DesiredState, TunnelState};
 /// Says how the tunnel is. `trouble` is why something could not be done or has to wait.
 pub(super) fn report(
     state: &TunnelState,
-    sight: &Sight,
+    sight: &SeenContainers,
     trouble: Option<String>,
     now: DateTime<Utc>,
 ) -> TunnelReport {
     let is_wanted = state.desired_state == DesiredState::Running;
-    let runs = |seen: &&Seen| seen.details.state == RunState::Running;
+    let runs = |seen: &&SeenContainer| seen.details.state == RunState::Running;
     // During a replacement, the one that serves is the one that counts.
     let (main, next) = (sight.main.as_ref(), sight.next.as_ref());
     let shown = main.filter(runs).or(next.filter(runs)).or(main).filter(|_| is_wanted);
@@ -41,7 +41,7 @@ pub(super) fn report(
     }
 }
 
-fn state_of(seen: &Seen, trouble: Option<String>) -> (TunnelHealth, Option<String>) {
+fn state_of(seen: &SeenContainer, trouble: Option<String>) -> (TunnelHealth, Option<String>) {
     let words = || seen.last_words.clone();
     match (seen.details.state, seen.status.is_ready) {
         (RunState::Running, Some(true)) => (TunnelHealth::Running, trouble),

@@ -21,7 +21,7 @@ const IMAGE_PORTS: RangeInclusive<u16> = 20241..=20245;
 
 /// A container and the connector in it.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(super) struct SeenContainer {
     pub(super) details: ContainerDetails,
     pub(super) status: ConnectorStatus,
     /// The line of its log that tells, read only if it does not do well.
@@ -30,15 +30,15 @@ pub(super) struct Seen {
 
 /// What is there under our two names.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sight {
-    pub(super) main: Option<Seen>,
-    pub(super) next: Option<Seen>,
+pub(super) struct SeenContainers {
+    pub(super) main: Option<SeenContainer>,
+    pub(super) next: Option<SeenContainer>,
 }
 
 /// Looks at both names.
-pub(super) async fn look(docker: &dyn Docker) -> Result<Sight, DockerError> {
+pub(super) async fn look(docker: &dyn Docker) -> Result<SeenContainers, DockerError> {
     let (main, next) = futures_util::try_join!(see(docker, CONTAINER_NAME), see(docker, NEXT_NAME))?;
-    Ok(Sight { main, next })
+    Ok(SeenContainers { main, next })
 }
 
 /// Returns the name of a network that was written by its id, as containers list it; `None` if it is a name already, or
@@ -51,7 +51,7 @@ pub(super) async fn name_of_network(
     if may_be_id { docker.network_name(written).await } else { Ok(None) }
 }
 
-async fn see(docker: &dyn Docker, name: &str) -> Result<Option<Seen>, DockerError> {
+async fn see(docker: &dyn Docker, name: &str) -> Result<Option<SeenContainer>, DockerError> {
     let Some(details) = docker.find_container(name).await? else { return Ok(None) };
     let status = match details.state {
         RunState::Running => ask(docker, &details).await,
@@ -64,7 +64,7 @@ async fn see(docker: &dyn Docker, name: &str) -> Result<Option<Seen>, DockerErro
         // The reason is a courtesy; a container that went away meanwhile has none.
         false => last_words(docker, &details).await,
     };
-    Ok(Some(Seen { details, status, last_words }))
+    Ok(Some(SeenContainer { details, status, last_words }))
 }
 
 /// Asks the connector how it is, on every port that it may have taken.
@@ -120,8 +120,8 @@ struct Known {
 
 impl Settling {
     /// Brings the memory up to date with what is there now.
-    pub(super) fn note(&mut self, sight: &Sight, now: Instant) {
-        let running: Vec<&Seen> = [&sight.main, &sight.next]
+    pub(super) fn note(&mut self, sight: &SeenContainers, now: Instant) {
+        let running: Vec<&SeenContainer> = [&sight.main, &sight.next]
             .into_iter()
             .flatten()
             .filter(|seen| seen.details.state == RunState::Running)
@@ -135,7 +135,7 @@ impl Settling {
     }
 
     /// True if it may take over from one that serves.
-    fn has_settled(&self, seen: &Seen, now: Instant) -> bool {
+    fn has_settled(&self, seen: &SeenContainer, now: Instant) -> bool {
         let is_unreadable = || self.0.get(&seen.details.id).is_some_and(|known| !known.has_answered);
         match seen.status.is_ready {
             Some(is_ready) => is_ready,
@@ -144,16 +144,16 @@ impl Settling {
     }
 
     /// True if a connector did more than being started: it answers, or it did not end at once.
-    pub(super) fn is_proven(&self, seen: &Seen, now: Instant) -> bool {
+    pub(super) fn is_proven(&self, seen: &SeenContainer, now: Instant) -> bool {
         seen.status.is_ready.is_some() || self.runs_for(seen, PROOF, now)
     }
 
-    fn runs_for(&self, seen: &Seen, time: Duration, now: Instant) -> bool {
+    fn runs_for(&self, seen: &SeenContainer, time: Duration, now: Instant) -> bool {
         self.0.get(&seen.details.id).is_some_and(|known| now.duration_since(known.since) >= time)
     }
 
     /// Returns what the plan is made from.
-    pub(super) fn observed(&self, seen: &Seen, now: Instant) -> Observed {
+    pub(super) fn observed(&self, seen: &SeenContainer, now: Instant) -> Observed {
         let details = &seen.details;
         Observed {
             id: details.id.clone(),

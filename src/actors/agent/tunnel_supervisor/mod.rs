@@ -27,11 +27,11 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use self::keep::Keeping;
-use self::look::{Settling, Sight};
+use self::look::{SeenContainers, Settling};
 use self::orders::Orders;
 use self::repairs::Repairs;
 use super::command_poller::TunnelTask;
-use super::link::LinkCell;
+use super::link::CurrentLink;
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::Ctx;
 use crate::config::OnShutdown;
@@ -50,7 +50,7 @@ pub struct TunnelParts {
     /// Where the wanted state is kept.
     pub state: StateDir,
     /// Who this agent is, once the master said so.
-    pub link: LinkCell,
+    pub link: CurrentLink,
     /// Image, network, and what happens at the end.
     pub settings: TunnelSettings,
     /// Takes how the tunnel is, whenever that changed.
@@ -66,8 +66,8 @@ pub struct TunnelSupervisor {
     notice: Option<String>,
     keeping: Keeping,
     /// Why no command can be taken in, as the command poller says.
-    hindrance: Option<String>,
-    sight: Sight,
+    no_commands: Option<String>,
+    sight: SeenContainers,
     settling: Settling,
     repairs: Repairs,
     failures: u32,
@@ -106,7 +106,7 @@ pub struct CheckTunnel;
 /// Why no command can be taken in now; `None` if they can be. The master reads it beside how the tunnel is.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Hindered(pub Option<String>);
+pub struct NoCommands(pub Option<String>);
 
 // === the actor ===
 
@@ -119,8 +119,8 @@ impl TunnelSupervisor {
             kept_id: None,
             notice: None,
             keeping: Keeping::default(),
-            hindrance: None,
-            sight: Sight::default(),
+            no_commands: None,
+            sight: SeenContainers::default(),
             settling: Settling::default(),
             repairs: Repairs::default(),
             failures: 0,
@@ -205,12 +205,12 @@ impl Handler<CheckTunnel> for TunnelSupervisor {
     }
 }
 
-impl Handler<Hindered> for TunnelSupervisor {
+impl Handler<NoCommands> for TunnelSupervisor {
     type Result = ();
 
-    fn handle(&mut self, Hindered(why): Hindered, ctx: &mut Self::Context) {
-        if self.hindrance != why {
-            self.hindrance = why;
+    fn handle(&mut self, NoCommands(why): NoCommands, ctx: &mut Self::Context) {
+        if self.no_commands != why {
+            self.no_commands = why;
             self.look(ctx);
         }
     }

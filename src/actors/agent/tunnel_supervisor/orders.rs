@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::step::token_label;
 use super::{TunnelSettings, step};
-use crate::actors::agent::command_poller::{Reply, TunnelTask, TunnelWork};
+use crate::actors::agent::command_poller::{TaskReply, TunnelTask, TunnelWork};
 use crate::docker::{METRICS_PORT, NewConnector};
 use crate::domain::agent_tunnel::{COMMAND, Desired, FORM_LABEL, TokenPrint, Wanted, own_labels};
 use crate::domain::command::Outcome;
@@ -23,7 +23,7 @@ pub(super) struct Orders {
     target: Target,
     /// What was ordered and is not on disk yet.
     ordered: Option<Target>,
-    waiting: Vec<(CommandId, Reply)>,
+    waiting: Vec<(CommandId, TaskReply)>,
 }
 
 /// A wanted state with the commands that it comes from.

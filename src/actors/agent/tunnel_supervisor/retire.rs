@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::look::{Settling, look};
 use super::round::make_plan;
-use super::step::{Done, StepError, carry_out};
+use super::step::{StepEnd, StepError, carry_out};
 use crate::docker::{Docker, DockerError};
 use crate::domain::agent_tunnel::{Desired, Plan};
 use crate::domain::id::AgentId;
@@ -19,8 +19,8 @@ pub(super) async fn retire(docker: &dyn Docker, agent: &AgentId) -> Result<bool,
         let sight = look(docker).await?;
         match make_plan(agent, &Desired::Stopped, &sight, &settling, Instant::now()) {
             Plan::Do { step, .. } => match carry_out(docker, step, None, agent).await {
-                Done::Failed(StepError::Docker(error)) => return Err(error),
-                Done::Failed(_) | Done::Changed | Done::ImageMissing => {}
+                StepEnd::Failed(StepError::Docker(error)) => return Err(error),
+                StepEnd::Failed(_) | StepEnd::Changed | StepEnd::ImageMissing => {}
             },
             Plan::Nothing | Plan::Wait { .. } | Plan::Refuse { .. } => return Ok(number > 0),
         }

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::look::{Settling, Sight, look, name_of_network};
-use super::step::{Done, StepError, carry_out};
+use super::look::{SeenContainers, Settling, look, name_of_network};
+use super::step::{StepEnd, StepError, carry_out};
 use super::{Ending, TunnelSupervisor};
 use crate::actors::supervision::{Backoff, Ctx};
 use crate::docker::DockerError;
@@ -81,7 +81,7 @@ impl TunnelSupervisor {
         self.ending != Ending::No
     }
 
-    fn seen(&mut self, sight: Sight, ctx: &mut Ctx<Self>) {
+    fn seen(&mut self, sight: SeenContainers, ctx: &mut Ctx<Self>) {
         let now = Instant::now();
         self.settling.note(&sight, now);
         self.sight = sight;
@@ -164,12 +164,12 @@ impl TunnelSupervisor {
                 return;
             }
             match done {
-                Done::Changed => actor.look(ctx),
-                Done::ImageMissing => {
+                StepEnd::Changed => actor.look(ctx),
+                StepEnd::ImageMissing => {
                     actor.pull(ctx);
                     actor.look(ctx);
                 }
-                Done::Failed(error) => actor.step_failed(&error, ctx),
+                StepEnd::Failed(error) => actor.step_failed(&error, ctx),
             }
         }));
     }
@@ -224,7 +224,7 @@ impl TunnelSupervisor {
     fn refuse(&mut self, reason: String, ctx: &mut Ctx<Self>) {
         let now = ctx.clock().now();
         // What stands there is not ours to speak of.
-        self.sight = Sight::default();
+        self.sight = SeenContainers::default();
         if self.told.as_ref().and_then(|told| told.reason.as_ref()) != Some(&reason) {
             warn!(reason, "the tunnel cannot be run");
         }
@@ -275,7 +275,7 @@ impl TunnelSupervisor {
 pub(super) fn make_plan(
     agent: &AgentId,
     desired: &Desired,
-    sight: &Sight,
+    sight: &SeenContainers,
     settling: &Settling,
     now: Instant,
 ) -> Plan {

@@ -10,7 +10,7 @@ use crate::domain::image::{Pull, must_pull};
 
 /// What became of a step.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(super) enum StepEnd {
     /// It was carried out, or the world has moved on; look again.
     Changed,
     /// The image must be fetched first.
@@ -44,15 +44,15 @@ pub(super) async fn carry_out(
     step: Step,
     new: Option<NewConnector>,
     agent: &AgentId,
-) -> Done {
+) -> StepEnd {
     let outcome = match step {
         Step::Create { name } => {
-            let Some(new) = new else { return Done::Changed };
+            let Some(new) = new else { return StepEnd::Changed };
             return match create(docker, NewConnector { name: name.to_owned(), ..new }, agent).await {
                 Ok(done) => done,
                 // The name is in use: somebody was quicker, or a removal is still under way.
-                Err(StepError::Docker(error)) if error.is_conflict() => Done::Changed,
-                Err(error) => Done::Failed(error),
+                Err(StepError::Docker(error)) if error.is_conflict() => StepEnd::Changed,
+                Err(error) => StepEnd::Failed(error),
             };
         }
         Step::Start(id) => start(docker, &id).await,
@@ -62,29 +62,29 @@ pub(super) async fn carry_out(
         Step::Rename(id) => docker.rename(&id, CONTAINER_NAME).await,
     };
     match outcome {
-        Ok(()) => Done::Changed,
-        Err(error) if error.is_not_found() || error.is_conflict() => Done::Changed,
-        Err(error) => Done::Failed(error.into()),
+        Ok(()) => StepEnd::Changed,
+        Err(error) if error.is_not_found() || error.is_conflict() => StepEnd::Changed,
+        Err(error) => StepEnd::Failed(error.into()),
     }
 }
 
-async fn create(docker: &dyn Docker, new: NewConnector, agent: &AgentId) -> Result<Done, StepError> {
+async fn create(docker: &dyn Docker, new: NewConnector, agent: &AgentId) -> Result<StepEnd, StepError> {
     if new.name == CONTAINER_NAME
         && let Some(id) = renamed(docker, agent).await?
     {
         docker.rename(&id, CONTAINER_NAME).await?;
-        return Ok(Done::Changed);
+        return Ok(StepEnd::Changed);
     }
     match must_pull(&new.image, docker.has_image(&new.image).await?) {
         Pull::NotNeeded => {}
-        Pull::Needed => return Ok(Done::ImageMissing),
+        Pull::Needed => return Ok(StepEnd::ImageMissing),
         Pull::Impossible => return Err(StepError::NoSuchImage(new.image)),
     }
     if is_own_network(&new.network) {
         docker.ensure_network(&new.network, &[(AGENT_LABEL, agent.as_str())]).await?;
     }
     docker.create_connector(&new).await?;
-    Ok(Done::Changed)
+    Ok(StepEnd::Changed)
 }
 
 /// Finds a connector of ours that runs under a name of somebody's choice: it gets its own back instead of a twin.

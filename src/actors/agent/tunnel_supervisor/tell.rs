@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::look::Sight;
+use super::look::SeenContainers;
 use super::step::StepError;
 use super::{TunnelSupervisor, health};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 impl TunnelSupervisor {
     pub(super) fn tell(&mut self, trouble: Option<String>, now: DateTime<Utc>) {
-        let kept = self.keeping.problem().or(self.hindrance.as_ref()).or(self.notice.as_ref());
+        let kept = self.keeping.problem().or(self.no_commands.as_ref()).or(self.notice.as_ref());
         let trouble = trouble.or_else(|| kept.cloned());
         let report = health::report(self.orders.state(), &self.sight, trouble, now);
         self.tell_if_new(report);
@@ -25,7 +25,7 @@ impl TunnelSupervisor {
     }
 
     pub(super) fn tell_stopped(&mut self, now: DateTime<Utc>) {
-        let mut report = health::report(self.orders.state(), &Sight::default(), None, now);
+        let mut report = health::report(self.orders.state(), &SeenContainers::default(), None, now);
         report.health = TunnelHealth::Stopped;
         report.reason = Some("its agent was stopped".into());
         self.tell_if_new(report);

@@ -173,10 +173,7 @@ async fn every_decision_about_identity(fate: Fate) {
     let remove = async |rig: &Rig| busy_is_repeated(rig.master.remove(&fourth, "admin").await);
     doubted.decide("the removal of an agent with a tunnel", fate, remove).await;
     let directory = &rig.master.directory;
-    assert_eq!(
-        admit(directory, &fourth_raw, &fourth, Errand::Report).err(),
-        Some(Refused::UnknownKey)
-    );
+    assert_eq!(admit(directory, &fourth_raw, &fourth, Errand::Report).err(), Some(Refused::UnknownKey));
     let set_up =
         async |rig: &Rig| busy_is_repeated(rig.master.set_up_admin("me", "hash".to_owned().into()).await);
     doubted.decide("the first administrator", fate, set_up).await;

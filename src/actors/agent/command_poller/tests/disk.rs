@@ -26,7 +26,7 @@ fn a_command_that_cannot_be_written_down_waits_and_the_master_is_told_why() {
         let unblock = block(&dir);
 
         master.queue(delivered("c1", start()));
-        let why = agent.until_hindered(true).await.unwrap();
+        let why = agent.until_refusing(true).await.unwrap();
         master.forget();
         sleep(secs(600)).await;
 
@@ -39,7 +39,7 @@ fn a_command_that_cannot_be_written_down_waits_and_the_master_is_told_why() {
         assert_eq!((status.state, status.problem), ("retrying", Some(why)));
 
         unblock();
-        agent.until_hindered(false).await;
+        agent.until_refusing(false).await;
         assert_eq!(agent.until_tasks(1).await, ["c1"], "by itself");
         agent.answer(true);
         assert_eq!(master.until(1, results).await[0].0, "c1");
@@ -57,13 +57,13 @@ fn a_dockflare_master_keeps_its_commands_while_they_could_not_be_written_down() 
         master.queue_dockflare(command(start()));
         master.forget();
 
-        agent.until_hindered(true).await;
+        agent.until_refusing(true).await;
         sleep(secs(600)).await;
         assert!(master.picked(fetches).is_empty(), "it forgets what it hands over");
 
         unblock();
         assert_eq!(agent.until_tasks(1).await.len(), 1);
-        agent.until_hindered(false).await;
+        agent.until_refusing(false).await;
     });
 }
 
@@ -79,7 +79,7 @@ fn an_outcome_that_cannot_be_written_down_is_not_forgotten_and_nothing_is_done_t
         fs::write(&outbox, "in the way").unwrap();
 
         agent.answer(true);
-        let why = agent.until_hindered(true).await.unwrap();
+        let why = agent.until_refusing(true).await.unwrap();
         assert!(why.contains("result of a command"), "{why}");
         master.queue(delivered("c1", start()));
         master.until(2, acks).await;
@@ -90,7 +90,7 @@ fn an_outcome_that_cannot_be_written_down_is_not_forgotten_and_nothing_is_done_t
         fs::rename(&aside, &outbox).unwrap();
         let (id, outcome) = master.until(1, results).await.remove(0);
         assert_eq!((id.as_str(), outcome.succeeded), ("c1", true));
-        agent.until_hindered(false).await;
+        agent.until_refusing(false).await;
         sleep(secs(60)).await;
         assert_eq!(master.picked(results).len(), 1, "told once");
     });

@@ -74,6 +74,24 @@ fn a_container_that_starts_is_told_at_once_and_its_networks_soon_after() {
 }
 
 #[test]
+fn what_a_container_goes_by_is_asked_again_after_events_were_missed() {
+    paused(async {
+        // given
+        let (engine, master) = (FakeEngine::default(), FakeMaster::native());
+        engine.run(Container { networks: Some(networks(&[("edge", &["web"])])), ..container("a") });
+        let dir = tempfile::tempdir().unwrap();
+        let _host = host_with(engine.clone(), &master, &dir).await;
+        assert_eq!(master.until(1, of_first).await, [networks(&[("edge", &["web"])])]);
+        sleep(secs(10)).await;
+        // when: it gets another name on the same network while nobody listens
+        engine.hang_up();
+        engine.connect("a", "edge", Some(&["shop"]));
+        // then
+        assert_eq!(master.until(2, of_first).await[1], networks(&[("edge", &["shop"])]));
+    });
+}
+
+#[test]
 fn what_the_connector_is_connected_to_is_told_at_once() {
     paused(async {
         // given: a connector that has run for a while

@@ -6,7 +6,7 @@ use super::*;
 use crate::docker::{ConnectorStatus, ContainerDetails};
 use crate::domain::id::ContainerId;
 
-fn seen(state: RunState, is_ready: Option<bool>, last_words: Option<&str>) -> Seen {
+fn seen(state: RunState, is_ready: Option<bool>, last_words: Option<&str>) -> SeenContainer {
     let details = ContainerDetails {
         id: ContainerId::new("c"),
         name: "dockflare-agent-tunnel".into(),
@@ -26,16 +26,16 @@ fn seen(state: RunState, is_ready: Option<bool>, last_words: Option<&str>) -> Se
         restarts: 0,
     };
     let status = ConnectorStatus { is_ready, ..ConnectorStatus::default() };
-    Seen { details, status, last_words: last_words.map(str::to_owned) }
+    SeenContainer { details, status, last_words: last_words.map(str::to_owned) }
 }
 
 fn said(
     desired_state: DesiredState,
-    main: Option<Seen>,
-    next: Option<Seen>,
+    main: Option<SeenContainer>,
+    next: Option<SeenContainer>,
 ) -> (TunnelHealth, Option<String>) {
     let state = TunnelState { desired_state, ..TunnelState::default() };
-    let report = report(&state, &Sight { main, next }, None, DateTime::UNIX_EPOCH);
+    let report = report(&state, &SeenContainers { main, next }, None, DateTime::UNIX_EPOCH);
     (report.health, report.reason)
 }
 
@@ -80,7 +80,7 @@ fn the_networks_of_the_container_that_is_shown_are_told() {
     };
     let told = |main, next| {
         let state = TunnelState { desired_state: DesiredState::Running, ..TunnelState::default() };
-        report(&state, &Sight { main, next }, None, DateTime::UNIX_EPOCH).networks
+        report(&state, &SeenContainers { main, next }, None, DateTime::UNIX_EPOCH).networks
     };
     assert_eq!(told(on("edge"), on("host")), Some(["edge".to_owned()].into()));
     assert_eq!(told(None, on("host")), Some(["host".to_owned()].into()));

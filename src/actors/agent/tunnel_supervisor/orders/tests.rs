@@ -20,7 +20,7 @@ fn give(orders: &mut Orders, answers: &Answers, id: &str, work: TunnelWork) -> b
 /// Gives an order and keeps nothing.
 fn order(orders: &mut Orders, answers: &Answers, id: &str, work: TunnelWork) {
     let (answers, name) = (Arc::clone(answers), id.to_owned());
-    let reply = Reply::new(move |outcome: Option<Outcome>| {
+    let reply = TaskReply::new(move |outcome: Option<Outcome>| {
         answers.lock().push((name, outcome.map(|outcome| outcome.succeeded)));
     });
     orders.take(TunnelTask { id: CommandId::new(id), work, reply }, DateTime::UNIX_EPOCH);

@@ -14,18 +14,18 @@ use super::DockerError;
 use super::address::EngineAddress;
 use crate::io::Io;
 
-/// Longer than any limit given to [`Link::call`], so that ours is the one that counts.
+/// Longer than any limit given to [`Connection::call`], so that ours is the one that counts.
 const CLIENT_LIMIT: Duration = Duration::from_secs(900);
 
 /// A host and the client that agreed on an API version with it, if any did since the last loss.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct Connection {
     io: Io,
     at: Arc<EngineAddress>,
     agreed: Arc<Mutex<Option<Client>>>,
 }
 
-impl Link {
+impl Connection {
     /// Asks nobody yet.
     pub(super) fn new(at: EngineAddress, io: Io) -> Self {
         Self { io, at: Arc::new(at), agreed: Arc::default() }
@@ -71,19 +71,19 @@ impl Link {
         Fut: Future<Output = Result<T, Error>> + Send,
         T: Send + 'static,
     {
-        let link = self.clone();
+        let connection = self.clone();
         let asked = async move {
-            let done = timeout(limit, async { work(link.client().await?).await }).await;
+            let done = timeout(limit, async { work(connection.client().await?).await }).await;
             let outcome = match done {
-                Ok(outcome) => outcome.map_err(|error| DockerError::sort(&link.at, what, error)),
-                Err(_) => Err(DockerError::TimedOut { host: link.at.host().to_owned(), what, limit }),
+                Ok(outcome) => outcome.map_err(|error| DockerError::sort(&connection.at, what, error)),
+                Err(_) => Err(DockerError::TimedOut { host: connection.at.host().to_owned(), what, limit }),
             };
             // 400 is also how an Engine says that the agreed version is not one of its own.
             if outcome
                 .as_ref()
                 .is_err_and(|e| e.is_away() || matches!(e, DockerError::Refused { status: 400, .. }))
             {
-                link.forget();
+                connection.forget();
             }
             outcome
         };
