@@ -23,7 +23,7 @@ const PAGES: [[&str; 2]; 3] =
 
 /// Measures it after each of them, always against the first rest.
 pub async fn measure(plan: &Plan) -> Vec<Row> {
-    let (count, interval) = (plan.count(5_000, 500), Duration::from_secs(plan.count(20, 5) as u64));
+    let (count, interval) = (plan.count(5_000, 500), Duration::from_secs(plan.count(30, 5) as u64));
     let dir = tempfile::tempdir().unwrap();
     let agents = fleet::agents(dir.path(), count).await;
     let mut master = Rig::new("master", dir.path()).env("LOG_LEVEL", "error").start();

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use lightship::domain::role::Role;
-use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::pages::Browser;
@@ -181,21 +181,24 @@ async fn callers(master: &TestMaster) -> Vec<Caller> {
     all
 }
 
-/// Asks as `caller`, each time from another address, so that wrong keys are not counted together.
-async fn ask(master: &TestMaster, caller: &Caller, method: &str, path: &str, gate: Gate) -> (u16, Verdict) {
-    static ASKED: AtomicU16 = AtomicU16::new(0);
-    let [high, low] = ASKED.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+/// A path about the caller itself if it is an agent, and else about nobody.
+fn filled(path: &str, caller: &Caller) -> String {
     let id = match &caller.comes {
         Comes::WithKey { agent, .. } => agent.as_str(),
         _ => "not-there",
     };
     let path = path.replace("{id}", id).replace("{account}", ACCOUNT);
     let parts = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
-    let path = parts.collect::<Vec<_>>().join("/");
-    let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// A request of `caller`, each from another address, so that wrong keys are not counted together.
+fn request(master: &TestMaster, caller: &Caller, method: &Method, path: &str, gate: Gate) -> RequestBuilder {
+    static ASKED: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = ASKED.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let local = matches!(caller.comes, Comes::FromTheSocket).then(|| master.local_client());
     let http = local.as_ref().unwrap_or(&master.http);
-    let mut request = http.request(method.clone(), master.url(&path));
+    let mut request = http.request(method.clone(), master.url(&filled(path, caller)));
     request = request.header("x-forwarded-for", format!("10.0.{high}.{low}"));
     let mut form = String::new();
     match &caller.comes {
@@ -206,21 +209,24 @@ async fn ask(master: &TestMaster, caller: &Caller, method: &str, path: &str, gat
             form = format!("csrf={csrf}");
         }
     }
-    if !matches!(method, Method::GET | Method::HEAD) {
-        request = match gate {
-            Open => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body("csrf=wrong"),
-            Page(_) => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form),
-            Agent | Api(_) => request.json(&json!({})),
-        };
+    let of_form = |request: RequestBuilder| request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    match (method, gate) {
+        (&Method::GET | &Method::HEAD, _) => request,
+        (_, Open) => of_form(request).body("csrf=wrong"),
+        (_, Page(_)) => of_form(request).body(form),
+        (_, Agent | Api(_)) => request.json(&json!({})),
     }
-    // Only what stands above the body: some of them never end.
+}
+
+/// Sends it; reads no more of the answer than it has to, because some of them never end.
+async fn verdict(request: RequestBuilder, method: &Method, gate: Gate) -> (u16, Verdict) {
     let answer = request.send().await.unwrap();
     let status = answer.status().as_u16();
     let to = answer.headers().get(LOCATION).map_or("", |to| to.to_str().unwrap()).to_owned();
     let verdict = match status {
         303 if to.starts_with("/login?next=") => Verdict::HasToSignIn,
         401 => Verdict::NotKnown,
-        403 if !matches!(method, Method::HEAD) => {
+        403 if *method != Method::HEAD => {
             let says = answer.text().await.unwrap().to_lowercase();
             if says.contains("this needs the role") { Verdict::RoleTooSmall } else { Verdict::LetIn }
         }
@@ -249,13 +255,14 @@ async fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
         }
         for caller in &callers {
             // What looks without taking has the same gate.
-            let and_head = (*method == "get").then_some("head");
-            for method in and_head.into_iter().chain([*method]) {
+            let and_head = (*method == "get").then_some(Method::HEAD);
+            let own = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            for method in and_head.into_iter().chain([own]) {
                 let expected = caller.expected(*gate);
-                let (status, verdict) = ask(&master, caller, method, path, *gate).await;
-                let is_wrong = verdict != expected
-                    || (verdict == Verdict::LetIn && method != "head" && !answers.contains(&status));
-                if is_wrong {
+                let asking = request(&master, caller, &method, path, *gate);
+                let (status, verdict) = verdict(asking, &method, *gate).await;
+                let is_other = method != Method::HEAD && !answers.contains(&status);
+                if verdict != expected || (verdict == Verdict::LetIn && is_other) {
                     let who = caller.name;
                     wrong.push(format!(
                         "{method} {path} for {who}: {status} {verdict:?}, not {expected:?} {answers:?}"
