@@ -76,9 +76,9 @@ impl Member {
 }
 
 /// What the routes of all agents say of them.
-pub struct Roster(HashMap<AgentId, Member>);
+pub struct Members(HashMap<AgentId, Member>);
 
-impl Roster {
+impl Members {
     /// Reads it.
     pub async fn read(state: &WebState) -> Result<Self, ApiError> {
         Self::read_with(state, |_, _| ()).await

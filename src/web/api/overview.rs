@@ -16,15 +16,15 @@ use crate::domain::route::RouteKey;
 use crate::web::auth::Viewer;
 use crate::web::error::ApiError;
 use crate::web::listings::{self, Elements, Page, Sink, next};
-use crate::web::picture::{ROWS, Roster};
+use crate::web::picture::{Members, ROWS};
 use crate::web::records::{legacy_time, refused_record, rule_record, write_agents_and_keys};
 use crate::web::state::WebState;
 
 /// How a list shows routes.
 #[derive(Clone, Copy)]
 struct Shape {
-    claimed: fn(&mut Elements, &Roster, &RouteView) -> Result<(), ApiError>,
-    refused: fn(&mut Elements, &Roster, &RefusedView) -> Result<(), ApiError>,
+    claimed: fn(&mut Elements, &Members, &RouteView) -> Result<(), ApiError>,
+    refused: fn(&mut Elements, &Members, &RefusedView) -> Result<(), ApiError>,
     /// True if a name that another holds, or another asks for as well, is left out.
     is_by_name: bool,
 }
@@ -35,14 +35,14 @@ struct Shape {
 pub async fn services(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
     let state = WebState::clone(&state);
     let shape = Shape {
-        claimed: |to, roster, view| to.push(&rule(roster, view)),
+        claimed: |to, members, view| to.push(&rule(members, view)),
         refused: |to, _, view| to.push(&refused_record(&view.status)),
         is_by_name: false,
     };
     listings::json(|mut out| async move {
-        let roster = roster(&state).await?;
+        let members = members(&state).await?;
         out.text("{\"services\":[");
-        write_routes(&state, &roster, &mut out, shape).await?;
+        write_routes(&state, &members, &mut out, shape).await?;
         out.text("]}");
         Ok(out)
     })
@@ -55,16 +55,16 @@ pub async fn services(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespo
 pub async fn overview(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
     let state = WebState::clone(&state);
     let shape = Shape {
-        claimed: |to, roster, view| to.entry(&by_name(&view.route.route.spec.key), &rule(roster, view)),
+        claimed: |to, members, view| to.entry(&by_name(&view.route.route.spec.key), &rule(members, view)),
         refused: |to, _, view| to.entry(&by_name(&view.status.key), &refused_record(&view.status)),
         is_by_name: true,
     };
     listings::json(|mut out| async move {
-        let roster = roster(&state).await?;
+        let members = members(&state).await?;
         out.text("{");
         write_agents_and_keys(&state, &mut out).await?;
         out.text(",\"rules\":{");
-        write_routes(&state, &roster, &mut out, shape).await?;
+        write_routes(&state, &members, &mut out, shape).await?;
         let rules = out.count();
         out.text("}");
         out.fields(&dockflare_fields(&state, rules))?;
@@ -115,18 +115,18 @@ pub async fn ping(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
 pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
     let state = WebState::clone(&state);
     let shape = Shape {
-        claimed: |to, roster, view| to.push(&claimed_record(roster, view)),
-        refused: |to, roster, view| to.push(&asked_record(roster, view)),
+        claimed: |to, members, view| to.push(&claimed_record(members, view)),
+        refused: |to, members, view| to.push(&asked_record(members, view)),
         is_by_name: false,
     };
     listings::json(|mut out| async move {
-        let (lists, roster) = (state.listings(), roster(&state).await?);
+        let (lists, members) = (state.listings(), members(&state).await?);
         out.text("{\"routes\":[");
-        write_routes(&state, &roster, &mut out, shape).await?;
+        write_routes(&state, &members, &mut out, shape).await?;
         out.text("],\"label_problems\":[");
-        lists.pages(&mut out, |after| problem_page(state.clone(), Arc::clone(&roster), after)).await?;
+        lists.pages(&mut out, |after| problem_page(state.clone(), Arc::clone(&members), after)).await?;
         out.text("],\"tunnels\":[");
-        let reaches = Arc::new(reaches_of_tunnels(&roster));
+        let reaches = Arc::new(reaches_of_tunnels(&members));
         lists.pages(&mut out, |after| tunnel_page(state.clone(), Arc::clone(&reaches), after)).await?;
         out.text("]}");
         Ok(out)
@@ -134,40 +134,40 @@ pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespons
     .await
 }
 
-async fn roster(state: &WebState) -> Result<Arc<Roster>, ApiError> {
+async fn members(state: &WebState) -> Result<Arc<Members>, ApiError> {
     let all = state.clone();
-    state.listings().make(async move { Roster::read(&all).await.map(Arc::new) }).await
+    state.listings().make(async move { Members::read(&all).await.map(Arc::new) }).await
 }
 
 /// Writes the claimed routes, then those that were refused.
 async fn write_routes(
     state: &WebState,
-    roster: &Arc<Roster>,
+    members: &Arc<Members>,
     out: &mut Sink,
     shape: Shape,
 ) -> Result<(), ApiError> {
     let lists = state.listings();
-    lists.pages(out, |after| claimed_page(state.clone(), Arc::clone(roster), shape, after)).await?;
-    lists.pages(out, |after| refused_page(state.clone(), Arc::clone(roster), shape, after)).await
+    lists.pages(out, |after| claimed_page(state.clone(), Arc::clone(members), shape, after)).await?;
+    lists.pages(out, |after| refused_page(state.clone(), Arc::clone(members), shape, after)).await
 }
 
 async fn claimed_page(
     state: WebState,
-    roster: Arc<Roster>,
+    members: Arc<Members>,
     shape: Shape,
     after: Option<RouteKey>,
 ) -> Page<RouteKey> {
     let views = route_views(&state.master().db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
     let mut elements = Elements::default();
     for view in &views {
-        (shape.claimed)(&mut elements, &roster, view)?;
+        (shape.claimed)(&mut elements, &members, view)?;
     }
     Ok((elements, next(&views, ROWS, |view| view.route.route.spec.key.clone())))
 }
 
 async fn refused_page(
     state: WebState,
-    roster: Arc<Roster>,
+    members: Arc<Members>,
     shape: Shape,
     after: Option<(RouteKey, AgentId)>,
 ) -> Page<(RouteKey, AgentId)> {
@@ -177,7 +177,7 @@ async fn refused_page(
     for view in &views {
         let is_told = view.is_held || before.as_ref() == Some(&view.status.key);
         if !(shape.is_by_name && is_told) {
-            (shape.refused)(&mut elements, &roster, view)?;
+            (shape.refused)(&mut elements, &members, view)?;
         }
         before = Some(view.status.key.clone());
     }
@@ -185,28 +185,28 @@ async fn refused_page(
     Ok((elements, next(&views, ROWS, place)))
 }
 
-fn rule(roster: &Roster, view: &RouteView) -> Value {
+fn rule(members: &Members, view: &RouteView) -> Value {
     let route = &view.route.route;
-    rule_record(route, roster.member(&route.agent_id), roster.standing(view))
+    rule_record(route, members.member(&route.agent_id), members.standing(view))
 }
 
-fn claimed_record(roster: &Roster, view: &RouteView) -> Value {
+fn claimed_record(members: &Members, view: &RouteView) -> Value {
     let route = &view.route.route;
-    let mut entry = rule(roster, view);
-    entry["state"] = json!(roster.standing(view).state);
+    let mut entry = rule(members, view);
+    entry["state"] = json!(members.standing(view).state);
     entry["path"] = json!(route.spec.key.path);
-    entry["agent"] = json!(roster.name(&route.agent_id));
+    entry["agent"] = json!(members.name(&route.agent_id));
     entry["container"] = json!(route.container_name);
     entry["claimed_at"] = json!(view.route.claimed_at);
     entry
 }
 
-fn asked_record(roster: &Roster, view: &RefusedView) -> Value {
+fn asked_record(members: &Members, view: &RefusedView) -> Value {
     let status = &view.status;
     let mut entry = refused_record(status);
     entry["state"] = json!(status.state);
     entry["path"] = json!(status.key.path);
-    entry["agent"] = json!(roster.name(&status.agent_id));
+    entry["agent"] = json!(members.name(&status.agent_id));
     entry["container"] = json!(view.container);
     entry
 }
@@ -214,7 +214,7 @@ fn asked_record(roster: &Roster, view: &RefusedView) -> Value {
 /// Labels that cannot be carried out, but for names that are told of as refused routes already.
 async fn problem_page(
     state: WebState,
-    roster: Arc<Roster>,
+    members: Arc<Members>,
     after: Option<(AgentId, ContainerId, i32)>,
 ) -> Page<(AgentId, ContainerId, i32)> {
     let found = container_problem_views(&state.master().db, after.as_ref(), ROWS).await;
@@ -223,7 +223,7 @@ async fn problem_page(
     for view in views.iter().filter(|view| !view.is_refused_route) {
         let row = &view.row;
         elements.push(&json!({
-            "agent_id": row.agent_id, "agent": roster.name(&row.agent_id),
+            "agent_id": row.agent_id, "agent": members.name(&row.agent_id),
             "container_id": row.container_id, "container": view.container,
             "label": row.problem.label, "value": row.problem.value, "reason": row.problem.reason,
         }))?;
@@ -233,8 +233,8 @@ async fn problem_page(
 
 type Reaches = HashMap<TunnelId, Reachability>;
 
-fn reaches_of_tunnels(roster: &Roster) -> Reaches {
-    let members = roster.members();
+fn reaches_of_tunnels(members: &Members) -> Reaches {
+    let members = members.members();
     members.filter_map(|member| Some((member.publishes_in.clone()?, member.reach.clone()?))).collect()
 }
 

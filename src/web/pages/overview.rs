@@ -19,7 +19,7 @@ use crate::domain::publish::PublicState;
 use crate::domain::tunnel::{TunnelHealth, UNREADABLE};
 use crate::web::error::ApiError;
 use crate::web::listings::next;
-use crate::web::picture::{Member, ROWS, Roster, presence, warning};
+use crate::web::picture::{Member, Members, ROWS, presence, warning};
 use crate::web::state::WebState;
 
 /// Most lines of a kind on this page.
@@ -71,10 +71,10 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
 
 async fn live(state: &WebState) -> Result<String, ApiError> {
     let mut agents = Agents::new();
-    let roster = Roster::read_with(state, |view, member| agents.add(state, view, member)).await?;
+    let members = Members::read_with(state, |view, member| agents.add(state, view, member)).await?;
     let mut routes = Routes::new();
-    each_route(state, |view| routes.add(&roster, view)).await?;
-    let problems = problems(state, &roster, &mut agents, &mut routes).await?;
+    each_route(state, |view| routes.add(&members, view)).await?;
+    let problems = problems(state, &members, &mut agents, &mut routes).await?;
     part(&Live {
         truth: truth(&agents, &routes, problems.total),
         problems: bounded(problems),
@@ -140,9 +140,9 @@ impl Routes {
         Self { lines, published: 0, live: 0, published_of: HashMap::new(), problems }
     }
 
-    fn add(&mut self, roster: &Roster, view: &RouteView) {
+    fn add(&mut self, members: &Members, view: &RouteView) {
         let route = &view.route.route;
-        let standing = roster.standing(view);
+        let standing = members.standing(view);
         self.live += usize::from(standing.is_live());
         if standing.state == PublicState::Published {
             self.published += 1;
@@ -154,7 +154,7 @@ impl Routes {
             let title = route.spec.key.to_string();
             self.problems.add(Problem { title, detail, href: Some("/routes".into()), link: "Routes" });
         }
-        self.lines.add(route_line(roster, view));
+        self.lines.add(route_line(members, view));
     }
 }
 
@@ -166,9 +166,9 @@ pub fn agent_line(state: &WebState, view: &AgentView) -> AgentLine {
 }
 
 /// Puts a route on a line.
-pub fn route_line(roster: &Roster, view: &RouteView) -> RouteLine {
+pub fn route_line(members: &Members, view: &RouteView) -> RouteLine {
     let route = &view.route.route;
-    RouteLine::of(route, roster.standing(view), roster.name(&route.agent_id))
+    RouteLine::of(route, members.standing(view), members.name(&route.agent_id))
 }
 
 /// Shows every claimed route to `on`, by name.
@@ -188,14 +188,14 @@ pub async fn each_route(state: &WebState, mut on: impl FnMut(&RouteView)) -> Res
 /// Shows everything that labels asked for and did not get to `on`.
 pub async fn each_refusal(
     state: &WebState,
-    roster: &Roster,
+    members: &Members,
     mut on: impl FnMut(Problem),
 ) -> Result<(), ApiError> {
     let db = &state.master().db;
     let mut after = None;
     loop {
         let views = refused_views(db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
-        views.iter().for_each(|view| on(refused(roster, &view.status)));
+        views.iter().for_each(|view| on(refused(members, &view.status)));
         after = next(&views, ROWS, |view| (view.status.key.clone(), view.status.agent_id.clone()));
         if after.is_none() {
             break;
@@ -205,7 +205,7 @@ pub async fn each_refusal(
     loop {
         let views = container_problem_views(db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
         let told_here = views.iter().filter(|view| !view.is_refused_route);
-        told_here.for_each(|view| on(unreadable_label(roster, view)));
+        told_here.for_each(|view| on(unreadable_label(members, view)));
         after = next(&views, ROWS, ContainerProblemView::place);
         if after.is_none() {
             return Ok(());
@@ -235,7 +235,7 @@ fn truth(agents: &Agents, routes: &Routes, problems: usize) -> Badge {
 /// Everything that needs a look, the worst first.
 async fn problems(
     state: &WebState,
-    roster: &Roster,
+    members: &Members,
     agents: &mut Agents,
     routes: &mut Routes,
 ) -> Result<Cut<Problem>, ApiError> {
@@ -259,14 +259,14 @@ async fn problems(
     loop {
         let rows = tunnel_status_after(&state.master().db, after.as_ref(), ROWS).await;
         let rows = rows.map_err(ApiError::internal)?;
-        rows.iter().filter_map(|row| tunnel_trouble(roster, row)).for_each(|problem| found.add(problem));
+        rows.iter().filter_map(|row| tunnel_trouble(members, row)).for_each(|problem| found.add(problem));
         after = next(&rows, ROWS, |row| row.tunnel_id.clone());
         if after.is_none() {
             break;
         }
     }
     found.append(std::mem::replace(&mut routes.problems, Cut::new(0)));
-    each_refusal(state, roster, |problem| found.add(problem)).await?;
+    each_refusal(state, members, |problem| found.add(problem)).await?;
     Ok(found)
 }
 
@@ -286,9 +286,9 @@ fn token_problems(state: &WebState, has_agents: bool) -> Vec<Problem> {
     found
 }
 
-fn tunnel_trouble(roster: &Roster, tunnel: &TunnelStatusRow) -> Option<Problem> {
+fn tunnel_trouble(members: &Members, tunnel: &TunnelStatusRow) -> Option<Problem> {
     (tunnel.state.contains("wait") || tunnel.reason.is_some()).then(|| Problem {
-        title: tunnel_name(roster, &tunnel.tunnel_id),
+        title: tunnel_name(members, &tunnel.tunnel_id),
         detail: tunnel.reason.clone().unwrap_or_else(|| "the tunnel holds rules that others made".into()),
         href: Some("/routes".into()),
         link: "Look at it",
@@ -360,21 +360,21 @@ fn tunnel_problem(observed: &TunnelObservedRow, has_tunnel: bool) -> Option<Stri
 }
 
 /// What labels asked for and did not get.
-fn refused(roster: &Roster, status: &RouteStatusRow) -> Problem {
+fn refused(members: &Members, status: &RouteStatusRow) -> Problem {
     let word = || status.state.replace('_', " ");
     Problem {
         title: status.key.to_string(),
-        detail: status.reason.as_ref().map_or_else(word, |reason| roster.with_names(reason)),
+        detail: status.reason.as_ref().map_or_else(word, |reason| members.with_names(reason)),
         href: Some(format!("/agents/{}", status.agent_id)),
         link: "Agent",
     }
 }
 
 /// A label that cannot be carried out.
-fn unreadable_label(roster: &Roster, view: &ContainerProblemView) -> Problem {
+fn unreadable_label(members: &Members, view: &ContainerProblemView) -> Problem {
     let id = &view.row.agent_id;
     Problem {
-        title: format!("{} on {}", view.container, roster.name(id).unwrap_or(id.as_str())),
+        title: format!("{} on {}", view.container, members.name(id).unwrap_or(id.as_str())),
         detail: label_problem(&view.row.problem),
         href: Some(format!("/agents/{id}")),
         link: "Agent",
@@ -398,8 +398,8 @@ pub fn shortened(value: &str) -> String {
     }
 }
 
-fn tunnel_name(roster: &Roster, id: &TunnelId) -> String {
-    let owner = roster.members().find(|member| member.tunnel_id.as_ref() == Some(id));
+fn tunnel_name(members: &Members, id: &TunnelId) -> String {
+    let owner = members.members().find(|member| member.tunnel_id.as_ref() == Some(id));
     owner.and_then(|member| member.tunnel_name.clone()).unwrap_or_else(|| id.to_string())
 }
 

@@ -10,7 +10,7 @@ use super::view::{Problem, RouteLine, count, route_words};
 use super::{Allowed, Shell, SignedIn, page, part};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
-use crate::web::picture::Roster;
+use crate::web::picture::Members;
 use crate::web::query::Query;
 use crate::web::state::WebState;
 
@@ -101,11 +101,11 @@ pub async fn apply(
 async fn render(person: &SignedIn, state: &WebState, wanted: Wanted) -> Result<(String, usize), ApiError> {
     let (csrf, waiting, all) = (person.session.csrf.clone(), waiting(state).await?, state.clone());
     let live = async move {
-        let roster = Roster::read(&all).await?;
+        let members = Members::read(&all).await?;
         let mut routes = Gathering::new(wanted.clone(), |_| ());
-        each_route(&all, |view| routes.add(route_line(&roster, view))).await?;
+        each_route(&all, |view| routes.add(route_line(&members, view))).await?;
         let (mut refused, mut not_published) = (Cut::new(LINES), 0);
-        each_refusal(&all, &roster, |problem| {
+        each_refusal(&all, &members, |problem| {
             not_published += 1;
             if wanted.fits(&problem) {
                 refused.add(problem);

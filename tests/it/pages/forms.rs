@@ -232,6 +232,33 @@ async fn the_button_moves_names_to_a_tunnel_whose_connector_was_not_seen_after_i
 }
 
 #[actix_web::test]
+async fn the_button_allows_a_second_host_with_a_key_a_seat() {
+    // given: a second host with the key of the first
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (_, key) = master.make_key("web-1").await;
+    let hello = |host: &str| json!({ "display_name": host, "lightship": { "protocols": [3], "host": host } });
+    master.register(&key, hello("web-1")).await;
+    let second = master.register(&key, hello("web-2")).await;
+    let (page, act) = (format!("/agents/{second}"), format!("/agents/{second}/seat"));
+    let shown = browser.get(&page).await.text;
+    assert!(
+        shown.contains("uses the key of <code>web-1</code>") && shown.contains("Allow it a seat"),
+        "{shown}"
+    );
+    let refused = browser.submit(&page, &format!("{page}/enroll"), &[("tunnel_name", "far")]).await;
+    assert!(refused.status == 409 && refused.text.contains("no seat left"), "{}", refused.text);
+    // when
+    let allowed = browser.submit(&page, &act, &[]).await;
+    // then
+    assert_eq!((allowed.status, allowed.header("location")), (303, page.as_str()));
+    assert!(!browser.get(&page).await.text.contains(&act), "it has one");
+    let enrolled = browser.submit(&page, &format!("{page}/enroll"), &[("tunnel_name", "far")]).await;
+    assert_eq!(enrolled.status, 303, "{}", enrolled.text);
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn the_button_confirms_what_waits() {
     let master = TestMaster::start().await;
     let browser = Browser::signed_in(&master).await;
