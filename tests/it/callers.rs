@@ -33,7 +33,8 @@ use Role::{Admin, Operator, Viewer};
 /// Every route with its gate, and what it answers to whoever is let in: to a body that says nothing, about an agent, a key
 /// or a person that is not there.
 const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
-    ("post", "/api/v2/agents/register", Agent, &[200]),
+    // Each request comes from another address, so it is another host.
+    ("post", "/api/v2/agents/register", Agent, &[201]),
     ("get", "/api/v2/agents/{id}/commands", Agent, &[200]),
     ("post", "/api/v2/agents/{id}/events", Agent, &[400]),
     ("post", "/api/v3/agents/{id}/reports", Agent, &[409]),
@@ -67,6 +68,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/api/v3/agents/{id}/revoke", Api(Admin), &[404]),
     ("post", "/api/v3/agents/{id}/limit", Api(Admin), &[400]),
     ("post", "/api/v3/agents/{id}/move", Api(Operator), &[404]),
+    ("post", "/api/v3/keys/{id}/seats", Api(Admin), &[400]),
     ("post", "/api/v3/admins/{name}/password", Api(Admin), &[400]),
     ("get", "/api/v3/routes", Api(Viewer), &[200]),
     ("get", "/api/v3/plan", Api(Viewer), &[200]),
@@ -93,6 +95,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/agents/{id}/move", Page(Operator), &[200]),
     ("post", "/agents/{id}/rename", Page(Operator), &[400]),
     ("post", "/agents/{id}/limit", Page(Admin), &[400]),
+    ("post", "/agents/{id}/seat", Page(Admin), &[404]),
     ("post", "/agents/{id}/redeploy", Page(Operator), &[200]),
     ("post", "/agents/{id}/roll-key", Page(Admin), &[404]),
     ("post", "/agents/{id}/revoke", Page(Admin), &[200]),

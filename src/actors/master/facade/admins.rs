@@ -52,6 +52,7 @@ impl Master {
 
     /// Allows the key that an agent shares one seat more, so that it can be enrolled.
     pub async fn allow_seat(&self, agent: &AgentId, by: &str) -> Result<(), MasterError> {
+        self.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
         let Some(lacking) = self.directory.lacking_seat(agent) else { return Ok(()) };
         self.seat_key(KeyRef::Id(lacking.key_id), lacking.seats + 1, by).await.map(drop)
     }
