@@ -59,11 +59,10 @@ impl Follower {
 
     /// Follows what was just committed, in its order; false if that does not go on from what was followed before.
     pub fn follow(&self, recorded: &[Recorded]) -> bool {
-        let mut last = self.last.lock();
-        let is_next = recorded.iter().zip(*last + 1..).all(|(event, next)| event.seq == next);
-        if is_next && let Some(newest) = recorded.last() {
+        let last = *self.last.lock();
+        let is_next = recorded.iter().zip(last + 1..).all(|(event, next)| event.seq == next);
+        if is_next {
             self.carry_out(recorded);
-            *last = newest.seq;
         }
         is_next
     }
@@ -76,7 +75,8 @@ impl Follower {
             let filter = EventFilter { after_seq, ..EventFilter::default() };
             let recorded: Vec<Recorded> =
                 list_events(&self.db, &filter, PAGE).await?.into_iter().map(Recorded::from).collect();
-            self.follow(&recorded);
+            // What the record itself says goes on from what was followed, whatever its numbers are.
+            self.carry_out(&recorded);
             if (recorded.len() as u64) < PAGE {
                 return Ok(());
             }
@@ -88,6 +88,9 @@ impl Follower {
         for event in recorded {
             let tunnels = self.directory.follow(event).tunnels;
             aftermath.add(&event.event, tunnels);
+        }
+        if let Some(newest) = recorded.last() {
+            *self.last.lock() = newest.seq;
         }
         if let Some(env) = self.env.get() {
             aftermath.carry_out(env);
