@@ -7,13 +7,11 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Db;
 use super::entities::{agent, command, container, container_problem, route, route_status, tunnel_observed};
 use super::error::DbError;
 use crate::domain::agent::AgentStatus;
 use crate::domain::route::RouteKey;
 
-pub use super::ALL;
 pub use super::agents::{AgentRow, find_agent, find_limits, get_agent, list_agents};
 pub use super::cloudflare::{
     AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow, find_tunnel_connectors,
@@ -27,6 +25,7 @@ pub use super::containers::{
     ContainerProblem, ContainerProblemRow, ContainerRow, KeptNetworks, containers_by_agent,
     list_container_problems, list_containers, names_with_problems, networks_behind_routes,
 };
+pub use super::database::{ALL, Db};
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::keys::{KeyRow, find_key, list_keys};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes};

@@ -15,12 +15,15 @@ use actix_web::{FromRequest, HttpRequest};
 
 use super::error::ApiError;
 use super::route::Caller;
-use super::server::LocalAdmin;
 use super::session::Session;
 use super::state::WebState;
 use crate::actors::master::{Admitted, Errand, KeyAccess, MasterError, Refused, Slot};
 use crate::db::read::find_signed_in;
 use crate::protocol::v3::SESSION_HEADER;
+
+/// The peer of a connection to the admin socket, if it is this user or root.
+#[derive(Debug, Clone)]
+pub struct LocalAdmin;
 
 /// Anybody; for health, sign-in and assets.
 pub struct Anyone;

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::ApiError;
-use crate::db::Db;
-use crate::db::read::{self, AgentRow, KeptNetworks, TunnelObservedRow};
+use crate::db::read::{self, AgentRow, Db, KeptNetworks, TunnelObservedRow};
 use crate::domain::delivery::Dialect;
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::networks::{Connector, Doubt, Networks, Target, doubt};

@@ -21,8 +21,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tracing::debug;
 
-use self::poll::{Harvest, Round};
-use self::record::Batch;
 use super::link::{Link, LinkCell};
 use super::reporter::{LinkLost, RemovedThere, Reporter};
 use super::retries::Retries;
@@ -32,7 +30,7 @@ use crate::domain::command::Outcome;
 use crate::domain::id::CommandId;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v3::DeliveredCommand;
-use crate::state_dir::{NewCommand, StateDir, UnfinishedCommand};
+use crate::state_dir::{NewCommand, StateDir, StateError, UnfinishedCommand};
 use crate::uplink::{CommandDelivery, Dialect, Uplink, UplinkError, Verdict};
 
 pub use self::task::{Reply, TunnelHand, TunnelTask, TunnelWork};
@@ -78,6 +76,31 @@ pub struct CommandPoller {
 struct UnderWay {
     command: UnfinishedCommand,
     attempt: u32,
+}
+
+/// What a round brought.
+struct Round {
+    link: Arc<Link>,
+    took: Duration,
+    result: Result<Harvest, UplinkError>,
+}
+
+/// What the master handed over.
+enum Harvest {
+    Native(CommandDelivery),
+    DockFlare(Vec<AgentCommand>),
+    /// The link ended while we waited.
+    Nothing,
+    /// A DockFlare Master was not asked: it forgets what it hands over, and nothing could be written down.
+    NoRoom(StateError),
+}
+
+/// Commands that came together.
+struct Batch {
+    link: Arc<Link>,
+    commands: Vec<NewCommand>,
+    /// How long to wait with the next poll.
+    pause: Duration,
 }
 
 // === messages ===

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::CommandPoller;
-use crate::actors::agent::link::{Link, LinkCell};
+use super::{CommandPoller, Harvest, Round};
+use crate::actors::agent::link::LinkCell;
 use crate::actors::supervision::Ctx;
 use crate::chance::Chance;
-use crate::protocol::command::AgentCommand;
-use crate::state_dir::{StateDir, StateError};
-use crate::uplink::{CommandDelivery, Dialect, Uplink, UplinkError};
+use crate::state_dir::StateDir;
+use crate::uplink::{Dialect, Uplink};
 
 /// Bounds of a native wait: spread, so that a fleet's polls do not end together.
 const WAIT: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(50));
@@ -19,23 +18,6 @@ const WAIT: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs
 const PAUSE: (Duration, Duration) = (Duration::from_secs(24), Duration::from_secs(30));
 /// A native wait that ends with nothing before this did not wait.
 const HASTE: Duration = Duration::from_secs(1);
-
-/// What a round brought.
-pub(super) struct Round {
-    pub link: Arc<Link>,
-    pub took: Duration,
-    pub result: Result<Harvest, UplinkError>,
-}
-
-/// What the master handed over.
-pub(super) enum Harvest {
-    Native(CommandDelivery),
-    DockFlare(Vec<AgentCommand>),
-    /// The link ended while we waited.
-    Nothing,
-    /// A DockFlare Master was not asked: it forgets what it hands over, and nothing could be written down.
-    NoRoom(StateError),
-}
 
 /// Waits for a link, then for commands.
 pub(super) async fn round(cell: LinkCell, uplink: Arc<dyn Uplink>, state: StateDir, chance: Chance) -> Round {

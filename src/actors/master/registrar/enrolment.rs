@@ -4,9 +4,9 @@ use actix::prelude::*;
 use secrecy::SecretString;
 
 use super::agents::listed;
-use super::commands::{new_command, queued, superseded};
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::commands::{new_command, queued, superseded};
 use crate::actors::master::directory::LackingSeat;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;

@@ -7,31 +7,9 @@ use super::enrolment::nothing_said;
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::for_registrar::FinishMove;
 use crate::actors::supervision::Ctx;
 use crate::domain::event::{AgentEvent, Stream};
-use crate::domain::id::{AgentId, TunnelId};
-
-/// The names of an agent move now; one whose names are in its tunnel already is left as it is.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), MasterError>")]
-pub struct FinishMove {
-    agent: AgentId,
-    /// The tunnel whose connector was seen; none if a person does not want to wait.
-    seen: Option<TunnelId>,
-    by: String,
-}
-
-impl FinishMove {
-    /// The connector of `tunnel` was seen.
-    pub fn seen(agent: &AgentId, tunnel: &TunnelId) -> Self {
-        Self { agent: agent.clone(), seen: Some(tunnel.clone()), by: "system".into() }
-    }
-
-    /// A person does not want to wait.
-    pub fn ordered(agent: &AgentId, by: &str) -> Self {
-        Self { agent: agent.clone(), seen: None, by: by.into() }
-    }
-}
 
 impl Handler<FinishMove> for Registrar {
     type Result = AtomicResponse<Self, Result<(), MasterError>>;

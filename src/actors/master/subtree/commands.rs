@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Own;
 use super::operation::{self, log, to};
+use super::own::Own;
 use super::queue::{Doubt, Queue};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;

@@ -6,33 +6,19 @@
 use actix::prelude::*;
 use chrono::TimeDelta;
 
-use super::Own;
+use super::draft::Change;
 use super::mirrorer::{Mirrorer, Outlook};
 use super::operation::{self, log, to};
+use super::own::Own;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::work::Reply;
 use crate::actors::supervision::{Ctx, supervised};
-use crate::domain::container::Container;
-use crate::domain::id::ContainerId;
 
 /// Mirrors containers, owns the agent's stream of routes.
 pub struct ContainerMirror {
     /// Away while an operation runs; lost with it if that fails, and then read again.
     mirrorer: Option<Box<Mirrorer>>,
-}
-
-/// What became of containers.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// These run, and no others.
-    All(Vec<Container>),
-    /// This one runs.
-    Seen(Container),
-    /// The Engine said that this one ended, and it does not run any more.
-    Gone(ContainerId),
-    /// The Engine said that this one died. It may be back at once: the next list decides.
-    Died(ContainerId),
 }
 
 /// Takes in changes, in order and at once: a container that went and came back was never gone.

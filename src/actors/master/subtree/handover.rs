@@ -2,8 +2,8 @@
 
 use secrecy::SecretString;
 
-use super::Own;
 use super::open_commands::{OpenCommands, apply};
+use super::own::Own;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::db;

@@ -2,14 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Own;
-use super::containers::Change;
 use super::digest::digest_containers;
-use super::draft::{Draft, Memory};
+use super::draft::{Change, Draft, Memory};
+use super::own::Own;
 use super::picture::Picture;
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::store::CommitFailed;
+use crate::actors::master::ledger::CommitFailed;
 use crate::db::CommitError;
 use crate::domain::event::Stream;
 use crate::domain::guard;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Own;
+use super::own::Own;
 use crate::actors::master::error::MasterError;
 use crate::db;
 use crate::db::agents::Standing;

@@ -2,13 +2,14 @@
 
 use chrono::TimeDelta;
 
-use super::Own;
 use super::handover::hand_over;
 use super::open_commands::{OpenCommands, apply};
+use super::own::Own;
+use crate::actors::master::commands::{new_command, queued};
 use crate::actors::master::error::MasterError;
-use crate::actors::master::registrar::{self, Retire};
+use crate::actors::master::for_registrar::Retire;
+use crate::actors::master::ledger::CommitFailed;
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
-use crate::actors::master::store::CommitFailed;
 use crate::db::{self, CommitError, Expected};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::delivery::{self, Evidence};
@@ -50,12 +51,12 @@ impl Queue {
                 // Whoever asked read this before the agent got another tunnel, or went.
                 return Err(MasterError::Busy);
             }
-            let queued = known.open.iter().filter(|open| open.status == CommandStatus::Queued);
-            if let Some(waiting) = delivery::open_like(&queued.cloned().collect::<Vec<_>>(), &kind) {
+            let waiting = known.open.iter().filter(|open| open.status == CommandStatus::Queued);
+            if let Some(waiting) = delivery::open_like(&waiting.cloned().collect::<Vec<_>>(), &kind) {
                 return Ok((Vec::new(), waiting.clone()));
             }
-            let command = registrar::new_command(&own.env, kind.clone(), None);
-            Ok((vec![registrar::queued(&own.agent, &command)], command))
+            let command = new_command(&own.env, kind.clone(), None);
+            Ok((vec![queued(&own.agent, &command)], command))
         })
         .await
     }
@@ -74,8 +75,8 @@ impl Queue {
                 return Ok((Vec::new(), ()));
             }
             tracing::info!(agent.id = %own.agent, "the agent lost its tunnel and is told again to start it");
-            let command = registrar::new_command(&own.env, kind.clone(), None);
-            Ok((vec![registrar::queued(&own.agent, &command)], ()))
+            let command = new_command(&own.env, kind.clone(), None);
+            Ok((vec![queued(&own.agent, &command)], ()))
         })
         .await
     }
@@ -241,7 +242,7 @@ impl Queue {
     fn retire_if_removed(&self) {
         if self.own.is_removed() && self.known.as_ref().is_some_and(|known| known.open.is_empty()) {
             // Lost only if the registrar is very busy; it looks for leavers when it starts.
-            let _ = self.own.env.registrar.tell(Retire { agent: self.own.agent.clone() });
+            let _ = self.own.env.retire.tell(Retire { agent: self.own.agent.clone() });
         }
     }
 

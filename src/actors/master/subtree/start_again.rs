@@ -2,9 +2,9 @@
 
 use actix::prelude::*;
 
-use super::Own;
 use super::commands::CommandDispatcher;
 use super::operation::log;
+use super::own::Own;
 use crate::actors::master::error::MasterError;
 use crate::actors::supervision::Ctx;
 use crate::db;

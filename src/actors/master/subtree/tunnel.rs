@@ -2,14 +2,14 @@
 
 use actix::prelude::*;
 
-use super::Own;
 use super::commands::{CommandDispatcher, TunnelShown};
 use super::digest::digest_tunnel;
+use super::own::Own;
 use super::start_again::{StartAgain, due_start};
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::for_registrar::FinishMove;
 use crate::actors::master::receipt::Part;
-use crate::actors::master::registrar::FinishMove;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
 use crate::db::{self, Assumption, RowChange};
@@ -144,6 +144,6 @@ async fn move_if_seen(own: &Own, report: &TunnelReport) {
     let Some((to, name)) = row.and_then(|row| Some((row.tunnel_id?, row.tunnel_name))) else { return };
     if report.names(&to, name.as_deref()) {
         // With no room it is seen again at the next look at Cloudflare's list.
-        let _ = own.env.registrar.tell(FinishMove::seen(&own.agent, &to));
+        let _ = own.env.finish_move.tell(FinishMove::seen(&own.agent, &to));
     }
 }
