@@ -7,9 +7,6 @@ mod admin;
 mod agents;
 mod enrolment;
 mod keys;
-mod limits;
-mod moving;
-mod new_key;
 mod removal;
 
 use std::future::Future;
@@ -27,11 +24,9 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 
 pub use admin::{ChangeSetting, EndSession, OpenSession, SetAdminPassword, SetUpAdmin};
-pub use agents::{Register, Rename, Revoke, identify, open_session, version_of};
+pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, version_of};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
-pub use keys::{DeleteKey, DeleteRevokedKeys, RevokeKey, SeatKey};
-pub use limits::LimitAgent;
-pub use new_key::{GenerateKey, RollKey};
+pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey};
 pub use removal::Remove;
 
 /// Questions that may wait.

@@ -5,24 +5,17 @@
 
 mod commands;
 mod containers;
-mod digest;
 mod draft;
-mod handover;
 mod ingester;
-mod mirrorer;
-mod open_commands;
-mod operation;
 mod own;
 mod picture;
 mod queue;
-mod start_again;
 mod tunnel;
 
 use std::time::Duration;
 
 pub use commands::CommandDispatcher;
 pub use containers::ContainerMirror;
-pub use digest::{digest_containers, digest_tunnel};
 pub use ingester::ReportIngester;
 pub use tunnel::TunnelReconciler;
 
