@@ -7,7 +7,8 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, admin_client, output};
+use super::common::Common;
+use super::{admin_client, output};
 
 /// Options of `lightship admin`.
 #[derive(clap::Args)]

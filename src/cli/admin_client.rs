@@ -10,7 +10,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use super::{Common, output};
+use super::common::Common;
+use super::output;
 use crate::config::{Role, Settings};
 use crate::http_client::{self, AccessToken, Request, SendError, credentials, send};
 

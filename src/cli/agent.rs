@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use super::common::Common;
 use super::run as process;
 use super::values::agent_way;
-use super::{Common, agent_half, output};
+use super::{agent_half, output};
 use crate::actors::supervision::Root;
 use crate::config::Role;
 

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::json;
 
+use super::common::Common;
 use super::plan::{items, tell_not_applied};
-use super::{Common, admin_client, output};
+use super::{admin_client, output};
 
 /// Exit code for something that is blocked, failed, or still under way.
 const IN_PART: u8 = 3;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::{Common, output, sources, values};
+use super::common::Common;
+use super::{output, sources, values};
 use crate::config::{Loaded, Role};
 use crate::io::IoRuntime;
 

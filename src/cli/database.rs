@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{Common, sources};
+use super::common::Common;
+use super::sources;
 use crate::chance::Chance;
 use crate::config::{Role, Settings};
 use crate::db::{Db, SecretKey};

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use super::common::Common;
 use super::database::{self, Access};
-use super::{Common, output};
+use super::output;
 use crate::db::events::{EventFilter, list_events};
 
 /// Options of `lightship events`.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use super::{Common, output, sources};
+use super::common::Common;
+use super::{output, sources};
 use crate::config::Role;
 use crate::http_client;
 

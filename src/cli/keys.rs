@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Common, admin_client, output};
+use super::common::Common;
+use super::{admin_client, output};
 
 /// Options of `lightship keys`.
 #[derive(clap::Args)]

@@ -13,11 +13,12 @@ use actix_web::dev::ServerHandle;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::common::Common;
+use super::database;
 use super::run as process;
 use super::run::Start;
 use super::shards::Shards;
 use super::values::MasterValues;
-use super::{Common, database};
 use crate::actors::master::{Master, MasterParts, MasterSettings};
 use crate::actors::supervision::{Root, SupSpec};
 use crate::config::{Role, Settings};

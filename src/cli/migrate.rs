@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::common::Common;
 use super::database::{self, Access};
-use super::{Common, output};
+use super::output;
 
 /// Options of `lightship migrate`.
 #[derive(clap::Args)]

@@ -6,6 +6,7 @@ mod agent;
 mod agent_half;
 mod agents;
 mod apply;
+mod common;
 mod config;
 mod database;
 mod events;
@@ -23,10 +24,11 @@ mod standalone;
 mod values;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use common::Common;
 
 /// Publishes labelled containers through Cloudflare tunnels: one binary, a master and an agent per host.
 ///
@@ -38,26 +40,6 @@ struct Cli {
     common: Common,
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// Options of every verb.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Options of every command")]
-struct Common {
-    /// Configuration file (TOML); without it defaults and the environment are used.
-    #[arg(long, global = true, env = "LIGHTSHIP_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// State directory. Default: LIGHTSHIP_STATE_DIR, else /var/lib/lightship for root, else
-    /// ~/.local/state/lightship.
-    #[arg(long, global = true, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
-    /// Master to talk to, such as https://ship.example.com. An agent needs its key, every other command
-    /// LIGHTSHIP_ADMIN_TOKEN. Left out, a command asks the master on this host.
-    #[arg(long, global = true, value_name = "URL")]
-    master: Option<String>,
-    /// Print JSON on standard output.
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Subcommand)]

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::{Common, admin_client, output};
+use super::common::Common;
+use super::{admin_client, output};
 
 /// Exit code that says that changes are pending.
 const PENDING: u8 = 2;

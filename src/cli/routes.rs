@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use super::common::Common;
 use super::plan::items;
-use super::{Common, admin_client, output};
+use super::{admin_client, output};
 
 /// Options of `lightship routes`.
 #[derive(clap::Args)]

@@ -10,7 +10,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Common, output, sources};
+use super::common::Common;
+use super::{output, sources};
 use crate::actors::supervision::{BLOCKED_EXIT_CODE, Root, Tree, WatchLimits, Watchdog, install_panic_hook};
 use crate::chance::Chance;
 use crate::clock::Clock;

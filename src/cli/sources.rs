@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::Common;
+use super::common::Common;
 use crate::config::{Loaded, Role, Sources, read_dot_env};
 use crate::telemetry;
 

@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::agent_half;
+use super::common::Common;
 use super::master::{MasterHalf, reachable};
 use super::run as process;
 use super::run::Start;
-use super::{Common, agent_half};
 use crate::actors::agent::tree::AgentPorts;
 use crate::actors::master::Master;
 use crate::actors::supervision::{ChildSpec, Ctx, Overflow, Root, SupSpec};

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::database::{AT_ONCE, Db, limit};
 use super::entities::{agent, agent_key, agent_observed};
 use super::error::DbError;
 use super::events::stream_version;
 use super::times::time;
 use super::words::{json, word};
-use super::{AT_ONCE, Db, limit};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 use crate::domain::id::{AccountId, AgentId, KeyId, SecretId, TunnelId};

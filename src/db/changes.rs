@@ -10,7 +10,7 @@ use super::entities::{
     session, tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
-use super::secrets::{SecretError, SecretKey};
+use super::secret_key::{SecretError, SecretKey};
 use super::sessions::{MOST_SESSIONS, SessionRow};
 use super::times::micros;
 use super::unit::Unit;

@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::database::{AT_ONCE, Db, limit};
 use super::entities::{
     applied_rule, call_budget, dns_record, route_status, tunnel_connectors, tunnel_status,
 };
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{AT_ONCE, Db, limit};
 use crate::domain::connector::Listed;
 use crate::domain::id::{AccountId, AgentId, RecordId, TunnelId, ZoneId};
 use crate::domain::publish::Cause;

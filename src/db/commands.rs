@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::{Deserialize, Serialize};
 
+use super::database::{AT_ONCE, Db, limit};
 use super::entities::command;
 use super::error::DbError;
 use super::times::time;
 use super::words::{json, word};
-use super::{AT_ONCE, Db, limit};
 use crate::domain::command::Command;
 use crate::domain::id::{AgentId, CommandId};
 

@@ -8,11 +8,12 @@
 use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 
 use super::batch::{Assumption, Batch, CommitError, Committed};
+use super::database::Db;
 use super::error::DbError;
 use super::needs::Needs;
 use super::times::micros;
 use super::unit::Unit;
-use super::{Db, changes, event_store, projections, writer_lock};
+use super::{changes, event_store, projections, writer_lock};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::event::Stream;
 

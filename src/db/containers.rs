@@ -7,11 +7,11 @@ use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::database::{AT_ONCE, Db, limit};
 use super::entities::{container, container_problem, route};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{AT_ONCE, Db, limit};
 use crate::domain::container::Container;
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::networks::Networks;

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
+use super::database::{Db, limit};
 use super::entities::{command, route};
 use super::error::DbError;
 use super::times::{micros, time};
-use super::{Db, limit};
 use crate::domain::id::AgentId;
 
 /// What of an agent is due.

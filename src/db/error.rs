@@ -122,7 +122,7 @@ pub enum DbError {
     },
     /// A secret cannot be sealed or opened.
     #[error(transparent)]
-    Secret(#[from] super::secrets::SecretError),
+    Secret(#[from] super::secret_key::SecretError),
     /// The work was cut off: the process is stopping.
     #[error("the database is closing; try again after the restart")]
     Closing,

@@ -16,8 +16,6 @@ use crate::domain::event::{Event, Stream};
 
 /// Largest event, as JSON.
 const MAX_EVENT_BYTES: usize = 64 << 10;
-/// Events in one statement.
-const INSERT_ROWS: usize = 1_000;
 /// Events read at a time when the whole record is read.
 pub(super) const PAGE: u64 = 2_000;
 
@@ -104,16 +102,6 @@ fn hash(row: &event::Model) -> Vec<u8> {
         digest.update(text.as_bytes());
     }
     digest.finalize().to_vec()
-}
-
-/// Writes new events.
-pub(super) async fn insert(conn: &impl ConnectionTrait, events: Vec<event::Model>) -> Result<(), DbErr> {
-    let mut events = events.into_iter().map(event::ActiveModel::from).peekable();
-    while events.peek().is_some() {
-        let rows: Vec<_> = events.by_ref().take(INSERT_ROWS).collect();
-        event::Entity::insert_many(rows).exec_without_returning(conn).await?;
-    }
-    Ok(())
 }
 
 /// Reads the next page of the whole record after `after`.

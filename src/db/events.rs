@@ -5,11 +5,11 @@ use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::database::{Db, limit};
 use super::entities::{event, stream};
 use super::error::DbError;
 use super::times::{micros, time};
 use super::words::json;
-use super::{Db, limit};
 use crate::domain::event::{AgentEvent, Event, Stream};
 use crate::domain::id::{AgentId, TunnelId};
 

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::database::{Db, limit};
 use super::entities::agent_key;
 use super::error::DbError;
 use super::times::time;
 use super::words::{json, word};
-use super::{Db, limit};
 use crate::domain::agent::KeyStatus;
 use crate::domain::id::{AgentId, KeyId};
 

@@ -6,10 +6,6 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
-
-use parking_lot::Mutex;
-use sea_orm::{DatabaseConnection, DbBackend};
 
 use crate::chance::Chance;
 use crate::io::Io;
@@ -33,6 +29,7 @@ pub mod tunnels;
 
 mod changes;
 mod commit;
+mod database;
 mod entities;
 mod event_store;
 mod needs;
@@ -40,6 +37,7 @@ mod open;
 mod place;
 mod projections;
 mod rebuild;
+mod secret_key;
 mod table;
 mod times;
 mod unit;
@@ -50,29 +48,11 @@ mod writer_lock;
 mod tests;
 
 pub use batch::{Append, Assumption, Batch, CommitError, Committed, Expected, RowChange};
+pub use database::{ALL, Db};
 pub use error::DbError;
 pub use event_store::ChainReport;
 pub use events::Recorded;
-pub use secrets::{SecretError, SecretKey};
-
-use place::Place;
-use writer_lock::{Claim, WriterLock};
-
-/// A database and the runtime its connections live on. Cheap to clone.
-#[derive(Clone)]
-pub struct Db(Arc<Inner>);
-
-struct Inner {
-    /// One connection: SQLite has one writer anyway, and writes are ordered by it.
-    write: DatabaseConnection,
-    /// Several connections, so that a long commit delays no page.
-    read: DatabaseConnection,
-    place: Place,
-    io: Io,
-    key: OnceLock<SecretKey>,
-    claim: Claim,
-    lock: Mutex<Option<WriterLock>>,
-}
+pub use secret_key::{SecretError, SecretKey};
 
 impl Db {
     /// Opens the database that `url` names, without changing its tables.
@@ -234,29 +214,6 @@ impl Db {
         .await
     }
 
-    /// Runs a query on the `io` runtime; ends with its caller.
-    async fn read<T, W, F>(&self, work: W) -> Result<T, DbError>
-    where
-        T: Send + 'static,
-        W: FnOnce(DatabaseConnection) -> F,
-        F: Future<Output = Result<T, DbError>> + Send + 'static,
-    {
-        self.0.io.run(work(self.0.read.clone())).await
-    }
-
-    /// Runs work on the `io` runtime to its end, whether or not the caller still waits.
-    async fn write_detached<T, F>(&self, work: F) -> Result<T, DbError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, DbError>> + Send + 'static,
-    {
-        match self.0.io.handle().spawn(work).await {
-            Ok(outcome) => outcome,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(DbError::Closing),
-        }
-    }
-
     /// Keeps everybody from writing until it is dropped, for tests of who comes first; in memory from reading too.
     #[cfg(test)]
     pub async fn hold(&self) -> sea_orm::DatabaseTransaction {
@@ -274,26 +231,4 @@ impl Db {
         let run = async move { db.0.write.execute_unprepared(statement).await };
         self.0.io.run(run).await.expect("a statement that runs");
     }
-
-    fn is_postgres(&self) -> bool {
-        self.0.write.get_database_backend() == DbBackend::Postgres
-    }
-}
-
-impl std::fmt::Debug for Db {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Db({})", self.0.place)
-    }
-}
-
-/// Asks for all rows: a list that leaves some out must say so, and most have no words for that. What one agent may
-/// have is bounded where it comes in.
-pub const ALL: u64 = i64::MAX as u64;
-
-/// Keys in one condition of a list that is read at once.
-const AT_ONCE: usize = 400;
-
-/// The largest number the engines take.
-fn limit(asked: u64) -> u64 {
-    asked.min(ALL)
 }

@@ -10,10 +10,10 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
 
+use super::database::{Db, Inner};
 use super::error::{DbError, SqliteFault};
 use super::place::{Place, place_of};
 use super::writer_lock::{self, Claim};
-use super::{Db, Inner};
 use crate::io::{Io, is_link};
 
 /// How long a write waits for another process to finish its own.

@@ -8,16 +8,15 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::database::{AT_ONCE, limit};
 use super::entities::{agent, command, container, container_problem, route, route_status, tunnel_observed};
 use super::error::DbError;
 use super::words::json;
-use super::{AT_ONCE, Db, limit};
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::networks::Networks;
 use crate::domain::route::RouteKey;
 
-pub use super::ALL;
 pub use super::agents::{AgentRow, agent_names, find_agent, find_limits, get_agent, list_agents};
 pub use super::cloudflare::{
     AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow, find_tunnel_connectors,
@@ -29,6 +28,7 @@ pub use super::containers::{
     ContainerProblem, ContainerProblemRow, ContainerRow, containers_of, list_container_problems,
     list_containers, networks_behind_routes,
 };
+pub use super::database::{ALL, Db};
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};

@@ -2,8 +2,8 @@
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 
-use super::Db;
 use super::commit::begin;
+use super::database::Db;
 use super::entities::{admin, agent, agent_key, claim, command, event, route, setting, tunnel};
 use super::error::DbError;
 use super::event_store::page;

@@ -1,7 +1,8 @@
 //! Who is who, as the tables say it: what memory begins with at a start.
 
-use super::Db;
 use super::agents::{AgentRow, load_agents};
+
+use super::database::Db;
 use super::error::DbError;
 use super::events::stream_version;
 use super::keys::load_keys;

@@ -7,11 +7,11 @@ use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::database::{AT_ONCE, Db, limit};
 use super::entities::{claim, route};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{AT_ONCE, Db, limit};
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::mirror::Holder;
 use crate::domain::route::{Route, RouteKey, RouteState};

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::EntityTrait;
 
-use super::Db;
+use super::database::Db;
 use super::entities::{admin, session};
 use super::error::DbError;
 use super::settings::{AdminRow, admin_row};

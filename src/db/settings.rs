@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{EntityTrait, PaginatorTrait, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
-use super::Db;
+use super::database::Db;
 use super::entities::{admin, setting};
 use super::error::DbError;
 use super::times::time;

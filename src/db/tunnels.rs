@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
+use super::database::{Db, limit};
 use super::entities::{tunnel, tunnel_observed};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use super::{Db, limit};
 use crate::domain::id::{AccountId, AgentId, SecretId, TunnelId};
 use crate::domain::tunnel::TunnelReport;
 

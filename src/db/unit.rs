@@ -12,6 +12,9 @@ use super::events::Recorded;
 use super::needs::Needs;
 use super::table::{Row, Table, row};
 
+/// Events in one statement.
+const INSERT_ROWS: usize = 1_000;
+
 row!(stream, stream: String as Stream);
 row!(agent, id: String as Id);
 row!(agent_key, id: String as Id);
@@ -192,8 +195,18 @@ impl Unit {
     /// Writes the new events and every row that differs.
     pub(super) async fn write(self, conn: &impl ConnectionTrait) -> Result<(), DbErr> {
         self.write_tables(conn).await?;
-        super::event_store::insert(conn, self.events).await
+        insert(conn, self.events).await
     }
+}
+
+/// Writes new events.
+async fn insert(conn: &impl ConnectionTrait, events: Vec<event::Model>) -> Result<(), DbErr> {
+    let mut events = events.into_iter().map(event::ActiveModel::from).peekable();
+    while events.peek().is_some() {
+        let rows: Vec<_> = events.by_ref().take(INSERT_ROWS).collect();
+        event::Entity::insert_many(rows).exec_without_returning(conn).await?;
+    }
+    Ok(())
 }
 
 fn any(expression: sea_orm::sea_query::SimpleExpr) -> Condition {

@@ -15,8 +15,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 
-use super::Place;
 use super::error::DbError;
+use super::place::Place;
 use crate::io::open_lock_file;
 
 /// Any number that no other program is likely to use on the same server.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bollard::Docker as Client;
 use bollard::errors::Error;
 
-use super::DockerError;
+use super::error::{DockerError, is_denied};
 
 /// What TLS needs, by the names that Docker gives the files.
 const CERTIFICATES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
@@ -93,6 +93,24 @@ impl EngineAddress {
     fn missing_certificate(&self) -> Option<PathBuf> {
         let folder = &self.tls.as_ref()?.certificates;
         CERTIFICATES.iter().map(|name| folder.join(name)).find(|path| std::fs::File::open(path).is_err())
+    }
+}
+
+impl DockerError {
+    /// Sorts a client error of the call `what`.
+    pub(super) fn sort(at: &EngineAddress, what: &'static str, source: bollard::errors::Error) -> Self {
+        let host = at.host();
+        match source {
+            Error::DockerResponseServerError { status_code, message } => {
+                Self::answered(host, what, status_code, message)
+            }
+            Error::DockerStreamError { error } => Self::Refused { what, status: 200, message: error },
+            Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
+                Self::Unreadable { what, source }
+            }
+            source if is_denied(&source) => Self::NotForUs { host: host.to_owned(), source },
+            source => Self::Unreachable { host: host.to_owned(), remedy: at.remedy(), source },
+        }
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::address::EngineAddress;
-
 /// A call to the Engine that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
@@ -139,24 +137,7 @@ impl DockerError {
         matches!(self, Self::Conflict { .. })
     }
 
-    /// Sorts a client error of the call `what`.
-    pub(super) fn sort(at: &EngineAddress, what: &'static str, source: bollard::errors::Error) -> Self {
-        use bollard::errors::Error;
-        let host = at.host();
-        match source {
-            Error::DockerResponseServerError { status_code, message } => {
-                Self::answered(host, what, status_code, message)
-            }
-            Error::DockerStreamError { error } => Self::Refused { what, status: 200, message: error },
-            Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
-                Self::Unreadable { what, source }
-            }
-            source if is_denied(&source) => Self::NotForUs { host: host.to_owned(), source },
-            source => Self::Unreachable { host: host.to_owned(), remedy: at.remedy(), source },
-        }
-    }
-
-    fn answered(host: &str, what: &'static str, status: u16, message: String) -> Self {
+    pub(super) fn answered(host: &str, what: &'static str, status: u16, message: String) -> Self {
         let message = message.trim().chars().take(500).collect::<String>();
         match status {
             403 => Self::NotPermitted { host: host.to_owned(), what },
@@ -169,7 +150,7 @@ impl DockerError {
     }
 }
 
-fn is_denied(error: &bollard::errors::Error) -> bool {
+pub(super) fn is_denied(error: &bollard::errors::Error) -> bool {
     let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
     if let bollard::errors::Error::IOError { err } = error {
         return denied(err);
@@ -181,6 +162,7 @@ fn is_denied(error: &bollard::errors::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::address::EngineAddress;
     use super::*;
 
     #[test]

@@ -80,6 +80,16 @@ pub enum CommandStatus {
     Expired,
 }
 
+impl CommandStatus {
+    /// Says whether anything may still become of the command.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Queued | Self::Delivered | Self::Acknowledged => true,
+            Self::Succeeded | Self::Failed | Self::Expired => false,
+        }
+    }
+}
+
 /// How a command ended, as the agent says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -4,6 +4,7 @@
 //! accident, and one that goes wrong must not hold up the others.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +77,42 @@ pub fn check_all<'a>(containers: impl IntoIterator<Item = &'a Container>) -> Res
     }
 }
 
+/// Returns a digest of containers, whatever their order; never 0.
+pub fn digest<'a>(containers: impl IntoIterator<Item = &'a Container>) -> u64 {
+    let mut sum = 1_u64;
+    for container in containers {
+        let mut hasher = DefaultHasher::new();
+        container.hash(&mut hasher);
+        sum = sum.wrapping_add(hasher.finish() | 1);
+    }
+    sum.max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn on(networks: &[&str]) -> Container {
+        let networks: Networks = networks.iter().map(|&name| (name.to_owned(), Default::default())).collect();
+        Container {
+            id: ContainerId::new("c"),
+            name: "app".into(),
+            labels: Default::default(),
+            image: None,
+            status: None,
+            networks: Some(networks),
+        }
+    }
+
+    #[test]
+    fn another_network_is_news_and_another_order_is_not() {
+        let digest = |container: &Container| super::digest([container]);
+        let both = digest(&on(&["edge", "inner"]));
+        assert_eq!(both, digest(&on(&["inner", "edge"])));
+        for other in [on(&["edge"]), on(&[]), Container { networks: None, ..on(&[]) }] {
+            assert_ne!(both, digest(&other), "{other:?}");
+        }
+    }
 
     fn containers(count: usize, labels: usize, value: &str) -> Vec<Container> {
         let one = |number: usize| Container {

@@ -1,6 +1,7 @@
 //! The tunnel of a host: what is wanted, and how it is.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,14 @@ impl TunnelReport {
             (Some(own), _) => own == id,
             (None, own) => own.is_some() && own == name,
         }
+    }
+
+    /// Returns a digest, so that one equal to the last is known without reading; never 0. When the agent looked is not
+    /// worth writing down.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        Self { observed_at: None, ..self.clone() }.hash(&mut hasher);
+        hasher.finish().max(1)
     }
 
     /// True if this is about the tunnel `id`, called `name`: an agent may run another one still, and one that cannot say

@@ -19,6 +19,10 @@ use crate::actors::master::{Errand, KeyAccess, MasterError, Refused, Slot};
 use crate::domain::role::Role;
 use crate::protocol::v3::SESSION_HEADER;
 
+/// The peer of a connection to the admin socket, if it is this user or root.
+#[derive(Debug, Clone)]
+pub struct LocalAdmin;
+
 /// Anybody; for health, sign-in and assets.
 pub struct Anyone;
 

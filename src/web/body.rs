@@ -19,12 +19,13 @@ use flate2::write::GzDecoder;
 use futures_util::{Stream, StreamExt, TryFutureExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::auth::state;
 use super::error::ApiError;
-use super::server::Patience;
+use super::patience::Patience;
+use super::room::{Room, UNIT};
 use crate::actors::master::MasterError;
 use crate::domain::agent::AgentStatus;
 pub use crate::protocol::BODY_LIMIT as SMALL;
@@ -34,22 +35,7 @@ use crate::protocol::{PENDING_REPORT_BODY_LIMIT as PENDING, REPORT_BODY_LIMIT as
 
 /// Largest form of a page.
 const FORM: usize = 64 << 10;
-/// What larger bodies take of the room is counted in this; a smaller one is not counted.
-const UNIT: usize = 64 << 10;
-/// All that bodies may take together: eight of the largest.
-const ROOM: usize = 8 * LARGE / UNIT;
-
 type Reading<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
-
-/// The memory that bodies take together, until the last of each is dropped. Who finds it taken comes again later.
-#[derive(Clone)]
-pub struct Room(Arc<Semaphore>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM)))
-    }
-}
 
 /// A JSON body of at most `LIMIT` bytes; the content type must say so.
 pub struct Json<T, const LIMIT: usize = SMALL>(pub T);
@@ -406,6 +392,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+    use crate::web::room::ROOM;
 
     #[actix_web::test]
     async fn the_limit_counts_over_all_chunks() {

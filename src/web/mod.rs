@@ -21,9 +21,11 @@ pub mod openapi;
 pub mod ops;
 pub mod pages;
 pub mod password;
+mod patience;
 mod picture;
 mod query;
 mod records;
+mod room;
 mod route;
 pub mod server;
 mod session;
@@ -34,10 +36,11 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::uri::PathAndQuery;
-use actix_web::middleware::DefaultHeaders;
+use actix_web::middleware::{Compress, DefaultHeaders};
 use actix_web::web::{self, ServiceConfig};
 
-pub use server::{Listen, Patience, serve, serve_with};
+pub use patience::Patience;
+pub use server::{Listen, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, v2, v3};
@@ -79,9 +82,14 @@ fn machines(config: &mut ServiceConfig) {
         .service(at("/api/openapi.json").get(openapi::description));
 }
 
+/// Pages and lists are compressed; events, reports and streams are not.
+fn compression() -> Compress {
+    Compress::default()
+}
+
 /// The admin API.
 fn scripts(config: &mut ServiceConfig) {
-    let compress = server::compression;
+    let compress = compression;
     config
         .service(
             web::scope("/api/v2")
@@ -134,7 +142,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/setup").get(pages::set_up::show).post(pages::set_up::set_up))
         .service(at("/").get(pages::overview::show))
         .service(at("/agents").get(pages::agents::list))
-        .service(at("/agents/keys").get(pages::agent::show_keys).post(pages::keys::make))
+        .service(at("/agents/keys").get(pages::agent::show_keys).post(pages::agents::make))
         .service(at("/agents/keys/{id}/revoke").post(pages::keys::revoke))
         .service(at("/agents/keys/{id}/delete").post(pages::keys::delete))
         .service(at("/agents/{id}").get(pages::agent::show))

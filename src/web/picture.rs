@@ -10,9 +10,8 @@ use chrono::{DateTime, Utc};
 use super::doubts::{ConnectorPlace, doubt_of};
 use super::error::ApiError;
 use super::listings::next;
-use super::pages::view::{two_hosts, two_lists};
 use super::state::WebState;
-use crate::actors::master::{Dialect, LackingSeat};
+use crate::actors::master::{Dialect, LackingSeat, Source};
 use crate::db::read::{
     self, ALL, AgentRow, AgentView, RouteStatusRow, RouteView, TunnelConnectorsRow, TunnelObservedRow,
     TunnelStatusRow,
@@ -302,4 +301,25 @@ pub fn presence(state: &WebState, id: &AgentId, row: Option<&AgentRow>) -> Prese
     let is_online =
         last_seen.is_some_and(|at| (now - at).to_std().unwrap_or_default() <= state.settings().offline_after);
     Presence { last_seen, is_online }
+}
+
+/// Says that two hosts use one key.
+fn two_hosts([one, other]: [Source; 2]) -> String {
+    let place = |source: &Source| match &source.host {
+        Some(host) => format!("{} ({host})", source.peer),
+        None => source.peer.to_string(),
+    };
+    format!(
+        "Two hosts use this key: {} and {}. Generate another key and give it to one of them.",
+        place(&one),
+        place(&other)
+    )
+}
+
+/// Says that two hosts use one key, known by a container of each.
+fn two_lists([one, other]: [String; 2]) -> String {
+    format!(
+        "Two hosts use this key from one address: one runs {one}, the other {other}. Generate another key and give it \
+         to one of them."
+    )
 }

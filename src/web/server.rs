@@ -3,40 +3,13 @@
 use std::any::Any;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
 
 use actix_web::dev::{Extensions, Server};
-use actix_web::middleware::Compress;
 use actix_web::{App, HttpServer, web};
 
+use super::auth::LocalAdmin;
+use super::patience::Patience;
 use super::{WebState, configure};
-
-/// How long clients are waited for.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For the head of a request.
-    pub head: Duration,
-    /// From the first to the last byte of a body.
-    pub body: Duration,
-    /// For a client that still uploads after a refusal, so that it reads the refusal.
-    pub linger: Duration,
-    /// For the next request on a connection; agents that poll every 30 s keep theirs.
-    pub idle: Duration,
-    /// For a client that does not read its answer; a byte now and then makes no difference.
-    pub unread: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(10),
-            body: Duration::from_secs(20),
-            linger: Duration::from_secs(10),
-            idle: Duration::from_secs(75),
-            unread: Duration::from_secs(60),
-        }
-    }
-}
 
 /// Most connections per worker.
 const CONNECTIONS: usize = 15_000;
@@ -52,10 +25,6 @@ pub struct Listen {
     /// How long running requests may take to end at a stop.
     pub stop_secs: u64,
 }
-
-/// The peer of a connection to the admin socket, if it is this user or root.
-#[derive(Debug, Clone)]
-pub struct LocalAdmin;
 
 /// Builds the server. The caller spawns it, and stops it through its handle after [`WebState::end_streams`].
 pub fn serve(listen: Listen, state: WebState) -> std::io::Result<Server> {
@@ -97,9 +66,4 @@ fn mark_local_admin(connection: &dyn Any, data: &mut Extensions) {
     if stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
         data.insert(LocalAdmin);
     }
-}
-
-/// Pages and lists are compressed; events, reports and streams are not.
-pub fn compression() -> Compress {
-    Compress::default()
 }

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent_limit::AgentLimit;
 use super::attempts::Attempts;
-use super::body::Room;
 use super::forwarded::{claimed, host, source};
 use super::hashing::Hashing;
 use super::listings::Listings;
+use super::room::Room;
 use crate::actors::master::Master;
 
 /// Says what is wrong with the Engine of the agent in this process, if anything is.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::Visit;
 
+mod circles;
+
 /// What each module may import of ours. `db::read` stands for that one part of `db`.
 const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),

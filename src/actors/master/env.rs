@@ -10,19 +10,19 @@ use super::bus::Notices;
 use super::directory::Directory;
 use super::error::MasterError;
 use super::fleet::Fleet;
+use super::for_registrar::{FinishMove, Retire};
 use super::leaps::Leaps;
-use super::registrar::Registrar;
-use super::scheduler::{DueAt, Scheduler};
+use super::ledger::Ledger;
+use super::scheduler::DueAt;
 use super::settings::MasterSettings;
-use super::store::Ledger;
-use super::subtree::CONFLICT;
 use super::work::Work;
-use crate::actors::supervision::Port;
+use crate::actors::supervision::Inlet;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{self, Batch, Db, DbError};
 use crate::domain::id::AgentId;
 use crate::domain::mirror::MOVES_AFTER;
+use crate::domain::publish::PublicState;
 
 /// Services and ports that are handed to every actor of the master at its start.
 #[derive(Clone)]
@@ -40,9 +40,11 @@ pub struct Env {
     /// Who publishes.
     pub account: SharedAccount,
     /// Who wakes owners of what is due.
-    pub scheduler: Port<Scheduler>,
-    /// Who decides about identity.
-    pub registrar: Port<Registrar>,
+    pub due: Inlet<DueAt>,
+    /// Who moves an agent's names to its new tunnel.
+    pub finish_move: Inlet<FinishMove>,
+    /// Who ends the use of a removed agent's key.
+    pub retire: Inlet<Retire>,
     /// The time of day.
     pub clock: Clock,
     /// What of its leaps is not written down yet.
@@ -69,7 +71,7 @@ impl Env {
     /// Asks that an agent's actors be woken at `at`.
     pub fn due_at(&self, agent: &AgentId, at: DateTime<Utc>) {
         // Lost only if the scheduler has a thousand of them waiting; it reads the database again by itself.
-        if self.scheduler.tell(DueAt { agent: agent.clone(), at }).is_err() {
+        if self.due.tell(DueAt { agent: agent.clone(), at }).is_err() {
             tracing::debug!(%agent, "the scheduler has no room for another time");
         }
     }
@@ -93,7 +95,13 @@ impl Env {
         let mut waiting = BTreeSet::new();
         // Looked up in bites: one query takes a limited number of names.
         for names in hostnames.chunks(500) {
-            match db::cloudflare::list_agents_with_route_state(&self.db, CONFLICT, names).await {
+            match db::cloudflare::list_agents_with_route_state(
+                &self.db,
+                PublicState::Conflict.as_str(),
+                names,
+            )
+            .await
+            {
                 Ok(agents) => waiting.extend(agents.into_iter().filter(|agent| agent != by)),
                 // Their next report that differs asks again.
                 Err(error) => tracing::warn!(%error, "could not tell who waits for a hostname"),

@@ -3,19 +3,18 @@
 use std::sync::{Arc, OnceLock};
 
 use super::error::MasterError;
-use super::router::Router;
 use super::work::{ToAgent, Work};
-use crate::actors::supervision::Port;
+use crate::actors::supervision::Inlet;
 use crate::domain::id::AgentId;
 use crate::domain::shard::shard_of;
 
 /// The shards' routers. Filled once all ports are made: actors of the fleet hold it before it is complete.
 #[derive(Clone, Default)]
-pub struct Fleet(Arc<OnceLock<Vec<Port<Router>>>>);
+pub struct Fleet(Arc<OnceLock<Vec<Inlet<ToAgent>>>>);
 
 impl Fleet {
     /// Completes the fleet; only the first time counts.
-    pub fn complete(&self, routers: Vec<Port<Router>>) {
+    pub fn complete(&self, routers: Vec<Inlet<ToAgent>>) {
         if self.0.set(routers).is_err() {
             tracing::warn!("the fleet was completed twice");
         }

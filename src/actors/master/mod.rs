@@ -6,13 +6,16 @@
 mod account;
 mod bus;
 pub mod cloudflare_account;
+mod commands;
 mod directory;
 mod env;
 mod error;
 mod facade;
 mod fleet;
 mod follow;
+mod for_registrar;
 mod leaps;
+mod ledger;
 mod plan;
 mod receipt;
 mod registrar;

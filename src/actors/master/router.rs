@@ -80,12 +80,6 @@ impl Router {
     }
 
     fn route(&mut self, env: &Env, agent: AgentId, work: Work, ctx: &mut Ctx<Self>) {
-        #[cfg(test)]
-        match work {
-            Work::FailRouter => panic!("on request"),
-            Work::Reap => return self.reap(env, ctx),
-            _ => {}
-        }
         let owed = work.owed().map(|owed| (agent.clone(), owed));
         match self.known.get_mut(&agent) {
             Some(State::Up { subtree, used }) => {
@@ -273,6 +267,52 @@ impl Handler<Sweep> for Router {
         ctx.notify_later(Sweep, env.settings.sweep_every);
         if !self.is_sweeping {
             self.sweep(env, ctx);
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod trials {
+    //! What tests ask of a shard.
+
+    use super::*;
+    use crate::actors::master::subtree::Which;
+    use crate::actors::supervision::fail::fails;
+
+    fails!(Router);
+
+    /// Stops idle subtrees now.
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    pub struct ReapNow;
+
+    /// Makes one of an agent's actors panic, if they run.
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    pub struct FailActor {
+        pub agent: AgentId,
+        pub which: Which,
+    }
+
+    impl Handler<ReapNow> for Router {
+        type Result = ();
+
+        fn handle(&mut self, _: ReapNow, ctx: &mut Ctx<Self>) {
+            let env = self.env.get().cloned().expect("the master has started");
+            self.reap(&env, ctx);
+        }
+    }
+
+    impl Handler<FailActor> for Router {
+        type Result = ();
+
+        fn handle(&mut self, FailActor { agent, which }: FailActor, _: &mut Ctx<Self>) {
+            let env = self.env.get().cloned().expect("the master has started");
+            if let Some(State::Up { subtree, .. }) = self.known.get(&agent)
+                && let Err(Undelivered::Closed) = subtree.fail(which)
+            {
+                self.cool_down(&env, agent);
+            }
         }
     }
 }

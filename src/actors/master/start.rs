@@ -15,11 +15,12 @@ use super::facade::Master;
 use super::fleet::Fleet;
 use super::follow::Follower;
 use super::leaps::Leaps;
+use super::ledger::Ledger;
 use super::registrar::{self, Registrar};
 use super::router::{self, Planted, Router};
 use super::scheduler::{self, Scheduler};
 use super::settings::MasterSettings;
-use super::store::{self, Ledger, Store, Writer};
+use super::store::{self, Store, Writer};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -70,7 +71,7 @@ impl MasterParts {
                 let (spec, account) = cloudflare_account::describe(AccountParts {
                     cloudflare,
                     db: self.db.clone(),
-                    store: Arc::new(MasterStore::new(ledger.clone(), notices.clone(), registrar.clone())),
+                    store: Arc::new(MasterStore::new(ledger.clone(), notices.clone(), registrar.inlet())),
                     clock: self.clock.clone(),
                     settings,
                     default_zone: self.default_zone.take(),
@@ -107,8 +108,9 @@ impl Master {
         };
         let leaps = Leaps::new(parts.clock.clone());
         let (scheduler_spec, scheduler) = wiring.scheduler(&parts.db, &parts.clock, &leaps);
-        let (fleet_spec, registrar) = wiring.fleet(&parts.arbiters);
-        let ledger = Ledger::new(store);
+        let (fleet_spec, registrar, routers) = wiring.fleet(&parts.arbiters);
+        wiring.fleet.complete(routers.iter().map(Port::inlet).collect());
+        let ledger = Ledger::new(store.inlet());
         let notices = Notices::new(bus, listeners);
         let (account, cloudflare_spec) = parts.publisher(&ledger, &notices, &registrar).await?;
 
@@ -119,8 +121,9 @@ impl Master {
             directory: Arc::clone(&directory),
             fleet: wiring.fleet.clone(),
             account,
-            scheduler,
-            registrar,
+            due: scheduler.inlet(),
+            finish_move: registrar.inlet(),
+            retire: registrar.inlet(),
             started_at: parts.clock.now(),
             clock: parts.clock.clone(),
             leaps,
@@ -135,8 +138,17 @@ impl Master {
             spec = spec.child(cloudflare);
         }
         let spec = spec.child(scheduler_spec.role("master-scheduler")).child(fleet_spec.role("master-fleet"));
-        let master =
-            Self { directory, db: parts.db, clock: parts.clock, chance: parts.chance, tree: parts.tree, env };
+        let master = Self {
+            directory,
+            db: parts.db,
+            clock: parts.clock,
+            chance: parts.chance,
+            tree: parts.tree,
+            env,
+            registrar,
+            #[cfg(test)]
+            routers,
+        };
         Ok((spec, master))
     }
 }
@@ -157,7 +169,7 @@ impl Wiring {
     }
 
     /// The fleet: the registrar, and for each shard its agents' supervisor and the router in front of it.
-    fn fleet(&self, arbiters: &[ArbiterHandle]) -> (ChildSpec, Port<Registrar>) {
+    fn fleet(&self, arbiters: &[ArbiterHandle]) -> (ChildSpec, Port<Registrar>, Vec<Port<Router>>) {
         let env = Arc::clone(&self.env);
         let (registrar_spec, registrar) =
             ChildSpec::actor("registrar", registrar::CAPACITY, Overflow::Reject, move || {
@@ -179,8 +191,7 @@ impl Wiring {
             }
             routers.push(router);
         }
-        self.fleet.complete(routers);
-        (ChildSpec::supervisor("fleet", fleet), registrar)
+        (ChildSpec::supervisor("fleet", fleet), registrar, routers)
     }
 
     fn shard(&self, shard: usize) -> ([ChildSpec; 2], Port<Router>) {

@@ -45,15 +45,6 @@ pub enum Work {
     Postpone { leap: TimeDelta, part: Part },
     /// A person confirms the removals that the guard holds.
     ReleaseHeld { by: String, reply: Reply<usize> },
-    /// Makes an actor panic.
-    #[cfg(test)]
-    Fail(super::subtree::Which),
-    /// Makes the router panic.
-    #[cfg(test)]
-    FailRouter,
-    /// Has the router look for idle subtrees now.
-    #[cfg(test)]
-    Reap,
 }
 
 /// Work that nobody waits for and nothing repeats: kept until there is room for it.

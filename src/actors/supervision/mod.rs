@@ -99,7 +99,9 @@
 //! 2. What must survive a restart lies in the configuration, the database, or a message that is sent again.
 //! 3. A service that is away is a state with its own retry, not a failure: else every outage escalates.
 //! 4. `tokio::time::Instant` for time spans, [`Ctx::clock`] for the time of day, [`Ctx::chance`] for chance.
-//! 5. Keep a subtree on one arbiter ([`ChildSpec::on`] on its supervisor): a message across costs eight times as much.
+//! 5. Who tells an actor one kind of message holds an [`Inlet`] of it ([`Port::inlet`]), not its port: then neither
+//!    file need know the other, and actors that tell one another form no circle.
+//! 6. Keep a subtree on one arbiter ([`ChildSpec::on`] on its supervisor): a message across costs eight times as much.
 
 mod ctx;
 mod envelope;
@@ -107,6 +109,7 @@ mod exit;
 mod futures;
 mod handle;
 mod here;
+mod inlet;
 mod metrics;
 mod node;
 mod order;
@@ -125,6 +128,7 @@ pub use self::ctx::Ctx;
 pub use self::envelope::Work;
 pub use self::exit::Exit;
 pub use self::handle::{AddError, RemoveError, SupervisorHandle};
+pub use self::inlet::Inlet;
 pub use self::panics::install_panic_hook;
 pub use self::policy::{Backoff, Overflow, Restart, Strategy};
 pub use self::port::{AskError, Port, Refused, Sent, Supervise};

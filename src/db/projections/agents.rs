@@ -1,6 +1,6 @@
 //! Agents, their keys and who has which tunnel.
 
-use super::Origin;
+use super::origin::Origin;
 use crate::db::batch::CommitError;
 use crate::db::entities::{agent, agent_key, tunnel};
 use crate::db::needs::Needs;

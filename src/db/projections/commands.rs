@@ -1,6 +1,6 @@
 //! Commands, and when their owner has to look at them again.
 
-use super::Origin;
+use super::origin::Origin;
 use crate::db::entities::command;
 use crate::db::needs::Needs;
 use crate::db::times::micros;

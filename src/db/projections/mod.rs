@@ -6,6 +6,7 @@
 
 mod agents;
 mod commands;
+mod origin;
 mod routes;
 mod settings;
 
@@ -14,13 +15,7 @@ use super::needs::Needs;
 use super::unit::Unit;
 use crate::domain::event::Event;
 
-/// When an event happened, who decided it, and its place in the order of all events.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Origin<'a> {
-    pub(super) at: i64,
-    pub(super) by: &'a str,
-    pub(super) seq: i64,
-}
+pub(super) use origin::Origin;
 
 /// Applies one event to the rows that were loaded for it.
 pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {

@@ -2,7 +2,7 @@
 //!
 //! A claim is there while its agent holds at least one route of the hostname.
 
-use super::Origin;
+use super::origin::Origin;
 use crate::db::batch::CommitError;
 use crate::db::entities::{claim, route};
 use crate::db::needs::Needs;

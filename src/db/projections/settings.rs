@@ -1,6 +1,6 @@
 //! What was decided about tunnels, administrators and settings.
 
-use super::Origin;
+use super::origin::Origin;
 use crate::db::entities::{admin, setting};
 use crate::db::needs::Needs;
 use crate::db::unit::Unit;

@@ -1,6 +1,7 @@
 //! In what a container differs from the wanted one.
 
-use super::{AGENT_LABEL, COMMAND_LABEL, FORM_LABEL, Observed, RESTART_POLICY, Wanted};
+use super::options::FORM_LABEL;
+use super::types::{AGENT_LABEL, COMMAND_LABEL, Observed, RESTART_POLICY, Wanted};
 use crate::domain::id::AgentId;
 
 /// Returns the first thing in which a container is not the wanted one; `None` if it will do.

@@ -22,16 +22,12 @@ pub use drift::drift;
 pub use options::{
     BadOption, ConnectorOptions, EDGE_IP_VERSION, FORM_LABEL, OPTIONS, POST_QUANTUM, PROTOCOL,
 };
-pub use types::{Desired, Observed, RunState, Step, TokenPrint, Wanted};
+pub use types::{
+    AGENT_LABEL, COMMAND_LABEL, Desired, Observed, RESTART_POLICY, RunState, Step, TokenPrint, Wanted,
+};
 
 /// Name of the connector that is to take over.
 pub const NEXT_NAME: &str = "dockflare-agent-tunnel-next";
-/// Label with the id of the agent that a connector belongs to.
-pub const AGENT_LABEL: &str = "lightship.agent-id";
-/// Label with the command that a connector was made for.
-pub const COMMAND_LABEL: &str = "lightship.command-id";
-/// Restart policy of the container: it must also come back after it ended well.
-pub const RESTART_POLICY: &str = "unless-stopped";
 /// Arguments for the image's entry point.
 pub const COMMAND: [&str; 3] = ["tunnel", "--no-autoupdate", "run"];
 

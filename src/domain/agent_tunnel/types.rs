@@ -5,8 +5,15 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::ConnectorOptions;
+use super::options::ConnectorOptions;
 use crate::domain::id::{CommandId, ContainerId};
+
+/// Label with the id of the agent that a connector belongs to.
+pub const AGENT_LABEL: &str = "lightship.agent-id";
+/// Label with the command that a connector was made for.
+pub const COMMAND_LABEL: &str = "lightship.command-id";
+/// Restart policy of the container: it must also come back after it ended well.
+pub const RESTART_POLICY: &str = "unless-stopped";
 
 /// A token that can be compared, but neither used nor read.
 #[derive(Clone, PartialEq, Eq, Hash)]

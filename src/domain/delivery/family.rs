@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Dialect, is_open};
+use super::dialect::Dialect;
 use crate::domain::command::{Command, CommandKind};
 use crate::domain::event::CommandEvent;
 use crate::domain::id::AgentId;
@@ -61,7 +61,7 @@ impl CommandKind {
 
 /// Says whether a command of a family is on its way.
 pub fn is_busy<'a>(commands: impl IntoIterator<Item = &'a Command>, family: Family) -> bool {
-    commands.into_iter().any(|command| is_open(command) && command.kind.family() == family)
+    commands.into_iter().any(|command| command.status.is_open() && command.kind.family() == family)
 }
 
 /// What makes commands pointless.
@@ -79,7 +79,7 @@ pub fn superseded(agent_id: &AgentId, commands: &[Command], by: Superseding) -> 
         Superseding::Tunnel => command.kind.family().rules().ends_with_tunnel,
         Superseding::Removal => true,
     };
-    let over = commands.iter().filter(|command| is_open(command)).filter(is_over);
+    let over = commands.iter().filter(|command| command.status.is_open()).filter(is_over);
     let expired = |command: &Command| CommandEvent::Expired {
         agent_id: agent_id.clone(),
         command_id: command.id.clone(),

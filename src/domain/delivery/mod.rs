@@ -11,6 +11,7 @@
 //! a leap over a restart cannot be noticed. A lease that lies further ahead than it can was written before the clock went
 //! back, and counts as over.
 
+mod dialect;
 mod family;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use super::id::AgentId;
 use super::leap::after_leap;
 use super::tunnel::{TunnelHealth, TunnelReport};
 
+pub use self::dialect::Dialect;
 pub use self::family::{Family, Rules, Superseding, is_busy, superseded};
 
 /// A DockFlare agent gets so long to show an effect.
@@ -35,30 +37,6 @@ pub const V2_RETRIES: u32 = 3;
 /// How many polls tell a DockFlare agent to stop.
 const V2_STOPS: u32 = 2;
 
-/// What an agent speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// DockFlare's: no acknowledgement, no result.
-    V2,
-    /// Ours.
-    Native,
-}
-
-impl Dialect {
-    /// The word that is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::V2 => "v2",
-            Self::Native => "native",
-        }
-    }
-
-    /// Reads a stored word; anything else is the dialect that asks for least.
-    pub fn of(word: &str) -> Self {
-        if word == Self::Native.as_str() { Self::Native } else { Self::V2 }
-    }
-}
-
 /// Returns how long a command of a kind may wait for its agent: a restart that comes days later surprises.
 pub fn lifetime(kind: &CommandKind) -> Duration {
     match kind {
@@ -67,17 +45,9 @@ pub fn lifetime(kind: &CommandKind) -> Duration {
     }
 }
 
-/// Says whether anything may still become of a command.
-pub fn is_open(command: &Command) -> bool {
-    match command.status {
-        CommandStatus::Queued | CommandStatus::Delivered | CommandStatus::Acknowledged => true,
-        CommandStatus::Succeeded | CommandStatus::Failed | CommandStatus::Expired => false,
-    }
-}
-
 /// Returns the open command that already asks for `kind`, so that a second one is not queued.
 pub fn open_like<'a>(commands: &'a [Command], kind: &CommandKind) -> Option<&'a Command> {
-    commands.iter().find(|command| is_open(command) && command.kind == *kind)
+    commands.iter().find(|command| command.status.is_open() && command.kind == *kind)
 }
 
 /// Chooses what is handed over now, oldest first, at most `max`: the events to write before the answer is sent.
@@ -136,7 +106,7 @@ pub fn decide_overdue(
     now: DateTime<Utc>,
     dialect: Dialect,
 ) -> Vec<CommandEvent> {
-    let overdue = commands.iter().filter(|command| is_open(command)).filter_map(|command| {
+    let overdue = commands.iter().filter(|command| command.status.is_open()).filter_map(|command| {
         let (agent_id, command_id) = (agent_id.clone(), command.id.clone());
         match overdue(command, now, dialect)? {
             Overdue::Requeue => Some(CommandEvent::Requeued { agent_id, command_id }),
@@ -155,7 +125,7 @@ pub fn postpone(
     leap: TimeDelta,
     now: DateTime<Utc>,
 ) -> Vec<CommandEvent> {
-    let open = commands.iter().filter(|command| is_open(command));
+    let open = commands.iter().filter(|command| command.status.is_open());
     let moved = open.filter_map(|command| {
         let expires_at = after_leap(command.expires_at, leap, now, lifetime(&command.kind));
         (expires_at != command.expires_at).then(|| CommandEvent::Postponed {
@@ -169,7 +139,7 @@ pub fn postpone(
 
 /// Returns when [`decide_overdue`] has something to decide next.
 pub fn next_due(commands: &[Command], dialect: Dialect) -> Option<DateTime<Utc>> {
-    let open = commands.iter().filter(|command| is_open(command));
+    let open = commands.iter().filter(|command| command.status.is_open());
     open.map(|command| waits_until(command, dialect).unwrap_or(command.expires_at)).min()
 }
 
@@ -255,7 +225,7 @@ pub enum Evidence<'a> {
 
 /// Says whether `evidence` proves that a command, which was handed over at least once, had its effect.
 pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
-    let delivered_at = command.delivered_at.filter(|_| is_open(command) && command.attempt > 0)?;
+    let delivered_at = command.delivered_at.filter(|_| command.status.is_open() && command.attempt > 0)?;
     let message = match evidence {
         Evidence::Report { tunnel, received_at } => {
             let in_time = received_at >= delivered_at;

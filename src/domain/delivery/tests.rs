@@ -309,7 +309,7 @@ proptest! {
         // Whatever happened, it comes to an end: done by the agent, or given up after its time.
         let end = latest + 86_400 * 30;
         sweep(&mut command, end, dialect);
-        prop_assert!(!is_open(&command));
+        prop_assert!(!command.status.is_open());
         prop_assert_eq!(poll(&mut command, end, dialect), 0);
     }
 }

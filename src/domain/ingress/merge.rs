@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::hostname::parse_hostname;
 use super::super::origin::parse_service;
 use super::super::path::plain_path;
-use super::place::{self, Placed};
+use super::place::{self, Placed, text};
 use super::{IngressRule, RuleId, own_options};
 
 /// Service of a tunnel that has no answer of its own for unknown names.
@@ -297,10 +297,6 @@ fn union(mut first: Vec<IngressRule>, second: &[IngressRule]) -> Vec<IngressRule
     let ids: BTreeSet<RuleId> = first.iter().map(IngressRule::id).collect();
     first.extend(second.iter().filter(|rule| !ids.contains(&rule.id())).cloned());
     first
-}
-
-pub(super) fn text<'a>(rule: &'a Value, field: &str) -> &'a str {
-    rule.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn rule_id(rule: &Value) -> RuleId {

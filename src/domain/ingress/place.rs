@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::super::hostname::covers;
 use super::super::path::{PathPattern, plain_path};
-use super::merge::text;
 use super::{IngressRule, Rank, specificity};
 
 /// A rule of ours with the one that stands in the configuration already, if any.
@@ -89,4 +88,9 @@ fn choose_gaps(own: &[Matcher], theirs: &[Matcher]) -> Vec<usize> {
         gaps[i] = behind.map_or(gap, |limit| gap.min(limit));
     }
     gaps
+}
+
+/// Returns a text of a rule; empty if it has none.
+pub(super) fn text<'a>(rule: &'a Value, field: &str) -> &'a str {
+    rule.get(field).and_then(Value::as_str).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::origin::{Wish, kind, takes};
-use super::LabelProblem;
+use super::problem::LabelProblem;
 use super::table::Found;
 
 /// What the options of one container come to: a base label counts for every route that falls back to it, and one of

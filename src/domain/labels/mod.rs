@@ -7,53 +7,32 @@
 mod allowance;
 mod effects;
 mod near_miss;
+mod problem;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::hostname::parse_hostname;
 use super::origin::{Wish, parse_service};
 use super::path::normalise_path;
 use super::route::{OriginRequest, RouteKey, Service};
-use super::text::{is_hidden, is_in_quotes, spell_out};
+use super::text::{is_hidden, is_in_quotes};
 pub use allowance::{Allowance, MAX_ROUTES};
 use effects::Effects;
-use table::{Labelled, Level};
+pub use problem::LabelProblem;
+pub use table::MAX_SERVICES;
+use table::{Labelled, Level, is_no, is_yes};
 
-/// Most routes that one container may ask for.
-pub const MAX_SERVICES: usize = 256;
 /// Most labels of one container that are read.
 pub const MAX_LABELS: usize = 1_000;
 /// Most problems that are kept of one container; the last of them counts the others.
 pub const MAX_PROBLEMS: usize = 100;
-/// Most characters of a label or a value that are repeated.
-const MAX_SHOWN: usize = 200;
 /// Most characters of a label or a value that leave the host; nothing that is half as long has a meaning.
 const MAX_SENT: usize = 4_096;
 /// Most bytes of a header or server name in a label.
 const MAX_NAME: usize = 255;
-
-/// A label that does not say what it should.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LabelProblem {
-    /// The label, cut to 200 characters.
-    pub label: String,
-    /// Its value, cut to 200 characters; empty if the label is not one that we know.
-    pub value: String,
-    /// What is wrong and what to write instead.
-    pub reason: String,
-}
-
-impl LabelProblem {
-    fn new(label: &str, value: &str, reason: impl ToString) -> Self {
-        // Labels are for whoever starts containers to write, and reasons quote them.
-        Self { label: cut(label), value: cut(value), reason: spell_out(&reason.to_string()) }
-    }
-}
 
 /// What the labels of one container say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -150,18 +129,6 @@ fn fitted(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
     names.into_iter().take(MAX_LABELS + 1).map(|name| (name, String::new())).collect()
 }
 
-fn is_yes(value: &str) -> bool {
-    ["true", "1", "t", "yes"].iter().any(|yes| value.trim().eq_ignore_ascii_case(yes))
-}
-
-fn is_no(value: &str) -> bool {
-    ["", "false", "0", "f", "no"].iter().any(|no| value.trim().eq_ignore_ascii_case(no))
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
-}
-
 fn explain_not_enabled(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
     if let Some(found) = table.get(Level::Base, "enable") {
         let reason = match is_in_quotes(found.value) {
@@ -181,6 +148,8 @@ fn explain_not_enabled(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
 fn read_services(table: &Labelled<'_>, read: &mut Labels) {
     let mut seen = BTreeSet::new();
     let mut effects = Effects::default();
+    // Looked for once: every label is compared with every word.
+    let asks_for_protection = near_miss::ask_for_protection(table);
     let indices = table.contiguous_indices();
     let levels = std::iter::once(Level::Base).chain((0..indices).map(Level::Index));
     for level in levels {
@@ -191,7 +160,8 @@ fn read_services(table: &Labelled<'_>, read: &mut Labels) {
             read.problems.push(LabelProblem::new(&table.name_at(level, "hostname"), "", reason));
             break;
         }
-        let reader = Reader { table, level, problems: &mut read.problems, effects: &mut effects };
+        let problems = &mut read.problems;
+        let reader = Reader { table, level, asks_for_protection, problems, effects: &mut effects };
         let Some(service) = reader.service(indices > 0) else { continue };
         if seen.insert(service.key.clone()) {
             read.services.push(service);
@@ -219,6 +189,7 @@ const IN_QUOTES: &str = "the value is in quotes, which became part of it; in the
 struct Reader<'a, 'p> {
     table: &'a Labelled<'a>,
     level: Level,
+    asks_for_protection: bool,
     problems: &'p mut Vec<LabelProblem>,
     effects: &'p mut Effects<'a>,
 }
@@ -251,7 +222,7 @@ impl<'a> Reader<'a, '_> {
             service: target,
             origin_request: options,
             zone_name: zone_name?,
-            has_access_labels: self.table.has_access_labels(),
+            has_access_labels: self.asks_for_protection,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::LabelProblem;
+use super::problem::LabelProblem;
 use super::table::{Labelled, Level, SUFFIXES};
 
 /// Words that people write for a suffix that looks quite different.
@@ -81,8 +81,15 @@ pub(super) fn find_gaps(table: &Labelled<'_>, indices: usize, problems: &mut Vec
     }
 }
 
+/// Says whether any label, of whatever level, asks for protection.
+///
+/// A misspelt one counts too, and so does a blank one: whoever writes it does not want an open door.
+pub(super) fn ask_for_protection(table: &Labelled<'_>) -> bool {
+    table.all().any(|(.., suffix)| means_access(suffix))
+}
+
 /// Says whether a suffix, well spelt or not, is about protection.
-pub(super) fn means_access(suffix: &str) -> bool {
+fn means_access(suffix: &str) -> bool {
     let is_access = |known: &str| known.starts_with("access.");
     suffix.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("acces"))
         || (!SUFFIXES.contains(&suffix) && nearest(suffix, is_access).is_some())

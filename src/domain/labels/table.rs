@@ -1,8 +1,9 @@
 //! Where labels are found: prefixes, levels and the table of known suffixes.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+/// Most routes that one container may ask for.
+pub const MAX_SERVICES: usize = 256;
 /// Prefixes that every master knows, in the order of their weight.
 const PREFIXES: [&str; 2] = ["dockflare.", "cloudflare.tunnel."];
 /// Every suffix with a meaning.
@@ -49,8 +50,6 @@ pub(super) struct Found<'a> {
 pub(super) struct Labelled<'a> {
     pub(super) labels: &'a BTreeMap<String, String>,
     prefixes: Vec<String>,
-    /// Levels with a label that asks for protection; found once, since every label is compared with every word.
-    protected: OnceCell<bool>,
 }
 
 impl<'a> Labelled<'a> {
@@ -58,7 +57,7 @@ impl<'a> Labelled<'a> {
         let own = prefix.map(|p| p.trim().trim_end_matches('.')).filter(|p| !p.is_empty());
         let own = own.map(|p| format!("{p}."));
         let prefixes = own.into_iter().chain(PREFIXES.map(str::to_owned)).collect();
-        Self { labels, prefixes, protected: OnceCell::new() }
+        Self { labels, prefixes }
     }
 
     /// Returns the first label of a level by the weight of its prefix. A blank one, as unset variables of a
@@ -77,7 +76,7 @@ impl<'a> Labelled<'a> {
     }
 
     pub(super) fn is_enabled(&self) -> bool {
-        self.get(Level::Base, "enable").is_some_and(|found| super::is_yes(found.value))
+        self.get(Level::Base, "enable").is_some_and(|found| is_yes(found.value))
     }
 
     /// Returns what follows a prefix of ours.
@@ -96,7 +95,7 @@ impl<'a> Labelled<'a> {
 
     /// Returns how many indices there are from 0 without a gap; an index counts if it has a hostname.
     pub(super) fn contiguous_indices(&self) -> usize {
-        (0..=super::MAX_SERVICES).take_while(|i| self.get(Level::Index(*i), "hostname").is_some()).count()
+        (0..=MAX_SERVICES).take_while(|i| self.get(Level::Index(*i), "hostname").is_some()).count()
     }
 
     /// Returns any hostname label.
@@ -123,13 +122,6 @@ impl<'a> Labelled<'a> {
     pub(super) fn name_at(&self, level: Level, suffix: &str) -> String {
         self.get(level, suffix).map_or_else(|| label_name(PREFIXES[0], level, suffix), |found| found.label)
     }
-
-    /// Says whether any label, of whatever level, asks for protection.
-    ///
-    /// A misspelt one counts too, and so does a blank one: whoever writes it does not want an open door.
-    pub(super) fn has_access_labels(&self) -> bool {
-        *self.protected.get_or_init(|| self.all().any(|(.., suffix)| super::near_miss::means_access(suffix)))
-    }
 }
 
 fn label_name(prefix: &str, level: Level, suffix: &str) -> String {
@@ -146,4 +138,12 @@ fn split_level(suffix: &str) -> (Level, &str) {
         (index.to_string() == number).then_some((Level::Index(index), rest))
     });
     split.unwrap_or((Level::Base, suffix))
+}
+
+pub(super) fn is_yes(value: &str) -> bool {
+    ["true", "1", "t", "yes"].iter().any(|yes| value.trim().eq_ignore_ascii_case(yes))
+}
+
+pub(super) fn is_no(value: &str) -> bool {
+    ["", "false", "0", "f", "no"].iter().any(|no| value.trim().eq_ignore_ascii_case(no))
 }

@@ -1,16 +1,19 @@
 //! The agents of this master, and the form that adds a host.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use serde::Deserialize;
 
 use super::filter::{Filter, Gathering, Shown, Wanted};
-use super::keys::{self, KeyForm};
+use super::keys;
 use super::overview::{agent_line, fragment_of};
-use super::posted::Refusal;
+use super::posted::{Posted, Refusal};
 use super::view::{AgentLine, agent_words};
-use super::{Shell, SignedIn, page_with, part};
+use super::{Allowed, Shell, SignedIn, page_with, part};
 use crate::db::read::agent_views;
+use crate::web::auth::Admin;
+use crate::web::body::Patterns;
 use crate::web::error::ApiError;
 use crate::web::listings::next;
 use crate::web::picture::ROWS;
@@ -38,6 +41,15 @@ struct Live {
     agents: Shown<AgentLine>,
 }
 
+/// Whom a key is for, and which hostnames its agent may publish, with commas between them; none: any.
+#[derive(Default, Deserialize)]
+pub struct KeyForm {
+    #[serde(default)]
+    owner: String,
+    #[serde(default)]
+    hostname_patterns: String,
+}
+
 /// `GET /agents`.
 #[utoipa::path(get, path = "/agents", tag = "pages", params(Wanted), responses((status = 200), (status = 303)),
     security(("session" = [])))]
@@ -50,8 +62,28 @@ pub async fn list(
     show(&person, &state, (StatusCode::OK, shell), wanted, KeyForm::default()).await
 }
 
+/// `POST /agents/keys`: makes a key and shows it, once, with what to do with it.
+#[utoipa::path(post, path = "/agents/keys", tag = "pages", responses((status = 200), (status = 400), (status = 403)),
+    security(("session" = [])))]
+pub async fn make(
+    Allowed(person, _): Allowed<Admin>,
+    req: HttpRequest,
+    state: web::Data<WebState>,
+    form: Posted<KeyForm>,
+) -> Result<HttpResponse, ApiError> {
+    let owner: String = form.0.owner.trim().chars().take(100).collect();
+    let patterns = Patterns::Text(form.0.hostname_patterns.clone()).list();
+    let key = match state.master().generate_limited_key(&owner, patterns, &person.name).await {
+        Ok(key) => key,
+        Err(error) => return show_refused(&person, &state, Refusal::of(error)?, form.0).await,
+    };
+    let heading =
+        if owner.is_empty() { "A key for another host".to_owned() } else { format!("A key for {owner}") };
+    keys::show_once(&person, &req, &state, heading, key)
+}
+
 /// Shows the page again, with why no key was made and what was written.
-pub async fn show_refused(
+async fn show_refused(
     person: &SignedIn,
     state: &WebState,
     refusal: Refusal,

@@ -1,24 +1,22 @@
-//! Agent keys: the list, making one, showing it once, and taking it back.
+//! Agent keys: the list, showing a new one once, and taking one back.
 
 use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 
 use super::confirm::{Confirmation, REVOKE_KEY};
 use super::overview::fragment_of;
-use super::posted::{Nothing, Posted, Refusal};
+use super::posted::{Nothing, Posted};
 use super::view::{Badge, badge, permitted};
-use super::{Allowed, Shell, SignedIn, agents, deploy, go_to, page, part};
+use super::{Allowed, Shell, SignedIn, deploy, go_to, page, part};
 use crate::actors::master::{KeyRef, NewKey};
 use crate::db::read::{self, KeyRow};
 use crate::domain::agent::KeyStatus;
 use crate::domain::id::{AgentId, KeyId};
 use crate::web::api::agents::agent_id;
 use crate::web::auth::Admin;
-use crate::web::body::Patterns;
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
 
@@ -60,15 +58,6 @@ struct KeyLine {
     question: &'static str,
 }
 
-/// Whom a key is for, and which hostnames its agent may publish, with commas between them; none: any.
-#[derive(Default, Deserialize)]
-pub struct KeyForm {
-    #[serde(default)]
-    pub(super) owner: String,
-    #[serde(default)]
-    pub(super) hostname_patterns: String,
-}
-
 /// `GET /fragments/keys`: the list of keys, which is live: a key that was just used says by whom.
 #[utoipa::path(get, path = "/fragments/keys", tag = "pages", responses((status = 200)), security(("session" = [])))]
 pub async fn fragment(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
@@ -107,26 +96,6 @@ fn key_line(key: &KeyRow, names: &HashMap<AgentId, String>) -> KeyLine {
     }
 }
 
-/// `POST /agents/keys`: makes a key and shows it, once, with what to do with it.
-#[utoipa::path(post, path = "/agents/keys", tag = "pages", responses((status = 200), (status = 400), (status = 403)),
-    security(("session" = [])))]
-pub async fn make(
-    Allowed(person, _): Allowed<Admin>,
-    req: HttpRequest,
-    state: web::Data<WebState>,
-    form: Posted<KeyForm>,
-) -> Result<HttpResponse, ApiError> {
-    let owner: String = form.0.owner.trim().chars().take(100).collect();
-    let patterns = Patterns::Text(form.0.hostname_patterns.clone()).list();
-    let key = match state.master().generate_limited_key(&owner, patterns, &person.name).await {
-        Ok(key) => key,
-        Err(error) => return agents::show_refused(&person, &state, Refusal::of(error)?, form.0).await,
-    };
-    let heading =
-        if owner.is_empty() { "A key for another host".to_owned() } else { format!("A key for {owner}") };
-    show_once(&person, &req, &state, heading, key)
-}
-
 /// `POST /agents/{id}/roll-key`: gives the agent another key and shows it, once.
 #[utoipa::path(post, path = "/agents/{id}/roll-key", tag = "pages", params(("id" = String, Path)),
     responses((status = 200), (status = 403)), security(("session" = [])))]
@@ -142,7 +111,8 @@ pub async fn roll(
     show_once(&person, &req, &state, heading, key)
 }
 
-fn show_once(
+/// Shows a key that was made just now.
+pub(super) fn show_once(
     person: &SignedIn,
     req: &HttpRequest,
     state: &WebState,

@@ -21,8 +21,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tracing::debug;
 
-use self::poll::{Polled, Round};
-use self::record::Batch;
 use super::link::{CurrentLink, Link};
 use super::reporter::{LinkLost, RemovedThere, Reporter};
 use super::retries::Retries;
@@ -33,7 +31,7 @@ use crate::domain::delivery::Dialect;
 use crate::domain::id::CommandId;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v3::DeliveredCommand;
-use crate::state_dir::{NewCommand, StateDir, UnfinishedCommand};
+use crate::state_dir::{NewCommand, StateDir, StateError, UnfinishedCommand};
 use crate::uplink::{CommandDelivery, Uplink, UplinkError, Verdict};
 
 pub use self::task::{SendTask, TaskReply, TunnelTask, TunnelWork};
@@ -79,6 +77,31 @@ pub struct CommandPoller {
 struct UnderWay {
     command: UnfinishedCommand,
     attempt: u32,
+}
+
+/// What a round brought.
+struct Round {
+    link: Arc<Link>,
+    took: Duration,
+    result: Result<Polled, UplinkError>,
+}
+
+/// What the master handed over.
+enum Polled {
+    Native(CommandDelivery),
+    DockFlare(Vec<AgentCommand>),
+    /// The link ended while we waited.
+    Nothing,
+    /// A DockFlare Master was not asked: it forgets what it hands over, and nothing could be written down.
+    NoRoom(StateError),
+}
+
+/// Commands that came together.
+struct Batch {
+    link: Arc<Link>,
+    commands: Vec<NewCommand>,
+    /// How long to wait with the next poll.
+    pause: Duration,
 }
 
 // === messages ===

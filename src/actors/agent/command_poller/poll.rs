@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::CommandPoller;
-use crate::actors::agent::link::{CurrentLink, Link};
+use super::{CommandPoller, Polled, Round};
+use crate::actors::agent::link::CurrentLink;
 use crate::actors::supervision::Ctx;
 use crate::chance::Chance;
 use crate::domain::delivery::Dialect;
-use crate::protocol::command::AgentCommand;
-use crate::state_dir::{StateDir, StateError};
-use crate::uplink::{CommandDelivery, Uplink, UplinkError};
+use crate::state_dir::StateDir;
+use crate::uplink::Uplink;
 
 /// Bounds of a native wait: spread, so that a fleet's polls do not end together.
 const WAIT: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(50));
@@ -20,23 +19,6 @@ const WAIT: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs
 const PAUSE: (Duration, Duration) = (Duration::from_secs(24), Duration::from_secs(30));
 /// A native wait that ends with nothing before this did not wait.
 const HASTE: Duration = Duration::from_secs(1);
-
-/// What a round brought.
-pub(super) struct Round {
-    pub link: Arc<Link>,
-    pub took: Duration,
-    pub result: Result<Polled, UplinkError>,
-}
-
-/// What the master handed over.
-pub(super) enum Polled {
-    Native(CommandDelivery),
-    DockFlare(Vec<AgentCommand>),
-    /// The link ended while we waited.
-    Nothing,
-    /// A DockFlare Master was not asked: it forgets what it hands over, and nothing could be written down.
-    NoRoom(StateError),
-}
 
 /// Waits for a link, then for commands.
 pub(super) async fn round(

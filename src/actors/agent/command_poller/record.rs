@@ -3,14 +3,12 @@
 //! A disk that is full or cannot be written holds everything up here: commands that were fetched wait, nothing more
 //! is fetched, and the reason goes into the log and to the master. It goes on by itself as soon as a write succeeds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use tracing::{debug, error, info};
 
-use super::CommandPoller;
-use crate::actors::agent::link::Link;
+use super::{Batch, CommandPoller};
 use crate::actors::agent::reporter::ResultSpooled;
 use crate::actors::supervision::Ctx;
 use crate::domain::command::Outcome;
@@ -20,14 +18,6 @@ use crate::state_dir::{NewCommand, Recorded, StateError, UnfinishedCommand};
 
 /// Wait before an outcome that could not be written is written again, or told again.
 const WRITE_AGAIN: Duration = Duration::from_secs(5);
-
-/// Commands that came together.
-pub(super) struct Batch {
-    pub link: Arc<Link>,
-    pub commands: Vec<NewCommand>,
-    /// How long to wait with the next poll.
-    pub pause: Duration,
-}
 
 impl CommandPoller {
     /// Writes commands down and acts on them, or tries again until that succeeds.

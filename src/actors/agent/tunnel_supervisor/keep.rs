@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use super::TunnelSupervisor;
+use super::keeping::Keeping;
 use crate::actors::supervision::{Backoff, Ctx};
 use crate::state_dir::{StateError, TunnelState};
 
@@ -20,31 +21,6 @@ const RETRY: Backoff = Backoff {
     jitter: 0.3,
     reset_after: Duration::ZERO,
 };
-
-/// How the last attempts to write ended.
-#[derive(Debug, Default)]
-pub(super) struct Keeping {
-    failures: u32,
-    due: Option<Instant>,
-    problem: Option<String>,
-}
-
-impl Keeping {
-    /// The next attempt need not wait.
-    pub(super) fn try_now(&mut self) {
-        self.due = None;
-    }
-
-    /// How long the next attempt has to wait.
-    pub(super) fn wait(&self) -> Duration {
-        self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()))
-    }
-
-    /// Why the latest order is not acted on.
-    pub(super) fn problem(&self) -> Option<&String> {
-        self.problem.as_ref()
-    }
-}
 
 impl TunnelSupervisor {
     /// Begins a round by writing what has to be written. Returns false if there is nothing to write now.

@@ -9,9 +9,11 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use crate::docker::{ConnectorStatus, ContainerDetails, Docker, DockerError, METRICS_PORT};
-use crate::domain::agent_tunnel::{CONTAINER_NAME, NEXT_NAME, Observed, RunState, TokenPrint};
+use crate::domain::agent_tunnel::{
+    CONTAINER_NAME, Desired, NEXT_NAME, Observed, Plan, RunState, TokenPrint, plan,
+};
 use crate::domain::connector_log::telling_line;
-use crate::domain::id::ContainerId;
+use crate::domain::id::{AgentId, ContainerId};
 
 /// A new connector whose readiness nobody can read takes over after this. One that says that it is not ready never
 /// does while another serves: its token may be for a tunnel that nobody can reach.
@@ -171,4 +173,17 @@ impl Settling {
             last_words: seen.last_words.clone(),
         }
     }
+}
+
+/// Decides the next step from what was seen.
+pub(super) fn make_plan(
+    agent: &AgentId,
+    desired: &Desired,
+    sight: &SeenContainers,
+    settling: &Settling,
+    now: Instant,
+) -> Plan {
+    let main = sight.main.as_ref().map(|seen| settling.observed(seen, now));
+    let next = sight.next.as_ref().map(|seen| settling.observed(seen, now));
+    plan(agent, desired, main.as_ref(), next.as_ref())
 }

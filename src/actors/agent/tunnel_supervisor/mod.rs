@@ -8,6 +8,7 @@
 
 mod health;
 mod keep;
+mod keeping;
 mod look;
 mod orders;
 mod repairs;
@@ -26,7 +27,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use self::keep::Keeping;
+use self::keeping::Keeping;
 use self::look::{SeenContainers, Settling};
 use self::orders::Orders;
 use self::repairs::Repairs;

@@ -2,8 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::look::{Settling, look};
-use super::round::make_plan;
+use super::look::{Settling, look, make_plan};
 use super::step::{StepEnd, StepError, carry_out};
 use crate::docker::{Docker, DockerError};
 use crate::domain::agent_tunnel::{Desired, Plan};

@@ -8,13 +8,12 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::look::{SeenContainers, Settling, look, name_of_network};
+use super::look::{SeenContainers, Settling, look, make_plan, name_of_network};
 use super::step::{StepEnd, StepError, carry_out};
 use super::{Ending, TunnelSupervisor};
 use crate::actors::supervision::{Backoff, Ctx};
 use crate::docker::DockerError;
-use crate::domain::agent_tunnel::{Desired, Plan, RunState, Step, plan};
-use crate::domain::id::AgentId;
+use crate::domain::agent_tunnel::{Desired, Plan, RunState, Step};
 use crate::domain::tunnel::TunnelHealth;
 use crate::state_dir::DesiredState;
 
@@ -270,16 +269,4 @@ impl TunnelSupervisor {
             actor.look(ctx);
         }));
     }
-}
-
-pub(super) fn make_plan(
-    agent: &AgentId,
-    desired: &Desired,
-    sight: &SeenContainers,
-    settling: &Settling,
-    now: Instant,
-) -> Plan {
-    let main = sight.main.as_ref().map(|seen| settling.observed(seen, now));
-    let next = sight.next.as_ref().map(|seen| settling.observed(seen, now));
-    plan(agent, desired, main.as_ref(), next.as_ref())
 }

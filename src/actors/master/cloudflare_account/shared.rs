@@ -13,9 +13,9 @@ use tokio::sync::OwnedMutexGuard;
 use super::zones::Zones;
 use crate::actors::master::bus::{Note, Notices};
 use crate::actors::master::error::MasterError;
-use crate::actors::master::registrar::{FinishMove, Registrar};
-use crate::actors::master::store::{CommitFailed, Ledger};
-use crate::actors::supervision::Port;
+use crate::actors::master::for_registrar::FinishMove;
+use crate::actors::master::ledger::{CommitFailed, Ledger};
+use crate::actors::supervision::Inlet;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cloudflare::{BudgetKeeper, BudgetNote, Cloudflare};
@@ -143,13 +143,13 @@ impl NameLocks {
 pub struct MasterStore {
     ledger: Ledger,
     notices: Notices,
-    registrar: Port<Registrar>,
+    finish_move: Inlet<FinishMove>,
 }
 
 impl MasterStore {
     /// Takes the handles.
-    pub fn new(ledger: Ledger, notices: Notices, registrar: Port<Registrar>) -> Self {
-        Self { ledger, notices, registrar }
+    pub fn new(ledger: Ledger, notices: Notices, finish_move: Inlet<FinishMove>) -> Self {
+        Self { ledger, notices, finish_move }
     }
 }
 
@@ -165,7 +165,7 @@ impl AccountStore for MasterStore {
 
     fn connector_seen(&self, agent: &AgentId, to: &TunnelId) {
         // With no room it is seen again at the next look.
-        let _ = self.registrar.tell(FinishMove::seen(agent, to));
+        let _ = self.finish_move.tell(FinishMove::seen(agent, to));
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Master;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::for_registrar::FinishMove;
 use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::master::registrar::{self, Enrolment};
 use crate::actors::master::requests::{Enrolled, KeyDropped, KeyRef, NewKey, RemovedAgent};
@@ -126,7 +127,7 @@ impl Master {
 
     /// Moves the names of an agent to the tunnel that it was given last, although its connector was not seen there.
     pub async fn move_names(&self, agent: &AgentId, by: &str) -> Result<(), MasterError> {
-        self.decide(registrar::FinishMove::ordered(agent, by)).await
+        self.decide(FinishMove::ordered(agent, by)).await
     }
 
     /// Names an agent; the name it gives itself no longer counts.

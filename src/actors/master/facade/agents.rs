@@ -9,10 +9,10 @@ use crate::actors::master::receipt::Receipt;
 use crate::actors::master::registrar;
 use crate::actors::master::requests::{DeliveredCommand, Dialect, Incoming, RegisterInput, Registered};
 use crate::actors::master::slot::Slot;
-use crate::actors::master::subtree::{digest_containers, digest_tunnel};
 use crate::actors::master::work::Work;
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::Outcome;
+use crate::domain::container;
 use crate::domain::id::{AgentId, CommandId};
 use crate::domain::registration::{Admission, identity_digest, shown_name};
 use crate::domain::report::{Report, Reports};
@@ -122,8 +122,8 @@ impl Master {
 fn is_news(slot: &Slot, item: &Report) -> bool {
     match item {
         Report::Heartbeat | Report::Unknown => false,
-        Report::Snapshot { containers } => !slot.same_report(digest_containers(containers)),
-        Report::Tunnel { tunnel } => !slot.same_tunnel(digest_tunnel(tunnel)),
+        Report::Snapshot { containers } => !slot.same_report(container::digest(containers)),
+        Report::Tunnel { tunnel } => !slot.same_tunnel(tunnel.digest()),
         _ => true,
     }
 }

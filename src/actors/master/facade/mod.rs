@@ -15,7 +15,7 @@ use super::env::Env;
 use super::error::MasterError;
 use super::registrar::Registrar;
 use super::work::{Reply, Work};
-use crate::actors::supervision::{AskError, Tree};
+use crate::actors::supervision::{AskError, Port, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -40,6 +40,11 @@ pub struct Master {
     /// The live supervision tree.
     pub tree: Tree,
     pub(super) env: Env,
+    /// Who decides about identity.
+    pub(super) registrar: Port<Registrar>,
+    /// The fleet's shards.
+    #[cfg(test)]
+    pub(super) routers: Vec<Port<super::router::Router>>,
 }
 
 impl Master {
@@ -65,7 +70,7 @@ impl Master {
         T: Send + 'static,
         Registrar: Handler<M>,
     {
-        match self.env.registrar.ask(question, DECISION).await {
+        match self.registrar.ask(question, DECISION).await {
             Ok(answer) => answer,
             Err(AskError::Full | AskError::Closed | AskError::Timeout | AskError::Lost) => {
                 Err(MasterError::Busy)

@@ -1,15 +1,17 @@
-//! Gives an agent a tunnel: token, enrolment and the command that starts it are one commit.
+//! Gives an agent a tunnel: token, enrolment and the command that starts it are one commit. If it had another one, its
+//! names move once the connector of the new one is seen.
 
 use actix::prelude::*;
 use secrecy::SecretString;
 
 use super::agents::listed;
-use super::commands::{new_command, queued, superseded};
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::commands::{new_command, queued, superseded};
 use crate::actors::master::directory::LackingSeat;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::for_registrar::FinishMove;
 use crate::actors::master::requests::Enrolled;
 use crate::actors::supervision::Ctx;
 use crate::db::agents::AgentRow;
@@ -265,7 +267,7 @@ async fn has_names_in(
 }
 
 /// What was said of its routes is about the tunnel that it leaves.
-pub(super) async fn nothing_said(env: &Env, agent: &AgentId) -> Result<Vec<RowChange>, MasterError> {
+async fn nothing_said(env: &Env, agent: &AgentId) -> Result<Vec<RowChange>, MasterError> {
     let rows = db::cloudflare::list_route_status(&env.db, Some(agent), u64::MAX).await?;
     let from_publisher = rows
         .into_iter()
@@ -298,4 +300,32 @@ fn start_command(env: &Env, ask: &CommitEnrolment, secret_id: SecretId) -> Comma
         secret_id,
     };
     new_command(env, kind, None)
+}
+
+impl Handler<FinishMove> for Registrar {
+    type Result = AtomicResponse<Self, Result<(), MasterError>>;
+
+    fn handle(&mut self, ask: FinishMove, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { finish_move(&env, &ask).await })
+    }
+}
+
+async fn finish_move(env: &Env, ask: &FinishMove) -> Result<(), MasterError> {
+    commit(env, async || {
+        let end = expected(env, &Stream::agent(&ask.agent)).await?;
+        let row = listed(env, &ask.agent).await?;
+        let mut batch = env.batch(&ask.by);
+        let (Some(from), Some(to)) = (row.moving_from, row.tunnel_id) else {
+            return Ok(Decision { batch, answer: () });
+        };
+        // Meanwhile it may have been given yet another one.
+        if ask.seen.as_ref().is_some_and(|seen| *seen != to) {
+            return Ok(Decision { batch, answer: () });
+        }
+        let event = AgentEvent::Moved { agent_id: row.id, from, to };
+        batch = batch.append(Stream::agent(&ask.agent), end, vec![event]);
+        batch.rows.extend(nothing_said(env, &ask.agent).await?);
+        Ok(Decision { batch, answer: () })
+    })
+    .await
 }

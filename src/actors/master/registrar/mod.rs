@@ -5,12 +5,8 @@
 
 mod admin;
 mod agents;
-mod commands;
 mod enrolment;
 mod keys;
-mod limits;
-mod moving;
-mod new_key;
 mod removal;
 
 use std::future::Future;
@@ -20,7 +16,7 @@ use actix::prelude::*;
 
 use super::env::Env;
 use super::error::MasterError;
-use super::store::CommitFailed;
+use super::ledger::CommitFailed;
 use super::work::Work;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::db::{self, Batch, CommitError, Expected};
@@ -28,14 +24,10 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 
 pub use admin::{ChangeSetting, EndSession, OpenSession, SetAdminPassword, SetUpAdmin};
-pub use agents::{Register, Rename, Revoke, identify, open_session, version_of};
-pub use commands::{new_command, queued};
+pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, version_of};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
-pub use keys::{DeleteKey, DeleteRevokedKeys, RevokeKey, SeatKey};
-pub use limits::LimitAgent;
-pub use moving::FinishMove;
-pub use new_key::{GenerateKey, RollKey};
-pub use removal::{Remove, Retire};
+pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey};
+pub use removal::Remove;
 
 /// Questions that may wait.
 pub const CAPACITY: usize = 256;

@@ -8,11 +8,12 @@
 use actix::prelude::*;
 
 use super::agents::listed;
-use super::commands::{new_command, queued, superseded};
 use super::keys::give_up;
 use super::{Decision, Registrar, commit, expected};
+use crate::actors::master::commands::{new_command, queued, superseded};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::for_registrar::Retire;
 use crate::actors::master::requests::{LeftTunnel, RemovedAgent};
 use crate::actors::supervision::Ctx;
 use crate::db::{self, Batch, RowChange};
@@ -31,14 +32,6 @@ pub struct Remove {
     pub agent: AgentId,
     /// Who asks.
     pub by: String,
-}
-
-/// A removed agent has done its last command, or never fetched it: its key goes.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), MasterError>")]
-pub struct Retire {
-    /// Which agent.
-    pub agent: AgentId,
 }
 
 impl Handler<Remove> for Registrar {

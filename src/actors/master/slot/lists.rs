@@ -11,7 +11,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use parking_lot::Mutex;
 
-use super::Slot;
 use crate::domain::container::Container;
 
 /// Turns that a single host does not take.
@@ -39,22 +38,19 @@ struct List {
     example: String,
 }
 
-impl Slot {
-    /// Notes which containers a DockFlare agent says are all that run.
-    pub(in crate::actors::master) fn note_list(&self, containers: &[Container]) {
-        self.lists.0.lock().see(List::new(containers));
+impl Lists {
+    /// Notes a list.
+    pub(super) fn note(&self, containers: &[Container]) {
+        self.0.lock().see(List::new(containers));
     }
 
-    /// Returns a container of each of the two hosts that the agent's lists come from, if they take turns as those of
-    /// two hosts would.
-    pub fn two_lists(&self) -> Option<[String; 2]> {
-        let seen = self.lists.0.lock();
+    /// Returns a container of each of two hosts, if the lists take turns as those of two hosts would.
+    pub(super) fn of_two_hosts(&self) -> Option<[String; 2]> {
+        let seen = self.0.lock();
         let (latest, other) = (seen.latest.as_ref()?, seen.other.as_ref()?);
         (seen.turns >= TURNS_OF_TWO_HOSTS).then(|| [latest.example.clone(), other.example.clone()])
     }
-}
 
-impl Lists {
     /// The agent speaks another dialect now, in which every host has a session of its own.
     pub(super) fn forget(&self) {
         *self.0.lock() = Seen::default();
@@ -107,6 +103,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::master::slot::Slot;
     use crate::domain::agent::AgentStatus;
     use crate::domain::id::{AgentId, ContainerId};
 

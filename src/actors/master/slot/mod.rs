@@ -4,11 +4,11 @@
 //! rebuilt from the database and the agent's next words; identity follows the record of decisions.
 
 mod lists;
-mod session;
 mod sources;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,12 +17,15 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use self::lists::Lists;
-use self::session::NativeSession;
 pub use self::sources::Source;
 use self::sources::Sources;
+use crate::db::RowChange;
 use crate::domain::agent::AgentStatus;
+use crate::domain::container::Container;
+use crate::domain::delivery::Dialect;
 use crate::domain::event::AgentStream;
 use crate::domain::id::{AgentId, KeyId};
+use crate::domain::registration::Place;
 
 /// Keys that open a slot: the one in force, and the one it replaces until that is used.
 #[derive(Debug, Default)]
@@ -47,6 +50,13 @@ impl Ends {
             AgentStream::Routes => &self.routes,
         }
     }
+}
+
+/// A session that is open.
+#[derive(Debug)]
+struct NativeSession {
+    id: String,
+    next_seq: u64,
 }
 
 /// One agent, as requests see it.
@@ -282,6 +292,126 @@ impl Slot {
 
     pub(super) fn set_offline(&self, offline: bool) {
         self.offline.store(offline, Ordering::Relaxed);
+    }
+}
+
+/// The native session: the dialect it speaks, and which report comes next.
+impl Slot {
+    /// True if the agent speaks the native dialect in this session.
+    pub fn has_session(&self, session: &str) -> bool {
+        self.session.lock().as_ref().is_some_and(|open| open.id == session)
+    }
+
+    /// Returns what the agent spoke when it last registered, be it with the master that ran before this one. The
+    /// database says the same.
+    pub fn dialect(&self) -> Dialect {
+        if self.is_native.load(Ordering::Acquire) { Dialect::Native } else { Dialect::V2 }
+    }
+
+    pub(super) fn set_dialect(&self, dialect: Dialect) {
+        self.is_native.store(dialect == Dialect::Native, Ordering::Release);
+    }
+
+    fn has_any_session(&self) -> bool {
+        self.session.lock().is_some()
+    }
+
+    /// Returns the number that the next report of this session should bear; none if the session is not open.
+    pub fn next_seq(&self, session: &str) -> Option<u64> {
+        self.session.lock().as_ref().filter(|open| open.id == session).map(|open| open.next_seq)
+    }
+
+    /// Begins a native session; an earlier one is over.
+    pub(super) fn open_session(&self, id: String) {
+        *self.session.lock() = Some(NativeSession { id, next_seq: 0 });
+        self.lists.forget();
+    }
+
+    pub(super) fn close_session(&self) {
+        *self.session.lock() = None;
+    }
+
+    /// Records that everything before `next_seq` was committed; never goes back. Returns the number that the next
+    /// report should bear; none if the session is over.
+    pub(super) fn advance(&self, session: &str, next_seq: u64) -> Option<u64> {
+        let mut open = self.session.lock();
+        let open = open.as_mut().filter(|open| open.id == session)?;
+        open.next_seq = open.next_seq.max(next_seq);
+        Some(open.next_seq)
+    }
+}
+
+/// Where its words come from.
+impl Slot {
+    /// Records that the agent was heard, and from where.
+    pub fn touch_from(&self, now: DateTime<Utc>, peer: IpAddr) {
+        self.touch(now);
+        if self.sources.is_settled(peer) {
+            return;
+        }
+        // Only the host that registered last knows a session.
+        if self.has_any_session() {
+            self.sources.moved(peer);
+        } else {
+            self.sources.see(peer, None, now);
+        }
+    }
+
+    /// Records that the agent registered, from where and under which name.
+    pub(super) fn registered_from(&self, now: DateTime<Utc>, peer: IpAddr, host: Option<&str>) {
+        self.touch(now);
+        self.sources.see(peer, host, now);
+    }
+
+    /// Returns the two places the agent's words come from, if they take turns as two hosts would.
+    pub fn two_hosts(&self) -> Option<[Source; 2]> {
+        self.sources.of_two_hosts()
+    }
+
+    /// Says whether the agent speaks from where a registration comes from.
+    pub fn place(&self, peer: IpAddr, host: Option<&str>) -> Place {
+        self.sources.place(peer, host)
+    }
+
+    /// Returns where the agent was last heard from.
+    pub fn source(&self) -> Option<Source> {
+        self.sources.latest()
+    }
+
+    /// Where the agent speaks from, as it is kept for people.
+    pub(super) fn peer_row(&self) -> Option<RowChange> {
+        let source = self.source()?;
+        let by_place = self.two_hosts().map(|[one, other]| {
+            format!("two hosts use this key: {one} and {other}; give one of them a key of its own")
+        });
+        let by_list = || {
+            self.two_lists().map(|[one, other]| {
+                format!(
+                    "two hosts use this key from one address: one runs {one}, the other {other}; give one of them a key \
+                     of its own"
+                )
+            })
+        };
+        Some(RowChange::PutAgentPeer {
+            agent_id: self.id.clone(),
+            hostname: source.host,
+            peer: Some(source.peer.to_string()),
+            problem: by_place.or_else(by_list),
+        })
+    }
+}
+
+/// What its lists of containers say.
+impl Slot {
+    /// Notes which containers a DockFlare agent says are all that run.
+    pub(super) fn note_list(&self, containers: &[Container]) {
+        self.lists.note(containers);
+    }
+
+    /// Returns a container of each of the two hosts that the agent's lists come from, if they take turns as those of
+    /// two hosts would.
+    pub fn two_lists(&self) -> Option<[String; 2]> {
+        self.lists.of_two_hosts()
     }
 }
 

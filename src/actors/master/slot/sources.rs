@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
-use super::Slot;
-use crate::db::RowChange;
 use crate::domain::registration::Place;
 
 /// How long two sources may take turns before that counts as two hosts.
@@ -55,41 +53,34 @@ struct Seen {
     turns_since: Option<DateTime<Utc>>,
 }
 
-impl Slot {
-    /// Records that the agent was heard, and from where.
-    pub fn touch_from(&self, now: DateTime<Utc>, peer: IpAddr) {
-        self.touch(now);
-        if self.sources.settled.load(Ordering::Relaxed) == fingerprint(peer) {
-            return;
-        }
-        // Only the host that registered last knows a session.
-        let has_session = self.has_any_session();
-        self.sources.change(|seen| if has_session { seen.moved(peer) } else { seen.see(peer, None, now) });
+impl Sources {
+    /// True if another word from there says nothing new.
+    pub(super) fn is_settled(&self, peer: IpAddr) -> bool {
+        self.settled.load(Ordering::Relaxed) == fingerprint(peer)
     }
 
-    /// Records that the agent registered, from where and under which name.
-    pub(in crate::actors::master) fn registered_from(
-        &self,
-        now: DateTime<Utc>,
-        peer: IpAddr,
-        host: Option<&str>,
-    ) {
-        self.touch(now);
-        self.sources.change(|seen| seen.see(peer, host, now));
+    /// Notes a word of the host that is known by its session.
+    pub(super) fn moved(&self, peer: IpAddr) {
+        self.change(|seen| seen.moved(peer));
     }
 
-    /// Returns the two places the agent's words come from, if they take turns as two hosts would.
-    pub fn two_hosts(&self) -> Option<[Source; 2]> {
-        let seen = self.sources.seen.lock();
+    /// Notes a word, and under which name if it says one.
+    pub(super) fn see(&self, peer: IpAddr, host: Option<&str>, now: DateTime<Utc>) {
+        self.change(|seen| seen.see(peer, host, now));
+    }
+
+    /// Returns two places whose words take turns as those of two hosts would.
+    pub(super) fn of_two_hosts(&self) -> Option<[Source; 2]> {
+        let seen = self.seen.lock();
         if seen.turns < TURNS_OF_TWO_HOSTS {
             return None;
         }
         Some([seen.latest.clone()?, seen.other.clone()?])
     }
 
-    /// Says whether the agent speaks from where a registration comes from.
-    pub fn place(&self, peer: IpAddr, host: Option<&str>) -> Place {
-        match &self.sources.seen.lock().latest {
+    /// Compares with where the last word came from.
+    pub(super) fn place(&self, peer: IpAddr, host: Option<&str>) -> Place {
+        match &self.seen.lock().latest {
             None => Place::Unknown,
             Some(latest) => {
                 let same_host = latest.host.is_none() || host.is_none() || latest.host.as_deref() == host;
@@ -98,35 +89,11 @@ impl Slot {
         }
     }
 
-    /// Returns where the agent was last heard from.
-    pub fn source(&self) -> Option<Source> {
-        self.sources.seen.lock().latest.clone()
+    /// Returns where the last word came from.
+    pub(super) fn latest(&self) -> Option<Source> {
+        self.seen.lock().latest.clone()
     }
 
-    /// Where the agent speaks from, as it is kept for people.
-    pub(in crate::actors::master) fn peer_row(&self) -> Option<RowChange> {
-        let source = self.source()?;
-        let by_place = self.two_hosts().map(|[one, other]| {
-            format!("two hosts use this key: {one} and {other}; give one of them a key of its own")
-        });
-        let by_list = || {
-            self.two_lists().map(|[one, other]| {
-                format!(
-                    "two hosts use this key from one address: one runs {one}, the other {other}; give one of them a key \
-                     of its own"
-                )
-            })
-        };
-        Some(RowChange::PutAgentPeer {
-            agent_id: self.id.clone(),
-            hostname: source.host,
-            peer: Some(source.peer.to_string()),
-            problem: by_place.or_else(by_list),
-        })
-    }
-}
-
-impl Sources {
     fn change(&self, change: impl FnOnce(&mut Seen)) {
         let mut seen = self.seen.lock();
         change(&mut seen);

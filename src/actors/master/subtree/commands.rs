@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Own;
-use super::operation::{self, log, to};
+use super::own::Own;
+use super::own::{self, log, to};
 use super::queue::{Doubt, Queue};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
@@ -44,6 +44,16 @@ pub struct Enqueue {
     pub by: String,
     /// The command.
     pub reply: Reply<Command>,
+}
+
+/// Queues a start unless something is on its way to the agent, or somebody decided about it meanwhile.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StartAgain {
+    /// The start of the tunnel that the agent has.
+    pub kind: CommandKind,
+    /// Version of the agent's stream that says so.
+    pub version: u64,
 }
 
 /// Hands over what waits, oldest first.
@@ -135,12 +145,12 @@ impl CommandDispatcher {
     }
 
     /// Runs one operation; the next message waits for its end.
-    pub(super) fn run<T: 'static>(
+    fn run<T: 'static>(
         &mut self,
         operation: impl AsyncFnOnce(&mut Queue) -> Result<T, MasterError> + 'static,
         answer: impl FnOnce(Result<T, MasterError>) + 'static,
     ) -> AtomicResponse<Self, ()> {
-        operation::run(self, |actor| &mut actor.queue, operation, |result, _| answer(result))
+        own::run(self, |actor| &mut actor.queue, operation, |result, _| answer(result))
     }
 }
 
@@ -155,6 +165,14 @@ impl Handler<Enqueue> for CommandDispatcher {
 
     fn handle(&mut self, Enqueue { kind, by, reply }: Enqueue, _: &mut Ctx<Self>) -> Self::Result {
         self.run(async move |queue| queue.enqueue(kind, &by).await, to(reply))
+    }
+}
+
+impl Handler<StartAgain> for CommandDispatcher {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, StartAgain { kind, version }: StartAgain, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |queue| queue.enqueue_alone(kind, version).await, log("a tunnel that is lost"))
     }
 }
 

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Own;
-use super::containers::Change;
-use super::picture::{CONFLICT, Picture, Seen};
+use super::own::Own;
+use super::picture::{Picture, Seen};
 use crate::actors::master::error::MasterError;
 use crate::db::cloudflare::RouteStatusRow;
 use crate::db::containers::ContainerProblem;
@@ -17,10 +16,24 @@ use crate::domain::event::{RouteEvent, Stream};
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::labels::{Allowance, Labels};
 use crate::domain::mirror::{Away, Conflict, Decided, Holder, Mirrored, Running, decide_routes};
+use crate::domain::publish::PublicState;
 use crate::domain::route::{Release, RouteKey};
 
 /// Labels that are read at a stretch; then the shard's other agents have their turn.
 const STRETCH: usize = 500;
+
+/// What became of containers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// These run, and no others.
+    All(Vec<Container>),
+    /// This one runs.
+    Seen(Container),
+    /// The Engine said that this one ended, and it does not run any more.
+    Gone(ContainerId),
+    /// The Engine said that this one died. It may be back at once: the next list decides.
+    Died(ContainerId),
+}
 
 /// What is known of containers beside what is written down. Lost with the actor: then a loss is explained by less, and a
 /// restless route is waited for anew.
@@ -332,7 +345,7 @@ fn conflict_rows(own: &Own, picture: &Picture, conflicts: &BTreeMap<RouteKey, St
         RowChange::PutRouteStatus(RouteStatusRow {
             agent_id: own.agent.clone(),
             key: key.clone(),
-            state: CONFLICT.into(),
+            state: PublicState::Conflict.as_str().into(),
             reason: Some(reason.clone()),
             cause: None,
             answer: None,

@@ -2,9 +2,10 @@
 
 use actix::prelude::*;
 
-use super::Own;
 use super::commands::{CommandDispatcher, Finish};
-use super::containers::{Change, ContainerMirror, Mirror};
+use super::containers::{ContainerMirror, Mirror};
+use super::draft::Change;
+use super::own::Own;
 use super::tunnel::{TunnelReconciler, TunnelReported};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;

@@ -5,35 +5,25 @@
 
 mod commands;
 mod containers;
-mod digest;
 mod draft;
-mod handover;
 mod ingester;
-mod mirrorer;
-mod open_commands;
-mod operation;
+mod own;
 mod picture;
 mod queue;
-mod start_again;
 mod tunnel;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use commands::CommandDispatcher;
 pub use containers::ContainerMirror;
-pub use digest::{digest_containers, digest_tunnel};
 pub use ingester::ReportIngester;
-pub use picture::CONFLICT;
 pub use tunnel::TunnelReconciler;
 
+use own::Own;
+
 use super::env::Env;
-use super::error::MasterError;
-use super::slot::Slot;
 use super::work::Work;
 use crate::actors::supervision::{Backoff, ChildSpec, Overflow, Port, Refused, Restart, SupSpec};
-use crate::db::Assumption;
-use crate::domain::agent::AgentStatus;
 use crate::domain::id::AgentId;
 use crate::domain::restart::{self, RestartNumbers};
 
@@ -43,15 +33,6 @@ const REPORTS: usize = 32;
 const MESSAGES: usize = 64;
 /// Longest a handler may work: Cloudflare is not called here, so this is a stuck database.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// What every actor of one agent holds.
-#[derive(Clone)]
-pub struct Own {
-    /// Services and ports.
-    pub env: Env,
-    /// Whose actors these are.
-    pub agent: AgentId,
-}
 
 /// The ways into one agent's actors.
 #[derive(Clone)]
@@ -162,10 +143,6 @@ impl Subtree {
                 delivered(self.containers.tell(containers::StandingChanged))?;
                 delivered(self.commands.tell(commands::StandingChanged))
             }
-            #[cfg(test)]
-            Work::Fail(which) => self.fail(which),
-            #[cfg(test)]
-            Work::FailRouter | Work::Reap => Ok(()),
         }
     }
 }
@@ -175,28 +152,6 @@ fn delivered<M, S>(sent: Result<S, Refused<M>>) -> Result<(), Undelivered> {
         Ok(_) => Ok(()),
         Err(Refused::Full(_)) => Err(Undelivered::Full),
         Err(Refused::Closed(_)) => Err(Undelivered::Closed),
-    }
-}
-
-impl Own {
-    /// Returns the agent's slot; a removed agent's may be gone, and one that is back has another.
-    pub fn slot(&self) -> Option<Arc<Slot>> {
-        self.env.directory.slot(&self.agent)
-    }
-
-    /// The same, and fails if there is none.
-    pub fn known_slot(&self) -> Result<Arc<Slot>, MasterError> {
-        self.slot().ok_or_else(|| MasterError::AgentNotFound(self.agent.clone()))
-    }
-
-    /// Has a batch refused if anybody decided about the agent since its stream ended at `version`.
-    pub fn stands_at(&self, version: u64) -> Assumption {
-        Assumption::StandsAt { agent_id: self.agent.clone(), version }
-    }
-
-    /// True if the agent was taken off the list.
-    pub fn is_removed(&self) -> bool {
-        self.slot().is_none_or(|slot| slot.status() == AgentStatus::Removed)
     }
 }
 

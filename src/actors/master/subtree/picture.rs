@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::Own;
+use super::own::Own;
 use crate::actors::master::error::MasterError;
 use crate::db;
 use crate::db::agents::Standing;
@@ -17,9 +17,6 @@ use crate::domain::limits::Limits;
 use crate::domain::mirror::{TURNS_WINDOW, apply, turn};
 use crate::domain::publish::PublicState;
 use crate::domain::route::{Route, RouteKey};
-
-/// Word of a route that is asked for and not given; its row is ours, not the publisher's.
-pub const CONFLICT: &str = PublicState::Conflict.as_str();
 
 /// A cache: read again whenever it may be wrong.
 #[derive(Debug, Clone)]
@@ -70,7 +67,7 @@ impl Picture {
             (row.container.id.clone(), Seen { container: row.container, problems })
         });
         let statuses = db::cloudflare::list_route_status(db, Some(&own.agent), db::ALL).await?;
-        let conflicts = statuses.into_iter().filter(|row| row.state == CONFLICT);
+        let conflicts = statuses.into_iter().filter(|row| row.state == PublicState::Conflict.as_str());
         let mut picture = Self {
             standing,
             version,

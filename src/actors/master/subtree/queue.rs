@@ -1,18 +1,20 @@
-//! One agent's open commands, and how decisions about them are committed.
+//! One agent's open commands: what the database holds of them, how decisions about them are committed, and what goes along
+//! when they are handed over.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
 
-use super::Own;
-use super::handover::hand_over;
-use super::open_commands::{OpenCommands, apply};
+use super::own::Own;
+use crate::actors::master::commands::{new_command, queued};
 use crate::actors::master::error::MasterError;
-use crate::actors::master::registrar::{self, Retire};
+use crate::actors::master::for_registrar::Retire;
+use crate::actors::master::ledger::CommitFailed;
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
-use crate::actors::master::store::CommitFailed;
+use crate::db::agents::Standing;
 use crate::db::{self, CommitError, Expected};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::delivery::{self, Evidence};
-use crate::domain::event::{CommandEvent, Stream};
+use crate::domain::event::{AgentStream, CommandEvent, Stream};
 use crate::domain::id::{CommandId, TunnelId};
 
 /// How often a decision is taken again after somebody else was faster.
@@ -50,12 +52,12 @@ impl Queue {
                 // Whoever asked read this before the agent got another tunnel, or went.
                 return Err(MasterError::Busy);
             }
-            let queued = known.open.iter().filter(|open| open.status == CommandStatus::Queued);
-            if let Some(waiting) = delivery::open_like(&queued.cloned().collect::<Vec<_>>(), &kind) {
+            let waiting = known.open.iter().filter(|open| open.status == CommandStatus::Queued);
+            if let Some(waiting) = delivery::open_like(&waiting.cloned().collect::<Vec<_>>(), &kind) {
                 return Ok((Vec::new(), waiting.clone()));
             }
-            let command = registrar::new_command(&own.env, kind.clone(), None);
-            Ok((vec![registrar::queued(&own.agent, &command)], command))
+            let command = new_command(&own.env, kind.clone(), None);
+            Ok((vec![queued(&own.agent, &command)], command))
         })
         .await
     }
@@ -74,8 +76,8 @@ impl Queue {
                 return Ok((Vec::new(), ()));
             }
             tracing::info!(agent.id = %own.agent, "the agent lost its tunnel and is told again to start it");
-            let command = registrar::new_command(&own.env, kind.clone(), None);
-            Ok((vec![registrar::queued(&own.agent, &command)], ()))
+            let command = new_command(&own.env, kind.clone(), None);
+            Ok((vec![queued(&own.agent, &command)], ()))
         })
         .await
     }
@@ -91,7 +93,7 @@ impl Queue {
         let by = format!("agent:{}", self.own.agent);
         let delivered = self
             .commit(&by, async |own, known| {
-                let prepared = hand_over(own, known, max, dialect).await?;
+                let prepared = prepare_delivery(own, known, max, dialect).await?;
                 // The last look before the commit: preparing takes its time.
                 if has_left() { Ok((Vec::new(), Vec::new())) } else { Ok(prepared) }
             })
@@ -241,7 +243,7 @@ impl Queue {
     fn retire_if_removed(&self) {
         if self.own.is_removed() && self.known.as_ref().is_some_and(|known| known.open.is_empty()) {
             // Lost only if the registrar is very busy; it looks for leavers when it starts.
-            let _ = self.own.env.registrar.tell(Retire { agent: self.own.agent.clone() });
+            let _ = self.own.env.retire.tell(Retire { agent: self.own.agent.clone() });
         }
     }
 
@@ -283,4 +285,151 @@ impl Queue {
 
 fn finished(own: &Own, id: &CommandId, outcome: Outcome) -> CommandEvent {
     CommandEvent::Finished { agent_id: own.agent.clone(), command_id: id.clone(), outcome }
+}
+
+/// A cache: read again whenever it may be wrong.
+struct OpenCommands {
+    /// Where the agent stands.
+    pub standing: Standing,
+    /// Version of the agent's stream of commands.
+    pub version: u64,
+    /// Commands that are not at their end, in the order they were queued.
+    pub open: Vec<Command>,
+}
+
+impl OpenCommands {
+    /// Reads it.
+    pub async fn read(own: &Own) -> Result<Self, MasterError> {
+        let standing = db::agents::find_standing(&own.env.db, &own.agent).await?;
+        // The version first: what is written after it shows as a conflict.
+        let version = db::events::stream_version(&own.env.db, &Stream::commands(&own.agent)).await?;
+        let open = db::commands::list_open_commands(&own.env.db, &own.agent).await?;
+        Ok(Self { standing, version, open })
+    }
+
+    /// Returns the open commands as they are to be judged at `now`: a leap of the clock that is still on its way to
+    /// them has moved them already.
+    pub fn as_of(&self, own: &Own, now: DateTime<Utc>) -> Vec<Command> {
+        let mut open = self.open.clone();
+        let missed = own.env.leaps.missed_by(&own.agent);
+        if !missed.is_zero() {
+            let moved = delivery::postpone(&own.agent, &open, missed, now);
+            moved.iter().for_each(|event| apply(&mut open, event, now));
+        }
+        open
+    }
+}
+
+impl Own {
+    /// True if the record went on since this was read.
+    fn has_news(&self, known: &OpenCommands) -> bool {
+        self.slot().is_none_or(|slot| {
+            slot.has_more(AgentStream::Standing, known.standing.version)
+                || slot.has_more(AgentStream::Commands, known.version)
+        })
+    }
+
+    /// Tells the slot how many commands may be fetched.
+    fn count(&self, open: &[Command]) {
+        if let Some(slot) = self.slot() {
+            let dialect = slot.dialect();
+            slot.set_queued(open.iter().filter(|open| delivery::may_be_fetched(open, dialect)).count());
+        }
+    }
+}
+
+/// Carries an event of a commands stream out on the open commands.
+fn apply(open: &mut Vec<Command>, event: &CommandEvent, now: DateTime<Utc>) {
+    match event {
+        CommandEvent::Queued { command_id, command, expires_at, .. } => open.push(Command {
+            id: command_id.clone(),
+            kind: command.clone(),
+            status: CommandStatus::Queued,
+            attempt: 0,
+            queued_at: now,
+            delivered_at: None,
+            lease_until: None,
+            expires_at: *expires_at,
+            outcome: None,
+        }),
+        CommandEvent::Delivered { command_id, attempt, lease_until, .. } => {
+            change(open, command_id, |command| {
+                command.status = CommandStatus::Delivered;
+                command.attempt = *attempt;
+                command.delivered_at = Some(now);
+                command.lease_until = Some(*lease_until);
+            })
+        }
+        CommandEvent::Acknowledged { command_id, .. } => {
+            change(open, command_id, |command| command.status = CommandStatus::Acknowledged);
+        }
+        CommandEvent::Requeued { command_id, .. } => change(open, command_id, |command| {
+            command.status = CommandStatus::Queued;
+            command.lease_until = None;
+        }),
+        CommandEvent::Postponed { command_id, expires_at, .. } => {
+            change(open, command_id, |command| command.expires_at = *expires_at);
+        }
+        CommandEvent::Finished { command_id, .. } | CommandEvent::Expired { command_id, .. } => {
+            open.retain(|command| command.id != *command_id);
+        }
+    }
+}
+
+fn change(open: &mut [Command], id: &CommandId, change: impl FnOnce(&mut Command)) {
+    if let Some(command) = open.iter_mut().find(|command| command.id == *id) {
+        change(command);
+    }
+}
+
+/// Prepares a delivery: what is overdue goes back to the queue first, then the oldest are taken.
+async fn prepare_delivery(
+    own: &Own,
+    known: &OpenCommands,
+    max: usize,
+    dialect: Dialect,
+) -> Result<(Vec<CommandEvent>, Vec<DeliveredCommand>), MasterError> {
+    let now = own.env.now();
+    let mut open = known.as_of(own, now);
+    let mut events = delivery::decide_overdue(&own.agent, &open, now, dialect);
+    events.iter().for_each(|event| apply(&mut open, event, now));
+    let mut delivered = Vec::new();
+    for event in delivery::hand_over(&own.agent, &open, now, dialect, max) {
+        apply(&mut open, &event, now);
+        let Some(command) = open.iter().find(|open| is_about(&event, &open.id)).cloned() else {
+            continue;
+        };
+        match token_of(own, &command).await? {
+            Ok(token) => {
+                events.push(event);
+                delivered.push(DeliveredCommand { command, token });
+            }
+            Err(SecretGone) => {
+                tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");
+                events.push(CommandEvent::Expired { agent_id: own.agent.clone(), command_id: command.id });
+            }
+        }
+    }
+    // What is not waited for after its delivery is decided about with it.
+    events.extend(delivery::decide_overdue(&own.agent, &open, now, dialect));
+    Ok((events, delivered))
+}
+
+fn is_about(event: &CommandEvent, id: &CommandId) -> bool {
+    matches!(event, CommandEvent::Delivered { command_id, .. } if command_id == id)
+}
+
+/// The secret that a command needs is not there any more.
+struct SecretGone;
+
+/// Returns the token that goes along: none if the command needs none.
+async fn token_of(
+    own: &Own,
+    command: &Command,
+) -> Result<Result<Option<SecretString>, SecretGone>, MasterError> {
+    let Some(id) = command.kind.secret_id() else {
+        return Ok(Ok(None));
+    };
+    let token = db::secrets::find_secret(&own.env.db, id).await?;
+    Ok(token.map(Some).ok_or(SecretGone))
 }

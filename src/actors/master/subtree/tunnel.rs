@@ -1,19 +1,21 @@
-//! Follows how an agent's tunnel is, has a lost one started again, and confirms what a DockFlare agent cannot answer.
+//! Follows how an agent's connector is and decides what comes of it: a tunnel that is lost is started again, one that is cut
+//! off is compared, names move to one that serves, and a DockFlare agent's word confirms its commands.
 
 use actix::prelude::*;
 
-use super::Own;
-use super::commands::{CommandDispatcher, TunnelShown};
-use super::digest::digest_tunnel;
-use super::start_again::{StartAgain, due_start};
+use super::commands::{CommandDispatcher, StartAgain, TunnelShown};
+use super::own::Own;
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::for_registrar::FinishMove;
 use crate::actors::master::receipt::Part;
-use crate::actors::master::registrar::FinishMove;
 use crate::actors::master::requests::Dialect;
 use crate::actors::supervision::{Ctx, Port, supervised};
 use crate::db::{self, Assumption, RowChange};
+use crate::domain::agent::AgentStatus;
+use crate::domain::command::CommandKind;
 use crate::domain::connector::Said;
+use crate::domain::lost_tunnel::{Next, next};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 /// Follows one agent's tunnel.
@@ -121,7 +123,7 @@ impl Handler<LookWhatIsDue> for TunnelReconciler {
 
 async fn write(own: &Own, report: TunnelReport) -> Result<(), MasterError> {
     let slot = own.known_slot()?;
-    let digest = digest_tunnel(&report);
+    let digest = report.digest();
     if slot.same_tunnel(digest) {
         return Ok(());
     }
@@ -144,6 +146,36 @@ async fn move_if_seen(own: &Own, report: &TunnelReport) {
     let Some((to, name)) = row.and_then(|row| Some((row.tunnel_id?, row.tunnel_name))) else { return };
     if report.names(&to, name.as_deref()) {
         // With no room it is seen again at the next look at Cloudflare's list.
-        let _ = own.env.registrar.tell(FinishMove::seen(&own.agent, &to));
+        let _ = own.env.finish_move.tell(FinishMove::seen(&own.agent, &to));
+    }
+}
+
+/// Latest commands that count.
+const RECENT: u64 = 20;
+
+/// Returns the start that is due, if one is; asks to be woken if it is due later.
+async fn due_start(own: &Own) -> Result<Option<StartAgain>, MasterError> {
+    let (db, agent) = (&own.env.db, &own.agent);
+    let Some(seen) = db::tunnels::find_tunnel_observed(db, agent).await? else { return Ok(None) };
+    if seen.report.health != TunnelHealth::Stopped {
+        return Ok(None);
+    }
+    let standing = db::agents::find_standing(db, agent).await?;
+    let Some((tunnel_id, tunnel_name, secret_id)) =
+        standing.tunnel.filter(|_| standing.status == AgentStatus::Enrolled)
+    else {
+        return Ok(None);
+    };
+    let commands = db::commands::list_commands(db, agent, RECENT).await?;
+    match next(&tunnel_id, &seen.report, seen.changed_at, &commands, own.env.now()) {
+        Next::Nothing => Ok(None),
+        Next::LookAgain(at) => {
+            own.env.due_at(agent, at);
+            Ok(None)
+        }
+        Next::Start => {
+            let kind = CommandKind::StartTunnel { tunnel_id, tunnel_name, secret_id };
+            Ok(Some(StartAgain { kind, version: standing.version }))
+        }
     }
 }

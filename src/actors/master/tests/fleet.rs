@@ -1,7 +1,9 @@
 //! Live subtrees: few, restartable, and never needed for what changes nothing.
 
+use super::super::router::trials::FailActor;
 use super::super::subtree::Which;
 use super::*;
+use crate::actors::supervision::fail::Fail;
 
 #[test]
 fn killing_any_actor_of_an_agent_loses_nothing() {
@@ -13,7 +15,7 @@ fn killing_any_actor_of_an_agent_loses_nothing() {
             let command =
                 rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap().remove(0).command;
 
-            rig.master.env.fleet.send(&agent, Work::Fail(which)).unwrap();
+            rig.router_of(&agent).tell(FailActor { agent: agent.clone(), which }).unwrap();
             let more = [container("web", "c1", "a.example.com"), container("api", "c2", "b.example.com")];
             until("the report is taken after the restart", async || {
                 rig.master.report(&agent, snapshot(&more)).await.is_ok()
@@ -35,7 +37,8 @@ fn an_agent_whose_actors_fail_on_and_on_hurts_no_other_and_comes_back_after_a_wh
         let (bad, _) = rig.enrolled("edge-1").await;
         let (good, _) = rig.enrolled("edge-2").await;
         until("it is given up", async || {
-            let _ = rig.master.env.fleet.send(&bad, Work::Fail(Which::Containers));
+            let fail = FailActor { agent: bad.clone(), which: Which::Containers };
+            let _ = rig.router_of(&bad).tell(fail);
             rig.report(&good, vec![Report::Heartbeat]).await;
             rig.live_subtrees() == 1
         })
@@ -125,7 +128,7 @@ fn a_router_that_fails_takes_nothing_with_it() {
         let rig = Rig::with(settings).await;
         let (agent, _) = rig.enrolled("edge").await;
         rig.report(&agent, snapshot(&[container("web", "c1", "a.example.com")])).await;
-        rig.master.env.fleet.send(&agent, Work::FailRouter).unwrap();
+        rig.router_of(&agent).tell(Fail).unwrap();
         let more = [container("web", "c1", "a.example.com"), container("api", "c2", "b.example.com")];
         until("the report is taken after the restart", async || {
             rig.master.report(&agent, snapshot(&more)).await.is_ok()

@@ -26,10 +26,11 @@ use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use tokio::task::LocalSet;
 
+use super::router::Router;
+use super::router::trials::ReapNow;
 use super::store::Writer;
-use super::work::Work;
 use super::*;
-use crate::actors::supervision::{Root, Tree};
+use crate::actors::supervision::{Port, Root, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::{self, Db};
@@ -40,6 +41,7 @@ use crate::domain::event::Stream;
 use crate::domain::id::{AccountId, AgentId, ContainerId, TunnelId};
 use crate::domain::report::{GoneCause, Report, Reports};
 use crate::domain::route::{Route, RouteState};
+use crate::domain::shard::shard_of;
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::io::Io;
 
@@ -279,10 +281,15 @@ impl Rig {
     async fn until_asleep(&self, agent: &AgentId) {
         until("they sleep", async || {
             // What still waits for them is handled first, so one look may be too early.
-            self.master.env.fleet.send(agent, Work::Reap).unwrap();
+            self.router_of(agent).tell(ReapNow).unwrap();
             self.live_subtrees() == 0
         })
         .await;
+    }
+
+    fn router_of(&self, agent: &AgentId) -> &Port<Router> {
+        let routers = &self.master.routers;
+        &routers[shard_of(agent, routers.len())]
     }
 
     /// How many messages an actor has taken from its mailbox, and how many wait in it.

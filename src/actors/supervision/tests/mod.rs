@@ -5,6 +5,7 @@ mod chaos;
 mod dynamic;
 mod escalation;
 mod futures;
+mod inlets;
 mod order;
 mod real_time;
 mod restart;

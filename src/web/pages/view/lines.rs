@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 
 use super::super::filter::Line;
 use super::{Badge, Moment, badge, count};
-use crate::actors::master::Source;
 use crate::db::read::{AgentView, TunnelObservedRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
@@ -105,27 +104,6 @@ pub fn tunnel_badge(observed: &TunnelObservedRow) -> Badge {
         TunnelHealth::Failed => badge("bad", "failed"),
         TunnelHealth::Stopped => badge("idle", "stopped"),
     }
-}
-
-/// Says that two hosts use one key.
-pub fn two_hosts([one, other]: [Source; 2]) -> String {
-    let place = |source: &Source| match &source.host {
-        Some(host) => format!("{} ({host})", source.peer),
-        None => source.peer.to_string(),
-    };
-    format!(
-        "Two hosts use this key: {} and {}. Generate another key and give it to one of them.",
-        place(&one),
-        place(&other)
-    )
-}
-
-/// Says that two hosts use one key, known by a container of each.
-pub fn two_lists([one, other]: [String; 2]) -> String {
-    format!(
-        "Two hosts use this key from one address: one runs {one}, the other {other}. Generate another key and give it \
-         to one of them."
-    )
 }
 
 /// A route on a line.

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::filter::Line;
 
-pub use lines::{AgentLine, RouteLine, agent_words, route_words, tunnel_badge, two_hosts, two_lists};
+pub use lines::{AgentLine, RouteLine, agent_words, route_words, tunnel_badge};
 pub use said::said;
 
 /// A word with its tone: `good`, `busy`, `warn`, `bad` or `idle`.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::actors::master::env::Env;
-use crate::actors::master::error::MasterError;
+use super::env::Env;
+use super::error::MasterError;
 use crate::db;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::{self, Superseding, lifetime};
@@ -40,7 +40,7 @@ pub fn queued(agent: &AgentId, command: &Command) -> CommandEvent {
 }
 
 /// Ends what is pointless by a decision about the agent.
-pub(super) async fn superseded(
+pub async fn superseded(
     env: &Env,
     agent: &AgentId,
     by: Superseding,
