@@ -10,7 +10,6 @@ pub mod assets;
 pub mod attempts;
 pub mod auth;
 pub mod body;
-mod dialect;
 mod doubts;
 pub mod error;
 mod forwarded;
@@ -30,6 +29,7 @@ pub mod server;
 mod session;
 mod speak;
 pub mod state;
+mod wording;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
