@@ -66,6 +66,35 @@ impl Said<'_> {
     }
 }
 
+/// What is to be looked at after an agent's word of its connector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FollowUp {
+    /// The tunnel at Cloudflare: nothing connects to it, and it may be gone.
+    pub tunnel: bool,
+    /// Cloudflare's list of connectors: the agent leaves open whether requests reach it.
+    pub connectors: bool,
+    /// Whether the tunnel was lost, and has to be started again.
+    pub loss: bool,
+    /// Whether names wait for the connector that serves now.
+    pub names: bool,
+}
+
+impl FollowUp {
+    /// An agent that does not ask its connector knows only that its container runs.
+    pub fn of(report: &TunnelReport, asks_connector: bool) -> Self {
+        let is_stopped = report.health == TunnelHealth::Stopped;
+        let is_cut_off = report.health.is_cut_off();
+        let is_open = Said { report, is_heard: true, asks_connector }.leaves_open();
+        Self {
+            // A DockFlare agent has no other word for a connector that ends again and again.
+            tunnel: is_cut_off || (is_stopped && !asks_connector),
+            connectors: is_open,
+            loss: is_stopped,
+            names: !is_cut_off && !is_stopped && !is_open,
+        }
+    }
+}
+
 /// What is known of one tunnel.
 #[derive(Debug, Clone, Copy)]
 pub struct Sight<'a> {

@@ -14,14 +14,10 @@ use actix_web::{FromRequest, HttpRequest};
 use super::credential::Credential;
 use super::error::ApiError;
 use super::route::Caller;
-use super::state::WebState;
+use super::state::{WebState, state};
 use crate::actors::master::{Errand, KeyAccess, MasterError, Refused, Slot};
 use crate::domain::role::Role;
 use crate::protocol::v3::SESSION_HEADER;
-
-/// The peer of a connection to the admin socket, if it is this user or root.
-#[derive(Debug, Clone)]
-pub struct LocalAdmin;
 
 /// Anybody; for health, sign-in and assets.
 pub struct Anyone;
@@ -234,11 +230,6 @@ async fn person(req: &HttpRequest, needed: Role) -> Result<(String, bool), ApiEr
 /// Fails if `role` is too small.
 pub fn at_least(role: Role, needed: Role) -> Result<(), ApiError> {
     role.includes(needed).then_some(()).ok_or(ApiError::Forbidden { needed: needed.as_str() })
-}
-
-/// Returns the shared state of a request.
-pub fn state(req: &HttpRequest) -> &WebState {
-    req.app_data::<actix_web::web::Data<WebState>>().expect("`serve` and the tests set it").get_ref()
 }
 
 fn wrong_key(req: &HttpRequest, state: &WebState, error: ApiError) -> ApiError {

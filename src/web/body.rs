@@ -22,10 +22,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
-use super::auth::state;
 use super::error::ApiError;
 use super::patience::Patience;
 use super::room::{Room, UNIT};
+use super::state::state;
 use crate::actors::master::MasterError;
 use crate::domain::agent::AgentStatus;
 pub use crate::protocol::BODY_LIMIT as SMALL;

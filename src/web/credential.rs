@@ -17,13 +17,16 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
-use super::auth::state;
 use super::error::ApiError;
-use super::server::LocalAdmin;
 use super::session::Session;
+use super::state::state;
 use crate::actors::master::KeyAccess;
 use crate::db::read::find_signed_in;
 use crate::domain::role::Role;
+
+/// The peer of a connection to the admin socket, if it is this user or root.
+#[derive(Debug, Clone)]
+pub struct LocalAdmin;
 
 /// See the module.
 pub enum Credential {

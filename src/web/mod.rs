@@ -11,7 +11,6 @@ pub mod attempts;
 pub mod auth;
 pub mod body;
 mod credential;
-mod dialect;
 mod doubts;
 pub mod error;
 mod forwarded;
@@ -31,6 +30,7 @@ pub mod server;
 mod session;
 mod speak;
 pub mod state;
+mod wording;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};

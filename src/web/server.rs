@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use actix_web::dev::{Extensions, Server};
 use actix_web::{App, HttpServer, web};
 
-use super::auth::LocalAdmin;
+use super::credential::LocalAdmin;
 use super::patience::Patience;
 use super::{WebState, configure};
 

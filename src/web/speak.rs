@@ -6,11 +6,11 @@ use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 
-use super::dialect::Dialect;
 use super::error::{ApiError, chain};
+use super::wording::Wording;
 use super::{body, pages};
 
-/// Gives a failed answer its body, in the dialect of its path; others pass untouched.
+/// Gives a failed answer its body, in the words of its path; others pass untouched.
 pub fn speak<B: MessageBody + 'static>(answer: ServiceResponse<B>) -> ServiceResponse<BoxBody> {
     if answer.status().as_u16() < 400 {
         return answer.map_into_boxed_body();
@@ -41,9 +41,9 @@ pub fn speak<B: MessageBody + 'static>(answer: ServiceResponse<B>) -> ServiceRes
     if error.code().1 == StatusCode::UNAUTHORIZED {
         spoken.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    let dialect = Dialect::of(request.path());
-    let text = dialect.render(error, &mut spoken);
-    if dialect == Dialect::Page {
+    let wording = Wording::of(request.path());
+    let text = wording.render(error, &mut spoken);
+    if wording == Wording::Page {
         pages::protect(&mut spoken);
     }
     ServiceResponse::new(request, spoken.set_body(BoxBody::new(text)))

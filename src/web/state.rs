@@ -234,3 +234,7 @@ fn peer(req: &HttpRequest) -> IpAddr {
 fn digest(token: impl AsRef<[u8]>) -> [u8; 32] {
     Sha256::digest(token).into()
 }
+/// Returns the shared state of a request.
+pub fn state(req: &HttpRequest) -> &WebState {
+    req.app_data::<actix_web::web::Data<WebState>>().expect("`serve` and the tests set it").get_ref()
+}

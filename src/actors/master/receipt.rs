@@ -1,4 +1,4 @@
-//! The answer to a report that several actors carry out: sent when the last part is committed.
+//! Answers: to who asks one actor, and to a report that several carry out, sent when the last part is committed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +7,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::error::MasterError;
+
+/// Where an answer goes; dropped unanswered it means that the work was lost and may be asked for again.
+pub type Reply<T> = oneshot::Sender<Result<T, MasterError>>;
 
 /// Waits for every part; [`MasterError::Busy`] if one was dropped undone, as a restart does.
 pub struct Receipt(oneshot::Receiver<Result<(), MasterError>>);

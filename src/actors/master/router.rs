@@ -84,7 +84,7 @@ impl Router {
         match self.known.get_mut(&agent) {
             Some(State::Up { subtree, used }) => {
                 *used = Instant::now();
-                match subtree.hand_over(work) {
+                match subtree.tell(work) {
                     Ok(()) => {}
                     // The reply went with the message: who waits is told to come later.
                     Err(Undelivered::Full) => self.owed.extend(owed),
@@ -117,7 +117,7 @@ impl Router {
         let (spec, subtree) = subtree::describe(env, &agent);
         for work in work {
             // The ports are open before the actors run; what does not fit is dropped with its reply.
-            let _ = subtree.hand_over(work);
+            let _ = subtree.tell(work);
         }
         self.planted.lock().insert(agent.clone());
         self.known.insert(agent.clone(), State::Up { subtree, used: Instant::now() });

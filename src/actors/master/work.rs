@@ -1,17 +1,12 @@
-//! What can be asked of an agent's own actors, on its way through the fleet.
+//! Work for an agent's own actors, on its way through the fleet.
 
 use actix::prelude::*;
 use chrono::TimeDelta;
-use tokio::sync::oneshot;
 
-use super::error::MasterError;
-use super::receipt::Part;
+use super::receipt::{Part, Reply};
 use super::requests::{DeliveredCommand, Dialect, Incoming};
 use crate::domain::command::{Command, CommandKind, Outcome};
 use crate::domain::id::{AgentId, CommandId};
-
-/// Where an answer goes; dropped unanswered it means that the work was lost and may be asked for again.
-pub type Reply<T> = oneshot::Sender<Result<T, MasterError>>;
 
 /// Work for one agent's actors; the router finds or starts them.
 #[derive(Message)]

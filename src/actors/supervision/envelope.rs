@@ -1,6 +1,6 @@
 //! What travels in a mailbox: a message, its way back, and its place in the bound.
 //!
-//! Actix's queue takes any message an actor handles; ours takes [`Work`] only, because [`Ctx`] packs
+//! Actix's queue takes any message an actor handles; ours takes [`Parcel`] only, because [`Ctx`] packs
 //! nothing else. So `addr.do_send(..)` past the bound does not compile, and the port is the only way in.
 
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use super::node::{AtWork, Node};
 use super::port::Supervise;
 
 /// A packed message for an actor `A`; made by ports only.
-pub struct Work<A: Actor>(Box<dyn EnvelopeProxy<A> + Send>);
+pub struct Parcel<A: Actor>(Box<dyn EnvelopeProxy<A> + Send>);
 
-impl<A: Actor> Message for Work<A> {
+impl<A: Actor> Message for Parcel<A> {
     type Result = ();
 }
 
-impl<A: Supervise> Work<A> {
+impl<A: Supervise> Parcel<A> {
     /// Packs `msg`, which the bound has admitted.
     pub(super) fn new<M>(msg: M, reply: Option<oneshot::Sender<M::Result>>, node: Arc<Node>) -> Self
     where
@@ -39,9 +39,9 @@ impl<A: Supervise> Work<A> {
     }
 }
 
-impl<A: Supervise> ToEnvelope<A, Work<A>> for Ctx<A> {
-    fn pack(work: Work<A>, _reply: Option<oneshot::Sender<()>>) -> Envelope<A> {
-        Envelope::with_proxy(work.0)
+impl<A: Supervise> ToEnvelope<A, Parcel<A>> for Ctx<A> {
+    fn pack(parcel: Parcel<A>, _reply: Option<oneshot::Sender<()>>) -> Envelope<A> {
+        Envelope::with_proxy(parcel.0)
     }
 }
 

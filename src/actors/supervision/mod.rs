@@ -125,7 +125,7 @@ mod tree;
 mod watchdog;
 
 pub use self::ctx::Ctx;
-pub use self::envelope::Work;
+pub use self::envelope::Parcel;
 pub use self::exit::Exit;
 pub use self::handle::{AddError, RemoveError, SupervisorHandle};
 pub use self::inlet::Inlet;
@@ -158,15 +158,15 @@ macro_rules! supervised {
             }
         }
 
-        impl<$($params)*> ::actix::Handler<$crate::actors::supervision::Work<$actor>> for $actor {
+        impl<$($params)*> ::actix::Handler<$crate::actors::supervision::Parcel<$actor>> for $actor {
             type Result = ();
 
             fn handle(
                 &mut self,
-                work: $crate::actors::supervision::Work<$actor>,
+                parcel: $crate::actors::supervision::Parcel<$actor>,
                 ctx: &mut $crate::actors::supervision::Ctx<Self>,
             ) {
-                work.run(self, ctx);
+                parcel.run(self, ctx);
             }
         }
     };

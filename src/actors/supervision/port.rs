@@ -10,14 +10,14 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::ctx::Ctx;
-use super::envelope::Work;
+use super::envelope::Parcel;
 use super::node::{Entry, Node};
 use super::snapshot::Info;
 
 /// What [`supervised!`](crate::supervised) makes of an actor.
-pub trait Supervise: Actor<Context = Ctx<Self>> + Supervised + Handler<Work<Self>> {}
+pub trait Supervise: Actor<Context = Ctx<Self>> + Supervised + Handler<Parcel<Self>> {}
 
-impl<A> Supervise for A where A: Actor<Context = Ctx<A>> + Supervised + Handler<Work<A>> {}
+impl<A> Supervise for A where A: Actor<Context = Ctx<A>> + Supervised + Handler<Parcel<A>> {}
 
 /// A way to send messages to an actor. Stays valid while the actor restarts; clones share one bound.
 pub struct Port<A: Actor<Context = Ctx<A>>>(Arc<Gate<A>>);
@@ -160,7 +160,7 @@ impl<A: Supervise> Port<A> {
             Entry::Closed => return Err(Refused::Closed(msg)),
         };
         // An actor that ends right now drops the message; then it is counted, like all it had queued.
-        let _ = self.0.to.do_send(Work::new(msg, reply, self.0.node.clone()));
+        let _ = self.0.to.do_send(Parcel::new(msg, reply, self.0.node.clone()));
         Ok(sent)
     }
 }

@@ -180,7 +180,7 @@ impl World {
                 name: self.named("host", 6),
             }),
             2 => Event::Tunnel(TunnelEvent::Made { tunnel_id: self.tunnel() }),
-            3 => Event::Tunnel(TunnelEvent::Deleted { tunnel_id: self.tunnel() }),
+            3 if self.pick(3) == 0 => Event::Tunnel(TunnelEvent::Deleted { tunnel_id: self.tunnel() }),
             4 => Event::Admin(AdminEvent::Created { name: self.named("person", 2), role: self.role() }),
             5 => Event::Admin(AdminEvent::PasswordChanged { name: self.named("person", 2) }),
             _ => setting(&self.named("setting", 3), self.clock),

@@ -33,6 +33,28 @@ fn list(connections: &[usize], seconds: i64) -> Listed {
 }
 
 #[test]
+fn what_is_looked_at_follows_from_the_word_of_the_agent() {
+    use TunnelHealth::{Degraded, Failed, Restarting, Running, Stopped, Unknown};
+    // `t` the tunnel, `c` connectors, `l` a loss, `n` names
+    for (health, connections, by_ours, by_dockflare) in [
+        (Running, Some(4), "n", "n"),
+        (Running, None, "n", "c"),
+        (Unknown, None, "c", "c"),
+        (Degraded, Some(0), "t", "t"),
+        (Restarting, None, "t", "t"),
+        (Failed, None, "t", "t"),
+        (Stopped, None, "l", "tl"),
+    ] {
+        for (asks_connector, expected) in [(true, by_ours), (false, by_dockflare)] {
+            let next = FollowUp::of(&says(health, connections), asks_connector);
+            let all = [('t', next.tunnel), ('c', next.connectors), ('l', next.loss), ('n', next.names)];
+            let found: String = all.iter().filter(|(_, is_so)| *is_so).map(|(letter, _)| *letter).collect();
+            assert_eq!(found, expected, "{health:?}, {connections:?}, asks: {asks_connector}");
+        }
+    }
+}
+
+#[test]
 fn a_tunnel_serves_by_the_word_of_its_agent_else_by_cloudflares_list() {
     use Reach::{No, Unknown, Yes};
     use TunnelHealth::{Degraded, Failed, Restarting, Running, Stopped};

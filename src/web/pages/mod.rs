@@ -29,11 +29,12 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
 use super::assets;
-use super::auth::{Needs, at_least, state};
+use super::auth::{Needs, at_least};
 use super::credential::Credential;
 use super::error::ApiError;
 use super::route::Caller;
 use super::session::Session;
+use super::state::state;
 use crate::domain::role::Role;
 use view::Badge;
 

@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 
 use super::{Shell, SignedIn};
 use crate::actors::master::MasterError;
-use crate::web::auth::state;
 use crate::web::body::Form;
 use crate::web::error::ApiError;
 use crate::web::session::Session;
+use crate::web::state::state;
 
 /// The fields of a form whose token belongs to the session it came with.
 pub struct Posted<T>(pub T);

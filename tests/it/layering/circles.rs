@@ -49,6 +49,23 @@ fn imports_between_files_form_no_circle() {
     assert_eq!(found, listed, "an exception that is no circle any more is taken off the list");
 }
 
+/// Stops of the newcomer's walk; it gets shorter, never longer.
+const WALK: usize = 26;
+
+#[test]
+fn the_walk_from_event_to_put_names_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let walk =
+        page.split("## The way, file by file").nth(1).and_then(|rest| rest.split("## ").next()).unwrap();
+    let is_stop = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
+    let stops: Vec<&str> = walk.lines().filter(is_stop).map(|line| line.split('`').nth(1).unwrap()).collect();
+    let missing: Vec<_> = stops.iter().filter(|file| !root.join("src").join(file).is_file()).collect();
+    assert!(missing.is_empty(), "not there: {missing:?}");
+    assert!(stops.len() <= WALK, "{} stops", stops.len());
+    assert!(walk.contains(&format!(": {} files, ", stops.len())), "the page counts them");
+}
+
 #[test]
 fn the_check_can_fail() {
     let circles_of = |files: &[(&str, &str)]| {
@@ -314,7 +331,7 @@ impl Named<'_> {
     fn is_of_child(&self, path: &[String]) -> bool {
         let first = path.iter().find(|name| *name != "self");
         first.is_some_and(|first| {
-            self.crate_.modules.contains_key(&[self.module.as_slice(), &[first.clone()]].concat())
+            self.crate_.modules.contains_key(&[self.module.as_slice(), std::slice::from_ref(first)].concat())
         })
     }
 

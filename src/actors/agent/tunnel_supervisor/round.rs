@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::look::{SeenContainers, Settling, look, make_plan, name_of_network};
+use super::look::{SeenContainers, look, make_plan, name_of_network};
 use super::step::{StepEnd, StepError, carry_out};
 use super::{Ending, TunnelSupervisor};
 use crate::actors::supervision::{Backoff, Ctx};

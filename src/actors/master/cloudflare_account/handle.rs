@@ -12,12 +12,13 @@ use super::actor::{CAPACITY, CloudflareAccount, Missed};
 use super::plan::plan;
 use super::requests::{
     AccountStatus, Apply, CompareAgent, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel,
-    LookAtConnectors, ProvideTunnel, PutRules, Reply, Wake, WakeAgent, WakeAll,
+    LookAtConnectors, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll,
 };
 use super::shared::{AccountParts, StoredBudget};
 use crate::actors::master::account::{Account, ProvidedTunnel};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::{ApplyReport, Plan};
+use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;

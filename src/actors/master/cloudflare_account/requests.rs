@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use serde::Serialize;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::actor::{CloudflareAccount, Ended, READ_AGAIN, Unread};
@@ -20,6 +19,7 @@ use super::tunnels::{has_tunnel, list_connectors, provide, read_tunnels};
 use crate::actors::master::account::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::plan::{ApplyReport, Plan};
+use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::Ctx;
 use crate::cloudflare::CfError;
 use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
@@ -34,9 +34,6 @@ use crate::domain::wanted::KnownZones;
 
 /// How long a plan waits for zones that are being read; it says less without them.
 const ZONES_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Where an answer goes.
-pub type Reply<T> = oneshot::Sender<Result<T, MasterError>>;
 
 /// Something changed for a tunnel.
 #[derive(Debug, Message)]

@@ -107,8 +107,8 @@ impl Subtree {
             && self.commands.is_idle()
     }
 
-    /// Hands work to the actor whose it is. What is not delivered is dropped, and its reply with it.
-    pub fn hand_over(&self, work: Work) -> Result<(), Undelivered> {
+    /// Tells work to the actor whose it is. What is not delivered is dropped, and its reply with it.
+    pub fn tell(&self, work: Work) -> Result<(), Undelivered> {
         match work {
             Work::Report { reports, part } => {
                 delivered(self.ingester.tell(ingester::TakeIn { reports, part }))

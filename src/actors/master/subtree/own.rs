@@ -7,8 +7,8 @@ use actix::prelude::*;
 
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::receipt::Reply;
 use crate::actors::master::slot::Slot;
-use crate::actors::master::work::Reply;
 use crate::db::Assumption;
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::AgentId;

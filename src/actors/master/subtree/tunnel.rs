@@ -14,8 +14,8 @@ use crate::actors::supervision::{Ctx, Port, supervised};
 use crate::db::{self, Assumption, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::CommandKind;
-use crate::domain::connector::Said;
-use crate::domain::lost_tunnel::{Next, next};
+use crate::domain::connector::FollowUp;
+use crate::domain::lost_tunnel::{self, Next};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 
 /// Follows one agent's tunnel.
@@ -47,6 +47,17 @@ impl TunnelReconciler {
         Self { own, commands }
     }
 
+    /// Has the account look at what the agent's word leaves open.
+    fn look_at(&self, next: FollowUp) {
+        let Own { env, agent } = &self.own;
+        if next.tunnel {
+            env.account.compare_agent(agent);
+        }
+        if next.connectors {
+            env.account.look_at_connectors(agent);
+        }
+    }
+
     fn start_again(&self, due: Result<Option<StartAgain>, MasterError>) {
         match due {
             // No room: whatever fills it is followed by another look.
@@ -72,41 +83,30 @@ impl Handler<TunnelReported> for TunnelReconciler {
         _: &mut Ctx<Self>,
     ) -> Self::Result {
         let own = self.own.clone();
-        let received_at = own.env.now();
+        let next = FollowUp::of(&report, dialect == Dialect::Native);
         let shown = (dialect == Dialect::V2).then(|| TunnelShown {
             report: report.clone(),
-            received_at,
+            received_at: own.env.now(),
             part: part.split(),
         });
-        // A DockFlare agent has no other word for a connector that ends again and again.
-        let is_cut_off =
-            report.health.is_cut_off() || (dialect == Dialect::V2 && report.health == TunnelHealth::Stopped);
-        let is_stopped = report.health == TunnelHealth::Stopped;
-        let asks_connector = dialect == Dialect::Native;
-        let is_serving = !report.health.is_cut_off() && report.health != TunnelHealth::Stopped;
-        let serves = report.clone();
-        let is_open = Said { report: &report, is_heard: true, asks_connector }.leaves_open();
         let write = async move {
-            let written = write(&own, report).await;
-            let due = if written.is_ok() && is_stopped { due_start(&own).await } else { Ok(None) };
-            if written.is_ok() && is_serving && !is_open {
-                move_if_seen(&own, &serves).await;
+            write(&own, report.clone()).await?;
+            if next.names {
+                move_if_seen(&own, &report).await;
             }
-            (written, due)
+            Ok::<_, MasterError>(if next.loss { due_start(&own).await } else { Ok(None) })
         };
-        AtomicResponse::new(Box::pin(write.into_actor(self).map(move |(written, due), actor, _| {
-            if written.is_ok() && is_cut_off {
-                actor.own.env.account.compare_agent(&actor.own.agent);
+        AtomicResponse::new(Box::pin(write.into_actor(self).map(move |written, actor, _| match written {
+            Ok(due) => {
+                actor.look_at(next);
+                if let Some(shown) = shown {
+                    // No room: the receipt goes with it, and the agent's next word confirms.
+                    let _ = actor.commands.tell(shown);
+                }
+                part.finish(Ok(()));
+                actor.start_again(due);
             }
-            if written.is_ok() && is_open {
-                actor.own.env.account.look_at_connectors(&actor.own.agent);
-            }
-            if let (Ok(()), Some(shown)) = (&written, shown) {
-                // No room: the receipt goes with it, and the agent's next word confirms.
-                let _ = actor.commands.tell(shown);
-            }
-            part.finish(written);
-            actor.start_again(due);
+            Err(error) => part.finish(Err(error)),
         })))
     }
 }
@@ -167,7 +167,7 @@ async fn due_start(own: &Own) -> Result<Option<StartAgain>, MasterError> {
         return Ok(None);
     };
     let commands = db::commands::list_commands(db, agent, RECENT).await?;
-    match next(&tunnel_id, &seen.report, seen.changed_at, &commands, own.env.now()) {
+    match lost_tunnel::next(&tunnel_id, &seen.report, seen.changed_at, &commands, own.env.now()) {
         Next::Nothing => Ok(None),
         Next::LookAgain(at) => {
             own.env.due_at(agent, at);

@@ -10,7 +10,7 @@ use crate::protocol::v2::answer;
 
 /// Whose clients a path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(super) enum Wording {
     /// DockFlare: `{"status":"error","message":"..."}`.
     V2,
     /// DockFlare agents that take us for Cloudflare: its envelope.
@@ -21,7 +21,7 @@ pub(super) enum Dialect {
     Page,
 }
 
-impl Dialect {
+impl Wording {
     /// Tells it from the path.
     pub fn of(path: &str) -> Self {
         let path = path.trim_start_matches('/');
@@ -60,19 +60,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_path_speaks_its_own_dialect() {
+    fn each_path_has_its_own_wording() {
         let cases = [
-            ("/api/v2/agents", Dialect::V2),
-            ("//api/v2/agents", Dialect::V2),
-            ("/accounts", Dialect::Cloudflare),
-            ("/accounts/a/cfd_tunnel/t/configurations", Dialect::Cloudflare),
-            ("/api/v3/agents/a/reports", Dialect::Native),
-            ("/api/v9", Dialect::Native),
-            ("/readyz", Dialect::Native),
-            ("/agents", Dialect::Page),
+            ("/api/v2/agents", Wording::V2),
+            ("//api/v2/agents", Wording::V2),
+            ("/accounts", Wording::Cloudflare),
+            ("/accounts/a/cfd_tunnel/t/configurations", Wording::Cloudflare),
+            ("/api/v3/agents/a/reports", Wording::Native),
+            ("/api/v9", Wording::Native),
+            ("/readyz", Wording::Native),
+            ("/agents", Wording::Page),
         ];
         for (path, expected) in cases {
-            assert_eq!(Dialect::of(path), expected, "{path}");
+            assert_eq!(Wording::of(path), expected, "{path}");
         }
     }
 }
