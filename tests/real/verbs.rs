@@ -210,9 +210,11 @@ async fn names_are_moved_from_the_command_line_to_a_tunnel_whose_connector_was_n
     // then
     assert!(refused.contains("there is no agent `nope`; `lightship agents` lists"), "{refused}");
     assert!(said.contains("are in its new tunnel, or on their way"), "{said}");
-    let state = desk.standin.state();
-    let new =
-        state.tunnels.iter().find(|tunnel| tunnel.name == "new").map(|tunnel| tunnel.id.clone()).unwrap();
+    let id_of = |name: &str| {
+        let state = desk.standin.state();
+        state.tunnels.iter().find(|tunnel| tunnel.name == name).map(|tunnel| tunnel.id.clone())
+    };
+    let new = id_of("new").unwrap();
     until("the name leads to the new tunnel", || async { leads_to(&new).then_some(()) }).await;
 }
 

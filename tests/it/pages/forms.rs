@@ -243,7 +243,7 @@ async fn the_button_allows_a_second_host_with_a_key_a_seat() {
     let (page, act) = (format!("/agents/{second}"), format!("/agents/{second}/seat"));
     let shown = browser.get(&page).await.text;
     assert!(
-        shown.contains("uses the key of <code>web-1</code>") && shown.contains("Allow it a seat"),
+        shown.contains("Uses the key of <code>web-1</code>") && shown.contains("Allow it a seat"),
         "{shown}"
     );
     let refused = browser.submit(&page, &format!("{page}/enroll"), &[("tunnel_name", "far")]).await;
