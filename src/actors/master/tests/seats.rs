@@ -158,7 +158,7 @@ fn removing_one_of_two_hosts_leaves_the_key_to_the_other() {
             let key = directory.authenticate(&raw).unwrap();
             assert!(!directory.is_leaving(&key));
             let rig = rig.restart().await;
-            assert!(admit(&rig.master.directory, &raw, &stays, Errand::Report).is_ok(), "{first_goes}");
+            assert!(admit(&rig.master.directory, &raw, stays, Errand::Report).is_ok(), "{first_goes}");
         }
     });
 }
