@@ -198,7 +198,9 @@ async fn a_name_that_nobody_can_make_is_told_with_the_way_out_and_tried_once_an_
         test.until_state("a", name, "published").await;
     }
     assert_eq!(tries(), 1, "changes of others are no reason to ask again");
-    // and: after the interval, and when a person orders it
+    // and: after the interval, which begins when the work is done, and when a person orders it
+    until("nothing is under way", async || test.account.status().await.filter(|status| status.running == 0))
+        .await;
     test.interval_passes().await;
     until("it is tried again", async || (tries() == 2).then_some(())).await;
     test.standin.heal();
