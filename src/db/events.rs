@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
-use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde::{Deserialize, Serialize};
 
 use super::database::{Db, limit};
@@ -185,18 +187,20 @@ async fn find_latest(db: &Db, stream: &Stream, kind: &'static str) -> Result<Opt
 
 /// Returns the number of the newest event; 0 if there is none.
 pub async fn last_seq(db: &Db) -> Result<u64, DbError> {
-    db.read(move |conn| async move {
-        let newest: Option<i64> = event::Entity::find()
-            .select_only()
-            .column(event::Column::Seq)
-            .order_by_desc(event::Column::Seq)
-            .limit(1)
-            .into_tuple()
-            .one(&conn)
-            .await?;
-        Ok(newest.map_or(0, |seq| u64::try_from(seq).unwrap_or(0)))
-    })
-    .await
+    db.read(move |conn| async move { Ok(u64::try_from(newest_seq(&conn).await?).unwrap_or(0)) }).await
+}
+
+/// The same, within a transaction.
+pub(super) async fn newest_seq(conn: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let newest: Option<i64> = event::Entity::find()
+        .select_only()
+        .column(event::Column::Seq)
+        .order_by_desc(event::Column::Seq)
+        .limit(1)
+        .into_tuple()
+        .one(conn)
+        .await?;
+    Ok(newest.unwrap_or(0))
 }
 
 /// Returns a stream's version; 0 if it has no events.

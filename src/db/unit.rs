@@ -1,14 +1,14 @@
 //! All rows that one transaction touches, and the events it adds.
 
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, call_budget, claim, command, container,
     container_problem, dns_record, event, route, route_status, secret, session, setting, stream, tunnel,
     tunnel_connectors, tunnel_observed, tunnel_status,
 };
-use super::events::Recorded;
+use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
 use super::table::{Row, Table, row};
 
@@ -121,15 +121,7 @@ impl Unit {
         if needs.streams.is_empty() {
             return Ok(());
         }
-        let newest: Option<i64> = event::Entity::find()
-            .select_only()
-            .column(event::Column::Seq)
-            .order_by_desc(event::Column::Seq)
-            .limit(1)
-            .into_tuple()
-            .one(conn)
-            .await?;
-        self.last_seq = newest.unwrap_or(0);
+        self.last_seq = newest_seq(conn).await?;
         self.streams.load(conn, needs.streams.iter().cloned()).await
     }
 
