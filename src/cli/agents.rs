@@ -139,5 +139,12 @@ fn list(agents: &Value) -> anyhow::Result<()> {
         &header,
         rows.collect(),
         "no agents; make a key with `lightship keys create`, then start one",
-    )
+    )?;
+    // Beside the table, which scripts read: what a person should know of one.
+    for agent in agents.as_object().into_iter().flat_map(|agents| agents.values()) {
+        if agent["problem"].is_string() {
+            eprintln!("{}: {}", output::text(agent, "display_name"), output::text(agent, "problem"));
+        }
+    }
+    Ok(())
 }

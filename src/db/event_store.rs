@@ -49,7 +49,6 @@ pub(super) fn append(unit: &mut Unit, batch: &Batch, append: &Append) -> Result<
             stream: stream.clone(),
             version: u64::try_from(version).unwrap_or(0),
             event: event.clone(),
-            at: batch.at,
         });
         unit.events.push(row);
         projections::apply(unit, origin, event)?;

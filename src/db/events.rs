@@ -48,13 +48,11 @@ pub struct Recorded {
     pub version: u64,
     /// What was decided.
     pub event: Event,
-    /// When, by the master's clock.
-    pub at: DateTime<Utc>,
 }
 
 impl From<EventRow> for Recorded {
     fn from(row: EventRow) -> Self {
-        Self { seq: row.seq, stream: row.stream, version: row.version, event: row.event, at: row.at }
+        Self { seq: row.seq, stream: row.stream, version: row.version, event: row.event }
     }
 }
 

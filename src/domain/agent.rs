@@ -17,6 +17,11 @@ pub enum AgentStatus {
 }
 
 impl AgentStatus {
+    /// True of one whose reports count.
+    pub fn is_heard(self) -> bool {
+        matches!(self, Self::Pending | Self::Enrolled)
+    }
+
     /// The word in the database and in answers.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -218,6 +218,34 @@ async fn names_are_moved_from_the_command_line_to_a_tunnel_whose_connector_was_n
     until("the name leads to the new tunnel", || async { leads_to(&new).then_some(()) }).await;
 }
 
+#[tokio::test]
+async fn a_second_host_with_a_key_is_named_and_allowed_a_seat_from_the_command_line() {
+    // given
+    let desk = Desk::start();
+    let (key, _) = desk.near(0, &["keys", "create", "--owner", "lab"]);
+    let url = format!("{}/api/v2/agents/register", desk.master.url());
+    for host in ["web-1", "web-2"] {
+        let hello = json!({ "display_name": host, "lightship": { "protocols": [3], "host": host } });
+        let answer = reqwest::Client::new().post(&url).bearer_auth(key.trim()).json(&hello).send().await;
+        assert_eq!(answer.unwrap().status().as_u16(), 201, "{host}");
+    }
+    // when
+    let (list, told) = desk.near(0, &["agents", "--json"]);
+    let (_, shown) = desk.near(0, &["agents"]);
+    let agents: Value = serde_json::from_str(&list).unwrap();
+    let second =
+        agents.as_object().unwrap().iter().find(|(_, agent)| agent["display_name"] == "web-2").unwrap().0;
+    let (_, refused) = desk.near(1, &["agents", "enroll", second, "--tunnel", "far"]);
+    let (key_id, _) = desk.key_of("lab");
+    let (_, allowed) = desk.near(0, &["keys", "seats", &key_id, "2"]);
+    // then
+    assert!(shown.contains("web-2: uses the key of `web-1`") && !shown.contains("web-1: "), "{shown}");
+    assert_eq!(told, "", "what scripts read has it in its fields");
+    assert!(refused.contains(&format!("lightship keys seats {key_id} NUMBER")), "{refused}");
+    assert!(allowed.contains("has 2 seats now"), "{allowed}");
+    desk.near(0, &["agents", "enroll", second, "--tunnel", "far"]);
+}
+
 #[test]
 fn the_settings_are_shown_with_their_origins_and_without_secrets() {
     let standin = CloudflareStandIn::start();

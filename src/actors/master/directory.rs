@@ -322,13 +322,7 @@ mod tests {
     fn follow(directory: &Directory, events: Vec<Event>) {
         for (seq, event) in (1..).zip(events) {
             let stream = event.agent().map_or_else(Stream::keys, Stream::agent);
-            directory.follow(&Recorded {
-                seq,
-                stream,
-                version: seq,
-                event,
-                at: chrono::DateTime::UNIX_EPOCH,
-            });
+            directory.follow(&Recorded { seq, stream, version: seq, event });
         }
     }
 

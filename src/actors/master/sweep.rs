@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use super::env::Env;
 use super::slot::Slot;
 use crate::db::{Assumption, Expected, RowChange};
-use crate::domain::agent::AgentStatus;
 use crate::domain::event::{AgentEvent, Stream};
 use crate::domain::presence::{Presence, presence};
 use crate::domain::shard::shard_of;
@@ -47,7 +46,7 @@ pub async fn sweep(env: &Env, shard: usize, listening_since: DateTime<Utc>, with
 }
 
 fn turn(env: &Env, slot: &Slot, listening_since: DateTime<Utc>) -> Option<Turn> {
-    if !matches!(slot.status(), AgentStatus::Pending | AgentStatus::Enrolled) {
+    if !slot.status().is_heard() {
         return None;
     }
     let last_seen = slot.last_seen()?;

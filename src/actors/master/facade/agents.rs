@@ -10,7 +10,6 @@ use crate::actors::master::registrar;
 use crate::actors::master::requests::{DeliveredCommand, Dialect, Incoming, RegisterInput, Registered};
 use crate::actors::master::slot::Slot;
 use crate::actors::master::work::Work;
-use crate::domain::agent::AgentStatus;
 use crate::domain::command::Outcome;
 use crate::domain::container;
 use crate::domain::id::{AgentId, CommandId};
@@ -42,7 +41,7 @@ impl Master {
         let is_same = [false, true]
             .into_iter()
             .any(|custom_name| slot.same_identity(identity_digest(&name, custom_name, version.as_deref())));
-        let is_heard = matches!(slot.status(), AgentStatus::Pending | AgentStatus::Enrolled);
+        let is_heard = slot.status().is_heard();
         let in_force = slot.key_id().as_ref() == Some(&key.key_id) && slot.previous_key_id().is_none();
         let speaks_as_before = slot.dialect() == input.dialect();
         (is_same && is_heard && in_force && speaks_as_before).then_some(slot)

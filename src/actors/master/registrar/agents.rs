@@ -120,18 +120,13 @@ pub fn identify(
         let slot = env.directory.slot(&id);
         let place =
             slot.as_ref().map_or(Place::Unknown, |slot| slot.place(input.peer, input.hostname.as_deref()));
-        let heard_at = slot.filter(|slot| is_heard(slot.status())).and_then(|slot| slot.last_seen());
+        let heard_at = slot.filter(|slot| slot.status().is_heard()).and_then(|slot| slot.last_seen());
         let is_heard = presence(heard_at, env.now(), env.settings.offline_after, None) == Presence::Online;
         User { id, place, is_heard }
     };
     let own = own.map(user);
     let guests: Vec<User> = guests.into_iter().map(user).collect();
     Ok(admit(own.as_ref(), &guests, asked, status, seats as usize))
-}
-
-/// True of an agent that may report.
-fn is_heard(status: AgentStatus) -> bool {
-    matches!(status, AgentStatus::Pending | AgentStatus::Enrolled)
 }
 
 /// Notes where the agent is heard from and begins its session, if it speaks our dialect.

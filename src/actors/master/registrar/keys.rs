@@ -233,9 +233,9 @@ async fn revoke(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterE
         if row.status == KeyStatus::Revoked {
             return Ok(Decision { batch: env.batch(by), answer: dropped });
         }
-        let own = row.bound_agent_id.as_ref().and_then(|agent| in_force(env, agent, &row.id));
+        let own = row.bound_agent_id.as_ref().filter(|agent| is_in_force(env, agent, &row.id));
         if let Some(agent) = own {
-            let (batch, affected_agents) = revoke_agent(env, &agent, by).await?;
+            let (batch, affected_agents) = revoke_agent(env, agent, by).await?;
             return Ok(Decision { batch, answer: KeyDropped { affected_agents, ..dropped } });
         }
         let revoked = vec![KeyEvent::Revoked { key_id: row.id.clone() }];
@@ -247,12 +247,12 @@ async fn revoke(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterE
     .await
 }
 
-/// Returns the agent if this is its key in force and it is heard at all.
-fn in_force(env: &Env, agent: &AgentId, key: &KeyId) -> Option<AgentId> {
+/// True if this is the agent's key in force, and it is heard at all.
+fn is_in_force(env: &Env, agent: &AgentId, key: &KeyId) -> bool {
     env.directory.look(|roster| {
-        let member = roster.member(agent)?;
-        let is_heard = matches!(member.status, AgentStatus::Pending | AgentStatus::Enrolled);
-        (is_heard && member.key.as_ref() == Some(key)).then(|| agent.clone())
+        roster
+            .member(agent)
+            .is_some_and(|member| member.status.is_heard() && member.key.as_ref() == Some(key))
     })
 }
 
@@ -293,7 +293,7 @@ async fn silence_guests(
     });
     let mut silenced = Vec::new();
     for (agent_id, key_id) in guests {
-        if in_force(env, &agent_id, &key_id).is_some() {
+        if is_in_force(env, &agent_id, &key_id) {
             let end = expected(env, &Stream::agent(&agent_id)).await?;
             let event = AgentEvent::Revoked { agent_id: agent_id.clone(), key_id };
             batch = batch.append(Stream::agent(&agent_id), end, vec![event]);
