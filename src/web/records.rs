@@ -23,7 +23,8 @@ pub fn legacy_time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, false)
 }
 
-/// What the record of one agent is made of.
+/// What the record of one agent is made of; of an agent that has said nothing yet, nothing.
+#[derive(Default)]
 struct Parts {
     commands: Vec<Command>,
     containers: Vec<ContainerRow>,
@@ -47,6 +48,19 @@ pub async fn agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiEr
         reach: statuses.member.reach.clone(),
     };
     Ok(record(state, &row, &parts))
+}
+
+/// Returns the record of an agent that registered just now for the first time: it has nothing else to be read.
+pub async fn new_agent_record(state: &WebState, id: &AgentId) -> Result<Value, ApiError> {
+    let row = read::find_agent(&state.master().db, id).await.map_err(ApiError::internal)?;
+    Ok(record(state, &row.ok_or(ApiError::AgentNotFound)?, &Parts::default()))
+}
+
+/// Returns what an agent of our own is told of itself when it registers: it asks for all else where it needs it, and a
+/// whole fleet comes at once.
+pub fn native_record(state: &WebState, id: &AgentId) -> Value {
+    let slot = state.master().directory.slot(id);
+    json!({ "id": id, "status": slot.map(|slot| slot.status()) })
 }
 
 /// Agents on a page of their list: each brings its containers and routes.

@@ -87,7 +87,7 @@ impl Follower {
         let mut aftermath = Aftermath::default();
         for event in recorded {
             let tunnels = self.directory.follow(event).tunnels;
-            aftermath.add(&event.event, tunnels);
+            aftermath.add(event, tunnels);
         }
         if let Some(newest) = recorded.last() {
             *self.last.lock() = newest.seq;
@@ -113,11 +113,11 @@ struct Aftermath {
 }
 
 impl Aftermath {
-    fn add(&mut self, event: &Event, tunnels: Vec<TunnelId>) {
+    fn add(&mut self, recorded: &Recorded, tunnels: Vec<TunnelId>) {
         self.tunnels.extend(tunnels);
-        match event {
+        match &recorded.event {
             Event::Key(_) => drop(self.notes.insert(Note::Keys)),
-            Event::Agent(event) => self.add_of_agent(event),
+            Event::Agent(event) => self.add_of_agent(event, recorded.version == 1),
             Event::Command(event) => self.add_of_command(event),
             Event::Route(event) => self.add_of_route(event),
             Event::Tunnel(_) => {}
@@ -128,12 +128,17 @@ impl Aftermath {
         }
     }
 
-    fn add_of_agent(&mut self, event: &AgentEvent) {
+    fn add_of_agent(&mut self, event: &AgentEvent, is_first: bool) {
         let agent = event.agent();
         self.notes.insert(Note::Agent(agent.clone()));
         match event {
-            // Whether it is heard changes nothing of what it may do.
-            AgentEvent::Offline { .. } | AgentEvent::Back { .. } => return,
+            // Whether it is heard, and what it is called, change nothing of what it may do.
+            AgentEvent::Offline { .. }
+            | AgentEvent::Back { .. }
+            | AgentEvent::Updated { .. }
+            | AgentEvent::Renamed { .. } => return,
+            // Nothing is known of it that its actors could look at again, and a whole fleet may come at once.
+            AgentEvent::Registered { .. } if is_first => return,
             AgentEvent::Moved { .. } | AgentEvent::Removed { .. } => {
                 self.notes.insert(Note::Routes(agent.clone()));
             }

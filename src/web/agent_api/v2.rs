@@ -59,7 +59,11 @@ pub async fn register(
         native,
     };
     let done = state.master().register(key.0, input).await?;
-    let record = records::agent_record(&state, &done.agent_id).await?;
+    let record = match (native, done.created) {
+        (true, _) => records::native_record(&state, &done.agent_id),
+        (false, true) => records::new_agent_record(&state, &done.agent_id).await?,
+        (false, false) => records::agent_record(&state, &done.agent_id).await?,
+    };
     let prefix = state.settings().label_prefix.as_deref();
     let answer = register_response(&done.agent_id, record, done.session.as_deref(), prefix);
     Ok(if done.created { HttpResponse::Created() } else { HttpResponse::Ok() }.json(answer))
