@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::command::Outcome;
 use super::container::Container;
+use super::host::Host;
 use super::id::{CommandId, ContainerId};
 use super::tunnel::TunnelReport;
+use super::update::{Findings, Scanned};
 
 /// One thing an agent says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,21 @@ pub enum Report {
         id: CommandId,
         /// How it ended.
         outcome: Outcome,
+    },
+    /// The host was looked at for updates; what was found follows for those scanners that the master asks for.
+    Scanned {
+        /// How each scanner came out.
+        scan: Scanned,
+    },
+    /// All that one scanner found.
+    Findings {
+        /// It.
+        findings: Findings,
+    },
+    /// The machine behind the agent.
+    Host {
+        /// What it is.
+        host: Box<Host>,
     },
     /// A kind this master does not know; accepted and ignored, as agents expect.
     #[serde(other)]

@@ -32,7 +32,13 @@ pub fn event_form(report: &Report, known: Option<&Container>, at: DateTime<Utc>)
             form["tunnel"] = state;
             form
         }
-        Report::SomeSeen { .. } | Report::CommandResult { .. } | Report::Unknown => return None,
+        // A DockFlare Master has no place for these.
+        Report::SomeSeen { .. }
+        | Report::CommandResult { .. }
+        | Report::Scanned { .. }
+        | Report::Findings { .. }
+        | Report::Host { .. }
+        | Report::Unknown => return None,
     })
 }
 

@@ -6,9 +6,11 @@ use serde_json::{Map, Value};
 use super::{ITEMS_LIMIT, MESSAGE_LIMIT, command_id};
 use crate::domain::command::Outcome;
 use crate::domain::container::Container;
+use crate::domain::host::Host;
 use crate::domain::id::ContainerId;
 use crate::domain::report::{Report, Reports};
 use crate::domain::tunnel::TunnelReport;
+use crate::domain::update::{Cause, Checked, Finding, Findings, Kind, MAX_FINDINGS, Scanned, Standing};
 use crate::protocol::body::{self, BodyError};
 use crate::protocol::fit;
 
@@ -103,8 +105,55 @@ fn item(value: Value) -> Result<Report, BodyError> {
                 outcome: outcome(&mut inner, fields)?,
             }
         }
+        "scanned" => {
+            let scan: Scanned = item.take("scan", "items[].scan", "an object with `at` and `scanners`")?;
+            if scan.scanners.len() > Kind::ALL.len() {
+                return Err(BodyError::Value {
+                    field: "items[].scan.scanners",
+                    reason: "there is at most one of each kind",
+                });
+            }
+            Report::Scanned { scan }
+        }
+        "findings" => Report::Findings { findings: findings(item.inner("findings", "items[].findings")?)? },
+        "host" => {
+            let host: Host = item.take("host", "items[].host", "an object of facts")?;
+            Report::Host { host: Box::new(host.fitted()) }
+        }
         _ => Report::Unknown,
     })
+}
+
+/// Reads what a scanner found. One item that cannot be read is kept with what can be, and marked: it spoils no report.
+fn findings(mut fields: Fields) -> Result<Findings, BodyError> {
+    let checked: Checked =
+        fields.take("checked", "items[].findings.checked", "an object with `kind` and `digest`")?;
+    let items: Vec<Value> = fields.take("items", "items[].findings.items", "a list")?;
+    if items.len() > MAX_FINDINGS {
+        return Err(BodyError::Value {
+            field: "items[].findings.items",
+            reason: "at most 20,000 findings of one kind are taken",
+        });
+    }
+    Ok(Findings { checked, items: items.into_iter().map(finding).collect() })
+}
+
+fn finding(value: Value) -> Finding {
+    let name = value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let read = serde_json::from_value(value).unwrap_or_else(|error| {
+        let mut odd = Finding::new(
+            name,
+            Standing::Unchecked {
+                cause: Cause::Misunderstood,
+                reason: "what the agent said of it could not be read".into(),
+                last_known_at: None,
+                retry_at: None,
+            },
+        );
+        odd.flaw = Some(format!("it could not be read: {error}"));
+        odd
+    });
+    read.fitted()
 }
 
 const SEEN: [&str; 6] = [

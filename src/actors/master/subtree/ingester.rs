@@ -82,6 +82,8 @@ impl ReportIngester {
                     });
                 }
                 Report::ContainerGone { id, cause: GoneCause::Died } => changes.push(Change::Died(id)),
+                // Nobody keeps these yet.
+                Report::Scanned { .. } | Report::Findings { .. } | Report::Host { .. } => {}
                 Report::Heartbeat | Report::Unknown => {}
             }
         }

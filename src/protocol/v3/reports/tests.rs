@@ -95,6 +95,55 @@ fn what_an_agent_of_ours_writes_is_read_as_it_was_meant() {
 }
 
 #[test]
+fn what_a_scan_found_is_read_as_it_was_meant() {
+    let mut image = Finding::new(
+        "ghcr.io/a/b:1",
+        Standing::Unchecked {
+            cause: Cause::Waits,
+            reason: "asked to wait".into(),
+            last_known_at: Some("2026-01-31T11:00:00Z".parse().unwrap()),
+            retry_at: Some("2026-01-31T12:01:00Z".parse().unwrap()),
+        },
+    );
+    image.containers = vec!["c1".into()];
+    let findings = Findings::new(Kind::DockerImage, vec![image, Finding::new("nginx:1", Standing::Newer)]);
+    let scan = Scanned {
+        at: "2026-01-31T12:00:00Z".parse().unwrap(),
+        scanners: vec![findings.clone().with_problem("no", Some("do".into())).checked],
+    };
+    let host = Host { hostname: Some("web-1".into()), ..Host::default() };
+    for meant in
+        [Report::Scanned { scan }, Report::Findings { findings }, Report::Host { host: Box::new(host) }]
+    {
+        assert_eq!(item(serde_json::to_value(&meant).unwrap()).unwrap(), meant);
+    }
+}
+
+#[test]
+fn one_malformed_finding_is_kept_and_marked_and_the_others_are_as_they_were() {
+    let checked = Findings::new(Kind::Apt, Vec::new()).checked;
+    let items = json!([
+        {"name": "a", "standing": "newer", "severity": "low"},
+        {"name": "b", "standing": "newer", "severity": "high"},
+        {"name": 5},
+        "c",
+        {"name": "d", "standing": "same", "severity": "low", "made_tomorrow": true},
+    ]);
+    let value = json!({"kind": "findings", "findings": {"checked": checked, "items": items}});
+    let Report::Findings { findings } = item(value).unwrap() else { panic!("no findings") };
+    let read: Vec<_> = findings.items.iter().map(|one| (one.name.as_str(), one.flaw.is_some())).collect();
+    assert_eq!(read, [("a", false), ("b", true), ("(no name)", true), ("(no name)", true), ("d", false)]);
+}
+
+#[test]
+fn more_findings_than_a_host_can_have_are_refused_by_name() {
+    let checked = Findings::new(Kind::Apt, Vec::new()).checked;
+    let items = vec![json!({"name": "a", "standing": "newer", "severity": "low"}); MAX_FINDINGS + 1];
+    let value = json!({"kind": "findings", "findings": {"checked": checked, "items": items}});
+    assert!(item(value).unwrap_err().to_string().contains("items[].findings.items"));
+}
+
+#[test]
 fn a_wrong_type_is_named_wherever_it_stands() {
     for (value, wanted) in [
         (json!(5), "field `items[]` is a number; send an object"),

@@ -1,0 +1,20 @@
+//! Pending updates of a host: what a scan finds, and the life of an update from its first sight to its end.
+//!
+//! A *finding* is what a scan says of one package or image of one host now. An *update* is the life of
+//! (host, kind, name): it begins with the first finding that is newer, follows what people decide, and ends when no scan
+//! finds it any more. What could not be checked is never taken for up to date.
+
+mod finding;
+mod kind;
+mod life;
+mod scan;
+mod severity;
+
+pub use finding::{
+    Cause, Finding, HeldBack, HeldCause, MAX_DETAILS, MAX_FINDINGS, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS,
+    Standing,
+};
+pub use kind::{Kind, UnknownKind};
+pub use life::{Decision, Happening, Refused, State, decided, next};
+pub use scan::{Checked, Findings, Problem, Scanned, digest};
+pub use severity::Severity;

@@ -1,0 +1,140 @@
+//! What a scan says of a host: of each scanner whether it could look, and what it found.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::finding::Finding;
+use super::kind::Kind;
+
+/// Why a scanner could not look, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong.
+    pub reason: String,
+    /// What a person can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
+}
+
+/// How one scanner came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Whose.
+    pub kind: Kind,
+    /// True if what it found is what there is: it looked, and what it read was not old.
+    pub ok: bool,
+    /// How old what it read is: when lists were refreshed, or registries answered. None if it never could look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
+    /// Why it could not look, or only in part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+    /// True if its findings are all there is, so that what is not among them is gone.
+    pub is_complete: bool,
+    /// Of its findings; equal ones need not be read again.
+    pub digest: String,
+    /// How many findings there are.
+    pub count: usize,
+    /// How many of them are pending.
+    pub pending: usize,
+}
+
+/// A whole scan, without what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scanned {
+    /// When it ended, by the host's clock.
+    pub at: DateTime<Utc>,
+    /// Of every scanner that the host has.
+    pub scanners: Vec<Checked>,
+}
+
+/// All that one scanner found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Findings {
+    /// How it came out.
+    pub checked: Checked,
+    /// What it found.
+    pub items: Vec<Finding>,
+}
+
+/// Returns what tells two lists of findings apart. When things that could not be checked were last known is left out:
+/// with time alone nothing changes.
+pub fn digest(items: &[Finding]) -> String {
+    let mut hash = Sha256::new();
+    for item in items {
+        if let Ok(json) = serde_json::to_vec(item) {
+            hash.update(json);
+        }
+        hash.update(b"\n");
+    }
+    hex::encode(&hash.finalize()[..16])
+}
+
+impl Findings {
+    /// Puts together what a scanner found. Findings come in the order of their names, and no name twice: what the second
+    /// one says is lost with a word in the first one's flaw.
+    pub fn new(kind: Kind, mut items: Vec<Finding>) -> Self {
+        items = items.into_iter().map(Finding::fitted).collect();
+        items.sort_by(|a, b| a.name.cmp(&b.name));
+        items.dedup_by(|again, first| {
+            let is_same = again.name == first.name;
+            if is_same && again != first {
+                first.flaw.get_or_insert_with(|| "it was found twice; the second one is left out".into());
+            }
+            is_same
+        });
+        items.truncate(super::MAX_FINDINGS);
+        let checked = Checked {
+            kind,
+            ok: true,
+            as_of: None,
+            problem: None,
+            is_complete: true,
+            digest: digest(&items),
+            count: items.len(),
+            pending: items.iter().filter(|item| item.is_pending()).count(),
+        };
+        Self { checked, items }
+    }
+
+    /// Says how old what was read is.
+    pub fn as_of(mut self, at: DateTime<Utc>) -> Self {
+        self.checked.as_of = Some(at);
+        self
+    }
+
+    /// Says why it could not look, or only in part; what it found is not all, then.
+    pub fn with_problem(mut self, reason: impl Into<String>, way_out: Option<String>) -> Self {
+        self.checked.ok = false;
+        self.checked.is_complete = false;
+        self.checked.problem = Some(Problem { reason: reason.into(), way_out });
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::update::Standing;
+
+    #[test]
+    fn findings_have_one_order_and_one_digest_however_they_came() {
+        let found = |names: &[&str]| {
+            let items = names.iter().map(|name| Finding::new(*name, Standing::Newer)).collect();
+            Findings::new(Kind::Apt, items)
+        };
+        assert_eq!(found(&["b", "a"]), found(&["a", "b", "a"]));
+        assert_ne!(found(&["a"]).checked.digest, found(&["a", "b"]).checked.digest);
+        assert_eq!(found(&["a", "b"]).checked.pending, 2);
+    }
+
+    #[test]
+    fn a_name_that_is_found_twice_with_two_meanings_says_so() {
+        let mut other = Finding::new("a", Standing::Newer);
+        other.available_version = Some("2".into());
+        let found = Findings::new(Kind::Apt, vec![Finding::new("a", Standing::Newer), other]);
+        assert_eq!(found.items.len(), 1);
+        assert!(found.items[0].flaw.as_deref().unwrap().contains("twice"));
+    }
+}
