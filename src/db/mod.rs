@@ -26,6 +26,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod settings;
 pub mod tunnels;
+pub mod updates;
 
 mod changes;
 mod commit;

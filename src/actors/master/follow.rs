@@ -120,6 +120,7 @@ impl Aftermath {
             Event::Agent(event) => self.add_of_agent(event, recorded.version == 1),
             Event::Command(event) => self.add_of_command(event),
             Event::Route(event) => self.add_of_route(event),
+            Event::Update(event) => drop(self.notes.insert(Note::Updates(event.agent().clone()))),
             Event::Tunnel(_) => {}
             Event::Admin(event) => {
                 self.notes.insert(Note::Settings);

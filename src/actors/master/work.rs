@@ -7,6 +7,7 @@ use super::receipt::{Part, Reply};
 use super::requests::{DeliveredCommand, Dialect, Incoming};
 use crate::domain::command::{Command, CommandKind, Outcome};
 use crate::domain::id::{AgentId, CommandId};
+use crate::domain::update::{Decision, Kind};
 
 /// Work for one agent's actors; the router finds or starts them.
 #[derive(Message)]
@@ -30,6 +31,13 @@ pub enum Work {
     Finish { command: CommandId, outcome: Outcome, part: Part },
     /// Queue a command.
     Enqueue { kind: CommandKind, by: String, reply: Reply<Command> },
+    /// A person decides about updates, or takes it back.
+    DecideUpdates {
+        updates: Vec<(Kind, String)>,
+        decision: Option<Decision>,
+        by: String,
+        reply: Reply<usize>,
+    },
     /// A time that was written down has come: look what is due.
     Due,
     /// The registrar changed where the agent stands: read again.
@@ -76,6 +84,7 @@ impl Work {
             Self::Lease { reply, .. } => !reply.is_closed(),
             Self::Acknowledge { reply, .. } => !reply.is_closed(),
             Self::Enqueue { reply, .. } => !reply.is_closed(),
+            Self::DecideUpdates { reply, .. } => !reply.is_closed(),
             _ => true,
         }
     }
