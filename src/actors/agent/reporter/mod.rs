@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tracing::{debug, error, info, warn};
 
-use self::call::{Call, CallEnd, register_request};
+use self::call::{Call, CallEnd};
 use self::messages::HeartbeatDue;
 use self::view::View;
 use super::label_prefix::LabelPrefix;
@@ -28,7 +28,8 @@ use crate::actors::supervision::Ctx;
 use crate::domain::delivery::Dialect;
 use crate::domain::id::AgentId;
 use crate::domain::report::{Report, Reports};
-use crate::protocol::v2::event_form;
+use crate::protocol::v2::{Hello, RegisterRequest, event_form};
+use crate::protocol::v3;
 use crate::state_dir::StateDir;
 use crate::uplink::{Uplink, UplinkError, Verdict};
 
@@ -452,6 +453,22 @@ impl Reporter {
     fn arm_beat(&mut self, ctx: &mut Ctx<Self>) {
         let wait = ctx.chance().jitter(self.parts.settings.interval, JITTER);
         ctx.notify_later(HeartbeatDue, wait);
+    }
+}
+
+/// Introduces the agent as DockFlare agents do, and offers the native protocol.
+fn register_request(settings: &ReporterSettings, agent_id: Option<AgentId>) -> RegisterRequest {
+    let short_id =
+        || agent_id.as_ref().map(|id| format!("agent-{}", id.as_str().chars().take(8).collect::<String>()));
+    let given =
+        settings.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    RegisterRequest {
+        // Without any, the master shows the first characters of the id that it makes; so does a restart.
+        display_name: given.or_else(|| settings.hostname.clone()).or_else(short_id),
+        hostname: None,
+        version: Some(settings.version.clone()),
+        lightship: Some(Hello { protocols: vec![v3::PROTOCOL], host: settings.hostname.clone() }),
+        agent_id,
     }
 }
 
