@@ -25,7 +25,7 @@ use ingester::Sinks;
 use own::Own;
 
 use super::env::Env;
-use super::work::Work;
+use super::fleet::Work;
 use crate::actors::supervision::{Backoff, ChildSpec, Overflow, Port, Refused, Restart, SupSpec};
 use crate::domain::id::AgentId;
 use crate::domain::restart::{self, RestartNumbers};
