@@ -26,6 +26,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod settings;
 pub mod tunnels;
+pub mod update_lists;
 pub mod updates;
 
 mod changes;

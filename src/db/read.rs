@@ -37,6 +37,11 @@ pub use super::settings::{
     AdminRow, SettingRow, find_admin, find_setting, has_admin, list_admins, list_settings,
 };
 pub use super::tunnels::{TunnelObservedRow, TunnelRow, find_tunnel, find_tunnel_observed, list_tunnels};
+pub use super::update_lists::{
+    UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, UpdateView, all_statuses, hosts_to_reboot,
+    is_status, list_update_groups, list_updates, routes_behind, scans_of_agents, update_totals,
+};
+pub use super::updates::{HostRow, ScanRow, UpdateRow, find_host, find_updates, scans_of};
 
 /// Counts for the line of truth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::address::MasterUrl;
 use super::error::UplinkError;
 use super::exchange::{Answer, Call, exchange};
-use super::{CommandDelivery, Uplink};
+use super::{CommandDelivery, ReportsTaken, Uplink};
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
 use crate::domain::report::Reports;
@@ -142,11 +142,13 @@ impl Uplink for HttpUplink {
         read(answer, v2::answer::decode_commands)
     }
 
-    async fn send_reports(&self, agent: &AgentId, batch: &Reports) -> Result<u64, UplinkError> {
+    async fn send_reports(&self, agent: &AgentId, batch: &Reports) -> Result<ReportsTaken, UplinkError> {
         let call = self.send(Method::POST, &format!("/api/v3/agents/{agent}/reports"), batch);
         let answer = self.call(call.in_session(&batch.session)?.compressed()).await?;
         let response: v3::ReportsResponse = read(answer, body::parse_as)?;
-        Ok(response.next_seq)
+        // A kind that was made later is not looked at here.
+        let wants = response.wants.iter().filter_map(|kind| kind.parse().ok()).collect();
+        Ok(ReportsTaken { next_seq: response.next_seq, wants })
     }
 
     async fn wait_for_commands(

@@ -44,7 +44,7 @@ pub use server::{Listen, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, v2, v3};
-use api::{admins, keys, native, overview};
+use api::{admins, keys, native, overview, updates};
 use route::at;
 use speak::speak;
 
@@ -120,6 +120,10 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/keys/{id}/seats").post(keys::seats))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
+                .service(at("/updates").get(updates::list))
+                .service(at("/updates/summary").get(updates::summary))
+                .service(at("/updates/decisions").post(updates::decide))
+                .service(at("/updates/{id}").get(updates::show))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))
                 .service(at("/events").get(native::events))

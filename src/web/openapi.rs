@@ -22,6 +22,7 @@ use super::{agent_api, api, assets, ops, pages};
         api::agents::remove, api::agents::revoke, api::agents::limit,
         api::admins::set_password,
         api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
+        api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
         api::native::plan, api::native::apply, api::native::events, api::native::tree,
         assets::asset, pages::live::live,
         pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::set_up::show,

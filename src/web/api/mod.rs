@@ -5,3 +5,4 @@ pub mod agents;
 pub mod keys;
 pub mod native;
 pub mod overview;
+pub mod updates;

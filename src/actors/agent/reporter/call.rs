@@ -10,7 +10,7 @@ use crate::domain::id::AgentId;
 use crate::domain::report::Reports;
 use crate::protocol::v2::{RegisterRequest, Registered};
 use crate::state_dir::{StateDir, StateError};
-use crate::uplink::{Uplink, UplinkError, Verdict};
+use crate::uplink::{ReportsTaken, Uplink, UplinkError, Verdict};
 
 /// A call to make.
 pub(super) enum Call {
@@ -27,10 +27,10 @@ pub(super) enum CallEnd {
     NoResult,
     /// The outbox cannot be used.
     Spool(StateError),
-    /// With the number of the next batch, if it was one.
+    /// With the master's answer, if it was a batch.
     Sent {
         link: Arc<Link>,
-        result: Result<Option<u64>, UplinkError>,
+        result: Result<Option<ReportsTaken>, UplinkError>,
     },
 }
 
