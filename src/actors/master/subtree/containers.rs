@@ -294,7 +294,7 @@ impl Mirrorer {
 
     /// Keeps the picture as it is after the commit. Who has to know of decisions is told by what follows the record.
     fn remember(&mut self, mut picture: Picture, draft: Draft, version: Option<u64>) {
-        picture.apply(&draft.events, self.own.env.now());
+        picture.follow(&draft.events, self.own.env.now());
         if !draft.rows.is_empty() {
             self.own.env.notices.announce(Note::Containers(self.own.agent.clone()));
         }

@@ -268,7 +268,7 @@ impl Queue {
             match self.own.env.ledger.commit(batch).await {
                 Ok(committed) => {
                     known.version = committed.versions.first().map_or(known.version, |(_, version)| *version);
-                    events.iter().for_each(|event| apply(&mut known.open, event, now));
+                    events.iter().for_each(|event| follow(&mut known.open, event, now));
                     self.own.count(&known.open);
                     self.ask_to_be_woken(&known.open);
                     self.known = Some(known);
@@ -314,7 +314,7 @@ impl OpenCommands {
         let missed = own.env.leaps.missed_by(&own.agent);
         if !missed.is_zero() {
             let moved = delivery::postpone(&own.agent, &open, missed, now);
-            moved.iter().for_each(|event| apply(&mut open, event, now));
+            moved.iter().for_each(|event| follow(&mut open, event, now));
         }
         open
     }
@@ -338,8 +338,8 @@ impl Own {
     }
 }
 
-/// Carries an event of a commands stream out on the open commands.
-fn apply(open: &mut Vec<Command>, event: &CommandEvent, now: DateTime<Utc>) {
+/// Has the open commands follow an event of their stream.
+fn follow(open: &mut Vec<Command>, event: &CommandEvent, now: DateTime<Utc>) {
     match event {
         CommandEvent::Queued { command_id, command, expires_at, .. } => open.push(Command {
             id: command_id.clone(),
@@ -392,10 +392,10 @@ async fn prepare_delivery(
     let now = own.env.now();
     let mut open = known.as_of(own, now);
     let mut events = delivery::decide_overdue(&own.agent, &open, now, dialect);
-    events.iter().for_each(|event| apply(&mut open, event, now));
+    events.iter().for_each(|event| follow(&mut open, event, now));
     let mut delivered = Vec::new();
     for event in delivery::hand_over(&own.agent, &open, now, dialect, max) {
-        apply(&mut open, &event, now);
+        follow(&mut open, &event, now);
         let Some(command) = open.iter().find(|open| is_about(&event, &open.id)).cloned() else {
             continue;
         };
