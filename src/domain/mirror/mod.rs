@@ -33,7 +33,6 @@ use super::leap::{SMALL_STEP, after_leap};
 use super::limits::{LimitedBy, Limits};
 use super::route::{Route, RouteKey, RouteState, Service};
 
-pub use super::leap::clock_leap;
 pub use follow::{after, follow, turn};
 
 /// Most routes that one agent holds, those of lost containers included: names that change with every report must not

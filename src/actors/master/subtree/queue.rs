@@ -1,13 +1,14 @@
 //! One agent's open commands: what the database holds of them, how decisions about them are committed, and what goes along
 //! when they are handed over.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::own::Own;
 use crate::actors::master::commands::{new_command, queued};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::for_registrar::Retire;
+use crate::actors::master::leaps::Times;
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::actors::master::store::CommitFailed;
 use crate::db::agents::Standing;
@@ -186,12 +187,18 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves the lives of open commands with a leap of the wall clock.
-    pub async fn postpone(&mut self, leap: TimeDelta) -> Result<(), MasterError> {
+    /// Moves the lives of open commands with a leap of the wall clock, if they are still to be.
+    pub async fn move_times(&mut self) -> Result<(), MasterError> {
+        let leap = self.own.env.leaps.behind(&self.own.agent, Times::Commands);
+        if leap.is_zero() {
+            return Ok(());
+        }
         self.commit("system", async |own, known| {
             Ok((delivery::postpone(&own.agent, &known.open, leap, own.env.now()), ()))
         })
-        .await
+        .await?;
+        self.own.env.leaps.moved(&self.own.agent, Times::Commands, leap);
+        Ok(())
     }
 
     /// Reads everything again.
@@ -311,7 +318,7 @@ impl OpenCommands {
     /// them has moved them already.
     pub fn as_of(&self, own: &Own, now: DateTime<Utc>) -> Vec<Command> {
         let mut open = self.open.clone();
-        let missed = own.env.leaps.missed_by(&own.agent);
+        let missed = own.env.leaps.missed_by(&own.agent, Times::Commands);
         if !missed.is_zero() {
             let moved = delivery::postpone(&own.agent, &open, missed, now);
             moved.iter().for_each(|event| follow(&mut open, event, now));
