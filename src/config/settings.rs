@@ -309,12 +309,28 @@ pub struct Redis {
     pub url: Secret,
 }
 
+/// Whether the agent looks at packages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckPackages {
+    /// Unless it runs in a container.
+    #[default]
+    Auto,
+    /// Wherever it runs.
+    Always,
+    /// Not at all.
+    Never,
+}
+
 /// `[updates]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
     /// Seconds between two looks for pending updates, 30 to 86400 (default 300).
     pub scan_interval_seconds: u64,
+    /// Whether the agent looks at packages: `auto` (default) unless it runs in a container, whose packages are not its host's;
+    /// `always` or `never`.
+    pub check_packages: CheckPackages,
     /// Accepted for RedFlag users; not used yet.
     pub redflag_server_url: Option<String>,
     /// Accepted for RedFlag users; not used yet.
@@ -323,6 +339,11 @@ pub struct Updates {
 
 impl Default for Updates {
     fn default() -> Self {
-        Self { scan_interval_seconds: 300, redflag_server_url: None, agent_config_path: None }
+        Self {
+            scan_interval_seconds: 300,
+            check_packages: CheckPackages::Auto,
+            redflag_server_url: None,
+            agent_config_path: None,
+        }
     }
 }
