@@ -99,6 +99,13 @@ impl DockerLogins {
         Self { file, helpers }
     }
 
+    /// Takes the file of this user: in `$DOCKER_CONFIG`, else in `~/.docker`.
+    pub fn of_this_user(helpers: Arc<dyn RunHelper>) -> Self {
+        let set = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+        let folder = set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")));
+        Self::new(folder.unwrap_or_else(|| PathBuf::from("/root/.docker")).join("config.json"), helpers)
+    }
+
     async fn read(&self) -> Result<Option<DockerConfig>, String> {
         let shown = self.file.display();
         let found = match tokio::fs::metadata(&self.file).await {

@@ -47,6 +47,7 @@ fn client(clock: &Clock, credentials: Arc<dyn Credentials>) -> RegistryClient {
 }
 
 fn client_within(clock: &Clock, credentials: Arc<dyn Credentials>, answer: Duration) -> RegistryClient {
+    rustls::crypto::ring::default_provider().install_default().ok();
     let limits = Limits { answer, page: answer, ..Limits::default() };
     let settings = Settings { limits, ..Settings::default() };
     RegistryClient::new(settings, credentials, clock.clone(), Io::current()).unwrap()
@@ -282,6 +283,37 @@ async fn one_token_is_good_for_all_repositories_and_the_login_goes_with_it_first
     assert_eq!(tokens[0].header("authorization"), Some("Basic Ym9iOnB3"));
     let bare = seen.iter().filter(|seen| seen.header("authorization").is_none()).count();
     assert_eq!(bare, 1, "one learns for all that a token is wanted");
+}
+
+/// Holds a token that stands for an account.
+struct Identity;
+
+#[async_trait]
+impl Credentials for Identity {
+    async fn find(&self, _registry: &str) -> Result<Option<Login>, String> {
+        let secret = Secret::Identity(SecretString::from("idt/+"));
+        Ok(Some(Login { account: "token".to_owned(), secret }))
+    }
+}
+
+#[tokio::test]
+async fn an_identity_token_is_exchanged_in_the_body_of_a_post() {
+    let registry = with_tokens(|_| a_token(), |_| None).await;
+
+    let answer = one(&client(&clock(), Arc::new(Identity)), ask(registry.name(), "app", "1")).await;
+
+    assert!(matches!(answer.content, Outcome::Found(_)));
+    let seen = registry.take_seen();
+    let sent = at_token_server(&seen)[0];
+    assert_eq!((sent.method.as_str(), sent.path.as_str()), ("POST", "/token"));
+    for part in [
+        "grant_type=refresh_token",
+        "refresh_token=idt%2F%2B",
+        "scope=repository%3Aapp%3Apull",
+        "service=reg",
+    ] {
+        assert!(sent.body.contains(part), "{}", sent.body);
+    }
 }
 
 #[tokio::test]

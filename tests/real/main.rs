@@ -20,6 +20,7 @@ mod image;
 mod journey;
 mod make_run;
 mod raw_client;
+mod registry;
 mod role_process;
 mod scene;
 mod verbs;

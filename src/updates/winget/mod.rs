@@ -4,6 +4,7 @@
 //! No real Windows system was tried: what is here is built and tested on recordings of our own.
 
 mod module;
+mod package;
 mod place;
 mod table;
 mod words;
@@ -16,9 +17,10 @@ use async_trait::async_trait;
 use super::powershell::{BEGINNING, arguments, code_text};
 use super::programs::Programs;
 use super::{ScanAsk, Scanner};
-use crate::domain::update::{Finding, Findings, HeldBack, HeldCause, Kind, Standing};
+use crate::domain::update::{Finding, Findings, Kind};
 
-use table::{Package, packages};
+use package::finding;
+use table::packages;
 use words::{NOTHING, words};
 
 /// Winget refreshes its sources first.
@@ -102,34 +104,6 @@ impl Scanner for Winget {
             Err((reason, way_out)) => ask.last_known(Kind::Winget, reason, way_out),
         }
     }
-}
-
-fn finding(package: Package) -> Finding {
-    let is_cut = package.id.contains('…');
-    let is_unknown = package.is_version_unknown();
-    let mut finding = Finding::new(package.id, Standing::Newer);
-    finding.title = Some(package.name);
-    finding.current_version = (!is_unknown).then_some(package.version);
-    finding.available_version = Some(package.available);
-    finding.source = package.source;
-    if is_unknown {
-        finding.details.insert("is_version_unknown".into(), true.into());
-    }
-    if package.asks_to_be_named {
-        finding.held_back = Some(HeldBack {
-            cause: HeldCause::AsksToBeNamed,
-            reason: "an upgrade of all programs leaves it out; it has to be named".into(),
-        });
-    }
-    if is_cut {
-        finding.details.insert("is_id_cut".into(), true.into());
-        finding.flaw = Some(
-            "this version of Winget cuts off long ids, so it cannot be installed by this one; update Winget, or install its \
-             PowerShell module"
-                .into(),
-        );
-    }
-    finding
 }
 
 #[cfg(test)]

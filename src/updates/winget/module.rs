@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::super::powershell::{document, list, texts};
-use super::finding;
-use super::table::Package;
+use super::package::{Package, finding};
 use crate::domain::update::Finding;
 
 pub(super) const SCRIPT: &str = r"

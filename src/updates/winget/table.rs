@@ -5,30 +5,12 @@
 
 use unicode_width::UnicodeWidthChar;
 
+use super::package::Package;
+
 /// Fewest dashes of the line below the heads.
 const MIN_DASHES: usize = 10;
 /// Columns with a source and without.
 const COLUMNS: std::ops::RangeInclusive<usize> = 4..=5;
-
-/// A line of the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Package {
-    pub name: String,
-    pub id: String,
-    pub version: String,
-    pub available: String,
-    pub source: Option<String>,
-    /// It stands in the table of those that an upgrade of all leaves out.
-    pub asks_to_be_named: bool,
-}
-
-impl Package {
-    /// True if Winget does not know what is installed. The word is in English in most languages; in those where it is
-    /// not, it has no digit.
-    pub fn is_version_unknown(&self) -> bool {
-        !self.version.bytes().any(|b| b.is_ascii_digit())
-    }
-}
 
 /// Reads all tables of an output.
 pub(super) fn packages(output: &str) -> Vec<Package> {
