@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::domain::registry::DOCKER_HUB;
+use crate::process::Program;
 
 /// Largest `config.json` that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -87,6 +89,53 @@ pub trait RunHelper: Send + Sync {
     async fn get(&self, helper: &str, server: &str) -> Result<HelperEnded, String>;
 }
 
+/// Runs those of this host.
+pub struct HostHelpers;
+
+/// A helper reads from its standard input.
+const ASK_HELPER: &str = r#"printf '%s\n' "$2" | "docker-credential-$1" get"#;
+/// A shell's word for a program that is not there.
+const MISSING: i32 = 127;
+/// Helpers ask a key ring, and some of them a cloud.
+const HELPER_LIMIT: Duration = Duration::from_secs(20);
+/// What helpers look at to find what they keep.
+const HELPER_VARIABLES: [&str; 8] = [
+    "DBUS_SESSION_BUS_ADDRESS",
+    "XDG_RUNTIME_DIR",
+    "GNUPGHOME",
+    "PASSWORD_STORE_DIR",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+];
+
+#[async_trait]
+impl RunHelper for HostHelpers {
+    async fn get(&self, helper: &str, server: &str) -> Result<HelperEnded, String> {
+        match helper_program(helper, server).run().await {
+            Ok(ended) if ended.code == Some(MISSING) => {
+                Err(format!("`docker-credential-{helper}` is not installed"))
+            }
+            Ok(ended) => Ok(HelperEnded {
+                is_success: ended.code == Some(0),
+                stdout: SecretString::from(ended.stdout),
+            }),
+            Err(error) => Err(format!("`docker-credential-{helper}` could not be asked: {error}")),
+        }
+    }
+}
+
+fn helper_program(helper: &str, server: &str) -> Program {
+    let mut program = Program::new("/bin/sh").args(["-c", ASK_HELPER, "sh", helper, server]);
+    for name in HELPER_VARIABLES {
+        if let Some(value) = std::env::var_os(name) {
+            program = program.env(name, value);
+        }
+    }
+    program.time_limit(HELPER_LIMIT).stdout_limit(64 << 10)
+}
+
 /// What `docker login` left in a `config.json`, and in the helpers that it names.
 pub struct DockerLogins {
     file: PathBuf,
@@ -100,10 +149,11 @@ impl DockerLogins {
     }
 
     /// Takes the file of this user: in `$DOCKER_CONFIG`, else in `~/.docker`.
-    pub fn of_this_user(helpers: Arc<dyn RunHelper>) -> Self {
+    pub fn of_this_user() -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
         let folder = set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")));
-        Self::new(folder.unwrap_or_else(|| PathBuf::from("/root/.docker")).join("config.json"), helpers)
+        let file = folder.unwrap_or_else(|| PathBuf::from("/root/.docker")).join("config.json");
+        Self::new(file, Arc::new(HostHelpers))
     }
 
     async fn read(&self) -> Result<Option<DockerConfig>, String> {
@@ -371,5 +421,20 @@ mod tests {
         assert!(error.contains("config.json") && !error.contains("s3cret"), "{error}");
         let folder = DockerLogins::new(folder.path().to_owned(), Arc::new(nothing()));
         assert!(folder.find("a").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_run_with_the_registry_on_its_standard_input() {
+        let missing = HostHelpers.get("lightship-test-missing", "reg.example").await;
+        assert!(missing.is_err_and(|reason| reason.contains("not installed")));
+        let folder = tempfile::tempdir().unwrap();
+        let helper = folder.path().join("docker-credential-x");
+        std::fs::write(&helper, "#!/bin/sh\nread server\nprintf '%s|%s' \"$*\" \"$server\"\n").unwrap();
+        std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+
+        let asked = helper_program("x", "reg.example; $(id) \"").env("PATH", path).run().await.unwrap();
+
+        assert_eq!(asked.stdout, "get|reg.example; $(id) \"");
     }
 }

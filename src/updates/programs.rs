@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::process::{self, Program};
+
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
@@ -23,4 +25,20 @@ pub trait Programs: Send + Sync {
 
     /// Runs one to its end, with its arguments as a list. Fails with why there is no result.
     async fn run(&self, program: &str, args: &[String], limit: Duration) -> Result<Ran, String>;
+}
+
+/// Those of this host.
+pub struct HostPrograms;
+
+#[async_trait]
+impl Programs for HostPrograms {
+    async fn find(&self, name: &str) -> Option<String> {
+        process::find(name).map(|path| path.display().to_string())
+    }
+
+    async fn run(&self, program: &str, args: &[String], limit: Duration) -> Result<Ran, String> {
+        let ended = Program::new(program).args(args.iter().cloned()).time_limit(limit).run().await;
+        let ended = ended.map_err(|error| error.to_string())?;
+        Ok(Ran { code: ended.code.unwrap_or(-1), stdout: ended.stdout, stderr: ended.stderr })
+    }
 }

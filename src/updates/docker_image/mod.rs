@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{ScanAsk, Scanner};
+use super::keep::last_known;
+use super::scanner::{ScanAsk, Scanner};
 use crate::docker::{DockerError, EngineImages, LocalImage, UsedImage};
 use crate::domain::registry::{Answer, Outcome};
 use crate::domain::update::{Finding, Findings, Kind, Problem, Standing};
@@ -140,8 +141,8 @@ impl Scanner for DockerImage {
             }
             Err(error) => {
                 // What was there is not gone because nobody could look.
-                let way_out = "it is looked at again with the next scan";
-                ask.last_known(Kind::DockerImage, error.to_string(), Some(way_out.into()))
+                let way_out = Some("it is looked at again with the next scan".into());
+                last_known(Kind::DockerImage, ask.last, Problem { reason: error.to_string(), way_out })
             }
         }
     }

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::keep::last_known;
 use super::powershell::{BEGINNING, arguments};
 use super::programs::Programs;
-use super::{ScanAsk, Scanner};
-use crate::domain::update::{Findings, Kind};
+use super::scanner::{ScanAsk, Scanner};
+use crate::domain::update::{Findings, Kind, Problem};
 
 use parse::{Searched, parse};
 
@@ -85,7 +86,8 @@ impl Scanner for WindowsUpdate {
 
     async fn scan(&self, ask: &ScanAsk<'_>) -> Findings {
         let Some(powershell) = self.programs.find("powershell.exe").await else {
-            return ask.last_known(Kind::WindowsUpdate, "`powershell.exe` is gone", None);
+            let problem = Problem { reason: "`powershell.exe` is gone".into(), way_out: None };
+            return last_known(Kind::WindowsUpdate, ask.last, problem);
         };
         let arguments = arguments(&format!("{BEGINNING}{SCRIPT}"));
         let searched = match self.programs.run(&powershell, &arguments, LIMIT).await {
@@ -97,7 +99,7 @@ impl Scanner for WindowsUpdate {
             Ok(Searched { items, in_part: Some(reason) }) => {
                 Findings::new(Kind::WindowsUpdate, items).as_of(ask.now).with_problem(reason, None)
             }
-            Err((reason, way_out)) => ask.last_known(Kind::WindowsUpdate, reason, way_out),
+            Err((reason, way_out)) => last_known(Kind::WindowsUpdate, ask.last, Problem { reason, way_out }),
         }
     }
 }

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::keep::last_known;
 use super::powershell::{BEGINNING, arguments, code_text};
 use super::programs::Programs;
-use super::{ScanAsk, Scanner};
-use crate::domain::update::{Finding, Findings, Kind};
+use super::scanner::{ScanAsk, Scanner};
+use crate::domain::update::{Finding, Findings, Kind, Problem};
 
 use package::finding;
 use table::packages;
@@ -29,8 +30,6 @@ const LIMIT: Duration = Duration::from_secs(5 * 60);
 /// What is asked of the program: all that has a newer version, that of programs of unknown version included.
 const UPGRADE: [&str; 4] =
     ["upgrade", "--include-unknown", "--accept-source-agreements", "--disable-interactivity"];
-
-type Problem = (String, Option<String>);
 
 /// Looks for newer versions of programs.
 pub struct Winget {
@@ -65,16 +64,18 @@ impl Winget {
     }
 
     async fn by_table(&self, winget: &str) -> Result<Vec<Finding>, Problem> {
+        let problem = |reason, way_out: Option<&str>| Problem { reason, way_out: way_out.map(str::to_owned) };
         let arguments = UPGRADE.map(str::to_owned);
-        let ran = self.programs.run(winget, &arguments, LIMIT).await.map_err(|reason| (reason, None))?;
+        let ran =
+            self.programs.run(winget, &arguments, LIMIT).await.map_err(|reason| problem(reason, None))?;
         let code = ran.code.cast_unsigned();
         if NOTHING.contains(&code) {
             return Ok(Vec::new());
         }
         if code != 0 {
             return Err(match words(code) {
-                Some((reason, way_out)) => (format!("{reason} ({})", code_text(code)), Some(way_out.into())),
-                None => (format!("`winget upgrade` failed with {}", code_text(code)), None),
+                Some((reason, way_out)) => problem(format!("{reason} ({})", code_text(code)), Some(way_out)),
+                None => problem(format!("`winget upgrade` failed with {}", code_text(code)), None),
             });
         }
         Ok(packages(&ran.stdout).into_iter().map(finding).collect())
@@ -93,7 +94,8 @@ impl Scanner for Winget {
 
     async fn scan(&self, ask: &ScanAsk<'_>) -> Findings {
         let Some(winget) = self.place().await else {
-            return ask.last_known(Kind::Winget, "`winget.exe` is gone", None);
+            let problem = Problem { reason: "`winget.exe` is gone".into(), way_out: None };
+            return last_known(Kind::Winget, ask.last, problem);
         };
         let found = match self.by_module().await {
             Some(found) => Ok(found),
@@ -101,7 +103,7 @@ impl Scanner for Winget {
         };
         match found {
             Ok(found) => Findings::new(Kind::Winget, found).as_of(ask.now),
-            Err((reason, way_out)) => ask.last_known(Kind::Winget, reason, way_out),
+            Err(problem) => last_known(Kind::Winget, ask.last, problem),
         }
     }
 }
