@@ -22,5 +22,6 @@ mod make_run;
 mod raw_client;
 mod role_process;
 mod scene;
+mod updates;
 mod verbs;
 mod withstand;
