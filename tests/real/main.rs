@@ -23,5 +23,6 @@ mod raw_client;
 mod registry;
 mod role_process;
 mod scene;
+mod updates;
 mod verbs;
 mod withstand;

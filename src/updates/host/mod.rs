@@ -2,6 +2,7 @@
 
 mod disks;
 mod facts;
+mod files;
 mod reboot;
 mod virtualisation;
 
@@ -10,10 +11,9 @@ use std::path::{Path, PathBuf};
 use crate::domain::host::{Abilities, Ability, Host, Load};
 use crate::domain::text::spell_out;
 
-pub use virtualisation::Virtualisation;
+use files::read;
 
-/// Largest file that is read.
-const MAX_FILE: u64 = 1024 * 1024;
+pub use virtualisation::Virtualisation;
 
 /// Reads what a machine is.
 #[derive(Debug, Clone)]
@@ -73,11 +73,14 @@ impl HostReader {
         let text = |path: &str| read(&self.root, path);
         let virtualisation = self.virtualisation();
         let mounts = text("proc/self/mounts").unwrap_or_default();
-        let release = facts::release(&text("etc/os-release").or_else(|| text("usr/lib/os-release")).unwrap_or_default());
+        let release = facts::release(
+            &text("etc/os-release").or_else(|| text("usr/lib/os-release")).unwrap_or_default(),
+        );
         let (cpu_model, cpu_count) = facts::cpu(&text("proc/cpuinfo").unwrap_or_default());
         let memory = facts::memory(&text("proc/meminfo").unwrap_or_default());
         let managers = self.package_managers();
-        let own_id = !virtualisation.is_application_container() || disks::is_mount(&mounts, "/etc/machine-id");
+        let own_id =
+            !virtualisation.is_application_container() || disks::is_mount(&mounts, "/etc/machine-id");
         let id = text("etc/machine-id").or_else(|| text("var/lib/dbus/machine-id")).filter(|_| own_id);
         let host = Host {
             hostname: text("proc/sys/kernel/hostname").and_then(|name| facts::word(&name)),
@@ -126,17 +129,10 @@ fn checks_packages(virtualisation: &Virtualisation, managers: &[String]) -> Abil
         return Ability::yes();
     }
     let found = if managers.is_empty() { "none".to_owned() } else { managers.join(", ") };
-    Ability::no(format!("Lightship reads APT and DNF; of the package managers it knows this host has: {found}"), None)
-}
-
-/// The beginning of a file below the root, if it is text.
-fn read(root: &Path, path: &str) -> Option<String> {
-    use std::io::Read;
-
-    let file = std::fs::File::open(root.join(path)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Ability::no(
+        format!("Lightship reads APT and DNF; of the package managers it knows this host has: {found}"),
+        None,
+    )
 }
 
 #[cfg(test)]
