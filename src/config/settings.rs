@@ -48,6 +48,8 @@ pub struct Settings {
     pub docker: Docker,
     /// The connector's container.
     pub tunnel: Tunnel,
+    /// Container registries.
+    pub registry: Registry,
     /// Redis; accepted, not used yet.
     pub redis: Redis,
     /// Pending updates.
@@ -320,6 +322,21 @@ pub enum CheckPackages {
     Always,
     /// Not at all.
     Never,
+}
+
+/// `[registry]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registry {
+    /// Registries that may be asked without encryption, separated by commas; this machine itself always may.
+    pub insecure: String,
+}
+
+impl Registry {
+    /// Returns each of them, such as `10.0.0.5:5000`; without a port it means all of that host.
+    pub fn insecure(&self) -> Vec<String> {
+        self.insecure.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+    }
 }
 
 /// `[updates]`

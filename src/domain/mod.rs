@@ -30,6 +30,7 @@ pub mod presence;
 pub mod protection;
 pub mod publish;
 pub mod registration;
+pub mod registry;
 pub mod report;
 pub mod restart;
 pub mod role;
