@@ -39,8 +39,8 @@ pub use error::MasterError;
 pub use facade::Master;
 pub use plan::{ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 pub use requests::{
-    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, LeftTunnel, NewKey, RegisterInput,
-    Registered, RemovedAgent,
+    DeliveredCommand, Dialect, Enrolled, Incoming, Joined, KeyDropped, KeyRef, LeftTunnel, NewKey, NewToken,
+    RegisterInput, Registered, RemovedAgent, Renewed,
 };
 pub use settings::MasterSettings;
 pub use slot::{Slot, Source};

@@ -9,6 +9,7 @@ mod commands;
 mod origin;
 mod routes;
 mod settings;
+mod tokens;
 
 use super::batch::CommitError;
 use super::needs::Needs;
@@ -26,6 +27,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         Event::Route(event) => routes::apply(unit, origin, event)?,
         Event::Tunnel(event) => settings::apply_tunnel(unit, origin, event),
         Event::Admin(event) => settings::apply(unit, origin, event),
+        Event::Token(event) => tokens::apply(unit, origin, event),
     }
     Ok(())
 }
@@ -39,5 +41,6 @@ pub(super) fn needs(needs: &mut Needs, event: &Event) {
         Event::Route(event) => routes::needs(needs, event),
         Event::Tunnel(event) => settings::needs_of_tunnel(needs, event),
         Event::Admin(event) => settings::needs(needs, event),
+        Event::Token(event) => tokens::needs(needs, event),
     }
 }

@@ -2,6 +2,7 @@
 
 mod admins;
 mod agents;
+mod redflag;
 
 use std::sync::Arc;
 use std::time::Duration;
