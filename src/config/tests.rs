@@ -399,7 +399,7 @@ fn names_that_upstream_documents_are_known() {
 
 #[test]
 fn secrets_are_never_printed() {
-    let loaded = read(&[("CF_API_TOKEN", "s3cret"), ("JWT_SECRET", "s3cret")], Role::Master).unwrap();
+    let loaded = read(&[("CF_API_TOKEN", "s3cret"), ("JWT_SECRET", "s3cret-s3cret-s3cret")], Role::Master).unwrap();
     let printed = format!("{loaded:?}{}", serde_json::to_string(&loaded.settings).unwrap());
     assert!(!printed.contains("s3cret") && printed.contains("[set]"));
 }

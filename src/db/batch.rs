@@ -15,9 +15,11 @@ use super::update_logs::UpdateLogRow;
 use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
+use crate::domain::host::Host;
 use crate::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 use crate::domain::route::RouteKey;
 use crate::domain::tunnel::TunnelReport;
+use crate::domain::update::{Change, Checked, Kind};
 
 /// Events and rows that are written together or not at all.
 ///
@@ -144,8 +146,14 @@ pub enum RowChange {
     ReplaceContainers { agent_id: AgentId, containers: Vec<(Container, Vec<ContainerProblem>)> },
     /// Stores how the agent sees its tunnel.
     PutTunnelObserved { agent_id: AgentId, report: TunnelReport },
+    /// Writes what differs of one kind of a host's updates.
+    PutUpdates { agent_id: AgentId, kind: Kind, changes: Vec<Change> },
+    /// Stores how a scanner came out.
+    PutScan { agent_id: AgentId, checked: Checked },
+    /// Stores the machine behind an agent.
+    PutHost { agent_id: AgentId, host: Box<Host> },
     /// Forgets what was observed of a removed agent, but for its dialect: containers, problems, tunnel, route states,
-    /// last time, what renews its access, what it said of commands.
+    /// updates, machine, last time, what renews its access, what it said of commands.
     ForgetAgent { agent_id: AgentId },
     /// Makes these the tunnel's only rules that are ours.
     PutAppliedRules { tunnel_id: TunnelId, rules: Vec<AppliedRule> },

@@ -14,6 +14,7 @@ use super::secret_key::{SecretError, SecretKey};
 use super::sessions::{MOST_SESSIONS, SessionRow};
 use super::times::micros;
 use super::unit::Unit;
+use super::updates;
 use super::words::to_json;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::Container;
@@ -46,6 +47,9 @@ pub(super) fn apply(
         | RowChange::ReplaceContainers { .. }
         | RowChange::PutTunnelObserved { .. }
         | RowChange::ForgetAgent { .. } => of_agent(unit, at, change),
+        RowChange::PutUpdates { .. } | RowChange::PutScan { .. } | RowChange::PutHost { .. } => {
+            updates::apply(unit, at, change);
+        }
         RowChange::PutAppliedRules { .. }
         | RowChange::PutDnsRecord(_)
         | RowChange::DeleteDnsRecord { .. }
@@ -216,6 +220,7 @@ fn forget(unit: &mut Unit, agent_id: &str) {
         unit.update_logs.delete(&(row.agent_id, row.place));
     }
     unit.tunnel_observed.delete(&agent_id.into());
+    updates::forget(unit, agent_id);
     if let Some(seen) = unit.agent_observed.get(&agent_id.into()).cloned() {
         // How it takes commands matters until it has done its last one.
         let dialect = seen.dialect;

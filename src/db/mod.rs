@@ -29,6 +29,7 @@ pub mod settings;
 pub mod tokens;
 pub mod tunnels;
 pub mod update_logs;
+pub mod updates;
 
 mod changes;
 mod commit;

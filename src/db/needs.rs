@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::batch::{Assumption, RowChange};
 use crate::domain::event::Stream;
+use crate::domain::update::{Change, Kind};
 
 /// Keys of the rows to read.
 #[derive(Debug, Default)]
@@ -38,6 +39,9 @@ pub(super) struct Needs {
     pub(super) registration_tokens: BTreeSet<String>,
     pub(super) refresh_tokens: BTreeSet<String>,
     pub(super) update_logs: BTreeSet<(String, i32)>,
+    pub(super) update_decisions: BTreeSet<(String, String, String)>,
+    /// Images whose containers are wanted, by agent.
+    pub(super) images_of_agents: Vec<(String, String)>,
 }
 
 impl Needs {
@@ -91,6 +95,18 @@ impl Needs {
                 self.tunnels_observed.insert(agent_id.as_str().into());
                 self.forgotten_agents.insert(agent_id.as_str().into());
             }
+            // Whoever writes these has read what is there, and names what differs.
+            RowChange::PutScan { .. } | RowChange::PutHost { .. } => {}
+            RowChange::PutUpdates { agent_id, kind: Kind::DockerImage, changes } => {
+                self.images_of_agents.extend(changes.iter().map(|change| {
+                    let name = match change {
+                        Change::Put(update) => &update.finding.name,
+                        Change::Forget(name) => name,
+                    };
+                    (agent_id.as_str().to_owned(), name.clone())
+                }));
+            }
+            RowChange::PutUpdates { .. } => {}
             RowChange::PutAppliedRules { .. }
             | RowChange::PutDnsRecord(_)
             | RowChange::DeleteDnsRecord { .. }

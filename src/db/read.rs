@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::{AT_ONCE, limit};
 use super::entities::{agent, command, container, container_problem, route, route_status, tunnel_observed};
-use super::error::DbError;
+pub use super::error::DbError;
 use super::words::json;
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::{AgentId, ContainerId};
@@ -41,6 +41,7 @@ pub use super::settings::{
 };
 pub use super::tokens::{TokenRow, find_token, list_token_users, list_tokens};
 pub use super::tunnels::{TunnelObservedRow, TunnelRow, find_tunnel, find_tunnel_observed, list_tunnels};
+pub use super::updates::{HostRow, ScanRow, UpdateRow, find_host, find_updates, scans_of};
 pub use super::update_logs::{UpdateLogFilter, UpdateLogRow, list_update_logs};
 
 /// Counts for the line of truth.

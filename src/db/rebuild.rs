@@ -6,6 +6,7 @@ use super::commit::begin;
 use super::database::Db;
 use super::entities::{
     admin, agent, agent_key, claim, command, event, registration_token, registration_token_usage, route, setting, tunnel,
+    update_decision,
 };
 use super::error::DbError;
 use super::event_store::page;
@@ -47,6 +48,7 @@ async fn empty(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     setting::Entity::delete_many().exec(transaction).await?;
     registration_token_usage::Entity::delete_many().exec(transaction).await?;
     registration_token::Entity::delete_many().exec(transaction).await?;
+    update_decision::Entity::delete_many().exec(transaction).await?;
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A stream has one owner: `keys` and `agent/<id>` belong to the registrar, `agent/<id>/commands` to that
 //! agent's dispatcher, `agent/<id>/routes` to its container mirror, `agent/<id>/presence` to its shard,
-//! `tunnel/<id>` to the Cloudflare account, `admin` and `token/<id>` to the registrar.
+//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin` and `token/<id>` to
+//! the registrar.
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, Tok
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
 use super::token::TokenEvent;
+use super::update::{Decision, Kind};
 
 /// Name of a stream of events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,6 +48,11 @@ impl Stream {
     /// An agent's routes.
     pub fn routes(id: &AgentId) -> Self {
         Self(format!("agent/{id}/routes"))
+    }
+
+    /// What people decided about an agent's updates.
+    pub fn updates(id: &AgentId) -> Self {
+        Self(format!("agent/{id}/updates"))
     }
 
     /// When an agent went and came back.
@@ -105,6 +112,8 @@ pub enum Event {
     Command(CommandEvent),
     /// An agent's routes.
     Route(RouteEvent),
+    /// An agent's updates.
+    Update(UpdateEvent),
     /// Tunnels and what is in them.
     Tunnel(TunnelEvent),
     /// Administrators and settings.
@@ -267,6 +276,24 @@ pub enum RouteEvent {
     },
 }
 
+/// Decisions about updates; what scans find is no decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum UpdateEvent {
+    /// A person decided what is to become of a package or image of a host.
+    #[serde(rename = "update_decided")]
+    Decided {
+        agent_id: AgentId,
+        kind: Kind,
+        name: String,
+        #[serde(flatten)]
+        decision: Decision,
+    },
+    /// That counts no more.
+    #[serde(rename = "update_reconsidered")]
+    Reconsidered { agent_id: AgentId, kind: Kind, name: String },
+}
+
 /// Decisions about a tunnel and what is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -328,6 +355,12 @@ impl From<RouteEvent> for Event {
     }
 }
 
+impl From<UpdateEvent> for Event {
+    fn from(event: UpdateEvent) -> Self {
+        Self::Update(event)
+    }
+}
+
 impl From<TunnelEvent> for Event {
     fn from(event: TunnelEvent) -> Self {
         Self::Tunnel(event)
@@ -357,6 +390,7 @@ impl<'de> Deserialize<'de> for Event {
             "agent" => AgentEvent::deserialize(value).map(Self::Agent),
             "command" => CommandEvent::deserialize(value).map(Self::Command),
             "route" => RouteEvent::deserialize(value).map(Self::Route),
+            "update" => UpdateEvent::deserialize(value).map(Self::Update),
             "tunnel" | "dns" => TunnelEvent::deserialize(value).map(Self::Tunnel),
             "admin" | "setting" => AdminEvent::deserialize(value).map(Self::Admin),
             "token" => TokenEvent::deserialize(value).map(Self::Token),
@@ -373,6 +407,7 @@ impl Event {
             Self::Agent(event) => Some(event.agent()),
             Self::Command(event) => Some(event.agent()),
             Self::Route(event) => Some(event.agent()),
+            Self::Update(event) => Some(event.agent()),
             Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) | Self::Token(_) => None,
         }
     }
@@ -454,6 +489,15 @@ impl RouteEvent {
     }
 }
 
+impl UpdateEvent {
+    /// Returns whose it is.
+    pub fn agent(&self) -> &AgentId {
+        match self {
+            Self::Decided { agent_id, .. } | Self::Reconsidered { agent_id, .. } => agent_id,
+        }
+    }
+}
+
 impl KeyEvent {
     /// Returns the key that it is about.
     pub fn key(&self) -> &KeyId {
@@ -481,6 +525,7 @@ pub fn all_types() -> std::collections::BTreeSet<String> {
         of::<AgentEvent>(),
         of::<CommandEvent>(),
         of::<RouteEvent>(),
+        of::<UpdateEvent>(),
         of::<TunnelEvent>(),
         of::<AdminEvent>(),
         of::<TokenEvent>(),

@@ -72,6 +72,10 @@ text_id!(
     CommandId
 );
 text_id!(
+    /// An update of one host: a package or an image.
+    UpdateId
+);
+text_id!(
     /// A stored secret: what everything but table `secrets` carries instead of it.
     SecretId
 );

@@ -3,6 +3,7 @@
 //! Handlers are thin: who may call is their first argument, reads come from `db::read`, changes go to
 //! [`Master`](crate::actors::master::Master). Failures are worded in `speak` by the dialect of the path.
 
+mod access_token;
 pub mod agent_api;
 mod agent_limit;
 pub mod api;
@@ -10,6 +11,7 @@ pub mod assets;
 pub mod attempts;
 pub mod auth;
 pub mod body;
+mod check_ins;
 mod credential;
 mod doubts;
 pub mod error;
@@ -20,9 +22,12 @@ pub mod openapi;
 pub mod ops;
 pub mod pages;
 pub mod password;
+mod password_check;
 mod patience;
 mod picture;
 mod query;
+mod rated;
+mod rates;
 mod records;
 mod room;
 mod route;
@@ -36,6 +41,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::uri::PathAndQuery;
+use actix_web::HttpMessage;
 use actix_web::middleware::{Compress, DefaultHeaders};
 use actix_web::web::{self, ServiceConfig};
 
@@ -43,7 +49,7 @@ pub use patience::Patience;
 pub use server::{Listen, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
-use agent_api::{cloudflare_proxy, v2, v3};
+use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::{admins, keys, native, overview};
 use route::at;
 use speak::speak;
@@ -53,6 +59,7 @@ pub fn configure(config: &mut ServiceConfig) {
     agents(config);
     machines(config);
     scripts(config);
+    redflag(config);
     people(config);
 }
 
@@ -125,6 +132,46 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/events").get(native::events))
                 .service(at("/tree").get(native::tree)),
         );
+}
+
+/// RedFlag's API, of its agents and of people.
+fn redflag(config: &mut ServiceConfig) {
+    let compress = compression;
+    config.service(
+        web::scope("/api/v1")
+            .wrap(compress())
+            .wrap(protection())
+            .wrap_fn(with_limits)
+            .service(at("/agents/register").post(agent::register))
+            .service(at("/agents/renew").post(agent::renew))
+            .service(at("/agents/{id}/commands").get_only(agent::commands))
+            .service(at("/agents/{id}/updates").post(agent::updates))
+            .service(at("/agents/{id}/logs").post(agent::logs))
+            .service(at("/agents/{id}/dependencies").post(agent::dependencies))
+            .service(at("/agents/{id}/system-info").post(agent::system_info))
+            .service(at("/agents/{id}/rapid-mode").post(agent::rapid_mode))
+            .service(at("/commands").get_only(agent::own_commands))
+            .service(at("/agents/{id}").delete(agent::unregister)),
+    );
+}
+
+/// Says in the answers of limited routes what is left.
+fn with_limits<S, B>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+{
+    let answer = service.call(request);
+    async move {
+        let mut answer = answer.await?;
+        let left = answer.request().extensions().get::<rates::Left>().copied();
+        if let Some(left) = left {
+            rated::show(&left, answer.headers_mut());
+        }
+        Ok(answer)
+    }
 }
 
 /// What people may open in a browser has the headers that pages have.

@@ -15,6 +15,10 @@ use super::{agent_api, api, assets, ops, pages};
     paths(
         agent_api::v2::register, agent_api::v2::commands, agent_api::v2::events,
         agent_api::v3::reports, agent_api::v3::commands, agent_api::v3::acknowledge, agent_api::v3::result,
+        agent_api::redflag::register, agent_api::redflag::renew, agent_api::redflag::commands, agent_api::redflag::updates,
+        agent_api::redflag::logs, agent_api::redflag::dependencies, agent_api::redflag::system_info,
+        agent_api::redflag::rapid_mode, agent_api::redflag::unregister, agent_api::redflag::own_commands,
+        agent_api::redflag::own_updates,
         agent_api::cloudflare_proxy::accounts, agent_api::cloudflare_proxy::put_configuration,
         ops::healthz, ops::readyz, ops::metrics, description,
         api::keys::generate, api::keys::revoke, api::keys::delete, api::keys::delete_revoked, api::keys::seats,
@@ -45,6 +49,7 @@ impl Modify for Locks {
         let bearer = || SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         parts.add_security_scheme("agent_key", bearer());
         parts.add_security_scheme("admin_token", bearer());
+        parts.add_security_scheme("redflag_access", bearer());
         let cookie = ApiKeyValue::new(super::session::COOKIE);
         parts.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }

@@ -9,18 +9,17 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::command_poller::{CommandPoller, PollerParts, SendTask};
-use super::docker_watcher::{ContainerNews, DockerWatcher, TellNews, WatcherParts};
+use super::docker_watcher::{DockerWatcher, TellReporter, WatcherParts};
 use super::label_prefix::LabelPrefix;
 use super::link::CurrentLink;
 use super::reporter::{
-    ContainerStarted, ContainerStopped, ContainersListed, LastContainers, LastTunnel, ListingLost, Reporter,
-    ReporterParts, ReporterSettings, TunnelObserved,
+    LastContainers, LastTunnel, Reporter, ReporterParts, ReporterSettings, TunnelObserved,
 };
 use super::status::{ActorStatus, GetStatus};
 use super::tunnel_supervisor::{
     CarryOut, CheckTunnel, NoCommands, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
-use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Supervise};
+use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec};
 use crate::config::Settings;
 use crate::docker::Docker;
 use crate::domain::tunnel::TunnelReport;
@@ -158,7 +157,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         docker,
         label_prefix,
         resync: settings.resync,
-        news: container_news(reporter.clone(), last_containers),
+        tell_reporter: container_news(reporter.clone(), last_containers),
         // A full mailbox holds a comparison already.
         connector_touched: Arc::new(move || {
             let _ = touched.tell(CheckTunnel);
@@ -200,33 +199,11 @@ fn tunnel_reports(reporter: Port<Reporter>, last: LastTunnel) -> Arc<dyn Fn(Tunn
 }
 
 /// What the watcher sees goes to the reporter, and is kept for one that restarts.
-fn container_news(reporter: Port<Reporter>, last: LastContainers) -> TellNews {
-    Arc::new(move |news| match news {
-        ContainerNews::Listed(list) => {
-            last.set(&list);
-            is_taken(&reporter, ContainersListed(list))
-        }
-        ContainerNews::ListingLost => {
-            last.clear();
-            is_taken(&reporter, ListingLost)
-        }
-        ContainerNews::Started(container) => {
-            last.started(&container);
-            is_taken(&reporter, ContainerStarted(container))
-        }
-        ContainerNews::Stopped(id) => {
-            last.stopped(&id);
-            is_taken(&reporter, ContainerStopped(id))
-        }
+fn container_news(reporter: Port<Reporter>, last: LastContainers) -> TellReporter {
+    Arc::new(move |news| {
+        last.note(&news);
+        reporter.tell(news).is_ok()
     })
-}
-
-fn is_taken<A, M>(port: &Port<A>, message: M) -> bool
-where
-    A: Supervise + actix::Handler<M>,
-    M: actix::Message<Result = ()> + Send + 'static,
-{
-    port.tell(message).is_ok()
 }
 
 fn send_task(tunnel: Port<TunnelSupervisor>) -> SendTask {

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::env::Env;
+use super::fleet::{Owed, ToAgent, Work};
 use super::subtree::{self, Subtree, Undelivered};
 use super::sweep;
-use super::work::{Owed, ToAgent, Work};
 use crate::actors::supervision::{Ctx, SupervisorHandle, supervised};
 use crate::domain::id::AgentId;
 use crate::domain::leap::LeapWatch;

@@ -11,10 +11,9 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::error::MasterError;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Work};
 use super::leaps::Leaps;
 use super::receipt::Receipt;
-use super::work::Work;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::clock::Clock;
 use crate::db::{self, Db, DbError};

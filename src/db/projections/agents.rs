@@ -290,6 +290,9 @@ fn remove(unit: &mut Unit, origin: Origin<'_>, agent_id: &AgentId) {
     for claim in unit.claims.all(|claim| claim.agent_id == agent_id.as_str()) {
         unit.claims.delete(&claim.hostname);
     }
+    for row in unit.update_decisions.all(|row| row.agent_id == agent_id.as_str()) {
+        unit.update_decisions.delete(&(row.agent_id, row.package_type, row.package_name));
+    }
     unit.agents.change(&agent_id.as_str().into(), |agent| {
         agent.status = AgentStatus::Removed.as_str().into();
         agent.key_id = None;

@@ -10,6 +10,7 @@ mod origin;
 mod routes;
 mod settings;
 mod tokens;
+mod updates;
 
 use super::batch::CommitError;
 use super::needs::Needs;
@@ -25,6 +26,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Resul
         Event::Agent(event) => agents::apply(unit, origin, event)?,
         Event::Command(event) => commands::apply(unit, origin, event),
         Event::Route(event) => routes::apply(unit, origin, event)?,
+        Event::Update(event) => updates::apply(unit, origin, event),
         Event::Tunnel(event) => settings::apply_tunnel(unit, origin, event),
         Event::Admin(event) => settings::apply(unit, origin, event),
         Event::Token(event) => tokens::apply(unit, origin, event),
@@ -39,6 +41,7 @@ pub(super) fn needs(needs: &mut Needs, event: &Event) {
         Event::Agent(event) => agents::needs(needs, event),
         Event::Command(event) => commands::needs(needs, event),
         Event::Route(event) => routes::needs(needs, event),
+        Event::Update(event) => updates::needs(needs, event),
         Event::Tunnel(event) => settings::needs_of_tunnel(needs, event),
         Event::Admin(event) => settings::needs(needs, event),
         Event::Token(event) => tokens::needs(needs, event),

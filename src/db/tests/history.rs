@@ -12,17 +12,18 @@ use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
     admin, agent as agent_entity, agent_key, claim, command, event, registration_token, registration_token_usage, route,
-    route_status, setting, tunnel,
+    route_status, setting, tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{
-    AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent,
+    AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent, UpdateEvent,
 };
 use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TokenId, TunnelId, ZoneId};
 use crate::domain::role::Role;
 use crate::domain::route::Release;
 use crate::domain::token::TokenEvent;
+use crate::domain::update::{Decision, Kind};
 
 /// Random decisions about a small world, so that they meet each other.
 struct World {
@@ -53,7 +54,11 @@ impl World {
 
     fn decision(&mut self) -> (Stream, Event) {
         self.clock += 1;
-        match self.pick(12) {
+        match self.pick(13) {
+            11 => {
+                let id = self.agent();
+                (Stream::updates(&id), self.about_an_update(id))
+            }
             0 => (Stream::keys(), self.about_a_key()),
             1 | 2 => {
                 let id = self.agent();
@@ -63,7 +68,7 @@ impl World {
                 let id = self.agent();
                 (Stream::commands(&id), self.about_a_command(id))
             }
-            11 => {
+            12 => {
                 let id = TokenId::new(self.named("token", 4));
                 (Stream::token(&id), Event::Token(self.about_a_token(id)))
             }
@@ -73,6 +78,22 @@ impl World {
             }
             _ => (Stream::admin(), self.about_the_rest()),
         }
+    }
+
+    fn about_an_update(&self, agent_id: AgentId) -> Event {
+        let (kind, name) = (Kind::ALL[self.pick(2)], self.named("package", 5));
+        Event::Update(match self.pick(4) {
+            0 => UpdateEvent::Reconsidered { agent_id, kind, name },
+            1 => UpdateEvent::Decided { agent_id, kind, name, decision: Decision::Hold },
+            2 => {
+                let decision = Decision::Ignore { version: Some(self.named("v", 3)) };
+                UpdateEvent::Decided { agent_id, kind, name, decision }
+            }
+            _ => {
+                let decision = Decision::Snooze { until: at(self.clock) };
+                UpdateEvent::Decided { agent_id, kind, name, decision }
+            }
+        })
     }
 
     fn about_a_key(&self) -> Event {
@@ -243,6 +264,7 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<setting::Entity>(db).await,
         rows::<registration_token::Entity>(db).await,
         rows::<registration_token_usage::Entity>(db).await,
+        rows::<update_decision::Entity>(db).await,
     ]
 }
 

@@ -7,6 +7,7 @@
 mod finding;
 mod kind;
 mod life;
+mod reconcile;
 mod scan;
 mod severity;
 
@@ -16,5 +17,6 @@ pub use finding::{
 };
 pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
+pub use reconcile::{CURRENT, Change, UNCHECKED, Update, after_decision, after_snooze, reconcile};
 pub use scan::{Checked, Findings, Problem, Scanned, digest};
 pub use severity::Severity;

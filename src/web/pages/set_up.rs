@@ -6,7 +6,8 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::posted::Posted;
-use super::sign_in::{network, open_session, visit, with_session};
+use super::sign_in::{open_session, visit, with_session};
+use crate::web::password_check::network;
 use super::{Shell, go_to, page_with};
 use crate::actors::master::MasterError;
 use crate::db::read;

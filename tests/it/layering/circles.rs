@@ -50,7 +50,7 @@ fn imports_between_files_form_no_circle() {
 }
 
 /// Stops of the newcomer's walk; it gets shorter, never longer.
-const WALK: usize = 26;
+const WALK: usize = 20;
 
 #[test]
 fn the_walk_from_event_to_put_names_files_that_are_there() {

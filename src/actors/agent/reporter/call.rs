@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::ReporterSettings;
 use crate::actors::agent::link::Link;
 use crate::domain::delivery::Dialect;
 use crate::domain::id::AgentId;
 use crate::domain::report::Reports;
-use crate::protocol::v2::{Hello, RegisterRequest, Registered};
-use crate::protocol::v3;
+use crate::protocol::v2::{RegisterRequest, Registered};
 use crate::state_dir::{StateDir, StateError};
 use crate::uplink::{Uplink, UplinkError, Verdict};
 
@@ -94,20 +92,4 @@ async fn send_result(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> 
         return CallEnd::Spool(error);
     }
     CallEnd::Sent { link, result }
-}
-
-/// Introduces the agent as DockFlare agents do, and offers the native protocol.
-pub(super) fn register_request(settings: &ReporterSettings, agent_id: Option<AgentId>) -> RegisterRequest {
-    let short_id =
-        || agent_id.as_ref().map(|id| format!("agent-{}", id.as_str().chars().take(8).collect::<String>()));
-    let given =
-        settings.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-    RegisterRequest {
-        // Without any, the master shows the first characters of the id that it makes; so does a restart.
-        display_name: given.or_else(|| settings.hostname.clone()).or_else(short_id),
-        hostname: None,
-        version: Some(settings.version.clone()),
-        lightship: Some(Hello { protocols: vec![v3::PROTOCOL], host: settings.hostname.clone() }),
-        agent_id,
-    }
 }

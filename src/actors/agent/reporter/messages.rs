@@ -6,25 +6,19 @@ use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::domain::tunnel::TunnelReport;
 
-/// These enabled containers run, and no others. Sent only after a listing that succeeded.
-#[derive(Debug, Clone, Message)]
+/// What runs on this host, as the watcher sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct ContainersListed(pub Vec<Container>);
-
-/// Docker cannot be asked: which containers run is not known until the next [`ContainersListed`].
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct ListingLost;
-
-/// This enabled container runs.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct ContainerStarted(pub Container);
-
-/// This container runs no more.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct ContainerStopped(pub ContainerId);
+pub enum ContainerNews {
+    /// These enabled containers run, and no others. Told only after a listing that succeeded.
+    Listed(Vec<Container>),
+    /// The Engine cannot be asked: what runs is not known until the next listing.
+    ListingLost,
+    /// This enabled container runs.
+    Started(Container),
+    /// This container runs no more.
+    Stopped(ContainerId),
+}
 
 /// This is how the tunnel is.
 #[derive(Debug, Clone, Message)]

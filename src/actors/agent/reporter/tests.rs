@@ -23,7 +23,7 @@ fn temp() -> tempfile::TempDir {
 /// An agent whose list of one container is with the master.
 async fn settled(master: &FakeMaster, dir: &tempfile::TempDir) -> TestAgent {
     let agent = TestAgent::reporting(master, dir).await;
-    agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+    agent.reporter.tell(ContainerNews::Listed(vec![container("a")])).unwrap();
     master.until(1, has_snapshot).await;
     agent
 }
@@ -91,7 +91,7 @@ fn a_change_is_sent_in_the_same_moment() {
         master.forget();
 
         let before = master.since_start();
-        agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+        agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
         let (_, items) = master.until(1, batches).await.remove(0);
 
         assert_eq!(items, [Report::ContainerSeen { container: container("b") }]);
@@ -104,15 +104,15 @@ fn what_changes_during_a_call_goes_with_the_next_one() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
         let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![])).unwrap();
+        agent.reporter.tell(ContainerNews::Listed(vec![])).unwrap();
         master.until(1, has_snapshot).await;
         master.slow_down(secs(2));
         master.forget();
 
         for id in ["a", "b", "c"] {
-            agent.reporter.tell(ContainerStarted(container(id))).unwrap();
+            agent.reporter.tell(ContainerNews::Started(container(id))).unwrap();
         }
-        agent.reporter.tell(ContainerStopped(ContainerId::new("b"))).unwrap();
+        agent.reporter.tell(ContainerNews::Stopped(ContainerId::new("b"))).unwrap();
         let sent = master.until(2, batches).await;
 
         assert_eq!(sent[0].1, [Report::ContainerSeen { container: container("a") }]);
@@ -126,15 +126,15 @@ fn an_outage_ends_with_one_fresh_snapshot_under_new_numbers() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
         let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+        agent.reporter.tell(ContainerNews::Listed(vec![container("a")])).unwrap();
         agent.reporter.tell(TunnelObserved(running())).unwrap();
         master.until(1, has_snapshot).await;
 
         master.go_away();
         for n in 0..50 {
-            agent.reporter.tell(ContainerStarted(container(&format!("x{n}")))).unwrap();
+            agent.reporter.tell(ContainerNews::Started(container(&format!("x{n}")))).unwrap();
             sleep(secs(10)).await;
-            agent.reporter.tell(ContainerStopped(ContainerId::new(format!("x{n}")))).unwrap();
+            agent.reporter.tell(ContainerNews::Stopped(ContainerId::new(format!("x{n}")))).unwrap();
         }
         let tried = master.picked(batches);
         master.come_back();
@@ -156,9 +156,9 @@ fn silence_of_docker_is_not_reported_as_an_empty_host() {
         for master in [FakeMaster::native(), FakeMaster::dockflare()] {
             let dir = temp();
             let agent = TestAgent::reporting(&master, &dir).await;
-            agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+            agent.reporter.tell(ContainerNews::Listed(vec![container("a")])).unwrap();
             sleep(secs(5)).await;
-            agent.reporter.tell(ListingLost).unwrap();
+            agent.reporter.tell(ContainerNews::ListingLost).unwrap();
             master.forget();
 
             sleep(secs(600)).await;
@@ -215,8 +215,8 @@ fn a_panic_costs_the_session_and_nothing_else() {
             None
         });
 
-        agent.last_containers.set(&[container("a"), container("b")]);
-        agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+        agent.last_containers.note(&ContainerNews::Listed(vec![container("a"), container("b")]));
+        agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
 
         let sent = master.until(2, has_snapshot).await;
         assert_eq!(sent[1][0], snapshot(&["a", "b"]));

@@ -7,7 +7,7 @@ use crate::actors::master::directory::digest_key;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::registrar;
 use crate::actors::master::requests::{Dialect, Joined, NewToken, RegisterInput, Renewed};
-use crate::actors::master::work::Work;
+use crate::actors::master::fleet::Work;
 use crate::db;
 use crate::db::tokens::TokenRow;
 use crate::db::update_logs::UpdateLogRow;

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::agents::listed;
 use super::{Decision, Registrar, commit, expected};
-use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::cloudflare_account::ProvidedTunnel;
 use crate::actors::master::commands::{new_command, queued, superseded};
 use crate::actors::master::directory::LackingSeat;
 use crate::actors::master::env::Env;

@@ -20,8 +20,8 @@ use actix::prelude::*;
 
 use super::env::Env;
 use super::error::MasterError;
-use super::ledger::CommitFailed;
-use super::work::Work;
+use super::fleet::Work;
+use super::store::CommitFailed;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::db::{self, Batch, CommitError, Expected};
 use crate::domain::agent::AgentStatus;

@@ -4,6 +4,7 @@
 //! rebuilt from the database and the agent's next words; identity follows the record of decisions.
 
 mod lists;
+mod scans;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use self::lists::Lists;
+use self::scans::Scans;
 pub use self::sources::Source;
 use self::sources::Sources;
 use crate::db::RowChange;
@@ -26,6 +28,7 @@ use crate::domain::delivery::Dialect;
 use crate::domain::event::AgentStream;
 use crate::domain::id::{AgentId, KeyId};
 use crate::domain::registration::Place;
+use crate::domain::update::{Kind, Scanned};
 
 /// Keys that open a slot: the one in force, and the one it replaces until that is used.
 #[derive(Debug, Default)]
@@ -85,6 +88,7 @@ pub struct Slot {
     session: Mutex<Option<NativeSession>>,
     sources: Sources,
     lists: Lists,
+    scans: Scans,
     /// What was wrong with the last report, until a list of containers is taken again.
     flaw: Mutex<Option<String>>,
 }
@@ -114,6 +118,7 @@ impl Slot {
             session: Mutex::new(None),
             sources: Sources::default(),
             lists: Lists::default(),
+            scans: Scans::default(),
             flaw: Mutex::default(),
         }
     }
@@ -205,6 +210,34 @@ impl Slot {
     }
 }
 
+/// How the host was last looked at for updates.
+impl Slot {
+    /// True if a scan says what was written down not long ago.
+    pub(super) fn same_scan(&self, scan: &Scanned, now: DateTime<Utc>) -> bool {
+        self.scans.is_same(scan, now)
+    }
+
+    /// Notes a scan that was written down, and whose findings are to be sent.
+    pub(super) fn note_scan(&self, scan: &Scanned, wanted: &[Kind], now: DateTime<Utc>) {
+        self.scans.note(scan, wanted, now);
+    }
+
+    /// Notes that the findings of a scanner are here.
+    pub(super) fn note_findings(&self, kind: Kind) {
+        self.scans.note_findings(kind);
+    }
+
+    /// Returns whose findings the agent is to send.
+    pub fn wanted_findings(&self) -> Vec<Kind> {
+        self.scans.wanted()
+    }
+
+    /// Returns how old what a scanner read is, if it was told since the start.
+    pub fn checked_as_of(&self, kind: Kind) -> Option<DateTime<Utc>> {
+        self.scans.as_of(kind)
+    }
+}
+
 /// What only the directory, the router and the agent's own actors write.
 impl Slot {
     pub(super) fn set_status(&self, status: AgentStatus) {
@@ -257,6 +290,7 @@ impl Slot {
     pub(super) fn forget_reports(&self) {
         self.set_containers_digest(0);
         self.set_tunnel_digest(0);
+        self.scans.forget();
     }
 
     pub(super) fn set_identity(&self, digest: u64) {

@@ -14,7 +14,7 @@ fn a_forgotten_session_is_renewed_at_once() {
                 .then(|| refused(409, Some("session_unknown")))
         });
 
-        agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+        agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
         let sent = master.until(2, batches).await;
 
         assert_eq!(sent[1].0, 0, "a new session counts from zero");
@@ -72,7 +72,7 @@ fn a_native_route_that_is_gone_ends_the_session() {
                 matches!(heard, Heard::Batch(_) if std::mem::take(&mut once)).then(|| refused(status, None))
             });
 
-            agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+            agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
 
             master.until(2, registrations).await;
             let sent = master.until(2, has_snapshot).await;
