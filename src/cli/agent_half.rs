@@ -13,8 +13,11 @@ use secrecy::SecretString;
 use super::run::Start;
 use super::values::AgentValues;
 use crate::actors::agent::tree::{AgentParts, AgentPorts, AgentSettings, agent};
+use crate::actors::agent::update_scanner::{LookAtHost, Seen};
 use crate::actors::supervision::SupSpec;
+use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::update::HostScan;
 use crate::state_dir::StateDir;
 
 /// How long an actor may take to say how it is.
@@ -33,8 +36,17 @@ pub(super) fn describe(
         docker: Arc::new(docker),
         uplink: Arc::new(uplink),
         state: StateDir::open(&start.state_dir, start.io.clone())?,
+        look: look_at_host(),
     };
     Ok(agent(parts))
+}
+
+/// No kind of update has a scanner yet.
+fn look_at_host() -> LookAtHost {
+    Arc::new(|_| {
+        let scan = HostScan { at: Clock::system().now(), findings: Vec::new() };
+        Box::pin(async { Ok(Seen { scan: Arc::new(scan), host: Box::default() }) })
+    })
 }
 
 /// An agent without a name of its own goes by its host's.
@@ -94,6 +106,7 @@ async fn health(ports: web::Data<AgentPorts>) -> HttpResponse {
     let silent = [
         ("reporter", status.reporter.is_none()),
         ("tunnel", status.tunnel.is_none()),
+        ("updates", status.updates.is_none()),
         ("docker", status.docker.is_none()),
         ("command_poller", status.command_poller.is_none()),
     ];

@@ -68,6 +68,11 @@ pub(super) fn check(
         "expected 1 to 86400 seconds",
     );
     expect(
+        (30..=86_400).contains(&settings.updates.scan_interval_seconds),
+        "updates.scan_interval_seconds",
+        "expected 30 to 86400 seconds",
+    );
+    expect(
         settings.publish.grace_period_seconds <= 30 * 86_400,
         "publish.grace_period_seconds",
         "expected 0 to 2592000 seconds",

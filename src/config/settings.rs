@@ -50,7 +50,7 @@ pub struct Settings {
     pub tunnel: Tunnel,
     /// Redis; accepted, not used yet.
     pub redis: Redis,
-    /// Updates; their names are taken, nothing reads them yet.
+    /// Pending updates.
     pub updates: Updates,
 }
 
@@ -313,12 +313,20 @@ pub struct Redis {
 }
 
 /// `[updates]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
+    /// Seconds between two looks for pending updates, 30 to 86400 (default 300).
+    pub scan_interval_seconds: u64,
     /// Master of this agent under RedFlag's name; `agent.master_url` wins.
     pub redflag_server_url: Option<String>,
     /// Configuration file of RedFlag's agent (JSON): its server, registration token and display name are read where no
     /// other setting says them.
     pub agent_config_path: Option<String>,
+}
+
+impl Default for Updates {
+    fn default() -> Self {
+        Self { scan_interval_seconds: 300, redflag_server_url: None, agent_config_path: None }
+    }
 }

@@ -29,6 +29,8 @@ pub mod settings;
 pub mod tokens;
 pub mod tunnels;
 pub mod update_logs;
+pub mod update_counts;
+pub mod update_lists;
 pub mod updates;
 
 mod changes;

@@ -39,6 +39,9 @@ pub enum ApiError {
     /// Something of RedFlag's API that is not there yet.
     #[error("{0} is not built yet; nothing was changed")]
     NotBuiltYet(&'static str),
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    NotNow(String),
     /// No admin token and no session, or a wrong one.
     #[error("missing or unknown admin token; send `Authorization: Bearer <LIGHTSHIP_ADMIN_TOKEN>`")]
     Unauthenticated,
@@ -139,6 +142,7 @@ impl ApiError {
         match self {
             Self::RateLimited { .. } => ("rate_limited", StatusCode::TOO_MANY_REQUESTS),
             Self::NotBuiltYet(_) => ("not_built_yet", StatusCode::CONFLICT),
+            Self::NotNow(_) => ("not_now", StatusCode::CONFLICT),
             Self::WrongSignIn => ("wrong_sign_in", StatusCode::UNAUTHORIZED),
             Self::AgentUnauthenticated | Self::TokenUnauthenticated | Self::Unauthenticated => {
                 ("unauthenticated", StatusCode::UNAUTHORIZED)

@@ -50,7 +50,8 @@ pub use server::{Listen, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
-use api::{admins, keys, native, overview};
+use api::redflag::{self as people, later};
+use api::{admins, keys, native, overview, updates};
 use route::at;
 use speak::speak;
 
@@ -127,6 +128,10 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/keys/{id}/seats").post(keys::seats))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
+                .service(at("/updates").get(updates::list))
+                .service(at("/updates/summary").get(updates::summary))
+                .service(at("/updates/decisions").post(updates::decide))
+                .service(at("/updates/{id}").get(updates::show))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))
                 .service(at("/events").get(native::events))
@@ -145,14 +150,58 @@ fn redflag(config: &mut ServiceConfig) {
             .service(at("/agents/register").post(agent::register))
             .service(at("/agents/renew").post(agent::renew))
             .service(at("/agents/{id}/commands").get_only(agent::commands))
-            .service(at("/agents/{id}/updates").post(agent::updates))
+            .service(at("/agents/{id}/updates").get(people::updates::of_agent).post(agent::updates))
             .service(at("/agents/{id}/logs").post(agent::logs))
             .service(at("/agents/{id}/dependencies").post(agent::dependencies))
             .service(at("/agents/{id}/system-info").post(agent::system_info))
             .service(at("/agents/{id}/rapid-mode").post(agent::rapid_mode))
             .service(at("/commands").get_only(agent::own_commands))
-            .service(at("/agents/{id}").delete(agent::unregister)),
+            .service(at("/updates").get(people::updates::list).post(agent::own_updates))
+            .service(at("/auth/login").post(people::login::login))
+            .service(at("/auth/logout").post(people::login::logout))
+            .service(at("/auth/verify").get(people::login::verify))
+            .service(at("/agents").get(people::agents::list))
+            .service(at("/agents/{id}").get(people::agents::one).delete(agent::unregister))
+            .service(at("/agents/{id}/scan").post(people::agents::scan))
+            .service(at("/agents/{id}/heartbeat").get(people::agents::heartbeat).post(people::agents::set_heartbeat))
+            .service(at("/agents/{id}/update").post(people::agents::update))
+            .service(at("/agents/{id}/reboot").post(people::agents::reboot))
+            .service(at("/updates/approve").post(later::approve_many))
+            .service(at("/updates/{id}").get(people::updates::one))
+            .service(at("/updates/{id}/logs").get(people::updates::logs))
+            .service(at("/updates/{id}/reject").post(people::updates::reject))
+            .service(at("/updates/{id}/approve").post(later::approve))
+            .service(at("/updates/{id}/install").post(later::install))
+            .service(at("/updates/{id}/confirm-dependencies").post(later::confirm_dependencies))
+            .service(at("/commands/active").get(people::commands::active))
+            .service(at("/commands/recent").get(people::commands::recent))
+            .service(at("/commands/failed").delete(people::commands::archive))
+            .service(at("/commands/{id}/retry").post(people::commands::retry))
+            .service(at("/commands/{id}/cancel").post(people::commands::cancel))
+            .service(at("/logs").get(people::logs::list))
+            .service(at("/logs/active").get(people::updates::active))
+            .service(at("/stats/summary").get(people::updates::summary))
+            .service(at("/settings/timezone").get(people::settings::zone).put(people::settings::set_zone))
+            .service(at("/settings/timezones").get(people::settings::zones))
+            .configure(redflag_admin),
     );
+}
+
+/// What RedFlag has below `/admin`.
+fn redflag_admin(config: &mut ServiceConfig) {
+    use people::{limits, tokens};
+    config
+        .service(at("/admin/registration-tokens").get(tokens::list).post(tokens::make))
+        .service(at("/admin/registration-tokens/active").get(tokens::active))
+        .service(at("/admin/registration-tokens/cleanup").post(tokens::cleanup))
+        .service(at("/admin/registration-tokens/stats").get(tokens::statistics))
+        .service(at("/admin/registration-tokens/validate").get(tokens::validate))
+        .service(at("/admin/registration-tokens/delete/{id}").delete(tokens::delete))
+        .service(at("/admin/registration-tokens/{token}").delete(tokens::revoke))
+        .service(at("/admin/rate-limits").get(limits::show).put(limits::set))
+        .service(at("/admin/rate-limits/reset").post(limits::reset))
+        .service(at("/admin/rate-limits/cleanup").post(limits::cleanup))
+        .service(at("/admin/rate-limits/stats").get(limits::stats));
 }
 
 /// Says in the answers of limited routes what is left.

@@ -19,6 +19,21 @@ use super::{agent_api, api, assets, ops, pages};
         agent_api::redflag::logs, agent_api::redflag::dependencies, agent_api::redflag::system_info,
         agent_api::redflag::rapid_mode, agent_api::redflag::unregister, agent_api::redflag::own_commands,
         agent_api::redflag::own_updates,
+        api::redflag::login::login, api::redflag::login::logout, api::redflag::login::verify,
+        api::redflag::agents::list, api::redflag::agents::one, api::redflag::agents::scan, api::redflag::agents::heartbeat,
+        api::redflag::agents::set_heartbeat, api::redflag::agents::update, api::redflag::agents::reboot,
+        api::redflag::updates::list, api::redflag::updates::of_agent, api::redflag::updates::one,
+        api::redflag::updates::logs, api::redflag::updates::reject, api::redflag::updates::active,
+        api::redflag::updates::summary, api::redflag::later::approve, api::redflag::later::approve_many,
+        api::redflag::later::install, api::redflag::later::confirm_dependencies,
+        api::redflag::commands::active, api::redflag::commands::recent, api::redflag::commands::archive,
+        api::redflag::commands::retry, api::redflag::commands::cancel, api::redflag::logs::list,
+        api::redflag::settings::zone, api::redflag::settings::zones, api::redflag::settings::set_zone,
+        api::redflag::tokens::list, api::redflag::tokens::make, api::redflag::tokens::active,
+        api::redflag::tokens::cleanup, api::redflag::tokens::statistics, api::redflag::tokens::validate,
+        api::redflag::tokens::delete, api::redflag::tokens::revoke,
+        api::redflag::limits::show, api::redflag::limits::set, api::redflag::limits::reset,
+        api::redflag::limits::cleanup, api::redflag::limits::stats,
         agent_api::cloudflare_proxy::accounts, agent_api::cloudflare_proxy::put_configuration,
         ops::healthz, ops::readyz, ops::metrics, description,
         api::keys::generate, api::keys::revoke, api::keys::delete, api::keys::delete_revoked, api::keys::seats,
@@ -26,6 +41,7 @@ use super::{agent_api, api, assets, ops, pages};
         api::agents::remove, api::agents::revoke, api::agents::limit,
         api::admins::set_password,
         api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
+        api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
         api::native::plan, api::native::apply, api::native::events, api::native::tree,
         assets::asset, pages::live::live,
         pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::set_up::show,
@@ -74,6 +90,8 @@ mod tests {
         for line in routes.lines() {
             if line.contains("web::scope(") {
                 scope = line.split('"').nth(1).unwrap();
+            } else if line.starts_with("fn redflag_admin") {
+                scope = "/api/v1";
             } else if line == "}" {
                 scope = "";
             }

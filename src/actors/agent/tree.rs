@@ -13,12 +13,13 @@ use super::docker_watcher::{DockerWatcher, TellReporter, WatcherParts};
 use super::label_prefix::LabelPrefix;
 use super::link::CurrentLink;
 use super::reporter::{
-    LastContainers, LastTunnel, Reporter, ReporterParts, ReporterSettings, TunnelObserved,
+    HostSeen, LastContainers, LastSeen, LastTunnel, Reporter, ReporterParts, ReporterSettings, TunnelObserved,
 };
 use super::status::{ActorStatus, GetStatus};
 use super::tunnel_supervisor::{
     CarryOut, CheckTunnel, NoCommands, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
+use super::update_scanner::{LookAtHost, ScannerParts, Seen, UpdateScanner};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec};
 use crate::config::Settings;
 use crate::docker::Docker;
@@ -43,6 +44,8 @@ pub struct AgentSettings {
     pub label_prefix: Option<String>,
     /// Time between two listings of all containers while no event is missed.
     pub resync: Duration,
+    /// Time between two looks for updates.
+    pub scan_interval: Duration,
 }
 
 impl AgentSettings {
@@ -63,6 +66,7 @@ impl AgentSettings {
             },
             label_prefix: settings.labels.prefix.clone(),
             resync: RESYNC,
+            scan_interval: Duration::from_secs(settings.updates.scan_interval_seconds),
         }
     }
 }
@@ -77,6 +81,8 @@ pub struct AgentParts {
     pub uplink: Arc<dyn Uplink>,
     /// Its files.
     pub state: StateDir,
+    /// Looks at the host for updates.
+    pub look: LookAtHost,
 }
 
 /// The ways into a running agent, for health checks and the status command.
@@ -86,6 +92,7 @@ pub struct AgentPorts {
     pub link: CurrentLink,
     reporter: Port<Reporter>,
     tunnel: Port<TunnelSupervisor>,
+    updates: Port<UpdateScanner>,
     docker: Port<DockerWatcher>,
     command_poller: Port<CommandPoller>,
 }
@@ -97,6 +104,8 @@ pub struct AgentStatus {
     pub reporter: Option<ActorStatus>,
     /// The connector.
     pub tunnel: Option<ActorStatus>,
+    /// Pending updates.
+    pub updates: Option<ActorStatus>,
     /// The Engine.
     pub docker: Option<ActorStatus>,
     /// Commands.
@@ -106,15 +115,17 @@ pub struct AgentStatus {
 impl AgentPorts {
     /// Asks every actor how it is, each for at most `max`.
     pub async fn status(&self, max: Duration) -> AgentStatus {
-        let (reporter, tunnel, docker, command_poller) = futures_util::join!(
+        let (reporter, tunnel, updates, docker, command_poller) = futures_util::join!(
             self.reporter.ask(GetStatus, max),
             self.tunnel.ask(GetStatus, max),
+            self.updates.ask(GetStatus, max),
             self.docker.ask(GetStatus, max),
             self.command_poller.ask(GetStatus, max),
         );
         AgentStatus {
             reporter: reporter.ok(),
             tunnel: tunnel.ok(),
+            updates: updates.ok(),
             docker: docker.ok(),
             command_poller: command_poller.ok(),
         }
@@ -123,10 +134,11 @@ impl AgentPorts {
 
 /// Describes the supervisor `agent` with its children.
 pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
-    let AgentParts { settings, docker, uplink, state } = parts;
+    let AgentParts { settings, docker, uplink, state, look } = parts;
     let link = CurrentLink::default();
     let label_prefix = LabelPrefix::new(settings.label_prefix);
     let (last_tunnel, last_containers) = (LastTunnel::default(), LastContainers::default());
+    let last_seen = LastSeen::default();
 
     let reporter_parts = ReporterParts {
         settings: settings.reporter,
@@ -135,6 +147,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         link: link.clone(),
         last_tunnel: last_tunnel.clone(),
         last_containers: last_containers.clone(),
+        last_seen: last_seen.clone(),
         label_prefix: label_prefix.clone(),
     };
     let (reporter_spec, reporter) =
@@ -150,7 +163,13 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
     let (tunnel_spec, tunnel) =
         ChildSpec::actor("tunnel", 64, Overflow::Reject, move || TunnelSupervisor::new(tunnel_parts.clone()));
 
-    // `updates` (the scanner of this host) starts here: it reports, and it hears of images from `docker`.
+    let scanner_parts = ScannerParts {
+        look,
+        interval: settings.scan_interval,
+        tell_reporter: host_seen(reporter.clone(), last_seen),
+    };
+    let (updates_spec, updates) =
+        ChildSpec::actor("updates", 16, Overflow::Reject, move || UpdateScanner::new(scanner_parts.clone()));
 
     let touched = tunnel.clone();
     let watcher_parts = WatcherParts {
@@ -183,9 +202,10 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         .intensity(10, Duration::from_secs(300))
         .child(reporter_spec.grace(REPORTER_GRACE))
         .child(tunnel_spec.grace(TUNNEL_GRACE))
+        .child(updates_spec)
         .child(docker_spec)
         .child(poller_spec);
-    (spec, AgentPorts { link, reporter, tunnel, docker: docker_port, command_poller })
+    (spec, AgentPorts { link, reporter, tunnel, updates, docker: docker_port, command_poller })
 }
 
 /// What the tunnel supervisor sees goes to the reporter, and is kept for one that restarts.
@@ -195,6 +215,15 @@ fn tunnel_reports(reporter: Port<Reporter>, last: LastTunnel) -> Arc<dyn Fn(Tunn
         if reporter.tell(TunnelObserved(report)).is_err() {
             warn!("the reporter is busy; it looks at the tunnel with its next sign of life");
         }
+    })
+}
+
+/// What is seen of the host goes to the reporter, and is kept for one that restarts.
+fn host_seen(reporter: Port<Reporter>, last: LastSeen) -> Arc<dyn Fn(Seen) -> bool + Send + Sync> {
+    Arc::new(move |Seen { scan, host }| {
+        let seen = HostSeen { scan, host };
+        last.set(seen.clone());
+        reporter.tell(seen).is_ok()
     })
 }
 

@@ -18,5 +18,5 @@ pub use finding::{
 pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
 pub use reconcile::{CURRENT, Change, UNCHECKED, Update, after_decision, after_snooze, reconcile};
-pub use scan::{Checked, Findings, Problem, Scanned, digest};
+pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
 pub use severity::Severity;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::messages::ContainerNews;
+use super::messages::{ContainerNews, HostSeen};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::domain::tunnel::TunnelReport;
@@ -24,6 +24,21 @@ impl LastTunnel {
     }
 
     pub(super) fn get(&self) -> Option<TunnelReport> {
+        self.0.lock().clone()
+    }
+}
+
+/// What was last seen of the host; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct LastSeen(Arc<Mutex<Option<HostSeen>>>);
+
+impl LastSeen {
+    /// Replaces what is known.
+    pub fn set(&self, seen: HostSeen) {
+        *self.0.lock() = Some(seen);
+    }
+
+    pub(super) fn get(&self) -> Option<HostSeen> {
         self.0.lock().clone()
     }
 }

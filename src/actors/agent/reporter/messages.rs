@@ -1,10 +1,14 @@
 //! What a reporter is told.
 
+use std::sync::Arc;
+
 use actix::Message;
 
 use crate::domain::container::Container;
+use crate::domain::host::Host;
 use crate::domain::id::ContainerId;
 use crate::domain::tunnel::TunnelReport;
+use crate::domain::update::HostScan;
 
 /// What runs on this host, as the watcher sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -24,6 +28,16 @@ pub enum ContainerNews {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct TunnelObserved(pub TunnelReport);
+
+/// This is what is pending on the host, and what the host is.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct HostSeen {
+    /// What is pending.
+    pub scan: Arc<HostScan>,
+    /// The machine.
+    pub host: Box<Host>,
+}
 
 /// The result of a command waits in the outbox.
 #[derive(Debug, Clone, Copy, Message)]

@@ -33,8 +33,8 @@ use crate::protocol::v3;
 use crate::state_dir::StateDir;
 use crate::uplink::{Uplink, UplinkError, Verdict};
 
-pub use self::last::{LastContainers, LastTunnel};
-pub use self::messages::{ContainerNews, LinkLost, RemovedThere, ResultSpooled, TunnelObserved};
+pub use self::last::{LastContainers, LastSeen, LastTunnel};
+pub use self::messages::{ContainerNews, HostSeen, LinkLost, RemovedThere, ResultSpooled, TunnelObserved};
 
 /// Every so many signs of life, a native master gets the whole list, so that nothing stays wrong for ever.
 const FULL_REPORT_EVERY: u32 = 10;
@@ -75,6 +75,8 @@ pub struct ReporterParts {
     pub last_tunnel: LastTunnel,
     /// Set by whoever tells what runs, which tells only changes.
     pub last_containers: LastContainers,
+    /// Set by whoever looks at the host.
+    pub last_seen: LastSeen,
     /// Learns what the master says of it.
     pub label_prefix: LabelPrefix,
 }
@@ -129,6 +131,9 @@ impl Actor for Reporter {
         self.parts.link.clear();
         self.recall_tunnel();
         self.recall_containers();
+        if let Some(seen) = self.parts.last_seen.get() {
+            self.view.seen(seen);
+        }
         self.arm_beat(ctx);
         let state = self.parts.state.clone();
         let load = async move { state.agent_id().await };
@@ -192,6 +197,15 @@ impl Handler<TunnelObserved> for Reporter {
 
     fn handle(&mut self, TunnelObserved(report): TunnelObserved, ctx: &mut Self::Context) {
         self.view.tunnel(report);
+        self.drive(ctx);
+    }
+}
+
+impl Handler<HostSeen> for Reporter {
+    type Result = ();
+
+    fn handle(&mut self, seen: HostSeen, ctx: &mut Self::Context) {
+        self.view.seen(seen);
         self.drive(ctx);
     }
 }
@@ -354,9 +368,10 @@ impl Reporter {
                 error!(error = &error as &dyn std::error::Error, "a result cannot be read or removed");
                 self.problem = Some(error.to_string());
             }
-            CallEnd::Sent { link, result: Ok(next_seq) } => {
-                if self.is_current(&link) {
-                    self.next_seq = self.next_seq.max(next_seq.unwrap_or(0));
+            CallEnd::Sent { link, result: Ok(taken) } => {
+                if let Some(taken) = taken.filter(|_| self.is_current(&link)) {
+                    self.next_seq = self.next_seq.max(taken.next_seq);
+                    self.view.ask_for_findings(taken.wants);
                 }
                 self.succeed(ctx);
             }

@@ -15,10 +15,11 @@ use super::LONG;
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
 use crate::domain::report::{Report, Reports};
+use crate::domain::update::Kind;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v2::{RegisterRequest, Registered};
 use crate::protocol::v3::DeliveredCommand;
-use crate::uplink::{CommandDelivery, Uplink, UplinkError};
+use crate::uplink::{CommandDelivery, ReportsTaken, Uplink, UplinkError};
 
 /// Something an agent said to the master.
 #[derive(Debug, Clone)]
@@ -54,6 +55,7 @@ struct State {
     call_takes: Duration,
     commands: VecDeque<DeliveredCommand>,
     dockflare_commands: Vec<AgentCommand>,
+    wants: Vec<Kind>,
     master_time: Option<DateTime<Utc>>,
     waits: bool,
     label_prefix: Option<String>,
@@ -77,6 +79,7 @@ impl FakeMaster {
             call_takes: Duration::ZERO,
             commands: VecDeque::new(),
             dockflare_commands: Vec::new(),
+            wants: Vec::new(),
             master_time: None,
             waits: true,
             label_prefix: None,
@@ -134,6 +137,11 @@ impl FakeMaster {
     pub fn queue(&self, command: DeliveredCommand) {
         self.0.state.lock().commands.push_back(command);
         self.0.queued.notify_one();
+    }
+
+    /// Asks for these findings with the next answer.
+    pub fn want(&self, kinds: &[Kind]) {
+        self.0.state.lock().wants = kinds.to_vec();
     }
 
     pub fn queue_dockflare(&self, command: AgentCommand) {
@@ -255,9 +263,10 @@ impl Uplink for FakeMaster {
         Ok(std::mem::take(&mut self.0.state.lock().dockflare_commands))
     }
 
-    async fn send_reports(&self, _: &AgentId, batch: &Reports) -> Result<u64, UplinkError> {
+    async fn send_reports(&self, _: &AgentId, batch: &Reports) -> Result<ReportsTaken, UplinkError> {
         self.hear(Heard::Batch(batch.clone())).await?;
-        Ok(batch.first_seq + batch.items.len() as u64)
+        let wants = std::mem::take(&mut self.0.state.lock().wants);
+        Ok(ReportsTaken { next_seq: batch.first_seq + batch.items.len() as u64, wants })
     }
 
     async fn wait_for_commands(

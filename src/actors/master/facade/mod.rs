@@ -3,6 +3,7 @@
 mod admins;
 mod agents;
 mod redflag;
+mod updates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct Master {
     #[cfg(test)]
     pub(super) routers: Vec<Port<super::router::Router>>,
 }
+
+pub use updates::Decided;
 
 impl Master {
     /// True if routes are published; without a Cloudflare token they are only planned.
