@@ -17,5 +17,6 @@ pub mod process;
 pub mod protocol;
 pub mod state_dir;
 pub mod telemetry;
+pub mod updates;
 pub mod uplink;
 pub mod web;

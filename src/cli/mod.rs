@@ -18,6 +18,7 @@ mod output;
 mod plan;
 mod routes;
 mod run;
+mod scan;
 mod shards;
 mod sources;
 mod standalone;
@@ -49,7 +50,16 @@ enum Verb {
     /// Run the control plane: page, admin API, agent API.
     Master,
     /// Run this host's agent.
-    Agent,
+    Agent(agent::AgentArgs),
+    /// Look for pending updates on this host; no master needed.
+    ///
+    /// Refreshes package lists if this user may. Exit codes: 0 nothing pending, 2 updates pending, 1 failed, 3 part of it
+    /// could not be checked.
+    Scan(scan::ScanArgs),
+    /// Show how this host's last scan came out, what the host is, and whether it wants a restart.
+    Status(scan::ScanArgs),
+    /// List what this host's last scan found, with the reason why something stays behind.
+    ListUpdates(scan::ScanArgs),
     /// Show what would be changed at Cloudflare.
     Plan(plan::PlanArgs),
     /// Carry out what waits for a confirmation.
@@ -74,7 +84,8 @@ enum Verb {
 
 /// Runs the verb that the command line names.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let args = scan::translated(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(usage) => return explain(&usage),
     };
@@ -105,7 +116,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Standalone => standalone::run(&common),
         Verb::Master => master::run(&common),
-        Verb::Agent => agent::run(&common),
+        Verb::Agent(args) => agent::run(&args, &common),
+        Verb::Scan(args) => scan::run(scan::What::Scan, &args, &common),
+        Verb::Status(args) => scan::run(scan::What::Status, &args, &common),
+        Verb::ListUpdates(args) => scan::run(scan::What::ListUpdates, &args, &common),
         Verb::Plan(args) => plan::run(args, &common),
         Verb::Apply(args) => apply::run(args, &common),
         Verb::Agents(args) => agents::run(args, &common),

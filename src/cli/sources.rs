@@ -35,6 +35,11 @@ pub(super) fn time_zone() -> Option<String> {
     std::env::var_os("TZ").map(|zone| zone.to_string_lossy().into_owned())
 }
 
+/// False if somebody asked every program for no colours.
+pub(super) fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 fn options(common: &Common, role: Role) -> anyhow::Result<Vec<(&'static str, &'static str, String)>> {
     let mut options = Vec::new();
     if let Some(dir) = &common.state_dir {

@@ -23,7 +23,7 @@ use crate::domain::update::{Change, Checked, Kind};
 
 /// Events and rows that are written together or not at all.
 ///
-/// Events are applied first, in order, then rows, in order.
+/// Events come first, in order, then rows, in order.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// What has to be true of agents still; if it is not, nothing is written.

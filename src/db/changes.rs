@@ -1,4 +1,4 @@
-//! Applies rows that are not derived from events to the rows in memory; equal ones stay as they are.
+//! Puts rows that are not derived from events among the rows in memory; equal ones stay as they are.
 
 use std::collections::BTreeSet;
 
@@ -21,8 +21,8 @@ use crate::domain::container::Container;
 use crate::domain::publish::PublicState;
 use crate::domain::tunnel::TunnelReport;
 
-/// Applies one change that was asked for at `at`.
-pub(super) fn apply(
+/// Carries out one change that was asked for at `at`.
+pub(super) fn carry_out(
     unit: &mut Unit,
     key: Option<&SecretKey>,
     at: i64,

@@ -79,7 +79,7 @@ async fn replay(transaction: &DatabaseTransaction, rows: Vec<event::Model>) -> R
     let mut unit = Unit::load(transaction, needs).await?;
     for (row, event) in &events {
         let origin = Origin { at: row.at, by: &row.actor, seq: row.seq };
-        projections::apply(&mut unit, origin, event).map_err(|error| DbError::Unreadable {
+        projections::project(&mut unit, origin, event).map_err(|error| DbError::Unreadable {
             kind: "event",
             id: row.seq.to_string(),
             reason: error.to_string(),

@@ -85,12 +85,21 @@ pub(super) fn read_checked<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<T, String>,
 ) -> Result<Option<T>, StateError> {
-    let bytes = match read(path) {
+    read_checked_up_to(path, SIZE_LIMIT, parse)
+}
+
+/// The same for a file that may have so many bytes.
+pub(super) fn read_checked_up_to<T>(
+    path: &Path,
+    size_limit: u64,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<Option<T>, StateError> {
+    let bytes = match read(path, size_limit) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(StateError::from_io(path, "read", e)),
     };
-    let too_large = bytes.len() as u64 > SIZE_LIMIT;
+    let too_large = bytes.len() as u64 > size_limit;
     let parsed = if too_large { Err("it is larger than any file of ours".to_owned()) } else { parse(&bytes) };
     match parsed {
         Ok(value) => Ok(Some(value)),
@@ -104,9 +113,9 @@ pub(super) fn read_checked<T>(
     }
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+fn read(path: &Path, size_limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(size_limit + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -7,6 +7,7 @@
 mod error;
 mod files;
 mod journal;
+mod last_scan;
 mod outbox;
 mod tunnel_state;
 
@@ -23,6 +24,7 @@ use crate::io::{Io, open_lock_file};
 
 pub use error::StateError;
 pub use journal::{NewCommand, Recorded, UnfinishedCommand};
+pub use last_scan::{LastScan, read_last_scan, replace_file, write_last_scan};
 pub use outbox::SpooledResult;
 pub use tunnel_state::{DesiredState, TunnelState};
 

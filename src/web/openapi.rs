@@ -52,6 +52,8 @@ use super::{agent_api, api, assets, ops, pages};
         pages::agent_actions::redeploy, pages::agent_actions::revoke, pages::agent_actions::remove,
         pages::agent::show, pages::agent::show_keys, pages::agent::fragment,
         pages::routes::show, pages::routes::apply, pages::routes::fragment,
+        pages::updates::list, pages::updates::list_fragment, pages::updates::show, pages::updates::fragment,
+        pages::updates::decide,
         pages::system::show, pages::system::fragment,
     )
 )]

@@ -24,6 +24,7 @@ mod parameters;
 mod protection;
 mod slow_clients;
 mod support;
+mod updates;
 mod v2_api;
 mod v2_recording;
 mod v3_api;

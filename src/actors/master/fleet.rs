@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 
 use actix::prelude::*;
-use chrono::TimeDelta;
 
 use super::error::MasterError;
 use super::receipt::{Part, Reply};
@@ -70,14 +69,12 @@ pub enum Work {
         by: String,
         reply: Reply<usize>,
     },
-    /// A time that was written down has come: look what is due.
+    /// A time that was written down has come, or a leap of the wall clock is to move some: look what is due.
     Due,
     /// The registrar changed where the agent stands: read again.
     StandingChanged,
     /// A hostname became free that this agent may want.
     NameFreed,
-    /// The wall clock leapt: running grace periods and the lives of commands move with it.
-    Postpone { leap: TimeDelta, part: Part },
     /// A person confirms the removals that the guard holds.
     ReleaseHeld { by: String, reply: Reply<usize> },
 }

@@ -14,7 +14,6 @@ mod fleet;
 mod follow;
 mod for_registrar;
 mod leaps;
-mod plan;
 mod receipt;
 mod registrar;
 mod requests;
@@ -30,11 +29,13 @@ mod sweep;
 mod tests;
 
 pub use bus::{Changes, Note};
-pub use cloudflare_account::{Account, ProvidedTunnel, SharedAccount};
+pub use cloudflare_account::{
+    Account, ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, ProvidedTunnel, SharedAccount,
+    WaitingTunnel,
+};
 pub use directory::{Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refused, digest_key};
 pub use error::MasterError;
 pub use facade::Master;
-pub use plan::{ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 pub use requests::{
     DeliveredCommand, Dialect, Enrolled, Incoming, Joined, KeyDropped, KeyRef, LeftTunnel, NewKey, NewToken,
     RegisterInput, Registered, RemovedAgent, Renewed,

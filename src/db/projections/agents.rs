@@ -45,8 +45,8 @@ pub(super) fn needs(needs: &mut Needs, event: &AgentEvent) {
     }
 }
 
-/// Applies an event about a key.
-pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent) {
+/// Projects an event about a key.
+pub(super) fn project_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent) {
     match event {
         KeyEvent::Generated { key_id, owner, sha256, rolled_from } => unit.keys.put(agent_key::Model {
             id: key_id.as_str().into(),
@@ -74,8 +74,8 @@ pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent) {
     }
 }
 
-/// Applies an event about an agent.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -> Result<(), CommitError> {
+/// Projects an event about an agent.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -> Result<(), CommitError> {
     match event {
         AgentEvent::Registered { agent_id, key_id, shares_key, .. } => {
             if !shares_key {

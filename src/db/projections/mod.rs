@@ -19,22 +19,22 @@ use crate::domain::event::Event;
 
 pub(super) use origin::Origin;
 
-/// Applies one event to the rows that were loaded for it.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
+/// Projects one event onto the rows that were loaded for it.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
     match event {
-        Event::Key(event) => agents::apply_key(unit, origin, event),
-        Event::Agent(event) => agents::apply(unit, origin, event)?,
-        Event::Command(event) => commands::apply(unit, origin, event),
-        Event::Route(event) => routes::apply(unit, origin, event)?,
-        Event::Update(event) => updates::apply(unit, origin, event),
-        Event::Tunnel(event) => settings::apply_tunnel(unit, origin, event),
-        Event::Admin(event) => settings::apply(unit, origin, event),
-        Event::Token(event) => tokens::apply(unit, origin, event),
+        Event::Key(event) => agents::project_key(unit, origin, event),
+        Event::Agent(event) => agents::project(unit, origin, event)?,
+        Event::Command(event) => commands::project(unit, origin, event),
+        Event::Route(event) => routes::project(unit, origin, event)?,
+        Event::Update(event) => updates::project(unit, origin, event),
+        Event::Tunnel(event) => settings::project_tunnel(unit, origin, event),
+        Event::Admin(event) => settings::project(unit, origin, event),
+        Event::Token(event) => tokens::project(unit, origin, event),
     }
     Ok(())
 }
 
-/// Names the rows that an event is applied to.
+/// Names the rows that an event is projected onto.
 pub(super) fn needs(needs: &mut Needs, event: &Event) {
     match event {
         Event::Key(event) => agents::needs_of_key(needs, event),

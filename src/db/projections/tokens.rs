@@ -13,8 +13,8 @@ pub(super) fn needs(needs: &mut Needs, event: &TokenEvent) {
     needs.registration_tokens.insert(event.token().as_str().into());
 }
 
-/// Applies an event about a token.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &TokenEvent) {
+/// Projects an event about a token.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &TokenEvent) {
     let id = event.token().as_str().to_owned();
     match event {
         TokenEvent::Made { label, sha256, max_seats, expires_at, metadata, .. } => {

@@ -20,8 +20,8 @@ pub(super) fn needs(needs: &mut Needs, event: &UpdateEvent) {
     needs.update_decisions.insert(key(event));
 }
 
-/// Applies a decision about an update.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) {
+/// Projects a decision about an update.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) {
     match event {
         UpdateEvent::Decided { decision, .. } => {
             let (agent_id, package_type, package_name) = key(event);

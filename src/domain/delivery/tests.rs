@@ -70,8 +70,8 @@ fn id_of(event: &CommandEvent) -> String {
     serde_json::to_value(event).unwrap()["command_id"].as_str().unwrap().to_owned()
 }
 
-/// Carries events out on a command as the store would.
-fn apply(command: &mut Command, events: &[CommandEvent], now: DateTime<Utc>) {
+/// Has a command follow events as the store would.
+fn follow(command: &mut Command, events: &[CommandEvent], now: DateTime<Utc>) {
     for event in events {
         match event {
             CommandEvent::Delivered { attempt, lease_until, .. } => {
@@ -90,13 +90,13 @@ fn apply(command: &mut Command, events: &[CommandEvent], now: DateTime<Utc>) {
 
 fn poll(command: &mut Command, second: i64, dialect: Dialect) -> usize {
     let events = hand_over(&agent(), std::slice::from_ref(command), at(second), dialect, 10);
-    apply(command, &events, at(second));
+    follow(command, &events, at(second));
     events.len()
 }
 
 fn sweep(command: &mut Command, second: i64, dialect: Dialect) {
     let events = decide_overdue(&agent(), std::slice::from_ref(command), at(second), dialect);
-    apply(command, &events, at(second));
+    follow(command, &events, at(second));
 }
 
 /// Polls every 10 s for a day, sweeping before each; returns when the command was handed over.
@@ -189,7 +189,7 @@ fn a_clock_that_went_back_does_not_hold_a_command_up() {
 /// Lets the clock leap to `second`, with the command's times moved as the master does.
 fn leap(command: &mut Command, second: i64, leap: TimeDelta) {
     let events = postpone(&agent(), std::slice::from_ref(command), leap, at(second));
-    apply(command, &events, at(second));
+    follow(command, &events, at(second));
 }
 
 #[test]

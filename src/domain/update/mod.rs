@@ -5,6 +5,7 @@
 //! finds it any more. What could not be checked is never taken for up to date.
 
 mod finding;
+mod first_seen;
 mod kind;
 mod life;
 mod reconcile;
@@ -15,6 +16,7 @@ pub use finding::{
     Cause, Finding, HeldBack, HeldCause, MAX_DETAILS, MAX_FINDINGS, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS,
     Standing,
 };
+pub use first_seen::FirstSeen;
 pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
 pub use reconcile::{CURRENT, Change, UNCHECKED, Update, after_decision, after_snooze, reconcile};

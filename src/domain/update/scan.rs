@@ -27,7 +27,7 @@ pub struct Checked {
     /// How old what it read is: when lists were refreshed, or registries answered. None if it never could look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<DateTime<Utc>>,
-    /// Why it could not look, or only in part.
+    /// Why it could not look, or only in part; if it is ok all the same, what else is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
     /// True if its findings are all there is, so that what is not among them is gone.
@@ -117,6 +117,12 @@ impl Findings {
     /// Says how old what was read is.
     pub fn as_of(mut self, at: DateTime<Utc>) -> Self {
         self.checked.as_of = Some(at);
+        self
+    }
+
+    /// Says what is wrong although all was looked at, such as an installation that was broken off.
+    pub fn with_notice(mut self, reason: impl Into<String>, way_out: Option<String>) -> Self {
+        self.checked.problem = Some(Problem { reason: reason.into(), way_out });
         self
     }
 

@@ -73,6 +73,26 @@ pub struct DecisionBody {
 }
 
 impl UpdatesQuery {
+    /// Makes one of these parameters; those of other names are left out.
+    pub fn of<'a>(fields: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let mut query = Self::default();
+        for (name, value) in fields {
+            let value = value.map(str::to_owned);
+            match name {
+                "agent_id" => query.agent_id = value,
+                "kind" => query.kind = value,
+                "severity" => query.severity = value,
+                "state" => query.state = value,
+                "older_than_days" => query.older_than_days = value,
+                "search" => query.search = value,
+                "public" => query.public = value,
+                "unprotected" => query.unprotected = value,
+                _ => {}
+            }
+        }
+        query
+    }
+
     /// Reads which updates are meant.
     pub fn filter(&self, now: DateTime<Utc>) -> Result<UpdateFilter, ApiError> {
         let filled = |text: &Option<String>| {

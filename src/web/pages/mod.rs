@@ -16,6 +16,7 @@ pub mod routes;
 pub mod set_up;
 pub mod sign_in;
 pub mod system;
+pub mod updates;
 pub mod view;
 
 use std::future::Future;
@@ -96,7 +97,13 @@ impl Shell {
     }
 
     fn menu(&self) -> Vec<Entry> {
-        let pages = [("Overview", "/"), ("Agents", "/agents"), ("Routes", "/routes"), ("System", "/system")];
+        let pages = [
+            ("Overview", "/"),
+            ("Agents", "/agents"),
+            ("Routes", "/routes"),
+            ("Updates", "/updates"),
+            ("System", "/system"),
+        ];
         pages.into_iter().map(|(title, href)| Entry { title, href, here: href == self.here }).collect()
     }
 }

@@ -24,7 +24,7 @@ const EXCEPTIONS: &[(&[&str], &str)] = &[(
         "actors/supervision/spec.rs",
         "actors/supervision/supervisor/child.rs",
         "actors/supervision/supervisor/mod.rs",
-        "actors/supervision/supervisor/plan.rs",
+        "actors/supervision/supervisor/steps.rs",
         "actors/supervision/tree.rs",
     ],
     "a context gives its actor's port and a port leads to a context; a supervisor starts what may be a supervisor",

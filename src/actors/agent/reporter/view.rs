@@ -107,7 +107,7 @@ impl View {
 
     /// The master does not have what these scanners found.
     pub fn ask_for_findings(&mut self, wanted: impl IntoIterator<Item = Kind>) {
-        self.wanted = wanted.into_iter().collect();
+        self.wanted.extend(wanted);
     }
 
     /// It is time to show a sign of life.

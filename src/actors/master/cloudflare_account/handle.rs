@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::actor::{
     CAPACITY, CloudflareAccount, CompareAgent, LookAtConnectors, Missed, Wake, WakeAgent, WakeAll,
 };
-use super::plan::plan;
+use super::plan::{ApplyReport, Plan, plan};
 use super::requests::{
     AccountStatus, Apply, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel, ProvideTunnel,
     PutRules,
@@ -19,7 +19,6 @@ use super::requests::{
 use super::shared::{AccountParts, StoredBudget};
 use super::tunnels::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
 use crate::cloudflare::Cloudflare;

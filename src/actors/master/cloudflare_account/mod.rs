@@ -28,7 +28,9 @@ mod zones;
 
 pub use self::actor::{CAPACITY, CloudflareAccount};
 pub use self::handle::{Account, Connected, PlanOnly, SharedAccount, describe};
-pub use self::plan::plan as plan_from_database;
+pub use self::plan::{
+    ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel, plan as plan_from_database,
+};
 pub use self::requests::{AccountStatus, GetStatus, consents};
 pub use self::shared::{AccountParts, AccountStore, MasterStore, StoreFailed, installation};
 pub use self::tunnels::ProvidedTunnel;

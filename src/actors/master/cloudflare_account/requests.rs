@@ -12,13 +12,12 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use super::actor::CloudflareAccount;
-use super::plan::plan;
+use super::plan::{ApplyReport, Plan, plan};
 use super::schedule::{Order, Turn};
 use super::shared::Shared;
 use super::tunnels::{ProvidedTunnel, has_tunnel, list_connectors, provide, read_tunnels};
 use super::waiters::Ended;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::Ctx;
 use crate::cloudflare::CfError;

@@ -50,8 +50,6 @@ pub struct Master {
     pub(super) routers: Vec<Port<super::router::Router>>,
 }
 
-pub use updates::Decided;
-
 impl Master {
     /// True if routes are published; without a Cloudflare token they are only planned.
     pub fn has_cloudflare(&self) -> bool {

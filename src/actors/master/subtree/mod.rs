@@ -146,11 +146,6 @@ impl Subtree {
             Work::DecideUpdates { updates, decision, by, reply } => {
                 delivered(self.updates.tell(updates::Decide { updates, decision, by, reply }))
             }
-            Work::Postpone { leap, part } => {
-                let routes = containers::Postpone { leap, part: part.split() };
-                delivered(self.containers.tell(routes))?;
-                delivered(self.commands.tell(commands::Postpone { leap, part }))
-            }
             Work::NameFreed => delivered(self.containers.tell(containers::Reconsider)),
             Work::Due => {
                 delivered(self.containers.tell(containers::LookWhatIsDue))?;

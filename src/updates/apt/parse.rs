@@ -1,0 +1,322 @@
+//! Reads what APT's and dpkg's programs print. Lines that are none of theirs are passed over.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// A package that dpkg knows and that is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Installed {
+    pub(super) version: String,
+    pub(super) architecture: String,
+    pub(super) source: String,
+    pub(super) source_version: String,
+    pub(super) is_held: bool,
+    /// Unpacked and not configured, or worse.
+    pub(super) is_broken: bool,
+}
+
+/// What [`installed`] reads.
+pub(super) const INSTALLED_FORMAT: &str = "${db:Status-Abbrev}|${Package}|${Architecture}|${Version}|${source:Package}|${source:Version}\n";
+
+/// All packages by name and architecture, as `libc6:amd64`.
+pub(super) fn installed(text: &str) -> BTreeMap<String, Installed> {
+    let read = |line: &str| {
+        let mut fields = line.split('|');
+        let mut next = || fields.next();
+        let (state, name, architecture) = (next()?, next()?, next()?);
+        let (version, source, source_version) = (next()?, next()?, next()?);
+        let mut state = state.chars();
+        let (wanted, is, error) = (state.next()?, state.next()?, state.next().unwrap_or(' '));
+        if matches!(is, 'n' | 'c') || name.is_empty() || version.is_empty() {
+            return None;
+        }
+        let package = Installed {
+            version: version.into(),
+            architecture: architecture.into(),
+            source: source.into(),
+            source_version: source_version.into(),
+            is_held: wanted == 'h',
+            is_broken: is != 'i' || error != ' ',
+        };
+        Some((format!("{name}:{architecture}"), package))
+    };
+    text.lines().filter_map(read).collect()
+}
+
+/// What `apt-cache policy` says of one package.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// As APT calls it: with its architecture if that is a foreign one.
+    pub(super) name: String,
+    pub(super) installed: Option<String>,
+    pub(super) candidate: Option<String>,
+    /// The newest first.
+    pub(super) versions: Vec<Version>,
+}
+
+/// A version and who offers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) version: String,
+    /// How many of all hosts are offered it, in percent.
+    pub(super) phased: Option<u8>,
+    /// `http://deb.debian.org/debian bookworm/main`; none for what is only installed.
+    pub(super) pockets: Vec<String>,
+}
+
+/// Reads the output of `apt-cache policy NAME...` in the language of the locale C.
+pub(super) fn policies(text: &str) -> Vec<Policy> {
+    let mut found: Vec<Policy> = Vec::new();
+    for line in text.lines() {
+        if !line.starts_with(' ') {
+            if let Some(name) = line.strip_suffix(':').filter(|name| !name.is_empty()) {
+                found.push(Policy { name: name.into(), ..Policy::default() });
+            }
+            continue;
+        }
+        let Some(policy) = found.last_mut() else { continue };
+        let known = |text: &str| (text != "(none)" && !text.is_empty()).then(|| text.to_owned());
+        if let Some(version) = line.strip_prefix("  Installed: ") {
+            policy.installed = known(version.trim());
+        } else if let Some(version) = line.strip_prefix("  Candidate: ") {
+            policy.candidate = known(version.trim());
+        } else if let Some(pocket) = line.strip_prefix("        ") {
+            if let Some(version) = policy.versions.last_mut() {
+                version.pockets.extend(pocket_of(pocket));
+            }
+        } else if let Some(rest) = line.strip_prefix("     ").or_else(|| line.strip_prefix(" *** ")) {
+            policy.versions.extend(version_of(rest));
+        }
+    }
+    found
+}
+
+/// `1.1 500 (phased 10%)`
+fn version_of(row: &str) -> Option<Version> {
+    let mut words = row.split_whitespace();
+    let version = words.next()?.to_owned();
+    words.next()?.parse::<i32>().ok()?;
+    let phased = row.split_once("(phased ").and_then(|(_, rest)| rest.split_once("%)"));
+    let phased = phased.and_then(|(percent, _)| percent.parse().ok());
+    Some(Version { version, phased, pockets: Vec::new() })
+}
+
+/// `500 http://deb.debian.org/debian bookworm/main amd64 Packages`; what dpkg itself knows is no pocket.
+fn pocket_of(row: &str) -> Option<String> {
+    let mut words = row.split_whitespace();
+    let (_, site, release) = (words.next()?, words.next()?, words.next()?);
+    Some(format!("{site} {release}"))
+}
+
+/// What a dry run would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Simulation {
+    /// What would be installed, by name; with what is there now.
+    pub(super) installs: BTreeMap<String, Install>,
+    /// What would be removed.
+    pub(super) removals: Vec<String>,
+}
+
+/// One line of a dry run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Install {
+    pub(super) current: Option<String>,
+    pub(super) new: String,
+    /// `Debian-Security:12/stable-security`, and more behind commas.
+    pub(super) source: String,
+    pub(super) architecture: String,
+}
+
+static INSTALL: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^Inst (\S+)(?: \[([^\]]+)\])? \((\S+) (.*?) ?\[([^\]]+)\]\)").expect("it is a constant")
+});
+
+/// Reads the output of `apt-get -s`: the words and the layout of these lines are never translated.
+pub(super) fn simulation(text: &str) -> Simulation {
+    let mut found = Simulation::default();
+    for line in text.lines() {
+        if let Some(parts) = INSTALL.captures(line) {
+            let part = |at: usize| parts.get(at).map(|part| part.as_str().to_owned());
+            let install = Install {
+                current: part(2),
+                new: part(3).unwrap_or_default(),
+                source: part(4).unwrap_or_default(),
+                architecture: part(5).unwrap_or_default(),
+            };
+            found.installs.insert(part(1).unwrap_or_default(), install);
+        } else if let Some(name) = line.strip_prefix("Remv ").and_then(|rest| rest.split(' ').next()) {
+            found.removals.push(name.to_owned());
+        }
+    }
+    found
+}
+
+/// Why a dry run found no way, in APT's words: ` t-app : Depends: t-lib (>= 3) but it is not installable`.
+pub(super) fn unmet(stdout: &str) -> Option<String> {
+    let rest = stdout.split_once("unmet dependencies:")?.1;
+    // A package's second reason stands under its first one.
+    let lines: Vec<_> = rest.lines().filter(|line| line.starts_with(' ')).map(str::trim).collect();
+    let (first, more) = lines.split_first()?;
+    Some(match more.len() {
+        0 => (*first).to_owned(),
+        more => format!("{first} (and {more} more)"),
+    })
+}
+
+/// What `apt-cache show` says of one version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) size_bytes: Option<u64>,
+    pub(super) section: Option<String>,
+    pub(super) description: Option<String>,
+    /// Names it depends on, whichever of several would do.
+    pub(super) depends: Vec<String>,
+    /// Names it does not stand beside.
+    pub(super) conflicts: Vec<String>,
+}
+
+/// Records by name and version; reads line by line, for there is much that nobody needs.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    name: Option<String>,
+    version: Option<String>,
+    record: Record,
+    pub(super) found: BTreeMap<(String, String), Record>,
+}
+
+impl Records {
+    /// Takes the next line.
+    pub(super) fn line(&mut self, line: &str) {
+        if line.is_empty() {
+            return self.close();
+        }
+        // A field's further lines begin with a blank: the long description.
+        let Some((field, value)) = line.split_once(": ").filter(|_| !line.starts_with(' ')) else { return };
+        let record = &mut self.record;
+        match field {
+            "Package" => self.name = Some(value.into()),
+            "Version" => self.version = Some(value.into()),
+            "Size" => record.size_bytes = value.parse().ok(),
+            "Section" => record.section = Some(value.into()),
+            "Description" | "Description-en" => record.description = Some(value.into()),
+            "Depends" | "Pre-Depends" => record.depends.extend(names(value)),
+            "Conflicts" | "Breaks" => record.conflicts.extend(names(value)),
+            _ => {}
+        }
+    }
+
+    /// The last one may end without a blank line.
+    pub(super) fn close(&mut self) {
+        let record = std::mem::take(&mut self.record);
+        if let (Some(name), Some(version)) = (self.name.take(), self.version.take()) {
+            self.found.entry((name, version)).or_insert(record);
+        }
+    }
+}
+
+/// `libc6 (>= 2.36), debconf (>= 0.5) | debconf-2.0` without what is not a name.
+fn names(relations: &str) -> impl Iterator<Item = String> {
+    relations.split([',', '|']).filter_map(|relation| {
+        let name = relation.trim().split([' ', '(', ':', '[']).next()?;
+        (!name.is_empty()).then(|| name.to_owned())
+    })
+}
+
+/// Which suite a list of packages is from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) suite: String,
+    pub(super) origin: String,
+    pub(super) label: String,
+    pub(super) is_security: bool,
+}
+
+/// What [`targets`] reads.
+pub(super) const TARGET_FORMAT: &str =
+    "$(CREATED_BY)|$(SITE)|$(RELEASE)|$(COMPONENT)|$(SUITE)|$(CODENAME)|$(ORIGIN)|$(LABEL)";
+
+/// Reads `apt-get indextargets`: the lists by pocket, in the form of [`Version::pockets`].
+pub(super) fn targets(text: &str) -> BTreeMap<String, Target> {
+    let read = |line: &str| {
+        let fields: Vec<&str> = line.split('|').collect();
+        let ["Packages", site, release, component, suite, codename, origin, label] = fields[..] else {
+            return None;
+        };
+        let place = if component.is_empty() { release.to_owned() } else { format!("{release}/{component}") };
+        let target = Target {
+            suite: if suite.is_empty() { release.trim_end_matches('/').into() } else { suite.into() },
+            origin: origin.into(),
+            label: label.into(),
+            is_security: is_security(label, origin, &[suite, codename, release]),
+        };
+        Some((format!("{site} {place}"), target))
+    };
+    text.lines().filter_map(read).collect()
+}
+
+/// True if what comes from there mends holes.
+pub(super) fn is_security(label: &str, origin: &str, suites: &[&str]) -> bool {
+    label.contains("Security")
+        || origin.starts_with("UbuntuESM")
+        || suites.iter().any(|suite| suite.ends_with("-security"))
+}
+
+/// How `apt-get update` came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refresh {
+    /// Every list is fresh.
+    Done,
+    /// Somebody else refreshes them, if APT knows who.
+    Busy(Option<String>),
+    /// In its words.
+    Failed(String),
+}
+
+static CREDENTIALS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"://[^/@\s]+@").expect("it is a constant"));
+
+/// Reads how `apt-get update` came out. It ends with 0 while every mirror is down, unless told otherwise, which versions
+/// before 2.0 cannot be.
+pub(super) fn refresh(code: Option<i32>, stderr: &str) -> Refresh {
+    let said = |line: &&str| line.starts_with("E: ") || line.starts_with("W: ");
+    let lines: Vec<&str> = stderr.lines().filter(said).map(|line| &line[3..]).collect();
+    if let Some(lock) = lines.iter().find(|line| line.contains("Could not get lock")) {
+        let holder = lock.split_once("held by process ").map(|(_, holder)| holder.trim_end_matches('.'));
+        return Refresh::Busy(holder.map(str::to_owned));
+    }
+    let failed: Vec<_> = lines.iter().filter(|line| line.starts_with("Failed to fetch")).collect();
+    let first = match (failed.first(), code) {
+        (Some(first), _) => (**first).to_owned(),
+        (None, Some(0)) => return Refresh::Done,
+        (None, _) => error_of(stderr).unwrap_or_else(|| "`apt-get update` did not say why".into()),
+    };
+    let more = failed.len().saturating_sub(1);
+    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    let words: Vec<&str> = first.split_whitespace().collect();
+    Refresh::Failed(CREDENTIALS.replace_all(&format!("{}{more}", words.join(" ")), "://").into_owned())
+}
+
+/// The first error that a program of APT told of, without its mark.
+pub(super) fn error_of(stderr: &str) -> Option<String> {
+    stderr.lines().find_map(|line| line.strip_prefix("E: ")).map(str::to_owned)
+}
+
+static NAME: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?$").expect("it is a constant"));
+static VERSION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^[0-9A-Za-z][0-9A-Za-z.+:~-]*$").expect("it is a constant"));
+
+/// True if it is a name that may be handed to a program.
+pub(super) fn is_name(name: &str) -> bool {
+    NAME.is_match(name)
+}
+
+/// True if it is a version that may be handed to a program.
+pub(super) fn is_version(version: &str) -> bool {
+    VERSION.is_match(version)
+}
+
+#[cfg(test)]
+mod tests;

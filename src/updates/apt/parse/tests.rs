@@ -1,0 +1,213 @@
+use super::*;
+
+#[test]
+fn packages_are_read_with_their_state() {
+    let text = "ii |bash|amd64|5.2.15-2+b7|bash|5.2.15-2\nhi |t-held|all|1.0|t-held|1.0\n\
+                iF |t-bad|all|1.1|t-bad|1.1\nrc |gone|amd64|1|gone|1\niHR|worse|amd64|1|worse|1\n\
+                ii |libc6|i386|2.36-9|glibc|2.36-9\nun |never|||never|\nii |half|amd64\n";
+    let found = installed(text);
+    let state: Vec<_> = found.iter().map(|(name, p)| (name.as_str(), p.is_held, p.is_broken)).collect();
+    assert_eq!(
+        state,
+        [
+            ("bash:amd64", false, false),
+            ("libc6:i386", false, false),
+            ("t-bad:all", false, true),
+            ("t-held:all", true, false),
+            ("worse:amd64", false, true),
+        ]
+    );
+    assert_eq!(found["libc6:i386"].source, "glibc");
+    assert_eq!(found["bash:amd64"].source_version, "5.2.15-2");
+}
+
+const POLICY: &str = "\
+t-sec:
+  Installed: 1.0
+  Candidate: 1.1
+  Version table:
+     1.1 500
+        500 http://deb.example/debian stable/main amd64 Packages
+        500 http://mirror.example/debian stable/main amd64 Packages
+     1.0.1 500
+        500 http://deb.example/debian-security stable-security/main amd64 Packages
+ *** 1.0 500
+        500 http://deb.example/debian stable/main amd64 Packages
+        100 /var/lib/dpkg/status
+t-phased:i386:
+  Installed: 1.0
+  Candidate: 1.1
+  Package pin: 1.1
+  Version table:
+     1.1 500 (phased 10%)
+        500 file:/repo ./ Packages
+ *** 1.0 100
+        100 /var/lib/dpkg/status
+t-none:
+  Installed: (none)
+  Candidate: (none)
+  Version table:
+     2.0 -1
+         -1 http://deb.example/debian sid/main amd64 Packages
+t-half:
+  Installed: 1.0
+  Cand";
+
+#[test]
+fn policies_are_read_with_every_version_and_who_offers_it() {
+    let found = policies(POLICY);
+    let names: Vec<_> = found.iter().map(|policy| policy.name.as_str()).collect();
+    assert_eq!(names, ["t-sec", "t-phased:i386", "t-none", "t-half"]);
+    let versions: Vec<_> = found[0].versions.iter().map(|version| version.version.as_str()).collect();
+    assert_eq!(versions, ["1.1", "1.0.1", "1.0"]);
+    assert_eq!(found[0].versions[0].pockets.len(), 2);
+    assert_eq!(found[0].versions[1].pockets, ["http://deb.example/debian-security stable-security/main"]);
+    assert_eq!(found[0].versions[2].pockets.len(), 1, "what dpkg knows is no offer");
+    assert_eq!(found[1].versions[0].phased, Some(10));
+    assert_eq!((&found[2].installed, &found[2].candidate), (&None, &None));
+    assert_eq!(found[3].candidate, None, "half a line says nothing");
+}
+
+#[test]
+fn other_languages_and_noise_are_passed_over() {
+    let german = "t-lib:\n  Installiert:           1.0\n  Installationskandidat: 1.1\n  Versionstabelle:\n";
+    assert_eq!(policies(german)[0].candidate, None, "it is asked for in English, and nothing is guessed");
+    for noise in ["", "\n\n", "N: Unable to locate package ?upgradable\n", "  Installed: 1\n        500 x y\n"] {
+        assert_eq!(policies(noise), [], "{noise:?}");
+    }
+    assert_eq!(installed("dpkg-query: no packages found matching x\n"), BTreeMap::new());
+}
+
+#[test]
+fn lines_of_a_dry_run_are_read_in_all_their_forms() {
+    // As a German host prints them: these lines are never translated.
+    let text = "NOTE: This is only a simulation!\n\
+        Paketlisten werden gelesen...\n\
+        Inst scanlab-lib [1.0] (1.1 ScanLab:stable [all])\n\
+        Inst scanlab-extra (1.0 ScanLab:stable [all])\n\
+        Inst scanlab-sec [1.0-1] (1.0-1+deb12u1 ScanLab:stable, ScanLab-Security:12/stable-security [amd64])\n\
+        Inst libc6:i386 [2.36] (2.37 Debian:stable [i386]) []\n\
+        Inst plain [1] (2 [all]) [dep:amd64 ]\n\
+        Remv scanlab-old [1.0]\n\
+        Remv other [1.0] [dep:amd64 ]\n\
+        Conf scanlab-lib (1.1 ScanLab:stable [all])\n\
+        Inst half [1.0] (1.1 Scan";
+    let found = simulation(text);
+    let read: Vec<_> = found
+        .installs
+        .iter()
+        .map(|(name, i)| (name.as_str(), i.current.as_deref(), i.new.as_str(), i.source.as_str()))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            ("libc6:i386", Some("2.36"), "2.37", "Debian:stable"),
+            ("plain", Some("1"), "2", ""),
+            ("scanlab-extra", None, "1.0", "ScanLab:stable"),
+            ("scanlab-lib", Some("1.0"), "1.1", "ScanLab:stable"),
+            (
+                "scanlab-sec",
+                Some("1.0-1"),
+                "1.0-1+deb12u1",
+                "ScanLab:stable, ScanLab-Security:12/stable-security"
+            ),
+        ]
+    );
+    assert_eq!(found.installs["scanlab-sec"].architecture, "amd64");
+    assert_eq!(found.removals, ["scanlab-old", "other"]);
+}
+
+#[test]
+fn the_reason_of_a_dry_run_without_a_way_is_kept() {
+    let text = "Reading package lists...\nThe following packages have unmet dependencies:\n \
+                t-unmet : Depends: t-nowhere (>= 3) but it is not installable\n           \
+                Depends: t-more but it is not installable\n";
+    assert_eq!(
+        unmet(text).as_deref(),
+        Some("t-unmet : Depends: t-nowhere (>= 3) but it is not installable (and 1 more)")
+    );
+    assert_eq!(unmet("Reading package lists...\n"), None);
+    assert_eq!(error_of("W: x\nE: Unable to locate package X\n").as_deref(), Some("Unable to locate package X"));
+}
+
+#[test]
+fn records_are_read_line_by_line() {
+    let text = "Package: a\nSource: src\nVersion: 1.1\nSize: 752\nSection: net\n\
+                Depends: libc6 (>= 2.36), debconf (>= 0.5) | debconf-2.0, x:any\nPre-Depends: y\n\
+                Conflicts: z (<< 2)\nDescription-en: first line\n second: line\n\nPackage: b\nVersion: 2\nSize: x";
+    let mut records = Records::default();
+    text.lines().for_each(|line| records.line(line));
+    records.close();
+    let a = &records.found[&("a".into(), "1.1".into())];
+    assert_eq!((a.size_bytes, a.section.as_deref()), (Some(752), Some("net")));
+    assert_eq!(a.depends, ["libc6", "debconf", "debconf-2.0", "x", "y"]);
+    assert_eq!((a.conflicts.as_slice(), a.description.as_deref()), (&["z".to_owned()][..], Some("first line")));
+    assert_eq!(records.found[&("b".into(), "2".into())], Record::default());
+}
+
+#[test]
+fn lists_are_told_apart_by_what_their_release_says() {
+    let text = "Packages|http://deb.example/debian-security|bookworm-security|main|stable-security|bookworm-security|Debian|Debian-Security\n\
+                Packages|http://deb.example/debian|bookworm|main|stable|bookworm|Debian|Debian\n\
+                Sources|http://deb.example/debian|bookworm|main|stable|bookworm|Debian|Debian\n\
+                Packages|https://x.example|./||||X|X\n\
+                Packages|http://esm.example/ubuntu|jammy-apps|main|jammy-apps|jammy|UbuntuESMApps|UbuntuESM\nPackages|half";
+    let found = targets(text);
+    let read: Vec<_> =
+        found.iter().map(|(pocket, t)| (pocket.as_str(), t.suite.as_str(), t.is_security)).collect();
+    assert_eq!(
+        read,
+        [
+            ("http://deb.example/debian bookworm/main", "stable", false),
+            ("http://deb.example/debian-security bookworm-security/main", "stable-security", true),
+            ("http://esm.example/ubuntu jammy-apps/main", "jammy-apps", true),
+            ("https://x.example ./", ".", false),
+        ]
+    );
+}
+
+#[test]
+fn a_refresh_that_failed_is_told_from_one_that_worked_whatever_its_code() {
+    let failed = |text: &str| Refresh::Failed(text.into());
+    let down = "W: Failed to fetch http://127.0.0.1:1/dists/stable/InRelease  Could not connect to 127.0.0.1:1 - connect (111: Connection refused)\nW: Some index files failed to download. They have been ignored, or old ones used instead.\n";
+    let words = "Failed to fetch http://127.0.0.1:1/dists/stable/InRelease Could not connect to 127.0.0.1:1 - connect (111: Connection refused)";
+    let two = "E: Failed to fetch http://u:secret@h/a  404  File not found\nE: Failed to fetch http://h/b  404\nE: Some index files failed to download.\n";
+    let lock = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (apt-get)\nE: Unable to lock directory /var/lib/apt/lists/\n";
+    for (code, stderr, outcome) in [
+        (Some(0), "", Refresh::Done),
+        (Some(0), "W: Target Packages is configured multiple times\n", Refresh::Done),
+        (Some(0), down, failed(words)),
+        (Some(100), two, failed("Failed to fetch http://h/a 404 File not found (and 1 more)")),
+        (
+            Some(100),
+            "E: The repository 'http://h stable Release' is not signed.\n",
+            failed("The repository 'http://h stable Release' is not signed."),
+        ),
+        (Some(100), lock, Refresh::Busy(Some("812 (apt-get)".into()))),
+        (Some(100), "E: Could not get lock /x - open (11: Resource temporarily unavailable)\n", Refresh::Busy(None)),
+        (None, "", failed("`apt-get update` did not say why")),
+    ] {
+        assert_eq!(refresh(code, stderr), outcome, "{stderr}");
+    }
+}
+
+#[test]
+fn what_is_no_name_is_handed_to_no_program() {
+    for (name, is) in [
+        ("libstdc++6", true),
+        ("libc6:i386", true),
+        ("0ad", true),
+        ("-oDPkg::Pre-Invoke=sh", false),
+        ("../x", false),
+        ("a", false),
+        ("Upper", false),
+        ("a b", false),
+        ("a\u{1b}[31m", false),
+        ("", false),
+    ] {
+        assert_eq!(is_name(name), is, "{name:?}");
+    }
+    for (version, is) in [("2:1.0~rc1-1+b2", true), ("-1", false), ("1.0;sh", false), ("", false)] {
+        assert_eq!(is_version(version), is, "{version:?}");
+    }
+}

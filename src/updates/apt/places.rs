@@ -1,0 +1,149 @@
+//! Where APT keeps what it knows, how old that is, and whether it changed. Looks at names, sizes and times only.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use rustix::fs::Access;
+
+use crate::updates::print::Print;
+
+/// Folders and files of APT and dpkg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) lists: PathBuf,
+    pub(super) status: PathBuf,
+    etc: PathBuf,
+    state: PathBuf,
+    pub(super) native: String,
+}
+
+/// What [`Places::parse`] reads.
+pub(super) const QUESTION: [&str; 11] = [
+    "shell",
+    "LISTS",
+    "Dir::State::lists/d",
+    "STATUS",
+    "Dir::State::status/f",
+    "ETC",
+    "Dir::Etc/d",
+    "STATE",
+    "Dir::State/d",
+    "NATIVE",
+    "APT::Architecture",
+];
+
+impl Places {
+    /// Reads the answer of `apt-config shell`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+            let value = line.trim().trim_matches('\'');
+            (!value.is_empty()).then(|| value.to_owned())
+        };
+        Some(Self {
+            lists: value("LISTS")?.into(),
+            status: value("STATUS")?.into(),
+            etc: value("ETC")?.into(),
+            state: value("STATE")?.into(),
+            native: value("NATIVE")?,
+        })
+    }
+
+    /// dpkg's own folder.
+    pub(super) fn dpkg(&self) -> &Path {
+        self.status.parent().unwrap_or(Path::new("/var/lib/dpkg"))
+    }
+
+    /// Returns when the lists were last seen to be fresh. A refresh that finds nothing new, or fails, leaves no trace.
+    pub(super) fn refreshed_at(&self) -> Option<DateTime<Utc>> {
+        let is_list = |name: &str| name.contains("_Packages") || name.ends_with("Release");
+        let has_lists = std::fs::read_dir(&self.lists)
+            .is_ok_and(|files| files.flatten().any(|file| file.file_name().to_str().is_some_and(is_list)));
+        if !has_lists {
+            return None;
+        }
+        let stamp = self.state.join("periodic/update-success-stamp");
+        let traces = [self.lists.clone(), self.lists.join("partial"), stamp];
+        let times = traces.iter().filter_map(|path| path.metadata().ok()?.modified().ok());
+        times.max().map(DateTime::from)
+    }
+
+    /// True if this user may refresh the lists.
+    pub(super) fn may_refresh(&self) -> bool {
+        [self.lists.clone(), self.lists.join("partial")]
+            .iter()
+            .all(|folder| rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok())
+    }
+
+    /// True if an installation was broken off, or is under way.
+    pub(super) fn is_interrupted(&self) -> bool {
+        let is_entry = |name: &str| name.starts_with(|c: char| c.is_ascii_digit());
+        std::fs::read_dir(self.dpkg().join("updates"))
+            .is_ok_and(|files| files.flatten().any(|file| file.file_name().to_str().is_some_and(is_entry)))
+    }
+
+    /// True if dpkg knows any package at all.
+    pub(super) fn has_packages(&self) -> bool {
+        self.status.metadata().is_ok_and(|file| file.len() > 0)
+    }
+
+    /// Looks at everything that an answer of APT depends on.
+    pub(super) fn print(&self) -> Print {
+        let mut print = Print::default()
+            .file(&self.status)
+            .file(&self.state.join("extended_states"))
+            .folder(&self.dpkg().join("updates"))
+            .folder(&self.lists)
+            .folder(&self.etc);
+        for parts in ["sources.list.d", "preferences.d", "apt.conf.d"] {
+            print = print.folder(&self.etc.join(parts));
+        }
+        print
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "LISTS='/r/var/lib/apt/lists/'\nSTATUS='/r/var/lib/dpkg/status'\nETC='/r/etc/apt/'\n\
+                          STATE='/r/var/lib/apt/'\nNATIVE='amd64'\n";
+
+    #[test]
+    fn places_are_where_apt_says() {
+        let places = Places::parse(ANSWER).unwrap();
+        assert_eq!(places.dpkg(), Path::new("/r/var/lib/dpkg"));
+        assert_eq!((places.lists.to_str(), places.native.as_str()), (Some("/r/var/lib/apt/lists/"), "amd64"));
+        for half in ["", "LISTS=''\n", &ANSWER[..60]] {
+            assert_eq!(Places::parse(half), None, "{half}");
+        }
+    }
+
+    #[test]
+    fn a_print_changes_with_whatever_an_answer_depends_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places::parse(&ANSWER.replace("/r/", &format!("{}/", dir.path().display()))).unwrap();
+        for folder in ["var/lib/apt/lists/partial", "var/lib/dpkg/updates", "etc/apt/preferences.d"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let mut before = places.print();
+        assert_eq!(places.print(), before);
+        assert!(!places.has_packages() && places.refreshed_at().is_none() && !places.is_interrupted());
+        for file in [
+            "var/lib/dpkg/status",
+            "var/lib/apt/lists/x_Packages",
+            "var/lib/apt/extended_states",
+            "etc/apt/preferences.d/pin",
+            "etc/apt/sources.list",
+            "var/lib/dpkg/updates/0001",
+        ] {
+            std::fs::write(dir.path().join(file), "x").unwrap();
+            let after = places.print();
+            assert_ne!(after, before, "{file}");
+            before = after;
+        }
+        std::fs::write(dir.path().join("var/lib/apt/lists/lock"), "").unwrap();
+        assert!(places.has_packages() && places.refreshed_at().is_some() && places.is_interrupted());
+        assert!(places.may_refresh());
+    }
+}

@@ -1,0 +1,286 @@
+//! Packages of Fedora, RHEL and their like, through DNF 4 or dnf5.
+//!
+//! The first call refreshes the metadata as the host's own settings want it, in this user's own cache if that is not root;
+//! every further one reads that cache. No call takes the lock of an installation, and none waits for another DNF.
+
+mod evr;
+mod judge;
+mod parse;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Mutex;
+
+use super::keep::{last_known, shown, still_pending, trouble};
+use super::print::Print;
+use super::{ScanAsk, Scanner};
+use crate::domain::update::{Finding, Findings, Kind, Problem};
+use crate::process::{Ended, Program, find};
+use judge::Seen;
+use parse::{Generation, Refresh};
+
+/// What DNF may be called; the version says which one it is.
+const NAMES: [&str; 3] = ["dnf", "dnf5", "yum"];
+/// Unless a person asks, what did not change is looked at again after this.
+const LOOK_AGAIN_AFTER: TimeDelta = TimeDelta::hours(1);
+/// How long one call may take; the first one may download metadata.
+const CALL_LIMIT: Duration = Duration::from_secs(180);
+/// Most that a list may hold.
+const LIST_LIMIT: usize = 32 * 1024 * 1024;
+/// Where packages, metadata and settings are.
+const WATCHED: [&str; 6] = [
+    "/var/lib/rpm",
+    "/usr/lib/sysimage/rpm",
+    "/var/cache/dnf",
+    "/var/cache/libdnf5",
+    "/etc/dnf",
+    "/etc/yum.repos.d",
+];
+
+/// Looks for newer packages through DNF.
+pub struct Dnf {
+    /// Instead of those that are installed.
+    programs: Option<PathBuf>,
+    watched: Vec<PathBuf>,
+    known: Mutex<Known>,
+}
+
+/// What is kept between two scans.
+#[derive(Default)]
+struct Known {
+    read: Option<Print>,
+    digest: Option<String>,
+    looked_at: Option<DateTime<Utc>>,
+    as_of: Option<DateTime<Utc>>,
+}
+
+/// The answers of one scan.
+struct Looked {
+    seen: Seen,
+    refresh: Refresh,
+    /// How old the metadata is.
+    age: Option<TimeDelta>,
+}
+
+impl Dnf {
+    /// Of the host it runs on.
+    pub fn of_this_host() -> Self {
+        Self { programs: None, watched: WATCHED.map(PathBuf::from).to_vec(), known: Mutex::default() }
+    }
+
+    /// Of whatever root the programs in this folder look at; `watched` is where that root has packages and metadata.
+    pub fn with_programs(folder: &Path, watched: Vec<PathBuf>) -> Self {
+        Self { programs: Some(folder.to_owned()), watched, known: Mutex::default() }
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        match &self.programs {
+            Some(folder) => find(folder.join(name).to_str()?),
+            None => find(name),
+        }
+    }
+
+    fn program(&self, name: &str) -> Result<Program, Problem> {
+        let path = self.find(name).ok_or_else(|| Problem {
+            reason: format!("`{name}` is not installed"),
+            way_out: Some(format!("install `{name}`")),
+        })?;
+        Ok(Program::new(path.display().to_string())
+            .time_limit(CALL_LIMIT)
+            .stdout_limit(LIST_LIMIT)
+            .for_all())
+    }
+
+    /// Which DNF there is, and what it is called here.
+    async fn generation(&self) -> Result<(Generation, &'static str), Problem> {
+        let mut odd = None;
+        for name in NAMES.into_iter().filter(|name| self.find(name).is_some()) {
+            let ended = self.program(name)?.arg("--version").run().await.map_err(trouble)?;
+            if let Some(generation) = parse::generation(&ended.stdout) {
+                return Ok((generation, name));
+            }
+            odd.get_or_insert((name, ended));
+        }
+        let reason = match odd {
+            Some((name, ended)) => {
+                let line = ended.stdout.lines().chain(ended.stderr.lines()).next().unwrap_or("nothing").to_owned();
+                format!("`{name} --version` says `{line}`; Lightship reads DNF 4 and dnf5")
+            }
+            None => "no DNF is installed".into(),
+        };
+        Err(Problem { reason: shown(&reason), way_out: Some("update DNF".into()) })
+    }
+
+    async fn look(&self, by_person: bool) -> Result<Looked, Problem> {
+        let (generation, name) = self.generation().await?;
+        let mut looked = match generation {
+            Generation::Four => self.look_with_four(name, by_person).await?,
+            Generation::Five => self.look_with_five(name, by_person).await?,
+        };
+        let packages = self.program("rpm")?.args(["-qa", "--qf", parse::INSTALLED_FORMAT]);
+        let packages = worked("rpm -qa", packages.run().await.map_err(trouble)?, &[0])?;
+        looked.seen.installed = parse::installed(&packages.stdout);
+        Ok(looked)
+    }
+
+    async fn look_with_four(&self, name: &'static str, by_person: bool) -> Result<Looked, Problem> {
+        let call = async |args: &[&str]| {
+            let program = self.program(name)?.arg("--setopt=exit_on_lock=True").args(args);
+            program.run().await.map_err(trouble)
+        };
+        let fresh: &[&str] = if by_person { &["--refresh"] } else { &[] };
+        let mut checked = call(&[fresh, &["check-update"]].concat()).await?;
+        let refresh = parse::refresh(checked.code, &checked.stderr);
+        let mut age = parse::age(&checked.stdout, &checked.stderr);
+        if refresh != Refresh::Done {
+            // What was there before is in the cache.
+            checked = worked("dnf -C check-update", call(&["-C", "check-update"]).await?, &[0, 100])?;
+            age = parse::age(&checked.stdout, &checked.stderr);
+        }
+        let mut seen = Seen { obsoleting: parse::obsoleting(&checked.stdout), ..Seen::default() };
+        if checked.code == Some(100) {
+            let list = call(&["-q", "-C", "repoquery", "--upgrades", "--latest-limit=1", "--qf", parse::OFFER_FORMAT]);
+            seen.offers = parse::offers(&worked("dnf repoquery", list.await?, &[0])?.stdout);
+            let list = call(&["-q", "-C", "updateinfo", "list"]).await?;
+            seen.advisories = parse::advisories(&worked("dnf updateinfo", list, &[0])?.stdout);
+            let list = call(&["-q", "-C", "updateinfo", "list", "--with-cve"]).await?;
+            seen.cves = parse::advisories(&worked("dnf updateinfo", list, &[0])?.stdout);
+            let run = call(&["-C", "--assumeno", "--nobest", "upgrade"]).await?;
+            seen.dry_run = Some(parse::dry_run(&run.stdout, &run.stderr));
+        }
+        Ok(Looked { seen, refresh, age })
+    }
+
+    async fn look_with_five(&self, name: &'static str, by_person: bool) -> Result<Looked, Problem> {
+        let call = async |args: &[&str]| self.program(name)?.args(args).run().await.map_err(trouble);
+        let fresh: &[&str] = if by_person { &["--refresh"] } else { &[] };
+        let mut checked = call(&[fresh, &["check-upgrade", "--json"]].concat()).await?;
+        let refresh = parse::refresh(checked.code, &checked.stderr);
+        if refresh != Refresh::Done {
+            checked = worked("dnf5 -C check-upgrade", call(&["-C", "check-upgrade", "--json"]).await?, &[0, 100])?;
+        }
+        let age = parse::age(&checked.stdout, &checked.stderr);
+        let (offers, obsoleting) =
+            parse::upgrades_of_five(&checked.stdout).ok_or_else(|| misunderstood("dnf5 check-upgrade --json"))?;
+        let mut seen = Seen { offers, obsoleting, ..Seen::default() };
+        if checked.code == Some(100) {
+            let list = call(&["-C", "advisory", "list", "--json"]).await?;
+            let list = worked("dnf5 advisory list", list, &[0])?;
+            seen.advisories = parse::advisories_of_five(&list.stdout)
+                .ok_or_else(|| misunderstood("dnf5 advisory list --json"))?;
+            let list = call(&["-C", "advisory", "list", "--json", "--with-cve"]).await?;
+            let list = worked("dnf5 advisory list", list, &[0])?;
+            seen.cves = parse::advisories_of_five(&list.stdout)
+                .ok_or_else(|| misunderstood("dnf5 advisory list --json"))?;
+            let run = call(&["-C", "--assumeno", "--no-best", "upgrade"]).await?;
+            seen.dry_run = Some(parse::dry_run(&run.stdout, &run.stderr));
+        }
+        Ok(Looked { seen, refresh, age })
+    }
+
+    fn print(&self) -> Print {
+        self.watched.iter().fold(Print::default(), |print, folder| print.folder(folder))
+    }
+
+    async fn scan_known(&self, ask: &ScanAsk<'_>, known: &mut Known) -> Result<Findings, Problem> {
+        let is_recent = known.looked_at.is_some_and(|at| ask.now - at < LOOK_AGAIN_AFTER && at <= ask.now);
+        if let Some(last) = ask.last
+            && !ask.by_person
+            && is_recent
+            && known.digest.as_deref() == Some(last.checked.digest.as_str())
+            && known.read.as_ref() == Some(&self.print())
+        {
+            let findings = Findings::new(Kind::Dnf, last.items.clone());
+            return Ok(match known.as_of {
+                Some(as_of) => findings.as_of(as_of),
+                None => findings,
+            });
+        }
+        let looked = self.look(ask.by_person).await?;
+        let items = looked.seen.findings();
+        let is_done = looked.refresh == Refresh::Done;
+        let findings = concluded(ask, items, &looked);
+        *known = Known {
+            read: is_done.then(|| self.print()),
+            digest: Some(findings.checked.digest.clone()),
+            looked_at: Some(ask.now),
+            as_of: findings.checked.as_of,
+        };
+        Ok(findings)
+    }
+}
+
+/// Puts together what was found and what is wrong.
+fn concluded(ask: &ScanAsk<'_>, items: Vec<Finding>, looked: &Looked) -> Findings {
+    let by_age = looked.age.map(|age| ask.now - age);
+    let last = ask.last.and_then(|last| last.checked.as_of);
+    let (as_of, why) = match &looked.refresh {
+        Refresh::Done => return Findings::new(Kind::Dnf, items).as_of(by_age.unwrap_or(ask.now)),
+        Refresh::Busy => (by_age.or(last), "another DNF is at work; the next scan tries again"),
+        Refresh::Failed(reason) => (by_age.or(last), reason.as_str()),
+    };
+    let version = |name: &str| {
+        let package = looked.seen.installed.iter().find(|((other, arch), _)| evr::called(other, arch) == name);
+        package.and_then(|(_, versions)| versions.iter().map(|package| &package.evr).max()).map(evr::Evr::text)
+    };
+    let findings = Findings::new(Kind::Dnf, still_pending(items, ask.last, version));
+    let (findings, since) = match as_of {
+        Some(at) => (findings.as_of(at), format!("not known since {}", at.format("%Y-%m-%d %H:%M UTC"))),
+        None => (findings, "not known".into()),
+    };
+    let way_out = "see that `dnf check-update` works on the host";
+    findings.with_problem(
+        shown(&format!("{since}: the metadata could not be refreshed: {why}")),
+        Some(way_out.into()),
+    )
+}
+
+fn misunderstood(call: &str) -> Problem {
+    Problem {
+        reason: format!("what `{call}` printed is not the JSON that Lightship knows"),
+        way_out: Some("report it, with what the call prints".into()),
+    }
+}
+
+fn worked(call: &str, ended: Ended, codes: &[i32]) -> Result<Ended, Problem> {
+    if ended.code.is_some_and(|code| codes.contains(&code)) {
+        return Ok(ended);
+    }
+    let said = ended.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or("it did not say why");
+    Err(Problem {
+        reason: shown(&format!("`{call}` failed: {said}")),
+        way_out: Some("run it on the host and see what it says".into()),
+    })
+}
+
+#[async_trait]
+impl Scanner for Dnf {
+    fn kind(&self) -> Kind {
+        Kind::Dnf
+    }
+
+    async fn is_present(&self) -> bool {
+        if NAMES.iter().all(|name| self.find(name).is_none()) {
+            return false;
+        }
+        // Programs alone mean nothing: other systems offer them as packages.
+        let Ok(rpm) = self.program("rpm") else { return false };
+        let mut has_packages = false;
+        let counted = rpm.args(["-qa", "--qf", ".\n"]).run_lines(|line| has_packages |= line.starts_with('.')).await;
+        counted.is_ok() && has_packages
+    }
+
+    async fn scan(&self, ask: &ScanAsk<'_>) -> Findings {
+        let mut known = self.known.lock().await;
+        match self.scan_known(ask, &mut known).await {
+            Ok(findings) => findings,
+            Err(problem) => last_known(Kind::Dnf, ask.last, problem),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
