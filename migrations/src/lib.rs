@@ -21,6 +21,7 @@ mod m0012_seat_keys;
 mod m0013_admin_roles;
 mod m0014_container_networks;
 mod m0015_create_updates;
+mod m0016_redflag;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_admin_roles::Migration),
             Box::new(m0014_container_networks::Migration),
             Box::new(m0015_create_updates::Migration),
+            Box::new(m0016_redflag::Migration),
         ]
     }
 }

@@ -8,6 +8,7 @@ mod dot_env;
 mod error;
 mod load;
 mod names;
+mod redflag_file;
 mod secret;
 mod settings;
 mod value_file;

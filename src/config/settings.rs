@@ -113,7 +113,7 @@ pub struct Security {
     pub trusted_proxies: String,
     /// Requests per second allowed to one agent; 0 is no limit (default).
     pub requests_per_second: u32,
-    /// Accepted for RedFlag users; its API is not served yet.
+    /// Signs the access tokens of RedFlag's API; default: made at the first start and kept with the stored secrets.
     pub jwt_secret: Secret,
 }
 
@@ -215,6 +215,8 @@ pub struct Agent {
     pub master_url: Option<String>,
     /// Agent key, made on the Agents page or by `lightship keys create`.
     pub api_key: Secret,
+    /// A registration token; used once, when there is no key: the master makes one, which is kept in the state directory.
+    pub registration_token: Secret,
     /// Name shown for this host.
     pub display_name: Option<String>,
     /// Seconds between two reports to a DockFlare Master, and between two heartbeats (default 30).
@@ -232,6 +234,7 @@ impl Default for Agent {
         Self {
             master_url: None,
             api_key: Secret::default(),
+            registration_token: Secret::default(),
             display_name: None,
             report_interval_seconds: 30,
             cf_access_client_id: None,
@@ -348,9 +351,10 @@ pub struct Updates {
     /// Whether the agent looks at packages: `auto` (default) unless it runs in a container, whose packages are not its host's;
     /// `always` or `never`.
     pub check_packages: CheckPackages,
-    /// Accepted for RedFlag users; not used yet.
+    /// Master of this agent under RedFlag's name; `agent.master_url` wins.
     pub redflag_server_url: Option<String>,
-    /// Accepted for RedFlag users; not used yet.
+    /// Configuration file of RedFlag's agent (JSON): its server, registration token and display name are read where no
+    /// other setting says them.
     pub agent_config_path: Option<String>,
 }
 

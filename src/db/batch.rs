@@ -9,7 +9,9 @@ use super::cloudflare::{
 use super::containers::ContainerProblem;
 use super::error::DbError;
 use super::events::Recorded;
+use super::refresh_tokens::RefreshTokenRow;
 use super::sessions::SessionRow;
+use super::update_logs::UpdateLogRow;
 use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
@@ -119,6 +121,12 @@ pub enum RowChange {
     OpenSession(SessionRow),
     /// Signs it out.
     EndSession { id: String },
+    /// Stores what renews an agent's access.
+    PutRefreshToken(RefreshTokenRow),
+    /// Forgets it.
+    DeleteRefreshToken { id: String },
+    /// Stores what an agent says of a command, in the place of an older word.
+    PutUpdateLog(UpdateLogRow),
     /// Notes when agents were last heard; an earlier time than the stored one is ignored.
     TouchAgents(Vec<(AgentId, DateTime<Utc>)>),
     /// Notes from where an agent speaks; `problem` is shown, such as two hosts on one key.
@@ -145,7 +153,7 @@ pub enum RowChange {
     /// Stores the machine behind an agent.
     PutHost { agent_id: AgentId, host: Box<Host> },
     /// Forgets what was observed of a removed agent, but for its dialect: containers, problems, tunnel, route states,
-    /// updates, machine, last time.
+    /// updates, machine, last time, what renews its access, what it said of commands.
     ForgetAgent { agent_id: AgentId },
     /// Makes these the tunnel's only rules that are ours.
     PutAppliedRules { tunnel_id: TunnelId, rules: Vec<AppliedRule> },

@@ -36,6 +36,9 @@ pub(super) fn carry_out(
         RowChange::DeleteSecret { id } => unit.secrets.delete(&id.as_str().into()),
         RowChange::OpenSession(session) => open_session(unit, session),
         RowChange::EndSession { id } => unit.sessions.delete(id),
+        RowChange::PutRefreshToken(token) => unit.refresh_tokens.put(token.model()),
+        RowChange::DeleteRefreshToken { id } => unit.refresh_tokens.delete(id),
+        RowChange::PutUpdateLog(log) => unit.update_logs.put(log.model()),
         RowChange::TouchAgents(_)
         | RowChange::PutAgentPeer { .. }
         | RowChange::PutAgentDialect { .. }
@@ -209,6 +212,12 @@ fn forget(unit: &mut Unit, agent_id: &str) {
     }
     for row in unit.route_status.all(|row| row.agent_id == agent_id) {
         unit.route_status.delete(&(row.agent_id, row.hostname, row.path));
+    }
+    for row in unit.refresh_tokens.all(|row| row.agent_id == agent_id) {
+        unit.refresh_tokens.delete(&row.id);
+    }
+    for row in unit.update_logs.all(|row| row.agent_id == agent_id) {
+        unit.update_logs.delete(&(row.agent_id, row.place));
     }
     unit.tunnel_observed.delete(&agent_id.into());
     updates::forget(unit, agent_id);

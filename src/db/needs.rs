@@ -35,6 +35,10 @@ pub(super) struct Needs {
     pub(super) sessions_of_admins: BTreeSet<String>,
     pub(super) tunnel_connectors: BTreeSet<String>,
     pub(super) call_budgets: BTreeSet<String>,
+    /// Registration tokens, with who took their seats.
+    pub(super) registration_tokens: BTreeSet<String>,
+    pub(super) refresh_tokens: BTreeSet<String>,
+    pub(super) update_logs: BTreeSet<(String, i32)>,
     pub(super) update_decisions: BTreeSet<(String, String, String)>,
     /// Images whose containers are wanted, by agent.
     pub(super) images_of_agents: Vec<(String, String)>,
@@ -58,7 +62,14 @@ impl Needs {
             RowChange::OpenSession(session) => {
                 self.sessions_of_admins.insert(session.admin.clone());
             }
+            RowChange::PutRefreshToken(token) => {
+                self.refresh_tokens.insert(token.id.clone());
+            }
+            RowChange::PutUpdateLog(log) => {
+                self.update_logs.insert((log.agent_id.as_str().into(), log.place));
+            }
             // Gone is gone, whatever it was.
+            RowChange::DeleteRefreshToken { .. } => {}
             RowChange::EndSession { .. } => {}
             RowChange::TouchAgents(seen) => {
                 self.agents_observed.extend(seen.iter().map(|(id, _)| id.as_str().to_owned()));

@@ -5,8 +5,9 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, call_budget, claim, command, container,
-    container_problem, dns_record, event, host, route, route_status, scan, secret, session, setting, stream,
-    tunnel, tunnel_connectors, tunnel_observed, tunnel_status, update, update_container, update_decision,
+    container_problem, dns_record, event, host, refresh_token, registration_token, registration_token_usage,
+    route, route_status, scan, secret, session, setting, stream, tunnel, tunnel_connectors, tunnel_observed,
+    tunnel_status, update, update_container, update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -36,6 +37,10 @@ row!(tunnel_connectors, tunnel_id: String as TunnelId);
 row!(call_budget, account_id: String as AccountId);
 row!(secret, id: String as Id);
 row!(session, id: String as Id);
+row!(registration_token, id: String as Id);
+row!(registration_token_usage, (token_id: String as TokenId), (agent_id: String as AgentId));
+row!(refresh_token, id: String as Id);
+row!(update_log, (agent_id: String as AgentId), (place: i32 as Place));
 row!(update, (agent_id: String as AgentId), (package_type: String as PackageType), (package_name: String as PackageName));
 row!(update_container, (agent_id: String as AgentId), (package_name: String as PackageName), (container_id: String as ContainerId));
 row!(update_decision, (agent_id: String as AgentId), (package_type: String as PackageType), (package_name: String as PackageName));
@@ -110,6 +115,10 @@ tables! {
     call_budgets: call_budget,
     secrets: secret,
     sessions: session,
+    registration_tokens: registration_token,
+    registration_token_usage: registration_token_usage,
+    refresh_tokens: refresh_token,
+    update_logs: update_log,
     updates: update,
     update_containers: update_container,
     update_decisions: update_decision,
@@ -143,6 +152,11 @@ impl Unit {
         self.tunnels.load(conn, needs.tunnels.iter().cloned()).await?;
         self.admins.load(conn, needs.admins.iter().cloned()).await?;
         self.settings.load(conn, needs.settings.iter().cloned()).await?;
+        self.registration_tokens.load(conn, needs.registration_tokens.iter().cloned()).await?;
+        for ids in chunks(&needs.registration_tokens) {
+            let of_these = registration_token_usage::Column::TokenId.is_in(ids);
+            self.registration_token_usage.load_where(conn, any(of_these)).await?;
+        }
         for keys in chunks(&needs.agent_keys) {
             let uses = Condition::any().add(agent::Column::KeyId.is_in(keys.clone()));
             self.agents.load_where(conn, uses.add(agent::Column::SharedKeyId.is_in(keys))).await?;
@@ -172,6 +186,8 @@ impl Unit {
         self.tunnel_status.load(conn, needs.tunnel_status).await?;
         self.tunnel_connectors.load(conn, needs.tunnel_connectors).await?;
         self.call_budgets.load(conn, needs.call_budgets).await?;
+        self.refresh_tokens.load(conn, needs.refresh_tokens).await?;
+        self.update_logs.load(conn, needs.update_logs).await?;
         let of_containers: Vec<_> = needs.containers.into_iter().collect();
         for chunk in of_containers.chunks(200) {
             let of_these = chunk.iter().fold(Condition::any(), |any, (agent_id, id)| {
@@ -186,6 +202,10 @@ impl Unit {
         }
         for ids in chunks(&needs.forgotten_agents) {
             self.route_status.load_where(conn, any(route_status::Column::AgentId.is_in(ids.clone()))).await?;
+            self.refresh_tokens
+                .load_where(conn, any(refresh_token::Column::AgentId.is_in(ids.clone())))
+                .await?;
+            self.update_logs.load_where(conn, any(update_log::Column::AgentId.is_in(ids.clone()))).await?;
             self.updates.load_where(conn, any(update::Column::AgentId.is_in(ids.clone()))).await?;
             self.update_containers
                 .load_where(conn, any(update_container::Column::AgentId.is_in(ids.clone())))

@@ -192,7 +192,7 @@ fn open_states() -> Vec<String> {
     open.chain([UNCHECKED]).map(str::to_owned).collect()
 }
 
-fn filtered(filter: &UpdateFilter) -> Select<update::Entity> {
+pub(super) fn filtered(filter: &UpdateFilter) -> Select<update::Entity> {
     let statuses = if filter.statuses.is_empty() { open_states() } else { filter.statuses.clone() };
     let mut query = update::Entity::find().filter(update::Column::Status.is_in(statuses));
     if let Some(agent) = &filter.agent {

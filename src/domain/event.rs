@@ -2,7 +2,8 @@
 //!
 //! A stream has one owner: `keys` and `agent/<id>` belong to the registrar, `agent/<id>/commands` to that
 //! agent's dispatcher, `agent/<id>/routes` to its container mirror, `agent/<id>/presence` to its shard,
-//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin` to the registrar.
+//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin` and `token/<id>` to
+//! the registrar.
 
 use std::fmt;
 
@@ -12,9 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::command::{CommandKind, Outcome};
-use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TokenId, TunnelId, ZoneId};
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
+use super::token::TokenEvent;
 use super::update::{Decision, Kind};
 
 /// Name of a stream of events.
@@ -61,6 +63,11 @@ impl Stream {
     /// What a person decided about a tunnel, and what was given up of it.
     pub fn tunnel(id: &TunnelId) -> Self {
         Self(format!("tunnel/{id}"))
+    }
+
+    /// What became of a registration token.
+    pub fn token(id: &TokenId) -> Self {
+        Self(format!("token/{id}"))
     }
 }
 
@@ -111,6 +118,8 @@ pub enum Event {
     Tunnel(TunnelEvent),
     /// Administrators and settings.
     Admin(AdminEvent),
+    /// Registration tokens.
+    Token(TokenEvent),
 }
 
 /// Decisions about agent keys.
@@ -189,6 +198,10 @@ pub enum AgentEvent {
     /// An agent no longer uses a key that others use too.
     #[serde(rename = "agent_left_key")]
     LeftKey { agent_id: AgentId, key_id: KeyId },
+    /// Somebody came with what renewed the agent's access before it was replaced: it has a copy, so nothing that came from
+    /// it opens anything any more.
+    #[serde(rename = "agent_credential_reused")]
+    CredentialReused { agent_id: AgentId },
     /// An agent was taken off the list; routes and tunnel go with it.
     #[serde(rename = "agent_removed")]
     Removed { agent_id: AgentId },
@@ -360,6 +373,12 @@ impl From<AdminEvent> for Event {
     }
 }
 
+impl From<TokenEvent> for Event {
+    fn from(event: TokenEvent) -> Self {
+        Self::Token(event)
+    }
+}
+
 impl<'de> Deserialize<'de> for Event {
     /// Reads the topic's event that the type belongs to: types begin with the word of their topic.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -374,6 +393,7 @@ impl<'de> Deserialize<'de> for Event {
             "update" => UpdateEvent::deserialize(value).map(Self::Update),
             "tunnel" | "dns" => TunnelEvent::deserialize(value).map(Self::Tunnel),
             "admin" | "setting" => AdminEvent::deserialize(value).map(Self::Admin),
+            "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };
         read.map_err(D::Error::custom)
@@ -388,7 +408,7 @@ impl Event {
             Self::Command(event) => Some(event.agent()),
             Self::Route(event) => Some(event.agent()),
             Self::Update(event) => Some(event.agent()),
-            Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) => None,
+            Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) | Self::Token(_) => None,
         }
     }
 }
@@ -408,6 +428,7 @@ impl AgentEvent {
             | Self::Revoked { agent_id, .. }
             | Self::KeyRolled { agent_id, .. }
             | Self::LeftKey { agent_id, .. }
+            | Self::CredentialReused { agent_id }
             | Self::Removed { agent_id, .. }
             | Self::Offline { agent_id, .. }
             | Self::Back { agent_id, .. } => agent_id,
@@ -507,6 +528,7 @@ pub fn all_types() -> std::collections::BTreeSet<String> {
         of::<UpdateEvent>(),
         of::<TunnelEvent>(),
         of::<AdminEvent>(),
+        of::<TokenEvent>(),
     ];
     topics.into_iter().flatten().collect()
 }

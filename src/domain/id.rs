@@ -64,6 +64,10 @@ text_id!(
     KeyId
 );
 text_id!(
+    /// A registration token, without the token itself.
+    TokenId
+);
+text_id!(
     /// A command for an agent.
     CommandId
 );

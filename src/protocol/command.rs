@@ -122,7 +122,7 @@ pub fn wire_form(kind: &CommandKind, token: Option<&SecretString>) -> Map<String
             "tunnel_token"
         }
         // Nothing of another family is handed over.
-        CommandKind::StopTunnel | CommandKind::Unknown => return form,
+        CommandKind::StopTunnel | CommandKind::ScanUpdates | CommandKind::Unknown => return form,
     };
     if let Some(token) = token {
         form.insert(token_field.into(), json!(token.expose_secret()));

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parking_lot::RwLock;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use secrecy::SecretString;
@@ -61,7 +62,8 @@ pub struct HttpUplink(Arc<Inner>);
 struct Inner {
     client: Client,
     base: MasterUrl,
-    headers: HeaderMap,
+    /// Key and service token; the key changes once, if the agent came with a registration token.
+    headers: RwLock<HeaderMap>,
     io: Io,
 }
 
@@ -72,7 +74,7 @@ impl HttpUplink {
         let client = client(settings, &base)?;
         let key = (&settings.api_key, "`DOCKFLARE_API_KEY`");
         let headers = credentials(Some(key), settings.access.as_ref())?;
-        Ok(Self(Arc::new(Inner { client, base, headers, io })))
+        Ok(Self(Arc::new(Inner { client, base, headers: RwLock::new(headers), io })))
     }
 
     async fn call(&self, call: Call) -> Result<Answer, UplinkError> {
@@ -84,7 +86,7 @@ impl HttpUplink {
         let request = Request {
             method: Method::GET,
             url: self.0.base.join(path),
-            headers: self.0.headers.clone(),
+            headers: self.0.headers.read().clone(),
             body: None,
         };
         Call { request, time_limit: CALL_LIMIT, size_limit: BODY_LIMIT }
@@ -130,6 +132,13 @@ impl Uplink for HttpUplink {
         let mut call = self.send(Method::POST, "/api/v2/agents/register", request);
         call.size_limit = REGISTER_ANSWER_LIMIT;
         read(self.call(call).await?, v2::decode_registered)
+    }
+
+    fn use_key(&self, key: &SecretString) {
+        match credentials(Some((key, "the key that the master made")), None) {
+            Ok(headers) => self.0.headers.write().extend(headers),
+            Err(error) => tracing::error!(%error, "the key that the master made cannot be used"),
+        }
     }
 
     async fn send_event(&self, agent: &AgentId, event: Value) -> Result<(), UplinkError> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::domain::command::Outcome;
@@ -32,6 +33,9 @@ pub use http_uplink::{HttpUplink, UplinkSettings};
 pub trait Uplink: Send + Sync + 'static {
     /// Introduces the agent.
     async fn register(&self, request: &RegisterRequest) -> Result<Registered, UplinkError>;
+
+    /// Uses another key from now on: the one that the master made for an agent that came with a registration token.
+    fn use_key(&self, key: &SecretString);
 
     /// Sends one event to a DockFlare Master.
     async fn send_event(&self, agent: &AgentId, event: Value) -> Result<(), UplinkError>;

@@ -3,6 +3,7 @@
 //! Handlers are thin: who may call is their first argument, reads come from `db::read`, changes go to
 //! [`Master`](crate::actors::master::Master). Failures are worded in `speak` by the dialect of the path.
 
+mod access_token;
 pub mod agent_api;
 mod agent_limit;
 pub mod api;
@@ -10,6 +11,7 @@ pub mod assets;
 pub mod attempts;
 pub mod auth;
 pub mod body;
+mod check_ins;
 mod credential;
 mod doubts;
 pub mod error;
@@ -20,9 +22,12 @@ pub mod openapi;
 pub mod ops;
 pub mod pages;
 pub mod password;
+mod password_check;
 mod patience;
 mod picture;
 mod query;
+mod rated;
+mod rates;
 mod records;
 mod room;
 mod route;
@@ -32,6 +37,7 @@ mod speak;
 pub mod state;
 mod wording;
 
+use actix_web::HttpMessage;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
@@ -43,7 +49,8 @@ pub use patience::Patience;
 pub use server::{Listen, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
-use agent_api::{cloudflare_proxy, v2, v3};
+use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
+use api::redflag::{self as people, later};
 use api::{admins, keys, native, overview, updates};
 use route::at;
 use speak::speak;
@@ -53,6 +60,7 @@ pub fn configure(config: &mut ServiceConfig) {
     agents(config);
     machines(config);
     scripts(config);
+    redflag(config);
     people(config);
 }
 
@@ -129,6 +137,94 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/events").get(native::events))
                 .service(at("/tree").get(native::tree)),
         );
+}
+
+/// RedFlag's API, of its agents and of people.
+fn redflag(config: &mut ServiceConfig) {
+    let compress = compression;
+    config.service(
+        web::scope("/api/v1")
+            .wrap(compress())
+            .wrap(protection())
+            .wrap_fn(with_limits)
+            .service(at("/agents/register").post(agent::register))
+            .service(at("/agents/renew").post(agent::renew))
+            .service(at("/agents/{id}/commands").get_only(agent::commands))
+            .service(at("/agents/{id}/updates").get(people::updates::of_agent).post(agent::updates))
+            .service(at("/agents/{id}/logs").post(agent::logs))
+            .service(at("/agents/{id}/dependencies").post(agent::dependencies))
+            .service(at("/agents/{id}/system-info").post(agent::system_info))
+            .service(at("/agents/{id}/rapid-mode").post(agent::rapid_mode))
+            .service(at("/commands").get_only(agent::own_commands))
+            .service(at("/updates").get(people::updates::list).post(agent::own_updates))
+            .service(at("/auth/login").post(people::login::login))
+            .service(at("/auth/logout").post(people::login::logout))
+            .service(at("/auth/verify").get(people::login::verify))
+            .service(at("/agents").get(people::agents::list))
+            .service(at("/agents/{id}").get(people::agents::one).delete(agent::unregister))
+            .service(at("/agents/{id}/scan").post(people::agents::scan))
+            .service(
+                at("/agents/{id}/heartbeat")
+                    .get(people::agents::heartbeat)
+                    .post(people::agents::set_heartbeat),
+            )
+            .service(at("/agents/{id}/update").post(people::agents::update))
+            .service(at("/agents/{id}/reboot").post(people::agents::reboot))
+            .service(at("/updates/approve").post(later::approve_many))
+            .service(at("/updates/{id}").get(people::updates::one))
+            .service(at("/updates/{id}/logs").get(people::updates::logs))
+            .service(at("/updates/{id}/reject").post(people::updates::reject))
+            .service(at("/updates/{id}/approve").post(later::approve))
+            .service(at("/updates/{id}/install").post(later::install))
+            .service(at("/updates/{id}/confirm-dependencies").post(later::confirm_dependencies))
+            .service(at("/commands/active").get(people::commands::active))
+            .service(at("/commands/recent").get(people::commands::recent))
+            .service(at("/commands/failed").delete(people::commands::archive))
+            .service(at("/commands/{id}/retry").post(people::commands::retry))
+            .service(at("/commands/{id}/cancel").post(people::commands::cancel))
+            .service(at("/logs").get(people::logs::list))
+            .service(at("/logs/active").get(people::updates::active))
+            .service(at("/stats/summary").get(people::updates::summary))
+            .service(at("/settings/timezone").get(people::settings::zone).put(people::settings::set_zone))
+            .service(at("/settings/timezones").get(people::settings::zones))
+            .configure(redflag_admin),
+    );
+}
+
+/// What RedFlag has below `/admin`.
+fn redflag_admin(config: &mut ServiceConfig) {
+    use people::{limits, tokens};
+    config
+        .service(at("/admin/registration-tokens").get(tokens::list).post(tokens::make))
+        .service(at("/admin/registration-tokens/active").get(tokens::active))
+        .service(at("/admin/registration-tokens/cleanup").post(tokens::cleanup))
+        .service(at("/admin/registration-tokens/stats").get(tokens::statistics))
+        .service(at("/admin/registration-tokens/validate").get(tokens::validate))
+        .service(at("/admin/registration-tokens/delete/{id}").delete(tokens::delete))
+        .service(at("/admin/registration-tokens/{token}").delete(tokens::revoke))
+        .service(at("/admin/rate-limits").get(limits::show).put(limits::set))
+        .service(at("/admin/rate-limits/reset").post(limits::reset))
+        .service(at("/admin/rate-limits/cleanup").post(limits::cleanup))
+        .service(at("/admin/rate-limits/stats").get(limits::stats));
+}
+
+/// Says in the answers of limited routes what is left.
+fn with_limits<S, B>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+{
+    let answer = service.call(request);
+    async move {
+        let mut answer = answer.await?;
+        let left = answer.request().extensions().get::<rates::Left>().copied();
+        if let Some(left) = left {
+            rated::show(&left, answer.headers_mut());
+        }
+        Ok(answer)
+    }
 }
 
 /// What people may open in a browser has the headers that pages have.

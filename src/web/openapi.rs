@@ -15,6 +15,25 @@ use super::{agent_api, api, assets, ops, pages};
     paths(
         agent_api::v2::register, agent_api::v2::commands, agent_api::v2::events,
         agent_api::v3::reports, agent_api::v3::commands, agent_api::v3::acknowledge, agent_api::v3::result,
+        agent_api::redflag::register, agent_api::redflag::renew, agent_api::redflag::commands, agent_api::redflag::updates,
+        agent_api::redflag::logs, agent_api::redflag::dependencies, agent_api::redflag::system_info,
+        agent_api::redflag::rapid_mode, agent_api::redflag::unregister, agent_api::redflag::own_commands,
+        agent_api::redflag::own_updates,
+        api::redflag::login::login, api::redflag::login::logout, api::redflag::login::verify,
+        api::redflag::agents::list, api::redflag::agents::one, api::redflag::agents::scan, api::redflag::agents::heartbeat,
+        api::redflag::agents::set_heartbeat, api::redflag::agents::update, api::redflag::agents::reboot,
+        api::redflag::updates::list, api::redflag::updates::of_agent, api::redflag::updates::one,
+        api::redflag::updates::logs, api::redflag::updates::reject, api::redflag::updates::active,
+        api::redflag::updates::summary, api::redflag::later::approve, api::redflag::later::approve_many,
+        api::redflag::later::install, api::redflag::later::confirm_dependencies,
+        api::redflag::commands::active, api::redflag::commands::recent, api::redflag::commands::archive,
+        api::redflag::commands::retry, api::redflag::commands::cancel, api::redflag::logs::list,
+        api::redflag::settings::zone, api::redflag::settings::zones, api::redflag::settings::set_zone,
+        api::redflag::tokens::list, api::redflag::tokens::make, api::redflag::tokens::active,
+        api::redflag::tokens::cleanup, api::redflag::tokens::statistics, api::redflag::tokens::validate,
+        api::redflag::tokens::delete, api::redflag::tokens::revoke,
+        api::redflag::limits::show, api::redflag::limits::set, api::redflag::limits::reset,
+        api::redflag::limits::cleanup, api::redflag::limits::stats,
         agent_api::cloudflare_proxy::accounts, agent_api::cloudflare_proxy::put_configuration,
         ops::healthz, ops::readyz, ops::metrics, description,
         api::keys::generate, api::keys::revoke, api::keys::delete, api::keys::delete_revoked, api::keys::seats,
@@ -48,6 +67,7 @@ impl Modify for Locks {
         let bearer = || SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         parts.add_security_scheme("agent_key", bearer());
         parts.add_security_scheme("admin_token", bearer());
+        parts.add_security_scheme("redflag_access", bearer());
         let cookie = ApiKeyValue::new(super::session::COOKIE);
         parts.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
@@ -72,6 +92,8 @@ mod tests {
         for line in routes.lines() {
             if line.contains("web::scope(") {
                 scope = line.split('"').nth(1).unwrap();
+            } else if line.starts_with("fn redflag_admin") {
+                scope = "/api/v1";
             } else if line == "}" {
                 scope = "";
             }

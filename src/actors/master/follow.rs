@@ -119,7 +119,7 @@ impl Aftermath {
     fn add(&mut self, recorded: &Recorded, tunnels: Vec<TunnelId>) {
         self.tunnels.extend(tunnels);
         match &recorded.event {
-            Event::Key(_) => drop(self.notes.insert(Note::Keys)),
+            Event::Key(_) | Event::Token(_) => drop(self.notes.insert(Note::Keys)),
             Event::Agent(event) => self.add_of_agent(event, recorded.version == 1),
             Event::Command(event) => self.add_of_command(event),
             Event::Route(event) => self.add_of_route(event),

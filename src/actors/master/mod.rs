@@ -37,8 +37,8 @@ pub use directory::{Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refuse
 pub use error::MasterError;
 pub use facade::Master;
 pub use requests::{
-    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, LeftTunnel, NewKey, RegisterInput,
-    Registered, RemovedAgent,
+    DeliveredCommand, Dialect, Enrolled, Incoming, Joined, KeyDropped, KeyRef, LeftTunnel, NewKey, NewToken,
+    RegisterInput, Registered, RemovedAgent, Renewed,
 };
 pub use settings::MasterSettings;
 pub use slot::{Slot, Source};

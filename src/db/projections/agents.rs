@@ -105,6 +105,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -
         | AgentEvent::Limited { agent_id, .. }
         | AgentEvent::Approved { agent_id }
         | AgentEvent::Revoked { agent_id, .. }
+        | AgentEvent::CredentialReused { agent_id }
         | AgentEvent::Offline { agent_id, .. }
         | AgentEvent::Back { agent_id } => {
             unit.agents.change(&agent_id.as_str().into(), |agent| touch_up(agent, origin, event));
@@ -135,6 +136,7 @@ fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &AgentEvent) {
             agent.status = AgentStatus::Revoked.as_str().into();
             agent.revoked_at = Some(origin.at);
         }
+        AgentEvent::CredentialReused { .. } => agent.credential_reused_at = Some(origin.at),
         AgentEvent::Offline { last_seen, .. } => agent.offline_since = Some(micros(*last_seen)),
         AgentEvent::Back { .. } => agent.offline_since = None,
         _ => {}
@@ -170,6 +172,7 @@ fn register(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) {
         hostname_patterns: before.map_or(ANY_NAME.into(), |agent| agent.hostname_patterns.clone()),
         moving_from: before.and_then(|agent| agent.moving_from.clone()),
         shared_key_id: shares_key.then(|| key_id.as_str().into()),
+        credential_reused_at: None,
     });
 }
 

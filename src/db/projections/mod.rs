@@ -9,6 +9,7 @@ mod commands;
 mod origin;
 mod routes;
 mod settings;
+mod tokens;
 mod updates;
 
 use super::batch::CommitError;
@@ -28,6 +29,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Res
         Event::Update(event) => updates::project(unit, origin, event),
         Event::Tunnel(event) => settings::project_tunnel(unit, origin, event),
         Event::Admin(event) => settings::project(unit, origin, event),
+        Event::Token(event) => tokens::project(unit, origin, event),
     }
     Ok(())
 }
@@ -42,5 +44,6 @@ pub(super) fn needs(needs: &mut Needs, event: &Event) {
         Event::Update(event) => updates::needs(needs, event),
         Event::Tunnel(event) => settings::needs_of_tunnel(needs, event),
         Event::Admin(event) => settings::needs(needs, event),
+        Event::Token(event) => tokens::needs(needs, event),
     }
 }

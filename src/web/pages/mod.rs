@@ -6,7 +6,7 @@ pub mod agent;
 pub mod agent_actions;
 pub mod agents;
 mod confirm;
-mod deploy;
+pub mod deploy;
 mod filter;
 mod host_card;
 pub mod keys;
@@ -153,6 +153,8 @@ async fn admit(req: &HttpRequest, needed: Role) -> Result<SignedIn, actix_web::E
         Credential::Nobody
         | Credential::UnknownToken
         | Credential::AgentKey(_)
+        | Credential::AgentAccess(_)
+        | Credential::Person(_)
         | Credential::AdminToken
         | Credential::LocalSocket => Err(go_and_sign_in(req).await?.into()),
     }

@@ -269,6 +269,7 @@ impl Handler<GetStatus> for Reporter {
         let dialect = link.as_ref().map(|link| match link.dialect() {
             Dialect::Native => "native",
             Dialect::V2 => "dockflare",
+            Dialect::RedFlag => "redflag",
         });
         let state = match (&link, self.retries.count()) {
             _ if self.parts.link.is_over() => "removed there",

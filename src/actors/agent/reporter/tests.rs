@@ -72,6 +72,36 @@ fn the_agent_introduces_itself_and_keeps_its_id() {
 }
 
 #[test]
+fn a_key_that_the_master_made_is_used_at_once_and_written_down_as_soon_as_it_can_be() {
+    use secrecy::ExposeSecret;
+
+    paused(async {
+        // given: a folder in the place of the file, as a disk that takes nothing
+        let (master, dir) = (FakeMaster::native(), temp());
+        let file = dir.path().join("agent_key.txt");
+        std::fs::create_dir(&file).unwrap();
+        master.give_key("made-by-the-master");
+        // when
+        let _agent = TestAgent::reporting(&master, &dir).await;
+        master.until(1, batches).await;
+        // then
+        assert_eq!(master.used_key().as_deref(), Some("made-by-the-master"));
+        assert!(file.is_dir(), "it could not be written");
+        std::fs::remove_dir(&file).unwrap();
+        let kept = || crate::state_dir::find_agent_key(dir.path()).ok().flatten();
+        for _ in 0..100 {
+            if kept().is_some() {
+                break;
+            }
+            sleep(std::time::Duration::from_secs(10)).await;
+        }
+        assert_eq!(kept().unwrap().expose_secret(), "made-by-the-master");
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    });
+}
+
+#[test]
 fn a_lost_id_file_does_not_stop_the_agent() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
@@ -17,7 +18,7 @@ use crate::domain::id::{AgentId, CommandId, TunnelId};
 use crate::domain::report::{Report, Reports};
 use crate::domain::update::Kind;
 use crate::protocol::command::AgentCommand;
-use crate::protocol::v2::{RegisterRequest, Registered};
+use crate::protocol::v2::{GivenKey, RegisterRequest, Registered};
 use crate::protocol::v3::DeliveredCommand;
 use crate::uplink::{CommandDelivery, ReportsTaken, Uplink, UplinkError};
 
@@ -59,6 +60,8 @@ struct State {
     master_time: Option<DateTime<Utc>>,
     waits: bool,
     label_prefix: Option<String>,
+    gives_key: Option<String>,
+    used_key: Option<String>,
 }
 
 impl FakeMaster {
@@ -83,6 +86,8 @@ impl FakeMaster {
             master_time: None,
             waits: true,
             label_prefix: None,
+            gives_key: None,
+            used_key: None,
         };
         Self(Arc::new(Inner {
             start: Instant::now(),
@@ -117,6 +122,16 @@ impl FakeMaster {
     /// Whoever registers is told this label prefix.
     pub fn tell_prefix(&self, prefix: &str) {
         self.0.state.lock().label_prefix = Some(prefix.to_owned());
+    }
+
+    /// Whoever registers next is given this key.
+    pub fn give_key(&self, key: &str) {
+        self.0.state.lock().gives_key = Some(key.to_owned());
+    }
+
+    /// The key that was used last, if another one than at first.
+    pub fn used_key(&self) -> Option<String> {
+        self.0.state.lock().used_key.clone()
     }
 
     /// Every call takes this long.
@@ -251,7 +266,12 @@ impl Uplink for FakeMaster {
         state.sessions += 1;
         let session = state.is_native.then(|| format!("s{}", state.sessions));
         let agent_id = request.agent_id.clone().unwrap_or_else(|| AgentId::new("a1"));
-        Ok(Registered { agent_id, session, label_prefix: state.label_prefix.clone() })
+        let key = state.gives_key.take().map(|key| GivenKey(key.into()));
+        Ok(Registered { agent_id, session, label_prefix: state.label_prefix.clone(), key })
+    }
+
+    fn use_key(&self, key: &SecretString) {
+        self.0.state.lock().used_key = Some(key.expose_secret().to_owned());
     }
 
     async fn send_event(&self, _: &AgentId, event: Value) -> Result<(), UplinkError> {

@@ -2,6 +2,7 @@
 
 mod admins;
 mod agents;
+mod redflag;
 mod updates;
 
 use std::sync::Arc;

@@ -84,7 +84,7 @@ pub struct Slot {
     written_seen: AtomicI64,
     wake: Notify,
     /// What it speaks; known before it begins a session.
-    is_native: AtomicBool,
+    dialect: AtomicU8,
     session: Mutex<Option<NativeSession>>,
     sources: Sources,
     lists: Lists,
@@ -114,7 +114,7 @@ impl Slot {
             recorded: Ends::default(),
             written_seen: AtomicI64::new(last_seen.map_or(0, |at| at.timestamp_millis())),
             wake: Notify::new(),
-            is_native: AtomicBool::new(false),
+            dialect: AtomicU8::new(Dialect::V2 as u8),
             session: Mutex::new(None),
             sources: Sources::default(),
             lists: Lists::default(),
@@ -339,11 +339,15 @@ impl Slot {
     /// Returns what the agent spoke when it last registered, be it with the master that ran before this one. The
     /// database says the same.
     pub fn dialect(&self) -> Dialect {
-        if self.is_native.load(Ordering::Acquire) { Dialect::Native } else { Dialect::V2 }
+        match self.dialect.load(Ordering::Acquire) {
+            word if word == Dialect::Native as u8 => Dialect::Native,
+            word if word == Dialect::RedFlag as u8 => Dialect::RedFlag,
+            _ => Dialect::V2,
+        }
     }
 
     pub(super) fn set_dialect(&self, dialect: Dialect) {
-        self.is_native.store(dialect == Dialect::Native, Ordering::Release);
+        self.dialect.store(dialect as u8, Ordering::Release);
     }
 
     fn has_any_session(&self) -> bool {
