@@ -211,9 +211,8 @@ impl Program {
         command.envs(FIXED).envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        let mut child = command
-            .spawn()
-            .map_err(|source| ProcessError::NotStarted { name: self.name.clone(), source })?;
+        let mut child =
+            command.spawn().map_err(|source| ProcessError::NotStarted { name: self.name.clone(), source })?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let stdout = child.stdout.take();
         Ok(Running { child, group, stdout, stderr_limit: self.stderr_limit })
@@ -281,9 +280,7 @@ async fn beginning(mut pipe: impl AsyncRead + Unpin, limit: usize, kept: &mut Ve
 async fn each_line(pipe: impl AsyncRead + Unpin, line: &mut impl FnMut(&str)) {
     let mut reader = BufReader::new(pipe);
     let mut bytes = Vec::new();
-    while let Ok(read @ 1..) =
-        (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut bytes).await
-    {
+    while let Ok(read @ 1..) = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut bytes).await {
         let is_whole = bytes.last() == Some(&b'\n');
         line(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
         bytes.clear();

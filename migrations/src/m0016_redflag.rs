@@ -18,7 +18,8 @@ const INDEXES: [(&str, &str, &str, bool); 5] = [
     ("update_logs_time", "update_logs", "executed_at", false),
 ];
 
-const TABLES: [&str; 4] = ["registration_tokens", "registration_token_usage", "refresh_tokens", "update_logs"];
+const TABLES: [&str; 4] =
+    ["registration_tokens", "registration_token_usage", "refresh_tokens", "update_logs"];
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {

@@ -29,7 +29,8 @@ pub(super) struct AgentArgs {
 
 impl AgentArgs {
     fn once(&self) -> Option<What> {
-        let all = [(self.scan, What::Scan), (self.status, What::Status), (self.list_updates, What::ListUpdates)];
+        let all =
+            [(self.scan, What::Scan), (self.status, What::Status), (self.list_updates, What::ListUpdates)];
         all.into_iter().find_map(|(is_asked, what)| is_asked.then_some(what))
     }
 }

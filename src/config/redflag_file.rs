@@ -39,7 +39,9 @@ pub(super) fn fill(settings: &mut Settings) -> Result<Vec<String>, ConfigError> 
         if settings.updates.redflag_server_url.is_none() {
             settings.updates.redflag_server_url = set(file.server_url);
         }
-        if let Some(token) = set(file.registration_token).filter(|_| !settings.agent.registration_token.is_set()) {
+        if let Some(token) =
+            set(file.registration_token).filter(|_| !settings.agent.registration_token.is_set())
+        {
             settings.agent.registration_token = Secret::new(&token);
         }
         let agent = &mut settings.agent;
@@ -68,6 +70,10 @@ fn read(path: &Path) -> Result<RedFlagFile, ConfigError> {
     }
     // The parser's own words quote what stands there, and a token may.
     serde_json::from_slice(&text).map_err(|error| {
-        unreadable(format!("it is no configuration of RedFlag's agent (line {} column {})", error.line(), error.column()))
+        unreadable(format!(
+            "it is no configuration of RedFlag's agent (line {} column {})",
+            error.line(),
+            error.column()
+        ))
     })
 }

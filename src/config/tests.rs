@@ -425,8 +425,12 @@ fn the_file_of_redflags_agent_says_what_no_other_setting_does() {
     assert_eq!(agent.master_url.as_deref(), Some("https://other.example"));
     assert_eq!(agent.registration_token.expose(), Some("from-the-environment"));
     assert_eq!(agent.display_name.as_deref(), Some("rack 5"));
-    let ours = [("REDFLAG_SERVER_URL", "https://other.example"), ("DOCKFLARE_MASTER_URL", "https://ours.example")];
-    assert_eq!(read(&ours, Role::Agent).unwrap().settings.agent.master_url.as_deref(), Some("https://ours.example"));
+    let ours =
+        [("REDFLAG_SERVER_URL", "https://other.example"), ("DOCKFLARE_MASTER_URL", "https://ours.example")];
+    assert_eq!(
+        read(&ours, Role::Agent).unwrap().settings.agent.master_url.as_deref(),
+        Some("https://ours.example")
+    );
     // It is an agent's file: a master does not look for it.
     read(&[("AGENT_CONFIG_PATH", "/nowhere")], Role::Master).unwrap();
     let gone = read(&[("AGENT_CONFIG_PATH", "/nowhere")], Role::Agent).unwrap_err().to_string();
@@ -439,7 +443,8 @@ fn the_file_of_redflags_agent_says_what_no_other_setting_does() {
 
 #[test]
 fn secrets_are_never_printed() {
-    let loaded = read(&[("CF_API_TOKEN", "s3cret"), ("JWT_SECRET", "s3cret-s3cret-s3cret")], Role::Master).unwrap();
+    let loaded =
+        read(&[("CF_API_TOKEN", "s3cret"), ("JWT_SECRET", "s3cret-s3cret-s3cret")], Role::Master).unwrap();
     let printed = format!("{loaded:?}{}", serde_json::to_string(&loaded.settings).unwrap());
     assert!(!printed.contains("s3cret") && printed.contains("[set]"));
 }

@@ -28,9 +28,9 @@ pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod tunnels;
-pub mod update_logs;
 pub mod update_counts;
 pub mod update_lists;
+pub mod update_logs;
 pub mod updates;
 
 mod changes;

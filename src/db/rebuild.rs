@@ -5,8 +5,8 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 use super::commit::begin;
 use super::database::Db;
 use super::entities::{
-    admin, agent, agent_key, claim, command, event, registration_token, registration_token_usage, route, setting, tunnel,
-    update_decision,
+    admin, agent, agent_key, claim, command, event, registration_token, registration_token_usage, route,
+    setting, tunnel, update_decision,
 };
 use super::error::DbError;
 use super::event_store::page;

@@ -77,8 +77,7 @@ pub async fn find_token(db: &Db, id: &TokenId) -> Result<Option<TokenRow>, DbErr
 pub async fn find_token_by_digest(db: &Db, sha256: &str) -> Result<Option<TokenRow>, DbError> {
     let sha256 = sha256.to_owned();
     db.read(move |conn| async move {
-        let query =
-            registration_token::Entity::find().filter(registration_token::Column::Sha256.eq(sha256));
+        let query = registration_token::Entity::find().filter(registration_token::Column::Sha256.eq(sha256));
         query.one(&conn).await?.map(TokenRow::of).transpose()
     })
     .await

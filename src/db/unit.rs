@@ -5,9 +5,9 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, call_budget, claim, command, container,
-    container_problem, dns_record, event, host, refresh_token, registration_token, registration_token_usage, route,
-    route_status, scan, secret, session, setting, stream, tunnel, tunnel_connectors, tunnel_observed, tunnel_status,
-    update, update_container, update_decision, update_log,
+    container_problem, dns_record, event, host, refresh_token, registration_token, registration_token_usage,
+    route, route_status, scan, secret, session, setting, stream, tunnel, tunnel_connectors, tunnel_observed,
+    tunnel_status, update, update_container, update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -202,7 +202,9 @@ impl Unit {
         }
         for ids in chunks(&needs.forgotten_agents) {
             self.route_status.load_where(conn, any(route_status::Column::AgentId.is_in(ids.clone()))).await?;
-            self.refresh_tokens.load_where(conn, any(refresh_token::Column::AgentId.is_in(ids.clone()))).await?;
+            self.refresh_tokens
+                .load_where(conn, any(refresh_token::Column::AgentId.is_in(ids.clone())))
+                .await?;
             self.update_logs.load_where(conn, any(update_log::Column::AgentId.is_in(ids.clone()))).await?;
             self.updates.load_where(conn, any(update::Column::AgentId.is_in(ids.clone()))).await?;
             self.update_containers

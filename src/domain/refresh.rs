@@ -145,8 +145,7 @@ mod tests {
 
     impl Kept {
         fn renew(&mut self, with: &str, next: Option<&str>, hour: i64) -> Renewal {
-            let renewal =
-                renew(&self.0, with, next.map(|next| (next.to_owned(), next.to_owned())), at(hour));
+            let renewal = renew(&self.0, with, next.map(|next| (next.to_owned(), next.to_owned())), at(hour));
             let (changed, forgotten) = match renewal.clone() {
                 Renewal::Unknown => return renewal,
                 Renewal::Reused(revoked) => (revoked, Vec::new()),

@@ -157,7 +157,11 @@ mod tests {
             (false, (0, 1), 0, TokenState::Expired),
             (true, (1, 1), -1, TokenState::Revoked),
         ] {
-            assert_eq!(TokenState::of(is_revoked, seats, at(expires), at(0)), expected, "{seats:?} {expires}");
+            assert_eq!(
+                TokenState::of(is_revoked, seats, at(expires), at(0)),
+                expected,
+                "{seats:?} {expires}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StateError;
 use super::files;
-use crate::domain::update::{FirstSeen, Findings};
+use crate::domain::update::{Findings, FirstSeen};
 
 /// Its name in the state directory.
 const LAST_SCAN: &str = "last_scan.json";

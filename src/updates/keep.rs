@@ -73,7 +73,12 @@ mod tests {
     fn what_is_gone_from_the_lists_stays_as_long_as_it_is_installed_as_it_was() {
         let last = Findings::new(
             Kind::Apt,
-            vec![finding("gone", "1"), finding("upgraded", "1"), finding("removed", "1"), finding("there", "1")],
+            vec![
+                finding("gone", "1"),
+                finding("upgraded", "1"),
+                finding("removed", "1"),
+                finding("there", "1"),
+            ],
         );
         let installed = |name: &str| match name {
             "gone" | "there" => Some("1".to_owned()),

@@ -65,7 +65,6 @@ struct Inner {
     /// Key and service token; the key changes once, if the agent came with a registration token.
     headers: RwLock<HeaderMap>,
     io: Io,
-    io: Io,
 }
 
 impl HttpUplink {

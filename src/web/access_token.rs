@@ -73,7 +73,9 @@ impl AccessTokens {
     pub fn new(secret: &SecretString) -> Self {
         static INSTALLED: Once = Once::new();
         // A second one is refused, and is the same.
-        INSTALLED.call_once(|| drop(PROVIDER.install_default()));
+        INSTALLED.call_once(|| {
+            let _ = PROVIDER.install_default();
+        });
         let bytes = secret.expose_secret().as_bytes();
         Self {
             encoding: EncodingKey::from_secret(bytes).expect("a secret of any length signs"),
@@ -224,7 +226,9 @@ mod tests {
         for (hour, is_good) in [(0, true), (23, true), (24, false), (48, false)] {
             assert_eq!(tokens.read(token.as_bytes(), at(hour)).is_some(), is_good, "{hour}");
         }
-        assert!(matches!(tokens.read(token.as_bytes(), at(1)), Some(Claims::Agent(of)) if of.agent_id.as_str() == "a"));
+        assert!(
+            matches!(tokens.read(token.as_bytes(), at(1)), Some(Claims::Agent(of)) if of.agent_id.as_str() == "a")
+        );
         let person = tokens.for_person("ann", 3, at(0));
         assert!(matches!(tokens.read(person.as_bytes(), at(1)), Some(Claims::Person(of)) if of.version == 3));
     }

@@ -37,11 +37,11 @@ mod speak;
 pub mod state;
 mod wording;
 
+use actix_web::HttpMessage;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
 use actix_web::http::uri::PathAndQuery;
-use actix_web::HttpMessage;
 use actix_web::middleware::{Compress, DefaultHeaders};
 use actix_web::web::{self, ServiceConfig};
 
@@ -149,13 +149,13 @@ fn redflag(config: &mut ServiceConfig) {
             .wrap_fn(with_limits)
             .service(at("/agents/register").post(agent::register))
             .service(at("/agents/renew").post(agent::renew))
-            .service(at("/agents/{id}/commands").get_only(agent::commands))
+            .service(at("/agents/{id}/commands").get_only(agent::commands).head(agent::commands_head))
             .service(at("/agents/{id}/updates").get(people::updates::of_agent).post(agent::updates))
             .service(at("/agents/{id}/logs").post(agent::logs))
             .service(at("/agents/{id}/dependencies").post(agent::dependencies))
             .service(at("/agents/{id}/system-info").post(agent::system_info))
             .service(at("/agents/{id}/rapid-mode").post(agent::rapid_mode))
-            .service(at("/commands").get_only(agent::own_commands))
+            .service(at("/commands").get_only(agent::own_commands).head(agent::commands_head))
             .service(at("/updates").get(people::updates::list).post(agent::own_updates))
             .service(at("/auth/login").post(people::login::login))
             .service(at("/auth/logout").post(people::login::logout))
@@ -163,7 +163,11 @@ fn redflag(config: &mut ServiceConfig) {
             .service(at("/agents").get(people::agents::list))
             .service(at("/agents/{id}").get(people::agents::one).delete(agent::unregister))
             .service(at("/agents/{id}/scan").post(people::agents::scan))
-            .service(at("/agents/{id}/heartbeat").get(people::agents::heartbeat).post(people::agents::set_heartbeat))
+            .service(
+                at("/agents/{id}/heartbeat")
+                    .get(people::agents::heartbeat)
+                    .post(people::agents::set_heartbeat),
+            )
             .service(at("/agents/{id}/update").post(people::agents::update))
             .service(at("/agents/{id}/reboot").post(people::agents::reboot))
             .service(at("/updates/approve").post(later::approve_many))
@@ -241,6 +245,9 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/agents/keys").get(pages::agent::show_keys).post(pages::agents::make))
         .service(at("/agents/keys/{id}/revoke").post(pages::keys::revoke))
         .service(at("/agents/keys/{id}/delete").post(pages::keys::delete))
+        .service(at("/tokens").post(pages::tokens::make))
+        .service(at("/tokens/{id}/revoke").post(pages::tokens::revoke))
+        .service(at("/tokens/{id}/delete").post(pages::tokens::delete))
         .service(at("/agents/{id}").get(pages::agent::show))
         .service(at("/agents/{id}/enroll").post(pages::agent_actions::enroll))
         .service(at("/agents/{id}/move").post(pages::agent_actions::move_names))

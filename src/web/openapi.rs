@@ -47,6 +47,7 @@ use super::{agent_api, api, assets, ops, pages};
         pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::set_up::show,
         pages::set_up::set_up, pages::overview::show, pages::overview::fragment,
         pages::agents::list, pages::agents::fragment,
+        pages::tokens::make, pages::tokens::revoke, pages::tokens::delete,
         pages::keys::fragment, pages::agents::make, pages::keys::roll, pages::keys::revoke, pages::keys::delete,
         pages::agent_actions::enroll, pages::agent_actions::move_names, pages::agent_actions::seat, pages::agent_actions::rename, pages::agent_actions::limit,
         pages::agent_actions::redeploy, pages::agent_actions::revoke, pages::agent_actions::remove,

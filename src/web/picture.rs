@@ -304,11 +304,11 @@ pub fn moving(state: &WebState, row: &AgentRow) -> Option<(String, bool)> {
 pub fn presence(state: &WebState, id: &AgentId, row: Option<&AgentRow>) -> Presence {
     let slot = state.master().directory.slot(id);
     let dialect = slot.as_ref().map(|slot| slot.dialect());
-    let silence = dialect.map_or(state.settings().offline_after, |it| it.silence(state.settings().offline_after));
+    let silence =
+        dialect.map_or(state.settings().offline_after, |it| it.silence(state.settings().offline_after));
     let last_seen = slot.and_then(|slot| slot.last_seen()).or_else(|| row.and_then(|row| row.last_seen));
     let now = state.master().clock.now();
-    let is_online =
-        last_seen.is_some_and(|at| (now - at).to_std().unwrap_or_default() <= silence);
+    let is_online = last_seen.is_some_and(|at| (now - at).to_std().unwrap_or_default() <= silence);
     Presence { last_seen, is_online }
 }
 

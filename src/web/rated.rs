@@ -58,7 +58,9 @@ impl<L: Limited> FromRequest for Within<L> {
         let state = state(req);
         // The path's id is the caller's: whoever calls was let in before this is asked.
         let who = own(req).filter(|_| L::IS_BY_AGENT).unwrap_or_else(|| state.source(req).to_string());
-        let Some(left) = state.rate_limits().count(L::LIMIT, &who) else { return ready(Ok(Self(PhantomData))) };
+        let Some(left) = state.rate_limits().count(L::LIMIT, &who) else {
+            return ready(Ok(Self(PhantomData)));
+        };
         req.extensions_mut().insert(left);
         ready(match left.is_let {
             true => Ok(Self(PhantomData)),

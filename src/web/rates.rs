@@ -236,8 +236,14 @@ mod tests {
         for (change, word) in [
             (Rates { agent_registration: Rate::a_minute(11), ..rates }, "`agent_registration.requests`"),
             (Rates { public_access: Rate::a_minute(0), ..rates }, "`public_access.requests`"),
-            (Rates { agent_reports: Rate { window: 0, ..Rate::a_minute(1) }, ..rates }, "`agent_reports.window`"),
-            (Rates { agent_reports: Rate { window: u64::MAX, ..Rate::a_minute(1) }, ..rates }, "`agent_reports.window`"),
+            (
+                Rates { agent_reports: Rate { window: 0, ..Rate::a_minute(1) }, ..rates },
+                "`agent_reports.window`",
+            ),
+            (
+                Rates { agent_reports: Rate { window: u64::MAX, ..Rate::a_minute(1) }, ..rates },
+                "`agent_reports.window`",
+            ),
         ] {
             assert!(change.complaint().unwrap().contains(word), "{word}");
         }

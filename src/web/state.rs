@@ -161,7 +161,9 @@ impl WebState {
         if let Some(row) = find_setting(&self.master().db, rates::SETTING).await? {
             match serde_json::from_value(row.value) {
                 Ok(set) => self.rate_limits().set(set),
-                Err(error) => tracing::warn!(%error, "stored rate limits cannot be read; the defaults are in force"),
+                Err(error) => {
+                    tracing::warn!(%error, "stored rate limits cannot be read; the defaults are in force")
+                }
             }
         }
         Ok(())

@@ -22,6 +22,7 @@ mod networks;
 mod pages;
 mod parameters;
 mod protection;
+mod redflag;
 mod slow_clients;
 mod support;
 mod updates;

@@ -47,7 +47,12 @@ pub(super) fn shown(scan: &LastScan) -> impl Iterator<Item = (&Checked, &Finding
     all.filter(|(_, finding)| finding.standing != Standing::Same)
 }
 
-fn update<'a>(scan: &'a LastScan, checked: &'a Checked, finding: &'a Finding, with_status: bool) -> Update<'a> {
+fn update<'a>(
+    scan: &'a LastScan,
+    checked: &'a Checked,
+    finding: &'a Finding,
+    with_status: bool,
+) -> Update<'a> {
     let kind = checked.kind;
     let problem = match &finding.standing {
         Standing::Unchecked { reason, .. } => Some(reason.as_str()),
@@ -201,8 +206,9 @@ fn redflag_item(kind: Kind, finding: &Finding) -> RedflagItem<'_> {
 
 /// The same as a table for other programs, with RedFlag's columns.
 pub(super) fn csv(items: &[RedflagItem<'_>]) -> String {
-    let mut out =
-        String::from("PackageType,PackageName,CurrentVersion,AvailableVersion,Severity,CVEList,Description,SizeBytes");
+    let mut out = String::from(
+        "PackageType,PackageName,CurrentVersion,AvailableVersion,Severity,CVEList,Description,SizeBytes",
+    );
     for item in items {
         let fields = [
             item.package_type.as_str().to_owned(),
@@ -222,7 +228,11 @@ pub(super) fn csv(items: &[RedflagItem<'_>]) -> String {
 }
 
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.into() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.into()
+    }
 }
 
 #[cfg(test)]
@@ -242,9 +252,11 @@ mod tests {
         held.is_security = Some(true);
         held.size_bytes = Some(752);
         let reason = "no route to host".to_owned();
-        let unchecked = Standing::Unchecked { cause: Cause::NotReachable, reason, last_known_at: None, retry_at: None };
+        let unchecked =
+            Standing::Unchecked { cause: Cause::NotReachable, reason, last_known_at: None, retry_at: None };
         let items = vec![held, Finding::new("t-img", unchecked), Finding::new("t-same", Standing::Same)];
-        let found = Findings::new(Kind::Apt, items).as_of(at).with_problem("not known", Some("run it".into()));
+        let found =
+            Findings::new(Kind::Apt, items).as_of(at).with_problem("not known", Some("run it".into()));
         let mut first_seen = FirstSeen::default();
         first_seen.follow(&found, at);
         LastScan { host: "web-1".into(), at, scanners: vec![found], first_seen }
@@ -262,13 +274,32 @@ mod tests {
         assert_eq!(
             fields,
             [
-                "id", "agent_id", "agent", "kind", "name", "current_version", "available_version", "state",
-                "severity", "is_security", "is_public", "is_protected", "first_seen_at", "last_checked_at",
-                "problem", "reason",
+                "id",
+                "agent_id",
+                "agent",
+                "kind",
+                "name",
+                "current_version",
+                "available_version",
+                "state",
+                "severity",
+                "is_security",
+                "is_public",
+                "is_protected",
+                "first_seen_at",
+                "last_checked_at",
+                "problem",
+                "reason",
             ]
         );
-        assert_eq!((&updates[0]["state"], &updates[0]["problem"]), (&Value::Null, &json!("no route to host")));
-        assert_eq!((&updates[1]["state"], &updates[1]["reason"]), (&json!("discovered"), &json!("held by somebody")));
+        assert_eq!(
+            (&updates[0]["state"], &updates[0]["problem"]),
+            (&Value::Null, &json!("no route to host"))
+        );
+        assert_eq!(
+            (&updates[1]["state"], &updates[1]["reason"]),
+            (&json!("discovered"), &json!("held by somebody"))
+        );
         assert_eq!(updates[1]["first_seen_at"], "2026-01-31T12:00:00Z");
         assert_eq!((&whole["host"], &whole["next"]), (&json!("web-1"), &Value::Null));
     }
@@ -287,7 +318,12 @@ mod tests {
         let json = serde_json::to_value(&items).unwrap();
         assert_eq!(json.as_array().unwrap().len(), 1);
         assert_eq!(
-            (&json[0]["package_type"], &json[0]["package_name"], &json[0]["severity"], &json[0]["size_bytes"]),
+            (
+                &json[0]["package_type"],
+                &json[0]["package_name"],
+                &json[0]["severity"],
+                &json[0]["size_bytes"]
+            ),
             (&json!("apt"), &json!("t-lib"), &json!("important"), &json!(752))
         );
         assert_eq!(json[0]["metadata"]["held_back"]["cause"], "held");

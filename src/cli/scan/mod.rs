@@ -186,7 +186,13 @@ fn keep(dir: &Path, form: Form, scan: &LastScan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print(form: Form, what: What, export: Option<Export>, scan: &LastScan, clock: &Clock) -> anyhow::Result<()> {
+fn print(
+    form: Form,
+    what: What,
+    export: Option<Export>,
+    scan: &LastScan,
+    clock: &Clock,
+) -> anyhow::Result<()> {
     match (export, form) {
         (Some(Export::Csv), _) => output::line(&export::csv(&export::redflag_items(scan))),
         (Some(Export::Json), Form::Redflag) => output::json(&export::redflag_items(scan)),
@@ -224,7 +230,9 @@ fn print_status(
             "scanners": scan.map(export::scanners),
             "facts": host,
         })),
-        Some(Export::Csv) => bail!("the status has no form as CSV; use `--export=json`, or `list-updates --export=csv`"),
+        Some(Export::Csv) => {
+            bail!("the status has no form as CSV; use `--export=json`, or `list-updates --export=csv`")
+        }
         None => {
             output::line(&show::host(host))?;
             let Some(scan) = scan else {
@@ -247,7 +255,9 @@ fn code(scan: &LastScan) -> u8 {
     if scan.scanners.iter().all(|found| !is_ok(found) && found.items.is_empty()) {
         return 1;
     }
-    if !scan.scanners.iter().all(is_ok) || items().any(|item| matches!(item.standing, Standing::Unchecked { .. })) {
+    if !scan.scanners.iter().all(is_ok)
+        || items().any(|item| matches!(item.standing, Standing::Unchecked { .. }))
+    {
         return 3;
     }
     if items().any(|item| item.is_pending()) { 2 } else { 0 }
@@ -264,7 +274,10 @@ mod tests {
         let same = || vec![Finding::new("a", Standing::Same)];
         let unchecked = || {
             let (cause, reason) = (Cause::NotReachable, String::new());
-            vec![Finding::new("a", Standing::Unchecked { cause, reason, last_known_at: None, retry_at: None })]
+            vec![Finding::new(
+                "a",
+                Standing::Unchecked { cause, reason, last_known_at: None, retry_at: None },
+            )]
         };
         let ok = |items| Findings::new(Kind::Apt, items);
         let failed = |items| Findings::new(Kind::Dnf, items).with_problem("no", None);

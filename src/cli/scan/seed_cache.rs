@@ -18,7 +18,8 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// Writes the file beside whatever an agent of RedFlag said of itself in it. Fails if this user may not.
 pub(super) fn write(path: &Path, scan: &LastScan) -> Result<(), StateError> {
     let before = read(path).unwrap_or_default();
-    let kept = |key: &str, or: &str| before.get(key).filter(|value| value.is_string()).cloned().unwrap_or(json!(or));
+    let kept =
+        |key: &str, or: &str| before.get(key).filter(|value| value.is_string()).cloned().unwrap_or(json!(or));
     let items = redflag_items(scan);
     let file = json!({
         "last_scan_time": scan.at,
@@ -56,7 +57,11 @@ mod tests {
     fn the_file_has_redflags_shape_and_keeps_what_its_agent_said_of_itself() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("last_scan.json");
-        std::fs::write(&path, r#"{"agent_id":"0123","server_url":"http://h","update_count":9,"updates":null}"#).unwrap();
+        std::fs::write(
+            &path,
+            r#"{"agent_id":"0123","server_url":"http://h","update_count":9,"updates":null}"#,
+        )
+        .unwrap();
         write(&path, &scan()).unwrap();
         let file = read(&path).unwrap();
         assert_eq!((&file["agent_id"], &file["server_url"]), (&json!("0123"), &json!("http://h")));

@@ -53,8 +53,14 @@ mod tests {
     fn redflags_command_lines_mean_what_they_meant() {
         for (given, meant) in [
             ("aggregator-agent --scan", "aggregator-agent agent --scan"),
-            ("/usr/local/bin/aggregator-agent -scan -export=json", "/usr/local/bin/aggregator-agent agent --scan --export=json"),
-            ("aggregator-agent -list-updates=true -export csv", "aggregator-agent agent --list-updates --export csv"),
+            (
+                "/usr/local/bin/aggregator-agent -scan -export=json",
+                "/usr/local/bin/aggregator-agent agent --scan --export=json",
+            ),
+            (
+                "aggregator-agent -list-updates=true -export csv",
+                "aggregator-agent agent --list-updates --export csv",
+            ),
             ("aggregator-agent -scan=false", "aggregator-agent agent"),
             ("aggregator-agent", "aggregator-agent agent"),
             ("aggregator-agent agent -status", "aggregator-agent agent --status"),

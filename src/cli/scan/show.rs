@@ -61,7 +61,8 @@ pub(super) fn scanners(scan: &LastScan, now: DateTime<Utc>) -> String {
 fn scanner(found: &Findings, now: DateTime<Utc>) -> String {
     let checked = &found.checked;
     let held = found.items.iter().filter(|item| item.is_pending() && item.held_back.is_some()).count();
-    let security = found.items.iter().filter(|item| item.is_pending() && item.is_security == Some(true)).count();
+    let security =
+        found.items.iter().filter(|item| item.is_pending() && item.is_security == Some(true)).count();
     let mut line = format!("{}: {} pending", checked.kind.title(), checked.pending);
     for (count, word) in [(security, "of them security"), (held, "held back")] {
         if count > 0 {

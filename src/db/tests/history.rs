@@ -11,8 +11,8 @@ use serde_json::json;
 use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
-    admin, agent as agent_entity, agent_key, claim, command, event, registration_token, registration_token_usage, route,
-    route_status, setting, tunnel, update_decision,
+    admin, agent as agent_entity, agent_key, claim, command, event, registration_token,
+    registration_token_usage, route, route_status, setting, tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};

@@ -30,7 +30,9 @@ const METRICS: [&str; 7] = [
 pub fn decode_check_in(map: &Map<String, Value>) -> CheckIn {
     let mut metrics = Map::new();
     for name in METRICS {
-        if let Some(value) = map.get(name).and_then(Value::as_f64).filter(|value| value.is_finite() && *value > 0.0) {
+        if let Some(value) =
+            map.get(name).and_then(Value::as_f64).filter(|value| value.is_finite() && *value > 0.0)
+        {
             metrics.insert(name.into(), value.into());
         }
     }

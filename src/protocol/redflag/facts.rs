@@ -79,7 +79,9 @@ fn abilities() -> Abilities {
     let no = |reason: &str| Ability::no(reason, Some("put Lightship's agent on the host".into()));
     Abilities {
         publishes: no("RedFlag's agent runs no tunnel"),
-        checks_images: no("RedFlag's agent compares an image's id with the digest of a manifest, which differ always"),
+        checks_images: no(
+            "RedFlag's agent compares an image's id with the digest of a manifest, which differ always",
+        ),
         checks_packages: Ability::yes(),
     }
 }
@@ -118,7 +120,8 @@ mod tests {
         let host = at_registration.onto(None);
         assert_eq!((host.memory_bytes, host.cpu_count, host.disks.len()), (Some(2048), Some(4), 1));
         // What a later word leaves out, or says as zero, stays.
-        let later = read(json!({"cpu_cores": 0, "memory_total": 0, "uptime": 7, "metadata": null})).onto(Some(host.clone()));
+        let later = read(json!({"cpu_cores": 0, "memory_total": 0, "uptime": 7, "metadata": null}))
+            .onto(Some(host.clone()));
         assert_eq!(later, host);
     }
 }

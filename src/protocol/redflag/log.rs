@@ -179,7 +179,8 @@ mod tests {
         let said = "Scan Results:\nFound 0 APT updates\nDNF scanner not available\nFound 3 Docker image updates\n\
                     Scan Errors:\nWinget scan failed: exit status 1\n\nTotal Updates Found: 3";
         let read = scan_log(&log("success", said, "", 0));
-        let kinds: Vec<_> = read.findings.iter().map(|of| (of.checked.kind, of.checked.is_complete)).collect();
+        let kinds: Vec<_> =
+            read.findings.iter().map(|of| (of.checked.kind, of.checked.is_complete)).collect();
         assert_eq!(kinds, [(Kind::Apt, true), (Kind::Winget, false)]);
         assert_eq!(read.findings[1].checked.problem.as_ref().unwrap().reason, "exit status 1");
         assert!(!read.is_silent_success);

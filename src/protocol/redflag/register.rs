@@ -57,7 +57,8 @@ pub fn decode_renewal(bytes: &[u8]) -> Result<Renewal, BodyError> {
     let map = body::parse_object(bytes)?;
     let missing = |field| BodyError::Field { field, found: "missing", expected: "a string" };
     let id = body::optional_text(&map, "agent_id")?.ok_or_else(|| missing("agent_id"))?;
-    let agent_id = AgentId::parse(&id).map_err(|e| BodyError::Value { field: "agent_id", reason: e.reason })?;
+    let agent_id =
+        AgentId::parse(&id).map_err(|e| BodyError::Value { field: "agent_id", reason: e.reason })?;
     let token = text(&map, "refresh_token").ok_or_else(|| missing("refresh_token"))?;
     let rotates = map.get("rotate").and_then(Value::as_bool).unwrap_or(false);
     Ok(Renewal { agent_id, refresh_token: token.into(), rotates })

@@ -43,7 +43,8 @@ pub fn decode_report(bytes: &[u8], now: DateTime<Utc>) -> Result<ScanReport, Bod
         return Err(BodyError::Value { field: "updates", reason: "it has more than 50,000 items" });
     }
     // By the agent's clock; one that runs ahead knows nothing of what is to come.
-    let at = text(&map, "timestamp").and_then(|at| at.parse().ok()).map_or(now, |at: DateTime<Utc>| at.min(now));
+    let at =
+        text(&map, "timestamp").and_then(|at| at.parse().ok()).map_or(now, |at: DateTime<Utc>| at.min(now));
     let mut by_kind = BTreeMap::<Kind, Vec<Finding>>::new();
     let mut unreadable = 0;
     for item in items {
@@ -181,13 +182,17 @@ mod tests {
     #[test]
     fn what_is_no_report_is_named() {
         let now = "2026-02-01T00:00:00Z".parse().unwrap();
-        for (body, word) in [(r#"{"command_id":"x"}"#, "missing"), (r#"{"updates":{}}"#, "an object"), ("[]", "a list")] {
+        for (body, word) in
+            [(r#"{"command_id":"x"}"#, "missing"), (r#"{"updates":{}}"#, "an object"), ("[]", "a list")]
+        {
             let error = decode_report(body.as_bytes(), now).unwrap_err().to_string();
             assert!(error.contains(word), "{body}: {error}");
         }
         assert_eq!(decode_report(br#"{"updates":null}"#, now).unwrap().count, 0);
         let of = |list: &str| {
-            let body = format!(r#"{{"package_type":"apt","package_name":"a","update_id":"u","dependencies":{list}}}"#);
+            let body = format!(
+                r#"{{"package_type":"apt","package_name":"a","update_id":"u","dependencies":{list}}}"#
+            );
             decode_dependencies(body.as_bytes()).map(|said| said.dependencies.len())
         };
         assert_eq!((of("[]"), of("null"), of(r#"["b"]"#)), (Ok(0), Ok(0), Ok(1)));

@@ -149,15 +149,17 @@ impl Seen {
             (None, Err(reason), _) | (None, _, Err(reason)) => {
                 held(HeldCause::Unmet, format!("dependency: APT finds no way to upgrade: {reason}"))
             }
-            (None, ..) => held(HeldCause::Unmet, "dependency: APT leaves it behind and does not say why".into()),
+            (None, ..) => {
+                held(HeldCause::Unmet, "dependency: APT leaves it behind and does not say why".into())
+            }
         }
     }
 
     /// What is new and what goes because of one package of a dry run; all of it if that cannot be told.
     fn changes<'a>(&self, name: &str, plan: &'a Simulation) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
-        let is_new = |name: &&String| plan.installs.get(*name).is_some_and(|install| install.current.is_none());
-        let news: BTreeSet<&str> =
-            plan.installs.keys().filter(is_new).map(String::as_str).collect();
+        let is_new =
+            |name: &&String| plan.installs.get(*name).is_some_and(|install| install.current.is_none());
+        let news: BTreeSet<&str> = plan.installs.keys().filter(is_new).map(String::as_str).collect();
         let mut own = BTreeSet::new();
         let mut conflicts = BTreeSet::new();
         let mut look_at = vec![name];
@@ -254,7 +256,9 @@ fn changes_in_words((new, removed): &(BTreeSet<&str>, BTreeSet<&str>)) -> String
     match (new.is_empty(), removed.is_empty()) {
         (false, true) => format!("needs new packages: {}", list(new)),
         (true, false) => format!("needs packages removed: {}", list(removed)),
-        (false, false) => format!("needs new packages: {}; and packages removed: {}", list(new), list(removed)),
+        (false, false) => {
+            format!("needs new packages: {}; and packages removed: {}", list(new), list(removed))
+        }
         (true, true) => "an upgrade of all leaves it; named by itself it can be installed".into(),
     }
 }

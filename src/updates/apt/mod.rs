@@ -95,7 +95,13 @@ impl Apt {
     }
 
     /// Refreshes the lists if they are old, and this user may.
-    async fn refresh(&self, ask: &ScanAsk<'_>, known: &mut Known, places: &Places, as_of: Option<DateTime<Utc>>) {
+    async fn refresh(
+        &self,
+        ask: &ScanAsk<'_>,
+        known: &mut Known,
+        places: &Places,
+        as_of: Option<DateTime<Utc>>,
+    ) {
         let is_old = as_of.is_none_or(|at| ask.now - at > REFRESH_AFTER);
         let is_early = known.tried_at.is_some_and(|at| ask.now - at < RETRY_AFTER && known.failed.is_some());
         if !places.may_refresh() || !(ask.by_person || is_old && !is_early) {
@@ -128,10 +134,11 @@ impl Apt {
     }
 
     async fn look_once(&self, places: &Places) -> Result<Seen, Problem> {
-        let query = self
-            .program("dpkg-query")
-            .arg(format!("--admindir={}", places.dpkg().display()))
-            .args(["-W", "-f", parse::INSTALLED_FORMAT]);
+        let query = self.program("dpkg-query").arg(format!("--admindir={}", places.dpkg().display())).args([
+            "-W",
+            "-f",
+            parse::INSTALLED_FORMAT,
+        ]);
         let targets = self.program("apt-get").args(["indextargets", "--format", parse::TARGET_FORMAT]);
         let (query, targets) = tokio::join!(query.run(), targets.run());
         let query = worked("dpkg-query", query.map_err(trouble)?)?;
@@ -159,10 +166,7 @@ impl Apt {
         Ok(seen)
     }
 
-    async fn policies(
-        &self,
-        installed: &BTreeMap<String, Installed>,
-    ) -> Result<Vec<Policy>, Problem> {
+    async fn policies(&self, installed: &BTreeMap<String, Installed>) -> Result<Vec<Policy>, Problem> {
         let ask = async |names: &[String]| {
             let program = self.program("apt-cache").args(["policy", "--"]).args(names);
             program.stdout_limit(64 * 1024 * 1024).run().await.map_err(trouble)
@@ -192,9 +196,14 @@ impl Apt {
     }
 
     async fn records(&self, seen: &Seen) -> Result<BTreeMap<(String, String), Record>, Problem> {
-        let newer = seen.policies.iter().map(|policy| (&policy.name, policy.candidate.as_deref().unwrap_or_default()));
+        let newer = seen
+            .policies
+            .iter()
+            .map(|policy| (&policy.name, policy.candidate.as_deref().unwrap_or_default()));
         let new = seen.full.iter().flat_map(|plan| &plan.installs);
-        let new = new.filter(|(_, install)| install.current.is_none()).map(|(name, install)| (name, install.new.as_str()));
+        let new = new
+            .filter(|(_, install)| install.current.is_none())
+            .map(|(name, install)| (name, install.new.as_str()));
         let wanted: Vec<String> = newer
             .chain(new)
             .filter(|(name, version)| parse::is_name(name) && parse::is_version(version))
@@ -284,10 +293,7 @@ impl Known {
             (Some(Refresh::Failed(reason)), _) => {
                 let reason = format!("not known since {since}: the lists could not be refreshed: {reason}");
                 let also = broken.map(|broken| format!("; {}", broken.reason)).unwrap_or_default();
-                findings.with_problem(
-                    shown(&format!("{reason}{also}")),
-                    Some(way_to_refresh(places, why)),
-                )
+                findings.with_problem(shown(&format!("{reason}{also}")), Some(way_to_refresh(places, why)))
             }
             (_, _) if is_stale => findings.with_problem(
                 format!("not known since {since}: the lists were not refreshed since, and this user may not"),
@@ -316,8 +322,12 @@ fn way_to_refresh(places: &Places, failed: Option<&Refresh>) -> String {
 
 /// Says which packages are half installed.
 fn broken(seen: &Seen, places: &Places) -> Option<Problem> {
-    let names: Vec<&str> =
-        seen.installed.iter().filter(|(_, package)| package.is_broken).map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = seen
+        .installed
+        .iter()
+        .filter(|(_, package)| package.is_broken)
+        .map(|(name, _)| name.as_str())
+        .collect();
     if names.is_empty() && !places.is_interrupted() {
         return None;
     }

@@ -18,7 +18,8 @@ pub(super) struct Installed {
 }
 
 /// What [`installed`] reads.
-pub(super) const INSTALLED_FORMAT: &str = "${db:Status-Abbrev}|${Package}|${Architecture}|${Version}|${source:Package}|${source:Version}\n";
+pub(super) const INSTALLED_FORMAT: &str =
+    "${db:Status-Abbrev}|${Package}|${Architecture}|${Version}|${source:Package}|${source:Version}\n";
 
 /// All packages by name and architecture, as `libc6:amd64`.
 pub(super) fn installed(text: &str) -> BTreeMap<String, Installed> {

@@ -125,7 +125,11 @@ impl Nevra {
 
 /// Returns what a package is called: its architecture is said if it is a foreign one.
 pub(super) fn called(name: &str, arch: &str) -> String {
-    if arch == "noarch" || arch == std::env::consts::ARCH { name.to_owned() } else { format!("{name}.{arch}") }
+    if arch == "noarch" || arch == std::env::consts::ARCH {
+        name.to_owned()
+    } else {
+        format!("{name}.{arch}")
+    }
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ impl Seen {
         let cves: Vec<&Advisory> = self.cves.iter().filter(is_about).collect();
         let all = || about.iter().chain(&cves);
         finding.is_security = all().next().map(|_| all().any(|advisory| advisory.is_security));
-        let words = all().filter(|advisory| advisory.is_security).map(|advisory| severity(&advisory.severity));
+        let words =
+            all().filter(|advisory| advisory.is_security).map(|advisory| severity(&advisory.severity));
         finding.severity = words.max().unwrap_or(Severity::without_word(finding.is_security));
         let ids = |list: &[&Advisory]| -> Vec<String> {
             list.iter().map(|advisory| advisory.id.clone()).collect::<BTreeSet<_>>().into_iter().collect()

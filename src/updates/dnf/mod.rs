@@ -88,10 +88,7 @@ impl Dnf {
             reason: format!("`{name}` is not installed"),
             way_out: Some(format!("install `{name}`")),
         })?;
-        Ok(Program::new(path.display().to_string())
-            .time_limit(CALL_LIMIT)
-            .stdout_limit(LIST_LIMIT)
-            .for_all())
+        Ok(Program::new(path.display().to_string()).time_limit(CALL_LIMIT).stdout_limit(LIST_LIMIT).for_all())
     }
 
     /// Which DNF there is, and what it is called here.
@@ -106,7 +103,8 @@ impl Dnf {
         }
         let reason = match odd {
             Some((name, ended)) => {
-                let line = ended.stdout.lines().chain(ended.stderr.lines()).next().unwrap_or("nothing").to_owned();
+                let line =
+                    ended.stdout.lines().chain(ended.stderr.lines()).next().unwrap_or("nothing").to_owned();
                 format!("`{name} --version` says `{line}`; Lightship reads DNF 4 and dnf5")
             }
             None => "no DNF is installed".into(),
@@ -142,7 +140,15 @@ impl Dnf {
         }
         let mut seen = Seen { obsoleting: parse::obsoleting(&checked.stdout), ..Seen::default() };
         if checked.code == Some(100) {
-            let list = call(&["-q", "-C", "repoquery", "--upgrades", "--latest-limit=1", "--qf", parse::OFFER_FORMAT]);
+            let list = call(&[
+                "-q",
+                "-C",
+                "repoquery",
+                "--upgrades",
+                "--latest-limit=1",
+                "--qf",
+                parse::OFFER_FORMAT,
+            ]);
             seen.offers = parse::offers(&worked("dnf repoquery", list.await?, &[0])?.stdout);
             let list = call(&["-q", "-C", "updateinfo", "list"]).await?;
             seen.advisories = parse::advisories(&worked("dnf updateinfo", list, &[0])?.stdout);
@@ -160,11 +166,12 @@ impl Dnf {
         let mut checked = call(&[fresh, &["check-upgrade", "--json"]].concat()).await?;
         let refresh = parse::refresh(checked.code, &checked.stderr);
         if refresh != Refresh::Done {
-            checked = worked("dnf5 -C check-upgrade", call(&["-C", "check-upgrade", "--json"]).await?, &[0, 100])?;
+            checked =
+                worked("dnf5 -C check-upgrade", call(&["-C", "check-upgrade", "--json"]).await?, &[0, 100])?;
         }
         let age = parse::age(&checked.stdout, &checked.stderr);
-        let (offers, obsoleting) =
-            parse::upgrades_of_five(&checked.stdout).ok_or_else(|| misunderstood("dnf5 check-upgrade --json"))?;
+        let (offers, obsoleting) = parse::upgrades_of_five(&checked.stdout)
+            .ok_or_else(|| misunderstood("dnf5 check-upgrade --json"))?;
         let mut seen = Seen { offers, obsoleting, ..Seen::default() };
         if checked.code == Some(100) {
             let list = call(&["-C", "advisory", "list", "--json"]).await?;
@@ -223,8 +230,11 @@ fn concluded(ask: &ScanAsk<'_>, items: Vec<Finding>, looked: &Looked) -> Finding
         Refresh::Failed(reason) => (by_age.or(last), reason.as_str()),
     };
     let version = |name: &str| {
-        let package = looked.seen.installed.iter().find(|((other, arch), _)| evr::called(other, arch) == name);
-        package.and_then(|(_, versions)| versions.iter().map(|package| &package.evr).max()).map(evr::Evr::text)
+        let package =
+            looked.seen.installed.iter().find(|((other, arch), _)| evr::called(other, arch) == name);
+        package
+            .and_then(|(_, versions)| versions.iter().map(|package| &package.evr).max())
+            .map(evr::Evr::text)
     };
     let findings = Findings::new(Kind::Dnf, still_pending(items, ask.last, version));
     let (findings, since) = match as_of {
@@ -269,7 +279,8 @@ impl Scanner for Dnf {
         // Programs alone mean nothing: other systems offer them as packages.
         let Ok(rpm) = self.program("rpm") else { return false };
         let mut has_packages = false;
-        let counted = rpm.args(["-qa", "--qf", ".\n"]).run_lines(|line| has_packages |= line.starts_with('.')).await;
+        let counted =
+            rpm.args(["-qa", "--qf", ".\n"]).run_lines(|line| has_packages |= line.starts_with('.')).await;
         counted.is_ok() && has_packages
     }
 

@@ -211,7 +211,8 @@ pub(super) fn advisories_of_five(text: &str) -> Option<Vec<Advisory>> {
     let Value::Array(entries) = json_in(text)? else { return None };
     let mut found = Vec::new();
     for entry in &entries {
-        let field = |names: [&str; 2]| names.iter().find_map(|name| entry.get(name)?.as_str()).unwrap_or_default();
+        let field =
+            |names: [&str; 2]| names.iter().find_map(|name| entry.get(name)?.as_str()).unwrap_or_default();
         let Some(package) = Nevra::parse(field(["nevra", "nevra"])) else { continue };
         let advisory = |id: &str| Advisory {
             id: id.into(),
@@ -326,15 +327,24 @@ pub(super) fn refresh(code: Option<i32>, stderr: &str) -> Refresh {
         return Refresh::Busy;
     }
     let is_told = |line: &&str| {
-        ["Failed to download metadata", "Ignoring repositories", "Errors during downloading metadata", "Error: "]
-            .iter()
-            .any(|word| line.contains(word))
+        [
+            "Failed to download metadata",
+            "Ignoring repositories",
+            "Errors during downloading metadata",
+            "Error: ",
+        ]
+        .iter()
+        .any(|word| line.contains(word))
     };
     let Some(first) = stderr.lines().find(is_told) else {
         return match code {
             Some(0 | 100) => Refresh::Done,
             _ => Refresh::Failed(
-                stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or("it did not say why").to_owned(),
+                stderr
+                    .lines()
+                    .find(|line| !line.trim().is_empty())
+                    .unwrap_or("it did not say why")
+                    .to_owned(),
             ),
         };
     };

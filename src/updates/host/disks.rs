@@ -30,7 +30,8 @@ fn plain(text: &str) -> String {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
-        let digits = behind.get(..3).filter(|digits| byte == b'\\' && digits.iter().all(|d| (b'0'..b'8').contains(d)));
+        let digits =
+            behind.get(..3).filter(|digits| byte == b'\\' && digits.iter().all(|d| (b'0'..b'8').contains(d)));
         let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         match code {
             Some(code) => {
@@ -104,7 +105,9 @@ overlay /var/lib/docker/overlay2/x/merged overlay rw 0 0
 
     #[test]
     fn what_is_written_in_octal_is_read() {
-        for (text, read) in [("a\\040b", "a b"), ("a\\134", "a\\"), ("a\\04", "a\\04"), ("\\999", "\\999"), ("ü", "ü")] {
+        for (text, read) in
+            [("a\\040b", "a b"), ("a\\134", "a\\"), ("a\\04", "a\\04"), ("\\999", "\\999"), ("ü", "ü")]
+        {
             assert_eq!(plain(text), read, "{text}");
         }
     }

@@ -31,7 +31,8 @@ pub(super) fn word(text: &str) -> Option<String> {
 
 /// Name and number of processors, from `/proc/cpuinfo`.
 pub(super) fn cpu(text: &str) -> (Option<String>, Option<u32>) {
-    let fields = || text.lines().filter_map(|line| line.split_once(':')).map(|(name, value)| (name.trim(), value));
+    let fields =
+        || text.lines().filter_map(|line| line.split_once(':')).map(|(name, value)| (name.trim(), value));
     let field = |wanted: &str| fields().find(|(name, _)| *name == wanted).and_then(|(_, value)| word(value));
     let model = field("model name").or_else(|| field("Model")).or_else(|| field("Hardware"));
     let count = fields().filter(|(name, _)| *name == "processor").count();
@@ -92,8 +93,16 @@ mod tests {
     #[test]
     fn releases_are_read_however_they_are_written() {
         for (text, version, id) in [
-            ("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian\"\nID=debian\n", Some("Debian GNU/Linux 12 (bookworm)"), Some("debian")),
-            ("NAME='Rocky Linux'\nVERSION_ID=\"9.4\"\nID=\"rocky\"\n", Some("Rocky Linux 9.4"), Some("rocky")),
+            (
+                "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian\"\nID=debian\n",
+                Some("Debian GNU/Linux 12 (bookworm)"),
+                Some("debian"),
+            ),
+            (
+                "NAME='Rocky Linux'\nVERSION_ID=\"9.4\"\nID=\"rocky\"\n",
+                Some("Rocky Linux 9.4"),
+                Some("rocky"),
+            ),
             ("NAME=Arch", Some("Arch"), None),
             ("ID=\n", None, None),
             ("", None, None),

@@ -73,11 +73,14 @@ impl HostReader {
         let text = |path: &str| read(&self.root, path);
         let virtualisation = self.virtualisation();
         let mounts = text("proc/self/mounts").unwrap_or_default();
-        let release = facts::release(&text("etc/os-release").or_else(|| text("usr/lib/os-release")).unwrap_or_default());
+        let release = facts::release(
+            &text("etc/os-release").or_else(|| text("usr/lib/os-release")).unwrap_or_default(),
+        );
         let (cpu_model, cpu_count) = facts::cpu(&text("proc/cpuinfo").unwrap_or_default());
         let memory = facts::memory(&text("proc/meminfo").unwrap_or_default());
         let managers = self.package_managers();
-        let own_id = !virtualisation.is_application_container() || disks::is_mount(&mounts, "/etc/machine-id");
+        let own_id =
+            !virtualisation.is_application_container() || disks::is_mount(&mounts, "/etc/machine-id");
         let id = text("etc/machine-id").or_else(|| text("var/lib/dbus/machine-id")).filter(|_| own_id);
         let host = Host {
             hostname: text("proc/sys/kernel/hostname").and_then(|name| facts::word(&name)),
@@ -126,7 +129,10 @@ fn checks_packages(virtualisation: &Virtualisation, managers: &[String]) -> Abil
         return Ability::yes();
     }
     let found = if managers.is_empty() { "none".to_owned() } else { managers.join(", ") };
-    Ability::no(format!("Lightship reads APT and DNF; of the package managers it knows this host has: {found}"), None)
+    Ability::no(
+        format!("Lightship reads APT and DNF; of the package managers it knows this host has: {found}"),
+        None,
+    )
 }
 
 /// The beginning of a file below the root, if it is text.

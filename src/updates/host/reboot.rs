@@ -94,10 +94,8 @@ fn newer_kernel<'a>(running: &str, boot: impl Iterator<Item = &'a str>) -> Optio
     if running.is_empty() || !kernels.contains(&running) {
         return None;
     }
-    let newest = kernels
-        .into_iter()
-        .filter(|name| flavour(name) == flavour(running))
-        .max_by(|a, b| compare(a, b))?;
+    let newest =
+        kernels.into_iter().filter(|name| flavour(name) == flavour(running)).max_by(|a, b| compare(a, b))?;
     (compare(newest, running) == Ordering::Greater).then_some(newest)
 }
 
@@ -107,7 +105,9 @@ fn flavour(name: &str) -> &str {
     let end = name.rfind(['-', '.']).map_or(name, |at| &name[at..]);
     let before = &name[..name.len() - end.len()];
     match before.rfind('-') {
-        Some(at) if before[at + 1..].chars().all(|c| c.is_ascii_alphabetic()) && end.starts_with('-') => &name[at..],
+        Some(at) if before[at + 1..].chars().all(|c| c.is_ascii_alphabetic()) && end.starts_with('-') => {
+            &name[at..]
+        }
         _ => end,
     }
 }
@@ -217,7 +217,11 @@ mod tests {
                 &["vmlinuz-5.14.0-70.el9.x86_64", "vmlinuz-5.14.0-362.el9.x86_64", "vmlinuz-0-rescue-0123"],
                 Some("5.14.0-362.el9.x86_64"),
             ),
-            ("5.15.0-97-generic", &["vmlinuz-5.15.0-97-generic", "vmlinuz-5.15.0-101-generic"], Some("5.15.0-101-generic")),
+            (
+                "5.15.0-97-generic",
+                &["vmlinuz-5.15.0-97-generic", "vmlinuz-5.15.0-101-generic"],
+                Some("5.15.0-101-generic"),
+            ),
             // The machine's keeper chooses the kernel.
             ("6.8.12-pve", &["vmlinuz-6.1.0-18-amd64"], None),
             ("", &["vmlinuz-6.1.0-18-amd64"], None),
@@ -236,7 +240,8 @@ mod tests {
 
     #[test]
     fn needrestart_says_whether_a_newer_kernel_waits() {
-        let text = "NEEDRESTART-VER: 3.6\nNEEDRESTART-KCUR: 6.1.0-9\nNEEDRESTART-KEXP: 6.1.0-18\nNEEDRESTART-KSTA: ";
+        let text =
+            "NEEDRESTART-VER: 3.6\nNEEDRESTART-KCUR: 6.1.0-9\nNEEDRESTART-KEXP: 6.1.0-18\nNEEDRESTART-KSTA: ";
         let said = |state: &str| kernel_by_needrestart(&format!("{text}{state}\n"));
         assert_eq!(said("3").as_deref(), Some("kernel 6.1.0-18 is installed, an older one runs"));
         assert_eq!((said("1"), said("0"), kernel_by_needrestart("")), (None, None, None));

@@ -58,7 +58,8 @@ impl Virtualisation {
         if text("proc/sys/kernel/osrelease").to_lowercase().contains("microsoft") {
             return Self::SystemContainer("wsl");
         }
-        let maker = format!("{} {}", text("sys/class/dmi/id/sys_vendor"), text("sys/class/dmi/id/product_name"));
+        let maker =
+            format!("{} {}", text("sys/class/dmi/id/sys_vendor"), text("sys/class/dmi/id/product_name"));
         machine(&maker, &text("proc/cpuinfo"), exists("proc/xen"))
     }
 }

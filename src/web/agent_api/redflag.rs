@@ -66,7 +66,8 @@ pub async fn register(
         // It says it again within the hour.
         tracing::warn!(agent.id = %joined.agent_id, %error, "the machine of a new agent could not be written down");
     }
-    let access = state.access_tokens().for_agent(&joined.agent_id, &joined.key_id, state.master().clock.now());
+    let access =
+        state.access_tokens().for_agent(&joined.agent_id, &joined.key_id, state.master().clock.now());
     let refresh = joined.refresh_token.as_ref().map(|token| token.expose_secret());
     Ok(no_store(HttpResponse::Ok().json(json!({
         "agent_id": joined.agent_id, "token": access, "refresh_token": refresh,
@@ -123,9 +124,9 @@ pub async fn commands(
         nothing_found(&state, &agent.slot).await?;
     }
     let leased = state.master().lease_commands(id, MOST_COMMANDS, Dialect::RedFlag).await?;
-    let forms = leased.iter().map(|one| {
-        json!({ "id": one.command.id, "type": one.command.kind.action(), "params": {} })
-    });
+    let forms = leased
+        .iter()
+        .map(|one| json!({ "id": one.command.id, "type": one.command.kind.action(), "params": {} }));
     let mut answer = json!({ "commands": forms.collect::<Vec<_>>() });
     let until = match leased.is_empty() {
         true => state.check_ins().rapid(id, now),
@@ -135,6 +136,11 @@ pub async fn commands(
         answer["rapid_polling"] = json!({ "enabled": true, "until": until });
     }
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// `HEAD` of the same: takes nothing from the queue.
+pub async fn commands_head(_agent: RedFlagAgent) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").finish()
 }
 
 /// The last scan succeeded, named no scanner, and nothing was reported of it: nothing is pending of all that was.
@@ -159,7 +165,9 @@ pub async fn updates(
     if let Err(error) = &read
         && error.is_about_the_request()
     {
-        agent.slot.report_flawed(format!("Its last report was refused, so what is shown here may be old: {error}."));
+        agent.slot.report_flawed(format!(
+            "Its last report was refused, so what is shown here may be old: {error}."
+        ));
     }
     let report = read?;
     let (id, count, unreadable) = (agent.slot.id(), report.count, report.unreadable);
@@ -172,10 +180,7 @@ pub async fn updates(
     })))
 }
 
-async fn read_report(
-    body: Result<ReportBytes, ApiError>,
-    state: &WebState,
-) -> Result<ScanReport, ApiError> {
+async fn read_report(body: Result<ReportBytes, ApiError>, state: &WebState) -> Result<ScanReport, ApiError> {
     let (bytes, now) = (body?.0, state.master().clock.now());
     if bytes.len() <= ON_THE_SPOT {
         return Ok(decode_report(&bytes, now)?);
@@ -214,7 +219,9 @@ async fn own_command(
     state: &WebState,
     log: &Log,
 ) -> Result<Option<(CommandId, CommandKind)>, ApiError> {
-    let Some(id) = log.command_id.as_deref().and_then(|id| CommandId::parse(id).ok()) else { return Ok(None) };
+    let Some(id) = log.command_id.as_deref().and_then(|id| CommandId::parse(id).ok()) else {
+        return Ok(None);
+    };
     let row = find_command(&state.master().db, &id).await.map_err(ApiError::internal)?;
     match row.filter(|row| row.agent_id == *slot.id()) {
         Some(row) => Ok(Some((id, row.command.kind))),
@@ -338,7 +345,8 @@ pub async fn rapid_mode(
     body: crate::web::body::Json<RapidBody>,
 ) -> Result<HttpResponse, ApiError> {
     let minutes = body.0.duration_minutes.filter(|minutes| (1..=60).contains(minutes));
-    let minutes = minutes.ok_or_else(|| ApiError::Invalid("`duration_minutes` is a number from 1 to 60".into()))?;
+    let minutes =
+        minutes.ok_or_else(|| ApiError::Invalid("`duration_minutes` is a number from 1 to 60".into()))?;
     let is_enabled = body.0.enabled.unwrap_or(false);
     let until = is_enabled.then(|| state.master().clock.now() + TimeDelta::minutes(minutes));
     state.check_ins().set_rapid(agent.slot.id(), until);

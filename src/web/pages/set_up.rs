@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use super::posted::Posted;
 use super::sign_in::{open_session, visit, with_session};
-use crate::web::password_check::network;
 use super::{Shell, go_to, page_with};
 use crate::actors::master::MasterError;
 use crate::db::read;
@@ -16,6 +15,7 @@ use crate::web::auth::Anyone;
 use crate::web::error::ApiError;
 use crate::web::hashing::Asker;
 use crate::web::password;
+use crate::web::password_check::network;
 use crate::web::query::Query;
 use crate::web::session::Session;
 use crate::web::state::WebState;

@@ -87,7 +87,9 @@ pub async fn sign_in(
         Err(Refused::TooMany { wait, proxy }) => {
             return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, too_many(wait, proxy));
         }
-        Err(Refused::Busy) => return refuse(&req, &state, form, StatusCode::SERVICE_UNAVAILABLE, BUSY.into()),
+        Err(Refused::Busy) => {
+            return refuse(&req, &state, form, StatusCode::SERVICE_UNAVAILABLE, BUSY.into());
+        }
     };
     open_session(&state, &admin.name, admin.session_version, device, safe(&form.next)).await
 }

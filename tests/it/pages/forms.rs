@@ -21,6 +21,9 @@ async fn a_form_without_the_pages_token_changes_nothing() {
     let foreign = token_of(&other.get("/login").await);
     let paths = [
         "/agents/keys".to_owned(),
+        "/tokens".to_owned(),
+        "/tokens/x/revoke".to_owned(),
+        "/tokens/x/delete".to_owned(),
         format!("/agents/keys/{key_id}/revoke"),
         format!("/agents/keys/{key_id}/delete"),
         format!("/agents/{id}/enroll"),

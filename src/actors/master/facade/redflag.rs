@@ -5,9 +5,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Master;
 use crate::actors::master::directory::digest_key;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::fleet::Work;
 use crate::actors::master::registrar;
 use crate::actors::master::requests::{Dialect, Joined, NewToken, RegisterInput, Renewed};
-use crate::actors::master::fleet::Work;
 use crate::db;
 use crate::db::tokens::TokenRow;
 use crate::db::update_logs::UpdateLogRow;
@@ -108,7 +108,8 @@ impl Master {
     }
 
     fn name_of(&self, agent: &AgentId) -> Option<(String, bool)> {
-        let named = |member: &crate::domain::roster::Member| (member.display_name.clone(), member.custom_name);
+        let named =
+            |member: &crate::domain::roster::Member| (member.display_name.clone(), member.custom_name);
         self.directory.look(|roster| roster.member(agent).map(named))
     }
 }

@@ -43,9 +43,9 @@ async fn carry_out(env: &Env, ask: &Renew) -> Result<Renewed, MasterError> {
     let answer = commit(env, async || {
         let known = db::refresh_tokens::list_refresh_tokens(&env.db, &ask.agent).await?;
         let text = ask.rotates.then(|| secret_text(env));
-        let next = text.as_ref().map(|text| {
-            (env.chance.uuid().to_string(), hex::encode(digest_key(text.expose_secret())))
-        });
+        let next = text
+            .as_ref()
+            .map(|text| (env.chance.uuid().to_string(), hex::encode(digest_key(text.expose_secret()))));
         match renew(&known, &digest, next, env.now()) {
             Renewal::Unknown => Err(MasterError::TokenRefused),
             Renewal::Reused(revoked) => refuse_copy(env, &ask.agent, revoked).await,

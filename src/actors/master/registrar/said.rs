@@ -51,8 +51,7 @@ async fn note_version(env: &Env, ask: &NoteVersion) -> Result<(), MasterError> {
         let version = version_of_text(Some(&ask.version));
         let mut batch = env.batch(format!("agent:{}", ask.agent));
         if version.is_some() && version != row.version && may_change(env, &stream).await? {
-            let event =
-                AgentEvent::Updated { agent_id: row.id, display_name: row.display_name, version };
+            let event = AgentEvent::Updated { agent_id: row.id, display_name: row.display_name, version };
             batch = batch.append(stream, end, vec![event]);
         }
         Ok(Decision { batch, answer: () })

@@ -103,7 +103,10 @@ async fn make(env: &Env, ask: MakeToken) -> Result<NewToken, MasterError> {
             metadata: wish.metadata.clone(),
         };
         let end = db::Expected::Version(0);
-        Ok(Decision { batch: env.batch(&ask.by).append(Stream::token(&token_id), end, vec![made]), answer: () })
+        Ok(Decision {
+            batch: env.batch(&ask.by).append(Stream::token(&token_id), end, vec![made]),
+            answer: (),
+        })
     })
     .await?;
     Ok(NewToken { token_id, raw, wish, expires_at })

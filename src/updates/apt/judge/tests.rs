@@ -6,7 +6,9 @@ use super::*;
 /// What the programs said of the laboratory's root, recorded.
 fn seen() -> Seen {
     let policy = |name: &str, rows: &str| {
-        format!("{name}:\n  Installed: 1.0\n  Candidate: 1.1\n  Version table:\n{rows} *** 1.0 500\n        500 file:/r stable/main amd64 Packages\n        100 /s\n")
+        format!(
+            "{name}:\n  Installed: 1.0\n  Candidate: 1.1\n  Version table:\n{rows} *** 1.0 500\n        500 file:/r stable/main amd64 Packages\n        100 /s\n"
+        )
     };
     let plain = "     1.1 500\n        500 file:/r stable/main amd64 Packages\n";
     let security =
@@ -25,9 +27,19 @@ fn seen() -> Seen {
     ]
     .map(|(name, rows)| policy(name, rows))
     .concat();
-    let states: String = ["ii |t-app", "ii |t-conf", "ii |t-foreign", "hi |t-held", "ii |t-lib", "ii |t-orphan", "ii |t-phased", "ii |t-sec", "ii |t-unmet"]
-        .map(|package| format!("{package}|all|1.0|t-src|1.0\n"))
-        .concat();
+    let states: String = [
+        "ii |t-app",
+        "ii |t-conf",
+        "ii |t-foreign",
+        "hi |t-held",
+        "ii |t-lib",
+        "ii |t-orphan",
+        "ii |t-phased",
+        "ii |t-sec",
+        "ii |t-unmet",
+    ]
+    .map(|package| format!("{package}|all|1.0|t-src|1.0\n"))
+    .concat();
     let ordinary = "Remv t-orphan [1.0]\nInst t-lib [1.0] (1.1 Lab:stable [all])\nInst t-sec [1.0] (1.1 Lab:stable [all])\nInst t-foreign [1.0] (1.1 [all])\n";
     let full = format!(
         "{ordinary}Remv t-old [1.0]\nInst t-new (1.0 Lab:stable [all])\nInst t-newer (1.0 Lab:stable [all])\n\
@@ -42,7 +54,9 @@ fn seen() -> Seen {
         native: "amd64".into(),
         installed: installed(&states),
         policies: policies(&text),
-        targets: targets("Packages|file:/r|stable|main|stable|lab|Lab|Lab\nPackages|file:/r|stable-security|main|stable-security|lab|Lab|Lab-Security\nPackages|http://other|./||||Other|Other\n"),
+        targets: targets(
+            "Packages|file:/r|stable|main|stable|lab|Lab|Lab\nPackages|file:/r|stable-security|main|stable-security|lab|Lab|Lab-Security\nPackages|http://other|./||||Other|Other\n",
+        ),
         ordinary: Ok(simulation(ordinary)),
         full: Ok(simulation(&full)),
         records: records.found,
@@ -57,9 +71,8 @@ fn finding<'a>(found: &'a [Finding], name: &str) -> &'a Finding {
 #[test]
 fn each_that_stays_behind_says_why_and_the_four_reasons_differ() {
     let found = seen().findings();
-    let why = |name: &str| {
-        finding(&found, name).held_back.as_ref().map(|held| (held.cause, held.reason.clone()))
-    };
+    let why =
+        |name: &str| finding(&found, name).held_back.as_ref().map(|held| (held.cause, held.reason.clone()));
     assert_eq!(why("t-lib"), None);
     assert_eq!(why("t-app"), Some((HeldCause::NeedsChanges, "needs new packages: t-new, t-newer".into())));
     assert_eq!(why("t-conf"), Some((HeldCause::NeedsChanges, "needs packages removed: t-old".into())));
@@ -94,7 +107,10 @@ fn a_security_update_may_lie_on_the_way_to_the_candidate() {
 fn a_finding_holds_what_apt_knows_of_the_package() {
     let found = seen().findings();
     let app = finding(&found, "t-app");
-    assert_eq!((app.current_version.as_deref(), app.available_version.as_deref()), (Some("1.0"), Some("1.1")));
+    assert_eq!(
+        (app.current_version.as_deref(), app.available_version.as_deref()),
+        (Some("1.0"), Some("1.1"))
+    );
     assert_eq!((app.size_bytes, app.description.as_deref()), (Some(7), Some("an app")));
     assert_eq!((app.source.as_deref(), app.group.as_deref()), (Some("Lab:stable"), Some("t-src")));
     assert_eq!(app.details["new_packages"], serde_json::json!(["t-new", "t-newer"]));
@@ -107,18 +123,19 @@ fn what_nobody_needs_any_more_is_shown_and_is_no_update() {
     let found = seen().findings();
     let orphan = finding(&found, "t-orphan");
     assert!(!orphan.is_pending() && orphan.details["auto_removable"] == true);
-    assert!(found.iter().filter(|finding| finding.is_pending()).all(|f| !f.details.contains_key("auto_removable")));
+    assert!(
+        found
+            .iter()
+            .filter(|finding| finding.is_pending())
+            .all(|f| !f.details.contains_key("auto_removable"))
+    );
 }
 
 #[test]
 fn without_a_dry_run_nothing_is_said_to_be_installable() {
     let broken = "Unmet dependencies. Try 'apt --fix-broken install'.";
-    let seen = Seen {
-        ordinary: Err(broken.into()),
-        full: Err(broken.into()),
-        named: BTreeMap::new(),
-        ..seen()
-    };
+    let seen =
+        Seen { ordinary: Err(broken.into()), full: Err(broken.into()), named: BTreeMap::new(), ..seen() };
     let found = seen.findings();
     assert_eq!(found.len(), 8);
     let held = finding(&found, "t-lib").held_back.clone().unwrap();

@@ -72,7 +72,9 @@ fn policies_are_read_with_every_version_and_who_offers_it() {
 fn other_languages_and_noise_are_passed_over() {
     let german = "t-lib:\n  Installiert:           1.0\n  Installationskandidat: 1.1\n  Versionstabelle:\n";
     assert_eq!(policies(german)[0].candidate, None, "it is asked for in English, and nothing is guessed");
-    for noise in ["", "\n\n", "N: Unable to locate package ?upgradable\n", "  Installed: 1\n        500 x y\n"] {
+    for noise in
+        ["", "\n\n", "N: Unable to locate package ?upgradable\n", "  Installed: 1\n        500 x y\n"]
+    {
         assert_eq!(policies(noise), [], "{noise:?}");
     }
     assert_eq!(installed("dpkg-query: no packages found matching x\n"), BTreeMap::new());
@@ -127,7 +129,10 @@ fn the_reason_of_a_dry_run_without_a_way_is_kept() {
         Some("t-unmet : Depends: t-nowhere (>= 3) but it is not installable (and 1 more)")
     );
     assert_eq!(unmet("Reading package lists...\n"), None);
-    assert_eq!(error_of("W: x\nE: Unable to locate package X\n").as_deref(), Some("Unable to locate package X"));
+    assert_eq!(
+        error_of("W: x\nE: Unable to locate package X\n").as_deref(),
+        Some("Unable to locate package X")
+    );
 }
 
 #[test]
@@ -141,7 +146,10 @@ fn records_are_read_line_by_line() {
     let a = &records.found[&("a".into(), "1.1".into())];
     assert_eq!((a.size_bytes, a.section.as_deref()), (Some(752), Some("net")));
     assert_eq!(a.depends, ["libc6", "debconf", "debconf-2.0", "x", "y"]);
-    assert_eq!((a.conflicts.as_slice(), a.description.as_deref()), (&["z".to_owned()][..], Some("first line")));
+    assert_eq!(
+        (a.conflicts.as_slice(), a.description.as_deref()),
+        (&["z".to_owned()][..], Some("first line"))
+    );
     assert_eq!(records.found[&("b".into(), "2".into())], Record::default());
 }
 
@@ -184,7 +192,11 @@ fn a_refresh_that_failed_is_told_from_one_that_worked_whatever_its_code() {
             failed("The repository 'http://h stable Release' is not signed."),
         ),
         (Some(100), lock, Refresh::Busy(Some("812 (apt-get)".into()))),
-        (Some(100), "E: Could not get lock /x - open (11: Resource temporarily unavailable)\n", Refresh::Busy(None)),
+        (
+            Some(100),
+            "E: Could not get lock /x - open (11: Resource temporarily unavailable)\n",
+            Refresh::Busy(None),
+        ),
         (None, "", failed("`apt-get update` did not say why")),
     ] {
         assert_eq!(refresh(code, stderr), outcome, "{stderr}");

@@ -22,7 +22,9 @@ fn seen() -> Seen {
              r-sec|1|2.0|2|noarch|repo|6186\nr-fix|0|1.1|1|noarch|repo|1\nr-bare|0|1.1|1|noarch|bare|1\n\
              r-bad|0|1.1|1|noarch|repo|1\nkernel|0|6.2|1|noarch|repo|1\nnodejs|0|18|2|noarch|repo|1\n",
         ),
-        obsoleting: obsoleting("Obsoleting Packages\nr-next.noarch 2.0-1 repo\n    r-old.noarch 1.0-1 @repo\n"),
+        obsoleting: obsoleting(
+            "Obsoleting Packages\nr-next.noarch 2.0-1 repo\n    r-old.noarch 1.0-1 @repo\n",
+        ),
         advisories: advisories(
             "FEDORA-2026-1bbec06c4d Moderate/Sec. r-sec-1:2.0-2.noarch\n\
              RLSA-2026:1234 Important/Sec. r-sec-1:2.0-2.noarch\nELBA-1 bugfix r-fix-1.1-1.noarch\n\
@@ -48,7 +50,10 @@ fn the_worst_of_several_advisories_counts_and_all_their_cves() {
     assert_eq!((sec.is_security, sec.severity), (Some(true), Severity::Important));
     assert_eq!(sec.cves, ["CVE-2099-0001", "CVE-2099-0002"]);
     assert_eq!(sec.advisories, ["FEDORA-2026-1bbec06c4d", "RLSA-2026:1234"]);
-    assert_eq!((sec.current_version.as_deref(), sec.available_version.as_deref()), (Some("1:1.0-1"), Some("1:2.0-2")));
+    assert_eq!(
+        (sec.current_version.as_deref(), sec.available_version.as_deref()),
+        (Some("1:1.0-1"), Some("1:2.0-2"))
+    );
     assert_eq!((sec.size_bytes, sec.source.as_deref()), (Some(6186), Some("repo")));
 }
 
@@ -81,8 +86,14 @@ fn what_cannot_be_installed_says_why_and_what_takes_the_place_of_another_says_so
     assert_eq!(held.reason, "dependency: nothing provides nowhere >= 3 needed by r-bad-1.1-1.noarch");
     assert_eq!(finding("r-lib").held_back, None);
     let old = finding("r-old");
-    assert_eq!((old.current_version.as_deref(), old.available_version.as_deref()), (Some("1.0-1"), Some("2.0-1")));
-    assert_eq!((old.title.as_deref(), &old.details["replaced_by"]), (Some("r-next instead of r-old"), &json!("r-next")));
+    assert_eq!(
+        (old.current_version.as_deref(), old.available_version.as_deref()),
+        (Some("1.0-1"), Some("2.0-1"))
+    );
+    assert_eq!(
+        (old.title.as_deref(), &old.details["replaced_by"]),
+        (Some("r-next instead of r-old"), &json!("r-next"))
+    );
     assert_eq!(finding("nodejs").details["module"], "nodejs:18");
     assert_eq!(finding("r-sec").group.as_deref(), Some("r-sec"));
 }

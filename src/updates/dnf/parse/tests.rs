@@ -22,7 +22,10 @@ fn installed_packages_are_read_with_all_their_versions() {
                 gpg-pubkey|0|fd431d51|4ae0493b|(none)|(none)||gpg\nhalf|0|1";
     let found = installed(text);
     let of = |name: &str| &found[&(name.to_owned(), "x86_64".to_owned())];
-    assert_eq!((of("bash")[0].evr.text().as_str(), of("bash")[0].source.as_deref()), ("5.1.8-9.el9", Some("bash")));
+    assert_eq!(
+        (of("bash")[0].evr.text().as_str(), of("bash")[0].source.as_deref()),
+        ("5.1.8-9.el9", Some("bash"))
+    );
     assert_eq!(of("kernel").len(), 2);
     assert_eq!(of("nodejs")[0].module.as_deref(), Some("nodejs:18"));
     assert_eq!(of("nodejs")[0].summary.as_deref(), Some("A | B"));
@@ -76,8 +79,10 @@ fn advisories_are_security_by_their_type_whatever_their_name() {
                 openSUSE-2026-12       bugfix         r-fix-1.1-1.noarch\n\
                 ELSA-2026-9            enhancement    r-fix-1.1-1.noarch\nplugin chatter\nhalf bugfix\n";
     let found = advisories(text);
-    let read: Vec<_> =
-        found.iter().map(|a| (a.id.as_str(), a.is_security, a.severity.as_str(), a.package.name.as_str())).collect();
+    let read: Vec<_> = found
+        .iter()
+        .map(|a| (a.id.as_str(), a.is_security, a.severity.as_str(), a.package.name.as_str()))
+        .collect();
     assert_eq!(
         read,
         [
@@ -95,7 +100,10 @@ fn dnf5_tells_of_advisories_in_two_forms() {
     let plain = "[{\"name\":\"FEDORA-2026-1bbec06c4d\",\"type\":\"security\",\"severity\":\"Moderate\",\
                  \"nevra\":\"r-sec-1:2.0-2.noarch\",\"buildtime\":\"2026-01-01\"},{\"name\":\"odd\"}]";
     let found = advisories_of_five(plain).unwrap();
-    assert_eq!((found.len(), found[0].id.as_str(), found[0].is_security), (1, "FEDORA-2026-1bbec06c4d", true));
+    assert_eq!(
+        (found.len(), found[0].id.as_str(), found[0].is_security),
+        (1, "FEDORA-2026-1bbec06c4d", true)
+    );
     let with_cves = "[{\"advisory_name\":\"RHSA-2026:1\",\"advisory_type\":\"security\",\"advisory_severity\":\"Critical\",\
         \"advisory_buildtime\":\"x\",\"nevra\":\"r-sec-1:2.0-2.noarch\",\"references\":[\
         {\"reference_id\":\"CVE-2099-1\",\"reference_type\":\"cve\"},{\"reference_id\":\"CVE-2099-2\",\"reference_type\":\"cve\"}]}]";
@@ -172,6 +180,9 @@ fn a_repository_that_was_left_out_is_a_failure_whatever_the_code() {
     assert_eq!(refresh(Some(100), ""), Refresh::Done);
     assert_eq!(refresh(Some(0), "some plugin is deprecated\n"), Refresh::Done);
     assert_eq!(refresh(Some(200), ""), Refresh::Busy);
-    assert_eq!(refresh(Some(1), "Error: There are no enabled repositories\n"), Refresh::Failed("There are no enabled repositories".into()));
+    assert_eq!(
+        refresh(Some(1), "Error: There are no enabled repositories\n"),
+        Refresh::Failed("There are no enabled repositories".into())
+    );
     assert_eq!(refresh(None, ""), Refresh::Failed("it did not say why".into()));
 }

@@ -1,5 +1,7 @@
 //! Agents, as RedFlag's clients see them: every agent of ours is one.
 
+use std::collections::{BTreeMap, HashMap};
+
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -7,7 +9,10 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::filled;
-use crate::db::read::{AgentRow, RefreshTokenRow, find_agent, find_host, list_agents, list_refresh_tokens, scans_of};
+use crate::db::read::{
+    AgentRow, HostRow, RefreshTokenRow, ScanRow, find_agent, hosts_of, list_agents, refresh_tokens_of,
+    scans_of_agents,
+};
 use crate::domain::agent::AgentStatus;
 use crate::domain::host::Host;
 use crate::domain::id::AgentId;
@@ -57,9 +62,11 @@ pub async fn list(
 
 async fn page(state: WebState, wanted: AgentsQuery, after: Option<AgentId>) -> Page<AgentId> {
     let rows = list_agents(&state.master().db, after.as_ref(), AT_ONCE).await.map_err(ApiError::internal)?;
+    let ids: Vec<AgentId> = rows.iter().map(|row| row.id.clone()).collect();
+    let known = Known::of(&state, &ids).await?;
     let mut elements = Elements::default();
     for row in rows.iter().filter(|row| row.status != AgentStatus::Removed) {
-        let record = record(&state, row).await?;
+        let record = record(&state, row, &known);
         let fits = |wanted: &Option<String>, name: &str| {
             filled(wanted).is_none_or(|word| record[name].as_str() == Some(word.as_str()))
         };
@@ -73,9 +80,14 @@ async fn page(state: WebState, wanted: AgentsQuery, after: Option<AgentId>) -> P
 /// `GET /api/v1/agents/{id}`.
 #[utoipa::path(get, path = "/api/v1/agents/{id}", tag = "v1", params(("id" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
-pub async fn one(_: Viewer, state: web::Data<WebState>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn one(
+    _: Viewer,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
     let row = listed(&state, &agent_id(&id)?).await?;
-    Ok(HttpResponse::Ok().json(record(&state, &row).await?))
+    let known = Known::of(&state, std::slice::from_ref(&row.id)).await?;
+    Ok(HttpResponse::Ok().json(record(&state, &row, &known)))
 }
 
 /// Returns an agent that is on the list.
@@ -84,15 +96,33 @@ async fn listed(state: &WebState, id: &AgentId) -> Result<AgentRow, ApiError> {
     row.filter(|row| row.status != AgentStatus::Removed).ok_or(ApiError::AgentNotFound)
 }
 
-async fn record(state: &WebState, row: &AgentRow) -> Result<Value, ApiError> {
-    let db = &state.master().db;
-    let host = find_host(db, &row.id).await.map_err(ApiError::internal)?;
-    let scans = scans_of(db, &row.id).await.map_err(ApiError::internal)?;
-    let tokens = list_refresh_tokens(db, &row.id).await.map_err(ApiError::internal)?;
+/// What is shown beside agents, read for many at once.
+struct Known {
+    hosts: BTreeMap<AgentId, HostRow>,
+    scans: Vec<ScanRow>,
+    tokens: HashMap<AgentId, Vec<RefreshTokenRow>>,
+}
+
+impl Known {
+    async fn of(state: &WebState, ids: &[AgentId]) -> Result<Self, ApiError> {
+        let db = &state.master().db;
+        Ok(Self {
+            hosts: hosts_of(db, ids).await.map_err(ApiError::internal)?,
+            scans: scans_of_agents(db, ids).await.map_err(ApiError::internal)?,
+            tokens: refresh_tokens_of(db, ids).await.map_err(ApiError::internal)?,
+        })
+    }
+}
+
+fn record(state: &WebState, row: &AgentRow, known: &Known) -> Value {
     let presence = presence(state, &row.id, Some(row));
-    let (changed_at, host) = host.map_or((row.registered_at, Host::default()), |row| (row.changed_at, row.host));
+    let host = known.hosts.get(&row.id).cloned();
+    let (changed_at, host) =
+        host.map_or((row.registered_at, Host::default()), |row| (row.changed_at, row.host));
+    let scans = known.scans.iter().filter(|scan| scan.agent_id == row.id);
+    let tokens = known.tokens.get(&row.id).map(Vec::as_slice).unwrap_or_default();
     let reboot = host.reboot.clone().unwrap_or_default();
-    Ok(json!({
+    json!({
         "id": row.id, "hostname": host.hostname.as_ref().unwrap_or(&row.display_name), "display_name": row.display_name,
         "os_type": host.os_type, "os_version": host.os_version, "os_architecture": host.architecture,
         "agent_version": row.version, "current_version": row.version, "update_available": false,
@@ -101,10 +131,10 @@ async fn record(state: &WebState, row: &AgentRow) -> Result<Value, ApiError> {
         "reboot_required": reboot.wanted, "last_reboot_at": null,
         "reboot_reason": (!reboot.reasons.is_empty()).then(|| reboot.reasons.join("; ")),
         "created_at": row.registered_at, "updated_at": changed_at,
-        "last_scan": scans.values().map(|scan| scan.checked_at).max(),
+        "last_scan": scans.map(|scan| scan.checked_at).max(),
         "standing": row.status, "dialect": row.dialect, "key_id": row.key_id, "problem": warning(state, row),
-        "credential": credential(&tokens, state.master().clock.now()),
-    }))
+        "credential": credential(tokens, state.master().clock.now()),
+    })
 }
 
 /// What RedFlag keeps in one heap: measurements and what the machine is, as it names them.

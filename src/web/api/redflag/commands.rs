@@ -109,7 +109,9 @@ pub async fn retry(
 ) -> Result<HttpResponse, ApiError> {
     let row = own(&state, &id).await?;
     if !matches!(status(&row), "failed" | "timed_out" | "cancelled") {
-        return Err(ApiError::Invalid("only a command that failed, timed out or was cancelled is asked again".into()));
+        return Err(ApiError::Invalid(
+            "only a command that failed, timed out or was cancelled is asked again".into(),
+        ));
     }
     let again = state.master().scan_now(&row.agent_id, &operator.name).await?;
     Ok(HttpResponse::Ok().json(json!({

@@ -63,11 +63,7 @@ pub async fn reset(
 /// `POST /api/v1/admin/rate-limits/cleanup`: forgets callers that are quiet; that happens by itself, too.
 #[utoipa::path(post, path = "/api/v1/admin/rate-limits/cleanup", tag = "v1",
     responses((status = 200), (status = 401), (status = 403), (status = 429)), security(("admin_token" = [])))]
-pub async fn cleanup(
-    _: Admin,
-    state: web::Data<WebState>,
-    _limit: Within<Administration>,
-) -> HttpResponse {
+pub async fn cleanup(_: Admin, state: web::Data<WebState>, _limit: Within<Administration>) -> HttpResponse {
     let left = state.rate_limits().tidy();
     HttpResponse::Ok().json(json!({
         "message": "Rate limit entries cleaned up", "remaining": left, "timestamp": state.master().clock.now(),
@@ -81,7 +77,8 @@ pub async fn stats(_: Admin, state: web::Data<WebState>, _limit: Within<Administ
     let rates = state.rate_limits().rates();
     let enabled: Vec<_> = rates.named().into_iter().filter(|(_, rate)| rate.enabled).collect();
     let a_minute = |window: f64, requests: u32| f64::from(requests) * 60.0 / window.max(1.0);
-    let total: f64 = enabled.iter().map(|(_, rate)| a_minute(rate.window().as_secs_f64(), rate.requests)).sum();
+    let total: f64 =
+        enabled.iter().map(|(_, rate)| a_minute(rate.window().as_secs_f64(), rate.requests)).sum();
     let body: Value = json!({
         "total_configured_limits": rates.named().len(), "enabled_limits": enabled.len(),
         "total_requests_per_minute": total.round() as u64, "settings": rates,

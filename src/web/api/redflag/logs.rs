@@ -9,7 +9,8 @@ use utoipa::IntoParams;
 use super::commands::status;
 use super::{PageOf, filled};
 use crate::db::read::{
-    CommandFilter, CommandRow, UpdateLogFilter, UpdateLogRow, agent_names, list_newest_commands, list_update_logs,
+    CommandFilter, CommandRow, UpdateLogFilter, UpdateLogRow, agent_names, list_newest_commands,
+    list_update_logs,
 };
 use crate::domain::command::CommandStatus;
 use crate::domain::id::AgentId;
@@ -42,7 +43,9 @@ impl LogsQuery {
         let Some(text) = filled(&self.since) else { return Ok(None) };
         let parsed = DateTime::parse_from_rfc3339(&text);
         parsed.map(|at| Some(at.to_utc())).map_err(|_| {
-            ApiError::Invalid("query parameter `since` is not allowed: send a time such as `2026-01-31T12:00:00Z`".into())
+            ApiError::Invalid(
+                "query parameter `since` is not allowed: send a time such as `2026-01-31T12:00:00Z`".into(),
+            )
         })
     }
 
@@ -71,7 +74,11 @@ impl LogsQuery {
 /// `GET /api/v1/logs`: commands and what was said of them, the newest first.
 #[utoipa::path(get, path = "/api/v1/logs", tag = "v1", params(LogsQuery),
     responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
-pub async fn list(_: Viewer, state: web::Data<WebState>, query: Query<LogsQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn list(
+    _: Viewer,
+    state: web::Data<WebState>,
+    query: Query<LogsQuery>,
+) -> Result<HttpResponse, ApiError> {
     let asked = query.0;
     let page = PageOf::read(asked.page.as_deref(), ("page_size", asked.page_size.as_deref()), 100)?;
     let since = asked.since()?;

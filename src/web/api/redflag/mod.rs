@@ -27,7 +27,11 @@ struct PageOf {
 
 impl PageOf {
     /// Reads `page` and the size under the name that the route has for it.
-    fn read(page: Option<&str>, (name, size): (&str, Option<&str>), by_default: u64) -> Result<Self, ApiError> {
+    fn read(
+        page: Option<&str>,
+        (name, size): (&str, Option<&str>),
+        by_default: u64,
+    ) -> Result<Self, ApiError> {
         Ok(Self {
             page: number("page", page, 1, 1..=MOST.1)?,
             size: number(name, size, by_default, 1..=MOST.0)?,

@@ -66,7 +66,9 @@ pub async fn set_zone(
 ) -> Result<HttpResponse, ApiError> {
     let name = body.0.timezone.unwrap_or_default();
     if !ZONES.iter().any(|(zone, _)| *zone == name) {
-        return Err(ApiError::Invalid("`timezone` is none of those that `GET /settings/timezones` lists".into()));
+        return Err(ApiError::Invalid(
+            "`timezone` is none of those that `GET /settings/timezones` lists".into(),
+        ));
     }
     state.master().change_setting(SETTING, json!(name), &admin.name).await?;
     let mut answer = record(&name);

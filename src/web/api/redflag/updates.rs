@@ -84,7 +84,10 @@ impl UpdatesQuery {
             Some(word) => ours(&word),
         };
         if !statuses.iter().all(|word| is_status(word)) {
-            return Err(bad("status", "send `pending`, `approved`, `installing`, `updated`, `failed` or `ignored`"));
+            return Err(bad(
+                "status",
+                "send `pending`, `approved`, `installing`, `updated`, `failed` or `ignored`",
+            ));
         }
         Ok(UpdateFilter {
             agent: filled(&self.agent_id).or_else(|| filled(&self.agent)).map(AgentId::new),
@@ -228,14 +231,22 @@ async fn find(state: &WebState, id: &str) -> Result<UpdateRow, ApiError> {
 /// `GET /api/v1/updates/{id}`.
 #[utoipa::path(get, path = "/api/v1/updates/{id}", tag = "v1", params(("id" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
-pub async fn one(_: Viewer, state: web::Data<WebState>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn one(
+    _: Viewer,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(record(&find(&state, &id).await?)))
 }
 
 /// `GET /api/v1/updates/{id}/logs`: what was said while it was installed; nothing is installed yet.
 #[utoipa::path(get, path = "/api/v1/updates/{id}/logs", tag = "v1", params(("id" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
-pub async fn logs(_: Viewer, state: web::Data<WebState>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn logs(
+    _: Viewer,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
     find(&state, &id).await?;
     Ok(HttpResponse::Ok().json(json!({ "logs": [], "count": 0 })))
 }
@@ -251,9 +262,13 @@ pub async fn reject(
 ) -> Result<HttpResponse, ApiError> {
     let row = find(&state, &id).await?;
     let ignore = Some(Decision::Ignore { version: None });
-    let done = state.master().decide_updates(std::slice::from_ref(&row.update.id), ignore, &operator.name).await?;
+    let done =
+        state.master().decide_updates(std::slice::from_ref(&row.update.id), ignore, &operator.name).await?;
     if done.decided == 0 {
-        return Err(ApiError::NotNow(format!("the update is {} and cannot be rejected now", theirs(row.update.status()))));
+        return Err(ApiError::NotNow(format!(
+            "the update is {} and cannot be rejected now",
+            theirs(row.update.status())
+        )));
     }
     Ok(HttpResponse::Ok().json(json!({ "message": "update rejected" })))
 }
@@ -301,7 +316,11 @@ mod tests {
     fn every_state_that_an_update_has_is_one_of_theirs() {
         for word in all_statuses() {
             let has_no_update = ["current", "unchecked"].contains(&word.as_str());
-            assert_eq!(STATUSES.iter().any(|(theirs_, _)| *theirs_ == theirs(&word)), !has_no_update, "{word}");
+            assert_eq!(
+                STATUSES.iter().any(|(theirs_, _)| *theirs_ == theirs(&word)),
+                !has_no_update,
+                "{word}"
+            );
         }
     }
 
