@@ -16,7 +16,7 @@ use crate::db::read::{
 use crate::domain::agent::AgentStatus;
 use crate::domain::host::Host;
 use crate::domain::id::AgentId;
-use crate::domain::refresh::Standing;
+use crate::domain::refresh::{InForce, in_force};
 use crate::web::api::agents::agent_id;
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
@@ -161,17 +161,12 @@ fn metadata(state: &WebState, row: &AgentRow, host: &Host) -> Value {
     Value::Object(all)
 }
 
-/// What renews the agent's access, if anything does: RedFlag's own agent cannot take another token, so that its one token
-/// stays, and belongs to its machine.
+/// What renews the agent's access, if anything does.
 fn credential(tokens: &[RefreshTokenRow], now: DateTime<Utc>) -> Value {
-    let live = tokens.iter().filter(|token| token.standing == Standing::Live && token.expires_at > now);
-    let Some(newest) = live.max_by_key(|token| (token.last_used_at, token.created_at)) else {
-        return Value::Null;
-    };
-    let rotated = tokens.iter().any(|token| token.family == newest.family && token.generation > 0);
+    let Some(InForce { token, is_rotated }) = in_force(tokens, now) else { return Value::Null };
     json!({
-        "kind": "refresh_token", "rotated": rotated, "bound_to": if rotated { "client" } else { "machine" },
-        "created_at": newest.created_at, "last_used_at": newest.last_used_at, "expires_at": newest.expires_at,
+        "kind": "refresh_token", "rotated": is_rotated, "bound_to": if is_rotated { "client" } else { "machine" },
+        "created_at": token.created_at, "last_used_at": token.last_used_at, "expires_at": token.expires_at,
     })
 }
 
