@@ -15,6 +15,7 @@ pub mod http_client;
 pub mod io;
 pub mod process;
 pub mod protocol;
+pub mod registry;
 pub mod state_dir;
 pub mod telemetry;
 pub mod updates;

@@ -165,14 +165,14 @@ impl Program {
             let read = async |pipe: &mut ChildStdout, stdout: &mut Vec<u8>| {
                 let most = self.stdout_limit as u64 + 1;
                 let _ = pipe.take(most).read_to_end(stdout).await;
-                stdout.len() <= self.stdout_limit
+                if stdout.len() > self.stdout_limit { Err(TooMuch) } else { Ok(()) }
             };
             let mut pipe = running.stdout.take().expect("it was asked for");
             let ended = running.end(read(&mut pipe, &mut stdout)).await;
             (ended, stdout)
         };
         let (ended, stdout) = timeout(self.time_limit, whole).await.map_err(|_| self.late())?;
-        let (code, stderr) = ended.ok_or_else(|| self.too_much())?;
+        let (code, stderr) = ended.map_err(|TooMuch| self.too_much())?;
         Ok(Ended { code, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
     }
 
@@ -184,12 +184,12 @@ impl Program {
             let pipe = running.stdout.take().expect("it was asked for");
             let read = async {
                 each_line(pipe, &mut line).await;
-                true
+                Ok(())
             };
             running.end(read).await
         };
         let ended = timeout(self.time_limit, whole).await.map_err(|_| self.late())?;
-        let (code, stderr) = ended.ok_or_else(|| self.too_much())?;
+        let (code, stderr) = ended.map_err(|TooMuch| self.too_much())?;
         Ok(Ended { code, stdout: String::new(), stderr })
     }
 
@@ -227,6 +227,9 @@ impl Program {
     }
 }
 
+/// It printed more than is read.
+struct TooMuch;
+
 /// A program that runs. Dropping it kills it and all that it started.
 struct Running {
     child: Child,
@@ -236,26 +239,30 @@ struct Running {
 }
 
 impl Running {
-    /// Waits for its end while `read` takes what it prints. None if that was too much.
-    async fn end(&mut self, read: impl Future<Output = bool>) -> Option<(Option<i32>, String)> {
+    /// Waits for its end while `read` takes what it prints.
+    async fn end(
+        &mut self,
+        read: impl Future<Output = Result<(), TooMuch>>,
+    ) -> Result<(Option<i32>, String), TooMuch> {
         let stderr = self.child.stderr.take().expect("it was asked for");
         let limit = self.stderr_limit;
         let mut said = Vec::new();
-        let is_within = {
-            let both = async { tokio::join!(read, beginning(stderr, limit, &mut said)).0 };
+        {
+            let errors = async {
+                beginning(stderr, limit, &mut said).await;
+                Ok(())
+            };
+            let both = async { tokio::try_join!(read, errors) };
             tokio::pin!(both);
             tokio::select! {
                 biased;
-                is_within = &mut both => is_within,
+                read = &mut both => read.map(drop)?,
                 // What it left behind holds the pipes; it has said what it had to say.
-                _ = self.child.wait() => timeout(LAST_WORDS, both).await.unwrap_or(true),
+                _ = self.child.wait() => timeout(LAST_WORDS, both).await.map_or(Ok(()), |read| read.map(drop))?,
             }
-        };
-        if !is_within {
-            return None;
         }
-        let code = self.child.wait().await.ok()?.code();
-        Some((code, String::from_utf8_lossy(&said).into_owned()))
+        let code = self.child.wait().await.ok().and_then(|status| status.code());
+        Ok((code, String::from_utf8_lossy(&said).into_owned()))
     }
 }
 

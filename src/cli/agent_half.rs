@@ -10,14 +10,13 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context;
 use secrecy::SecretString;
 
+use super::host_look::look_at_host;
 use super::run::Start;
 use super::values::AgentValues;
 use crate::actors::agent::tree::{AgentParts, AgentPorts, AgentSettings, agent};
-use crate::actors::agent::update_scanner::{LookAtHost, Seen};
 use crate::actors::supervision::SupSpec;
-use crate::clock::Clock;
 use crate::config::Settings;
-use crate::domain::update::HostScan;
+use crate::docker::Docker;
 use crate::state_dir::StateDir;
 
 /// How long an actor may take to say how it is.
@@ -31,22 +30,20 @@ pub(super) fn describe(
 ) -> anyhow::Result<(SupSpec, AgentPorts)> {
     let settings = &start.loaded.settings;
     let AgentValues { docker, uplink } = AgentValues::read(settings, master_url, key, start.io.clone())?;
+    let docker: Arc<dyn Docker> = Arc::new(docker);
     let parts = AgentParts {
         settings: agent_settings(settings),
-        docker: Arc::new(docker),
+        docker: Arc::clone(&docker),
         uplink: Arc::new(uplink),
         state: StateDir::open(&start.state_dir, start.io.clone())?,
-        look: look_at_host(),
+        look: look_at_host(
+            start.state_dir.clone(),
+            Arc::clone(&docker),
+            settings.updates.check_packages,
+            start.io.clone(),
+        ),
     };
     Ok(agent(parts))
-}
-
-/// No kind of update has a scanner yet.
-fn look_at_host() -> LookAtHost {
-    Arc::new(|_| {
-        let scan = HostScan { at: Clock::system().now(), findings: Vec::new() };
-        Box::pin(async { Ok(Seen { scan: Arc::new(scan), host: Box::default() }) })
-    })
 }
 
 /// An agent without a name of its own goes by its host's.

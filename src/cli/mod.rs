@@ -11,6 +11,7 @@ mod config;
 mod database;
 mod events;
 mod health;
+mod host_look;
 mod keys;
 mod master;
 mod migrate;

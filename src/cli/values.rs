@@ -137,7 +137,8 @@ impl AgentValues {
     }
 }
 
-fn engine(settings: &Settings) -> Result<EngineAddress, DockerError> {
+/// Returns where the Engine is, by the settings.
+pub(super) fn engine(settings: &Settings) -> Result<EngineAddress, DockerError> {
     let docker = &settings.docker;
     let tls = docker.tls.then(|| Tls {
         because: "`DOCKER_TLS_VERIFY` (`docker.tls`)".to_owned(),

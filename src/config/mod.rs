@@ -18,8 +18,8 @@ pub use error::{ConfigError, Origin};
 pub use load::{Loaded, Sources};
 pub use secret::Secret;
 pub use settings::{
-    Admin, Agent, Cloudflare, Database, Docker, Labels, Log, LogFormat, OnShutdown, Publish, Redis, Role,
-    Security, Server, Settings, State, Tunnel, Updates,
+    Admin, Agent, CheckPackages, Cloudflare, Database, Docker, Labels, Log, LogFormat, OnShutdown, Publish,
+    Redis, Role, Security, Server, Settings, State, Tunnel, Updates,
 };
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct Settings {
     pub docker: Docker,
     /// The connector's container.
     pub tunnel: Tunnel,
+    /// Container registries.
+    pub registry: Registry,
     /// Redis; accepted, not used yet.
     pub redis: Redis,
     /// Pending updates.
@@ -312,12 +314,43 @@ pub struct Redis {
     pub url: Secret,
 }
 
+/// Whether the agent looks at packages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckPackages {
+    /// Unless it runs in a container.
+    #[default]
+    Auto,
+    /// Wherever it runs.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// `[registry]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registry {
+    /// Registries that may be asked without encryption, separated by commas; this machine itself always may.
+    pub insecure: String,
+}
+
+impl Registry {
+    /// Returns each of them, such as `10.0.0.5:5000`; without a port it means all of that host.
+    pub fn insecure(&self) -> Vec<String> {
+        self.insecure.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+    }
+}
+
 /// `[updates]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
     /// Seconds between two looks for pending updates, 30 to 86400 (default 300).
     pub scan_interval_seconds: u64,
+    /// Whether the agent looks at packages: `auto` (default) unless it runs in a container, whose packages are not its host's;
+    /// `always` or `never`.
+    pub check_packages: CheckPackages,
     /// Master of this agent under RedFlag's name; `agent.master_url` wins.
     pub redflag_server_url: Option<String>,
     /// Configuration file of RedFlag's agent (JSON): its server, registration token and display name are read where no
@@ -327,6 +360,11 @@ pub struct Updates {
 
 impl Default for Updates {
     fn default() -> Self {
-        Self { scan_interval_seconds: 300, redflag_server_url: None, agent_config_path: None }
+        Self {
+            scan_interval_seconds: 300,
+            check_packages: CheckPackages::Auto,
+            redflag_server_url: None,
+            agent_config_path: None,
+        }
     }
 }

@@ -53,6 +53,10 @@ impl BollardDocker {
     pub fn at(address: EngineAddress, io: Io) -> Self {
         Self { connection: Connection::new(address, io) }
     }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
 }
 
 #[async_trait]

@@ -10,6 +10,7 @@ mod connection;
 mod connector;
 mod convert;
 mod error;
+mod images;
 mod request;
 mod types;
 
@@ -22,6 +23,7 @@ pub use self::bollard::BollardDocker;
 pub use address::{EngineAddress, Tls};
 pub use connector::{ConnectorStatus, METRICS_PORT, read_metrics, read_ready};
 pub use error::DockerError;
+pub use images::{EngineImages, EngineLogin, LocalImage, UsedImage};
 pub use types::{ContainerDetails, EngineAction, EngineEvent, EngineInfo, Events, NewConnector};
 
 pub use crate::domain::agent_tunnel::RunState;

@@ -31,6 +31,7 @@ pub mod protection;
 pub mod publish;
 pub mod refresh;
 pub mod registration;
+pub mod registry;
 pub mod report;
 pub mod restart;
 pub mod role;

@@ -105,7 +105,7 @@ pub fn secret_header(text: &str, name: &str) -> Result<HeaderValue, SetupError> 
 }
 
 /// True for an address of this machine alone, the unspecified ones included: whoever calls them reaches himself.
-fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_unspecified(),
         Some(Host::Ipv6(ip)) => {

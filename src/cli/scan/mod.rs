@@ -10,20 +10,24 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::common::Common;
+use super::values::engine;
 use super::{output, sources};
 use crate::clock::Clock;
-use crate::config::Role;
+use crate::config::{Role, Settings};
+use crate::docker::BollardDocker;
 use crate::domain::host::Host;
 use crate::domain::update::{Findings, Kind, Standing};
-use crate::io::IoRuntime;
+use crate::io::{Io, IoRuntime};
+use crate::registry::Settings as RegistrySettings;
 use crate::state_dir::{LastScan, StateError, read_last_scan, write_last_scan};
-use crate::updates::{HostReader, scan_all, scanners};
+use crate::updates::{HostReader, Images, Scanner, scan_all, scanners};
 
 pub(super) use seed_form::translated;
 
@@ -74,13 +78,18 @@ pub(super) fn run_as_seed(what: What, export: Option<Export>, common: &Common) -
 
 fn run_in(form: Form, what: What, export: Option<Export>, common: &Common) -> anyhow::Result<ExitCode> {
     let export = export.or(common.json.then_some(Export::Json));
-    let dir = sources::load(common, Role::Client)?.settings.state.dir.context("no state directory")?;
+    let settings = sources::load(common, Role::Client)?.settings;
+    let dir = settings.state.dir.clone().context("no state directory")?;
     let runtime = IoRuntime::start()?;
     let clock = Clock::system();
     let last = last_scan(&dir)?;
     let scan = match what {
         What::Scan => {
-            let scan = runtime.io().handle().block_on(interruptible(look(&clock, last)))?;
+            let scan = runtime.io().handle().block_on(interruptible(look(
+                &clock,
+                scanners(images(&settings, &clock, runtime.io())?),
+                last,
+            )))?;
             keep(&dir, form, &scan)?;
             Some(scan)
         }
@@ -111,8 +120,15 @@ fn last_scan(dir: &Path) -> anyhow::Result<Option<LastScan>> {
     }
 }
 
+/// What a look at images needs.
+fn images(settings: &Settings, clock: &Clock, io: Io) -> anyhow::Result<Images> {
+    let engine = Arc::new(BollardDocker::at(engine(settings)?, io.clone()));
+    let registries = RegistrySettings { insecure: settings.registry.insecure(), ..Default::default() };
+    Ok(Images::of_this_host(engine, registries, clock, io)?)
+}
+
 /// Looks at the host now.
-async fn look(clock: &Clock, last: Option<LastScan>) -> LastScan {
+async fn look(clock: &Clock, scanners: Vec<Arc<dyn Scanner>>, last: Option<LastScan>) -> LastScan {
     let reader = HostReader::of_this_host();
     if reader.virtualisation().is_application_container() {
         eprintln!("note: this is a container; its packages are looked at, not its host's");
@@ -124,7 +140,7 @@ async fn look(clock: &Clock, last: Option<LastScan>) -> LastScan {
     let before: BTreeMap<Kind, Findings> =
         before.into_iter().map(|found| (found.checked.kind, found)).collect();
     let progress = Progress::new();
-    let found = scan_all(&scanners(), clock, &before, true, |kind| progress.tell(kind)).await;
+    let found = scan_all(&scanners, clock, &before, true, |kind| progress.tell(kind)).await;
     progress.end();
     let at = clock.now();
     found.iter().for_each(|found| first_seen.follow(found, at));

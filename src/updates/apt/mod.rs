@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use super::keep::{last_known, shown, still_pending, trouble};
 use super::print::Print;
-use super::{ScanAsk, Scanner};
+use super::scanner::{ScanAsk, Scanner};
 use crate::domain::update::{Finding, Findings, Kind, Problem};
 use crate::process::{Ended, Program, find};
 use judge::{Seen, installed_as};

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use super::keep::{last_known, shown, still_pending, trouble};
 use super::print::Print;
-use super::{ScanAsk, Scanner};
+use super::scanner::{ScanAsk, Scanner};
 use crate::domain::update::{Finding, Findings, Kind, Problem};
 use crate::process::{Ended, Program, find};
 use judge::Seen;
@@ -279,9 +279,9 @@ impl Scanner for Dnf {
         // Programs alone mean nothing: other systems offer them as packages.
         let Ok(rpm) = self.program("rpm") else { return false };
         let mut has_packages = false;
-        let counted =
-            rpm.args(["-qa", "--qf", ".\n"]).run_lines(|line| has_packages |= line.starts_with('.')).await;
-        counted.is_ok() && has_packages
+        let listed =
+            rpm.args(["-qa", "--qf", ".\n"]).run_lines(|line| has_packages |= !line.is_empty()).await;
+        listed.is_ok_and(|ended| ended.code == Some(0)) && has_packages
     }
 
     async fn scan(&self, ask: &ScanAsk<'_>) -> Findings {

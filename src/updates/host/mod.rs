@@ -2,6 +2,7 @@
 
 mod disks;
 mod facts;
+mod files;
 mod reboot;
 mod virtualisation;
 
@@ -10,10 +11,9 @@ use std::path::{Path, PathBuf};
 use crate::domain::host::{Abilities, Ability, Host, Load};
 use crate::domain::text::spell_out;
 
-pub use virtualisation::Virtualisation;
+use files::read;
 
-/// Largest file that is read.
-const MAX_FILE: u64 = 1024 * 1024;
+pub use virtualisation::Virtualisation;
 
 /// Reads what a machine is.
 #[derive(Debug, Clone)]
@@ -133,16 +133,6 @@ fn checks_packages(virtualisation: &Virtualisation, managers: &[String]) -> Abil
         format!("Lightship reads APT and DNF; of the package managers it knows this host has: {found}"),
         None,
     )
-}
-
-/// The beginning of a file below the root, if it is text.
-fn read(root: &Path, path: &str) -> Option<String> {
-    use std::io::Read;
-
-    let file = std::fs::File::open(root.join(path)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

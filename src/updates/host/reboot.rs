@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use super::read;
+use super::files::read;
 use crate::domain::host::Reboot;
 use crate::domain::update::Problem;
 use crate::process::{Program, find};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read;
+use super::files::read;
 
 /// What a machine runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -82,6 +82,7 @@ impl UpdatesQuery {
                 "agent_id" => query.agent_id = value,
                 "kind" => query.kind = value,
                 "severity" => query.severity = value,
+                "security" => query.security = value,
                 "state" => query.state = value,
                 "older_than_days" => query.older_than_days = value,
                 "search" => query.search = value,

@@ -8,6 +8,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::confirm::{MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
+use super::host_card::{HostCard, ScanLine};
 use super::overview::{fragment_of, label_problem, shortened};
 use super::posted::Refusal;
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
@@ -48,6 +49,8 @@ struct Live {
     agent: AgentLine,
     tunnel: Option<TunnelLine>,
     facts: Vec<Fact>,
+    host: Option<HostCard>,
+    scans: Vec<ScanLine>,
     routes: Vec<RouteLine>,
     containers: Vec<ContainerLine>,
     commands: Vec<CommandLine>,
@@ -219,6 +222,9 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;
     let commands = read::list_commands(db, id, COMMANDS).await.map_err(ApiError::internal)?;
     let limits = read::find_limits(db, id).await.map_err(ApiError::internal)?;
+    let host = read::find_host(db, id).await.map_err(ApiError::internal)?;
+    let scans = read::scans_of(db, id).await.map_err(ApiError::internal)?;
+    let now = state.master().clock.now();
     let mut problems_of: HashMap<_, Vec<_>> = HashMap::new();
     for row in &problems {
         problems_of.entry(&row.container_id).or_default().push(label_problem(&row.problem));
@@ -244,6 +250,8 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
             .chain(facts(&view, slot.as_deref(), &limits))
             .chain(credential(state, id).await?)
             .collect(),
+        host: host.map(|row| HostCard::of(&row.host)),
+        scans: scans.values().map(|scan| ScanLine::of(scan, slot.as_deref(), now)).collect(),
         routes: routes.iter().map(route_line).collect(),
         containers: containers.iter().map(&mut container_line).collect(),
         commands: commands.iter().map(command_line).collect(),

@@ -8,6 +8,7 @@ pub mod agents;
 mod confirm;
 pub mod deploy;
 mod filter;
+mod host_card;
 pub mod keys;
 pub mod live;
 pub mod overview;

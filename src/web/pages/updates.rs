@@ -38,7 +38,7 @@ pub struct Wanted {
     search: String,
     /// A kind of update.
     kind: String,
-    /// A severity.
+    /// A severity, or `security` for whatever mends a hole.
     severity: String,
     /// `unprotected`, `public` or `private`.
     reach: String,
@@ -51,6 +51,9 @@ pub struct Wanted {
     /// Which page, from 1.
     page: String,
 }
+
+/// What stands for security updates of any severity.
+const SECURITY: &str = "security";
 
 /// Which package or image.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -181,7 +184,8 @@ impl Wanted {
         let asked = UpdatesQuery::of([
             ("agent_id", Some(self.agent.as_str())),
             ("kind", Some(self.kind.as_str())),
-            ("severity", Some(self.severity.as_str())),
+            ("severity", Some(self.severity.as_str()).filter(|word| *word != SECURITY)),
+            ("security", (self.severity == SECURITY).then_some("true")),
             ("state", Some(self.state.as_str())),
             ("older_than_days", Some(self.older.as_str())),
             ("search", Some(self.search.as_str())),
@@ -235,6 +239,7 @@ impl Wanted {
         let any = || ("", "any".to_owned());
         let kinds = Kind::ALL.map(|kind| (kind.as_str(), kind.title().to_owned()));
         let severities = Severity::ALL.map(|word| (word.as_str(), word.as_str().to_owned()));
+        let security = (SECURITY, "security only".to_owned());
         let reaches =
             [("unprotected", "public without a login"), ("public", "public"), ("private", "not public")];
         let states = State::ALL.map(|state| (state.as_str(), state_word(state.as_str()).to_owned()));
@@ -242,7 +247,12 @@ impl Wanted {
         let owned = |(value, word): (&'static str, &str)| (value, word.to_owned());
         vec![
             choice("Kind", "kind", &self.kind, [any()].into_iter().chain(kinds).collect()),
-            choice("Severity", "severity", &self.severity, [any()].into_iter().chain(severities).collect()),
+            choice(
+                "Severity",
+                "severity",
+                &self.severity,
+                [any(), security].into_iter().chain(severities).collect(),
+            ),
             choice("Reach", "reach", &self.reach, [any()].into_iter().chain(reaches.map(owned)).collect()),
             choice(
                 "State",
@@ -368,7 +378,7 @@ pub fn truth_lines(totals: &UpdateTotals) -> Vec<TruthLine> {
     if totals.security > 0 {
         let text =
             format!("{} pending", count(totals.security, "security update is", "security updates are"));
-        say("warn", "security", text, "/updates?severity=important");
+        say("warn", "security", text, "/updates?severity=security");
     }
     if totals.reboots > 0 {
         let verb = if totals.reboots == 1 { "waits" } else { "wait" };

@@ -8,6 +8,7 @@ pub mod cloudflare;
 pub mod cloudflare_client;
 pub mod database;
 pub mod docker;
+pub mod fake_registry;
 pub mod fault_proxy;
 pub mod host_agent;
 pub mod master;

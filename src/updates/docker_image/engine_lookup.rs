@@ -1,0 +1,170 @@
+//! The Engine asks a registry for us: with its proxies and certificates, where the agent itself has no way out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::clock::Clock;
+use crate::docker::{DockerError, EngineImages, EngineLogin};
+use crate::domain::registry::{Answer, Ask, Circumstance, DOCKER_HUB, Digest, Found, Outcome, Tags, refusal};
+use crate::registry::{Credentials, Lookup, Secret};
+
+/// Has an Engine answer. It says digests and nothing of what they hold, nor of other tags, and each answer is a pull: it
+/// is for what nobody else reaches.
+pub struct EngineLookup {
+    engine: Arc<dyn EngineImages>,
+    credentials: Arc<dyn Credentials>,
+    clock: Clock,
+}
+
+impl EngineLookup {
+    /// Takes an Engine and the logins that it is given.
+    pub fn new(engine: Arc<dyn EngineImages>, credentials: Arc<dyn Credentials>, clock: Clock) -> Self {
+        Self { engine, credentials, clock }
+    }
+
+    async fn answer(&self, ask: &Ask) -> Answer {
+        let name = format!("{}/{}:{}", ask.registry, ask.repository, ask.tag);
+        let login = self.credentials.find(&ask.registry).await.ok().flatten();
+        let account = login.as_ref().map(|login| login.account.clone());
+        let login = login.map(|login| {
+            let (user, secret) = match login.secret {
+                Secret::Password(secret) => (Some(login.account), secret),
+                Secret::Identity(secret) => (None, secret),
+            };
+            EngineLogin { user, secret, server: server_of(&ask.registry) }
+        });
+        let asked = self.engine.ask_registry(&name, login).await;
+        let at = self.clock.now();
+        let found = asked.map_err(|error| sorted(&error, account)).and_then(|text| {
+            Digest::parse(&text).ok_or(Circumstance::Odd { reason: "the Engine named no digest".into() })
+        });
+        let told =
+            |what: &Circumstance| refusal(&ask.registry, &format!("{}:{}", ask.repository, ask.tag), what);
+        let content = match found {
+            _ if !ask.wants_content => Outcome::NotAsked,
+            Ok(digest) => Outcome::Found(Found { digest, at, content: None }),
+            Err(what) => Outcome::Refused(told(&what)),
+        };
+        let tags = match ask.wants_tags {
+            true => Tags::Refused(told(&Circumstance::NoAnswer {
+                reason: "only the Engine reaches it, and it lists no tags".into(),
+                is_https_only: false,
+            })),
+            false => Tags::NotAsked,
+        };
+        Answer { content, tags }
+    }
+}
+
+#[async_trait]
+impl Lookup for EngineLookup {
+    async fn look_up(&self, asks: Vec<Ask>) -> Vec<Answer> {
+        // One after the other: the Engine is made for other work.
+        let mut answers = Vec::with_capacity(asks.len());
+        for ask in &asks {
+            answers.push(self.answer(ask).await);
+        }
+        answers
+    }
+}
+
+fn server_of(registry: &str) -> String {
+    if registry == DOCKER_HUB { "https://index.docker.io/v1/".into() } else { registry.to_owned() }
+}
+
+/// The Engine has one answer for every failure, and tells them apart in words.
+fn sorted(error: &DockerError, account: Option<String>) -> Circumstance {
+    let said = match error {
+        DockerError::NotFound { message, .. }
+        | DockerError::Refused { message, .. }
+        | DockerError::Conflict { message, .. } => message.to_ascii_lowercase(),
+        other => return Circumstance::NoAnswer { reason: other.to_string(), is_https_only: false },
+    };
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if says(&[
+        "no basic auth credentials",
+        "unauthorized",
+        "denied",
+        "authentication required",
+        "insufficient_scope",
+    ]) {
+        return Circumstance::Denied { account, note: None };
+    }
+    if says(&["manifest unknown", "name unknown", "not found"]) {
+        return Circumstance::NotFound;
+    }
+    if says(&["toomanyrequests", "too many requests", "rate limit"]) {
+        return Circumstance::NoAnswer { reason: "it asked the Engine to wait".into(), is_https_only: false };
+    }
+    Circumstance::NoAnswer { reason: format!("the Engine said: {}", shortened(&said)), is_https_only: false }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::{LocalImage, UsedImage};
+    use crate::domain::registry::{Platform, Refusal};
+    use crate::domain::update::Cause;
+    use crate::registry::NoLogins;
+
+    /// Says of every registry what it was made with.
+    struct Says(fn() -> Result<String, DockerError>);
+
+    #[async_trait]
+    impl EngineImages for Says {
+        async fn list_used(&self) -> Result<Vec<UsedImage>, DockerError> {
+            unreachable!("not asked")
+        }
+
+        async fn find_image(&self, _name: &str) -> Result<Option<LocalImage>, DockerError> {
+            unreachable!("not asked")
+        }
+
+        async fn ask_registry(&self, name: &str, login: Option<EngineLogin>) -> Result<String, DockerError> {
+            assert_eq!((name, login.is_none()), ("reg.example/a:1", true));
+            (self.0)()
+        }
+    }
+
+    async fn asked(says: fn() -> Result<String, DockerError>) -> Outcome {
+        let clock = Clock::moved("2026-01-31T12:00:00Z".parse().unwrap());
+        let lookup = EngineLookup::new(Arc::new(Says(says)), Arc::new(NoLogins), clock);
+        let ask = Ask {
+            registry: "reg.example".into(),
+            repository: "a".into(),
+            tag: "1".into(),
+            platform: Platform::new("linux", "amd64", None),
+            known: Vec::new(),
+            wants_content: true,
+            wants_tags: false,
+            is_fresh: false,
+        };
+        lookup.look_up(vec![ask]).await.remove(0).content
+    }
+
+    fn refused(message: &str) -> Result<String, DockerError> {
+        Err(DockerError::Refused { what: "ask a registry", status: 500, message: message.into() })
+    }
+
+    #[tokio::test]
+    async fn the_engines_words_are_told_apart() {
+        let digest = || Ok(Digest::of(b"a").to_string());
+        assert!(matches!(asked(digest).await, Outcome::Found(found) if found.digest == Digest::of(b"a")));
+        let cases: [(fn() -> Result<String, DockerError>, Cause); 5] = [
+            (|| refused("no basic auth credentials"), Cause::NotAllowed),
+            (|| refused("errors: denied: requested access to the resource is denied"), Cause::NotAllowed),
+            (|| refused("manifest unknown: manifest unknown"), Cause::GoneUpstream),
+            (|| refused("Get \"https://reg.example/v2/\": dial tcp: no such host"), Cause::NotReachable),
+            (|| Ok("no digest".into()), Cause::Misunderstood),
+        ];
+        for (says, expected) in cases {
+            let Outcome::Refused(Refusal { cause, .. }) = asked(says).await else { panic!("refused") };
+            assert_eq!(cause, expected);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Which scanners there are, and how they are run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::apt::Apt;
+use super::dnf::Dnf;
+use super::docker_image::{DockerImage, EngineLookup};
+use super::programs::HostPrograms;
+use super::scanner::{ScanAsk, Scanner};
+use super::windows_update::WindowsUpdate;
+use super::winget::Winget;
+use crate::clock::Clock;
+use crate::docker::EngineImages;
+use crate::domain::update::{Findings, Kind};
+use crate::http_client::SetupError;
+use crate::io::Io;
+use crate::registry::{DockerLogins, FirstOf, Lookup, RegistryClient, Settings};
+
+/// What a look at images needs: an Engine, and whoever can say what tags hold.
+pub struct Images {
+    engine: Arc<dyn EngineImages>,
+    lookup: Arc<dyn Lookup>,
+}
+
+impl Images {
+    /// Takes an Engine. Registries are asked from here, with the logins of this user; those that are not reached from here
+    /// are asked by the Engine.
+    pub fn of_this_host(
+        engine: Arc<dyn EngineImages>,
+        settings: Settings,
+        clock: &Clock,
+        io: Io,
+    ) -> Result<Self, SetupError> {
+        let logins = Arc::new(DockerLogins::of_this_user());
+        let own = Arc::new(RegistryClient::new(settings, logins.clone(), clock.clone(), io)?);
+        let engines = Arc::new(EngineLookup::new(engine.clone(), logins, clock.clone()));
+        Ok(Self { engine, lookup: Arc::new(FirstOf::new(own, engines)) })
+    }
+}
+
+/// Every scanner there is, in the order in which they run; one line each.
+pub fn scanners(images: Images) -> Vec<Arc<dyn Scanner>> {
+    let programs = Arc::new(HostPrograms);
+    vec![
+        Arc::new(Apt::of_this_host()),
+        Arc::new(Dnf::of_this_host()),
+        Arc::new(DockerImage::new(images.engine, images.lookup)),
+        Arc::new(WindowsUpdate::new(programs.clone())),
+        Arc::new(Winget::new(programs)),
+    ]
+}
+
+/// Runs those scanners that the host has a use for, one after the other. `tell` hears of each before it begins.
+pub async fn scan_all(
+    scanners: &[Arc<dyn Scanner>],
+    clock: &Clock,
+    last: &BTreeMap<Kind, Findings>,
+    by_person: bool,
+    mut tell: impl FnMut(Kind),
+) -> Vec<Findings> {
+    let mut found = Vec::new();
+    for scanner in scanners {
+        if !scanner.is_present().await {
+            continue;
+        }
+        tell(scanner.kind());
+        let ask = ScanAsk { now: clock.now(), last: last.get(&scanner.kind()), by_person };
+        found.push(scanner.scan(&ask).await);
+    }
+    found
+}

@@ -1,0 +1,45 @@
+//! The objects of the module `Microsoft.WinGet.Client`: nothing is cut, and nothing is in the host's language.
+
+use serde_json::Value;
+
+use super::super::powershell::{document, list, texts};
+use super::package::{Package, finding};
+use crate::domain::update::Finding;
+
+pub(super) const SCRIPT: &str = r"
+try {
+    Import-Module Microsoft.WinGet.Client
+    $packages = @(foreach ($package in (Get-WinGetPackage | Where-Object { $_.IsUpdateAvailable })) {
+        [ordered]@{
+            id = $package.Id
+            name = $package.Name
+            installed = [string]$package.InstalledVersion
+            available = @(foreach ($version in $package.AvailableVersions) { [string]$version })
+            source = [string]$package.Source
+        }
+    })
+    ConvertTo-Json -InputObject ([ordered]@{ ok = $true; packages = $packages }) -Depth 4 -Compress
+} catch {
+    ConvertTo-Json -InputObject ([ordered]@{ ok = $false; error = [string]$_.Exception.Message }) -Compress
+    exit 1
+}
+";
+
+/// Reads what the script prints; none if the module could not say it.
+pub(super) fn parse(printed: &str) -> Option<Vec<Finding>> {
+    let answer = document(printed).filter(|answer| answer["ok"] == true)?;
+    Some(list(&answer["packages"]).iter().filter_map(package).map(finding).collect())
+}
+
+fn package(value: &Value) -> Option<Package> {
+    let text = |name: &str| value[name].as_str().unwrap_or_default().trim().to_owned();
+    Some(Package {
+        id: Some(text("id")).filter(|id| !id.is_empty())?,
+        name: text("name"),
+        version: text("installed"),
+        // The newest one comes first.
+        available: texts(&value["available"]).into_iter().next()?,
+        source: Some(text("source")).filter(|source| !source.is_empty()),
+        asks_to_be_named: false,
+    })
+}

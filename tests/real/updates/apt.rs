@@ -1,0 +1,391 @@
+//! APT, as `lightship scan` sees it.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lightship::clock::Clock;
+use lightship::domain::update::{Findings, Kind};
+use lightship::updates::{Apt, ScanAsk, Scanner};
+use rustix::fs::FlockOperation;
+use serde_json::{Value, json};
+
+use super::apt_root::AptRoot;
+use super::file_server::FileServer;
+use super::{Scan, shell, text};
+use crate::support::ship::binary;
+
+fn time(value: &Value) -> DateTime<Utc> {
+    value.as_str().unwrap_or_else(|| panic!("{value}")).parse().unwrap()
+}
+
+#[test]
+fn lists_that_could_not_be_refreshed_are_old_and_close_nothing() {
+    let root = AptRoot::with(&["t-lib", "t-app"]);
+    let server = FileServer::start(&std::path::PathBuf::from(root.at("repo")));
+    root.sources(&server.url());
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    let before = Scan::of(&root.rig(), &["scan", "--export=json"]);
+    assert_eq!((before.code, before.updates()), (2, vec!["t-lib 1.0 1.1".to_owned()]), "{}", before.errors);
+    assert_eq!(before.scanner("apt")["ok"], true, "{}", before.said);
+
+    root.package("t-app", "1.1", "");
+    root.publish();
+    drop(server);
+    let down = Scan::of(&root.rig(), &["scan", "--export=json"]);
+
+    assert_eq!((down.code, down.updates()), (3, before.updates()), "what was known stays");
+    assert_eq!(down.scanner("apt")["ok"], false);
+    assert_eq!(down.scanner("apt")["as_of"], before.scanner("apt")["as_of"], "and is as old as it was");
+    let problem = down.problem("apt");
+    assert!(
+        problem.contains("not known since") && problem.contains("Failed to fetch http://127.0.0.1"),
+        "{problem}"
+    );
+    assert_eq!(down.field("t-lib", "first_seen_at"), before.field("t-lib", "first_seen_at"));
+
+    let server = FileServer::start(&std::path::PathBuf::from(root.at("repo")));
+    root.sources(&server.url());
+    let up = Scan::of(&root.rig(), &["scan", "--export=json"]);
+    assert_eq!((up.code, up.updates().len()), (2, 2), "{}", up.said);
+    assert!(time(&up.scanner("apt")["as_of"]) > time(&before.scanner("apt")["as_of"]));
+}
+
+#[test]
+fn one_suite_that_is_gone_is_named_though_the_other_is_there() {
+    let root = AptRoot::with(&["t-lib", "t-sec"]);
+    let server = FileServer::start(&std::path::PathBuf::from(root.at("repo")));
+    root.sources(&server.url());
+    root.security_package("t-sec", "1.1");
+    root.publish();
+    let before = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(before.updates(), ["t-sec 1.0 1.1"]);
+
+    std::fs::remove_dir_all(root.at("repo/dists/stable-security")).unwrap();
+    let gone = Scan::of(&root.rig(), &["scan", "--json"]);
+
+    assert_eq!((gone.code, gone.updates()), (3, before.updates()));
+    let problem = gone.problem("apt");
+    assert!(problem.contains("stable-security"), "{problem}");
+}
+
+#[test]
+fn an_ordinary_user_reads_old_lists_and_is_told_how_old_they_are() {
+    let root = AptRoot::with(&["t-lib"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    root.apt(&["update"]);
+    shell(
+        "chmod -R a+rX \"$1\"; find \"$1/root/var/lib/apt/lists\" -exec touch -d '10 days ago' {} +",
+        &[&root.at("")],
+    );
+    let mut verb = std::process::Command::new(binary());
+    verb.args(["scan", "--json"]).uid(65534).gid(65534).env_clear().current_dir("/");
+    let state = tempfile::tempdir().unwrap();
+    shell("chown 65534 \"$1\"", &[&text(state.path())]);
+    verb.env("APT_CONFIG", root.config()).env("LIGHTSHIP_STATE_DIR", state.path());
+
+    let ended = verb.output().unwrap();
+
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let scan = Scan {
+        code: ended.status.code().unwrap(),
+        said: serde_json::from_slice(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {said}")),
+        errors: said,
+    };
+    assert_eq!((scan.code, scan.updates()), (3, vec!["t-lib 1.0 1.1".to_owned()]), "{}", scan.errors);
+    let age = Clock::system().now() - time(&scan.scanner("apt")["as_of"]);
+    assert!(age > TimeDelta::days(9) && age < TimeDelta::days(11), "{age}");
+    let problem = &scan.scanner("apt")["problem"];
+    assert!(problem["reason"].as_str().unwrap().contains("this user may not"), "{problem}");
+    assert!(problem["way_out"].as_str().unwrap().contains("as root"), "{problem}");
+}
+
+/// Holds a file's lock as APT and dpkg hold theirs.
+fn lock(path: &str) -> File {
+    let file = File::options().create(true).truncate(false).write(true).read(true).open(path).unwrap();
+    rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    file
+}
+
+#[test]
+fn somebody_elses_lock_is_named_and_not_waited_for() {
+    let root = AptRoot::with(&["t-lib"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    root.apt(&["update"]);
+    let held = lock(&text(&root.lists().join("lock")));
+    let begun = Instant::now();
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!((scan.code, scan.updates()), (2, vec!["t-lib 1.0 1.1".to_owned()]), "the lists are young");
+    let problem = scan.problem("apt");
+    assert!(problem.contains(&format!("process {}", std::process::id())), "{problem}");
+    drop(held);
+    let free = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(free.scanner("apt")["problem"], Value::Null);
+}
+
+#[test]
+fn a_scan_goes_on_beside_an_installation() {
+    let root = AptRoot::with(&["t-lib"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    let held = ["lock-frontend", "lock"].map(|name| lock(&root.at(&format!("root/var/lib/dpkg/{name}"))));
+    let archives = lock(&root.at("root/var/cache/apt/archives/lock"));
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!((scan.code, scan.updates()), (2, vec!["t-lib 1.0 1.1".to_owned()]), "{}", scan.said);
+    assert_eq!(scan.scanner("apt")["problem"], Value::Null);
+    drop((held, archives));
+}
+
+/// The packages of the case, each with a newer version that stays behind for another reason.
+fn left_behind() -> AptRoot {
+    let root = AptRoot::with(&["t-lib", "t-app", "t-phased", "t-unmet", "t-plain", "t-old", "t-conf"]);
+    root.package("t-lib", "1.1", "");
+    root.package("t-plain", "1.1", "");
+    root.package("t-new", "1.0", "");
+    root.package("t-app", "1.1", r"Depends: t-new\n");
+    root.package("t-conf", "1.1", r"Conflicts: t-old\n");
+    root.package("t-phased", "1.1", r"Phased-Update-Percentage: 0\n");
+    root.package("t-unmet", "1.1", r"Depends: t-nowhere (>= 3)\n");
+    root.publish();
+    assert!(root.program("apt-mark").args(["hold", "t-lib"]).output().unwrap().status.success());
+    root
+}
+
+#[test]
+fn what_stays_behind_has_the_true_one_of_four_reasons() {
+    let root = left_behind();
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(scan.code, 2, "{}", scan.errors);
+    let list = Scan::of(&root.rig(), &["list-updates", "--json"]);
+    for (name, status, reason) in [
+        ("t-plain", "discovered", Value::Null),
+        ("t-app", "needs_changes", json!("needs new packages: t-new")),
+        ("t-conf", "needs_changes", json!("needs packages removed: t-old")),
+        (
+            "t-unmet",
+            "unmet",
+            json!("dependency: t-unmet : Depends: t-nowhere (>= 3) but it is not installable"),
+        ),
+    ] {
+        assert_eq!(
+            (list.field(name, "status"), list.field(name, "reason")),
+            (json!(status), reason),
+            "{name}"
+        );
+    }
+    for (name, status, words) in [("t-lib", "held", "held by somebody"), ("t-phased", "phased", "phased 0 %")]
+    {
+        let reason = list.field(name, "reason");
+        assert_eq!(list.field(name, "status"), status);
+        assert!(reason.as_str().unwrap().contains(words), "{reason}");
+    }
+    // What is announced as installable is what an upgrade installs, and nothing else.
+    root.apt(&["upgrade", "-y", "--allow-unauthenticated"]);
+    let after = Scan::of(&root.rig(), &["list-updates", "--json"]);
+    assert_eq!(after.field("t-plain", "status"), "discovered", "a list says what the last scan found");
+    let after = Scan::of(&root.rig(), &["scan", "--json"]);
+    let names: Vec<String> =
+        after.updates().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["t-app", "t-conf", "t-lib", "t-phased", "t-unmet"]);
+}
+
+#[test]
+fn a_german_host_is_read_like_any_other() {
+    let root = left_behind();
+    let plain = Scan::of(&root.rig(), &["scan", "--json"]);
+    let german = root.rig().env("LANGUAGE", "de").env("LC_ALL", "de_DE.UTF-8").env("LANG", "de_DE.UTF-8");
+    let scan = Scan::of(&german, &["scan", "--json"]);
+    assert_eq!(scan.scanner("apt")["digest"], plain.scanner("apt")["digest"]);
+}
+
+#[test]
+fn a_security_update_below_the_candidate_is_one() {
+    let root = AptRoot::with(&["t-sec", "t-lib"]);
+    root.security_package("t-sec", "1.0.1");
+    root.package("t-sec", "1.1", "");
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(scan.updates(), ["t-lib 1.0 1.1", "t-sec 1.0 1.1"]);
+    let of = |name: &str| (scan.field(name, "is_security"), scan.field(name, "severity"));
+    assert_eq!(of("t-sec"), (json!(true), json!("important")));
+    assert_eq!(of("t-lib"), (json!(false), json!("low")));
+}
+
+#[test]
+fn a_half_installed_package_is_said_and_nothing_pending_ends_with_zero() {
+    let root = AptRoot::with(&["t-lib"]);
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!((scan.code, scan.updates()), (0, vec![]), "{}", scan.said);
+
+    root.package_that_runs("t-bad", "1.0", "echo boom >&2; exit 1");
+    root.publish();
+    root.apt(&["update"]);
+    let install =
+        root.program("apt-get").args(["install", "-y", "--allow-unauthenticated", "t-bad"]).output().unwrap();
+    assert!(!install.status.success());
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(scan.code, 0, "{}", scan.said);
+    assert!(scan.problem("apt").contains("half installed: t-bad"), "{}", scan.said);
+    assert_eq!(scan.scanner("apt")["ok"], true, "what is pending is known all the same");
+}
+
+#[test]
+fn redflags_command_lines_print_its_forms_and_keep_its_file() {
+    let root = AptRoot::with(&["t-lib"]);
+    root.package("t-lib", "1.1", r"Section: libs\n");
+    root.publish();
+    let agent = root.at("aggregator-agent");
+    std::os::unix::fs::symlink(binary(), &agent).unwrap();
+    // In a mount namespace of its own, so that the machine's folder stays as it is.
+    let script = r#"
+        export APT_CONFIG=$2 LIGHTSHIP_STATE_DIR=$3
+        mount -t tmpfs tmpfs /var/lib
+        "$1" -scan -export=json >"$3/scan" 2>/dev/null || echo "scan $?"
+        "$1" --list-updates --export csv >"$3/csv" || echo "list $?"
+        "$1" -status >"$3/status" || echo "status $?"
+        cp /var/lib/aggregator/last_scan.json "$3/file"
+        stat -c 'mode %a' /var/lib/aggregator/last_scan.json /var/lib/aggregator"#;
+    let inside = "exec unshare --mount /bin/bash -uc \"$1\" bash \"$2\" \"$3\" \"$4\"";
+    let codes = shell(inside, &[script, &agent, &text(&root.config()), &root.at("state")]);
+    assert_eq!(codes, "scan 2\nlist 2\nstatus 2\nmode 600\nmode 755\n");
+    let read = |name: &str| std::fs::read_to_string(root.at(&format!("state/{name}"))).unwrap();
+    let items: Value = serde_json::from_str(&read("scan")).unwrap();
+    assert_eq!(
+        (
+            &items[0]["package_type"],
+            &items[0]["package_name"],
+            &items[0]["available_version"],
+            &items[0]["severity"]
+        ),
+        (&json!("apt"), &json!("t-lib"), &json!("1.1"), &json!("low"))
+    );
+    let file: Value = serde_json::from_str(&read("file")).unwrap();
+    assert_eq!((&file["update_count"], &file["updates"]), (&json!(1), &items));
+    let csv = read("csv");
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 2, "{csv}");
+    assert!(lines[1].starts_with("apt,t-lib,1.0,1.1,low,,fixture,"), "{csv}");
+    assert!(read("status").contains("APT: 1 pending"), "{}", read("status"));
+}
+
+#[test]
+fn a_list_of_updates_without_a_scan_says_what_to_do() {
+    let root = AptRoot::with(&["t-lib"]);
+    let (code, out, errors) = root.rig().verb(&["list-updates"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(errors.contains("run `lightship scan` first"), "{errors}");
+    let (code, out, _) = root.rig().verb(&["status"]);
+    assert_eq!(code, 3);
+    assert!(out.contains("Last scan: never") && out.contains("Host: "), "{out}");
+}
+
+#[test]
+fn a_scan_that_is_ended_leaves_nothing_behind_and_the_next_one_is_right() {
+    let root = AptRoot::with(&["t-lib"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    // An `apt-get` that never ends, and says when it was started.
+    std::fs::create_dir(root.at("bin")).unwrap();
+    let fake = "printf '#!/bin/sh\\necho $$ > %s/started; sleep 1000 & wait\\n' \"$1\" > \"$1/bin/apt-get\"; chmod 755 \"$1/bin/apt-get\"";
+    shell(fake, &[&root.at("")]);
+    let mut verb = std::process::Command::new(binary());
+    verb.args(["scan", "--json"])
+        .env("APT_CONFIG", root.config())
+        .env("LIGHTSHIP_STATE_DIR", root.at("state"));
+    verb.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", root.at("bin")));
+    let mut child = verb.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let started = wait_for_line(&root.at("started"));
+
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap(),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{errors}");
+    assert!(errors.contains("nothing was kept"), "{errors}");
+    let stat = std::fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "it lives on: {stat}");
+
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!((scan.code, scan.updates()), (2, vec!["t-lib 1.0 1.1".to_owned()]));
+}
+
+fn wait_for_line(path: &str) -> String {
+    let due = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Ok(line) = std::fs::read_to_string(path)
+            && line.ends_with('\n')
+        {
+            return line.trim().to_owned();
+        }
+        assert!(Instant::now() < due, "`{path}` was never written");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn half_a_list_is_no_shorter_list() {
+    let root = AptRoot::with(&["t-app", "t-lib"]);
+    root.package("t-app", "1.1", "");
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    let before = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(before.updates().len(), 2);
+    let half = r#"f=$(ls "$1"/*stable_main*Packages); s=$(stat -c %s "$f"); truncate -s $((s - 300)) "$f"; printf '\0\0garbage' >> "$f"
+                  printf 'deb [trusted=yes] file:/nonexistent stable main\n' > "$2""#;
+    shell(half, &[&text(&root.lists()), &root.at("root/etc/apt/sources.list")]);
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!((scan.code, scan.updates()), (3, before.updates()), "{}", scan.said);
+
+    root.sources(&format!("file:{}", root.at("repo")));
+    let healed = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!((healed.code, healed.updates()), (2, before.updates()), "{}", healed.said);
+}
+
+fn ask(last: Option<&Findings>) -> ScanAsk<'_> {
+    ScanAsk { now: Clock::system().now(), last, by_person: false }
+}
+
+#[tokio::test]
+async fn what_did_not_change_is_not_read_again() {
+    let root = AptRoot::with(&["t-lib", "t-orphan"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    root.apt(&["update"]);
+    assert!(root.program("apt-mark").args(["auto", "t-orphan"]).output().unwrap().status.success());
+    let apt = Apt::configured_by(&root.config());
+    let first = apt.scan(&ask(None)).await;
+    assert!(first.checked.ok && first.checked.kind == Kind::Apt, "{:?}", first.checked.problem);
+    let orphan = first.items.iter().find(|item| item.name == "t-orphan").unwrap();
+    assert!(!orphan.is_pending() && orphan.details["auto_removable"] == true, "nobody needs it any more");
+    let lib = first.items.iter().find(|item| item.name == "t-lib").unwrap();
+    assert_eq!((lib.source.as_deref(), lib.group.as_deref()), (Some("Lab:stable"), Some("t-lib")));
+    assert!(lib.size_bytes.unwrap() > 100 && lib.description.as_deref() == Some("fixture"), "{lib:?}");
+
+    // Whoever asked APT now would fail.
+    let config = std::fs::read_to_string(root.config()).unwrap();
+    std::fs::write(root.config(), "Dir \"unfinished").unwrap();
+    let second = apt.scan(&ask(Some(&first))).await;
+    assert_eq!((&second.items, second.checked.ok), (&first.items, true));
+
+    shell("touch \"$1\"", &[&root.at("root/var/lib/dpkg/status")]);
+    let failed = apt.scan(&ask(Some(&second))).await;
+    assert_eq!(
+        (&failed.items, failed.checked.ok),
+        (&first.items, false),
+        "something changed, so it had to ask"
+    );
+    std::fs::write(root.config(), config).unwrap();
+    assert!(apt.scan(&ask(Some(&failed))).await.checked.ok);
+}

@@ -1,0 +1,139 @@
+//! APT in a root of its own, with a repository of its own: no network, and the machine's packages are never seen.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{shell, text};
+use crate::support::ship::Rig;
+
+const MAKE_ROOT: &str = r#"
+cd "$1"; mkdir -p repo/pool/{stable,stable-security} state
+R=$1/root
+mkdir -p $R/etc/apt/{apt.conf.d,preferences.d,sources.list.d} $R/var/lib/apt/lists/partial \
+  $R/var/cache/apt/archives/partial $R/var/lib/dpkg/{info,updates,triggers,alternatives,parts} $R/var/log/apt $R/run
+: >$R/var/lib/dpkg/status; : >$R/var/lib/dpkg/available
+cat >apt.conf <<CONF
+Dir "$R"; Dir::State::status "$R/var/lib/dpkg/status"; Dir::Etc::parts "$R/etc/apt/apt.conf.d";
+Dir::Bin::dpkg "/usr/bin/dpkg"; Dir::Log "$R/var/log/apt"; APT::Architecture "amd64"; APT::Sandbox::User "root";
+Acquire::Languages "none"; Dpkg::Use-Pty "0"; APT::Machine-ID "912e43bd1c1d4ba481f9f8ccab25f9ee"; Acquire::Retries "0";
+DPkg::Options { "--root=$R"; "--log=$R/var/log/dpkg.log"; "--force-script-chrootless"; "--force-unsafe-io"; };
+CONF
+chmod -R a+rX .
+"#;
+
+const MAKE_PACKAGE: &str = r#"
+repo=$1 suite=$2 name=$3 version=$4 fields=$5 postinst=$6
+d=$(mktemp -d); mkdir -p $d/DEBIAN $d/usr/share/$name; echo $version >$d/usr/share/$name/version; chmod 755 $d
+printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: Lab <lab@example.test>\n%bDescription: fixture\n' \
+  "$name" "$version" "$fields" >$d/DEBIAN/control
+if [ -n "$postinst" ]; then printf '#!/bin/sh\n%s\n' "$postinst" >$d/DEBIAN/postinst; chmod 755 $d/DEBIAN/postinst; fi
+dpkg-deb --root-owner-group -b $d $repo/pool/$suite/${name}_${version}_all.deb >/dev/null; rm -r $d
+"#;
+
+const PUBLISH: &str = r#"
+cd "$1/repo"
+for suite in stable stable-security; do
+  [ $suite = stable ] && label=Lab || label=Lab-Security
+  b=dists/$suite/main/binary-amd64; mkdir -p $b
+  apt-ftparchive packages pool/$suite >$b/Packages; gzip -9nkf $b/Packages
+  apt-ftparchive -o APT::FTPArchive::Release::Origin=Lab -o APT::FTPArchive::Release::Label=$label \
+    -o APT::FTPArchive::Release::Suite=$suite -o APT::FTPArchive::Release::Codename=lab \
+    -o APT::FTPArchive::Release::Architectures='amd64 all' -o APT::FTPArchive::Release::Components=main \
+    release dists/$suite >../Release
+  mv ../Release dists/$suite/Release
+done
+chmod -R a+rX .
+"#;
+
+/// See the module.
+pub struct AptRoot {
+    dir: TempDir,
+}
+
+impl AptRoot {
+    /// An empty root and an empty repository.
+    pub fn empty() -> Self {
+        let root = Self { dir: tempfile::tempdir().unwrap() };
+        shell("chmod 755 \"$1\"", &[&root.at("")]);
+        shell(MAKE_ROOT, &[&root.at("")]);
+        root.sources(&format!("file:{}", root.at("repo")));
+        root
+    }
+
+    /// A root in which version 1.0 of each of these is installed, and the repository has no newer one.
+    pub fn with(packages: &[&str]) -> Self {
+        let root = Self::empty();
+        packages.iter().for_each(|name| root.package(name, "1.0", ""));
+        root.publish();
+        root.apt(&["update"]);
+        let wanted: Vec<String> = packages.iter().map(|name| format!("{name}=1.0")).collect();
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        root.apt(&[&["install", "-y", "--allow-unauthenticated"], wanted.as_slice()].concat());
+        root
+    }
+
+    /// A path below its folder.
+    pub fn at(&self, path: &str) -> String {
+        text(&self.dir.path().join(path)).trim_end_matches('/').to_owned()
+    }
+
+    /// The configuration that makes APT see this root only.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("apt.conf")
+    }
+
+    /// Where its lists of packages are.
+    pub fn lists(&self) -> PathBuf {
+        self.dir.path().join("root/var/lib/apt/lists")
+    }
+
+    /// Makes a package; `fields` are lines of its control file, each with `\n` behind it.
+    pub fn package(&self, name: &str, version: &str, fields: &str) {
+        shell(MAKE_PACKAGE, &[&self.at("repo"), "stable", name, version, fields, ""]);
+    }
+
+    /// Makes a package of the suite of security updates.
+    pub fn security_package(&self, name: &str, version: &str) {
+        shell(MAKE_PACKAGE, &[&self.at("repo"), "stable-security", name, version, "", ""]);
+    }
+
+    /// Makes a package that runs something when it is configured.
+    pub fn package_that_runs(&self, name: &str, version: &str, script: &str) {
+        shell(MAKE_PACKAGE, &[&self.at("repo"), "stable", name, version, "", script]);
+    }
+
+    /// Offers what was made.
+    pub fn publish(&self) {
+        shell(PUBLISH, &[&self.at("")]);
+    }
+
+    /// Where it takes its packages from.
+    pub fn sources(&self, site: &str) {
+        let lines =
+            ["stable", "stable-security"].map(|suite| format!("deb [trusted=yes] {site} {suite} main\n"));
+        std::fs::write(self.at("root/etc/apt/sources.list"), lines.concat()).unwrap();
+    }
+
+    /// Runs `apt-get`, which must work.
+    pub fn apt(&self, args: &[&str]) {
+        let ended = self.program("apt-get").args(args).output().unwrap();
+        assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+
+    /// A program that sees this root.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
+        command
+            .env("APT_CONFIG", self.config())
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Verbs of a host that has this root.
+    pub fn rig(&self) -> Rig {
+        Rig::new("agent", self.dir.path().join("state").as_path()).env("APT_CONFIG", text(&self.config()))
+    }
+}
