@@ -3,6 +3,7 @@
 mod access;
 mod deviations;
 mod exchanges;
+mod garbage;
 mod people;
 mod renewal;
 mod tokens;
