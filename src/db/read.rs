@@ -34,7 +34,7 @@ pub use super::containers::{
 pub use super::database::{ALL, Db};
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
-pub use super::refresh_tokens::{RefreshTokenRow, list_refresh_tokens};
+pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};
 pub use super::sessions::find_signed_in;
 pub use super::settings::{
@@ -48,7 +48,7 @@ pub use super::update_lists::{
     is_status, list_update_groups, list_updates, routes_behind, scans_of_agents, update_totals,
 };
 pub use super::update_logs::{UpdateLogFilter, UpdateLogRow, list_update_logs};
-pub use super::updates::{HostRow, ScanRow, UpdateRow, find_host, find_updates, scans_of};
+pub use super::updates::{HostRow, ScanRow, UpdateRow, find_host, find_updates, hosts_of, scans_of};
 
 /// Counts for the line of truth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,10 @@
 //! What renews the access of agents: digests, never the tokens.
 
+use std::collections::HashMap;
+
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
-use super::database::Db;
+use super::database::{AT_ONCE, Db};
 use super::entities::refresh_token;
 use super::error::DbError;
 use super::times::{micros, time};
@@ -48,6 +50,26 @@ impl RefreshToken {
             expires_at: time(row.expires_at),
         }
     }
+}
+
+/// Returns the tokens of these agents, in no order.
+pub async fn refresh_tokens_of(
+    db: &Db,
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<RefreshTokenRow>>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
+    db.read(move |conn| async move {
+        let mut found = HashMap::<AgentId, Vec<RefreshTokenRow>>::new();
+        for chunk in agents.chunks(AT_ONCE) {
+            let query = refresh_token::Entity::find().filter(refresh_token::Column::AgentId.is_in(chunk));
+            for row in query.all(&conn).await? {
+                let token = RefreshToken::of(row);
+                found.entry(token.agent_id.clone()).or_default().push(token);
+            }
+        }
+        Ok(found)
+    })
+    .await
 }
 
 /// Returns the tokens of an agent, the newest first.

@@ -253,6 +253,21 @@ pub async fn find_host(db: &Db, agent: &AgentId) -> Result<Option<HostRow>, DbEr
     .await
 }
 
+/// Returns the machines behind these agents, as far as they were told of.
+pub async fn hosts_of(db: &Db, agents: &[AgentId]) -> Result<BTreeMap<AgentId, HostRow>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
+    db.read(move |conn| async move {
+        let mut found = BTreeMap::new();
+        for chunk in agents.chunks(super::database::AT_ONCE) {
+            for row in host::Entity::find().filter(host::Column::AgentId.is_in(chunk)).all(&conn).await? {
+                found.insert(AgentId::new(row.agent_id.clone()), HostRow::of(row)?);
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
 /// Returns the updates of a host whose time is over until which they were put off, with their kinds.
 pub async fn overdue_of(
     db: &Db,

@@ -49,6 +49,24 @@ pub struct RefreshToken {
     pub expires_at: DateTime<Utc>,
 }
 
+/// What renews an agent's access now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce<'a> {
+    /// The token that was used last, or made last.
+    pub token: &'a RefreshToken,
+    /// True if its client takes another one with each renewal. RedFlag's own agent cannot: its one token stays, and belongs
+    /// to its machine.
+    pub is_rotated: bool,
+}
+
+/// Returns what renews access, of all tokens of an agent; none if nothing does.
+pub fn in_force(known: &[RefreshToken], now: DateTime<Utc>) -> Option<InForce<'_>> {
+    let live = known.iter().filter(|token| token.standing == Standing::Live && token.expires_at > now);
+    let token = live.max_by_key(|token| (token.last_used_at, token.created_at))?;
+    let is_rotated = known.iter().any(|other| other.family == token.family && other.generation > 0);
+    Some(InForce { token, is_rotated })
+}
+
 /// What becomes of a renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Renewal {

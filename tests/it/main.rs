@@ -22,6 +22,7 @@ mod networks;
 mod pages;
 mod parameters;
 mod protection;
+mod redflag;
 mod registry;
 mod slow_clients;
 mod support;

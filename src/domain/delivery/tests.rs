@@ -138,6 +138,29 @@ fn a_dockflare_agent_gets_a_stop_with_two_polls_in_a_row() {
 }
 
 #[test]
+fn a_scan_goes_to_a_redflag_agent_once_and_is_given_up_two_hours_later() {
+    let scan = || queued("c", CommandKind::ScanUpdates);
+    assert_eq!(deliveries(&mut scan(), Dialect::RedFlag), [0]);
+    let mut command = scan();
+    assert!(may_be_fetched(&command, Dialect::RedFlag) && !may_be_fetched(&command, Dialect::V2));
+    assert_eq!(poll(&mut command, 300, Dialect::RedFlag), 1);
+    assert_eq!(poll(&mut command, 600, Dialect::RedFlag), 0);
+    sweep(&mut command, 300 + 7_199, Dialect::RedFlag);
+    assert_eq!(command.status, CommandStatus::Delivered, "it may still say how it went");
+    sweep(&mut command, 300 + 7_200, Dialect::RedFlag);
+    assert_eq!(command.status, CommandStatus::Expired);
+    // Nobody asked for an hour: nobody wants it any more.
+    let mut command = scan();
+    assert_eq!(poll(&mut command, 3_600, Dialect::RedFlag), 0);
+    sweep(&mut command, 3_600, Dialect::RedFlag);
+    assert_eq!(command.status, CommandStatus::Expired);
+    // It has nothing to do with tunnels, and an agent of DockFlare's is not told.
+    assert!(superseded(&agent(), &[scan()], Superseding::Tunnel).is_empty());
+    assert_eq!(poll(&mut scan(), 0, Dialect::V2), 0);
+    assert_eq!(poll(&mut queued("t", start()), 0, Dialect::RedFlag), 0, "nor is a RedFlag agent of tunnels");
+}
+
+#[test]
 fn an_agent_of_ours_gets_again_what_it_did_not_acknowledge() {
     let mut command = queued("c", restart());
     assert_eq!(poll(&mut command, 0, Dialect::Native), 1);

@@ -138,6 +138,11 @@ pub async fn commands(
     Ok(HttpResponse::Ok().json(answer))
 }
 
+/// `HEAD` of the same: takes nothing from the queue.
+pub async fn commands_head(_agent: RedFlagAgent) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").finish()
+}
+
 /// The last scan succeeded, named no scanner, and nothing was reported of it: nothing is pending of all that was.
 async fn nothing_found(state: &WebState, slot: &Slot) -> Result<(), ApiError> {
     let scans = scans_of(&state.master().db, slot.id()).await.map_err(ApiError::internal)?;

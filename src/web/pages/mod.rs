@@ -17,6 +17,7 @@ pub mod routes;
 pub mod set_up;
 pub mod sign_in;
 pub mod system;
+pub mod tokens;
 pub mod updates;
 pub mod view;
 

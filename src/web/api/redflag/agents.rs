@@ -1,5 +1,7 @@
 //! Agents, as RedFlag's clients see them: every agent of ours is one.
 
+use std::collections::{BTreeMap, HashMap};
+
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -8,12 +10,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::filled;
 use crate::db::read::{
-    AgentRow, RefreshTokenRow, find_agent, find_host, list_agents, list_refresh_tokens, scans_of,
+    AgentRow, HostRow, RefreshTokenRow, ScanRow, find_agent, hosts_of, list_agents, refresh_tokens_of,
+    scans_of_agents,
 };
 use crate::domain::agent::AgentStatus;
 use crate::domain::host::Host;
 use crate::domain::id::AgentId;
-use crate::domain::refresh::Standing;
+use crate::domain::refresh::{InForce, in_force};
 use crate::web::api::agents::agent_id;
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
@@ -59,9 +62,11 @@ pub async fn list(
 
 async fn page(state: WebState, wanted: AgentsQuery, after: Option<AgentId>) -> Page<AgentId> {
     let rows = list_agents(&state.master().db, after.as_ref(), AT_ONCE).await.map_err(ApiError::internal)?;
+    let ids: Vec<AgentId> = rows.iter().map(|row| row.id.clone()).collect();
+    let known = Known::of(&state, &ids).await?;
     let mut elements = Elements::default();
     for row in rows.iter().filter(|row| row.status != AgentStatus::Removed) {
-        let record = record(&state, row).await?;
+        let record = record(&state, row, &known);
         let fits = |wanted: &Option<String>, name: &str| {
             filled(wanted).is_none_or(|word| record[name].as_str() == Some(word.as_str()))
         };
@@ -81,7 +86,8 @@ pub async fn one(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let row = listed(&state, &agent_id(&id)?).await?;
-    Ok(HttpResponse::Ok().json(record(&state, &row).await?))
+    let known = Known::of(&state, std::slice::from_ref(&row.id)).await?;
+    Ok(HttpResponse::Ok().json(record(&state, &row, &known)))
 }
 
 /// Returns an agent that is on the list.
@@ -90,16 +96,33 @@ async fn listed(state: &WebState, id: &AgentId) -> Result<AgentRow, ApiError> {
     row.filter(|row| row.status != AgentStatus::Removed).ok_or(ApiError::AgentNotFound)
 }
 
-async fn record(state: &WebState, row: &AgentRow) -> Result<Value, ApiError> {
-    let db = &state.master().db;
-    let host = find_host(db, &row.id).await.map_err(ApiError::internal)?;
-    let scans = scans_of(db, &row.id).await.map_err(ApiError::internal)?;
-    let tokens = list_refresh_tokens(db, &row.id).await.map_err(ApiError::internal)?;
+/// What is shown beside agents, read for many at once.
+struct Known {
+    hosts: BTreeMap<AgentId, HostRow>,
+    scans: Vec<ScanRow>,
+    tokens: HashMap<AgentId, Vec<RefreshTokenRow>>,
+}
+
+impl Known {
+    async fn of(state: &WebState, ids: &[AgentId]) -> Result<Self, ApiError> {
+        let db = &state.master().db;
+        Ok(Self {
+            hosts: hosts_of(db, ids).await.map_err(ApiError::internal)?,
+            scans: scans_of_agents(db, ids).await.map_err(ApiError::internal)?,
+            tokens: refresh_tokens_of(db, ids).await.map_err(ApiError::internal)?,
+        })
+    }
+}
+
+fn record(state: &WebState, row: &AgentRow, known: &Known) -> Value {
     let presence = presence(state, &row.id, Some(row));
+    let host = known.hosts.get(&row.id).cloned();
     let (changed_at, host) =
         host.map_or((row.registered_at, Host::default()), |row| (row.changed_at, row.host));
+    let scans = known.scans.iter().filter(|scan| scan.agent_id == row.id);
+    let tokens = known.tokens.get(&row.id).map(Vec::as_slice).unwrap_or_default();
     let reboot = host.reboot.clone().unwrap_or_default();
-    Ok(json!({
+    json!({
         "id": row.id, "hostname": host.hostname.as_ref().unwrap_or(&row.display_name), "display_name": row.display_name,
         "os_type": host.os_type, "os_version": host.os_version, "os_architecture": host.architecture,
         "agent_version": row.version, "current_version": row.version, "update_available": false,
@@ -108,10 +131,10 @@ async fn record(state: &WebState, row: &AgentRow) -> Result<Value, ApiError> {
         "reboot_required": reboot.wanted, "last_reboot_at": null,
         "reboot_reason": (!reboot.reasons.is_empty()).then(|| reboot.reasons.join("; ")),
         "created_at": row.registered_at, "updated_at": changed_at,
-        "last_scan": scans.values().map(|scan| scan.checked_at).max(),
+        "last_scan": scans.map(|scan| scan.checked_at).max(),
         "standing": row.status, "dialect": row.dialect, "key_id": row.key_id, "problem": warning(state, row),
-        "credential": credential(&tokens, state.master().clock.now()),
-    }))
+        "credential": credential(tokens, state.master().clock.now()),
+    })
 }
 
 /// What RedFlag keeps in one heap: measurements and what the machine is, as it names them.
@@ -138,17 +161,12 @@ fn metadata(state: &WebState, row: &AgentRow, host: &Host) -> Value {
     Value::Object(all)
 }
 
-/// What renews the agent's access, if anything does: RedFlag's own agent cannot take another token, so that its one token
-/// stays, and belongs to its machine.
+/// What renews the agent's access, if anything does.
 fn credential(tokens: &[RefreshTokenRow], now: DateTime<Utc>) -> Value {
-    let live = tokens.iter().filter(|token| token.standing == Standing::Live && token.expires_at > now);
-    let Some(newest) = live.max_by_key(|token| (token.last_used_at, token.created_at)) else {
-        return Value::Null;
-    };
-    let rotated = tokens.iter().any(|token| token.family == newest.family && token.generation > 0);
+    let Some(InForce { token, is_rotated }) = in_force(tokens, now) else { return Value::Null };
     json!({
-        "kind": "refresh_token", "rotated": rotated, "bound_to": if rotated { "client" } else { "machine" },
-        "created_at": newest.created_at, "last_used_at": newest.last_used_at, "expires_at": newest.expires_at,
+        "kind": "refresh_token", "rotated": is_rotated, "bound_to": if is_rotated { "client" } else { "machine" },
+        "created_at": token.created_at, "last_used_at": token.last_used_at, "expires_at": token.expires_at,
     })
 }
 
