@@ -20,6 +20,8 @@ mod m0011_know_outcomes;
 mod m0012_seat_keys;
 mod m0013_admin_roles;
 mod m0014_container_networks;
+mod m0015_create_updates;
+mod m0016_redflag;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -42,6 +44,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_seat_keys::Migration),
             Box::new(m0013_admin_roles::Migration),
             Box::new(m0014_container_networks::Migration),
+            Box::new(m0015_create_updates::Migration),
+            Box::new(m0016_redflag::Migration),
         ]
     }
 }

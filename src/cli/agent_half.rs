@@ -10,11 +10,15 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context;
 use secrecy::SecretString;
 
+use super::host_look::look_at_host;
 use super::run::Start;
+use super::scan::images;
 use super::values::AgentValues;
 use crate::actors::agent::tree::{AgentParts, AgentPorts, AgentSettings, agent};
 use crate::actors::supervision::SupSpec;
+use crate::clock::Clock;
 use crate::config::Settings;
+use crate::docker::Docker;
 use crate::state_dir::StateDir;
 
 /// How long an actor may take to say how it is.
@@ -28,11 +32,19 @@ pub(super) fn describe(
 ) -> anyhow::Result<(SupSpec, AgentPorts)> {
     let settings = &start.loaded.settings;
     let AgentValues { docker, uplink } = AgentValues::read(settings, master_url, key, start.io.clone())?;
+    let docker: Arc<dyn Docker> = Arc::new(docker);
     let parts = AgentParts {
         settings: agent_settings(settings),
-        docker: Arc::new(docker),
+        docker: Arc::clone(&docker),
         uplink: Arc::new(uplink),
         state: StateDir::open(&start.state_dir, start.io.clone())?,
+        look: look_at_host(
+            start.state_dir.clone(),
+            Arc::clone(&docker),
+            settings.updates.check_packages,
+            images(settings, &Clock::system(), start.io.clone())?,
+            start.io.clone(),
+        ),
     };
     Ok(agent(parts))
 }
@@ -94,6 +106,7 @@ async fn health(ports: web::Data<AgentPorts>) -> HttpResponse {
     let silent = [
         ("reporter", status.reporter.is_none()),
         ("tunnel", status.tunnel.is_none()),
+        ("updates", status.updates.is_none()),
         ("docker", status.docker.is_none()),
         ("command_poller", status.command_poller.is_none()),
     ];

@@ -100,6 +100,7 @@ impl MasterHalf {
         let web_settings = WebSettings {
             admin_token,
             cookie_key: cookie_key(&self.db, start).await?,
+            jwt_secret: jwt_secret(&self.db, start).await?,
             secure_cookies: settings.security.secure_cookies,
             trusted_proxies: self.proxies.clone(),
             public_url: settings.server.public_url.clone(),
@@ -114,6 +115,7 @@ impl MasterHalf {
             docker,
         };
         let state = WebState::new(self.master.clone(), web_settings);
+        state.recall_rates().await.context("cannot read the rate limits that were set")?;
         let listen = Listen { tcp: sockets, local: Some(admin_socket), workers: 2, stop_secs: STOP_SECONDS };
         let server = serve(listen, state.clone()).context("cannot start the web server")?;
         let handle = server.handle();
@@ -249,6 +251,23 @@ async fn cookie_key(db: &Db, start: &Start) -> anyhow::Result<Key> {
     });
     db.commit(batch).await?;
     Ok(Key::from(&bytes))
+}
+
+/// What signs access tokens: set, or made once, so that a restart puts no agent out.
+async fn jwt_secret(db: &Db, start: &Start) -> anyhow::Result<SecretString> {
+    if let Some(set) = start.loaded.settings.security.jwt_secret.get() {
+        return Ok(set.clone());
+    }
+    let id = SecretId::new("jwt-secret");
+    if let Some(stored) = secrets::find_secret(db, &id).await? {
+        return Ok(stored);
+    }
+    let made = SecretString::from(start.chance.key());
+    let mut batch = Batch::new("system", start.clock.now());
+    let purpose = "access token secret".into();
+    batch.rows.push(RowChange::PutSecret { id, purpose, plain: made.clone() });
+    db.commit(batch).await?;
+    Ok(made)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::db::{Db, SecretKey};
 use crate::docker::{BollardDocker, DockerError, EngineAddress, Tls};
 use crate::domain::id::AccountId;
 use crate::io::Io;
+use crate::state_dir;
 use crate::uplink::{AccessToken, HttpUplink, UplinkSettings};
 
 /// Where the Engine is unless `DOCKER_HOST` says otherwise.
@@ -102,9 +103,16 @@ pub(super) fn agent_way(settings: &Settings) -> anyhow::Result<(String, SecretSt
     let master = settings.agent.master_url.clone().context(
         "no master: set DOCKFLARE_MASTER_URL or `--master` to the master's address, such as http://master:8080",
     )?;
-    let key = settings.agent.api_key.get().cloned().context(
+    // The key that an earlier registration token brought wins over that token, which is used up.
+    let given = settings.agent.api_key.get().cloned();
+    let key = match (given, settings.state.dir.as_deref()) {
+        (Some(key), _) => Some(key),
+        (None, Some(dir)) => state_dir::find_agent_key(dir)?,
+        (None, None) => None,
+    };
+    let key = key.or_else(|| settings.agent.registration_token.get().cloned()).context(
         "no agent key: make one on the master's page Agents or with `lightship keys create`, then set \
-         DOCKFLARE_API_KEY",
+         DOCKFLARE_API_KEY; or set REDFLAG_REGISTRATION_TOKEN to a registration token",
     )?;
     Ok((master, key))
 }

@@ -57,9 +57,20 @@ pub(super) fn check(
         "it opens everything, so it needs 16 characters or more; `openssl rand -hex 16` makes one",
     );
     expect(
+        !is_master || settings.security.jwt_secret.expose().is_none_or(|secret| secret.len() >= ADMIN_TOKEN),
+        "security.jwt_secret",
+        "whoever guesses it can be anybody, so it needs 16 characters or more; `openssl rand -hex 32` makes one",
+    );
+    expect(web(&settings.updates.redflag_server_url), "updates.redflag_server_url", WEB_ADDRESS);
+    expect(
         (1..=86_400).contains(&settings.agent.report_interval_seconds),
         "agent.report_interval_seconds",
         "expected 1 to 86400 seconds",
+    );
+    expect(
+        (30..=86_400).contains(&settings.updates.scan_interval_seconds),
+        "updates.scan_interval_seconds",
+        "expected 30 to 86400 seconds",
     );
     expect(
         settings.publish.grace_period_seconds <= 30 * 86_400,

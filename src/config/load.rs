@@ -190,11 +190,14 @@ impl Layers {
         for (key, (value, origin)) in &self.values {
             check_alone(key, value, origin)?;
         }
-        let settings: Settings = merged.try_deserialize().map_err(|error| ConfigError::Invalid {
+        let mut settings: Settings = merged.try_deserialize().map_err(|error| ConfigError::Invalid {
             key: "settings".into(),
             origin: Origin::Variable("LIGHTSHIP__*".into()),
             reason: error.to_string(),
         })?;
+        if role == Role::Agent {
+            self.warnings.extend(super::redflag_file::fill(&mut settings)?);
+        }
         let origins: BTreeMap<_, _> =
             self.values.into_iter().map(|(key, (_, origin))| (key, origin)).collect();
         super::check::check(&settings, &origins, role)?;

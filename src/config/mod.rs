@@ -8,6 +8,7 @@ mod dot_env;
 mod error;
 mod load;
 mod names;
+mod redflag_file;
 mod secret;
 mod settings;
 mod value_file;
@@ -17,8 +18,8 @@ pub use error::{ConfigError, Origin};
 pub use load::{Loaded, Sources};
 pub use secret::Secret;
 pub use settings::{
-    Admin, Agent, Cloudflare, Database, Docker, Labels, Log, LogFormat, OnShutdown, Publish, Redis, Role,
-    Security, Server, Settings, State, Tunnel, Updates,
+    Admin, Agent, CheckPackages, Cloudflare, Database, Docker, Labels, Log, LogFormat, OnShutdown, Publish,
+    Redis, Role, Security, Server, Settings, State, Tunnel, Updates,
 };
 
 #[cfg(test)]

@@ -5,6 +5,10 @@ use crate::domain::agent_tunnel::{EDGE_IP_VERSION, POST_QUANTUM, PROTOCOL};
 
 /// Names from DockFlare and RedFlag, and the key each one means; a later one wins over an earlier one.
 pub(super) const ALIASES: &[(&str, &str)] = &[
+    ("REDFLAG_JWT_SECRET", "security.jwt_secret"),
+    ("REDFLAG_PUBLIC_URL", "server.public_url"),
+    ("REDFLAG_DISPLAY_NAME", "agent.display_name"),
+    ("REDFLAG_LOG_LEVEL", "log.level"),
     ("DOCKFLARE_MASTER_URL", "agent.master_url"),
     ("AGENT_DISPLAY_NAME", "agent.display_name"),
     ("REPORT_INTERVAL_SECONDS", "agent.report_interval_seconds"),
@@ -28,6 +32,7 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("DATABASE_URL", "database.url"),
     ("JWT_SECRET", "security.jwt_secret"),
     ("REDFLAG_SERVER_URL", "updates.redflag_server_url"),
+    ("REDFLAG_REGISTRATION_TOKEN", "agent.registration_token"),
     ("AGENT_CONFIG_PATH", "updates.agent_config_path"),
     ("REDIS_URL", "redis.url"),
     ("CF_API_TOKEN", "cloudflare.api_token"),

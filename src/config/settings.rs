@@ -52,7 +52,7 @@ pub struct Settings {
     pub registry: Registry,
     /// Redis; accepted, not used yet.
     pub redis: Redis,
-    /// Updates; their names are taken, nothing reads them yet.
+    /// Pending updates.
     pub updates: Updates,
 }
 
@@ -113,7 +113,7 @@ pub struct Security {
     pub trusted_proxies: String,
     /// Requests per second allowed to one agent; 0 is no limit (default).
     pub requests_per_second: u32,
-    /// Accepted for RedFlag users; its API is not served yet.
+    /// Signs the access tokens of RedFlag's API; default: made at the first start and kept with the stored secrets.
     pub jwt_secret: Secret,
 }
 
@@ -215,6 +215,8 @@ pub struct Agent {
     pub master_url: Option<String>,
     /// Agent key, made on the Agents page or by `lightship keys create`.
     pub api_key: Secret,
+    /// A registration token; used once, when there is no key: the master makes one, which is kept in the state directory.
+    pub registration_token: Secret,
     /// Name shown for this host.
     pub display_name: Option<String>,
     /// Seconds between two reports to a DockFlare Master, and between two heartbeats (default 30).
@@ -232,6 +234,7 @@ impl Default for Agent {
         Self {
             master_url: None,
             api_key: Secret::default(),
+            registration_token: Secret::default(),
             display_name: None,
             report_interval_seconds: 30,
             cf_access_client_id: None,
@@ -311,6 +314,19 @@ pub struct Redis {
     pub url: Secret,
 }
 
+/// Whether the agent looks at packages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckPackages {
+    /// Unless it runs in a container.
+    #[default]
+    Auto,
+    /// Wherever it runs.
+    Always,
+    /// Not at all.
+    Never,
+}
+
 /// `[registry]`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -327,11 +343,28 @@ impl Registry {
 }
 
 /// `[updates]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
-    /// Accepted for RedFlag users; not used yet.
+    /// Seconds between two looks for pending updates, 30 to 86400 (default 300).
+    pub scan_interval_seconds: u64,
+    /// Whether the agent looks at packages: `auto` (default) unless it runs in a container, whose packages are not its host's;
+    /// `always` or `never`.
+    pub check_packages: CheckPackages,
+    /// Master of this agent under RedFlag's name; `agent.master_url` wins.
     pub redflag_server_url: Option<String>,
-    /// Accepted for RedFlag users; not used yet.
+    /// Configuration file of RedFlag's agent (JSON): its server, registration token and display name are read where no
+    /// other setting says them.
     pub agent_config_path: Option<String>,
+}
+
+impl Default for Updates {
+    fn default() -> Self {
+        Self {
+            scan_interval_seconds: 300,
+            check_packages: CheckPackages::Auto,
+            redflag_server_url: None,
+            agent_config_path: None,
+        }
+    }
 }

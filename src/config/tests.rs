@@ -398,8 +398,53 @@ fn names_that_upstream_documents_are_known() {
 }
 
 #[test]
+fn the_file_of_redflags_agent_says_what_no_other_setting_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.json");
+    let text = r#"{"server_url": "https://flag.example", "registration_token": "from-the-file", "agent_id": "x",
+        "token": "t", "refresh_token": "r", "check_in_interval": 300, "display_name": "rack 4",
+        "network": {"timeout": 30000000000}, "tls": {"insecure_skip_verify": true, "ca_file": "/ca.pem"}, "tags": []}"#;
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+
+    let loaded = read(&[("AGENT_CONFIG_PATH", path)], Role::Agent).unwrap();
+    let agent = &loaded.settings.agent;
+    assert_eq!(agent.master_url.as_deref(), Some("https://flag.example"));
+    assert_eq!(agent.registration_token.expose(), Some("from-the-file"));
+    assert_eq!((agent.display_name.as_deref(), agent.api_key.is_set()), (Some("rack 4"), false));
+    assert!(loaded.warnings[0].contains("certificates are always verified"), "{:?}", loaded.warnings);
+
+    // Whatever else says it wins.
+    let others = [
+        ("AGENT_CONFIG_PATH", path),
+        ("REDFLAG_SERVER_URL", "https://other.example"),
+        ("REDFLAG_REGISTRATION_TOKEN", "from-the-environment"),
+        ("REDFLAG_DISPLAY_NAME", "rack 5"),
+    ];
+    let agent = read(&others, Role::Agent).unwrap().settings.agent;
+    assert_eq!(agent.master_url.as_deref(), Some("https://other.example"));
+    assert_eq!(agent.registration_token.expose(), Some("from-the-environment"));
+    assert_eq!(agent.display_name.as_deref(), Some("rack 5"));
+    let ours =
+        [("REDFLAG_SERVER_URL", "https://other.example"), ("DOCKFLARE_MASTER_URL", "https://ours.example")];
+    assert_eq!(
+        read(&ours, Role::Agent).unwrap().settings.agent.master_url.as_deref(),
+        Some("https://ours.example")
+    );
+    // It is an agent's file: a master does not look for it.
+    read(&[("AGENT_CONFIG_PATH", "/nowhere")], Role::Master).unwrap();
+    let gone = read(&[("AGENT_CONFIG_PATH", "/nowhere")], Role::Agent).unwrap_err().to_string();
+    assert!(gone.contains("`/nowhere`"), "{gone}");
+    std::fs::write(dir.path().join("bad.json"), "{\"server_url\": s3cret").unwrap();
+    let bad = dir.path().join("bad.json");
+    let error = read(&[("AGENT_CONFIG_PATH", bad.to_str().unwrap())], Role::Agent).unwrap_err().to_string();
+    assert!(error.contains("line 1") && !error.contains("s3cret"), "{error}");
+}
+
+#[test]
 fn secrets_are_never_printed() {
-    let loaded = read(&[("CF_API_TOKEN", "s3cret"), ("JWT_SECRET", "s3cret")], Role::Master).unwrap();
+    let loaded =
+        read(&[("CF_API_TOKEN", "s3cret"), ("JWT_SECRET", "s3cret-s3cret-s3cret")], Role::Master).unwrap();
     let printed = format!("{loaded:?}{}", serde_json::to_string(&loaded.settings).unwrap());
     assert!(!printed.contains("s3cret") && printed.contains("[set]"));
 }

@@ -56,6 +56,8 @@ pub struct AgentRow {
     pub removed_at: Option<DateTime<Utc>>,
     /// Last time it was heard before it was noted as offline; none while it is not.
     pub offline_since: Option<DateTime<Utc>>,
+    /// When a copy of what renews its access was used.
+    pub credential_reused_at: Option<DateTime<Utc>>,
     /// Hostnames that it may claim, whatever its key permits; none: any.
     pub hostname_patterns: Vec<String>,
     /// Last time it was heard, up to a minute old: presence is the fleet's to know.
@@ -104,6 +106,7 @@ impl AgentRow {
             revoked_at: row.revoked_at.map(time),
             removed_at: row.removed_at.map(time),
             offline_since: row.offline_since.map(time),
+            credential_reused_at: row.credential_reused_at.map(time),
             hostname_patterns,
             last_seen: seen.last_seen_at.map(time),
             hostname: seen.hostname,

@@ -9,17 +9,21 @@ use super::cloudflare::{
 use super::containers::ContainerProblem;
 use super::error::DbError;
 use super::events::Recorded;
+use super::refresh_tokens::RefreshTokenRow;
 use super::sessions::SessionRow;
+use super::update_logs::UpdateLogRow;
 use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
+use crate::domain::host::Host;
 use crate::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
 use crate::domain::route::RouteKey;
 use crate::domain::tunnel::TunnelReport;
+use crate::domain::update::{Change, Checked, Kind};
 
 /// Events and rows that are written together or not at all.
 ///
-/// Events are applied first, in order, then rows, in order.
+/// Events come first, in order, then rows, in order.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// What has to be true of agents still; if it is not, nothing is written.
@@ -117,6 +121,12 @@ pub enum RowChange {
     OpenSession(SessionRow),
     /// Signs it out.
     EndSession { id: String },
+    /// Stores what renews an agent's access.
+    PutRefreshToken(RefreshTokenRow),
+    /// Forgets it.
+    DeleteRefreshToken { id: String },
+    /// Stores what an agent says of a command, in the place of an older word.
+    PutUpdateLog(UpdateLogRow),
     /// Notes when agents were last heard; an earlier time than the stored one is ignored.
     TouchAgents(Vec<(AgentId, DateTime<Utc>)>),
     /// Notes from where an agent speaks; `problem` is shown, such as two hosts on one key.
@@ -136,8 +146,14 @@ pub enum RowChange {
     ReplaceContainers { agent_id: AgentId, containers: Vec<(Container, Vec<ContainerProblem>)> },
     /// Stores how the agent sees its tunnel.
     PutTunnelObserved { agent_id: AgentId, report: TunnelReport },
+    /// Writes what differs of one kind of a host's updates.
+    PutUpdates { agent_id: AgentId, kind: Kind, changes: Vec<Change> },
+    /// Stores how a scanner came out.
+    PutScan { agent_id: AgentId, checked: Checked },
+    /// Stores the machine behind an agent.
+    PutHost { agent_id: AgentId, host: Box<Host> },
     /// Forgets what was observed of a removed agent, but for its dialect: containers, problems, tunnel, route states,
-    /// last time.
+    /// updates, machine, last time, what renews its access, what it said of commands.
     ForgetAgent { agent_id: AgentId },
     /// Makes these the tunnel's only rules that are ours.
     PutAppliedRules { tunnel_id: TunnelId, rules: Vec<AppliedRule> },

@@ -1,4 +1,4 @@
-//! Applies rows that are not derived from events to the rows in memory; equal ones stay as they are.
+//! Puts rows that are not derived from events among the rows in memory; equal ones stay as they are.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,15 @@ use super::secret_key::{SecretError, SecretKey};
 use super::sessions::{MOST_SESSIONS, SessionRow};
 use super::times::micros;
 use super::unit::Unit;
+use super::updates;
 use super::words::to_json;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::Container;
 use crate::domain::publish::PublicState;
 use crate::domain::tunnel::TunnelReport;
 
-/// Applies one change that was asked for at `at`.
-pub(super) fn apply(
+/// Carries out one change that was asked for at `at`.
+pub(super) fn carry_out(
     unit: &mut Unit,
     key: Option<&SecretKey>,
     at: i64,
@@ -35,6 +36,9 @@ pub(super) fn apply(
         RowChange::DeleteSecret { id } => unit.secrets.delete(&id.as_str().into()),
         RowChange::OpenSession(session) => open_session(unit, session),
         RowChange::EndSession { id } => unit.sessions.delete(id),
+        RowChange::PutRefreshToken(token) => unit.refresh_tokens.put(token.model()),
+        RowChange::DeleteRefreshToken { id } => unit.refresh_tokens.delete(id),
+        RowChange::PutUpdateLog(log) => unit.update_logs.put(log.model()),
         RowChange::TouchAgents(_)
         | RowChange::PutAgentPeer { .. }
         | RowChange::PutAgentDialect { .. }
@@ -43,6 +47,9 @@ pub(super) fn apply(
         | RowChange::ReplaceContainers { .. }
         | RowChange::PutTunnelObserved { .. }
         | RowChange::ForgetAgent { .. } => of_agent(unit, at, change),
+        RowChange::PutUpdates { .. } | RowChange::PutScan { .. } | RowChange::PutHost { .. } => {
+            updates::apply(unit, at, change);
+        }
         RowChange::PutAppliedRules { .. }
         | RowChange::PutDnsRecord(_)
         | RowChange::DeleteDnsRecord { .. }
@@ -206,7 +213,14 @@ fn forget(unit: &mut Unit, agent_id: &str) {
     for row in unit.route_status.all(|row| row.agent_id == agent_id) {
         unit.route_status.delete(&(row.agent_id, row.hostname, row.path));
     }
+    for row in unit.refresh_tokens.all(|row| row.agent_id == agent_id) {
+        unit.refresh_tokens.delete(&row.id);
+    }
+    for row in unit.update_logs.all(|row| row.agent_id == agent_id) {
+        unit.update_logs.delete(&(row.agent_id, row.place));
+    }
     unit.tunnel_observed.delete(&agent_id.into());
+    updates::forget(unit, agent_id);
     if let Some(seen) = unit.agent_observed.get(&agent_id.into()).cloned() {
         // How it takes commands matters until it has done its last one.
         let dialect = seen.dialect;

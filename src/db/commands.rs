@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::{Deserialize, Serialize};
 
 use super::database::{AT_ONCE, Db, limit};
 use super::entities::command;
 use super::error::DbError;
-use super::times::time;
+use super::times::{micros, time};
 use super::words::{json, word};
-use crate::domain::command::Command;
+use crate::domain::command::{Command, CommandStatus};
 use crate::domain::id::{AgentId, CommandId};
 
 /// A command and whose it is.
@@ -110,6 +111,57 @@ fn of_agent(agent: &AgentId) -> Select<command::Entity> {
 async fn list(db: &Db, query: Select<command::Entity>) -> Result<Vec<Command>, DbError> {
     db.read(move |conn| async move {
         query.all(&conn).await?.into_iter().map(|row| CommandRow::of(row).map(|row| row.command)).collect()
+    })
+    .await
+}
+
+/// Which commands are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct CommandFilter {
+    /// Of this agent only.
+    pub agent: Option<AgentId>,
+    /// In one of these states only; none: any.
+    pub statuses: Vec<CommandStatus>,
+    /// Of this action only.
+    pub action: Option<String>,
+    /// Queued since then only.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl CommandFilter {
+    fn query(&self) -> Select<command::Entity> {
+        let mut query = command::Entity::find();
+        if let Some(agent) = &self.agent {
+            query = query.filter(command::Column::AgentId.eq(agent.as_str()));
+        }
+        if !self.statuses.is_empty() {
+            let words = self.statuses.iter().map(|status| status.as_str());
+            query = query.filter(command::Column::Status.is_in(words));
+        }
+        if let Some(action) = &self.action {
+            // It is the first field of what is stored, and its words need no escaping.
+            let word: String = action.chars().filter(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            query = query.filter(command::Column::Kind.starts_with(format!("{{\"action\":\"{word}\"")));
+        }
+        if let Some(since) = self.since {
+            query = query.filter(command::Column::QueuedAt.gte(micros(since)));
+        }
+        query
+    }
+}
+
+/// Returns the newest commands of all agents, at most `max`, and how many there are.
+pub async fn list_newest_commands(
+    db: &Db,
+    filter: &CommandFilter,
+    max: u64,
+) -> Result<(Vec<CommandRow>, u64), DbError> {
+    let filter = filter.clone();
+    db.read(move |conn| async move {
+        let total = filter.query().count(&conn).await?;
+        let newest = filter.query().order_by_desc(command::Column::QueuedSeq).limit(limit(max));
+        let rows: Result<Vec<_>, _> = newest.all(&conn).await?.into_iter().map(CommandRow::of).collect();
+        Ok((rows?, total))
     })
     .await
 }

@@ -112,7 +112,7 @@ pub(super) async fn begin(db: &Db) -> Result<DatabaseTransaction, DbError> {
 
 fn decide(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
     unit.keep();
-    let outcome = apply(db, unit, batch);
+    let outcome = carry_out(db, unit, batch);
     if outcome.is_err() {
         unit.undo();
     }
@@ -142,7 +142,7 @@ fn check(unit: &Unit, assumption: &Assumption) -> Result<(), CommitError> {
     }
 }
 
-fn apply(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
+fn carry_out(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
     batch.assumes.iter().try_for_each(|assumption| check(unit, assumption))?;
     let mut versions = Vec::with_capacity(batch.appends.len());
     for append in &batch.appends {
@@ -150,7 +150,7 @@ fn apply(db: &Db, unit: &mut Unit, batch: &Batch) -> Outcome {
         versions.push((append.stream.clone(), version));
     }
     for change in &batch.rows {
-        changes::apply(unit, db.0.key.get(), micros(batch.at), change)?;
+        changes::carry_out(unit, db.0.key.get(), micros(batch.at), change)?;
     }
     let recorded = unit.recorded[unit.kept_events()..].to_vec();
     Ok(Committed { versions, last_seq: u64::try_from(unit.last_seq).unwrap_or(0), recorded })

@@ -1,10 +1,10 @@
-//! What the scheduler waits for: ends of grace periods, leases and expiries.
+//! What the scheduler waits for: ends of grace periods, leases, expiries and of what was put off.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::database::{Db, limit};
-use super::entities::{command, route};
+use super::entities::{command, route, update};
 use super::error::DbError;
 use super::times::{micros, time};
 use crate::domain::id::AgentId;
@@ -16,6 +16,8 @@ pub enum DueKind {
     Route,
     /// A lease or a life ended.
     Command,
+    /// The time is over until which an update was put off.
+    Update,
 }
 
 /// Something of an agent that is due.
@@ -54,8 +56,19 @@ pub async fn list_due(db: &Db, now: DateTime<Utc>, max: u64) -> Result<Vec<Due>,
             .into_tuple()
             .all(&conn)
             .await?;
+        let updates: Vec<(String, i64)> = update::Entity::find()
+            .select_only()
+            .column(update::Column::AgentId)
+            .column_as(update::Column::DueAt.min(), "at")
+            .filter(update::Column::DueAt.lte(now))
+            .group_by(update::Column::AgentId)
+            .limit(limit(max))
+            .into_tuple()
+            .all(&conn)
+            .await?;
         let routes = routes.into_iter().map(|row| due(DueKind::Route, row));
-        Ok(routes.chain(commands.into_iter().map(|row| due(DueKind::Command, row))).collect())
+        let commands = commands.into_iter().map(|row| due(DueKind::Command, row));
+        Ok(routes.chain(commands).chain(updates.into_iter().map(|row| due(DueKind::Update, row))).collect())
     })
     .await
 }
@@ -83,7 +96,15 @@ pub async fn next_due_after(db: &Db, now: DateTime<Utc>) -> Result<Option<DateTi
             .into_tuple()
             .one(&conn)
             .await?;
-        Ok(route.flatten().into_iter().chain(command.flatten()).min().map(time))
+        let update: Option<Option<i64>> = update::Entity::find()
+            .select_only()
+            .column_as(update::Column::DueAt.min(), "at")
+            .filter(update::Column::DueAt.gt(now))
+            .into_tuple()
+            .one(&conn)
+            .await?;
+        let all = [route, command, update];
+        Ok(all.into_iter().flatten().flatten().min().map(time))
     })
     .await
 }

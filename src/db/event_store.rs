@@ -51,7 +51,7 @@ pub(super) fn append(unit: &mut Unit, batch: &Batch, append: &Append) -> Result<
             event: event.clone(),
         });
         unit.events.push(row);
-        projections::apply(unit, origin, event)?;
+        projections::project(unit, origin, event)?;
     }
     if !events.is_empty() {
         unit.streams.put(stream::Model { stream: stream.0.clone(), version, hash: prev });

@@ -20,12 +20,18 @@ pub mod error;
 pub mod events;
 pub mod keys;
 pub mod read;
+pub mod refresh_tokens;
 pub mod roster;
 pub mod routes;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
+pub mod tokens;
 pub mod tunnels;
+pub mod update_counts;
+pub mod update_lists;
+pub mod update_logs;
+pub mod updates;
 
 mod changes;
 mod commit;

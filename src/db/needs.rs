@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::batch::{Assumption, RowChange};
 use crate::domain::event::Stream;
+use crate::domain::update::{Change, Kind};
 
 /// Keys of the rows to read.
 #[derive(Debug, Default)]
@@ -34,6 +35,13 @@ pub(super) struct Needs {
     pub(super) sessions_of_admins: BTreeSet<String>,
     pub(super) tunnel_connectors: BTreeSet<String>,
     pub(super) call_budgets: BTreeSet<String>,
+    /// Registration tokens, with who took their seats.
+    pub(super) registration_tokens: BTreeSet<String>,
+    pub(super) refresh_tokens: BTreeSet<String>,
+    pub(super) update_logs: BTreeSet<(String, i32)>,
+    pub(super) update_decisions: BTreeSet<(String, String, String)>,
+    /// Images whose containers are wanted, by agent.
+    pub(super) images_of_agents: Vec<(String, String)>,
 }
 
 impl Needs {
@@ -54,7 +62,14 @@ impl Needs {
             RowChange::OpenSession(session) => {
                 self.sessions_of_admins.insert(session.admin.clone());
             }
+            RowChange::PutRefreshToken(token) => {
+                self.refresh_tokens.insert(token.id.clone());
+            }
+            RowChange::PutUpdateLog(log) => {
+                self.update_logs.insert((log.agent_id.as_str().into(), log.place));
+            }
             // Gone is gone, whatever it was.
+            RowChange::DeleteRefreshToken { .. } => {}
             RowChange::EndSession { .. } => {}
             RowChange::TouchAgents(seen) => {
                 self.agents_observed.extend(seen.iter().map(|(id, _)| id.as_str().to_owned()));
@@ -80,6 +95,18 @@ impl Needs {
                 self.tunnels_observed.insert(agent_id.as_str().into());
                 self.forgotten_agents.insert(agent_id.as_str().into());
             }
+            // Whoever writes these has read what is there, and names what differs.
+            RowChange::PutScan { .. } | RowChange::PutHost { .. } => {}
+            RowChange::PutUpdates { agent_id, kind: Kind::DockerImage, changes } => {
+                self.images_of_agents.extend(changes.iter().map(|change| {
+                    let name = match change {
+                        Change::Put(update) => &update.finding.name,
+                        Change::Forget(name) => name,
+                    };
+                    (agent_id.as_str().to_owned(), name.clone())
+                }));
+            }
+            RowChange::PutUpdates { .. } => {}
             RowChange::PutAppliedRules { .. }
             | RowChange::PutDnsRecord(_)
             | RowChange::DeleteDnsRecord { .. }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::{AT_ONCE, limit};
 use super::entities::{agent, command, container, container_problem, route, route_status, tunnel_observed};
-use super::error::DbError;
+pub use super::error::DbError;
 use super::words::json;
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::{AgentId, ContainerId};
@@ -23,7 +23,10 @@ pub use super::cloudflare::{
     find_tunnel_status, list_applied_rules, list_dns_records, list_route_status, route_status_of,
     tunnel_connectors_of, tunnel_status_after, tunnel_status_of,
 };
-pub use super::commands::{CommandRow, find_command, list_commands, list_open_commands, open_commands_of};
+pub use super::commands::{
+    CommandFilter, CommandRow, find_command, list_commands, list_newest_commands, list_open_commands,
+    open_commands_of,
+};
 pub use super::containers::{
     ContainerProblem, ContainerProblemRow, ContainerRow, containers_of, list_container_problems,
     list_containers, networks_behind_routes,
@@ -31,12 +34,21 @@ pub use super::containers::{
 pub use super::database::{ALL, Db};
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
+pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};
 pub use super::sessions::find_signed_in;
 pub use super::settings::{
     AdminRow, SettingRow, find_admin, find_setting, has_admin, list_admins, list_settings,
 };
+pub use super::tokens::{TokenRow, find_token, list_token_users, list_tokens};
 pub use super::tunnels::{TunnelObservedRow, TunnelRow, find_tunnel, find_tunnel_observed, list_tunnels};
+pub use super::update_counts::{UpdateCount, count_updates, update_counts};
+pub use super::update_lists::{
+    UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, UpdateView, all_statuses, hosts_to_reboot,
+    is_status, list_update_groups, list_updates, routes_behind, scans_of_agents, update_totals,
+};
+pub use super::update_logs::{UpdateLogFilter, UpdateLogRow, list_update_logs};
+pub use super::updates::{HostRow, ScanRow, UpdateRow, find_host, find_updates, hosts_of, scans_of};
 
 /// Counts for the line of truth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

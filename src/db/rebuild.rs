@@ -4,7 +4,10 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 
 use super::commit::begin;
 use super::database::Db;
-use super::entities::{admin, agent, agent_key, claim, command, event, route, setting, tunnel};
+use super::entities::{
+    admin, agent, agent_key, claim, command, event, registration_token, registration_token_usage, route,
+    setting, tunnel, update_decision,
+};
 use super::error::DbError;
 use super::event_store::page;
 use super::needs::Needs;
@@ -43,6 +46,9 @@ async fn empty(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     tunnel::Entity::delete_many().exec(transaction).await?;
     admin::Entity::delete_many().exec(transaction).await?;
     setting::Entity::delete_many().exec(transaction).await?;
+    registration_token_usage::Entity::delete_many().exec(transaction).await?;
+    registration_token::Entity::delete_many().exec(transaction).await?;
+    update_decision::Entity::delete_many().exec(transaction).await?;
     Ok(())
 }
 
@@ -73,7 +79,7 @@ async fn replay(transaction: &DatabaseTransaction, rows: Vec<event::Model>) -> R
     let mut unit = Unit::load(transaction, needs).await?;
     for (row, event) in &events {
         let origin = Origin { at: row.at, by: &row.actor, seq: row.seq };
-        projections::apply(&mut unit, origin, event).map_err(|error| DbError::Unreadable {
+        projections::project(&mut unit, origin, event).map_err(|error| DbError::Unreadable {
             kind: "event",
             id: row.seq.to_string(),
             reason: error.to_string(),

@@ -216,5 +216,10 @@ fn overwrite<E: EntityTrait>() -> OnConflict {
     let keys: Vec<E::Column> = E::PrimaryKey::iter().map(PrimaryKeyToColumn::into_column).collect();
     let is_key = |column: &E::Column| keys.iter().any(|key| format!("{key:?}") == format!("{column:?}"));
     let rest: Vec<E::Column> = E::Column::iter().filter(|column| !is_key(column)).collect();
-    OnConflict::columns(keys.clone()).update_columns(rest).to_owned()
+    let mut conflict = OnConflict::columns(keys.clone());
+    if rest.is_empty() {
+        // A row that is all key is there already.
+        return conflict.do_nothing().to_owned();
+    }
+    conflict.update_columns(rest).to_owned()
 }

@@ -5,8 +5,9 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, call_budget, claim, command, container,
-    container_problem, dns_record, event, route, route_status, secret, session, setting, stream, tunnel,
-    tunnel_connectors, tunnel_observed, tunnel_status,
+    container_problem, dns_record, event, host, refresh_token, registration_token, registration_token_usage,
+    route, route_status, scan, secret, session, setting, stream, tunnel, tunnel_connectors, tunnel_observed,
+    tunnel_status, update, update_container, update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -36,6 +37,15 @@ row!(tunnel_connectors, tunnel_id: String as TunnelId);
 row!(call_budget, account_id: String as AccountId);
 row!(secret, id: String as Id);
 row!(session, id: String as Id);
+row!(registration_token, id: String as Id);
+row!(registration_token_usage, (token_id: String as TokenId), (agent_id: String as AgentId));
+row!(refresh_token, id: String as Id);
+row!(update_log, (agent_id: String as AgentId), (place: i32 as Place));
+row!(update, (agent_id: String as AgentId), (package_type: String as PackageType), (package_name: String as PackageName));
+row!(update_container, (agent_id: String as AgentId), (package_name: String as PackageName), (container_id: String as ContainerId));
+row!(update_decision, (agent_id: String as AgentId), (package_type: String as PackageType), (package_name: String as PackageName));
+row!(scan, (agent_id: String as AgentId), (package_type: String as PackageType));
+row!(host, agent_id: String as AgentId);
 
 /// Declares the tables once, and what is done with each of them.
 macro_rules! tables {
@@ -105,6 +115,15 @@ tables! {
     call_budgets: call_budget,
     secrets: secret,
     sessions: session,
+    registration_tokens: registration_token,
+    registration_token_usage: registration_token_usage,
+    refresh_tokens: refresh_token,
+    update_logs: update_log,
+    updates: update,
+    update_containers: update_container,
+    update_decisions: update_decision,
+    scans: scan,
+    hosts: host,
 }
 
 impl Unit {
@@ -133,6 +152,11 @@ impl Unit {
         self.tunnels.load(conn, needs.tunnels.iter().cloned()).await?;
         self.admins.load(conn, needs.admins.iter().cloned()).await?;
         self.settings.load(conn, needs.settings.iter().cloned()).await?;
+        self.registration_tokens.load(conn, needs.registration_tokens.iter().cloned()).await?;
+        for ids in chunks(&needs.registration_tokens) {
+            let of_these = registration_token_usage::Column::TokenId.is_in(ids);
+            self.registration_token_usage.load_where(conn, any(of_these)).await?;
+        }
         for keys in chunks(&needs.agent_keys) {
             let uses = Condition::any().add(agent::Column::KeyId.is_in(keys.clone()));
             self.agents.load_where(conn, uses.add(agent::Column::SharedKeyId.is_in(keys))).await?;
@@ -142,8 +166,10 @@ impl Unit {
         }
         for ids in chunks(&needs.leaving_agents) {
             self.routes.load_where(conn, any(route::Column::AgentId.is_in(ids.clone()))).await?;
-            self.claims.load_where(conn, any(claim::Column::AgentId.is_in(ids))).await?;
+            self.claims.load_where(conn, any(claim::Column::AgentId.is_in(ids.clone()))).await?;
+            self.update_decisions.load_where(conn, any(update_decision::Column::AgentId.is_in(ids))).await?;
         }
+        self.update_decisions.load(conn, needs.update_decisions.iter().cloned()).await?;
         for ids in chunks(&needs.tunnels_of_agents) {
             let has = Condition::any().add(tunnel::Column::AgentId.is_in(ids.clone()));
             self.tunnels.load_where(conn, has.add(tunnel::Column::Joining.is_in(ids))).await?;
@@ -160,6 +186,8 @@ impl Unit {
         self.tunnel_status.load(conn, needs.tunnel_status).await?;
         self.tunnel_connectors.load(conn, needs.tunnel_connectors).await?;
         self.call_budgets.load(conn, needs.call_budgets).await?;
+        self.refresh_tokens.load(conn, needs.refresh_tokens).await?;
+        self.update_logs.load(conn, needs.update_logs).await?;
         let of_containers: Vec<_> = needs.containers.into_iter().collect();
         for chunk in of_containers.chunks(200) {
             let of_these = chunk.iter().fold(Condition::any(), |any, (agent_id, id)| {
@@ -173,7 +201,24 @@ impl Unit {
             self.problems.load_where(conn, any(container_problem::Column::AgentId.is_in(ids))).await?;
         }
         for ids in chunks(&needs.forgotten_agents) {
-            self.route_status.load_where(conn, any(route_status::Column::AgentId.is_in(ids))).await?;
+            self.route_status.load_where(conn, any(route_status::Column::AgentId.is_in(ids.clone()))).await?;
+            self.refresh_tokens
+                .load_where(conn, any(refresh_token::Column::AgentId.is_in(ids.clone())))
+                .await?;
+            self.update_logs.load_where(conn, any(update_log::Column::AgentId.is_in(ids.clone()))).await?;
+            self.updates.load_where(conn, any(update::Column::AgentId.is_in(ids.clone()))).await?;
+            self.update_containers
+                .load_where(conn, any(update_container::Column::AgentId.is_in(ids.clone())))
+                .await?;
+            self.scans.load_where(conn, any(scan::Column::AgentId.is_in(ids))).await?;
+        }
+        for agents in needs.images_of_agents.chunk_by(|one, other| one.0 == other.0) {
+            for names in agents.chunks(400) {
+                let of_agent = Condition::all().add(update_container::Column::AgentId.eq(&agents[0].0));
+                let names = names.iter().map(|(_, name)| name.as_str());
+                let these = of_agent.add(update_container::Column::PackageName.is_in(names));
+                self.update_containers.load_where(conn, these).await?;
+            }
         }
         for names in chunks(&needs.sessions_of_admins) {
             self.sessions.load_where(conn, any(session::Column::Admin.is_in(names))).await?;

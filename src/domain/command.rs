@@ -29,6 +29,8 @@ pub enum CommandKind {
     },
     /// Stop and remove the connector and forget its token.
     StopTunnel,
+    /// Look for pending updates now.
+    ScanUpdates,
     /// Something that a newer release asked for. It is kept, so that going back a release stops no other command.
     #[serde(other)]
     Unknown,
@@ -41,6 +43,7 @@ impl CommandKind {
             Self::StartTunnel { .. } => "start_tunnel",
             Self::RestartTunnel { .. } => "restart_tunnel",
             Self::StopTunnel => "stop_tunnel",
+            Self::ScanUpdates => "scan_updates",
             Self::Unknown => "unknown",
         }
     }
@@ -49,7 +52,7 @@ impl CommandKind {
     pub fn tunnel_id(&self) -> Option<&TunnelId> {
         match self {
             Self::StartTunnel { tunnel_id, .. } | Self::RestartTunnel { tunnel_id, .. } => Some(tunnel_id),
-            Self::StopTunnel | Self::Unknown => None,
+            Self::StopTunnel | Self::ScanUpdates | Self::Unknown => None,
         }
     }
 
@@ -57,7 +60,7 @@ impl CommandKind {
     pub fn secret_id(&self) -> Option<&SecretId> {
         match self {
             Self::StartTunnel { secret_id, .. } | Self::RestartTunnel { secret_id, .. } => Some(secret_id),
-            Self::StopTunnel | Self::Unknown => None,
+            Self::StopTunnel | Self::ScanUpdates | Self::Unknown => None,
         }
     }
 }
@@ -81,6 +84,18 @@ pub enum CommandStatus {
 }
 
 impl CommandStatus {
+    /// The word in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Delivered => "delivered",
+            Self::Acknowledged => "acknowledged",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+        }
+    }
+
     /// Says whether anything may still become of the command.
     pub fn is_open(self) -> bool {
         match self {

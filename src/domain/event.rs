@@ -2,7 +2,8 @@
 //!
 //! A stream has one owner: `keys` and `agent/<id>` belong to the registrar, `agent/<id>/commands` to that
 //! agent's dispatcher, `agent/<id>/routes` to its container mirror, `agent/<id>/presence` to its shard,
-//! `tunnel/<id>` to the Cloudflare account, `admin` to the registrar.
+//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin` and `token/<id>` to
+//! the registrar.
 
 use std::fmt;
 
@@ -12,9 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::command::{CommandKind, Outcome};
-use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TokenId, TunnelId, ZoneId};
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
+use super::token::TokenEvent;
+use super::update::{Decision, Kind};
 
 /// Name of a stream of events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +50,11 @@ impl Stream {
         Self(format!("agent/{id}/routes"))
     }
 
+    /// What people decided about an agent's updates.
+    pub fn updates(id: &AgentId) -> Self {
+        Self(format!("agent/{id}/updates"))
+    }
+
     /// When an agent went and came back.
     pub fn presence(id: &AgentId) -> Self {
         Self(format!("agent/{id}/presence"))
@@ -55,6 +63,11 @@ impl Stream {
     /// What a person decided about a tunnel, and what was given up of it.
     pub fn tunnel(id: &TunnelId) -> Self {
         Self(format!("tunnel/{id}"))
+    }
+
+    /// What became of a registration token.
+    pub fn token(id: &TokenId) -> Self {
+        Self(format!("token/{id}"))
     }
 }
 
@@ -99,10 +112,14 @@ pub enum Event {
     Command(CommandEvent),
     /// An agent's routes.
     Route(RouteEvent),
+    /// An agent's updates.
+    Update(UpdateEvent),
     /// Tunnels and what is in them.
     Tunnel(TunnelEvent),
     /// Administrators and settings.
     Admin(AdminEvent),
+    /// Registration tokens.
+    Token(TokenEvent),
 }
 
 /// Decisions about agent keys.
@@ -181,6 +198,10 @@ pub enum AgentEvent {
     /// An agent no longer uses a key that others use too.
     #[serde(rename = "agent_left_key")]
     LeftKey { agent_id: AgentId, key_id: KeyId },
+    /// Somebody came with what renewed the agent's access before it was replaced: it has a copy, so nothing that came from
+    /// it opens anything any more.
+    #[serde(rename = "agent_credential_reused")]
+    CredentialReused { agent_id: AgentId },
     /// An agent was taken off the list; routes and tunnel go with it.
     #[serde(rename = "agent_removed")]
     Removed { agent_id: AgentId },
@@ -255,6 +276,24 @@ pub enum RouteEvent {
     },
 }
 
+/// Decisions about updates; what scans find is no decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum UpdateEvent {
+    /// A person decided what is to become of a package or image of a host.
+    #[serde(rename = "update_decided")]
+    Decided {
+        agent_id: AgentId,
+        kind: Kind,
+        name: String,
+        #[serde(flatten)]
+        decision: Decision,
+    },
+    /// That counts no more.
+    #[serde(rename = "update_reconsidered")]
+    Reconsidered { agent_id: AgentId, kind: Kind, name: String },
+}
+
 /// Decisions about a tunnel and what is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -316,6 +355,12 @@ impl From<RouteEvent> for Event {
     }
 }
 
+impl From<UpdateEvent> for Event {
+    fn from(event: UpdateEvent) -> Self {
+        Self::Update(event)
+    }
+}
+
 impl From<TunnelEvent> for Event {
     fn from(event: TunnelEvent) -> Self {
         Self::Tunnel(event)
@@ -325,6 +370,12 @@ impl From<TunnelEvent> for Event {
 impl From<AdminEvent> for Event {
     fn from(event: AdminEvent) -> Self {
         Self::Admin(event)
+    }
+}
+
+impl From<TokenEvent> for Event {
+    fn from(event: TokenEvent) -> Self {
+        Self::Token(event)
     }
 }
 
@@ -339,8 +390,10 @@ impl<'de> Deserialize<'de> for Event {
             "agent" => AgentEvent::deserialize(value).map(Self::Agent),
             "command" => CommandEvent::deserialize(value).map(Self::Command),
             "route" => RouteEvent::deserialize(value).map(Self::Route),
+            "update" => UpdateEvent::deserialize(value).map(Self::Update),
             "tunnel" | "dns" => TunnelEvent::deserialize(value).map(Self::Tunnel),
             "admin" | "setting" => AdminEvent::deserialize(value).map(Self::Admin),
+            "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };
         read.map_err(D::Error::custom)
@@ -354,7 +407,8 @@ impl Event {
             Self::Agent(event) => Some(event.agent()),
             Self::Command(event) => Some(event.agent()),
             Self::Route(event) => Some(event.agent()),
-            Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) => None,
+            Self::Update(event) => Some(event.agent()),
+            Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) | Self::Token(_) => None,
         }
     }
 }
@@ -374,6 +428,7 @@ impl AgentEvent {
             | Self::Revoked { agent_id, .. }
             | Self::KeyRolled { agent_id, .. }
             | Self::LeftKey { agent_id, .. }
+            | Self::CredentialReused { agent_id }
             | Self::Removed { agent_id, .. }
             | Self::Offline { agent_id, .. }
             | Self::Back { agent_id, .. } => agent_id,
@@ -434,6 +489,15 @@ impl RouteEvent {
     }
 }
 
+impl UpdateEvent {
+    /// Returns whose it is.
+    pub fn agent(&self) -> &AgentId {
+        match self {
+            Self::Decided { agent_id, .. } | Self::Reconsidered { agent_id, .. } => agent_id,
+        }
+    }
+}
+
 impl KeyEvent {
     /// Returns the key that it is about.
     pub fn key(&self) -> &KeyId {
@@ -461,8 +525,10 @@ pub fn all_types() -> std::collections::BTreeSet<String> {
         of::<AgentEvent>(),
         of::<CommandEvent>(),
         of::<RouteEvent>(),
+        of::<UpdateEvent>(),
         of::<TunnelEvent>(),
         of::<AdminEvent>(),
+        of::<TokenEvent>(),
     ];
     topics.into_iter().flatten().collect()
 }

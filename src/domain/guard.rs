@@ -109,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::id::ContainerId;
-    use super::super::mirror::apply;
+    use super::super::mirror::follow;
     use super::super::route::{OriginRequest, Service};
     use super::*;
 
@@ -197,7 +197,7 @@ mod tests {
     fn held_routes_wait_for_a_person_and_then_go() {
         let mut routes = host(&[Some(0), Some(0), None, None]);
         for event in decide_due(&agent(), &routes, &[], true, at(0)) {
-            apply(&mut routes, &event);
+            follow(&mut routes, &event);
         }
         assert!(decide_due(&agent(), &routes, &[], true, at(1000)).is_empty());
         assert_eq!(next_due(&routes), None);
@@ -211,7 +211,7 @@ mod tests {
             let mut routes = host(&dues);
             for second in 0..300 {
                 for event in decide_due(&agent(), &routes, &[], true, at(second)) {
-                    apply(&mut routes, &event);
+                    follow(&mut routes, &event);
                 }
             }
             assert!(routes.iter().all(is_held), "{dues:?}");
@@ -228,7 +228,7 @@ mod tests {
                     if matches!(event, RouteEvent::Released { .. }) {
                         released.push(at(second));
                     }
-                    apply(&mut routes, &event);
+                    follow(&mut routes, &event);
                 }
             }
             for start in &released {

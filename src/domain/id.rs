@@ -64,8 +64,16 @@ text_id!(
     KeyId
 );
 text_id!(
+    /// A registration token, without the token itself.
+    TokenId
+);
+text_id!(
     /// A command for an agent.
     CommandId
+);
+text_id!(
+    /// An update of one host: a package or an image.
+    UpdateId
 );
 text_id!(
     /// A stored secret: what everything but table `secrets` carries instead of it.

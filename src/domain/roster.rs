@@ -1,5 +1,5 @@
 //! Who is who, as requests need it: which keys open, whose they are, and where each agent stands. A fold over events:
-//! who applies every event in the order of the record holds what a fresh start would read from the database.
+//! who follows every event in the order of the record holds what a fresh start would read from the database.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -152,16 +152,16 @@ impl Roster {
         (current.cloned(), previous.cloned())
     }
 
-    /// Carries an event out; those that are about neither keys nor agents change nothing.
-    pub fn apply(&mut self, event: &Event) -> Touched {
+    /// Follows an event; those that are about neither keys nor agents change nothing.
+    pub fn follow(&mut self, event: &Event) -> Touched {
         match event {
-            Event::Key(event) => self.apply_key(event),
-            Event::Agent(event) => self.apply_agent(event),
+            Event::Key(event) => self.follow_key(event),
+            Event::Agent(event) => self.follow_agent(event),
             _ => Touched::default(),
         }
     }
 
-    fn apply_key(&mut self, event: &KeyEvent) -> Touched {
+    fn follow_key(&mut self, event: &KeyEvent) -> Touched {
         let touched = Touched { key: Some(event.key().clone()), ..Touched::default() };
         match event {
             KeyEvent::Generated { key_id, owner, sha256, .. } => {
@@ -185,7 +185,7 @@ impl Roster {
         }
     }
 
-    fn apply_agent(&mut self, event: &AgentEvent) -> Touched {
+    fn follow_agent(&mut self, event: &AgentEvent) -> Touched {
         match event {
             AgentEvent::Registered { .. } => self.register(event),
             AgentEvent::LeftKey { agent_id, key_id } => self.leave_key(agent_id, key_id),
@@ -372,7 +372,7 @@ mod tests {
     fn after(events: &[&str]) -> Roster {
         let mut roster = Roster::default();
         for event in events {
-            roster.apply(&serde_json::from_str(event).unwrap());
+            roster.follow(&serde_json::from_str(event).unwrap());
         }
         roster
     }
@@ -422,7 +422,7 @@ mod tests {
     fn tunnels_that_an_agent_joins_or_leaves_are_named() {
         let mut roster = after(&[MADE, CAME]);
         let mut tunnels = |event: &str| {
-            let touched = roster.apply(&serde_json::from_str(event).unwrap());
+            let touched = roster.follow(&serde_json::from_str(event).unwrap());
             touched.tunnels.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(tunnels(ENROLLED), ["t1"]);

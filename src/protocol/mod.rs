@@ -1,12 +1,13 @@
-//! What travels between agent and master: the DockFlare dialect ([`v2`]) and our own ([`v3`]).
+//! What travels between agent and master: the DockFlare dialect ([`v2`]), our own ([`v3`]) and RedFlag's ([`redflag`]).
 //!
-//! Shapes and their reading only: no connection, no state. Both dialects end in [`crate::domain::report::Report`]
+//! Shapes and their reading only: no connection, no state. All end in [`crate::domain::report::Report`]
 //! on the way up and in [`command::AgentCommand`] on the way down, so that nothing behind this module knows
 //! which one was spoken.
 
 pub mod body;
 pub mod command;
 mod fit;
+pub mod redflag;
 pub mod v2;
 pub mod v3;
 

@@ -30,10 +30,13 @@ pub const ITEMS_LIMIT: usize = 1000;
 pub const MESSAGE_LIMIT: usize = 2000;
 
 /// Answer to a batch of reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportsResponse {
     /// Number the next batch starts with.
     pub next_seq: u64,
+    /// Scanners whose findings the master does not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wants: Vec<String>,
 }
 
 /// Body of every refusal on native routes.

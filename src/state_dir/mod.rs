@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId};
@@ -31,6 +32,8 @@ use journal::Journal;
 use outbox::Outbox;
 
 const AGENT_ID: &str = "agent_id.txt";
+/// The key that the master made for this agent when it came with a registration token.
+const AGENT_KEY: &str = "agent_key.txt";
 const TUNNEL_STATE: &str = "tunnel_state.json";
 const LOCK: &str = "agent.lock";
 
@@ -92,6 +95,12 @@ impl StateDir {
     pub async fn put_agent_id(&self, id: &AgentId) -> Result<(), StateError> {
         let (path, id) = (self.0.root.join(AGENT_ID), id.clone());
         self.blocking(move |_| files::replace(&path, id.as_str().as_bytes())).await
+    }
+
+    /// Keeps the key that the master made for this agent: the token that it came with opens nothing any more.
+    pub async fn put_agent_key(&self, key: SecretString) -> Result<(), StateError> {
+        let path = self.0.root.join(AGENT_KEY);
+        self.blocking(move |_| files::replace(&path, key.expose_secret().as_bytes())).await
     }
 
     /// Returns the tunnel this host ran last; `None` if there never was one.
@@ -187,6 +196,15 @@ impl std::fmt::Debug for StateDir {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("StateDir").field(&self.0.root).finish()
     }
+}
+
+/// Returns the key that was kept in the directory `root`, if any. Blocks: it is asked once, before anything is started.
+pub fn find_agent_key(root: &Path) -> Result<Option<SecretString>, StateError> {
+    files::read_checked(&root.join(AGENT_KEY), |bytes| {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?.trim();
+        let is_key = (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_key.then(|| SecretString::from(text.to_owned())).ok_or_else(|| "it is no key".to_owned())
+    })
 }
 
 fn lock(root: &Path) -> Result<File, StateError> {

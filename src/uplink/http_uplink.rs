@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parking_lot::RwLock;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use secrecy::SecretString;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use super::address::MasterUrl;
 use super::error::UplinkError;
 use super::exchange::{Answer, Call, exchange};
-use super::{CommandDelivery, Uplink};
+use super::{CommandDelivery, ReportsTaken, Uplink};
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
 use crate::domain::report::Reports;
@@ -61,7 +62,8 @@ pub struct HttpUplink(Arc<Inner>);
 struct Inner {
     client: Client,
     base: MasterUrl,
-    headers: HeaderMap,
+    /// Key and service token; the key changes once, if the agent came with a registration token.
+    headers: RwLock<HeaderMap>,
     io: Io,
 }
 
@@ -72,7 +74,7 @@ impl HttpUplink {
         let client = client(settings, &base)?;
         let key = (&settings.api_key, "`DOCKFLARE_API_KEY`");
         let headers = credentials(Some(key), settings.access.as_ref())?;
-        Ok(Self(Arc::new(Inner { client, base, headers, io })))
+        Ok(Self(Arc::new(Inner { client, base, headers: RwLock::new(headers), io })))
     }
 
     async fn call(&self, call: Call) -> Result<Answer, UplinkError> {
@@ -84,7 +86,7 @@ impl HttpUplink {
         let request = Request {
             method: Method::GET,
             url: self.0.base.join(path),
-            headers: self.0.headers.clone(),
+            headers: self.0.headers.read().clone(),
             body: None,
         };
         Call { request, time_limit: CALL_LIMIT, size_limit: BODY_LIMIT }
@@ -132,6 +134,13 @@ impl Uplink for HttpUplink {
         read(self.call(call).await?, v2::decode_registered)
     }
 
+    fn use_key(&self, key: &SecretString) {
+        match credentials(Some((key, "the key that the master made")), None) {
+            Ok(headers) => self.0.headers.write().extend(headers),
+            Err(error) => tracing::error!(%error, "the key that the master made cannot be used"),
+        }
+    }
+
     async fn send_event(&self, agent: &AgentId, event: Value) -> Result<(), UplinkError> {
         let call = self.send(Method::POST, &format!("/api/v2/agents/{agent}/events"), &event);
         self.call(call.within(EVENT_LIMIT)).await.map(drop)
@@ -142,11 +151,13 @@ impl Uplink for HttpUplink {
         read(answer, v2::answer::decode_commands)
     }
 
-    async fn send_reports(&self, agent: &AgentId, batch: &Reports) -> Result<u64, UplinkError> {
+    async fn send_reports(&self, agent: &AgentId, batch: &Reports) -> Result<ReportsTaken, UplinkError> {
         let call = self.send(Method::POST, &format!("/api/v3/agents/{agent}/reports"), batch);
         let answer = self.call(call.in_session(&batch.session)?.compressed()).await?;
         let response: v3::ReportsResponse = read(answer, body::parse_as)?;
-        Ok(response.next_seq)
+        // A kind that was made later is not looked at here.
+        let wants = response.wants.iter().filter_map(|kind| kind.parse().ok()).collect();
+        Ok(ReportsTaken { next_seq: response.next_seq, wants })
     }
 
     async fn wait_for_commands(

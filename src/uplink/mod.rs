@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
 use crate::domain::report::Reports;
+use crate::domain::update::Kind;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v2::{RegisterRequest, Registered};
 use crate::protocol::v3::DeliveredCommand;
@@ -32,14 +34,17 @@ pub trait Uplink: Send + Sync + 'static {
     /// Introduces the agent.
     async fn register(&self, request: &RegisterRequest) -> Result<Registered, UplinkError>;
 
+    /// Uses another key from now on: the one that the master made for an agent that came with a registration token.
+    fn use_key(&self, key: &SecretString);
+
     /// Sends one event to a DockFlare Master.
     async fn send_event(&self, agent: &AgentId, event: Value) -> Result<(), UplinkError>;
 
     /// Fetches the queued commands of a DockFlare Master, which forgets them in the same moment.
     async fn fetch_commands(&self, agent: &AgentId) -> Result<Vec<AgentCommand>, UplinkError>;
 
-    /// Sends a batch; returns the number the next one starts with.
-    async fn send_reports(&self, agent: &AgentId, batch: &Reports) -> Result<u64, UplinkError>;
+    /// Sends a batch.
+    async fn send_reports(&self, agent: &AgentId, batch: &Reports) -> Result<ReportsTaken, UplinkError>;
 
     /// Waits up to `wait` for commands.
     async fn wait_for_commands(
@@ -68,6 +73,15 @@ pub trait Uplink: Send + Sync + 'static {
 
     /// Writes a tunnel's ingress rules through the master's Cloudflare routes, as `update_tunnel_config` asks.
     async fn put_ingress(&self, tunnel: &TunnelId, ingress: Value) -> Result<(), UplinkError>;
+}
+
+/// The answer to a batch of reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReportsTaken {
+    /// The number the next batch starts with.
+    pub next_seq: u64,
+    /// Scanners whose findings the master does not have.
+    pub wants: Vec<Kind>,
 }
 
 /// An answer to a native poll.

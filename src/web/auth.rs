@@ -10,7 +10,9 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::{FromRequest, HttpRequest};
+use secrecy::SecretString;
 
+use super::access_token::AgentClaims;
 use super::credential::Credential;
 use super::error::ApiError;
 use super::route::Caller;
@@ -92,6 +94,8 @@ fn agent_key(req: &HttpRequest, state: &WebState) -> Result<Arc<KeyAccess>, ApiE
         Credential::AgentKey(access) => Ok(access),
         Credential::Nobody
         | Credential::UnknownToken
+        | Credential::AgentAccess(_)
+        | Credential::Person(_)
         | Credential::AdminToken
         | Credential::LocalSocket
         | Credential::Browser(_) => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
@@ -159,6 +163,108 @@ impl<E: OnErrand> FromRequest for CallingKey<E> {
     }
 }
 
+/// A RedFlag agent with its access token: the one that the path names, or, on paths without one, whichever it is. Refused
+/// in this order: 401, 403. One that was removed or revoked is refused at once, whatever time its token has left.
+pub struct RedFlagAgent {
+    /// What the master keeps of it.
+    pub slot: Arc<Slot>,
+}
+
+impl Caller for RedFlagAgent {}
+
+impl FromRequest for RedFlagAgent {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(match Credential::in_header(req) {
+            Credential::AgentAccess(claims) => redflag_agent(req, &claims),
+            _ => Err(wrong_key(req, state(req), ApiError::TokenUnauthenticated)),
+        })
+    }
+}
+
+fn redflag_agent(req: &HttpRequest, claims: &AgentClaims) -> Result<RedFlagAgent, ApiError> {
+    let state = state(req);
+    let access = KeyAccess { key_id: claims.key_id.clone(), owner: String::new() };
+    let admitted = state.master().directory.admit(&access, claims.agent_id.as_str(), Errand::Report);
+    let Ok(slot) = admitted else {
+        return Err(wrong_key(req, state, ApiError::TokenUnauthenticated));
+    };
+    if req.match_info().get("id").is_some_and(|id| id != claims.agent_id.as_str()) {
+        return Err(ApiError::KeyMismatch);
+    }
+    if !state.lets_agent(slot.id().as_str()) {
+        return Err(ApiError::OverShare { retry_after: std::time::Duration::from_secs(1) });
+    }
+    slot.touch_from(state.master().clock.now(), state.source(req));
+    Ok(RedFlagAgent { slot })
+}
+
+/// Who may take an agent off the list: the RedFlag agent itself, or an administrator.
+pub enum Leaving {
+    /// The agent.
+    Agent(RedFlagAgent),
+    /// The administrator.
+    Admin(Admin),
+}
+
+impl Caller for Leaving {}
+
+impl FromRequest for Leaving {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if let Credential::AgentAccess(claims) = Credential::in_header(req) {
+            let agent = redflag_agent(req, &claims).map(Self::Agent);
+            return Box::pin(ready(agent));
+        }
+        let admin = Admin::from_request(req, payload);
+        Box::pin(async move { admin.await.map(Self::Admin) })
+    }
+}
+
+/// Who registers: a host with its key, or one of ours with a registration token, which is looked at where it is used.
+pub enum Registrant {
+    /// The key.
+    Key(Arc<KeyAccess>),
+    /// What may be a token.
+    Token(SecretString),
+}
+
+impl Caller for Registrant {}
+
+impl FromRequest for Registrant {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let state = state(req);
+        ready(match Credential::in_header(req) {
+            Credential::AgentKey(access) => Ok(Self::Key(access)),
+            // 64 hex digits are no key of ours.
+            Credential::UnknownToken => match Credential::text_in_header(req).filter(|text| is_token(text)) {
+                Some(text) => Ok(Self::Token(text.to_owned().into())),
+                None => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
+            },
+            _ => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
+        })
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Counts a wrong registration or refresh token as a wrong key, and says so.
+pub fn token_refused(req: &HttpRequest, error: ApiError) -> ApiError {
+    match error {
+        ApiError::Master(MasterError::TokenRefused) => wrong_key(req, state(req), error),
+        other => other,
+    }
+}
+
 /// What a person has to be allowed; an argument of every handler that people call.
 pub trait Needs: 'static {
     /// The smallest role that may.
@@ -171,7 +277,7 @@ macro_rules! people {
         pub struct $name {
             /// As the audit trail calls the caller.
             pub name: String,
-            /// True for a signed-in browser, which anybody may sit at.
+            /// True for a signed-in browser, which anybody may sit at, and for an access token, which may be stolen.
             pub is_browser: bool,
         }
 
@@ -219,8 +325,12 @@ async fn person(req: &HttpRequest, needed: Role) -> Result<(String, bool), ApiEr
             at_least(browser.role, needed)?;
             Ok((browser.name, true))
         }
+        Credential::Person(person) => {
+            at_least(person.role, needed)?;
+            Ok((person.name, true))
+        }
         // An agent's key counts as a try like any other: it is on hosts that may be in other hands.
-        Credential::AgentKey(_) | Credential::UnknownToken => {
+        Credential::AgentKey(_) | Credential::AgentAccess(_) | Credential::UnknownToken => {
             Err(wrong_key(req, state(req), ApiError::Unauthenticated))
         }
         Credential::Nobody => Err(ApiError::Unauthenticated),

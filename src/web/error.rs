@@ -23,6 +23,25 @@ pub enum ApiError {
     /// No agent key, or one that is unknown or revoked.
     #[error("missing or unknown agent key; send `Authorization: Bearer <agent key>`")]
     AgentUnauthenticated,
+    /// No access token, or one that is wrong, over, or of an agent that was removed.
+    #[error("missing, invalid or expired access token; renew it, or register with a registration token")]
+    TokenUnauthenticated,
+    /// More requests of a kind than its limit allows.
+    #[error("Rate limit exceeded")]
+    RateLimited {
+        /// How many it allows.
+        limit: u32,
+        /// In which time.
+        window: Duration,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Something of RedFlag's API that is not there yet.
+    #[error("{0} is not built yet; nothing was changed")]
+    NotBuiltYet(&'static str),
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    NotNow(String),
     /// No admin token and no session, or a wrong one.
     #[error("missing or unknown admin token; send `Authorization: Bearer <LIGHTSHIP_ADMIN_TOKEN>`")]
     Unauthenticated,
@@ -32,6 +51,9 @@ pub enum ApiError {
         /// The smallest role that may.
         needed: &'static str,
     },
+    /// A name or password that is wrong.
+    #[error("invalid username or password")]
+    WrongSignIn,
     /// A person at a browser who does not know its administrator's password.
     #[error("the current password is wrong")]
     WrongPassword,
@@ -118,7 +140,11 @@ impl ApiError {
     /// Stable, documented identifier that clients may match on, with its status.
     pub fn code(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::AgentUnauthenticated | Self::Unauthenticated => {
+            Self::RateLimited { .. } => ("rate_limited", StatusCode::TOO_MANY_REQUESTS),
+            Self::NotBuiltYet(_) => ("not_built_yet", StatusCode::CONFLICT),
+            Self::NotNow(_) => ("not_now", StatusCode::CONFLICT),
+            Self::WrongSignIn => ("wrong_sign_in", StatusCode::UNAUTHORIZED),
+            Self::AgentUnauthenticated | Self::TokenUnauthenticated | Self::Unauthenticated => {
                 ("unauthenticated", StatusCode::UNAUTHORIZED)
             }
             Self::Forbidden { .. } => ("forbidden", StatusCode::FORBIDDEN),
@@ -177,7 +203,9 @@ impl ApiError {
     /// When the caller may try again.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooManyAttempts { retry_after } | Self::OverShare { retry_after } => Some(*retry_after),
+            Self::TooManyAttempts { retry_after }
+            | Self::OverShare { retry_after }
+            | Self::RateLimited { retry_after, .. } => Some(*retry_after),
             Self::Master(MasterError::Busy | MasterError::StorageFull) => Some(BUSY),
             _ => None,
         }

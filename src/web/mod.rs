@@ -3,6 +3,7 @@
 //! Handlers are thin: who may call is their first argument, reads come from `db::read`, changes go to
 //! [`Master`](crate::actors::master::Master). Failures are worded in `speak` by the dialect of the path.
 
+mod access_token;
 pub mod agent_api;
 mod agent_limit;
 pub mod api;
@@ -10,6 +11,7 @@ pub mod assets;
 pub mod attempts;
 pub mod auth;
 pub mod body;
+mod check_ins;
 mod credential;
 mod doubts;
 pub mod error;
@@ -20,9 +22,12 @@ pub mod openapi;
 pub mod ops;
 pub mod pages;
 pub mod password;
+mod password_check;
 mod patience;
 mod picture;
 mod query;
+mod rated;
+mod rates;
 mod records;
 mod room;
 mod route;
@@ -32,6 +37,7 @@ mod speak;
 pub mod state;
 mod wording;
 
+use actix_web::HttpMessage;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::Uri;
@@ -43,8 +49,9 @@ pub use patience::Patience;
 pub use server::{Listen, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
-use agent_api::{cloudflare_proxy, v2, v3};
-use api::{admins, keys, native, overview};
+use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
+use api::redflag::{self as people, later};
+use api::{admins, keys, native, overview, updates};
 use route::at;
 use speak::speak;
 
@@ -53,6 +60,7 @@ pub fn configure(config: &mut ServiceConfig) {
     agents(config);
     machines(config);
     scripts(config);
+    redflag(config);
     people(config);
 }
 
@@ -114,17 +122,111 @@ fn scripts(config: &mut ServiceConfig) {
             web::scope("/api/v3")
                 .wrap(compress())
                 .wrap(protection())
+                .service(at("/agents/{id}/approve").post(api::agents::approve))
+                .service(at("/agents/{id}/scan").post(api::agents::scan))
                 .service(at("/agents/{id}/revoke").post(api::agents::revoke))
                 .service(at("/agents/{id}/limit").post(api::agents::limit))
                 .service(at("/agents/{id}/move").post(api::agents::move_names))
                 .service(at("/keys/{id}/seats").post(keys::seats))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
+                .service(at("/updates").get(updates::list))
+                .service(at("/updates/summary").get(updates::summary))
+                .service(at("/updates/decisions").post(updates::decide))
+                .service(at("/updates/{id}").get(updates::show))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))
                 .service(at("/events").get(native::events))
                 .service(at("/tree").get(native::tree)),
         );
+}
+
+/// RedFlag's API, of its agents and of people.
+fn redflag(config: &mut ServiceConfig) {
+    let compress = compression;
+    config.service(
+        web::scope("/api/v1")
+            .wrap(compress())
+            .wrap(protection())
+            .wrap_fn(with_limits)
+            .service(at("/agents/register").post(agent::register))
+            .service(at("/agents/renew").post(agent::renew))
+            .service(at("/agents/{id}/commands").get_only(agent::commands).head(agent::commands_head))
+            .service(at("/agents/{id}/updates").get(people::updates::of_agent).post(agent::updates))
+            .service(at("/agents/{id}/logs").post(agent::logs))
+            .service(at("/agents/{id}/dependencies").post(agent::dependencies))
+            .service(at("/agents/{id}/system-info").post(agent::system_info))
+            .service(at("/agents/{id}/rapid-mode").post(agent::rapid_mode))
+            .service(at("/commands").get_only(agent::own_commands).head(agent::commands_head))
+            .service(at("/updates").get(people::updates::list).post(agent::own_updates))
+            .service(at("/auth/login").post(people::login::login))
+            .service(at("/auth/logout").post(people::login::logout))
+            .service(at("/auth/verify").get(people::login::verify))
+            .service(at("/agents").get(people::agents::list))
+            .service(at("/agents/{id}").get(people::agents::one).delete(agent::unregister))
+            .service(at("/agents/{id}/scan").post(people::agents::scan))
+            .service(
+                at("/agents/{id}/heartbeat")
+                    .get(people::agents::heartbeat)
+                    .post(people::agents::set_heartbeat),
+            )
+            .service(at("/agents/{id}/update").post(people::agents::update))
+            .service(at("/agents/{id}/reboot").post(people::agents::reboot))
+            .service(at("/updates/approve").post(later::approve_many))
+            .service(at("/updates/{id}").get(people::updates::one))
+            .service(at("/updates/{id}/logs").get(people::updates::logs))
+            .service(at("/updates/{id}/reject").post(people::updates::reject))
+            .service(at("/updates/{id}/approve").post(later::approve))
+            .service(at("/updates/{id}/install").post(later::install))
+            .service(at("/updates/{id}/confirm-dependencies").post(later::confirm_dependencies))
+            .service(at("/commands/active").get(people::commands::active))
+            .service(at("/commands/recent").get(people::commands::recent))
+            .service(at("/commands/failed").delete(people::commands::archive))
+            .service(at("/commands/{id}/retry").post(people::commands::retry))
+            .service(at("/commands/{id}/cancel").post(people::commands::cancel))
+            .service(at("/logs").get(people::logs::list))
+            .service(at("/logs/active").get(people::updates::active))
+            .service(at("/stats/summary").get(people::updates::summary))
+            .service(at("/settings/timezone").get(people::settings::zone).put(people::settings::set_zone))
+            .service(at("/settings/timezones").get(people::settings::zones))
+            .configure(redflag_admin),
+    );
+}
+
+/// What RedFlag has below `/admin`.
+fn redflag_admin(config: &mut ServiceConfig) {
+    use people::{limits, tokens};
+    config
+        .service(at("/admin/registration-tokens").get(tokens::list).post(tokens::make))
+        .service(at("/admin/registration-tokens/active").get(tokens::active))
+        .service(at("/admin/registration-tokens/cleanup").post(tokens::cleanup))
+        .service(at("/admin/registration-tokens/stats").get(tokens::statistics))
+        .service(at("/admin/registration-tokens/validate").get(tokens::validate))
+        .service(at("/admin/registration-tokens/delete/{id}").delete(tokens::delete))
+        .service(at("/admin/registration-tokens/{token}").delete(tokens::revoke))
+        .service(at("/admin/rate-limits").get(limits::show).put(limits::set))
+        .service(at("/admin/rate-limits/reset").post(limits::reset))
+        .service(at("/admin/rate-limits/cleanup").post(limits::cleanup))
+        .service(at("/admin/rate-limits/stats").get(limits::stats));
+}
+
+/// Says in the answers of limited routes what is left.
+fn with_limits<S, B>(
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<B>, actix_web::Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+{
+    let answer = service.call(request);
+    async move {
+        let mut answer = answer.await?;
+        let left = answer.request().extensions().get::<rates::Left>().copied();
+        if let Some(left) = left {
+            rated::show(&left, answer.headers_mut());
+        }
+        Ok(answer)
+    }
 }
 
 /// What people may open in a browser has the headers that pages have.
@@ -145,8 +247,13 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/agents/keys").get(pages::agent::show_keys).post(pages::agents::make))
         .service(at("/agents/keys/{id}/revoke").post(pages::keys::revoke))
         .service(at("/agents/keys/{id}/delete").post(pages::keys::delete))
+        .service(at("/tokens").post(pages::tokens::make))
+        .service(at("/tokens/{id}/revoke").post(pages::tokens::revoke))
+        .service(at("/tokens/{id}/delete").post(pages::tokens::delete))
         .service(at("/agents/{id}").get(pages::agent::show))
         .service(at("/agents/{id}/enroll").post(pages::agent_actions::enroll))
+        .service(at("/agents/{id}/approve").post(pages::agent_actions::approve))
+        .service(at("/agents/{id}/scan").post(pages::agent_actions::scan))
         .service(at("/agents/{id}/move").post(pages::agent_actions::move_names))
         .service(at("/agents/{id}/rename").post(pages::agent_actions::rename))
         .service(at("/agents/{id}/limit").post(pages::agent_actions::limit))
@@ -157,12 +264,17 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/agents/{id}/remove").post(pages::agent_actions::remove))
         .service(at("/routes").get(pages::routes::show))
         .service(at("/routes/apply").post(pages::routes::apply))
+        .service(at("/updates").get(pages::updates::list))
+        .service(at("/updates/of").get(pages::updates::show))
+        .service(at("/updates/decide").post(pages::updates::decide))
         .service(at("/system").get(pages::system::show))
         .service(at("/fragments/overview").get(pages::overview::fragment))
         .service(at("/fragments/agents").get(pages::agents::fragment))
         .service(at("/fragments/keys").get(pages::keys::fragment))
         .service(at("/fragments/agents/{id}").get(pages::agent::fragment))
         .service(at("/fragments/routes").get(pages::routes::fragment))
+        .service(at("/fragments/updates").get(pages::updates::list_fragment))
+        .service(at("/fragments/updates/of").get(pages::updates::fragment))
         .service(at("/fragments/system").get(pages::system::fragment));
 }
 

@@ -15,23 +15,46 @@ use super::{agent_api, api, assets, ops, pages};
     paths(
         agent_api::v2::register, agent_api::v2::commands, agent_api::v2::events,
         agent_api::v3::reports, agent_api::v3::commands, agent_api::v3::acknowledge, agent_api::v3::result,
+        agent_api::redflag::register, agent_api::redflag::renew, agent_api::redflag::commands, agent_api::redflag::updates,
+        agent_api::redflag::logs, agent_api::redflag::dependencies, agent_api::redflag::system_info,
+        agent_api::redflag::rapid_mode, agent_api::redflag::unregister, agent_api::redflag::own_commands,
+        agent_api::redflag::own_updates,
+        api::redflag::login::login, api::redflag::login::logout, api::redflag::login::verify,
+        api::redflag::agents::list, api::redflag::agents::one, api::redflag::agents::scan, api::redflag::agents::heartbeat,
+        api::redflag::agents::set_heartbeat, api::redflag::agents::update, api::redflag::agents::reboot,
+        api::redflag::updates::list, api::redflag::updates::of_agent, api::redflag::updates::one,
+        api::redflag::updates::logs, api::redflag::updates::reject, api::redflag::updates::active,
+        api::redflag::updates::summary, api::redflag::later::approve, api::redflag::later::approve_many,
+        api::redflag::later::install, api::redflag::later::confirm_dependencies,
+        api::redflag::commands::active, api::redflag::commands::recent, api::redflag::commands::archive,
+        api::redflag::commands::retry, api::redflag::commands::cancel, api::redflag::logs::list,
+        api::redflag::settings::zone, api::redflag::settings::zones, api::redflag::settings::set_zone,
+        api::redflag::tokens::list, api::redflag::tokens::make, api::redflag::tokens::active,
+        api::redflag::tokens::cleanup, api::redflag::tokens::statistics, api::redflag::tokens::validate,
+        api::redflag::tokens::delete, api::redflag::tokens::revoke,
+        api::redflag::limits::show, api::redflag::limits::set, api::redflag::limits::reset,
+        api::redflag::limits::cleanup, api::redflag::limits::stats,
         agent_api::cloudflare_proxy::accounts, agent_api::cloudflare_proxy::put_configuration,
         ops::healthz, ops::readyz, ops::metrics, description,
         api::keys::generate, api::keys::revoke, api::keys::delete, api::keys::delete_revoked, api::keys::seats,
-        api::agents::list, api::agents::enroll, api::agents::redeploy, api::agents::move_names, api::agents::rename, api::agents::roll_key,
+        api::agents::list, api::agents::enroll, api::agents::redeploy, api::agents::move_names, api::agents::approve, api::agents::scan, api::agents::rename, api::agents::roll_key,
         api::agents::remove, api::agents::revoke, api::agents::limit,
         api::admins::set_password,
         api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
+        api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
         api::native::plan, api::native::apply, api::native::events, api::native::tree,
         assets::asset, pages::live::live,
         pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::set_up::show,
         pages::set_up::set_up, pages::overview::show, pages::overview::fragment,
         pages::agents::list, pages::agents::fragment,
+        pages::tokens::make, pages::tokens::revoke, pages::tokens::delete,
         pages::keys::fragment, pages::agents::make, pages::keys::roll, pages::keys::revoke, pages::keys::delete,
-        pages::agent_actions::enroll, pages::agent_actions::move_names, pages::agent_actions::seat, pages::agent_actions::rename, pages::agent_actions::limit,
+        pages::agent_actions::enroll, pages::agent_actions::approve, pages::agent_actions::scan, pages::agent_actions::move_names, pages::agent_actions::seat, pages::agent_actions::rename, pages::agent_actions::limit,
         pages::agent_actions::redeploy, pages::agent_actions::revoke, pages::agent_actions::remove,
         pages::agent::show, pages::agent::show_keys, pages::agent::fragment,
         pages::routes::show, pages::routes::apply, pages::routes::fragment,
+        pages::updates::list, pages::updates::list_fragment, pages::updates::show, pages::updates::fragment,
+        pages::updates::decide,
         pages::system::show, pages::system::fragment,
     )
 )]
@@ -45,6 +68,7 @@ impl Modify for Locks {
         let bearer = || SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         parts.add_security_scheme("agent_key", bearer());
         parts.add_security_scheme("admin_token", bearer());
+        parts.add_security_scheme("redflag_access", bearer());
         let cookie = ApiKeyValue::new(super::session::COOKIE);
         parts.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
@@ -69,6 +93,8 @@ mod tests {
         for line in routes.lines() {
             if line.contains("web::scope(") {
                 scope = line.split('"').nth(1).unwrap();
+            } else if line.starts_with("fn redflag_admin") {
+                scope = "/api/v1";
             } else if line == "}" {
                 scope = "";
             }

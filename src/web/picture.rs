@@ -275,7 +275,14 @@ pub fn warning(state: &WebState, row: &AgentRow) -> Option<String> {
     });
     let seat = || state.master().directory.lacking_seat(&row.id).map(|lacking| no_seat(&lacking));
     let overdue = moving(state, row).filter(|(_, is_over)| *is_over).map(|(words, _)| words);
-    now.or_else(|| row.problem.clone()).or_else(seat).or(overdue)
+    let reused = row.credential_reused_at.map(|at| {
+        format!(
+            "a refresh token of it was used again after it was replaced ({}), so somebody has a copy: its credentials were \
+             revoked; find out who, then register the host again with a new registration token",
+            at.format("%Y-%m-%d %H:%M UTC")
+        )
+    });
+    reused.or(now).or_else(|| row.problem.clone()).or_else(seat).or(overdue)
 }
 
 fn no_seat(lacking: &LackingSeat) -> String {
@@ -296,10 +303,12 @@ pub fn moving(state: &WebState, row: &AgentRow) -> Option<(String, bool)> {
 /// Returns the presence of an agent: the slot knows best, the row is up to a minute old.
 pub fn presence(state: &WebState, id: &AgentId, row: Option<&AgentRow>) -> Presence {
     let slot = state.master().directory.slot(id);
+    let dialect = slot.as_ref().map(|slot| slot.dialect());
+    let silence =
+        dialect.map_or(state.settings().offline_after, |it| it.silence(state.settings().offline_after));
     let last_seen = slot.and_then(|slot| slot.last_seen()).or_else(|| row.and_then(|row| row.last_seen));
     let now = state.master().clock.now();
-    let is_online =
-        last_seen.is_some_and(|at| (now - at).to_std().unwrap_or_default() <= state.settings().offline_after);
+    let is_online = last_seen.is_some_and(|at| (now - at).to_std().unwrap_or_default() <= silence);
     Presence { last_seen, is_online }
 }
 

@@ -16,13 +16,17 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::access_token::AccessTokens;
 use super::agent_limit::AgentLimit;
 use super::attempts::Attempts;
+use super::check_ins::CheckIns;
 use super::forwarded::{claimed, host, source};
 use super::hashing::Hashing;
 use super::listings::Listings;
+use super::rates::{self, RateLimits};
 use super::room::Room;
 use crate::actors::master::Master;
+use crate::db::read::{DbError, find_setting};
 
 /// Says what is wrong with the Engine of the agent in this process, if anything is.
 pub type AskDocker = Arc<dyn Fn() -> LocalBoxFuture<'static, Option<String>> + Send + Sync>;
@@ -42,6 +46,8 @@ pub struct WebSettings {
     pub admin_token: Option<SecretString>,
     /// Seals the cookies; kept over restarts, so that nobody is signed out by one.
     pub cookie_key: Key,
+    /// Signs access tokens; kept over restarts, so that agents stay in.
+    pub jwt_secret: SecretString,
     /// True if pages are reached over https only.
     pub secure_cookies: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -79,6 +85,9 @@ struct Inner {
     setup_token: Mutex<Option<[u8; 32]>>,
     attempts: Attempts,
     agent_limit: Option<AgentLimit>,
+    access_tokens: AccessTokens,
+    rate_limits: RateLimits,
+    check_ins: CheckIns,
     /// Proxies that were named in the log because they are not trusted.
     strange_proxies: Mutex<BTreeSet<IpAddr>>,
     streams: AtomicUsize,
@@ -95,6 +104,7 @@ impl WebState {
     pub fn new(master: Master, settings: WebSettings) -> Self {
         let token_digest = settings.admin_token.as_ref().map(|token| digest(token.expose_secret()));
         let agent_limit = std::num::NonZeroU32::new(settings.requests_per_second).map(AgentLimit::new);
+        let access_tokens = AccessTokens::new(&settings.jwt_secret);
         let decoy_hash = super::password::decoy(&master.chance);
         Self(Arc::new(Inner {
             master,
@@ -103,6 +113,9 @@ impl WebState {
             setup_token: Mutex::new(None),
             attempts: Attempts::default(),
             agent_limit,
+            access_tokens,
+            rate_limits: RateLimits::default(),
+            check_ins: CheckIns::default(),
             strange_proxies: Mutex::default(),
             streams: AtomicUsize::new(0),
             listings: Listings::default(),
@@ -126,6 +139,34 @@ impl WebState {
     /// Failed attempts.
     pub fn attempts(&self) -> &Attempts {
         &self.0.attempts
+    }
+
+    /// Makes and reads access tokens.
+    pub fn access_tokens(&self) -> &AccessTokens {
+        &self.0.access_tokens
+    }
+
+    /// RedFlag's limits.
+    pub fn rate_limits(&self) -> &RateLimits {
+        &self.0.rate_limits
+    }
+
+    /// What RedFlag agents said lately.
+    pub fn check_ins(&self) -> &CheckIns {
+        &self.0.check_ins
+    }
+
+    /// Reads the limits that were set in an earlier run.
+    pub async fn recall_rates(&self) -> Result<(), DbError> {
+        if let Some(row) = find_setting(&self.master().db, rates::SETTING).await? {
+            match serde_json::from_value(row.value) {
+                Ok(set) => self.rate_limits().set(set),
+                Err(error) => {
+                    tracing::warn!(%error, "stored rate limits cannot be read; the defaults are in force")
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn decoy_hash(&self) -> &str {

@@ -46,12 +46,29 @@ impl Wording {
                 answer::cloudflare_error(status.as_u16(), &error.to_string()).to_string(),
             ),
             Self::Native => {
-                ("application/json", json!({"error": error.to_string(), "code": code}).to_string())
+                let mut body = json!({"error": error.to_string(), "code": code});
+                if let ApiError::RateLimited { limit, window, retry_after } = error {
+                    body["limit"] = json!(limit);
+                    body["window"] = json!(go_duration(*window));
+                    body["reset_time"] = json!(chrono::Utc::now() + *retry_after);
+                }
+                ("application/json", body.to_string())
             }
             Self::Page => ("text/html; charset=utf-8", pages::failure(status, &error.to_string())),
         };
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         text
+    }
+}
+
+/// Writes a time as Go does: `1m0s`.
+fn go_duration(time: std::time::Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes) = (seconds / 3_600, seconds % 3_600 / 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, minutes) => format!("{minutes}m{}s", seconds % 60),
+        (hours, minutes) => format!("{hours}h{minutes}m{}s", seconds % 60),
     }
 }
 

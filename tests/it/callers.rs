@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::pages::Browser;
+use crate::pages::{Browser, PASSWORD};
 use crate::support::cloudflare::ACCOUNT;
 use crate::support::master::{ADMIN, TestMaster};
 
@@ -21,13 +21,17 @@ enum Gate {
     Open,
     /// Agents with their own key.
     Agent,
+    /// RedFlag agents with their access token.
+    RedFlag,
+    /// Them, and people as for [`Gate::Api`] with the largest role.
+    RedFlagOrAdmin,
     /// People with at least this role, the admin token, and the admin socket.
     Api(Role),
     /// People with at least this role at a browser; others are sent to sign in.
     Page(Role),
 }
 
-use Gate::{Agent, Api, Open, Page};
+use Gate::{Agent, Api, Open, Page, RedFlag, RedFlagOrAdmin};
 use Role::{Admin, Operator, Viewer};
 
 /// Every route with its gate, and what it answers to whoever is let in: to a body that says nothing, about an agent, a key
@@ -75,6 +79,59 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/api/v3/apply", Api(Operator), &[400]),
     ("get", "/api/v3/events", Api(Viewer), &[200]),
     ("get", "/api/v3/tree", Api(Viewer), &[200]),
+    ("post", "/api/v1/agents/register", Open, &[415]),
+    ("post", "/api/v1/agents/renew", Open, &[415]),
+    ("post", "/api/v1/auth/login", Open, &[400]),
+    ("get", "/api/v1/agents/{id}/commands", RedFlag, &[200]),
+    ("post", "/api/v1/agents/{id}/updates", RedFlag, &[400]),
+    ("post", "/api/v1/agents/{id}/logs", RedFlag, &[400]),
+    ("post", "/api/v1/agents/{id}/dependencies", RedFlag, &[400]),
+    ("post", "/api/v1/agents/{id}/system-info", RedFlag, &[200]),
+    ("post", "/api/v1/agents/{id}/rapid-mode", RedFlag, &[400]),
+    ("get", "/api/v1/commands", RedFlag, &[200]),
+    ("post", "/api/v1/updates", RedFlag, &[400]),
+    ("post", "/api/v1/auth/logout", Api(Viewer), &[200]),
+    ("get", "/api/v1/auth/verify", Api(Viewer), &[200]),
+    ("get", "/api/v1/agents", Api(Viewer), &[200]),
+    ("get", "/api/v1/agents/{id}", Api(Viewer), &[404]),
+    ("get", "/api/v1/agents/{id}/updates", Api(Viewer), &[200]),
+    ("post", "/api/v1/agents/{id}/scan", Api(Operator), &[404]),
+    ("get", "/api/v1/agents/{id}/heartbeat", Api(Viewer), &[404]),
+    ("post", "/api/v1/agents/{id}/heartbeat", Api(Operator), &[404]),
+    ("post", "/api/v1/agents/{id}/update", Api(Operator), &[404]),
+    ("post", "/api/v1/agents/{id}/reboot", Api(Operator), &[404]),
+    ("get", "/api/v1/updates", Api(Viewer), &[200]),
+    ("post", "/api/v1/updates/approve", Api(Operator), &[409]),
+    ("get", "/api/v1/updates/{id}", Api(Viewer), &[404]),
+    ("get", "/api/v1/updates/{id}/logs", Api(Viewer), &[404]),
+    ("post", "/api/v1/updates/{id}/reject", Api(Operator), &[404]),
+    ("post", "/api/v1/updates/{id}/approve", Api(Operator), &[409]),
+    ("post", "/api/v1/updates/{id}/install", Api(Operator), &[409]),
+    ("post", "/api/v1/updates/{id}/confirm-dependencies", Api(Operator), &[409]),
+    ("get", "/api/v1/commands/active", Api(Viewer), &[200]),
+    ("get", "/api/v1/commands/recent", Api(Viewer), &[200]),
+    ("delete", "/api/v1/commands/failed", Api(Operator), &[409]),
+    ("post", "/api/v1/commands/{id}/retry", Api(Operator), &[404]),
+    ("post", "/api/v1/commands/{id}/cancel", Api(Operator), &[404]),
+    ("get", "/api/v1/logs", Api(Viewer), &[200]),
+    ("get", "/api/v1/logs/active", Api(Viewer), &[200]),
+    ("get", "/api/v1/stats/summary", Api(Viewer), &[200]),
+    ("get", "/api/v1/settings/timezone", Api(Viewer), &[200]),
+    ("put", "/api/v1/settings/timezone", Api(Admin), &[400]),
+    ("get", "/api/v1/settings/timezones", Api(Viewer), &[200]),
+    ("get", "/api/v1/admin/registration-tokens", Api(Admin), &[200]),
+    ("post", "/api/v1/admin/registration-tokens", Api(Admin), &[400]),
+    ("get", "/api/v1/admin/registration-tokens/active", Api(Admin), &[200]),
+    ("post", "/api/v1/admin/registration-tokens/cleanup", Api(Admin), &[200]),
+    ("get", "/api/v1/admin/registration-tokens/stats", Api(Admin), &[200]),
+    ("get", "/api/v1/admin/registration-tokens/validate", Api(Admin), &[404]),
+    ("delete", "/api/v1/admin/registration-tokens/delete/{id}", Api(Admin), &[404]),
+    ("delete", "/api/v1/admin/registration-tokens/{token}", Api(Admin), &[404]),
+    ("get", "/api/v1/admin/rate-limits", Api(Admin), &[200]),
+    ("put", "/api/v1/admin/rate-limits", Api(Admin), &[400]),
+    ("post", "/api/v1/admin/rate-limits/reset", Api(Admin), &[200]),
+    ("post", "/api/v1/admin/rate-limits/cleanup", Api(Admin), &[200]),
+    ("get", "/api/v1/admin/rate-limits/stats", Api(Admin), &[200]),
     ("get", "/live", Page(Viewer), &[200]),
     ("get", "/", Page(Viewer), &[200]),
     ("get", "/agents", Page(Viewer), &[200]),
@@ -91,6 +148,9 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/agents/keys", Page(Admin), &[200]),
     ("post", "/agents/keys/{id}/revoke", Page(Admin), &[200]),
     ("post", "/agents/keys/{id}/delete", Page(Admin), &[404]),
+    ("post", "/tokens", Page(Admin), &[400]),
+    ("post", "/tokens/{id}/revoke", Page(Admin), &[200]),
+    ("post", "/tokens/{id}/delete", Page(Admin), &[404]),
     ("post", "/agents/{id}/enroll", Page(Operator), &[400]),
     ("post", "/agents/{id}/move", Page(Operator), &[200]),
     ("post", "/agents/{id}/rename", Page(Operator), &[400]),
@@ -101,6 +161,8 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/agents/{id}/revoke", Page(Admin), &[200]),
     ("post", "/agents/{id}/remove", Page(Admin), &[200]),
     ("post", "/routes/apply", Page(Operator), &[200]),
+    // Nearly last: it takes the RedFlag agent off the list.
+    ("delete", "/api/v1/agents/{id}", RedFlagOrAdmin, &[200, 404]),
     // Last: it ends the session of the caller.
     ("post", "/logout", Page(Viewer), &[303]),
 ];
@@ -124,6 +186,8 @@ enum Comes {
     WithKey { key: String, agent: String },
     FromTheSocket,
     WithBrowser { cookies: String, csrf: String, role: Role },
+    WithAccessOfAgent { token: String, agent: String },
+    WithAccessOfPerson { token: String, role: Role },
 }
 
 /// A caller, and which keys of agents are good.
@@ -142,10 +206,17 @@ impl Caller {
     /// What every route has to say to it, by its gate alone.
     fn expected(&self, gate: Gate) -> Verdict {
         let role = match &self.comes {
-            Comes::WithBrowser { role, .. } => Some(*role),
+            Comes::WithBrowser { role, .. } | Comes::WithAccessOfPerson { role, .. } => Some(*role),
             _ => None,
         };
+        let is_redflag = matches!(self.comes, Comes::WithAccessOfAgent { .. });
+        let has_token = matches!(self.comes, Comes::WithAccessOfPerson { .. });
         match (gate, role) {
+            (RedFlag | RedFlagOrAdmin, _) if is_redflag => Verdict::LetIn,
+            (RedFlag, _) => Verdict::NotKnown,
+            (RedFlagOrAdmin, _) => self.expected(Api(Admin)),
+            // Pages look at the cookie alone.
+            (Page(_), _) if has_token => Verdict::HasToSignIn,
             (Open, _) => Verdict::LetIn,
             (Agent, _) if self.is_agent => Verdict::LetIn,
             (Api(_), None) if self.is_trusted => Verdict::LetIn,
@@ -176,10 +247,14 @@ async fn callers(master: &TestMaster) -> Vec<Caller> {
         Caller { is_trusted: true, ..Caller::new("the admin token", Comes::WithToken(ADMIN.into())) },
         Caller { is_trusted: true, ..Caller::new("the admin socket", Comes::FromTheSocket) },
     ];
+    let (token, agent) = master.new_redflag_agent("web-4").await;
+    all.push(Caller::new("a RedFlag agent", Comes::WithAccessOfAgent { token, agent }));
     for role in [Viewer, Operator, Admin] {
         let browser = Browser::with_role(master, role).await;
         let (csrf, cookies) = (browser.csrf().await, browser.cookie_header());
         all.push(Caller::new(role.as_str(), Comes::WithBrowser { cookies, csrf, role }));
+        let token = master.log_in(role.as_str(), PASSWORD).await;
+        all.push(Caller::new("with an access token", Comes::WithAccessOfPerson { token, role }));
     }
     all
 }
@@ -187,7 +262,7 @@ async fn callers(master: &TestMaster) -> Vec<Caller> {
 /// A path about the caller itself if it is an agent, and else about nobody.
 fn filled(path: &str, caller: &Caller) -> String {
     let id = match &caller.comes {
-        Comes::WithKey { agent, .. } => agent.as_str(),
+        Comes::WithKey { agent, .. } | Comes::WithAccessOfAgent { agent, .. } => agent.as_str(),
         _ => "not-there",
     };
     let path = path.replace("{id}", id).replace("{account}", ACCOUNT);
@@ -206,7 +281,10 @@ fn request(master: &TestMaster, caller: &Caller, method: &Method, path: &str, ga
     let mut form = String::new();
     match &caller.comes {
         Comes::WithNothing | Comes::FromTheSocket => {}
-        Comes::WithToken(token) | Comes::WithKey { key: token, .. } => request = request.bearer_auth(token),
+        Comes::WithToken(token)
+        | Comes::WithKey { key: token, .. }
+        | Comes::WithAccessOfAgent { token, .. }
+        | Comes::WithAccessOfPerson { token, .. } => request = request.bearer_auth(token),
         Comes::WithBrowser { cookies, csrf, .. } => {
             request = request.header("cookie", cookies).header("x-csrf-token", csrf);
             form = format!("csrf={csrf}");
@@ -217,7 +295,7 @@ fn request(master: &TestMaster, caller: &Caller, method: &Method, path: &str, ga
         (&Method::GET | &Method::HEAD, _) => request,
         (_, Open) => of_form(request).body("csrf=wrong"),
         (_, Page(_)) => of_form(request).body(form),
-        (_, Agent | Api(_)) => request.json(&json!({})),
+        (_, Agent | RedFlag | RedFlagOrAdmin | Api(_)) => request.json(&json!({})),
     }
 }
 

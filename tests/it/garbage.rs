@@ -170,7 +170,7 @@ async fn what_is_too_large_or_packed_or_declared_otherwise_is_refused_on_every_r
 }
 
 /// Every place in a value, as a JSON pointer.
-fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+pub fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(map) => {
             map.iter().map(|(key, child)| (key.replace('~', "~0").replace('/', "~1"), child)).collect()
@@ -186,7 +186,7 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
 }
 
 /// What may stand anywhere.
-fn odd_values() -> Vec<Value> {
+pub fn odd_values() -> Vec<Value> {
     let texts = [
         "",
         " ",

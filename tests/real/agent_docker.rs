@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use lightship::actors::agent::docker_watcher::ContainerNews;
+use lightship::actors::agent::reporter::ContainerNews;
 use lightship::config::OnShutdown;
 use lightship::domain::agent_tunnel::ConnectorOptions;
 use tempfile::TempDir;

@@ -9,18 +9,19 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::command_poller::{CommandPoller, PollerParts, SendTask};
-use super::docker_watcher::{ContainerNews, DockerWatcher, TellNews, WatcherParts};
+use super::docker_watcher::{DockerWatcher, TellReporter, WatcherParts};
 use super::label_prefix::LabelPrefix;
 use super::link::CurrentLink;
 use super::reporter::{
-    ContainerStarted, ContainerStopped, ContainersListed, LastContainers, LastTunnel, ListingLost, Reporter,
-    ReporterParts, ReporterSettings, TunnelObserved,
+    ContainerNews, HostSeen, LastContainers, LastSeen, LastTunnel, Reporter, ReporterParts, ReporterSettings,
+    TunnelObserved,
 };
 use super::status::{ActorStatus, GetStatus};
 use super::tunnel_supervisor::{
     CarryOut, CheckTunnel, NoCommands, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
-use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Supervise};
+use super::update_scanner::{ImagesChanged, LookAtHost, Looked, ScanNow, ScannerParts, Seen, UpdateScanner};
+use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec};
 use crate::config::Settings;
 use crate::docker::Docker;
 use crate::domain::tunnel::TunnelReport;
@@ -44,6 +45,8 @@ pub struct AgentSettings {
     pub label_prefix: Option<String>,
     /// Time between two listings of all containers while no event is missed.
     pub resync: Duration,
+    /// Time between two looks for updates.
+    pub scan_interval: Duration,
 }
 
 impl AgentSettings {
@@ -64,6 +67,7 @@ impl AgentSettings {
             },
             label_prefix: settings.labels.prefix.clone(),
             resync: RESYNC,
+            scan_interval: Duration::from_secs(settings.updates.scan_interval_seconds),
         }
     }
 }
@@ -78,6 +82,8 @@ pub struct AgentParts {
     pub uplink: Arc<dyn Uplink>,
     /// Its files.
     pub state: StateDir,
+    /// Looks at the host for updates.
+    pub look: LookAtHost,
 }
 
 /// The ways into a running agent, for health checks and the status command.
@@ -87,6 +93,7 @@ pub struct AgentPorts {
     pub link: CurrentLink,
     reporter: Port<Reporter>,
     tunnel: Port<TunnelSupervisor>,
+    updates: Port<UpdateScanner>,
     docker: Port<DockerWatcher>,
     command_poller: Port<CommandPoller>,
 }
@@ -98,6 +105,8 @@ pub struct AgentStatus {
     pub reporter: Option<ActorStatus>,
     /// The connector.
     pub tunnel: Option<ActorStatus>,
+    /// Pending updates.
+    pub updates: Option<ActorStatus>,
     /// The Engine.
     pub docker: Option<ActorStatus>,
     /// Commands.
@@ -107,15 +116,17 @@ pub struct AgentStatus {
 impl AgentPorts {
     /// Asks every actor how it is, each for at most `max`.
     pub async fn status(&self, max: Duration) -> AgentStatus {
-        let (reporter, tunnel, docker, command_poller) = futures_util::join!(
+        let (reporter, tunnel, updates, docker, command_poller) = futures_util::join!(
             self.reporter.ask(GetStatus, max),
             self.tunnel.ask(GetStatus, max),
+            self.updates.ask(GetStatus, max),
             self.docker.ask(GetStatus, max),
             self.command_poller.ask(GetStatus, max),
         );
         AgentStatus {
             reporter: reporter.ok(),
             tunnel: tunnel.ok(),
+            updates: updates.ok(),
             docker: docker.ok(),
             command_poller: command_poller.ok(),
         }
@@ -124,10 +135,11 @@ impl AgentPorts {
 
 /// Describes the supervisor `agent` with its children.
 pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
-    let AgentParts { settings, docker, uplink, state } = parts;
+    let AgentParts { settings, docker, uplink, state, look } = parts;
     let link = CurrentLink::default();
     let label_prefix = LabelPrefix::new(settings.label_prefix);
     let (last_tunnel, last_containers) = (LastTunnel::default(), LastContainers::default());
+    let last_seen = LastSeen::default();
 
     let reporter_parts = ReporterParts {
         settings: settings.reporter,
@@ -136,6 +148,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         link: link.clone(),
         last_tunnel: last_tunnel.clone(),
         last_containers: last_containers.clone(),
+        last_seen: last_seen.clone(),
         label_prefix: label_prefix.clone(),
     };
     let (reporter_spec, reporter) =
@@ -151,14 +164,20 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
     let (tunnel_spec, tunnel) =
         ChildSpec::actor("tunnel", 64, Overflow::Reject, move || TunnelSupervisor::new(tunnel_parts.clone()));
 
-    // `updates` (the scanner of this host) starts here: it reports, and it hears of images from `docker`.
+    let scanner_parts = ScannerParts {
+        look,
+        interval: settings.scan_interval,
+        tell_reporter: host_seen(reporter.clone(), last_seen),
+    };
+    let (updates_spec, updates) =
+        ChildSpec::actor("updates", 16, Overflow::Reject, move || UpdateScanner::new(scanner_parts.clone()));
 
     let touched = tunnel.clone();
     let watcher_parts = WatcherParts {
         docker,
         label_prefix,
         resync: settings.resync,
-        news: container_news(reporter.clone(), last_containers),
+        tell_reporter: container_news(reporter.clone(), updates.clone(), last_containers),
         // A full mailbox holds a comparison already.
         connector_touched: Arc::new(move || {
             let _ = touched.tell(CheckTunnel);
@@ -173,6 +192,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         link: link.clone(),
         reporter: reporter.clone(),
         tunnel: send_task(tunnel.clone()),
+        scan: scan_now(updates.clone()),
         no_commands: no_commands(tunnel.clone()),
     };
     let (poller_spec, command_poller) =
@@ -184,9 +204,10 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         .intensity(10, Duration::from_secs(300))
         .child(reporter_spec.grace(REPORTER_GRACE))
         .child(tunnel_spec.grace(TUNNEL_GRACE))
+        .child(updates_spec)
         .child(docker_spec)
         .child(poller_spec);
-    (spec, AgentPorts { link, reporter, tunnel, docker: docker_port, command_poller })
+    (spec, AgentPorts { link, reporter, tunnel, updates, docker: docker_port, command_poller })
 }
 
 /// What the tunnel supervisor sees goes to the reporter, and is kept for one that restarts.
@@ -199,40 +220,40 @@ fn tunnel_reports(reporter: Port<Reporter>, last: LastTunnel) -> Arc<dyn Fn(Tunn
     })
 }
 
-/// What the watcher sees goes to the reporter, and is kept for one that restarts.
-fn container_news(reporter: Port<Reporter>, last: LastContainers) -> TellNews {
-    Arc::new(move |news| match news {
-        ContainerNews::Listed(list) => {
-            last.set(&list);
-            is_taken(&reporter, ContainersListed(list))
-        }
-        ContainerNews::ListingLost => {
-            last.clear();
-            is_taken(&reporter, ListingLost)
-        }
-        ContainerNews::Started(container) => {
-            last.started(&container);
-            is_taken(&reporter, ContainerStarted(container))
-        }
-        ContainerNews::Stopped(id) => {
-            last.stopped(&id);
-            is_taken(&reporter, ContainerStopped(id))
-        }
+/// What is seen of the host goes to the reporter, and is kept for one that restarts.
+fn host_seen(reporter: Port<Reporter>, last: LastSeen) -> Arc<dyn Fn(Seen) -> bool + Send + Sync> {
+    Arc::new(move |Seen { scan, host }| {
+        let seen = HostSeen { scan, host };
+        last.set(seen.clone());
+        reporter.tell(seen).is_ok()
     })
 }
 
-fn is_taken<A, M>(port: &Port<A>, message: M) -> bool
-where
-    A: Supervise + actix::Handler<M>,
-    M: actix::Message<Result = ()> + Send + 'static,
-{
-    port.tell(message).is_ok()
+/// What the watcher sees goes to the reporter, and is kept for one that restarts.
+fn container_news(
+    reporter: Port<Reporter>,
+    updates: Port<UpdateScanner>,
+    last: LastContainers,
+) -> TellReporter {
+    Arc::new(move |news| {
+        last.note(&news);
+        if matches!(news, ContainerNews::Started(_)) {
+            // A full mailbox holds a look already.
+            let _ = updates.tell(ImagesChanged);
+        }
+        reporter.tell(news).is_ok()
+    })
 }
 
 fn send_task(tunnel: Port<TunnelSupervisor>) -> SendTask {
     Arc::new(move |task| {
         tunnel.tell(CarryOut(task)).map(drop).map_err(|refused| Box::new(refused.into_inner().0))
     })
+}
+
+/// What is not taken is dropped, and whoever waits hears of that.
+fn scan_now(updates: Port<UpdateScanner>) -> Arc<dyn Fn(Looked) -> bool + Send + Sync> {
+    Arc::new(move |done| updates.tell(ScanNow { done }).is_ok())
 }
 
 /// Said again at every attempt, so one that was not taken is no loss.

@@ -28,6 +28,8 @@ pub enum Note {
     Tunnel(AgentId),
     /// An agent's commands.
     Commands(AgentId),
+    /// Updates of an agent's host, and how it was looked at.
+    Updates(AgentId),
     /// Agent keys.
     Keys,
     /// What was made of routes at Cloudflare.

@@ -96,14 +96,14 @@ impl Tables {
             && self.roster.guests(&access.key_id).next().is_none()
     }
 
-    /// Carries an event out, on the roster and on what requests look into.
-    fn apply(&mut self, event: &Event) -> Touched {
+    /// Follows an event, with the roster and with what requests look into.
+    fn follow(&mut self, event: &Event) -> Touched {
         if let Event::Key(KeyEvent::Revoked { key_id }) | Event::Key(KeyEvent::Deleted { key_id }) = event
             && let Some(digest) = self.roster.key(key_id).and_then(|key| digest_of(key_id, &key.sha256))
         {
             self.keys.remove(&digest);
         }
-        let touched = self.roster.apply(event);
+        let touched = self.roster.follow(event);
         if let Some(key) = &touched.key {
             self.settle_key(key);
         }
@@ -260,9 +260,9 @@ impl Directory {
             Event::Key(_) => {
                 let mut tables = self.tables.write();
                 tables.keys_version = tables.keys_version.max(recorded.version);
-                tables.apply(&recorded.event)
+                tables.follow(&recorded.event)
             }
-            Event::Agent(_) => self.tables.write().apply(&recorded.event),
+            Event::Agent(_) => self.tables.write().follow(&recorded.event),
             _ => Touched::default(),
         };
         let about = recorded.event.agent();

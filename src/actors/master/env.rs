@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use super::account::SharedAccount;
 use super::bus::Notices;
+use super::cloudflare_account::SharedAccount;
 use super::directory::Directory;
 use super::error::MasterError;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Work};
 use super::for_registrar::{FinishMove, Retire};
 use super::leaps::Leaps;
-use super::ledger::Ledger;
 use super::scheduler::DueAt;
 use super::settings::MasterSettings;
-use super::work::Work;
+use super::store::Ledger;
 use crate::actors::supervision::Inlet;
 use crate::chance::Chance;
 use crate::clock::Clock;

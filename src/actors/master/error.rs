@@ -15,6 +15,20 @@ pub enum MasterError {
     /// The key opens nothing any more (401).
     #[error("the agent key is unknown or was revoked")]
     KeyRevoked,
+    /// The registration or refresh token is unknown, used up, over or taken back (401).
+    #[error("the token is invalid or has expired")]
+    TokenRefused,
+    /// No such registration token (404).
+    #[error("no registration token is known under what was given; the list of tokens has their ids")]
+    TokenNotFound,
+    /// The agent cannot be told this (409).
+    #[error("`{agent}` cannot be told to look for updates: {reason}")]
+    CannotScan {
+        /// Who, in words.
+        agent: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// No such key (404).
     #[error("no agent key is known {0}")]
     KeyNotFound(String),
@@ -104,6 +118,9 @@ impl MasterError {
             Self::AgentNotFound(_) => "agent_not_found",
             Self::KeyMismatch => "key_mismatch",
             Self::KeyRevoked => "key_revoked",
+            Self::TokenRefused => "token_refused",
+            Self::TokenNotFound => "token_not_found",
+            Self::CannotScan { .. } => "cannot_scan",
             Self::KeyNotFound(_) => "key_not_found",
             Self::KeyInUse(_) => "key_in_use",
             Self::NoSeat { .. } => "no_seat",
@@ -132,14 +149,16 @@ impl MasterError {
     pub fn status(&self) -> u16 {
         match self {
             Self::Invalid(_) | Self::TooMuch(_) | Self::NotEnrolled(_) | Self::KeyInUse(_) => 400,
-            Self::KeyRevoked => 401,
+            Self::KeyRevoked | Self::TokenRefused => 401,
             Self::KeyMismatch | Self::NotYourTunnel | Self::KeyCrowded(_) => 403,
             Self::AgentNotFound(_)
             | Self::KeyNotFound(_)
+            | Self::TokenNotFound
             | Self::CommandNotFound(_)
             | Self::AdminNotFound(_) => 404,
             Self::SessionUnknown
             | Self::NoSeat { .. }
+            | Self::CannotScan { .. }
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)
             | Self::TunnelWaits(_)

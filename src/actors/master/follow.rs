@@ -7,12 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::bus::Note;
 use super::directory::Directory;
 use super::env::Env;
-use super::work::Work;
+use super::fleet::Work;
+use super::store::Follow;
 use crate::db::events::{EventFilter, last_seq, list_events};
 use crate::db::roster::load_roster;
 use crate::db::{self, Db, DbError, Recorded};
@@ -57,32 +59,6 @@ impl Follower {
         Ok(Self { db, directory, env, last: Arc::new(Mutex::new(last)) })
     }
 
-    /// Follows what was just committed, in its order; false if that does not go on from what was followed before.
-    pub fn follow(&self, recorded: &[Recorded]) -> bool {
-        let last = *self.last.lock();
-        let is_next = recorded.iter().zip(last + 1..).all(|(event, next)| event.seq == next);
-        if is_next {
-            self.carry_out(recorded);
-        }
-        is_next
-    }
-
-    /// Reads on from the last event that was followed, once nobody writes any more that began before.
-    pub async fn read_on(&self) -> Result<(), DbError> {
-        self.db.settle().await?;
-        loop {
-            let after_seq = *self.last.lock();
-            let filter = EventFilter { after_seq, ..EventFilter::default() };
-            let recorded: Vec<Recorded> =
-                list_events(&self.db, &filter, PAGE).await?.into_iter().map(Recorded::from).collect();
-            // What the record itself says goes on from what was followed, whatever its numbers are.
-            self.carry_out(&recorded);
-            if (recorded.len() as u64) < PAGE {
-                return Ok(());
-            }
-        }
-    }
-
     fn carry_out(&self, recorded: &[Recorded]) {
         let mut aftermath = Aftermath::default();
         for event in recorded {
@@ -94,6 +70,33 @@ impl Follower {
         }
         if let Some(env) = self.env.get() {
             aftermath.carry_out(env);
+        }
+    }
+}
+
+#[async_trait]
+impl Follow for Follower {
+    fn follow(&self, recorded: &[Recorded]) -> bool {
+        let last = *self.last.lock();
+        let is_next = recorded.iter().zip(last + 1..).all(|(event, next)| event.seq == next);
+        if is_next {
+            self.carry_out(recorded);
+        }
+        is_next
+    }
+
+    async fn read_on(&self) -> Result<(), DbError> {
+        self.db.settle().await?;
+        loop {
+            let after_seq = *self.last.lock();
+            let filter = EventFilter { after_seq, ..EventFilter::default() };
+            let recorded: Vec<Recorded> =
+                list_events(&self.db, &filter, PAGE).await?.into_iter().map(Recorded::from).collect();
+            // What the record itself says goes on from what was followed, whatever its numbers are.
+            self.carry_out(&recorded);
+            if (recorded.len() as u64) < PAGE {
+                return Ok(());
+            }
         }
     }
 }
@@ -116,10 +119,11 @@ impl Aftermath {
     fn add(&mut self, recorded: &Recorded, tunnels: Vec<TunnelId>) {
         self.tunnels.extend(tunnels);
         match &recorded.event {
-            Event::Key(_) => drop(self.notes.insert(Note::Keys)),
+            Event::Key(_) | Event::Token(_) => drop(self.notes.insert(Note::Keys)),
             Event::Agent(event) => self.add_of_agent(event, recorded.version == 1),
             Event::Command(event) => self.add_of_command(event),
             Event::Route(event) => self.add_of_route(event),
+            Event::Update(event) => drop(self.notes.insert(Note::Updates(event.agent().clone()))),
             Event::Tunnel(_) => {}
             Event::Admin(event) => {
                 self.notes.insert(Note::Settings);

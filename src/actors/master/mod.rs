@@ -3,7 +3,6 @@
 //! Pages, API and command line talk to [`Master`]; requests that change nothing are answered by
 //! [`Directory`] and [`Slot`] without an actor.
 
-mod account;
 mod bus;
 pub mod cloudflare_account;
 mod commands;
@@ -15,8 +14,6 @@ mod fleet;
 mod follow;
 mod for_registrar;
 mod leaps;
-mod ledger;
-mod plan;
 mod receipt;
 mod registrar;
 mod requests;
@@ -30,17 +27,18 @@ mod subtree;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod work;
 
-pub use account::{Account, ProvidedTunnel, SharedAccount};
 pub use bus::{Changes, Note};
+pub use cloudflare_account::{
+    Account, ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, ProvidedTunnel, SharedAccount,
+    WaitingTunnel,
+};
 pub use directory::{Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refused, digest_key};
 pub use error::MasterError;
 pub use facade::Master;
-pub use plan::{ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel};
 pub use requests::{
-    DeliveredCommand, Dialect, Enrolled, Incoming, KeyDropped, KeyRef, LeftTunnel, NewKey, RegisterInput,
-    Registered, RemovedAgent,
+    DeliveredCommand, Dialect, Enrolled, Incoming, Joined, KeyDropped, KeyRef, LeftTunnel, NewKey, NewToken,
+    RegisterInput, Registered, RemovedAgent, Renewed,
 };
 pub use settings::MasterSettings;
 pub use slot::{Slot, Source};

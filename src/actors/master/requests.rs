@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::domain::command::Command;
 pub use crate::domain::delivery::Dialect;
-use crate::domain::id::{AgentId, CommandId, KeyId, TunnelId};
+use crate::domain::id::{AgentId, CommandId, KeyId, TokenId, TunnelId};
 use crate::domain::report::{Report, Reports};
+use crate::domain::token::TokenWish;
 
 /// What an agent says of itself when it registers.
 #[derive(Debug, Clone)]
@@ -80,6 +81,45 @@ pub struct NewKey {
     pub hostname_patterns: Vec<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+}
+
+/// What a host is given that registered with a registration token.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its id, from now on.
+    pub agent_id: AgentId,
+    /// Its key.
+    pub key_id: KeyId,
+    /// True if the agent is new.
+    pub created: bool,
+    /// The key itself, for an agent of ours. Shown once, in the answer.
+    pub key: Option<SecretString>,
+    /// What renews the access of a RedFlag agent. Shown once, in the answer.
+    pub refresh_token: Option<SecretString>,
+    /// Its native session, if it is one of ours.
+    pub session: Option<String>,
+}
+
+/// Access that was renewed.
+#[derive(Debug)]
+pub struct Renewed {
+    /// The key that the access is for.
+    pub key_id: KeyId,
+    /// The next refresh token, for a client that can take one. Shown once, in the answer.
+    pub refresh_token: Option<SecretString>,
+}
+
+/// A new registration token. The text is shown once, in the answer that creates it.
+#[derive(Debug)]
+pub struct NewToken {
+    /// Its id: what everything else calls it.
+    pub token_id: TokenId,
+    /// The token itself.
+    pub raw: SecretString,
+    /// What it was made for.
+    pub wish: TokenWish,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// Names a key.

@@ -10,12 +10,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::env::Env;
+use super::fleet::{Owed, ToAgent, Work};
 use super::subtree::{self, Subtree, Undelivered};
 use super::sweep;
-use super::work::{Owed, ToAgent, Work};
 use crate::actors::supervision::{Ctx, SupervisorHandle, supervised};
 use crate::domain::id::AgentId;
-use crate::domain::leap::LeapWatch;
 
 /// Work that may wait for a shard.
 pub const CAPACITY: usize = 2_048;
@@ -38,8 +37,6 @@ pub struct Router {
     owed: BTreeSet<(AgentId, Owed)>,
     is_sweeping: bool,
     touched_at: Option<Instant>,
-    started_at: Instant,
-    leaps: Option<LeapWatch>,
 }
 
 /// Where an agent's actors are.
@@ -74,8 +71,6 @@ impl Router {
             owed: BTreeSet::new(),
             is_sweeping: false,
             touched_at: None,
-            started_at: Instant::now(),
-            leaps: None,
         }
     }
 
@@ -209,11 +204,8 @@ impl Router {
         if with_times {
             self.touched_at = Some(Instant::now());
         }
-        let (wall, steady) = (env.now(), self.started_at.elapsed());
-        let leaps = self.leaps.get_or_insert_with(|| LeapWatch::new(wall, steady));
-        leaps.look(wall, steady);
         // Nobody can be called silent for a time in which we did not listen, or that never was.
-        let since = leaps.last_leap().unwrap_or(env.started_at).max(env.started_at);
+        let since = env.leaps.last_leap().unwrap_or(env.started_at).max(env.started_at);
         let shard = self.shard;
         let sweep = async move { sweep::sweep(&env, shard, since, with_times).await };
         ctx.spawn(sweep.into_actor(self).map(|(), actor, _| actor.is_sweeping = false));

@@ -7,14 +7,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::error::MasterError;
-use super::fleet::Fleet;
-use super::leaps::Leaps;
-use super::receipt::Receipt;
-use super::work::Work;
+use super::fleet::{Fleet, Work};
+use super::leaps::{Leaps, Times};
 use crate::actors::supervision::{Ctx, supervised};
 use crate::clock::Clock;
 use crate::db::{self, Db, DbError};
@@ -30,10 +26,6 @@ const REST: Duration = Duration::from_millis(500);
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// Agents that are woken at a time.
 const AT_ONCE: u64 = 500;
-/// Agents whose times are moved at a time after a leap of the clock.
-const MOVED_TOGETHER: usize = 32;
-/// Longest that one is waited for: more than its actors may work, so this is one whose thread is blocked.
-const MOVED_WITHIN: Duration = Duration::from_secs(60);
 /// Announced times that are kept; the database has the others.
 const ANNOUNCED: usize = 10_000;
 
@@ -122,12 +114,12 @@ impl Scheduler {
 
     fn read(&mut self, ctx: &mut Ctx<Self>) {
         self.is_reading = true;
-        let (db, fleet, leaps, now) =
-            (self.db.clone(), self.fleet.clone(), self.leaps.clone(), self.clock.now());
+        let (db, leaps, now) = (self.db.clone(), self.leaps.clone(), self.clock.now());
         let read = async move {
-            move_times(&db, &fleet, &leaps).await?;
+            list_leap(&db, &leaps).await?;
             let due = db::due::list_due(&db, now, AT_ONCE).await?;
-            let agents = due.into_iter().map(|due| due.agent_id).collect();
+            let mut agents = leaps.who_is_behind();
+            agents.extend(due.into_iter().map(|due| due.agent_id));
             Ok(Reading { agents, next: db::due::next_due_after(&db, now).await? })
         };
         ctx.spawn(read.into_actor(self).map(|reading, actor, ctx| actor.wake(reading, ctx)));
@@ -138,8 +130,7 @@ impl Scheduler {
         let mut pause = REST;
         match reading {
             Ok(Reading { agents, next }) => {
-                // Whose times have missed a leap has only seemingly something due.
-                for agent in agents.iter().filter(|agent| self.leaps.missed_by(agent).is_zero()) {
+                for agent in &agents {
                     self.fleet.nudge(agent, Work::Due);
                 }
                 let soon = if agents.is_empty() { READ_AGAIN } else { REST };
@@ -166,37 +157,23 @@ struct Reading {
     next: Option<DateTime<Utc>>,
 }
 
-/// Has the times of all agents that wait for one moved with the leaps of the clock. Who has no room now, or fails, is
-/// asked again at the next reading.
-async fn move_times(db: &Db, fleet: &Fleet, leaps: &Leaps) -> Result<(), DbError> {
+/// Notes whose times a leap of the clock moves. They do that themselves, before they look what is due.
+async fn list_leap(db: &Db, leaps: &Leaps) -> Result<(), DbError> {
     let leap = leaps.unlisted();
-    if !leap.is_zero() {
-        let mut agents: BTreeSet<_> =
-            db::due::list_agents_with_pending_routes(db).await?.into_iter().collect();
-        agents.extend(db::commands::list_agents_with_open_commands(db).await?);
-        let seconds = leap.num_seconds();
-        tracing::warn!(
-            seconds,
-            agents = agents.len(),
-            "the wall clock leapt; grace periods and commands move with it"
-        );
-        leaps.list(leap, agents);
+    if leap.is_zero() {
+        return Ok(());
     }
-    for together in leaps.behind().chunks(MOVED_TOGETHER) {
-        join_all(together.iter().map(async |(agent, leap)| {
-            let (receipt, part) = Receipt::new();
-            if fleet.send(agent, Work::Postpone { leap: *leap, part }).is_err() {
-                return;
-            }
-            match tokio::time::timeout(MOVED_WITHIN, receipt.wait()).await {
-                // One that is gone has no times.
-                Ok(Ok(()) | Err(MasterError::AgentNotFound(_))) => leaps.moved(agent, *leap),
-                Ok(Err(error)) => tracing::debug!(%agent, %error, "an agent's times could not be moved yet"),
-                Err(_) => tracing::debug!(%agent, "an agent's times were not moved in time"),
-            }
-        }))
-        .await;
-    }
+    let routes = db::due::list_agents_with_pending_routes(db).await?;
+    let commands = db::commands::list_agents_with_open_commands(db).await?;
+    let seconds = leap.num_seconds();
+    tracing::warn!(
+        seconds,
+        grace_periods_of = routes.len(),
+        commands_of = commands.len(),
+        "the wall clock leapt; grace periods and commands move with it"
+    );
+    let routes = routes.into_iter().map(|agent| (agent, Times::Routes));
+    leaps.list(leap, routes.chain(commands.into_iter().map(|agent| (agent, Times::Commands))));
     Ok(())
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
 
-use super::account::SharedAccount;
 use super::bus::{self, Bus, Notices};
-use super::cloudflare_account::{self, AccountParts, MasterStore, PlanOnly, PublishSettings, installation};
+use super::cloudflare_account::{
+    self, AccountParts, MasterStore, PlanOnly, PublishSettings, SharedAccount, installation,
+};
 use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
@@ -15,12 +16,11 @@ use super::facade::Master;
 use super::fleet::Fleet;
 use super::follow::Follower;
 use super::leaps::Leaps;
-use super::ledger::Ledger;
 use super::registrar::{self, Registrar};
 use super::router::{self, Planted, Router};
 use super::scheduler::{self, Scheduler};
 use super::settings::MasterSettings;
-use super::store::{self, Store, Writer};
+use super::store::{self, Follow, Ledger, Store, Writer};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -92,13 +92,14 @@ impl Master {
         let directory = Arc::new(Directory::default());
         let settings = Arc::new(parts.settings.clone());
         let wiring = Wiring { env: Arc::default(), fleet: Fleet::default(), settings };
-        let follower =
-            Follower::start(parts.db.clone(), Arc::clone(&directory), Arc::clone(&wiring.env)).await?;
+        let follower: Arc<dyn Follow> = Arc::new(
+            Follower::start(parts.db.clone(), Arc::clone(&directory), Arc::clone(&wiring.env)).await?,
+        );
 
         let (store_spec, store) = {
             let writer = parts.writer.take().unwrap_or_else(|| Arc::new(parts.db.clone()));
             ChildSpec::actor("store", store::CAPACITY, Overflow::Reject, move || {
-                Store::new(Arc::clone(&writer), follower.clone())
+                Store::new(Arc::clone(&writer), Arc::clone(&follower))
             })
         };
         let listeners = bus::channel();

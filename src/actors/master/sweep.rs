@@ -50,7 +50,7 @@ fn turn(env: &Env, slot: &Slot, listening_since: DateTime<Utc>) -> Option<Turn> 
         return None;
     }
     let last_seen = slot.last_seen()?;
-    let timeout = env.settings.offline_after;
+    let timeout = slot.dialect().silence(env.settings.offline_after);
     let is_there = |since| presence(Some(last_seen), env.now(), timeout, since) == Presence::Online;
     match slot.offline() {
         false if !is_there(Some(listening_since)) => Some(Turn::Offline { last_seen }),

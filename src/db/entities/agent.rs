@@ -26,6 +26,7 @@ pub struct Model {
     pub hostname_patterns: String,
     pub moving_from: Option<String>,
     pub shared_key_id: Option<String>,
+    pub credential_reused_at: Option<i64>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -45,8 +45,8 @@ pub(super) fn needs(needs: &mut Needs, event: &AgentEvent) {
     }
 }
 
-/// Applies an event about a key.
-pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent) {
+/// Projects an event about a key.
+pub(super) fn project_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent) {
     match event {
         KeyEvent::Generated { key_id, owner, sha256, rolled_from } => unit.keys.put(agent_key::Model {
             id: key_id.as_str().into(),
@@ -74,8 +74,8 @@ pub(super) fn apply_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent) {
     }
 }
 
-/// Applies an event about an agent.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -> Result<(), CommitError> {
+/// Projects an event about an agent.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -> Result<(), CommitError> {
     match event {
         AgentEvent::Registered { agent_id, key_id, shares_key, .. } => {
             if !shares_key {
@@ -105,6 +105,7 @@ pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -> 
         | AgentEvent::Limited { agent_id, .. }
         | AgentEvent::Approved { agent_id }
         | AgentEvent::Revoked { agent_id, .. }
+        | AgentEvent::CredentialReused { agent_id }
         | AgentEvent::Offline { agent_id, .. }
         | AgentEvent::Back { agent_id } => {
             unit.agents.change(&agent_id.as_str().into(), |agent| touch_up(agent, origin, event));
@@ -135,6 +136,7 @@ fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &AgentEvent) {
             agent.status = AgentStatus::Revoked.as_str().into();
             agent.revoked_at = Some(origin.at);
         }
+        AgentEvent::CredentialReused { .. } => agent.credential_reused_at = Some(origin.at),
         AgentEvent::Offline { last_seen, .. } => agent.offline_since = Some(micros(*last_seen)),
         AgentEvent::Back { .. } => agent.offline_since = None,
         _ => {}
@@ -170,6 +172,7 @@ fn register(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) {
         hostname_patterns: before.map_or(ANY_NAME.into(), |agent| agent.hostname_patterns.clone()),
         moving_from: before.and_then(|agent| agent.moving_from.clone()),
         shared_key_id: shares_key.then(|| key_id.as_str().into()),
+        credential_reused_at: None,
     });
 }
 
@@ -286,6 +289,9 @@ fn remove(unit: &mut Unit, origin: Origin<'_>, agent_id: &AgentId) {
     }
     for claim in unit.claims.all(|claim| claim.agent_id == agent_id.as_str()) {
         unit.claims.delete(&claim.hostname);
+    }
+    for row in unit.update_decisions.all(|row| row.agent_id == agent_id.as_str()) {
+        unit.update_decisions.delete(&(row.agent_id, row.package_type, row.package_name));
     }
     unit.agents.change(&agent_id.as_str().into(), |agent| {
         agent.status = AgentStatus::Removed.as_str().into();

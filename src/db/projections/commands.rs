@@ -13,8 +13,8 @@ pub(super) fn needs(needs: &mut Needs, event: &CommandEvent) {
     needs.commands.insert(event.command().as_str().into());
 }
 
-/// Applies an event about a command.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &CommandEvent) {
+/// Projects an event about a command.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &CommandEvent) {
     match event {
         CommandEvent::Queued { .. } => queue(unit, origin, event),
         _ => {

@@ -9,6 +9,8 @@ mod commands;
 mod origin;
 mod routes;
 mod settings;
+mod tokens;
+mod updates;
 
 use super::batch::CommitError;
 use super::needs::Needs;
@@ -17,27 +19,31 @@ use crate::domain::event::Event;
 
 pub(super) use origin::Origin;
 
-/// Applies one event to the rows that were loaded for it.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
+/// Projects one event onto the rows that were loaded for it.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Result<(), CommitError> {
     match event {
-        Event::Key(event) => agents::apply_key(unit, origin, event),
-        Event::Agent(event) => agents::apply(unit, origin, event)?,
-        Event::Command(event) => commands::apply(unit, origin, event),
-        Event::Route(event) => routes::apply(unit, origin, event)?,
-        Event::Tunnel(event) => settings::apply_tunnel(unit, origin, event),
-        Event::Admin(event) => settings::apply(unit, origin, event),
+        Event::Key(event) => agents::project_key(unit, origin, event),
+        Event::Agent(event) => agents::project(unit, origin, event)?,
+        Event::Command(event) => commands::project(unit, origin, event),
+        Event::Route(event) => routes::project(unit, origin, event)?,
+        Event::Update(event) => updates::project(unit, origin, event),
+        Event::Tunnel(event) => settings::project_tunnel(unit, origin, event),
+        Event::Admin(event) => settings::project(unit, origin, event),
+        Event::Token(event) => tokens::project(unit, origin, event),
     }
     Ok(())
 }
 
-/// Names the rows that an event is applied to.
+/// Names the rows that an event is projected onto.
 pub(super) fn needs(needs: &mut Needs, event: &Event) {
     match event {
         Event::Key(event) => agents::needs_of_key(needs, event),
         Event::Agent(event) => agents::needs(needs, event),
         Event::Command(event) => commands::needs(needs, event),
         Event::Route(event) => routes::needs(needs, event),
+        Event::Update(event) => updates::needs(needs, event),
         Event::Tunnel(event) => settings::needs_of_tunnel(needs, event),
         Event::Admin(event) => settings::needs(needs, event),
+        Event::Token(event) => tokens::needs(needs, event),
     }
 }

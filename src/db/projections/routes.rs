@@ -20,8 +20,8 @@ pub(super) fn needs(needs: &mut Needs, event: &RouteEvent) {
     needs.hostnames.insert(event.route().hostname.clone());
 }
 
-/// Applies an event about a route. One about a route that another agent holds changes nothing.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &RouteEvent) -> Result<(), CommitError> {
+/// Projects an event about a route. One about a route that another agent holds changes nothing.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &RouteEvent) -> Result<(), CommitError> {
     let (agent, key) = (event.agent(), event.route());
     let is_claim = matches!(event, RouteEvent::Claimed { .. });
     if is_claim {

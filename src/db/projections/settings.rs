@@ -31,8 +31,8 @@ pub(super) fn needs(needs: &mut Needs, event: &AdminEvent) {
     }
 }
 
-/// Applies an event about a tunnel.
-pub(super) fn apply_tunnel(unit: &mut Unit, origin: Origin<'_>, event: &TunnelEvent) {
+/// Projects an event about a tunnel.
+pub(super) fn project_tunnel(unit: &mut Unit, origin: Origin<'_>, event: &TunnelEvent) {
     match event {
         TunnelEvent::Confirmed { tunnel_id, by } => {
             unit.tunnels.change(&tunnel_id.as_str().into(), |tunnel| {
@@ -49,8 +49,8 @@ pub(super) fn apply_tunnel(unit: &mut Unit, origin: Origin<'_>, event: &TunnelEv
     }
 }
 
-/// Applies an event about what people set.
-pub(super) fn apply(unit: &mut Unit, origin: Origin<'_>, event: &AdminEvent) {
+/// Projects an event about what people set.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AdminEvent) {
     match event {
         AdminEvent::Created { name, role } => unit.admins.put(admin::Model {
             name: name.clone(),

@@ -1,25 +1,29 @@
 //! Tables made anew from the events equal the ones that grew with them.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use chrono::TimeDelta;
 use sea_orm::{EntityTrait, IntoActiveModel};
+use serde_json::json;
 
 use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
-    admin, agent as agent_entity, agent_key, claim, command, event, route, route_status, setting, tunnel,
+    admin, agent as agent_entity, agent_key, claim, command, event, registration_token,
+    registration_token_usage, route, route_status, setting, tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{
-    AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent,
+    AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent, UpdateEvent,
 };
-use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TokenId, TunnelId, ZoneId};
 use crate::domain::role::Role;
 use crate::domain::route::Release;
+use crate::domain::token::TokenEvent;
+use crate::domain::update::{Decision, Kind};
 
 /// Random decisions about a small world, so that they meet each other.
 struct World {
@@ -50,7 +54,11 @@ impl World {
 
     fn decision(&mut self) -> (Stream, Event) {
         self.clock += 1;
-        match self.pick(11) {
+        match self.pick(13) {
+            11 => {
+                let id = self.agent();
+                (Stream::updates(&id), self.about_an_update(id))
+            }
             0 => (Stream::keys(), self.about_a_key()),
             1 | 2 => {
                 let id = self.agent();
@@ -60,12 +68,32 @@ impl World {
                 let id = self.agent();
                 (Stream::commands(&id), self.about_a_command(id))
             }
+            12 => {
+                let id = TokenId::new(self.named("token", 4));
+                (Stream::token(&id), Event::Token(self.about_a_token(id)))
+            }
             5..=8 => {
                 let id = self.agent();
                 (Stream::routes(&id), self.about_a_route(id))
             }
             _ => (Stream::admin(), self.about_the_rest()),
         }
+    }
+
+    fn about_an_update(&self, agent_id: AgentId) -> Event {
+        let (kind, name) = (Kind::ALL[self.pick(2)], self.named("package", 5));
+        Event::Update(match self.pick(4) {
+            0 => UpdateEvent::Reconsidered { agent_id, kind, name },
+            1 => UpdateEvent::Decided { agent_id, kind, name, decision: Decision::Hold },
+            2 => {
+                let decision = Decision::Ignore { version: Some(self.named("v", 3)) };
+                UpdateEvent::Decided { agent_id, kind, name, decision }
+            }
+            _ => {
+                let decision = Decision::Snooze { until: at(self.clock) };
+                UpdateEvent::Decided { agent_id, kind, name, decision }
+            }
+        })
     }
 
     fn about_a_key(&self) -> Event {
@@ -84,6 +112,22 @@ impl World {
         }
     }
 
+    fn about_a_token(&self, token_id: TokenId) -> TokenEvent {
+        match self.pick(6) {
+            0 => TokenEvent::Revoked { token_id, reason: Some(self.named("reason", 3)) },
+            1 if self.pick(3) == 0 => TokenEvent::Deleted { token_id },
+            2 => TokenEvent::Made {
+                label: self.named("label", 3),
+                sha256: format!("digest of {token_id}"),
+                max_seats: 3,
+                expires_at: at(self.clock + 600),
+                metadata: BTreeMap::from([("site".to_owned(), json!("north"))]),
+                token_id,
+            },
+            _ => TokenEvent::SeatTaken { token_id, agent_id: self.agent() },
+        }
+    }
+
     fn patterns(&self) -> Vec<String> {
         (0..self.pick(3)).map(|n| format!("*.{}.example.com", self.named("zone", n + 1))).collect()
     }
@@ -91,8 +135,9 @@ impl World {
     fn about_an_agent(&self, agent_id: AgentId) -> Event {
         let key_id = KeyId::new(self.named("key", 8));
         let display_name = self.named("name", 9);
-        match self.pick(16) {
+        match self.pick(17) {
             13 => shares(registered(agent_id.as_str(), key_id.as_str())),
+            16 => Event::Agent(AgentEvent::CredentialReused { agent_id }),
             14 => Event::Agent(AgentEvent::LeftKey { agent_id, key_id }),
             0 | 1 => registered(agent_id.as_str(), key_id.as_str()),
             2 => Event::Agent(AgentEvent::Updated {
@@ -217,6 +262,9 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<tunnel::Entity>(db).await,
         rows::<admin::Entity>(db).await,
         rows::<setting::Entity>(db).await,
+        rows::<registration_token::Entity>(db).await,
+        rows::<registration_token_usage::Entity>(db).await,
+        rows::<update_decision::Entity>(db).await,
     ]
 }
 

@@ -16,3 +16,4 @@ mod secrets;
 mod sessions;
 mod severed;
 mod support;
+mod updates;

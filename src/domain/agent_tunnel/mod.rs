@@ -1,6 +1,6 @@
 //! The container that runs `cloudflared`: what to do next, from what is wanted and what is there.
 //!
-//! [`plan`] names one step; whoever carries it out looks again and asks again. No step depends on a memory of
+//! [`next_step`] names one step; whoever carries it out looks again and asks again. No step depends on a memory of
 //! earlier ones, so a crash between any two ends in the same state: exactly one container with the right name.
 //!
 //! A running connector is replaced without cutting the door: the new one is made beside it under
@@ -31,9 +31,9 @@ pub const NEXT_NAME: &str = "dockflare-agent-tunnel-next";
 /// Arguments for the image's entry point.
 pub const COMMAND: [&str; 3] = ["tunnel", "--no-autoupdate", "run"];
 
-/// What to do next.
+/// What to do next, if anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub enum NextStep {
     /// All is as it should be.
     Nothing,
     /// Do this, look again, ask again.
@@ -76,14 +76,21 @@ pub fn must_be_made_for(kind: &CommandKind, id: &CommandId) -> Option<CommandId>
 }
 
 /// Names the next step. `main` is the container named [`CONTAINER_NAME`], `next` the one named [`NEXT_NAME`].
-pub fn plan(agent_id: &AgentId, desired: &Desired, main: Option<&Observed>, next: Option<&Observed>) -> Plan {
+pub fn next_step(
+    agent_id: &AgentId,
+    desired: &Desired,
+    main: Option<&Observed>,
+    next: Option<&Observed>,
+) -> NextStep {
     let owner = |found: &Observed| owner_of(agent_id, found);
     let own_next = next.filter(|found| owner(found) == Owner::Us);
     match desired {
-        Desired::Unknown => Plan::Nothing,
+        Desired::Unknown => NextStep::Nothing,
         Desired::Stopped => {
             let own_main = main.filter(|found| owner(found) != Owner::Another);
-            own_main.or(own_next).map_or(Plan::Nothing, |found| retire(found, "no tunnel is wanted any more"))
+            own_main
+                .or(own_next)
+                .map_or(NextStep::Nothing, |found| retire(found, "no tunnel is wanted any more"))
         }
         Desired::Running(wanted) => match main {
             Some(main) if owner(main) == Owner::Another => refuse_foreign(main),
@@ -104,20 +111,20 @@ fn owner_of(agent_id: &AgentId, found: &Observed) -> Owner {
     }
 }
 
-fn act(step: Step, reason: impl Into<String>) -> Plan {
-    Plan::Do { step, reason: reason.into() }
+fn act(step: Step, reason: impl Into<String>) -> NextStep {
+    NextStep::Do { step, reason: reason.into() }
 }
 
-fn retire(found: &Observed, reason: &str) -> Plan {
+fn retire(found: &Observed, reason: &str) -> NextStep {
     match found.state {
         RunState::Running => act(Step::Stop(found.id.clone()), reason),
         _ => act(Step::Remove(found.id.clone()), reason),
     }
 }
 
-fn refuse_foreign(main: &Observed) -> Plan {
+fn refuse_foreign(main: &Observed) -> NextStep {
     let other = main.labels.get(AGENT_LABEL).map_or("", String::as_str);
-    Plan::Refuse {
+    NextStep::Refuse {
         reason: format!(
             "container `{CONTAINER_NAME}` on this host belongs to agent `{other}`; two agents cannot share one \
              Docker Engine, so stop that agent, or remove the container"
@@ -126,24 +133,24 @@ fn refuse_foreign(main: &Observed) -> Plan {
 }
 
 /// The right container has the right name; see that it runs, and that it runs alone.
-fn keep(main: &Observed, next: Option<(&Observed, bool)>) -> Plan {
+fn keep(main: &Observed, next: Option<(&Observed, bool)>) -> NextStep {
     if let Some((next, fits)) = next {
         let (main_runs, next_runs) = (main.state == RunState::Running, next.state == RunState::Running);
         if fits && next_runs && !main_runs {
             return act(Step::Remove(main.id.clone()), "its successor runs already");
         }
         if main_runs && next_runs && !fits && !main.has_settled {
-            return Plan::Wait { reason: "it is not ready yet; the one beside it serves on".into() };
+            return NextStep::Wait { reason: "it is not ready yet; the one beside it serves on".into() };
         }
         if main_runs || (!next_runs && !fits) {
             return retire(next, "it is left over from a replacement that is not needed");
         }
     }
-    revive(main).unwrap_or(Plan::Nothing)
+    revive(main).unwrap_or(NextStep::Nothing)
 }
 
 /// Makes a container that is what it should be run; `None` if it runs.
-fn revive(found: &Observed) -> Option<Plan> {
+fn revive(found: &Observed) -> Option<NextStep> {
     let id = found.id.clone();
     match found.state {
         RunState::Running => None,
@@ -153,7 +160,7 @@ fn revive(found: &Observed) -> Option<Plan> {
         RunState::Dead => Some(act(Step::Remove(id), "it is left over from a removal that failed")),
         RunState::Restarting => {
             let words = found.last_words.as_deref().unwrap_or("it wrote nothing");
-            Some(Plan::Wait {
+            Some(NextStep::Wait {
                 reason: format!("the Docker Engine is starting it again; its last words: {words}"),
             })
         }
@@ -167,7 +174,7 @@ fn replace(
     main: &Observed,
     differs: &str,
     next: Option<&Observed>,
-) -> Plan {
+) -> NextStep {
     if main.state != RunState::Running {
         // It serves nobody, so nothing is lost if it goes first.
         return act(Step::Remove(main.id.clone()), format!("its {differs} is not what is wanted"));
@@ -179,7 +186,7 @@ fn replace(
         );
     };
     if owner_of(agent_id, next) != Owner::Us {
-        return Plan::Refuse {
+        return NextStep::Refuse {
             reason: format!(
                 "container `{NEXT_NAME}` is not ours, and its name is needed for a replacement; rename or remove it"
             ),
@@ -189,16 +196,16 @@ fn replace(
         return retire(next, &format!("its {differs} is not what is wanted"));
     }
     match revive(next) {
-        Some(plan) => plan,
+        Some(step) => step,
         None if next.has_settled => act(Step::Stop(main.id.clone()), "its successor runs"),
-        None => Plan::Wait {
+        None => NextStep::Wait {
             reason: "the new connector is not ready yet; the old one serves on until it is".into(),
         },
     }
 }
 
 /// No container has the right name.
-fn establish(agent_id: &AgentId, wanted: &Wanted, next: Option<&Observed>) -> Plan {
+fn establish(agent_id: &AgentId, wanted: &Wanted, next: Option<&Observed>) -> NextStep {
     match next {
         None => act(Step::Create { name: CONTAINER_NAME }, "it is missing"),
         Some(next) => match drift(agent_id, wanted, next) {

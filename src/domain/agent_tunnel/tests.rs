@@ -1,4 +1,4 @@
-//! Tables, and a small Engine on which plans are carried out with crashes in between.
+//! Tables, and a small Engine on which steps are carried out with crashes in between.
 
 use proptest::prelude::*;
 
@@ -47,20 +47,20 @@ fn running(wanted: Wanted) -> Desired {
     Desired::Running(Box::new(wanted))
 }
 
-fn next_step(main: Option<&Observed>, next: Option<&Observed>) -> Plan {
-    plan(&agent(), &running(wanted()), main, next)
+fn step_from(main: Option<&Observed>, next: Option<&Observed>) -> NextStep {
+    next_step(&agent(), &running(wanted()), main, next)
 }
 
-fn step(plan: Plan) -> Step {
-    match plan {
-        Plan::Do { step, .. } => step,
+fn step(next: NextStep) -> Step {
+    match next {
+        NextStep::Do { step, .. } => step,
         other => panic!("no step: {other:?}"),
     }
 }
 
 #[test]
 fn what_is_missing_or_does_not_run_is_repaired() {
-    assert_eq!(step(next_step(None, None)), Step::Create { name: CONTAINER_NAME });
+    assert_eq!(step(step_from(None, None)), Step::Create { name: CONTAINER_NAME });
     let id = ContainerId::new("m");
     for (state, expected) in [
         (RunState::Created, Step::Start(id.clone())),
@@ -68,16 +68,16 @@ fn what_is_missing_or_does_not_run_is_repaired() {
         (RunState::Paused, Step::Unpause(id.clone())),
         (RunState::Dead, Step::Remove(id.clone())),
     ] {
-        assert_eq!(step(next_step(Some(&made("m", &wanted(), state)), None)), expected, "{state:?}");
+        assert_eq!(step(step_from(Some(&made("m", &wanted(), state)), None)), expected, "{state:?}");
     }
-    assert_eq!(next_step(Some(&made("m", &wanted(), RunState::Running)), None), Plan::Nothing);
+    assert_eq!(step_from(Some(&made("m", &wanted(), RunState::Running)), None), NextStep::Nothing);
 }
 
 #[test]
 fn what_the_engine_is_starting_again_is_left_to_it() {
     let mut main = made("m", &wanted(), RunState::Restarting);
     main.last_words = Some("Provided Tunnel token is not valid.".into());
-    let Plan::Wait { reason } = next_step(Some(&main), None) else { panic!("it must wait") };
+    let NextStep::Wait { reason } = step_from(Some(&main), None) else { panic!("it must wait") };
     assert!(reason.contains("Provided Tunnel token is not valid."));
 }
 
@@ -104,13 +104,13 @@ fn every_hand_edit_is_a_drift() {
         edit(&mut main);
         assert_eq!(drift(&agent(), &wanted(), &main), Some(name));
         assert_eq!(
-            step(next_step(Some(&main), None)),
+            step(step_from(Some(&main), None)),
             Step::Create { name: NEXT_NAME },
             "the new one comes first"
         );
         main.state = RunState::Exited;
         assert_eq!(
-            step(next_step(Some(&main), None)),
+            step(step_from(Some(&main), None)),
             Step::Remove(main.id.clone()),
             "nothing to keep alive"
         );
@@ -123,12 +123,12 @@ fn a_container_of_a_dockflare_agent_is_taken_over() {
     main.labels.clear();
     main.metrics = None;
     main.restart_policy = "always".into();
-    assert_eq!(next_step(Some(&main), None), Plan::Nothing);
+    assert_eq!(step_from(Some(&main), None), NextStep::Nothing);
     let with_token = Observed { token: Some(TokenPrint::of("other")), ..main.clone() };
     // What an operator set for the connector, he set for this one too.
     let without_options = Observed { options: BTreeMap::new(), ..main };
     for main in [with_token, without_options] {
-        assert_eq!(step(next_step(Some(&main), None)), Step::Create { name: NEXT_NAME });
+        assert_eq!(step(step_from(Some(&main), None)), Step::Create { name: NEXT_NAME });
     }
 }
 
@@ -136,9 +136,9 @@ fn a_container_of_a_dockflare_agent_is_taken_over() {
 fn a_container_of_another_agent_is_never_touched() {
     let mut main = made("m", &wanted(), RunState::Exited);
     main.labels.insert(AGENT_LABEL.into(), "somebody".into());
-    let Plan::Refuse { reason } = next_step(Some(&main), None) else { panic!("it must refuse") };
+    let NextStep::Refuse { reason } = step_from(Some(&main), None) else { panic!("it must refuse") };
     assert!(reason.contains("`somebody`"));
-    assert_eq!(plan(&agent(), &Desired::Stopped, Some(&main), None), Plan::Nothing);
+    assert_eq!(next_step(&agent(), &Desired::Stopped, Some(&main), None), NextStep::Nothing);
 }
 
 #[test]
@@ -147,8 +147,8 @@ fn a_stranger_under_the_name_of_the_successor_is_never_touched() {
     main.image = "old".into();
     let mut next = made("n", &wanted(), RunState::Running);
     next.labels.clear();
-    assert!(matches!(next_step(Some(&main), Some(&next)), Plan::Refuse { .. }));
-    assert_eq!(step(next_step(None, Some(&next))), Step::Create { name: CONTAINER_NAME });
+    assert!(matches!(step_from(Some(&main), Some(&next)), NextStep::Refuse { .. }));
+    assert_eq!(step(step_from(None, Some(&next))), Step::Create { name: CONTAINER_NAME });
 }
 
 #[test]
@@ -157,18 +157,18 @@ fn a_restart_is_fulfilled_by_a_new_container_only_and_only_once() {
     let restart = Wanted { made_for: Some(order.clone()), ..wanted() };
     let old = made("m", &wanted(), RunState::Running);
     assert_eq!(
-        step(plan(&agent(), &running(restart.clone()), Some(&old), None)),
+        step(next_step(&agent(), &running(restart.clone()), Some(&old), None)),
         Step::Create { name: NEXT_NAME }
     );
     let new = made("n", &restart, RunState::Running);
-    assert_eq!(plan(&agent(), &running(restart), Some(&new), None), Plan::Nothing);
-    assert_eq!(next_step(Some(&new), None), Plan::Nothing, "a later start is content with it");
+    assert_eq!(next_step(&agent(), &running(restart), Some(&new), None), NextStep::Nothing);
+    assert_eq!(step_from(Some(&new), None), NextStep::Nothing, "a later start is content with it");
 }
 
 #[test]
 fn nothing_is_touched_before_anybody_said_what_is_wanted() {
     let main = made("m", &wanted(), RunState::Exited);
-    assert_eq!(plan(&agent(), &Desired::Unknown, Some(&main), Some(&main)), Plan::Nothing);
+    assert_eq!(next_step(&agent(), &Desired::Unknown, Some(&main), Some(&main)), NextStep::Nothing);
 }
 
 #[test]
@@ -195,8 +195,8 @@ impl Engine {
         self.containers.iter().filter(|(_, c)| c.state == RunState::Running).count()
     }
 
-    fn look(&self, desired: &Desired) -> Plan {
-        plan(&agent(), desired, self.find(CONTAINER_NAME), self.find(NEXT_NAME))
+    fn look(&self, desired: &Desired) -> NextStep {
+        next_step(&agent(), desired, self.find(CONTAINER_NAME), self.find(NEXT_NAME))
     }
 
     fn carry_out(&mut self, step: &Step, desired: &Desired) {
@@ -228,14 +228,14 @@ impl Engine {
         }
     }
 
-    /// Carries plans out until nothing is left to do, or `steps` are over (a crash). True if done.
+    /// Carries out one step after another until nothing is left to do, or `steps` are over (a crash). True if done.
     fn run(&mut self, desired: &Desired, steps: usize) -> bool {
         for _ in 0..steps {
             match self.look(desired) {
-                Plan::Nothing => return true,
-                Plan::Do { step, .. } => self.carry_out(&step, desired),
-                Plan::Wait { .. } => self.time_goes_by(),
-                Plan::Refuse { reason } => panic!("{reason}"),
+                NextStep::Nothing => return true,
+                NextStep::Do { step, .. } => self.carry_out(&step, desired),
+                NextStep::Wait { .. } => self.time_goes_by(),
+                NextStep::Refuse { reason } => panic!("{reason}"),
             }
         }
         false

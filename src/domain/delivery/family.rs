@@ -13,6 +13,8 @@ use crate::domain::id::AgentId;
 pub enum Family {
     /// The agent's tunnel and its connector.
     Tunnel,
+    /// What is pending on the agent's host.
+    Updates,
     /// Made by a newer release, and kept for it: this one hands none over and ends none but with its agent.
     Unknown,
 }
@@ -44,6 +46,15 @@ impl Family {
                 dialects: &[Dialect::V2, Dialect::Native],
                 ends_with_tunnel: true,
             },
+            Self::Updates => Rules {
+                // A look that was asked for an hour ago is no answer to anybody.
+                lifetime: Duration::from_secs(3_600),
+                // Package managers take their time, and registries theirs.
+                lease: Duration::from_secs(600),
+                acknowledge_within: Duration::from_secs(5),
+                dialects: &[Dialect::Native, Dialect::RedFlag],
+                ends_with_tunnel: false,
+            },
             Self::Unknown => Rules { dialects: &[], ends_with_tunnel: false, ..Self::Tunnel.rules() },
         }
     }
@@ -54,6 +65,7 @@ impl CommandKind {
     pub fn family(&self) -> Family {
         match self {
             Self::StartTunnel { .. } | Self::RestartTunnel { .. } | Self::StopTunnel => Family::Tunnel,
+            Self::ScanUpdates => Family::Updates,
             Self::Unknown => Family::Unknown,
         }
     }

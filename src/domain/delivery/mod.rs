@@ -6,6 +6,7 @@
 //! restart interrupts traffic, so it is handed over once, and stays unconfirmed if no effect is seen. A stop comes
 //! when the agent is removed, and its reports are heard no more: it goes with two polls in a row, for one answer may
 //! be cut on its way, and a second stop changes nothing. It is over with the second, or if that does not come.
+//! A RedFlag agent says how it went and not that it has it: each is handed over once, and given up two hours later.
 //!
 //! All times are the master's. When its clock leaps while it runs, [`postpone`] moves the life of what is open as far;
 //! a leap over a restart cannot be noticed. A lease that lies further ahead than it can was written before the clock went
@@ -36,6 +37,9 @@ pub const V2_RETRY_AFTER: Duration = Duration::from_secs(90);
 pub const V2_RETRIES: u32 = 3;
 /// How many polls tell a DockFlare agent to stop.
 const V2_STOPS: u32 = 2;
+
+/// A RedFlag agent gets so long to say how a command went.
+pub const REDFLAG_LEASE: Duration = Duration::from_secs(2 * 3_600);
 
 /// Returns how long a command of a kind may wait for its agent: a restart that comes days later surprises.
 pub fn lifetime(kind: &CommandKind) -> Duration {
@@ -96,7 +100,14 @@ fn lease(command: &Command, dialect: Dialect) -> Duration {
         // Nothing is waited for any more.
         Dialect::V2 if is_last => Duration::ZERO,
         Dialect::V2 => V2_RETRY_AFTER,
+        Dialect::RedFlag => REDFLAG_LEASE,
     }
+}
+
+/// Returns the longest lease that there can be.
+fn longest_lease(command: &Command, dialect: Dialect) -> Duration {
+    let lease = command.kind.family().rules().lease;
+    if dialect == Dialect::RedFlag { lease.max(REDFLAG_LEASE) } else { lease }
 }
 
 /// Decides about commands that nobody finished: back to the queue, or given up.
@@ -159,6 +170,7 @@ fn overdue(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> Option<Ov
     let may_repeat = match dialect {
         Dialect::Native => true,
         Dialect::V2 => is_start(command) && command.attempt <= V2_RETRIES,
+        Dialect::RedFlag => false,
     };
     was_handed_over.then_some(if may_repeat { Overdue::Requeue } else { Overdue::Expire })
 }
@@ -179,6 +191,7 @@ fn is_due(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> bool {
     match (command.status, dialect) {
         (CommandStatus::Queued, Dialect::V2) => !is_restart(command) || command.attempt == 0,
         (CommandStatus::Queued, Dialect::Native) => true,
+        (CommandStatus::Queued, Dialect::RedFlag) => command.attempt == 0,
         (CommandStatus::Delivered | CommandStatus::Acknowledged, Dialect::Native) => {
             !is_waiting(command, now, dialect)
         }
@@ -200,7 +213,7 @@ fn waits_until(command: &Command, dialect: Dialect) -> Option<DateTime<Utc>> {
 }
 
 fn is_waiting(command: &Command, now: DateTime<Utc>, dialect: Dialect) -> bool {
-    let longest = TimeDelta::from_std(command.kind.family().rules().lease).unwrap_or(TimeDelta::MAX);
+    let longest = TimeDelta::from_std(longest_lease(command, dialect)).unwrap_or(TimeDelta::MAX);
     waits_until(command, dialect).is_some_and(|until| now < until && until - now <= longest)
 }
 
@@ -230,7 +243,7 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
         Evidence::Report { tunnel, received_at } => {
             let in_time = received_at >= delivered_at;
             let effect = match &command.kind {
-                CommandKind::Unknown => false,
+                CommandKind::ScanUpdates | CommandKind::Unknown => false,
                 CommandKind::StopTunnel => tunnel.health == TunnelHealth::Stopped,
                 CommandKind::StartTunnel { tunnel_name, .. }
                 | CommandKind::RestartTunnel { tunnel_name, .. } => {

@@ -70,8 +70,8 @@ fn id_of(event: &CommandEvent) -> String {
     serde_json::to_value(event).unwrap()["command_id"].as_str().unwrap().to_owned()
 }
 
-/// Carries events out on a command as the store would.
-fn apply(command: &mut Command, events: &[CommandEvent], now: DateTime<Utc>) {
+/// Has a command follow events as the store would.
+fn follow(command: &mut Command, events: &[CommandEvent], now: DateTime<Utc>) {
     for event in events {
         match event {
             CommandEvent::Delivered { attempt, lease_until, .. } => {
@@ -90,13 +90,13 @@ fn apply(command: &mut Command, events: &[CommandEvent], now: DateTime<Utc>) {
 
 fn poll(command: &mut Command, second: i64, dialect: Dialect) -> usize {
     let events = hand_over(&agent(), std::slice::from_ref(command), at(second), dialect, 10);
-    apply(command, &events, at(second));
+    follow(command, &events, at(second));
     events.len()
 }
 
 fn sweep(command: &mut Command, second: i64, dialect: Dialect) {
     let events = decide_overdue(&agent(), std::slice::from_ref(command), at(second), dialect);
-    apply(command, &events, at(second));
+    follow(command, &events, at(second));
 }
 
 /// Polls every 10 s for a day, sweeping before each; returns when the command was handed over.
@@ -135,6 +135,29 @@ fn a_dockflare_agent_gets_a_stop_with_two_polls_in_a_row() {
     assert_eq!(command.status, CommandStatus::Delivered);
     sweep(&mut command, 86_490, Dialect::V2);
     assert_eq!(command.status, CommandStatus::Expired, "the second does not come");
+}
+
+#[test]
+fn a_scan_goes_to_a_redflag_agent_once_and_is_given_up_two_hours_later() {
+    let scan = || queued("c", CommandKind::ScanUpdates);
+    assert_eq!(deliveries(&mut scan(), Dialect::RedFlag), [0]);
+    let mut command = scan();
+    assert!(may_be_fetched(&command, Dialect::RedFlag) && !may_be_fetched(&command, Dialect::V2));
+    assert_eq!(poll(&mut command, 300, Dialect::RedFlag), 1);
+    assert_eq!(poll(&mut command, 600, Dialect::RedFlag), 0);
+    sweep(&mut command, 300 + 7_199, Dialect::RedFlag);
+    assert_eq!(command.status, CommandStatus::Delivered, "it may still say how it went");
+    sweep(&mut command, 300 + 7_200, Dialect::RedFlag);
+    assert_eq!(command.status, CommandStatus::Expired);
+    // Nobody asked for an hour: nobody wants it any more.
+    let mut command = scan();
+    assert_eq!(poll(&mut command, 3_600, Dialect::RedFlag), 0);
+    sweep(&mut command, 3_600, Dialect::RedFlag);
+    assert_eq!(command.status, CommandStatus::Expired);
+    // It has nothing to do with tunnels, and an agent of DockFlare's is not told.
+    assert!(superseded(&agent(), &[scan()], Superseding::Tunnel).is_empty());
+    assert_eq!(poll(&mut scan(), 0, Dialect::V2), 0);
+    assert_eq!(poll(&mut queued("t", start()), 0, Dialect::RedFlag), 0, "nor is a RedFlag agent of tunnels");
 }
 
 #[test]
@@ -189,7 +212,7 @@ fn a_clock_that_went_back_does_not_hold_a_command_up() {
 /// Lets the clock leap to `second`, with the command's times moved as the master does.
 fn leap(command: &mut Command, second: i64, leap: TimeDelta) {
     let events = postpone(&agent(), std::slice::from_ref(command), leap, at(second));
-    apply(command, &events, at(second));
+    follow(command, &events, at(second));
 }
 
 #[test]

@@ -173,10 +173,10 @@ pub enum DnsStep {
     },
 }
 
-/// Plans the records of all `wanted` names, and of names that only our rows (`own`) still know.
+/// Decides about the records of all `wanted` names, and of names that only our rows (`own`) still know.
 ///
-/// `found` must hold every record of each of these names; plan only for names whose look-up succeeded.
-pub fn plan_dns(
+/// `found` must hold every record of each of these names; ask only for names whose look-up succeeded.
+pub fn dns_steps(
     wanted: &[WantedName],
     found: &[FoundRecord],
     own: &[OwnRecord],

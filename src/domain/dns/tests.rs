@@ -1,4 +1,4 @@
-//! Tables and properties of the DNS plan.
+//! Tables and properties of the steps about records.
 
 use proptest::prelude::*;
 
@@ -90,7 +90,7 @@ fn wanted_names_are_provided_without_touching_others() {
         ("an address", vec![found("r", "A", "a.io", "192.0.2.1", None)], vec![], vec!["blocked"]),
         ("another name", vec![found("r", "A", "b.a.io", "192.0.2.1", None)], vec![], vec!["create"]),
     ] {
-        assert_eq!(verbs(&plan_dns(&[want("a.io")], &records, &rows, MARKER)), expected, "{case}");
+        assert_eq!(verbs(&dns_steps(&[want("a.io")], &records, &rows, MARKER)), expected, "{case}");
     }
 }
 
@@ -101,8 +101,8 @@ fn a_record_that_is_not_proxied_is_put_right_only_if_it_is_ours() {
         ..found("r", "CNAME", "a.io", "t1.cfargotunnel.com", comment)
     };
     let rows = [row("a.io", "t1", Some("r"))];
-    assert_eq!(verbs(&plan_dns(&[want("a.io")], &[unproxied(Some(MARKER))], &rows, MARKER)), ["update"]);
-    assert_eq!(verbs(&plan_dns(&[want("a.io")], &[unproxied(None)], &[], MARKER)), ["blocked"]);
+    assert_eq!(verbs(&dns_steps(&[want("a.io")], &[unproxied(Some(MARKER))], &rows, MARKER)), ["update"]);
+    assert_eq!(verbs(&dns_steps(&[want("a.io")], &[unproxied(None)], &[], MARKER)), ["blocked"]);
 }
 
 #[test]
@@ -116,14 +116,14 @@ fn only_our_own_unchanged_record_is_deleted() {
         ("bent elsewhere", vec![found("r", "CNAME", "a.io", "x.io", Some(MARKER))], "forget"),
         ("made anew by somebody", vec![found("r2", "CNAME", "a.io", t1, Some(MARKER))], "forget"),
     ] {
-        assert_eq!(verbs(&plan_dns(&[], &records, &rows, MARKER)), [expected], "{case}");
+        assert_eq!(verbs(&dns_steps(&[], &records, &rows, MARKER)), [expected], "{case}");
     }
 }
 
 #[test]
 fn a_block_names_what_is_there_and_the_way_out() {
     let records = [found("r", "A", "a.io", "192.0.2.1", None)];
-    let [DnsStep::Blocked { reason, .. }] = &plan_dns(&[want("a.io")], &records, &[], MARKER)[..] else {
+    let [DnsStep::Blocked { reason, .. }] = &dns_steps(&[want("a.io")], &records, &[], MARKER)[..] else {
         panic!("it must be blocked")
     };
     assert!(reason.contains("`a.io A 192.0.2.1`") && reason.contains("choose another"));
@@ -133,7 +133,7 @@ fn a_block_names_what_is_there_and_the_way_out() {
 fn a_record_that_leads_here_past_cloudflare_blocks_with_its_own_way_out() {
     let mut record = found("r", "CNAME", "a.io", "T1.cfargotunnel.com", None);
     record.is_proxied = false;
-    let [DnsStep::Blocked { reason, .. }] = &plan_dns(&[want("a.io")], &[record], &[], MARKER)[..] else {
+    let [DnsStep::Blocked { reason, .. }] = &dns_steps(&[want("a.io")], &[record], &[], MARKER)[..] else {
         panic!("it must be blocked")
     };
     assert!(reason.contains("DNS only (not proxied)") && reason.contains("switch its proxy on"), "{reason}");
@@ -202,7 +202,7 @@ fn any_wants() -> impl Strategy<Value = Vec<WantedName>> {
 
 proptest! {
     #[test]
-    fn foreign_records_survive_and_plans_settle(
+    fn foreign_records_survive_and_all_comes_to_rest(
         foreign in proptest::collection::btree_map("[abc]\\.io", ("A|CNAME|TXT", "t1\\.cfargotunnel\\.com|x", any::<bool>()), 0..3),
         rounds in proptest::collection::vec((any_wants(), any::<bool>()), 1..5),
     ) {
@@ -214,10 +214,10 @@ proptest! {
             .collect();
         let mut account = Account { records: foreign.clone(), rows: vec![], made: 0 };
         for (wants, crash) in rounds {
-            for step in plan_dns(&wants, &account.records.clone(), &account.rows.clone(), MARKER) {
+            for step in dns_steps(&wants, &account.records.clone(), &account.rows.clone(), MARKER) {
                 account.carry_out(&step, crash);
             }
-            let settled = plan_dns(&wants, &account.records, &account.rows, MARKER);
+            let settled = dns_steps(&wants, &account.records, &account.rows, MARKER);
             prop_assert!(verbs(&settled).iter().all(|v| ["keep", "use", "blocked"].contains(v)), "{:?}", settled);
             prop_assert!(foreign.iter().all(|record| account.records.contains(record)));
             // What is left beside foreign records is wanted: nothing of ours is left behind.
@@ -235,7 +235,7 @@ fn a_record_that_another_product_keeps_blocks_with_the_place_where_it_can_be_rem
         (None, "remove it or choose another hostname"),
     ] {
         let record = FoundRecord { keeper, ..found("r", "AAAA", "a.io", "100::", None) };
-        match plan_dns(&[want("a.io")], &[record], &[], MARKER).as_slice() {
+        match dns_steps(&[want("a.io")], &[record], &[], MARKER).as_slice() {
             [DnsStep::Blocked { reason, .. }] => assert!(reason.contains(words), "{reason}"),
             other => panic!("{other:?}"),
         }

@@ -17,7 +17,7 @@
 //! owns the timer notices the leap with [`LeapWatch`](super::leap::LeapWatch) and lets [`postpone`] move them by as much. A leap over
 //! a restart cannot be noticed; then the removal guard is what is left.
 
-mod apply;
+mod follow;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +33,7 @@ use super::leap::{SMALL_STEP, after_leap};
 use super::limits::{LimitedBy, Limits};
 use super::route::{Route, RouteKey, RouteState, Service};
 
-pub use super::leap::clock_leap;
-pub use apply::{after, apply, turn};
+pub use follow::{after, follow, turn};
 
 /// Most routes that one agent holds, those of lost containers included: names that change with every report must not
 /// pile up while their grace periods run.
@@ -191,7 +190,7 @@ impl Decided {
     }
 }
 
-/// Decides what becomes of an agent's routes. Events applied, the next call decides nothing.
+/// Decides what becomes of an agent's routes. Once its events are followed, the next call decides nothing.
 pub fn decide_routes(seen: &Mirrored<'_>) -> Decided {
     let mut decided = Decided::default();
     if !seen.enrolled {

@@ -78,7 +78,7 @@ impl Host {
     fn sees(&mut self, running: &[Running], second: i64) -> Vec<String> {
         let decided = self.decide(running, second);
         for event in &decided.events {
-            apply(&mut self.routes, event);
+            follow(&mut self.routes, event);
             if let Some(key) = turn(event) {
                 self.turns.entry(key.clone()).or_default().push(at(second));
             }
@@ -256,7 +256,7 @@ fn a_clock_that_leaps_moves_the_grace_periods_with_it() {
     host.sees(&[], 0);
     let leap = clock_leap(TimeDelta::seconds(86_460), Duration::from_secs(60)).unwrap();
     for event in postpone(&host.agent_id, &host.routes, leap, at(86_460), Duration::from_secs(600)) {
-        apply(&mut host.routes, &event);
+        follow(&mut host.routes, &event);
     }
     assert_eq!(
         host.routes[0].state,
@@ -495,7 +495,7 @@ proptest! {
                         false => explained += 1,
                     }
                 }
-                apply(&mut host.routes, &event);
+                follow(&mut host.routes, &event);
             }
         }
         prop_assert_eq!(explained, (0..all.len()).filter(|n| stopped(*n)).count());

@@ -8,6 +8,7 @@ mod finding;
 mod first_seen;
 mod kind;
 mod life;
+mod reconcile;
 mod scan;
 mod severity;
 
@@ -18,5 +19,6 @@ pub use finding::{
 pub use first_seen::FirstSeen;
 pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
-pub use scan::{Checked, Findings, Problem, Scanned, digest};
+pub use reconcile::{CURRENT, Change, UNCHECKED, Update, after_decision, after_snooze, reconcile};
+pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
 pub use severity::Severity;

@@ -49,6 +49,22 @@ pub struct Scanned {
     pub scanners: Vec<Checked>,
 }
 
+/// All that a scan of a host found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostScan {
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// Of every scanner that the host has.
+    pub findings: Vec<Findings>,
+}
+
+impl HostScan {
+    /// Returns it without what was found.
+    pub fn scanned(&self) -> Scanned {
+        Scanned { at: self.at, scanners: self.findings.iter().map(|one| one.checked.clone()).collect() }
+    }
+}
+
 /// All that one scanner found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Findings {

@@ -11,7 +11,8 @@ mod register;
 pub use event::{Event, decode_event};
 pub use event_form::event_form;
 pub use register::{
-    Hello, RegisterRequest, Registered, decode_register, decode_registered, register_response,
+    GivenKey, Hello, RegisterRequest, Registered, decode_register, decode_registered, register_response,
+    with_key,
 };
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Registration: the one call both dialects share, and where they part.
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -93,6 +94,32 @@ pub fn register_response(
     answer
 }
 
+/// Adds the key that was made for an agent of ours.
+pub fn with_key(mut answer: Value, key: Option<&SecretString>) -> Value {
+    if let Some(key) = key {
+        answer["lightship"]["key"] = json!(key.expose_secret());
+    }
+    answer
+}
+
+/// A key that the master made for the agent; printed as a mark.
+#[derive(Clone)]
+pub struct GivenKey(pub SecretString);
+
+impl PartialEq for GivenKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl Eq for GivenKey {}
+
+impl std::fmt::Debug for GivenKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[key]")
+    }
+}
+
 /// What an agent takes from the answer to its registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
@@ -102,6 +129,8 @@ pub struct Registered {
     pub session: Option<String>,
     /// The label prefix that was set at the master, if any.
     pub label_prefix: Option<String>,
+    /// The key to use from now on, for one that came with a registration token.
+    pub key: Option<GivenKey>,
 }
 
 /// Reads the answer to a registration.
@@ -121,7 +150,9 @@ pub fn decode_registered(body: &[u8]) -> Result<Registered, BodyError> {
     let session = session.filter(|s| speaks_ours && is_session(s)).map(str::to_owned);
     let prefix = lightship.and_then(|l| l.get("label_prefix")).and_then(Value::as_str);
     let label_prefix = prefix.filter(|p| session.is_some() && is_session(p)).map(str::to_owned);
-    Ok(Registered { agent_id, session, label_prefix })
+    let key = lightship.and_then(|l| l.get("key")).and_then(Value::as_str).filter(|key| is_session(key));
+    let key = key.map(|key| GivenKey(SecretString::from(key.to_owned())));
+    Ok(Registered { agent_id, session, label_prefix, key })
 }
 
 /// Sessions travel in a header, so they are short and visible ASCII.
@@ -207,9 +238,15 @@ mod tests {
             Registered {
                 agent_id: id.clone(),
                 session: Some("s-1".into()),
-                label_prefix: Some("mine".into())
+                label_prefix: Some("mine".into()),
+                key: None,
             }
         );
+
+        let given = with_key(native, Some(&SecretString::from("k-1")));
+        let read = decode_registered(given.to_string().as_bytes()).unwrap();
+        assert_eq!(read.key.as_ref().unwrap().0.expose_secret(), "k-1");
+        assert!(!format!("{read:?}").contains("k-1"));
 
         let plain = register_response(&id, json!({}), None, Some("mine")).to_string();
         let read = decode_registered(plain.as_bytes()).unwrap();

@@ -2,5 +2,6 @@
 
 pub mod cloudflare_proxy;
 mod intake;
+pub mod redflag;
 pub mod v2;
 pub mod v3;

@@ -3,18 +3,20 @@
 //! A heartbeat is the hot path: it builds no tree of its body, crosses to no actor, and its answer is made
 //! already.
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::intake::{noted, read_apart};
-use crate::actors::master::{Dialect, RegisterInput, Slot};
+use crate::actors::master::{Dialect, MasterError, RegisterInput, Slot};
 use crate::domain::report::Report;
 use crate::protocol::command::wire_form;
-use crate::protocol::v2::{answer, decode_event, decode_register, register_response};
-use crate::web::auth::{CallingAgent, CallingKey, Fetching, Reporting};
+use crate::protocol::v2::{answer, decode_event, decode_register, register_response, with_key};
+use crate::web::auth::{CallingAgent, Fetching, Registrant, Reporting, token_refused};
 use crate::web::body::{JsonBytes, ReportBytes, SMALL};
 use crate::web::error::ApiError;
 use crate::web::records;
@@ -39,10 +41,11 @@ pub struct RegisterBody {
 
 /// `POST /api/v2/agents/register`: an agent introduces itself.
 #[utoipa::path(post, path = "/api/v2/agents/register", tag = "agent v2", request_body = RegisterBody,
-    responses((status = 200, description = "known agent"), (status = 201, description = "new agent, pending"),
+    responses((status = 200, description = "known agent"),
+        (status = 201, description = "new agent: pending, or let in by a registration token and given its key"),
         (status = 400), (status = 401), (status = 403), (status = 415)), security(("agent_key" = [])))]
 pub async fn register(
-    key: CallingKey<Fetching>,
+    who: Registrant,
     req: HttpRequest,
     state: web::Data<WebState>,
     body: JsonBytes<SMALL>,
@@ -58,7 +61,11 @@ pub async fn register(
         peer: state.source(&req),
         native,
     };
-    let done = state.master().register(key.0, input).await?;
+    let key = match who {
+        Registrant::Key(key) => key,
+        Registrant::Token(token) => return join(&req, &state, token, input).await,
+    };
+    let done = state.master().register(key, input).await?;
     let record = match (native, done.created) {
         (true, _) => records::native_record(&state, &done.agent_id),
         (false, true) => records::new_agent_record(&state, &done.agent_id).await?,
@@ -67,6 +74,30 @@ pub async fn register(
     let prefix = state.settings().label_prefix.as_deref();
     let answer = register_response(&done.agent_id, record, done.session.as_deref(), prefix);
     Ok(if done.created { HttpResponse::Created() } else { HttpResponse::Ok() }.json(answer))
+}
+
+/// One of ours registers with a registration token: the answer carries its key, once.
+async fn join(
+    req: &HttpRequest,
+    state: &WebState,
+    token: SecretString,
+    input: RegisterInput,
+) -> Result<HttpResponse, ApiError> {
+    if !input.native {
+        // It could not keep a key that it is given.
+        return Err(token_refused(req, MasterError::TokenRefused.into()));
+    }
+    let joined = state.master().join(token, input, Dialect::Native).await;
+    let joined = joined.map_err(|error| token_refused(req, error.into()))?;
+    let record = records::native_record(state, &joined.agent_id);
+    let prefix = state.settings().label_prefix.as_deref();
+    let key = joined.key.as_ref();
+    let answer = register_response(&joined.agent_id, record, joined.session.as_deref(), prefix);
+    let mut answer = no_store(HttpResponse::Created().json(with_key(answer, key)));
+    if !joined.created {
+        *answer.status_mut() = StatusCode::OK;
+    }
+    Ok(answer)
 }
 
 /// `GET /api/v2/agents/{id}/commands`: hands over what is queued, without acknowledgement.

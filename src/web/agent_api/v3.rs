@@ -37,7 +37,7 @@ pub struct Poll {
 
 /// `POST /api/v3/agents/{id}/reports`: takes in a batch; one that was seen before changes nothing.
 #[utoipa::path(post, path = "/api/v3/agents/{id}/reports", tag = "agent v3", params(("id" = String, Path)),
-    request_body = Object, responses((status = 202, description = "`{\"next_seq\": n}`"), (status = 400),
+    request_body = Object, responses((status = 202, description = "`{\"next_seq\": n}`, and in `wants` the scanners whose findings are to be sent"), (status = 400),
         (status = 401), (status = 403), (status = 404), (status = 409, description = "`session_unknown`"),
         (status = 413), (status = 415), (status = 503)), security(("agent_key" = [])))]
 pub async fn reports(
@@ -47,7 +47,8 @@ pub async fn reports(
 ) -> Result<HttpResponse, ApiError> {
     let taken = take_batch(&agent, &state, body).await;
     let next_seq = noted(&agent.slot, taken)?;
-    Ok(HttpResponse::Accepted().json(ReportsResponse { next_seq }))
+    let wants = agent.slot.wanted_findings().iter().map(ToString::to_string).collect();
+    Ok(HttpResponse::Accepted().json(ReportsResponse { next_seq, wants }))
 }
 
 /// Takes in a batch; says whether a list of containers was part of it.

@@ -5,3 +5,5 @@ pub mod agents;
 pub mod keys;
 pub mod native;
 pub mod overview;
+pub mod redflag;
+pub mod updates;

@@ -8,6 +8,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::confirm::{MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
+use super::host_card::{HostCard, ScanLine};
 use super::overview::{fragment_of, label_problem, shortened};
 use super::posted::Refusal;
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
@@ -18,6 +19,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::id::AgentId;
 use crate::domain::limits::Limits;
+use crate::domain::refresh::in_force;
 use crate::web::api::agents::agent_id;
 use crate::web::error::ApiError;
 use crate::web::picture::{Statuses, moving, presence, warning};
@@ -47,6 +49,8 @@ struct Live {
     agent: AgentLine,
     tunnel: Option<TunnelLine>,
     facts: Vec<Fact>,
+    host: Option<HostCard>,
+    scans: Vec<ScanLine>,
     routes: Vec<RouteLine>,
     containers: Vec<ContainerLine>,
     commands: Vec<CommandLine>,
@@ -191,7 +195,23 @@ fn actions(status: AgentStatus, is_moving: bool, lacks_seat: bool) -> Vec<Action
             tone: "quiet",
         });
     }
+    if status == AgentStatus::Pending {
+        actions.push(Action {
+            path: "approve",
+            title: "Approve without a tunnel",
+            hint: "Its host is looked after for updates; it publishes nothing until it is enrolled",
+            question: "",
+            tone: "quiet",
+        });
+    }
     if status == AgentStatus::Enrolled {
+        actions.push(Action {
+            path: "scan",
+            title: "Look for updates now",
+            hint: "The agent looks at its host; what it finds appears here",
+            question: "",
+            tone: "quiet",
+        });
         actions.push(asked(&REDEPLOY, "Makes the agent replace cloudflared", "quiet"));
     }
     actions.push(Action {
@@ -218,6 +238,9 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;
     let commands = read::list_commands(db, id, COMMANDS).await.map_err(ApiError::internal)?;
     let limits = read::find_limits(db, id).await.map_err(ApiError::internal)?;
+    let host = read::find_host(db, id).await.map_err(ApiError::internal)?;
+    let scans = read::scans_of(db, id).await.map_err(ApiError::internal)?;
+    let now = state.master().clock.now();
     let mut problems_of: HashMap<_, Vec<_>> = HashMap::new();
     for row in &problems {
         problems_of.entry(&row.container_id).or_default().push(label_problem(&row.problem));
@@ -241,7 +264,10 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
             .map(|(words, _)| fact("Names", words))
             .into_iter()
             .chain(facts(&view, slot.as_deref(), &limits))
+            .chain(credential(state, id).await?)
             .collect(),
+        host: host.map(|row| HostCard::of(&row.host)),
+        scans: scans.values().map(|scan| ScanLine::of(scan, slot.as_deref(), now)).collect(),
         routes: routes.iter().map(route_line).collect(),
         containers: containers.iter().map(&mut container_line).collect(),
         commands: commands.iter().map(command_line).collect(),
@@ -254,9 +280,28 @@ fn tunnel_line(view: &AgentView) -> Option<TunnelLine> {
     Some(TunnelLine { name, state, reason: view.tunnel.as_ref().and_then(|t| t.report.reason.clone()) })
 }
 
+/// Says what renews the access of a RedFlag agent, and whether it is ever replaced.
+async fn credential(state: &WebState, id: &AgentId) -> Result<Option<Fact>, ApiError> {
+    let ids = std::slice::from_ref(id);
+    let tokens = read::refresh_tokens_of(&state.master().db, ids).await.map_err(ApiError::internal)?;
+    let tokens = tokens.get(id).map(Vec::as_slice).unwrap_or_default();
+    Ok(in_force(tokens, state.master().clock.now()).map(|of| {
+        let until = of.token.expires_at.format("%Y-%m-%d");
+        let words = match of.is_rotated {
+            true => format!("replaced with each renewal, good until {until}"),
+            false => format!("never replaced, belongs to this machine, good until {until}"),
+        };
+        fact("Refresh token", words)
+    }))
+}
+
 fn facts(view: &AgentView, slot: Option<&Slot>, limits: &Limits) -> Vec<Fact> {
     let agent = &view.agent;
-    let is_native = slot.is_some_and(|slot| slot.dialect() == Dialect::Native);
+    let speaks = match slot.map_or(Dialect::V2, Slot::dialect) {
+        Dialect::Native => "Lightship (native)",
+        Dialect::V2 => "DockFlare v2",
+        Dialect::RedFlag => "RedFlag v1",
+    };
     // The row follows within a minute; where it was heard last is known at once.
     let source = slot.and_then(Slot::source);
     let host = agent.hostname.clone().or_else(|| source.as_ref()?.host.clone());
@@ -267,7 +312,7 @@ fn facts(view: &AgentView, slot: Option<&Slot>, limits: &Limits) -> Vec<Fact> {
         fact("Host", known(&host)),
         fact("Address", known(&peer)),
         fact("Version", known(&agent.version)),
-        fact("Speaks", if is_native { "Lightship (native)" } else { "DockFlare v2" }),
+        fact("Speaks", speaks),
         fact("Key", agent.key_id.as_ref().map_or("none", |id| id.as_str())),
         fact("May publish", permitted(&limits.agent)),
         fact("Registered", agent.registered_at.format("%Y-%m-%d %H:%M UTC").to_string()),

@@ -35,6 +35,12 @@ pub const REVOKE_KEY: Question = Question {
     title: "Revoke key",
     text: "Revoke this key? Its agent is not heard any more until it has a new one. Tunnel and routes stay.",
 };
+/// Taking a registration token back.
+pub const REVOKE_TOKEN: Question = Question {
+    verb: "revoke",
+    title: "Revoke token",
+    text: "Revoke this registration token? No further host registers with it; those that did stay.",
+};
 /// Replacing the connector.
 pub const REDEPLOY: Question = Question {
     verb: "redeploy",

@@ -53,6 +53,12 @@ pub fn docker_run(master: &str, key: &str, prefix: Option<&str>) -> String {
     )
 }
 
+/// Returns the line for a host that registers itself with a registration token.
+pub fn with_token(master: &str, token: &str) -> String {
+    let (master, token) = (in_shell(master), in_shell(token));
+    format!("REDFLAG_SERVER_URL={master} REDFLAG_REGISTRATION_TOKEN={token} lightship agent")
+}
+
 /// Returns the line for a host without a container.
 pub fn bare(master: &str, key: &str, prefix: Option<&str>) -> String {
     let (master, key) = (in_shell(master), in_shell(key));

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use super::confirm::{Confirmation, REVOKE_KEY};
 use super::overview::fragment_of;
 use super::posted::{Nothing, Posted};
+use super::tokens::{self, TokenLine};
 use super::view::{Badge, badge, permitted};
 use super::{Allowed, Shell, SignedIn, deploy, go_to, page, part};
 use crate::actors::master::{KeyRef, NewKey};
@@ -29,6 +30,7 @@ struct Live {
     csrf: String,
     keys: Vec<KeyLine>,
     has_older: bool,
+    tokens: Vec<TokenLine>,
 }
 
 #[derive(Template)]
@@ -76,6 +78,7 @@ pub async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiEr
         csrf: person.session.csrf.clone(),
         keys: keys.iter().map(|key| key_line(key, &names)).collect(),
         has_older,
+        tokens: tokens::lines(state).await?,
     })
 }
 

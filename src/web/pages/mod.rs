@@ -6,8 +6,9 @@ pub mod agent;
 pub mod agent_actions;
 pub mod agents;
 mod confirm;
-mod deploy;
+pub mod deploy;
 mod filter;
+mod host_card;
 pub mod keys;
 pub mod live;
 pub mod overview;
@@ -16,6 +17,8 @@ pub mod routes;
 pub mod set_up;
 pub mod sign_in;
 pub mod system;
+pub mod tokens;
+pub mod updates;
 pub mod view;
 
 use std::future::Future;
@@ -96,7 +99,13 @@ impl Shell {
     }
 
     fn menu(&self) -> Vec<Entry> {
-        let pages = [("Overview", "/"), ("Agents", "/agents"), ("Routes", "/routes"), ("System", "/system")];
+        let pages = [
+            ("Overview", "/"),
+            ("Agents", "/agents"),
+            ("Routes", "/routes"),
+            ("Updates", "/updates"),
+            ("System", "/system"),
+        ];
         pages.into_iter().map(|(title, href)| Entry { title, href, here: href == self.here }).collect()
     }
 }
@@ -145,6 +154,8 @@ async fn admit(req: &HttpRequest, needed: Role) -> Result<SignedIn, actix_web::E
         Credential::Nobody
         | Credential::UnknownToken
         | Credential::AgentKey(_)
+        | Credential::AgentAccess(_)
+        | Credential::Person(_)
         | Credential::AdminToken
         | Credential::LocalSocket => Err(go_and_sign_in(req).await?.into()),
     }

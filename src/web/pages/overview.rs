@@ -6,11 +6,12 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::filter::{Cut, Gathering, Wanted};
+use super::updates::{TruthLine, truth_lines};
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, tunnel_badge};
 use super::{Shell, SignedIn, page, part, protect};
 use crate::db::read::{
     AgentView, ContainerProblem, ContainerProblemView, RouteStatusRow, RouteView, TunnelObservedRow,
-    TunnelStatusRow, container_problem_views, refused_views, route_views, tunnel_status_after,
+    TunnelStatusRow, container_problem_views, refused_views, route_views, tunnel_status_after, update_totals,
 };
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
@@ -38,6 +39,7 @@ struct OverviewPage {
 #[template(path = "overview_live.html")]
 struct Live {
     truth: Badge,
+    updates: Vec<TruthLine>,
     problems: Vec<Problem>,
     agents: Vec<AgentLine>,
     agent_total: usize,
@@ -75,8 +77,10 @@ async fn live(state: &WebState) -> Result<String, ApiError> {
     let mut routes = Routes::new();
     each_route(state, |view| routes.add(&members, view)).await?;
     let problems = problems(state, &members, &mut agents, &mut routes).await?;
+    let totals = update_totals(&state.master().db).await.map_err(ApiError::internal)?;
     part(&Live {
         truth: truth(&agents, &routes, problems.total),
+        updates: truth_lines(&totals),
         problems: bounded(problems),
         agent_total: agents.lines.total(),
         agents: agents.lines.page("/agents").lines.into_iter().take(LINES).collect(),

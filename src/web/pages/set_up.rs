@@ -6,7 +6,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::posted::Posted;
-use super::sign_in::{network, open_session, visit, with_session};
+use super::sign_in::{open_session, visit, with_session};
 use super::{Shell, go_to, page_with};
 use crate::actors::master::MasterError;
 use crate::db::read;
@@ -15,6 +15,7 @@ use crate::web::auth::Anyone;
 use crate::web::error::ApiError;
 use crate::web::hashing::Asker;
 use crate::web::password;
+use crate::web::password_check::network;
 use crate::web::query::Query;
 use crate::web::session::Session;
 use crate::web::state::WebState;

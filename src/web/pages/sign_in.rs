@@ -11,12 +11,10 @@ use serde::Deserialize;
 use super::posted::{Nothing, Posted};
 use super::{Shell, SignedIn, go_to, page_with};
 use crate::db::read;
-use crate::web::attempts::Guest;
 use crate::web::auth::Anyone;
 use crate::web::credential::Credential;
 use crate::web::error::ApiError;
-use crate::web::hashing::Asker;
-use crate::web::password;
+use crate::web::password_check::{Refused, check};
 use crate::web::query::Query;
 use crate::web::session::{Device, Session, no_session};
 use crate::web::state::WebState;
@@ -82,33 +80,17 @@ pub async fn sign_in(
     form: Posted<Credentials>,
 ) -> Result<HttpResponse, ApiError> {
     let form = form.0;
-    if password::name_complaint(&form.name).is_some() {
-        return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, WRONG.into());
-    }
     let device = Device::read(&req, &state.settings().cookie_key).filter(|device| device.name == form.name);
-    let proxy = state.strange_proxy(&req);
-    let (guest, asker) = guest(&state.source(&req), proxy, device.as_ref(), &form.name);
-    let too_many = |wait| too_many(wait, proxy.filter(|_| device.is_none()));
-    if let Some(wait) = state.attempts().must_wait(&guest) {
-        return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, too_many(wait));
-    }
-    let Some(turn) = state.hashing().turn(asker).await else {
-        return refuse(&req, &state, form, StatusCode::SERVICE_UNAVAILABLE, BUSY.into());
+    let admin = match check(&req, &state, (&form.name, &form.password), device.as_ref()).await? {
+        Ok(admin) => admin,
+        Err(Refused::Wrong) => return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, WRONG.into()),
+        Err(Refused::TooMany { wait, proxy }) => {
+            return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, too_many(wait, proxy));
+        }
+        Err(Refused::Busy) => {
+            return refuse(&req, &state, form, StatusCode::SERVICE_UNAVAILABLE, BUSY.into());
+        }
     };
-    // Tries made at the same time have been counted by now.
-    if let Some(wait) = state.attempts().must_wait(&guest) {
-        return refuse(&req, &state, form, StatusCode::TOO_MANY_REQUESTS, too_many(wait));
-    }
-    let admin = read::find_admin(&state.master().db, &form.name).await.map_err(ApiError::internal)?;
-    let known = state.master().admin_password_hash(&form.name).await?;
-    let hash = known.unwrap_or_else(|| state.decoy_hash().to_owned());
-    let fits = turn.verify(form.password.clone(), hash).await?;
-    let Some(admin) = admin.filter(|_| fits) else {
-        state.attempts().sign_in_failed(&guest);
-        tracing::warn!(source.ip = %state.source(&req), "sign-in refused");
-        return refuse(&req, &state, form, StatusCode::UNAUTHORIZED, WRONG.into());
-    };
-    state.attempts().signed_in(&guest);
     open_session(&state, &admin.name, admin.session_version, device, safe(&form.next)).await
 }
 
@@ -128,30 +110,10 @@ pub async fn sign_out(
     Ok(answer)
 }
 
-/// As whom a try is counted, and as whom it waits for its turn. A browser that signed in before is nobody's neighbour.
-fn guest(
-    source: &IpAddr,
-    proxy: Option<(IpAddr, IpAddr)>,
-    device: Option<&Device>,
-    name: &str,
-) -> (Guest, Asker) {
-    if let Some(device) = device {
-        return (Guest::new(format!("device/{}", device.id)), Asker::Known(device.id.clone()));
-    }
-    let source = network(*source);
-    let guest = match proxy {
-        Some((_, named)) => {
-            Guest::new(format!("{source}/{}/{name}", network(named))).among(format!("{source}/{name}"))
-        }
-        None => Guest::new(format!("{source}/{name}")),
-    };
-    (guest, Asker::Stranger(source))
-}
-
-fn too_many(wait: Duration, proxy: Option<(IpAddr, IpAddr)>) -> String {
+fn too_many(wait: Duration, proxy: Option<IpAddr>) -> String {
     let word = format!("Too many attempts. Try again in {} seconds.", wait.as_secs().max(1));
     match proxy {
-        Some((proxy, _)) => format!(
+        Some(proxy) => format!(
             "{word} This page came through `{proxy}`, which is not in `security.trusted_proxies`, so its visitors \
              cannot be told apart for certain."
         ),
@@ -227,14 +189,6 @@ fn safe(next: &str) -> &str {
     if is_ours { next } else { "/" }
 }
 
-/// What failed attempts are counted by: a whole IPv6 network is one neighbour.
-pub(super) fn network(source: IpAddr) -> String {
-    match source {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => v6.segments()[..4].iter().map(|part| format!("{part:x}:")).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,12 +209,5 @@ mod tests {
         ] {
             assert_eq!(safe(next), expected, "{next:?}");
         }
-    }
-
-    #[test]
-    fn a_whole_ipv6_network_is_one_neighbour() {
-        let first = network("2001:db8:1:2:3:4:5:6".parse().unwrap());
-        assert_eq!(first, network("2001:db8:1:2:ffff::1".parse().unwrap()));
-        assert_ne!(first, network("2001:db8:1:3::1".parse().unwrap()));
     }
 }

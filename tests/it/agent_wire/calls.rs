@@ -27,7 +27,7 @@ async fn native_calls_carry_session_wait_and_compressed_reports() {
     };
     let batch =
         Reports { session: "s-1".into(), first_seq: 7, sent_at: None, items: (0..500).map(gone).collect() };
-    assert_eq!(uplink.send_reports(&id, &batch).await.unwrap(), 8);
+    assert_eq!(uplink.send_reports(&id, &batch).await.unwrap().next_seq, 8);
     let seen = master.last();
     assert_eq!(
         (seen.target.as_str(), seen.header("lightship-session")),

@@ -123,6 +123,7 @@ async fn a_whole_agent_lives_with_a_dockflare_master() {
         docker: Arc::new(BollardDocker::new(&nowhere, io.clone()).unwrap()),
         uplink: Arc::new(master.uplink(&io)),
         state: state.clone(),
+        look: Arc::new(|_| Box::pin(async { Err("nothing is looked at here".to_owned()) })),
     });
     let tree = Tree::new(Clock::system(), Chance::system(), |_| {});
     let root = Root::start(tree, "agent", spec).await;

@@ -21,6 +21,9 @@ async fn a_form_without_the_pages_token_changes_nothing() {
     let foreign = token_of(&other.get("/login").await);
     let paths = [
         "/agents/keys".to_owned(),
+        "/tokens".to_owned(),
+        "/tokens/x/revoke".to_owned(),
+        "/tokens/x/delete".to_owned(),
         format!("/agents/keys/{key_id}/revoke"),
         format!("/agents/keys/{key_id}/delete"),
         format!("/agents/{id}/enroll"),
@@ -58,6 +61,46 @@ async fn a_form_without_the_pages_token_changes_nothing() {
     assert_eq!(agents["agents"][&id]["hostname_patterns"], json!([]));
     assert_eq!(agents["agent_keys"][&key_id]["status"], "active");
     assert_eq!(browser.get("/").await.status, 200, "still signed in");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_registration_token_is_shown_once_listed_and_taken_back() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let fields = [("label", "rack <4>"), ("seats", "2"), ("life", "72h")];
+    let made = browser.submit("/agents", "/tokens", &fields).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let token = made.text.split(r#"<pre id="token">"#).nth(1).unwrap().split('<').next().unwrap().to_owned();
+    assert_eq!(token.len(), 64);
+    assert!(
+        made.text.contains("REDFLAG_REGISTRATION_TOKEN=") && !made.text.contains("rack <4>"),
+        "{}",
+        made.text
+    );
+    let hello = json!({ "hostname": "web-1", "os_type": "linux", "agent_version": "0.1.18" });
+    let joined = master.post("/api/v1/agents/register").key(&token).json(hello).expect(200).await.json();
+    // then
+    let list = browser.get("/fragments/keys").await.text;
+    assert!(list.contains("1 of 2") && list.contains("active") && !list.contains(&token), "{list}");
+    let agent = browser.get(&format!("/agents/{}", joined["agent_id"].as_str().unwrap())).await.text;
+    assert!(
+        agent.contains("RedFlag v1") && agent.contains("never replaced, belongs to this machine"),
+        "{agent}"
+    );
+    let id = list.split("/tokens/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let asked = browser.submit("/agents", &format!("/tokens/{id}/revoke"), &[]).await;
+    assert!(asked.text.contains("Revoke this registration token?"), "{}", asked.text);
+    let done = browser.submit("/agents", &format!("/tokens/{id}/revoke"), &[("confirmed", "yes")]).await;
+    assert_eq!(done.status, 303);
+    assert!(browser.get("/fragments/keys").await.text.contains("revoked"));
+    assert_eq!(browser.submit("/agents", &format!("/tokens/{id}/delete"), &[]).await.status, 303);
+    assert!(browser.get("/agents").await.text.contains("No registration tokens yet"));
+    for fields in
+        [[("label", ""), ("seats", "1"), ("life", "24h")], [("label", "a"), ("seats", "x"), ("life", "24h")]]
+    {
+        assert_eq!(browser.submit("/agents", "/tokens", &fields).await.status, 400, "{fields:?}");
+    }
     master.stop().await;
 }
 

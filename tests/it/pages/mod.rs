@@ -19,7 +19,8 @@ use lightship::web::password;
 use crate::support::asking::Answer;
 use crate::support::master::TestMaster;
 
-const PASSWORD: &str = "a calm sea and prosperous voyage";
+/// The password of every administrator of the tests.
+pub const PASSWORD: &str = "a calm sea and prosperous voyage";
 
 /// Keeps cookies and fills in forms.
 pub struct Browser<'a> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightship::actors::agent::command_poller::{TaskReply, TunnelTask, TunnelWork};
-use lightship::actors::agent::docker_watcher::{ContainerNews, DockerWatcher, WatcherParts};
+use lightship::actors::agent::docker_watcher::{DockerWatcher, WatcherParts};
 use lightship::actors::agent::label_prefix::LabelPrefix;
 use lightship::actors::agent::link::CurrentLink;
+use lightship::actors::agent::reporter::ContainerNews;
 use lightship::actors::agent::tunnel_supervisor::{
     CarryOut, CheckTunnel, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
@@ -90,7 +91,7 @@ impl HostAgent {
             docker,
             label_prefix: LabelPrefix::new(setup.label_prefix),
             resync: Duration::from_secs(600),
-            news: Arc::new(move |news| send_news.send(news).is_ok()),
+            tell_reporter: Arc::new(move |news| send_news.send(news).is_ok()),
             connector_touched: Arc::new(move || {
                 let _ = touched.tell(CheckTunnel);
             }),

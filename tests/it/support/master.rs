@@ -200,6 +200,30 @@ impl TestMaster {
         (key, text(&answer["agent_id"]), text(&answer["lightship"]["session"]))
     }
 
+    /// Makes a registration token; returns its id and its text.
+    pub async fn make_token(&self, seats: u32) -> (String, String) {
+        let wish = json!({ "label": "tests", "expires_in": "24h", "max_seats": seats });
+        let made = self.admin_post("/api/v1/admin/registration-tokens", wish).expect(201).await.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&made["id"]), text(&made["token"]))
+    }
+
+    /// Registers a RedFlag agent with a token of its own; returns its access token and its id.
+    pub async fn new_redflag_agent(&self, name: &str) -> (String, String) {
+        let (_, token) = self.make_token(1).await;
+        let hello = json!({ "hostname": name, "os_type": "linux", "agent_version": "0.1.18" });
+        let joined = self.post("/api/v1/agents/register").key(&token).json(hello).expect(200).await.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&joined["token"]), text(&joined["agent_id"]))
+    }
+
+    /// Signs an administrator in over RedFlag's API; returns the access token.
+    pub async fn log_in(&self, name: &str, password: &str) -> String {
+        let sign_in = json!({ "username": name, "password": password });
+        let answer = self.post("/api/v1/auth/login").json(sign_in).expect(200).await.json();
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
     /// Enrols an agent.
     pub async fn enroll(&self, id: &str, tunnel: &str) -> Value {
         let path = format!("/api/v2/agents/{id}/enroll");
@@ -241,6 +265,7 @@ fn web_settings(tree_changes: watch::Receiver<()>) -> WebSettings {
     WebSettings {
         admin_token: Some(ADMIN.to_owned().into()),
         cookie_key: Key::generate(),
+        jwt_secret: "a-secret-of-the-tests-0123456789".to_owned().into(),
         secure_cookies: false,
         trusted_proxies: Vec::new(),
         public_url: None,

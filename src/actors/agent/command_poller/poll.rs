@@ -48,7 +48,7 @@ impl CommandPoller {
     /// Returns how long to wait after a round that succeeded.
     pub(super) fn pause_after(dialect: Dialect, is_empty: bool, took: Duration, chance: &Chance) -> Duration {
         match dialect {
-            Dialect::V2 => between(PAUSE, chance),
+            Dialect::V2 | Dialect::RedFlag => between(PAUSE, chance),
             // A master that is about to stop lets its parked polls go; so does a proxy that cannot wait.
             Dialect::Native if is_empty && took < HASTE => HASTE.mul_f64(0.2 + 0.8 * chance.fraction()),
             Dialect::Native => Duration::ZERO,

@@ -126,7 +126,7 @@ impl Stage {
             docker: Arc::new(ScriptedDocker(Arc::clone(&script))),
             label_prefix: LabelPrefix::new(None),
             resync: Duration::from_secs(60),
-            news: Arc::new(move |news| {
+            tell_reporter: Arc::new(move |news| {
                 let hears = !*deaf.lock();
                 if hears {
                     ears.lock().push(news);

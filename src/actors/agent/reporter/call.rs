@@ -1,18 +1,22 @@
 //! The calls a reporter makes, one at a time, and what comes of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use secrecy::SecretString;
 use serde_json::Value;
 
-use super::ReporterSettings;
 use crate::actors::agent::link::Link;
 use crate::domain::delivery::Dialect;
 use crate::domain::id::AgentId;
 use crate::domain::report::Reports;
-use crate::protocol::v2::{Hello, RegisterRequest, Registered};
-use crate::protocol::v3;
+use crate::protocol::v2::{GivenKey, RegisterRequest, Registered};
 use crate::state_dir::{StateDir, StateError};
-use crate::uplink::{Uplink, UplinkError, Verdict};
+use crate::uplink::{ReportsTaken, Uplink, UplinkError, Verdict};
+
+/// Before a key that could not be written down is written again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// A call to make.
 pub(super) enum Call {
@@ -29,10 +33,10 @@ pub(super) enum CallEnd {
     NoResult,
     /// The outbox cannot be used.
     Spool(StateError),
-    /// With the number of the next batch, if it was one.
+    /// With the master's answer, if it was a batch.
     Sent {
         link: Arc<Link>,
-        result: Result<Option<u64>, UplinkError>,
+        result: Result<Option<ReportsTaken>, UplinkError>,
     },
 }
 
@@ -41,6 +45,10 @@ impl Call {
         match self {
             Self::Register { request, known_id } => {
                 let registered = uplink.register(&request).await;
+                if let Ok(Registered { key: Some(GivenKey(key)), .. }) = &registered {
+                    uplink.use_key(key);
+                    keep_key(state, key.clone()).await;
+                }
                 if let Ok(registered) = &registered
                     && known_id.as_ref() != Some(&registered.agent_id)
                 {
@@ -59,6 +67,27 @@ impl Call {
             }
         }
     }
+}
+
+/// The key works at once, and is written down until that succeeds: without it the agent could not come back.
+async fn keep_key(state: &StateDir, key: SecretString) {
+    let Err(error) = state.put_agent_key(key.clone()).await else { return };
+    tracing::error!(
+        error = &error as &dyn std::error::Error,
+        "the key that the master made cannot be kept; it is tried again until it is"
+    );
+    let state = state.clone();
+    actix_rt::spawn(async move {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            if state.put_agent_key(key.clone()).await.is_ok() {
+                tracing::info!("the key that the master made is kept now");
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    });
 }
 
 /// An id that cannot be kept is no reason to stop: the master knows it by the key.
@@ -94,20 +123,4 @@ async fn send_result(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> 
         return CallEnd::Spool(error);
     }
     CallEnd::Sent { link, result }
-}
-
-/// Introduces the agent as DockFlare agents do, and offers the native protocol.
-pub(super) fn register_request(settings: &ReporterSettings, agent_id: Option<AgentId>) -> RegisterRequest {
-    let short_id =
-        || agent_id.as_ref().map(|id| format!("agent-{}", id.as_str().chars().take(8).collect::<String>()));
-    let given =
-        settings.display_name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-    RegisterRequest {
-        // Without any, the master shows the first characters of the id that it makes; so does a restart.
-        display_name: given.or_else(|| settings.hostname.clone()).or_else(short_id),
-        hostname: None,
-        version: Some(settings.version.clone()),
-        lightship: Some(Hello { protocols: vec![v3::PROTOCOL], host: settings.hostname.clone() }),
-        agent_id,
-    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::messages::{ContainerNews, HostSeen};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::domain::tunnel::TunnelReport;
@@ -27,32 +28,39 @@ impl LastTunnel {
     }
 }
 
+/// What was last seen of the host; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct LastSeen(Arc<Mutex<Option<HostSeen>>>);
+
+impl LastSeen {
+    /// Replaces what is known.
+    pub fn set(&self, seen: HostSeen) {
+        *self.0.lock() = Some(seen);
+    }
+
+    pub(super) fn get(&self) -> Option<HostSeen> {
+        self.0.lock().clone()
+    }
+}
+
 /// Which enabled containers run; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct LastContainers(Arc<Mutex<Option<BTreeMap<ContainerId, Container>>>>);
 
 impl LastContainers {
-    /// These run, and no others.
-    pub fn set(&self, list: &[Container]) {
-        *self.0.lock() = Some(list.iter().map(|c| (c.id.clone(), c.clone())).collect());
-    }
-
-    /// Which ones run is not known until the next [`LastContainers::set`].
-    pub fn clear(&self) {
-        *self.0.lock() = None;
-    }
-
-    /// This one runs.
-    pub fn started(&self, container: &Container) {
-        if let Some(known) = &mut *self.0.lock() {
-            known.insert(container.id.clone(), container.clone());
-        }
-    }
-
-    /// This one runs no more.
-    pub fn stopped(&self, id: &ContainerId) {
-        if let Some(known) = &mut *self.0.lock() {
-            known.remove(id);
+    /// Takes in what the reporter is told.
+    pub fn note(&self, news: &ContainerNews) {
+        let mut last = self.0.lock();
+        match (news, &mut *last) {
+            (ContainerNews::Listed(list), last) => {
+                *last = Some(list.iter().map(|c| (c.id.clone(), c.clone())).collect());
+            }
+            (ContainerNews::ListingLost, last) => *last = None,
+            (ContainerNews::Started(container), Some(known)) => {
+                known.insert(container.id.clone(), container.clone());
+            }
+            (ContainerNews::Stopped(id), Some(known)) => drop(known.remove(id)),
+            (ContainerNews::Started(_) | ContainerNews::Stopped(_), None) => {}
         }
     }
 

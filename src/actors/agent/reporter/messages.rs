@@ -1,35 +1,43 @@
 //! What a reporter is told.
 
+use std::sync::Arc;
+
 use actix::Message;
 
 use crate::domain::container::Container;
+use crate::domain::host::Host;
 use crate::domain::id::ContainerId;
 use crate::domain::tunnel::TunnelReport;
+use crate::domain::update::HostScan;
 
-/// These enabled containers run, and no others. Sent only after a listing that succeeded.
-#[derive(Debug, Clone, Message)]
+/// What runs on this host, as the watcher sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct ContainersListed(pub Vec<Container>);
-
-/// Docker cannot be asked: which containers run is not known until the next [`ContainersListed`].
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct ListingLost;
-
-/// This enabled container runs.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct ContainerStarted(pub Container);
-
-/// This container runs no more.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct ContainerStopped(pub ContainerId);
+pub enum ContainerNews {
+    /// These enabled containers run, and no others. Told only after a listing that succeeded.
+    Listed(Vec<Container>),
+    /// The Engine cannot be asked: what runs is not known until the next listing.
+    ListingLost,
+    /// This enabled container runs.
+    Started(Container),
+    /// This container runs no more.
+    Stopped(ContainerId),
+}
 
 /// This is how the tunnel is.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct TunnelObserved(pub TunnelReport);
+
+/// This is what is pending on the host, and what the host is.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct HostSeen {
+    /// What is pending.
+    pub scan: Arc<HostScan>,
+    /// The machine.
+    pub host: Box<Host>,
+}
 
 /// The result of a command waits in the outbox.
 #[derive(Debug, Clone, Copy, Message)]

@@ -23,7 +23,7 @@ fn temp() -> tempfile::TempDir {
 /// An agent whose list of one container is with the master.
 async fn settled(master: &FakeMaster, dir: &tempfile::TempDir) -> TestAgent {
     let agent = TestAgent::reporting(master, dir).await;
-    agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+    agent.reporter.tell(ContainerNews::Listed(vec![container("a")])).unwrap();
     master.until(1, has_snapshot).await;
     agent
 }
@@ -72,6 +72,36 @@ fn the_agent_introduces_itself_and_keeps_its_id() {
 }
 
 #[test]
+fn a_key_that_the_master_made_is_used_at_once_and_written_down_as_soon_as_it_can_be() {
+    use secrecy::ExposeSecret;
+
+    paused(async {
+        // given: a folder in the place of the file, as a disk that takes nothing
+        let (master, dir) = (FakeMaster::native(), temp());
+        let file = dir.path().join("agent_key.txt");
+        std::fs::create_dir(&file).unwrap();
+        master.give_key("made-by-the-master");
+        // when
+        let _agent = TestAgent::reporting(&master, &dir).await;
+        master.until(1, batches).await;
+        // then
+        assert_eq!(master.used_key().as_deref(), Some("made-by-the-master"));
+        assert!(file.is_dir(), "it could not be written");
+        std::fs::remove_dir(&file).unwrap();
+        let kept = || crate::state_dir::find_agent_key(dir.path()).ok().flatten();
+        for _ in 0..100 {
+            if kept().is_some() {
+                break;
+            }
+            sleep(std::time::Duration::from_secs(10)).await;
+        }
+        assert_eq!(kept().unwrap().expose_secret(), "made-by-the-master");
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    });
+}
+
+#[test]
 fn a_lost_id_file_does_not_stop_the_agent() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
@@ -91,7 +121,7 @@ fn a_change_is_sent_in_the_same_moment() {
         master.forget();
 
         let before = master.since_start();
-        agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+        agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
         let (_, items) = master.until(1, batches).await.remove(0);
 
         assert_eq!(items, [Report::ContainerSeen { container: container("b") }]);
@@ -104,15 +134,15 @@ fn what_changes_during_a_call_goes_with_the_next_one() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
         let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![])).unwrap();
+        agent.reporter.tell(ContainerNews::Listed(vec![])).unwrap();
         master.until(1, has_snapshot).await;
         master.slow_down(secs(2));
         master.forget();
 
         for id in ["a", "b", "c"] {
-            agent.reporter.tell(ContainerStarted(container(id))).unwrap();
+            agent.reporter.tell(ContainerNews::Started(container(id))).unwrap();
         }
-        agent.reporter.tell(ContainerStopped(ContainerId::new("b"))).unwrap();
+        agent.reporter.tell(ContainerNews::Stopped(ContainerId::new("b"))).unwrap();
         let sent = master.until(2, batches).await;
 
         assert_eq!(sent[0].1, [Report::ContainerSeen { container: container("a") }]);
@@ -126,15 +156,15 @@ fn an_outage_ends_with_one_fresh_snapshot_under_new_numbers() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
         let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+        agent.reporter.tell(ContainerNews::Listed(vec![container("a")])).unwrap();
         agent.reporter.tell(TunnelObserved(running())).unwrap();
         master.until(1, has_snapshot).await;
 
         master.go_away();
         for n in 0..50 {
-            agent.reporter.tell(ContainerStarted(container(&format!("x{n}")))).unwrap();
+            agent.reporter.tell(ContainerNews::Started(container(&format!("x{n}")))).unwrap();
             sleep(secs(10)).await;
-            agent.reporter.tell(ContainerStopped(ContainerId::new(format!("x{n}")))).unwrap();
+            agent.reporter.tell(ContainerNews::Stopped(ContainerId::new(format!("x{n}")))).unwrap();
         }
         let tried = master.picked(batches);
         master.come_back();
@@ -156,9 +186,9 @@ fn silence_of_docker_is_not_reported_as_an_empty_host() {
         for master in [FakeMaster::native(), FakeMaster::dockflare()] {
             let dir = temp();
             let agent = TestAgent::reporting(&master, &dir).await;
-            agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+            agent.reporter.tell(ContainerNews::Listed(vec![container("a")])).unwrap();
             sleep(secs(5)).await;
-            agent.reporter.tell(ListingLost).unwrap();
+            agent.reporter.tell(ContainerNews::ListingLost).unwrap();
             master.forget();
 
             sleep(secs(600)).await;
@@ -215,8 +245,8 @@ fn a_panic_costs_the_session_and_nothing_else() {
             None
         });
 
-        agent.last_containers.set(&[container("a"), container("b")]);
-        agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+        agent.last_containers.note(&ContainerNews::Listed(vec![container("a"), container("b")]));
+        agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
 
         let sent = master.until(2, has_snapshot).await;
         assert_eq!(sent[1][0], snapshot(&["a", "b"]));

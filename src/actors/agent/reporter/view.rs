@@ -2,12 +2,15 @@
 //!
 //! Changes of one container coalesce. After an outage nothing is replayed: one fresh snapshot says it all.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::messages::HostSeen;
 use crate::domain::container::Container;
+use crate::domain::host::Host;
 use crate::domain::id::ContainerId;
 use crate::domain::report::{GoneCause, Report};
 use crate::domain::tunnel::TunnelReport;
+use crate::domain::update::Kind;
 
 /// More changes than this in one go are said as a snapshot.
 const CHANGES_LIMIT: usize = 200;
@@ -32,6 +35,12 @@ pub struct View {
     is_snapshot_due: bool,
     is_tunnel_due: bool,
     is_heartbeat_due: bool,
+    seen: Option<HostSeen>,
+    /// The machine as the master was told of it.
+    told_host: Option<Box<Host>>,
+    is_scan_due: bool,
+    /// Scanners whose findings the master asks for.
+    wanted: BTreeSet<Kind>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +99,17 @@ impl View {
         self.is_tunnel_due |= is_news;
     }
 
+    /// The host was looked at. Every look is told: the master is to know how old what it knows is.
+    pub fn seen(&mut self, seen: HostSeen) {
+        self.seen = Some(seen);
+        self.is_scan_due = true;
+    }
+
+    /// The master does not have what these scanners found.
+    pub fn ask_for_findings(&mut self, wanted: impl IntoIterator<Item = Kind>) {
+        self.wanted.extend(wanted);
+    }
+
     /// It is time to show a sign of life.
     pub fn ask_for_heartbeat(&mut self) {
         self.is_heartbeat_due = true;
@@ -106,6 +126,9 @@ impl View {
         self.ask_for_snapshot();
         self.is_tunnel_due = self.tunnel.is_some();
         self.is_heartbeat_due = true;
+        self.told_host = None;
+        self.is_scan_due = self.seen.is_some();
+        self.wanted.clear();
     }
 
     /// Every container is to be said one by one as well, as DockFlare agents do when they start.
@@ -116,16 +139,26 @@ impl View {
 
     /// Says if there is anything to say.
     pub fn is_due(&self) -> bool {
-        self.is_heartbeat_due || self.is_snapshot_due || self.is_tunnel_due || !self.changes.is_empty()
+        let is_known_due = self.is_scan_due || !self.wanted.is_empty();
+        self.is_heartbeat_due
+            || self.is_snapshot_due
+            || self.is_tunnel_due
+            || is_known_due
+            || !self.changes.is_empty()
     }
 
     /// Takes everything that is due, in the order a master should read it.
     ///
-    /// A heartbeat alone is a report; together with others it would say nothing more.
+    /// A heartbeat alone is a report; together with others it would say nothing more. Findings end it: those of one
+    /// scanner may fill a batch.
     pub fn take_all(&mut self) -> Vec<Report> {
         let mut reports = Vec::new();
         while let Some(said) = self.take_next() {
+            let is_large = matches!(said.report, Report::Findings { .. });
             reports.push(said.report);
+            if is_large {
+                break;
+            }
         }
         if reports.len() > 1 {
             reports.retain(|report| *report != Report::Heartbeat);
@@ -156,6 +189,25 @@ impl View {
             && let Some(tunnel) = self.tunnel.clone()
         {
             return plain(Report::Tunnel { tunnel });
+        }
+        self.take_of_host().map(|report| DueReport { report, container: None })
+    }
+
+    fn take_of_host(&mut self) -> Option<Report> {
+        let seen = self.seen.as_ref()?;
+        if self.is_scan_due {
+            let is_news = |told: &Host| seen.host.is_news_after(told);
+            if self.told_host.as_deref().is_none_or(is_news) {
+                self.told_host = Some(seen.host.clone());
+                return Some(Report::Host { host: seen.host.clone() });
+            }
+            self.is_scan_due = false;
+            return Some(Report::Scanned { scan: seen.scan.scanned() });
+        }
+        while let Some(kind) = self.wanted.pop_first() {
+            if let Some(findings) = seen.scan.findings.iter().find(|one| one.checked.kind == kind) {
+                return Some(Report::Findings { findings: findings.clone() });
+            }
         }
         None
     }

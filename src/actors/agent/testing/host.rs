@@ -12,7 +12,9 @@ use super::{FakeMaster, LONG, at, secs};
 use crate::actors::agent::command_poller::{CommandPoller, PollerParts, SendTask, TunnelTask};
 use crate::actors::agent::label_prefix::LabelPrefix;
 use crate::actors::agent::link::CurrentLink;
-use crate::actors::agent::reporter::{LastContainers, LastTunnel, Reporter, ReporterParts, ReporterSettings};
+use crate::actors::agent::reporter::{
+    LastContainers, LastSeen, LastTunnel, Reporter, ReporterParts, ReporterSettings,
+};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, Root, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -76,6 +78,7 @@ impl TestAgent {
             link: link.clone(),
             last_tunnel: LastTunnel::default(),
             last_containers: last_containers.clone(),
+            last_seen: LastSeen::default(),
             label_prefix: LabelPrefix::new(None),
         };
         let make = move || Reporter::new(parts.clone());
@@ -96,6 +99,10 @@ impl TestAgent {
             link,
             reporter: reporter.clone(),
             tunnel,
+            scan: Arc::new(|done| {
+                done(Ok("apt: 0 pending".into()));
+                true
+            }),
             no_commands: Arc::new(move |why| drop(refuse.send(why))),
         };
         let make = move || CommandPoller::new(parts.clone());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
@@ -15,10 +16,11 @@ use super::LONG;
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
 use crate::domain::report::{Report, Reports};
+use crate::domain::update::Kind;
 use crate::protocol::command::AgentCommand;
-use crate::protocol::v2::{RegisterRequest, Registered};
+use crate::protocol::v2::{GivenKey, RegisterRequest, Registered};
 use crate::protocol::v3::DeliveredCommand;
-use crate::uplink::{CommandDelivery, Uplink, UplinkError};
+use crate::uplink::{CommandDelivery, ReportsTaken, Uplink, UplinkError};
 
 /// Something an agent said to the master.
 #[derive(Debug, Clone)]
@@ -54,9 +56,12 @@ struct State {
     call_takes: Duration,
     commands: VecDeque<DeliveredCommand>,
     dockflare_commands: Vec<AgentCommand>,
+    wants: Vec<Kind>,
     master_time: Option<DateTime<Utc>>,
     waits: bool,
     label_prefix: Option<String>,
+    gives_key: Option<String>,
+    used_key: Option<String>,
 }
 
 impl FakeMaster {
@@ -77,9 +82,12 @@ impl FakeMaster {
             call_takes: Duration::ZERO,
             commands: VecDeque::new(),
             dockflare_commands: Vec::new(),
+            wants: Vec::new(),
             master_time: None,
             waits: true,
             label_prefix: None,
+            gives_key: None,
+            used_key: None,
         };
         Self(Arc::new(Inner {
             start: Instant::now(),
@@ -116,6 +124,16 @@ impl FakeMaster {
         self.0.state.lock().label_prefix = Some(prefix.to_owned());
     }
 
+    /// Whoever registers next is given this key.
+    pub fn give_key(&self, key: &str) {
+        self.0.state.lock().gives_key = Some(key.to_owned());
+    }
+
+    /// The key that was used last, if another one than at first.
+    pub fn used_key(&self) -> Option<String> {
+        self.0.state.lock().used_key.clone()
+    }
+
     /// Every call takes this long.
     pub fn slow_down(&self, by: Duration) {
         self.0.state.lock().call_takes = by;
@@ -134,6 +152,11 @@ impl FakeMaster {
     pub fn queue(&self, command: DeliveredCommand) {
         self.0.state.lock().commands.push_back(command);
         self.0.queued.notify_one();
+    }
+
+    /// Asks for these findings with the next answer.
+    pub fn want(&self, kinds: &[Kind]) {
+        self.0.state.lock().wants = kinds.to_vec();
     }
 
     pub fn queue_dockflare(&self, command: AgentCommand) {
@@ -243,7 +266,12 @@ impl Uplink for FakeMaster {
         state.sessions += 1;
         let session = state.is_native.then(|| format!("s{}", state.sessions));
         let agent_id = request.agent_id.clone().unwrap_or_else(|| AgentId::new("a1"));
-        Ok(Registered { agent_id, session, label_prefix: state.label_prefix.clone() })
+        let key = state.gives_key.take().map(|key| GivenKey(key.into()));
+        Ok(Registered { agent_id, session, label_prefix: state.label_prefix.clone(), key })
+    }
+
+    fn use_key(&self, key: &SecretString) {
+        self.0.state.lock().used_key = Some(key.expose_secret().to_owned());
     }
 
     async fn send_event(&self, _: &AgentId, event: Value) -> Result<(), UplinkError> {
@@ -255,9 +283,10 @@ impl Uplink for FakeMaster {
         Ok(std::mem::take(&mut self.0.state.lock().dockflare_commands))
     }
 
-    async fn send_reports(&self, _: &AgentId, batch: &Reports) -> Result<u64, UplinkError> {
+    async fn send_reports(&self, _: &AgentId, batch: &Reports) -> Result<ReportsTaken, UplinkError> {
         self.hear(Heard::Batch(batch.clone())).await?;
-        Ok(batch.first_seq + batch.items.len() as u64)
+        let wants = std::mem::take(&mut self.0.state.lock().wants);
+        Ok(ReportsTaken { next_seq: batch.first_seq + batch.items.len() as u64, wants })
     }
 
     async fn wait_for_commands(

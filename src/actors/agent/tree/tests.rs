@@ -23,6 +23,7 @@ use crate::docker::{ConnectorStatus, ContainerDetails, DockerError, EngineInfo, 
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::domain::report::Report;
+use crate::domain::update::HostScan;
 use crate::io::Io;
 use crate::state_dir::DesiredState;
 
@@ -102,6 +103,14 @@ async fn host_with(engine: impl Docker, master: &FakeMaster, dir: &tempfile::Tem
     host_set(&Settings::default(), engine, master, dir).await
 }
 
+/// A host without anything that could be looked at for updates.
+fn nothing_to_see() -> LookAtHost {
+    Arc::new(|_| {
+        let scan = HostScan { at: at("2026-01-31T12:00:00Z"), findings: Vec::new() };
+        Box::pin(async { Ok(Seen { scan: Arc::new(scan), host: Box::default() }) })
+    })
+}
+
 /// A whole agent with these settings.
 async fn host_set(
     settings: &Settings,
@@ -112,7 +121,8 @@ async fn host_set(
     let state = StateDir::open(dir.path(), Io::current()).unwrap();
     let (docker, uplink) = (Arc::new(engine), Arc::new(master.clone()));
     let settings = AgentSettings::new(settings, Some("h1".into()));
-    let (spec, ports) = agent(AgentParts { settings, docker, uplink, state: state.clone() });
+    let (spec, ports) =
+        agent(AgentParts { settings, docker, uplink, state: state.clone(), look: nothing_to_see() });
     let changes: Arc<Mutex<Vec<String>>> = Arc::default();
     let sink = Arc::clone(&changes);
     let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
@@ -133,7 +143,7 @@ fn sinks_start_first_and_stop_last() {
         host.root.shutdown(secs(60)).await;
         let stopped: Vec<_> = host.changes.lock().drain(..).filter(|line| line != "-agent").collect();
 
-        let order = ["reporter", "tunnel", "docker", "command-poller"];
+        let order = ["reporter", "tunnel", "updates", "docker", "command-poller"];
         assert_eq!(started, order.map(|name| format!("+agent/{name}")));
         let mut reverse = order.map(|name| format!("-agent/{name}"));
         reverse.reverse();
@@ -208,4 +218,20 @@ fn a_prefix_that_the_master_tells_is_looked_for_before_anything_is_said() {
             assert_eq!(names, expected, "{own:?}");
         });
     }
+}
+
+#[test]
+fn a_person_who_asks_for_a_look_hears_what_was_found() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), tempfile::tempdir().unwrap());
+        let host = host(&master, &dir).await;
+        master.queue(delivered("c1", json!({"action": "scan_updates"})));
+        let result = |heard: &Heard| match heard {
+            Heard::Result(id, outcome) if id.as_str() == "c1" => Some(outcome.clone()),
+            _ => None,
+        };
+        let outcome = master.until(1, result).await.remove(0);
+        assert!(outcome.succeeded && outcome.message.contains("nothing on this host"), "{outcome:?}");
+        host.root.shutdown(secs(60)).await;
+    });
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::docker::{ConnectorStatus, ContainerDetails, Docker, DockerError, METRICS_PORT};
 use crate::domain::agent_tunnel::{
-    CONTAINER_NAME, Desired, NEXT_NAME, Observed, Plan, RunState, TokenPrint, plan,
+    self, CONTAINER_NAME, Desired, NEXT_NAME, NextStep, Observed, RunState, TokenPrint,
 };
 use crate::domain::connector_log::telling_line;
 use crate::domain::id::{AgentId, ContainerId};
@@ -154,7 +154,7 @@ impl Settling {
         self.0.get(&seen.details.id).is_some_and(|known| now.duration_since(known.since) >= time)
     }
 
-    /// Returns what the plan is made from.
+    /// Returns what the next step is decided by.
     pub(super) fn observed(&self, seen: &SeenContainer, now: Instant) -> Observed {
         let details = &seen.details;
         Observed {
@@ -176,14 +176,14 @@ impl Settling {
 }
 
 /// Decides the next step from what was seen.
-pub(super) fn make_plan(
+pub(super) fn next_step(
     agent: &AgentId,
     desired: &Desired,
     sight: &SeenContainers,
     settling: &Settling,
     now: Instant,
-) -> Plan {
+) -> NextStep {
     let main = sight.main.as_ref().map(|seen| settling.observed(seen, now));
     let next = sight.next.as_ref().map(|seen| settling.observed(seen, now));
-    plan(agent, desired, main.as_ref(), next.as_ref())
+    agent_tunnel::next_step(agent, desired, main.as_ref(), next.as_ref())
 }

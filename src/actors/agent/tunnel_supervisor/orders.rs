@@ -159,7 +159,7 @@ impl Orders {
         self.target.made_for = None;
     }
 
-    /// What the plan is to aim at.
+    /// What the next step is to aim at.
     pub(super) fn desired(&self, settings: &TunnelSettings) -> Desired {
         let state = &self.target.state;
         match (state.desired_state, &state.token) {

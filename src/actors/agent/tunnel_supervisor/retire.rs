@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::look::{Settling, look, make_plan};
+use super::look::{Settling, look, next_step};
 use super::step::{StepEnd, StepError, carry_out};
 use crate::docker::{Docker, DockerError};
-use crate::domain::agent_tunnel::{Desired, Plan};
+use crate::domain::agent_tunnel::{Desired, NextStep};
 use crate::domain::id::AgentId;
 
 /// More steps than a removal takes from any state.
@@ -16,12 +16,12 @@ pub(super) async fn retire(docker: &dyn Docker, agent: &AgentId) -> Result<bool,
     let settling = Settling::default();
     for number in 0..STEPS {
         let sight = look(docker).await?;
-        match make_plan(agent, &Desired::Stopped, &sight, &settling, Instant::now()) {
-            Plan::Do { step, .. } => match carry_out(docker, step, None, agent).await {
+        match next_step(agent, &Desired::Stopped, &sight, &settling, Instant::now()) {
+            NextStep::Do { step, .. } => match carry_out(docker, step, None, agent).await {
                 StepEnd::Failed(StepError::Docker(error)) => return Err(error),
                 StepEnd::Failed(_) | StepEnd::Changed | StepEnd::ImageMissing => {}
             },
-            Plan::Nothing | Plan::Wait { .. } | Plan::Refuse { .. } => return Ok(number > 0),
+            NextStep::Nothing | NextStep::Wait { .. } | NextStep::Refuse { .. } => return Ok(number > 0),
         }
     }
     Ok(true)

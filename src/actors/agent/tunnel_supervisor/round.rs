@@ -8,12 +8,12 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::look::{SeenContainers, look, make_plan, name_of_network};
+use super::look::{SeenContainers, look, name_of_network, next_step};
 use super::step::{StepEnd, StepError, carry_out};
 use super::{Ending, TunnelSupervisor};
 use crate::actors::supervision::{Backoff, Ctx};
 use crate::docker::DockerError;
-use crate::domain::agent_tunnel::{Desired, Plan, RunState, Step};
+use crate::domain::agent_tunnel::{Desired, NextStep, RunState, Step};
 use crate::domain::tunnel::TunnelHealth;
 use crate::state_dir::DesiredState;
 
@@ -85,16 +85,16 @@ impl TunnelSupervisor {
         self.settling.note(&sight, now);
         self.sight = sight;
         let desired = self.orders.desired(&self.parts.settings);
-        let plan = match self.agent_id() {
-            Some(agent) => make_plan(&agent, &desired, &self.sight, &self.settling, now),
-            None if desired == Desired::Unknown => Plan::Nothing,
-            None => Plan::Wait { reason: "the master has not named this host yet".into() },
+        let next = match self.agent_id() {
+            Some(agent) => next_step(&agent, &desired, &self.sight, &self.settling, now),
+            None if desired == Desired::Unknown => NextStep::Nothing,
+            None => NextStep::Wait { reason: "the master has not named this host yet".into() },
         };
-        match plan {
-            Plan::Nothing => self.all_well(ctx),
-            Plan::Do { step, reason } => self.consider(step, &reason, ctx),
-            Plan::Wait { reason } => self.wait(reason, ctx),
-            Plan::Refuse { reason } => self.refuse(reason, ctx),
+        match next {
+            NextStep::Nothing => self.all_well(ctx),
+            NextStep::Do { step, reason } => self.consider(step, &reason, ctx),
+            NextStep::Wait { reason } => self.wait(reason, ctx),
+            NextStep::Refuse { reason } => self.refuse(reason, ctx),
         }
     }
 

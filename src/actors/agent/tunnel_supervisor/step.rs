@@ -1,4 +1,4 @@
-//! Carrying out one step of the plan.
+//! Carrying out one step.
 
 use std::collections::BTreeMap;
 

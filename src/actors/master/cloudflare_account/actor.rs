@@ -1,14 +1,14 @@
-//! The actor, and everything that it can do: passes over tunnels, comparisons, looks at who serves.
+//! The actor, and everything that it does by itself and when it is told that something changed: passes over tunnels,
+//! comparisons, looks at who serves.
 //!
 //! Passes and looks are spawned, so that the mailbox stays free.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::outcome::Outcome;
@@ -19,7 +19,8 @@ use super::schedule::{
 };
 use super::shared::{AccountParts, Shared};
 use super::tunnels::{Looked, look, read_tunnels};
-use super::words::{Failure, Stop};
+use super::waiters::Waiters;
+use super::words::Stop;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::cloudflare::CfError;
 use crate::db::agents;
@@ -34,7 +35,7 @@ const SIDE_BY_SIDE: usize = 16;
 /// Share by which an interval varies, so that several masters do not ask at the same time.
 const JITTER: f64 = 0.1;
 /// Pause before the database is asked again that could not be read.
-pub(super) const READ_AGAIN: Duration = Duration::from_secs(1);
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Publishes the routes of every tunnel of one account.
 pub struct CloudflareAccount {
@@ -78,7 +79,7 @@ pub(super) struct Entry {
 }
 
 /// The database could not be read.
-pub(super) struct Unread;
+struct Unread;
 
 supervised!(CloudflareAccount);
 
@@ -115,7 +116,7 @@ impl CloudflareAccount {
     }
 
     /// Something may be due in any tunnel.
-    pub(super) fn wake_all(&mut self, ctx: &mut Ctx<Self>) {
+    fn wake_all(&mut self, ctx: &mut Ctx<Self>) {
         self.read_tunnels(ctx, |tunnels, actor, ctx| match tunnels {
             Ok(tunnels) => tunnels.iter().for_each(|tunnel| actor.wake(tunnel, Order::CHANGE, ctx)),
             Err(Unread) => drop(ctx.run_later(READ_AGAIN, Self::wake_all)),
@@ -123,7 +124,7 @@ impl CloudflareAccount {
     }
 
     /// Makes good for wake-ups that found no room.
-    pub(super) fn catch_up(&mut self, ctx: &mut Ctx<Self>) {
+    fn catch_up(&mut self, ctx: &mut Ctx<Self>) {
         if self.missed.take() {
             self.wake_all(ctx);
         }
@@ -259,7 +260,7 @@ impl CloudflareAccount {
     }
 
     /// A tunnel does not connect, so it may be gone: it is compared soon, and not too often.
-    pub(super) fn compare_soon(&mut self, tunnel: TunnelId, ctx: &mut Ctx<Self>) {
+    fn compare_soon(&mut self, tunnel: TunnelId, ctx: &mut Ctx<Self>) {
         let now = Instant::now();
         let entry = self.tunnels.entry(tunnel.clone()).or_default();
         let Some(at) = next_comparison(entry.compared_at, now) else { return };
@@ -284,7 +285,7 @@ impl CloudflareAccount {
     }
 
     /// Who serves a tunnel is looked at after a pause.
-    pub(super) fn look_after(&mut self, tunnel: TunnelId, pause: Duration, ctx: &mut Ctx<Self>) {
+    fn look_after(&mut self, tunnel: TunnelId, pause: Duration, ctx: &mut Ctx<Self>) {
         self.looks.add(tunnel, Instant::now() + pause);
         self.look_next(ctx);
     }
@@ -349,7 +350,7 @@ impl CloudflareAccount {
     }
 
     /// Finds the tunnel of an agent; of one without a tunnel nothing is published, and nothing is done.
-    pub(super) fn with_tunnel_of(
+    fn with_tunnel_of(
         &self,
         agent_id: AgentId,
         ctx: &mut Ctx<Self>,
@@ -369,54 +370,6 @@ impl CloudflareAccount {
     }
 }
 
-/// How the last of the tunnels ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ended {
-    /// Version of its configuration, if known.
-    pub version: Option<i64>,
-    /// Why it is not up to date.
-    pub error: Option<Failure>,
-}
-
-/// Those who wait until tunnels are up to date, or are known not to be.
-#[derive(Debug, Default)]
-pub(super) struct Waiters(Vec<Waiter>);
-
-#[derive(Debug)]
-struct Waiter {
-    left: HashSet<TunnelId>,
-    reply: oneshot::Sender<Ended>,
-}
-
-impl Waiters {
-    /// Returns what tells the end of all of `tunnels`; at once if there are none.
-    pub fn add(&mut self, tunnels: HashSet<TunnelId>) -> oneshot::Receiver<Ended> {
-        let (reply, end) = oneshot::channel();
-        self.0.retain(|waiter| !waiter.reply.is_closed());
-        if tunnels.is_empty() {
-            // The receiver is below, so it is there.
-            let _ = reply.send(Ended::default());
-        } else {
-            self.0.push(Waiter { left: tunnels, reply });
-        }
-        end
-    }
-
-    /// A tunnel came to rest, or failed.
-    pub fn ended(&mut self, tunnel: &TunnelId, version: Option<i64>, error: Option<Failure>) {
-        for waiter in std::mem::take(&mut self.0) {
-            let Waiter { mut left, reply } = waiter;
-            left.remove(tunnel);
-            if left.is_empty() {
-                // Who gave up waiting needs no answer.
-                let _ = reply.send(Ended { version, error: error.clone() });
-            } else {
-                self.0.push(Waiter { left, reply });
-            }
-        }
-    }
-}
-
 impl Entry {
     /// Keeps what a pass leaves to the next one. A person's order counts for what is refused while it is given, too.
     fn remember(&mut self, outcome: &mut Outcome) {
@@ -433,20 +386,97 @@ impl Entry {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+// === what it is told ===
 
-    #[test]
-    fn the_last_tunnel_ends_the_wait() {
-        let mut waiters = Waiters::default();
-        let (a, b) = (TunnelId::new("a"), TunnelId::new("b"));
-        let mut end = waiters.add([a.clone(), b.clone()].into());
-        waiters.ended(&a, Some(1), None);
-        assert!(end.try_recv().is_err());
-        let failure = Failure { words: "no".into(), is_storage_full: false };
-        waiters.ended(&b, Some(2), Some(failure.clone()));
-        assert_eq!(end.try_recv().unwrap(), Ended { version: Some(2), error: Some(failure) });
-        assert_eq!(waiters.add(HashSet::new()).try_recv().unwrap(), Ended::default());
+/// Something changed for a tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Wake {
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+}
+
+impl Handler<Wake> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, Wake { tunnel_id }: Wake, ctx: &mut Ctx<Self>) {
+        self.wake(&tunnel_id, Order::CHANGE, ctx);
+        self.catch_up(ctx);
+    }
+}
+
+/// Something changed for an agent's tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct WakeAgent {
+    /// Which agent.
+    pub agent_id: AgentId,
+}
+
+impl Handler<WakeAgent> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, WakeAgent { agent_id }: WakeAgent, ctx: &mut Ctx<Self>) {
+        self.catch_up(ctx);
+        self.with_tunnel_of(agent_id, ctx, |tunnel, agent_id, actor, ctx| match tunnel {
+            Ok(tunnel) => actor.wake(&tunnel, Order::CHANGE, ctx),
+            Err(Unread) => drop(ctx.notify_later(WakeAgent { agent_id }, READ_AGAIN)),
+        });
+    }
+}
+
+/// Something changed, for any tunnel.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct WakeAll;
+
+impl Handler<WakeAll> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeAll, ctx: &mut Ctx<Self>) {
+        self.wake_all(ctx);
+    }
+}
+
+/// An agent's tunnel does not connect: it may have been deleted, so it is compared with Cloudflare soon.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CompareAgent {
+    /// Which agent.
+    pub agent_id: AgentId,
+}
+
+impl Handler<CompareAgent> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, CompareAgent { agent_id }: CompareAgent, ctx: &mut Ctx<Self>) {
+        self.with_tunnel_of(agent_id, ctx, |tunnel, _, actor, ctx| {
+            // One that cannot be read comes with the next round.
+            if let Ok(tunnel) = tunnel {
+                actor.compare_soon(tunnel, ctx);
+            }
+        });
+    }
+}
+
+/// An agent said how its tunnel is, and left open whether it serves: Cloudflare is asked soon.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookAtConnectors {
+    /// Which agent.
+    pub agent_id: AgentId,
+}
+
+impl Handler<LookAtConnectors> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, LookAtConnectors { agent_id }: LookAtConnectors, ctx: &mut Ctx<Self>) {
+        self.with_tunnel_of(agent_id, ctx, |tunnel, _, actor, ctx| {
+            // One that cannot be read comes with the next comparison.
+            if let Ok(tunnel) = tunnel {
+                actor.looks.forget_misses(&tunnel);
+                actor.look_after(tunnel, Duration::ZERO, ctx);
+            }
+        });
     }
 }

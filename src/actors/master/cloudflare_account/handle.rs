@@ -1,4 +1,4 @@
-//! What everybody else holds of the account: with a token the way to its actor, without one plans only.
+//! What everybody else holds of the account, an [`Account`]: with a token the way to its actor, without one plans only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,17 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::actor::{CAPACITY, CloudflareAccount, Missed};
-use super::plan::plan;
+use super::actor::{
+    CAPACITY, CloudflareAccount, CompareAgent, LookAtConnectors, Missed, Wake, WakeAgent, WakeAll,
+};
+use super::plan::{ApplyReport, Plan, plan};
 use super::requests::{
-    AccountStatus, Apply, CompareAgent, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel,
-    LookAtConnectors, ProvideTunnel, PutRules, Wake, WakeAgent, WakeAll,
+    AccountStatus, Apply, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel, ProvideTunnel,
+    PutRules,
 };
 use super::shared::{AccountParts, StoredBudget};
-use crate::actors::master::account::{Account, ProvidedTunnel};
+use super::tunnels::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
 use crate::cloudflare::Cloudflare;
@@ -37,6 +38,64 @@ const PUT_LIMIT: Duration = Duration::from_secs(25);
 const CONNECTORS_LIMIT: Duration = Duration::from_secs(20);
 /// The part of the time for an `apply` that is kept for saying how far it came.
 const SUMMARY: Duration = Duration::from_secs(2);
+
+/// Publishes what the database says.
+#[async_trait]
+pub trait Account: Send + Sync {
+    /// False if nothing can be published because no token is set.
+    fn is_connected(&self) -> bool {
+        true
+    }
+
+    /// What Cloudflare said when it last refused the token; none if it takes it.
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+
+    /// Something may have changed: compare with what is published. Never waits.
+    fn wake(&self);
+
+    /// The same, for the tunnel of one agent.
+    fn wake_agent(&self, _agent: &AgentId) {
+        self.wake();
+    }
+
+    /// The same, for one tunnel; also when its agent left it, and nothing is wanted in it any more.
+    fn wake_tunnel(&self, _tunnel: &TunnelId) {
+        self.wake();
+    }
+
+    /// The agent's tunnel does not connect: somebody may have deleted it, so it is compared soon, and no more often than
+    /// every few minutes. Never waits.
+    fn compare_agent(&self, _agent: &AgentId) {}
+
+    /// The agent's word leaves open whether its tunnel serves: Cloudflare is asked soon. Never waits.
+    fn look_at_connectors(&self, _agent: &AgentId) {}
+
+    /// Finds a tunnel by its exact name or makes it.
+    async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;
+
+    /// False if Cloudflare says that the tunnel is not there any more. A single read; changes nothing.
+    async fn has_tunnel(&self, _tunnel: &TunnelId, _max: Duration) -> Result<bool, MasterError> {
+        Ok(true)
+    }
+
+    /// Says what would be done.
+    async fn plan(&self) -> Result<Plan, MasterError>;
+
+    /// Confirms tunnels that wait for a person, and returns when everything is done, or after `max`.
+    async fn apply(&self, by: &str, max: Duration) -> Result<ApplyReport, MasterError>;
+
+    /// Writes an agent's wanted rules to its tunnel now; returns the version of the configuration.
+    async fn put_agent_rules(&self, agent: &AgentId, tunnel: &TunnelId) -> Result<i64, MasterError>;
+
+    /// Returns the connectors of a tunnel. A check that can wait: it is limited to the part of the budget that is for the
+    /// background.
+    async fn connectors(&self, tunnel: &TunnelId) -> Result<Vec<Connector>, MasterError>;
+}
+
+/// How actors hold it.
+pub type SharedAccount = Arc<dyn Account>;
 
 /// The way to the actor.
 pub struct Connected {

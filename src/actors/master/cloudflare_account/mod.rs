@@ -1,6 +1,6 @@
 //! The only caller of Cloudflare for an account.
 //!
-//! A message only wakes [`CloudflareAccount`] (`requests`, `actor`); what is wanted is read from the database (`picture`),
+//! A message only wakes [`CloudflareAccount`] (`actor`; who waits for an answer: `requests`); what is wanted is read from the database (`picture`),
 //! compared with what is known to be there, and only a difference leads to calls (`pass`). Each tunnel has one pass at a
 //! time, many tunnels go side by side; when a tunnel has its turn is decided in `schedule`. 429, 5xx and time-outs are
 //! states with their own retry.
@@ -8,7 +8,7 @@
 //! What we own at Cloudflare is of one kind or another (`owned`): looked at, ensured and removed in the same way. DNS
 //! records are the first kind (`records`). What a pass came to is said in `outcome`, in the `words` for people.
 //!
-//! Everybody else holds an [`Account`](super::Account), which is made in `handle`.
+//! Everybody else holds an [`Account`], which is made in `handle`.
 
 mod actor;
 mod handle;
@@ -22,13 +22,17 @@ mod requests;
 mod schedule;
 mod shared;
 mod tunnels;
+mod waiters;
 mod words;
 mod zones;
 
 pub use self::actor::{CAPACITY, CloudflareAccount};
-pub use self::handle::{Connected, PlanOnly, describe};
-pub use self::plan::plan as plan_from_database;
+pub use self::handle::{Account, Connected, PlanOnly, SharedAccount, describe};
+pub use self::plan::{
+    ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel, plan as plan_from_database,
+};
 pub use self::requests::{AccountStatus, GetStatus, consents};
 pub use self::shared::{AccountParts, AccountStore, MasterStore, StoreFailed, installation};
+pub use self::tunnels::ProvidedTunnel;
 pub use crate::domain::publish::PublishSettings;
 pub use crate::domain::wanted::KnownZones;

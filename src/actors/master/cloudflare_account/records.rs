@@ -9,7 +9,7 @@ use crate::cloudflare::{Cloudflare, DnsMeta, DnsRecord, NewDnsRecord};
 use crate::db::cloudflare::DnsRecordRow;
 use crate::db::{DbError, Expected, RowChange, agents, cloudflare, routes};
 use crate::domain::dns::{
-    DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, plan_dns, tunnel_target, zone_put_behind,
+    DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, dns_steps, tunnel_target, zone_put_behind,
 };
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::{RecordId, TunnelId, ZoneId};
@@ -245,7 +245,7 @@ impl Records<'_> {
             target: row.content,
             record_id: row.record_id,
         });
-        Ok(plan_dns(wanted, &found, own.as_slice(), &self.shared.marker))
+        Ok(dns_steps(wanted, &found, own.as_slice(), &self.shared.marker))
     }
 
     /// Makes the record. What was noted of one that is gone must not stand for the new one, should its answer be lost.

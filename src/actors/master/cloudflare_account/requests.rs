@@ -1,4 +1,4 @@
-//! What the account can be told and asked, each message beside its handler.
+//! What the account is asked and ordered by who waits for an answer, each message beside its handler.
 //!
 //! Answers go through `reply`, because they may take longer than a handler may; a reply dropped unanswered means that the
 //! work was lost and may be asked for again.
@@ -11,14 +11,13 @@ use actix::prelude::*;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
-use super::actor::{CloudflareAccount, Ended, READ_AGAIN, Unread};
-use super::plan::plan;
+use super::actor::CloudflareAccount;
+use super::plan::{ApplyReport, Plan, plan};
 use super::schedule::{Order, Turn};
 use super::shared::Shared;
-use super::tunnels::{has_tunnel, list_connectors, provide, read_tunnels};
-use crate::actors::master::account::ProvidedTunnel;
+use super::tunnels::{ProvidedTunnel, has_tunnel, list_connectors, provide, read_tunnels};
+use super::waiters::Ended;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::Ctx;
 use crate::cloudflare::CfError;
@@ -34,99 +33,6 @@ use crate::domain::wanted::KnownZones;
 
 /// How long a plan waits for zones that are being read; it says less without them.
 const ZONES_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Something changed for a tunnel.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Wake {
-    /// Which tunnel.
-    pub tunnel_id: TunnelId,
-}
-
-impl Handler<Wake> for CloudflareAccount {
-    type Result = ();
-
-    fn handle(&mut self, Wake { tunnel_id }: Wake, ctx: &mut Ctx<Self>) {
-        self.wake(&tunnel_id, Order::CHANGE, ctx);
-        self.catch_up(ctx);
-    }
-}
-
-/// Something changed for an agent's tunnel.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct WakeAgent {
-    /// Which agent.
-    pub agent_id: AgentId,
-}
-
-impl Handler<WakeAgent> for CloudflareAccount {
-    type Result = ();
-
-    fn handle(&mut self, WakeAgent { agent_id }: WakeAgent, ctx: &mut Ctx<Self>) {
-        self.catch_up(ctx);
-        self.with_tunnel_of(agent_id, ctx, |tunnel, agent_id, actor, ctx| match tunnel {
-            Ok(tunnel) => actor.wake(&tunnel, Order::CHANGE, ctx),
-            Err(Unread) => drop(ctx.notify_later(WakeAgent { agent_id }, READ_AGAIN)),
-        });
-    }
-}
-
-/// Something changed, for any tunnel.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct WakeAll;
-
-impl Handler<WakeAll> for CloudflareAccount {
-    type Result = ();
-
-    fn handle(&mut self, _: WakeAll, ctx: &mut Ctx<Self>) {
-        self.wake_all(ctx);
-    }
-}
-
-/// An agent's tunnel does not connect: it may have been deleted, so it is compared with Cloudflare soon.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct CompareAgent {
-    /// Which agent.
-    pub agent_id: AgentId,
-}
-
-impl Handler<CompareAgent> for CloudflareAccount {
-    type Result = ();
-
-    fn handle(&mut self, CompareAgent { agent_id }: CompareAgent, ctx: &mut Ctx<Self>) {
-        self.with_tunnel_of(agent_id, ctx, |tunnel, _, actor, ctx| {
-            // One that cannot be read comes with the next round.
-            if let Ok(tunnel) = tunnel {
-                actor.compare_soon(tunnel, ctx);
-            }
-        });
-    }
-}
-
-/// An agent said how its tunnel is, and left open whether it serves: Cloudflare is asked soon.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct LookAtConnectors {
-    /// Which agent.
-    pub agent_id: AgentId,
-}
-
-impl Handler<LookAtConnectors> for CloudflareAccount {
-    type Result = ();
-
-    fn handle(&mut self, LookAtConnectors { agent_id }: LookAtConnectors, ctx: &mut Ctx<Self>) {
-        self.with_tunnel_of(agent_id, ctx, |tunnel, _, actor, ctx| {
-            // One that cannot be read comes with the next comparison.
-            if let Ok(tunnel) = tunnel {
-                actor.looks.forget_misses(&tunnel);
-                actor.look_after(tunnel, Duration::ZERO, ctx);
-            }
-        });
-    }
-}
 
 /// Asks which connectors serve a tunnel.
 #[derive(Debug, Message)]

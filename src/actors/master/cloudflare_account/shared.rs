@@ -14,7 +14,7 @@ use super::zones::Zones;
 use crate::actors::master::bus::{Note, Notices};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::for_registrar::FinishMove;
-use crate::actors::master::ledger::{CommitFailed, Ledger};
+use crate::actors::master::store::{CommitFailed, Ledger};
 use crate::actors::supervision::Inlet;
 use crate::chance::Chance;
 use crate::clock::Clock;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join;
+use secrecy::SecretString;
 
 use super::schedule::{LOOKED_AT_AGAIN, STARTS_WITHIN};
 use super::shared::Shared;
 use super::words::Stop;
-use crate::actors::master::account::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
 use crate::cloudflare::{CfError, Cloudflare, Tunnel, TunnelConfig};
 use crate::db::agents::AgentRow;
@@ -24,6 +24,23 @@ use crate::domain::moving::{is_over, is_seen};
 
 /// Tunnels read at a time.
 const PAGE: u64 = 1_000;
+
+/// A tunnel that is there, with what it takes to run it.
+#[derive(Debug, Clone)]
+pub struct ProvidedTunnel {
+    /// Its account.
+    pub account_id: AccountId,
+    /// Which tunnel.
+    pub tunnel_id: TunnelId,
+    /// Its name.
+    pub name: String,
+    /// True if it was not there before.
+    pub is_made: bool,
+    /// What a connector needs to run it.
+    pub token: SecretString,
+    /// Ids of the connectors that serve it already; none if Cloudflare did not say.
+    pub connectors: Option<Vec<String>>,
+}
 
 /// Reads the tunnels of the account, those without an agent too: something of ours may be left in them.
 pub(super) async fn read_tunnels(db: &Db, account: &AccountId) -> Result<Vec<TunnelRow>, DbError> {

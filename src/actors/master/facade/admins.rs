@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Master;
+use crate::actors::master::cloudflare_account::{ApplyReport, Plan};
 use crate::actors::master::error::MasterError;
+use crate::actors::master::fleet::Work;
 use crate::actors::master::for_registrar::FinishMove;
-use crate::actors::master::plan::{ApplyReport, Plan};
 use crate::actors::master::registrar::{self, Enrolment};
 use crate::actors::master::requests::{Enrolled, KeyDropped, KeyRef, NewKey, RemovedAgent};
-use crate::actors::master::work::Work;
 use crate::db;
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind};

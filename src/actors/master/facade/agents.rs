@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::{Master, WORK, within};
 use crate::actors::master::directory::KeyAccess;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::fleet::Work;
 use crate::actors::master::receipt::Receipt;
 use crate::actors::master::registrar;
 use crate::actors::master::requests::{DeliveredCommand, Dialect, Incoming, RegisterInput, Registered};
 use crate::actors::master::slot::Slot;
-use crate::actors::master::work::Work;
 use crate::domain::command::Outcome;
 use crate::domain::container;
 use crate::domain::id::{AgentId, CommandId};
@@ -59,7 +61,8 @@ impl Master {
                         slot.note_list(containers);
                     }
                 }
-                if items.iter().any(|item| is_news(&slot, item)) {
+                let now = self.clock.now();
+                if items.iter().any(|item| is_news(&slot, item, now)) {
                     self.take_in(agent, Incoming::Plain(items)).await?;
                 }
                 Ok(0)
@@ -72,7 +75,8 @@ impl Master {
         let next = slot.next_seq(&batch.session).ok_or(MasterError::SessionUnknown)?;
         let session = batch.session.clone();
         let end = batch.first_seq.saturating_add(batch.items.len() as u64);
-        if end > next && batch.items.iter().any(|item| is_news(slot, item)) {
+        let now = self.clock.now();
+        if end > next && batch.items.iter().any(|item| is_news(slot, item, now)) {
             self.take_in(slot.id(), Incoming::Batch(batch)).await?;
         }
         Ok(slot.advance(&session, end).unwrap_or(end))
@@ -118,11 +122,12 @@ impl Master {
 }
 
 /// True if the item may change something.
-fn is_news(slot: &Slot, item: &Report) -> bool {
+fn is_news(slot: &Slot, item: &Report, now: DateTime<Utc>) -> bool {
     match item {
         Report::Heartbeat | Report::Unknown => false,
         Report::Snapshot { containers } => !slot.same_report(container::digest(containers)),
         Report::Tunnel { tunnel } => !slot.same_tunnel(tunnel.digest()),
+        Report::Scanned { scan } => !slot.same_scan(scan, now),
         _ => true,
     }
 }

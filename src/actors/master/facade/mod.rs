@@ -2,6 +2,8 @@
 
 mod admins;
 mod agents;
+mod redflag;
+mod updates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,9 @@ use super::bus::Changes;
 use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
+use super::fleet::Work;
 use super::receipt::Reply;
 use super::registrar::Registrar;
-use super::work::Work;
 use crate::actors::supervision::{AskError, Port, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;

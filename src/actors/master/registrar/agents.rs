@@ -253,7 +253,7 @@ fn news(row: &AgentRow, input: &RegisterInput) -> Option<AgentEvent> {
 
 /// True if a new name or version is written down now: history is kept for good, and any key could fill it. What was
 /// left out is written down when the agent registers later.
-async fn may_change(env: &Env, stream: &Stream) -> Result<bool, MasterError> {
+pub(super) async fn may_change(env: &Env, stream: &Stream) -> Result<bool, MasterError> {
     let recent = db::events::list_stream_since(&env.db, stream, env.now() - CHANGES_WINDOW).await?;
     let changes = recent.iter().filter(|row| matches!(row.event, Event::Agent(AgentEvent::Updated { .. })));
     Ok(changes.count() < MOST_CHANGES)
@@ -261,7 +261,12 @@ async fn may_change(env: &Env, stream: &Stream) -> Result<bool, MasterError> {
 
 /// Returns the version an agent says, cut to what is kept.
 pub fn version_of(input: &RegisterInput) -> Option<String> {
-    let version = input.version.as_deref().map(str::trim).filter(|version| !version.is_empty())?;
+    version_of_text(input.version.as_deref())
+}
+
+/// Returns a version cut to what is kept.
+pub(super) fn version_of_text(text: Option<&str>) -> Option<String> {
+    let version = text.map(str::trim).filter(|version| !version.is_empty())?;
     Some(version.chars().filter(|c| !c.is_control()).take(MAX_VERSION_CHARS).collect())
 }
 

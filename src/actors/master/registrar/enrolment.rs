@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::agents::listed;
 use super::{Decision, Registrar, commit, expected};
-use crate::actors::master::account::ProvidedTunnel;
+use crate::actors::master::cloudflare_account::ProvidedTunnel;
 use crate::actors::master::commands::{new_command, queued, superseded};
 use crate::actors::master::directory::LackingSeat;
 use crate::actors::master::env::Env;
@@ -19,7 +19,7 @@ use crate::db::tunnels::TunnelObservedRow;
 use crate::db::{self, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
-use crate::domain::delivery::Superseding;
+use crate::domain::delivery::{Dialect, Superseding};
 use crate::domain::event::{AgentEvent, Event, Stream, TunnelEvent};
 use crate::domain::id::{AgentId, SecretId, TunnelId};
 use crate::domain::publish::{Cause, PublicState};
@@ -129,6 +129,13 @@ async fn begin(env: &Env, ask: &BeginEnrolment) -> Result<Enrolment, MasterError
     let row = listed(env, &ask.agent).await?;
     if row.status == AgentStatus::Revoked {
         return Err(MasterError::AgentRevoked(row.id));
+    }
+    if row.dialect.as_deref().map(Dialect::of) == Some(Dialect::RedFlag) {
+        let reason = format!(
+            "`{}` runs RedFlag's agent, which has no tunnel; put Lightship's agent on the host to publish from it",
+            row.display_name
+        );
+        return Err(MasterError::Invalid(reason));
     }
     must_have_seat(env, &row)?;
     let is_enrolled = row.status == AgentStatus::Enrolled && row.tunnel_name.as_deref() == Some(name);

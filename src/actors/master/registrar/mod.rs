@@ -6,8 +6,12 @@
 mod admin;
 mod agents;
 mod enrolment;
+mod joining;
 mod keys;
 mod removal;
+mod renewal;
+mod said;
+mod tokens;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -16,8 +20,8 @@ use actix::prelude::*;
 
 use super::env::Env;
 use super::error::MasterError;
-use super::ledger::CommitFailed;
-use super::work::Work;
+use super::fleet::Work;
+use super::store::CommitFailed;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::db::{self, Batch, CommitError, Expected};
 use crate::domain::agent::AgentStatus;
@@ -26,8 +30,12 @@ use crate::domain::event::Stream;
 pub use admin::{ChangeSetting, EndSession, OpenSession, SetAdminPassword, SetUpAdmin};
 pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, version_of};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
+pub use joining::Join;
 pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey};
 pub use removal::Remove;
+pub use renewal::Renew;
+pub use said::{KeepLog, NoteVersion};
+pub use tokens::{DeleteToken, DropExpiredTokens, MakeToken, RevokeToken};
 
 /// Questions that may wait.
 pub const CAPACITY: usize = 256;

@@ -4,6 +4,7 @@
 //! rebuilt from the database and the agent's next words; identity follows the record of decisions.
 
 mod lists;
+mod scans;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use self::lists::Lists;
+use self::scans::Scans;
 pub use self::sources::Source;
 use self::sources::Sources;
 use crate::db::RowChange;
@@ -26,6 +28,7 @@ use crate::domain::delivery::Dialect;
 use crate::domain::event::AgentStream;
 use crate::domain::id::{AgentId, KeyId};
 use crate::domain::registration::Place;
+use crate::domain::update::{Kind, Scanned};
 
 /// Keys that open a slot: the one in force, and the one it replaces until that is used.
 #[derive(Debug, Default)]
@@ -81,10 +84,11 @@ pub struct Slot {
     written_seen: AtomicI64,
     wake: Notify,
     /// What it speaks; known before it begins a session.
-    is_native: AtomicBool,
+    dialect: AtomicU8,
     session: Mutex<Option<NativeSession>>,
     sources: Sources,
     lists: Lists,
+    scans: Scans,
     /// What was wrong with the last report, until a list of containers is taken again.
     flaw: Mutex<Option<String>>,
 }
@@ -110,10 +114,11 @@ impl Slot {
             recorded: Ends::default(),
             written_seen: AtomicI64::new(last_seen.map_or(0, |at| at.timestamp_millis())),
             wake: Notify::new(),
-            is_native: AtomicBool::new(false),
+            dialect: AtomicU8::new(Dialect::V2 as u8),
             session: Mutex::new(None),
             sources: Sources::default(),
             lists: Lists::default(),
+            scans: Scans::default(),
             flaw: Mutex::default(),
         }
     }
@@ -205,6 +210,34 @@ impl Slot {
     }
 }
 
+/// How the host was last looked at for updates.
+impl Slot {
+    /// True if a scan says what was written down not long ago.
+    pub(super) fn same_scan(&self, scan: &Scanned, now: DateTime<Utc>) -> bool {
+        self.scans.is_same(scan, now)
+    }
+
+    /// Notes a scan that was written down, and whose findings are to be sent.
+    pub(super) fn note_scan(&self, scan: &Scanned, wanted: &[Kind], now: DateTime<Utc>) {
+        self.scans.note(scan, wanted, now);
+    }
+
+    /// Notes that the findings of a scanner are here.
+    pub(super) fn note_findings(&self, kind: Kind) {
+        self.scans.note_findings(kind);
+    }
+
+    /// Returns whose findings the agent is to send.
+    pub fn wanted_findings(&self) -> Vec<Kind> {
+        self.scans.wanted()
+    }
+
+    /// Returns how old what a scanner read is, if it was told since the start.
+    pub fn checked_as_of(&self, kind: Kind) -> Option<DateTime<Utc>> {
+        self.scans.as_of(kind)
+    }
+}
+
 /// What only the directory, the router and the agent's own actors write.
 impl Slot {
     pub(super) fn set_status(&self, status: AgentStatus) {
@@ -257,6 +290,7 @@ impl Slot {
     pub(super) fn forget_reports(&self) {
         self.set_containers_digest(0);
         self.set_tunnel_digest(0);
+        self.scans.forget();
     }
 
     pub(super) fn set_identity(&self, digest: u64) {
@@ -305,11 +339,15 @@ impl Slot {
     /// Returns what the agent spoke when it last registered, be it with the master that ran before this one. The
     /// database says the same.
     pub fn dialect(&self) -> Dialect {
-        if self.is_native.load(Ordering::Acquire) { Dialect::Native } else { Dialect::V2 }
+        match self.dialect.load(Ordering::Acquire) {
+            word if word == Dialect::Native as u8 => Dialect::Native,
+            word if word == Dialect::RedFlag as u8 => Dialect::RedFlag,
+            _ => Dialect::V2,
+        }
     }
 
     pub(super) fn set_dialect(&self, dialect: Dialect) {
-        self.is_native.store(dialect == Dialect::Native, Ordering::Release);
+        self.dialect.store(dialect as u8, Ordering::Release);
     }
 
     fn has_any_session(&self) -> bool {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::own::Own;
 use super::own::{self, log, to};
@@ -108,16 +108,6 @@ pub struct TunnelShown {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct LookWhatIsDue;
-
-/// The wall clock leapt: the lives of open commands move with it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Postpone {
-    /// By how much.
-    pub leap: TimeDelta,
-    /// Who waits for the commit.
-    pub part: Part,
-}
 
 /// Asks Cloudflare about commands that no report confirmed.
 #[derive(Message)]
@@ -235,9 +225,12 @@ impl Handler<LookWhatIsDue> for CommandDispatcher {
 
     fn handle(&mut self, _: LookWhatIsDue, ctx: &mut Ctx<Self>) -> Self::Result {
         let port = ctx.port();
-        let look = async |queue: &mut Queue| match queue.doubt().await? {
-            Some(doubt) => Ok(Some(doubt)),
-            None => queue.look_what_is_due().await.map(|()| None),
+        let look = async |queue: &mut Queue| {
+            queue.move_times().await?;
+            match queue.doubt().await? {
+                Some(doubt) => Ok(Some(doubt)),
+                None => queue.look_what_is_due().await.map(|()| None),
+            }
         };
         self.run(look, move |looked| match looked {
             // Lost only if the dispatcher is very busy: what is due is looked for again.
@@ -283,14 +276,6 @@ impl Handler<ConnectorsListed> for CommandDispatcher {
             queue.look_what_is_due().await
         };
         self.run(settle, log("leases"))
-    }
-}
-
-impl Handler<Postpone> for CommandDispatcher {
-    type Result = AtomicResponse<Self, ()>;
-
-    fn handle(&mut self, Postpone { leap, part }: Postpone, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |queue| queue.postpone(leap).await, |result| part.finish(result))
     }
 }
 

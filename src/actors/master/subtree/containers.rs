@@ -4,15 +4,16 @@
 //! master wrote, is read again and decided again.
 
 use actix::prelude::*;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::draft::{Change, Draft, Memory};
 use super::own::{self, Own, log, to};
 use super::picture::Picture;
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::ledger::CommitFailed;
+use crate::actors::master::leaps::Times;
 use crate::actors::master::receipt::{Part, Reply};
+use crate::actors::master::store::CommitFailed;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::db::CommitError;
 use crate::domain::container;
@@ -51,16 +52,6 @@ pub struct Reconsider;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct StandingChanged;
-
-/// The wall clock leapt: running grace periods move with it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Postpone {
-    /// By how much.
-    pub leap: TimeDelta,
-    /// Who waits for the commit.
-    pub part: Part,
-}
 
 /// Withdraws what the removal guard holds, because a person confirmed it.
 #[derive(Message)]
@@ -138,17 +129,6 @@ impl Handler<StandingChanged> for ContainerMirror {
     }
 }
 
-impl Handler<Postpone> for ContainerMirror {
-    type Result = AtomicResponse<Self, ()>;
-
-    fn handle(&mut self, Postpone { leap, part }: Postpone, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(
-            async move |mirrorer| mirrorer.postpone(leap).await,
-            move |result| part.finish(result.map(drop)),
-        )
-    }
-}
-
 impl Handler<ReleaseHeld> for ContainerMirror {
     type Result = AtomicResponse<Self, ()>;
 
@@ -203,6 +183,7 @@ impl Mirrorer {
     /// Withdraws what is due, and decides again about what was put off: a name that another agent gives up, a container
     /// that stays away, a route for which there was no room.
     pub async fn look_what_is_due(&mut self) -> Result<Outlook, MasterError> {
+        self.move_times().await?;
         let withdrawn = self.withdraw_due().await?;
         if !self.is_listed() {
             return Ok(withdrawn);
@@ -211,10 +192,25 @@ impl Mirrorer {
         Ok(Outlook { decided: withdrawn.decided + more.decided })
     }
 
+    /// Moves running grace periods with a leap of the wall clock, if they are still to be.
+    async fn move_times(&mut self) -> Result<(), MasterError> {
+        let leap = self.own.env.leaps.behind(&self.own.agent, Times::Routes);
+        if leap.is_zero() {
+            return Ok(());
+        }
+        self.commit("system", async |own, picture| {
+            let (now, grace) = (own.env.now(), own.env.settings.grace);
+            Ok(Draft::of_routes(picture, postpone(&own.agent, &picture.routes, leap, now, grace)))
+        })
+        .await?;
+        self.own.env.leaps.moved(&self.own.agent, Times::Routes, leap);
+        Ok(())
+    }
+
     /// Withdraws routes whose grace period is over, as far as the guard lets them go.
     async fn withdraw_due(&mut self) -> Result<Outlook, MasterError> {
-        if !self.own.env.leaps.missed_by(&self.own.agent).is_zero() {
-            // By a clock that leapt everything is over; the scheduler wakes us again once the times have moved.
+        if !self.own.env.leaps.missed_by(&self.own.agent, Times::Routes).is_zero() {
+            // By a clock that leapt everything is over; the scheduler wakes us again to move the times first.
             return Ok(Outlook::default());
         }
         let now = self.own.env.now();
@@ -237,15 +233,6 @@ impl Mirrorer {
     pub async fn release_held(&mut self, by: &str) -> Result<Outlook, MasterError> {
         self.commit(by, async |own, picture| {
             Ok(Draft::of_routes(picture, guard::confirm_held(&own.agent, &picture.routes)))
-        })
-        .await
-    }
-
-    /// Moves running grace periods by a leap of the wall clock.
-    pub async fn postpone(&mut self, leap: TimeDelta) -> Result<Outlook, MasterError> {
-        self.commit("system", async |own, picture| {
-            let (now, grace) = (own.env.now(), own.env.settings.grace);
-            Ok(Draft::of_routes(picture, postpone(&own.agent, &picture.routes, leap, now, grace)))
         })
         .await
     }
@@ -294,7 +281,7 @@ impl Mirrorer {
 
     /// Keeps the picture as it is after the commit. Who has to know of decisions is told by what follows the record.
     fn remember(&mut self, mut picture: Picture, draft: Draft, version: Option<u64>) {
-        picture.apply(&draft.events, self.own.env.now());
+        picture.follow(&draft.events, self.own.env.now());
         if !draft.rows.is_empty() {
             self.own.env.notices.announce(Note::Containers(self.own.agent.clone()));
         }

@@ -7,6 +7,7 @@ use super::containers::{ContainerMirror, Mirror};
 use super::draft::Change;
 use super::own::Own;
 use super::tunnel::{TunnelReconciler, TunnelReported};
+use super::updates::{TakeFindings, TakeHost, TakeScan, UpdateCoordinator};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::{Dialect, Incoming};
@@ -16,9 +17,20 @@ use crate::domain::report::{GoneCause, Report};
 /// Splits an agent's reports.
 pub struct ReportIngester {
     own: Own,
-    containers: Port<ContainerMirror>,
-    tunnel: Port<TunnelReconciler>,
-    commands: Port<CommandDispatcher>,
+    to: Sinks,
+}
+
+/// The actors that reports are for.
+#[derive(Clone)]
+pub struct Sinks {
+    /// Containers.
+    pub containers: Port<ContainerMirror>,
+    /// The tunnel's state.
+    pub tunnel: Port<TunnelReconciler>,
+    /// Scans and the machine.
+    pub updates: Port<UpdateCoordinator>,
+    /// Results of commands.
+    pub commands: Port<CommandDispatcher>,
 }
 
 /// Takes in what the agent said in one request; `part` is done when all of it is committed.
@@ -33,13 +45,8 @@ pub struct TakeIn {
 
 impl ReportIngester {
     /// Makes an ingester in front of its siblings.
-    pub fn new(
-        own: Own,
-        containers: Port<ContainerMirror>,
-        tunnel: Port<TunnelReconciler>,
-        commands: Port<CommandDispatcher>,
-    ) -> Self {
-        Self { own, containers, tunnel, commands }
+    pub fn new(own: Own, to: Sinks) -> Self {
+        Self { own, to }
     }
 
     /// Returns the items that are new.
@@ -74,7 +81,7 @@ impl ReportIngester {
                 Report::ContainerGone { id, cause: GoneCause::Stopped } => changes.push(Change::Gone(id)),
                 Report::Tunnel { tunnel: report } => tunnel = Some(report),
                 Report::CommandResult { id, outcome } => {
-                    let _ = self.commands.tell(Finish {
+                    let _ = self.to.commands.tell(Finish {
                         command: id,
                         outcome,
                         part: part.split(),
@@ -82,16 +89,25 @@ impl ReportIngester {
                     });
                 }
                 Report::ContainerGone { id, cause: GoneCause::Died } => changes.push(Change::Died(id)),
-                // Nobody keeps these yet.
-                Report::Scanned { .. } | Report::Findings { .. } | Report::Host { .. } => {}
+                Report::Host { host } => {
+                    let _ = self.to.updates.tell(TakeHost { host, part: part.split() });
+                }
+                // Of a host that no person said yes to, nothing is kept that takes room.
+                Report::Scanned { .. } | Report::Findings { .. } if !self.own.is_enrolled() => {}
+                Report::Scanned { scan } => {
+                    let _ = self.to.updates.tell(TakeScan { scan, part: part.split() });
+                }
+                Report::Findings { findings } => {
+                    let _ = self.to.updates.tell(TakeFindings { findings, part: part.split() });
+                }
                 Report::Heartbeat | Report::Unknown => {}
             }
         }
         if !changes.is_empty() {
-            let _ = self.containers.tell(Mirror { changes, part: part.split() });
+            let _ = self.to.containers.tell(Mirror { changes, part: part.split() });
         }
         if let Some(report) = tunnel {
-            let _ = self.tunnel.tell(TunnelReported { report, dialect, part: part.split() });
+            let _ = self.to.tunnel.tell(TunnelReported { report, dialect, part: part.split() });
         }
     }
 }

@@ -11,6 +11,7 @@ mod own;
 mod picture;
 mod queue;
 mod tunnel;
+mod updates;
 
 use std::time::Duration;
 
@@ -18,11 +19,13 @@ pub use commands::CommandDispatcher;
 pub use containers::ContainerMirror;
 pub use ingester::ReportIngester;
 pub use tunnel::TunnelReconciler;
+pub use updates::UpdateCoordinator;
 
+use ingester::Sinks;
 use own::Own;
 
 use super::env::Env;
-use super::work::Work;
+use super::fleet::Work;
 use crate::actors::supervision::{Backoff, ChildSpec, Overflow, Port, Refused, Restart, SupSpec};
 use crate::domain::id::AgentId;
 use crate::domain::restart::{self, RestartNumbers};
@@ -40,6 +43,7 @@ pub struct Subtree {
     ingester: Port<ReportIngester>,
     containers: Port<ContainerMirror>,
     tunnel: Port<TunnelReconciler>,
+    updates: Port<UpdateCoordinator>,
     commands: Port<CommandDispatcher>,
 }
 
@@ -49,6 +53,10 @@ pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
     let (commands_spec, commands) = {
         let own = own.clone();
         ChildSpec::actor("commands", MESSAGES, Overflow::Reject, move || CommandDispatcher::new(own.clone()))
+    };
+    let (updates_spec, updates) = {
+        let own = own.clone();
+        ChildSpec::actor("updates", MESSAGES, Overflow::Reject, move || UpdateCoordinator::new(own.clone()))
     };
     let (tunnel_spec, tunnel) = {
         let (own, commands) = (own.clone(), commands.clone());
@@ -61,14 +69,20 @@ pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
         ChildSpec::actor("containers", MESSAGES, Overflow::Reject, move || ContainerMirror::new(own.clone()))
     };
     let (ingester_spec, ingester) = {
-        let ports = (containers.clone(), tunnel.clone(), commands.clone());
+        let sinks = Sinks {
+            containers: containers.clone(),
+            tunnel: tunnel.clone(),
+            updates: updates.clone(),
+            commands: commands.clone(),
+        };
         ChildSpec::actor("ingester", REPORTS, Overflow::Reject, move || {
-            ReportIngester::new(own.clone(), ports.0.clone(), ports.1.clone(), ports.2.clone())
+            ReportIngester::new(own.clone(), sinks.clone())
         })
     };
     // Who is told starts before who tells and stops after it: what one hands on while it stops is still taken.
     let children = [
         (commands_spec, "master-commands"),
+        (updates_spec, "master-updates"),
         (tunnel_spec, "master-tunnel"),
         (containers_spec, "master-containers"),
         (ingester_spec, "master-ingester"),
@@ -81,7 +95,7 @@ pub fn describe(env: &Env, agent: &AgentId) -> (ChildSpec, Subtree) {
     }
     // When it fails too often it leaves the tree; the router lets it cool down and starts it anew.
     let spec = ChildSpec::supervisor(agent.as_str(), family).restart(Restart::Temporary).role("master-agent");
-    (spec, Subtree { ingester, containers, tunnel, commands })
+    (spec, Subtree { ingester, containers, tunnel, updates, commands })
 }
 
 /// Returns the delays that these numbers mean.
@@ -104,6 +118,7 @@ impl Subtree {
         self.ingester.is_idle()
             && self.containers.is_idle()
             && self.tunnel.is_idle()
+            && self.updates.is_idle()
             && self.commands.is_idle()
     }
 
@@ -128,16 +143,15 @@ impl Subtree {
             Work::ReleaseHeld { by, reply } => {
                 delivered(self.containers.tell(containers::ReleaseHeld { by, reply }))
             }
-            Work::Postpone { leap, part } => {
-                let routes = containers::Postpone { leap, part: part.split() };
-                delivered(self.containers.tell(routes))?;
-                delivered(self.commands.tell(commands::Postpone { leap, part }))
+            Work::DecideUpdates { updates, decision, by, reply } => {
+                delivered(self.updates.tell(updates::Decide { updates, decision, by, reply }))
             }
             Work::NameFreed => delivered(self.containers.tell(containers::Reconsider)),
             Work::Due => {
                 delivered(self.containers.tell(containers::LookWhatIsDue))?;
                 delivered(self.commands.tell(commands::LookWhatIsDue))?;
-                delivered(self.tunnel.tell(tunnel::LookWhatIsDue))
+                delivered(self.tunnel.tell(tunnel::LookWhatIsDue))?;
+                delivered(self.updates.tell(updates::LookWhatIsDue))
             }
             Work::StandingChanged => {
                 delivered(self.containers.tell(containers::StandingChanged))?;
@@ -162,6 +176,7 @@ pub enum Which {
     Ingester,
     Containers,
     Tunnel,
+    Updates,
     Commands,
 }
 
@@ -170,10 +185,11 @@ mod fail {
     use super::*;
     use crate::actors::supervision::fail::{Fail, fails};
 
-    fails!(ReportIngester, ContainerMirror, TunnelReconciler, CommandDispatcher);
+    fails!(ReportIngester, ContainerMirror, TunnelReconciler, UpdateCoordinator, CommandDispatcher);
 
     impl Which {
-        pub const ALL: [Self; 4] = [Self::Ingester, Self::Containers, Self::Tunnel, Self::Commands];
+        pub const ALL: [Self; 5] =
+            [Self::Ingester, Self::Containers, Self::Tunnel, Self::Updates, Self::Commands];
     }
 
     impl Subtree {
@@ -182,6 +198,7 @@ mod fail {
                 Which::Ingester => delivered(self.ingester.tell(Fail)),
                 Which::Containers => delivered(self.containers.tell(Fail)),
                 Which::Tunnel => delivered(self.tunnel.tell(Fail)),
+                Which::Updates => delivered(self.updates.tell(Fail)),
                 Which::Commands => delivered(self.commands.tell(Fail)),
             }
         }

@@ -38,6 +38,11 @@ impl Own {
         Assumption::StandsAt { agent_id: self.agent.clone(), version }
     }
 
+    /// True if a person said yes to the agent.
+    pub fn is_enrolled(&self) -> bool {
+        self.slot().is_some_and(|slot| slot.status() == AgentStatus::Enrolled)
+    }
+
     /// True if the agent was taken off the list.
     pub fn is_removed(&self) -> bool {
         self.slot().is_none_or(|slot| slot.status() == AgentStatus::Removed)

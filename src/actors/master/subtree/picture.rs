@@ -14,7 +14,7 @@ use crate::domain::event::{AgentStream, Event, RouteEvent, Stream};
 use crate::domain::guard;
 use crate::domain::id::ContainerId;
 use crate::domain::limits::Limits;
-use crate::domain::mirror::{TURNS_WINDOW, apply, turn};
+use crate::domain::mirror::{TURNS_WINDOW, follow, turn};
 use crate::domain::publish::PublicState;
 use crate::domain::route::{Route, RouteKey};
 
@@ -96,10 +96,10 @@ impl Picture {
         })
     }
 
-    /// Carries decisions out that were committed at `now`.
-    pub fn apply(&mut self, events: &[RouteEvent], now: DateTime<Utc>) {
+    /// Follows decisions that were committed at `now`.
+    pub fn follow(&mut self, events: &[RouteEvent], now: DateTime<Utc>) {
         for event in events {
-            apply(&mut self.routes, event);
+            follow(&mut self.routes, event);
             self.note(event, now);
         }
         self.forget_what_is_past(now);

@@ -1,15 +1,16 @@
 //! One agent's open commands: what the database holds of them, how decisions about them are committed, and what goes along
 //! when they are handed over.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use super::own::Own;
 use crate::actors::master::commands::{new_command, queued};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::for_registrar::Retire;
-use crate::actors::master::ledger::CommitFailed;
+use crate::actors::master::leaps::Times;
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
+use crate::actors::master::store::CommitFailed;
 use crate::db::agents::Standing;
 use crate::db::{self, CommitError, Expected};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
@@ -186,12 +187,18 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves the lives of open commands with a leap of the wall clock.
-    pub async fn postpone(&mut self, leap: TimeDelta) -> Result<(), MasterError> {
+    /// Moves the lives of open commands with a leap of the wall clock, if they are still to be.
+    pub async fn move_times(&mut self) -> Result<(), MasterError> {
+        let leap = self.own.env.leaps.behind(&self.own.agent, Times::Commands);
+        if leap.is_zero() {
+            return Ok(());
+        }
         self.commit("system", async |own, known| {
             Ok((delivery::postpone(&own.agent, &known.open, leap, own.env.now()), ()))
         })
-        .await
+        .await?;
+        self.own.env.leaps.moved(&self.own.agent, Times::Commands, leap);
+        Ok(())
     }
 
     /// Reads everything again.
@@ -268,7 +275,7 @@ impl Queue {
             match self.own.env.ledger.commit(batch).await {
                 Ok(committed) => {
                     known.version = committed.versions.first().map_or(known.version, |(_, version)| *version);
-                    events.iter().for_each(|event| apply(&mut known.open, event, now));
+                    events.iter().for_each(|event| follow(&mut known.open, event, now));
                     self.own.count(&known.open);
                     self.ask_to_be_woken(&known.open);
                     self.known = Some(known);
@@ -311,10 +318,10 @@ impl OpenCommands {
     /// them has moved them already.
     pub fn as_of(&self, own: &Own, now: DateTime<Utc>) -> Vec<Command> {
         let mut open = self.open.clone();
-        let missed = own.env.leaps.missed_by(&own.agent);
+        let missed = own.env.leaps.missed_by(&own.agent, Times::Commands);
         if !missed.is_zero() {
             let moved = delivery::postpone(&own.agent, &open, missed, now);
-            moved.iter().for_each(|event| apply(&mut open, event, now));
+            moved.iter().for_each(|event| follow(&mut open, event, now));
         }
         open
     }
@@ -338,8 +345,8 @@ impl Own {
     }
 }
 
-/// Carries an event of a commands stream out on the open commands.
-fn apply(open: &mut Vec<Command>, event: &CommandEvent, now: DateTime<Utc>) {
+/// Has the open commands follow an event of their stream.
+fn follow(open: &mut Vec<Command>, event: &CommandEvent, now: DateTime<Utc>) {
     match event {
         CommandEvent::Queued { command_id, command, expires_at, .. } => open.push(Command {
             id: command_id.clone(),
@@ -392,10 +399,10 @@ async fn prepare_delivery(
     let now = own.env.now();
     let mut open = known.as_of(own, now);
     let mut events = delivery::decide_overdue(&own.agent, &open, now, dialect);
-    events.iter().for_each(|event| apply(&mut open, event, now));
+    events.iter().for_each(|event| follow(&mut open, event, now));
     let mut delivered = Vec::new();
     for event in delivery::hand_over(&own.agent, &open, now, dialect, max) {
-        apply(&mut open, &event, now);
+        follow(&mut open, &event, now);
         let Some(command) = open.iter().find(|open| is_about(&event, &open.id)).cloned() else {
             continue;
         };

@@ -7,8 +7,8 @@
 
 mod child;
 mod failure;
-mod plan;
 mod requests;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use self::child::{Child, Standing};
-use self::plan::Step;
+use self::steps::Step;
 use super::exit::Exit;
 use super::node::Node;
 use super::order::{Command, Inbox, Link, Mail, Report, Request, Verb, What};

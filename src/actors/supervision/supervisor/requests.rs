@@ -7,7 +7,7 @@ use super::super::order::Verb;
 use super::super::spec::{ChildSpec, is_name};
 use super::super::tree::Change;
 use super::child::Standing;
-use super::plan::Step;
+use super::steps::Step;
 use super::{Phase, Supervisor};
 
 impl Supervisor {

@@ -9,7 +9,7 @@ fn a_dockflare_master_gets_heartbeat_and_report_in_every_interval() {
     paused(async {
         let (master, dir) = (FakeMaster::dockflare(), temp());
         let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a"), container("b")])).unwrap();
+        agent.reporter.tell(ContainerNews::Listed(vec![container("a"), container("b")])).unwrap();
 
         let types = master.until(4, event_types).await;
         assert_eq!(types, ["heartbeat", "status_report", "container_start", "container_start"]);
@@ -27,12 +27,12 @@ fn a_dockflare_master_hears_of_changes_at_once_and_one_by_one() {
     paused(async {
         let (master, dir) = (FakeMaster::dockflare(), temp());
         let agent = TestAgent::reporting(&master, &dir).await;
-        agent.reporter.tell(ContainersListed(vec![container("a")])).unwrap();
+        agent.reporter.tell(ContainerNews::Listed(vec![container("a")])).unwrap();
         master.until(3, event_types).await;
         master.forget();
 
         agent.reporter.tell(TunnelObserved(running())).unwrap();
-        agent.reporter.tell(ContainerStopped(ContainerId::new("a"))).unwrap();
+        agent.reporter.tell(ContainerNews::Stopped(ContainerId::new("a"))).unwrap();
         let sent = master.until(2, events).await;
 
         let state = json!({"name": "edge", "status": "running", "version": "2025.9.0"});
@@ -110,7 +110,7 @@ fn a_master_that_was_rolled_back_is_spoken_to_as_a_dockflare_master() {
         master.forget();
 
         master.roll_back();
-        agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+        agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
 
         let sent = master.until(2, events).await;
         assert_eq!(

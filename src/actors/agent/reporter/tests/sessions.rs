@@ -1,6 +1,7 @@
 //! Sessions and keys that end.
 
 use super::*;
+use crate::domain::update::{Finding, Findings, HostScan, Kind, Standing};
 
 #[test]
 fn a_forgotten_session_is_renewed_at_once() {
@@ -14,7 +15,7 @@ fn a_forgotten_session_is_renewed_at_once() {
                 .then(|| refused(409, Some("session_unknown")))
         });
 
-        agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+        agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
         let sent = master.until(2, batches).await;
 
         assert_eq!(sent[1].0, 0, "a new session counts from zero");
@@ -72,11 +73,44 @@ fn a_native_route_that_is_gone_ends_the_session() {
                 matches!(heard, Heard::Batch(_) if std::mem::take(&mut once)).then(|| refused(status, None))
             });
 
-            agent.reporter.tell(ContainerStarted(container("b"))).unwrap();
+            agent.reporter.tell(ContainerNews::Started(container("b"))).unwrap();
 
             master.until(2, registrations).await;
             let sent = master.until(2, has_snapshot).await;
             assert!(sent[1].contains(&snapshot(&["a", "b"])), "{status}");
         }
+    });
+}
+
+#[test]
+fn what_a_look_found_is_sent_when_the_master_asks_for_it_and_not_before() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), temp());
+        let agent = settled(&master, &dir).await;
+        let findings = vec![
+            Findings::new(Kind::Apt, vec![Finding::new("openssl", Standing::Newer)]),
+            Findings::new(Kind::DockerImage, vec![Finding::new("nginx:1", Standing::Same)]),
+        ];
+        let scan = Arc::new(HostScan { at: at("2026-01-31T12:00:00Z"), findings });
+        // when the master lacks both, and a kind that this host does not have
+        master.want(&[Kind::Apt, Kind::DockerImage, Kind::Winget]);
+        agent.reporter.tell(HostSeen { scan: Arc::clone(&scan), host: Box::default() }).unwrap();
+        let sent = |heard: &Heard| {
+            let (_, items) = batches(heard)?;
+            let kinds = items.into_iter().filter_map(|item| match item {
+                Report::Host { .. } => Some("host".to_owned()),
+                Report::Scanned { .. } => Some("scanned".to_owned()),
+                Report::Findings { findings } => Some(findings.checked.kind.to_string()),
+                _ => None,
+            });
+            Some(kinds.collect::<Vec<_>>()).filter(|kinds| !kinds.is_empty())
+        };
+        // then: each scanner's findings have a call of their own
+        let all: Vec<_> = master.until(3, sent).await;
+        assert_eq!(all, [vec!["host", "scanned"], vec!["apt"], vec!["docker_image"]]);
+        // when it is looked at again and the master has all
+        agent.reporter.tell(HostSeen { scan, host: Box::default() }).unwrap();
+        assert_eq!(master.until(4, sent).await[3], ["scanned"]);
+        agent.stop().await;
     });
 }

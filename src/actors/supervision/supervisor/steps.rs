@@ -8,10 +8,10 @@ use super::super::policy::Strategy;
 use super::child::Standing;
 use super::{Phase, Supervisor};
 
-/// The number under which a plan's own due time is listed; no child has it.
-const PLAN: u32 = u32::MAX;
+/// The number under which the steps' own due time is listed; no child has it.
+const STEPS: u32 = u32::MAX;
 
-/// One step of a plan; done when its child stands as wanted.
+/// One step; done when its child stands as wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Start(u32),
@@ -73,7 +73,7 @@ impl Supervisor {
     }
 
     fn replace_steps(&mut self, step: fn(u32) -> Step) {
-        self.dues.retain(|(_, number)| *number != PLAN);
+        self.dues.retain(|(_, number)| *number != STEPS);
         self.steps = self.children.keys().rev().map(|number| step(*number)).collect();
     }
 
@@ -86,12 +86,12 @@ impl Supervisor {
         let first = match self.strategy {
             Strategy::OneForAll => 0,
             Strategy::OneForOne | Strategy::RestForOne => {
-                self.first_planned().map_or(failed, |n| n.min(failed))
+                self.first_to_start().map_or(failed, |n| n.min(failed))
             }
         };
-        let due = self.planned_due().map_or(due, |planned| planned.max(due));
-        self.dues.retain(|(_, number)| *number != PLAN);
-        self.dues.insert((due, PLAN));
+        let due = self.due_of_steps().map_or(due, |earlier| earlier.max(due));
+        self.dues.retain(|(_, number)| *number != STEPS);
+        self.dues.insert((due, STEPS));
         let group: Vec<u32> = self.children.range(first..).map(|(number, _)| *number).collect();
         self.steps = group.iter().rev().map(|number| Step::Stop(*number)).collect();
         self.steps.push_back(Step::At(due));
@@ -100,12 +100,12 @@ impl Supervisor {
         self.report_up();
     }
 
-    /// Whether the running plan stops this child anyway.
+    /// Whether the steps under way stop this child anyway.
     pub(super) fn is_to_be_stopped(&self, number: u32) -> bool {
         self.steps.contains(&Step::Stop(number))
     }
 
-    fn first_planned(&self) -> Option<u32> {
+    fn first_to_start(&self) -> Option<u32> {
         let started = self.steps.iter().filter_map(|step| match step {
             Step::Start(number) => Some(*number),
             _ => None,
@@ -113,7 +113,7 @@ impl Supervisor {
         started.min()
     }
 
-    fn planned_due(&self) -> Option<Instant> {
+    fn due_of_steps(&self) -> Option<Instant> {
         self.steps.iter().find_map(|step| match step {
             Step::At(due) => Some(*due),
             _ => None,
@@ -126,7 +126,7 @@ impl Supervisor {
             if !self.is_done(step) {
                 return;
             }
-            // Starting a child that has no thread any more ends in a new plan.
+            // Starting a child that has no thread any more ends in other steps.
             if self.steps.front() == Some(&step) {
                 self.steps.pop_front();
             }

@@ -50,8 +50,8 @@ pub fn after(route: Option<Route>, event: &RouteEvent) -> Option<Route> {
     }
 }
 
-/// Carries an event of a routes stream out on a list of routes.
-pub fn apply(routes: &mut Vec<Route>, event: &RouteEvent) {
+/// Has a list of routes follow an event of its stream.
+pub fn follow(routes: &mut Vec<Route>, event: &RouteEvent) {
     let key = event.route();
     let at = routes.iter().position(|route| route.spec.key == *key);
     let before = at.map(|at| routes[at].clone());

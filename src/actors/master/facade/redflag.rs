@@ -1,0 +1,115 @@
+//! Registration tokens, the agents that come with one, and what RedFlag's agents say beside their reports.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Master;
+use crate::actors::master::directory::digest_key;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::fleet::Work;
+use crate::actors::master::registrar;
+use crate::actors::master::requests::{Dialect, Joined, NewToken, RegisterInput, Renewed};
+use crate::db;
+use crate::db::tokens::TokenRow;
+use crate::db::update_logs::UpdateLogRow;
+use crate::domain::command::{Command, CommandKind, Outcome};
+use crate::domain::id::{AgentId, CommandId, TokenId};
+use crate::domain::registration::identity_digest;
+use crate::domain::token::TokenWish;
+
+impl Master {
+    /// Makes a registration token.
+    pub async fn make_token(&self, wish: TokenWish, by: &str) -> Result<NewToken, MasterError> {
+        self.decide(registrar::MakeToken { wish, by: by.into() }).await
+    }
+
+    /// Takes a registration token back; who registered with it stays.
+    pub async fn revoke_token(
+        &self,
+        token: &TokenId,
+        reason: Option<String>,
+        by: &str,
+    ) -> Result<(), MasterError> {
+        self.decide(registrar::RevokeToken { token: token.clone(), reason, by: by.into() }).await
+    }
+
+    /// Drops a registration token from the list.
+    pub async fn delete_token(&self, token: &TokenId, by: &str) -> Result<(), MasterError> {
+        self.decide(registrar::DeleteToken { token: token.clone(), by: by.into() }).await
+    }
+
+    /// Drops the registration tokens that ended without any host; returns how many.
+    pub async fn drop_expired_tokens(&self, by: &str) -> Result<usize, MasterError> {
+        self.decide(registrar::DropExpiredTokens { by: by.into() }).await
+    }
+
+    /// Returns the registration token with this text.
+    pub async fn find_token(&self, raw: &SecretString) -> Result<Option<TokenRow>, MasterError> {
+        let digest = hex::encode(digest_key(raw.expose_secret()));
+        Ok(db::tokens::find_token_by_digest(&self.db, &digest).await?)
+    }
+
+    /// Registers a host with a registration token.
+    pub async fn join(
+        &self,
+        token: SecretString,
+        input: RegisterInput,
+        dialect: Dialect,
+    ) -> Result<Joined, MasterError> {
+        self.decide(registrar::Join { token, input, dialect }).await
+    }
+
+    /// Renews the access of a RedFlag agent.
+    pub async fn renew(
+        &self,
+        agent: &AgentId,
+        token: SecretString,
+        rotates: bool,
+    ) -> Result<Renewed, MasterError> {
+        self.decide(registrar::Renew { agent: agent.clone(), token, rotates }).await
+    }
+
+    /// Notes the version that an agent says when it checks in; one that is known costs no actor.
+    pub async fn note_version(&self, agent: &AgentId, version: &str) -> Result<(), MasterError> {
+        let (Some(slot), Some((name, is_given))) = (self.directory.slot(agent), self.name_of(agent)) else {
+            return Err(MasterError::AgentNotFound(agent.clone()));
+        };
+        if slot.same_identity(identity_digest(&name, is_given, Some(version))) {
+            return Ok(());
+        }
+        self.decide(registrar::NoteVersion { agent: agent.clone(), version: version.to_owned() }).await
+    }
+
+    /// Keeps what an agent says of a command.
+    pub async fn keep_log(&self, log: UpdateLogRow) -> Result<(), MasterError> {
+        self.decide(registrar::KeepLog(Box::new(log))).await
+    }
+
+    /// Tells an agent to look for pending updates now; one that was told and has not fetched it is not told twice.
+    pub async fn scan_now(&self, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
+        let slot = self.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
+        let cannot = |reason| {
+            let agent = self.name_of(agent).map_or_else(|| agent.to_string(), |(name, _)| name);
+            Err(MasterError::CannotScan { agent, reason })
+        };
+        if !slot.status().is_heard() {
+            return cannot("it is not heard");
+        }
+        if slot.dialect() == Dialect::V2 {
+            return cannot("it runs DockFlare's agent, which knows nothing of updates");
+        }
+        let kind = CommandKind::ScanUpdates;
+        self.work(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
+    }
+
+    /// Ends a command that its agent has not finished. One that was handed over may be carried out all the same.
+    pub async fn give_up(&self, agent: &AgentId, command: &CommandId, by: &str) -> Result<(), MasterError> {
+        let outcome = Outcome { succeeded: false, message: format!("cancelled by {by}"), finished_at: None };
+        self.finish(agent, command, outcome).await
+    }
+
+    fn name_of(&self, agent: &AgentId) -> Option<(String, bool)> {
+        let named =
+            |member: &crate::domain::roster::Member| (member.display_name.clone(), member.custom_name);
+        self.directory.look(|roster| roster.member(agent).map(named))
+    }
+}

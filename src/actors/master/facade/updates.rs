@@ -1,0 +1,59 @@
+//! What people decide about updates.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::oneshot;
+
+use super::{Master, WORK, within};
+use crate::actors::master::error::MasterError;
+use crate::actors::master::fleet::Work;
+use crate::db::updates::find_updates;
+use crate::domain::id::{AgentId, UpdateId};
+use crate::domain::update::{Decision, Kind};
+
+/// Hosts that are asked at the same time.
+const AT_ONCE: usize = 16;
+
+/// What became of a decision about many updates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Updates that it concerns now.
+    pub decided: usize,
+    /// Updates that could not be decided about: they are under way, at their end, or not known.
+    pub left: usize,
+}
+
+impl Master {
+    /// Decides about updates, or takes back what was decided; those that it cannot concern are counted.
+    pub async fn decide_updates(
+        &self,
+        ids: &[UpdateId],
+        decision: Option<Decision>,
+        by: &str,
+    ) -> Result<Decided, MasterError> {
+        let mut of_agents = BTreeMap::<AgentId, Vec<(Kind, String)>>::new();
+        for row in find_updates(&self.db, ids).await? {
+            of_agents.entry(row.agent_id).or_default().push((row.kind, row.update.finding.name));
+        }
+        let asked = stream::iter(of_agents.into_iter().map(|(agent, updates)| {
+            let decision = decision.clone();
+            async move { self.decide_of(&agent, updates, decision, by).await }
+        }));
+        let counts: Vec<usize> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+        let decided = counts.into_iter().sum();
+        Ok(Decided { decided, left: ids.len().saturating_sub(decided) })
+    }
+
+    async fn decide_of(
+        &self,
+        agent: &AgentId,
+        updates: Vec<(Kind, String)>,
+        decision: Option<Decision>,
+        by: &str,
+    ) -> Result<usize, MasterError> {
+        let (reply, answer) = oneshot::channel();
+        self.env.fleet.send(agent, Work::DecideUpdates { updates, decision, by: by.to_owned(), reply })?;
+        within(WORK, async { answer.await.unwrap_or(Err(MasterError::Busy)) }).await
+    }
+}

@@ -1,0 +1,157 @@
+//! A host registers itself with a registration token: it becomes an agent with a key of its own, takes a seat of the token,
+//! and needs no further yes. All of it is one commit, expected where the token's stream was read: of two hosts that come for
+//! the last seat one is told that there is none.
+//!
+//! A RedFlag agent is never shown its key, whose text nobody knows: its access tokens speak for it, so that revoking the key
+//! ends them.
+
+use actix::prelude::*;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::tokens::secret_text;
+use super::{Decision, Registrar, commit, expected, open_session, version_of};
+use crate::actors::master::directory::digest_key;
+use crate::actors::master::env::Env;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::requests::{Joined, RegisterInput};
+use crate::actors::supervision::Ctx;
+use crate::db::tokens::TokenRow;
+use crate::db::{self, Batch, Expected, RowChange};
+use crate::domain::agent::AgentStatus;
+use crate::domain::delivery::Dialect;
+use crate::domain::event::{AgentEvent, KeyEvent, Stream};
+use crate::domain::id::{AgentId, KeyId};
+use crate::domain::refresh::{self, RefreshToken, Standing};
+use crate::domain::registration::shown_name;
+use crate::domain::token::{TokenEvent, TokenState};
+
+/// Registers a host with a registration token.
+#[derive(Message)]
+#[rtype(result = "Result<Joined, MasterError>")]
+pub struct Join {
+    /// The token it came with.
+    pub token: SecretString,
+    /// What it says of itself.
+    pub input: RegisterInput,
+    /// What it speaks: ours, or RedFlag's.
+    pub dialect: Dialect,
+}
+
+impl Handler<Join> for Registrar {
+    type Result = AtomicResponse<Self, Result<Joined, MasterError>>;
+
+    fn handle(&mut self, ask: Join, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { join(&env, &ask).await })
+    }
+}
+
+/// What is made for a host that joins.
+struct Newcomer {
+    agent: AgentId,
+    key_id: KeyId,
+    /// The text of its key, and of what renews its access.
+    key: SecretString,
+    refresh: SecretString,
+}
+
+async fn join(env: &Env, ask: &Join) -> Result<Joined, MasterError> {
+    let newcomer = Newcomer {
+        agent: ask.input.agent_id.clone().unwrap_or_else(|| AgentId::new(env.chance.uuid().to_string())),
+        key_id: KeyId::new(env.chance.sorted_uuid(&env.clock).to_string()),
+        key: env.chance.key().into(),
+        refresh: secret_text(env),
+    };
+    let created = commit(env, async || decide(env, ask, &newcomer).await).await?;
+    let slot = env.directory.slot(&newcomer.agent).ok_or(MasterError::Busy)?;
+    let session = match ask.dialect {
+        Dialect::Native => open_session(env, &slot, &ask.input),
+        dialect => {
+            slot.registered_from(env.now(), ask.input.peer, ask.input.hostname.as_deref());
+            slot.set_dialect(dialect);
+            None
+        }
+    };
+    Ok(Joined {
+        agent_id: newcomer.agent,
+        key_id: newcomer.key_id,
+        created,
+        key: (ask.dialect == Dialect::Native).then_some(newcomer.key),
+        refresh_token: (ask.dialect == Dialect::RedFlag).then_some(newcomer.refresh),
+        session,
+    })
+}
+
+async fn decide(env: &Env, ask: &Join, newcomer: &Newcomer) -> Result<Decision<bool>, MasterError> {
+    let digest = hex::encode(digest_key(ask.token.expose_secret()));
+    let known = db::tokens::find_token_by_digest(&env.db, &digest).await?.ok_or(MasterError::TokenRefused)?;
+    let token_stream = Stream::token(&known.id);
+    let token_end = expected(env, &token_stream).await?;
+    let keys_end = env.directory.keys_end();
+    let agent_stream = Stream::agent(&newcomer.agent);
+    let agent_end = match ask.input.agent_id {
+        Some(_) => expected(env, &agent_stream).await?,
+        None => Expected::Version(0),
+    };
+    // Read after where its stream ends: what is written in between is a conflict.
+    let token = db::tokens::find_token(&env.db, &known.id).await?.ok_or(MasterError::TokenRefused)?;
+    if token.state(env.now()) != TokenState::Active {
+        return Err(MasterError::TokenRefused);
+    }
+    let before = db::agents::find_agent(&env.db, &newcomer.agent).await?.map(|row| row.status);
+    if before.is_some_and(AgentStatus::is_heard) {
+        // Its own key opens it; a token would let anybody be it.
+        return Err(MasterError::KeyMismatch);
+    }
+    let owner = format!("registration token `{}`", token.label);
+    let made = KeyEvent::Generated {
+        key_id: newcomer.key_id.clone(),
+        owner: owner.clone(),
+        sha256: hex::encode(digest_key(newcomer.key.expose_secret())),
+        rolled_from: None,
+    };
+    let taken = TokenEvent::SeatTaken { token_id: token.id.clone(), agent_id: newcomer.agent.clone() };
+    let batch = env
+        .batch(format!("agent:{}", newcomer.agent))
+        .append(token_stream, token_end, vec![taken])
+        .append(Stream::keys(), keys_end, vec![made])
+        .append(agent_stream, agent_end, came(ask, newcomer, owner, before));
+    Ok(Decision { batch: with_rows(env, batch, ask, newcomer, &token), answer: before.is_none() })
+}
+
+/// The events of the agent. One that a person revoked is known again, and waits for a person.
+fn came(ask: &Join, newcomer: &Newcomer, key_owner: String, before: Option<AgentStatus>) -> Vec<AgentEvent> {
+    let (input, agent) = (&ask.input, &newcomer.agent);
+    let registered = AgentEvent::Registered {
+        agent_id: agent.clone(),
+        key_id: newcomer.key_id.clone(),
+        display_name: shown_name(input.display_name.as_deref(), input.hostname.as_deref(), agent),
+        version: version_of(input),
+        key_owner,
+        shares_key: false,
+    };
+    let approved = AgentEvent::Approved { agent_id: agent.clone() };
+    let is_wanted = before != Some(AgentStatus::Revoked);
+    std::iter::once(registered).chain(is_wanted.then_some(approved)).collect()
+}
+
+fn with_rows(env: &Env, batch: Batch, ask: &Join, newcomer: &Newcomer, token: &TokenRow) -> Batch {
+    let agent_id = newcomer.agent.clone();
+    let batch = batch.row(RowChange::PutAgentDialect { agent_id: agent_id.clone(), dialect: ask.dialect });
+    if ask.dialect != Dialect::RedFlag {
+        return batch;
+    }
+    tracing::info!(agent.id = %agent_id, token.id = %token.id, "a RedFlag agent registered");
+    let (now, id) = (batch.at, env.chance.uuid().to_string());
+    batch.row(RowChange::PutRefreshToken(RefreshToken {
+        family: id.clone(),
+        id,
+        agent_id,
+        key_id: newcomer.key_id.clone(),
+        sha256: hex::encode(digest_key(newcomer.refresh.expose_secret())),
+        generation: 0,
+        standing: Standing::Live,
+        created_at: now,
+        last_used_at: None,
+        expires_at: now + refresh::LIFE,
+    }))
+}

@@ -1,0 +1,302 @@
+//! Keeps what scans of an agent's host find, by difference, and what people decide about it.
+//!
+//! All rules are in `domain::update`. Nothing is held between two messages: a host has thousands of updates, and what an
+//! equal scan needs to be told apart is in the agent's slot.
+
+use std::collections::BTreeMap;
+
+use actix::prelude::*;
+
+use super::own::{self, Own, log, to};
+use crate::actors::master::bus::Note;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::receipt::{Part, Reply};
+use crate::actors::supervision::{Ctx, supervised};
+use crate::db::updates::{ScanRow, decisions_of, find_host, overdue_of, scans_of, updates_of};
+use crate::db::{self, Assumption, Batch, Expected, RowChange};
+use crate::domain::event::{Stream, UpdateEvent};
+use crate::domain::host::Host;
+use crate::domain::id::UpdateId;
+use crate::domain::update::{
+    Change, Checked, Decision, Findings, Kind, Problem, Scanned, after_decision, after_snooze, reconcile,
+};
+
+/// Owns an agent's updates.
+pub struct UpdateCoordinator {
+    /// Away while an operation runs.
+    keeper: Option<Box<Keeper>>,
+}
+
+/// The host was looked at; what was found is asked for if it is not what is kept.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakeScan {
+    /// How its scanners came out.
+    pub scan: Scanned,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// All that one scanner found.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakeFindings {
+    /// It.
+    pub findings: Findings,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// The machine behind the agent.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakeHost {
+    /// What it is.
+    pub host: Box<Host>,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// A person decides about updates of this host, or takes it back.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Decide {
+    /// Which, by kind and name.
+    pub updates: Vec<(Kind, String)>,
+    /// What; none takes back what was decided.
+    pub decision: Option<Decision>,
+    /// Who.
+    pub by: String,
+    /// How many it concerned.
+    pub reply: Reply<usize>,
+}
+
+/// A time is over until which something was put off.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct LookWhatIsDue;
+
+impl UpdateCoordinator {
+    /// Makes one that reads what it needs.
+    pub fn new(own: Own) -> Self {
+        Self { keeper: Some(Box::new(Keeper { own })) }
+    }
+
+    fn run<T: 'static>(
+        &mut self,
+        operation: impl AsyncFnOnce(&mut Keeper) -> Result<T, MasterError> + 'static,
+        answer: impl FnOnce(Result<T, MasterError>) + 'static,
+    ) -> AtomicResponse<Self, ()> {
+        own::run(self, |actor| &mut actor.keeper, operation, |result, _| answer(result))
+    }
+}
+
+supervised!(UpdateCoordinator);
+
+impl Actor for UpdateCoordinator {
+    type Context = Ctx<Self>;
+}
+
+impl Handler<TakeScan> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, TakeScan { scan, part }: TakeScan, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.take_scan(scan).await, move |result| part.finish(result))
+    }
+}
+
+impl Handler<TakeFindings> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, TakeFindings { findings, part }: TakeFindings, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.take_findings(findings).await, move |result| part.finish(result))
+    }
+}
+
+impl Handler<TakeHost> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, TakeHost { host, part }: TakeHost, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.take_host(host).await, move |result| part.finish(result))
+    }
+}
+
+impl Handler<Decide> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Decide { updates, decision, by, reply }: Decide, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.decide(&updates, decision.as_ref(), &by).await, to(reply))
+    }
+}
+
+impl Handler<LookWhatIsDue> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: LookWhatIsDue, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async |keeper| keeper.end_snoozes().await, log("updates that were put off"))
+    }
+}
+
+/// Said of a scanner that a host had and has no more.
+const NO_SCANNER: &str = "the host says nothing of it any more";
+
+/// Decides and commits for one host.
+struct Keeper {
+    own: Own,
+}
+
+impl Keeper {
+    /// Notes how the scanners came out, and which findings are to be sent.
+    async fn take_scan(&mut self, scan: Scanned) -> Result<(), MasterError> {
+        let Own { env, agent } = &self.own;
+        let slot = self.own.known_slot()?;
+        let now = env.now();
+        let mut stored = scans_of(&env.db, agent).await?;
+        let mut batch = self.batch();
+        let mut wanted = Vec::new();
+        for checked in &scan.scanners {
+            let before = stored.remove(&checked.kind);
+            if before.as_ref().is_none_or(|row| row.checked.digest != checked.digest) {
+                wanted.push(checked.kind);
+            }
+            // What is kept is what was found before, until the new findings are here.
+            let digest = before.map(|row| row.checked.digest).unwrap_or_default();
+            let checked = Checked { digest, ..checked.clone() };
+            batch = batch.row(RowChange::PutScan { agent_id: agent.clone(), checked });
+        }
+        for row in stored.into_values().filter(|row| row.checked.problem.is_none()) {
+            batch = batch.row(RowChange::PutScan { agent_id: agent.clone(), checked: silent(row) });
+        }
+        env.ledger.commit(batch).await?;
+        slot.note_scan(&scan, &wanted, now);
+        env.notices.announce(Note::Updates(agent.clone()));
+        Ok(())
+    }
+
+    /// Keeps what differs.
+    async fn take_findings(&mut self, findings: Findings) -> Result<(), MasterError> {
+        let Own { env, agent } = &self.own;
+        let slot = self.own.known_slot()?;
+        let kind = findings.checked.kind;
+        let known = updates_of(&env.db, agent, kind).await?;
+        let decisions = decisions_of(&env.db, agent, kind).await?;
+        let now = env.now();
+        let new_id = || UpdateId::new(env.chance.uuid().to_string());
+        let changes = reconcile(known, &decisions, &findings, now, new_id);
+        self.wake_for(&changes);
+        let checked = findings.checked;
+        let batch = self
+            .batch()
+            .row(RowChange::PutUpdates { agent_id: agent.clone(), kind, changes })
+            .row(RowChange::PutScan { agent_id: agent.clone(), checked });
+        env.ledger.commit(batch).await?;
+        slot.note_findings(kind);
+        env.notices.announce(Note::Updates(agent.clone()));
+        Ok(())
+    }
+
+    async fn take_host(&mut self, host: Box<Host>) -> Result<(), MasterError> {
+        let Own { env, agent } = &self.own;
+        let known = find_host(&env.db, agent).await?;
+        if known.is_some_and(|row| row.host == *host) {
+            return Ok(());
+        }
+        let batch = self.batch().row(RowChange::PutHost { agent_id: agent.clone(), host });
+        env.ledger.commit(batch).await?;
+        env.notices.announce(Note::Agent(agent.clone()));
+        Ok(())
+    }
+
+    /// Writes down what a person decided; returns how many updates it concerned.
+    async fn decide(
+        &mut self,
+        updates: &[(Kind, String)],
+        decision: Option<&Decision>,
+        by: &str,
+    ) -> Result<usize, MasterError> {
+        let Own { env, agent } = &self.own;
+        let stream = Stream::updates(agent);
+        let end = Expected::Version(db::events::stream_version(&env.db, &stream).await?);
+        let now = env.now();
+        let mut known = BTreeMap::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| updates.iter().any(|(of, _)| of == kind)) {
+            known.insert(kind, updates_of(&env.db, agent, kind).await?);
+        }
+        let mut changes = BTreeMap::<Kind, Vec<Change>>::new();
+        let mut events = Vec::new();
+        for (kind, name) in updates {
+            let Some(update) = known[kind].get(name) else { continue };
+            let decision =
+                decision.map(|decision| for_version(decision, update.finding.available_version.as_ref()));
+            let Some(after) = after_decision(update, decision.as_ref(), now) else { continue };
+            let (agent_id, kind, name) = (agent.clone(), *kind, name.clone());
+            events.push(match decision {
+                Some(decision) => UpdateEvent::Decided { agent_id, kind, name, decision },
+                None => UpdateEvent::Reconsidered { agent_id, kind, name },
+            });
+            changes.entry(kind).or_default().push(Change::Put(Box::new(after)));
+        }
+        let count = events.len();
+        if count == 0 {
+            return Ok(0);
+        }
+        let mut batch = env.batch(by).assume(self.is_listed()).append(stream, end, events);
+        for (kind, changes) in changes {
+            self.wake_for(&changes);
+            batch = batch.row(RowChange::PutUpdates { agent_id: agent.clone(), kind, changes });
+        }
+        env.ledger.commit(batch).await?;
+        env.notices.announce(Note::Updates(agent.clone()));
+        Ok(count)
+    }
+
+    async fn end_snoozes(&mut self) -> Result<(), MasterError> {
+        let Own { env, agent } = &self.own;
+        let now = env.now();
+        let mut batch = self.batch();
+        for (kind, update) in overdue_of(&env.db, agent, now).await? {
+            let Some(after) = after_snooze(&update, now) else { continue };
+            let changes = vec![Change::Put(Box::new(after))];
+            batch = batch.row(RowChange::PutUpdates { agent_id: agent.clone(), kind, changes });
+        }
+        if batch.rows.is_empty() {
+            return Ok(());
+        }
+        env.ledger.commit(batch).await?;
+        env.notices.announce(Note::Updates(agent.clone()));
+        Ok(())
+    }
+
+    fn batch(&self) -> Batch {
+        self.own.env.batch(format!("agent:{}", self.own.agent)).assume(self.is_listed())
+    }
+
+    fn is_listed(&self) -> Assumption {
+        Assumption::IsListed { agent_id: self.own.agent.clone() }
+    }
+
+    /// Asks to be woken when what was put off is due.
+    fn wake_for(&self, changes: &[Change]) {
+        let due = changes.iter().filter_map(|change| match change {
+            Change::Put(update) => update.due_at,
+            Change::Forget(_) => None,
+        });
+        if let Some(at) = due.min() {
+            self.own.env.due_at(&self.own.agent, at);
+        }
+    }
+}
+
+/// Ignoring means the version that is on offer now.
+fn for_version(decision: &Decision, available: Option<&String>) -> Decision {
+    match decision {
+        Decision::Ignore { .. } => Decision::Ignore { version: available.cloned() },
+        other => other.clone(),
+    }
+}
+
+/// What is said of a scanner of which the host says nothing any more.
+fn silent(row: ScanRow) -> Checked {
+    let problem = Problem { reason: NO_SCANNER.into(), way_out: None };
+    Checked { ok: false, is_complete: false, problem: Some(problem), ..row.checked }
+}

@@ -1,0 +1,706 @@
+//! Updates: one line a package or image over all hosts, the hosts that have it, and what a person decides about them.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::form_urlencoded::Serializer;
+use utoipa::IntoParams;
+
+use super::filter::Pages;
+use super::overview::fragment_of;
+use super::posted::Posted;
+use super::view::{Badge, Fact, Moment, badge, count, fact};
+use super::{Allowed, Shell, SignedIn, go_to, page, part};
+use crate::db::read::{
+    ScanRow, UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, UpdateView, all_statuses, hosts_to_reboot,
+    list_update_groups, list_updates, routes_behind, scans_of_agents, update_totals,
+};
+use crate::domain::id::{AgentId, UpdateId};
+use crate::domain::update::{Decision, Kind, Severity, Standing, State, UNCHECKED};
+use crate::web::api::updates::{UpdatesQuery, problem, read_decision};
+use crate::web::auth::Operator;
+use crate::web::error::ApiError;
+use crate::web::query::Query;
+use crate::web::state::WebState;
+
+/// Most lines on a page.
+const LINES: u64 = 200;
+/// Most hosts on the page of one update, and most updates that are decided about at once.
+const HOSTS: u64 = 10_000;
+
+/// What a person wants to see; all of it stands in the address.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+pub struct Wanted {
+    /// Part of a name.
+    search: String,
+    /// A kind of update.
+    kind: String,
+    /// A severity, or `security` for whatever mends a hole.
+    severity: String,
+    /// `unprotected`, `public` or `private`.
+    reach: String,
+    /// A state; the open ones if it is none.
+    state: String,
+    /// Days since it was first seen, at least.
+    older: String,
+    /// Id of a host.
+    agent: String,
+    /// Which page, from 1.
+    page: String,
+}
+
+/// What stands for security updates of any severity.
+const SECURITY: &str = "security";
+
+/// Which package or image.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+pub struct Which {
+    /// Its kind.
+    kind: String,
+    /// Its name.
+    name: String,
+}
+
+/// A line of truth with the list that it leads to.
+pub struct TruthLine {
+    /// Tone of its mark.
+    pub tone: &'static str,
+    /// What it is about, in a word.
+    pub kind: &'static str,
+    /// What is so.
+    pub text: String,
+    /// Where to see it.
+    pub href: Option<String>,
+}
+
+struct Choice {
+    title: &'static str,
+    name: &'static str,
+    options: Vec<Selectable>,
+}
+
+struct Selectable {
+    value: String,
+    word: String,
+    chosen: bool,
+}
+
+#[derive(Template)]
+#[template(path = "updates.html")]
+struct UpdatesPage {
+    shell: Shell,
+    find: String,
+    choices: Vec<Choice>,
+    is_narrow: bool,
+    fragment: String,
+    live: String,
+}
+
+#[derive(Template)]
+#[template(path = "updates_live.html")]
+struct ListLive {
+    csrf: String,
+    back: String,
+    truth: Vec<TruthLine>,
+    heading: String,
+    place: String,
+    empty: &'static str,
+    groups: Vec<GroupLine>,
+    pages: Option<Pages>,
+    reboots: Vec<HostLink>,
+}
+
+struct GroupLine {
+    mark: String,
+    value: String,
+    title: String,
+    href: String,
+    detail: String,
+    marks: Vec<Badge>,
+    note: Option<String>,
+}
+
+struct HostLink {
+    name: String,
+    href: String,
+}
+
+#[derive(Template)]
+#[template(path = "update.html")]
+struct UpdatePage {
+    shell: Shell,
+    title: String,
+    fragment: String,
+    live: String,
+}
+
+#[derive(Template)]
+#[template(path = "update_live.html")]
+struct UpdateLive {
+    csrf: String,
+    back: String,
+    marks: Vec<Badge>,
+    description: Option<String>,
+    facts: Vec<Fact>,
+    routes: Vec<String>,
+    hosts: Vec<HostLine>,
+}
+
+struct HostLine {
+    mark: String,
+    id: String,
+    name: String,
+    href: String,
+    detail: String,
+    state: Badge,
+    checked: Option<Moment>,
+    notes: Vec<String>,
+}
+
+/// What a person decided about the chosen ones.
+#[derive(Debug, Deserialize)]
+pub struct Chosen {
+    decision: String,
+    #[serde(default)]
+    days: String,
+    #[serde(default)]
+    back: String,
+    /// The chosen ones, each under a name of its own.
+    #[serde(flatten)]
+    picks: Map<String, Value>,
+}
+
+impl Wanted {
+    fn filter(&self, now: DateTime<Utc>) -> Result<UpdateFilter, ApiError> {
+        let (public, unprotected) = match self.reach.as_str() {
+            "unprotected" => (None, Some("true")),
+            "public" => (Some("true"), None),
+            "private" => (Some("false"), None),
+            _ => (None, None),
+        };
+        let asked = UpdatesQuery::of([
+            ("agent_id", Some(self.agent.as_str())),
+            ("kind", Some(self.kind.as_str())),
+            ("severity", Some(self.severity.as_str()).filter(|word| *word != SECURITY)),
+            ("security", (self.severity == SECURITY).then_some("true")),
+            ("state", Some(self.state.as_str())),
+            ("older_than_days", Some(self.older.as_str())),
+            ("search", Some(self.search.as_str())),
+            ("public", public),
+            ("unprotected", unprotected),
+        ]);
+        asked.filter(now)
+    }
+
+    fn fields(&self) -> [(&'static str, &str); 7] {
+        [
+            ("search", self.search.trim()),
+            ("kind", &self.kind),
+            ("severity", &self.severity),
+            ("reach", &self.reach),
+            ("state", &self.state),
+            ("older", &self.older),
+            ("agent", &self.agent),
+        ]
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.fields().iter().any(|(_, value)| !value.is_empty())
+    }
+
+    fn number(&self) -> u64 {
+        self.page.trim().parse().unwrap_or(1).clamp(1, 10_000)
+    }
+
+    fn address(&self, path: &str, page: u64) -> String {
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(self.fields().iter().filter(|(_, value)| !value.is_empty()));
+        if page > 1 {
+            query.append_pair("page", &page.to_string());
+        }
+        match query.finish() {
+            query if query.is_empty() => path.to_owned(),
+            query => format!("{path}?{query}"),
+        }
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        let choice = |title, name, chosen: &str, options: Vec<(&str, String)>| Choice {
+            title,
+            name,
+            options: options
+                .into_iter()
+                .map(|(value, word)| Selectable { value: value.to_owned(), word, chosen: value == chosen })
+                .collect(),
+        };
+        let any = || ("", "any".to_owned());
+        let kinds = Kind::ALL.map(|kind| (kind.as_str(), kind.title().to_owned()));
+        let severities = Severity::ALL.map(|word| (word.as_str(), word.as_str().to_owned()));
+        let security = (SECURITY, "security only".to_owned());
+        let reaches =
+            [("unprotected", "public without a login"), ("public", "public"), ("private", "not public")];
+        let states = State::ALL.map(|state| (state.as_str(), state_word(state.as_str()).to_owned()));
+        let ages = [("7", "a week or more"), ("30", "30 days or more"), ("90", "90 days or more")];
+        let owned = |(value, word): (&'static str, &str)| (value, word.to_owned());
+        vec![
+            choice("Kind", "kind", &self.kind, [any()].into_iter().chain(kinds).collect()),
+            choice(
+                "Severity",
+                "severity",
+                &self.severity,
+                [any(), security].into_iter().chain(severities).collect(),
+            ),
+            choice("Reach", "reach", &self.reach, [any()].into_iter().chain(reaches.map(owned)).collect()),
+            choice(
+                "State",
+                "state",
+                &self.state,
+                [("", "open".to_owned())]
+                    .into_iter()
+                    .chain(states)
+                    .chain([(UNCHECKED, "not checked".into())])
+                    .collect(),
+            ),
+            choice("Age", "older", &self.older, [any()].into_iter().chain(ages.map(owned)).collect()),
+        ]
+    }
+}
+
+/// `GET /updates`.
+#[utoipa::path(get, path = "/updates", tag = "pages", params(Wanted), responses((status = 200), (status = 303)),
+    security(("session" = [])))]
+pub async fn list(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    Query(wanted): Query<Wanted>,
+) -> Result<HttpResponse, ApiError> {
+    let live = render_list(&person, &state, &wanted).await?;
+    page(&UpdatesPage {
+        shell: Shell::new(&person, "/updates"),
+        find: wanted.search.trim().to_owned(),
+        choices: wanted.choices(),
+        is_narrow: wanted.is_narrow(),
+        fragment: wanted.address("/fragments/updates", wanted.number()),
+        live,
+    })
+}
+
+/// `GET /fragments/updates`: its live part.
+#[utoipa::path(get, path = "/fragments/updates", tag = "pages", params(Wanted), responses((status = 200)),
+    security(("session" = [])))]
+pub async fn list_fragment(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    Query(wanted): Query<Wanted>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(fragment_of(render_list(&person, &state, &wanted).await?))
+}
+
+async fn render_list(person: &SignedIn, state: &WebState, wanted: &Wanted) -> Result<String, ApiError> {
+    let filter = wanted.filter(state.master().clock.now())?;
+    let (csrf, all, wanted) = (person.session.csrf.clone(), state.clone(), wanted.clone());
+    let live = async move {
+        let (db, now) = (&all.master().db, all.master().clock.now());
+        let number = wanted.number();
+        let skip = (number - 1) * LINES;
+        let found = list_update_groups(db, &filter, skip, LINES + 1).await;
+        let mut groups = found.map_err(ApiError::internal)?;
+        let has_more = groups.len() as u64 > LINES;
+        groups.truncate(usize::try_from(LINES).unwrap_or(usize::MAX));
+        let totals = update_totals(db).await.map_err(ApiError::internal)?;
+        let reboots = hosts_to_reboot(db).await.map_err(ApiError::internal)?;
+        let shown = format!("{} to {}", skip + 1, skip + groups.len() as u64);
+        let is_cut = has_more || number > 1;
+        part(&ListLive {
+            csrf,
+            back: wanted.address("/updates", number),
+            truth: truth_lines(&totals),
+            heading: if wanted.is_narrow() { "As you asked".into() } else { "Pending".to_owned() },
+            place: if is_cut { shown.clone() } else { groups.len().to_string() },
+            empty: if wanted.is_narrow() { NOTHING_LIKE_THAT } else { nothing_pending(&totals) },
+            groups: groups.iter().map(|group| group_line(group, now)).collect(),
+            pages: is_cut.then(|| Pages {
+                place: shown,
+                back: (number > 1).then(|| wanted.address("/updates", number - 1)),
+                onward: has_more.then(|| wanted.address("/updates", number + 1)),
+            }),
+            reboots: reboots.into_iter().map(|(id, name)| HostLink { name, href: host_href(&id) }).collect(),
+        })
+    };
+    state.listings().make(live).await
+}
+
+const NOTHING_LIKE_THAT: &str = "Nothing on this list is like that.";
+
+/// An empty list is good news only if somebody looked.
+fn nothing_pending(totals: &UpdateTotals) -> &'static str {
+    match (totals.scanned_hosts, totals.troubled_hosts) {
+        (0, _) => {
+            "No host was looked at yet. Agents look a few seconds after they start, once they are enrolled."
+        }
+        (_, 0) => "Nothing is pending on any host that was looked at.",
+        _ => "Nothing is known to be pending; some hosts could not be looked at, and their pages say why.",
+    }
+}
+
+/// Says what matters of all updates, each with its list.
+pub fn truth_lines(totals: &UpdateTotals) -> Vec<TruthLine> {
+    let mut lines = Vec::new();
+    let mut say = |tone, kind, text: String, href: &str| {
+        lines.push(TruthLine { tone, kind, text, href: (!href.is_empty()).then(|| href.to_owned()) });
+    };
+    let of_all = |number: u64| {
+        format!("{number} of {}", count(totals.public_services, "public service", "public services"))
+    };
+    if totals.outdated_services > 0 {
+        let open = match totals.open_outdated_services {
+            0 => "each behind a login".to_owned(),
+            open => format!("{open} of them without login"),
+        };
+        let tone = if totals.open_outdated_services > 0 { "warn" } else { "busy" };
+        let verb = if totals.outdated_services == 1 {
+            "runs an image with a newer version"
+        } else {
+            "run images with newer versions"
+        };
+        let text = format!("{} {verb}, {open}", of_all(totals.outdated_services));
+        say(tone, "public", text, "/updates?reach=public");
+    }
+    let blind = totals.unchecked_services + totals.unknown_services;
+    if blind > 0 && totals.scanned_hosts > 0 {
+        let verb = if blind == 1 { "runs an image" } else { "run images" };
+        let text = format!("{} {verb} that could not be checked", of_all(blind));
+        say("warn", "not checked", text, "/updates?state=unchecked&kind=docker_image");
+    }
+    if totals.security > 0 {
+        let text =
+            format!("{} pending", count(totals.security, "security update is", "security updates are"));
+        say("warn", "security", text, "/updates?severity=security");
+    }
+    if totals.reboots > 0 {
+        let verb = if totals.reboots == 1 { "waits" } else { "wait" };
+        let text = format!("{} {verb} for a restart", count(totals.reboots, "host", "hosts"));
+        say("warn", "restart", text, "/updates#reboots");
+    }
+    if totals.troubled_hosts > 0 {
+        let text = format!("{} could not be looked at whole", count(totals.troubled_hosts, "host", "hosts"));
+        say("warn", "not checked", text, "/updates?state=unchecked");
+    }
+    if totals.scanned_hosts > 0 && totals.troubled_hosts == 0 && totals.pending == 0 && blind == 0 {
+        let text = format!("Nothing is pending on {}", count(totals.scanned_hosts, "host", "hosts"));
+        say("good", "updates", text, "/updates");
+    }
+    lines
+}
+
+fn group_line(group: &UpdateGroup, now: DateTime<Utc>) -> GroupLine {
+    let which = Which { kind: group.kind.as_str().into(), name: group.name.clone() };
+    let offered = match (&group.available_version, group.versions) {
+        (Some(version), 0 | 1) => shown_version(version),
+        (Some(_), versions) => format!("{versions} versions on offer"),
+        (None, _) => "no version known".into(),
+    };
+    let age = Moment::of(group.first_seen_at, now).ago;
+    let hosts = count(group.hosts, "host", "hosts");
+    let unchecked = match group.unchecked {
+        0 => None,
+        one if one == group.hosts => Some("It could not be checked on any of them.".to_owned()),
+        some => Some(format!("It could not be checked on {}.", count(some, "host", "hosts"))),
+    };
+    GroupLine {
+        mark: format!("pick-{}-{}", group.kind, short_digest(&group.name)),
+        value: format!("{} {}", group.kind, group.name),
+        title: group.title.clone().unwrap_or_else(|| group.name.clone()),
+        href: which.address("/updates/of"),
+        detail: format!("{} · {offered} · on {hosts} · first seen {age}", group.kind.title()),
+        marks: marks(group.is_open, group.is_public, group.is_security, group.severity),
+        note: unchecked,
+    }
+}
+
+/// A digest is shown by its beginning, as the Engine does.
+fn shown_version(version: &str) -> String {
+    match version.strip_prefix("sha256:") {
+        Some(hex) => format!("sha256:{}", hex.chars().take(12).collect::<String>()),
+        None => version.to_owned(),
+    }
+}
+
+fn short_digest(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+
+    hex::encode(&Sha256::digest(text)[..6])
+}
+
+fn marks(is_open: bool, is_public: bool, is_security: bool, severity: Severity) -> Vec<Badge> {
+    let mut marks = Vec::new();
+    match (is_open, is_public) {
+        (true, _) => marks.push(badge("bad", "public, no login")),
+        (false, true) => marks.push(badge("warn", "public")),
+        _ => {}
+    }
+    if is_security {
+        marks.push(badge("warn", "security"));
+    }
+    marks.push(badge(severity_tone(severity), severity.as_str()));
+    marks
+}
+
+fn severity_tone(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "bad",
+        Severity::Important => "warn",
+        Severity::Moderate => "busy",
+        Severity::Low => "idle",
+    }
+}
+
+fn state_word(status: &str) -> &str {
+    match status {
+        "discovered" => "pending",
+        "rolled_back" => "rolled back",
+        "snoozed" => "put off",
+        "unchecked" => "not checked",
+        "current" => "up to date",
+        word => word,
+    }
+}
+
+fn state_badge(view: &UpdateView) -> Badge {
+    let status = view.row.update.status();
+    let tone = match (status, &view.row.update.finding.standing) {
+        (_, Standing::Unchecked { .. }) | ("failed" | "rolled_back", _) => "warn",
+        ("verified" | "current" | "resolved", _) => "good",
+        ("ignored" | "held" | "snoozed", _) => "idle",
+        _ => "busy",
+    };
+    let word = match &view.row.update.finding.standing {
+        Standing::RestartNeeded if status == "discovered" => "restart the container",
+        _ => state_word(status),
+    };
+    badge(tone, word)
+}
+
+fn host_href(id: &AgentId) -> String {
+    format!("/agents/{id}")
+}
+
+impl Which {
+    fn address(&self, path: &str) -> String {
+        let mut query = Serializer::new(String::new());
+        query.append_pair("kind", &self.kind).append_pair("name", &self.name);
+        format!("{path}?{}", query.finish())
+    }
+
+    fn filter(&self) -> Result<UpdateFilter, ApiError> {
+        let kind = self.kind.parse::<Kind>().map_err(|unknown| ApiError::Missing(unknown.to_string()))?;
+        Ok(UpdateFilter {
+            kind: Some(kind),
+            name: Some(self.name.clone()),
+            statuses: all_statuses(),
+            ..UpdateFilter::default()
+        })
+    }
+}
+
+/// `GET /updates/of`: one package or image, and the hosts that have it.
+#[utoipa::path(get, path = "/updates/of", tag = "pages", params(Which),
+    responses((status = 200), (status = 303), (status = 404)), security(("session" = [])))]
+pub async fn show(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    Query(which): Query<Which>,
+) -> Result<HttpResponse, ApiError> {
+    let (title, live) = render(&person, &state, &which).await?;
+    let fragment = which.address("/fragments/updates/of");
+    page(&UpdatePage { shell: Shell::new(&person, "/updates"), title, fragment, live })
+}
+
+/// `GET /fragments/updates/of`: its live part.
+#[utoipa::path(get, path = "/fragments/updates/of", tag = "pages", params(Which), responses((status = 200), (status = 404)),
+    security(("session" = [])))]
+pub async fn fragment(
+    person: SignedIn,
+    state: web::Data<WebState>,
+    Query(which): Query<Which>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(fragment_of(render(&person, &state, &which).await?.1))
+}
+
+async fn render(person: &SignedIn, state: &WebState, which: &Which) -> Result<(String, String), ApiError> {
+    let db = &state.master().db;
+    let views = list_updates(db, &which.filter()?, UpdateOrder::Risk, 0, HOSTS).await;
+    let views = views.map_err(ApiError::internal)?;
+    let Some(first) = views.first() else {
+        return Err(ApiError::Missing(format!("no host has `{}`", which.name)));
+    };
+    let agents: Vec<AgentId> = views.iter().map(|view| view.row.agent_id.clone()).collect();
+    let scans = scans_of_agents(db, &agents).await.map_err(ApiError::internal)?;
+    let routes = match first.row.kind {
+        Kind::DockerImage => routes_behind(db, &which.name).await.map_err(ApiError::internal)?,
+        _ => Vec::new(),
+    };
+    let finding = &first.row.update.finding;
+    let title = finding.title.clone().unwrap_or_else(|| finding.name.clone());
+    let is_open = views.iter().any(|view| view.is_public && !view.is_protected);
+    let is_public = views.iter().any(|view| view.is_public);
+    let live = part(&UpdateLive {
+        csrf: person.session.csrf.clone(),
+        back: which.address("/updates/of"),
+        marks: marks(is_open, is_public, finding.is_security == Some(true), finding.severity),
+        description: finding.description.clone(),
+        facts: about(first),
+        routes: routes.into_iter().map(|(_, key)| key.to_string()).collect(),
+        hosts: views.iter().map(|view| host_line(state, view, &scans)).collect(),
+    })?;
+    Ok((title, live))
+}
+
+fn about(view: &UpdateView) -> Vec<Fact> {
+    let finding = &view.row.update.finding;
+    let mut facts = vec![fact("Kind", view.row.kind.title()), fact("Name", finding.name.as_str())];
+    let texts = [
+        ("From", finding.source.clone()),
+        ("Belongs to", finding.group.clone()),
+        ("Size", finding.size_bytes.map(size)),
+        ("CVEs", (!finding.cves.is_empty()).then(|| finding.cves.join(", "))),
+        ("Advisories", (!finding.advisories.is_empty()).then(|| finding.advisories.join(", "))),
+        ("Odd", finding.flaw.clone()),
+    ];
+    facts.extend(texts.into_iter().filter_map(|(title, text)| Some(fact(title, text?))));
+    facts
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{} KiB", bytes / 1_024),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+fn host_line(state: &WebState, view: &UpdateView, scans: &[ScanRow]) -> HostLine {
+    let (row, finding, now) = (&view.row, &view.row.update.finding, state.master().clock.now());
+    let scan = scans.iter().find(|scan| scan.agent_id == row.agent_id && scan.checked.kind == row.kind);
+    let told = state.master().directory.slot(&row.agent_id).and_then(|slot| slot.checked_as_of(row.kind));
+    let checked = match &finding.standing {
+        Standing::Unchecked { last_known_at, .. } => *last_known_at,
+        _ => told.or_else(|| scan?.checked.as_of),
+    };
+    let version = |text: &Option<String>| text.as_deref().map(shown_version);
+    let versions = match (version(&finding.current_version), version(&finding.available_version)) {
+        (Some(current), Some(available)) => format!("{current} → {available}"),
+        (None, Some(available)) => format!("→ {available}"),
+        (Some(current), None) => current,
+        (None, None) => "no version known".into(),
+    };
+    let held = finding.held_back.as_ref().map(|held| held.reason.clone());
+    let until = row.update.due_at.map(|at| format!("Put off until {}.", at.format("%Y-%m-%d %H:%M UTC")));
+    HostLine {
+        mark: format!("id-{}", row.update.id),
+        id: row.update.id.to_string(),
+        name: view.agent.clone(),
+        href: host_href(&row.agent_id),
+        detail: format!("{versions} · first seen {}", Moment::of(row.update.first_seen_at, now).ago),
+        state: state_badge(view),
+        checked: checked.map(|at| Moment::of(at, now)),
+        notes: problem(view, scan).into_iter().chain(held).chain(until).collect(),
+    }
+}
+
+/// `POST /updates/decide`: holds, ignores or puts off what was chosen, or takes that back.
+#[utoipa::path(post, path = "/updates/decide", tag = "pages", responses((status = 303), (status = 400), (status = 403)),
+    security(("session" = [])))]
+pub async fn decide(
+    Allowed(person, _): Allowed<Operator>,
+    state: web::Data<WebState>,
+    form: Posted<Chosen>,
+) -> Result<HttpResponse, ApiError> {
+    let Chosen { decision, days, back, picks } = form.0;
+    let now = state.master().clock.now();
+    let days: i64 = days.parse().unwrap_or(7).clamp(1, 365);
+    let until = (decision == "snooze").then(|| now + TimeDelta::days(days));
+    let decision = read_decision(Some(&decision), until, now)?;
+    let ids = chosen(&state, picks, decision.as_ref()).await?;
+    if ids.is_empty() {
+        return Err(ApiError::Invalid(
+            "nothing was chosen; go back and choose what the decision is about".into(),
+        ));
+    }
+    state.master().decide_updates(&ids, decision, &person.name).await?;
+    // Our own pages only.
+    let is_own = back == "/updates" || back.starts_with("/updates?") || back.starts_with("/updates/of?");
+    Ok(go_to(if is_own { &back } else { "/updates" }))
+}
+
+/// Returns the updates that were chosen: one by one, or all of a package or image that the decision can concern.
+async fn chosen(
+    state: &WebState,
+    picks: Map<String, Value>,
+    decision: Option<&Decision>,
+) -> Result<Vec<UpdateId>, ApiError> {
+    let mut ids = Vec::new();
+    for (name, value) in picks {
+        let Value::String(value) = value else { continue };
+        if name.starts_with("id-") {
+            ids.push(UpdateId::new(value));
+        } else if name.starts_with("pick-")
+            && let Some((kind, name)) = value.split_once(' ')
+        {
+            let mut filter = Which { kind: kind.into(), name: name.into() }.filter()?;
+            filter.statuses = match decision {
+                None => ["ignored", "held", "snoozed"].map(str::to_owned).to_vec(),
+                Some(_) => Vec::new(),
+            };
+            let db = &state.master().db;
+            let found = list_updates(db, &filter, UpdateOrder::Age, 0, HOSTS).await;
+            ids.extend(found.map_err(ApiError::internal)?.into_iter().map(|view| view.row.update.id));
+        }
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_page_says_what_no_other_tool_says_and_never_more_than_is_known() {
+        let totals = UpdateTotals {
+            public_services: 14,
+            outdated_services: 3,
+            open_outdated_services: 1,
+            reboots: 2,
+            scanned_hosts: 5,
+            ..UpdateTotals::default()
+        };
+        let text = |totals: &UpdateTotals| -> Vec<String> {
+            truth_lines(totals).into_iter().map(|line| line.text).collect()
+        };
+        assert_eq!(
+            text(&totals),
+            [
+                "3 of 14 public services run images with newer versions, 1 of them without login",
+                "2 hosts wait for a restart"
+            ]
+        );
+        // A service of which nobody knows what it runs is not counted as fine.
+        let blind = UpdateTotals { unknown_services: 1, reboots: 0, outdated_services: 0, ..totals };
+        assert_eq!(text(&blind), ["1 of 14 public services runs an image that could not be checked"]);
+        let fine = UpdateTotals { scanned_hosts: 5, ..UpdateTotals::default() };
+        assert_eq!(text(&fine), ["Nothing is pending on 5 hosts"]);
+        assert!(text(&UpdateTotals::default()).is_empty(), "nobody looked");
+    }
+
+    #[test]
+    fn what_is_wanted_stands_in_the_address() {
+        let wanted = Wanted { search: " a&b ".into(), kind: "apt".into(), ..Wanted::default() };
+        assert_eq!(wanted.address("/updates", 2), "/updates?search=a%26b&kind=apt&page=2");
+        assert_eq!(Wanted::default().address("/updates", 1), "/updates");
+        let which = Which { kind: "docker_image".into(), name: "ghcr.io/a/b:1".into() };
+        assert_eq!(which.address("/updates/of"), "/updates/of?kind=docker_image&name=ghcr.io%2Fa%2Fb%3A1");
+    }
+}
