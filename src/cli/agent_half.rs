@@ -12,9 +12,11 @@ use secrecy::SecretString;
 
 use super::host_look::look_at_host;
 use super::run::Start;
+use super::scan::images;
 use super::values::AgentValues;
 use crate::actors::agent::tree::{AgentParts, AgentPorts, AgentSettings, agent};
 use crate::actors::supervision::SupSpec;
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::docker::Docker;
 use crate::state_dir::StateDir;
@@ -40,6 +42,7 @@ pub(super) fn describe(
             start.state_dir.clone(),
             Arc::clone(&docker),
             settings.updates.check_packages,
+            images(settings, &Clock::system(), start.io.clone())?,
             start.io.clone(),
         ),
     };

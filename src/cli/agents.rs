@@ -27,6 +27,16 @@ enum AgentsVerb {
         #[arg(long)]
         tunnel: String,
     },
+    /// Say yes to an agent without a tunnel: its host is looked after for updates, and it publishes nothing.
+    Approve {
+        /// The agent's id.
+        agent: String,
+    },
+    /// Have an agent look at its host for updates now.
+    Scan {
+        /// The agent's id.
+        agent: String,
+    },
     /// Replace the connector of an agent.
     Redeploy {
         /// The agent's id.
@@ -95,6 +105,8 @@ impl AgentsVerb {
         let agent = match self {
             Self::List => return error,
             Self::Enroll { agent, .. }
+            | Self::Approve { agent }
+            | Self::Scan { agent }
             | Self::Redeploy { agent }
             | Self::Move { agent }
             | Self::Rename { agent, .. }
@@ -114,6 +126,8 @@ impl AgentsVerb {
         Some(match self {
             Self::List => return None,
             Self::Enroll { agent, tunnel } => (v2(agent, "enroll"), json!({ "tunnel_name": tunnel })),
+            Self::Approve { agent } => (format!("/api/v3/agents/{agent}/approve"), json!({})),
+            Self::Scan { agent } => (format!("/api/v3/agents/{agent}/scan"), json!({})),
             Self::Redeploy { agent } => (v2(agent, "redeploy-tunnel"), json!({})),
             Self::Move { agent } => (format!("/api/v3/agents/{agent}/move"), json!({})),
             Self::Rename { agent, name } => (v2(agent, "rename"), json!({ "display_name": name })),

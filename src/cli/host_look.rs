@@ -15,7 +15,7 @@ use crate::domain::host::{Ability, Host};
 use crate::domain::update::{Findings, HostScan, Kind};
 use crate::io::Io;
 use crate::state_dir::{LastScan, read_last_scan, write_last_scan};
-use crate::updates::{HostReader, Scanner, scan_all, scanners};
+use crate::updates::{HostReader, Images, Scanner, scan_all, scanners};
 
 /// What looking needs, and what was found last.
 struct Looker {
@@ -34,6 +34,7 @@ pub(super) fn look_at_host(
     dir: PathBuf,
     docker: Arc<dyn Docker>,
     packages: CheckPackages,
+    images: Images,
     io: Io,
 ) -> LookAtHost {
     let reader = HostReader::of_this_host();
@@ -44,7 +45,7 @@ pub(super) fn look_at_host(
         CheckPackages::Always => true,
         CheckPackages::Never => false,
     };
-    let scanners = scanners()
+    let scanners = scanners(images)
         .into_iter()
         .filter(|scanner| is_looked_at || scanner.kind() == Kind::DockerImage)
         .collect();

@@ -23,6 +23,7 @@ mod scan;
 mod shards;
 mod sources;
 mod standalone;
+mod updates;
 mod values;
 
 use std::io::Write;
@@ -71,6 +72,8 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// List routes with their state and its reason.
     Routes(routes::RoutesArgs),
+    /// List pending updates of all hosts, and decide about them.
+    Updates(updates::UpdatesArgs),
     /// List the recorded decisions (opens the database itself).
     Events(events::EventsArgs),
     /// Bring the database to this version (opens the database itself).
@@ -126,6 +129,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Agents(args) => agents::run(args, &common),
         Verb::Keys(args) => keys::run(args, &common),
         Verb::Routes(args) => routes::run(args, &common),
+        Verb::Updates(args) => updates::run(args, &common),
         Verb::Events(args) => events::run(args, &common),
         Verb::Migrate(args) => migrate::run(args, &common),
         Verb::Admin(args) => admin::run(args, &common),

@@ -21,6 +21,8 @@ pub enum AgentCommand {
     RestartTunnel(TunnelOrder),
     /// Stop and remove the connector and forget its token.
     StopTunnel,
+    /// Look at the host for pending updates now.
+    ScanUpdates,
     /// Push these rules through the master's Cloudflare routes; only old masters would ask.
     UpdateTunnelConfig {
         /// `rules` as it came: an object of rules by key.
@@ -51,6 +53,7 @@ impl AgentCommand {
             Some("start_tunnel") => Self::StartTunnel(TunnelOrder::read(command)),
             Some("restart_tunnel") => Self::RestartTunnel(TunnelOrder::read(command)),
             Some("stop_tunnel") => Self::StopTunnel,
+            Some("scan_updates") => Self::ScanUpdates,
             Some("update_tunnel_config") => {
                 Self::UpdateTunnelConfig { rules: command.get("rules").cloned().unwrap_or_default() }
             }
@@ -67,7 +70,7 @@ impl AgentCommand {
             Self::UpdateTunnelConfig { rules } => {
                 form.insert("rules".into(), rules.clone());
             }
-            Self::StopTunnel | Self::Unsupported { .. } => {}
+            Self::StopTunnel | Self::ScanUpdates | Self::Unsupported { .. } => {}
         }
         form
     }
@@ -78,6 +81,7 @@ impl AgentCommand {
             Self::StartTunnel(_) => "start_tunnel",
             Self::RestartTunnel(_) => "restart_tunnel",
             Self::StopTunnel => "stop_tunnel",
+            Self::ScanUpdates => "scan_updates",
             Self::UpdateTunnelConfig { .. } => "update_tunnel_config",
             Self::Unsupported { action } => action,
         }

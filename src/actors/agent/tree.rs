@@ -13,13 +13,14 @@ use super::docker_watcher::{DockerWatcher, TellReporter, WatcherParts};
 use super::label_prefix::LabelPrefix;
 use super::link::CurrentLink;
 use super::reporter::{
-    HostSeen, LastContainers, LastSeen, LastTunnel, Reporter, ReporterParts, ReporterSettings, TunnelObserved,
+    ContainerNews, HostSeen, LastContainers, LastSeen, LastTunnel, Reporter, ReporterParts, ReporterSettings,
+    TunnelObserved,
 };
 use super::status::{ActorStatus, GetStatus};
 use super::tunnel_supervisor::{
     CarryOut, CheckTunnel, NoCommands, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
-use super::update_scanner::{LookAtHost, ScannerParts, Seen, UpdateScanner};
+use super::update_scanner::{ImagesChanged, LookAtHost, Looked, ScanNow, ScannerParts, Seen, UpdateScanner};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec};
 use crate::config::Settings;
 use crate::docker::Docker;
@@ -176,7 +177,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         docker,
         label_prefix,
         resync: settings.resync,
-        tell_reporter: container_news(reporter.clone(), last_containers),
+        tell_reporter: container_news(reporter.clone(), updates.clone(), last_containers),
         // A full mailbox holds a comparison already.
         connector_touched: Arc::new(move || {
             let _ = touched.tell(CheckTunnel);
@@ -191,6 +192,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         link: link.clone(),
         reporter: reporter.clone(),
         tunnel: send_task(tunnel.clone()),
+        scan: scan_now(updates.clone()),
         no_commands: no_commands(tunnel.clone()),
     };
     let (poller_spec, command_poller) =
@@ -228,9 +230,17 @@ fn host_seen(reporter: Port<Reporter>, last: LastSeen) -> Arc<dyn Fn(Seen) -> bo
 }
 
 /// What the watcher sees goes to the reporter, and is kept for one that restarts.
-fn container_news(reporter: Port<Reporter>, last: LastContainers) -> TellReporter {
+fn container_news(
+    reporter: Port<Reporter>,
+    updates: Port<UpdateScanner>,
+    last: LastContainers,
+) -> TellReporter {
     Arc::new(move |news| {
         last.note(&news);
+        if matches!(news, ContainerNews::Started(_)) {
+            // A full mailbox holds a look already.
+            let _ = updates.tell(ImagesChanged);
+        }
         reporter.tell(news).is_ok()
     })
 }
@@ -239,6 +249,11 @@ fn send_task(tunnel: Port<TunnelSupervisor>) -> SendTask {
     Arc::new(move |task| {
         tunnel.tell(CarryOut(task)).map(drop).map_err(|refused| Box::new(refused.into_inner().0))
     })
+}
+
+/// What is not taken is dropped, and whoever waits hears of that.
+fn scan_now(updates: Port<UpdateScanner>) -> Arc<dyn Fn(Looked) -> bool + Send + Sync> {
+    Arc::new(move |done| updates.tell(ScanNow { done }).is_ok())
 }
 
 /// Said again at every attempt, so one that was not taken is no loss.

@@ -121,7 +121,7 @@ fn last_scan(dir: &Path) -> anyhow::Result<Option<LastScan>> {
 }
 
 /// What a look at images needs.
-fn images(settings: &Settings, clock: &Clock, io: Io) -> anyhow::Result<Images> {
+pub(super) fn images(settings: &Settings, clock: &Clock, io: Io) -> anyhow::Result<Images> {
     let engine = Arc::new(BollardDocker::at(engine(settings)?, io.clone()));
     let registries = RegistrySettings { insecure: settings.registry.insecure(), ..Default::default() };
     Ok(Images::of_this_host(engine, registries, clock, io)?)

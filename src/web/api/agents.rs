@@ -70,6 +70,34 @@ pub async fn enroll(
     Ok(HttpResponse::Ok().json(body))
 }
 
+/// `POST /api/v3/agents/{id}/approve`: says yes to an agent without a tunnel: it is looked after, and publishes nothing.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/approve", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200), (status = 400), (status = 401), (status = 404), (status = 409)),
+    security(("admin_token" = [])))]
+pub async fn approve(
+    operator: Operator,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    state.master().approve(&agent_id(&id)?, &operator.name).await?;
+    Ok(HttpResponse::Ok().json(answer::success("Agent approved; its host is looked after for updates.")))
+}
+
+/// `POST /api/v3/agents/{id}/scan`: has the agent look at its host for updates now.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/scan", tag = "updates", params(("id" = String, Path)),
+    responses((status = 202), (status = 400), (status = 401), (status = 404), (status = 409)),
+    security(("admin_token" = [])))]
+pub async fn scan(
+    operator: Operator,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let command = state.master().scan_now(&agent_id(&id)?, &operator.name).await?;
+    let mut body = answer::success("The agent is told to look at its host.");
+    body["command_id"] = json!(command.id);
+    Ok(HttpResponse::Accepted().json(body))
+}
+
 /// `POST /api/v2/agents/{id}/redeploy-tunnel`: replaces the agent's connector.
 #[utoipa::path(post, path = "/api/v2/agents/{id}/redeploy-tunnel", tag = "agents", params(("id" = String, Path)),
     responses((status = 200), (status = 400), (status = 401), (status = 404)), security(("admin_token" = [])))]

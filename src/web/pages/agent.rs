@@ -195,7 +195,23 @@ fn actions(status: AgentStatus, is_moving: bool, lacks_seat: bool) -> Vec<Action
             tone: "quiet",
         });
     }
+    if status == AgentStatus::Pending {
+        actions.push(Action {
+            path: "approve",
+            title: "Approve without a tunnel",
+            hint: "Its host is looked after for updates; it publishes nothing until it is enrolled",
+            question: "",
+            tone: "quiet",
+        });
+    }
     if status == AgentStatus::Enrolled {
+        actions.push(Action {
+            path: "scan",
+            title: "Look for updates now",
+            hint: "The agent looks at its host; what it finds appears here",
+            question: "",
+            tone: "quiet",
+        });
         actions.push(asked(&REDEPLOY, "Makes the agent replace cloudflared", "quiet"));
     }
     actions.push(Action {

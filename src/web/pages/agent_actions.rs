@@ -75,6 +75,33 @@ pub async fn enroll(
         .await
 }
 
+/// `POST /agents/{id}/approve`: says yes to it without a tunnel.
+#[utoipa::path(post, path = "/agents/{id}/approve", tag = "pages", params(("id" = String, Path)),
+    responses((status = 303), (status = 403), (status = 409)), security(("session" = [])))]
+pub async fn approve(
+    Allowed(person, _): Allowed<Operator>,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    _: Posted<Nothing>,
+) -> Done {
+    let act = Act::new(person, state, &id)?;
+    act.carry_out(Fields::default(), async |master, agent, by| master.approve(agent, by).await).await
+}
+
+/// `POST /agents/{id}/scan`: has it look at its host now.
+#[utoipa::path(post, path = "/agents/{id}/scan", tag = "pages", params(("id" = String, Path)),
+    responses((status = 303), (status = 403), (status = 409)), security(("session" = [])))]
+pub async fn scan(
+    Allowed(person, _): Allowed<Operator>,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    _: Posted<Nothing>,
+) -> Done {
+    let act = Act::new(person, state, &id)?;
+    act.carry_out(Fields::default(), async |master, agent, by| master.scan_now(agent, by).await.map(drop))
+        .await
+}
+
 /// `POST /agents/{id}/rename`.
 #[utoipa::path(post, path = "/agents/{id}/rename", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 400), (status = 403)), security(("session" = [])))]

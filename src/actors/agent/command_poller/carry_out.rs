@@ -30,19 +30,38 @@ impl CommandPoller {
         self.under_way.insert(id.clone(), UnderWay { command, attempt });
         match action {
             Action::Tunnel(work) => self.hand_over(id, work, attempt, ctx),
+            Action::Scan => self.scan(id, attempt, ctx),
             Action::PutIngress(list) => self.put_ingress(id, list, ctx),
             Action::Refuse(why) => self.finish(id, outcome(false, why, ctx), ctx),
         }
     }
 
-    fn hand_over(&mut self, id: CommandId, work: TunnelWork, attempt: u32, ctx: &mut Ctx<Self>) {
-        let (port, task_id) = (ctx.port(), id.clone());
-        let reply = TaskReply::new(move |outcome| {
-            let ended = TaskEnded { id: task_id, attempt, outcome };
+    /// Makes what takes the outcome of one attempt.
+    fn reply(id: &CommandId, attempt: u32, ctx: &mut Ctx<Self>) -> TaskReply {
+        let (port, id) = (ctx.port(), id.clone());
+        TaskReply::new(move |outcome| {
+            let ended = TaskEnded { id, attempt, outcome };
             if port.tell(ended).is_err() {
                 debug!("the command poller takes no answers now; the task's time limit will notice");
             }
-        });
+        })
+    }
+
+    /// Has the host looked at; the result says what was found.
+    fn scan(&mut self, id: CommandId, attempt: u32, ctx: &mut Ctx<Self>) {
+        let (reply, clock) = (Self::reply(&id, attempt, ctx), ctx.clock().clone());
+        let is_taken = (self.parts.scan)(Box::new(move |found| {
+            let (succeeded, message) = found.map_or_else(|why| (false, why), |words| (true, words));
+            reply.send(Outcome { succeeded, message, finished_at: Some(clock.now()) });
+        }));
+        // What was not taken was dropped, and its reply with it: it is handed over again.
+        if is_taken {
+            ctx.run_later(TASK_LIMIT, move |actor, ctx| actor.give_up(id, attempt, ctx));
+        }
+    }
+
+    fn hand_over(&mut self, id: CommandId, work: TunnelWork, attempt: u32, ctx: &mut Ctx<Self>) {
+        let reply = Self::reply(&id, attempt, ctx);
         match (self.parts.tunnel)(TunnelTask { id: id.clone(), work, reply }) {
             Ok(()) => {
                 ctx.run_later(TASK_LIMIT, move |actor, ctx| actor.give_up(id, attempt, ctx));

@@ -25,6 +25,7 @@ use super::link::{CurrentLink, Link};
 use super::reporter::{LinkLost, RemovedThere, Reporter};
 use super::retries::Retries;
 use super::status::{ActorStatus, GetStatus};
+use super::update_scanner::Looked;
 use crate::actors::supervision::{Ctx, Port};
 use crate::domain::command::Outcome;
 use crate::domain::delivery::Dialect;
@@ -56,6 +57,8 @@ pub struct PollerParts {
     pub reporter: Port<Reporter>,
     /// Takes tasks for the tunnel.
     pub tunnel: SendTask,
+    /// Has the host looked at for updates; false if that cannot be asked for now.
+    pub scan: Arc<dyn Fn(Looked) -> bool + Send + Sync>,
     /// Takes why no command can be taken in, and `None` when they can be again.
     pub no_commands: Arc<dyn Fn(Option<String>) + Send + Sync>,
 }

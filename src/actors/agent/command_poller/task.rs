@@ -1,4 +1,4 @@
-//! What the poller hands to whoever runs the tunnel, and how it hears back.
+//! What the poller hands to whoever carries it out, and how it hears back.
 
 use std::sync::Arc;
 
@@ -79,6 +79,7 @@ impl std::fmt::Debug for TunnelTask {
 pub(super) enum Action {
     Tunnel(TunnelWork),
     PutIngress(serde_json::Value),
+    Scan,
     /// It cannot be carried out; the words go into its result.
     Refuse(String),
 }
@@ -98,6 +99,7 @@ impl Action {
                 ),
             },
             AgentCommand::StopTunnel => Self::Tunnel(TunnelWork::Stop),
+            AgentCommand::ScanUpdates => Self::Scan,
             AgentCommand::UpdateTunnelConfig { rules } => match super::ingress::ingress(rules) {
                 Some(list) => Self::PutIngress(list),
                 None => Self::Refuse("update_tunnel_config needs an object in `rules`".into()),

@@ -219,3 +219,19 @@ fn a_prefix_that_the_master_tells_is_looked_for_before_anything_is_said() {
         });
     }
 }
+
+#[test]
+fn a_person_who_asks_for_a_look_hears_what_was_found() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), tempfile::tempdir().unwrap());
+        let host = host(&master, &dir).await;
+        master.queue(delivered("c1", json!({"action": "scan_updates"})));
+        let result = |heard: &Heard| match heard {
+            Heard::Result(id, outcome) if id.as_str() == "c1" => Some(outcome.clone()),
+            _ => None,
+        };
+        let outcome = master.until(1, result).await.remove(0);
+        assert!(outcome.succeeded && outcome.message.contains("nothing on this host"), "{outcome:?}");
+        host.root.shutdown(secs(60)).await;
+    });
+}
