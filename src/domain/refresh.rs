@@ -83,7 +83,7 @@ pub enum Renewal {
         /// Ids of tokens that are forgotten.
         forgotten: Vec<String>,
         /// The successor, for a client that asked for one.
-        successor: Option<RefreshToken>,
+        successor: Option<Box<RefreshToken>>,
     },
 }
 
@@ -132,7 +132,7 @@ pub fn renew(
         ..used.clone()
     });
     let changed = changed.into_iter().filter(|token| !forgotten.contains(&token.id)).collect();
-    Renewal::Granted { key_id: used.key_id.clone(), changed, forgotten, successor: next }
+    Renewal::Granted { key_id: used.key_id.clone(), changed, forgotten, successor: next.map(Box::new) }
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
                 Renewal::Unknown => return renewal,
                 Renewal::Reused(revoked) => (revoked, Vec::new()),
                 Renewal::Granted { mut changed, forgotten, successor, .. } => {
-                    changed.extend(successor);
+                    changed.extend(successor.map(|next| *next));
                     (changed, forgotten)
                 }
             };

@@ -229,7 +229,7 @@ impl Scene<'_> {
             "the install command of a token" => {
                 let made = master.admin_post(tokens, json!({"label": "a"})).expect(201).await.json();
                 let line = made["install_command"].as_str().unwrap();
-                line.starts_with(&format!("REDFLAG_SERVER_URL=http://{}", master.address))
+                line.starts_with(&format!("REDFLAG_SERVER_URL='http://{}'", master.address))
                     && line.ends_with("lightship agent")
             }
             "who a token is for" => {

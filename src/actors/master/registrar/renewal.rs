@@ -54,7 +54,8 @@ async fn carry_out(env: &Env, ask: &Renew) -> Result<Renewed, MasterError> {
                     return Err(MasterError::TokenRefused);
                 }
                 let mut batch = env.batch(format!("agent:{}", ask.agent));
-                let puts = changed.into_iter().chain(successor).map(RowChange::PutRefreshToken);
+                let puts =
+                    changed.into_iter().chain(successor.map(|next| *next)).map(RowChange::PutRefreshToken);
                 batch.rows.extend(puts);
                 batch.rows.extend(forgotten.into_iter().map(|id| RowChange::DeleteRefreshToken { id }));
                 Ok(Decision { batch, answer: Some(Renewed { key_id, refresh_token: text }) })

@@ -207,7 +207,7 @@ pub async fn heartbeat(
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct HostOrder {
     #[serde(default)]
-    #[allow(dead_code, reason = "part of the description of the API")]
+    #[expect(dead_code, reason = "part of the description of the API")]
     action: Option<String>,
 }
 
