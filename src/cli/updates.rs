@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use super::common::Common;
 use super::{admin_client, output};
+use crate::clock::Clock;
 
 /// Options of `lightship updates`.
 #[derive(clap::Args)]
@@ -107,7 +108,7 @@ fn decide(verb: &UpdatesVerb, common: &Common) -> anyhow::Result<ExitCode> {
         UpdatesVerb::Ignore { updates } => ("ignore", updates.clone(), None),
         UpdatesVerb::Reconsider { updates } => ("reconsider", updates.clone(), None),
         UpdatesVerb::Snooze { updates, days } => {
-            ("snooze", updates.clone(), Some(Utc::now() + TimeDelta::days(i64::from(*days))))
+            ("snooze", updates.clone(), Some(Clock::system().now() + TimeDelta::days(i64::from(*days))))
         }
     };
     let body = json!({ "ids": ids, "decision": word, "until": until });

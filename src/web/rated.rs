@@ -86,7 +86,7 @@ fn own(req: &HttpRequest) -> Option<String> {
 
 /// Says in an answer what is left.
 pub fn show(left: &Left, headers: &mut HeaderMap) {
-    let reset = (chrono::Utc::now() + left.resets_in).timestamp();
+    let reset = (crate::clock::Clock::system().now() + left.resets_in).timestamp();
     for (name, value) in [
         ("x-ratelimit-limit", i64::from(left.limit)),
         ("x-ratelimit-remaining", i64::from(left.remaining)),

@@ -50,7 +50,7 @@ impl Wording {
                 if let ApiError::RateLimited { limit, window, retry_after } = error {
                     body["limit"] = json!(limit);
                     body["window"] = json!(go_duration(*window));
-                    body["reset_time"] = json!(chrono::Utc::now() + *retry_after);
+                    body["reset_time"] = json!(crate::clock::Clock::system().now() + *retry_after);
                 }
                 ("application/json", body.to_string())
             }

@@ -2,12 +2,17 @@
 
 use std::cell::Cell;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use lightship::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::support::asking::Answer;
 use crate::support::master::TestMaster;
 use crate::support::until::until;
+
+fn now() -> DateTime<Utc> {
+    Clock::system().now()
+}
 
 /// An agent of ours that was looked at.
 struct Host<'a> {
@@ -40,7 +45,7 @@ impl<'a> Host<'a> {
     }
 
     async fn scanned(&self, checked: &[Value]) -> Vec<String> {
-        let scan = json!({ "at": Utc::now(), "scanners": checked });
+        let scan = json!({ "at": now(), "scanners": checked });
         let answer = self.say(json!([{ "kind": "scanned", "scan": scan }])).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
         let wants = answer.json()["wants"].as_array().cloned().unwrap_or_default();
@@ -69,7 +74,7 @@ impl<'a> Host<'a> {
 }
 
 fn checked(kind: &str, digest: &str, items: &[Value]) -> Value {
-    json!({ "kind": kind, "ok": true, "as_of": Utc::now(), "is_complete": true, "digest": digest,
+    json!({ "kind": kind, "ok": true, "as_of": now(), "is_complete": true, "digest": digest,
         "count": items.len(), "pending": items.len() })
 }
 
@@ -179,7 +184,7 @@ async fn a_decision_outlives_scans_and_a_newer_version_reopens_what_was_ignored(
         listed.iter().find(|one| one["name"] == name).unwrap()["id"].as_str().unwrap().to_owned()
     };
     let listed = updates(&master, "").await;
-    let later = Utc::now() + TimeDelta::days(3);
+    let later = now() + TimeDelta::days(3);
     for (name, decision, until) in
         [("held", "hold", None), ("ignored", "ignore", None), ("snoozed", "snooze", Some(later))]
     {

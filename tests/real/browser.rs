@@ -171,3 +171,137 @@ async fn a_newcomer_sets_up_adds_a_host_and_sees_its_route_appear() {
     }
     browser.quit().await.unwrap();
 }
+
+/// What a screen reader's user would stumble over, by axe-core: its own words for what is serious or worse.
+async fn hindrances(browser: &WebDriver) -> Vec<String> {
+    let axe = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/axe/node_modules/axe-core/axe.min.js");
+    let axe = std::fs::read_to_string(axe).expect("axe-core is needed: scripts/need accessibility");
+    browser.execute(axe, Vec::new()).await.unwrap();
+    let run = "const done = arguments[0]; axe.run().then(found => done(found.violations \
+               .filter(one => ['serious', 'critical'].includes(one.impact)) \
+               .map(one => one.id + ': ' + one.nodes.map(node => node.html).join(' | '))), error => done([String(error)]))";
+    browser.execute_async(run, Vec::new()).await.unwrap().convert().unwrap()
+}
+
+/// A host that tells of these findings, as an agent of ours does.
+async fn tell(
+    master: &crate::support::ship::Ship,
+    name: &str,
+    kinds: &[(&str, serde_json::Value)],
+) -> String {
+    let (key, http) = (master.new_key().await, reqwest::Client::builder().no_proxy().build().unwrap());
+    let hello = serde_json::json!({ "display_name": name, "lightship": { "protocols": [3], "host": name } });
+    let send = async |path: String, session: &str, body: serde_json::Value| {
+        let asked = http.post(format!("{}{path}", master.url())).bearer_auth(&key);
+        let answer = asked.header("lightship-session", session).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json::<serde_json::Value>().await.unwrap()
+    };
+    let joined = send("/api/v2/agents/register".into(), "-", hello).await;
+    let (id, session) =
+        (joined["agent_id"].as_str().unwrap(), joined["lightship"]["session"].as_str().unwrap());
+    let (status, body) = master.post(&format!("/api/v3/agents/{id}/approve"), serde_json::json!({})).await;
+    assert_eq!(status, 200, "{body}");
+    let checked = |kind: &str, items: &serde_json::Value| {
+        let count = items.as_array().unwrap().len();
+        serde_json::json!({ "kind": kind, "ok": true, "as_of": "2026-01-31T12:00:00Z", "is_complete": true,
+            "digest": format!("{kind}-1"), "count": count, "pending": count })
+    };
+    let host = serde_json::json!({ "hostname": name, "os_version": "Debian GNU/Linux 12 (bookworm)", "kernel": "6.1.0-30",
+        "reboot": { "wanted": true, "reasons": ["a newer kernel is installed"] },
+        "abilities": { "publishes": { "yes": true }, "checks_images": { "yes": true }, "checks_packages": { "yes": true } } });
+    let scanners: Vec<_> = kinds.iter().map(|(kind, items)| checked(kind, items)).collect();
+    let scan = serde_json::json!({ "at": "2026-01-31T12:00:00Z", "scanners": scanners });
+    let mut items = vec![
+        serde_json::json!({ "kind": "host", "host": host }),
+        serde_json::json!({ "kind": "scanned", "scan": scan }),
+    ];
+    items.extend(kinds.iter().map(|(kind, items)| {
+        let findings = serde_json::json!({ "checked": checked(kind, items), "items": items });
+        serde_json::json!({ "kind": "findings", "findings": findings })
+    }));
+    let batch = serde_json::json!({ "session": session, "first_seq": 0, "sent_at": null, "items": items });
+    send(format!("/api/v3/agents/{id}/reports"), session, batch).await;
+    id.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_updates_of_every_kind_are_seen_chosen_and_held_on_the_page() {
+    // Given a master that somebody can sign in to, and two hosts with updates of every kind.
+    let dir = TempDir::new().unwrap();
+    let folder = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
+    let mut master = Rig::new("master", &folder("master")).start();
+    let set_up = master.said("first run: open ");
+    let newer = |name: &str, severity: &str| {
+        serde_json::json!({ "name": name, "standing": "newer", "current_version": "1.0", "available_version": "2.0",
+            "severity": severity, "is_security": severity == "critical" })
+    };
+    let unchecked = serde_json::json!({ "name": "ghcr.io/team/app:1", "standing": "unchecked", "cause": "waits",
+        "reason": "the registry asked to wait until 12:00", "severity": "moderate" });
+    let apt = serde_json::json!([newer("openssl", "critical"), newer("tzdata", "low")]);
+    let images = serde_json::json!([newer("nginx:1.25", "moderate"), unchecked]);
+    let debian = tell(&master, "web-1", &[("apt", apt.clone()), ("docker_image", images)]).await;
+    let dnf = serde_json::json!([newer("kernel-core", "important")]);
+    let windows = serde_json::json!([newer("6d0f3a1e", "critical")]);
+    let winget = serde_json::json!([newer("Example.Tool", "moderate")]);
+    tell(&master, "web-2", &[("apt", apt), ("dnf", dnf), ("windows_update", windows), ("winget", winget)])
+        .await;
+    let driver = Driver::start();
+    let browser = driver.browser(&folder("profile")).await;
+    browser.goto(&set_up).await.unwrap();
+    type_in(&browser, "name", "ada").await;
+    type_in(&browser, "password", PASSWORD).await;
+    type_in(&browser, "again", PASSWORD).await;
+    press(&browser, "Create administrator").await;
+
+    // When the pages are opened, then each shows what there is, and hinders nobody.
+    let of = "/updates/of?kind=apt&name=openssl";
+    let host = format!("/agents/{debian}");
+    for (path, words, name) in [
+        ("/", "2 hosts wait for a restart", "8-overview-updates"),
+        ("/updates", "on 2 hosts", "9-updates"),
+        (of, "web-2", "10-update"),
+        (host.as_str(), "checks packages", "11-host"),
+    ] {
+        browser.goto(format!("{}{path}", master.url())).await.unwrap();
+        until_shown(&browser, words).await;
+        shoot(&browser, name).await;
+        assert_eq!(hindrances(&browser).await, Vec::<String>::new(), "{path}");
+    }
+    browser.goto(format!("{}/updates", master.url())).await.unwrap();
+    for name in ["openssl", "kernel-core", "nginx:1.25", "6d0f3a1e", "Example.Tool", "ghcr.io/team/app:1"] {
+        until_shown(&browser, name).await;
+    }
+    until_shown(&browser, "It could not be checked on any of them.").await;
+
+    // When it is looked at on a telephone, nothing is hidden at the side.
+    browser.set_window_rect(0, 0, 390, 844).await.unwrap();
+    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    let surplus: i64 = browser.execute(wide, Vec::new()).await.unwrap().convert().unwrap();
+    assert_eq!(surplus, 0);
+    shoot(&browser, "12-updates-telephone").await;
+    browser.set_window_rect(0, 0, 1280, 1000).await.unwrap();
+
+    // When one is chosen and held, then it is on no host's list any more, and another scan does not bring it back.
+    browser.find(By::XPath("//input[@aria-label='Choose openssl']")).await.unwrap().click().await.unwrap();
+    press(&browser, "Hold").await;
+    until("it is held on both", || async {
+        let held = master.get("/api/v3/updates?state=held").await;
+        (held["updates"].as_array().map(Vec::len) == Some(2)).then_some(())
+    })
+    .await;
+    browser.goto(format!("{}/updates?state=held", master.url())).await.unwrap();
+    until_shown(&browser, "openssl").await;
+
+    // When a name is searched for while scans come in, then the list is as asked, also after it refreshed itself.
+    browser.goto(format!("{}/updates?search=kernel", master.url())).await.unwrap();
+    until_shown(&browser, "kernel-core").await;
+    tell(&master, "web-3", &[("dnf", serde_json::json!([newer("kernel-core", "important")]))]).await;
+    until_shown(&browser, "on 2 hosts").await;
+    assert!(!browser.find(By::Tag("main")).await.unwrap().text().await.unwrap().contains("tzdata"));
+    browser.quit().await.unwrap();
+}

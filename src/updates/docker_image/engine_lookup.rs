@@ -155,7 +155,8 @@ mod tests {
     async fn the_engines_words_are_told_apart() {
         let digest = || Ok(Digest::of(b"a").to_string());
         assert!(matches!(asked(digest).await, Outcome::Found(found) if found.digest == Digest::of(b"a")));
-        let cases: [(fn() -> Result<String, DockerError>, Cause); 5] = [
+        type Says = fn() -> Result<String, DockerError>;
+        let cases: [(Says, Cause); 5] = [
             (|| refused("no basic auth credentials"), Cause::NotAllowed),
             (|| refused("errors: denied: requested access to the resource is denied"), Cause::NotAllowed),
             (|| refused("manifest unknown: manifest unknown"), Cause::GoneUpstream),

@@ -18,6 +18,7 @@ pub mod set_up;
 pub mod sign_in;
 pub mod system;
 pub mod tokens;
+mod truth;
 pub mod updates;
 pub mod view;
 

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::filter::{Cut, Gathering, Wanted};
-use super::updates::{TruthLine, truth_lines};
+use super::truth::{TruthLine, truth_lines};
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, tunnel_badge};
 use super::{Shell, SignedIn, page, part, protect};
 use crate::db::read::{

@@ -12,11 +12,13 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::domain::update::{Finding, Findings, Kind, Standing};
 
+type End = oneshot::Sender<Result<Seen, String>>;
+
 /// A host whose looks end when the test says so.
 #[derive(Clone, Default)]
 struct Looks {
     begun: Arc<Mutex<Vec<(tokio::time::Duration, bool)>>>,
-    ends: Arc<Mutex<Vec<oneshot::Sender<Result<Seen, String>>>>>,
+    ends: Arc<Mutex<Vec<End>>>,
     told: Arc<AtomicUsize>,
 }
 

@@ -225,7 +225,7 @@ impl Keeper {
         let mut changes = BTreeMap::<Kind, Vec<Change>>::new();
         let mut events = Vec::new();
         for (kind, name) in updates {
-            let Some(update) = known[kind].get(name) else { continue };
+            let Some(update) = known.get(kind).and_then(|of_kind| of_kind.get(name)) else { continue };
             let decision =
                 decision.map(|decision| for_version(decision, update.finding.available_version.as_ref()));
             let Some(after) = after_decision(update, decision.as_ref(), now) else { continue };

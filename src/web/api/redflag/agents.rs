@@ -68,7 +68,7 @@ async fn page(state: WebState, wanted: AgentsQuery, after: Option<AgentId>) -> P
     for row in rows.iter().filter(|row| row.status != AgentStatus::Removed) {
         let record = record(&state, row, &known);
         let fits = |wanted: &Option<String>, name: &str| {
-            filled(wanted).is_none_or(|word| record[name].as_str() == Some(word.as_str()))
+            filled(wanted).is_none_or(|word| record.get(name).and_then(Value::as_str) == Some(word.as_str()))
         };
         if fits(&wanted.status, "status") && fits(&wanted.os_type, "os_type") {
             elements.push(&record)?;
