@@ -154,7 +154,7 @@ impl Apt {
             named: BTreeMap::new(),
         };
         if !seen.policies.is_empty() {
-            seen.full = self.simulate(&["dist-upgrade"]).await?;
+            seen.full = self.simulate(&["-o", "APT::Get::AutomaticRemove=false", "dist-upgrade"]).await?;
             seen.records = self.records(&seen).await?;
             let names: Vec<String> =
                 seen.unexplained().into_iter().take(MAX_NAMED).map(str::to_owned).collect();
@@ -186,7 +186,7 @@ impl Apt {
 
     /// A dry run; the inner error is the reason why there is no way.
     async fn simulate(&self, args: &[&str]) -> Result<Result<Simulation, String>, Problem> {
-        let program = self.program("apt-get").args(["-s", "-o", "Debug::NoLocking=1"]).args(args);
+        let program = self.program("apt-get").args(parse::DRY_RUN).args(args);
         let ended = program.stdout_limit(32 * 1024 * 1024).run().await.map_err(trouble)?;
         if ended.code == Some(0) {
             return Ok(Ok(parse::simulation(&ended.stdout)));
@@ -295,6 +295,10 @@ impl Known {
                 let also = broken.map(|broken| format!("; {}", broken.reason)).unwrap_or_default();
                 findings.with_problem(shown(&format!("{reason}{also}")), Some(way_to_refresh(places, why)))
             }
+            (Some(Refresh::Busy(holder)), _) if is_stale => findings.with_problem(
+                format!("not known since {since}: {}", busy(holder.as_deref())),
+                Some(way_to_refresh(places, why)),
+            ),
             (_, _) if is_stale => findings.with_problem(
                 format!("not known since {since}: the lists were not refreshed since, and this user may not"),
                 Some(way_to_refresh(places, why)),

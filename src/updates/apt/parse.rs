@@ -120,35 +120,46 @@ pub(super) struct Simulation {
     pub(super) removals: Vec<String>,
 }
 
-/// One line of a dry run.
+/// What would become of a package that is installed or upgraded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Install {
     pub(super) current: Option<String>,
     pub(super) new: String,
-    /// `Debian-Security:12/stable-security`, and more behind commas.
-    pub(super) source: String,
-    pub(super) architecture: String,
 }
 
-static INSTALL: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^Inst (\S+)(?: \[([^\]]+)\])? \((\S+) (.*?) ?\[([^\]]+)\]\)").expect("it is a constant")
-});
+static CHANGE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^   (\S+?)\*? \((?:(\S+) => )?(\S+)\)$").expect("it is a constant"));
 
-/// Reads the output of `apt-get -s`: the words and the layout of these lines are never translated.
+/// What makes `apt-get` print what it would do, a package a line, and do nothing. Unlike `-s` it does not work through the
+/// whole of the dependencies again after every package, which takes minutes where a host is far behind.
+pub(super) const DRY_RUN: [&str; 6] =
+    ["--print-uris", "-V", "-o", "Debug::NoLocking=1", "-o", "APT::Output-Version=0"];
+
+/// Reads the output of `apt-get` with [`DRY_RUN`], in the language of the locale C.
 pub(super) fn simulation(text: &str) -> Simulation {
     let mut found = Simulation::default();
+    let mut section = "";
     for line in text.lines() {
-        if let Some(parts) = INSTALL.captures(line) {
-            let part = |at: usize| parts.get(at).map(|part| part.as_str().to_owned());
-            let install = Install {
-                current: part(2),
-                new: part(3).unwrap_or_default(),
-                source: part(4).unwrap_or_default(),
-                architecture: part(5).unwrap_or_default(),
-            };
-            found.installs.insert(part(1).unwrap_or_default(), install);
-        } else if let Some(name) = line.strip_prefix("Remv ").and_then(|rest| rest.split(' ').next()) {
-            found.removals.push(name.to_owned());
+        if let Some(title) = line.strip_suffix(':').filter(|title| !title.starts_with(' ')) {
+            section = title;
+            continue;
+        }
+        let Some(parts) = CHANGE.captures(line) else {
+            // A section ends with its last package.
+            section = "";
+            continue;
+        };
+        let part = |at: usize| parts.get(at).map(|part| part.as_str().to_owned());
+        let name = part(1).unwrap_or_default();
+        match section {
+            "The following packages will be REMOVED" => found.removals.push(name),
+            "The following NEW packages will be installed"
+            | "The following packages will be upgraded"
+            | "The following packages will be DOWNGRADED" => {
+                let install = Install { current: part(2), new: part(3).unwrap_or_default() };
+                found.installs.insert(name, install);
+            }
+            _ => {}
         }
     }
     found

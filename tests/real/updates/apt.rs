@@ -241,6 +241,8 @@ fn a_half_installed_package_is_said_and_nothing_pending_ends_with_zero() {
 fn redflags_command_lines_print_its_forms_and_keep_its_file() {
     let root = AptRoot::with(&["t-lib"]);
     root.package("t-lib", "1.1", r"Section: libs\n");
+    // A publisher of security updates says with every other one that it is none.
+    root.security_package("t-other", "1.0");
     root.publish();
     let agent = root.at("aggregator-agent");
     std::os::unix::fs::symlink(binary(), &agent).unwrap();

@@ -40,10 +40,12 @@ fn seen() -> Seen {
     ]
     .map(|package| format!("{package}|all|1.0|t-src|1.0\n"))
     .concat();
-    let ordinary = "Remv t-orphan [1.0]\nInst t-lib [1.0] (1.1 Lab:stable [all])\nInst t-sec [1.0] (1.1 Lab:stable [all])\nInst t-foreign [1.0] (1.1 [all])\n";
+    let up = "The following packages will be upgraded:\n   t-foreign (1.0 => 1.1)\n   t-lib (1.0 => 1.1)\n   t-sec (1.0 => 1.1)\n";
+    let ordinary = format!("The following packages will be REMOVED:\n   t-orphan (1.0)\n{up}");
     let full = format!(
-        "{ordinary}Remv t-old [1.0]\nInst t-new (1.0 Lab:stable [all])\nInst t-newer (1.0 Lab:stable [all])\n\
-         Inst t-app [1.0] (1.1 Lab:stable [all])\nInst t-conf [1.0] (1.1 Lab:stable [all])\n"
+        "The following packages will be REMOVED:\n   t-old (1.0)\n\
+         The following NEW packages will be installed:\n   t-new (1.0)\n   t-newer (1.0)\n\
+         {up}   t-app (1.0 => 1.1)\n   t-conf (1.0 => 1.1)\n"
     );
     let shown = "Package: t-app\nVersion: 1.1\nSize: 7\nDepends: t-lib, t-new\nDescription: an app\n\n\
                  Package: t-new\nVersion: 1.0\nDepends: t-newer\n\nPackage: t-newer\nVersion: 1.0\n\n\
@@ -57,7 +59,7 @@ fn seen() -> Seen {
         targets: targets(
             "Packages|file:/r|stable|main|stable|lab|Lab|Lab\nPackages|file:/r|stable-security|main|stable-security|lab|Lab|Lab-Security\nPackages|http://other|./||||Other|Other\n",
         ),
-        ordinary: Ok(simulation(ordinary)),
+        ordinary: Ok(simulation(&ordinary)),
         full: Ok(simulation(&full)),
         records: records.found,
         named: BTreeMap::from([("t-unmet".into(), Err("t-unmet : Depends: t-nowhere (>= 3)".into()))]),

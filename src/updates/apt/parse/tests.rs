@@ -81,42 +81,38 @@ fn other_languages_and_noise_are_passed_over() {
 }
 
 #[test]
-fn lines_of_a_dry_run_are_read_in_all_their_forms() {
-    // As a German host prints them: these lines are never translated.
-    let text = "NOTE: This is only a simulation!\n\
-        Paketlisten werden gelesen...\n\
-        Inst scanlab-lib [1.0] (1.1 ScanLab:stable [all])\n\
-        Inst scanlab-extra (1.0 ScanLab:stable [all])\n\
-        Inst scanlab-sec [1.0-1] (1.0-1+deb12u1 ScanLab:stable, ScanLab-Security:12/stable-security [amd64])\n\
-        Inst libc6:i386 [2.36] (2.37 Debian:stable [i386]) []\n\
-        Inst plain [1] (2 [all]) [dep:amd64 ]\n\
-        Remv scanlab-old [1.0]\n\
-        Remv other [1.0] [dep:amd64 ]\n\
-        Conf scanlab-lib (1.1 ScanLab:stable [all])\n\
-        Inst half [1.0] (1.1 Scan";
+fn a_dry_run_is_read_section_by_section() {
+    let text = "Reading package lists...\nCalculating upgrade...\n\
+        The following package was automatically installed and is no longer required:\n   t-idle (1.0)\n\
+        Use 'apt autoremove' to remove it.\n\
+        The following packages will be REMOVED:\n   t-old (1.0)\n   t-purged* (1.0)\n\
+        The following additional packages will be installed:\n   t-more (1.0)\n\
+        The following NEW packages will be installed:\n   t-new (1:1.0~rc1-1)\n\
+        The following packages have been kept back:\n   t-held (1.0 => 1.1)\n\
+        The following packages will be upgraded:\n   libc6:i386 (2.36-9+deb12u1 => 2.36-9+deb12u2)\n   t-app (1.0 => 1.1)\n\
+        2 upgraded, 1 newly installed, 2 to remove and 1 not upgraded.\n   stray (1.0)\n\
+        'file:/r/t-app_1.1_all.deb' t-app_1.1_all.deb 740 MD5Sum:0e20\n   half (1.0 =";
     let found = simulation(text);
     let read: Vec<_> = found
         .installs
         .iter()
-        .map(|(name, i)| (name.as_str(), i.current.as_deref(), i.new.as_str(), i.source.as_str()))
+        .map(|(name, i)| (name.as_str(), i.current.as_deref(), i.new.as_str()))
         .collect();
     assert_eq!(
         read,
         [
-            ("libc6:i386", Some("2.36"), "2.37", "Debian:stable"),
-            ("plain", Some("1"), "2", ""),
-            ("scanlab-extra", None, "1.0", "ScanLab:stable"),
-            ("scanlab-lib", Some("1.0"), "1.1", "ScanLab:stable"),
-            (
-                "scanlab-sec",
-                Some("1.0-1"),
-                "1.0-1+deb12u1",
-                "ScanLab:stable, ScanLab-Security:12/stable-security"
-            ),
+            ("libc6:i386", Some("2.36-9+deb12u1"), "2.36-9+deb12u2"),
+            ("t-app", Some("1.0"), "1.1"),
+            ("t-new", None, "1:1.0~rc1-1"),
         ]
     );
-    assert_eq!(found.installs["scanlab-sec"].architecture, "amd64");
-    assert_eq!(found.removals, ["scanlab-old", "other"]);
+    assert_eq!(found.removals, ["t-old", "t-purged"]);
+    let german = "Die folgenden Pakete werden aktualisiert (Upgrade):\n   t-app (1.0 => 1.1)\n";
+    assert_eq!(
+        simulation(german),
+        Simulation::default(),
+        "it is asked for in English, and nothing is guessed"
+    );
 }
 
 #[test]
