@@ -192,6 +192,8 @@ impl Fetcher {
             list.tags.extend(read.tags.into_iter().flatten().filter(|tag| tag.len() <= MAX_TAG));
             let here = next.take().unwrap_or(self.address(site, repository, &what)?);
             let Some(target) = reply.headers("link").find_map(|link| next_page(link, &here)) else {
+                // There may be more where we do not go.
+                list.is_cut = reply.headers("link").any(|link| link.contains("next"));
                 return Ok(list);
             };
             if !seen.insert(target.clone()) || target == here {
@@ -246,7 +248,9 @@ impl Fetcher {
                 // Some say so instead of 401 to a token that is not for this repository.
                 403 if is_shared => {}
                 _ => {
-                    first.map(|mut met| met.replace(()));
+                    if let Some(mut met) = first {
+                        *met = Some(());
+                    }
                     return Ok(reply);
                 }
             }

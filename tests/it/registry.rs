@@ -21,6 +21,9 @@ use serde_json::{Value, json};
 
 use crate::support::fake_registry::{FakeRegistry, Reply, Seen};
 
+/// What a registry answers.
+type Script = Box<dyn Fn(&Seen) -> Reply + Send + Sync>;
+
 /// Logins by registry: account and password.
 struct Logins(BTreeMap<String, (String, String)>);
 
@@ -447,7 +450,7 @@ async fn without_a_digest_in_the_header_the_manifest_is_fetched_and_hashed_once(
 #[tokio::test]
 async fn answers_that_make_no_sense_are_never_taken_for_news() {
     let wrong = digest_of("another").to_string();
-    let cases: Vec<(&str, Box<dyn Fn(&Seen) -> Reply + Send + Sync>, Cause)> = vec![
+    let cases: Vec<(&str, Script, Cause)> = vec![
         (
             "a page to sign in",
             Box::new(|_| Reply::new(200, &[("content-type", "text/html")], "<html>")),
@@ -568,7 +571,7 @@ async fn lists_of_tags_that_never_end_are_cut_and_say_so() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let large = page(&many);
     let count = AtomicUsize::new(0);
-    let cases: Vec<(&str, Box<dyn Fn(&Seen) -> Reply + Send + Sync>, usize)> = vec![
+    let cases: Vec<(&str, Script, usize)> = vec![
         (
             "a circle",
             Box::new(|seen| {

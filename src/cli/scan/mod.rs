@@ -6,8 +6,9 @@ mod seed_form;
 mod show;
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -189,9 +190,9 @@ fn keep(dir: &Path, form: Form, scan: &LastScan) -> anyhow::Result<()> {
     write_last_scan(dir, scan)?;
     let path = Path::new(seed_cache::PATH);
     let folder = path.parent().expect("it is a constant");
-    if form == Form::Redflag {
-        // Who may not has none.
-        let _ = std::fs::DirBuilder::new().mode(0o755).create(folder);
+    if form == Form::Redflag && std::fs::create_dir(folder).is_ok() {
+        // As RedFlag's agent makes it, whatever umask this process has. Who may not make it has none.
+        let _ = std::fs::set_permissions(folder, Permissions::from_mode(0o755));
     }
     if folder.is_dir()
         && let Err(error) = seed_cache::write(path, scan)

@@ -7,6 +7,7 @@ use super::subject::Subject;
 use crate::docker::LocalImage;
 use crate::domain::registry::{
     Answer, Compared, DOCKER_HUB, Digest, Found, ImageLabels, Outcome, Reference, Refusal, Tags, compare,
+    names_of,
 };
 use crate::domain::update::{Cause, Finding, Standing};
 
@@ -90,7 +91,7 @@ fn compared(subject: &Subject, reference: &Reference, found: &Found, before: Opt
         return finding;
     }
     let on_host = subject.images().find(|image| {
-        let names = crate::domain::registry::names_of(&image.id, None, &image.repo_digests, reference);
+        let names = names_of(&image.id, None, &image.repo_digests, reference);
         compared == Compared::RestartNeeded && compare(&[names], None, found) == Compared::Same
     });
     let labels = match (&found.content, on_host) {
@@ -192,7 +193,7 @@ fn add_tags(finding: &mut Finding, tags: &Tags, before: Option<Before<'_>>) {
 
 /// What people call the image that runs: its own word for its version, and which content that is.
 fn version(image: &LocalImage, reference: &Reference) -> String {
-    let names = crate::domain::registry::names_of("", None, &image.repo_digests, reference);
+    let names = names_of("", None, &image.repo_digests, reference);
     let digest = names.first().map_or(image.id.as_str(), Digest::as_str);
     shown(&ImageLabels::of(&image.labels), digest)
 }

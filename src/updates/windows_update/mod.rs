@@ -56,7 +56,8 @@ try {
     $answer = [ordered]@{ ok = $true; result = [int]$search.ResultCode; reboot_pending = [bool]$system.RebootRequired; updates = $updates }
     ConvertTo-Json -InputObject $answer -Depth 6 -Compress
 } catch {
-    $answer = [ordered]@{ ok = $false; hresult = ('0x{0:X8}' -f $_.Exception.HResult); error = [string]$_.Exception.Message }
+    $cause = $_.Exception.GetBaseException()
+    $answer = [ordered]@{ ok = $false; hresult = ('0x{0:X8}' -f $cause.HResult); error = [string]$cause.Message }
     ConvertTo-Json -InputObject $answer -Compress
     exit 1
 }

@@ -129,6 +129,7 @@ impl Registry {
 
     /// Pushes an index of two platforms under a tag.
     pub async fn push(&self, repository: &str, tag: &str, image: &TwoPlatforms) {
+        rustls::crypto::ring::default_provider().install_default().ok();
         let http = reqwest::Client::new();
         let base = format!("http://127.0.0.1:{}/v2/{repository}", self.port);
         for blob in [&image.layer, &image.amd64.config, &image.arm64.config] {

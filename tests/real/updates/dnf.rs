@@ -132,7 +132,10 @@ fn a_repository_that_is_away_leaves_what_was_known_with_the_reason() {
 
     assert_eq!((down.code, down.updates()), (3, before.updates()), "{}", down.said);
     let problem = down.problem("dnf");
-    assert!(problem.contains("not known since") && problem.contains("repository 'repo'"), "{problem}");
+    assert!(
+        problem.contains("not known since") && problem.contains("metadata for repository '"),
+        "{problem}"
+    );
     assert_eq!(down.scanner("dnf")["ok"], false);
 }
 
