@@ -22,6 +22,7 @@ mod m0013_admin_roles;
 mod m0014_container_networks;
 mod m0015_create_updates;
 mod m0016_redflag;
+mod m0017_seed_views;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_container_networks::Migration),
             Box::new(m0015_create_updates::Migration),
             Box::new(m0016_redflag::Migration),
+            Box::new(m0017_seed_views::Migration),
         ]
     }
 }

@@ -217,3 +217,55 @@ async fn publish(db: &Db, agent_id: &AgentId, hostname: &str, container: &str) {
         .row(RowChange::PutRouteStatus(status));
     db.commit(batch).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_columns_of_redflags_schema_are_read_under_its_names() {
+    use sea_orm::{ConnectionTrait, Statement};
+
+    on_every_engine(async |db| {
+        let a = agent("a");
+        known_agents(&db, &["a"]).await;
+        put(&db, &a, Kind::Apt, changes(vec![discovered("u1", "openssl")])).await;
+        let host = Host { hostname: Some("web-1".into()), os_version: Some("Debian 12".into()), ..Host::default() };
+        let row = RowChange::PutHost { agent_id: a.clone(), host: Box::new(host) };
+        db.commit(Batch::new("system", at(2)).row(row)).await.unwrap();
+        let queued = queued("a", "c1", at(99));
+        db.commit(Batch::new("system", at(3)).append(Stream::commands(&a), Expected::Head, vec![queued])).await.unwrap();
+        for (view, columns, rows) in [
+            ("seed_agents", "id, hostname, os, architecture, metadata, created_at, updated_at", 1),
+            (
+                "seed_updates",
+                "id, agent_id, package_name, package_type, current_version, available_version, severity, metadata, \
+                 status, created_at",
+                1,
+            ),
+            (
+                "seed_commands",
+                "id, agent_id, update_id, command_type, parameters, status, created_at, completed_at",
+                1,
+            ),
+            (
+                "seed_refresh_tokens",
+                "id, agent_id, token_hash, expires_at, created_at, last_used_at, revoked",
+                0,
+            ),
+            ("seed_logs", "id, agent_id, level, message, metadata, created_at", 0),
+        ] {
+            let found = db
+                .read(async move |conn| {
+                    let sql = format!("SELECT {columns} FROM {view}");
+                    let backend = conn.get_database_backend();
+                    Ok(conn.query_all_raw(Statement::from_string(backend, sql)).await?)
+                })
+                .await
+                .unwrap();
+            assert_eq!(found.len(), rows, "{view}");
+            if view == "seed_agents" {
+                let text = |column: &str| found[0].try_get::<String>("", column).unwrap();
+                assert_eq!((text("hostname"), text("os")), ("web-1".into(), "Debian 12".into()));
+                assert_eq!(text("created_at"), "2027-01-15T08:00:00Z");
+            }
+        }
+    })
+    .await;
+}
