@@ -112,8 +112,10 @@ mod tests {
     use crate::domain::update::Cause;
     use crate::registry::NoLogins;
 
+    type Answers = fn() -> Result<String, DockerError>;
+
     /// Says of every registry what it was made with.
-    struct Says(fn() -> Result<String, DockerError>);
+    struct Says(Answers);
 
     #[async_trait]
     impl EngineImages for Says {
@@ -131,7 +133,7 @@ mod tests {
         }
     }
 
-    async fn asked(says: fn() -> Result<String, DockerError>) -> Outcome {
+    async fn asked(says: Answers) -> Outcome {
         let clock = Clock::moved("2026-01-31T12:00:00Z".parse().unwrap());
         let lookup = EngineLookup::new(Arc::new(Says(says)), Arc::new(NoLogins), clock);
         let ask = Ask {
@@ -155,8 +157,7 @@ mod tests {
     async fn the_engines_words_are_told_apart() {
         let digest = || Ok(Digest::of(b"a").to_string());
         assert!(matches!(asked(digest).await, Outcome::Found(found) if found.digest == Digest::of(b"a")));
-        type Says = fn() -> Result<String, DockerError>;
-        let cases: [(Says, Cause); 5] = [
+        let cases: [(Answers, Cause); 5] = [
             (|| refused("no basic auth credentials"), Cause::NotAllowed),
             (|| refused("errors: denied: requested access to the resource is denied"), Cause::NotAllowed),
             (|| refused("manifest unknown: manifest unknown"), Cause::GoneUpstream),
