@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::common::Common;
 use super::database;
+use super::desk::RegistryDesk;
 use super::run as process;
 use super::run::Start;
 use super::shards::Shards;
@@ -54,6 +55,7 @@ pub(super) struct MasterHalf {
     addresses: Vec<SocketAddr>,
     proxies: Vec<IpAddr>,
     shards: Shards,
+    desk: RegistryDesk,
 }
 
 impl MasterHalf {
@@ -67,12 +69,14 @@ impl MasterHalf {
                 .await?;
         let has_cloudflare = cloudflare.is_some();
         let shards = Shards::start(&start.watchdog);
+        let desk = RegistryDesk::open(start)?;
         let parts = MasterParts {
             db: db.clone(),
             cloudflare,
             writer: None,
             default_zone: settings.cloudflare.zone_id.clone().map(ZoneId::new),
             account: None,
+            registries: Some(desk.lookup()),
             settings: MasterSettings { shards: shards.count(), ..master_settings(settings) },
             clock: start.clock.clone(),
             chance: start.chance.clone(),
@@ -80,11 +84,12 @@ impl MasterHalf {
             arbiters: shards.handles(),
         };
         let (spec, master) = Master::start(parts).await?;
-        Ok((spec, Self { db, master, has_cloudflare, addresses, proxies, shards }))
+        Ok((spec, Self { db, master, has_cloudflare, addresses, proxies, shards, desk }))
     }
 
     /// Ends what is left after the tree is stopped: the fleet's threads, then the database they used.
     pub(super) async fn end(self) -> anyhow::Result<()> {
+        self.desk.keep();
         self.shards.end().await;
         self.db.close().await.context("cannot close the database")
     }

@@ -9,6 +9,7 @@ mod apply;
 mod common;
 mod config;
 mod database;
+mod desk;
 mod events;
 mod health;
 mod host_look;

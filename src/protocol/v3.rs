@@ -10,8 +10,10 @@ use super::command::{AgentCommand, wire_form};
 use crate::domain::command::Command;
 use crate::domain::id::CommandId;
 
+mod images;
 mod reports;
 
+pub use images::{ASKS_LIMIT, ImagesRequest, ImagesResponse, decode_asks};
 pub use reports::{decode_reports, decode_result};
 
 /// The version of the native protocol this program speaks.

@@ -73,6 +73,7 @@ fn agents(config: &mut ServiceConfig) {
         .service(at("/api/v3/agents/{id}/commands").get_only(v3::commands).head(v3::commands_head))
         .service(at("/api/v3/agents/{id}/commands/{command_id}/ack").post(v3::acknowledge))
         .service(at("/api/v3/agents/{id}/commands/{command_id}/result").post(v3::result))
+        .service(at("/api/v3/agents/{id}/images").post(v3::images))
         .service(at("/api/v2/agents/register").post(v2::register))
         .service(at("/accounts").get(cloudflare_proxy::accounts))
         .service(

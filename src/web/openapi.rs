@@ -15,6 +15,7 @@ use super::{agent_api, api, assets, ops, pages};
     paths(
         agent_api::v2::register, agent_api::v2::commands, agent_api::v2::events,
         agent_api::v3::reports, agent_api::v3::commands, agent_api::v3::acknowledge, agent_api::v3::result,
+        agent_api::v3::images,
         agent_api::redflag::register, agent_api::redflag::renew, agent_api::redflag::commands, agent_api::redflag::updates,
         agent_api::redflag::logs, agent_api::redflag::dependencies, agent_api::redflag::system_info,
         agent_api::redflag::rapid_mode, agent_api::redflag::unregister, agent_api::redflag::own_commands,

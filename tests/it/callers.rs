@@ -45,6 +45,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/api/v3/agents/{id}/commands", Agent, &[409]),
     ("post", "/api/v3/agents/{id}/commands/{command_id}/ack", Agent, &[409]),
     ("post", "/api/v3/agents/{id}/commands/{command_id}/result", Agent, &[409]),
+    ("post", "/api/v3/agents/{id}/images", Agent, &[409]),
     ("get", "/accounts", Agent, &[200]),
     ("put", "/accounts/{account}/cfd_tunnel/{tunnel}/configurations", Agent, &[403]),
     ("get", "/healthz", Open, &[200]),

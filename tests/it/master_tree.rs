@@ -68,6 +68,7 @@ impl Rig {
             default_zone: None,
             account: Some(Arc::new(Tunnels)),
             writer: None,
+            registries: None,
             settings: MasterSettings::default(),
             clock,
             chance,

@@ -255,3 +255,29 @@ async fn native_routes_refuse_in_their_own_words() {
     assert_eq!(code(master.get(&reports).expect(405).await), "method_not_allowed");
     master.stop().await;
 }
+
+#[actix_web::test]
+async fn questions_about_images_are_answered_in_their_order_and_what_is_no_name_is_refused() {
+    let master = TestMaster::start().await;
+    let agent = Native::join(&master, "web-1").await;
+    let ask = |registry: &str, wants_tags: bool| {
+        json!({ "registry": registry, "repository": "team/app", "tag": "1.0",
+            "platform": { "os": "linux", "architecture": "amd64" }, "wants_content": true, "wants_tags": wants_tags })
+    };
+
+    let body = json!({ "asks": [ask("localhost:5000", false), ask("ghcr.io", true)] });
+    let answers = agent.post("images").json(body).expect(200).await.json();
+    let odd =
+        agent.post("images").json(json!({ "asks": [ask("ghcr.io/../x", false)] })).expect(400).await.json();
+
+    // This master asks nobody, so the agent is told to ask by itself.
+    let list = answers["answers"].as_array().unwrap();
+    assert_eq!(list.len(), 2, "{answers}");
+    assert!(list.iter().all(|answer| answer["content"]["refused"]["cause"] == "not_reachable"), "{answers}");
+    assert_eq!(
+        (&list[0]["tags"], &list[1]["tags"]["refused"]["cause"]),
+        (&json!("not_asked"), &json!("not_reachable"))
+    );
+    assert_eq!(odd["code"], "invalid_body");
+    master.stop().await;
+}

@@ -6,6 +6,7 @@
 mod bus;
 pub mod cloudflare_account;
 mod commands;
+mod desk;
 mod directory;
 mod env;
 mod error;

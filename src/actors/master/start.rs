@@ -9,6 +9,7 @@ use super::bus::{self, Bus, Notices};
 use super::cloudflare_account::{
     self, AccountParts, MasterStore, PlanOnly, PublishSettings, SharedAccount, installation,
 };
+use super::desk::Desk;
 use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;
 use crate::domain::id::ZoneId;
+use crate::registry::Lookup;
 
 /// What the master is made of.
 pub struct MasterParts {
@@ -40,6 +42,8 @@ pub struct MasterParts {
     pub account: Option<SharedAccount>,
     /// Who writes instead of the database itself; for tests of what becomes of a commit.
     pub writer: Option<Arc<dyn Writer>>,
+    /// Who asks registries what tags hold; none: agents ask by themselves.
+    pub registries: Option<Arc<dyn Lookup>>,
     /// Times and bounds.
     pub settings: MasterSettings,
     /// The time of day.
@@ -146,6 +150,7 @@ impl Master {
             chance: parts.chance,
             tree: parts.tree,
             env,
+            desk: Desk::new(parts.registries),
             registrar,
             #[cfg(test)]
             routers,

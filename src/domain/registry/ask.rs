@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::platform::Platform;
+use super::reference::Reference;
 use super::tags::NewerTags;
 use crate::domain::update::Cause;
 
@@ -32,6 +33,22 @@ pub struct Ask {
     /// True if a person waits: an answer of minutes ago does not do.
     #[serde(default)]
     pub is_fresh: bool,
+}
+
+/// Most digests that are known of one image.
+const MAX_KNOWN: usize = 200;
+
+impl Ask {
+    /// True if what it asks about is an image's full name, taken apart.
+    pub fn is_sound(&self) -> bool {
+        let name = Reference::parse(&format!("{}/{}:{}", self.registry, self.repository, self.tag));
+        let is_whole = name.is_ok_and(|name| {
+            (&name.registry, &name.repository, name.tag()) == (&self.registry, &self.repository, &self.tag)
+        });
+        let platform = [&self.platform.os, &self.platform.architecture];
+        let is_short = platform.into_iter().chain(&self.platform.variant).all(|word| word.len() <= 64);
+        is_whole && is_short && self.known.len() <= MAX_KNOWN
+    }
 }
 
 /// The answer to one [`Ask`].

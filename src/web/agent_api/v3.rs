@@ -13,7 +13,8 @@ use crate::actors::master::Dialect;
 use crate::domain::id::CommandId;
 use crate::domain::report::Report;
 use crate::protocol::v3::{
-    self, COMMANDS_LIMIT, ReportsResponse, WAIT_LIMIT_SECS, command_form, decode_reports, decode_result,
+    self, COMMANDS_LIMIT, ImagesResponse, ReportsResponse, WAIT_LIMIT_SECS, command_form, decode_asks,
+    decode_reports, decode_result,
 };
 use crate::web::auth::NativeAgent;
 use crate::web::body::{JsonBytes, ReportBytes, SMALL};
@@ -144,6 +145,20 @@ pub async fn result(
     let outcome = decode_result(&body.0)?;
     state.master().finish(agent.slot.id(), &command_id(&path.1)?, outcome).await?;
     Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// `POST /api/v3/agents/{id}/images`: what tags hold, asked of registries once for the whole fleet.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/images", tag = "agent v3", params(("id" = String, Path)),
+    request_body = Object, responses((status = 200, description = "`{\"answers\": [...]}`"), (status = 400),
+        (status = 401), (status = 403), (status = 404), (status = 413), (status = 415)),
+    security(("agent_key" = [])))]
+pub async fn images(
+    _agent: NativeAgent,
+    state: web::Data<WebState>,
+    body: JsonBytes<SMALL>,
+) -> Result<HttpResponse, ApiError> {
+    let asks = read_apart(body.0, decode_asks).await?;
+    Ok(HttpResponse::Ok().json(ImagesResponse { answers: state.master().look_up(asks).await }))
 }
 
 fn command_id(text: &str) -> Result<CommandId, ApiError> {

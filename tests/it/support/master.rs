@@ -110,6 +110,7 @@ impl TestMaster {
             db: db.clone(),
             account: None,
             writer: None,
+            registries: None,
             settings,
             clock,
             chance,

@@ -16,9 +16,15 @@ use crate::domain::command::Outcome;
 use crate::domain::container;
 use crate::domain::id::{AgentId, CommandId};
 use crate::domain::registration::{Admission, identity_digest, shown_name};
+use crate::domain::registry::{Answer, Ask};
 use crate::domain::report::{Report, Reports};
 
 impl Master {
+    /// Says what tags of images hold, and which are newer; registries are asked once for all agents.
+    pub async fn look_up(&self, asks: Vec<Ask>) -> Vec<Answer> {
+        self.desk.look_up(asks).await
+    }
+
     /// Registers an agent, or greets one that is known; a known one that brings nothing new costs no actor.
     pub async fn register(
         &self,

@@ -12,6 +12,7 @@ use actix::{Handler, Message};
 use tokio::sync::oneshot;
 
 use super::bus::Changes;
+use super::desk::Desk;
 use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
@@ -43,6 +44,8 @@ pub struct Master {
     /// The live supervision tree.
     pub tree: Tree,
     pub(super) env: Env,
+    /// What tags of images hold.
+    pub(super) desk: Desk,
     /// Who decides about identity.
     pub(super) registrar: Port<Registrar>,
     /// The fleet's shards.

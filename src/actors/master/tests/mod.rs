@@ -195,6 +195,7 @@ impl Rig {
             db,
             account: Some(publisher.clone()),
             writer,
+            registries: None,
             settings: settings.clone(),
             clock,
             chance,
