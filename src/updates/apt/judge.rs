@@ -18,7 +18,7 @@ pub(super) struct Seen {
     pub(super) targets: BTreeMap<String, Target>,
     /// What an upgrade that adds and removes nothing would do; what it removes is needed by nobody.
     pub(super) ordinary: Result<Simulation, String>,
-    /// What an upgrade that may add and remove would do.
+    /// What an upgrade that may add and remove would do; empty where the ordinary one leaves nothing behind.
     pub(super) full: Result<Simulation, String>,
     pub(super) records: BTreeMap<(String, String), Record>,
     /// Of those that neither of the two takes along: what happens if one is named.
@@ -38,6 +38,11 @@ pub(super) fn installed_as<'a>(
 }
 
 impl Seen {
+    /// True if an ordinary upgrade does not take all of them along, so that there is something to explain.
+    pub(super) fn leaves_some_behind(&self) -> bool {
+        self.policies.iter().any(|policy| !takes(&self.ordinary, &policy.name))
+    }
+
     /// Names of those that stay behind for a reason that only a dry run of each can tell.
     pub(super) fn unexplained(&self) -> Vec<&str> {
         let is_unexplained = |policy: &&Policy| {

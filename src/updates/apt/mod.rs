@@ -154,7 +154,9 @@ impl Apt {
             named: BTreeMap::new(),
         };
         if !seen.policies.is_empty() {
-            seen.full = self.simulate(&["-o", "APT::Get::AutomaticRemove=false", "dist-upgrade"]).await?;
+            if seen.leaves_some_behind() {
+                seen.full = self.simulate(&["-o", "APT::Get::AutomaticRemove=false", "dist-upgrade"]).await?;
+            }
             seen.records = self.records(&seen).await?;
             let names: Vec<String> =
                 seen.unexplained().into_iter().take(MAX_NAMED).map(str::to_owned).collect();

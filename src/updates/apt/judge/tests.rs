@@ -97,6 +97,19 @@ fn only_those_without_another_reason_are_asked_about_one_by_one() {
 }
 
 #[test]
+fn a_host_on_which_nothing_stays_behind_has_nothing_to_explain() {
+    let mut seen = seen();
+    assert!(seen.leaves_some_behind());
+    seen.policies.retain(|policy| ["t-lib", "t-sec", "t-foreign"].contains(&policy.name.as_str()));
+    seen.full = Ok(Simulation::default());
+    assert!(!seen.leaves_some_behind());
+    let mut pending = seen.findings().into_iter().filter(Finding::is_pending);
+    assert!(pending.all(|finding| finding.held_back.is_none()));
+    seen.ordinary = Err("Unmet dependencies".into());
+    assert!(seen.leaves_some_behind());
+}
+
+#[test]
 fn a_security_update_may_lie_on_the_way_to_the_candidate() {
     let found = seen().findings();
     let is = |name: &str| (finding(&found, name).is_security, finding(&found, name).severity);
