@@ -10,16 +10,19 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context;
 use secrecy::SecretString;
 
+use super::desk_lookup::DeskLookup;
 use super::host_look::look_at_host;
 use super::run::Start;
 use super::scan::images;
 use super::values::AgentValues;
+use crate::actors::agent::link::CurrentLink;
 use crate::actors::agent::tree::{AgentParts, AgentPorts, AgentSettings, agent};
 use crate::actors::supervision::SupSpec;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::docker::Docker;
 use crate::state_dir::StateDir;
+use crate::uplink::Uplink;
 
 /// How long an actor may take to say how it is.
 const STATUS_TIME: Duration = Duration::from_secs(2);
@@ -33,16 +36,19 @@ pub(super) fn describe(
     let settings = &start.loaded.settings;
     let AgentValues { docker, uplink } = AgentValues::read(settings, master_url, key, start.io.clone())?;
     let docker: Arc<dyn Docker> = Arc::new(docker);
+    let (uplink, link): (Arc<dyn Uplink>, _) = (Arc::new(uplink), CurrentLink::default());
+    let desk = DeskLookup::new(Arc::clone(&uplink), link.clone());
     let parts = AgentParts {
         settings: agent_settings(settings),
         docker: Arc::clone(&docker),
-        uplink: Arc::new(uplink),
+        uplink,
         state: StateDir::open(&start.state_dir, start.io.clone())?,
+        link,
         look: look_at_host(
             start.state_dir.clone(),
             Arc::clone(&docker),
             settings.updates.check_packages,
-            images(settings, &Clock::system(), start.io.clone())?,
+            images(settings, &Clock::system(), start.io.clone())?.asking_first(Arc::new(desk)),
             start.io.clone(),
         ),
     };

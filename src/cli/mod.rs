@@ -10,6 +10,7 @@ mod common;
 mod config;
 mod database;
 mod desk;
+mod desk_lookup;
 mod events;
 mod health;
 mod host_look;

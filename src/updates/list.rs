@@ -39,6 +39,14 @@ impl Images {
     }
 }
 
+impl Images {
+    /// Has somebody else asked before any registry is asked from here.
+    #[must_use]
+    pub fn asking_first(self, other: Arc<dyn Lookup>) -> Self {
+        Self { lookup: Arc::new(FirstOf::new(other, self.lookup)), ..self }
+    }
+}
+
 /// Every scanner there is, in the order in which they run; one line each.
 pub fn scanners(images: Images) -> Vec<Arc<dyn Scanner>> {
     let programs = Arc::new(HostPrograms);

@@ -22,6 +22,7 @@ use super::exchange::{Answer, Call, exchange};
 use super::{CommandDelivery, ReportsTaken, Uplink};
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
+use crate::domain::registry::{self, Ask};
 use crate::domain::report::Reports;
 use crate::http_client::{self, AccessToken, Request, SetupError, credentials, secret_header};
 use crate::io::Io;
@@ -39,6 +40,8 @@ const CONFIG_LIMIT: Duration = Duration::from_secs(30);
 const POLL_MARGIN: Duration = Duration::from_secs(15);
 /// A DockFlare Master answers a registration with everything it knows of the agent.
 const REGISTER_ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+/// The desk asks registries, which may be slow.
+const IMAGES_LIMIT: Duration = Duration::from_secs(120);
 /// Smaller bodies are not worth compressing.
 const GZIP_FROM: usize = 4 * 1024;
 
@@ -158,6 +161,19 @@ impl Uplink for HttpUplink {
         // A kind that was made later is not looked at here.
         let wants = response.wants.iter().filter_map(|kind| kind.parse().ok()).collect();
         Ok(ReportsTaken { next_seq: response.next_seq, wants })
+    }
+
+    async fn ask_images(
+        &self,
+        agent: &AgentId,
+        session: &str,
+        asks: Vec<Ask>,
+    ) -> Result<Vec<registry::Answer>, UplinkError> {
+        let request = v3::ImagesRequest { asks };
+        let call = self.send(Method::POST, &format!("/api/v3/agents/{agent}/images"), &request);
+        let answer = self.call(call.in_session(session)?.within(IMAGES_LIMIT).compressed()).await?;
+        let response: v3::ImagesResponse = read(answer, body::parse_as)?;
+        Ok(response.answers)
     }
 
     async fn wait_for_commands(

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
+use crate::domain::registry::{Answer, Ask};
 use crate::domain::report::Reports;
 use crate::domain::update::Kind;
 use crate::protocol::command::AgentCommand;
@@ -45,6 +46,14 @@ pub trait Uplink: Send + Sync + 'static {
 
     /// Sends a batch.
     async fn send_reports(&self, agent: &AgentId, batch: &Reports) -> Result<ReportsTaken, UplinkError>;
+
+    /// Asks the master's desk what tags of images hold; as many answers as questions, of which there are at most 500.
+    async fn ask_images(
+        &self,
+        agent: &AgentId,
+        session: &str,
+        asks: Vec<Ask>,
+    ) -> Result<Vec<Answer>, UplinkError>;
 
     /// Waits up to `wait` for commands.
     async fn wait_for_commands(

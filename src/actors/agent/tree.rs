@@ -82,6 +82,8 @@ pub struct AgentParts {
     pub uplink: Arc<dyn Uplink>,
     /// Its files.
     pub state: StateDir,
+    /// What there will be with the master; empty still.
+    pub link: CurrentLink,
     /// Looks at the host for updates.
     pub look: LookAtHost,
 }
@@ -135,8 +137,7 @@ impl AgentPorts {
 
 /// Describes the supervisor `agent` with its children.
 pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
-    let AgentParts { settings, docker, uplink, state, look } = parts;
-    let link = CurrentLink::default();
+    let AgentParts { settings, docker, uplink, state, link, look } = parts;
     let label_prefix = LabelPrefix::new(settings.label_prefix);
     let (last_tunnel, last_containers) = (LastTunnel::default(), LastContainers::default());
     let last_seen = LastSeen::default();

@@ -168,10 +168,16 @@ impl Answer {
 
     /// True if nobody was reached, so that somebody else may be.
     pub fn is_out_of_reach(&self) -> bool {
-        let refusal = match (&self.content, &self.tags) {
-            (Outcome::Refused(refusal), _) | (Outcome::NotAsked, Tags::Refused(refusal)) => refusal,
-            _ => return false,
-        };
-        refusal.cause == Cause::NotReachable
+        self.refused_by(Cause::NotReachable)
+    }
+
+    /// True if it was refused for this cause.
+    pub fn refused_by(&self, cause: Cause) -> bool {
+        match (&self.content, &self.tags) {
+            (Outcome::Refused(refusal), _) | (Outcome::NotAsked, Tags::Refused(refusal)) => {
+                refusal.cause == cause
+            }
+            _ => false,
+        }
     }
 }

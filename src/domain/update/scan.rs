@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::finding::Finding;
+use super::finding::{Finding, Standing};
 use super::kind::Kind;
 
 /// Why a scanner could not look, and what to do about it.
@@ -79,7 +79,11 @@ pub struct Findings {
 pub fn digest(items: &[Finding]) -> String {
     let mut hash = Sha256::new();
     for item in items {
-        if let Ok(json) = serde_json::to_vec(item) {
+        let mut item = item.clone();
+        if let Standing::Unchecked { last_known_at, retry_at, .. } = &mut item.standing {
+            (*last_known_at, *retry_at) = (None, None);
+        }
+        if let Ok(json) = serde_json::to_vec(&item) {
             hash.update(json);
         }
         hash.update(b"\n");

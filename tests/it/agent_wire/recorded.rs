@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lightship::actors::agent::link::CurrentLink;
 use lightship::actors::agent::tree::{AgentParts, AgentSettings, agent};
 use lightship::actors::supervision::{Root, Tree};
 use lightship::chance::Chance;
@@ -123,6 +124,7 @@ async fn a_whole_agent_lives_with_a_dockflare_master() {
         docker: Arc::new(BollardDocker::new(&nowhere, io.clone()).unwrap()),
         uplink: Arc::new(master.uplink(&io)),
         state: state.clone(),
+        link: CurrentLink::default(),
         look: Arc::new(|_| Box::pin(async { Err("nothing is looked at here".to_owned()) })),
     });
     let tree = Tree::new(Clock::system(), Chance::system(), |_| {});

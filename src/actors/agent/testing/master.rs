@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::LONG;
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
+use crate::domain::registry::{Answer, Ask};
 use crate::domain::report::{Report, Reports};
 use crate::domain::update::Kind;
 use crate::protocol::command::AgentCommand;
@@ -287,6 +288,10 @@ impl Uplink for FakeMaster {
         self.hear(Heard::Batch(batch.clone())).await?;
         let wants = std::mem::take(&mut self.0.state.lock().wants);
         Ok(ReportsTaken { next_seq: batch.first_seq + batch.items.len() as u64, wants })
+    }
+
+    async fn ask_images(&self, _: &AgentId, _: &str, _: Vec<Ask>) -> Result<Vec<Answer>, UplinkError> {
+        Ok(Vec::new())
     }
 
     async fn wait_for_commands(

@@ -121,8 +121,14 @@ async fn host_set(
     let state = StateDir::open(dir.path(), Io::current()).unwrap();
     let (docker, uplink) = (Arc::new(engine), Arc::new(master.clone()));
     let settings = AgentSettings::new(settings, Some("h1".into()));
-    let (spec, ports) =
-        agent(AgentParts { settings, docker, uplink, state: state.clone(), look: nothing_to_see() });
+    let (spec, ports) = agent(AgentParts {
+        settings,
+        docker,
+        uplink,
+        state: state.clone(),
+        link: CurrentLink::default(),
+        look: nothing_to_see(),
+    });
     let changes: Arc<Mutex<Vec<String>>> = Arc::default();
     let sink = Arc::clone(&changes);
     let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
