@@ -62,8 +62,14 @@ fn failed(answer: &Value) -> Result<Searched, (String, Option<String>)> {
 }
 
 fn finding(update: &Value, reboot_pending: bool) -> Finding {
-    let text =
-        |name: &str| update[name].as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |name: &str| {
+        update
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     let mut finding = Finding::new(text("id").unwrap_or_default(), Standing::Newer);
     let categories: Vec<String> = list(&update["categories"])
         .iter()

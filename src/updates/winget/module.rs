@@ -32,7 +32,7 @@ pub(super) fn parse(printed: &str) -> Option<Vec<Finding>> {
 }
 
 fn package(value: &Value) -> Option<Package> {
-    let text = |name: &str| value[name].as_str().unwrap_or_default().trim().to_owned();
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
     Some(Package {
         id: Some(text("id")).filter(|id| !id.is_empty())?,
         name: text("name"),

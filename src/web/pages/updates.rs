@@ -57,7 +57,8 @@ pub struct Wanted {
 const SECURITY: &str = "security";
 
 /// Which package or image.
-#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
 pub struct Which {
     /// Its kind.
     kind: String,
