@@ -15,7 +15,7 @@ run: ## build, then start master and local agent; prints the page's address
 
 .PHONY: test
 test: ## every test, with the real parts: Engine, processes, browser, PostgreSQL
-	scripts/need build docker browser compose namespaces image postgres updates accessibility
+	scripts/need build docker browser compose namespaces image postgres updates accessibility api
 	$(MAKE) --no-print-directory build
 	scripts/test
 

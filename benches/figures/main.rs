@@ -33,6 +33,7 @@ mod stats;
 #[path = "../../tests/it/support/mod.rs"]
 #[allow(unused_imports, reason = "shared with the tests; a part of it is used here")]
 mod support;
+mod updates;
 mod wrk;
 
 use std::process::ExitCode;
@@ -80,6 +81,9 @@ async fn measure(plan: &Plan) -> Sheet {
     }
     if plan.wants("registrations") {
         sheet.group("registrations", limit(120), registrations::measure(plan)).await;
+    }
+    if plan.wants("updates") {
+        sheet.group("updates", limit(120), updates::measure(plan)).await;
     }
     if plan.wants("start") {
         sheet.group("start", limit(60), start::measure(plan)).await;

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// Groups that can be measured alone.
-const GROUPS: [&str; 10] = [
+const GROUPS: [&str; 11] = [
     "heartbeats",
     "publish",
     "commands",
     "account",
     "registrations",
+    "updates",
     "start",
     "fleet",
     "churn",

@@ -12,7 +12,7 @@ use super::error::ApiError;
 struct Assets;
 
 /// `GET /assets/{path}`.
-#[utoipa::path(get, path = "/assets/{path}", responses((status = 200, description = "the file"), (status = 404)), security(()))]
+#[utoipa::path(get, path = "/assets/{path}", params(("path" = String, Path)), responses((status = 200, description = "the file"), (status = 404)), security(()))]
 pub async fn asset(_: Anyone, req: HttpRequest) -> Result<HttpResponse, ApiError> {
     let path = req.match_info().query("path");
     let file = Assets::get(path).ok_or(ApiError::NotFound)?;

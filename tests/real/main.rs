@@ -10,6 +10,7 @@ mod support;
 mod agent_docker;
 mod agent_process;
 mod agent_tunnel;
+mod api_description;
 mod blocked;
 mod browser;
 mod cloudflare_faults;

@@ -213,7 +213,8 @@ pub struct HostOrder {
 
 /// `POST /api/v1/agents/{id}/update`: not built yet.
 #[utoipa::path(post, path = "/api/v1/agents/{id}/update", tag = "v1", params(("id" = String, Path)),
-    request_body = HostOrder, responses((status = 401), (status = 403), (status = 404), (status = 409)),
+    request_body = HostOrder, responses((status = 400), (status = 401), (status = 403), (status = 404),
+        (status = 409)),
     security(("admin_token" = [])))]
 pub async fn update(
     _: Operator,
@@ -227,7 +228,8 @@ pub async fn update(
 
 /// `POST /api/v1/agents/{id}/reboot`: not built yet.
 #[utoipa::path(post, path = "/api/v1/agents/{id}/reboot", tag = "v1", params(("id" = String, Path)),
-    request_body = HostOrder, responses((status = 401), (status = 403), (status = 404), (status = 409)),
+    request_body = HostOrder, responses((status = 400), (status = 401), (status = 403), (status = 404),
+        (status = 409)),
     security(("admin_token" = [])))]
 pub async fn reboot(
     _: Operator,
@@ -241,7 +243,8 @@ pub async fn reboot(
 
 /// `POST /api/v1/agents/{id}/heartbeat`: not built yet: RedFlag's agent changes its interval by command only.
 #[utoipa::path(post, path = "/api/v1/agents/{id}/heartbeat", tag = "v1", params(("id" = String, Path)),
-    request_body = HostOrder, responses((status = 401), (status = 403), (status = 404), (status = 409)),
+    request_body = HostOrder, responses((status = 400), (status = 401), (status = 403), (status = 404),
+        (status = 409)),
     security(("admin_token" = [])))]
 pub async fn set_heartbeat(
     _: Operator,
