@@ -160,7 +160,9 @@ impl Inner {
             repositories.into_iter().map(|(registry, repositories)| self.site(registry, repositories));
         let sites: BTreeMap<String, Site> =
             join_all(sites).await.into_iter().map(|site| (site.registry.clone(), site)).collect();
-        join_all(asks.iter().map(|ask| self.answer(&sites[&ask.registry], ask))).await
+        // Every question's registry is among them.
+        let answers = asks.iter().filter_map(|ask| Some(self.answer(sites.get(&ask.registry)?, ask)));
+        join_all(answers).await
     }
 
     async fn site(&self, registry: &str, repositories: BTreeSet<&str>) -> Site {

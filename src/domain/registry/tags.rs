@@ -185,7 +185,7 @@ pub fn newer<'a>(current: &str, tags: impl IntoIterator<Item = &'a str>) -> Newe
         if !version.is_like(&now) || version.rank() <= now.rank() {
             continue;
         }
-        let place = &mut best[now.jump_to(&version) as usize];
+        let Some(place) = best.get_mut(now.jump_to(&version) as usize) else { continue };
         // Tags of one rank (`1.2`, `1.02`) are told apart by their text, so that no order of the list matters.
         let is_better =
             place.as_ref().is_none_or(|(held, text)| (held.rank(), *text) < (version.rank(), tag));
