@@ -97,7 +97,7 @@ pub async fn reports(
                 tokio::time::sleep_until((start + step * number as u32).into()).await;
                 let agent = &own[number % own.len()];
                 let begun = Instant::now();
-                let status = report(&client, &url, agent).await.unwrap();
+                let (status, _) = report(&client, &url, agent).await.unwrap();
                 took.push(millis(begun.elapsed()));
                 assert_eq!(status, 202, "a report of {}", agent.id);
             }
@@ -107,12 +107,17 @@ pub async fn reports(
     Samples::new(tasks.join_all().await.into_iter().flatten())
 }
 
-async fn report(client: &reqwest::Client, url: &str, agent: &Agent) -> reqwest::Result<u16> {
+/// Reports; returns the status, and when to come again if the answer says so.
+async fn report(client: &reqwest::Client, url: &str, agent: &Agent) -> reqwest::Result<(u16, Option<u64>)> {
     let request = client.post(format!("{url}/api/v2/agents/{}/events", agent.id)).bearer_auth(&agent.key);
     let answer = request.json(&body(agent)).send().await?;
-    let status = answer.status().as_u16();
+    let said = (answer.status().as_u16(), retry_after(&answer));
     answer.bytes().await?;
-    Ok(status)
+    Ok(said)
+}
+
+fn retry_after(answer: &reqwest::Response) -> Option<u64> {
+    answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
 }
 
 fn body(agent: &Agent) -> Value {
@@ -192,23 +197,26 @@ async fn come_back(client: &reqwest::Client, url: &str, agent: &Agent, counts: &
         let mut wait = pause.mul_f64(Chance::system().fraction());
         match register.json(&hello).send().await {
             Ok(answer) if answer.status().is_success() => {
-                if report(client, url, agent).await.is_ok_and(|status| status == 202) {
-                    back.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-                wrong.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(answer) => {
-                let after =
-                    answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
-                match after {
-                    Some(secs) if answer.status().as_u16() == 503 => {
+                match report(client, url, agent).await {
+                    Ok((202, _)) => {
+                        back.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                    // Not all agents' actors are awake at once.
+                    Ok((503, Some(secs))) => {
                         turned_away.fetch_add(1, Ordering::Relaxed);
                         wait += Duration::from_secs(secs);
                     }
                     _ => _ = wrong.fetch_add(1, Ordering::Relaxed),
                 }
             }
+            Ok(answer) => match retry_after(&answer) {
+                Some(secs) if answer.status().as_u16() == 503 => {
+                    turned_away.fetch_add(1, Ordering::Relaxed);
+                    wait += Duration::from_secs(secs);
+                }
+                _ => _ = wrong.fetch_add(1, Ordering::Relaxed),
+            },
             // Nobody listens yet.
             Err(_) => {}
         }

@@ -146,7 +146,7 @@ fn list(filter: &Filter, common: &Common) -> anyhow::Result<ExitCode> {
     if common.json {
         output::json(&updates)?;
     } else {
-        print(&updates)?;
+        print(&updates, query.is_empty())?;
     }
     Ok(if filter.exit_code && !updates.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
@@ -172,7 +172,7 @@ impl Filter {
     }
 }
 
-fn print(updates: &[Value]) -> anyhow::Result<()> {
+fn print(updates: &[Value], is_all: bool) -> anyhow::Result<()> {
     let keys = ["id", "agent", "kind", "name", "current_version", "available_version", "severity", "state"];
     let row = |update: &Value| {
         let mut row: Vec<String> = keys.iter().map(|key| output::text(update, key)).collect();
@@ -191,6 +191,13 @@ fn print(updates: &[Value]) -> anyhow::Result<()> {
     output::table(
         &header,
         updates.iter().map(row).collect(),
-        "nothing is known to be pending; `lightship agents` lists the hosts, and their pages say whether they were looked at",
+        match is_all {
+            true => {
+                "nothing is known to be pending; `lightship agents` lists the hosts, and their pages say whether they were looked at"
+            }
+            false => {
+                "none of the updates is like that; `lightship updates` lists the open ones, `--state any` all"
+            }
+        },
     )
 }

@@ -44,8 +44,9 @@ pub use super::tokens::{TokenRow, find_token, list_token_users, list_tokens};
 pub use super::tunnels::{TunnelObservedRow, TunnelRow, find_tunnel, find_tunnel_observed, list_tunnels};
 pub use super::update_counts::{UpdateCount, count_updates, update_counts};
 pub use super::update_lists::{
-    UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, UpdateView, all_statuses, hosts_to_reboot,
-    is_status, list_update_groups, list_updates, routes_behind, scans_of_agents, update_totals,
+    UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, UpdateView, all_statuses, hosts_in_trouble,
+    hosts_to_reboot, is_status, list_update_groups, list_updates, routes_behind, scans_of_agents,
+    update_totals,
 };
 pub use super::update_logs::{UpdateLogFilter, UpdateLogRow, list_update_logs};
 pub use super::updates::{HostRow, ScanRow, UpdateRow, find_host, find_updates, hosts_of, scans_of};

@@ -561,6 +561,16 @@ pub async fn scans_of_agents(db: &Db, agents: &[AgentId]) -> Result<Vec<ScanRow>
     .await
 }
 
+/// Returns the hosts that could not be looked at whole, with their names.
+pub async fn hosts_in_trouble(db: &Db) -> Result<Vec<(AgentId, String)>, DbError> {
+    db.read(move |conn| async move {
+        let query = scan::Entity::find().select_only().column(scan::Column::AgentId).distinct();
+        let ids: Vec<String> = query.filter(scan::Column::Ok.eq(false)).into_tuple().all(&conn).await?;
+        named(&conn, ids).await
+    })
+    .await
+}
+
 /// Returns the hosts that want to be started anew, with their names.
 pub async fn hosts_to_reboot(db: &Db) -> Result<Vec<(AgentId, String)>, DbError> {
     db.read(move |conn| async move {
@@ -571,14 +581,23 @@ pub async fn hosts_to_reboot(db: &Db) -> Result<Vec<(AgentId, String)>, DbError>
             .into_tuple()
             .all(&conn)
             .await?;
+        named(&conn, ids).await
+    })
+    .await
+}
+
+/// These agents by name, removed ones left out.
+async fn named(conn: &DatabaseConnection, ids: Vec<String>) -> Result<Vec<(AgentId, String)>, DbError> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(AT_ONCE) {
         let query = agent::Entity::find()
             .select_only()
             .columns([agent::Column::Id, agent::Column::DisplayName])
-            .filter(agent::Column::Id.is_in(ids))
-            .filter(agent::Column::Status.ne(AgentStatus::Removed.as_str()))
-            .order_by_asc(agent::Column::DisplayName);
-        let rows: Vec<(String, String)> = query.into_tuple().all(&conn).await?;
-        Ok(rows.into_iter().map(|(id, name)| (AgentId::new(id), name)).collect())
-    })
-    .await
+            .filter(agent::Column::Id.is_in(chunk))
+            .filter(agent::Column::Status.ne(AgentStatus::Removed.as_str()));
+        let rows: Vec<(String, String)> = query.into_tuple().all(conn).await?;
+        found.extend(rows.into_iter().map(|(id, name)| (AgentId::new(id), name)));
+    }
+    found.sort_by(|one, other| one.1.cmp(&other.1));
+    Ok(found)
 }

@@ -155,7 +155,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/fragments/updates", Page(Viewer), &[200]),
     ("get", "/updates/of", Page(Viewer), &[404]),
     ("get", "/fragments/updates/of", Page(Viewer), &[404]),
-    ("post", "/updates/decide", Page(Operator), &[400]),
+    ("post", "/updates/decide", Page(Operator), &[200, 400]),
     ("post", "/agents/{id}/approve", Page(Operator), &[404]),
     ("post", "/agents/{id}/scan", Page(Operator), &[404]),
     ("get", "/fragments/system", Page(Viewer), &[200]),

@@ -83,7 +83,7 @@ fn run_in(form: Form, what: What, export: Option<Export>, common: &Common) -> an
     let dir = settings.state.dir.clone().context("no state directory")?;
     let runtime = IoRuntime::start()?;
     let clock = Clock::system();
-    let last = last_scan(&dir)?;
+    let last = last_scan(what, &dir)?;
     let scan = match what {
         What::Scan => {
             let scan = runtime.io().handle().block_on(interruptible(look(
@@ -91,7 +91,10 @@ fn run_in(form: Form, what: What, export: Option<Export>, common: &Common) -> an
                 scanners(images(&settings, &clock, runtime.io())?),
                 last,
             )))?;
-            keep(&dir, form, &scan)?;
+            // What was found is worth more than the file that keeps it.
+            if let Err(error) = keep(&dir, form, &scan) {
+                eprintln!("warning: what was found is not kept: {}", output::chain(&error));
+            }
             Some(scan)
         }
         What::Status | What::ListUpdates => last,
@@ -111,9 +114,13 @@ fn run_in(form: Form, what: What, export: Option<Export>, common: &Common) -> an
 }
 
 /// What was found last. A file that cannot be read is set aside, and the scan begins anew.
-fn last_scan(dir: &Path) -> anyhow::Result<Option<LastScan>> {
+fn last_scan(what: What, dir: &Path) -> anyhow::Result<Option<LastScan>> {
     match read_last_scan(dir) {
         Err(error @ StateError::Corrupt { .. }) => {
+            eprintln!("warning: {error}");
+            Ok(None)
+        }
+        Err(error) if what == What::Scan => {
             eprintln!("warning: {error}");
             Ok(None)
         }

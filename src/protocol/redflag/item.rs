@@ -52,7 +52,7 @@ fn finding(map: &Map<String, Value>, kind: Kind, flaws: &mut Vec<String>) -> Fin
     if available.is_none() {
         flaws.push("it does not say which version is available".into());
     }
-    let mut finding = Finding::new(name.unwrap_or_default(), standing(kind, &details));
+    let mut finding = Finding::new(name.unwrap_or_default(), standing(kind, available.is_some()));
     finding.current_version = current.filter(|version| !version.eq_ignore_ascii_case("unknown"));
     finding.available_version = available.filter(|version| !version.eq_ignore_ascii_case("unknown"));
     finding.severity = Severity::of_word(severity.as_deref().unwrap_or_default());
@@ -69,21 +69,19 @@ fn finding(map: &Map<String, Value>, kind: Kind, flaws: &mut Vec<String>) -> Fin
     finding
 }
 
-/// RedFlag's agent compares the id of a local image with the digest of a remote manifest. Where ids are those of
-/// configurations, as its metadata shows, they differ for every image: nothing is known from that.
-fn standing(kind: Kind, details: &BTreeMap<String, Value>) -> Standing {
-    let has_both = ["local_full_digest", "remote_digest"].iter().all(|name| details.contains_key(*name));
-    if kind != Kind::DockerImage || !has_both {
-        return Standing::Newer;
-    }
-    Standing::Unchecked {
-        cause: Cause::Misunderstood,
-        reason: "RedFlag's agent compares the id of an image with the digest of a manifest, which differ for every image; \
-                 put Lightship's agent on the host to have it checked"
-            .into(),
-        last_known_at: None,
-        retry_at: None,
-    }
+/// RedFlag's agent compares the id of a local image with the digest of a remote manifest, which differ for every image:
+/// nothing is known from that. Nor is it from an item that names no version.
+fn standing(kind: Kind, has_version: bool) -> Standing {
+    let reason = match (kind, has_version) {
+        (Kind::DockerImage, _) => {
+            "RedFlag's agent compares the id of an image with the digest of a manifest, which differ for every image; put \
+             Lightship's agent on the host to have it checked"
+        }
+        (_, true) => return Standing::Newer,
+        (_, false) => "the agent does not say which version is available",
+    };
+    let (cause, reason) = (Cause::Misunderstood, reason.to_owned());
+    Standing::Unchecked { cause, reason, last_known_at: None, retry_at: None }
 }
 
 /// RedFlag's agent puts the version that DNF lists where the repository belongs, and the repository where it belongs.

@@ -164,6 +164,7 @@ mod tests {
         let names: Vec<&str> = found.items.iter().map(|item| item.name.as_str()).collect();
         assert_eq!(names, ["(no name)", "good", "half"]);
         assert!(found.items[2].flaw.as_deref().unwrap().contains("`available_version`"));
+        assert!(!found.items[2].is_pending() && !found.items[0].is_pending(), "no version is on offer");
         assert!(!found.checked.is_complete, "what was not read may be of this kind");
         assert!(found.checked.problem.as_ref().unwrap().reason.contains("2 items"));
     }
@@ -174,9 +175,11 @@ mod tests {
             json!([{"package_type": "docker_image", "package_name": "nginx:1.25", "current_version": "sha256:aaaa",
                 "available_version": "bbbb", "severity": "moderate", "metadata": metadata}])
         };
-        let theirs = read(image(json!({"local_full_digest": "sha256:aaaa", "remote_digest": "sha256:bbbb"})));
-        assert!(matches!(theirs.findings[0].items[0].standing, Standing::Unchecked { .. }));
-        assert_eq!(read(image(json!({}))).findings[0].items[0].standing, Standing::Newer);
+        let theirs = json!({"local_full_digest": "sha256:aaaa", "remote_digest": "sha256:bbbb"});
+        for metadata in [theirs, json!({})] {
+            let found = read(image(metadata));
+            assert!(matches!(found.findings[0].items[0].standing, Standing::Unchecked { .. }));
+        }
     }
 
     #[test]

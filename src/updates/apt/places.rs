@@ -70,8 +70,11 @@ impl Places {
 
     /// True if this user may refresh the lists.
     pub(super) fn may_refresh(&self) -> bool {
-        [self.lists.clone(), self.lists.join("partial")]
+        // Without it APT makes the inner one itself.
+        let partial = Some(self.lists.join("partial")).filter(|folder| folder.exists());
+        [Some(self.lists.clone()), partial]
             .iter()
+            .flatten()
             .all(|folder| rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok())
     }
 

@@ -174,6 +174,7 @@ pub async fn updates(
     state.check_ins().reported(id);
     let items = report.findings.into_iter().map(|findings| Report::Findings { findings });
     state.master().report(id, items.collect::<Vec<_>>()).await?;
+    agent.slot.list_taken();
     Ok(HttpResponse::Ok().json(json!({
         "message": "update events recorded", "count": count, "command_id": report.command_id.unwrap_or_default(),
         "unreadable": unreadable,
@@ -314,12 +315,14 @@ pub async fn system_info(
     let known = before.as_ref().and_then(|host| host.hostname.as_deref());
     match (known, facts.hostname()) {
         // Its refresh token is never replaced, so that a copy of it on another machine shows here only.
-        (Some(known), Some(said)) if !known.eq_ignore_ascii_case(said) => agent.slot.report_flawed(format!(
-            "Its machine calls itself `{}` now, and `{}` before. If two hosts use one RedFlag configuration, register \
-             one of them again.",
-            crate::domain::text::spell_out(said),
-            crate::domain::text::spell_out(known)
-        )),
+        (Some(known), Some(said)) if !known.eq_ignore_ascii_case(said) => {
+            agent.slot.note_machine(format!(
+                "Its machine calls itself `{}` now, and `{}` before. If two hosts use one RedFlag configuration, \
+                 register one of them again.",
+                crate::domain::text::spell_out(said),
+                crate::domain::text::spell_out(known)
+            ));
+        }
         _ => {}
     }
     let host = Box::new(facts.onto(before));

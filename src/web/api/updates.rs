@@ -299,10 +299,12 @@ pub async fn records(state: &WebState, views: &[UpdateView]) -> Result<Vec<Value
 fn record(state: &WebState, view: &UpdateView, scan: Option<&ScanRow>) -> Value {
     let (row, finding) = (&view.row, &view.row.update.finding);
     let slot = state.master().directory.slot(&row.agent_id);
-    let told = slot.and_then(|slot| slot.checked_as_of(row.kind));
-    let last_known = match &finding.standing {
-        Standing::Unchecked { last_known_at, .. } => *last_known_at,
-        _ => told.or_else(|| scan.and_then(|scan| scan.checked.as_of)),
+    let last_known = match (&finding.standing, scan) {
+        (Standing::Unchecked { last_known_at, .. }, _) => *last_known_at,
+        // Whoever could not look, or not at all of it, says how old what it read is.
+        (_, Some(scan)) if !scan.checked.ok => scan.checked.as_of,
+        (_, Some(scan)) => slot.and_then(|slot| slot.scanned_at()).or(Some(scan.checked_at)),
+        (_, None) => None,
     };
     json!({
         "id": row.update.id, "agent_id": row.agent_id, "agent": view.agent, "kind": row.kind, "name": finding.name,

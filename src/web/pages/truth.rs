@@ -56,7 +56,7 @@ pub fn truth_lines(totals: &UpdateTotals) -> Vec<TruthLine> {
     }
     if totals.troubled_hosts > 0 {
         let text = format!("{} could not be looked at whole", count(totals.troubled_hosts, "host", "hosts"));
-        say("warn", "not checked", text, "/updates?state=unchecked");
+        say("warn", "not checked", text, "/updates#troubled");
     }
     let is_clear =
         totals.pending == 0 && totals.outdated_services == 0 && blind == 0 && totals.troubled_hosts == 0;

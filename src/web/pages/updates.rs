@@ -15,8 +15,9 @@ use super::truth::{TruthLine, truth_lines};
 use super::view::{Badge, Fact, Moment, badge, count, fact};
 use super::{Allowed, Shell, SignedIn, go_to, page, part};
 use crate::db::read::{
-    ScanRow, UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, UpdateView, all_statuses, hosts_to_reboot,
-    list_update_groups, list_updates, routes_behind, scans_of_agents, update_totals,
+    ScanRow, UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, UpdateView, all_statuses,
+    hosts_in_trouble, hosts_to_reboot, list_update_groups, list_updates, routes_behind, scans_of_agents,
+    update_totals,
 };
 use crate::domain::id::{AgentId, UpdateId};
 use crate::domain::update::{Decision, Kind, Severity, Standing, State, UNCHECKED};
@@ -101,6 +102,7 @@ struct ListLive {
     groups: Vec<GroupLine>,
     pages: Option<Pages>,
     reboots: Vec<HostLink>,
+    troubled: Vec<HostLink>,
 }
 
 struct GroupLine {
@@ -185,6 +187,14 @@ impl Wanted {
         asked.filter(now)
     }
 
+    /// Reads it out of the address of a page; one of another page wants nothing.
+    fn in_address(address: &str) -> Self {
+        let Some(query) = address.strip_prefix("/updates?") else { return Self::default() };
+        let fields = url::form_urlencoded::parse(query.as_bytes())
+            .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())));
+        serde_json::from_value(Value::Object(fields.collect())).unwrap_or_default()
+    }
+
     fn fields(&self) -> [(&'static str, &str); 7] {
         [
             ("search", self.search.trim()),
@@ -267,9 +277,18 @@ pub async fn list(
     state: web::Data<WebState>,
     Query(wanted): Query<Wanted>,
 ) -> Result<HttpResponse, ApiError> {
-    let live = render_list(&person, &state, &wanted).await?;
+    list_with(&person, &state, Shell::new(&person, "/updates"), &wanted).await
+}
+
+async fn list_with(
+    person: &SignedIn,
+    state: &WebState,
+    shell: Shell,
+    wanted: &Wanted,
+) -> Result<HttpResponse, ApiError> {
+    let live = render_list(person, state, wanted).await?;
     page(&UpdatesPage {
-        shell: Shell::new(&person, "/updates"),
+        shell,
         find: wanted.search.trim().to_owned(),
         choices: wanted.choices(),
         is_narrow: wanted.is_narrow(),
@@ -302,6 +321,8 @@ async fn render_list(person: &SignedIn, state: &WebState, wanted: &Wanted) -> Re
         groups.truncate(usize::try_from(LINES).unwrap_or(usize::MAX));
         let totals = update_totals(db).await.map_err(ApiError::internal)?;
         let reboots = hosts_to_reboot(db).await.map_err(ApiError::internal)?;
+        let troubled = hosts_in_trouble(db).await.map_err(ApiError::internal)?;
+        let link = |(id, name): (AgentId, String)| HostLink { name, href: host_href(&id) };
         let shown = format!("{} to {}", skip + 1, skip + groups.len() as u64);
         let is_cut = has_more || number > 1;
         part(&ListLive {
@@ -317,7 +338,8 @@ async fn render_list(person: &SignedIn, state: &WebState, wanted: &Wanted) -> Re
                 back: (number > 1).then(|| wanted.address("/updates", number - 1)),
                 onward: has_more.then(|| wanted.address("/updates", number + 1)),
             }),
-            reboots: reboots.into_iter().map(|(id, name)| HostLink { name, href: host_href(&id) }).collect(),
+            reboots: reboots.into_iter().map(link).collect(),
+            troubled: troubled.into_iter().map(link).collect(),
         })
     };
     state.listings().make(live).await
@@ -566,9 +588,9 @@ pub async fn decide(
     let decision = read_decision(Some(&decision), until, now)?;
     let ids = chosen(&state, picks, decision.as_ref()).await?;
     if ids.is_empty() {
-        return Err(ApiError::Invalid(
-            "nothing was chosen; go back and choose what the decision is about".into(),
-        ));
+        let words = "Nothing was chosen: tick what the decision is about.";
+        let shell = Shell::new(&person, "/updates").with_notice("warn", words);
+        return list_with(&person, &state, shell, &Wanted::in_address(&back)).await;
     }
     state.master().decide_updates(&ids, decision, &person.name).await?;
     // Our own pages only.

@@ -91,6 +91,8 @@ pub struct Slot {
     scans: Scans,
     /// What was wrong with the last report, until a list of containers is taken again.
     flaw: Mutex<Option<String>>,
+    /// Why it may not be the machine that it was.
+    stranger: Mutex<Option<String>>,
 }
 
 impl Slot {
@@ -120,6 +122,7 @@ impl Slot {
             lists: Lists::default(),
             scans: Scans::default(),
             flaw: Mutex::default(),
+            stranger: Mutex::default(),
         }
     }
 
@@ -189,14 +192,19 @@ impl Slot {
         *self.flaw.lock() = Some(flaw);
     }
 
-    /// A list of containers was taken: what was wrong before is overtaken.
+    /// A list of containers, or of updates where there are no containers, was taken: what was wrong before is overtaken.
     pub fn list_taken(&self) {
         *self.flaw.lock() = None;
     }
 
     /// Returns why what is known of the agent may be old.
     pub fn flaw(&self) -> Option<String> {
-        self.flaw.lock().clone()
+        self.stranger.lock().clone().or_else(|| self.flaw.lock().clone())
+    }
+
+    /// Notes why it may not be the machine that it was.
+    pub fn note_machine(&self, doubt: String) {
+        *self.stranger.lock() = Some(doubt);
     }
 
     /// True if the containers last committed have this digest.
@@ -230,6 +238,11 @@ impl Slot {
     /// Returns whose findings the agent is to send.
     pub fn wanted_findings(&self) -> Vec<Kind> {
         self.scans.wanted()
+    }
+
+    /// Returns when the host was last looked at, if it was told since the start.
+    pub fn scanned_at(&self) -> Option<DateTime<Utc>> {
+        self.scans.at()
     }
 
     /// Returns how old what a scanner read is, if it was told since the start.

@@ -20,6 +20,7 @@ struct Memory {
     digest: Option<u64>,
     written_at: Option<DateTime<Utc>>,
     as_of: BTreeMap<Kind, DateTime<Utc>>,
+    at: Option<DateTime<Utc>>,
     wanted: BTreeSet<Kind>,
 }
 
@@ -34,7 +35,8 @@ fn digest(scan: &Scanned) -> u64 {
 }
 
 impl Memory {
-    fn read(&mut self, scan: &Scanned) {
+    fn read(&mut self, scan: &Scanned, now: DateTime<Utc>) {
+        self.at = Some(now);
         self.as_of.extend(scan.scanners.iter().filter_map(|one| Some((one.kind, one.as_of?))));
     }
 }
@@ -47,7 +49,7 @@ impl Scans {
         let is_fresh = memory.written_at.is_some_and(|at| now - at < WRITTEN_EVERY);
         let is_same = is_fresh && memory.digest == Some(digest(scan)) && memory.wanted.is_empty();
         if is_same {
-            memory.read(scan);
+            memory.read(scan, now);
         }
         is_same
     }
@@ -57,7 +59,7 @@ impl Scans {
         memory.digest = Some(digest(scan));
         memory.written_at = Some(now);
         memory.wanted = wanted.iter().copied().collect();
-        memory.read(scan);
+        memory.read(scan, now);
     }
 
     pub(super) fn note_findings(&self, kind: Kind) {
@@ -66,6 +68,10 @@ impl Scans {
 
     pub(super) fn wanted(&self) -> Vec<Kind> {
         self.0.lock().wanted.iter().copied().collect()
+    }
+
+    pub(super) fn at(&self) -> Option<DateTime<Utc>> {
+        self.0.lock().at
     }
 
     pub(super) fn as_of(&self, kind: Kind) -> Option<DateTime<Utc>> {
