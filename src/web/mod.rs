@@ -266,16 +266,17 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/routes").get(pages::routes::show))
         .service(at("/routes/apply").post(pages::routes::apply))
         .service(at("/updates").get(pages::updates::list))
-        .service(at("/updates/of").get(pages::updates::show))
+        .service(at("/updates/of").get(pages::update::show))
         .service(at("/updates/decide").post(pages::updates::decide))
         .service(at("/system").get(pages::system::show))
+        .service(at("/api/docs").get(pages::api_docs::show))
         .service(at("/fragments/overview").get(pages::overview::fragment))
         .service(at("/fragments/agents").get(pages::agents::fragment))
         .service(at("/fragments/keys").get(pages::keys::fragment))
         .service(at("/fragments/agents/{id}").get(pages::agent::fragment))
         .service(at("/fragments/routes").get(pages::routes::fragment))
         .service(at("/fragments/updates").get(pages::updates::list_fragment))
-        .service(at("/fragments/updates/of").get(pages::updates::fragment))
+        .service(at("/fragments/updates/of").get(pages::update::fragment))
         .service(at("/fragments/system").get(pages::system::fragment));
 }
 

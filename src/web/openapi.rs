@@ -44,7 +44,7 @@ use super::{agent_api, api, assets, ops, pages};
         api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
         api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
         api::native::plan, api::native::apply, api::native::events, api::native::tree,
-        assets::asset, pages::live::live,
+        assets::asset, pages::live::live, pages::api_docs::show,
         pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::set_up::show,
         pages::set_up::set_up, pages::overview::show, pages::overview::fragment,
         pages::agents::list, pages::agents::fragment,
@@ -54,7 +54,7 @@ use super::{agent_api, api, assets, ops, pages};
         pages::agent_actions::redeploy, pages::agent_actions::revoke, pages::agent_actions::remove,
         pages::agent::show, pages::agent::show_keys, pages::agent::fragment,
         pages::routes::show, pages::routes::apply, pages::routes::fragment,
-        pages::updates::list, pages::updates::list_fragment, pages::updates::show, pages::updates::fragment,
+        pages::updates::list, pages::updates::list_fragment, pages::update::show, pages::update::fragment,
         pages::updates::decide,
         pages::system::show, pages::system::fragment,
     )

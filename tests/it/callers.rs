@@ -146,6 +146,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/agents/keys", Page(Viewer), &[404]),
     ("get", "/routes", Page(Viewer), &[200]),
     ("get", "/system", Page(Viewer), &[200]),
+    ("get", "/api/docs", Page(Viewer), &[200]),
     ("get", "/fragments/overview", Page(Viewer), &[200]),
     ("get", "/fragments/agents", Page(Viewer), &[200]),
     ("get", "/fragments/keys", Page(Viewer), &[200]),

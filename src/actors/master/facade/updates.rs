@@ -1,11 +1,10 @@
 //! What people decide about updates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::oneshot;
 
-use super::{Master, WORK, within};
+use super::Master;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
 use crate::db::updates::find_updates;
@@ -36,24 +35,17 @@ impl Master {
         for row in find_updates(&self.db, ids).await? {
             of_agents.entry(row.agent_id).or_default().push((row.kind, row.update.finding.name));
         }
-        let asked = stream::iter(of_agents.into_iter().map(|(agent, updates)| {
-            let decision = decision.clone();
-            async move { self.decide_of(&agent, updates, decision, by).await }
-        }));
+        let asked =
+            stream::iter(of_agents.into_iter().map(|(agent, updates)| {
+                let decision = decision.clone();
+                let by = by.to_owned();
+                async move {
+                    self.work(&agent, |reply| Work::DecideUpdates { updates, decision, by, reply }).await
+                }
+            }));
         let counts: Vec<usize> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
         let decided = counts.into_iter().sum();
-        Ok(Decided { decided, left: ids.len().saturating_sub(decided) })
-    }
-
-    async fn decide_of(
-        &self,
-        agent: &AgentId,
-        updates: Vec<(Kind, String)>,
-        decision: Option<Decision>,
-        by: &str,
-    ) -> Result<usize, MasterError> {
-        let (reply, answer) = oneshot::channel();
-        self.env.fleet.send(agent, Work::DecideUpdates { updates, decision, by: by.to_owned(), reply })?;
-        within(WORK, async { answer.await.unwrap_or(Err(MasterError::Busy)) }).await
+        let asked: BTreeSet<&UpdateId> = ids.iter().collect();
+        Ok(Decided { decided, left: asked.len().saturating_sub(decided) })
     }
 }
