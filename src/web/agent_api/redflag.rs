@@ -311,21 +311,7 @@ pub async fn system_info(
 ) -> Result<HttpResponse, ApiError> {
     let facts = decode_facts(&body.0)?;
     let before = find_host(&state.master().db, agent.slot.id()).await.map_err(ApiError::internal)?;
-    let before = before.map(|row| row.host);
-    let known = before.as_ref().and_then(|host| host.hostname.as_deref());
-    match (known, facts.hostname()) {
-        // Its refresh token is never replaced, so that a copy of it on another machine shows here only.
-        (Some(known), Some(said)) if !known.eq_ignore_ascii_case(said) => {
-            agent.slot.note_machine(format!(
-                "Its machine calls itself `{}` now, and `{}` before. If two hosts use one RedFlag configuration, \
-                 register one of them again.",
-                crate::domain::text::spell_out(said),
-                crate::domain::text::spell_out(known)
-            ));
-        }
-        _ => {}
-    }
-    let host = Box::new(facts.onto(before));
+    let host = Box::new(facts.onto(before.map(|row| row.host)));
     state.master().report(agent.slot.id(), vec![Report::Host { host }]).await?;
     Ok(HttpResponse::Ok().json(json!({ "message": "system info updated successfully" })))
 }

@@ -13,6 +13,7 @@ use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::actors::master::store::CommitFailed;
 use crate::db::agents::Standing;
 use crate::db::{self, CommitError, Expected};
+use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::delivery::{self, Evidence};
 use crate::domain::event::{AgentStream, CommandEvent, Stream};
@@ -94,6 +95,10 @@ impl Queue {
         let by = format!("agent:{}", self.own.agent);
         let delivered = self
             .commit(&by, async |own, known| {
+                if known.standing.status == AgentStatus::Pending {
+                    // It may be another machine than the one that this was decided for.
+                    return Ok((Vec::new(), Vec::new()));
+                }
                 let prepared = prepare_delivery(own, known, max, dialect).await?;
                 // The last look before the commit: preparing takes its time.
                 if has_left() { Ok((Vec::new(), Vec::new())) } else { Ok(prepared) }
@@ -340,7 +345,8 @@ impl Own {
     fn count(&self, open: &[Command]) {
         if let Some(slot) = self.slot() {
             let dialect = slot.dialect();
-            slot.set_queued(open.iter().filter(|open| delivery::may_be_fetched(open, dialect)).count());
+            let fetched = open.iter().filter(|open| delivery::may_be_fetched(open, dialect));
+            slot.set_queued(if slot.status() == AgentStatus::Pending { 0 } else { fetched.count() });
         }
     }
 }
