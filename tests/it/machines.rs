@@ -28,6 +28,17 @@ impl Host<'_> {
     }
 }
 
+impl Host<'_> {
+    /// What the master says of an image, as text.
+    async fn asked_of_an_image(&self) -> String {
+        let ask = json!({ "registry": "docker.io", "repository": "library/nginx", "tag": "1", "known": [],
+            "platform": { "os": "linux", "architecture": "amd64" }, "wants_content": true, "wants_tags": false });
+        let path = format!("/api/v3/agents/{}/images", self.id);
+        let asking = self.master.post(&path).key(&self.key).header("lightship-session", &self.session);
+        asking.json(json!({ "asks": [ask] })).expect(200).await.text
+    }
+}
+
 #[actix_web::test]
 async fn a_replaced_host_is_served_nothing_until_a_person_approves_it() {
     let master = TestMaster::start().await;
@@ -55,6 +66,7 @@ async fn a_replaced_host_is_served_nothing_until_a_person_approves_it() {
         "reports from another machine than before: approve it if the host was replaced, or give it an identity of its own"
     );
     let page = browser.get(&format!("/agents/{id}")).await.text;
+    let problem = problem.strip_prefix('r').unwrap();
     assert!(page.contains(problem) && page.contains("Approve this machine"), "{page}");
     let overview = browser.get("/").await.text;
     assert!(overview.contains(problem) && !overview.contains("A new agent waits"), "{overview}");
@@ -62,6 +74,7 @@ async fn a_replaced_host_is_served_nothing_until_a_person_approves_it() {
     assert!(events.contains("agent_machine_changed") && events.contains("machine_id"), "{events}");
     // and its tunnel's token is not handed over, while its name stays
     assert_eq!(host.commands().await, Vec::<Value>::new());
+    assert!(host.asked_of_an_image().await.contains("waits for a person"));
     let routes = master.admin_get("/api/v3/routes").expect(200).await.text;
     assert!(routes.contains("app.example.com"), "{routes}");
 
@@ -74,6 +87,7 @@ async fn a_replaced_host_is_served_nothing_until_a_person_approves_it() {
     let seen = master.admin_get("/api/v2/agents").expect(200).await.json()["agents"][&id].clone();
     assert_eq!((&seen["status"], &seen["problem"]), (&json!("enrolled"), &Value::Null));
     assert_eq!(host.commands().await[0]["action"], "start_tunnel");
+    assert!(!host.asked_of_an_image().await.contains("waits for a person"));
     host.say(3, json!([machine("bbbb")])).await;
     let seen = master.admin_get("/api/v2/agents").expect(200).await.json();
     assert_eq!(seen["agents"][&id]["status"], "enrolled");
