@@ -7,6 +7,7 @@ mod garbage;
 mod machines;
 mod people;
 mod renewal;
+mod reports;
 mod tokens;
 
 use std::net::IpAddr;
