@@ -21,6 +21,8 @@ enum Gate {
     Open,
     /// Agents with their own key.
     Agent,
+    /// Hosts that come with a registration token in the header, or with nothing there.
+    Newcomer,
     /// RedFlag agents with their access token.
     RedFlag,
     /// Them, and people as for [`Gate::Api`] with the largest role.
@@ -31,7 +33,7 @@ enum Gate {
     Page(Role),
 }
 
-use Gate::{Agent, Api, Open, Page, RedFlag, RedFlagOrAdmin};
+use Gate::{Agent, Api, Newcomer, Open, Page, RedFlag, RedFlagOrAdmin};
 use Role::{Admin, Operator, Viewer};
 
 /// Every route with its gate, and what it answers to whoever is let in: to a body that says nothing, about an agent, a key
@@ -86,7 +88,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/api/v3/apply", Api(Operator), &[400]),
     ("get", "/api/v3/events", Api(Viewer), &[200]),
     ("get", "/api/v3/tree", Api(Viewer), &[200]),
-    ("post", "/api/v1/agents/register", Open, &[415]),
+    ("post", "/api/v1/agents/register", Newcomer, &[415]),
     ("post", "/api/v1/agents/renew", Open, &[415]),
     ("post", "/api/v1/auth/login", Open, &[400]),
     ("get", "/api/v1/agents/{id}/commands", RedFlag, &[200]),
@@ -233,13 +235,18 @@ impl Caller {
             // Pages look at the cookie alone.
             (Page(_), _) if has_token => Verdict::HasToSignIn,
             (Open, _) => Verdict::LetIn,
+            (Newcomer, _) if self.has_nothing_in_the_header() => Verdict::LetIn,
             (Agent, _) if self.is_agent => Verdict::LetIn,
             (Api(_), None) if self.is_trusted => Verdict::LetIn,
             (Api(needed) | Page(needed), Some(role)) if role >= needed => Verdict::LetIn,
             (Api(_) | Page(_), Some(_)) => Verdict::RoleTooSmall,
             (Page(_), None) => Verdict::HasToSignIn,
-            (Agent | Api(_), _) => Verdict::NotKnown,
+            (Agent | Newcomer | Api(_), _) => Verdict::NotKnown,
         }
+    }
+
+    fn has_nothing_in_the_header(&self) -> bool {
+        matches!(self.comes, Comes::WithNothing | Comes::FromTheSocket | Comes::WithBrowser { .. })
     }
 }
 
@@ -308,7 +315,7 @@ fn request(master: &TestMaster, caller: &Caller, method: &Method, path: &str, ga
     let of_form = |request: RequestBuilder| request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     match (method, gate) {
         (&Method::GET | &Method::HEAD, _) => request,
-        (_, Open) => of_form(request).body("csrf=wrong"),
+        (_, Open | Newcomer) => of_form(request).body("csrf=wrong"),
         (_, Page(_)) => of_form(request).body(form),
         (_, Agent | RedFlag | RedFlagOrAdmin | Api(_)) => request.json(&json!({})),
     }

@@ -11,6 +11,7 @@ use crate::actors::master::requests::{Dialect, Joined, NewToken, RegisterInput, 
 use crate::db;
 use crate::db::tokens::TokenRow;
 use crate::db::update_logs::UpdateLogRow;
+use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, Outcome};
 use crate::domain::id::{AgentId, CommandId, TokenId};
 use crate::domain::registration::identity_digest;
@@ -91,8 +92,10 @@ impl Master {
             let agent = self.name_of(agent).map_or_else(|| agent.to_string(), |(name, _)| name);
             Err(MasterError::CannotScan { agent, reason })
         };
-        if !slot.status().is_heard() {
-            return cannot("it is not heard");
+        match slot.status() {
+            AgentStatus::Enrolled => {}
+            AgentStatus::Pending => return cannot("it waits for a person's yes: approve it first"),
+            AgentStatus::Revoked | AgentStatus::Removed => return cannot("it is not heard"),
         }
         if slot.dialect() == Dialect::V2 {
             return cannot("it runs DockFlare's agent, which knows nothing of updates");
