@@ -23,6 +23,7 @@ mod m0014_container_networks;
 mod m0015_create_updates;
 mod m0016_redflag;
 mod m0017_seed_views;
+mod m0018_registry_logins;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_create_updates::Migration),
             Box::new(m0016_redflag::Migration),
             Box::new(m0017_seed_views::Migration),
+            Box::new(m0018_registry_logins::Migration),
         ]
     }
 }

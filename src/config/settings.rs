@@ -333,6 +333,8 @@ pub enum CheckPackages {
 pub struct Registry {
     /// Registries that may be asked without encryption, separated by commas; this machine itself always may.
     pub insecure: String,
+    /// Opens the master's route for what registries say of pushes; without it nobody is heard there.
+    pub push_token: Secret,
 }
 
 impl Registry {

@@ -22,7 +22,7 @@ use crate::domain::report::{Report, Reports};
 impl Master {
     /// Says what tags of images hold, and which are newer; registries are asked once for all agents.
     pub async fn look_up(&self, asks: Vec<Ask>) -> Vec<Answer> {
-        self.desk.look_up(asks).await
+        self.env.desk.look_up(asks).await
     }
 
     /// Registers an agent, or greets one that is known; a known one that brings nothing new costs no actor.

@@ -1,15 +1,16 @@
 //! What people decide about updates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::oneshot;
 
-use super::{Master, WORK, within};
+use super::Master;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
+use crate::actors::master::pushes::Pushed;
 use crate::db::updates::find_updates;
 use crate::domain::id::{AgentId, UpdateId};
+use crate::domain::registry::Reference;
 use crate::domain::update::{Decision, Kind};
 
 /// Hosts that are asked at the same time.
@@ -45,6 +46,11 @@ impl Master {
         Ok(Decided { decided, left: ids.len().saturating_sub(decided) })
     }
 
+    /// Takes in that these tags hold something else now: soon the hosts that run them look, each once for all of them.
+    pub fn pushed(&self, tags: BTreeSet<Reference>) -> Result<(), MasterError> {
+        self.pushes.tell(Pushed(tags)).map(drop).map_err(|_| MasterError::Busy)
+    }
+
     async fn decide_of(
         &self,
         agent: &AgentId,
@@ -52,8 +58,7 @@ impl Master {
         decision: Option<Decision>,
         by: &str,
     ) -> Result<usize, MasterError> {
-        let (reply, answer) = oneshot::channel();
-        self.env.fleet.send(agent, Work::DecideUpdates { updates, decision, by: by.to_owned(), reply })?;
-        within(WORK, async { answer.await.unwrap_or(Err(MasterError::Busy)) }).await
+        let by = by.to_owned();
+        self.work(agent, |reply| Work::DecideUpdates { updates, decision, by, reply }).await
     }
 }
