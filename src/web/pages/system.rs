@@ -10,9 +10,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::overview::fragment_of;
-use super::registries::{self, LoginForm};
+use super::posted::{Posted, Refusal};
 use super::view::{Badge, Fact, Moment, badge, count, fact};
-use super::{Shell, SignedIn, page_with, part};
+use super::{Allowed, Shell, SignedIn, go_to, page_with, part, registries};
 use crate::actors::supervision::{Info, Kind, State};
 use crate::db::read;
 use crate::web::auth::Admin;
@@ -126,6 +126,13 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
         fact(
             "Cloudflare",
             if state.master().has_cloudflare() { "token set" } else { "no token: routes are planned only" },
+        ),
+        fact(
+            "Pushes to registries",
+            match state.settings().push_token.is_some() {
+                true => "heard",
+                false => "not heard: no registry.push_token is set",
+            },
         ),
         fact(
             "Reached at",

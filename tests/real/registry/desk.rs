@@ -138,7 +138,7 @@ async fn a_push_that_the_registry_tells_of_is_on_the_list_within_seconds_and_the
     site.until_image("it is known to be current", |update| update["state"] == "current").await;
     assert_eq!(registry.counts(), (1, 0, 0), "one HEAD: {:?}", registry.asked());
     // when: layers, manifests of two platforms and the index, each with a message of its own
-    registry.push("team/app", "stable", &TwoPlatforms::new("1.2", "1.2")).await;
+    registry.push_as(&site.registry(), "team/app", "stable", &TwoPlatforms::new("1.2", "1.2")).await;
     let begun = Instant::now();
     // then
     let update = site.until_image("the push is found", |update| update["state"] == "discovered").await;
@@ -147,8 +147,8 @@ async fn a_push_that_the_registry_tells_of_is_on_the_list_within_seconds_and_the
     assert!(update["available_version"].as_str().unwrap().starts_with("1.2 ("), "{update}");
     assert_eq!(site.asked_to_look().await, ["registry"]);
     // A push that nobody runs wakes nobody, and the next one of the image does again.
-    registry.push("team/other", "stable", &TwoPlatforms::new("7", "7")).await;
-    registry.push("team/app", "stable", &TwoPlatforms::new("1.3", "1.3")).await;
+    registry.push_as(&site.registry(), "team/other", "stable", &TwoPlatforms::new("7", "7")).await;
+    registry.push_as(&site.registry(), "team/app", "stable", &TwoPlatforms::new("1.3", "1.3")).await;
     site.until_image("the next push is found", |update| {
         update["available_version"].as_str().is_some_and(|version| version.starts_with("1.3 ("))
     })
@@ -218,7 +218,7 @@ async fn a_person_sets_a_login_on_the_page_and_sees_a_push_without_a_reload() {
     until_shown(&browser, "Web One").await;
     // when the updates are looked at while somebody pushes
     browser.goto(format!("{}/updates", site.master.url())).await.unwrap();
-    registry.push("team/app", "stable", &TwoPlatforms::new("1.2", "1.2")).await;
+    registry.push_as(&site.registry(), "team/app", "stable", &TwoPlatforms::new("1.2", "1.2")).await;
     // then
     until_shown(&browser, &site.image).await;
     until_shown(&browser, "1.2 (").await;

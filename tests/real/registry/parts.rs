@@ -143,9 +143,14 @@ impl Registry {
 
     /// Pushes an index of two platforms under a tag.
     pub async fn push(&self, repository: &str, tag: &str, image: &TwoPlatforms) {
+        self.push_as(&format!("127.0.0.1:{}", self.port), repository, tag, image).await;
+    }
+
+    /// The same under another of its names, which it tells of.
+    pub async fn push_as(&self, name: &str, repository: &str, tag: &str, image: &TwoPlatforms) {
         rustls::crypto::ring::default_provider().install_default().ok();
         let http = reqwest::Client::new();
-        let base = format!("http://127.0.0.1:{}/v2/{repository}", self.port);
+        let base = format!("http://{name}/v2/{repository}");
         for blob in [&image.layer, &image.amd64.config, &image.arm64.config] {
             let begun = http.post(format!("{base}/blobs/uploads/")).send().await.unwrap();
             let place = begun.headers()["location"].to_str().unwrap().to_owned();
