@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 const BY: &str = "registry";
 
 /// Gathers pushes, and has hosts look.
-pub struct Pushes {
+pub struct PushGatherer {
     env: Arc<OnceLock<Env>>,
     waiting: BTreeSet<Reference>,
     is_due: bool,
@@ -45,20 +45,20 @@ pub struct Pushed(pub BTreeSet<Reference>);
 #[rtype(result = "()")]
 struct RoundDue;
 
-impl Pushes {
+impl PushGatherer {
     /// Makes one to which nobody spoke yet.
     pub fn new(env: Arc<OnceLock<Env>>) -> Self {
         Self { env, waiting: BTreeSet::new(), is_due: false, rests_until: Instant::now() }
     }
 }
 
-supervised!(Pushes);
+supervised!(PushGatherer);
 
-impl Actor for Pushes {
+impl Actor for PushGatherer {
     type Context = Ctx<Self>;
 }
 
-impl Handler<Pushed> for Pushes {
+impl Handler<Pushed> for PushGatherer {
     type Result = ();
 
     fn handle(&mut self, Pushed(tags): Pushed, ctx: &mut Ctx<Self>) {
@@ -78,7 +78,7 @@ impl Handler<Pushed> for Pushes {
     }
 }
 
-impl Handler<RoundDue> for Pushes {
+impl Handler<RoundDue> for PushGatherer {
     type Result = ();
 
     fn handle(&mut self, _: RoundDue, ctx: &mut Ctx<Self>) {

@@ -17,7 +17,7 @@ use super::facade::Master;
 use super::fleet::Fleet;
 use super::follow::Follower;
 use super::leaps::Leaps;
-use super::pushes::{self, Pushes};
+use super::pushes::{self, PushGatherer};
 use super::registrar::{self, Registrar};
 use super::router::{self, Planted, Router};
 use super::scheduler::{self, Scheduler};
@@ -179,9 +179,11 @@ impl Wiring {
     }
 
     /// What is lost of it while it restarts costs minutes.
-    fn pushes(&self) -> (ChildSpec, Port<Pushes>) {
+    fn pushes(&self) -> (ChildSpec, Port<PushGatherer>) {
         let env = Arc::clone(&self.env);
-        ChildSpec::actor("pushes", pushes::CAPACITY, Overflow::Reject, move || Pushes::new(Arc::clone(&env)))
+        ChildSpec::actor("pushes", pushes::CAPACITY, Overflow::Reject, move || {
+            PushGatherer::new(Arc::clone(&env))
+        })
     }
 
     /// The fleet: the registrar, and for each shard its agents' supervisor and the router in front of it.

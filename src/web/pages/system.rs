@@ -80,7 +80,7 @@ pub async fn set_login(
 ) -> Result<HttpResponse, ApiError> {
     let LoginForm { registry, username, password } = form.0;
     match state.master().set_registry_login(&registry, &username, password, &person.name).await {
-        Ok(()) => Ok(go_to("/system")),
+        Ok(()) => Ok(go_to("/system#registries")),
         Err(error) => {
             let refusal = Refusal::of(error)?.shell(&person, "/system");
             let form = LoginForm { registry, username, ..LoginForm::default() };

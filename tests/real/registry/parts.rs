@@ -51,7 +51,7 @@ impl Registry {
     /// Starts one that tells a master of what is pushed.
     pub async fn start_telling(store: &Store, port: u16, master: &str, token: &str) -> Self {
         let endpoint = json!({ "name": "lightship", "url": format!("{master}/api/v3/registries/events"),
-            "headers": { "Authorization": [format!("Bearer {token}")] }, "timeout": "2s", "threshold": 3,
+            "headers": { "Authorization": [format!("Bearer {token}")] }, "timeout": "20s", "threshold": 3,
             "backoff": "1s" });
         let more = json!({ "notifications": { "endpoints": [endpoint] } });
         Self::launch(store, Way::Open, port, None, &more).await

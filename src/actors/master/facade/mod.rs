@@ -15,7 +15,7 @@ use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
 use super::fleet::{WORK, Work};
-use super::pushes::Pushes;
+use super::pushes::PushGatherer;
 use super::receipt::Reply;
 use super::registrar::Registrar;
 use crate::actors::supervision::{AskError, Port, Tree};
@@ -42,7 +42,7 @@ pub struct Master {
     pub tree: Tree,
     pub(super) env: Env,
     /// Who takes in what was pushed.
-    pub(super) pushes: Port<Pushes>,
+    pub(super) pushes: Port<PushGatherer>,
     /// Who decides about identity.
     pub(super) registrar: Port<Registrar>,
     /// The fleet's shards.
