@@ -24,6 +24,7 @@ mod m0015_create_updates;
 mod m0016_redflag;
 mod m0017_seed_views;
 mod m0018_machine_changes;
+mod m0019_registry_logins;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0016_redflag::Migration),
             Box::new(m0017_seed_views::Migration),
             Box::new(m0018_machine_changes::Migration),
+            Box::new(m0019_registry_logins::Migration),
         ]
     }
 }

@@ -7,7 +7,7 @@ use super::secret::Secret;
 use super::settings::{Role, Settings};
 use crate::domain::agent_tunnel::{EDGE_IP_VERSION, PROTOCOL};
 
-/// Fewest characters of an admin token: whoever guesses it has everything.
+/// Fewest characters of an admin token, whose guesser has everything, and of others.
 const ADMIN_TOKEN: usize = 16;
 
 /// Checks what types cannot say; names the key, the place and the way out.
@@ -60,6 +60,11 @@ pub(super) fn check(
         !is_master || settings.security.jwt_secret.expose().is_none_or(|secret| secret.len() >= ADMIN_TOKEN),
         "security.jwt_secret",
         "whoever guesses it can be anybody, so it needs 16 characters or more; `openssl rand -hex 32` makes one",
+    );
+    expect(
+        !is_master || settings.registry.push_token.expose().is_none_or(|token| token.len() >= ADMIN_TOKEN),
+        "registry.push_token",
+        "whoever guesses it keeps all hosts busy, so it needs 16 characters or more; `openssl rand -hex 16` makes one",
     );
     expect(web(&settings.updates.redflag_server_url), "updates.redflag_server_url", WEB_ADDRESS);
     expect(

@@ -112,16 +112,18 @@ fn dockflare_api_key_is_the_admin_token_of_a_master_unless_ours_is_set() {
 }
 
 #[test]
-fn a_short_admin_token_is_refused_where_it_would_open_the_admin_api() {
-    let short = [("LIGHTSHIP_ADMIN_TOKEN", "fifteen-letters")];
-    for role in [Role::Master, Role::Standalone] {
-        let refused = read(&short, role).unwrap_err().to_string();
-        assert!(refused.contains("LIGHTSHIP_ADMIN_TOKEN") && refused.contains("16 characters"), "{refused}");
-        assert!(!refused.contains("fifteen-letters"), "{refused}");
+fn a_short_token_is_refused_where_it_would_open_a_master() {
+    for name in ["LIGHTSHIP_ADMIN_TOKEN", "LIGHTSHIP__REGISTRY__PUSH_TOKEN"] {
+        let short = [(name, "fifteen-letters")];
+        for role in [Role::Master, Role::Standalone] {
+            let refused = read(&short, role).unwrap_err().to_string();
+            assert!(refused.contains(name) && refused.contains("16 characters"), "{refused}");
+            assert!(!refused.contains("fifteen-letters"), "{refused}");
+        }
+        // What another master takes is for that one to say.
+        assert!(read(&short, Role::Client).is_ok() && read(&short, Role::Agent).is_ok());
+        assert!(read(&[(name, "sixteen--letters")], Role::Master).is_ok());
     }
-    // What another master takes is for that one to say.
-    assert!(read(&short, Role::Client).is_ok() && read(&short, Role::Agent).is_ok());
-    assert!(read(&[("LIGHTSHIP_ADMIN_TOKEN", "sixteen--letters")], Role::Master).is_ok());
 }
 
 #[test]
@@ -249,6 +251,7 @@ fn a_secret_may_be_in_a_file_that_a_variable_names() {
         ("JWT_SECRET_FILE", Role::Master, "security.jwt_secret"),
         ("DATABASE_URL_FILE", Role::Master, "database.url"),
         ("LIGHTSHIP_SECRET_KEY_FILE", Role::Master, "security.secret_key"),
+        ("LIGHTSHIP__REGISTRY__PUSH_TOKEN_FILE", Role::Master, "registry.push_token"),
         ("LIGHTSHIP__CLOUDFLARE__API_TOKEN_FILE", Role::Master, "cloudflare.api_token"),
     ] {
         // As compose leaves the variable that is not used.
@@ -261,6 +264,7 @@ fn a_secret_may_be_in_a_file_that_a_variable_names() {
             "agent.api_key" => &settings.agent.api_key,
             "agent.cf_access_client_secret" => &settings.agent.cf_access_client_secret,
             "security.jwt_secret" => &settings.security.jwt_secret,
+            "registry.push_token" => &settings.registry.push_token,
             "database.url" => &settings.database.url,
             _ => &settings.security.secret_key,
         };

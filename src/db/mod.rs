@@ -21,6 +21,7 @@ pub mod events;
 pub mod keys;
 pub mod read;
 pub mod refresh_tokens;
+pub mod registry_logins;
 pub mod roster;
 pub mod routes;
 pub mod secrets;

@@ -23,6 +23,7 @@ pub(super) struct Needs {
     pub(super) tunnels_of_agents: BTreeSet<String>,
     pub(super) admins: BTreeSet<String>,
     pub(super) settings: BTreeSet<String>,
+    pub(super) registry_logins: BTreeSet<String>,
     pub(super) agents_observed: BTreeSet<String>,
     pub(super) containers: BTreeSet<(String, String)>,
     pub(super) containers_of_agents: BTreeSet<String>,

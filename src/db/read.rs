@@ -35,6 +35,7 @@ pub use super::database::{ALL, Db};
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
 pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
+pub use super::registry_logins::{RegistryLoginRow, list_registry_logins};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};
 pub use super::sessions::find_signed_in;
 pub use super::settings::{

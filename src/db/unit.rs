@@ -6,8 +6,8 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, call_budget, claim, command, container,
     container_problem, dns_record, event, host, refresh_token, registration_token, registration_token_usage,
-    route, route_status, scan, secret, session, setting, stream, tunnel, tunnel_connectors, tunnel_observed,
-    tunnel_status, update, update_container, update_decision, update_log,
+    registry_login, route, route_status, scan, secret, session, setting, stream, tunnel, tunnel_connectors,
+    tunnel_observed, tunnel_status, update, update_container, update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -25,6 +25,7 @@ row!(claim, hostname: String as Hostname);
 row!(tunnel, id: String as Id);
 row!(admin, name: String as Name);
 row!(setting, key: String as Key);
+row!(registry_login, registry: String as Registry);
 row!(agent_observed, agent_id: String as AgentId);
 row!(container, (agent_id: String as AgentId), (id: String as Id));
 row!(container_problem, (agent_id: String as AgentId), (container_id: String as ContainerId), (position: i32 as Position));
@@ -103,6 +104,7 @@ tables! {
     tunnels: tunnel,
     admins: admin,
     settings: setting,
+    registry_logins: registry_login,
     agent_observed: agent_observed,
     containers: container,
     problems: container_problem,
@@ -152,6 +154,7 @@ impl Unit {
         self.tunnels.load(conn, needs.tunnels.iter().cloned()).await?;
         self.admins.load(conn, needs.admins.iter().cloned()).await?;
         self.settings.load(conn, needs.settings.iter().cloned()).await?;
+        self.registry_logins.load(conn, needs.registry_logins.iter().cloned()).await?;
         self.registration_tokens.load(conn, needs.registration_tokens.iter().cloned()).await?;
         for ids in chunks(&needs.registration_tokens) {
             let of_these = registration_token_usage::Column::TokenId.is_in(ids);

@@ -2,7 +2,7 @@
 //!
 //! What pages and the API list is in [`super::update_lists`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -241,6 +241,25 @@ pub async fn scans_of(db: &Db, agent: &AgentId) -> Result<BTreeMap<Kind, ScanRow
         let rows = scan::Entity::find().filter(scan::Column::AgentId.eq(agent)).all(&conn).await?;
         let read = |row| ScanRow::of(row).map(|row| (row.checked.kind, row));
         rows.into_iter().map(read).collect()
+    })
+    .await
+}
+
+/// Returns the agents on whose hosts containers run images with one of these names, each once.
+pub async fn agents_that_run(db: &Db, images: &[String]) -> Result<BTreeSet<AgentId>, DbError> {
+    let images = images.to_vec();
+    db.read(move |conn| async move {
+        let mut found = BTreeSet::new();
+        for chunk in images.chunks(super::database::AT_ONCE) {
+            let query = update_container::Entity::find()
+                .select_only()
+                .column(update_container::Column::AgentId)
+                .distinct()
+                .filter(update_container::Column::PackageName.is_in(chunk));
+            let ids: Vec<String> = query.into_tuple().all(&conn).await?;
+            found.extend(ids.into_iter().map(AgentId::new));
+        }
+        Ok(found)
     })
     .await
 }

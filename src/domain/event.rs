@@ -321,7 +321,7 @@ pub enum TunnelEvent {
     RecordForgotten { tunnel_id: TunnelId, zone_id: ZoneId, name: String },
 }
 
-/// Decisions about administrators and settings.
+/// Decisions about administrators, settings and accounts at registries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum AdminEvent {
@@ -338,6 +338,12 @@ pub enum AdminEvent {
     /// A setting was changed on the page or over the API.
     #[serde(rename = "setting_changed")]
     SettingChanged { key: String, value: serde_json::Value },
+    /// The master has this account at a registry from now on; its password is in table `secrets`.
+    #[serde(rename = "registry_login_set")]
+    RegistryLoginSet { registry: String, account: String },
+    /// It has none there any more.
+    #[serde(rename = "registry_login_removed")]
+    RegistryLoginRemoved { registry: String },
 }
 
 impl From<KeyEvent> for Event {
@@ -401,7 +407,7 @@ impl<'de> Deserialize<'de> for Event {
             "route" => RouteEvent::deserialize(value).map(Self::Route),
             "update" => UpdateEvent::deserialize(value).map(Self::Update),
             "tunnel" | "dns" => TunnelEvent::deserialize(value).map(Self::Tunnel),
-            "admin" | "setting" => AdminEvent::deserialize(value).map(Self::Admin),
+            "admin" | "setting" | "registry" => AdminEvent::deserialize(value).map(Self::Admin),
             "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };

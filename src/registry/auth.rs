@@ -87,6 +87,11 @@ impl Tokens {
         Self { clock, limits, held: Cells::new() }
     }
 
+    /// Forgets them all: whose they were is another one now.
+    pub fn forget(&self) {
+        self.held.forget(|_| true);
+    }
+
     /// Returns a token for `repository`, fetching one if there is none.
     pub async fn token(
         &self,

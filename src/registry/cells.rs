@@ -43,14 +43,10 @@ impl<K: Eq + Hash + Clone, V: Clone> Cells<K, V> {
         }
     }
 
-    /// Forgets those that match, unless somebody works on them.
+    /// Forgets those that match. Who works on one goes on, and nobody who comes later finds what that gives: it was asked
+    /// for before.
     pub fn forget(&self, is_it: impl Fn(&K) -> bool) {
-        let places = self.0.lock();
-        for (_, place) in places.iter().filter(|(key, _)| is_it(key)) {
-            if let Ok(mut place) = place.try_lock() {
-                *place = None;
-            }
-        }
+        self.0.lock().retain(|key, _| !is_it(key));
     }
 
     /// Returns all that is there.
@@ -76,5 +72,18 @@ mod tests {
         assert!(Arc::ptr_eq(&used, &cells.place(&0)));
         cells.forget(|_| true);
         assert_eq!(cells.all(), []);
+    }
+
+    #[tokio::test]
+    async fn what_was_under_way_when_it_was_forgotten_is_not_found_later() {
+        let cells = Cells::<&str, u8>::new();
+        let place = cells.place(&"app");
+        let mut under_way = place.lock().await;
+
+        cells.forget(|key| *key == "app");
+        *under_way = Some(1);
+        drop(under_way);
+
+        assert_eq!(*cells.place(&"app").lock().await, None);
     }
 }

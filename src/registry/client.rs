@@ -18,7 +18,7 @@ use super::kept::{ContentKey, HeadKey, Kept, KeptContent, KeptHead};
 use super::lanes::Lanes;
 use super::site::Site;
 use super::walk::{Resolved, describe, resolve};
-use super::{Answer, Ask, Lookup};
+use super::{Answer, Ask, Lookup, Registries};
 use crate::clock::Clock;
 use crate::domain::registry::{
     Circumstance, DOCKER_HUB, Digest, Found, Outcome, Refusal, Tags, newer, refusal,
@@ -133,12 +133,22 @@ impl RegistryClient {
             inner.fetch.lanes.resume(&host, pace);
         }
     }
+}
 
-    /// Forgets what was known of a repository's tags, because somebody pushed there.
-    pub fn forget(&self, registry: &str, repository: &str) {
+impl Registries for RegistryClient {
+    fn forget(&self, registry: &str, repository: &str) {
         let inner = &self.inner;
         inner.heads.forget(|key| (key.registry.as_str(), key.repository.as_str()) == (registry, repository));
         inner.tags.forget(|(theirs, its, _)| (theirs.as_str(), its.as_str()) == (registry, repository));
+    }
+
+    fn forget_registry(&self, registry: &str) {
+        let inner = &self.inner;
+        inner.heads.forget(|key| key.registry == registry);
+        inner.contents.forget(|key| key.registry == registry);
+        inner.tags.forget(|(theirs, ..)| theirs == registry);
+        // They are kept by token server, and which registries have the same one is not known.
+        inner.fetch.tokens.forget();
     }
 }
 

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::domain::registry::DOCKER_HUB;
+use crate::domain::registry::{DOCKER_HUB, registry_named};
 use crate::process::Program;
 
 /// Largest `config.json` that is read.
@@ -253,7 +253,7 @@ enum Place {
 
 impl DockerConfig {
     fn place(&self, registry: &str) -> Place {
-        let own = |key: &String| host_of(key) == registry;
+        let own = |key: &String| registry_named(key).as_deref() == Some(registry);
         let here = self.auths.iter().find(|(key, _)| own(key)).and_then(|(_, auth)| auth.login());
         let helper = self.cred_helpers.iter().find(|(key, _)| own(key)).map(|(_, name)| name);
         match helper.or(self.creds_store.as_ref()).filter(|name| !name.is_empty()) {
@@ -281,16 +281,6 @@ impl Auth {
             account: user.to_owned(),
             secret: Secret::Password(SecretString::from(password.to_owned())),
         })
-    }
-}
-
-/// The registry that a key of `auths` means: keys are hosts, or addresses of times long past.
-fn host_of(key: &str) -> String {
-    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    match host.as_str() {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
-        _ => host,
     }
 }
 

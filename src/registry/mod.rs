@@ -32,3 +32,12 @@ pub trait Lookup: Send + Sync {
     /// Answers each question, in their order; there are as many answers as questions.
     async fn look_up(&self, asks: Vec<Ask>) -> Vec<Answer>;
 }
+
+/// Whoever says it, and keeps in mind what registries said.
+pub trait Registries: Lookup {
+    /// Forgets what was known of a repository's tags, because somebody pushed there.
+    fn forget(&self, registry: &str, repository: &str);
+
+    /// Forgets all that was known of a registry, because another account asks there from now on.
+    fn forget_registry(&self, registry: &str);
+}

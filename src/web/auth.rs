@@ -202,6 +202,30 @@ fn redflag_agent(req: &HttpRequest, claims: &AgentClaims) -> Result<RedFlagAgent
     Ok(RedFlagAgent { slot })
 }
 
+/// A registry, or a script that speaks for it, with the token that was set for them.
+pub struct CallingRegistry;
+
+impl Caller for CallingRegistry {}
+
+impl FromRequest for CallingRegistry {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let state = state(req);
+        let token = Credential::text_in_header(req).unwrap_or_default();
+        ready(match state.is_push_token(token) {
+            None => Err(ApiError::NotNow(NO_PUSH_TOKEN.into())),
+            Some(true) => Ok(Self),
+            Some(false) if token.is_empty() => Err(ApiError::RegistryUnauthenticated),
+            Some(false) => Err(wrong_key(req, state, ApiError::RegistryUnauthenticated)),
+        })
+    }
+}
+
+const NO_PUSH_TOKEN: &str = "no push token is set, so registries are not heard; set `registry.push_token` \
+    (`LIGHTSHIP__REGISTRY__PUSH_TOKEN`) and have the registry send it";
+
 /// Who may take an agent off the list: the RedFlag agent itself, or an administrator.
 pub enum Leaving {
     /// The agent.

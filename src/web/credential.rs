@@ -5,6 +5,7 @@
 //! | `Authorization: Bearer` | agent key | the agent's own routes, and nothing that people use |
 //! | `Authorization: Bearer` | access token of a RedFlag agent | the agent's own routes of RedFlag's API |
 //! | `Authorization: Bearer` | access token of an administrator | the admin API, as the administrator's role allows |
+//! | `Authorization: Bearer` | push token of registries | the route for what they say of pushes, which alone looks for it |
 //! | `Authorization: Bearer` | admin token | the admin API, and nothing of an agent |
 //! | connection to the admin socket | local socket | the admin API |
 //! | cookie | browser, with the role of its administrator | the pages, and the admin API |

@@ -42,6 +42,9 @@ pub enum ApiError {
     /// It cannot be done as things stand.
     #[error("{0}")]
     NotNow(String),
+    /// No token of registries, or a wrong one.
+    #[error("missing or unknown push token; send `Authorization: Bearer <registry.push_token>`")]
+    RegistryUnauthenticated,
     /// No admin token and no session, or a wrong one.
     #[error("missing or unknown admin token; send `Authorization: Bearer <LIGHTSHIP_ADMIN_TOKEN>`")]
     Unauthenticated,
@@ -144,9 +147,10 @@ impl ApiError {
             Self::NotBuiltYet(_) => ("not_built_yet", StatusCode::CONFLICT),
             Self::NotNow(_) => ("not_now", StatusCode::CONFLICT),
             Self::WrongSignIn => ("wrong_sign_in", StatusCode::UNAUTHORIZED),
-            Self::AgentUnauthenticated | Self::TokenUnauthenticated | Self::Unauthenticated => {
-                ("unauthenticated", StatusCode::UNAUTHORIZED)
-            }
+            Self::AgentUnauthenticated
+            | Self::TokenUnauthenticated
+            | Self::RegistryUnauthenticated
+            | Self::Unauthenticated => ("unauthenticated", StatusCode::UNAUTHORIZED),
             Self::Forbidden { .. } => ("forbidden", StatusCode::FORBIDDEN),
             Self::WrongPassword => ("wrong_password", StatusCode::FORBIDDEN),
             Self::BadCsrf => ("bad_csrf", StatusCode::FORBIDDEN),

@@ -51,7 +51,7 @@ pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, later};
-use api::{admins, keys, native, overview, updates};
+use api::{admins, keys, native, overview, registries, updates};
 use route::at;
 use speak::speak;
 
@@ -135,6 +135,9 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/updates/summary").get(updates::summary))
                 .service(at("/updates/decisions").post(updates::decide))
                 .service(at("/updates/{id}").get(updates::show))
+                .service(at("/registries/events").post(registries::pushed))
+                .service(at("/registries/logins").get(registries::list))
+                .service(at("/registries/logins/{registry}").put(registries::set).delete(registries::remove))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))
                 .service(at("/events").get(native::events))
@@ -270,6 +273,8 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/updates/decide").post(pages::updates::decide))
         .service(at("/system").get(pages::system::show))
         .service(at("/api/docs").get(pages::api_docs::show))
+        .service(at("/registries/logins").post(pages::system::set_login))
+        .service(at("/registries/logins/{registry}/remove").post(pages::registries::remove))
         .service(at("/fragments/overview").get(pages::overview::fragment))
         .service(at("/fragments/agents").get(pages::agents::fragment))
         .service(at("/fragments/keys").get(pages::keys::fragment))
@@ -277,7 +282,8 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/fragments/routes").get(pages::routes::fragment))
         .service(at("/fragments/updates").get(pages::updates::list_fragment))
         .service(at("/fragments/updates/of").get(pages::update::fragment))
-        .service(at("/fragments/system").get(pages::system::fragment));
+        .service(at("/fragments/system").get(pages::system::fragment))
+        .service(at("/fragments/registries").get(pages::registries::fragment));
 }
 
 /// Around every request: doubled slashes are one, and failures are worded. A function and not a middleware that is

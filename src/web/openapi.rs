@@ -43,6 +43,7 @@ use super::{agent_api, api, assets, ops, pages};
         api::admins::set_password,
         api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
         api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
+        api::registries::pushed, api::registries::list, api::registries::set, api::registries::remove,
         api::native::plan, api::native::apply, api::native::events, api::native::tree,
         assets::asset, pages::live::live, pages::api_docs::show,
         pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::set_up::show,
@@ -57,6 +58,7 @@ use super::{agent_api, api, assets, ops, pages};
         pages::updates::list, pages::updates::list_fragment, pages::update::show, pages::update::fragment,
         pages::updates::decide,
         pages::system::show, pages::system::fragment,
+        pages::system::set_login, pages::registries::remove, pages::registries::fragment,
     )
 )]
 pub struct Description;
@@ -69,6 +71,7 @@ impl Modify for Locks {
         let bearer = || SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         parts.add_security_scheme("agent_key", bearer());
         parts.add_security_scheme("admin_token", bearer());
+        parts.add_security_scheme("push_token", bearer());
         parts.add_security_scheme("redflag_access", bearer());
         let cookie = ApiKeyValue::new(super::session::COOKIE);
         parts.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));

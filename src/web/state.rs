@@ -48,6 +48,8 @@ pub struct WebSettings {
     pub cookie_key: Key,
     /// Signs access tokens; kept over restarts, so that agents stay in.
     pub jwt_secret: SecretString,
+    /// Opens the route for what registries say of pushes, if set.
+    pub push_token: Option<SecretString>,
     /// True if pages are reached over https only.
     pub secure_cookies: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
@@ -82,6 +84,7 @@ struct Inner {
     master: Master,
     settings: WebSettings,
     token_digest: Option<[u8; 32]>,
+    push_digest: Option<[u8; 32]>,
     setup_token: Mutex<Option<[u8; 32]>>,
     attempts: Attempts,
     agent_limit: Option<AgentLimit>,
@@ -103,6 +106,7 @@ impl WebState {
     /// Puts the parts together.
     pub fn new(master: Master, settings: WebSettings) -> Self {
         let token_digest = settings.admin_token.as_ref().map(|token| digest(token.expose_secret()));
+        let push_digest = settings.push_token.as_ref().map(|token| digest(token.expose_secret()));
         let agent_limit = std::num::NonZeroU32::new(settings.requests_per_second).map(AgentLimit::new);
         let access_tokens = AccessTokens::new(&settings.jwt_secret);
         let decoy_hash = super::password::decoy(&master.chance);
@@ -110,6 +114,7 @@ impl WebState {
             master,
             settings,
             token_digest,
+            push_digest,
             setup_token: Mutex::new(None),
             attempts: Attempts::default(),
             agent_limit,
@@ -193,6 +198,11 @@ impl WebState {
     /// True if this is the admin token; takes the same time for every wrong one.
     pub fn is_admin_token(&self, token: impl AsRef<[u8]>) -> bool {
         self.0.token_digest.is_some_and(|known| known.ct_eq(&digest(token)).into())
+    }
+
+    /// True if this is the token of registries; none if they have none.
+    pub fn is_push_token(&self, token: impl AsRef<[u8]>) -> Option<bool> {
+        self.0.push_digest.map(|known| known.ct_eq(&digest(token)).into())
     }
 
     /// False if an agent sends more than its share; always true while no limit is set.

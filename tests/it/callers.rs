@@ -14,6 +14,9 @@ use crate::pages::{Browser, PASSWORD};
 use crate::support::cloudflare::ACCOUNT;
 use crate::support::master::{ADMIN, TestMaster};
 
+/// What registries come with.
+const PUSH: &str = "push-token-of-the-tests-0123456789";
+
 /// Whom a route lets in.
 #[derive(Debug, Clone, Copy)]
 enum Gate {
@@ -29,11 +32,13 @@ enum Gate {
     RedFlagOrAdmin,
     /// People with at least this role, the admin token, and the admin socket.
     Api(Role),
+    /// Registries with the token that was set for them.
+    Registry,
     /// People with at least this role at a browser; others are sent to sign in.
     Page(Role),
 }
 
-use Gate::{Agent, Api, Newcomer, Open, Page, RedFlag, RedFlagOrAdmin};
+use Gate::{Agent, Api, Newcomer, Open, Page, RedFlag, RedFlagOrAdmin, Registry};
 use Role::{Admin, Operator, Viewer};
 
 /// Every route with its gate, and what it answers to whoever is let in: to a body that says nothing, about an agent, a key
@@ -84,6 +89,10 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/api/v3/updates/summary", Api(Viewer), &[200]),
     ("get", "/api/v3/updates/{id}", Api(Viewer), &[404]),
     ("post", "/api/v3/updates/decisions", Api(Operator), &[400]),
+    ("post", "/api/v3/registries/events", Registry, &[400]),
+    ("get", "/api/v3/registries/logins", Api(Admin), &[200]),
+    ("put", "/api/v3/registries/logins/{registry}", Api(Admin), &[400]),
+    ("delete", "/api/v3/registries/logins/{registry}", Api(Admin), &[404]),
     ("get", "/api/v3/plan", Api(Viewer), &[200]),
     ("post", "/api/v3/apply", Api(Operator), &[400]),
     ("get", "/api/v3/events", Api(Viewer), &[200]),
@@ -149,6 +158,9 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/routes", Page(Viewer), &[200]),
     ("get", "/system", Page(Viewer), &[200]),
     ("get", "/api/docs", Page(Viewer), &[200]),
+    ("post", "/registries/logins", Page(Admin), &[400]),
+    ("post", "/registries/logins/{registry}/remove", Page(Admin), &[200]),
+    ("get", "/fragments/registries", Page(Viewer), &[200]),
     ("get", "/fragments/overview", Page(Viewer), &[200]),
     ("get", "/fragments/agents", Page(Viewer), &[200]),
     ("get", "/fragments/keys", Page(Viewer), &[200]),
@@ -213,11 +225,12 @@ struct Caller {
     comes: Comes,
     is_agent: bool,
     is_trusted: bool,
+    is_registry: bool,
 }
 
 impl Caller {
     fn new(name: &'static str, comes: Comes) -> Self {
-        Self { name, comes, is_agent: false, is_trusted: false }
+        Self { name, comes, is_agent: false, is_trusted: false, is_registry: false }
     }
 
     /// What every route has to say to it, by its gate alone.
@@ -236,6 +249,8 @@ impl Caller {
             (Page(_), _) if has_token => Verdict::HasToSignIn,
             (Open, _) => Verdict::LetIn,
             (Newcomer, _) if self.has_nothing_in_the_header() => Verdict::LetIn,
+            (Registry, _) if self.is_registry => Verdict::LetIn,
+            (Registry, _) => Verdict::NotKnown,
             (Agent, _) if self.is_agent => Verdict::LetIn,
             (Api(_), None) if self.is_trusted => Verdict::LetIn,
             (Api(needed) | Page(needed), Some(role)) if role >= needed => Verdict::LetIn,
@@ -268,6 +283,7 @@ async fn callers(master: &TestMaster) -> Vec<Caller> {
         agent("the key of a removed agent", removed, false),
         Caller { is_trusted: true, ..Caller::new("the admin token", Comes::WithToken(ADMIN.into())) },
         Caller { is_trusted: true, ..Caller::new("the admin socket", Comes::FromTheSocket) },
+        Caller { is_registry: true, ..Caller::new("a registry", Comes::WithToken(PUSH.into())) },
     ];
     let (token, agent) = master.new_redflag_agent("web-4").await;
     all.push(Caller::new("a RedFlag agent", Comes::WithAccessOfAgent { token, agent }));
@@ -317,7 +333,7 @@ fn request(master: &TestMaster, caller: &Caller, method: &Method, path: &str, ga
         (&Method::GET | &Method::HEAD, _) => request,
         (_, Open | Newcomer) => of_form(request).body("csrf=wrong"),
         (_, Page(_)) => of_form(request).body(form),
-        (_, Agent | RedFlag | RedFlagOrAdmin | Api(_)) => request.json(&json!({})),
+        (_, Agent | RedFlag | RedFlagOrAdmin | Registry | Api(_)) => request.json(&json!({})),
     }
 }
 
@@ -343,6 +359,7 @@ async fn verdict(request: RequestBuilder, method: &Method, gate: Gate) -> (u16, 
 async fn every_route_lets_in_whom_it_is_for_and_nobody_else() {
     let master = TestMaster::build(true, |settings| {
         settings.trusted_proxies = vec![IpAddr::from([127, 0, 0, 1])];
+        settings.push_token = Some(PUSH.to_owned().into());
     })
     .await;
     let described = master.get("/api/openapi.json").expect(200).await.json();

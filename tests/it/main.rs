@@ -24,6 +24,7 @@ mod pages;
 mod parameters;
 mod protection;
 mod redflag;
+mod registries;
 mod registry;
 mod slow_clients;
 mod support;

@@ -14,7 +14,7 @@ use lightship::domain::registry::{Answer, Ask, Digest, Jump, Outcome, Platform, 
 use lightship::domain::update::Cause;
 use lightship::io::Io;
 use lightship::registry::{
-    Credentials, Kept, Limits, Login, Lookup, NoLogins, RegistryClient, Secret, Settings,
+    Credentials, Kept, Limits, Login, Lookup, NoLogins, Registries, RegistryClient, Secret, Settings,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -654,4 +654,52 @@ async fn what_was_known_is_known_to_the_next_process_and_a_push_is_not_waited_fo
 
     let methods: Vec<String> = registry.take_seen().into_iter().map(|seen| seen.method).collect();
     assert_eq!(methods, ["HEAD"]);
+}
+
+/// A login that is changed while the client runs.
+struct Changing(parking_lot::Mutex<Option<&'static str>>);
+
+#[async_trait]
+impl Credentials for Changing {
+    async fn find(&self, _registry: &str) -> Result<Option<Login>, String> {
+        let password = *self.0.lock();
+        let secret = |password: &str| Secret::Password(SecretString::from(password));
+        Ok(password.map(|password| Login { account: "bob".to_owned(), secret: secret(password) }))
+    }
+}
+
+#[tokio::test]
+async fn another_password_of_the_same_account_counts_once_the_registry_is_forgotten() {
+    // given a token server that knows one password, and a registry that is asked with the other one
+    let tokens = FakeRegistry::start(|seen| match seen.header("authorization") {
+        Some(basic) if basic == basic_of("bob:pw") => {
+            Reply::new(200, &[], r#"{"token":"t","expires_in":300}"#)
+        }
+        _ => Reply::new(401, &[], "{}"),
+    })
+    .await;
+    let challenge = format!("Bearer realm=\"http://{}/token\",service=\"r\"", tokens.name());
+    let registry = FakeRegistry::start(move |seen| match seen.header("authorization") {
+        Some("Bearer t") => held(),
+        _ => Reply::new(401, &[("www-authenticate", &challenge)], "{}"),
+    })
+    .await;
+    let logins = Arc::new(Changing(parking_lot::Mutex::new(Some("wrong"))));
+    let client = client(&clock(), logins.clone());
+    let asked = async || one(&client, ask(registry.name(), "app", "1")).await;
+    assert_eq!(refusal(&asked().await).cause, Cause::NotAllowed);
+    // when it changes, then what was said before holds until it is forgotten
+    for (password, before, after) in [("pw", false, true), ("wrong", true, false)] {
+        *logins.0.lock() = Some(password);
+        assert_eq!(matches!(asked().await.content, Outcome::Found(_)), before, "{password}");
+        client.forget_registry("other.example");
+        assert_eq!(matches!(asked().await.content, Outcome::Found(_)), before, "{password}");
+        client.forget_registry(registry.name());
+        assert_eq!(matches!(asked().await.content, Outcome::Found(_)), after, "{password}");
+    }
+}
+
+fn basic_of(pair: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }

@@ -13,17 +13,17 @@ use crate::support::docker::Engine;
 use crate::support::ship::Rig;
 use crate::support::until::until;
 
-const PASSWORD: &str = "a lamp on the water";
+pub const PASSWORD: &str = "a lamp on the water";
 
 /// A driver of its own on a free port; ended with the test.
-struct Driver {
+pub struct Driver {
     child: Child,
     port: u16,
 }
 
 impl Driver {
     /// It takes a port that is free for IPv4, and ends if another program has the same for IPv6.
-    fn start() -> Self {
+    pub fn start() -> Self {
         (0..10).find_map(|_| Self::try_start()).expect("chromedriver says its port")
     }
 
@@ -42,7 +42,7 @@ impl Driver {
         port.map(|_| driver)
     }
 
-    async fn browser(&self, profile: &Path) -> WebDriver {
+    pub async fn browser(&self, profile: &Path) -> WebDriver {
         let mut wishes = DesiredCapabilities::chrome();
         for flag in [
             "--headless=new",
@@ -70,24 +70,24 @@ impl Drop for Driver {
     }
 }
 
-async fn shoot(browser: &WebDriver, name: &str) {
+pub async fn shoot(browser: &WebDriver, name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();
     let file: PathBuf = folder.join(format!("{name}.png"));
     browser.screenshot(&file).await.unwrap();
 }
 
-async fn type_in(browser: &WebDriver, field: &str, text: &str) {
+pub async fn type_in(browser: &WebDriver, field: &str, text: &str) {
     browser.find(By::Name(field)).await.unwrap().send_keys(text).await.unwrap();
 }
 
-async fn press(browser: &WebDriver, words: &str) {
+pub async fn press(browser: &WebDriver, words: &str) {
     let button = format!("//button[contains(normalize-space(.), '{words}')]");
     browser.find(By::XPath(button)).await.unwrap().click().await.unwrap();
 }
 
 /// Waits until the page shows `words`; a page that updates itself needs no reload.
-async fn until_shown(browser: &WebDriver, words: &str) {
+pub async fn until_shown(browser: &WebDriver, words: &str) {
     until(&format!("the page shows `{words}`"), || async {
         let text = browser.find(By::Tag("main")).await.ok()?.text().await.ok()?;
         text.contains(words).then_some(())
@@ -173,7 +173,7 @@ async fn a_newcomer_sets_up_adds_a_host_and_sees_its_route_appear() {
 }
 
 /// What a screen reader's user would stumble over, by axe-core: its own words for what is serious or worse.
-async fn hindrances(browser: &WebDriver) -> Vec<String> {
+pub async fn hindrances(browser: &WebDriver) -> Vec<String> {
     let axe = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/axe/node_modules/axe-core/axe.min.js");
     let axe = std::fs::read_to_string(axe).expect("axe-core is needed: scripts/need accessibility");
     browser.execute(axe, Vec::new()).await.unwrap();
@@ -181,6 +181,12 @@ async fn hindrances(browser: &WebDriver) -> Vec<String> {
                .filter(one => ['serious', 'critical'].includes(one.impact)) \
                .map(one => one.id + ': ' + one.nodes.map(node => node.html).join(' | '))), error => done([String(error)]))";
     browser.execute_async(run, Vec::new()).await.unwrap().convert().unwrap()
+}
+
+/// How many pixels of the page are hidden at the side.
+pub async fn surplus(browser: &WebDriver) -> i64 {
+    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    browser.execute(wide, Vec::new()).await.unwrap().convert().unwrap()
 }
 
 /// A host that tells of these findings, as an agent of ours does.
@@ -280,9 +286,7 @@ async fn pending_updates_of_every_kind_are_seen_chosen_and_held_on_the_page() {
 
     // When it is looked at on a telephone, nothing is hidden at the side.
     browser.set_window_rect(0, 0, 390, 844).await.unwrap();
-    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    let surplus: i64 = browser.execute(wide, Vec::new()).await.unwrap().convert().unwrap();
-    assert_eq!(surplus, 0);
+    assert_eq!(surplus(&browser).await, 0);
     shoot(&browser, "12-updates-telephone").await;
     browser.set_window_rect(0, 0, 1280, 1000).await.unwrap();
 

@@ -6,16 +6,16 @@
 use std::sync::Arc;
 
 use crate::domain::registry::{Answer, Ask, Circumstance, is_loopback, refusal};
-use crate::registry::Lookup;
+use crate::registry::Registries;
 
 /// Answers agents' questions about tags.
 #[derive(Clone, Default)]
-pub struct Desk(Option<Arc<dyn Lookup>>);
+pub struct Desk(Option<Arc<dyn Registries>>);
 
 impl Desk {
     /// Takes who asks the registries; without anybody everything is out of reach.
-    pub fn new(lookup: Option<Arc<dyn Lookup>>) -> Self {
-        Self(lookup)
+    pub fn new(registries: Option<Arc<dyn Registries>>) -> Self {
+        Self(registries)
     }
 
     /// Answers each question, in their order.
@@ -36,6 +36,20 @@ impl Desk {
     /// Answers an agent that no person said yes to: the master's credentials are not for it, and it may ask by itself.
     pub fn turn_away(asks: &[Ask]) -> Vec<Answer> {
         asks.iter().map(|ask| away(ask, "this agent waits for a person's yes")).collect()
+    }
+
+    /// Forgets what was known of a repository's tags.
+    pub fn forget(&self, registry: &str, repository: &str) {
+        if let Some(registries) = &self.0 {
+            registries.forget(registry, repository);
+        }
+    }
+
+    /// Forgets all that was known of a registry.
+    pub fn forget_registry(&self, registry: &str) {
+        if let Some(registries) = &self.0 {
+            registries.forget_registry(registry);
+        }
     }
 
     fn out_of_reach(&self, ask: &Ask) -> Option<Answer> {
@@ -60,17 +74,24 @@ mod tests {
 
     use super::*;
     use crate::domain::registry::{Outcome, Platform, Tags};
+    use crate::registry::Lookup;
 
     /// Notes what it is asked, and has nothing against it.
     #[derive(Default)]
-    struct Registries(Mutex<Vec<String>>);
+    struct Asked(Mutex<Vec<String>>);
 
     #[async_trait]
-    impl Lookup for Registries {
+    impl Lookup for Asked {
         async fn look_up(&self, asks: Vec<Ask>) -> Vec<Answer> {
             self.0.lock().extend(asks.iter().map(|ask| ask.registry.clone()));
             asks.iter().map(|_| Answer { content: Outcome::NotAsked, tags: Tags::NotAsked }).collect()
         }
+    }
+
+    impl Registries for Asked {
+        fn forget(&self, _: &str, _: &str) {}
+
+        fn forget_registry(&self, _: &str) {}
     }
 
     fn ask(registry: &str) -> Ask {
@@ -88,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_only_the_host_reaches_is_left_to_it() {
-        let registries = Arc::new(Registries::default());
+        let registries = Arc::new(Asked::default());
         let desk = Desk::new(Some(registries.clone()));
 
         let answers =

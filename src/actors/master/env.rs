@@ -7,6 +7,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use super::bus::Notices;
 use super::cloudflare_account::SharedAccount;
+use super::desk::Desk;
 use super::directory::Directory;
 use super::error::MasterError;
 use super::fleet::{Fleet, Work};
@@ -36,6 +37,8 @@ pub struct Env {
     pub directory: Arc<Directory>,
     /// The way to agents' actors.
     pub fleet: Fleet,
+    /// What tags of images hold.
+    pub desk: Desk,
     /// Who publishes.
     pub account: SharedAccount,
     /// Who wakes owners of what is due.

@@ -92,6 +92,9 @@ pub enum MasterError {
     /// No such administrator (404).
     #[error("administrator `{0}` is not known")]
     AdminNotFound(String),
+    /// No account was set for this registry (404).
+    #[error("no login is set for this registry; the list of logins has those that are")]
+    LoginNotFound,
     /// The question makes no sense as it was put (400).
     #[error("{0}")]
     Invalid(String),
@@ -137,6 +140,7 @@ impl MasterError {
             Self::AgentRevoked(_) => "agent_revoked",
             Self::AlreadySetUp => "already_set_up",
             Self::AdminNotFound(_) => "admin_not_found",
+            Self::LoginNotFound => "login_not_found",
             Self::Invalid(_) => "invalid",
             Self::TooMuch(_) => "too_much",
             Self::Busy => "busy",
@@ -154,6 +158,7 @@ impl MasterError {
             Self::AgentNotFound(_)
             | Self::KeyNotFound(_)
             | Self::TokenNotFound
+            | Self::LoginNotFound
             | Self::CommandNotFound(_)
             | Self::AdminNotFound(_) => 404,
             Self::SessionUnknown

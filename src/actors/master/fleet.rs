@@ -1,8 +1,11 @@
 //! Work for an agent's own actors, and the way to them: which shard, and what happens when it is full.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::error::MasterError;
 use super::receipt::{Part, Reply};
@@ -12,6 +15,9 @@ use crate::domain::command::{Command, CommandKind, Outcome};
 use crate::domain::id::{AgentId, CommandId};
 use crate::domain::shard::shard_of;
 use crate::domain::update::{Decision, Kind};
+
+/// Longest wait for an agent's actors; below the 15 s that a DockFlare agent waits.
+pub const WORK: Duration = Duration::from_secs(12);
 
 /// The shards' routers. Filled once all ports are made: actors of the fleet hold it before it is complete.
 #[derive(Clone, Default)]
@@ -30,6 +36,18 @@ impl Fleet {
         let routers = self.0.get().filter(|routers| !routers.is_empty()).ok_or(MasterError::Busy)?;
         let router = &routers[shard_of(agent, routers.len())];
         router.tell(ToAgent { agent: agent.clone(), work }).map(drop).map_err(|_| MasterError::Busy)
+    }
+
+    /// Sends work and waits for its answer.
+    pub async fn ask<T>(
+        &self,
+        agent: &AgentId,
+        work: impl FnOnce(Reply<T>) -> Work,
+    ) -> Result<T, MasterError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(agent, work(reply))?;
+        let answer = timeout(WORK, answer).await;
+        answer.map_or(Err(MasterError::Busy), |answer| answer.unwrap_or(Err(MasterError::Busy)))
     }
 
     /// Sends work that nobody waits for: a timer or the next report repeats it if it is lost.

@@ -113,6 +113,7 @@ struct Aftermath {
     ended: BTreeSet<AgentId>,
     freed: BTreeMap<AgentId, Vec<String>>,
     given_up: BTreeMap<AgentId, Vec<String>>,
+    registries: BTreeSet<String>,
 }
 
 impl Aftermath {
@@ -127,7 +128,15 @@ impl Aftermath {
             Event::Tunnel(_) => {}
             Event::Admin(event) => {
                 self.notes.insert(Note::Settings);
-                self.all_tunnels |= matches!(event, AdminEvent::SettingChanged { .. });
+                match event {
+                    AdminEvent::SettingChanged { .. } => self.all_tunnels = true,
+                    // What was said to one account is nothing for another.
+                    AdminEvent::RegistryLoginSet { registry, .. }
+                    | AdminEvent::RegistryLoginRemoved { registry } => {
+                        self.registries.insert(registry.clone());
+                    }
+                    AdminEvent::Created { .. } | AdminEvent::PasswordChanged { .. } => {}
+                }
             }
         }
     }
@@ -198,6 +207,9 @@ impl Aftermath {
         }
         for agent in &self.ended {
             env.due_at(agent, env.now());
+        }
+        for registry in &self.registries {
+            env.desk.forget_registry(registry);
         }
         for note in self.notes {
             env.notices.announce(note);

@@ -36,6 +36,11 @@ pub struct MasterSettings {
     pub publish_host_access: bool,
     /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
     pub compare_every: Duration,
+    /// From a push to a registry until hosts are told: whoever pushes one image often pushes more, and a registry may speak
+    /// before it moves the tag.
+    pub push_settles: Duration,
+    /// Shortest time between two rounds of telling them, so that a registry that never rests has no host look all the time.
+    pub push_rests: Duration,
 }
 
 impl Default for MasterSettings {
@@ -54,6 +59,8 @@ impl Default for MasterSettings {
             publish_unprotected: false,
             publish_host_access: false,
             compare_every: Duration::from_secs(300),
+            push_settles: Duration::from_secs(1),
+            push_rests: Duration::from_secs(5),
         }
     }
 }

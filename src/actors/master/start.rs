@@ -17,6 +17,7 @@ use super::facade::Master;
 use super::fleet::Fleet;
 use super::follow::Follower;
 use super::leaps::Leaps;
+use super::pushes::{self, PushGatherer};
 use super::registrar::{self, Registrar};
 use super::router::{self, Planted, Router};
 use super::scheduler::{self, Scheduler};
@@ -28,7 +29,7 @@ use crate::clock::Clock;
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;
 use crate::domain::id::ZoneId;
-use crate::registry::Lookup;
+use crate::registry::Registries;
 
 /// What the master is made of.
 pub struct MasterParts {
@@ -43,7 +44,7 @@ pub struct MasterParts {
     /// Who writes instead of the database itself; for tests of what becomes of a commit.
     pub writer: Option<Arc<dyn Writer>>,
     /// Who asks registries what tags hold; none: agents ask by themselves.
-    pub registries: Option<Arc<dyn Lookup>>,
+    pub registries: Option<Arc<dyn Registries>>,
     /// Times and bounds.
     pub settings: MasterSettings,
     /// The time of day.
@@ -114,6 +115,7 @@ impl Master {
         let leaps = Leaps::new(parts.clock.clone());
         let (scheduler_spec, scheduler) = wiring.scheduler(&parts.db, &parts.clock, &leaps);
         let (fleet_spec, registrar, routers) = wiring.fleet(&parts.arbiters);
+        let (pushes_spec, pushes) = wiring.pushes();
         wiring.fleet.complete(routers.iter().map(Port::inlet).collect());
         let ledger = Ledger::new(store.inlet());
         let notices = Notices::new(bus, listeners);
@@ -125,6 +127,7 @@ impl Master {
             notices,
             directory: Arc::clone(&directory),
             fleet: wiring.fleet.clone(),
+            desk: Desk::new(parts.registries.take()),
             account,
             due: scheduler.inlet(),
             finish_move: registrar.inlet(),
@@ -144,6 +147,7 @@ impl Master {
             spec = spec.child(cloudflare);
         }
         let spec = spec.child(scheduler_spec.role("master-scheduler")).child(fleet_spec.role("master-fleet"));
+        let spec = spec.child(pushes_spec.role("master-pushes"));
         let master = Self {
             directory,
             db: parts.db,
@@ -151,7 +155,7 @@ impl Master {
             chance: parts.chance,
             tree: parts.tree,
             env,
-            desk: Desk::new(parts.registries),
+            pushes,
             registrar,
             #[cfg(test)]
             routers,
@@ -172,6 +176,14 @@ impl Wiring {
         let (db, clock, leaps, fleet) = (db.clone(), clock.clone(), leaps.clone(), self.fleet.clone());
         ChildSpec::actor("scheduler", scheduler::CAPACITY, Overflow::DropNewest, move || {
             Scheduler::new(db.clone(), fleet.clone(), clock.clone(), leaps.clone())
+        })
+    }
+
+    /// What is lost of it while it restarts costs minutes.
+    fn pushes(&self) -> (ChildSpec, Port<PushGatherer>) {
+        let env = Arc::clone(&self.env);
+        ChildSpec::actor("pushes", pushes::CAPACITY, Overflow::Reject, move || {
+            PushGatherer::new(Arc::clone(&env))
         })
     }
 

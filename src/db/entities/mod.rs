@@ -16,6 +16,7 @@ pub mod host;
 pub mod refresh_token;
 pub mod registration_token;
 pub mod registration_token_usage;
+pub mod registry_login;
 pub mod route;
 pub mod route_status;
 pub mod scan;

@@ -1,7 +1,7 @@
 //! What was decided about tunnels, administrators and settings.
 
 use super::origin::Origin;
-use crate::db::entities::{admin, setting};
+use crate::db::entities::{admin, registry_login, setting};
 use crate::db::needs::Needs;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
@@ -27,6 +27,9 @@ pub(super) fn needs(needs: &mut Needs, event: &AdminEvent) {
         }
         AdminEvent::SettingChanged { key, .. } => {
             needs.settings.insert(key.clone());
+        }
+        AdminEvent::RegistryLoginSet { registry, .. } | AdminEvent::RegistryLoginRemoved { registry } => {
+            needs.registry_logins.insert(registry.clone());
         }
     }
 }
@@ -69,5 +72,14 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AdminEvent) {
             changed_at: origin.at,
             changed_by: origin.by.into(),
         }),
+        AdminEvent::RegistryLoginSet { registry, account } => {
+            unit.registry_logins.put(registry_login::Model {
+                registry: registry.clone(),
+                account: account.clone(),
+                set_at: origin.at,
+                set_by: origin.by.into(),
+            });
+        }
+        AdminEvent::RegistryLoginRemoved { registry } => unit.registry_logins.delete(registry),
     }
 }

@@ -12,7 +12,7 @@ use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
     admin, agent as agent_entity, agent_key, claim, command, event, registration_token,
-    registration_token_usage, route, route_status, setting, tunnel, update_decision,
+    registration_token_usage, registry_login, route, route_status, setting, tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
@@ -216,7 +216,12 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(7) {
+        match self.pick(9) {
+            7 => Event::Admin(AdminEvent::RegistryLoginSet {
+                registry: self.named("registry", 3),
+                account: self.named("account", 3),
+            }),
+            8 => Event::Admin(AdminEvent::RegistryLoginRemoved { registry: self.named("registry", 3) }),
             0 => Event::Tunnel(TunnelEvent::Confirmed {
                 tunnel_id: self.tunnel(),
                 by: self.named("person", 2),
@@ -264,6 +269,7 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<tunnel::Entity>(db).await,
         rows::<admin::Entity>(db).await,
         rows::<setting::Entity>(db).await,
+        rows::<registry_login::Entity>(db).await,
         rows::<registration_token::Entity>(db).await,
         rows::<registration_token_usage::Entity>(db).await,
         rows::<update_decision::Entity>(db).await,

@@ -119,6 +119,17 @@ pub fn is_image_id(text: &str) -> bool {
     is_hex && (hex.len() == 64 || (hex.len() != text.len() && hex.len() >= 12))
 }
 
+/// Returns the registry that is meant by a host, or by an address as `docker login` keeps it: `ghcr.io`, `host:5000`,
+/// `https://index.docker.io/v1/`. None if no name of an image can begin with it.
+pub fn registry_named(text: &str) -> Option<String> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    match host.as_str() {
+        "index.docker.io" | "registry-1.docker.io" => Some(DOCKER_HUB.to_owned()),
+        _ => (is_host_part(&host) && is_host(&host)).then_some(host),
+    }
+}
+
 /// True if a registry is this machine itself.
 pub fn is_loopback(registry: &str) -> bool {
     let host = match registry.strip_prefix('[') {
@@ -248,6 +259,25 @@ mod tests {
         }
         assert!(Reference::parse(&"a".repeat(4096)).is_err());
         assert!(Reference::parse(&format!("a:{}", "b".repeat(129))).is_err());
+    }
+
+    #[test]
+    fn a_registry_is_known_by_its_host_and_by_its_old_addresses() {
+        for (text, expected) in [
+            ("ghcr.io", Some("ghcr.io")),
+            ("Reg.example:5000", Some("reg.example:5000")),
+            ("https://index.docker.io/v1/", Some("docker.io")),
+            ("registry-1.docker.io", Some("docker.io")),
+            ("http://localhost:5000", Some("localhost:5000")),
+            ("[::1]:5000", Some("[::1]:5000")),
+            ("registry", None),
+            ("", None),
+            ("bob@ghcr.io", None),
+            ("ghcr.io:0", None),
+            ("a b.example", None),
+        ] {
+            assert_eq!(registry_named(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -6,4 +6,5 @@ pub mod keys;
 pub mod native;
 pub mod overview;
 pub mod redflag;
+pub mod registries;
 pub mod updates;

@@ -54,6 +54,13 @@ pub const MOVE: Question = Question {
     title: "Move names now",
     text: "Move its names to its new tunnel now? No connector was seen there: until one is, nothing answers.",
 };
+/// Forgetting an account at a registry.
+pub const REMOVE_LOGIN: Question = Question {
+    verb: "remove",
+    title: "Forget login",
+    text: "Forget this login? Private images of the registry cannot be checked by the master any more, unless `docker login` \
+           left another one.",
+};
 /// Removing an agent.
 pub const REMOVE: Question = Question {
     verb: "remove",
@@ -90,6 +97,7 @@ impl Question {
     /// Shows the page that asks; a yes posts to the verb below `path` again, a no goes `back`.
     pub fn ask(&self, person: &SignedIn, path: &str, back: &str) -> Result<HttpResponse, ApiError> {
         let action = format!("{path}/{}", self.verb);
-        page(&ConfirmPage { shell: Shell::new(person, "/agents"), question: self, action, back })
+        let here = if back == "/system" { "/system" } else { "/agents" };
+        page(&ConfirmPage { shell: Shell::new(person, here), question: self, action, back })
     }
 }

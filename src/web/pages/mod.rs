@@ -14,6 +14,7 @@ pub mod keys;
 pub mod live;
 pub mod overview;
 pub mod posted;
+pub mod registries;
 pub mod routes;
 pub mod set_up;
 pub mod sign_in;

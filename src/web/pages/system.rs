@@ -1,16 +1,21 @@
-//! The supervision tree as it is right now.
+//! The supervision tree as it is right now, and the accounts at registries.
 
 use std::collections::HashMap;
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::Deserialize;
 
 use super::overview::fragment_of;
+use super::posted::{Posted, Refusal};
 use super::view::{Badge, Fact, Moment, badge, count, fact};
-use super::{Shell, SignedIn, page, part};
+use super::{Allowed, Shell, SignedIn, go_to, page_with, part, registries};
 use crate::actors::supervision::{Info, Kind, State};
 use crate::db::read;
+use crate::web::auth::Admin;
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
 
@@ -22,6 +27,8 @@ const ROWS: usize = 500;
 struct SystemPage {
     shell: Shell,
     live: String,
+    registries: String,
+    form: LoginForm,
 }
 
 #[derive(Template)]
@@ -30,6 +37,17 @@ struct Live {
     lines: Vec<Line>,
     summary: String,
     facts: Vec<Fact>,
+}
+
+/// What a person writes into the form; the password is not shown again.
+#[derive(Default, Deserialize)]
+pub struct LoginForm {
+    #[serde(default)]
+    registry: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: SecretString,
 }
 
 struct Line {
@@ -48,7 +66,38 @@ struct Line {
 /// `GET /system`.
 #[utoipa::path(get, path = "/system", tag = "pages", responses((status = 200), (status = 303)), security(("session" = [])))]
 pub async fn show(person: SignedIn, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    page(&SystemPage { shell: Shell::new(&person, "/system"), live: render(&state).await? })
+    let shell = Shell::new(&person, "/system");
+    show_with(&person, &state, (StatusCode::OK, shell), LoginForm::default()).await
+}
+
+/// `POST /registries/logins`: sets the account at a registry.
+#[utoipa::path(post, path = "/registries/logins", tag = "pages",
+    responses((status = 303), (status = 400), (status = 403)), security(("session" = [])))]
+pub async fn set_login(
+    Allowed(person, _): Allowed<Admin>,
+    state: web::Data<WebState>,
+    form: Posted<LoginForm>,
+) -> Result<HttpResponse, ApiError> {
+    let LoginForm { registry, username, password } = form.0;
+    match state.master().set_registry_login(&registry, &username, password, &person.name).await {
+        Ok(()) => Ok(go_to("/system#registries")),
+        Err(error) => {
+            let refusal = Refusal::of(error)?.shell(&person, "/system");
+            let form = LoginForm { registry, username, ..LoginForm::default() };
+            show_with(&person, &state, refusal, form).await
+        }
+    }
+}
+
+/// Shows the page, with what was written into its form.
+async fn show_with(
+    person: &SignedIn,
+    state: &WebState,
+    (status, shell): (StatusCode, Shell),
+    form: LoginForm,
+) -> Result<HttpResponse, ApiError> {
+    let registries = registries::render(person, state).await?;
+    page_with(status, &SystemPage { shell, live: render(state).await?, registries, form })
 }
 
 /// `GET /fragments/system`: its live part.
@@ -77,6 +126,13 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
         fact(
             "Cloudflare",
             if state.master().has_cloudflare() { "token set" } else { "no token: routes are planned only" },
+        ),
+        fact(
+            "Pushes to registries",
+            match state.settings().push_token.is_some() {
+                true => "heard",
+                false => "not heard: no registry.push_token is set",
+            },
         ),
         fact(
             "Reached at",

@@ -33,6 +33,8 @@ async fn a_form_without_the_pages_token_changes_nothing() {
         format!("/agents/{id}/roll-key"),
         format!("/agents/{id}/revoke"),
         format!("/agents/{id}/remove"),
+        "/registries/logins".to_owned(),
+        "/registries/logins/ghcr.io/remove".to_owned(),
         "/routes/apply".to_owned(),
         "/logout".to_owned(),
     ];
@@ -42,6 +44,9 @@ async fn a_form_without_the_pages_token_changes_nothing() {
         ("display_name", "x"),
         ("hostname_patterns", "x.example.com"),
         ("owner", "x"),
+        ("registry", "ghcr.io"),
+        ("username", "x"),
+        ("password", "x"),
     ];
     for path in paths {
         for token in [None, Some(""), Some("guess"), Some(foreign.as_str())] {
@@ -61,6 +66,46 @@ async fn a_form_without_the_pages_token_changes_nothing() {
     assert_eq!(agents["agents"][&id]["hostname_patterns"], json!([]));
     assert_eq!(agents["agent_keys"][&key_id]["status"], "active");
     assert_eq!(browser.get("/").await.status, 200, "still signed in");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_registry_login_is_set_listed_without_its_password_and_forgotten() {
+    const PASSWORD: &str = "nobody-sees-this-again";
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let set = async |registry: &str, username: &str| {
+        let fields = [("registry", registry), ("username", username), ("password", PASSWORD)];
+        browser.submit("/system", "/registries/logins", &fields).await
+    };
+    assert!(browser.get("/system").await.text.contains("None was set here"));
+    // What is refused comes back with what was written, but for the password.
+    let refused = set("a <b>", "bob").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("as it stands in names of images, such as"), "{}", refused.text);
+    let is_back = refused.text.contains(r#"value="bob""#) && refused.text.contains("a &#60;b&#62;");
+    assert!(is_back && !refused.text.contains(PASSWORD), "{}", refused.text);
+    // when
+    assert_eq!(set("ghcr.io", "bob <b>").await.status, 303);
+    // then
+    for path in ["/system", "/fragments/registries"] {
+        let shown = browser.get(path).await.text;
+        assert!(shown.contains("ghcr.io") && shown.contains("bob &#60;b&#62;"), "{path}: {shown}");
+        assert!(
+            shown.contains("by ann") && !shown.contains(PASSWORD) && !shown.contains("None was set"),
+            "{path}"
+        );
+    }
+    let asked = browser.submit("/system", "/registries/logins/ghcr.io/remove", &[]).await;
+    assert!(
+        asked.text.contains("Forget this login?") && asked.text.contains(r#"href="/system""#),
+        "{}",
+        asked.text
+    );
+    let yes = [("confirmed", "yes")];
+    assert_eq!(browser.submit("/system", "/registries/logins/ghcr.io/remove", &yes).await.status, 303);
+    assert!(browser.get("/fragments/registries").await.text.contains("None was set here"));
+    assert_eq!(browser.submit("/system", "/registries/logins/ghcr.io/remove", &yes).await.status, 404);
     master.stop().await;
 }
 

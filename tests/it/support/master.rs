@@ -267,6 +267,7 @@ fn web_settings(tree_changes: watch::Receiver<()>) -> WebSettings {
         admin_token: Some(ADMIN.to_owned().into()),
         cookie_key: Key::generate(),
         jwt_secret: "a-secret-of-the-tests-0123456789".to_owned().into(),
+        push_token: None,
         secure_cookies: false,
         trusted_proxies: Vec::new(),
         public_url: None,

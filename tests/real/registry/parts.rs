@@ -48,8 +48,21 @@ impl Registry {
         Self::start_at(store, way, free_port(), None).await
     }
 
+    /// Starts one that tells a master of what is pushed.
+    pub async fn start_telling(store: &Store, port: u16, master: &str, token: &str) -> Self {
+        let endpoint = json!({ "name": "lightship", "url": format!("{master}/api/v3/registries/events"),
+            "headers": { "Authorization": [format!("Bearer {token}")] }, "timeout": "20s", "threshold": 3,
+            "backoff": "1s" });
+        let more = json!({ "notifications": { "endpoints": [endpoint] } });
+        Self::launch(store, Way::Open, port, None, &more).await
+    }
+
     /// Starts one at a port, in a network namespace if one is given.
     pub async fn start_at(store: &Store, way: Way<'_>, port: u16, network: Option<&Path>) -> Self {
+        Self::launch(store, way, port, network, &json!({})).await
+    }
+
+    async fn launch(store: &Store, way: Way<'_>, port: u16, network: Option<&Path>, more: &Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config.yml");
         let auth = match way {
@@ -68,6 +81,7 @@ impl Registry {
         if auth.as_object().is_some_and(|auth| !auth.is_empty()) {
             text["auth"] = auth;
         }
+        text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         // JSON is YAML.
         std::fs::write(&config, text.to_string()).unwrap();
         let log = dir.path().join("log");
@@ -129,9 +143,14 @@ impl Registry {
 
     /// Pushes an index of two platforms under a tag.
     pub async fn push(&self, repository: &str, tag: &str, image: &TwoPlatforms) {
+        self.push_as(&format!("127.0.0.1:{}", self.port), repository, tag, image).await;
+    }
+
+    /// The same under another of its names, which it tells of.
+    pub async fn push_as(&self, name: &str, repository: &str, tag: &str, image: &TwoPlatforms) {
         rustls::crypto::ring::default_provider().install_default().ok();
         let http = reqwest::Client::new();
-        let base = format!("http://127.0.0.1:{}/v2/{repository}", self.port);
+        let base = format!("http://{name}/v2/{repository}");
         for blob in [&image.layer, &image.amd64.config, &image.arm64.config] {
             let begun = http.post(format!("{base}/blobs/uploads/")).send().await.unwrap();
             let place = begun.headers()["location"].to_str().unwrap().to_owned();

@@ -242,6 +242,23 @@ impl Master {
         Ok(hash.map(|hash| hash.expose_secret().to_owned()))
     }
 
+    /// Sets the account that the desk has at a registry, before those that `docker login` left.
+    pub async fn set_registry_login(
+        &self,
+        registry: &str,
+        account: &str,
+        password: SecretString,
+        by: &str,
+    ) -> Result<(), MasterError> {
+        let (registry, account, by) = (registry.into(), account.into(), by.into());
+        self.decide(registrar::SetRegistryLogin { registry, account, password, by }).await
+    }
+
+    /// Forgets the account at a registry.
+    pub async fn remove_registry_login(&self, registry: &str, by: &str) -> Result<(), MasterError> {
+        self.decide(registrar::RemoveRegistryLogin { registry: registry.into(), by: by.into() }).await
+    }
+
     /// Changes a setting.
     pub async fn change_setting(
         &self,

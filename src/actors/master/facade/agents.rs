@@ -26,7 +26,7 @@ impl Master {
     /// to.
     pub async fn look_up(&self, slot: &Slot, asks: Vec<Ask>) -> Vec<Answer> {
         match slot.status() {
-            AgentStatus::Enrolled => self.desk.look_up(asks).await,
+            AgentStatus::Enrolled => self.env.desk.look_up(asks).await,
             AgentStatus::Pending | AgentStatus::Revoked | AgentStatus::Removed => Desk::turn_away(&asks),
         }
     }

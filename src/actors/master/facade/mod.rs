@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Handler, Message};
-use tokio::sync::oneshot;
 
 use super::bus::Changes;
-use super::desk::Desk;
 use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
-use super::fleet::Work;
+use super::fleet::{WORK, Work};
+use super::pushes::PushGatherer;
 use super::receipt::Reply;
 use super::registrar::Registrar;
 use crate::actors::supervision::{AskError, Port, Tree};
@@ -27,8 +26,6 @@ use crate::domain::id::AgentId;
 
 /// Longest wait for a decision about identity.
 const DECISION: Duration = Duration::from_secs(10);
-/// Longest wait for an agent's actors; below the 15 s that a DockFlare agent waits.
-const WORK: Duration = Duration::from_secs(12);
 
 /// Handle to the master: cheap to clone, safe to share. Reads go to `db`, changes go through here.
 #[derive(Clone)]
@@ -44,8 +41,8 @@ pub struct Master {
     /// The live supervision tree.
     pub tree: Tree,
     pub(super) env: Env,
-    /// What tags of images hold.
-    pub(super) desk: Desk,
+    /// Who takes in what was pushed.
+    pub(super) pushes: Port<PushGatherer>,
     /// Who decides about identity.
     pub(super) registrar: Port<Registrar>,
     /// The fleet's shards.
@@ -86,9 +83,7 @@ impl Master {
 
     /// Asks an agent's actors.
     async fn work<T>(&self, agent: &AgentId, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, MasterError> {
-        let (reply, answer) = oneshot::channel();
-        self.env.fleet.send(agent, work(reply))?;
-        within(WORK, async { answer.await.unwrap_or(Err(MasterError::Busy)) }).await
+        self.env.fleet.ask(agent, work).await
     }
 }
 

@@ -5,14 +5,13 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Master;
 use crate::actors::master::directory::digest_key;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::fleet::Work;
 use crate::actors::master::registrar;
 use crate::actors::master::requests::{Dialect, Joined, NewToken, RegisterInput, Renewed};
+use crate::actors::master::scans::scan_now;
 use crate::db;
 use crate::db::tokens::TokenRow;
 use crate::db::update_logs::UpdateLogRow;
-use crate::domain::agent::AgentStatus;
-use crate::domain::command::{Command, CommandKind, Outcome};
+use crate::domain::command::{Command, Outcome};
 use crate::domain::id::{AgentId, CommandId, TokenId};
 use crate::domain::registration::identity_digest;
 use crate::domain::token::TokenWish;
@@ -87,21 +86,7 @@ impl Master {
 
     /// Tells an agent to look for pending updates now; one that was told and has not fetched it is not told twice.
     pub async fn scan_now(&self, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
-        let slot = self.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
-        let cannot = |reason| {
-            let agent = self.name_of(agent).map_or_else(|| agent.to_string(), |(name, _)| name);
-            Err(MasterError::CannotScan { agent, reason })
-        };
-        match slot.status() {
-            AgentStatus::Enrolled => {}
-            AgentStatus::Pending => return cannot("it waits for a person's yes: approve it first"),
-            AgentStatus::Revoked | AgentStatus::Removed => return cannot("it is not heard"),
-        }
-        if slot.dialect() == Dialect::V2 {
-            return cannot("it runs DockFlare's agent, which knows nothing of updates");
-        }
-        let kind = CommandKind::ScanUpdates;
-        self.work(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
+        scan_now(&self.env, agent, by).await
     }
 
     /// Ends a command that its agent has not finished. One that was handed over may be carried out all the same.

@@ -7,8 +7,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::Master;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
+use crate::actors::master::pushes::Pushed;
 use crate::db::updates::find_updates;
 use crate::domain::id::{AgentId, UpdateId};
+use crate::domain::registry::Reference;
 use crate::domain::update::{Decision, Kind};
 
 /// Hosts that are asked at the same time.
@@ -47,5 +49,10 @@ impl Master {
         let decided = counts.into_iter().sum();
         let asked: BTreeSet<&UpdateId> = ids.iter().collect();
         Ok(Decided { decided, left: asked.len().saturating_sub(decided) })
+    }
+
+    /// Takes in that these tags hold something else now: soon the hosts that run them look, each once for all of them.
+    pub fn pushed(&self, tags: BTreeSet<Reference>) -> Result<(), MasterError> {
+        self.pushes.tell(Pushed(tags)).map(drop).map_err(|_| MasterError::Busy)
     }
 }

@@ -1,4 +1,4 @@
-//! The single writer of who is who: keys, agents, administrators and settings.
+//! The single writer of who is who: keys, agents, administrators, settings and accounts at registries.
 //!
 //! It keeps no state. Each operation reads what it decides on, appends with the version it read, and starts over
 //! if another master wrote meanwhile; the directory follows the record by itself.
@@ -9,6 +9,7 @@ mod enrolment;
 mod joining;
 mod keys;
 mod machine;
+mod registries;
 mod removal;
 mod renewal;
 mod said;
@@ -33,6 +34,7 @@ pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, v
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
 pub use joining::Join;
 pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey};
+pub use registries::{RemoveRegistryLogin, SetRegistryLogin};
 pub use removal::Remove;
 pub use renewal::Renew;
 pub use said::{KeepLog, NoteVersion};

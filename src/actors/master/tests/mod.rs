@@ -10,6 +10,7 @@ mod limits;
 mod lost_tunnels;
 mod machines;
 mod memory;
+mod pushes;
 mod races;
 mod registration;
 mod removal;
@@ -45,6 +46,7 @@ use crate::domain::route::{Route, RouteState};
 use crate::domain::shard::shard_of;
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::io::Io;
+use crate::registry::Registries;
 
 /// Long enough for anything that happens at all.
 const LONG: Duration = Duration::from_secs(10);
@@ -173,17 +175,23 @@ impl Rig {
     }
 
     async fn at(db: Db, settings: MasterSettings, publisher: Arc<Publisher>, clock: Clock) -> Self {
-        Self::of(db, None, settings, publisher, clock).await
+        Self::of(db, None, None, settings, publisher, clock).await
     }
 
     async fn writing_through(db: Db, writer: Arc<dyn Writer>) -> Self {
         let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-        Self::of(db, Some(writer), MasterSettings::default(), Arc::default(), clock).await
+        Self::of(db, Some(writer), None, MasterSettings::default(), Arc::default(), clock).await
+    }
+
+    async fn asking(db: Db, settings: MasterSettings, registries: Arc<dyn Registries>) -> Self {
+        let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        Self::of(db, None, Some(registries), settings, Arc::default(), clock).await
     }
 
     async fn of(
         db: Db,
         writer: Option<Arc<dyn Writer>>,
+        registries: Option<Arc<dyn Registries>>,
         settings: MasterSettings,
         publisher: Arc<Publisher>,
         clock: Clock,
@@ -196,7 +204,7 @@ impl Rig {
             db,
             account: Some(publisher.clone()),
             writer,
-            registries: None,
+            registries,
             settings: settings.clone(),
             clock,
             chance,
