@@ -4,15 +4,39 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use async_trait::async_trait;
 
 use super::run::Start;
-use crate::registry::{DockerLogins, Kept, Lookup, RegistryClient, Settings};
+use crate::db::{Db, registry_logins, secrets};
+use crate::registry::{Credentials, DockerLogins, Kept, Login, Registries, RegistryClient, Secret, Settings};
 use crate::state_dir::replace_file;
 
 /// Where it is kept. It can be lost: then registries are asked again.
 const FILE: &str = "registries.json";
 /// Largest file that is read.
 const SIZE_LIMIT: u64 = 32 << 20;
+
+/// Logins that people set at the master; where there is none, what `docker login` left.
+struct StoredLogins {
+    db: Db,
+    others: DockerLogins,
+}
+
+#[async_trait]
+impl Credentials for StoredLogins {
+    async fn find(&self, registry: &str) -> Result<Option<Login>, String> {
+        let unreadable = |error| {
+            tracing::warn!(%error, registry, "the login of a registry cannot be read");
+            "its login cannot be read; the log of the master has the cause".to_owned()
+        };
+        let found = registry_logins::find_registry_login(&self.db, registry).await.map_err(unreadable)?;
+        let Some(row) = found else { return self.others.find(registry).await };
+        let secret = registry_logins::login_secret(registry);
+        // Both went while we looked.
+        let password = secrets::find_secret(&self.db, &secret).await.map_err(unreadable)?;
+        Ok(password.map(|password| Login { account: row.account, secret: Secret::Password(password) }))
+    }
+}
 
 /// Asks registries for the whole fleet.
 pub(super) struct RegistryDesk {
@@ -22,11 +46,11 @@ pub(super) struct RegistryDesk {
 
 impl RegistryDesk {
     /// Takes up what the last process knew: answers that are still good, and until when a registry wants to be left alone.
-    pub(super) fn open(start: &Start) -> anyhow::Result<Self> {
+    pub(super) fn open(start: &Start, db: Db) -> anyhow::Result<Self> {
         let settings =
             Settings { insecure: start.loaded.settings.registry.insecure(), ..Settings::default() };
-        let logins = Arc::new(DockerLogins::of_this_user());
-        let client = RegistryClient::new(settings, logins, start.clock.clone(), start.io.clone())
+        let logins = StoredLogins { db, others: DockerLogins::of_this_user() };
+        let client = RegistryClient::new(settings, Arc::new(logins), start.clock.clone(), start.io.clone())
             .context("cannot prepare to ask registries")?;
         let desk = Self { client, file: start.state_dir.join(FILE) };
         if let Some(kept) = desk.kept() {
@@ -36,7 +60,7 @@ impl RegistryDesk {
     }
 
     /// Who answers.
-    pub(super) fn lookup(&self) -> Arc<dyn Lookup> {
+    pub(super) fn registries(&self) -> Arc<dyn Registries> {
         Arc::new(self.client.clone())
     }
 

@@ -69,14 +69,14 @@ impl MasterHalf {
                 .await?;
         let has_cloudflare = cloudflare.is_some();
         let shards = Shards::start(&start.watchdog);
-        let desk = RegistryDesk::open(start)?;
+        let desk = RegistryDesk::open(start, db.clone())?;
         let parts = MasterParts {
             db: db.clone(),
             cloudflare,
             writer: None,
             default_zone: settings.cloudflare.zone_id.clone().map(ZoneId::new),
             account: None,
-            registries: Some(desk.lookup()),
+            registries: Some(desk.registries()),
             settings: MasterSettings { shards: shards.count(), ..master_settings(settings) },
             clock: start.clock.clone(),
             chance: start.chance.clone(),
@@ -106,6 +106,7 @@ impl MasterHalf {
             admin_token,
             cookie_key: cookie_key(&self.db, start).await?,
             jwt_secret: jwt_secret(&self.db, start).await?,
+            push_token: settings.registry.push_token.get().cloned(),
             secure_cookies: settings.security.secure_cookies,
             trusted_proxies: self.proxies.clone(),
             public_url: settings.server.public_url.clone(),

@@ -333,6 +333,8 @@ pub enum CheckPackages {
 pub struct Registry {
     /// Registries that may be asked without encryption, separated by commas; this machine itself always may.
     pub insecure: String,
+    /// Opens the master's route for what registries say of pushes; without it nobody is heard there.
+    pub push_token: Secret,
 }
 
 impl Registry {
@@ -356,6 +358,9 @@ pub struct Updates {
     /// Configuration file of RedFlag's agent (JSON): its server, registration token and display name are read where no
     /// other setting says them.
     pub agent_config_path: Option<String>,
+    /// What the owner of this host allows runs to change on it (TOML, docs/updates.md); it must belong to root. Without the
+    /// file everything is allowed.
+    pub policy_file: PathBuf,
 }
 
 impl Default for Updates {
@@ -365,6 +370,7 @@ impl Default for Updates {
             check_packages: CheckPackages::Auto,
             redflag_server_url: None,
             agent_config_path: None,
+            policy_file: "/etc/lightship/policy.toml".into(),
         }
     }
 }
