@@ -1,7 +1,8 @@
 //! The only place that starts programs.
 //!
 //! A program gets its arguments as a list, an environment that makes it speak English, nothing on standard input, a group
-//! of its own, a time limit and limits on what it may print. It ends with whoever waits for it.
+//! of its own, a time limit and limits on what it may print. It ends with whoever waits for it; who ends this process
+//! waits for [`until_all_ended`] before.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -10,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// What programs say is read by programs: no translation, no questions, no colours.
 const FIXED: [(&str, &str); 4] = [
@@ -42,8 +44,13 @@ const HANDED_ON: [&str; 12] = [
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long what a program left behind may hold its standard output open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long those that were killed may take to be gone; the kernel may still be at work for one of them.
+const LAST_BREATH: Duration = Duration::from_secs(3);
 /// Longest line that is handed on whole; what is behind it is left out.
 const MAX_LINE: usize = 64 * 1024;
+
+/// Groups that were started and may still be there.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A program to be run.
 #[derive(Debug, Clone)]
@@ -214,6 +221,7 @@ impl Program {
         let mut child =
             command.spawn().map_err(|source| ProcessError::NotStarted { name: self.name.clone(), source })?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        GROUPS.lock().extend(group);
         let stdout = child.stdout.take();
         Ok(Running { child, group, stdout, stderr_limit: self.stderr_limit })
     }
@@ -268,11 +276,30 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Gone already, as a rule.
         if let Some(group) = self.group {
+            // Gone already, as a rule.
             let _ = kill_process_group(group, Signal::KILL);
+            forget_gone();
         }
     }
+}
+
+/// Waits until every program is gone that was started here, with all that it started. Those that nobody waits for any more
+/// were killed, and need a moment. One that does not go is left behind after a few seconds.
+pub async fn until_all_ended() {
+    let is_over = async {
+        while !forget_gone() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let _ = timeout(LAST_BREATH, is_over).await;
+}
+
+/// True if no group is there any more.
+fn forget_gone() -> bool {
+    let mut groups = GROUPS.lock();
+    groups.retain(|group| test_kill_process_group(*group).is_ok());
+    groups.is_empty()
 }
 
 /// Keeps the first bytes and reads the rest away, so that nobody waits for a full pipe.
@@ -345,12 +372,15 @@ mod tests {
         Program::new("sh").args(["-c", script])
     }
 
-    /// Waits until no process has this id; its parent may have to take note of its end first.
+    /// True if no process has this id; its parent may have to take note of its end first.
+    fn is_gone(pid: &str) -> bool {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        text.is_empty() || text.contains("State:\tZ") || text.contains("State:\tX")
+    }
+
     async fn until_gone(pid: &str) {
-        let status = PathBuf::from(format!("/proc/{pid}/status"));
         for _ in 0..2_000 {
-            let text = fs::read_to_string(&status).unwrap_or_default();
-            if text.is_empty() || text.contains("State:\tZ") || text.contains("State:\tX") {
+            if is_gone(pid) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -428,6 +458,18 @@ mod tests {
         let pid = until_written(&file).await;
         running.abort();
         until_gone(&pid).await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_of_all_leaves_none_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
+        let running = tokio::spawn(shell(&script).run());
+        let pid = until_written(&file).await;
+        running.abort();
+        until_all_ended().await;
+        assert!(is_gone(&pid), "{}", fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default());
     }
 
     #[tokio::test]

@@ -316,11 +316,23 @@ fn a_scan_that_is_ended_leaves_nothing_behind_and_the_next_one_is_right() {
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{errors}");
     assert!(errors.contains("nothing was kept"), "{errors}");
-    let stat = std::fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z "), "it lives on: {stat}");
+    until_gone(&started);
 
     let scan = Scan::of(&root.rig(), &["scan", "--json"]);
     assert_eq!((scan.code, scan.updates()), (2, vec!["t-lib 1.0 1.1".to_owned()]));
+}
+
+/// Waits until a process is gone; its parent may have to take note of its end first.
+fn until_gone(pid: &str) {
+    let due = Instant::now() + Duration::from_secs(30);
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") {
+            return;
+        }
+        assert!(Instant::now() < due, "it lives on: {stat}");
+        std::thread::yield_now();
+    }
 }
 
 fn wait_for_line(path: &str) -> String {
