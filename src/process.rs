@@ -1,11 +1,11 @@
 //! The only place that starts programs.
 //!
-//! A program gets its arguments as a list, an environment that makes it speak English, nothing on standard input, a group
-//! of its own, a time limit and limits on what it may print. It ends with whoever waits for it; who ends this process
+//! A program gets its arguments as a list, an environment that makes it speak English, nothing on standard input unless it
+//! is given, a group of its own, a time limit and limits on what it may print. It ends with whoever waits for it; who ends this process
 //! waits for [`until_all_ended`] before.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -49,6 +49,11 @@ const LAST_BREATH: Duration = Duration::from_secs(3);
 /// Longest line that is handed on whole; what is behind it is left out.
 const MAX_LINE: usize = 64 * 1024;
 
+/// Most that fits into any pipe.
+const MAX_INPUT: usize = 4096;
+/// How much is read of a pipe at once: all that one holds.
+const PIECE: usize = 64 * 1024;
+
 /// Groups that were started and may still be there.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
@@ -58,6 +63,7 @@ pub struct Program {
     name: String,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    input: Option<&'static str>,
     time_limit: Duration,
     stdout_limit: usize,
     stderr_limit: usize,
@@ -115,6 +121,7 @@ impl Program {
             name: name.into(),
             args: Vec::new(),
             env: Vec::new(),
+            input: None,
             time_limit: Duration::from_secs(60),
             stdout_limit: 8 * 1024 * 1024,
             stderr_limit: 64 * 1024,
@@ -140,6 +147,14 @@ impl Program {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives it something to read on standard input: a page at most, so that writing it waits for nobody.
+    #[must_use]
+    pub fn input(mut self, text: &'static str) -> Self {
+        debug_assert!(text.len() <= MAX_INPUT, "more than a pipe holds");
+        self.input = Some(text);
         self
     }
 
@@ -180,7 +195,9 @@ impl Program {
         };
         let (ended, stdout) = timeout(self.time_limit, whole).await.map_err(|_| self.late())?;
         let (code, stderr) = ended.map_err(|TooMuch| self.too_much())?;
-        Ok(Ended { code, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
+        let stdout = String::from_utf8(stdout)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Ok(Ended { code, stdout, stderr })
     }
 
     /// Runs it to its end and hands on every line as it comes, so that nothing is kept of much. The result's standard
@@ -216,14 +233,21 @@ impl Program {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.envs(FIXED).envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |source| ProcessError::NotStarted { name: self.name.clone(), source };
+        command.stdin(self.stdin().map_err(failed)?).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        let mut child =
-            command.spawn().map_err(|source| ProcessError::NotStarted { name: self.name.clone(), source })?;
+        let mut child = command.spawn().map_err(failed)?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         GROUPS.lock().extend(group);
         let stdout = child.stdout.take();
         Ok(Running { child, group, stdout, stderr_limit: self.stderr_limit })
+    }
+
+    fn stdin(&self) -> std::io::Result<Stdio> {
+        let Some(text) = self.input else { return Ok(Stdio::null()) };
+        let (reader, mut writer) = std::io::pipe()?;
+        writer.write_all(text.as_bytes())?;
+        Ok(reader.into())
     }
 
     fn late(&self) -> ProcessError {
@@ -312,7 +336,7 @@ async fn beginning(mut pipe: impl AsyncRead + Unpin, limit: usize, kept: &mut Ve
 }
 
 async fn each_line(pipe: impl AsyncRead + Unpin, line: &mut impl FnMut(&str)) {
-    let mut reader = BufReader::new(pipe);
+    let mut reader = BufReader::with_capacity(PIECE, pipe);
     let mut bytes = Vec::new();
     while let Ok(read @ 1..) = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut bytes).await {
         let is_whole = bytes.last() == Some(&b'\n');
@@ -415,6 +439,12 @@ mod tests {
         let lines: Vec<_> = ended.stdout.lines().collect();
         assert_eq!(lines[0], "C.UTF-8//noninteractive/dumb//yes");
         assert_eq!(lines[1], lines[2], "it leads a group of its own: {}", ended.stdout);
+    }
+
+    #[tokio::test]
+    async fn what_it_is_given_to_read_is_there_and_ends() {
+        let ended = Program::new("cat").arg("/dev/stdin").input("one\ntwo\n").run().await.unwrap();
+        assert_eq!(ended.stdout, "one\ntwo\n");
     }
 
     #[tokio::test]

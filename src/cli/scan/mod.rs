@@ -89,7 +89,7 @@ fn run_in(form: Form, what: What, export: Option<Export>, common: &Common) -> an
         What::Scan => {
             let scan = runtime.io().handle().block_on(interruptible(look(
                 &clock,
-                scanners(images(&settings, &clock, runtime.io())?),
+                scanners(images(&settings, &clock, runtime.io())?, &dir),
                 last,
             )))?;
             // What was found is worth more than the file that keeps it.
