@@ -1,6 +1,6 @@
 //! Tables made anew from the events equal the ones that grew with them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
@@ -293,6 +293,7 @@ fn shares(mut registered: Event) -> Event {
 #[tokio::test]
 async fn a_rebuild_gives_the_tables_that_were_there() {
     let types = RefCell::new(BTreeSet::new());
+    let (filled, tables) = (RefCell::new(BTreeSet::new()), Cell::new(0));
     for seed in 0..4 {
         on_every_engine(async |db| {
             let mut world = World { chance: Chance::seeded(seed), clock: 0 };
@@ -305,7 +306,9 @@ async fn a_rebuild_gives_the_tables_that_were_there() {
             }
             assert!(written > 400 && refused > 10, "seed {seed}: {written} written, {refused} refused");
             let grown = everything(&db).await;
-            assert!(grown.iter().all(|table| !table.is_empty()), "seed {seed}: {grown:?}");
+            tables.set(grown.len());
+            let with_rows = grown.iter().enumerate().filter(|(_, table)| !table.is_empty());
+            filled.borrow_mut().extend(with_rows.map(|(at, _)| at));
 
             let replayed = db.rebuild().await.unwrap();
 
@@ -318,6 +321,7 @@ async fn a_rebuild_gives_the_tables_that_were_there() {
         .await;
     }
     assert_eq!(types.into_inner(), crate::domain::event::all_types(), "every type of event takes part");
+    assert_eq!(filled.into_inner().len(), tables.get(), "every table had rows");
 }
 
 #[tokio::test]

@@ -45,8 +45,9 @@ fn names(message: &Value) -> Option<Vec<Option<String>>> {
         let (repository, tag) = (&message["repository"]["repo_name"], &message["push_data"]["tag"]);
         return Some(is_filled(tag).then(|| named(DOCKER_HUB, repository, tag)).into_iter().collect());
     }
-    if let Some(package) = ["package", "registry_package"].iter().find(|of| message[**of].is_object()) {
-        let url = &message[*package]["package_version"]["package_url"];
+    let mut packages = ["package", "registry_package"].iter().filter_map(|of| message.get(of));
+    if let Some(package) = packages.find(|package| package.is_object()) {
+        let url = &package["package_version"]["package_url"];
         // One that was pushed by its digest only has an address without a tag.
         let is_tagged = is_filled(url) && !url.as_str().is_some_and(|url| url.ends_with(':'));
         return Some(is_tagged.then(|| text(url)).into_iter().collect());

@@ -173,15 +173,18 @@ impl Window {
 }
 
 fn days_of(text: &str) -> Option<Vec<Weekday>> {
-    let at = |word: &str| DAYS.iter().position(|(name, _)| name.eq_ignore_ascii_case(word));
+    let day = |word: &str| DAYS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, day)| *day);
     let mut days = Vec::new();
     for part in text.split(',') {
         match part.split_once('-') {
-            None => days.push(DAYS[at(part)?].1),
+            None => days.push(day(part)?),
             Some((from, to)) => {
-                let (from, to) = (at(from)?, at(to)?);
-                let length = (to + 7 - from) % 7;
-                days.extend((0..=length).map(|step| DAYS[(from + step) % 7].1));
+                let (mut next, last) = (day(from)?, day(to)?);
+                days.push(next);
+                while next != last {
+                    next = next.succ();
+                    days.push(next);
+                }
             }
         }
     }
@@ -271,7 +274,7 @@ mod tests {
             ("windows = ['Monday']", "no window"),
             ("windows = ['Mon 25:00-26:00']", "no window"),
             ("windows = ['']", "no window"),
-            ("removals = 'no'", "removals"),
+            ("removals = 'no'", "boolean"),
             ("{", ""),
         ] {
             let fault = Policy::parse(text).unwrap_err().to_string();
