@@ -51,6 +51,7 @@ pub struct Program {
     name: String,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
     time_limit: Duration,
     stdout_limit: usize,
     stderr_limit: usize,
@@ -108,6 +109,7 @@ impl Program {
             name: name.into(),
             args: Vec::new(),
             env: Vec::new(),
+            folder: None,
             time_limit: Duration::from_secs(60),
             stdout_limit: 8 * 1024 * 1024,
             stderr_limit: 64 * 1024,
@@ -133,6 +135,13 @@ impl Program {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Lets it run in this folder.
+    #[must_use]
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
         self
     }
 
@@ -193,6 +202,39 @@ impl Program {
         Ok(Ended { code, stdout: String::new(), stderr })
     }
 
+    /// Runs it to its end, whatever becomes of this process: it is not killed with it, and neither of its outputs is a
+    /// pipe that could break. What it prints is added to the file `log`; what it writes to descriptor 3 to the file
+    /// `progress`. There is no time limit. Returns its exit code; none if a signal ended it.
+    pub async fn run_apart(self, log: &Path, progress: &Path) -> Result<Option<i32>, ProcessError> {
+        let not_started = |source| ProcessError::NotStarted { name: self.name.clone(), source };
+        let path = find(&self.name).ok_or_else(|| ProcessError::Missing(self.name.clone()))?;
+        let open = |path: &Path| {
+            std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(not_started)
+        };
+        let (output, errors) = (open(log)?, open(log)?);
+        #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+        let mut command = Command::new("/bin/sh");
+        // A descriptor beyond the first three can only be given by the process itself.
+        command.args(["-c", "umask 022; exec 3>>\"$1\"; shift; exec \"$@\"", "sh"]).arg(progress).arg(&path);
+        self.set_up(&mut command);
+        command.stdout(output).stderr(errors);
+        let mut child = command.spawn().map_err(not_started)?;
+        Ok(child.wait().await.map_err(not_started)?.code())
+    }
+
+    /// Its arguments and environment; nothing on standard input, a group of its own.
+    fn set_up(&self, command: &mut Command) {
+        command.args(&self.args).env_clear().env("PATH", USUAL_PATH);
+        for name in HANDED_ON {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.envs(FIXED).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).process_group(0);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+    }
+
     fn start(&self) -> Result<Running, ProcessError> {
         let path = find(&self.name).ok_or_else(|| ProcessError::Missing(self.name.clone()))?;
         #[expect(clippy::disallowed_methods, reason = "the one place that may")]
@@ -204,13 +246,8 @@ impl Program {
         } else {
             Command::new(&path)
         };
-        command.args(&self.args).env_clear().env("PATH", USUAL_PATH);
-        for name in HANDED_ON {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
-        }
-        command.envs(FIXED).envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0).kill_on_drop(true);
+        self.set_up(&mut command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child =
             command.spawn().map_err(|source| ProcessError::NotStarted { name: self.name.clone(), source })?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
@@ -428,6 +465,28 @@ mod tests {
         let pid = until_written(&file).await;
         running.abort();
         until_gone(&pid).await;
+    }
+
+    #[tokio::test]
+    async fn one_that_runs_apart_ends_its_work_when_nobody_waits_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let script = format!(
+            "echo begun; echo half >&3; echo $$ > {0}; until [ -e {1} ]; do :; done; echo ended; echo whole >&3",
+            at("pid").display(),
+            at("go on").display(),
+        )
+        .replace(&at("go on").display().to_string(), &format!("'{}'", at("go on").display()));
+        let (log, progress) = (at("log"), at("progress $x"));
+        let running = tokio::spawn(async move { shell(&script).run_apart(&log, &progress).await });
+        let pid = until_written(&at("pid")).await;
+        running.abort();
+        fs::write(at("go on"), "").unwrap();
+        until_gone(&pid).await;
+        assert_eq!(fs::read_to_string(at("log")).unwrap(), "begun\nended\n");
+        assert_eq!(fs::read_to_string(at("progress $x")).unwrap(), "half\nwhole\n");
+        let ended = shell("exit 7").run_apart(&at("log"), &at("progress $x")).await.unwrap();
+        assert_eq!(ended, Some(7));
     }
 
     #[tokio::test]

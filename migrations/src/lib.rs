@@ -23,7 +23,8 @@ mod m0014_container_networks;
 mod m0015_create_updates;
 mod m0016_redflag;
 mod m0017_seed_views;
-mod m0018_registry_logins;
+mod m0018_machine_changes;
+mod m0019_registry_logins;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -49,7 +50,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_create_updates::Migration),
             Box::new(m0016_redflag::Migration),
             Box::new(m0017_seed_views::Migration),
-            Box::new(m0018_registry_logins::Migration),
+            Box::new(m0018_machine_changes::Migration),
+            Box::new(m0019_registry_logins::Migration),
         ]
     }
 }

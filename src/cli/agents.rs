@@ -27,7 +27,8 @@ enum AgentsVerb {
         #[arg(long)]
         tunnel: String,
     },
-    /// Say yes to an agent without a tunnel: its host is looked after for updates, and it publishes nothing.
+    /// Say yes to an agent without a tunnel: its host is looked after for updates, and it publishes nothing. One that
+    /// reports from another machine than before goes on as it was.
     Approve {
         /// The agent's id.
         agent: String,

@@ -17,6 +17,27 @@ use crate::io::Io;
 use crate::state_dir::{LastScan, read_last_scan, write_last_scan};
 use crate::updates::{HostReader, Images, Scanner, scan_all, scanners};
 
+/// Looks now; `last` tells what did not change, what is known of what cannot be checked, and since when things are pending.
+pub(super) async fn scan_after(
+    last: Option<LastScan>,
+    host: String,
+    scanners: &[Arc<dyn Scanner>],
+    clock: &Clock,
+    by_person: bool,
+    tell: impl FnMut(Kind),
+) -> LastScan {
+    let (mut first_seen, before) = match last {
+        Some(last) => (last.first_seen, last.scanners),
+        None => Default::default(),
+    };
+    let before: BTreeMap<Kind, Findings> =
+        before.into_iter().map(|found| (found.checked.kind, found)).collect();
+    let found = scan_all(scanners, clock, &before, by_person, tell).await;
+    let at = clock.now();
+    found.iter().for_each(|found| first_seen.follow(found, at));
+    LastScan { host, at, scanners: found, first_seen }
+}
+
 /// What looking needs, and what was found last.
 struct Looker {
     reader: HostReader,
@@ -59,18 +80,10 @@ pub(super) fn look_at_host(
 
 impl Looker {
     async fn look(&self, by_person: bool) -> Seen {
-        let last = self.last().await;
-        let (mut first_seen, before) = match last {
-            Some(last) => (last.first_seen, last.scanners),
-            None => Default::default(),
-        };
-        let before: BTreeMap<Kind, Findings> =
-            before.into_iter().map(|found| (found.checked.kind, found)).collect();
-        let findings = scan_all(&self.scanners, &self.clock, &before, by_person, |_| ()).await;
-        let at = self.clock.now();
-        findings.iter().for_each(|found| first_seen.follow(found, at));
-        self.keep(LastScan { host: self.reader.hostname(), at, scanners: findings.clone(), first_seen })
-            .await;
+        let (last, name) = (self.last().await, self.reader.hostname());
+        let scan = scan_after(last, name, &self.scanners, &self.clock, by_person, |_| ()).await;
+        let (at, findings) = (scan.at, scan.scanners.clone());
+        self.keep(scan).await;
         let host = self.host(&findings).await;
         Seen { scan: Arc::new(HostScan { at, findings }), host: Box::new(host) }
     }

@@ -13,12 +13,16 @@ mod desk;
 mod desk_lookup;
 mod events;
 mod health;
+mod history;
 mod host_look;
+mod host_run;
+mod install;
 mod keys;
 mod master;
 mod migrate;
 mod output;
 mod plan;
+mod rollback;
 mod routes;
 mod run;
 mod scan;
@@ -64,6 +68,18 @@ enum Verb {
     Status(scan::ScanArgs),
     /// List what this host's last scan found, with the reason why something stays behind.
     ListUpdates(scan::ScanArgs),
+    /// Show exactly what would be installed on this host, with its id; changes nothing and needs no right.
+    ///
+    /// Without names and options it is everything that is newer. Exit codes: 0 nothing to install, 2 something is.
+    PlanUpdates(install::PlanUpdatesArgs),
+    /// Install exactly a plan on this host, look whether it worked, and remember how to put it back. Needs root.
+    ///
+    /// Exit codes: 0 verified, 1 failed, 4 needs root, 5 the plan no longer holds and nothing was changed.
+    Install(install::InstallArgs),
+    /// Put back what a run changed, or these packages. Needs root.
+    Rollback(rollback::RollbackArgs),
+    /// List what runs changed on this host, or show one with its log.
+    History(history::HistoryArgs),
     /// Show what would be changed at Cloudflare.
     Plan(plan::PlanArgs),
     /// Carry out what waits for a confirmation.
@@ -90,6 +106,9 @@ enum Verb {
 
 /// Runs the verb that the command line names.
 pub fn run() -> ExitCode {
+    if let Some(code) = crate::updates::run_for_apt(std::env::args_os().next().as_ref()) {
+        return code;
+    }
     let args = scan::translated(std::env::args_os().collect());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -126,6 +145,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Scan(args) => scan::run(scan::What::Scan, &args, &common),
         Verb::Status(args) => scan::run(scan::What::Status, &args, &common),
         Verb::ListUpdates(args) => scan::run(scan::What::ListUpdates, &args, &common),
+        Verb::PlanUpdates(args) => install::plan_updates(args, &common),
+        Verb::Install(args) => install::install(args, &common),
+        Verb::Rollback(args) => rollback::run(&args, &common),
+        Verb::History(args) => history::run(&args, &common),
         Verb::Plan(args) => plan::run(args, &common),
         Verb::Apply(args) => apply::run(args, &common),
         Verb::Agents(args) => agents::run(args, &common),

@@ -159,6 +159,8 @@ impl Enroller {
             // A person took it off; that stays.
             AgentStatus::Removed | AgentStatus::Revoked => return Ok(Standing::Settled),
             AgentStatus::Enrolled if own.tunnel_id.is_some() => return Ok(Standing::Settled),
+            // A person looks which machine it is.
+            AgentStatus::Pending if own.other_machine.is_some() => return Ok(Standing::Settled),
             AgentStatus::Enrolled | AgentStatus::Pending => {}
         }
         // Its routes are shown at once, and planned for as long as there is no tunnel.

@@ -16,6 +16,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 use crate::domain::id::{AccountId, AgentId, KeyId, SecretId, TunnelId};
 use crate::domain::limits::Limits;
+use crate::domain::machine::OtherMachine;
 
 /// An agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,8 @@ pub struct AgentRow {
     pub offline_since: Option<DateTime<Utc>>,
     /// When a copy of what renews its access was used.
     pub credential_reused_at: Option<DateTime<Utc>>,
+    /// What shows that it reports from another machine than the one that a person said yes to.
+    pub other_machine: Option<OtherMachine>,
     /// Hostnames that it may claim, whatever its key permits; none: any.
     pub hostname_patterns: Vec<String>,
     /// Last time it was heard, up to a minute old: presence is the fleet's to know.
@@ -86,6 +89,8 @@ impl AgentRow {
     pub(super) fn of(row: agent::Model, seen: Option<agent_observed::Model>) -> Result<Self, DbError> {
         let status = word("agent", &row.id, &row.status)?;
         let hostname_patterns = json("agent", &row.id, &row.hostname_patterns)?;
+        let other_machine =
+            row.other_machine.as_deref().map(|text| json("agent", &row.id, text)).transpose()?;
         let seen = seen.unwrap_or_else(|| agent_observed::Model::unseen(&row.id));
         Ok(Self {
             id: AgentId::new(row.id),
@@ -107,6 +112,7 @@ impl AgentRow {
             removed_at: row.removed_at.map(time),
             offline_since: row.offline_since.map(time),
             credential_reused_at: row.credential_reused_at.map(time),
+            other_machine,
             hostname_patterns,
             last_seen: seen.last_seen_at.map(time),
             hostname: seen.hostname,

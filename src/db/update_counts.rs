@@ -1,11 +1,11 @@
 //! How many updates there are, for lists in pages and for sums.
 
-use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QuerySelect};
+use sea_orm::{ColumnTrait, PaginatorTrait, QuerySelect};
 
 use super::database::Db;
 use super::entities::update;
 use super::error::DbError;
-use super::update_lists::{UpdateFilter, filtered};
+use super::update_lists::{UpdateFilter, filtered, updates_in_force};
 use super::words::word;
 use crate::domain::update::{Kind, Severity};
 
@@ -31,7 +31,7 @@ pub async fn count_updates(db: &Db, filter: &UpdateFilter) -> Result<u64, DbErro
 /// Returns how many updates there are, by state, severity and kind.
 pub async fn update_counts(db: &Db) -> Result<Vec<UpdateCount>, DbError> {
     db.read(move |conn| async move {
-        let query = update::Entity::find()
+        let query = updates_in_force()
             .select_only()
             .column(update::Column::Status)
             .column(update::Column::Severity)

@@ -45,6 +45,8 @@ pub struct UpdateFilter {
     pub seen_before: Option<DateTime<Utc>>,
     /// Whose name or title has this in it, in any case.
     pub search: Option<String>,
+    /// Also on hosts that nobody hears any more.
+    pub also_silenced: bool,
 }
 
 /// How a list is ordered.
@@ -192,9 +194,25 @@ fn open_states() -> Vec<String> {
     open.chain([UNCHECKED]).map(str::to_owned).collect()
 }
 
+/// Agents of which nothing counts any more: nobody hears them, so that what was found on their hosts may be long past.
+fn silenced() -> SelectStatement {
+    let statuses = [AgentStatus::Revoked, AgentStatus::Removed].map(AgentStatus::as_str);
+    Query::select()
+        .column(agent::Column::Id)
+        .from(agent::Entity)
+        .and_where(agent::Column::Status.is_in(statuses))
+        .to_owned()
+}
+
+/// All updates that count.
+pub(super) fn updates_in_force() -> Select<update::Entity> {
+    update::Entity::find().filter(update::Column::AgentId.not_in_subquery(silenced()))
+}
+
 pub(super) fn filtered(filter: &UpdateFilter) -> Select<update::Entity> {
     let statuses = if filter.statuses.is_empty() { open_states() } else { filter.statuses.clone() };
-    let mut query = update::Entity::find().filter(update::Column::Status.is_in(statuses));
+    let all = if filter.also_silenced { update::Entity::find() } else { updates_in_force() };
+    let mut query = all.filter(update::Column::Status.is_in(statuses));
     if let Some(agent) = &filter.agent {
         query = query.filter(update::Column::AgentId.eq(agent.as_str()));
     }
@@ -457,12 +475,13 @@ pub async fn update_totals(db: &Db) -> Result<UpdateTotals, DbError> {
             totals.unknown_services += u64::from(service.known == 0);
         }
         let open = open_states().into_iter().filter(|state| state != UNCHECKED);
-        let pending = update::Entity::find().filter(update::Column::Status.is_in(open));
+        let pending = updates_in_force().filter(update::Column::Status.is_in(open));
         totals.pending = count(&conn, pending.clone()).await?;
         totals.security = count(&conn, pending.filter(update::Column::IsSecurity.eq(true))).await?;
-        totals.reboots =
-            count(&conn, host::Entity::find().filter(host::Column::RebootWanted.eq(true))).await?;
-        let by_host = || scan::Entity::find().select_only().column(scan::Column::AgentId).distinct();
+        let hosts = host::Entity::find().filter(host::Column::AgentId.not_in_subquery(silenced()));
+        totals.reboots = count(&conn, hosts.filter(host::Column::RebootWanted.eq(true))).await?;
+        let scans = || scan::Entity::find().filter(scan::Column::AgentId.not_in_subquery(silenced()));
+        let by_host = || scans().select_only().column(scan::Column::AgentId).distinct();
         totals.troubled_hosts = rows(&conn, by_host().filter(scan::Column::Ok.eq(false))).await?;
         totals.scanned_hosts = rows(&conn, by_host()).await?;
         Ok(totals)
@@ -474,6 +493,7 @@ async fn services(conn: &DatabaseConnection) -> Result<Vec<Service>, DbError> {
     let open: Vec<String> = open_states().iter().map(|state| format!("'{state}'")).collect();
     let reachable: Vec<String> = reachable().iter().map(|state| format!("'{state}'")).collect();
     let (image, open, reachable) = (Kind::DockerImage.as_str(), open.join(", "), reachable.join(", "));
+    let (revoked, removed) = (AgentStatus::Revoked.as_str(), AgentStatus::Removed.as_str());
     // Words of our own only.
     let sql = format!(
         "SELECT r.service AS service, \
@@ -486,6 +506,7 @@ async fn services(conn: &DatabaseConnection) -> Result<Vec<Service>, DbError> {
          LEFT JOIN update_containers c ON c.agent_id = r.agent_id AND c.container_id = r.container_id \
          LEFT JOIN updates u ON u.agent_id = c.agent_id AND u.package_type = '{image}' \
            AND u.package_name = c.package_name \
+           AND u.agent_id NOT IN (SELECT id FROM agents WHERE status IN ('{revoked}', '{removed}')) \
          GROUP BY r.hostname, r.path, r.service"
     );
     let statement = sea_orm::Statement::from_string(conn.get_database_backend(), sql);
@@ -586,7 +607,7 @@ pub async fn hosts_to_reboot(db: &Db) -> Result<Vec<(AgentId, String)>, DbError>
     .await
 }
 
-/// These agents by name, removed ones left out.
+/// These agents by name, without those that nobody hears any more.
 async fn named(conn: &DatabaseConnection, ids: Vec<String>) -> Result<Vec<(AgentId, String)>, DbError> {
     let mut found = Vec::new();
     for chunk in ids.chunks(AT_ONCE) {
@@ -594,7 +615,7 @@ async fn named(conn: &DatabaseConnection, ids: Vec<String>) -> Result<Vec<(Agent
             .select_only()
             .columns([agent::Column::Id, agent::Column::DisplayName])
             .filter(agent::Column::Id.is_in(chunk))
-            .filter(agent::Column::Status.ne(AgentStatus::Removed.as_str()));
+            .filter(agent::Column::Id.not_in_subquery(silenced()));
         let rows: Vec<(String, String)> = query.into_tuple().all(conn).await?;
         found.extend(rows.into_iter().map(|(id, name)| (AgentId::new(id), name)));
     }

@@ -142,6 +142,7 @@ pub(super) fn apply(unit: &mut Unit, at: i64, change: &RowChange) {
             machine_id: host.machine_id.clone(),
             reboot_wanted: host.reboot.as_ref().is_some_and(|reboot| reboot.wanted),
             changed_at: at,
+            hostname: host.hostname.as_deref().map(str::to_lowercase),
         }),
         _ => {}
     }
@@ -268,6 +269,18 @@ pub async fn find_host(db: &Db, agent: &AgentId) -> Result<Option<HostRow>, DbEr
     let agent = agent.as_str().to_owned();
     db.read(move |conn| async move {
         host::Entity::find_by_id(agent).one(&conn).await?.map(HostRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns the agents whose machines call themselves so, in any case.
+pub async fn agents_on(db: &Db, hostname: &str) -> Result<Vec<AgentId>, DbError> {
+    let hostname = hostname.to_lowercase();
+    db.read(move |conn| async move {
+        let query = host::Entity::find().select_only().column(host::Column::AgentId);
+        let ids: Vec<String> =
+            query.filter(host::Column::Hostname.eq(hostname)).into_tuple().all(&conn).await?;
+        Ok(ids.into_iter().map(AgentId::new).collect())
     })
     .await
 }

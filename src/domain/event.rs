@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::command::{CommandKind, Outcome};
 use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TokenId, TunnelId, ZoneId};
+use super::machine::OtherMachine;
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
 use super::token::TokenEvent;
@@ -202,6 +203,14 @@ pub enum AgentEvent {
     /// it opens anything any more.
     #[serde(rename = "agent_credential_reused")]
     CredentialReused { agent_id: AgentId },
+    /// An agent that a person said yes to reports from another machine than before: it waits for a person again, and what
+    /// it published stays as it is.
+    #[serde(rename = "agent_machine_changed")]
+    MachineChanged {
+        agent_id: AgentId,
+        #[serde(flatten)]
+        seen: OtherMachine,
+    },
     /// An agent was taken off the list; routes and tunnel go with it.
     #[serde(rename = "agent_removed")]
     Removed { agent_id: AgentId },
@@ -435,6 +444,7 @@ impl AgentEvent {
             | Self::KeyRolled { agent_id, .. }
             | Self::LeftKey { agent_id, .. }
             | Self::CredentialReused { agent_id }
+            | Self::MachineChanged { agent_id, .. }
             | Self::Removed { agent_id, .. }
             | Self::Offline { agent_id, .. }
             | Self::Back { agent_id, .. } => agent_id,

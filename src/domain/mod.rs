@@ -21,6 +21,7 @@ pub mod leap;
 pub mod limits;
 pub mod line;
 pub mod lost_tunnel;
+pub mod machine;
 pub mod mirror;
 pub mod moving;
 pub mod networks;

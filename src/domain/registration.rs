@@ -90,6 +90,28 @@ fn admit_first(asked: Option<&AgentId>, status_of_asked: Option<AgentStatus>) ->
     }
 }
 
+/// A RedFlag agent on a machine that calls itself as the one that registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namesake {
+    /// Which agent.
+    pub id: AgentId,
+    /// Where it stands.
+    pub status: AgentStatus,
+    /// True if it was heard lately.
+    pub is_heard: bool,
+}
+
+/// Says which agent a RedFlag host is again that lost what it was given: the only one on a machine of that name, if it is
+/// enrolled and silent. The token that it comes with lets any host in, so that nothing is gained by a wrong name but the
+/// history of a host that is gone; one that is there, that waits for a person or that was revoked is never taken over.
+pub fn redflag_again(namesakes: &[Namesake]) -> Option<&AgentId> {
+    let mut listed = namesakes.iter().filter(|one| one.status.is_heard());
+    match (listed.next(), listed.next()) {
+        (Some(only), None) if only.status == AgentStatus::Enrolled && !only.is_heard => Some(&only.id),
+        _ => None,
+    }
+}
+
 /// Returns the name to show for an agent that gives itself `display_name` on machine `hostname`.
 pub fn shown_name(display_name: Option<&str>, hostname: Option<&str>, id: &AgentId) -> String {
     let given = [display_name, hostname].into_iter().flatten().map(str::trim).find(|name| !name.is_empty());
@@ -172,6 +194,32 @@ mod tests {
             let own = user("a", place, is_heard);
             let admitted = admit(Some(&own), guests, asked, status, 1);
             assert_eq!(admitted, expected, "{own:?}, {guests:?}: {asked:?} ({status:?})");
+        }
+    }
+
+    #[test]
+    fn a_redflag_host_is_itself_again_only_if_nobody_else_could_be_meant() {
+        use AgentStatus::{Enrolled, Pending, Removed, Revoked};
+        type Case<'a> = (&'a [(&'a str, AgentStatus, bool)], Option<&'a str>);
+        let cases: [Case; 9] = [
+            (&[], None),
+            (&[("a", Enrolled, false)], Some("a")),
+            (&[("a", Enrolled, true)], None),
+            (&[("a", Pending, false)], None),
+            (&[("a", Revoked, false)], None),
+            (&[("a", Removed, false)], None),
+            (&[("a", Enrolled, false), ("b", Enrolled, false)], None),
+            (&[("a", Enrolled, false), ("b", Pending, true)], None),
+            (&[("a", Revoked, false), ("b", Enrolled, false)], Some("b")),
+        ];
+        for (namesakes, expected) in cases {
+            let one = |(id, status, is_heard): &(&str, AgentStatus, bool)| Namesake {
+                id: AgentId::new(*id),
+                status: *status,
+                is_heard: *is_heard,
+            };
+            let namesakes: Vec<Namesake> = namesakes.iter().map(one).collect();
+            assert_eq!(redflag_again(&namesakes).map(AgentId::as_str), expected, "{namesakes:?}");
         }
     }
 

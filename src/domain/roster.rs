@@ -275,6 +275,9 @@ impl Roster {
                 member.custom_name = true;
             }
             AgentEvent::Approved { .. } => member.status = AgentStatus::Enrolled,
+            AgentEvent::MachineChanged { .. } if member.status == AgentStatus::Enrolled => {
+                member.status = AgentStatus::Pending;
+            }
             AgentEvent::Revoked { .. } => member.status = AgentStatus::Revoked,
             AgentEvent::KeyRolled { key_id, .. } => {
                 member.key = Some(key_id.clone());
@@ -386,13 +389,15 @@ mod tests {
     const ROLLED: &str = r#"{"type":"agent_key_rolled","agent_id":"a1","key_id":"k2"}"#;
     const REVOKED: &str = r#"{"type":"agent_revoked","agent_id":"a1","key_id":"k1"}"#;
     const KEY_REVOKED: &str = r#"{"type":"key_revoked","key_id":"k1"}"#;
+    const APPROVED: &str = r#"{"type":"agent_approved","agent_id":"a1"}"#;
+    const OTHER_MACHINE: &str = r#"{"type":"agent_machine_changed","agent_id":"a1","sign":"machine_id"}"#;
     const REMOVED: &str = r#"{"type":"agent_removed","agent_id":"a1"}"#;
 
     #[test]
     fn an_agent_stands_where_its_events_left_it_and_is_opened_by_its_keys() {
         use AgentStatus::{Enrolled, Pending, Removed, Revoked};
         type Case<'a> = (&'a [&'a str], Option<AgentStatus>, Option<&'a str>, Option<&'a str>);
-        let cases: [Case; 9] = [
+        let cases: [Case; 12] = [
             (&[MADE], None, None, None),
             (&[MADE, CAME], Some(Pending), Some("k1"), None),
             (&[MADE, CAME, ENROLLED], Some(Enrolled), Some("k1"), None),
@@ -400,6 +405,10 @@ mod tests {
             (&[MADE, CAME, ENROLLED, MADE_2, ROLLED, KEY_REVOKED], Some(Enrolled), Some("k2"), None),
             (&[MADE, CAME, KEY_REVOKED, REVOKED], Some(Revoked), None, None),
             (&[MADE, CAME, ENROLLED, KEY_REVOKED, REVOKED, MADE_2, ROLLED], Some(Enrolled), Some("k2"), None),
+            (&[MADE, CAME, ENROLLED, OTHER_MACHINE], Some(Pending), Some("k1"), None),
+            (&[MADE, CAME, ENROLLED, OTHER_MACHINE, APPROVED], Some(Enrolled), Some("k1"), None),
+            // Nobody said yes to it yet, or not any more.
+            (&[MADE, CAME, KEY_REVOKED, REVOKED, OTHER_MACHINE], Some(Revoked), None, None),
             // Its key fetches the last command.
             (&[MADE, CAME, ENROLLED, REMOVED], Some(Removed), Some("k1"), None),
             (&[MADE, CAME, ENROLLED, REMOVED, KEY_REVOKED], None, None, None),

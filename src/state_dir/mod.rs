@@ -9,6 +9,8 @@ mod files;
 mod journal;
 mod last_scan;
 mod outbox;
+mod plans;
+mod runs;
 mod tunnel_state;
 
 use std::fs::{File, TryLockError};
@@ -26,6 +28,8 @@ pub use error::StateError;
 pub use journal::{NewCommand, Recorded, UnfinishedCommand};
 pub use last_scan::{LastScan, read_last_scan, replace_file, write_last_scan};
 pub use outbox::SpooledResult;
+pub use plans::{keep_plan, kept_plan};
+pub use runs::{RunLock, Runs, read_log_end};
 pub use tunnel_state::{DesiredState, TunnelState};
 
 use journal::Journal;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::apt::Apt;
+use super::apt::{Apt, AptInstaller};
 use super::dnf::Dnf;
 use super::docker_image::{DockerImage, EngineLookup};
+use super::installer::Installer;
 use super::programs::HostPrograms;
 use super::scanner::{ScanAsk, Scanner};
 use super::windows_update::WindowsUpdate;
@@ -57,6 +58,11 @@ pub fn scanners(images: Images) -> Vec<Arc<dyn Scanner>> {
         Arc::new(WindowsUpdate::new(programs.clone())),
         Arc::new(Winget::new(programs)),
     ]
+}
+
+/// Every installer there is, in the order in which they work; one line each.
+pub fn installers() -> Vec<Arc<dyn Installer>> {
+    vec![Arc::new(AptInstaller::of_this_host())]
 }
 
 /// Runs those scanners that the host has a use for, one after the other. `tell` hears of each before it begins.

@@ -19,6 +19,7 @@ use super::route::Caller;
 use super::state::{WebState, state};
 use crate::actors::master::{Errand, KeyAccess, MasterError, Refused, Slot};
 use crate::domain::role::Role;
+use crate::domain::token::TokenState;
 use crate::protocol::v3::SESSION_HEADER;
 
 /// Anybody; for health, sign-in and assets.
@@ -249,11 +250,11 @@ impl FromRequest for Leaving {
     }
 }
 
-/// Who registers: a host with its key, or one of ours with a registration token, which is looked at where it is used.
+/// Who registers: a host with its key, or one of ours with a registration token.
 pub enum Registrant {
     /// The key.
     Key(Arc<KeyAccess>),
-    /// What may be a token.
+    /// The token.
     Token(SecretString),
 }
 
@@ -261,19 +262,32 @@ impl Caller for Registrant {}
 
 impl FromRequest for Registrant {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let state = state(req);
-        ready(match Credential::in_header(req) {
-            Credential::AgentKey(access) => Ok(Self::Key(access)),
+        let refused = |req| Box::pin(ready(Err(wrong_key(req, state(req), ApiError::AgentUnauthenticated))));
+        match Credential::in_header(req) {
+            Credential::AgentKey(access) => Box::pin(ready(Ok(Self::Key(access)))),
             // 64 hex digits are no key of ours.
             Credential::UnknownToken => match Credential::text_in_header(req).filter(|text| is_token(text)) {
-                Some(text) => Ok(Self::Token(text.to_owned().into())),
-                None => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
+                Some(text) => {
+                    let (req, token) = (req.clone(), SecretString::from(text.to_owned()));
+                    Box::pin(async move { registration_token(&req, token).await.map(Self::Token) })
+                }
+                None => refused(req),
             },
-            _ => Err(wrong_key(req, state, ApiError::AgentUnauthenticated)),
-        })
+            _ => refused(req),
+        }
+    }
+}
+
+/// Lets in what is a registration token that somebody can register with; whether a seat is left is decided when it is taken.
+pub async fn registration_token(req: &HttpRequest, token: SecretString) -> Result<SecretString, ApiError> {
+    let master = state(req).master();
+    let row = master.find_token(&token).await?;
+    match row.filter(|row| row.state(master.clock.now()) == TokenState::Active) {
+        Some(_) => Ok(token),
+        None => Err(token_refused(req, MasterError::TokenRefused.into())),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::db::read::{
 };
 use crate::domain::connector::{Reach, Reachability, Said, Sight};
 use crate::domain::id::{AgentId, ContainerId, TunnelId};
+use crate::domain::machine::OtherMachine;
 use crate::domain::moving;
 use crate::domain::networks::{Doubt, Networks};
 use crate::domain::publish::{HELD, PublicState, public_state};
@@ -282,7 +283,8 @@ pub fn warning(state: &WebState, row: &AgentRow) -> Option<String> {
             at.format("%Y-%m-%d %H:%M UTC")
         )
     });
-    reused.or(now).or_else(|| row.problem.clone()).or_else(seat).or(overdue)
+    let machine = || row.other_machine.as_ref().map(OtherMachine::words);
+    reused.or_else(machine).or(now).or_else(|| row.problem.clone()).or_else(seat).or(overdue)
 }
 
 fn no_seat(lacking: &LackingSeat) -> String {

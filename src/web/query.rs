@@ -5,10 +5,14 @@ use std::ops::RangeInclusive;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use super::error::ApiError;
+use crate::domain::text::spell_out;
 
 /// The parameters of an address; their types hold them as optional texts. Of one that is given twice the last counts.
 pub struct Query<T>(pub T);
@@ -21,6 +25,47 @@ impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
         ready(read(req.query_string()).map(Self))
     }
 }
+
+/// The parameters of one of our own lists: one that the list does not know is refused, because a list that is not narrowed
+/// as it was asked looks like an answer.
+pub struct KnownQuery<T>(pub T);
+
+/// A list that has no parameters.
+#[derive(Debug, Deserialize)]
+pub struct NoParameters {}
+
+impl IntoParams for NoParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        Vec::new()
+    }
+}
+
+impl<T: DeserializeOwned + IntoParams + 'static> FromRequest for KnownQuery<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let known = T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect::<Vec<_>>();
+        let query = req.query_string();
+        ready(must_know(query, &known).and_then(|()| read(query)).map(Self))
+    }
+}
+
+fn must_know(query: &str, known: &[String]) -> Result<(), ApiError> {
+    let asked = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    let Some(unknown) =
+        asked.into_iter().find(|name| !name.is_empty() && !known.iter().any(|one| one == name))
+    else {
+        return Ok(());
+    };
+    let listed = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let expected = if known.is_empty() { "there are none here".into() } else { format!("send {listed}") };
+    let name: String = spell_out(&unknown).chars().take(MAX_NAME_CHARS).collect();
+    Err(ApiError::Invalid(format!("query parameter `{name}` is not known: {expected}")))
+}
+
+/// Longest name of a parameter that is repeated.
+const MAX_NAME_CHARS: usize = 60;
 
 fn read<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     let pairs = url::form_urlencoded::parse(query.as_bytes())
@@ -62,8 +107,6 @@ pub fn flag(name: &str, text: Option<&str>) -> Result<bool, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -96,6 +139,27 @@ mod tests {
         assert!(flag("newest", Some("1")).unwrap() && flag("newest", Some("true")).unwrap());
         assert!(!flag("newest", None).unwrap() && !flag("newest", Some("false")).unwrap());
         assert!(flag("newest", Some("maybe")).unwrap_err().to_string().contains("`newest`"));
+    }
+
+    #[test]
+    fn a_parameter_that_a_list_does_not_know_is_named_with_those_that_it_does() {
+        let known = ["agent", "state"].map(str::to_owned);
+        for query in ["", "agent=a&state=b", "agent=a&agent=b", "&&=", "state"] {
+            assert!(must_know(query, &known).is_ok(), "{query}");
+        }
+        for (query, name) in
+            [("agnet=a", "agnet"), ("state=x&Agent=a", "Agent"), ("%1b%5b=1", "\\u{1b}["), ("limit", "limit")]
+        {
+            let error = must_know(query, &known).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("query parameter `{name}` is not known: send `agent`, `state`"),
+                "{query}"
+            );
+        }
+        let none = must_know("x=1", &[]).unwrap_err().to_string();
+        assert_eq!(none, "query parameter `x` is not known: there are none here");
+        assert!(must_know(&"x".repeat(9_000), &[]).unwrap_err().to_string().len() < 200);
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Handlers whose callers are limited: an argument that counts the request, and the headers that say what is left.
 
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
 use std::marker::PhantomData;
+use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use secrecy::SecretString;
 
+use super::auth::{Admin, registration_token};
 use super::credential::Credential;
 use super::error::ApiError;
 use super::rates::{Left, Limit};
+use super::route::Caller;
 use super::state::state;
 
 /// Counts the request; refused with 429 if it is one too many.
@@ -69,6 +73,52 @@ impl<L: Limited> FromRequest for Within<L> {
                 window: left.window,
                 retry_after: left.resets_in,
             }),
+        })
+    }
+}
+
+/// Who registers as a RedFlag agent, and not too often: with a registration token in the header, or with nothing there,
+/// because the token is in the body.
+pub struct Newcomer(pub Option<SecretString>);
+
+impl Caller for Newcomer {}
+
+impl FromRequest for Newcomer {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        // Counted first: whoever guesses tokens registers too often.
+        let (within, req) = (Within::<Registrations>::from_request(req, payload), req.clone());
+        Box::pin(async move {
+            within.await?;
+            let in_header = Credential::text_in_header(&req).map(|text| SecretString::from(text.to_owned()));
+            match in_header {
+                Some(token) => registration_token(&req, token).await.map(Some).map(Self),
+                None => Ok(Self(None)),
+            }
+        })
+    }
+}
+
+/// An administrator who does not ask too often.
+pub struct Administrator {
+    /// As the audit trail calls the caller.
+    pub name: String,
+}
+
+impl Caller for Administrator {}
+
+impl FromRequest for Administrator {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (admin, req) = (Admin::from_request(req, payload), req.clone());
+        Box::pin(async move {
+            let admin = admin.await?;
+            Within::<Administration>::from_request(&req, &mut Payload::None).await?;
+            Ok(Self { name: admin.name })
         })
     }
 }

@@ -24,6 +24,8 @@ enum Gate {
     Open,
     /// Agents with their own key.
     Agent,
+    /// Hosts that come with a registration token in the header, or with nothing there.
+    Newcomer,
     /// RedFlag agents with their access token.
     RedFlag,
     /// Them, and people as for [`Gate::Api`] with the largest role.
@@ -36,7 +38,7 @@ enum Gate {
     Page(Role),
 }
 
-use Gate::{Agent, Api, Open, Page, RedFlag, RedFlagOrAdmin, Registry};
+use Gate::{Agent, Api, Newcomer, Open, Page, RedFlag, RedFlagOrAdmin, Registry};
 use Role::{Admin, Operator, Viewer};
 
 /// Every route with its gate, and what it answers to whoever is let in: to a body that says nothing, about an agent, a key
@@ -95,7 +97,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/api/v3/apply", Api(Operator), &[400]),
     ("get", "/api/v3/events", Api(Viewer), &[200]),
     ("get", "/api/v3/tree", Api(Viewer), &[200]),
-    ("post", "/api/v1/agents/register", Open, &[415]),
+    ("post", "/api/v1/agents/register", Newcomer, &[415]),
     ("post", "/api/v1/agents/renew", Open, &[415]),
     ("post", "/api/v1/auth/login", Open, &[400]),
     ("get", "/api/v1/agents/{id}/commands", RedFlag, &[200]),
@@ -155,6 +157,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/agents/keys", Page(Viewer), &[404]),
     ("get", "/routes", Page(Viewer), &[200]),
     ("get", "/system", Page(Viewer), &[200]),
+    ("get", "/api/docs", Page(Viewer), &[200]),
     ("post", "/registries/logins", Page(Admin), &[400]),
     ("post", "/registries/logins/{registry}/remove", Page(Admin), &[200]),
     ("get", "/fragments/registries", Page(Viewer), &[200]),
@@ -245,6 +248,7 @@ impl Caller {
             // Pages look at the cookie alone.
             (Page(_), _) if has_token => Verdict::HasToSignIn,
             (Open, _) => Verdict::LetIn,
+            (Newcomer, _) if self.has_nothing_in_the_header() => Verdict::LetIn,
             (Registry, _) if self.is_registry => Verdict::LetIn,
             (Registry, _) => Verdict::NotKnown,
             (Agent, _) if self.is_agent => Verdict::LetIn,
@@ -252,8 +256,12 @@ impl Caller {
             (Api(needed) | Page(needed), Some(role)) if role >= needed => Verdict::LetIn,
             (Api(_) | Page(_), Some(_)) => Verdict::RoleTooSmall,
             (Page(_), None) => Verdict::HasToSignIn,
-            (Agent | Api(_), _) => Verdict::NotKnown,
+            (Agent | Newcomer | Api(_), _) => Verdict::NotKnown,
         }
+    }
+
+    fn has_nothing_in_the_header(&self) -> bool {
+        matches!(self.comes, Comes::WithNothing | Comes::FromTheSocket | Comes::WithBrowser { .. })
     }
 }
 
@@ -323,7 +331,7 @@ fn request(master: &TestMaster, caller: &Caller, method: &Method, path: &str, ga
     let of_form = |request: RequestBuilder| request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     match (method, gate) {
         (&Method::GET | &Method::HEAD, _) => request,
-        (_, Open) => of_form(request).body("csrf=wrong"),
+        (_, Open | Newcomer) => of_form(request).body("csrf=wrong"),
         (_, Page(_)) => of_form(request).body(form),
         (_, Agent | RedFlag | RedFlagOrAdmin | Registry | Api(_)) => request.json(&json!({})),
     }

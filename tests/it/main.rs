@@ -15,6 +15,7 @@ mod indexing;
 mod ipv6;
 mod layering;
 mod lists;
+mod machines;
 mod master_tree;
 mod moved_containers;
 mod moving;

@@ -54,6 +54,31 @@ async fn odd_paths_and_parameters_are_refused_by_name() {
 }
 
 #[actix_web::test]
+async fn our_own_lists_refuse_a_parameter_that_they_do_not_know() {
+    let master = TestMaster::start().await;
+    for (path, words) in [
+        ("/api/v3/updates?agnet=x", "`agnet` is not known: send `agent_id`, `kind`"),
+        ("/api/v3/updates?agent_id=x&Kind=apt", "`Kind` is not known"),
+        ("/api/v3/events?streams=x", "`streams` is not known: send `after`, `stream`, `newest`, `limit`"),
+        ("/api/v3/updates/summary?kind=apt", "`kind` is not known: there are none here"),
+        ("/api/v3/routes?hostname=x", "`hostname` is not known: there are none here"),
+        ("/api/v3/plan?x", "`x` is not known"),
+        ("/api/v3/tree?x=1", "`x` is not known"),
+    ] {
+        let refused = master.admin_get(path).expect(400).await;
+        assert!(said(&refused).contains(words), "{path}: {}", refused.text);
+        assert_eq!(refused.json()["code"], "invalid");
+        // Who may not look learns nothing of it.
+        master.get(path).expect(401).await;
+    }
+    // RedFlag's clients send what its server ignores.
+    for path in ["/api/v1/updates?moon=full", "/api/v1/agents?moon=full", "/api/v2/agents?moon=full"] {
+        master.admin_get(path).expect(200).await;
+    }
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn an_agent_that_calls_itself_a_place_in_a_path_is_refused() {
     let master = TestMaster::start().await;
     let (_, key) = master.make_key("lab").await;

@@ -47,6 +47,11 @@ impl Desk {
         }
     }
 
+    /// Answers an agent that no person said yes to: the master's credentials are not for it, and it may ask by itself.
+    pub fn turn_away(asks: &[Ask]) -> Vec<Answer> {
+        asks.iter().map(|ask| away(ask, "this agent waits for a person's yes")).collect()
+    }
+
     fn out_of_reach(&self, ask: &Ask) -> Option<Answer> {
         match &self.0 {
             None => Some(away(ask, "this master asks no registries")),

@@ -11,7 +11,7 @@ use super::desk::Desk;
 use super::directory::Directory;
 use super::error::MasterError;
 use super::fleet::{Fleet, Work};
-use super::for_registrar::{FinishMove, Retire};
+use super::for_registrar::{FinishMove, Retire, TakeOtherMachine};
 use super::leaps::Leaps;
 use super::scheduler::DueAt;
 use super::settings::MasterSettings;
@@ -47,6 +47,8 @@ pub struct Env {
     pub finish_move: Inlet<FinishMove>,
     /// Who ends the use of a removed agent's key.
     pub retire: Inlet<Retire>,
+    /// Who decides about an agent that speaks from another machine.
+    pub other_machine: Inlet<TakeOtherMachine>,
     /// The time of day.
     pub clock: Clock,
     /// What of its leaps is not written down yet.

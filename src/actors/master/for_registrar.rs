@@ -6,6 +6,8 @@
 use actix::prelude::*;
 
 use super::error::MasterError;
+use super::receipt::Part;
+use crate::domain::host::Host;
 use crate::domain::id::{AgentId, TunnelId};
 
 /// The names of an agent move now; one whose names are in its tunnel already is left as it is.
@@ -38,4 +40,16 @@ impl FinishMove {
 pub struct Retire {
     /// Which agent.
     pub agent: AgentId,
+}
+
+/// An agent tells of another machine than the one that is known.
+#[derive(Message)]
+#[rtype(result = "Result<(), MasterError>")]
+pub struct TakeOtherMachine {
+    /// Which agent.
+    pub agent: AgentId,
+    /// What it tells.
+    pub host: Box<Host>,
+    /// Who waits for the commit.
+    pub part: Part,
 }

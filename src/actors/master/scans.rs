@@ -4,6 +4,7 @@ use super::env::Env;
 use super::error::MasterError;
 use super::fleet::Work;
 use super::requests::Dialect;
+use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind};
 use crate::domain::id::AgentId;
 
@@ -15,8 +16,10 @@ pub async fn scan_now(env: &Env, agent: &AgentId, by: &str) -> Result<Command, M
             env.directory.look(|roster| roster.member(agent).map(|member| member.display_name.clone()));
         Err(MasterError::CannotScan { agent: named.unwrap_or_else(|| agent.to_string()), reason })
     };
-    if !slot.status().is_heard() {
-        return cannot("it is not heard");
+    match slot.status() {
+        AgentStatus::Enrolled => {}
+        AgentStatus::Pending => return cannot("it waits for a person's yes: approve it first"),
+        AgentStatus::Revoked | AgentStatus::Removed => return cannot("it is not heard"),
     }
     if slot.dialect() == Dialect::V2 {
         return cannot("it runs DockFlare's agent, which knows nothing of updates");

@@ -132,6 +132,7 @@ impl Master {
             due: scheduler.inlet(),
             finish_move: registrar.inlet(),
             retire: registrar.inlet(),
+            other_machine: registrar.inlet(),
             started_at: parts.clock.now(),
             clock: parts.clock.clone(),
             leaps,

@@ -5,7 +5,6 @@ mod seed_cache;
 mod seed_form;
 mod show;
 
-use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +17,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::common::Common;
+use super::host_look::scan_after;
 use super::values::engine;
 use super::{output, sources};
 use crate::clock::Clock;
@@ -28,7 +28,7 @@ use crate::domain::update::{Findings, Kind, Standing};
 use crate::io::{Io, IoRuntime};
 use crate::registry::Settings as RegistrySettings;
 use crate::state_dir::{LastScan, StateError, read_last_scan, write_last_scan};
-use crate::updates::{HostReader, Images, Scanner, scan_all, scanners};
+use crate::updates::{HostReader, Images, Scanner, scanners};
 
 pub(super) use seed_form::translated;
 
@@ -141,18 +141,10 @@ async fn look(clock: &Clock, scanners: Vec<Arc<dyn Scanner>>, last: Option<LastS
     if reader.virtualisation().is_application_container() {
         eprintln!("note: this is a container; its packages are looked at, not its host's");
     }
-    let (mut first_seen, before) = match last {
-        Some(last) => (last.first_seen, last.scanners),
-        None => Default::default(),
-    };
-    let before: BTreeMap<Kind, Findings> =
-        before.into_iter().map(|found| (found.checked.kind, found)).collect();
     let progress = Progress::new();
-    let found = scan_all(&scanners, clock, &before, true, |kind| progress.tell(kind)).await;
+    let scan = scan_after(last, reader.hostname(), &scanners, clock, true, |kind| progress.tell(kind)).await;
     progress.end();
-    let at = clock.now();
-    found.iter().for_each(|found| first_seen.follow(found, at));
-    LastScan { host: reader.hostname(), at, scanners: found, first_seen }
+    scan
 }
 
 /// Ends the work, and every program that it started, when the process is asked to end. Those programs are in groups of

@@ -27,6 +27,7 @@ pub struct Model {
     pub moving_from: Option<String>,
     pub shared_key_id: Option<String>,
     pub credential_reused_at: Option<i64>,
+    pub other_machine: Option<String>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

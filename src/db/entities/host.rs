@@ -12,6 +12,7 @@ pub struct Model {
     pub machine_id: Option<String>,
     pub reboot_wanted: bool,
     pub changed_at: i64,
+    pub hostname: Option<String>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

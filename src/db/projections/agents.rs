@@ -92,6 +92,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -
                         if agent.tunnel_id.is_some() { AgentStatus::Enrolled } else { AgentStatus::Pending };
                     agent.status = status.as_str().into();
                     agent.revoked_at = None;
+                    agent.other_machine = None;
                 }
             });
         }
@@ -106,6 +107,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -
         | AgentEvent::Approved { agent_id }
         | AgentEvent::Revoked { agent_id, .. }
         | AgentEvent::CredentialReused { agent_id }
+        | AgentEvent::MachineChanged { agent_id, .. }
         | AgentEvent::Offline { agent_id, .. }
         | AgentEvent::Back { agent_id } => {
             unit.agents.change(&agent_id.as_str().into(), |agent| touch_up(agent, origin, event));
@@ -131,6 +133,11 @@ fn touch_up(agent: &mut agent::Model, origin: Origin<'_>, event: &AgentEvent) {
         AgentEvent::Approved { .. } => {
             agent.status = AgentStatus::Enrolled.as_str().into();
             agent.enrolled_at = Some(origin.at);
+            agent.other_machine = None;
+        }
+        AgentEvent::MachineChanged { seen, .. } if agent.status == AgentStatus::Enrolled.as_str() => {
+            agent.status = AgentStatus::Pending.as_str().into();
+            agent.other_machine = Some(to_json(seen));
         }
         AgentEvent::Revoked { .. } => {
             agent.status = AgentStatus::Revoked.as_str().into();
@@ -173,6 +180,7 @@ fn register(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) {
         moving_from: before.and_then(|agent| agent.moving_from.clone()),
         shared_key_id: shares_key.then(|| key_id.as_str().into()),
         credential_reused_at: None,
+        other_machine: None,
     });
 }
 
@@ -237,6 +245,7 @@ fn enroll(unit: &mut Unit, origin: Origin<'_>, event: &AgentEvent) -> Result<(),
         agent.secret_id = Some(secret_id.as_str().into());
         agent.enrolled_at = Some(origin.at);
         agent.moving_from = None;
+        agent.other_machine = None;
     });
     Ok(())
 }
@@ -299,5 +308,6 @@ fn remove(unit: &mut Unit, origin: Origin<'_>, agent_id: &AgentId) {
         agent.moving_from = None;
         agent.removed_at = Some(origin.at);
         agent.offline_since = None;
+        agent.other_machine = None;
     });
 }

@@ -20,6 +20,7 @@ use crate::domain::event::{
     AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent, UpdateEvent,
 };
 use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TokenId, TunnelId, ZoneId};
+use crate::domain::machine::OtherMachine;
 use crate::domain::role::Role;
 use crate::domain::route::Release;
 use crate::domain::token::TokenEvent;
@@ -135,7 +136,8 @@ impl World {
     fn about_an_agent(&self, agent_id: AgentId) -> Event {
         let key_id = KeyId::new(self.named("key", 8));
         let display_name = self.named("name", 9);
-        match self.pick(17) {
+        match self.pick(18) {
+            17 => Event::Agent(AgentEvent::MachineChanged { agent_id, seen: OtherMachine::MachineId }),
             13 => shares(registered(agent_id.as_str(), key_id.as_str())),
             16 => Event::Agent(AgentEvent::CredentialReused { agent_id }),
             14 => Event::Agent(AgentEvent::LeftKey { agent_id, key_id }),
@@ -219,7 +221,8 @@ impl World {
                 registry: self.named("registry", 3),
                 account: self.named("account", 3),
             }),
-            8 => Event::Admin(AdminEvent::RegistryLoginRemoved { registry: self.named("registry", 3) }),
+            // The others stay, so that there are some in the end.
+            8 => Event::Admin(AdminEvent::RegistryLoginRemoved { registry: "registry0".into() }),
             0 => Event::Tunnel(TunnelEvent::Confirmed {
                 tunnel_id: self.tunnel(),
                 by: self.named("person", 2),

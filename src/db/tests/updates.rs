@@ -2,13 +2,14 @@
 
 use super::support::*;
 use crate::db::read::{
-    UpdateFilter, UpdateOrder, all_statuses, list_update_groups, list_updates, routes_behind, update_totals,
+    UpdateFilter, UpdateOrder, all_statuses, count_updates, hosts_in_trouble, hosts_to_reboot,
+    list_update_groups, list_updates, routes_behind, update_counts, update_totals,
 };
 use crate::db::updates::{decisions_of, find_host, find_updates, overdue_of, scans_of, updates_of};
 use crate::db::{Batch, Db, Expected, RowChange};
 use crate::domain::event::{AgentEvent, Event, Stream, UpdateEvent};
 use crate::domain::host::{Host, Reboot};
-use crate::domain::id::{AgentId, UpdateId};
+use crate::domain::id::{AgentId, KeyId, UpdateId};
 use crate::domain::publish::PublicState;
 use crate::domain::route::RouteKey;
 use crate::domain::update::{
@@ -266,6 +267,43 @@ async fn the_columns_of_redflags_schema_are_read_under_its_names() {
                 assert_eq!(text("created_at"), "2027-01-15T08:00:00Z");
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_found_on_a_host_that_nobody_hears_any_more_does_not_count() {
+    on_every_engine(async |db| {
+        let (gone, there) = (agent("a"), agent("b"));
+        known_agents(&db, &["a", "b"]).await;
+        for of in [&gone, &there] {
+            put(&db, of, Kind::Apt, changes(vec![discovered(&format!("u-{of}"), "openssl")])).await;
+            let host = Host { reboot: Some(Reboot { wanted: true, ..Reboot::default() }), ..Host::default() };
+            let checked = Findings::new(Kind::Apt, Vec::new()).with_problem("no lists", None).checked;
+            let batch = Batch::new("system", at(2))
+                .row(RowChange::PutHost { agent_id: of.clone(), host: Box::new(host) })
+                .row(RowChange::PutScan { agent_id: of.clone(), checked });
+            db.commit(batch).await.unwrap();
+        }
+        let all = UpdateFilter::default();
+        assert_eq!(listed(&db, &all, UpdateOrder::Agent).await.len(), 2);
+
+        let revoked = AgentEvent::Revoked { agent_id: gone.clone(), key_id: KeyId::new("key of a") };
+        let batch = Batch::new("system", at(3));
+        db.commit(batch.append(Stream::agent(&gone), Expected::Head, vec![revoked])).await.unwrap();
+
+        assert_eq!(listed(&db, &all, UpdateOrder::Risk).await, ["b/openssl"]);
+        assert_eq!(list_update_groups(&db, &all, 0, 10).await.unwrap()[0].hosts, 1);
+        assert_eq!(count_updates(&db, &all).await.unwrap(), 1);
+        assert_eq!(update_counts(&db).await.unwrap().iter().map(|one| one.count).sum::<u64>(), 1);
+        let totals = update_totals(&db).await.unwrap();
+        assert_eq!((totals.pending, totals.security, totals.reboots), (1, 1, 1));
+        assert_eq!((totals.troubled_hosts, totals.scanned_hosts), (1, 1));
+        for named in [hosts_in_trouble(&db).await.unwrap(), hosts_to_reboot(&db).await.unwrap()] {
+            assert_eq!(named.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), std::slice::from_ref(&there));
+        }
+        // Who has its id finds it all the same.
+        assert_eq!(find_updates(&db, &[UpdateId::new("u-a")]).await.unwrap().len(), 1);
     })
     .await;
 }

@@ -8,7 +8,9 @@ mod finding;
 mod first_seen;
 mod kind;
 mod life;
+mod plan;
 mod reconcile;
+mod run;
 mod scan;
 mod severity;
 
@@ -19,6 +21,11 @@ pub use finding::{
 pub use first_seen::FirstSeen;
 pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
+pub use plan::{
+    Changes, ConfigFile, Difference, LeftOut, OnHost, Operation, Plan, PlanFault, PlanId, PlannedChange,
+    UndoSource,
+};
 pub use reconcile::{CURRENT, Change, UNCHECKED, Update, after_decision, after_snooze, reconcile};
+pub use run::{DoneStep, Present, Run, RunId, RunOutcome, UndoFault, undo};
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
 pub use severity::Severity;

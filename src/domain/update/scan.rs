@@ -124,6 +124,12 @@ impl Findings {
         self
     }
 
+    /// Says that there may be more than was found.
+    pub fn in_part(mut self) -> Self {
+        self.checked.is_complete = false;
+        self
+    }
+
     /// Says what is wrong although all was looked at, such as an installation that was broken off.
     pub fn with_notice(mut self, reason: impl Into<String>, way_out: Option<String>) -> Self {
         self.checked.problem = Some(Problem { reason: reason.into(), way_out });

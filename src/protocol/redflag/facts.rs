@@ -67,11 +67,6 @@ impl Facts {
         host.abilities = abilities();
         host.fitted()
     }
-
-    /// Returns the name that the machine gives itself.
-    pub fn hostname(&self) -> Option<&str> {
-        self.0.hostname.as_deref()
-    }
 }
 
 /// What RedFlag's agent can do on a host.

@@ -4,27 +4,60 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::object;
+use super::{object, text};
+use crate::domain::text::spell_out;
 use crate::domain::update::{Cause, Finding, Kind, Severity, Standing};
+use crate::protocol::body::type_name;
 
 /// What an item is, or why it cannot be kept.
 pub(super) enum Item {
     /// A finding of a kind.
     Of(Kind, Box<Finding>),
     /// Nobody can tell what it is about.
-    Unreadable,
+    Unreadable(Unreadable),
+}
+
+/// An item that is not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    /// What is known of it, in words.
+    pub(super) what: String,
+    /// True if it may be about what one of our kinds is about, so that a list without it may not be all.
+    pub(super) may_be_ours: bool,
+}
+
+/// Longest text of an unreadable item that is repeated.
+const MAX_REPEATED: usize = 40;
+
+impl Unreadable {
+    fn of(value: &Value) -> Self {
+        let Value::Object(map) = value else {
+            return Self { what: format!("it is {} and no object", type_name(value)), may_be_ours: true };
+        };
+        let repeated = |text: &str| spell_out(text).chars().take(MAX_REPEATED).collect::<String>();
+        let name =
+            text(map, "package_name").map(|name| format!("`{}`, ", repeated(&name))).unwrap_or_default();
+        match text(map, "package_type") {
+            Some(kind) => {
+                let kind = repeated(&kind);
+                Self { what: format!("{name}of the unknown `package_type` `{kind}`"), may_be_ours: false }
+            }
+            None => Self { what: format!("{name}without a `package_type`"), may_be_ours: true },
+        }
+    }
 }
 
 /// Reads an item. Odd fields are left out and named; only what is no object, or of no kind, is unreadable.
 pub(super) fn read(value: &Value) -> Item {
-    let Value::Object(map) = value else { return Item::Unreadable };
+    let unreadable = || Item::Unreadable(Unreadable::of(value));
+    let Value::Object(map) = value else { return unreadable() };
     let kind = map.get("package_type").and_then(Value::as_str).map(str::trim);
     let kind = match kind {
         Some("docker") => Some(Kind::DockerImage),
         Some(word) => word.parse().ok(),
         None => None,
     };
-    let Some(kind) = kind else { return Item::Unreadable };
+    let Some(kind) = kind else { return unreadable() };
     let mut flaws = Vec::new();
     let finding = finding(map, kind, &mut flaws);
     let flaw = (!flaws.is_empty()).then(|| flaws.join("; "));

@@ -13,7 +13,7 @@ pub use check_in::{CheckIn, decode_check_in};
 pub use duration::duration;
 pub use facts::{Facts, decode_facts};
 pub use log::{Log, LogResult, ScanLog, decode_log, scan_log};
-pub use register::{Registration, Renewal, decode_registration, decode_renewal};
+pub use register::{Registration, Renewal, Said, decode_renewal};
 pub use report::{ScanReport, decode_dependencies, decode_report};
 
 use serde_json::{Map, Value};

@@ -1,7 +1,7 @@
 //! A host introduces itself, and renews its access.
 
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::facts::{Facts, facts};
 use super::text;
@@ -18,10 +18,34 @@ pub struct Registration {
     pub hostname: String,
     /// The agent's version.
     pub agent_version: String,
-    /// The token, if it did not come in the header.
-    pub token: Option<SecretString>,
     /// What the machine is.
     pub facts: Facts,
+}
+
+/// The body of `POST /api/v1/agents/register`, of which the token is looked at before the rest.
+pub struct Said(Map<String, Value>);
+
+impl Said {
+    /// Reads it.
+    pub fn read(bytes: &[u8]) -> Result<Self, BodyError> {
+        body::parse_object(bytes).map(Self)
+    }
+
+    /// Returns the token, if there is one.
+    pub fn token(&self) -> Result<Option<SecretString>, BodyError> {
+        Ok(body::optional_text(&self.0, "registration_token")?.map(SecretString::from))
+    }
+
+    /// Returns what the host says of itself. A machine has a name, a system and an agent with a version.
+    pub fn registration(&self) -> Result<Registration, BodyError> {
+        let required = |field: &'static str| match body::optional_text(&self.0, field)? {
+            Some(text) => Ok(text.chars().take(NAME_CHARS).collect::<String>()),
+            None => Err(BodyError::Field { field, found: "missing", expected: "a string" }),
+        };
+        let (hostname, agent_version) = (required("hostname")?, required("agent_version")?);
+        required("os_type")?;
+        Ok(Registration { hostname, agent_version, facts: facts(&self.0) })
+    }
 }
 
 /// How an agent renews its access.
@@ -33,23 +57,6 @@ pub struct Renewal {
     pub refresh_token: SecretString,
     /// True if the client can take another refresh token with the answer.
     pub rotates: bool,
-}
-
-/// Reads the body of `POST /api/v1/agents/register`. A machine has a name, a system and an agent with a version.
-pub fn decode_registration(bytes: &[u8]) -> Result<Registration, BodyError> {
-    let map = body::parse_object(bytes)?;
-    let required = |field: &'static str| match body::optional_text(&map, field)? {
-        Some(text) => Ok(text.chars().take(NAME_CHARS).collect::<String>()),
-        None => Err(BodyError::Field { field, found: "missing", expected: "a string" }),
-    };
-    let (hostname, agent_version) = (required("hostname")?, required("agent_version")?);
-    required("os_type")?;
-    Ok(Registration {
-        hostname,
-        agent_version,
-        token: body::optional_text(&map, "registration_token")?.map(SecretString::from),
-        facts: facts(&map),
-    })
 }
 
 /// Reads the body of `POST /api/v1/agents/renew`.
@@ -76,7 +83,8 @@ mod tests {
             (r#"{"hostname":"web-1","os_type":"linux"}"#, "agent_version"),
             (r#"{"hostname":7,"os_type":"linux","agent_version":"0.1.18"}"#, "hostname"),
         ] {
-            let error = decode_registration(body.as_bytes()).unwrap_err().to_string();
+            let said = Said::read(body.as_bytes()).unwrap();
+            let error = said.registration().unwrap_err().to_string();
             assert!(error.contains(&format!("`{field}`")), "{body}: {error}");
         }
         for (body, field) in [

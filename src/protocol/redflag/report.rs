@@ -26,7 +26,12 @@ pub struct ScanReport {
     pub count: usize,
     /// How many of them nobody can tell what they are about.
     pub unreadable: usize,
+    /// What is wrong with those, in words.
+    pub problem: Option<String>,
 }
+
+/// Unreadable items that are named.
+const MOST_NAMED: usize = 5;
 
 /// Reads the body of `POST /api/v1/agents/{id}/updates`.
 pub fn decode_report(bytes: &[u8], now: DateTime<Utc>) -> Result<ScanReport, BodyError> {
@@ -46,25 +51,43 @@ pub fn decode_report(bytes: &[u8], now: DateTime<Utc>) -> Result<ScanReport, Bod
     let at =
         text(&map, "timestamp").and_then(|at| at.parse().ok()).map_or(now, |at: DateTime<Utc>| at.min(now));
     let mut by_kind = BTreeMap::<Kind, Vec<Finding>>::new();
-    let mut unreadable = 0;
-    for item in items {
+    let (mut unreadable, mut named) = (0, Vec::new());
+    // One that nobody can tell apart may be of any kind: then none of the lists is known to be all.
+    let mut are_all = true;
+    for (number, item) in (1..).zip(items) {
         match item::read(item) {
             Item::Of(kind, finding) => by_kind.entry(kind).or_default().push(*finding),
-            Item::Unreadable => unreadable += 1,
+            Item::Unreadable(item) => {
+                unreadable += 1;
+                are_all &= !item.may_be_ours;
+                if named.len() < MOST_NAMED {
+                    named.push(format!("number {number} ({})", item.what));
+                }
+            }
         }
     }
-    let findings = by_kind.into_iter().map(|(kind, items)| of_kind(kind, items, unreadable, at)).collect();
-    Ok(ScanReport { command_id: text(&map, "command_id"), findings, count: items.len(), unreadable })
+    let of_kind = |(kind, items)| {
+        let findings = Findings::new(kind, items).as_of(at);
+        if are_all { findings } else { findings.in_part() }
+    };
+    Ok(ScanReport {
+        command_id: text(&map, "command_id"),
+        findings: by_kind.into_iter().map(of_kind).collect(),
+        count: items.len(),
+        unreadable,
+        problem: (unreadable > 0).then(|| problem(unreadable, items.len(), &named)),
+    })
 }
 
-/// An item that nobody can tell apart may be of any kind, so none of the lists is known to be all.
-fn of_kind(kind: Kind, items: Vec<Finding>, unreadable: usize, at: DateTime<Utc>) -> Findings {
-    let findings = Findings::new(kind, items).as_of(at);
-    match unreadable {
-        0 => findings,
-        1 => findings.with_problem("1 item of the report could not be read", None),
-        n => findings.with_problem(format!("{n} items of the report could not be read"), None),
-    }
+fn problem(unreadable: usize, of: usize, named: &[String]) -> String {
+    let more = match unreadable - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{unreadable} of the {of} items of its last report could not be read and were left out: {}{more}; the rest was kept.",
+        named.join(", ")
+    )
 }
 
 /// What a package brings along, as a dry run says.
@@ -166,7 +189,42 @@ mod tests {
         assert!(found.items[2].flaw.as_deref().unwrap().contains("`available_version`"));
         assert!(!found.items[2].is_pending() && !found.items[0].is_pending(), "no version is on offer");
         assert!(!found.checked.is_complete, "what was not read may be of this kind");
-        assert!(found.checked.problem.as_ref().unwrap().reason.contains("2 items"));
+        assert_eq!(
+            (found.checked.ok, &found.checked.problem),
+            (true, &None),
+            "what was read is as it was read"
+        );
+        assert_eq!(
+            report.problem.unwrap(),
+            "2 of the 5 items of its last report could not be read and were left out: number 4 (`other`, of the unknown \
+             `package_type` `snap`), number 5 (it is a string and no object); the rest was kept."
+        );
+    }
+
+    #[test]
+    fn a_list_is_complete_if_what_was_left_out_is_of_no_kind_of_ours() {
+        for (item, is_complete) in [
+            (json!({"package_type": "snap", "package_name": "core"}), true),
+            (json!({"package_name": "core"}), false),
+            (json!({"package_type": 7}), false),
+            (json!(null), false),
+        ] {
+            let report = read(json!([apt("good", "low"), item]));
+            assert_eq!(report.findings[0].checked.is_complete, is_complete, "{item}");
+            assert!(report.findings[0].checked.ok && report.unreadable == 1, "{item}");
+        }
+        assert_eq!(read(json!([apt("good", "low")])).problem, None);
+    }
+
+    #[test]
+    fn what_is_said_of_unreadable_items_is_bounded_and_spelt_out() {
+        let odd = json!({"package_type": "\u{1b}[2J".repeat(1_000), "package_name": "x".repeat(1_000)});
+        let problem = read(json!(vec![odd; 1_000])).problem.unwrap();
+        assert!(problem.len() < 1_000 && !problem.contains('\u{1b}'), "{problem}");
+        assert!(
+            problem.starts_with("1000 of the 1000 items") && problem.contains("and 995 more"),
+            "{problem}"
+        );
     }
 
     #[test]

@@ -3,9 +3,15 @@
 //! Reads through APT's own programs, as an ordinary user too; simulations take no lock. Only refreshing the lists needs a
 //! right: without it the age of the lists is said. Lists, packages and settings that did not change are not read again.
 
+mod gate;
+mod helper;
+mod install;
 mod judge;
+mod locks;
 mod parse;
 mod places;
+mod plan;
+mod solver;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +26,8 @@ use super::print::Print;
 use super::scanner::{ScanAsk, Scanner};
 use crate::domain::update::{Finding, Findings, Kind, Problem};
 use crate::process::{Ended, Program, find};
+pub use helper::run_for_apt;
+pub use install::AptInstaller;
 use judge::{Seen, installed_as};
 use parse::{Installed, Policy, Record, Records, Refresh, Simulation};
 use places::Places;
@@ -84,6 +92,13 @@ impl Apt {
             Some(config) => program.env("APT_CONFIG", config.as_str()),
             None => program,
         }
+    }
+
+    /// Options that APT hands to dpkg: among them where its root is.
+    async fn dpkg_options(&self) -> Vec<String> {
+        let dump = self.program("apt-config").args(["dump", "--format", "%v%n", "DPkg::Options"]);
+        let said = dump.run().await.map(|ended| ended.stdout).unwrap_or_default();
+        said.lines().filter(|line| line.starts_with("--")).map(str::to_owned).collect()
     }
 
     async fn places(&self) -> Result<Places, Problem> {

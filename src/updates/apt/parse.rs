@@ -1,6 +1,6 @@
 //! Reads what APT's and dpkg's programs print. Lines that are none of theirs are passed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -118,6 +118,8 @@ pub(super) struct Simulation {
     pub(super) installs: BTreeMap<String, Install>,
     /// What would be removed.
     pub(super) removals: Vec<String>,
+    /// Of what would be installed: what is newer now.
+    pub(super) downgrades: BTreeSet<String>,
 }
 
 /// What would become of a package that is installed or upgraded.
@@ -157,9 +159,92 @@ pub(super) fn simulation(text: &str) -> Simulation {
             | "The following packages will be upgraded"
             | "The following packages will be DOWNGRADED" => {
                 let install = Install { current: part(2), new: part(3).unwrap_or_default() };
+                if section.ends_with("DOWNGRADED") {
+                    found.downgrades.insert(name.clone());
+                }
                 found.installs.insert(name, install);
             }
             _ => {}
+        }
+    }
+    found
+}
+
+/// A file that would be fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) arch: String,
+    pub(super) size: u64,
+    /// None if its source gives weaker hashes only.
+    pub(super) sha256: Option<String>,
+}
+
+static URI: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^'\S+' ([^_\s]+)_([^_\s]+)_([^_\s]+)\.deb (\d+) (?:SHA256:([0-9a-fA-F]{64}))?")
+        .expect("it is a constant")
+});
+
+/// Reads the addresses that `apt-get --print-uris` prints: the files by the name and version of their package.
+pub(super) fn files(text: &str) -> BTreeMap<(String, String), File> {
+    let read = |line: &str| {
+        let parts = URI.captures(line)?;
+        let sha256 = parts.get(5).map(|hash| hash.as_str().to_ascii_lowercase());
+        let file = File { arch: parts[3].to_owned(), size: parts[4].parse().ok()?, sha256 };
+        // A file's name holds no colon.
+        Some(((parts[1].to_owned(), parts[2].replace("%3a", ":")), file))
+    };
+    text.lines().filter_map(read).collect()
+}
+
+static DISK: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?m)^After this operation, ([\d.,]+) ([kMGT]?)B (of additional|disk space will be freed)")
+        .expect("it is a constant")
+});
+
+/// How many bytes the disk holds more after what `apt-get` would do; fewer if below zero.
+pub(super) fn disk_bytes(text: &str) -> i64 {
+    let Some(parts) = DISK.captures(text) else { return 0 };
+    let number: f64 = parts[1].replace(',', "").parse().unwrap_or_default();
+    let power = "kMGT".find(&parts[2]).filter(|_| !parts[2].is_empty()).map_or(0, |at| at as i32 + 1);
+    let bytes = (number * 1000_f64.powi(power)) as i64;
+    if parts[3].starts_with("of") { bytes } else { -bytes }
+}
+
+/// Reads `dpkg --verify`: configuration files that were changed or deleted.
+pub(super) fn changed_config_files(text: &str) -> Vec<String> {
+    let read = |line: &str| {
+        let (what, path) = line.split_once(" c ")?;
+        let is_changed = what.trim() == "missing" || what.chars().nth(2) == Some('5');
+        is_changed.then(|| path.trim().to_owned())
+    };
+    text.lines().filter_map(read).collect()
+}
+
+static PROGRESS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^(dlstatus|pmstatus):(.*?):([0-9.]+):(.*)$").expect("it is a constant"));
+
+/// Reads a line of APT's `APT::Status-Fd`: how many percent of fetching or of unpacking are done, and what is done now.
+pub(super) fn progress(line: &str) -> Option<(u8, String)> {
+    let parts = PROGRESS.captures(line)?;
+    let percent: f64 = parts[3].parse().ok()?;
+    Some((percent.clamp(0.0, 100.0) as u8, parts[4].to_owned()))
+}
+
+/// What [`conffiles`] reads.
+pub(super) const CONFFILES_FORMAT: &str = "${Package}\n${Conffiles}\n";
+
+/// Configuration files with the package that they belong to.
+pub(super) fn conffiles(text: &str) -> BTreeMap<String, String> {
+    let mut package = "";
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        match line.strip_prefix(' ') {
+            None if !line.is_empty() => package = line,
+            Some(entry) => {
+                let path = entry.split(' ').next().unwrap_or_default();
+                found.insert(path.to_owned(), package.to_owned());
+            }
+            None => {}
         }
     }
     found
@@ -181,6 +266,9 @@ pub(super) fn unmet(stdout: &str) -> Option<String> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) size_bytes: Option<u64>,
+    pub(super) architecture: Option<String>,
+    /// Of the file; none of what is only installed.
+    pub(super) sha256: Option<String>,
     pub(super) section: Option<String>,
     pub(super) description: Option<String>,
     /// Names it depends on, whichever of several would do.
@@ -211,6 +299,8 @@ impl Records {
             "Package" => self.name = Some(value.into()),
             "Version" => self.version = Some(value.into()),
             "Size" => record.size_bytes = value.parse().ok(),
+            "Architecture" => record.architecture = Some(value.into()),
+            "SHA256" => record.sha256 = Some(value.to_ascii_lowercase()),
             "Section" => record.section = Some(value.into()),
             "Description" | "Description-en" => record.description = Some(value.into()),
             "Depends" | "Pre-Depends" => record.depends.extend(names(value)),

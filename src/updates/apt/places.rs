@@ -14,11 +14,12 @@ pub(super) struct Places {
     pub(super) status: PathBuf,
     etc: PathBuf,
     state: PathBuf,
+    archives: PathBuf,
     pub(super) native: String,
 }
 
 /// What [`Places::parse`] reads.
-pub(super) const QUESTION: [&str; 11] = [
+pub(super) const QUESTION: [&str; 13] = [
     "shell",
     "LISTS",
     "Dir::State::lists/d",
@@ -28,6 +29,8 @@ pub(super) const QUESTION: [&str; 11] = [
     "Dir::Etc/d",
     "STATE",
     "Dir::State/d",
+    "ARCHIVES",
+    "Dir::Cache::archives/d",
     "NATIVE",
     "APT::Architecture",
 ];
@@ -45,6 +48,7 @@ impl Places {
             status: value("STATUS")?.into(),
             etc: value("ETC")?.into(),
             state: value("STATE")?.into(),
+            archives: value("ARCHIVES")?.into(),
             native: value("NATIVE")?,
         })
     }
@@ -52,6 +56,23 @@ impl Places {
     /// dpkg's own folder.
     pub(super) fn dpkg(&self) -> &Path {
         self.status.parent().unwrap_or(Path::new("/var/lib/dpkg"))
+    }
+
+    /// Returns the file of a version in APT's cache, if it is there.
+    pub(super) fn archive(&self, name: &str, version: &str, arch: &str) -> Option<PathBuf> {
+        let path = self.archives.join(format!("{name}_{}_{arch}.deb", version.replace(':', "%3a")));
+        path.is_file().then_some(path)
+    }
+
+    /// Where APT keeps what it fetched.
+    pub(super) fn archives(&self) -> &Path {
+        &self.archives
+    }
+
+    /// Files whose locks an installation needs. The last one is held by a refresh of the lists, which changes what there is.
+    pub(super) fn locks(&self) -> [PathBuf; 4] {
+        let dpkg = self.dpkg();
+        [dpkg.join("lock-frontend"), dpkg.join("lock"), self.archives.join("lock"), self.lists.join("lock")]
     }
 
     /// Returns when the lists were last seen to be fresh. A refresh that finds nothing new, or fails, leaves no trace.
@@ -110,7 +131,7 @@ mod tests {
     use super::*;
 
     const ANSWER: &str = "LISTS='/r/var/lib/apt/lists/'\nSTATUS='/r/var/lib/dpkg/status'\nETC='/r/etc/apt/'\n\
-                          STATE='/r/var/lib/apt/'\nNATIVE='amd64'\n";
+                          STATE='/r/var/lib/apt/'\nARCHIVES='/r/var/cache/apt/archives/'\nNATIVE='amd64'\n";
 
     #[test]
     fn places_are_where_apt_says() {

@@ -4,7 +4,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::TimeDelta;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -17,16 +17,15 @@ use crate::domain::id::CommandId;
 use crate::domain::report::Report;
 use crate::domain::update::Findings;
 use crate::protocol::redflag::{
-    Log, LogResult, ScanReport, decode_check_in, decode_dependencies, decode_facts, decode_log,
-    decode_registration, decode_renewal, decode_report, scan_log,
+    Log, LogResult, Said, ScanReport, decode_check_in, decode_dependencies, decode_facts, decode_log,
+    decode_renewal, decode_report, scan_log,
 };
 use crate::web::api::agents::agent_id;
-use crate::web::auth::{Anyone, Leaving, RedFlagAgent, token_refused};
+use crate::web::auth::{Anyone, Leaving, RedFlagAgent, registration_token, token_refused};
 use crate::web::body::{JsonBytes, Lenient, ReportBytes, SMALL};
 use crate::web::check_ins::LONGEST_RAPID;
-use crate::web::credential::Credential;
 use crate::web::error::ApiError;
-use crate::web::rated::{CheckIns, Public, Registrations, Reports, Within};
+use crate::web::rated::{CheckIns, Newcomer, Public, Reports, Within};
 use crate::web::state::WebState;
 
 /// How often agents are told to check in, in seconds.
@@ -42,15 +41,20 @@ const ON_THE_SPOT: usize = 64 << 10;
 #[utoipa::path(post, path = "/api/v1/agents/register", tag = "agent v1", request_body = Object,
     responses((status = 200), (status = 400), (status = 401), (status = 415), (status = 429)), security(()))]
 pub async fn register(
-    _: Anyone,
+    Newcomer(in_header): Newcomer,
     req: HttpRequest,
     state: web::Data<WebState>,
-    _limit: Within<Registrations>,
     body: JsonBytes<SMALL>,
 ) -> Result<HttpResponse, ApiError> {
-    let asked = decode_registration(&body.0)?;
-    let in_header = Credential::text_in_header(&req).map(|text| SecretString::from(text.to_owned()));
-    let token = in_header.or(asked.token).ok_or(MasterError::TokenRefused)?;
+    let said = Said::read(&body.0)?;
+    let token = match in_header {
+        Some(token) => token,
+        None => {
+            let in_body = said.token()?.ok_or(MasterError::TokenRefused)?;
+            registration_token(&req, in_body).await?
+        }
+    };
+    let asked = said.registration()?;
     let input = RegisterInput {
         agent_id: None,
         display_name: None,
@@ -171,10 +175,14 @@ pub async fn updates(
     }
     let report = read?;
     let (id, count, unreadable) = (agent.slot.id(), report.count, report.unreadable);
+    let problem = report.problem;
     state.check_ins().reported(id);
     let items = report.findings.into_iter().map(|findings| Report::Findings { findings });
     state.master().report(id, items.collect::<Vec<_>>()).await?;
-    agent.slot.list_taken();
+    match problem {
+        Some(problem) => agent.slot.report_flawed(problem),
+        None => agent.slot.list_taken(),
+    }
     Ok(HttpResponse::Ok().json(json!({
         "message": "update events recorded", "count": count, "command_id": report.command_id.unwrap_or_default(),
         "unreadable": unreadable,
@@ -311,21 +319,7 @@ pub async fn system_info(
 ) -> Result<HttpResponse, ApiError> {
     let facts = decode_facts(&body.0)?;
     let before = find_host(&state.master().db, agent.slot.id()).await.map_err(ApiError::internal)?;
-    let before = before.map(|row| row.host);
-    let known = before.as_ref().and_then(|host| host.hostname.as_deref());
-    match (known, facts.hostname()) {
-        // Its refresh token is never replaced, so that a copy of it on another machine shows here only.
-        (Some(known), Some(said)) if !known.eq_ignore_ascii_case(said) => {
-            agent.slot.note_machine(format!(
-                "Its machine calls itself `{}` now, and `{}` before. If two hosts use one RedFlag configuration, \
-                 register one of them again.",
-                crate::domain::text::spell_out(said),
-                crate::domain::text::spell_out(known)
-            ));
-        }
-        _ => {}
-    }
-    let host = Box::new(facts.onto(before));
+    let host = Box::new(facts.onto(before.map(|row| row.host)));
     state.master().report(agent.slot.id(), vec![Report::Host { host }]).await?;
     Ok(HttpResponse::Ok().json(json!({ "message": "system info updated successfully" })))
 }

@@ -153,12 +153,12 @@ pub async fn result(
         (status = 401), (status = 403), (status = 404), (status = 413), (status = 415)),
     security(("agent_key" = [])))]
 pub async fn images(
-    _agent: NativeAgent,
+    agent: NativeAgent,
     state: web::Data<WebState>,
     body: JsonBytes<SMALL>,
 ) -> Result<HttpResponse, ApiError> {
     let asks = read_apart(body.0, decode_asks).await?;
-    Ok(HttpResponse::Ok().json(ImagesResponse { answers: state.master().look_up(asks).await }))
+    Ok(HttpResponse::Ok().json(ImagesResponse { answers: state.master().look_up(&agent.slot, asks).await }))
 }
 
 fn command_id(text: &str) -> Result<CommandId, ApiError> {

@@ -14,7 +14,7 @@ use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
 use crate::web::error::ApiError;
 use crate::web::listings::{self, Elements, Page, Sink};
-use crate::web::query::{Query, flag, number};
+use crate::web::query::{KnownQuery, NoParameters, flag, number};
 use crate::web::state::WebState;
 
 /// Longest time an `apply` may take.
@@ -53,9 +53,13 @@ const EVENTS: (u64, u64) = (1_000, 100);
 const EVENTS_AT_ONCE: u64 = 200;
 
 /// `GET /api/v3/plan`: what would be changed at Cloudflare, and what waits for a person.
-#[utoipa::path(get, path = "/api/v3/plan", tag = "routes", responses((status = 200), (status = 401)),
-    security(("admin_token" = [])))]
-pub async fn plan(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+#[utoipa::path(get, path = "/api/v3/plan", tag = "routes",
+    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
+pub async fn plan(
+    _: Viewer,
+    state: web::Data<WebState>,
+    _: KnownQuery<NoParameters>,
+) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(plan_record(&state.master().plan().await?)))
 }
 
@@ -90,7 +94,7 @@ pub async fn apply(
 pub async fn events(
     _: Viewer,
     state: web::Data<WebState>,
-    Query(query): Query<EventsQuery>,
+    KnownQuery(query): KnownQuery<EventsQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let limit = number("limit", query.limit.as_deref(), EVENTS.1, 1..=EVENTS.0)?;
     let filter = EventFilter {
@@ -145,9 +149,9 @@ async fn event_page(state: WebState, filter: EventFilter, asked: u64) -> Page<u6
 }
 
 /// `GET /api/v3/tree`: the supervision tree as it is.
-#[utoipa::path(get, path = "/api/v3/tree", tag = "system", responses((status = 200), (status = 401)),
-    security(("admin_token" = [])))]
-pub async fn tree(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
+#[utoipa::path(get, path = "/api/v3/tree", tag = "system",
+    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
+pub async fn tree(_: Viewer, state: web::Data<WebState>, _: KnownQuery<NoParameters>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "actors": state.master().tree.snapshot() }))
 }
 

@@ -17,6 +17,7 @@ use crate::web::auth::Viewer;
 use crate::web::error::ApiError;
 use crate::web::listings::{self, Elements, Page, Sink, next};
 use crate::web::picture::{Members, ROWS};
+use crate::web::query::{KnownQuery, NoParameters};
 use crate::web::records::{legacy_time, refused_record, rule_record, write_agents_and_keys};
 use crate::web::state::WebState;
 
@@ -110,9 +111,13 @@ pub async fn ping(_: Viewer, state: web::Data<WebState>) -> HttpResponse {
 
 /// `GET /api/v3/routes`: every route with its state and the reason for it, labels that cannot be carried out, and the
 /// state of the tunnels.
-#[utoipa::path(get, path = "/api/v3/routes", tag = "routes", responses((status = 200), (status = 401)),
-    security(("admin_token" = [])))]
-pub async fn routes(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+#[utoipa::path(get, path = "/api/v3/routes", tag = "routes",
+    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
+pub async fn routes(
+    _: Viewer,
+    state: web::Data<WebState>,
+    _: KnownQuery<NoParameters>,
+) -> Result<HttpResponse, ApiError> {
     let state = WebState::clone(&state);
     let shape = Shape {
         claimed: |to, members, view| to.push(&claimed_record(members, view)),

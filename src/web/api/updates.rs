@@ -15,7 +15,7 @@ use crate::domain::update::{Decision, Kind, Severity, Standing};
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
 use crate::web::error::ApiError;
-use crate::web::query::{Query, flag, number};
+use crate::web::query::{KnownQuery, NoParameters, flag, number};
 use crate::web::state::WebState;
 
 /// Most updates in one answer, and how many are in it unless the caller says so.
@@ -111,6 +111,7 @@ impl UpdatesQuery {
             asked.ok_or_else(|| bad("severity", "send `critical`, `important`, `moderate` or `low`"))
         });
         Ok(UpdateFilter {
+            also_silenced: false,
             agent: filled(&self.agent_id).map(AgentId::new),
             kind: kind.map_err(|unknown| bad("kind", &unknown.to_string()))?,
             name: filled(&self.name),
@@ -162,7 +163,7 @@ fn states(text: Option<&str>) -> Result<Vec<String>, ApiError> {
 pub async fn list(
     _: Viewer,
     state: web::Data<WebState>,
-    Query(query): Query<UpdatesQuery>,
+    KnownQuery(query): KnownQuery<UpdatesQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let limit = number("limit", query.limit.as_deref(), UPDATES.1, 1..=UPDATES.0)?;
     let after = number("after", query.after.as_deref(), 0, 0..=i64::MAX as u64)?;
@@ -185,8 +186,12 @@ pub async fn list(
 
 /// `GET /api/v3/updates/summary`: counts, for pages of others.
 #[utoipa::path(get, path = "/api/v3/updates/summary", tag = "updates",
-    responses((status = 200), (status = 401)), security(("admin_token" = [])))]
-pub async fn summary(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
+pub async fn summary(
+    _: Viewer,
+    state: web::Data<WebState>,
+    _: KnownQuery<NoParameters>,
+) -> Result<HttpResponse, ApiError> {
     let totals = update_totals(&state.master().db).await.map_err(ApiError::internal)?;
     let UpdateTotals {
         public_services,
@@ -225,6 +230,7 @@ pub async fn show(
         kind: Some(row.kind),
         name: Some(row.update.finding.name.clone()),
         statuses: read::all_statuses(),
+        also_silenced: true,
         ..UpdateFilter::default()
     };
     let views = list_updates(db, &filter, UpdateOrder::Risk, 0, 1).await.map_err(ApiError::internal)?;

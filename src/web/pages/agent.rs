@@ -14,7 +14,7 @@ use super::posted::Refusal;
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
 use super::{Shell, SignedIn, page_with, part};
 use crate::actors::master::{Dialect, Slot};
-use crate::db::read::{self, AgentView, ContainerRow};
+use crate::db::read::{self, AgentRow, AgentView, ContainerRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::id::AgentId;
@@ -39,6 +39,7 @@ struct AgentPage {
     display_name: String,
     hostname_patterns: String,
     enrolled: bool,
+    no_tunnel: Option<&'static str>,
     actions: Vec<Action>,
     live: String,
 }
@@ -141,11 +142,8 @@ async fn show_with(
         display_name: written.display_name.unwrap_or_else(|| agent.display_name.clone()),
         hostname_patterns: written.hostname_patterns.unwrap_or_else(|| agent.hostname_patterns.join(", ")),
         enrolled: agent.status == AgentStatus::Enrolled,
-        actions: actions(
-            agent.status,
-            agent.moving_from.is_some(),
-            state.master().directory.lacking_seat(&agent.id).is_some(),
-        ),
+        no_tunnel: is_redflag(agent).then_some(NO_TUNNEL),
+        actions: actions(agent, state.master().directory.lacking_seat(&agent.id).is_some()),
         live: render(state, view).await?,
     };
     page_with(status, &template)
@@ -174,7 +172,15 @@ fn suggested_tunnel(host: &str) -> String {
     format!("lightship-{}", plain.trim_matches('-'))
 }
 
-fn actions(status: AgentStatus, is_moving: bool, lacks_seat: bool) -> Vec<Action> {
+/// Why there is no form for a tunnel on the page of a RedFlag agent.
+const NO_TUNNEL: &str = "This host runs RedFlag's agent: it has no tunnel, publishes nothing and takes no key. Put Lightship's \
+    agent on the host to publish from it.";
+
+fn is_redflag(agent: &AgentRow) -> bool {
+    agent.dialect.as_deref().map(Dialect::of) == Some(Dialect::RedFlag)
+}
+
+fn actions(agent: &AgentRow, lacks_seat: bool) -> Vec<Action> {
     let asked = |question: &Question, hint, tone| Action {
         path: question.verb,
         title: question.title,
@@ -182,49 +188,50 @@ fn actions(status: AgentStatus, is_moving: bool, lacks_seat: bool) -> Vec<Action
         question: question.text,
         tone,
     };
+    let quiet = |path, title, hint| Action { path, title, hint, question: "", tone: "quiet" };
+    let (status, has_tunnels) = (agent.status, !is_redflag(agent));
     let mut actions = Vec::new();
-    if is_moving {
+    if agent.moving_from.is_some() {
         actions.push(asked(&MOVE, "Does not wait for the connector of its new tunnel", "quiet"));
     }
     if lacks_seat {
-        actions.push(Action {
-            path: "seat",
-            title: "Allow it a seat",
-            hint: "Its key is another host's; with one more seat both can be enrolled",
-            question: "",
-            tone: "quiet",
-        });
+        let hint = "Its key is another host's; with one more seat both can be enrolled";
+        actions.push(quiet("seat", "Allow it a seat", hint));
     }
-    if status == AgentStatus::Pending {
-        actions.push(Action {
-            path: "approve",
-            title: "Approve without a tunnel",
-            hint: "Its host is looked after for updates; it publishes nothing until it is enrolled",
-            question: "",
-            tone: "quiet",
-        });
+    match (status, &agent.other_machine) {
+        (AgentStatus::Pending, Some(_)) => {
+            let hint =
+                "The machine that it reports from now is the right one; what it published goes on as it was";
+            actions.push(quiet("approve", "Approve this machine", hint));
+        }
+        (AgentStatus::Pending, None) if has_tunnels => {
+            let hint = "Its host is looked after for updates; it publishes nothing until it is enrolled";
+            actions.push(quiet("approve", "Approve without a tunnel", hint));
+        }
+        (AgentStatus::Pending, None) => {
+            actions.push(quiet("approve", "Approve", "Its host is looked after for updates"));
+        }
+        (AgentStatus::Enrolled, _) => {
+            let hint = "The agent looks at its host; what it finds appears here";
+            actions.push(quiet("scan", "Look for updates now", hint));
+            if has_tunnels {
+                actions.push(asked(&REDEPLOY, "Makes the agent replace cloudflared", "quiet"));
+            }
+        }
+        (AgentStatus::Revoked | AgentStatus::Removed, _) => {}
     }
-    if status == AgentStatus::Enrolled {
-        actions.push(Action {
-            path: "scan",
-            title: "Look for updates now",
-            hint: "The agent looks at its host; what it finds appears here",
-            question: "",
-            tone: "quiet",
-        });
-        actions.push(asked(&REDEPLOY, "Makes the agent replace cloudflared", "quiet"));
+    if has_tunnels {
+        let hint = "The old key works until the agent uses the new one";
+        actions.push(quiet("roll-key", "New key", hint));
     }
-    actions.push(Action {
-        path: "roll-key",
-        title: "New key",
-        hint: "The old key works until the agent uses the new one",
-        question: "",
-        tone: "quiet",
-    });
     if status != AgentStatus::Revoked {
         actions.push(asked(&REVOKE_KEY, "The agent is not heard any more", "danger"));
     }
-    actions.push(asked(&REMOVE, "Stops the tunnel and withdraws the routes", "danger"));
+    let removes = match has_tunnels {
+        true => "Stops the tunnel and withdraws the routes",
+        false => "It is off the list, and not heard any more",
+    };
+    actions.push(asked(&REMOVE, removes, "danger"));
     actions
 }
 

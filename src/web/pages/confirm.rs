@@ -3,7 +3,8 @@
 use actix_web::HttpResponse;
 use askama::Template;
 
-use super::{Shell, SignedIn, page};
+use super::{Shell, SignedIn, go_to, page};
+use crate::actors::master::MasterError;
 use crate::web::error::ApiError;
 
 /// A form that has to be confirmed.
@@ -78,6 +79,21 @@ struct ConfirmPage<'a> {
 }
 
 impl Question {
+    /// Does it once the person has said yes, and goes back to the list of agents; else asks.
+    pub async fn after_yes(
+        &self,
+        person: &SignedIn,
+        answer: &Confirmation,
+        path: &str,
+        what: impl Future<Output = Result<(), MasterError>>,
+    ) -> Result<HttpResponse, ApiError> {
+        if !answer.is_given() {
+            return self.ask(person, path, "/agents");
+        }
+        what.await?;
+        Ok(go_to("/agents"))
+    }
+
     /// Shows the page that asks; a yes posts to the verb below `path` again, a no goes `back`.
     pub fn ask(&self, person: &SignedIn, path: &str, back: &str) -> Result<HttpResponse, ApiError> {
         let action = format!("{path}/{}", self.verb);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::view::{Badge, Fact, Moment, badge, count, fact};
+use super::view::{Badge, Fact, Moment, badge, count, fact, size};
 use crate::actors::master::Slot;
 use crate::db::read::ScanRow;
 use crate::domain::host::{Ability, Disk, Host};
@@ -123,11 +123,6 @@ fn facts(host: &Host) -> Vec<Fact> {
 fn usage(disk: &Disk) -> String {
     let share = disk.used_bytes.saturating_mul(100) / disk.total_bytes.max(1);
     format!("{} of {} in use ({share} %)", size(disk.used_bytes), size(disk.total_bytes))
-}
-
-fn size(bytes: u64) -> String {
-    let gib = bytes as f64 / f64::from(1 << 30);
-    if gib >= 10.0 { format!("{gib:.0} GiB") } else { format!("{gib:.1} GiB") }
 }
 
 impl ScanLine {

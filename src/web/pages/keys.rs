@@ -146,11 +146,9 @@ pub async fn revoke(
     id: web::Path<String>,
     form: Posted<Confirmation>,
 ) -> Result<HttpResponse, ApiError> {
-    if !form.0.is_given() {
-        return REVOKE_KEY.ask(&person, &format!("/agents/keys/{id}"), "/agents");
-    }
-    state.master().revoke_key(KeyRef::Id(KeyId::new(id.into_inner())), &person.name).await?;
-    Ok(go_to("/agents"))
+    let (path, id) = (format!("/agents/keys/{id}"), KeyId::new(id.into_inner()));
+    let revoke = async { state.master().revoke_key(KeyRef::Id(id), &person.name).await.map(drop) };
+    REVOKE_KEY.after_yes(&person, &form.0, &path, revoke).await
 }
 
 /// `POST /agents/keys/{id}/delete`: takes a revoked key off the list.

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod agent_actions;
 pub mod agents;
+pub mod api_docs;
 mod confirm;
 pub mod deploy;
 mod filter;
@@ -20,6 +21,7 @@ pub mod sign_in;
 pub mod system;
 pub mod tokens;
 mod truth;
+pub mod update;
 pub mod updates;
 pub mod view;
 

@@ -317,7 +317,7 @@ fn agent_problems(state: &WebState, view: &AgentView) -> Vec<Problem> {
                 .into(),
             "Agent",
         ),
-        AgentStatus::Pending if presence.is_online => {
+        AgentStatus::Pending if presence.is_online && agent.other_machine.is_none() => {
             add("A new agent waits to be enrolled.".into(), "Enrol")
         }
         _ => {}

@@ -127,11 +127,9 @@ pub async fn revoke(
     id: web::Path<String>,
     form: Posted<Confirmation>,
 ) -> Result<HttpResponse, ApiError> {
-    if !form.0.is_given() {
-        return REVOKE_TOKEN.ask(&person, &format!("/tokens/{id}"), "/agents");
-    }
-    state.master().revoke_token(&TokenId::new(id.into_inner()), None, &person.name).await?;
-    Ok(go_to("/agents"))
+    let (path, id) = (format!("/tokens/{id}"), TokenId::new(id.into_inner()));
+    let revoke = state.master().revoke_token(&id, None, &person.name);
+    REVOKE_TOKEN.after_yes(&person, &form.0, &path, revoke).await
 }
 
 /// `POST /tokens/{id}/delete`: takes a token off the list.

@@ -1,4 +1,4 @@
-//! Updates: one line a package or image over all hosts, the hosts that have it, and what a person decides about them.
+//! Updates: one line a package or image over all hosts, and what a person decides about them.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -12,16 +12,17 @@ use super::filter::Pages;
 use super::overview::fragment_of;
 use super::posted::Posted;
 use super::truth::{TruthLine, truth_lines};
-use super::view::{Badge, Fact, Moment, badge, count, fact};
+use super::update::{HOSTS, Which};
+use super::view::{Badge, Moment, count};
+use super::view::{host_href, shown_version, state_word, update_marks};
 use super::{Allowed, Shell, SignedIn, go_to, page, part};
 use crate::db::read::{
-    ScanRow, UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, UpdateView, all_statuses,
-    hosts_in_trouble, hosts_to_reboot, list_update_groups, list_updates, routes_behind, scans_of_agents,
-    update_totals,
+    UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, hosts_in_trouble, hosts_to_reboot,
+    list_update_groups, list_updates, update_totals,
 };
 use crate::domain::id::{AgentId, UpdateId};
-use crate::domain::update::{Decision, Kind, Severity, Standing, State, UNCHECKED};
-use crate::web::api::updates::{UpdatesQuery, problem, read_decision};
+use crate::domain::update::{Decision, Kind, Severity, State, UNCHECKED};
+use crate::web::api::updates::{UpdatesQuery, read_decision};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
 use crate::web::query::Query;
@@ -29,8 +30,6 @@ use crate::web::state::WebState;
 
 /// Most lines on a page.
 const LINES: u64 = 200;
-/// Most hosts on the page of one update, and most updates that are decided about at once.
-const HOSTS: u64 = 10_000;
 
 /// What a person wants to see; all of it stands in the address.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -56,16 +55,6 @@ pub struct Wanted {
 
 /// What stands for security updates of any severity.
 const SECURITY: &str = "security";
-
-/// Which package or image.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(default)]
-pub struct Which {
-    /// Its kind.
-    kind: String,
-    /// Its name.
-    name: String,
-}
 
 struct Choice {
     title: &'static str,
@@ -118,38 +107,6 @@ struct GroupLine {
 struct HostLink {
     name: String,
     href: String,
-}
-
-#[derive(Template)]
-#[template(path = "update.html")]
-struct UpdatePage {
-    shell: Shell,
-    title: String,
-    fragment: String,
-    live: String,
-}
-
-#[derive(Template)]
-#[template(path = "update_live.html")]
-struct UpdateLive {
-    csrf: String,
-    back: String,
-    marks: Vec<Badge>,
-    description: Option<String>,
-    facts: Vec<Fact>,
-    routes: Vec<String>,
-    hosts: Vec<HostLine>,
-}
-
-struct HostLine {
-    mark: String,
-    id: String,
-    name: String,
-    href: String,
-    detail: String,
-    state: Badge,
-    checked: Option<Moment>,
-    notes: Vec<String>,
 }
 
 /// What a person decided about the chosen ones.
@@ -373,204 +330,21 @@ fn group_line(group: &UpdateGroup, now: DateTime<Utc>) -> GroupLine {
         some => Some(format!("It could not be checked on {}.", count(some, "host", "hosts"))),
     };
     GroupLine {
-        mark: format!("pick-{}-{}", group.kind, short_digest(&group.name)),
+        mark: format!("pick-{}-{}", group.kind, mark_of(&group.name)),
         value: format!("{} {}", group.kind, group.name),
         title: group.title.clone().unwrap_or_else(|| group.name.clone()),
         href: which.address("/updates/of"),
         detail: format!("{} · {offered} · on {hosts} · first seen {age}", group.kind.title()),
-        marks: marks(group.is_open, group.is_public, group.is_security, group.severity),
+        marks: update_marks(group.is_open, group.is_public, group.is_security, group.severity),
         note: unchecked,
     }
 }
 
-/// A digest is shown by its beginning, as the Engine does.
-fn shown_version(version: &str) -> String {
-    match version.strip_prefix("sha256:") {
-        Some(hex) => format!("sha256:{}", hex.chars().take(12).collect::<String>()),
-        None => version.to_owned(),
-    }
-}
-
-fn short_digest(text: &str) -> String {
+/// Stands for a name where only letters and digits may.
+fn mark_of(text: &str) -> String {
     use sha2::{Digest, Sha256};
 
     hex::encode(&Sha256::digest(text)[..6])
-}
-
-fn marks(is_open: bool, is_public: bool, is_security: bool, severity: Severity) -> Vec<Badge> {
-    let mut marks = Vec::new();
-    match (is_open, is_public) {
-        (true, _) => marks.push(badge("bad", "public, no login")),
-        (false, true) => marks.push(badge("warn", "public")),
-        _ => {}
-    }
-    if is_security {
-        marks.push(badge("warn", "security"));
-    }
-    marks.push(badge(severity_tone(severity), severity.as_str()));
-    marks
-}
-
-fn severity_tone(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Critical => "bad",
-        Severity::Important => "warn",
-        Severity::Moderate => "busy",
-        Severity::Low => "idle",
-    }
-}
-
-fn state_word(status: &str) -> &str {
-    match status {
-        "discovered" => "pending",
-        "rolled_back" => "rolled back",
-        "snoozed" => "put off",
-        "unchecked" => "not checked",
-        "current" => "up to date",
-        word => word,
-    }
-}
-
-fn state_badge(view: &UpdateView) -> Badge {
-    let status = view.row.update.status();
-    let tone = match (status, &view.row.update.finding.standing) {
-        (_, Standing::Unchecked { .. }) | ("failed" | "rolled_back", _) => "warn",
-        ("verified" | "current" | "resolved", _) => "good",
-        ("ignored" | "held" | "snoozed", _) => "idle",
-        _ => "busy",
-    };
-    let word = match &view.row.update.finding.standing {
-        Standing::RestartNeeded if status == "discovered" => "restart the container",
-        _ => state_word(status),
-    };
-    badge(tone, word)
-}
-
-fn host_href(id: &AgentId) -> String {
-    format!("/agents/{id}")
-}
-
-impl Which {
-    fn address(&self, path: &str) -> String {
-        let mut query = Serializer::new(String::new());
-        query.append_pair("kind", &self.kind).append_pair("name", &self.name);
-        format!("{path}?{}", query.finish())
-    }
-
-    fn filter(&self) -> Result<UpdateFilter, ApiError> {
-        let kind = self.kind.parse::<Kind>().map_err(|unknown| ApiError::Missing(unknown.to_string()))?;
-        Ok(UpdateFilter {
-            kind: Some(kind),
-            name: Some(self.name.clone()),
-            statuses: all_statuses(),
-            ..UpdateFilter::default()
-        })
-    }
-}
-
-/// `GET /updates/of`: one package or image, and the hosts that have it.
-#[utoipa::path(get, path = "/updates/of", tag = "pages", params(Which),
-    responses((status = 200), (status = 303), (status = 404)), security(("session" = [])))]
-pub async fn show(
-    person: SignedIn,
-    state: web::Data<WebState>,
-    Query(which): Query<Which>,
-) -> Result<HttpResponse, ApiError> {
-    let (title, live) = render(&person, &state, &which).await?;
-    let fragment = which.address("/fragments/updates/of");
-    page(&UpdatePage { shell: Shell::new(&person, "/updates"), title, fragment, live })
-}
-
-/// `GET /fragments/updates/of`: its live part.
-#[utoipa::path(get, path = "/fragments/updates/of", tag = "pages", params(Which), responses((status = 200), (status = 404)),
-    security(("session" = [])))]
-pub async fn fragment(
-    person: SignedIn,
-    state: web::Data<WebState>,
-    Query(which): Query<Which>,
-) -> Result<HttpResponse, ApiError> {
-    Ok(fragment_of(render(&person, &state, &which).await?.1))
-}
-
-async fn render(person: &SignedIn, state: &WebState, which: &Which) -> Result<(String, String), ApiError> {
-    let db = &state.master().db;
-    let views = list_updates(db, &which.filter()?, UpdateOrder::Risk, 0, HOSTS).await;
-    let views = views.map_err(ApiError::internal)?;
-    let Some(first) = views.first() else {
-        return Err(ApiError::Missing(format!("no host has `{}`", which.name)));
-    };
-    let agents: Vec<AgentId> = views.iter().map(|view| view.row.agent_id.clone()).collect();
-    let scans = scans_of_agents(db, &agents).await.map_err(ApiError::internal)?;
-    let routes = match first.row.kind {
-        Kind::DockerImage => routes_behind(db, &which.name).await.map_err(ApiError::internal)?,
-        _ => Vec::new(),
-    };
-    let finding = &first.row.update.finding;
-    let title = finding.title.clone().unwrap_or_else(|| finding.name.clone());
-    let is_open = views.iter().any(|view| view.is_public && !view.is_protected);
-    let is_public = views.iter().any(|view| view.is_public);
-    let live = part(&UpdateLive {
-        csrf: person.session.csrf.clone(),
-        back: which.address("/updates/of"),
-        marks: marks(is_open, is_public, finding.is_security == Some(true), finding.severity),
-        description: finding.description.clone(),
-        facts: about(first),
-        routes: routes.into_iter().map(|(_, key)| key.to_string()).collect(),
-        hosts: views.iter().map(|view| host_line(state, view, &scans)).collect(),
-    })?;
-    Ok((title, live))
-}
-
-fn about(view: &UpdateView) -> Vec<Fact> {
-    let finding = &view.row.update.finding;
-    let mut facts = vec![fact("Kind", view.row.kind.title()), fact("Name", finding.name.as_str())];
-    let texts = [
-        ("From", finding.source.clone()),
-        ("Belongs to", finding.group.clone()),
-        ("Size", finding.size_bytes.map(size)),
-        ("CVEs", (!finding.cves.is_empty()).then(|| finding.cves.join(", "))),
-        ("Advisories", (!finding.advisories.is_empty()).then(|| finding.advisories.join(", "))),
-        ("Odd", finding.flaw.clone()),
-    ];
-    facts.extend(texts.into_iter().filter_map(|(title, text)| Some(fact(title, text?))));
-    facts
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{} KiB", bytes / 1_024),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-    }
-}
-
-fn host_line(state: &WebState, view: &UpdateView, scans: &[ScanRow]) -> HostLine {
-    let (row, finding, now) = (&view.row, &view.row.update.finding, state.master().clock.now());
-    let scan = scans.iter().find(|scan| scan.agent_id == row.agent_id && scan.checked.kind == row.kind);
-    let told = state.master().directory.slot(&row.agent_id).and_then(|slot| slot.checked_as_of(row.kind));
-    let checked = match &finding.standing {
-        Standing::Unchecked { last_known_at, .. } => *last_known_at,
-        _ => told.or_else(|| scan?.checked.as_of),
-    };
-    let version = |text: &Option<String>| text.as_deref().map(shown_version);
-    let versions = match (version(&finding.current_version), version(&finding.available_version)) {
-        (Some(current), Some(available)) => format!("{current} → {available}"),
-        (None, Some(available)) => format!("→ {available}"),
-        (Some(current), None) => current,
-        (None, None) => "no version known".into(),
-    };
-    let held = finding.held_back.as_ref().map(|held| held.reason.clone());
-    let until = row.update.due_at.map(|at| format!("Put off until {}.", at.format("%Y-%m-%d %H:%M UTC")));
-    HostLine {
-        mark: format!("id-{}", row.update.id),
-        id: row.update.id.to_string(),
-        name: view.agent.clone(),
-        href: host_href(&row.agent_id),
-        detail: format!("{versions} · first seen {}", Moment::of(row.update.first_seen_at, now).ago),
-        state: state_badge(view),
-        checked: checked.map(|at| Moment::of(at, now)),
-        notes: problem(view, scan).into_iter().chain(held).chain(until).collect(),
-    }
 }
 
 /// `POST /updates/decide`: holds, ignores or puts off what was chosen, or takes that back.
@@ -634,7 +408,5 @@ mod tests {
         let wanted = Wanted { search: " a&b ".into(), kind: "apt".into(), ..Wanted::default() };
         assert_eq!(wanted.address("/updates", 2), "/updates?search=a%26b&kind=apt&page=2");
         assert_eq!(Wanted::default().address("/updates", 1), "/updates");
-        let which = Which { kind: "docker_image".into(), name: "ghcr.io/a/b:1".into() };
-        assert_eq!(which.address("/updates/of"), "/updates/of?kind=docker_image&name=ghcr.io%2Fa%2Fb%3A1");
     }
 }

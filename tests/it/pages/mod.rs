@@ -90,7 +90,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Loads a page and sends a form with its token.
-    async fn submit(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn submit(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let token = token_of(&self.get(page).await);
         let mut all = vec![("csrf", token.as_str())];
         all.extend(fields);

@@ -1,5 +1,7 @@
 //! Whom an access token lets in, and whom no more.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -8,7 +10,7 @@ use lightship::domain::role::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{FlagAgent, behind_a_proxy, unlimited, unlimited_on};
+use super::{FlagAgent, REGISTER, behind_a_proxy, unlimited, unlimited_on};
 use crate::pages::{Browser, PASSWORD};
 use crate::support::master::{ADMIN, TestMaster};
 
@@ -229,5 +231,53 @@ async fn callers_are_limited_by_address_or_agent_with_the_headers_that_say_so() 
     }
     assert_eq!(info(&one, &one_id).await, 429);
     assert_eq!(info(&other, &other_id).await, 200);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn whoever_is_not_let_in_is_told_nothing_of_what_else_is_wrong() {
+    let master = behind_a_proxy().await;
+    // Each from another address, so that wrong tokens are not counted together.
+    let asked = AtomicU8::new(0);
+    let from_another = |path: &str| {
+        let address = format!("10.0.0.{}", asked.fetch_add(1, Ordering::Relaxed));
+        master.post(path).header("x-forwarded-for", &address)
+    };
+    let agent = FlagAgent::join(&master, "web-1").await;
+    let (_, token) = master.make_token(1).await;
+    let wrong = "0".repeat(64);
+    let own = |rest: &str| format!("/api/v1/agents/{}{rest}", agent.id);
+    let paths = [
+        REGISTER.to_owned(),
+        own("/updates"),
+        own("/logs"),
+        own("/dependencies"),
+        own("/system-info"),
+        own("/rapid-mode"),
+        own("/scan"),
+        own("/update"),
+        "/api/v1/updates".to_owned(),
+        "/api/v1/updates/approve".to_owned(),
+        "/api/v1/admin/registration-tokens".to_owned(),
+        "/api/v2/agents/register".to_owned(),
+    ];
+    for path in &paths {
+        for body in ["{", "[]", "not json at all", ""] {
+            let answer = from_another(path).key(&wrong).raw(body).send().await;
+            assert_eq!(answer.status, 401, "{path} {body:?}: {}", answer.text);
+        }
+        let as_text = from_another(path).key(&wrong).header("content-type", "text/plain").body("x");
+        let as_text = as_text.send().await;
+        assert_eq!(as_text.status, 401, "{path}: {}", as_text.text);
+    }
+    // With a token in the body that one is looked at before the other fields.
+    let in_body = json!({ "registration_token": wrong, "hostname": 7 });
+    from_another(REGISTER).json(in_body).expect(401).await;
+    // Whoever is let in is told.
+    from_another(REGISTER).key(&token).raw("{").expect(400).await;
+    let in_body = json!({ "registration_token": token, "hostname": 7 });
+    let refused = from_another(REGISTER).json(in_body).expect(400).await;
+    assert!(refused.text.contains("`hostname`"), "{}", refused.text);
+    from_another(REGISTER).json(json!({})).expect(401).await;
     master.stop().await;
 }

@@ -44,6 +44,17 @@ const DEVIATIONS: &[Deviation] = &[
         "agents are on hosts that may be in other hands",
     ),
     deviation("an agent that was removed", "200 until its token ends", "gone is gone at once"),
+    deviation("updates of a revoked agent", "listed", "nobody hears any more what became of them"),
+    deviation(
+        "a machine that calls itself otherwise",
+        "not noticed",
+        "a copied configuration is not served unasked",
+    ),
+    deviation(
+        "a wrong registration token with a body that cannot be read",
+        "400",
+        "who is not let in is told nothing else",
+    ),
     deviation("renewing for an agent that nobody knows", "404", "who guesses learns nothing"),
     deviation("macOS", "500, because it calls itself `darwin`", "it is `macos`"),
     deviation(
@@ -167,6 +178,22 @@ impl Scene<'_> {
             "renewing for an agent that nobody knows" => {
                 let body = json!({"agent_id": "nobody", "refresh_token": agent.refresh});
                 master.post("/api/v1/agents/renew").json(body).expect(401).await;
+                true
+            }
+            "updates of a revoked agent" => {
+                let other = FlagAgent::join(master, "web-2").await;
+                other.post("/updates", report("", json!([apt("nano", "2")])), 200).await;
+                let path = format!("/api/v3/agents/{}/revoke", other.id);
+                let before = other.updates("").await.len();
+                master.admin_post(&path, json!({})).expect(200).await;
+                before == 1 && other.updates("").await.is_empty()
+            }
+            "a machine that calls itself otherwise" => {
+                agent.post("/system-info", json!({"metadata": {"hostname": "web-9"}}), 200).await;
+                agent.seen().await["standing"] == "pending"
+            }
+            "a wrong registration token with a body that cannot be read" => {
+                master.post(REGISTER).key(&"0".repeat(64)).raw("{").expect(401).await;
                 true
             }
             "macOS" => {

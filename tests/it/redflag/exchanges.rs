@@ -293,7 +293,11 @@ async fn a_machine_that_calls_itself_otherwise_is_shown_as_a_problem() {
 async fn a_native_agent_is_told_to_scan_in_its_own_words() {
     let master = TestMaster::start().await;
     let (key, id, session) = master.new_native_agent("web-1").await;
-    master.admin_post(&format!("/api/v1/agents/{id}/scan"), json!({})).expect(200).await;
+    let scan = format!("/api/v1/agents/{id}/scan");
+    let early = master.admin_post(&scan, json!({})).expect(409).await;
+    assert!(early.text.contains("approve it first"), "{}", early.text);
+    master.admin_post(&format!("/api/v3/agents/{id}/approve"), json!({})).expect(200).await;
+    master.admin_post(&scan, json!({})).expect(200).await;
     let path = format!("/api/v3/agents/{id}/commands?wait=0");
     let given = master.get(&path).key(&key).header("lightship-session", &session).expect(200).await.json();
     let command = &given["commands"][0];

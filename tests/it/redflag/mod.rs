@@ -4,8 +4,10 @@ mod access;
 mod deviations;
 mod exchanges;
 mod garbage;
+mod machines;
 mod people;
 mod renewal;
+mod reports;
 mod tokens;
 
 use std::net::IpAddr;

@@ -32,6 +32,15 @@ if [ -n "$postinst" ]; then printf '#!/bin/sh\n%s\n' "$postinst" >$d/DEBIAN/post
 dpkg-deb --root-owner-group -b $d $repo/pool/$suite/${name}_${version}_all.deb >/dev/null; rm -r $d
 "#;
 
+const MAKE_PACKAGE_WITH_CONFIG: &str = r#"
+repo=$1 name=$2 version=$3 content=$4
+d=$(mktemp -d); mkdir -p $d/DEBIAN $d/etc; echo "$content" >$d/etc/$name.conf; chmod 755 $d
+printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: Lab <lab@example.test>\nDescription: fixture\n' \
+  "$name" "$version" >$d/DEBIAN/control
+echo /etc/$name.conf >$d/DEBIAN/conffiles
+dpkg-deb --root-owner-group -b $d $repo/pool/stable/${name}_${version}_all.deb >/dev/null; rm -r $d
+"#;
+
 const PUBLISH: &str = r#"
 cd "$1/repo"
 for suite in stable stable-security; do
@@ -102,6 +111,33 @@ impl AptRoot {
     /// Makes a package that runs something when it is configured.
     pub fn package_that_runs(&self, name: &str, version: &str, script: &str) {
         shell(MAKE_PACKAGE, &[&self.at("repo"), "stable", name, version, "", script]);
+    }
+
+    /// Makes a package with a configuration file of this content.
+    pub fn package_with_config(&self, name: &str, version: &str, content: &str) {
+        shell(MAKE_PACKAGE_WITH_CONFIG, &[&self.at("repo"), name, version, content]);
+    }
+
+    /// What is installed, as `name version state`, sorted.
+    pub fn installed(&self) -> Vec<String> {
+        let admin = format!("--admindir={}", self.at("root/var/lib/dpkg"));
+        let form = "${Package} ${Version} ${db:Status-Abbrev}\n";
+        let ended = Command::new("dpkg-query").args([&admin, "-W", "-f", form]).output().unwrap();
+        let said = String::from_utf8(ended.stdout).unwrap();
+        said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.ends_with(" un")).collect()
+    }
+
+    /// Packages that are there for others' sake.
+    pub fn automatic(&self) -> Vec<String> {
+        let ended = self.program("apt-mark").arg("showauto").output().unwrap();
+        String::from_utf8(ended.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// What dpkg finds wrong.
+    pub fn audit(&self) -> String {
+        let root = format!("--root={}", self.at("root"));
+        let ended = Command::new("dpkg").args([&root, "--audit"]).output().unwrap();
+        String::from_utf8(ended.stdout).unwrap()
     }
 
     /// Offers what was made.

@@ -1,6 +1,7 @@
 //! Scanners on real package managers, each in a private root: nothing of the machine's own packages is touched.
 
 mod apt;
+mod apt_install;
 mod apt_root;
 mod dnf;
 mod file_server;

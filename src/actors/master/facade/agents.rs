@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Master, WORK, within};
+use crate::actors::master::desk::Desk;
 use crate::actors::master::directory::KeyAccess;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
@@ -12,6 +13,7 @@ use crate::actors::master::receipt::Receipt;
 use crate::actors::master::registrar;
 use crate::actors::master::requests::{DeliveredCommand, Dialect, Incoming, RegisterInput, Registered};
 use crate::actors::master::slot::Slot;
+use crate::domain::agent::AgentStatus;
 use crate::domain::command::Outcome;
 use crate::domain::container;
 use crate::domain::id::{AgentId, CommandId};
@@ -20,9 +22,13 @@ use crate::domain::registry::{Answer, Ask};
 use crate::domain::report::{Report, Reports};
 
 impl Master {
-    /// Says what tags of images hold, and which are newer; registries are asked once for all agents.
-    pub async fn look_up(&self, asks: Vec<Ask>) -> Vec<Answer> {
-        self.env.desk.look_up(asks).await
+    /// Says what tags of images hold, and which are newer; registries are asked once for all agents that a person said yes
+    /// to.
+    pub async fn look_up(&self, slot: &Slot, asks: Vec<Ask>) -> Vec<Answer> {
+        match slot.status() {
+            AgentStatus::Enrolled => self.env.desk.look_up(asks).await,
+            AgentStatus::Pending | AgentStatus::Revoked | AgentStatus::Removed => Desk::turn_away(&asks),
+        }
     }
 
     /// Registers an agent, or greets one that is known; a known one that brings nothing new costs no actor.

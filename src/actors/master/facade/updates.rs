@@ -37,28 +37,22 @@ impl Master {
         for row in find_updates(&self.db, ids).await? {
             of_agents.entry(row.agent_id).or_default().push((row.kind, row.update.finding.name));
         }
-        let asked = stream::iter(of_agents.into_iter().map(|(agent, updates)| {
-            let decision = decision.clone();
-            async move { self.decide_of(&agent, updates, decision, by).await }
-        }));
+        let asked =
+            stream::iter(of_agents.into_iter().map(|(agent, updates)| {
+                let decision = decision.clone();
+                let by = by.to_owned();
+                async move {
+                    self.work(&agent, |reply| Work::DecideUpdates { updates, decision, by, reply }).await
+                }
+            }));
         let counts: Vec<usize> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
         let decided = counts.into_iter().sum();
-        Ok(Decided { decided, left: ids.len().saturating_sub(decided) })
+        let asked: BTreeSet<&UpdateId> = ids.iter().collect();
+        Ok(Decided { decided, left: asked.len().saturating_sub(decided) })
     }
 
     /// Takes in that these tags hold something else now: soon the hosts that run them look, each once for all of them.
     pub fn pushed(&self, tags: BTreeSet<Reference>) -> Result<(), MasterError> {
         self.pushes.tell(Pushed(tags)).map(drop).map_err(|_| MasterError::Busy)
-    }
-
-    async fn decide_of(
-        &self,
-        agent: &AgentId,
-        updates: Vec<(Kind, String)>,
-        decision: Option<Decision>,
-        by: &str,
-    ) -> Result<usize, MasterError> {
-        let by = by.to_owned();
-        self.work(agent, |reply| Work::DecideUpdates { updates, decision, by, reply }).await
     }
 }

@@ -15,14 +15,17 @@ use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{Joined, RegisterInput};
 use crate::actors::supervision::Ctx;
+use crate::db::agents::AgentRow;
 use crate::db::tokens::TokenRow;
 use crate::db::{self, Batch, Expected, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{AgentEvent, KeyEvent, Stream};
 use crate::domain::id::{AgentId, KeyId};
+use crate::domain::presence::{Presence, presence};
 use crate::domain::refresh::{self, RefreshToken, Standing};
-use crate::domain::registration::shown_name;
+use crate::domain::registration::{Namesake, redflag_again, shown_name};
+use crate::domain::text::spell_out;
 use crate::domain::token::{TokenEvent, TokenState};
 
 /// Registers a host with a registration token.
@@ -55,13 +58,18 @@ struct Newcomer {
 }
 
 async fn join(env: &Env, ask: &Join) -> Result<Joined, MasterError> {
-    let newcomer = Newcomer {
+    let mut newcomer = Newcomer {
         agent: ask.input.agent_id.clone().unwrap_or_else(|| AgentId::new(env.chance.uuid().to_string())),
         key_id: KeyId::new(env.chance.sorted_uuid(&env.clock).to_string()),
         key: env.chance.key().into(),
         refresh: secret_text(env),
     };
-    let created = commit(env, async || decide(env, ask, &newcomer).await).await?;
+    // One at a time: once one host is it, the agent is heard, and a second one is another.
+    let again = former(env, ask).await?;
+    if let Some(former) = &again {
+        newcomer.agent = former.clone();
+    }
+    let created = commit(env, async || decide(env, ask, &newcomer, again.is_some()).await).await?;
     let slot = env.directory.slot(&newcomer.agent).ok_or(MasterError::Busy)?;
     let session = match ask.dialect {
         Dialect::Native => open_session(env, &slot, &ask.input),
@@ -81,26 +89,51 @@ async fn join(env: &Env, ask: &Join) -> Result<Joined, MasterError> {
     })
 }
 
-async fn decide(env: &Env, ask: &Join, newcomer: &Newcomer) -> Result<Decision<bool>, MasterError> {
+/// Returns the agent that a RedFlag host was before it lost what it was given.
+async fn former(env: &Env, ask: &Join) -> Result<Option<AgentId>, MasterError> {
+    let (Dialect::RedFlag, Some(hostname)) = (ask.dialect, &ask.input.hostname) else { return Ok(None) };
+    let mut namesakes = Vec::new();
+    for id in db::updates::agents_on(&env.db, &spell_out(hostname)).await? {
+        let slot = env.directory.slot(&id).filter(|slot| slot.dialect() == Dialect::RedFlag);
+        namesakes.extend(slot.map(|slot| {
+            let silence = Dialect::RedFlag.silence(env.settings.offline_after);
+            let is_heard =
+                presence(slot.last_seen(), env.now(), silence, Some(env.started_at)) == Presence::Online;
+            Namesake { id, status: slot.status(), is_heard }
+        }));
+    }
+    Ok(redflag_again(&namesakes).cloned())
+}
+
+async fn decide(
+    env: &Env,
+    ask: &Join,
+    newcomer: &Newcomer,
+    is_again: bool,
+) -> Result<Decision<bool>, MasterError> {
     let digest = hex::encode(digest_key(ask.token.expose_secret()));
     let known = db::tokens::find_token_by_digest(&env.db, &digest).await?.ok_or(MasterError::TokenRefused)?;
     let token_stream = Stream::token(&known.id);
     let token_end = expected(env, &token_stream).await?;
     let keys_end = env.directory.keys_end();
     let agent_stream = Stream::agent(&newcomer.agent);
-    let agent_end = match ask.input.agent_id {
-        Some(_) => expected(env, &agent_stream).await?,
-        None => Expected::Version(0),
+    let agent_end = match is_again || ask.input.agent_id.is_some() {
+        true => expected(env, &agent_stream).await?,
+        false => Expected::Version(0),
     };
     // Read after where its stream ends: what is written in between is a conflict.
     let token = db::tokens::find_token(&env.db, &known.id).await?.ok_or(MasterError::TokenRefused)?;
     if token.state(env.now()) != TokenState::Active {
         return Err(MasterError::TokenRefused);
     }
-    let before = db::agents::find_agent(&env.db, &newcomer.agent).await?.map(|row| row.status);
-    if before.is_some_and(AgentStatus::is_heard) {
+    let known = db::agents::find_agent(&env.db, &newcomer.agent).await?;
+    let before = known.as_ref().map(|row| row.status);
+    match before {
+        // Meanwhile a person decided otherwise.
+        Some(status) if is_again && status != AgentStatus::Enrolled => return Err(MasterError::Busy),
         // Its own key opens it; a token would let anybody be it.
-        return Err(MasterError::KeyMismatch);
+        Some(status) if !is_again && status.is_heard() => return Err(MasterError::KeyMismatch),
+        _ => {}
     }
     let owner = format!("registration token `{}`", token.label);
     let made = KeyEvent::Generated {
@@ -109,28 +142,40 @@ async fn decide(env: &Env, ask: &Join, newcomer: &Newcomer) -> Result<Decision<b
         sha256: hex::encode(digest_key(newcomer.key.expose_secret())),
         rolled_from: None,
     };
-    let taken = TokenEvent::SeatTaken { token_id: token.id.clone(), agent_id: newcomer.agent.clone() };
-    let batch = env
-        .batch(format!("agent:{}", newcomer.agent))
-        .append(token_stream, token_end, vec![taken])
-        .append(Stream::keys(), keys_end, vec![made])
-        .append(agent_stream, agent_end, came(ask, newcomer, owner, before));
+    let mut batch = env.batch(format!("agent:{}", newcomer.agent));
+    // Who sits on one of its seats already takes no second one.
+    if !db::tokens::list_token_users(&env.db, &token.id).await?.contains(&newcomer.agent) {
+        let taken = TokenEvent::SeatTaken { token_id: token.id.clone(), agent_id: newcomer.agent.clone() };
+        batch = batch.append(token_stream, token_end, vec![taken]);
+    }
+    let mut keys = vec![made];
+    if is_again {
+        // Whoever has what was lost gets nothing for it.
+        let own = env.directory.look(|roster| roster.own_keys(&newcomer.agent));
+        keys.extend(own.into_iter().map(|key_id| KeyEvent::Revoked { key_id }));
+        let lost = db::refresh_tokens::list_refresh_tokens(&env.db, &newcomer.agent).await?;
+        batch.rows.extend(lost.into_iter().map(|token| RowChange::DeleteRefreshToken { id: token.id }));
+    }
+    let batch = batch.append(Stream::keys(), keys_end, keys);
+    let batch = batch.append(agent_stream, agent_end, came(ask, newcomer, owner, known.as_ref()));
     Ok(Decision { batch: with_rows(env, batch, ask, newcomer, &token), answer: before.is_none() })
 }
 
 /// The events of the agent. One that a person revoked is known again, and waits for a person.
-fn came(ask: &Join, newcomer: &Newcomer, key_owner: String, before: Option<AgentStatus>) -> Vec<AgentEvent> {
+fn came(ask: &Join, newcomer: &Newcomer, key_owner: String, known: Option<&AgentRow>) -> Vec<AgentEvent> {
     let (input, agent) = (&ask.input, &newcomer.agent);
+    let given = known.filter(|row| row.custom_name && row.status != AgentStatus::Removed);
+    let own_name = || shown_name(input.display_name.as_deref(), input.hostname.as_deref(), agent);
     let registered = AgentEvent::Registered {
         agent_id: agent.clone(),
         key_id: newcomer.key_id.clone(),
-        display_name: shown_name(input.display_name.as_deref(), input.hostname.as_deref(), agent),
+        display_name: given.map_or_else(own_name, |row| row.display_name.clone()),
         version: version_of(input),
         key_owner,
         shares_key: false,
     };
     let approved = AgentEvent::Approved { agent_id: agent.clone() };
-    let is_wanted = before != Some(AgentStatus::Revoked);
+    let is_wanted = known.is_none_or(|row| row.status != AgentStatus::Revoked);
     std::iter::once(registered).chain(is_wanted.then_some(approved)).collect()
 }
 

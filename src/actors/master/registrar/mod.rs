@@ -8,6 +8,7 @@ mod agents;
 mod enrolment;
 mod joining;
 mod keys;
+mod machine;
 mod registries;
 mod removal;
 mod renewal;

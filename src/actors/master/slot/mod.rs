@@ -91,8 +91,6 @@ pub struct Slot {
     scans: Scans,
     /// What was wrong with the last report, until a list of containers is taken again.
     flaw: Mutex<Option<String>>,
-    /// Why it may not be the machine that it was.
-    stranger: Mutex<Option<String>>,
 }
 
 impl Slot {
@@ -122,7 +120,6 @@ impl Slot {
             lists: Lists::default(),
             scans: Scans::default(),
             flaw: Mutex::default(),
-            stranger: Mutex::default(),
         }
     }
 
@@ -199,12 +196,7 @@ impl Slot {
 
     /// Returns why what is known of the agent may be old.
     pub fn flaw(&self) -> Option<String> {
-        self.stranger.lock().clone().or_else(|| self.flaw.lock().clone())
-    }
-
-    /// Notes why it may not be the machine that it was.
-    pub fn note_machine(&self, doubt: String) {
-        *self.stranger.lock() = Some(doubt);
+        self.flaw.lock().clone()
     }
 
     /// True if the containers last committed have this digest.

@@ -16,6 +16,7 @@ use crate::actors::master::receipt::{Part, Reply};
 use crate::actors::master::store::CommitFailed;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::db::CommitError;
+use crate::domain::agent::AgentStatus;
 use crate::domain::container;
 use crate::domain::event::Stream;
 use crate::domain::guard;
@@ -216,6 +217,9 @@ impl Mirrorer {
         let now = self.own.env.now();
         let is_heard = self.is_heard(now);
         let withdraw = async |own: &Own, picture: &Picture| {
+            if waits_for_a_person(picture) {
+                return Ok(Draft::of_routes(picture, Vec::new()));
+            }
             let events = guard::decide_due(&own.agent, &picture.routes, &picture.released, is_heard, now);
             Ok(Draft::of_routes(picture, events))
         };
@@ -299,9 +303,15 @@ impl Mirrorer {
                 picture.containers.values().map(|seen| &seen.container),
             ));
         }
-        if let Some(due) = guard::next_due(&picture.routes) {
+        if let Some(due) = guard::next_due(&picture.routes).filter(|_| !waits_for_a_person(&picture)) {
             self.own.env.due_at(&self.own.agent, due);
         }
         self.picture = Some(picture);
     }
+}
+
+/// True of an agent that published something and waits for a person again: until that one decides nothing is withdrawn, for
+/// whoever said that its containers went may not be its host.
+fn waits_for_a_person(picture: &Picture) -> bool {
+    picture.standing.status == AgentStatus::Pending
 }

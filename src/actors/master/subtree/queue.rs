@@ -13,6 +13,7 @@ use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::actors::master::store::CommitFailed;
 use crate::db::agents::Standing;
 use crate::db::{self, CommitError, Expected};
+use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::delivery::{self, Evidence};
 use crate::domain::event::{AgentStream, CommandEvent, Stream};
@@ -340,9 +341,18 @@ impl Own {
     fn count(&self, open: &[Command]) {
         if let Some(slot) = self.slot() {
             let dialect = slot.dialect();
-            slot.set_queued(open.iter().filter(|open| delivery::may_be_fetched(open, dialect)).count());
+            let status = slot.status();
+            let is_fetched =
+                |open: &&Command| is_for(status, open) && delivery::may_be_fetched(open, dialect);
+            slot.set_queued(open.iter().filter(is_fetched).count());
         }
     }
+}
+
+/// True if an agent that stands so may be handed the command: one that waits for a person may not be the machine that it
+/// was decided for. That of one which was removed it fetches when it is back, too: it is over with that.
+fn is_for(status: AgentStatus, command: &Command) -> bool {
+    status != AgentStatus::Pending || command.kind == CommandKind::StopTunnel
 }
 
 /// Has the open commands follow an event of their stream.
@@ -401,7 +411,9 @@ async fn prepare_delivery(
     let mut events = delivery::decide_overdue(&own.agent, &open, now, dialect);
     events.iter().for_each(|event| follow(&mut open, event, now));
     let mut delivered = Vec::new();
-    for event in delivery::hand_over(&own.agent, &open, now, dialect, max) {
+    let offered: Vec<Command> =
+        open.iter().filter(|open| is_for(known.standing.status, open)).cloned().collect();
+    for event in delivery::hand_over(&own.agent, &offered, now, dialect, max) {
         follow(&mut open, &event, now);
         let Some(command) = open.iter().find(|open| is_about(&event, &open.id)).cloned() else {
             continue;

@@ -10,6 +10,7 @@ use actix::prelude::*;
 use super::own::{self, Own, log, to};
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::for_registrar::TakeOtherMachine;
 use crate::actors::master::receipt::{Part, Reply};
 use crate::actors::supervision::{Ctx, supervised};
 use crate::db::updates::{ScanRow, decisions_of, find_host, overdue_of, scans_of, updates_of};
@@ -17,6 +18,7 @@ use crate::db::{self, Assumption, Batch, Expected, RowChange};
 use crate::domain::event::{Stream, UpdateEvent};
 use crate::domain::host::Host;
 use crate::domain::id::UpdateId;
+use crate::domain::machine::{OtherMachine, with_known_id};
 use crate::domain::update::{
     Change, Checked, Decision, Findings, Kind, Problem, Scanned, after_decision, after_snooze, reconcile,
 };
@@ -117,7 +119,9 @@ impl Handler<TakeHost> for UpdateCoordinator {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, TakeHost { host, part }: TakeHost, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |keeper| keeper.take_host(host).await, move |result| part.finish(result))
+        let waiting = part.split();
+        let take = async move |keeper: &mut Keeper| keeper.take_host(host, waiting).await;
+        self.run(take, move |result| part.finish(result))
     }
 }
 
@@ -195,10 +199,19 @@ impl Keeper {
         Ok(())
     }
 
-    async fn take_host(&mut self, host: Box<Host>) -> Result<(), MasterError> {
+    /// Keeps what differs; whether another machine may speak for the agent is not decided here.
+    async fn take_host(&mut self, host: Box<Host>, waiting: Part) -> Result<(), MasterError> {
         let Own { env, agent } = &self.own;
-        let known = find_host(&env.db, agent).await?;
-        if known.is_some_and(|row| row.host == *host) {
+        let known = find_host(&env.db, agent).await?.map(|row| row.host);
+        let dialect = self.own.known_slot()?.dialect();
+        if known.as_ref().is_some_and(|known| OtherMachine::between(known, &host, dialect).is_some()) {
+            // With no room the receipt goes with it: the agent says it again.
+            let _ = env.other_machine.tell(TakeOtherMachine { agent: agent.clone(), host, part: waiting });
+            return Ok(());
+        }
+        waiting.finish(Ok(()));
+        let host = Box::new(with_known_id(*host, known.as_ref()));
+        if known.is_some_and(|known| known == *host) {
             return Ok(());
         }
         let batch = self.batch().row(RowChange::PutHost { agent_id: agent.clone(), host });

@@ -8,6 +8,7 @@ mod keys;
 mod leaps;
 mod limits;
 mod lost_tunnels;
+mod machines;
 mod memory;
 mod pushes;
 mod races;

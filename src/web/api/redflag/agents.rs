@@ -211,6 +211,12 @@ pub struct HostOrder {
     action: Option<String>,
 }
 
+/// Refuses what cannot be done with any host yet; one that is not there is said to be so first.
+async fn not_built(state: &WebState, id: &str, what: &'static str) -> Result<HttpResponse, ApiError> {
+    listed(state, &agent_id(id)?).await?;
+    Err(ApiError::NotBuiltYet(what))
+}
+
 /// `POST /api/v1/agents/{id}/update`: not built yet.
 #[utoipa::path(post, path = "/api/v1/agents/{id}/update", tag = "v1", params(("id" = String, Path)),
     request_body = HostOrder, responses((status = 400), (status = 401), (status = 403), (status = 404),
@@ -222,8 +228,7 @@ pub async fn update(
     id: web::Path<String>,
     _body: Lenient<HostOrder>,
 ) -> Result<HttpResponse, ApiError> {
-    listed(&state, &agent_id(&id)?).await?;
-    Err(ApiError::NotBuiltYet("installing updates"))
+    not_built(&state, &id, "installing updates").await
 }
 
 /// `POST /api/v1/agents/{id}/reboot`: not built yet.
@@ -237,8 +242,7 @@ pub async fn reboot(
     id: web::Path<String>,
     _body: Lenient<HostOrder>,
 ) -> Result<HttpResponse, ApiError> {
-    listed(&state, &agent_id(&id)?).await?;
-    Err(ApiError::NotBuiltYet("restarting a host"))
+    not_built(&state, &id, "restarting a host").await
 }
 
 /// `POST /api/v1/agents/{id}/heartbeat`: not built yet: RedFlag's agent changes its interval by command only.
@@ -252,6 +256,5 @@ pub async fn set_heartbeat(
     id: web::Path<String>,
     _body: Lenient<HostOrder>,
 ) -> Result<HttpResponse, ApiError> {
-    listed(&state, &agent_id(&id)?).await?;
-    Err(ApiError::NotBuiltYet("telling an agent to check in often"))
+    not_built(&state, &id, "telling an agent to check in often").await
 }

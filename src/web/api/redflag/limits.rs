@@ -4,21 +4,16 @@ use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
 use crate::db::read::find_setting;
-use crate::web::auth::Admin;
 use crate::web::body::Json;
 use crate::web::error::ApiError;
-use crate::web::rated::{Administration, Within};
+use crate::web::rated::Administrator;
 use crate::web::rates::{Rates, SETTING};
 use crate::web::state::WebState;
 
 /// `GET /api/v1/admin/rate-limits`.
 #[utoipa::path(get, path = "/api/v1/admin/rate-limits", tag = "v1",
     responses((status = 200), (status = 401), (status = 403), (status = 429)), security(("admin_token" = [])))]
-pub async fn show(
-    _: Admin,
-    state: web::Data<WebState>,
-    _limit: Within<Administration>,
-) -> Result<HttpResponse, ApiError> {
+pub async fn show(_: Administrator, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
     let row = find_setting(&state.master().db, SETTING).await.map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok().json(json!({
         "settings": state.rate_limits().rates(), "updated_at": row.map(|row| row.changed_at),
@@ -30,9 +25,8 @@ pub async fn show(
     responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 415), (status = 429)),
     security(("admin_token" = [])))]
 pub async fn set(
-    admin: Admin,
+    admin: Administrator,
     state: web::Data<WebState>,
-    _limit: Within<Administration>,
     body: Json<Rates>,
 ) -> Result<HttpResponse, ApiError> {
     if let Some(complaint) = body.0.complaint() {
@@ -52,18 +46,14 @@ async fn keep(state: &WebState, rates: Rates, by: &str, message: &str) -> Result
 /// `POST /api/v1/admin/rate-limits/reset`: sets what they were in the beginning.
 #[utoipa::path(post, path = "/api/v1/admin/rate-limits/reset", tag = "v1",
     responses((status = 200), (status = 401), (status = 403), (status = 429)), security(("admin_token" = [])))]
-pub async fn reset(
-    admin: Admin,
-    state: web::Data<WebState>,
-    _limit: Within<Administration>,
-) -> Result<HttpResponse, ApiError> {
+pub async fn reset(admin: Administrator, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
     keep(&state, Rates::default(), &admin.name, "Rate limit settings reset to defaults").await
 }
 
 /// `POST /api/v1/admin/rate-limits/cleanup`: forgets callers that are quiet; that happens by itself, too.
 #[utoipa::path(post, path = "/api/v1/admin/rate-limits/cleanup", tag = "v1",
     responses((status = 200), (status = 401), (status = 403), (status = 429)), security(("admin_token" = [])))]
-pub async fn cleanup(_: Admin, state: web::Data<WebState>, _limit: Within<Administration>) -> HttpResponse {
+pub async fn cleanup(_: Administrator, state: web::Data<WebState>) -> HttpResponse {
     let left = state.rate_limits().tidy();
     HttpResponse::Ok().json(json!({
         "message": "Rate limit entries cleaned up", "remaining": left, "timestamp": state.master().clock.now(),
@@ -73,7 +63,7 @@ pub async fn cleanup(_: Admin, state: web::Data<WebState>, _limit: Within<Admini
 /// `GET /api/v1/admin/rate-limits/stats`.
 #[utoipa::path(get, path = "/api/v1/admin/rate-limits/stats", tag = "v1",
     responses((status = 200), (status = 401), (status = 403), (status = 429)), security(("admin_token" = [])))]
-pub async fn stats(_: Admin, state: web::Data<WebState>, _limit: Within<Administration>) -> HttpResponse {
+pub async fn stats(_: Administrator, state: web::Data<WebState>) -> HttpResponse {
     let rates = state.rate_limits().rates();
     let enabled: Vec<_> = rates.named().into_iter().filter(|(_, rate)| rate.enabled).collect();
     let a_minute = |window: f64, requests: u32| f64::from(requests) * 60.0 / window.max(1.0);

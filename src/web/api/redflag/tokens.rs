@@ -21,7 +21,7 @@ use crate::web::error::ApiError;
 use crate::web::pages::deploy;
 use crate::web::picture::presence;
 use crate::web::query::Query;
-use crate::web::rated::{Administration, TokenMaking, Within};
+use crate::web::rated::{Administrator, TokenMaking, Within};
 use crate::web::state::WebState;
 
 /// How long a token lives unless its maker says so.
@@ -95,9 +95,8 @@ pub struct TokensQuery {
     responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 429)),
     security(("admin_token" = [])))]
 pub async fn list(
-    _: Admin,
+    _: Administrator,
     state: web::Data<WebState>,
-    _limit: Within<Administration>,
     query: Query<TokensQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let asked = query.0;
@@ -105,8 +104,7 @@ pub async fn list(
     page.size = page.size.min(100);
     let is_active = asked.is_active.as_deref() == Some("true");
     let wanted = if is_active { Some("active".to_owned()) } else { filled(&asked.status) };
-    let now = state.master().clock.now();
-    let rows = list_tokens(&state.master().db, ALL).await.map_err(ApiError::internal)?;
+    let (rows, now) = all_tokens(&state).await?;
     let (stats, seats) = (stats(&rows, now), seats(&rows));
     let fits = |row: &TokenRow| wanted.as_deref().is_none_or(|word| row.state(now).as_str() == word);
     let shown = page.cut(rows.into_iter().filter(fits).collect());
@@ -120,15 +118,16 @@ pub async fn list(
 /// `GET /api/v1/admin/registration-tokens/active`.
 #[utoipa::path(get, path = "/api/v1/admin/registration-tokens/active", tag = "v1",
     responses((status = 200), (status = 401), (status = 403), (status = 429)), security(("admin_token" = [])))]
-pub async fn active(
-    _: Admin,
-    state: web::Data<WebState>,
-    _limit: Within<Administration>,
-) -> Result<HttpResponse, ApiError> {
-    let now = state.master().clock.now();
-    let rows = list_tokens(&state.master().db, ALL).await.map_err(ApiError::internal)?;
+pub async fn active(_: Administrator, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let (rows, now) = all_tokens(&state).await?;
     let active = rows.iter().filter(|row| row.state(now) == TokenState::Active);
     Ok(HttpResponse::Ok().json(json!({ "tokens": active.map(|row| record(row, now)).collect::<Vec<_>>() })))
+}
+
+/// Returns every token, and the time by which they stand somewhere.
+async fn all_tokens(state: &WebState) -> Result<(Vec<TokenRow>, DateTime<Utc>), ApiError> {
+    let rows = list_tokens(&state.master().db, ALL).await.map_err(ApiError::internal)?;
+    Ok((rows, state.master().clock.now()))
 }
 
 /// How many tokens stand where.
@@ -164,9 +163,8 @@ pub struct ReasonBody {
     responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404), (status = 429)),
     security(("admin_token" = [])))]
 pub async fn revoke(
-    admin: Admin,
+    admin: Administrator,
     state: web::Data<WebState>,
-    _limit: Within<Administration>,
     token: web::Path<String>,
     body: Lenient<ReasonBody>,
 ) -> Result<HttpResponse, ApiError> {
@@ -191,9 +189,8 @@ async fn named(state: &WebState, text: String) -> Result<TokenId, ApiError> {
     responses((status = 200), (status = 401), (status = 403), (status = 404), (status = 429)),
     security(("admin_token" = [])))]
 pub async fn delete(
-    admin: Admin,
+    admin: Administrator,
     state: web::Data<WebState>,
-    _limit: Within<Administration>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     state.master().delete_token(&TokenId::new(id.into_inner()), &admin.name).await?;
@@ -203,11 +200,7 @@ pub async fn delete(
 /// `POST /api/v1/admin/registration-tokens/cleanup`: drops the tokens that ended without any host.
 #[utoipa::path(post, path = "/api/v1/admin/registration-tokens/cleanup", tag = "v1",
     responses((status = 200), (status = 401), (status = 403), (status = 429)), security(("admin_token" = [])))]
-pub async fn cleanup(
-    admin: Admin,
-    state: web::Data<WebState>,
-    _limit: Within<Administration>,
-) -> Result<HttpResponse, ApiError> {
+pub async fn cleanup(admin: Administrator, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
     let cleaned = state.master().drop_expired_tokens(&admin.name).await?;
     Ok(HttpResponse::Ok().json(json!({ "message": "Cleanup completed", "cleaned": cleaned })))
 }
@@ -215,13 +208,8 @@ pub async fn cleanup(
 /// `GET /api/v1/admin/registration-tokens/stats`.
 #[utoipa::path(get, path = "/api/v1/admin/registration-tokens/stats", tag = "v1",
     responses((status = 200), (status = 401), (status = 403), (status = 429)), security(("admin_token" = [])))]
-pub async fn statistics(
-    _: Admin,
-    state: web::Data<WebState>,
-    _limit: Within<Administration>,
-) -> Result<HttpResponse, ApiError> {
-    let now = state.master().clock.now();
-    let rows = list_tokens(&state.master().db, ALL).await.map_err(ApiError::internal)?;
+pub async fn statistics(_: Administrator, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let (rows, now) = all_tokens(&state).await?;
     let slots = state.master().directory.slots();
     let online = slots.iter().filter(|slot| presence(&state, slot.id(), None).is_online).count();
     let free: u64 = rows
@@ -250,9 +238,8 @@ pub struct ValidateQuery {
     responses((status = 200), (status = 401), (status = 403), (status = 404), (status = 429)),
     security(("admin_token" = [])))]
 pub async fn validate(
-    _: Admin,
+    _: Administrator,
     state: web::Data<WebState>,
-    _limit: Within<Administration>,
     query: Query<ValidateQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let now = state.master().clock.now();

@@ -2,6 +2,7 @@
 
 mod lines;
 mod said;
+mod update_words;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -9,6 +10,7 @@ use super::filter::Line;
 
 pub use lines::{AgentLine, RouteLine, agent_words, route_words, tunnel_badge};
 pub use said::said;
+pub use update_words::{host_href, shown_version, state_word, update_marks};
 
 /// A word with its tone: `good`, `busy`, `warn`, `bad` or `idle`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,20 @@ fn ago(gone: TimeDelta) -> String {
         secs @ 120..7_200 => format!("{} min ago", secs / 60),
         secs @ 7_200..172_800 => format!("{} h ago", secs / 3_600),
         secs => format!("{} days ago", secs / 86_400),
+    }
+}
+
+/// A size in units of 1,024, as exact as a person wants it.
+pub fn size(bytes: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    match bytes {
+        0..KIB => format!("{bytes} B"),
+        KIB..MIB => format!("{} KiB", bytes / KIB),
+        MIB..GIB => format!("{:.1} MiB", bytes as f64 / MIB as f64),
+        _ if bytes < 10 * GIB => format!("{:.1} GiB", bytes as f64 / GIB as f64),
+        _ => format!("{} GiB", bytes / GIB),
     }
 }
 

@@ -1,0 +1,98 @@
+//! `lightship history`: what runs on this host did.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::common::Common;
+use super::host_run::{run_in_json, show_plan};
+use super::{output, sources};
+use crate::config::Role;
+use crate::domain::text::spell_out;
+use crate::domain::update::{Run, RunId, RunOutcome};
+use crate::state_dir::{Runs, read_log_end};
+
+/// Options of `lightship history`.
+#[derive(clap::Args)]
+pub(super) struct HistoryArgs {
+    /// A run: its plan, its steps and the end of its log.
+    #[arg(value_name = "RUN")]
+    run: Option<String>,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &HistoryArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    let dir = sources::load(common, Role::Client)?.settings.state.dir.context("no state directory")?;
+    let store = Runs::of(&dir);
+    let runs = store.list()?;
+    match &args.run {
+        Some(text) => {
+            let found = RunId::parse(text).and_then(|id| runs.iter().find(|run| run.id == id));
+            let found = found
+                .with_context(|| format!("no run `{text}` on this host; `lightship history` lists them"))?;
+            one(&store, found, undone_by(&runs, found), common)?;
+        }
+        None if common.json => {
+            let all: Vec<_> = runs.iter().map(|run| run_in_json(run, undone_by(&runs, run))).collect();
+            output::json(&json!({ "runs": all }))?;
+        }
+        None => {
+            let rows = runs.iter().map(|run| row(&runs, run)).collect();
+            output::table(&["RUN", "BY", "CHANGES", "OUTCOME"], rows, "No run on this host yet.")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The run that took this one back.
+fn undone_by<'a>(runs: &'a [Run], run: &Run) -> Option<&'a RunId> {
+    let is_back =
+        |other: &&Run| other.undoes.as_ref() == Some(&run.id) && other.outcome == Some(RunOutcome::Verified);
+    runs.iter().find(is_back).map(|other| &other.id)
+}
+
+fn row(runs: &[Run], run: &Run) -> Vec<String> {
+    let changes = run.plan.changes.all();
+    let named: Vec<String> = changes.iter().take(3).map(|change| spell_out(&change.name)).collect();
+    let more = changes.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let mut outcome = match &run.outcome {
+        Some(outcome) => outcome.as_str().replace('_', " "),
+        None => "under way, or cut off".into(),
+    };
+    if let Some(by) = undone_by(runs, run) {
+        outcome += &format!(", taken back by {by}");
+    }
+    if let Some(of) = &run.undoes {
+        outcome += &format!(", takes back {of}");
+    }
+    vec![run.id.to_string(), spell_out(&run.by), format!("{}{more}", named.join(", ")), outcome]
+}
+
+fn one(store: &Runs, run: &Run, undone_by: Option<&RunId>, common: &Common) -> anyhow::Result<()> {
+    let log = read_log_end(&store.folder(&run.id)?.join("log.txt"));
+    if common.json {
+        let mut whole = run_in_json(run, undone_by);
+        whole["plan"] = json!(run.plan);
+        whole["steps"] = json!(run.steps);
+        whole["log"] = json!(log);
+        return output::json(&whole);
+    }
+    show_plan(&run.plan)?;
+    for step in &run.steps {
+        output::line(&format!("{}  {} done", step.at.format("%Y-%m-%d %H:%M:%S UTC"), step.name))?;
+    }
+    if let Some(begun) = &run.begun {
+        output::line(&format!("{begun} was begun and not done"))?;
+    }
+    if let Some(outcome) = &run.outcome {
+        let reason = outcome.reason().map(|reason| format!(": {}", spell_out(reason))).unwrap_or_default();
+        output::line(&format!("{}{reason}", outcome.as_str().replace('_', " ")))?;
+    }
+    if !log.is_empty() {
+        output::line("")?;
+        log.lines().try_for_each(|line| output::line(&spell_out(line)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! `lightship plan-updates` and `lightship install`: exactly what is shown, on this host, with no master.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::common::Common;
+use super::host_run::{
+    self, Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, new_run, show_plan, told,
+};
+use super::output;
+use crate::domain::update::{Difference, Plan, PlanId, Run};
+use crate::state_dir::{keep_plan, kept_plan};
+use crate::updates::Wanted;
+
+/// What is to be installed.
+#[derive(clap::Args)]
+pub(super) struct Which {
+    /// Packages, by name. What they need comes along and is shown.
+    #[arg(value_name = "NAME", conflicts_with_all = ["security", "all"])]
+    names: Vec<String>,
+    /// Everything newer that mends a hole.
+    #[arg(long, conflicts_with = "all")]
+    security: bool,
+    /// Everything newer.
+    #[arg(long)]
+    all: bool,
+}
+
+/// Options of `lightship plan-updates`.
+#[derive(clap::Args)]
+pub(super) struct PlanUpdatesArgs {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Options of `lightship install`.
+#[derive(clap::Args)]
+pub(super) struct InstallArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The plan with this id, or nothing: what `lightship plan-updates` printed, at least its first twelve digits.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["names", "security", "all"])]
+    plan: Option<String>,
+    /// Show the plan and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it without asking.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What was wanted, in the form in which it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Asked {
+    All,
+    Security,
+    Named(Vec<String>),
+}
+
+/// A plan that was shown.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    asked: Asked,
+    plan: Plan,
+}
+
+impl Which {
+    fn asked(self) -> anyhow::Result<Asked> {
+        match self {
+            Self { names, .. } if !names.is_empty() => Ok(Asked::Named(names)),
+            Self { security: true, .. } => Ok(Asked::Security),
+            Self { all: true, .. } => Ok(Asked::All),
+            _ => bail!("say what: names of packages, --security or --all"),
+        }
+    }
+}
+
+impl Asked {
+    fn wanted(&self) -> Wanted {
+        match self {
+            Self::All => Wanted::All,
+            Self::Security => Wanted::Security,
+            Self::Named(names) => Wanted::Named(names.clone()),
+        }
+    }
+}
+
+/// Runs `lightship plan-updates`.
+pub(super) fn plan_updates(args: PlanUpdatesArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    let asked = match args.which.asked() {
+        Ok(asked) => asked,
+        // Looking at everything harms nobody.
+        Err(_) => Asked::All,
+    };
+    let host = Host::open(common)?;
+    let plan = host.work_out(&asked.wanted())?;
+    keep(&host.dir, asked, &plan);
+    print(&plan, common)?;
+    Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) })
+}
+
+/// Runs `lightship install`.
+pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    let host = Host::open(common)?;
+    let unfinished = host.unfinished()?;
+    let (asked, approved) = match args.plan {
+        Some(text) => {
+            if let Some(run) = unfinished.clone().filter(|run| run.plan.id().is_meant_by(&text)) {
+                return go_on(&host, run, args.dry_run, args.yes, common);
+            }
+            let shown = kept_plan::<Shown>(&host.dir, &text)?;
+            let shown = shown.with_context(|| {
+                format!("no plan `{text}` was shown on this host: `lightship plan-updates` makes one and prints its id")
+            })?;
+            (shown.asked, Some(shown.plan))
+        }
+        None => (args.which.asked()?, None),
+    };
+    if let Some(run) = unfinished {
+        bail!("{}", host_run::cut_off(&run));
+    }
+    let plan = host.work_out(&asked.wanted())?;
+    if let Some(approved) = approved
+        && let Some(refusal) = differs(&approved, &plan)
+    {
+        eprintln!("lightship: {refusal}");
+        return Ok(ExitCode::from(REFUSED));
+    }
+    keep(&host.dir, asked, &plan);
+    if plan.changes.is_empty() || args.dry_run {
+        print(&plan, common)?;
+        return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
+    }
+    if !common.json {
+        show_plan(&plan)?;
+    }
+    if !host.is_root() {
+        eprintln!("lightship: installing needs root: run the same with sudo");
+        return Ok(ExitCode::from(NEEDS_ROOT));
+    }
+    if !confirmed(args.yes, "Install exactly this?")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    let run = new_run(&host, plan, None)?;
+    finish(&host.carry_out(run)?, common)
+}
+
+fn go_on(host: &Host, run: Run, dry_run: bool, yes: bool, common: &Common) -> anyhow::Result<ExitCode> {
+    if dry_run {
+        print(&run.plan, common)?;
+        return Ok(ExitCode::from(PENDING));
+    }
+    if !host.is_root() {
+        eprintln!("lightship: installing needs root: run the same with sudo");
+        return Ok(ExitCode::from(NEEDS_ROOT));
+    }
+    told(&format!("going on with {}, which was cut off", run.id));
+    if !confirmed(yes, "Go on?")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    finish(&host.carry_out(run)?, common)
+}
+
+/// Says how what would be done now differs from what was approved.
+fn differs(approved: &Plan, now: &Plan) -> Option<String> {
+    let differences = approved.changes.compare(&now.changes);
+    if differences.is_empty() {
+        return None;
+    }
+    let lines = differences.iter().take(20).map(|difference| format!("  {}", line_of(difference)));
+    let more = differences.len().saturating_sub(20);
+    let more = (more > 0).then(|| format!("  and {more} more"));
+    let lines: Vec<String> = lines.chain(more).collect();
+    let ways = "Nothing was changed. `lightship plan-updates` shows what would be done now.";
+    Some(format!("the plan {} no longer holds:\n{}\n{ways}", approved.id().short(), lines.join("\n")))
+}
+
+fn line_of(difference: &Difference) -> String {
+    crate::domain::text::spell_out(&difference.to_string())
+}
+
+fn keep(dir: &Path, asked: Asked, plan: &Plan) {
+    if let Err(error) = keep_plan(dir, &plan.id(), &Shown { asked, plan: plan.clone() }) {
+        eprintln!("warning: the plan cannot be named later, because it is not kept: {error}");
+    }
+}
+
+fn print(plan: &Plan, common: &Common) -> anyhow::Result<()> {
+    if common.json { output::json(&in_json(plan)) } else { show_plan(plan) }
+}
+
+/// The form of `--json`.
+pub(super) fn in_json(plan: &Plan) -> serde_json::Value {
+    let id: PlanId = plan.id();
+    json!({ "id": id, "plan": plan, "on_host_id": plan.on_host.id(), "undo": plan.undo_line() })
+}

@@ -1,0 +1,95 @@
+//! `lightship rollback`: puts back what a run changed.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use super::common::Common;
+use super::host_run::{Host, NEEDS_ROOT, PENDING, confirmed, finish, new_run, show_plan};
+use super::{install, output};
+use crate::domain::update::{Run, RunId, RunOutcome};
+
+/// Options of `lightship rollback`.
+#[derive(clap::Args)]
+pub(super) struct RollbackArgs {
+    /// A run, as `lightship history` names it, or names of packages: those are put back to what they were before their
+    /// last change.
+    #[arg(value_name = "RUN|NAME", required = true)]
+    what: Vec<String>,
+    /// Show what would be put back and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it without asking.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    let host = Host::open(common)?;
+    let runs = host.runs.list()?;
+    let (run, only) = meant(&runs, &args.what)?;
+    let plan = host.work_out_undo(run, &only)?;
+    if plan.changes.is_empty() || args.dry_run {
+        if common.json {
+            output::json(&install::in_json(&plan))?;
+        } else if plan.changes.is_empty() {
+            output::line(&format!(
+                "Nothing of {} is to be put back: everything is as it was before.",
+                run.id
+            ))?;
+        } else {
+            show_plan(&plan)?;
+        }
+        if !args.dry_run && run.outcome.is_none() && host.is_root() {
+            close(&host, run)?;
+        }
+        return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
+    }
+    if !common.json {
+        show_plan(&plan)?;
+    }
+    if !host.is_root() {
+        eprintln!("lightship: putting packages back needs root: run the same with sudo");
+        return Ok(ExitCode::from(NEEDS_ROOT));
+    }
+    if !confirmed(args.yes, "Put back exactly this?")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    if run.outcome.is_none() {
+        close(&host, run)?;
+    }
+    let undo = new_run(&host, plan, Some(run))?;
+    finish(&host.carry_out(undo)?, common)
+}
+
+/// Ends the record of a run that was cut off and is not gone on with.
+fn close(host: &Host, run: &Run) -> anyhow::Result<()> {
+    let Some(_lock) = host.runs.lock()? else {
+        bail!("{} is still under way on this host", run.id);
+    };
+    let step = run.begun.as_deref().unwrap_or("its beginning");
+    let mut ended = run.clone();
+    ended.outcome = Some(RunOutcome::Failed { reason: format!("it was cut off in {step}, and taken back") });
+    ended.ended_at = Some(run.started_at);
+    host.runs.write(&ended).context("its end could not be written down")
+}
+
+/// Returns the run that is meant, and which of its packages.
+fn meant<'a>(runs: &'a [Run], what: &[String]) -> anyhow::Result<(&'a Run, Vec<String>)> {
+    if let [one] = what
+        && let Some(id) = RunId::parse(one)
+        && let Some(run) = runs.iter().find(|run| run.id == id)
+    {
+        return Ok((run, Vec::new()));
+    }
+    let is_undone = |run: &Run| runs.iter().any(|other| other.undoes.as_ref() == Some(&run.id));
+    let changes = |run: &&Run| {
+        let has = |name: &String| run.plan.changes.all().iter().any(|change| change.name == *name);
+        run.undoes.is_none() && what.iter().all(has) && !is_undone(run)
+    };
+    let run = runs.iter().find(changes).with_context(|| {
+        format!("no run on this host changed {}; `lightship history` lists them", what.join(" and "))
+    })?;
+    Ok((run, what.to_vec()))
+}

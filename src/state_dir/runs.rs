@@ -1,0 +1,147 @@
+//! What runs on this host did: a folder each, with the record and the log.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::StateError;
+use super::files;
+use crate::domain::update::{Run, RunId};
+use crate::io::open_lock_file;
+
+/// Largest record that is read: a plan of 20,000 changes fits.
+const SIZE_LIMIT: u64 = 32 * 1024 * 1024;
+/// Most runs that are listed.
+const MOST: usize = 1_000;
+
+/// The runs in a state directory. Everything here blocks.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    root: PathBuf,
+}
+
+/// Held while something on the host is changed; the system frees it when the process dies.
+#[derive(Debug)]
+pub struct RunLock(#[expect(dead_code, reason = "it is held")] File);
+
+impl Runs {
+    /// Those of a state directory.
+    pub fn of(state_dir: &Path) -> Self {
+        Self { root: state_dir.join("runs") }
+    }
+
+    /// Takes the right to change this host; none if another process has it.
+    pub fn lock(&self) -> Result<Option<RunLock>, StateError> {
+        files::make_dir(&self.root)?;
+        let path = self.root.join(".lock");
+        let file = open_lock_file(&path).map_err(|error| StateError::from_io(&path, "opened", error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(RunLock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(StateError::from_io(&path, "locked", error)),
+        }
+    }
+
+    /// Returns the folder of a run, which is made if it is not there.
+    pub fn folder(&self, id: &RunId) -> Result<PathBuf, StateError> {
+        let folder = self.root.join(id.as_str());
+        files::make_dir(&folder)?;
+        Ok(folder)
+    }
+
+    /// Puts the record of a run in the place of the one before.
+    pub fn write(&self, run: &Run) -> Result<(), StateError> {
+        let json = serde_json::to_vec(run).expect("it holds nothing that JSON cannot");
+        files::replace(&self.folder(&run.id)?.join("run.json"), &json)
+    }
+
+    /// Reads the record of a run.
+    pub fn read(&self, id: &RunId) -> Result<Option<Run>, StateError> {
+        let path = self.root.join(id.as_str()).join("run.json");
+        files::read_checked_up_to(&path, SIZE_LIMIT, files::from_json)
+    }
+
+    /// Reads all records, the newest first. One that cannot be read is named in the log and left out.
+    pub fn list(&self) -> Result<Vec<Run>, StateError> {
+        let folder = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            folder => folder.map_err(|error| StateError::from_io(&self.root, "read", error))?,
+        };
+        let names = folder.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut ids: Vec<RunId> = names.filter_map(|name| RunId::parse(&name)).collect();
+        ids.sort_by(|one, other| other.cmp(one));
+        ids.truncate(MOST);
+        let mut runs = Vec::new();
+        for id in ids {
+            match self.read(&id) {
+                Ok(run) => runs.extend(run),
+                // It was set aside and named.
+                Err(StateError::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(runs)
+    }
+}
+
+/// Longest end of a log that is shown, in bytes.
+const LOG_END: u64 = 64 * 1024;
+
+/// Reads the end of a log; of one that is not there nothing. Blocks.
+pub fn read_log_end(path: &Path) -> String {
+    use std::io::{Read, Seek, SeekFrom};
+
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LOG_END)))?;
+        let mut bytes = Vec::new();
+        file.take(LOG_END).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::update::{Changes, Plan};
+
+    fn run(id: &str) -> Run {
+        Run {
+            id: RunId::parse(id).unwrap(),
+            plan: Plan { changes: Changes::new(Vec::new()).unwrap(), on_host: Default::default() },
+            by: "root".into(),
+            undoes: None,
+            automatic: Vec::new(),
+            started_at: "2026-01-31T12:00:00Z".parse().unwrap(),
+            ended_at: None,
+            steps: Vec::new(),
+            begun: None,
+            outcome: None,
+        }
+    }
+
+    #[test]
+    fn runs_are_listed_the_newest_first_and_a_damaged_one_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = Runs::of(dir.path());
+        assert_eq!(runs.list().unwrap(), []);
+        for id in ["20260101-000000-a", "20260301-000000-a", "20260201-000000-a"] {
+            runs.write(&run(id)).unwrap();
+        }
+        fs::write(dir.path().join("runs/20260301-000000-a/run.json"), "{half").unwrap();
+        let listed: Vec<String> = runs.list().unwrap().iter().map(|run| run.id.to_string()).collect();
+        assert_eq!(listed, ["20260201-000000-a", "20260101-000000-a"]);
+    }
+
+    #[test]
+    fn one_at_a_time_may_change_the_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = Runs::of(dir.path());
+        let first = runs.lock().unwrap();
+        assert!(first.is_some() && runs.lock().unwrap().is_none());
+        drop(first);
+        assert!(runs.lock().unwrap().is_some());
+    }
+}

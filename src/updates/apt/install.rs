@@ -1,0 +1,602 @@
+//! Has APT do exactly a plan: we are its solver, and we stand between it and dpkg.
+//!
+//! Every step can be done twice. What APT prints goes to the run's log; it is never killed with us.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::gate::Work;
+use super::locks::holder;
+use super::parse::{self, Refresh};
+use super::places::Places;
+use super::plan::{in_words, now_installed, thing};
+use super::{Apt, helper};
+use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run};
+use crate::process::{Program, find};
+use crate::updates::installer::{Installer, Wanted};
+use crate::updates::keep::{shown, trouble};
+use crate::updates::run::{At, Back, Progress, Step, StepFailed};
+
+/// How long another installation is waited for.
+const WAIT_LIMIT: Duration = Duration::from_secs(600);
+/// How often is looked whether a lock is free, and how far APT is.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// Most bytes of packages that are kept.
+const KEEP_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// How long one package may take to be fetched.
+const FETCH_LIMIT: Duration = Duration::from_secs(600);
+/// Most of a log that is read for the reason of a failure.
+const TAIL: usize = 64 * 1024;
+
+/// Installs packages through APT.
+pub struct AptInstaller {
+    apt: Arc<Apt>,
+    wait: Duration,
+}
+
+impl AptInstaller {
+    /// Of the host it runs on.
+    pub fn of_this_host() -> Self {
+        Self { apt: Arc::new(Apt::of_this_host()), wait: WAIT_LIMIT }
+    }
+
+    /// Waits so long for another installation.
+    #[must_use]
+    pub fn waiting_at_most(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+}
+
+#[async_trait]
+impl Installer for AptInstaller {
+    fn kind(&self) -> Kind {
+        Kind::Apt
+    }
+
+    async fn is_present(&self) -> bool {
+        use crate::updates::scanner::Scanner;
+
+        self.apt.is_present().await
+    }
+
+    async fn plan(&self, wanted: &Wanted, state_dir: &Path) -> Result<Plan, Problem> {
+        self.apt.work_out(wanted, state_dir).await
+    }
+
+    async fn plan_undo(&self, run: &Run, only: &[String], state_dir: &Path) -> Result<Plan, Problem> {
+        self.apt.work_out_undo(run, only, state_dir).await
+    }
+
+    async fn automatic(&self, plan: &Plan) -> Result<Vec<String>, Problem> {
+        let places = self.apt.places().await?;
+        let names: Vec<String> = plan
+            .changes
+            .of(Kind::Apt)
+            .filter(|change| change.from.is_some())
+            .map(|change| in_words(change, &places.native))
+            .collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ended = self.apt.program("apt-mark").args(["showauto", "--"]).args(&names).run().await;
+        Ok(ended.map_err(trouble)?.stdout.lines().map(str::to_owned).collect())
+    }
+
+    fn steps(&self, state_dir: &Path) -> Vec<Box<dyn Step>> {
+        let all = Shared { apt: Arc::clone(&self.apt), wait: self.wait, state_dir: state_dir.to_owned() };
+        vec![
+            Box::new(Check(all.clone())),
+            Box::new(KeepOld(all.clone())),
+            Box::new(Fetch(all.clone())),
+            Box::new(Apply(all.clone())),
+            Box::new(Mark(all.clone())),
+            Box::new(Look(all)),
+        ]
+    }
+}
+
+/// What every step has.
+#[derive(Clone)]
+struct Shared {
+    apt: Arc<Apt>,
+    wait: Duration,
+    state_dir: PathBuf,
+}
+
+/// Looks whether the host is as it was planned for.
+struct Check(Shared);
+/// Keeps what would be missed if it were put back.
+struct KeepOld(Shared);
+/// Fetches everything, so that a failed download changes nothing.
+struct Fetch(Shared);
+/// Lets APT work.
+struct Apply(Shared);
+/// Sets right which packages count as installed for others' sake.
+struct Mark(Shared);
+/// Looks at what is there now.
+struct Look(Shared);
+
+#[async_trait]
+impl Step for Check {
+    fn name(&self) -> &'static str {
+        "apt.check"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let places = self.0.free(at).await?;
+        let installed = self.0.apt.installed(&places).await.map_err(failed)?;
+        let is_undo = at.run.undoes.is_some();
+        let mut half: Vec<&str> = installed
+            .iter()
+            .filter(|(_, package)| package.is_broken)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if is_undo {
+            // What the run left behind is what is to be put right.
+            half.retain(|name| !at.run.plan.changes.of(Kind::Apt).any(|change| thing(change) == **name));
+        }
+        if places.is_interrupted() && !is_undo || !half.is_empty() {
+            return Err(StepFailed::because(format!(
+                "an earlier installation was broken off{}: run `dpkg --configure -a` as root, then try again",
+                if half.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({} half installed)", half.join(", "))
+                },
+            )));
+        }
+        for change in at.run.plan.changes.of(Kind::Apt) {
+            let now = now_installed(&installed, change).map(|package| &package.version);
+            if now != change.from.as_ref() {
+                let word =
+                    |version: Option<&String>| version.map_or("not installed", String::as_str).to_owned();
+                let (name, now, planned) = (&change.name, word(now), word(change.from.as_ref()));
+                let reason = format!("the plan no longer holds: {name} is {now}, planned was {planned}");
+                return Err(StepFailed::refused(reason));
+            }
+        }
+        has_room(&places, &at.run.plan)?;
+        Ok(Value::Null)
+    }
+}
+
+/// Fails if the disk is too full for the plan.
+fn has_room(places: &Places, plan: &Plan) -> Result<(), StepFailed> {
+    let free = |path: &Path| rustix::fs::statvfs(path).map(|disk| disk.f_bavail * disk.f_frsize).ok();
+    let wants = [
+        (places.archives(), plan.on_host.download_bytes),
+        (places.dpkg(), u64::try_from(plan.on_host.disk_bytes).unwrap_or(0)),
+    ];
+    for (path, wanted) in wants {
+        if let Some(free) = free(path).filter(|free| *free < wanted) {
+            let reason = format!(
+                "the disk of {} has {} MB left, and {} MB are needed",
+                path.display(),
+                free / 1_000_000,
+                wanted.div_ceil(1_000_000)
+            );
+            return Err(StepFailed::because(reason));
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Step for KeepOld {
+    fn name(&self) -> &'static str {
+        "apt.keep_old"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let places = self.0.apt.places().await.map_err(failed)?;
+        let kept = Apt::kept(&self.0.state_dir);
+        let folder = at.folder.join("old");
+        let mut digests = Vec::new();
+        for change in at.run.plan.changes.of(Kind::Apt) {
+            let Some(from) = &change.from else { continue };
+            if let Some(file) = kept.find(change, from) {
+                digests.push(file.digest);
+                continue;
+            }
+            let source = self.0.old_file(&places, change, from, &folder).await?;
+            if let Some(file) = source {
+                digests.push(kept.keep(change, from, &file).map_err(|error| not_kept(&change.name, &error))?);
+            } else if at.run.plan.on_host.undo.get(&thing(change)).is_some_and(|undo| undo.is_certain()) {
+                let name = &change.name;
+                let reason =
+                    format!("the plan no longer holds: nobody has {name} {from} any more to put it back");
+                return Err(StepFailed::refused(reason));
+            }
+        }
+        // What was fetched is kept by now.
+        let _ = fs::remove_dir_all(&folder);
+        Ok(json!({ "kept": digests }))
+    }
+}
+
+fn not_kept(name: &str, error: &std::io::Error) -> StepFailed {
+    StepFailed::because(format!("{name} cannot be kept to be put back: {error}"))
+}
+
+#[async_trait]
+impl Step for Fetch {
+    fn name(&self) -> &'static str {
+        "apt.fetch"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        if at.run.undoes.is_some() {
+            // All of it was kept. And APT fetches nothing while an installation is broken off, which may be what is undone.
+            return Ok(Value::Null);
+        }
+        self.0.free(at).await?;
+        let aside = self.0.set_up(at, false)?;
+        self.0.apt_get(at, &aside, &["--download-only"]).await?;
+        Ok(Value::Null)
+    }
+}
+
+#[async_trait]
+impl Step for Apply {
+    fn name(&self) -> &'static str {
+        "apt.apply"
+    }
+
+    fn changes_the_host(&self) -> bool {
+        true
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let is_again = at.is_again(self.name());
+        let places = self.0.free(at).await?;
+        if (is_again || at.run.undoes.is_some())
+            && (places.is_interrupted() || self.0.is_half(&places).await?)
+        {
+            // A run of ours was cut off in the middle; to go on, or back, is what was ordered. What cannot be configured
+            // is for APT to say.
+            let options = self.0.apt.dpkg_options().await;
+            let configure = self.0.apt.program("dpkg").args(options);
+            let configure = configure.args(["--force-confdef", "--force-confold", "--configure", "-a"]);
+            let ended = configure.run_apart(&at.log(), &at.folder.join("progress.txt")).await;
+            ended.map_err(|error| StepFailed::because(error.to_string()))?;
+        }
+        let aside = self.0.set_up(at, is_again)?;
+        let applied = self.0.apt_get(at, &aside, &[]).await;
+        if let Err(mut failed) = applied {
+            failed.back = match (self.0.is_untouched(at).await, failed.back) {
+                (true, Back::Refused) => Back::Refused,
+                (true, _) => Back::NotNeeded,
+                (false, _) => Back::No,
+            };
+            return Err(failed);
+        }
+        Ok(Value::Null)
+    }
+}
+
+#[async_trait]
+impl Step for Mark {
+    fn name(&self) -> &'static str {
+        "apt.mark"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let places = self.0.apt.places().await.map_err(failed)?;
+        let installed = self.0.apt.installed(&places).await.map_err(failed)?;
+        let there = |change: &&PlannedChange| now_installed(&installed, change).is_some();
+        let changes = at.run.plan.changes.of(Kind::Apt).filter(there);
+        let names: Vec<String> = changes
+            .map(|change| in_words(change, &places.native))
+            .filter(|name| at.run.automatic.contains(name))
+            .collect();
+        if names.is_empty() {
+            return Ok(Value::Null);
+        }
+        let ended = self.0.apt.program("apt-mark").args(["auto", "--"]).args(&names).run().await;
+        let ended = ended.map_err(|error| StepFailed::because(error.to_string()))?;
+        if ended.code != Some(0) {
+            let reason = parse::error_of(&ended.stderr).unwrap_or_else(|| "APT did not say why".into());
+            return Err(StepFailed::because(shown(&format!("the marks of packages were not set: {reason}"))));
+        }
+        Ok(Value::Null)
+    }
+}
+
+#[async_trait]
+impl Step for Look {
+    fn name(&self) -> &'static str {
+        "apt.look"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let places = self.0.apt.places().await.map_err(failed)?;
+        let installed = self.0.apt.installed(&places).await.map_err(failed)?;
+        for change in at.run.plan.changes.of(Kind::Apt) {
+            let now = now_installed(&installed, change);
+            let version = now.map(|package| &package.version);
+            if version != change.to.as_ref() {
+                let now = version.map_or("not installed", String::as_str);
+                let planned = change.to.as_deref().unwrap_or("its removal");
+                let reason = format!("{} is {now} afterwards, planned was {planned}", change.name);
+                return Err(StepFailed::because(reason));
+            }
+            if now.is_some_and(|package| package.is_broken) {
+                return Err(StepFailed::because(format!("{} is half installed", change.name)));
+            }
+        }
+        let needed: Vec<String> = at
+            .run
+            .found("apt.keep_old")
+            .and_then(|found| serde_json::from_value(found["kept"].clone()).ok())
+            .unwrap_or_default();
+        let kept = Apt::kept(&self.0.state_dir);
+        // Too many kept packages are no failure of this run.
+        if let Err(error) = kept.bound(KEEP_BYTES, &needed) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "kept packages could not be bounded");
+        }
+        let left: Vec<&str> = installed
+            .iter()
+            .filter(|(_, package)| package.is_broken)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        Ok(json!({ "looked_at": at.run.plan.changes.of(Kind::Apt).count(), "half_installed": left }))
+    }
+}
+
+impl Shared {
+    /// Waits until nobody else installs.
+    async fn free(&self, at: &At<'_>) -> Result<Places, StepFailed> {
+        let places = self.apt.places().await.map_err(failed)?;
+        let locks = places.locks();
+        let due = Instant::now() + self.wait;
+        let mut said = None;
+        while let Some(holder) = holder(&locks) {
+            let words = format!("waits for `{}` (process {})", holder.name, holder.pid);
+            if Instant::now() >= due {
+                let reason = format!("{words} since {} s; try again later", self.wait.as_secs());
+                return Err(StepFailed { reason, back: Back::NotNeeded });
+            }
+            if said.as_ref() != Some(&holder) {
+                (at.tell)(Progress::Waits(words));
+                said = Some(holder);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(places)
+    }
+
+    /// Returns a file of the present version: from APT's cache, from a repository, or put together again.
+    async fn old_file(
+        &self,
+        places: &Places,
+        change: &PlannedChange,
+        version: &str,
+        folder: &Path,
+    ) -> Result<Option<PathBuf>, StepFailed> {
+        if let Some(file) = places.archive(&change.name, version, &change.arch)
+            && self.is_of(&file, change, version).await
+        {
+            return Ok(Some(file));
+        }
+        let name = in_words(change, &places.native);
+        let made = fs::remove_dir_all(folder).or_else(|error| match error.kind() {
+            ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+        made.and_then(|()| fs::create_dir_all(folder)).map_err(|error| not_kept(&name, &error))?;
+        let download =
+            self.apt.program("apt-get").args(["download", "-q", "-o", "APT::Sandbox::User=root", "--"]);
+        let download = download.arg(format!("{name}={version}"));
+        let mut ways = vec![download];
+        if find("dpkg-repack").is_some() {
+            ways.push(self.apt.program("dpkg-repack").arg(&name));
+        }
+        for way in ways {
+            let ended = way.in_folder(folder).time_limit(FETCH_LIMIT).run().await;
+            if ended.is_ok_and(|ended| ended.code == Some(0))
+                && let Some(file) = only_file(folder)
+                && self.is_of(&file, change, version).await
+            {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+
+    /// True if a file is this package in this version, by its own words.
+    async fn is_of(&self, file: &Path, change: &PlannedChange, version: &str) -> bool {
+        let fields =
+            self.apt.program("dpkg-deb").arg("-f").arg(file).args(["Package", "Version", "Architecture"]);
+        let said = fields.run().await.map(|ended| ended.stdout).unwrap_or_default();
+        let is = |field: &str, value: &str| said.lines().any(|line| line == format!("{field}: {value}"));
+        is("Package", &change.name) && is("Version", version) && is("Architecture", &change.arch)
+    }
+
+    /// Writes down what solver and gate need to know. Returns the folder.
+    fn set_up(&self, at: &At<'_>, is_again: bool) -> Result<PathBuf, StepFailed> {
+        let folder = at.folder.join("apt");
+        // APT hands the gate's path to a shell, and splits it at blanks.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        if !folder.as_os_str().as_encoded_bytes().iter().copied().all(is_plain) {
+            let reason = format!(
+                "{} holds other characters than letters, digits and `/._-`; set `LIGHTSHIP_STATE_DIR` to a plain path",
+                folder.display()
+            );
+            return Err(StepFailed { reason, back: Back::NotNeeded });
+        }
+        let work = Work {
+            changes: at.run.plan.changes.only(Kind::Apt),
+            is_again,
+            kept: self.state_dir.join("kept/apt"),
+            refusal: folder.join("refusal.txt"),
+        };
+        let set_up = || -> std::io::Result<()> {
+            fs::create_dir_all(&folder)?;
+            let program = std::env::current_exe()?;
+            for name in [helper::SOLVER, helper::GATE] {
+                let link = folder.join(name);
+                let _ = fs::remove_file(&link);
+                symlink(&program, link)?;
+            }
+            let _ = fs::remove_file(&work.refusal);
+            fs::write(
+                folder.join("work.json"),
+                serde_json::to_vec(&work).expect("it holds nothing that JSON cannot"),
+            )
+        };
+        set_up().map_err(|error| StepFailed {
+            reason: format!("{} cannot be written: {error}", folder.display()),
+            back: Back::NotNeeded,
+        })?;
+        Ok(folder)
+    }
+
+    /// Runs APT on the plan. While somebody else has its locks it is tried again.
+    async fn apt_get(&self, at: &At<'_>, aside: &Path, args: &[&str]) -> Result<(), StepFailed> {
+        let due = Instant::now() + self.wait;
+        loop {
+            let log = at.log();
+            let before = fs::metadata(&log).map_or(0, |about| about.len());
+            let progress = at.folder.join("progress.txt");
+            let program = self.exact(at, aside, args);
+            let running = program.run_apart(&log, &progress);
+            let code = watched(running, &progress, at.tell).await;
+            let code = code.map_err(|error| StepFailed::because(error.to_string()))?;
+            if code == Some(0) {
+                return Ok(());
+            }
+            let refusal = fs::read_to_string(aside.join("refusal.txt")).ok();
+            let said = tail(&log, before);
+            if let Refresh::Busy(holder) = parse::refresh(code, &said)
+                && refusal.is_none()
+                && Instant::now() < due
+            {
+                let holder = holder.unwrap_or_else(|| "somebody else".into());
+                (at.tell)(Progress::Waits(shown(&format!("waits for process {holder}"))));
+                sleep(LOOK_EVERY * 4).await;
+                continue;
+            }
+            if let Some(refusal) = refusal {
+                return Err(StepFailed::refused(shown(&refusal)));
+            }
+            let reason = failure(&said);
+            let reason = reason.unwrap_or_else(|| match code {
+                Some(code) => format!("APT ended with {code} and did not say why"),
+                None => "APT was killed".into(),
+            });
+            return Err(StepFailed::because(shown(&reason)));
+        }
+    }
+
+    fn exact(&self, at: &At<'_>, aside: &Path, args: &[&str]) -> Program {
+        let gate = aside.join(helper::GATE).display().to_string();
+        let changes: Vec<&PlannedChange> = at.run.plan.changes.of(Kind::Apt).collect();
+        let mut program = self
+            .apt
+            .program("apt-get")
+            .env("NEEDRESTART_MODE", "l")
+            .env("UCF_FORCE_CONFFOLD", "1")
+            .env("APT_LISTCHANGES_FRONTEND", "none")
+            .env(helper::WORK, aside.join("work.json"))
+            .args(["-y", "-q", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120"])
+            .args(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"])
+            .args(["-o", "APT::Status-Fd=3", "-o", "APT::Get::AutomaticRemove=false"])
+            .args(["-o", &format!("Dir::Bin::Solvers::={}", aside.display())])
+            .args(["-o", &format!("APT::Solver={}", helper::SOLVER), "-o", "APT::Solver::RunAsUser=root"])
+            .args(["-o", &format!("DPkg::Pre-Install-Pkgs::={gate}")])
+            .args(["-o", &format!("DPkg::Tools::Options::{gate}::Version=3")]);
+        if changes.iter().all(|change| change.to.is_some()) {
+            program = program.arg("--no-remove");
+        }
+        program = program.args(args).arg("dist-upgrade");
+        if at.run.undoes.is_some() {
+            let kept = Apt::kept(&self.state_dir);
+            let files = changes.iter().filter_map(|change| kept.find(change, change.to.as_ref()?));
+            program = program.args(["--allow-downgrades", "--allow-change-held-packages", "--"]);
+            program = program.args(files.map(|file| file.path));
+        }
+        program
+    }
+
+    async fn is_half(&self, places: &Places) -> Result<bool, StepFailed> {
+        let installed = self.apt.installed(places).await.map_err(failed)?;
+        Ok(installed.values().any(|package| package.is_broken))
+    }
+
+    /// True if everything is as it was before; what cannot be found out is taken for changed.
+    async fn is_untouched(&self, at: &At<'_>) -> bool {
+        let Ok(places) = self.apt.places().await else { return false };
+        let Ok(installed) = self.apt.installed(&places).await else { return false };
+        at.run.plan.changes.of(Kind::Apt).all(|change| {
+            let now = now_installed(&installed, change);
+            now.map(|package| &package.version) == change.from.as_ref()
+                && now.is_none_or(|package| !package.is_broken)
+        })
+    }
+}
+
+fn failed(problem: Problem) -> StepFailed {
+    StepFailed::because(problem.reason)
+}
+
+fn only_file(folder: &Path) -> Option<PathBuf> {
+    let mut files = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let file = files.find(|path| path.extension().is_some_and(|ending| ending == "deb"))?;
+    Some(file)
+}
+
+/// Waits for APT's end and tells how far it is.
+async fn watched<T>(
+    running: impl Future<Output = T>,
+    progress: &Path,
+    tell: &(dyn Fn(Progress) + Send + Sync),
+) -> T {
+    let mut read = fs::metadata(progress).map_or(0, |about| about.len());
+    tokio::pin!(running);
+    loop {
+        tokio::select! {
+            ended = &mut running => return ended,
+            () = sleep(LOOK_EVERY) => {}
+        }
+        let said = tail(progress, read);
+        // The last line may be half written.
+        let whole = said.rfind('\n').map_or(0, |at| at + 1);
+        if let Some((percent, words)) = said[..whole].lines().filter_map(parse::progress).next_back() {
+            tell(Progress::Percent(percent, shown(&words)));
+        }
+        read += whole as u64;
+    }
+}
+
+/// Returns what was added to a file; of much of it the end.
+fn tail(file: &Path, from: u64) -> String {
+    use std::io::{Read, Seek, SeekFrom};
+
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = fs::File::open(file)?;
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(end.saturating_sub(TAIL as u64))))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+/// Why APT failed: its own error, and of dpkg's the package and the words before.
+fn failure(said: &str) -> Option<String> {
+    let of_dpkg = said.lines().position(|line| line.starts_with("dpkg: error processing"));
+    if let Some(at) = of_dpkg {
+        let lines: Vec<&str> = said.lines().skip(at).take(2).map(str::trim).collect();
+        return Some(lines.join(" "));
+    }
+    parse::unmet(said).or_else(|| parse::error_of(said))
+}

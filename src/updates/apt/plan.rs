@@ -1,0 +1,336 @@
+//! Works out exactly what APT would do, and what that means on this host. Changes nothing; needs no right.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::judge::installed_as;
+use super::parse::{self, Installed, Record, Records, Simulation};
+use super::places::Places;
+use super::{Apt, worked};
+use crate::domain::update::{
+    Changes, ConfigFile, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run,
+    UndoSource, undo,
+};
+use crate::process::find;
+use crate::updates::installer::Wanted;
+use crate::updates::keep::{shown, trouble};
+use crate::updates::kept::Kept;
+
+/// Packages whose newer version is only in use after a restart of the host.
+const WANT_A_RESTART: [&str; 6] = ["libc6", "systemd", "dbus", "udev", "linux-firmware", "intel-microcode"];
+
+/// All that a plan is made of.
+pub(super) struct Basis {
+    pub(super) places: Places,
+    pub(super) installed: BTreeMap<String, Installed>,
+}
+
+impl Apt {
+    pub(super) fn kept(state_dir: &Path) -> Kept {
+        Kept::of(state_dir.join("kept/apt"), ".deb")
+    }
+
+    pub(super) async fn basis(&self) -> Result<Basis, Problem> {
+        let places = self.places().await?;
+        let installed = self.installed(&places).await?;
+        Ok(Basis { places, installed })
+    }
+
+    pub(super) async fn work_out(&self, wanted: &Wanted, state_dir: &Path) -> Result<Plan, Problem> {
+        let basis = self.basis().await?;
+        let names = match wanted {
+            Wanted::All => Vec::new(),
+            Wanted::Named(names) => names.clone(),
+            Wanted::Security => self.security_names(&basis.places).await?,
+        };
+        if let Some(odd) = names.iter().find(|name| !parse::is_name(name)) {
+            let reason = shown(&format!("`{odd}` cannot be the name of a package"));
+            return Err(Problem { reason, way_out: Some("`lightship list-updates` names them".into()) });
+        }
+        let held = |name: &String| {
+            installed_as(&basis.installed, &basis.places.native, name).is_some_and(|package| package.is_held)
+        };
+        // Named to APT, even those would be changed.
+        let (held, names): (Vec<String>, Vec<String>) = names.into_iter().partition(held);
+        let reason = "somebody put it on hold on this host";
+        let mut left_out: Vec<LeftOut> =
+            held.into_iter().map(|name| LeftOut { name, reason: reason.into() }).collect();
+        if *wanted != Wanted::All && names.is_empty() {
+            return self.whole(&basis, Simulation::default(), "", left_out, state_dir).await;
+        }
+        let args: Vec<&str> = match wanted {
+            Wanted::All => vec!["dist-upgrade"],
+            _ => ["install", "--only-upgrade", "--"]
+                .into_iter()
+                .chain(names.iter().map(String::as_str))
+                .collect(),
+        };
+        let dry_run = self.program("apt-get").args(parse::DRY_RUN).args(["-o", "Acquire::ForceHash=SHA256"]);
+        let ended = dry_run.args(args).stdout_limit(32 * 1024 * 1024).run().await.map_err(trouble)?;
+        if ended.code != Some(0) {
+            let reason = parse::unmet(&ended.stdout).or_else(|| parse::error_of(&ended.stderr));
+            let reason = reason.unwrap_or_else(|| "APT did not say why".into());
+            let way_out = "name fewer packages, or see what `apt-get -s` says on the host";
+            return Err(Problem {
+                reason: shown(&format!("there is no way: {reason}")),
+                way_out: Some(way_out.into()),
+            });
+        }
+        let simulation = parse::simulation(&ended.stdout);
+        for name in names.iter().filter(|name| !simulation.installs.contains_key(*name)) {
+            let reason = match installed_as(&basis.installed, &basis.places.native, name) {
+                None => "it is not installed",
+                Some(_) => "there is nothing newer that could be installed",
+            };
+            left_out.push(LeftOut { name: name.clone(), reason: reason.into() });
+        }
+        self.whole(&basis, simulation, &ended.stdout, left_out, state_dir).await
+    }
+
+    async fn security_names(&self, places: &Places) -> Result<Vec<String>, Problem> {
+        let (seen, _) = self.look(places).await?;
+        let mends = |finding: &crate::domain::update::Finding| finding.is_security == Some(true);
+        Ok(seen.findings().into_iter().filter(mends).map(|finding| finding.name).collect())
+    }
+
+    async fn whole(
+        &self,
+        basis: &Basis,
+        simulation: Simulation,
+        said: &str,
+        left_out: Vec<LeftOut>,
+        state_dir: &Path,
+    ) -> Result<Plan, Problem> {
+        let files = parse::files(said);
+        let changes = self.changes(basis, &simulation, &files).await?;
+        let mut on_host = OnHost {
+            left_out,
+            download_bytes: files.values().map(|file| file.size).sum(),
+            disk_bytes: parse::disk_bytes(said),
+            reboot: reboot(&changes),
+            config_files: self.config_files(&changes).await,
+            ..OnHost::default()
+        };
+        on_host.undo = self.undo_sources(basis, &changes, &Self::kept(state_dir)).await?;
+        Ok(Plan { changes, on_host })
+    }
+
+    async fn changes(
+        &self,
+        basis: &Basis,
+        simulation: &Simulation,
+        files: &BTreeMap<(String, String), parse::File>,
+    ) -> Result<Changes, Problem> {
+        let mut missing = BTreeSet::new();
+        for (name, install) in &simulation.installs {
+            if !files.contains_key(&(bare(name).to_owned(), install.new.clone())) {
+                missing.insert(format!("{name}={}", install.new));
+            }
+        }
+        // What is in APT's cache already has no address.
+        let records = self.records_of(missing.into_iter().collect()).await?;
+        let mut changes = Vec::new();
+        for (name, install) in &simulation.installs {
+            let key = (bare(name).to_owned(), install.new.clone());
+            let arch_of = name.split_once(':').map(|(_, arch)| arch);
+            let file = files.get(&key).filter(|file| arch_of.is_none_or(|arch| arch == file.arch));
+            let (arch, digest) = match (file, records.get(&key)) {
+                (Some(file), _) => (file.arch.clone(), file.sha256.clone()),
+                (None, Some(record)) => {
+                    (record.architecture.clone().unwrap_or_default(), record.sha256.clone())
+                }
+                (None, None) => (String::new(), None),
+            };
+            let digest = digest.ok_or_else(|| Problem {
+                reason: shown(&format!("its source gives no SHA-256 of {name} {}", install.new)),
+                way_out: Some("install it by hand, or use a source that signs its packages' hashes".into()),
+            })?;
+            let operation = if simulation.downgrades.contains(name) {
+                Operation::Downgrade
+            } else if install.current.is_some() {
+                Operation::Upgrade
+            } else {
+                Operation::Install
+            };
+            changes.push(PlannedChange {
+                kind: Kind::Apt,
+                name: bare(name).to_owned(),
+                arch,
+                operation,
+                from: install.current.clone(),
+                to: Some(install.new.clone()),
+                digest: Some(digest),
+            });
+        }
+        for name in &simulation.removals {
+            let package = installed_as(&basis.installed, &basis.places.native, name);
+            let package = package.ok_or_else(|| Problem {
+                reason: shown(&format!("APT would remove {name}, which dpkg does not know")),
+                way_out: None,
+            })?;
+            changes.push(PlannedChange {
+                kind: Kind::Apt,
+                name: bare(name).to_owned(),
+                arch: package.architecture.clone(),
+                operation: Operation::Remove,
+                from: Some(package.version.clone()),
+                to: None,
+                digest: None,
+            });
+        }
+        Changes::new(changes).map_err(|fault| Problem { reason: fault.to_string(), way_out: None })
+    }
+
+    /// From where the present version of each can be had again.
+    async fn undo_sources(
+        &self,
+        basis: &Basis,
+        changes: &Changes,
+        kept: &Kept,
+    ) -> Result<BTreeMap<String, UndoSource>, Problem> {
+        let asked = changes.all().iter().filter_map(|change| {
+            Some(format!("{}={}", in_words(change, &basis.places.native), change.from.as_ref()?))
+        });
+        let offered = self.records_of(asked.collect()).await?;
+        let source = |change: &PlannedChange| {
+            let Some(from) = &change.from else { return UndoSource::NotNeeded };
+            let is_offered = offered.get(&(change.name.clone(), from.clone()));
+            if kept.find(change, from).is_some() {
+                UndoSource::Kept
+            } else if basis.places.archive(&change.name, from, &change.arch).is_some() {
+                UndoSource::Cache
+            } else if is_offered.is_some_and(|record| record.sha256.is_some()) {
+                UndoSource::Repository
+            } else if find("dpkg-repack").is_some() {
+                UndoSource::Rebuilt
+            } else {
+                UndoSource::Impossible
+            }
+        };
+        Ok(changes.all().iter().map(|change| (thing(change), source(change))).collect())
+    }
+
+    /// Configuration files that somebody changed; dpkg leaves them as they are.
+    async fn config_files(&self, changes: &Changes) -> Vec<ConfigFile> {
+        let names: Vec<String> = changes
+            .all()
+            .iter()
+            .filter(|change| change.from.is_some())
+            .map(|change| change.name.clone())
+            .collect();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let options = self.dpkg_options().await;
+        let verify = self.program("dpkg").args(options).args(["--verify", "--"]).args(&names);
+        // It ends with 1 or 2 if something differs; what it could not read it says nothing of.
+        let said = verify.run().await.map(|ended| ended.stdout).unwrap_or_default();
+        let mut files = parse::changed_config_files(&said);
+        files.sort();
+        files.dedup();
+        let conffiles = self.conffiles(&names).await;
+        files
+            .into_iter()
+            .filter_map(|path| {
+                let package = conffiles.get(&path)?.clone();
+                let outcome = "stays as it is; if the package's own is another one now, it is put beside it as .dpkg-dist";
+                Some(ConfigFile { package, path, is_edited: true, outcome: outcome.into() })
+            })
+            .collect()
+    }
+
+    /// Which package each configuration file belongs to.
+    async fn conffiles(&self, names: &[String]) -> BTreeMap<String, String> {
+        let Ok(places) = self.places().await else { return BTreeMap::new() };
+        let admin = format!("--admindir={}", places.dpkg().display());
+        let query =
+            self.program("dpkg-query").arg(admin).args(["-W", "-f", parse::CONFFILES_FORMAT]).args(names);
+        let said = query.run().await.map(|ended| ended.stdout).unwrap_or_default();
+        parse::conffiles(&said)
+    }
+
+    pub(super) async fn records_of(
+        &self,
+        wanted: Vec<String>,
+    ) -> Result<BTreeMap<(String, String), Record>, Problem> {
+        let mut records = Records::default();
+        for some in wanted.chunks(super::NAMES_AT_ONCE) {
+            let program = self.program("apt-cache").args(["show", "--"]).args(some);
+            program.run_lines(|line| records.line(line)).await.map_err(trouble)?;
+            records.close();
+        }
+        Ok(records.found)
+    }
+
+    pub(super) async fn installed(&self, places: &Places) -> Result<BTreeMap<String, Installed>, Problem> {
+        let admin = format!("--admindir={}", places.dpkg().display());
+        let query = self.program("dpkg-query").arg(admin).args(["-W", "-f", parse::INSTALLED_FORMAT]);
+        Ok(parse::installed(&worked("dpkg-query", query.run().await.map_err(trouble)?)?.stdout))
+    }
+
+    pub(super) async fn work_out_undo(
+        &self,
+        run: &Run,
+        only: &[String],
+        state_dir: &Path,
+    ) -> Result<Plan, Problem> {
+        let basis = self.basis().await?;
+        let kept = Self::kept(state_dir);
+        let present = |change: &PlannedChange| {
+            let found = now_installed(&basis.installed, change);
+            Present { version: found.map(|package| package.version.clone()) }
+        };
+        let content = |change: &PlannedChange, version: &str| {
+            let file = kept.find(change, version)?;
+            // Its name says what it should be; only what it holds counts.
+            let digest = crate::updates::kept::digest_of(&file.path).ok()?;
+            (digest == file.digest).then_some(digest)
+        };
+        let done = run.plan.changes.only(Kind::Apt);
+        let changes = undo(&done, only, present, content)
+            .map_err(|fault| Problem { reason: fault.to_string(), way_out: None })?;
+        let mut on_host = OnHost { reboot: reboot(&changes), ..OnHost::default() };
+        on_host.config_files = self.config_files(&changes).await;
+        on_host.undo = self.undo_sources(&basis, &changes, &kept).await?;
+        Ok(Plan { changes, on_host })
+    }
+}
+
+/// `libc6:i386` without its architecture.
+fn bare(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(name, _)| name)
+}
+
+/// As APT calls it: with its architecture if that is a foreign one.
+pub(super) fn in_words(change: &PlannedChange, native: &str) -> String {
+    if change.arch == native || change.arch == "all" { change.name.clone() } else { thing(change) }
+}
+
+/// `libc6:amd64`
+pub(super) fn thing(change: &PlannedChange) -> String {
+    format!("{}:{}", change.name, change.arch)
+}
+
+/// Returns what is installed of it now, also if that is of another architecture than the planned version, such as `all`.
+pub(super) fn now_installed<'a>(
+    installed: &'a BTreeMap<String, Installed>,
+    change: &PlannedChange,
+) -> Option<&'a Installed> {
+    let exact = installed.get(&thing(change));
+    let other = || {
+        let begin = format!("{}:", change.name);
+        let mut others = installed.range(begin.clone()..).take_while(|(name, _)| name.starts_with(&begin));
+        let found = others.find(|(name, _)| change.arch == "all" || name.ends_with(":all"));
+        found.map(|(_, package)| package)
+    };
+    exact.or_else(other)
+}
+
+fn reboot(changes: &Changes) -> Option<String> {
+    let wants = |change: &&PlannedChange| {
+        change.to.is_some()
+            && (change.name.starts_with("linux-image-") || WANT_A_RESTART.contains(&change.name.as_str()))
+    };
+    let names: Vec<&str> = changes.all().iter().filter(wants).map(|change| change.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("{} is in use only after a restart", names.join(", ")))
+}

@@ -1,0 +1,41 @@
+//! What every installer is.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::run::Step;
+use crate::domain::update::{Kind, Plan, Problem, Run};
+
+/// What a plan is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Everything that is newer.
+    All,
+    /// Everything newer that mends a hole.
+    Security,
+    /// These, and what they need.
+    Named(Vec<String>),
+}
+
+/// Works out what would be changed, and changes it.
+#[async_trait]
+pub trait Installer: Send + Sync {
+    /// Whose.
+    fn kind(&self) -> Kind;
+
+    /// True if the host has what it changes.
+    async fn is_present(&self) -> bool;
+
+    /// Works out what would be changed. Changes nothing and needs no right. `state_dir` is where kept packages are.
+    async fn plan(&self, wanted: &Wanted, state_dir: &Path) -> Result<Plan, Problem>;
+
+    /// Works out what would take a run back; only what `only` names, unless it is empty.
+    async fn plan_undo(&self, run: &Run, only: &[String], state_dir: &Path) -> Result<Plan, Problem>;
+
+    /// Returns which packages of a plan count as installed for others' sake.
+    async fn automatic(&self, plan: &Plan) -> Result<Vec<String>, Problem>;
+
+    /// Returns the steps that carry out a plan, in their order.
+    fn steps(&self, state_dir: &Path) -> Vec<Box<dyn Step>>;
+}

@@ -1,0 +1,283 @@
+//! Carries out a plan, one step after the other.
+//!
+//! What is done is on the disk before the next step begins: after a crash the steps that are done are passed over, and the
+//! one that was begun is done again. Every step can therefore be done twice.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::domain::update::{DoneStep, Run, RunOutcome};
+use crate::state_dir::{Runs, StateError};
+
+/// One step of a run.
+#[async_trait]
+pub trait Step: Send + Sync {
+    /// Its word in the record; it never changes its meaning.
+    fn name(&self) -> &'static str;
+
+    /// True if the host may be another one once it was begun.
+    fn changes_the_host(&self) -> bool {
+        false
+    }
+
+    /// Does it, or what is left of it. Returns what those after it need to know.
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed>;
+}
+
+/// What a step is told.
+pub struct At<'a> {
+    /// The run so far.
+    pub run: &'a Run,
+    /// Its folder.
+    pub folder: &'a Path,
+    /// The time of day.
+    pub clock: &'a Clock,
+    /// Hears how it goes on.
+    pub tell: &'a (dyn Fn(Progress) + Send + Sync),
+}
+
+impl At<'_> {
+    /// Where what programs print is kept.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log.txt")
+    }
+
+    /// True if this step was begun before, and not ended.
+    pub fn is_again(&self, step: &str) -> bool {
+        self.run.begun.as_deref() == Some(step)
+    }
+}
+
+/// How a run goes on, for who looks on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// A step begins.
+    Begins(&'static str),
+    /// So many percent of the step are done.
+    Percent(u8, String),
+    /// Something is waited for.
+    Waits(String),
+}
+
+/// Why a step was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepFailed {
+    /// In words.
+    pub reason: String,
+    /// What became of what was changed before.
+    pub back: Back,
+}
+
+/// What became of a change whose run failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// Nothing was put back.
+    No,
+    /// Nothing was changed, although the step was begun that changes.
+    NotNeeded,
+    /// Nothing was changed, because the plan does not hold.
+    Refused,
+    /// The old state is back, and was looked at.
+    Yes,
+    /// It was tried in vain.
+    Tried,
+}
+
+impl StepFailed {
+    /// Nothing was put back.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), back: Back::No }
+    }
+
+    /// Nothing was changed: the plan does not hold.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), back: Back::Refused }
+    }
+}
+
+/// Begins or continues a run; returns it with its outcome. Fails if its record cannot be written.
+pub async fn carry_out(
+    runs: &Runs,
+    mut run: Run,
+    steps: &[Box<dyn Step>],
+    clock: &Clock,
+    tell: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Run, StateError> {
+    let folder = runs.folder(&run.id)?;
+    runs.write(&run)?;
+    for step in steps {
+        let name = step.name();
+        if run.found(name).is_some() {
+            continue;
+        }
+        tell(Progress::Begins(name));
+        // Whether it was begun before is told by the record as it was.
+        let before = run.clone();
+        run.begun = Some(name.to_owned());
+        runs.write(&run)?;
+        let did = step.go(&At { run: &before, folder: &folder, clock, tell }).await;
+        match did {
+            Ok(found) => {
+                run.steps.push(DoneStep { name: name.to_owned(), at: clock.now(), found });
+                run.begun = None;
+                runs.write(&run)?;
+            }
+            Err(failed) => {
+                let is_changed =
+                    steps.iter().any(|one| one.changes_the_host() && run.may_have_changed(one.name()));
+                return end(runs, run, clock, outcome(failed, is_changed));
+            }
+        }
+    }
+    end(runs, run, clock, RunOutcome::Verified)
+}
+
+fn outcome(StepFailed { reason, back }: StepFailed, is_changed: bool) -> RunOutcome {
+    match back {
+        Back::No if is_changed => RunOutcome::Failed { reason },
+        Back::No | Back::NotNeeded => RunOutcome::NotStarted { reason, is_refused: false },
+        Back::Refused => RunOutcome::NotStarted { reason, is_refused: true },
+        Back::Yes => RunOutcome::RolledBack { reason },
+        Back::Tried => RunOutcome::RollbackFailed { reason },
+    }
+}
+
+fn end(runs: &Runs, mut run: Run, clock: &Clock, outcome: RunOutcome) -> Result<Run, StateError> {
+    run.outcome = Some(outcome);
+    run.ended_at = Some(clock.now());
+    runs.write(&run)?;
+    Ok(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::domain::update::{Changes, Plan, RunId};
+
+    /// Notes that it ran; fails or never ends if it is told to.
+    struct Noted {
+        name: &'static str,
+        changes: bool,
+        does: Does,
+        seen: Arc<Mutex<Vec<String>>>,
+    }
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Does {
+        Work,
+        Fail(Back),
+        Hang,
+    }
+
+    #[async_trait]
+    impl Step for Noted {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn changes_the_host(&self) -> bool {
+            self.changes
+        }
+
+        async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+            let again = if at.is_again(self.name) { " again" } else { "" };
+            self.seen.lock().push(format!("{}{again}", self.name));
+            match self.does {
+                Does::Work => Ok(Value::from(self.name)),
+                Does::Fail(back) => Err(StepFailed { reason: "no".into(), back }),
+                Does::Hang => std::future::pending().await,
+            }
+        }
+    }
+
+    struct Rig {
+        _dir: tempfile::TempDir,
+        runs: Runs,
+        seen: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let runs = Runs::of(dir.path());
+            Self { _dir: dir, runs, seen: Arc::default() }
+        }
+
+        fn steps(&self, does: [Does; 3]) -> Vec<Box<dyn Step>> {
+            let names = [("first", false), ("change", true), ("look", false)];
+            let step = |((name, changes), does)| {
+                Box::new(Noted { name, changes, does, seen: self.seen.clone() }) as Box<dyn Step>
+            };
+            names.into_iter().zip(does).map(step).collect()
+        }
+
+        async fn go(&self, run: Run, does: [Does; 3]) -> Run {
+            carry_out(&self.runs, run, &self.steps(does), &Clock::system(), &|_| ()).await.unwrap()
+        }
+    }
+
+    fn run() -> Run {
+        let plan = Plan { changes: Changes::new(Vec::new()).unwrap(), on_host: Default::default() };
+        Run {
+            id: RunId::parse("1").unwrap(),
+            plan,
+            by: "root".into(),
+            undoes: None,
+            automatic: Vec::new(),
+            started_at: "2026-01-31T12:00:00Z".parse().unwrap(),
+            ended_at: None,
+            steps: Vec::new(),
+            begun: None,
+            outcome: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_cut_off_goes_on_with_the_step_that_was_begun() {
+        for hangs_at in 0..3 {
+            let rig = Rig::new();
+            let mut does = [Does::Work; 3];
+            does[hangs_at] = Does::Hang;
+            let cut = tokio::time::timeout(std::time::Duration::from_millis(50), rig.go(run(), does)).await;
+            assert!(cut.is_err());
+            let names = ["first", "change", "look"];
+            assert_eq!(rig.seen.lock().last().unwrap(), names[hangs_at]);
+
+            let kept = rig.runs.read(&run().id).unwrap().unwrap();
+            let ended = rig.go(kept, [Does::Work; 3]).await;
+
+            assert_eq!(ended.outcome, Some(RunOutcome::Verified));
+            let mut expected: Vec<String> = names[..=hangs_at].iter().map(|&name| name.to_owned()).collect();
+            expected.push(format!("{} again", names[hangs_at]));
+            expected.extend(names[hangs_at + 1..].iter().map(|&name| name.to_owned()));
+            assert_eq!(*rig.seen.lock(), expected);
+            assert_eq!(rig.runs.read(&run().id).unwrap(), Some(ended));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_outcome_says_whether_anything_was_changed_and_whether_it_is_back() {
+        use Does::{Fail, Work};
+        for (does, word) in [
+            ([Work, Work, Work], "verified"),
+            ([Fail(Back::No), Work, Work], "not_started"),
+            ([Work, Fail(Back::No), Work], "failed"),
+            ([Work, Work, Fail(Back::No)], "failed"),
+            ([Work, Fail(Back::NotNeeded), Work], "not_started"),
+            ([Work, Fail(Back::Yes), Work], "rolled_back"),
+            ([Work, Fail(Back::Tried), Work], "rollback_failed"),
+        ] {
+            let rig = Rig::new();
+            let ended = rig.go(run(), does).await;
+            assert_eq!(ended.outcome.as_ref().unwrap().as_str(), word);
+            assert!(ended.ended_at.is_some());
+        }
+    }
+}
