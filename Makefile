@@ -36,7 +36,7 @@ lint: ## formatting, lints and documentation, without the tests
 
 .PHONY: bench
 bench: ## measure the figures of docs/figures.md; table and target/bench.json
-	scripts/need build docker load namespaces postgres
+	scripts/need build docker load namespaces postgres updates
 	$(MAKE) --no-print-directory build
 	scripts/bench $(ARGS)
 

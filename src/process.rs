@@ -1,19 +1,21 @@
 //! The only place that starts programs.
 //!
-//! A program gets its arguments as a list, an environment that makes it speak English, nothing on standard input, a group
-//! of its own, a time limit and limits on what it may print. It ends with whoever waits for it.
+//! A program gets its arguments as a list, an environment that makes it speak English, nothing on standard input unless it
+//! is given, a group of its own, a time limit and limits on what it may print. It ends with whoever waits for it; who ends this process
+//! waits for [`until_all_ended`] before.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// What programs say is read by programs: no translation, no questions, no colours.
 const FIXED: [(&str, &str); 4] = [
@@ -42,8 +44,18 @@ const HANDED_ON: [&str; 12] = [
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long what a program left behind may hold its standard output open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long those that were killed may take to be gone; the kernel may still be at work for one of them.
+const LAST_BREATH: Duration = Duration::from_secs(3);
 /// Longest line that is handed on whole; what is behind it is left out.
 const MAX_LINE: usize = 64 * 1024;
+
+/// Most that fits into any pipe.
+const MAX_INPUT: usize = 4096;
+/// How much is read of a pipe at once: all that one holds.
+const PIECE: usize = 64 * 1024;
+
+/// Groups that were started and may still be there.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A program to be run.
 #[derive(Debug, Clone)]
@@ -52,6 +64,7 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
+    input: Option<&'static str>,
     time_limit: Duration,
     stdout_limit: usize,
     stderr_limit: usize,
@@ -110,6 +123,7 @@ impl Program {
             args: Vec::new(),
             env: Vec::new(),
             folder: None,
+            input: None,
             time_limit: Duration::from_secs(60),
             stdout_limit: 8 * 1024 * 1024,
             stderr_limit: 64 * 1024,
@@ -142,6 +156,14 @@ impl Program {
     #[must_use]
     pub fn in_folder(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Gives it something to read on standard input: a page at most, so that writing it waits for nobody.
+    #[must_use]
+    pub fn input(mut self, text: &'static str) -> Self {
+        debug_assert!(text.len() <= MAX_INPUT, "more than a pipe holds");
+        self.input = Some(text);
         self
     }
 
@@ -182,7 +204,9 @@ impl Program {
         };
         let (ended, stdout) = timeout(self.time_limit, whole).await.map_err(|_| self.late())?;
         let (code, stderr) = ended.map_err(|TooMuch| self.too_much())?;
-        Ok(Ended { code, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
+        let stdout = String::from_utf8(stdout)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Ok(Ended { code, stdout, stderr })
     }
 
     /// Runs it to its end and hands on every line as it comes, so that nothing is kept of much. The result's standard
@@ -247,12 +271,21 @@ impl Program {
             Command::new(&path)
         };
         self.set_up(&mut command);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child =
-            command.spawn().map_err(|source| ProcessError::NotStarted { name: self.name.clone(), source })?;
+        let failed = |source| ProcessError::NotStarted { name: self.name.clone(), source };
+        command.stdin(self.stdin().map_err(failed)?).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        let mut child = command.spawn().map_err(failed)?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        GROUPS.lock().extend(group);
         let stdout = child.stdout.take();
         Ok(Running { child, group, stdout, stderr_limit: self.stderr_limit })
+    }
+
+    fn stdin(&self) -> std::io::Result<Stdio> {
+        let Some(text) = self.input else { return Ok(Stdio::null()) };
+        let (reader, mut writer) = std::io::pipe()?;
+        writer.write_all(text.as_bytes())?;
+        Ok(reader.into())
     }
 
     fn late(&self) -> ProcessError {
@@ -305,11 +338,30 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Gone already, as a rule.
         if let Some(group) = self.group {
+            // Gone already, as a rule.
             let _ = kill_process_group(group, Signal::KILL);
+            forget_gone();
         }
     }
+}
+
+/// Waits until every program is gone that was started here, with all that it started. Those that nobody waits for any more
+/// were killed, and need a moment. One that does not go is left behind after a few seconds.
+pub async fn until_all_ended() {
+    let is_over = async {
+        while !forget_gone() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let _ = timeout(LAST_BREATH, is_over).await;
+}
+
+/// True if no group is there any more.
+fn forget_gone() -> bool {
+    let mut groups = GROUPS.lock();
+    groups.retain(|group| test_kill_process_group(*group).is_ok());
+    groups.is_empty()
 }
 
 /// Keeps the first bytes and reads the rest away, so that nobody waits for a full pipe.
@@ -322,7 +374,7 @@ async fn beginning(mut pipe: impl AsyncRead + Unpin, limit: usize, kept: &mut Ve
 }
 
 async fn each_line(pipe: impl AsyncRead + Unpin, line: &mut impl FnMut(&str)) {
-    let mut reader = BufReader::new(pipe);
+    let mut reader = BufReader::with_capacity(PIECE, pipe);
     let mut bytes = Vec::new();
     while let Ok(read @ 1..) = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut bytes).await {
         let is_whole = bytes.last() == Some(&b'\n');
@@ -382,12 +434,15 @@ mod tests {
         Program::new("sh").args(["-c", script])
     }
 
-    /// Waits until no process has this id; its parent may have to take note of its end first.
+    /// True if no process has this id; its parent may have to take note of its end first.
+    fn is_gone(pid: &str) -> bool {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        text.is_empty() || text.contains("State:\tZ") || text.contains("State:\tX")
+    }
+
     async fn until_gone(pid: &str) {
-        let status = PathBuf::from(format!("/proc/{pid}/status"));
         for _ in 0..2_000 {
-            let text = fs::read_to_string(&status).unwrap_or_default();
-            if text.is_empty() || text.contains("State:\tZ") || text.contains("State:\tX") {
+            if is_gone(pid) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -422,6 +477,12 @@ mod tests {
         let lines: Vec<_> = ended.stdout.lines().collect();
         assert_eq!(lines[0], "C.UTF-8//noninteractive/dumb//yes");
         assert_eq!(lines[1], lines[2], "it leads a group of its own: {}", ended.stdout);
+    }
+
+    #[tokio::test]
+    async fn what_it_is_given_to_read_is_there_and_ends() {
+        let ended = Program::new("cat").arg("/dev/stdin").input("one\ntwo\n").run().await.unwrap();
+        assert_eq!(ended.stdout, "one\ntwo\n");
     }
 
     #[tokio::test]
@@ -487,6 +548,18 @@ mod tests {
         assert_eq!(fs::read_to_string(at("progress $x")).unwrap(), "half\nwhole\n");
         let ended = shell("exit 7").run_apart(&at("log"), &at("progress $x")).await.unwrap();
         assert_eq!(ended, Some(7));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_of_all_leaves_none_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
+        let running = tokio::spawn(shell(&script).run());
+        let pid = until_written(&file).await;
+        running.abort();
+        until_all_ended().await;
+        assert!(is_gone(&pid), "{}", fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default());
     }
 
     #[tokio::test]

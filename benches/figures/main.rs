@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "it starts what it measures, in real time")]
 
 mod account;
+mod apt_root;
 mod bare;
 mod churn;
 mod commands;
@@ -19,12 +20,14 @@ mod footprint;
 mod growth;
 mod heartbeats;
 mod history;
+mod images;
 mod kills;
 mod memory;
 mod plan;
 mod process;
 mod publish;
 mod registrations;
+mod scans;
 mod scene;
 mod seed;
 mod sheet;
@@ -84,6 +87,12 @@ async fn measure(plan: &Plan) -> Sheet {
     }
     if plan.wants("updates") {
         sheet.group("updates", limit(120), updates::measure(plan)).await;
+    }
+    if plan.wants("scans") {
+        sheet.group("scans", limit(240), scans::measure(plan)).await;
+    }
+    if plan.wants("images") {
+        sheet.group("images", limit(60), images::measure(plan)).await;
     }
     if plan.wants("start") {
         sheet.group("start", limit(60), start::measure(plan)).await;

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 /// Groups that can be measured alone.
-const GROUPS: [&str; 11] = [
+const GROUPS: [&str; 13] = [
     "heartbeats",
     "publish",
     "commands",
     "account",
     "registrations",
     "updates",
+    "scans",
+    "images",
     "start",
     "fleet",
     "churn",

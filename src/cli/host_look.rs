@@ -46,6 +46,7 @@ struct Looker {
     packages: CheckPackages,
     dir: PathBuf,
     clock: Clock,
+    /// Only if it could not be kept on the disk.
     last: Mutex<Option<LastScan>>,
 }
 
@@ -66,7 +67,7 @@ pub(super) fn look_at_host(
         CheckPackages::Always => true,
         CheckPackages::Never => false,
     };
-    let scanners = scanners(images)
+    let scanners = scanners(images, &dir)
         .into_iter()
         .filter(|scanner| is_looked_at || scanner.kind() == Kind::DockerImage)
         .collect();
@@ -82,8 +83,8 @@ impl Looker {
     async fn look(&self, by_person: bool) -> Seen {
         let (last, name) = (self.last().await, self.reader.hostname());
         let scan = scan_after(last, name, &self.scanners, &self.clock, by_person, |_| ()).await;
-        let (at, findings) = (scan.at, scan.scanners.clone());
-        self.keep(scan).await;
+        let at = scan.at;
+        let findings = self.keep(scan).await;
         let host = self.host(&findings).await;
         Seen { scan: Arc::new(HostScan { at, findings }), host: Box::new(host) }
     }
@@ -104,14 +105,17 @@ impl Looker {
         }
     }
 
-    async fn keep(&self, scan: LastScan) {
-        let dir = self.dir.clone();
-        let written = scan.clone();
-        *self.last.lock() = Some(scan);
+    /// Keeps it for the next look and the next start, and hands back what was found. There may be thousands: what is on the
+    /// disk is not in memory too.
+    async fn keep(&self, scan: LastScan) -> Vec<Findings> {
+        let (dir, scan) = (self.dir.clone(), Arc::new(scan));
+        let written = Arc::clone(&scan);
         let written = tokio::task::spawn_blocking(move || write_last_scan(&dir, &written)).await;
-        if let Ok(Err(error)) = written {
-            warn!(error = &error as &dyn std::error::Error, "what was found is not kept for the next start");
+        if let Ok(Err(error)) = &written {
+            warn!(error = error as &dyn std::error::Error, "what was found is not kept for the next start");
         }
+        *self.last.lock() = (!matches!(written, Ok(Ok(())))).then(|| LastScan::clone(&scan));
+        Arc::try_unwrap(scan).map_or_else(|scan| scan.scanners.clone(), |scan| scan.scanners)
     }
 
     /// What the machine is, and what can be done here.

@@ -1,7 +1,9 @@
 //! What the verbs have in common that change this host: its installers, its records, and how both are shown.
 
-use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufRead, ErrorKind, IsTerminal, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +16,9 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::Role;
 use crate::domain::text::spell_out;
-use crate::domain::update::{Operation, Plan, PlannedChange, Problem, Run, RunId, RunOutcome, UndoSource};
+use crate::domain::update::{
+    Operation, Plan, PlannedChange, Policy, Problem, Run, RunId, RunOutcome, UndoSource,
+};
 use crate::io::IoRuntime;
 use crate::state_dir::Runs;
 use crate::updates::{Installer, Progress, Step, Wanted, carry_out, installers};
@@ -28,6 +32,9 @@ pub(super) const REFUSED: u8 = 5;
 /// Most changes that are shown one by one.
 const MOST_SHOWN: usize = 200;
 
+/// Largest policy that is read.
+const POLICY_LIMIT: u64 = 1024 * 1024;
+
 /// This host, for who changes it.
 pub(super) struct Host {
     /// Its state directory.
@@ -35,6 +42,7 @@ pub(super) struct Host {
     /// Its records.
     pub(super) runs: Runs,
     installers: Vec<Arc<dyn Installer>>,
+    policy: Policy,
     runtime: IoRuntime,
     clock: Clock,
 }
@@ -42,7 +50,9 @@ pub(super) struct Host {
 impl Host {
     /// Opens what is needed; changes nothing.
     pub(super) fn open(common: &Common) -> anyhow::Result<Self> {
-        let dir = sources::load(common, Role::Client)?.settings.state.dir.context("no state directory")?;
+        let settings = sources::load(common, Role::Client)?.settings;
+        let dir = settings.state.dir.context("no state directory")?;
+        let policy = policy(&settings.updates.policy_file)?;
         let runtime = IoRuntime::start()?;
         let all = installers();
         let mut present = Vec::new();
@@ -56,13 +66,24 @@ impl Host {
                 "there is nothing on this host that could be installed with: it has neither APT nor its packages"
             );
         }
-        Ok(Self { runs: Runs::of(&dir), dir, installers: present, runtime, clock: Clock::system() })
+        let (runs, clock) = (Runs::of(&dir), Clock::system());
+        Ok(Self { dir, runs, installers: present, policy, runtime, clock })
     }
 
     /// True if this user may install packages.
     #[expect(clippy::unused_self, reason = "who may do it is asked of the host")]
     pub(super) fn is_root(&self) -> bool {
         rustix::process::geteuid().is_root()
+    }
+
+    /// Says what the owner of this host forbids of a plan. True if that is nothing.
+    pub(super) fn allows(&self, plan: &Plan, is_undo: bool) -> bool {
+        let now = self.clock.now().with_timezone(&chrono::Local).naive_local();
+        let forbidden = self.policy.judge(&plan.changes, is_undo, now);
+        for one in forbidden.iter().take(MOST_SHOWN) {
+            eprintln!("the policy of this host forbids it: {}", spell_out(&one.to_string()));
+        }
+        forbidden.is_empty()
     }
 
     /// Works out what would be changed.
@@ -117,6 +138,26 @@ impl Host {
         }
         Ok(all)
     }
+}
+
+/// Reads what the owner of this host allows. What cannot be read, or could be written by others, allows nothing.
+fn policy(path: &Path) -> anyhow::Result<Policy> {
+    let named = || format!("the policy {} cannot be followed", path.display());
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Policy::default()),
+        file => file.with_context(named)?,
+    };
+    let about = file.metadata().with_context(named)?;
+    let is_of_root = about.uid() == 0 || about.uid() == rustix::process::geteuid().as_raw();
+    if !is_of_root || about.mode() & 0o022 != 0 {
+        bail!(
+            "{}: others than root may write it; run `chown root: FILE` and `chmod 644 FILE` on it",
+            named()
+        );
+    }
+    let mut text = String::new();
+    file.take(POLICY_LIMIT).read_to_string(&mut text).with_context(named)?;
+    Policy::parse(&text).with_context(named)
 }
 
 /// A new run of a plan.

@@ -101,6 +101,7 @@ pub(super) fn plan_updates(args: PlanUpdatesArgs, common: &Common) -> anyhow::Re
     let plan = host.work_out(&asked.wanted())?;
     keep(&host.dir, asked, &plan);
     print(&plan, common)?;
+    host.allows(&plan, false);
     Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) })
 }
 
@@ -139,6 +140,9 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
     if !common.json {
         show_plan(&plan)?;
     }
+    if !host.allows(&plan, false) {
+        return Ok(ExitCode::from(REFUSED));
+    }
     if !host.is_root() {
         eprintln!("lightship: installing needs root: run the same with sudo");
         return Ok(ExitCode::from(NEEDS_ROOT));
@@ -154,6 +158,9 @@ fn go_on(host: &Host, run: Run, dry_run: bool, yes: bool, common: &Common) -> an
     if dry_run {
         print(&run.plan, common)?;
         return Ok(ExitCode::from(PENDING));
+    }
+    if !host.allows(&run.plan, run.undoes.is_some()) {
+        return Ok(ExitCode::from(REFUSED));
     }
     if !host.is_root() {
         eprintln!("lightship: installing needs root: run the same with sudo");

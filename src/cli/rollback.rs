@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::common::Common;
-use super::host_run::{Host, NEEDS_ROOT, PENDING, confirmed, finish, new_run, show_plan};
+use super::host_run::{Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, new_run, show_plan};
 use super::{install, output};
 use crate::domain::update::{Run, RunId, RunOutcome};
 
@@ -48,6 +48,9 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
     }
     if !common.json {
         show_plan(&plan)?;
+    }
+    if !host.allows(&plan, true) {
+        return Ok(ExitCode::from(REFUSED));
     }
     if !host.is_root() {
         eprintln!("lightship: putting packages back needs root: run the same with sudo");

@@ -17,6 +17,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Loaded, Role};
 use crate::io::{Io, IoRuntime};
+use crate::process::until_all_ended;
 use crate::telemetry;
 
 /// How long the whole tree may take to stop: the connector's own time to finish requests is 30 s.
@@ -179,6 +180,7 @@ pub(super) async fn finish(root: Root, end: End) -> ExitCode {
         End::GaveUp(_) => ExitCode::FAILURE,
     };
     root.shutdown(STOP_TIME).await;
+    until_all_ended().await;
     code
 }
 

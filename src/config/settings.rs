@@ -358,6 +358,9 @@ pub struct Updates {
     /// Configuration file of RedFlag's agent (JSON): its server, registration token and display name are read where no
     /// other setting says them.
     pub agent_config_path: Option<String>,
+    /// What the owner of this host allows runs to change on it (TOML, docs/updates.md); it must belong to root. Without the
+    /// file everything is allowed.
+    pub policy_file: PathBuf,
 }
 
 impl Default for Updates {
@@ -367,6 +370,7 @@ impl Default for Updates {
             check_packages: CheckPackages::Auto,
             redflag_server_url: None,
             agent_config_path: None,
+            policy_file: "/etc/lightship/policy.toml".into(),
         }
     }
 }

@@ -14,6 +14,9 @@ const LAST_SCAN: &str = "last_scan.json";
 /// Largest file that is read: 20,000 findings of each kind fit.
 const SIZE_LIMIT: u64 = 128 * 1024 * 1024;
 
+/// Bytes of most findings.
+const BYTES_EACH: usize = 512;
+
 /// What the last scan found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastScan {
@@ -38,7 +41,10 @@ pub fn read_last_scan(dir: &Path) -> Result<Option<LastScan>, StateError> {
 /// Keeps what was found, for this user only. Blocks.
 pub fn write_last_scan(dir: &Path, scan: &LastScan) -> Result<(), StateError> {
     files::make_dir(dir)?;
-    let json = serde_json::to_vec(scan).expect("it holds nothing that JSON cannot");
+    // Of thousands it is long; to grow it step by step would take as much again.
+    let count: usize = scan.scanners.iter().map(|found| found.items.len()).sum();
+    let mut json = Vec::with_capacity((count + 1) * BYTES_EACH);
+    serde_json::to_writer(&mut json, scan).expect("it holds nothing that JSON cannot");
     files::replace(&dir.join(LAST_SCAN), &json)
 }
 

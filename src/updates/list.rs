@@ -1,6 +1,7 @@
 //! Which scanners there are, and how they are run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::apt::{Apt, AptInstaller};
@@ -48,11 +49,11 @@ impl Images {
     }
 }
 
-/// Every scanner there is, in the order in which they run; one line each.
-pub fn scanners(images: Images) -> Vec<Arc<dyn Scanner>> {
+/// Every scanner there is, in the order in which they run; one line each. What one keeps is in the state directory.
+pub fn scanners(images: Images, state_dir: &Path) -> Vec<Arc<dyn Scanner>> {
     let programs = Arc::new(HostPrograms);
     vec![
-        Arc::new(Apt::of_this_host()),
+        Arc::new(Apt::of_this_host().keeping_cache_in(state_dir.join("apt"))),
         Arc::new(Dnf::of_this_host()),
         Arc::new(DockerImage::new(images.engine, images.lookup)),
         Arc::new(WindowsUpdate::new(programs.clone())),

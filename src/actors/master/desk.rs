@@ -33,6 +33,11 @@ impl Desk {
         answers.into_iter().zip(&asks).map(missed).collect()
     }
 
+    /// Answers an agent that no person said yes to: the master's credentials are not for it, and it may ask by itself.
+    pub fn turn_away(asks: &[Ask]) -> Vec<Answer> {
+        asks.iter().map(|ask| away(ask, "this agent waits for a person's yes")).collect()
+    }
+
     /// Forgets what was known of a repository's tags.
     pub fn forget(&self, registry: &str, repository: &str) {
         if let Some(registries) = &self.0 {
@@ -45,11 +50,6 @@ impl Desk {
         if let Some(registries) = &self.0 {
             registries.forget_registry(registry);
         }
-    }
-
-    /// Answers an agent that no person said yes to: the master's credentials are not for it, and it may ask by itself.
-    pub fn turn_away(asks: &[Ask]) -> Vec<Answer> {
-        asks.iter().map(|ask| away(ask, "this agent waits for a person's yes")).collect()
     }
 
     fn out_of_reach(&self, ask: &Ask) -> Option<Answer> {

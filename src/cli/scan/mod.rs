@@ -26,6 +26,7 @@ use crate::docker::BollardDocker;
 use crate::domain::host::Host;
 use crate::domain::update::{Findings, Kind, Standing};
 use crate::io::{Io, IoRuntime};
+use crate::process::until_all_ended;
 use crate::registry::Settings as RegistrySettings;
 use crate::state_dir::{LastScan, StateError, read_last_scan, write_last_scan};
 use crate::updates::{HostReader, Images, Scanner, scanners};
@@ -88,7 +89,7 @@ fn run_in(form: Form, what: What, export: Option<Export>, common: &Common) -> an
         What::Scan => {
             let scan = runtime.io().handle().block_on(interruptible(look(
                 &clock,
-                scanners(images(&settings, &clock, runtime.io())?),
+                scanners(images(&settings, &clock, runtime.io())?, &dir),
                 last,
             )))?;
             // What was found is worth more than the file that keeps it.
@@ -152,11 +153,13 @@ async fn look(clock: &Clock, scanners: Vec<Arc<dyn Scanner>>, last: Option<LastS
 async fn interruptible<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = work => Ok(done),
-        _ = interrupt.recv() => bail!("interrupted; nothing was kept"),
-        _ = terminate.recv() => bail!("asked to end; nothing was kept"),
-    }
+    let why = tokio::select! {
+        done = work => return Ok(done),
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "asked to end",
+    };
+    until_all_ended().await;
+    bail!("{why}; nothing was kept")
 }
 
 /// The line that says what is being looked at.

@@ -9,6 +9,7 @@ mod first_seen;
 mod kind;
 mod life;
 mod plan;
+mod policy;
 mod reconcile;
 mod run;
 mod scan;
@@ -25,6 +26,7 @@ pub use plan::{
     Changes, ConfigFile, Difference, LeftOut, OnHost, Operation, Plan, PlanFault, PlanId, PlannedChange,
     UndoSource,
 };
+pub use policy::{Forbidden, Policy, PolicyFault};
 pub use reconcile::{CURRENT, Change, UNCHECKED, Update, after_decision, after_snooze, reconcile};
 pub use run::{DoneStep, Present, Run, RunId, RunOutcome, UndoFault, undo};
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};

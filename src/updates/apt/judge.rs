@@ -56,9 +56,15 @@ impl Seen {
         self.policies.iter().filter(is_unexplained).map(|policy| policy.name.as_str()).collect()
     }
 
-    /// One finding per package that has a newer version, and one per package that nobody needs any more.
-    pub(super) fn findings(&self) -> Vec<Finding> {
-        let mut found: Vec<Finding> = self.policies.iter().map(|policy| self.finding(policy)).collect();
+    /// One finding per package that has a newer version, and one per package that nobody needs any more. Of thousands it is
+    /// much: what was said of one goes when its finding is there.
+    pub(super) fn findings(&mut self) -> Vec<Finding> {
+        let policies = std::mem::take(&mut self.policies);
+        let mut found = Vec::with_capacity(policies.len());
+        for policy in policies {
+            let record = self.take_record(&policy.name, policy.candidate.as_deref());
+            found.push(self.finding(&policy, record.unwrap_or_default()));
+        }
         let idle: BTreeSet<&String> = self.ordinary.iter().flat_map(|plan| &plan.removals).collect();
         for name in idle {
             let at = found.iter().position(|finding| finding.name == *name);
@@ -80,7 +86,7 @@ impl Seen {
         found
     }
 
-    fn finding(&self, policy: &Policy) -> Finding {
+    fn finding(&self, policy: &Policy, record: Record) -> Finding {
         let name = policy.name.as_str();
         let mut finding = Finding::new(name, Standing::Newer);
         finding.current_version.clone_from(&policy.installed);
@@ -101,12 +107,10 @@ impl Seen {
         if let Some(percent) = candidate(policy).and_then(|version| version.phased) {
             finding.details.insert("phased_percent".into(), json!(percent));
         }
-        if let Some(record) = self.record(name, policy.candidate.as_deref()) {
-            finding.size_bytes = record.size_bytes;
-            finding.description.clone_from(&record.description);
-            if let Some(section) = &record.section {
-                finding.details.insert("section".into(), json!(section));
-            }
+        finding.size_bytes = record.size_bytes;
+        finding.description = record.description;
+        if let Some(section) = record.section {
+            finding.details.insert("section".into(), section.into());
         }
         if let Ok(plan) = &self.full
             && !takes(&self.ordinary, name)
@@ -227,6 +231,21 @@ impl Seen {
 
     fn record(&self, name: &str, version: Option<&str>) -> Option<&Record> {
         self.records.get(&(bare(name).to_owned(), version?.to_owned()))
+    }
+
+    /// One that has relations is looked at again, for what others need; and so is one of several architectures.
+    fn take_record(&mut self, name: &str, version: Option<&str>) -> Option<Record> {
+        let key = (bare(name).to_owned(), version?.to_owned());
+        let start = format!("{}:", bare(name));
+        let of_name =
+            self.installed.range(start.clone()..).take_while(|(other, _)| other.starts_with(&start));
+        let is_one = of_name.count() < 2;
+        let record = self.records.get(&key)?;
+        if is_one && record.depends.is_empty() && record.conflicts.is_empty() {
+            self.records.remove(&key)
+        } else {
+            Some(record.clone())
+        }
     }
 
     fn is_held(&self, name: &str) -> bool {

@@ -3,6 +3,7 @@
 //! Reads through APT's own programs, as an ordinary user too; simulations take no lock. Only refreshing the lists needs a
 //! right: without it the age of the lists is said. Lists, packages and settings that did not change are not read again.
 
+mod cache;
 mod gate;
 mod helper;
 mod install;
@@ -14,7 +15,8 @@ mod plan;
 mod solver;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,10 +28,11 @@ use super::print::Print;
 use super::scanner::{ScanAsk, Scanner};
 use crate::domain::update::{Finding, Findings, Kind, Problem};
 use crate::process::{Ended, Program, find};
+use cache::KeptCache;
 pub use helper::run_for_apt;
 pub use install::AptInstaller;
 use judge::{Seen, installed_as};
-use parse::{Installed, Policy, Record, Records, Refresh, Simulation};
+use parse::{Installed, Policies, Policy, Record, Records, Refresh, Simulation};
 use places::Places;
 
 /// Lists that are older are refreshed, by whoever may.
@@ -42,12 +45,15 @@ const STALE_AFTER: TimeDelta = TimeDelta::hours(36);
 const REFRESH_LIMIT: Duration = Duration::from_secs(180);
 /// Of so many packages that stay behind the reason is asked for one by one.
 const MAX_NAMED: usize = 10;
+/// Unpacks lists, whatever they are packed with.
+const HELPER: &str = "/usr/lib/apt/apt-helper";
 /// Of so many packages the details are asked for at once.
 const NAMES_AT_ONCE: usize = 1_000;
 
 /// Looks for newer packages through APT.
 pub struct Apt {
     config: Option<String>,
+    cache: Option<Arc<KeptCache>>,
     known: Mutex<Known>,
 }
 
@@ -78,12 +84,18 @@ struct Failed {
 impl Apt {
     /// Of the host it runs on.
     pub fn of_this_host() -> Self {
-        Self { config: None, known: Mutex::default() }
+        Self { config: None, cache: None, known: Mutex::default() }
     }
 
     /// Of whatever root this configuration file names.
     pub fn configured_by(config: &Path) -> Self {
-        Self { config: Some(config.display().to_string()), known: Mutex::default() }
+        Self { config: Some(config.display().to_string()), cache: None, known: Mutex::default() }
+    }
+
+    /// Keeps a cache of the lists in this folder, and leaves APT's own as it is.
+    #[must_use]
+    pub fn keeping_cache_in(self, folder: PathBuf) -> Self {
+        Self { cache: Some(Arc::new(KeptCache::in_folder(folder))), ..self }
     }
 
     fn program(&self, name: &str) -> Program {
@@ -99,6 +111,12 @@ impl Apt {
         let dump = self.program("apt-config").args(["dump", "--format", "%v%n", "DPkg::Options"]);
         let said = dump.run().await.map(|ended| ended.stdout).unwrap_or_default();
         said.lines().filter(|line| line.starts_with("--")).map(str::to_owned).collect()
+    }
+
+    /// A program that reads the lists.
+    fn reader(&self, name: &str) -> Program {
+        let options = self.cache.as_ref().map(|cache| cache.options());
+        self.program(name).args(options.unwrap_or_default())
     }
 
     async fn places(&self) -> Result<Places, Problem> {
@@ -123,7 +141,7 @@ impl Apt {
             return;
         }
         known.tried_at = Some(ask.now);
-        let update = self.program("apt-get").args(["update", "-q", "-o", "APT::Update::Error-Mode=any"]);
+        let update = self.reader("apt-get").args(["update", "-q", "-o", "APT::Update::Error-Mode=any"]);
         let outcome = match update.time_limit(REFRESH_LIMIT).run().await {
             Ok(ended) => parse::refresh(ended.code, &ended.stderr),
             Err(error) => Refresh::Failed(error.to_string()),
@@ -149,15 +167,9 @@ impl Apt {
     }
 
     async fn look_once(&self, places: &Places) -> Result<Seen, Problem> {
-        let query = self.program("dpkg-query").arg(format!("--admindir={}", places.dpkg().display())).args([
-            "-W",
-            "-f",
-            parse::INSTALLED_FORMAT,
-        ]);
-        let targets = self.program("apt-get").args(["indextargets", "--format", parse::TARGET_FORMAT]);
-        let (query, targets) = tokio::join!(query.run(), targets.run());
-        let query = worked("dpkg-query", query.map_err(trouble)?)?;
-        let installed = parse::installed(&query.stdout);
+        let targets = self.reader("apt-get").args(["indextargets", "--format", parse::TARGET_FORMAT]);
+        let (installed, targets) = tokio::join!(self.installed(places), targets.run());
+        let installed = installed?;
         let mut seen = Seen {
             native: places.native.clone(),
             policies: self.policies(&installed).await?,
@@ -172,7 +184,7 @@ impl Apt {
             if seen.leaves_some_behind() {
                 seen.full = self.simulate(&["-o", "APT::Get::AutomaticRemove=false", "dist-upgrade"]).await?;
             }
-            seen.records = self.records(&seen).await?;
+            seen.records = self.records(&seen, places).await?;
             let names: Vec<String> =
                 seen.unexplained().into_iter().take(MAX_NAMED).map(str::to_owned).collect();
             for name in names {
@@ -183,27 +195,37 @@ impl Apt {
         Ok(seen)
     }
 
+    /// All packages that dpkg has.
+    async fn installed(&self, places: &Places) -> Result<BTreeMap<String, Installed>, Problem> {
+        let admin = format!("--admindir={}", places.dpkg().display());
+        let query = self.program("dpkg-query").arg(admin).args(["-W", "-f", parse::INSTALLED_FORMAT]);
+        Ok(parse::installed(&worked("dpkg-query", query.run().await.map_err(trouble)?)?.stdout))
+    }
+
     async fn policies(&self, installed: &BTreeMap<String, Installed>) -> Result<Vec<Policy>, Problem> {
         let ask = async |names: &[String]| {
-            let program = self.program("apt-cache").args(["policy", "--"]).args(names);
-            program.stdout_limit(64 * 1024 * 1024).run().await.map_err(trouble)
+            let program = self.reader("apt-cache").args(["policy", "--"]).args(names);
+            let mut policies = Policies::default();
+            let ended = program.run_lines(|line| policies.line(line)).await.map_err(trouble)?;
+            Ok((policies.found, ended))
         };
-        let mut ended = ask(&["?upgradable".into()]).await?;
+        let (mut policies, mut ended) = ask(&["?upgradable".into()]).await?;
         // Versions before 2.0 know no patterns, and say that there is no such package.
-        if ended.stdout.is_empty() && ended.stderr.contains("?upgradable") {
+        if policies.is_empty() && ended.stderr.contains("?upgradable") {
             let names: Vec<String> = installed.keys().filter(|name| parse::is_name(name)).cloned().collect();
-            ended = ask(&names).await?;
+            (policies, ended) = ask(&names).await?;
         }
-        let mut policies = parse::policies(&worked("apt-cache", ended)?.stdout);
+        worked("apt-cache", ended)?;
         policies.retain(|policy| {
             policy.installed.is_some() && policy.candidate.is_some() && policy.installed != policy.candidate
         });
+        policies.shrink_to_fit();
         Ok(policies)
     }
 
     /// A dry run; the inner error is the reason why there is no way.
     async fn simulate(&self, args: &[&str]) -> Result<Result<Simulation, String>, Problem> {
-        let program = self.program("apt-get").args(parse::DRY_RUN).args(args);
+        let program = self.reader("apt-get").args(parse::DRY_RUN).args(args);
         let ended = program.stdout_limit(32 * 1024 * 1024).run().await.map_err(trouble)?;
         if ended.code == Some(0) {
             return Ok(Ok(parse::simulation(&ended.stdout)));
@@ -212,7 +234,11 @@ impl Apt {
         Ok(Err(reason.unwrap_or_else(|| "APT did not say why".into())))
     }
 
-    async fn records(&self, seen: &Seen) -> Result<BTreeMap<(String, String), Record>, Problem> {
+    async fn records(
+        &self,
+        seen: &Seen,
+        places: &Places,
+    ) -> Result<BTreeMap<(String, String), Record>, Problem> {
         let newer = seen
             .policies
             .iter()
@@ -221,16 +247,39 @@ impl Apt {
         let new = new
             .filter(|(_, install)| install.current.is_none())
             .map(|(name, install)| (name, install.new.as_str()));
-        let wanted: Vec<String> = newer
+        let wanted: BTreeMap<&str, &str> = newer
             .chain(new)
             .filter(|(name, version)| parse::is_name(name) && parse::is_version(version))
-            .map(|(name, version)| format!("{name}={version}"))
+            .map(|(name, version)| (name.as_str(), version))
             .collect();
-        let mut records = Records::default();
-        for some in wanted.chunks(NAMES_AT_ONCE) {
-            let program = self.program("apt-cache").args(["show", "--"]).args(some);
-            program.run_lines(|line| records.line(line)).await.map_err(trouble)?;
-            records.close();
+        self.records_of(&wanted, places, seen.leaves_some_behind()).await
+    }
+
+    /// What the lists say of these versions, by name.
+    async fn records_of(
+        &self,
+        wanted: &BTreeMap<&str, &str>,
+        places: &Places,
+        has_relations: bool,
+    ) -> Result<BTreeMap<(String, String), Record>, Problem> {
+        let mut records = Records::of(wanted, &places.native, has_relations);
+        match (places.compressed_lists(), find(HELPER)) {
+            // To look up one package, APT would unpack all that stands before it, for each of them.
+            (Some(lists), Some(_)) if !wanted.is_empty() => {
+                let program = self.program(HELPER).arg("cat-file").args(lists);
+                let ended = program.run_lines(|line| records.line(line)).await.map_err(trouble)?;
+                worked("apt-helper cat-file", ended)?;
+                records.close();
+            }
+            _ => {
+                let wanted: Vec<String> =
+                    wanted.iter().map(|(name, version)| format!("{name}={version}")).collect();
+                for some in wanted.chunks(NAMES_AT_ONCE) {
+                    let program = self.reader("apt-cache").args(["show", "--"]).args(some);
+                    program.run_lines(|line| records.line(line)).await.map_err(trouble)?;
+                    records.close();
+                }
+            }
         }
         Ok(records.found)
     }
@@ -240,6 +289,12 @@ impl Apt {
             Some(places) if known.is_as_read(places) => places.clone(),
             _ => self.places().await?,
         };
+        if let Some(cache) = self.cache.clone()
+            && !known.is_as_read(&places)
+        {
+            let apts = places.cache.clone();
+            let _ = tokio::task::spawn_blocking(move || cache.prepare(apts.as_deref())).await;
+        }
         known.failed = known.failed.take().filter(|failed| failed.by_files == places.refreshed_at());
         let as_of = known.as_of(ask, &places);
         self.refresh(ask, known, &places, as_of).await;
@@ -251,7 +306,7 @@ impl Apt {
         {
             return Ok(known.concluded(ask, &places, last.items.clone(), as_of));
         }
-        let (seen, print) = self.look(&places).await?;
+        let (mut seen, print) = self.look(&places).await?;
         let mut items = seen.findings();
         let count = items.len();
         if known.failed.is_some() {
@@ -261,6 +316,8 @@ impl Apt {
             items = still_pending(items, ask.last, version);
         }
         known.broken = broken(&seen, &places);
+        // Of thousands it is large, and what was found is copied before it is told.
+        drop(seen);
         let is_as_read = items.len() == count;
         let findings = known.concluded(ask, &places, items, as_of);
         known.read = is_as_read.then_some(print);

@@ -67,17 +67,22 @@ pub(super) struct Version {
     pub(super) pockets: Vec<String>,
 }
 
-/// Reads the output of `apt-cache policy NAME...` in the language of the locale C.
-pub(super) fn policies(text: &str) -> Vec<Policy> {
-    let mut found: Vec<Policy> = Vec::new();
-    for line in text.lines() {
+/// Reads the output of `apt-cache policy NAME...` in the language of the locale C, line by line.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    pub(super) found: Vec<Policy>,
+}
+
+impl Policies {
+    /// Takes the next line.
+    pub(super) fn line(&mut self, line: &str) {
         if !line.starts_with(' ') {
             if let Some(name) = line.strip_suffix(':').filter(|name| !name.is_empty()) {
-                found.push(Policy { name: name.into(), ..Policy::default() });
+                self.found.push(Policy { name: name.into(), ..Policy::default() });
             }
-            continue;
+            return;
         }
-        let Some(policy) = found.last_mut() else { continue };
+        let Some(policy) = self.found.last_mut() else { return };
         let known = |text: &str| (text != "(none)" && !text.is_empty()).then(|| text.to_owned());
         if let Some(version) = line.strip_prefix("  Installed: ") {
             policy.installed = known(version.trim());
@@ -91,7 +96,6 @@ pub(super) fn policies(text: &str) -> Vec<Policy> {
             policy.versions.extend(version_of(rest));
         }
     }
-    found
 }
 
 /// `1.1 500 (phased 10%)`
@@ -277,34 +281,61 @@ pub(super) struct Record {
     pub(super) conflicts: Vec<String>,
 }
 
-/// Records by name and version; reads line by line, for there is much that nobody needs.
-#[derive(Debug, Default)]
-pub(super) struct Records {
+/// Records by name without architecture, and version; reads line by line, for there is much that nobody needs.
+#[derive(Debug)]
+pub(super) struct Records<'a> {
+    /// Versions by name, as APT calls it.
+    wanted: &'a BTreeMap<&'a str, &'a str>,
+    native: &'a str,
+    has_relations: bool,
     name: Option<String>,
     version: Option<String>,
+    architecture: Option<String>,
     record: Record,
     pub(super) found: BTreeMap<(String, String), Record>,
 }
 
-impl Records {
+impl<'a> Records<'a> {
+    /// Of these versions by name. Relations to others are many, and are kept if somebody asks for them.
+    pub(super) fn of(wanted: &'a BTreeMap<&'a str, &'a str>, native: &'a str, has_relations: bool) -> Self {
+        let record = Record::default();
+        let (name, version, architecture, found) = (None, None, None, BTreeMap::new());
+        Self { wanted, native, has_relations, name, version, architecture, record, found }
+    }
+
+    /// True if it is wanted for any architecture.
+    fn is_wanted(&self, name: &str) -> bool {
+        let foreign = format!("{name}:");
+        let mut next = self.wanted.range(foreign.as_str()..);
+        self.wanted.contains_key(name) || next.next().is_some_and(|(next, _)| next.starts_with(&foreign))
+    }
+
     /// Takes the next line.
     pub(super) fn line(&mut self, line: &str) {
         if line.is_empty() {
             return self.close();
         }
+        if let Some(name) = line.strip_prefix("Package: ") {
+            // The last one of a list may end without a blank line.
+            self.close();
+            self.name = self.is_wanted(name).then(|| name.to_owned());
+            return;
+        }
+        if self.name.is_none() {
+            return;
+        }
         // A field's further lines begin with a blank: the long description.
         let Some((field, value)) = line.split_once(": ").filter(|_| !line.starts_with(' ')) else { return };
         let record = &mut self.record;
         match field {
-            "Package" => self.name = Some(value.into()),
             "Version" => self.version = Some(value.into()),
+            "Architecture" => self.architecture = Some(value.into()),
             "Size" => record.size_bytes = value.parse().ok(),
-            "Architecture" => record.architecture = Some(value.into()),
             "SHA256" => record.sha256 = Some(value.to_ascii_lowercase()),
             "Section" => record.section = Some(value.into()),
             "Description" | "Description-en" => record.description = Some(value.into()),
-            "Depends" | "Pre-Depends" => record.depends.extend(names(value)),
-            "Conflicts" | "Breaks" => record.conflicts.extend(names(value)),
+            "Depends" | "Pre-Depends" if self.has_relations => record.depends.extend(names(value)),
+            "Conflicts" | "Breaks" if self.has_relations => record.conflicts.extend(names(value)),
             _ => {}
         }
     }
@@ -312,7 +343,16 @@ impl Records {
     /// The last one may end without a blank line.
     pub(super) fn close(&mut self) {
         let record = std::mem::take(&mut self.record);
-        if let (Some(name), Some(version)) = (self.name.take(), self.version.take()) {
+        let architecture = self.architecture.take();
+        let (Some(name), Some(version)) = (self.name.take(), self.version.take()) else { return };
+        let is_version = |called: &str| self.wanted.get(called).is_some_and(|wanted| *wanted == version);
+        let is_foreign = |architecture: &str| architecture != self.native && architecture != "all";
+        let is_it = match architecture.as_deref() {
+            Some(architecture) if is_foreign(architecture) => is_version(&format!("{name}:{architecture}")),
+            _ => is_version(&name),
+        };
+        if is_it {
+            let record = Record { architecture, ..record };
             self.found.entry((name, version)).or_insert(record);
         }
     }

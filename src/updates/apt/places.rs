@@ -15,11 +15,13 @@ pub(super) struct Places {
     etc: PathBuf,
     state: PathBuf,
     archives: PathBuf,
+    /// Where APT keeps its cache, if it does.
+    pub(super) cache: Option<PathBuf>,
     pub(super) native: String,
 }
 
 /// What [`Places::parse`] reads.
-pub(super) const QUESTION: [&str; 13] = [
+pub(super) const QUESTION: [&str; 15] = [
     "shell",
     "LISTS",
     "Dir::State::lists/d",
@@ -31,6 +33,8 @@ pub(super) const QUESTION: [&str; 13] = [
     "Dir::State/d",
     "ARCHIVES",
     "Dir::Cache::archives/d",
+    "CACHE",
+    "Dir::Cache::pkgcache/f",
     "NATIVE",
     "APT::Architecture",
 ];
@@ -49,6 +53,7 @@ impl Places {
             etc: value("ETC")?.into(),
             state: value("STATE")?.into(),
             archives: value("ARCHIVES")?.into(),
+            cache: value("CACHE").map(PathBuf::from),
             native: value("NATIVE")?,
         })
     }
@@ -73,6 +78,18 @@ impl Places {
     pub(super) fn locks(&self) -> [PathBuf; 4] {
         let dpkg = self.dpkg();
         [dpkg.join("lock-frontend"), dpkg.join("lock"), self.archives.join("lock"), self.lists.join("lock")]
+    }
+
+    /// The lists of packages, if any of them is compressed: looking up one package in such a list reads all before it.
+    pub(super) fn compressed_lists(&self) -> Option<Vec<PathBuf>> {
+        let files = std::fs::read_dir(&self.lists).ok()?.flatten().map(|file| file.path());
+        let packed_with = |file: &Path| {
+            let (_, end) = file.file_name()?.to_str()?.rsplit_once("_Packages")?;
+            ["", ".lz4", ".gz", ".xz", ".bz2", ".lzma", ".zst"].into_iter().find(|known| *known == end)
+        };
+        let mut lists: Vec<PathBuf> = files.filter(|file| packed_with(file).is_some()).collect();
+        lists.sort();
+        lists.iter().any(|file| packed_with(file) != Some("")).then_some(lists)
     }
 
     /// Returns when the lists were last seen to be fresh. A refresh that finds nothing new, or fails, leaves no trace.
@@ -131,7 +148,8 @@ mod tests {
     use super::*;
 
     const ANSWER: &str = "LISTS='/r/var/lib/apt/lists/'\nSTATUS='/r/var/lib/dpkg/status'\nETC='/r/etc/apt/'\n\
-                          STATE='/r/var/lib/apt/'\nARCHIVES='/r/var/cache/apt/archives/'\nNATIVE='amd64'\n";
+                          STATE='/r/var/lib/apt/'\nARCHIVES='/r/var/cache/apt/archives/'\n\
+                          CACHE='/r/var/cache/apt/pkgcache.bin'\nNATIVE='amd64'\n";
 
     #[test]
     fn places_are_where_apt_says() {
@@ -169,5 +187,12 @@ mod tests {
         std::fs::write(dir.path().join("var/lib/apt/lists/lock"), "").unwrap();
         assert!(places.has_packages() && places.refreshed_at().is_some() && places.is_interrupted());
         assert!(places.may_refresh());
+
+        assert_eq!(places.compressed_lists(), None);
+        for other in ["x_Packages.IndexDiff", "x_InRelease", "y_Packages.lz4"] {
+            std::fs::write(dir.path().join("var/lib/apt/lists").join(other), "").unwrap();
+        }
+        let lists = places.compressed_lists().unwrap();
+        assert_eq!(lists, ["x_Packages", "y_Packages.lz4"].map(|name| places.lists.join(name)));
     }
 }

@@ -1,12 +1,12 @@
 //! Works out exactly what APT would do, and what that means on this host. Changes nothing; needs no right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::Apt;
 use super::judge::installed_as;
-use super::parse::{self, Installed, Record, Records, Simulation};
+use super::parse::{self, Installed, Simulation};
 use super::places::Places;
-use super::{Apt, worked};
 use crate::domain::update::{
     Changes, ConfigFile, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run,
     UndoSource, undo,
@@ -88,7 +88,7 @@ impl Apt {
     }
 
     async fn security_names(&self, places: &Places) -> Result<Vec<String>, Problem> {
-        let (seen, _) = self.look(places).await?;
+        let (mut seen, _) = self.look(places).await?;
         let mends = |finding: &crate::domain::update::Finding| finding.is_security == Some(true);
         Ok(seen.findings().into_iter().filter(mends).map(|finding| finding.name).collect())
     }
@@ -121,14 +121,14 @@ impl Apt {
         simulation: &Simulation,
         files: &BTreeMap<(String, String), parse::File>,
     ) -> Result<Changes, Problem> {
-        let mut missing = BTreeSet::new();
-        for (name, install) in &simulation.installs {
-            if !files.contains_key(&(bare(name).to_owned(), install.new.clone())) {
-                missing.insert(format!("{name}={}", install.new));
-            }
-        }
         // What is in APT's cache already has no address.
-        let records = self.records_of(missing.into_iter().collect()).await?;
+        let missing: BTreeMap<&str, &str> = simulation
+            .installs
+            .iter()
+            .map(|(name, install)| (name.as_str(), install.new.as_str()))
+            .filter(|(name, version)| !files.contains_key(&(bare(name).to_owned(), (*version).to_owned())))
+            .collect();
+        let records = self.records_of(&missing, &basis.places, false).await?;
         let mut changes = Vec::new();
         for (name, install) in &simulation.installs {
             let key = (bare(name).to_owned(), install.new.clone());
@@ -188,10 +188,13 @@ impl Apt {
         changes: &Changes,
         kept: &Kept,
     ) -> Result<BTreeMap<String, UndoSource>, Problem> {
-        let asked = changes.all().iter().filter_map(|change| {
-            Some(format!("{}={}", in_words(change, &basis.places.native), change.from.as_ref()?))
-        });
-        let offered = self.records_of(asked.collect()).await?;
+        let names: Vec<(String, &str)> = changes
+            .all()
+            .iter()
+            .filter_map(|change| Some((in_words(change, &basis.places.native), change.from.as_deref()?)))
+            .collect();
+        let asked = names.iter().map(|(name, version)| (name.as_str(), *version)).collect();
+        let offered = self.records_of(&asked, &basis.places, false).await?;
         let source = |change: &PlannedChange| {
             let Some(from) = &change.from else { return UndoSource::NotNeeded };
             let is_offered = offered.get(&(change.name.clone(), from.clone()));
@@ -247,25 +250,6 @@ impl Apt {
             self.program("dpkg-query").arg(admin).args(["-W", "-f", parse::CONFFILES_FORMAT]).args(names);
         let said = query.run().await.map(|ended| ended.stdout).unwrap_or_default();
         parse::conffiles(&said)
-    }
-
-    pub(super) async fn records_of(
-        &self,
-        wanted: Vec<String>,
-    ) -> Result<BTreeMap<(String, String), Record>, Problem> {
-        let mut records = Records::default();
-        for some in wanted.chunks(super::NAMES_AT_ONCE) {
-            let program = self.program("apt-cache").args(["show", "--"]).args(some);
-            program.run_lines(|line| records.line(line)).await.map_err(trouble)?;
-            records.close();
-        }
-        Ok(records.found)
-    }
-
-    pub(super) async fn installed(&self, places: &Places) -> Result<BTreeMap<String, Installed>, Problem> {
-        let admin = format!("--admindir={}", places.dpkg().display());
-        let query = self.program("dpkg-query").arg(admin).args(["-W", "-f", parse::INSTALLED_FORMAT]);
-        Ok(parse::installed(&worked("dpkg-query", query.run().await.map_err(trouble)?)?.stdout))
     }
 
     pub(super) async fn work_out_undo(

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use rustix::process::geteuid;
 use tokio::sync::Mutex;
 
 use super::keep::{last_known, shown, still_pending, trouble};
@@ -140,24 +141,41 @@ impl Dnf {
         }
         let mut seen = Seen { obsoleting: parse::obsoleting(&checked.stdout), ..Seen::default() };
         if checked.code == Some(100) {
-            let list = call(&[
-                "-q",
-                "-C",
-                "repoquery",
-                "--upgrades",
-                "--latest-limit=1",
-                "--qf",
-                parse::OFFER_FORMAT,
-            ]);
-            seen.offers = parse::offers(&worked("dnf repoquery", list.await?, &[0])?.stdout);
-            let list = call(&["-q", "-C", "updateinfo", "list"]).await?;
-            seen.advisories = parse::advisories(&worked("dnf updateinfo", list, &[0])?.stdout);
-            let list = call(&["-q", "-C", "updateinfo", "list", "--with-cve"]).await?;
-            seen.cves = parse::advisories(&worked("dnf updateinfo", list, &[0])?.stdout);
+            let lists = match self.lists_at_once(name).await? {
+                Some(lists) => lists,
+                None => {
+                    let offers = ["repoquery", "--upgrades", "--latest-limit=1", "--qf", parse::OFFER_FORMAT];
+                    let offers = call(&[&["-q", "-C"], offers.as_slice()].concat()).await?;
+                    let advisories = call(&["-q", "-C", "updateinfo", "list"]).await?;
+                    let cves = call(&["-q", "-C", "updateinfo", "list", "--with-cve"]).await?;
+                    parse::Lists {
+                        offers: parse::offers(&worked("dnf repoquery", offers, &[0])?.stdout),
+                        advisories: parse::advisories(&worked("dnf updateinfo", advisories, &[0])?.stdout),
+                        cves: parse::advisories(&worked("dnf updateinfo", cves, &[0])?.stdout),
+                    }
+                }
+            };
+            seen.offers = lists.offers;
+            seen.advisories = lists.advisories;
+            seen.cves = lists.cves;
             let run = call(&["-C", "--assumeno", "--nobest", "upgrade"]).await?;
             seen.dry_run = Some(parse::dry_run(&run.stdout, &run.stderr));
         }
         Ok(Looked { seen, refresh, age })
+    }
+
+    /// The three lists from one start of DNF, which takes most of the time of each. Its shell tells of no failure with its
+    /// exit code; where anything is odd, each list is to be asked for by itself.
+    async fn lists_at_once(&self, name: &'static str) -> Result<Option<parse::Lists>, Problem> {
+        // It is for root only, whatever it is asked.
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        let args = ["--setopt=exit_on_lock=True", "-q", "-C", "shell", "/dev/stdin"];
+        let shell = self.program(name)?.args(args).input(parse::LISTS);
+        let ended = shell.run().await.map_err(trouble)?;
+        let is_whole = ended.code == Some(0) && ended.stderr.trim().is_empty();
+        Ok(is_whole.then(|| parse::lists(&ended.stdout)).flatten())
     }
 
     async fn look_with_five(&self, name: &'static str, by_person: bool) -> Result<Looked, Problem> {
@@ -275,6 +293,10 @@ impl Scanner for Dnf {
     async fn is_present(&self) -> bool {
         if NAMES.iter().all(|name| self.find(name).is_none()) {
             return false;
+        }
+        // It had packages when it was read last.
+        if self.known.lock().await.read.as_ref() == Some(&self.print()) {
+            return true;
         }
         // Programs alone mean nothing: other systems offer them as packages.
         let Ok(rpm) = self.program("rpm") else { return false };

@@ -101,6 +101,36 @@ pub(super) fn offers(text: &str) -> Vec<Offer> {
     text.lines().filter_map(read).collect()
 }
 
+/// What DNF 4's shell is told for all that [`lists`] reads. The list of offers stands between the two that look alike.
+pub(super) const LISTS: &str = "updateinfo list\n\
+    repoquery --upgrades --latest-limit=1 \
+    --qf '%{name}|%{epoch}|%{version}|%{release}|%{arch}|%{repoid}|%{downloadsize}'\n\
+    updateinfo list --with-cve\n";
+
+/// What is on offer, and what advisories say of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lists {
+    pub(super) offers: Vec<Offer>,
+    pub(super) advisories: Vec<Advisory>,
+    pub(super) cves: Vec<Advisory>,
+}
+
+/// Reads what DNF 4's shell prints for [`LISTS`]; none if there is no list of offers to tell the others apart by.
+pub(super) fn lists(text: &str) -> Option<Lists> {
+    let is_offer = |line: &str| line.contains('|');
+    let lines = || text.split_inclusive('\n');
+    let start: usize = lines().take_while(|line| !is_offer(line)).map(str::len).sum();
+    let (before, rest) = text.split_at(start);
+    let middle: usize = rest.split_inclusive('\n').take_while(|line| is_offer(line)).map(str::len).sum();
+    let (offered, after) = rest.split_at(middle);
+    let is_clean = !offered.is_empty() && !after.lines().any(is_offer);
+    is_clean.then(|| Lists {
+        offers: offers(offered),
+        advisories: advisories(before),
+        cves: advisories(after),
+    })
+}
+
 /// Reads the section of `dnf check-update` about packages that take the place of others.
 pub(super) fn obsoleting(text: &str) -> Vec<Obsoleting> {
     let mut found = Vec::new();

@@ -316,11 +316,23 @@ fn a_scan_that_is_ended_leaves_nothing_behind_and_the_next_one_is_right() {
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{errors}");
     assert!(errors.contains("nothing was kept"), "{errors}");
-    let stat = std::fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
-    assert!(stat.is_empty() || stat.contains(") Z "), "it lives on: {stat}");
+    until_gone(&started);
 
     let scan = Scan::of(&root.rig(), &["scan", "--json"]);
     assert_eq!((scan.code, scan.updates()), (2, vec!["t-lib 1.0 1.1".to_owned()]));
+}
+
+/// Waits until a process is gone; its parent may have to take note of its end first.
+fn until_gone(pid: &str) {
+    let due = Instant::now() + Duration::from_secs(30);
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") {
+            return;
+        }
+        assert!(Instant::now() < due, "it lives on: {stat}");
+        std::thread::yield_now();
+    }
 }
 
 fn wait_for_line(path: &str) -> String {
@@ -353,6 +365,57 @@ fn half_a_list_is_no_shorter_list() {
     root.sources(&format!("file:{}", root.at("repo")));
     let healed = Scan::of(&root.rig(), &["scan", "--json"]);
     assert_eq!((healed.code, healed.updates()), (2, before.updates()), "{}", healed.said);
+}
+
+#[test]
+fn a_scan_keeps_a_cache_of_its_own_leaves_apts_as_it_is_and_sees_what_is_new() {
+    let root = AptRoot::with(&["t-lib", "t-app"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    let apts = root.at("root/var/cache/apt/pkgcache.bin");
+    std::fs::remove_file(&apts).unwrap();
+
+    let first = Scan::of(&root.rig(), &["scan", "--json"]);
+
+    assert_eq!((first.code, first.updates()), (2, vec!["t-lib 1.0 1.1".to_owned()]), "{}", first.errors);
+    assert!(std::path::Path::new(&root.at("state/apt/pkgcache.bin")).exists());
+    assert!(!std::path::Path::new(&apts).exists(), "APT's own folder is left alone");
+
+    // With a cache that fits nothing any more.
+    root.package("t-app", "1.1", "");
+    root.publish();
+    root.apt(&["update"]);
+    std::fs::write(root.at("state/apt/pkgcache.bin"), "garbage").unwrap();
+    let second = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(second.updates(), ["t-app 1.0 1.1", "t-lib 1.0 1.1"], "{}", second.errors);
+}
+
+#[tokio::test]
+async fn compressed_lists_say_what_plain_ones_say() {
+    let root = AptRoot::with(&["t-lib", "t-app"]);
+    let server = FileServer::start(&std::path::PathBuf::from(root.at("repo")));
+    root.sources(&server.url());
+    root.package("t-lib", "1.1", r"Section: libs\n");
+    root.package("t-new", "1.0", "");
+    root.package("t-app", "1.1", r"Depends: t-new\n");
+    root.publish();
+    root.apt(&["update"]);
+    let apt = || Apt::configured_by(&root.config());
+    let plain = apt().scan(&ask(None)).await;
+    shell("rm \"$1\"/*Packages*", &[&text(&root.lists())]);
+    let config = std::fs::read_to_string(root.config()).unwrap() + "Acquire::GzipIndexes \"true\";\n";
+    std::fs::write(root.config(), config).unwrap();
+    root.apt(&["update"]);
+    let lists = shell("ls \"$1\"", &[&text(&root.lists())]);
+    assert!(lists.contains("stable_main_binary-amd64_Packages."), "they are compressed: {lists}");
+
+    let compressed = apt().scan(&ask(None)).await;
+
+    assert_eq!(compressed.items, plain.items);
+    let lib = compressed.items.iter().find(|item| item.name == "t-lib").unwrap();
+    assert!(lib.size_bytes.unwrap() > 100 && lib.details["section"] == "libs", "{lib:?}");
+    let app = compressed.items.iter().find(|item| item.name == "t-app").unwrap();
+    assert_eq!(app.details["new_packages"], json!(["t-new"]));
 }
 
 fn ask(last: Option<&Findings>) -> ScanAsk<'_> {

@@ -212,6 +212,39 @@ fn only_what_is_named_is_installed_and_what_cannot_be_is_said() {
 }
 
 #[test]
+fn what_the_owner_of_the_host_forbids_is_not_done_whoever_asks() {
+    let root = host();
+    let policy = root.at("policy.toml");
+    let asked = |text: &str, args: &[&str]| {
+        std::fs::write(&policy, text).unwrap();
+        shell("chmod 644 \"$1\"", &[&policy]);
+        root.rig().env("LIGHTSHIP__UPDATES__POLICY_FILE", policy.clone()).verb(args)
+    };
+    for (text, reason) in [
+        ("removals = false", "t-old: nothing may be removed"),
+        ("deny = ['t-l*']", "t-lib: `t-l*` is denied"),
+        ("kinds = ['docker_image']", "t-app: changes of kind `apt` are not allowed"),
+    ] {
+        let (code, _, errors) = asked(text, &["install", "--all", "--yes"]);
+        assert!(code == 5 && errors.contains(reason), "{text}: {code} {errors}");
+    }
+    let (code, _, errors) = asked("removal = false", &["install", "--all", "--yes"]);
+    assert!(code == 1 && errors.contains("cannot be followed") && errors.contains("removal"), "{errors}");
+    shell("chmod 666 \"$1\"", &[&policy]);
+    let rig = root.rig().env("LIGHTSHIP__UPDATES__POLICY_FILE", policy.clone());
+    let (code, _, errors) = rig.verb(&["install", "--all", "--yes"]);
+    assert!(code == 1 && errors.contains("others than root may write it"), "{errors}");
+    assert_eq!(root.installed(), BEFORE);
+
+    let (code, _, errors) = asked("allow = ['t-*']", &["install", "--all", "--yes"]);
+    assert_eq!(code, 0, "{errors}");
+    let back = ["rollback", "t-app", "t-lib", "t-new", "t-old", "--yes"];
+    let (code, _, errors) = asked("removals = false\ndowngrades = false", &back);
+    assert_eq!(code, 0, "what was before may come back: {errors}");
+    assert_eq!(root.installed(), BEFORE);
+}
+
+#[test]
 fn security_alone_takes_what_mends_a_hole() {
     let root = AptRoot::with(&["t-lib", "t-sec"]);
     root.package("t-lib", "1.1", "");

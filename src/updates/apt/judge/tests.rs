@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::super::parse::{Records, installed, policies, simulation, targets};
+use super::super::parse::{Policies, Records, installed, simulation, targets};
 use super::*;
 
 /// What the programs said of the laboratory's root, recorded.
@@ -50,12 +50,16 @@ fn seen() -> Seen {
     let shown = "Package: t-app\nVersion: 1.1\nSize: 7\nDepends: t-lib, t-new\nDescription: an app\n\n\
                  Package: t-new\nVersion: 1.0\nDepends: t-newer\n\nPackage: t-newer\nVersion: 1.0\n\n\
                  Package: t-conf\nVersion: 1.1\nConflicts: t-old\n\n";
-    let mut records = Records::default();
+    let mut policies = Policies::default();
+    text.lines().for_each(|line| policies.line(line));
+    let wanted = [("t-app", "1.1"), ("t-new", "1.0"), ("t-newer", "1.0"), ("t-conf", "1.1")];
+    let wanted = BTreeMap::from(wanted);
+    let mut records = Records::of(&wanted, "amd64", true);
     shown.lines().for_each(|line| records.line(line));
     Seen {
         native: "amd64".into(),
         installed: installed(&states),
-        policies: policies(&text),
+        policies: policies.found,
         targets: targets(
             "Packages|file:/r|stable|main|stable|lab|Lab|Lab\nPackages|file:/r|stable-security|main|stable-security|lab|Lab|Lab-Security\nPackages|http://other|./||||Other|Other\n",
         ),
@@ -103,10 +107,11 @@ fn a_host_on_which_nothing_stays_behind_has_nothing_to_explain() {
     seen.policies.retain(|policy| ["t-lib", "t-sec", "t-foreign"].contains(&policy.name.as_str()));
     seen.full = Ok(Simulation::default());
     assert!(!seen.leaves_some_behind());
+    let ordinary = std::mem::replace(&mut seen.ordinary, Err("Unmet dependencies".into()));
+    assert!(seen.leaves_some_behind());
+    seen.ordinary = ordinary;
     let mut pending = seen.findings().into_iter().filter(Finding::is_pending);
     assert!(pending.all(|finding| finding.held_back.is_none()));
-    seen.ordinary = Err("Unmet dependencies".into());
-    assert!(seen.leaves_some_behind());
 }
 
 #[test]
@@ -149,10 +154,25 @@ fn what_nobody_needs_any_more_is_shown_and_is_no_update() {
 #[test]
 fn without_a_dry_run_nothing_is_said_to_be_installable() {
     let broken = "Unmet dependencies. Try 'apt --fix-broken install'.";
-    let seen =
+    let mut seen =
         Seen { ordinary: Err(broken.into()), full: Err(broken.into()), named: BTreeMap::new(), ..seen() };
     let found = seen.findings();
     assert_eq!(found.len(), 8);
     let held = finding(&found, "t-lib").held_back.clone().unwrap();
     assert!(held.cause == HeldCause::Unmet && held.reason.contains("--fix-broken"), "{held:?}");
+}
+
+#[test]
+fn two_architectures_of_one_package_share_what_is_said_of_it() {
+    let mut seen = seen();
+    let lib = Policy { name: "t-lib:i386".into(), ..seen.policies[4].clone() };
+    seen.policies.push(lib);
+    let foreign = Installed { architecture: "i386".into(), ..seen.installed["t-lib:all"].clone() };
+    seen.installed.insert("t-lib:i386".into(), foreign);
+    let record = Record { size_bytes: Some(9), ..Record::default() };
+    seen.records.insert(("t-lib".into(), "1.1".into()), record);
+    let found = seen.findings();
+    for name in ["t-lib", "t-lib:i386"] {
+        assert_eq!(finding(&found, name).size_bytes, Some(9), "{name}");
+    }
 }

@@ -1,5 +1,11 @@
 use super::*;
 
+fn policies(text: &str) -> Vec<Policy> {
+    let mut policies = Policies::default();
+    text.lines().for_each(|line| policies.line(line));
+    policies.found
+}
+
 #[test]
 fn packages_are_read_with_their_state() {
     let text = "ii |bash|amd64|5.2.15-2+b7|bash|5.2.15-2\nhi |t-held|all|1.0|t-held|1.0\n\
@@ -136,7 +142,8 @@ fn records_are_read_line_by_line() {
     let text = "Package: a\nSource: src\nVersion: 1.1\nSize: 752\nSection: net\n\
                 Depends: libc6 (>= 2.36), debconf (>= 0.5) | debconf-2.0, x:any\nPre-Depends: y\n\
                 Conflicts: z (<< 2)\nDescription-en: first line\n second: line\n\nPackage: b\nVersion: 2\nSize: x";
-    let mut records = Records::default();
+    let wanted = BTreeMap::from([("a", "1.1"), ("b", "2")]);
+    let mut records = Records::of(&wanted, "amd64", true);
     text.lines().for_each(|line| records.line(line));
     records.close();
     let a = &records.found[&("a".into(), "1.1".into())];
@@ -147,6 +154,22 @@ fn records_are_read_line_by_line() {
         (&["z".to_owned()][..], Some("first line"))
     );
     assert_eq!(records.found[&("b".into(), "2".into())], Record::default());
+}
+
+#[test]
+fn of_whole_lists_only_what_is_wanted_is_kept() {
+    let text = "Package: a\nVersion: 1.0\nSize: 1\n\nPackage: a\nVersion: 1.1\nArchitecture: i386\nSize: 2\n\n\
+                Package: x\nVersion: 1.1\nSize: 3\nPackage: a\nVersion: 1.1\nArchitecture: amd64\n\
+                Depends: y\nSize: 4\n\nPackage: f\nVersion: 1\nArchitecture: amd64\nSize: 5\n\n\
+                Package: f\nVersion: 1\nArchitecture: i386\nSize: 6";
+    let wanted = BTreeMap::from([("a", "1.1"), ("f:i386", "1")]);
+    let mut records = Records::of(&wanted, "amd64", false);
+    text.lines().for_each(|line| records.line(line));
+    records.close();
+    let sizes: Vec<_> =
+        records.found.iter().map(|((name, _), record)| (name.as_str(), record.size_bytes)).collect();
+    assert_eq!(sizes, [("a", Some(4)), ("f", Some(6))]);
+    assert!(records.found.values().all(|record| record.depends.is_empty()), "nobody asked for relations");
 }
 
 #[test]

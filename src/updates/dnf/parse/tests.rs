@@ -42,6 +42,22 @@ fn offers_are_read_and_odd_lines_passed_over() {
 }
 
 #[test]
+fn three_lists_of_one_call_are_told_apart_by_the_one_in_their_middle() {
+    let security = "RLSA-2026:1 Important/Sec. r-sec-1:2.0-2.noarch\n";
+    let cve = "CVE-2099-0001 Important/Sec. r-sec-1:2.0-2.noarch\n";
+    let offer = "r-sec|1|2.0|2|noarch|repo|6226\n";
+    let found = lists(&format!("{security}{offer}{offer}{cve}")).unwrap();
+    assert_eq!(found.offers.len(), 2);
+    assert_eq!((&found.advisories, &found.cves), (&advisories(security), &advisories(cve)));
+
+    let bare = lists(offer).unwrap();
+    assert_eq!((bare.offers.len(), bare.advisories.len(), bare.cves.len()), (1, 0, 0));
+    for odd in [String::new(), format!("{security}{cve}"), format!("{offer}{cve}{offer}")] {
+        assert_eq!(lists(&odd), None, "{odd}");
+    }
+}
+
+#[test]
 fn packages_that_take_the_place_of_others_are_no_updates_of_themselves() {
     let text = "\nr-app.noarch                               1.1-1                           repo \n\
                 Obsoleting Packages\n\
