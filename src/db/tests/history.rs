@@ -117,7 +117,7 @@ impl World {
         match self.pick(6) {
             0 => TokenEvent::Revoked { token_id, reason: Some(self.named("reason", 3)) },
             // The others stay, so that there are some in the end.
-            1 => TokenEvent::Deleted { token_id: TokenId::new("token0") },
+            1 if token_id.as_str() == "token0" => TokenEvent::Deleted { token_id },
             2 => TokenEvent::Made {
                 label: self.named("label", 3),
                 sha256: format!("digest of {token_id}"),
