@@ -146,7 +146,7 @@ fn type_word(schema: &Value) -> String {
     if let Some(path) = schema["$ref"].as_str() {
         return path.rsplit('/').next().unwrap_or_default().to_owned();
     }
-    let choices = [&schema["oneOf"], &schema["anyOf"]].into_iter().flat_map(|choices| list(choices));
+    let choices = [&schema["oneOf"], &schema["anyOf"]].into_iter().flat_map(list);
     let choices: Vec<String> =
         choices.map(type_word).filter(|word| !matches!(word.as_str(), "null" | "")).collect();
     if !choices.is_empty() {

@@ -72,6 +72,8 @@ impl Site {
         self.agent_id = self.master.until_agent("pending").await;
         let path = format!("/api/v3/agents/{}/approve", self.agent_id);
         assert_eq!(self.master.post(&path, json!({})).await.0, 200);
+        // Before, the desk had nothing to say to it.
+        self.look().await;
     }
 
     fn registry(&self) -> String {
@@ -157,7 +159,7 @@ async fn a_push_that_the_registry_tells_of_is_on_the_list_within_seconds_and_the
     assert!(begun.elapsed() < SECONDS, "{:?}", begun.elapsed());
     println!("push to shown: {:?}", begun.elapsed());
     assert!(update["available_version"].as_str().unwrap().starts_with("1.2 ("), "{update}");
-    assert_eq!(site.asked_to_look().await, ["registry"]);
+    assert_eq!(site.asked_to_look().await, ["token", "registry"]);
     // A push that nobody runs wakes nobody, and the next one of the image does again.
     registry.push_as(&site.registry(), "team/other", "stable", &TwoPlatforms::new("7", "7")).await;
     registry.push_as(&site.registry(), "team/app", "stable", &TwoPlatforms::new("1.3", "1.3")).await;
@@ -165,7 +167,7 @@ async fn a_push_that_the_registry_tells_of_is_on_the_list_within_seconds_and_the
         update["available_version"].as_str().is_some_and(|version| version.starts_with("1.3 ("))
     })
     .await;
-    assert_eq!(site.asked_to_look().await, ["registry", "registry"]);
+    assert_eq!(site.asked_to_look().await, ["token", "registry", "registry"]);
     for log in [site.master.log(), site.agent.as_ref().unwrap().log()] {
         assert!(!log.contains(PUSH), "{log}");
     }

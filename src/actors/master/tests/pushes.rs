@@ -46,8 +46,8 @@ async fn running(rig: &Rig, is_native: bool, images: &[&str]) -> AgentId {
     let (agent, raw) = rig.agent().await;
     if is_native {
         rig.register(&raw, native(Some(&agent))).await.unwrap();
-        rig.master.approve(&agent, "admin").await.unwrap();
     }
+    rig.master.approve(&agent, "admin").await.unwrap();
     let item = |name: &&str| {
         serde_json::from_value(serde_json::json!({ "name": name, "standing": "same", "severity": "moderate",
             "containers": [format!("c-{name}")] }))
