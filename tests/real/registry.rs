@@ -1,7 +1,7 @@
 //! Images at a real registry, pulled by a real Engine: what is newer, how often the registry is asked for it, and what its
 //! refusals are called.
 
-mod parts;
+pub mod parts;
 
 use std::path::PathBuf;
 use std::sync::Arc;

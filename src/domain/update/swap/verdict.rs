@@ -63,12 +63,16 @@ pub fn check_of(container: &Value) -> Check {
 pub fn judge(container: &Value, check: &Check, since: Duration) -> Verdict {
     let state = &container["State"];
     let restarts = container["RestartCount"].as_u64().unwrap_or(0);
-    if restarts > 0 || state["Restarting"] == true {
+    if state["Restarting"] == true {
         return Verdict::Bad(format!(
-            "it ended and was started again ({}){}",
+            "it ended and is started again ({}){}",
             exit(state),
             said_by_engine(state)
         ));
+    }
+    if restarts > 0 {
+        // How it ended is forgotten as soon as it runs again.
+        return Verdict::Bad("it ended, and was started again".into());
     }
     if state["Running"] != true {
         return Verdict::Bad(format!("it ended ({}){}", exit(state), said_by_engine(state)));
@@ -162,7 +166,7 @@ mod tests {
                 json!({ "Running": true, "Restarting": true, "ExitCode": 1 }),
                 &Check::Runs,
                 0,
-                bad("it ended and was started again (exit code 1)"),
+                bad("it ended and is started again (exit code 1)"),
             ),
             (health("starting"), &checked, 189, Verdict::Waits),
             (health("healthy"), &checked, 1, Verdict::Good),
