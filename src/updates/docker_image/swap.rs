@@ -313,8 +313,7 @@ impl Swapper<'_> {
 
     /// The new container, however far it is.
     async fn any_new(&self, swap: &Swap) -> Result<Option<String>, String> {
-        let mut names = swap.new.clone().into_iter().chain([swap.next_name(), swap.name.clone()]);
-        while let Some(name) = names.next() {
+        for name in swap.new.clone().into_iter().chain([swap.next_name(), swap.name.clone()]) {
             if let Some(found) = self.engine.inspect(&name).await.map_err(text)?
                 && found["Id"] != swap.old.as_str()
                 && image_id(&found) == swap.new_image

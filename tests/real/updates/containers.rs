@@ -229,7 +229,7 @@ async fn a_container_keeps_all_that_is_its_own_on_a_newer_image_and_goes_back_wi
     let (code, _, _) = host.verb(&["plan-updates", "app", "--json"]);
     assert_eq!(code, 0, "nothing is newer any more");
 
-    // No registry answers any more.
+    // The Engine reaches no registry any more.
     let Host { engine, registry, for_the_engine, _store, state } = host;
     drop(for_the_engine);
     let silent = Store::new();
@@ -438,6 +438,36 @@ async fn killed(goes_on: bool) {
         assert_eq!(host.running().await, ["app running"], "{part}");
         assert_eq!(host.image_id("app").await, host.look("app").await.image.unwrap(), "{part}: its name");
         host.engine.remove("app").await;
+    }
+    host.clear().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_on_its_way_back_comes_back_with_the_same_plan_or_a_rollback() {
+    let host = Host::start().await;
+    host.push("app", "1.0", &well()).await;
+    let before = host.run("app", ContainerCreateBody::default()).await;
+    host.push("app", "1.1", &json!({ "Cmd": ["/bin/sh", "-c", "exit 3"] })).await;
+    for part in ["app: removes the new container", "app: starts the old container again"] {
+        for goes_on in [true, false] {
+            let (id, _) = host.plan(&["app"]);
+
+            kill_at(begin(&host, &["install", "--plan", &id, "--yes"]), part);
+
+            let (_, history, _) = host.verb(&["history", "--json"]);
+            let run = history["runs"][0].clone();
+            if goes_on && run["outcome"].is_null() {
+                let (code, run, errors) = host.verb(&["install", "--plan", &id, "--yes", "--json"]);
+                let (word, reason) = outcome(&run);
+                assert_eq!((code, word), (1, "rolled_back"), "{part}: {reason} {errors}");
+                assert!(reason.contains("exit code 3"), "{part}: {reason}");
+            } else {
+                let (code, out, errors) = host.verb(&["rollback", run["id"].as_str().unwrap(), "--yes"]);
+                assert_eq!(code, 0, "{part}: {out} {errors}");
+            }
+            assert_eq!(host.look("app").await.id, before.id, "{part}");
+            assert_eq!(host.running().await, ["app running"], "{part}");
+        }
     }
     host.clear().await;
 }
