@@ -1,5 +1,6 @@
 //! What the verbs have in common that change this host: its installers, its records, and how both are shown.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, ErrorKind, IsTerminal, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -11,13 +12,16 @@ use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
 use super::common::Common;
+use super::scan::images;
+use super::values::engine;
 use super::{output, sources};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::Role;
+use crate::docker::{BollardDocker, EngineContainers};
 use crate::domain::text::spell_out;
 use crate::domain::update::{
-    Operation, Plan, PlannedChange, Policy, Problem, Run, RunId, RunOutcome, UndoSource,
+    Kind, Operation, Plan, PlannedChange, Policy, Problem, Run, RunId, RunOutcome, UndoSource,
 };
 use crate::io::IoRuntime;
 use crate::state_dir::Runs;
@@ -51,10 +55,11 @@ impl Host {
     /// Opens what is needed; changes nothing.
     pub(super) fn open(common: &Common) -> anyhow::Result<Self> {
         let settings = sources::load(common, Role::Client)?.settings;
-        let dir = settings.state.dir.context("no state directory")?;
+        let dir = settings.state.dir.clone().context("no state directory")?;
         let policy = policy(&settings.updates.policy_file)?;
-        let runtime = IoRuntime::start()?;
-        let all = installers();
+        let (runtime, clock) = (IoRuntime::start()?, Clock::system());
+        let containers = EngineContainers::new(BollardDocker::at(engine(&settings)?, runtime.io()));
+        let all = installers(images(&settings, &clock, runtime.io())?, containers, &clock);
         let mut present = Vec::new();
         for installer in all {
             if runtime.io().handle().block_on(installer.is_present()) {
@@ -63,11 +68,10 @@ impl Host {
         }
         if present.is_empty() {
             bail!(
-                "there is nothing on this host that could be installed with: it has neither APT nor its packages"
+                "there is nothing on this host that could be installed with: it has no APT, and no Docker Engine answers"
             );
         }
-        let (runs, clock) = (Runs::of(&dir), Clock::system());
-        Ok(Self { dir, runs, installers: present, policy, runtime, clock })
+        Ok(Self { runs: Runs::of(&dir), dir, installers: present, policy, runtime, clock })
     }
 
     /// True if this user may install packages.
@@ -88,12 +92,43 @@ impl Host {
 
     /// Works out what would be changed.
     pub(super) fn work_out(&self, wanted: &Wanted) -> anyhow::Result<Plan> {
-        self.together(async |installer| installer.plan(wanted, &self.dir).await)
+        let Wanted::Named(names) = wanted else {
+            return self.together(async |installer| installer.plan(wanted, &self.dir).await);
+        };
+        let shares = self.shares(names);
+        self.together(async |installer| match shares.get(&installer.kind()) {
+            Some(names) => installer.plan(&Wanted::Named(names.clone()), &self.dir).await,
+            None => Ok(Plan::nothing()),
+        })
     }
 
     /// Works out what would take a run back.
     pub(super) fn work_out_undo(&self, run: &Run, only: &[String]) -> anyhow::Result<Plan> {
         self.together(async |installer| installer.plan_undo(run, only, &self.dir).await)
+    }
+
+    /// Says which names are whose: `KIND:NAME` says it, else the one that knows the name has it, else the first.
+    fn shares(&self, names: &[String]) -> BTreeMap<Kind, Vec<String>> {
+        let mut shares = BTreeMap::<Kind, Vec<String>>::new();
+        let mut left = Vec::new();
+        for name in names {
+            let said = name.split_once(':').and_then(|(kind, name)| Some((kind.parse::<Kind>().ok()?, name)));
+            match said.filter(|(kind, _)| self.installers.iter().any(|one| one.kind() == *kind)) {
+                Some((kind, name)) => shares.entry(kind).or_default().push(name.to_owned()),
+                None => left.push(name.clone()),
+            }
+        }
+        for installer in &self.installers {
+            let claimed = self.runtime.io().handle().block_on(installer.claims(&left));
+            left.retain(|name| !claimed.contains(name));
+            if !claimed.is_empty() {
+                shares.entry(installer.kind()).or_default().extend(claimed);
+            }
+        }
+        if let Some(first) = self.installers.first().filter(|_| !left.is_empty()) {
+            shares.entry(first.kind()).or_default().extend(left);
+        }
+        shares
     }
 
     fn together(
@@ -237,7 +272,7 @@ fn tell(progress: &Progress) {
             end_line();
             eprintln!("{step}");
         }
-        Progress::Waits(words) => {
+        Progress::Waits(words) | Progress::Does(words) => {
             end_line();
             eprintln!("{}", spell_out(words));
         }

@@ -19,7 +19,8 @@ use crate::updates::Wanted;
 /// What is to be installed.
 #[derive(clap::Args)]
 pub(super) struct Which {
-    /// Packages, by name. What they need comes along and is shown.
+    /// Packages and containers, by name; containers also by their image (`nginx:1.27`). What they need, and what stands on
+    /// them, comes along and is shown. A name that a container has means the container: `apt:NAME` means the package.
     #[arg(value_name = "NAME", conflicts_with_all = ["security", "all"])]
     names: Vec<String>,
     /// Everything newer that mends a hole.

@@ -12,7 +12,7 @@ use crate::domain::update::{Run, RunId, RunOutcome};
 /// Options of `lightship rollback`.
 #[derive(clap::Args)]
 pub(super) struct RollbackArgs {
-    /// A run, as `lightship history` names it, or names of packages: those are put back to what they were before their
+    /// A run, as `lightship history` names it, or names of packages and containers: those are put back to what they were before their
     /// last change.
     #[arg(value_name = "RUN|NAME", required = true)]
     what: Vec<String>,

@@ -166,7 +166,7 @@ fn local(found: ImageInspect) -> Option<LocalImage> {
     })
 }
 
-fn credentials(login: EngineLogin) -> DockerCredentials {
+pub(super) fn credentials(login: EngineLogin) -> DockerCredentials {
     let secret = Some(login.secret.expose_secret().to_owned());
     let (password, identitytoken) = if login.user.is_some() { (secret, None) } else { (None, secret) };
     DockerCredentials {

@@ -27,6 +27,11 @@ pub trait Installer: Send + Sync {
     /// True if the host has what it changes.
     async fn is_present(&self) -> bool;
 
+    /// Returns those of the names that mean something of its kind, and so nothing of another kind.
+    async fn claims(&self, _names: &[String]) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Works out what would be changed. Changes nothing and needs no right. `state_dir` is where kept packages are.
     async fn plan(&self, wanted: &Wanted, state_dir: &Path) -> Result<Plan, Problem>;
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use super::apt::{Apt, AptInstaller};
 use super::dnf::Dnf;
-use super::docker_image::{DockerImage, EngineLookup};
+use super::docker_image::{DockerImage, EngineLookup, ImageInstaller};
 use super::installer::Installer;
 use super::programs::HostPrograms;
 use super::scanner::{ScanAsk, Scanner};
 use super::windows_update::WindowsUpdate;
 use super::winget::Winget;
 use crate::clock::Clock;
-use crate::docker::EngineImages;
+use crate::docker::{EngineContainers, EngineImages};
 use crate::domain::update::{Findings, Kind};
 use crate::http_client::SetupError;
 use crate::io::Io;
@@ -62,8 +62,12 @@ pub fn scanners(images: Images, state_dir: &Path) -> Vec<Arc<dyn Scanner>> {
 }
 
 /// Every installer there is, in the order in which they work; one line each.
-pub fn installers() -> Vec<Arc<dyn Installer>> {
-    vec![Arc::new(AptInstaller::of_this_host())]
+pub fn installers(images: Images, containers: EngineContainers, clock: &Clock) -> Vec<Arc<dyn Installer>> {
+    let scanner = DockerImage::new(images.engine, images.lookup);
+    vec![
+        Arc::new(AptInstaller::of_this_host()),
+        Arc::new(ImageInstaller::new(scanner, containers, clock.clone())),
+    ]
 }
 
 /// Runs those scanners that the host has a use for, one after the other. `tell` hears of each before it begins.

@@ -22,7 +22,7 @@ mod winget;
 
 pub use apt::{Apt, AptInstaller, run_for_apt};
 pub use dnf::Dnf;
-pub use docker_image::{DockerImage, EngineLookup};
+pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
 pub use host::{HostReader, Virtualisation};
 pub use installer::{Installer, Wanted};
 pub use list::{Images, installers, scan_all, scanners};

@@ -60,6 +60,8 @@ pub enum Progress {
     Percent(u8, String),
     /// Something is waited for.
     Waits(String),
+    /// A part of the step begins.
+    Does(String),
 }
 
 /// Why a step was not done.

@@ -2,7 +2,7 @@
 //! refusals are called.
 
 mod desk;
-mod parts;
+pub mod parts;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod reconcile;
 mod run;
 mod scan;
 mod severity;
+pub mod swap;
 
 pub use finding::{
     Cause, Finding, HeldBack, HeldCause, MAX_DETAILS, MAX_FINDINGS, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS,

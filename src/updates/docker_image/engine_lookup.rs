@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::clock::Clock;
 use crate::docker::{DockerError, EngineImages, EngineLogin};
 use crate::domain::registry::{Answer, Ask, Circumstance, DOCKER_HUB, Digest, Found, Outcome, Tags, refusal};
-use crate::registry::{Credentials, Lookup, Secret};
+use crate::registry::{Credentials, Login, Lookup, Secret};
 
 /// Has an Engine answer. It says digests and nothing of what they hold, nor of other tags, and each answer is a pull: it
 /// is for what nobody else reaches.
@@ -27,13 +27,7 @@ impl EngineLookup {
         let name = format!("{}/{}:{}", ask.registry, ask.repository, ask.tag);
         let login = self.credentials.find(&ask.registry).await.ok().flatten();
         let account = login.as_ref().map(|login| login.account.clone());
-        let login = login.map(|login| {
-            let (user, secret) = match login.secret {
-                Secret::Password(secret) => (Some(login.account), secret),
-                Secret::Identity(secret) => (None, secret),
-            };
-            EngineLogin { user, secret, server: server_of(&ask.registry) }
-        });
+        let login = login.map(|login| engine_login(login, &ask.registry));
         let asked = self.engine.ask_registry(&name, login).await;
         let at = self.clock.now();
         let found = asked.map_err(|error| sorted(&error, account)).and_then(|text| {
@@ -67,6 +61,15 @@ impl Lookup for EngineLookup {
         }
         answers
     }
+}
+
+/// A login in the Engine's form.
+pub(super) fn engine_login(login: Login, registry: &str) -> EngineLogin {
+    let (user, secret) = match login.secret {
+        Secret::Password(secret) => (Some(login.account), secret),
+        Secret::Identity(secret) => (None, secret),
+    };
+    EngineLogin { user, secret, server: server_of(registry) }
 }
 
 fn server_of(registry: &str) -> String {

@@ -3,9 +3,14 @@
 //! One finding for each name of an image on the host. What runs counts, not what the name means on the host: an image that
 //! was pulled and not restarted is a state of its own. Nothing is pulled and no container is touched.
 
+mod basis;
 mod engine_lookup;
+mod install;
+mod journal;
 mod judge;
+mod plan;
 mod subject;
+mod swap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +27,7 @@ use crate::domain::update::{Finding, Findings, Kind, Problem, Standing};
 use crate::registry::Lookup;
 
 pub use engine_lookup::EngineLookup;
+pub use install::ImageInstaller;
 
 use judge::{Before, judge};
 use subject::{Subject, subjects};

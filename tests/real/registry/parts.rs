@@ -201,11 +201,20 @@ pub struct TwoPlatforms {
 impl TwoPlatforms {
     /// `ours` and `other` are the versions of the two platforms' images.
     pub fn new(ours: &str, other: &str) -> Self {
+        Self::with(ours, other, &json!({}))
+    }
+
+    /// The same for both, with more in their configuration.
+    pub fn saying(version: &str, more: &Value) -> Self {
+        Self::with(version, version, more)
+    }
+
+    fn with(ours: &str, other: &str, more: &Value) -> Self {
         let tar = layer();
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         std::io::Write::write_all(&mut packed, &tar).unwrap();
         let layer = packed.finish().unwrap();
-        let one = |architecture: &str, version: &str| one_image(architecture, version, &tar, &layer);
+        let one = |architecture: &str, version: &str| one_image(architecture, version, more, &tar, &layer);
         let (amd64, arm64) = (one("amd64", ours), one("arm64", other));
         let line = |image: &OneImage, architecture: &str| {
             json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json", "size": image.manifest.len(),
@@ -221,11 +230,12 @@ impl TwoPlatforms {
     }
 }
 
-fn one_image(architecture: &str, version: &str, tar: &[u8], layer: &[u8]) -> OneImage {
-    let config = json!({ "architecture": architecture, "os": "linux",
+fn one_image(architecture: &str, version: &str, more: &Value, tar: &[u8], layer: &[u8]) -> OneImage {
+    let mut config = json!({ "architecture": architecture, "os": "linux",
         "config": { "Cmd": ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait"],
             "Labels": { "org.opencontainers.image.version": version } },
         "rootfs": { "type": "layers", "diff_ids": [Digest::of(tar)] } });
+    config["config"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let config = config.to_string().into_bytes();
     let blob = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "size": bytes.len(), "digest": Digest::of(bytes) });
     let manifest = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",

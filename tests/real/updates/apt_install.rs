@@ -28,6 +28,9 @@ fn host() -> AptRoot {
     root
 }
 
+/// The machine's own containers are nobody's business here.
+const NO_ENGINE: &str = "unix:///nonexistent/docker.sock";
+
 fn offer(root: &AptRoot) {
     root.publish();
     root.apt(&["update"]);
@@ -292,7 +295,9 @@ fn an_ordinary_user_sees_the_plan_and_is_told_that_installing_needs_root() {
     let as_user = |args: &[&str]| {
         let mut verb = Command::new(binary());
         verb.args(args).uid(65534).gid(65534).env_clear().current_dir("/");
-        verb.env("APT_CONFIG", root.config()).env("LIGHTSHIP_STATE_DIR", state.path());
+        verb.env("APT_CONFIG", root.config())
+            .env("LIGHTSHIP_STATE_DIR", state.path())
+            .env("DOCKER_HOST", NO_ENGINE);
         let ended = verb.output().unwrap();
         (ended.status.code().unwrap(), ended.stdout, String::from_utf8_lossy(&ended.stderr).into_owned())
     };
@@ -334,6 +339,7 @@ fn whoever_installs_already_is_named_and_waited_for() {
 fn begin(root: &AptRoot, args: &[&str]) -> Child {
     let mut verb = Command::new(binary());
     verb.args(args).env("APT_CONFIG", root.config()).env("LIGHTSHIP_STATE_DIR", root.at("state"));
+    verb.env("DOCKER_HOST", NO_ENGINE);
     verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

@@ -3,6 +3,7 @@
 mod apt;
 mod apt_install;
 mod apt_root;
+mod containers;
 mod dnf;
 mod file_server;
 mod rpm_root;

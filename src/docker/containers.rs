@@ -1,0 +1,230 @@
+//! What replacing a container asks of the Engine.
+//!
+//! Containers and images go in and out as the Engine says them: what is made anew must not lose an option that nobody here
+//! has a word for.
+
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerUpdateBody, EndpointSettings, NetworkConnectRequest, RestartPolicy,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions, TagImageOptionsBuilder,
+};
+use futures_util::TryStreamExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::bollard::BollardDocker;
+use super::error::DockerError;
+use super::images::{EngineLogin, credentials};
+
+/// For calls that only read or write the Engine's own books.
+const QUICK: Duration = Duration::from_secs(10);
+/// For those that wait for the kernel and the disk.
+const WORK: Duration = Duration::from_secs(60);
+/// What the Engine needs beyond the time that a container is given to end.
+const STOP_MARGIN: Duration = Duration::from_secs(20);
+/// For pulling an image over a slow line.
+const PULL: Duration = Duration::from_secs(1_800);
+/// Longest log line that is kept.
+const LINE_CHARS: usize = 300;
+
+/// The containers of an Engine, to be replaced.
+#[derive(Clone)]
+pub struct EngineContainers {
+    docker: BollardDocker,
+}
+
+impl EngineContainers {
+    /// Takes an Engine; asks nothing of it yet.
+    pub fn new(docker: BollardDocker) -> Self {
+        Self { docker }
+    }
+
+    /// Returns the host of its address; none if it is a socket.
+    pub fn host(&self) -> Option<String> {
+        let address = self.docker.connection().address().host().to_owned();
+        let (scheme, rest) = address.split_once("://")?;
+        let host = rest.split('/').next()?;
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        (scheme != "unix").then(|| host.trim_matches(['[', ']']).to_owned())
+    }
+
+    /// Returns the version that was agreed on.
+    pub async fn api_version(&self) -> Result<(usize, usize), DockerError> {
+        let version =
+            self.call("tell its version", QUICK, |client| async move { Ok(client.client_version()) });
+        version.await.map(|version| (version.major_version, version.minor_version))
+    }
+
+    /// Returns the ids of all containers, in whatever state.
+    pub async fn ids(&self) -> Result<Vec<String>, DockerError> {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let listed = self.call("list its containers", QUICK, |client| async move {
+            client.list_containers(Some(options)).await
+        });
+        Ok(listed.await?.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// Returns all that the Engine knows of a container, by name or id.
+    pub async fn inspect(&self, name: &str) -> Result<Option<Value>, DockerError> {
+        let name = name.to_owned();
+        let found = self.call("inspect a container", QUICK, |client| async move {
+            to_json(client.inspect_container(&name, None::<InspectContainerOptions>).await?)
+        });
+        or_none(found.await)
+    }
+
+    /// Returns all that the Engine knows of an image, by name or id.
+    pub async fn inspect_image(&self, name: &str) -> Result<Option<Value>, DockerError> {
+        let name = name.to_owned();
+        let found = self.call("inspect an image", QUICK, |client| async move {
+            to_json(client.inspect_image(&name).await?)
+        });
+        or_none(found.await)
+    }
+
+    /// Makes a container and does not start it; returns its id.
+    pub async fn create(&self, name: &str, body: Value) -> Result<String, DockerError> {
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let created = self.call("create a container", WORK, |client| async move {
+            let body: ContainerCreateBody = from_json(body)?;
+            client.create_container(Some(options), body).await
+        });
+        Ok(created.await?.id)
+    }
+
+    /// Connects a container to a further network.
+    pub async fn connect(&self, network: &str, container: &str, endpoint: Value) -> Result<(), DockerError> {
+        let (network, container) = (network.to_owned(), container.to_owned());
+        let connected = self.call("connect a container to a network", WORK, |client| async move {
+            let endpoint_config: EndpointSettings = from_json(endpoint)?;
+            let request = NetworkConnectRequest { container, endpoint_config: Some(endpoint_config) };
+            client.connect_network(&network, request).await
+        });
+        connected.await
+    }
+
+    /// Gives a container another name.
+    pub async fn rename(&self, id: &str, name: &str) -> Result<(), DockerError> {
+        let id = id.to_owned();
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        let renamed = self.call("rename a container", WORK, |client| async move {
+            client.rename_container(&id, options).await
+        });
+        renamed.await
+    }
+
+    /// Starts a container; one that runs already stays as it is.
+    pub async fn start(&self, id: &str) -> Result<(), DockerError> {
+        let id = id.to_owned();
+        let started = self.call("start a container", WORK, |client| async move {
+            client.start_container(&id, None::<StartContainerOptions>).await
+        });
+        started.await
+    }
+
+    /// Stops a container with its own signal, after its own `within` at the latest; one that does not run stays so.
+    pub async fn stop(&self, id: &str, within: Duration) -> Result<(), DockerError> {
+        let id = id.to_owned();
+        let stopped = self.call("stop a container", within + STOP_MARGIN, |client| async move {
+            client.stop_container(&id, None::<StopContainerOptions>).await
+        });
+        stopped.await
+    }
+
+    /// Removes a container, killing it if it runs, and, if told so, the volumes that have no name and that no other container
+    /// has; one that is gone stays gone.
+    pub async fn remove(&self, id: &str, and_volumes: bool) -> Result<(), DockerError> {
+        let id = id.to_owned();
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(and_volumes).build();
+        let removed = self.call("remove a container", WORK, |client| async move {
+            client.remove_container(&id, Some(options)).await
+        });
+        match removed.await {
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(DockerError::Conflict { message, .. }) if message.contains("already in progress") => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Says when the Engine starts a container by itself.
+    pub async fn set_restart_policy(&self, id: &str, policy: Value) -> Result<(), DockerError> {
+        let id = id.to_owned();
+        let updated = self.call("change a restart policy", QUICK, |client| async move {
+            let restart_policy: Option<RestartPolicy> = from_json(policy)?;
+            client.update_container(&id, ContainerUpdateBody { restart_policy, ..Default::default() }).await
+        });
+        updated.await
+    }
+
+    /// Pulls an image by its digest; takes minutes on a slow line.
+    pub async fn pull(&self, name: &str, login: Option<EngineLogin>) -> Result<(), DockerError> {
+        let options = CreateImageOptionsBuilder::default().from_image(name).build();
+        let pulled = self.call("pull an image", PULL, |client| async move {
+            let told = client.create_image(Some(options), None, login.map(credentials));
+            told.try_for_each(|_| async { Ok(()) }).await
+        });
+        pulled.await.map_err(|error| match error {
+            DockerError::NotFound { message, .. }
+            | DockerError::Refused { message, .. }
+            | DockerError::Conflict { message, .. } => {
+                DockerError::NotPulled { image: name.to_owned(), message }
+            }
+            error => error,
+        })
+    }
+
+    /// Gives an image a name, which then means no other one.
+    pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), DockerError> {
+        let image = image.to_owned();
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        let tagged = self.call("name an image", QUICK, |client| async move {
+            client.tag_image(&image, Some(options)).await
+        });
+        tagged.await
+    }
+
+    /// Returns the last lines that a container wrote.
+    pub async fn last_lines(&self, id: &str, count: usize) -> Result<Vec<String>, DockerError> {
+        let id = id.to_owned();
+        let options =
+            LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&count.to_string()).build();
+        let read = self.call("read a log", QUICK, |client| async move {
+            client.logs(&id, Some(options)).map_ok(|line| line.to_string()).try_collect::<Vec<_>>().await
+        });
+        let chunks = read.await?;
+        let lines = chunks.iter().flat_map(|chunk| chunk.lines());
+        Ok(lines.map(|line| line.chars().take(LINE_CHARS).collect()).collect())
+    }
+
+    async fn call<T, F, Fut>(&self, what: &'static str, limit: Duration, work: F) -> Result<T, DockerError>
+    where
+        F: FnOnce(bollard::Docker) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, Error>> + Send,
+        T: Send + 'static,
+    {
+        self.docker.connection().call(what, limit, work).await
+    }
+}
+
+fn or_none(found: Result<Value, DockerError>) -> Result<Option<Value>, DockerError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn to_json(found: impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(found).map_err(|err| Error::JsonSerdeError { err })
+}
+
+fn from_json<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    serde_json::from_value(value).map_err(|err| Error::JsonSerdeError { err })
+}

@@ -1,0 +1,268 @@
+//! From a container's inspection to the request that makes it anew on another image.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use serde_json::{Map, Value, json};
+
+/// What is the container's alone, never an image's.
+const OWN: [&str; 8] = [
+    "AttachStdin",
+    "AttachStdout",
+    "AttachStderr",
+    "Tty",
+    "OpenStdin",
+    "StdinOnce",
+    "NetworkDisabled",
+    "StopTimeout",
+];
+/// What comes from the image unless it was said otherwise.
+const DEFAULTS: [&str; 4] = ["WorkingDir", "User", "StopSignal", "Shell"];
+/// What a container may have said of itself while the image says the rest of its health check.
+const CHECK: [&str; 6] = ["Test", "Interval", "Timeout", "Retries", "StartPeriod", "StartInterval"];
+
+/// What is another one than before.
+#[derive(Debug, Clone, Copy)]
+pub struct Instead<'a> {
+    /// The image as the container is to name it.
+    pub image: &'a str,
+    /// When the Engine starts it by itself; what it says of the old one may be for the time being.
+    pub restart_policy: &'a Value,
+    /// New ids of containers that were replaced before, by their old ones.
+    pub replaced: &'a BTreeMap<String, String>,
+    /// The same containers' names, by their old ids.
+    pub names: &'a BTreeMap<String, String>,
+}
+
+/// The request for a new container, and what is left to be done before it is started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Anew {
+    /// The body of the request.
+    pub create: Value,
+    /// Further networks to connect it to, each with its endpoint: older Engines take only one in the request.
+    pub networks: Vec<(String, Value)>,
+}
+
+/// Works out how a container is made again: everything that was said of it, and nothing that its old image said.
+pub fn anew(container: &Value, old_image: &Value, instead: &Instead<'_>) -> Anew {
+    let (config, image) = (&container["Config"], &old_image["Config"]);
+    let mut host = host_config(container, instead);
+    let (first, networks) = networks(container, &mut host);
+    let mode = host.get("NetworkMode").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let shares_network = mode == "host" || mode.starts_with("container:");
+    let mut body = Map::new();
+    let mut put = |key: &str, value: Value| {
+        if !is_empty(&value) {
+            body.insert(key.into(), value);
+        }
+    };
+    for key in OWN {
+        put(key, config[key].clone());
+    }
+    for key in DEFAULTS.into_iter().filter(|key| !is_same(&config[*key], &image[*key])) {
+        put(key, config[key].clone());
+    }
+    // An entry point of its own makes the Engine forget the image's command, so that one is kept as it is.
+    let has_own_entry = !is_same(&config["Entrypoint"], &image["Entrypoint"]);
+    if has_own_entry {
+        put("Entrypoint", config["Entrypoint"].clone());
+    }
+    if has_own_entry || !is_same(&config["Cmd"], &image["Cmd"]) {
+        put("Cmd", config["Cmd"].clone());
+    }
+    let of_image: BTreeSet<&str> = texts(&image["Env"]).collect();
+    put("Env", texts(&config["Env"]).filter(|entry| !of_image.contains(entry)).collect());
+    for key in ["Labels", "ExposedPorts", "Volumes"] {
+        put(key, minus(&config[key], &image[key]));
+    }
+    put("Healthcheck", health_check(&config["Healthcheck"], &image["Healthcheck"]));
+    // Where the network is another's, so is the name.
+    let hostname = config["Hostname"].as_str().unwrap_or_default();
+    let is_given = hostname.len() != 12 || !id(container).starts_with(hostname);
+    if !shares_network && host.get("UTSMode").and_then(Value::as_str) != Some("host") {
+        if is_given {
+            put("Hostname", hostname.into());
+        }
+        put("Domainname", config["Domainname"].clone());
+    }
+    put("Image", instead.image.into());
+    put("HostConfig", host.into());
+    if let Some((name, endpoint)) = first {
+        put("NetworkingConfig", json!({ "EndpointsConfig": { name: endpoint } }));
+    }
+    Anew { create: body.into(), networks }
+}
+
+pub(super) fn id(container: &Value) -> &str {
+    container["Id"].as_str().unwrap_or_default()
+}
+
+fn texts(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn is_same(one: &Value, other: &Value) -> bool {
+    one == other || is_empty(one) && is_empty(other)
+}
+
+/// What of a map is not in the other one just so.
+fn minus(map: &Value, other: &Value) -> Value {
+    let own = map.as_object().into_iter().flatten().filter(|(key, value)| other.get(*key) != Some(*value));
+    own.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>().into()
+}
+
+/// An inspection shows the image's fields merged with the container's. To keep all of them would pin the old image's check,
+/// and hide that the new one fails.
+fn health_check(own: &Value, image: &Value) -> Value {
+    let is_nothing = |value: &Value| is_empty(value) || *value == 0;
+    let said = CHECK.into_iter().filter(|key| {
+        let (own, image) = (&own[*key], &image[*key]);
+        !is_nothing(own) && own != image
+    });
+    said.map(|key| (key.to_owned(), own[key].clone())).collect::<Map<_, _>>().into()
+}
+
+fn host_config(container: &Value, instead: &Instead<'_>) -> Map<String, Value> {
+    let mut host = container["HostConfig"].as_object().cloned().unwrap_or_default();
+    host.retain(|key, value| !value.is_null() && key != "ConsoleSize");
+    keep_volumes(&mut host, &container["Mounts"]);
+    if !instead.restart_policy.is_null() {
+        host.insert("RestartPolicy".into(), instead.restart_policy.clone());
+    }
+    for key in ["NetworkMode", "PidMode", "IpcMode"] {
+        if let Some(Value::String(mode)) = host.get_mut(key)
+            && let Some(old) = mode.strip_prefix("container:")
+            && let Some(new) = replaced(old, instead)
+        {
+            *mode = format!("container:{new}");
+        }
+    }
+    if let Some(Value::Array(from)) = host.get_mut("VolumesFrom") {
+        for entry in from {
+            let text = entry.as_str().unwrap_or_default();
+            let (old, mode) = text.split_once(':').map_or((text, None), |(old, mode)| (old, Some(mode)));
+            if let Some(new) = instead.replaced.get(old) {
+                *entry = mode.map_or_else(|| new.clone(), |mode| format!("{new}:{mode}")).into();
+            }
+        }
+    }
+    if let Some(Value::Array(links)) = host.get_mut("Links") {
+        // `/db-lightship-old:/app/alias` while the other one is aside, and `/db:/app/alias` before.
+        for link in links {
+            let text = link.as_str().unwrap_or_default();
+            if let Some((from, to)) = text.split_once(':') {
+                let from = from.trim_start_matches('/');
+                let from = from.strip_suffix("-lightship-old").unwrap_or(from);
+                let alias = to.rsplit('/').next().unwrap_or(to);
+                *link = format!("{from}:{alias}").into();
+            }
+        }
+    }
+    host
+}
+
+/// The new id of a container that is named by its old id, the beginning of it, or its name.
+fn replaced<'a>(text: &str, instead: &'a Instead<'_>) -> Option<&'a String> {
+    let by_name = || instead.names.iter().find(|(_, name)| *name == text).map(|(old, _)| old);
+    let by_id = instead.replaced.keys().find(|old| text.len() >= 12 && old.starts_with(text));
+    instead.replaced.get(by_id.or_else(by_name)?)
+}
+
+/// Volumes without a name of their own would be made anew and be empty: they are bound by the name that the Engine gave them.
+fn keep_volumes(host: &mut Map<String, Value>, mounts: &Value) {
+    let target = |bind: &str| {
+        let mut parts = bind.split(':');
+        let first = parts.next().unwrap_or_default();
+        parts.next().unwrap_or(first).trim_end_matches('/').to_owned()
+    };
+    let mut binds: Vec<String> =
+        host.get("Binds").map(|list| texts(list).map(str::to_owned).collect()).unwrap_or_default();
+    binds.retain(|bind| bind.contains(':'));
+    let bound: BTreeSet<String> = binds.iter().map(|bind| target(bind)).collect();
+    for mount in mounts.as_array().into_iter().flatten().filter(|mount| mount["Type"] == "volume") {
+        let (Some(name), Some(to)) = (mount["Name"].as_str(), mount["Destination"].as_str()) else {
+            continue;
+        };
+        let own = host.get_mut("Mounts").and_then(Value::as_array_mut);
+        let is_there =
+            |own: &&mut Value| own["Target"].as_str().map(|at| at.trim_end_matches('/')) == Some(to);
+        match own.and_then(|own| own.iter_mut().find(is_there)) {
+            Some(own) if own["Type"] == "volume" && is_empty(&own["Source"]) => own["Source"] = name.into(),
+            Some(_) => {}
+            None if bound.contains(to.trim_end_matches('/')) => {}
+            None => {
+                let mode = if mount["RW"] == false { ":ro" } else { "" };
+                binds.push(format!("{name}:{to}{mode}"));
+            }
+        }
+    }
+    if !binds.is_empty() {
+        host.insert("Binds".into(), binds.into());
+    }
+}
+
+type Endpoint = (String, Value);
+
+/// The network that it is made with, and those that it is connected to afterwards.
+fn networks(container: &Value, host: &mut Map<String, Value>) -> (Option<Endpoint>, Vec<Endpoint>) {
+    let mode = host.get("NetworkMode").and_then(Value::as_str).unwrap_or("default").to_owned();
+    if matches!(mode.as_str(), "host" | "none") || mode.starts_with("container:") {
+        return (None, Vec::new());
+    }
+    let all = container["NetworkSettings"]["Networks"].as_object().cloned().unwrap_or_default();
+    let is_meant = |name: &str, endpoint: &Value| {
+        name == mode || name == "bridge" && mode == "default" || endpoint["NetworkID"] == mode.as_str()
+    };
+    let mut names: Vec<&String> = all.keys().collect();
+    names.sort_by_key(|name| (!is_meant(name, &all[*name]), (*name).clone()));
+    let Some((&first, rest)) = names.split_first() else { return (None, Vec::new()) };
+    let endpoint = |name: &String| (name.clone(), endpoint(name, &all[name], id(container)));
+    if mode != "default" || first != "bridge" {
+        // By name also where it was made by the network's id, and elsewhere if it was taken out of that network.
+        host.insert("NetworkMode".into(), first.as_str().into());
+    }
+    let made_with = Some(endpoint(first)).filter(|(_, endpoint)| !is_empty(endpoint));
+    (made_with, rest.iter().map(|name| endpoint(name)).collect())
+}
+
+fn endpoint(name: &str, found: &Value, id: &str) -> Value {
+    let mut endpoint = Map::new();
+    let keys = ["IPAMConfig", "Links", "DriverOpts", "GwPriority"];
+    for key in keys.into_iter().filter(|key| !is_empty(&found[*key]) && found[*key] != 0) {
+        endpoint.insert(key.into(), found[key].clone());
+    }
+    // Each replacement would leave one more name that leads nowhere.
+    let short = &id[..id.len().min(12)];
+    let aliases: Vec<&str> = texts(&found["Aliases"]).filter(|alias| *alias != short).collect();
+    if name != "bridge" && !aliases.is_empty() {
+        endpoint.insert("Aliases".into(), aliases.into());
+    }
+    if let Some(mac) = mac_by_hand(found) {
+        endpoint.insert("MacAddress".into(), mac.into());
+    }
+    endpoint.into()
+}
+
+/// The address of the network card if the Engine did not derive it from the IP address. What newer Engines draw by lot looks
+/// as if a person had set it; to keep that does no harm, and to lose the other may.
+pub(super) fn mac_by_hand(endpoint: &Value) -> Option<&str> {
+    let mac = endpoint["MacAddress"].as_str().filter(|mac| !mac.is_empty())?;
+    let derived = endpoint["IPAddress"].as_str().and_then(|ip| ip.parse::<Ipv4Addr>().ok()).map(|ip| {
+        let [a, b, c, d] = ip.octets();
+        format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+    });
+    (derived.as_deref() != Some(&mac.to_ascii_lowercase())).then_some(mac)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,336 @@
+//! Replaces containers by such on a newer image, exactly as planned, and puts the old ones back if the new ones are not good.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::DockerImage;
+use super::basis::{Basis, id_of, image_id, image_name, is_meant, name_of};
+use super::engine_lookup::engine_login;
+use super::journal::Journal;
+use super::plan::{work_out, work_out_undo};
+use super::swap::{Stuck, Swapper, named};
+use crate::clock::Clock;
+use crate::docker::{DockerError, EngineContainers};
+use crate::domain::registry::Reference;
+use crate::domain::update::swap::{Group, Phase, Swap};
+use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run};
+use crate::registry::{Credentials, DockerLogins};
+use crate::updates::installer::{Installer, Wanted};
+use crate::updates::run::{At, Back, Progress, Step, StepFailed};
+use crate::updates::scanner::Scanner;
+
+/// Replaces an Engine's containers.
+pub struct ImageInstaller {
+    scanner: DockerImage,
+    engine: EngineContainers,
+    clock: Clock,
+}
+
+impl ImageInstaller {
+    /// Takes an Engine, and the scanner that says what is newer there.
+    pub fn new(scanner: DockerImage, engine: EngineContainers, clock: Clock) -> Self {
+        Self { scanner, engine, clock }
+    }
+}
+
+#[async_trait]
+impl Installer for ImageInstaller {
+    fn kind(&self) -> Kind {
+        Kind::DockerImage
+    }
+
+    async fn is_present(&self) -> bool {
+        self.scanner.is_present().await
+    }
+
+    async fn claims(&self, names: &[String]) -> Vec<String> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let Ok(basis) = Basis::of(&self.engine).await else { return Vec::new() };
+        let is_ours = |name: &&String| basis.all().any(|container| is_meant(name, container));
+        names.iter().filter(is_ours).cloned().collect()
+    }
+
+    async fn plan(&self, wanted: &Wanted, state_dir: &Path) -> Result<Plan, Problem> {
+        work_out(&self.scanner, &self.engine, wanted, state_dir, &self.clock).await
+    }
+
+    async fn plan_undo(&self, run: &Run, only: &[String], state_dir: &Path) -> Result<Plan, Problem> {
+        work_out_undo(&self.engine, run, only, state_dir).await
+    }
+
+    async fn automatic(&self, _plan: &Plan) -> Result<Vec<String>, Problem> {
+        Ok(Vec::new())
+    }
+
+    fn steps(&self, _state_dir: &Path) -> Vec<Box<dyn Step>> {
+        let engine = &self.engine;
+        let logins: Arc<dyn Credentials> = Arc::new(DockerLogins::of_this_user());
+        vec![
+            Box::new(Settle(engine.clone())),
+            Box::new(Check(engine.clone())),
+            Box::new(Pull(engine.clone(), logins)),
+            Box::new(Replace(engine.clone())),
+            Box::new(Look(engine.clone())),
+        ]
+    }
+}
+
+/// Puts back what the run that is taken back left half done.
+struct Settle(EngineContainers);
+/// Looks whether the host is as it was planned for.
+struct Check(EngineContainers);
+/// Fetches everything, so that a failed download changes nothing.
+struct Pull(EngineContainers, Arc<dyn Credentials>);
+/// Replaces one group after the other.
+struct Replace(EngineContainers);
+/// Looks at what is there now.
+struct Look(EngineContainers);
+
+fn failed(error: &DockerError) -> StepFailed {
+    StepFailed::because(error.to_string())
+}
+
+fn planned<'a>(at: &'a At<'_>) -> impl Iterator<Item = &'a PlannedChange> {
+    at.run.plan.changes.of(Kind::DockerImage)
+}
+
+fn to(change: &PlannedChange) -> &str {
+    change.to.as_deref().unwrap_or_default()
+}
+
+#[async_trait]
+impl Step for Settle {
+    fn name(&self) -> &'static str {
+        "docker_image.settle"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let Some(undone) = &at.run.undoes else { return Ok(Value::Null) };
+        let Some(folder) = at.folder.parent().map(|runs| runs.join(undone.as_str())) else {
+            return Ok(Value::Null);
+        };
+        let journal = Journal::of(&folder);
+        let swaps = journal.read().map_err(StepFailed::because)?;
+        let mut swapper = Swapper { engine: &self.0, at, journal, swaps };
+        for group in (0..swapper.swaps.groups.len()).rev() {
+            swapper.give_up(group, "it was cut off, and taken back").map_err(StepFailed::because)?;
+            swapper.end(group).await.map_err(|stuck| match stuck {
+                Stuck::Untidy(reason) => StepFailed::because(reason),
+                Stuck::NotBack(reason) => StepFailed { reason, back: Back::Tried },
+            })?;
+        }
+        Ok(Value::Null)
+    }
+}
+
+#[async_trait]
+impl Step for Check {
+    fn name(&self) -> &'static str {
+        "docker_image.check"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let basis = Basis::of(&self.0).await.map_err(|error| failed(&error))?;
+        for change in planned(at) {
+            let name = &change.name;
+            let refused =
+                |what: &str| StepFailed::refused(format!("the plan no longer holds: {name} {what}"));
+            let container = basis.named(name).ok_or_else(|| refused("is not there any more"))?;
+            let is_on =
+                |word: &Option<String>| word.as_ref().is_some_and(|word| basis.is_on(container, word));
+            if !is_on(&change.from) && !is_on(&change.to) {
+                return Err(refused(&format!("runs {} by now", image_id(container))));
+            }
+        }
+        for group in basis.groups(&left(&basis, at)) {
+            if let Some(reason) = basis.group_refusal(&group) {
+                return Err(StepFailed::refused(format!("the plan no longer holds: {reason}")));
+            }
+            not_planned(&group, at)?;
+        }
+        Ok(Value::Null)
+    }
+}
+
+/// Ids of the containers that are not yet on their new image.
+fn left(basis: &Basis, at: &At<'_>) -> BTreeSet<String> {
+    let container = |change: &PlannedChange| {
+        let container = basis.named(&change.name)?;
+        (!basis.is_on(container, to(change))).then(|| id_of(container).to_owned())
+    };
+    planned(at).filter_map(container).collect()
+}
+
+fn not_planned(group: &[&Value], at: &At<'_>) -> Result<(), StepFailed> {
+    let is_new = |container: &&&Value| !planned(at).any(|change| change.name == name_of(container));
+    match group.iter().find(is_new) {
+        None => Ok(()),
+        Some(container) => {
+            let name = name_of(container);
+            let reason = format!("the plan no longer holds: {name} stands on one of its containers by now");
+            Err(StepFailed::refused(reason))
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Pull {
+    fn name(&self) -> &'static str {
+        "docker_image.pull"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let basis = Basis::of(&self.0).await.map_err(|error| failed(&error))?;
+        let mut images = BTreeMap::new();
+        for change in planned(at) {
+            let Some(container) = basis.named(&change.name) else { continue };
+            let image = self.image(at, image_name(container), to(change)).await?;
+            images.insert(change.name.clone(), image);
+        }
+        Ok(json!({ "images": images }))
+    }
+}
+
+impl Pull {
+    /// Returns the id of an image on the host, which is fetched by its digest if it is not there.
+    async fn image(&self, at: &At<'_>, name: &str, word: &str) -> Result<String, StepFailed> {
+        let find = async |name: &str| {
+            let found = self.0.inspect_image(name).await.map_err(|error| failed(&error))?;
+            Ok(found.and_then(|image| image["Id"].as_str().map(str::to_owned)))
+        };
+        if let Some(image) = find(word).await? {
+            return Ok(image);
+        }
+        let reference = Reference::parse(name).map_err(|error| {
+            StepFailed::because(format!("{word} is not on the host, and `{name}`: {error}"))
+        })?;
+        let pinned = format!("{}@{word}", reference.familiar_repository());
+        if let Some(image) = find(&pinned).await? {
+            return Ok(image);
+        }
+        (at.tell)(Progress::Does(format!("pulls {pinned}")));
+        let login = self.1.find(&reference.registry).await.map_err(StepFailed::because)?;
+        let login = login.map(|login| engine_login(login, &reference.registry));
+        self.0.pull(&pinned, login).await.map_err(|error| failed(&error))?;
+        find(&pinned)
+            .await?
+            .ok_or_else(|| StepFailed::because(format!("{pinned} was pulled and is not there")))
+    }
+}
+
+#[async_trait]
+impl Step for Replace {
+    fn name(&self) -> &'static str {
+        "docker_image.replace"
+    }
+
+    fn changes_the_host(&self) -> bool {
+        true
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let untouched = |reason: String| StepFailed { reason, back: Back::NotNeeded };
+        let journal = Journal::of(at.folder);
+        let swaps = journal.read().map_err(StepFailed::because)?;
+        let mut swapper = Swapper { engine: &self.0, at, journal, swaps };
+        // What was begun before is brought to its end first.
+        for group in 0..swapper.swaps.groups.len() {
+            bring_to_end(&mut swapper, group).await?;
+        }
+        let is_first = swapper.swaps.groups.is_empty();
+        let stop = |reason: String| if is_first { untouched(reason) } else { StepFailed::because(reason) };
+        let basis = Basis::of(&self.0).await.map_err(|error| stop(error.to_string()))?;
+        for group in basis.groups(&left(&basis, at)) {
+            not_planned(&group, at)?;
+            let mut swaps = Vec::new();
+            for container in group {
+                swaps.push(self.swap(container, at).await.map_err(&stop)?);
+            }
+            let group = swapper.begin(swaps).map_err(&stop)?;
+            bring_to_end(&mut swapper, group).await?;
+        }
+        Ok(Value::Null)
+    }
+}
+
+impl Replace {
+    async fn swap(&self, container: &Value, at: &At<'_>) -> Result<Swap, String> {
+        let name = name_of(container);
+        let new_image = at.run.found("docker_image.pull").and_then(|found| found["images"][name].as_str());
+        let new_image = new_image.ok_or_else(|| format!("nobody looked which image {name} is to run"))?;
+        let image_name = image_name(container);
+        let tag_was = match named(image_name) {
+            Some(_) => self.0.inspect_image(image_name).await.map_err(|error| error.to_string())?,
+            None => None,
+        };
+        let tag_was = tag_was.as_ref().and_then(|image| image["Id"].as_str()).unwrap_or(image_id(container));
+        let state = &container["State"];
+        Ok(Swap {
+            name: name.to_owned(),
+            old: id_of(container).to_owned(),
+            new: None,
+            old_image: image_id(container).to_owned(),
+            new_image: new_image.to_owned(),
+            image_name: image_name.to_owned(),
+            tag_was: tag_was.to_owned(),
+            restart_policy: container["HostConfig"]["RestartPolicy"].clone(),
+            runs: state["Running"] == true || state["Restarting"] == true,
+        })
+    }
+}
+
+/// Brings a group to its end. Fails if it was put back, and says what became of the rest.
+async fn bring_to_end(swapper: &mut Swapper<'_>, group: usize) -> Result<(), StepFailed> {
+    swapper.end(group).await.map_err(|stuck| match stuck {
+        Stuck::Untidy(reason) => StepFailed::because(format!(
+            "{}: replaced and good, but not tidied up: {reason}",
+            swapper.swaps.groups[group].names()
+        )),
+        Stuck::NotBack(reason) => StepFailed { reason, back: Back::Tried },
+    })?;
+    let Phase::Back { reason, .. } = &swapper.swaps.groups[group].phase else { return Ok(()) };
+    let done = swapper.swaps.groups.iter().filter(|other| other.phase == Phase::Done);
+    let stays: Vec<String> = done.map(Group::names).collect();
+    let has_others = swapper.at.run.plan.changes.all().iter().any(|change| change.kind != Kind::DockerImage);
+    if stays.is_empty() && !has_others {
+        return Err(StepFailed { reason: reason.clone(), back: Back::Yes });
+    }
+    let names = swapper.swaps.groups[group].names();
+    let others = if has_others { ", and so do the packages" } else { "" };
+    let stays = if stays.is_empty() { "nothing else".to_owned() } else { stays.join(", ") };
+    Err(StepFailed::because(format!(
+        "{reason}; {names}: the old one is back; {stays} stays replaced{others}"
+    )))
+}
+
+#[async_trait]
+impl Step for Look {
+    fn name(&self) -> &'static str {
+        "docker_image.look"
+    }
+
+    async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        let basis = Basis::of(&self.0).await.map_err(|error| failed(&error))?;
+        let swaps = Journal::of(at.folder).read().map_err(StepFailed::because)?;
+        let ran = |name: &str| {
+            swaps.groups.iter().flat_map(|group| &group.swaps).any(|swap| swap.name == name && swap.runs)
+        };
+        for change in planned(at) {
+            let name = &change.name;
+            let container = basis.named(name).filter(|container| basis.is_on(container, to(change)));
+            let Some(container) = container else {
+                return Err(StepFailed::because(format!("{name} does not run {} afterwards", to(change))));
+            };
+            if ran(name) && container["State"]["Running"] != true {
+                return Err(StepFailed::because(format!("{name} does not run any more")));
+            }
+        }
+        Ok(json!({ "looked_at": planned(at).count() }))
+    }
+}
