@@ -53,7 +53,7 @@ impl Host {
         }
         if present.is_empty() {
             bail!(
-                "there is nothing on this host that could be installed with: it has neither APT nor its packages"
+                "there is nothing on this host that could be installed with: it has neither APT nor DNF with packages of theirs"
             );
         }
         Ok(Self { runs: Runs::of(&dir), dir, installers: present, runtime, clock: Clock::system() })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::apt::{Apt, AptInstaller};
-use super::dnf::Dnf;
+use super::dnf::{Dnf, DnfInstaller};
 use super::docker_image::{DockerImage, EngineLookup};
 use super::installer::Installer;
 use super::programs::HostPrograms;
@@ -62,7 +62,7 @@ pub fn scanners(images: Images) -> Vec<Arc<dyn Scanner>> {
 
 /// Every installer there is, in the order in which they work; one line each.
 pub fn installers() -> Vec<Arc<dyn Installer>> {
-    vec![Arc::new(AptInstaller::of_this_host())]
+    vec![Arc::new(AptInstaller::of_this_host()), Arc::new(DnfInstaller::of_this_host())]
 }
 
 /// Runs those scanners that the host has a use for, one after the other. `tell` hears of each before it begins.
