@@ -68,7 +68,8 @@ impl Host {
         }
         if present.is_empty() {
             bail!(
-                "there is nothing on this host that could be installed with: it has no APT, and no Docker Engine answers"
+                "there is nothing on this host that could be installed with: it has no packages of APT or DNF, and no Docker \
+                 Engine answers"
             );
         }
         Ok(Self { runs: Runs::of(&dir), dir, installers: present, policy, runtime, clock })

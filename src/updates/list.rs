@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::apt::{Apt, AptInstaller};
-use super::dnf::Dnf;
+use super::dnf::{Dnf, DnfInstaller};
 use super::docker_image::{DockerImage, EngineLookup, ImageInstaller};
 use super::installer::Installer;
 use super::programs::HostPrograms;
@@ -66,6 +66,7 @@ pub fn installers(images: Images, containers: EngineContainers, clock: &Clock) -
     let scanner = DockerImage::new(images.engine, images.lookup);
     vec![
         Arc::new(AptInstaller::of_this_host()),
+        Arc::new(DnfInstaller::of_this_host()),
         Arc::new(ImageInstaller::new(scanner, containers, clock.clone())),
     ]
 }

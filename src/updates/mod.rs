@@ -17,11 +17,12 @@ mod print;
 mod programs;
 mod run;
 mod scanner;
+mod watch;
 mod windows_update;
 mod winget;
 
 pub use apt::{Apt, AptInstaller, run_for_apt};
-pub use dnf::Dnf;
+pub use dnf::{Dnf, DnfInstaller};
 pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
 pub use host::{HostReader, Virtualisation};
 pub use installer::{Installer, Wanted};

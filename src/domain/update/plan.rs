@@ -3,7 +3,7 @@
 //! Its id is a hash of the changes alone, so that a plan is the same on all hosts that are equal. What is the host's own
 //! stands beside it and has a hash of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -149,8 +149,13 @@ impl Changes {
             }
         }
         changes.sort();
-        match changes.windows(2).find(|two| two[0].thing() == two[1].thing()) {
-            Some(two) => Err(PlanFault::Twice(two[0].name.clone())),
+        let mut by_thing: BTreeMap<_, Vec<&PlannedChange>> = BTreeMap::new();
+        for change in &changes {
+            by_thing.entry(change.thing()).or_default().push(change);
+        }
+        let mut clashes = by_thing.values().filter(|all| !stand_beside(all));
+        match clashes.next() {
+            Some(all) => Err(PlanFault::Twice(all[0].name.clone())),
             None => Ok(Self(changes)),
         }
     }
@@ -188,8 +193,12 @@ impl Changes {
 
     /// Returns how `now` differs from these.
     pub fn compare(&self, now: &Self) -> Vec<Difference> {
-        let by_thing = |changes: &Self| -> BTreeMap<(Kind, String, String), PlannedChange> {
-            let thing = |change: &PlannedChange| (change.kind, change.name.clone(), change.arch.clone());
+        // Of what is installed beside each other several may go.
+        let goes = |change: &PlannedChange| change.to.is_none().then(|| change.from.clone()).flatten();
+        let by_thing = |changes: &Self| -> BTreeMap<_, PlannedChange> {
+            let thing = |change: &PlannedChange| {
+                (change.kind, change.name.clone(), change.arch.clone(), goes(change))
+            };
             changes.0.iter().map(|change| (thing(change), change.clone())).collect()
         };
         let (before, mut after) = (by_thing(self), by_thing(now));
@@ -203,6 +212,16 @@ impl Changes {
         found.extend(after.into_values().map(|now| Difference { planned: None, now: Some(now) }));
         found
     }
+}
+
+/// True if these changes of one thing can be made together: versions that are installed beside each other, as kernels
+/// are, come and go one by one.
+fn stand_beside(all: &[&PlannedChange]) -> bool {
+    let versions: BTreeSet<Option<&String>> =
+        all.iter().map(|change| change.to.as_ref().or(change.from.as_ref())).collect();
+    let of = |operation| all.iter().filter(|change| change.operation == operation).count();
+    let (come, go) = (of(Operation::Install), of(Operation::Remove));
+    all.len() == 1 || versions.len() == all.len() && come <= 1 && come + go == all.len()
 }
 
 impl TryFrom<Vec<PlannedChange>> for Changes {
@@ -495,6 +514,29 @@ mod tests {
         assert_eq!(Changes::new(twice), Err(PlanFault::Twice("a".into())));
         let list = serde_json::to_string(&[upgrade("a", "1.1"), upgrade("a", "1.2")]).unwrap();
         assert!(serde_json::from_str::<Changes>(&list).is_err(), "nor when it is read");
+    }
+
+    #[test]
+    fn what_is_installed_beside_each_other_comes_and_goes_one_by_one() {
+        let comes = |to| change("kernel", Operation::Install, None, Some(to));
+        let goes = |from| change("kernel", Operation::Remove, Some(from), None);
+        let planned = Changes::new(vec![comes("6.3"), goes("6.1"), goes("6.0")]).unwrap();
+        let now = Changes::new(vec![comes("6.4"), goes("6.0")]).unwrap();
+        let said: Vec<String> = planned.compare(&now).iter().map(Difference::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "kernel: install 6.4, planned was install 6.3",
+                "kernel: no change any more, planned was remove 6.1",
+            ]
+        );
+        for clash in [
+            vec![comes("6.3"), goes("6.3")],
+            vec![comes("6.3"), comes("6.4")],
+            vec![goes("6.0"), upgrade("kernel", "6.1")],
+        ] {
+            assert_eq!(Changes::new(clash), Err(PlanFault::Twice("kernel".into())));
+        }
     }
 
     #[test]

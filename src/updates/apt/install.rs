@@ -24,17 +24,16 @@ use crate::process::{Program, find};
 use crate::updates::installer::{Installer, Wanted};
 use crate::updates::keep::{shown, trouble};
 use crate::updates::run::{At, Back, Progress, Step, StepFailed};
+use crate::updates::watch::{length, tail, watched};
 
 /// How long another installation is waited for.
 const WAIT_LIMIT: Duration = Duration::from_secs(600);
-/// How often is looked whether a lock is free, and how far APT is.
+/// How often is looked whether a lock is free.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Most bytes of packages that are kept.
 const KEEP_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// How long one package may take to be fetched.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
-/// Most of a log that is read for the reason of a failure.
-const TAIL: usize = 64 * 1024;
 
 /// Installs packages through APT.
 pub struct AptInstaller {
@@ -464,11 +463,11 @@ impl Shared {
         let due = Instant::now() + self.wait;
         loop {
             let log = at.log();
-            let before = fs::metadata(&log).map_or(0, |about| about.len());
+            let before = length(&log);
             let progress = at.folder.join("progress.txt");
             let program = self.exact(at, aside, args);
             let running = program.run_apart(&log, &progress);
-            let code = watched(running, &progress, at.tell).await;
+            let code = watched(running, &progress, parse::progress, at.tell).await;
             let code = code.map_err(|error| StepFailed::because(error.to_string()))?;
             if code == Some(0) {
                 return Ok(());
@@ -551,44 +550,6 @@ fn only_file(folder: &Path) -> Option<PathBuf> {
     let mut files = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     let file = files.find(|path| path.extension().is_some_and(|ending| ending == "deb"))?;
     Some(file)
-}
-
-/// Waits for APT's end and tells how far it is.
-async fn watched<T>(
-    running: impl Future<Output = T>,
-    progress: &Path,
-    tell: &(dyn Fn(Progress) + Send + Sync),
-) -> T {
-    let mut read = fs::metadata(progress).map_or(0, |about| about.len());
-    tokio::pin!(running);
-    loop {
-        tokio::select! {
-            ended = &mut running => return ended,
-            () = sleep(LOOK_EVERY) => {}
-        }
-        let said = tail(progress, read);
-        // The last line may be half written.
-        let whole = said.rfind('\n').map_or(0, |at| at + 1);
-        if let Some((percent, words)) = said[..whole].lines().filter_map(parse::progress).next_back() {
-            tell(Progress::Percent(percent, shown(&words)));
-        }
-        read += whole as u64;
-    }
-}
-
-/// Returns what was added to a file; of much of it the end.
-fn tail(file: &Path, from: u64) -> String {
-    use std::io::{Read, Seek, SeekFrom};
-
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = fs::File::open(file)?;
-        let end = file.metadata()?.len();
-        file.seek(SeekFrom::Start(from.max(end.saturating_sub(TAIL as u64))))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL as u64).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
 /// Why APT failed: its own error, and of dpkg's the package and the words before.

@@ -4,8 +4,13 @@
 //! every further one reads that cache. No call takes the lock of an installation, and none waits for another DNF.
 
 mod evr;
+mod install;
 mod judge;
+mod now;
 mod parse;
+mod plan;
+mod repodata;
+mod transaction;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +27,8 @@ use crate::domain::update::{Finding, Findings, Kind, Problem};
 use crate::process::{Ended, Program, find};
 use judge::Seen;
 use parse::{Generation, Refresh};
+
+pub use install::DnfInstaller;
 
 /// What DNF may be called; the version says which one it is.
 const NAMES: [&str; 3] = ["dnf", "dnf5", "yum"];

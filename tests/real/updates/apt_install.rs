@@ -2,12 +2,12 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
 use super::apt_root::AptRoot;
+use super::verbs::{self, outcome, until_said, until_there};
 use super::{shell, text};
 use crate::support::ship::binary;
 
@@ -40,19 +40,13 @@ const BEFORE: [&str; 3] = ["t-app 1.0 ii", "t-lib 1.0 ii", "t-old 1.0 ii"];
 const AFTER: [&str; 3] = ["t-app 1.1 ii", "t-lib 1.1 ii", "t-new 1.0 ii"];
 
 fn verb(root: &AptRoot, args: &[&str]) -> (i32, Value, String) {
-    let (code, out, errors) = root.rig().verb(args);
-    (code, serde_json::from_str(&out).unwrap_or(Value::String(out)), errors)
+    verbs::verb(&root.rig(), args)
 }
 
 fn plan_id(root: &AptRoot) -> String {
     let (code, plan, errors) = verb(root, &["plan-updates", "--json"]);
     assert_eq!(code, 2, "{errors}");
     plan["id"].as_str().unwrap_or_else(|| panic!("{plan}")).to_owned()
-}
-
-/// How a run came out, in a word and in its reason.
-fn outcome(run: &Value) -> (&str, &str) {
-    (run["run"]["outcome"].as_str().unwrap_or("-"), run["run"]["reason"].as_str().unwrap_or_default())
 }
 
 #[test]
@@ -341,30 +335,6 @@ fn begin(root: &AptRoot, args: &[&str]) -> Child {
     verb.args(args).env("APT_CONFIG", root.config()).env("LIGHTSHIP_STATE_DIR", root.at("state"));
     verb.env("DOCKER_HOST", NO_ENGINE);
     verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// Reads what it says beside its data until it says this.
-fn until_said(child: &mut Child, words: &str) {
-    use std::io::{BufRead, BufReader};
-
-    let mut said = Vec::new();
-    for line in BufReader::new(child.stderr.as_mut().unwrap()).lines() {
-        let line = line.unwrap();
-        if line.contains(words) {
-            return;
-        }
-        said.push(line);
-    }
-    panic!("it never said {words:?}: {said:#?}");
-}
-
-/// Waits until a file is there.
-fn until_there(path: &str) {
-    let due = Instant::now() + Duration::from_secs(60);
-    while !std::path::Path::new(path).exists() {
-        assert!(Instant::now() < due, "`{path}` was never made");
-        std::thread::yield_now();
-    }
 }
 
 /// Ends a process as a power cut would: it and all that it started.

@@ -5,8 +5,10 @@ mod apt_install;
 mod apt_root;
 mod containers;
 mod dnf;
+mod dnf_install;
 mod file_server;
 mod rpm_root;
+mod verbs;
 
 use std::path::Path;
 use std::process::Command;

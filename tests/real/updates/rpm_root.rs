@@ -118,6 +118,36 @@ impl RpmRoot {
         );
     }
 
+    /// Makes a package whose script, in Lua, runs after it is unpacked; the root has no shell.
+    pub fn package_that_runs(&self, name: &str, version: &str, script: &str) {
+        self.package("repo", name, version, "1", &format!(r"\n%%post -p <lua>\n{script}\n"));
+    }
+
+    /// Offers what was made, without a server, as if nobody had looked before.
+    pub fn offer(&self) {
+        // DNF takes what it read in the same second for fresh.
+        shell("rm -rf \"$1\"/root/cache/*", &[&self.at("")]);
+        self.publish(&self.files());
+    }
+
+    /// What is installed, as `name version`, sorted.
+    pub fn installed(&self) -> Vec<String> {
+        let form = "%{NAME} %|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\n";
+        let said = shell("\"$1\" -qa --qf \"$2\" | LC_ALL=C sort", &[&self.at("bin/rpm"), form]);
+        said.lines().map(str::to_owned).collect()
+    }
+
+    /// Packages that are there for others' sake.
+    pub fn automatic(&self) -> Vec<String> {
+        let list = "\"$1\" -q --disablerepo='*' repoquery --installed --qf '%{name} %{reason}' | sed -n 's/ dependency$//p' | sort";
+        shell(list, &[&self.at("bin/dnf")]).lines().map(str::to_owned).collect()
+    }
+
+    /// What RPM finds wrong with the files of what is installed.
+    pub fn audit(&self) -> String {
+        shell("\"$1\" -Va --nodeps 2>/dev/null || true", &[&self.at("bin/rpm")])
+    }
+
     /// Verbs of a host that has this root and no APT.
     pub fn rig(&self) -> Rig {
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.at("bin"));
