@@ -69,7 +69,11 @@ impl Table {
                 words.clear();
                 continue;
             }
-            if line.starts_with(' ') && !line.starts_with("  ") {
+            if !line.starts_with(' ') {
+                // DNF's own advice to a person at a terminal.
+                continue;
+            }
+            if !line.starts_with("  ") {
                 words.clear();
             }
             words.extend(line.split_whitespace());
@@ -283,7 +287,8 @@ pub(super) fn outcome(code: Option<i32>, said: &str) -> Outcome {
         return Outcome::Done;
     }
     let mut lines = said.lines().skip_while(|line| !line.starts_with("Error: "));
-    let first = lines.next().map(|line| line.trim_start_matches("Error: ").trim());
+    let first =
+        lines.next().map(|line| line.trim_start_matches("Error: ").trim()).filter(|line| !line.is_empty());
     let rest = lines.take_while(|line| line.starts_with(' ')).map(str::trim);
     // The error itself does not name them.
     let altered = said.lines().filter(|line| line.ends_with("has incorrect checksum"));
