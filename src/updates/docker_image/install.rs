@@ -252,8 +252,8 @@ impl Step for Replace {
             for container in group {
                 swaps.push(self.swap(container, at).await.map_err(&stop)?);
             }
-            let group = swapper.begin(swaps).map_err(&stop)?;
-            bring_to_end(&mut swapper, group).await?;
+            let number = swapper.begin(swaps).map_err(&stop)?;
+            bring_to_end(&mut swapper, number).await?;
         }
         Ok(Value::Null)
     }
@@ -262,7 +262,8 @@ impl Step for Replace {
 impl Replace {
     async fn swap(&self, container: &Value, at: &At<'_>) -> Result<Swap, String> {
         let name = name_of(container);
-        let new_image = at.run.found("docker_image.pull").and_then(|found| found["images"][name].as_str());
+        let new_image =
+            at.run.found("docker_image.pull").and_then(|found| found["images"].get(name)?.as_str());
         let new_image = new_image.ok_or_else(|| format!("nobody looked which image {name} is to run"))?;
         let image_name = image_name(container);
         let tag_was = match named(image_name) {
@@ -286,22 +287,22 @@ impl Replace {
 }
 
 /// Brings a group to its end. Fails if it was put back, and says what became of the rest.
-async fn bring_to_end(swapper: &mut Swapper<'_>, group: usize) -> Result<(), StepFailed> {
-    swapper.end(group).await.map_err(|stuck| match stuck {
+async fn bring_to_end(swapper: &mut Swapper<'_>, number: usize) -> Result<(), StepFailed> {
+    swapper.end(number).await.map_err(|stuck| match stuck {
         Stuck::Untidy(reason) => StepFailed::because(format!(
             "{}: replaced and good, but not tidied up: {reason}",
-            swapper.swaps.groups[group].names()
+            swapper.swaps.groups[number].names()
         )),
         Stuck::NotBack(reason) => StepFailed { reason, back: Back::Tried },
     })?;
-    let Phase::Back { reason, .. } = &swapper.swaps.groups[group].phase else { return Ok(()) };
+    let Phase::Back { reason, .. } = &swapper.swaps.groups[number].phase else { return Ok(()) };
     let done = swapper.swaps.groups.iter().filter(|other| other.phase == Phase::Done);
     let stays: Vec<String> = done.map(Group::names).collect();
     let has_others = swapper.at.run.plan.changes.all().iter().any(|change| change.kind != Kind::DockerImage);
     if stays.is_empty() && !has_others {
         return Err(StepFailed { reason: reason.clone(), back: Back::Yes });
     }
-    let names = swapper.swaps.groups[group].names();
+    let names = swapper.swaps.groups[number].names();
     let others = if has_others { ", and so do the packages" } else { "" };
     let stays = if stays.is_empty() { "nothing else".to_owned() } else { stays.join(", ") };
     Err(StepFailed::because(format!(

@@ -48,24 +48,24 @@ pub(super) enum Stuck {
 
 impl Swapper<'_> {
     /// Brings a group to its end: all of it replaced, or all of it put back.
-    pub(super) async fn end(&mut self, group: usize) -> Result<(), Stuck> {
+    pub(super) async fn end(&mut self, number: usize) -> Result<(), Stuck> {
         loop {
-            match self.swaps.groups[group].phase.clone() {
+            match self.swaps.groups[number].phase.clone() {
                 Phase::Open => {
-                    let phase = match self.forward(group).await {
+                    let phase = match self.forward(number).await {
                         Ok(()) => Phase::Good,
                         Err(reason) => Phase::Bad { reason, is_failure: true },
                     };
-                    self.note(group, phase).map_err(Stuck::NotBack)?;
+                    self.note(number, phase).map_err(Stuck::NotBack)?;
                 }
                 Phase::Good => {
-                    self.tidy(group).await.map_err(Stuck::Untidy)?;
-                    self.note(group, Phase::Done).map_err(Stuck::Untidy)?;
+                    self.tidy(number).await.map_err(Stuck::Untidy)?;
+                    self.note(number, Phase::Done).map_err(Stuck::Untidy)?;
                 }
                 Phase::Bad { reason, is_failure } => {
-                    let back = self.put_back(group).await;
+                    let back = self.put_back(number).await;
                     back.map_err(|error| Stuck::NotBack(format!("{reason}; then {error}")))?;
-                    self.note(group, Phase::Back { reason, is_failure }).map_err(Stuck::NotBack)?;
+                    self.note(number, Phase::Back { reason, is_failure }).map_err(Stuck::NotBack)?;
                 }
                 Phase::Done | Phase::Back { .. } => return Ok(()),
             }
@@ -73,9 +73,9 @@ impl Swapper<'_> {
     }
 
     /// Has a group put back, unless it is good already.
-    pub(super) fn give_up(&mut self, group: usize, reason: &str) -> Result<(), String> {
-        match self.swaps.groups[group].phase {
-            Phase::Open => self.note(group, Phase::Bad { reason: reason.to_owned(), is_failure: false }),
+    pub(super) fn give_up(&mut self, number: usize, reason: &str) -> Result<(), String> {
+        match self.swaps.groups[number].phase {
+            Phase::Open => self.note(number, Phase::Bad { reason: reason.to_owned(), is_failure: false }),
             _ => Ok(()),
         }
     }
@@ -87,8 +87,8 @@ impl Swapper<'_> {
         Ok(self.swaps.groups.len() - 1)
     }
 
-    fn note(&mut self, group: usize, phase: Phase) -> Result<(), String> {
-        self.swaps.groups[group].phase = phase;
+    fn note(&mut self, number: usize, phase: Phase) -> Result<(), String> {
+        self.swaps.groups[number].phase = phase;
         self.journal.write(&self.swaps)
     }
 
@@ -96,18 +96,18 @@ impl Swapper<'_> {
         (self.at.tell)(Progress::Does(format!("{}: {words}", swap.name)));
     }
 
-    async fn forward(&mut self, group: usize) -> Result<(), String> {
+    async fn forward(&mut self, number: usize) -> Result<(), String> {
         let (mut replaced, mut names) = (BTreeMap::new(), BTreeMap::new());
-        for place in 0..self.swaps.groups[group].swaps.len() {
-            let swap = self.swaps.groups[group].swaps[place].clone();
-            let new = self.replace(group, place, &replaced, &names).await;
+        for place in 0..self.swaps.groups[number].swaps.len() {
+            let swap = self.swaps.groups[number].swaps[place].clone();
+            let new = self.replace(number, place, &replaced, &names).await;
             let new = new.map_err(|reason| format!("{}: {reason}", swap.name))?;
             self.until_good(&swap, &new).await.map_err(|reason| format!("{}: {reason}", swap.name))?;
             replaced.insert(swap.old.clone(), new);
             names.insert(swap.old, swap.name);
         }
         // While one waited, another may have ended.
-        for swap in self.swaps.groups[group].swaps.iter().filter(|swap| swap.runs) {
+        for swap in self.swaps.groups[number].swaps.iter().filter(|swap| swap.runs) {
             let new = self.look(replaced.get(&swap.old).unwrap_or(&swap.old)).await?;
             if let Verdict::Bad(reason) = judge(&new, &Check::Runs, Duration::ZERO) {
                 return Err(format!("{}: {reason}", swap.name));
@@ -118,19 +118,19 @@ impl Swapper<'_> {
 
     async fn replace(
         &mut self,
-        group: usize,
+        number: usize,
         place: usize,
         replaced: &BTreeMap<String, String>,
         names: &BTreeMap<String, String>,
     ) -> Result<String, String> {
-        let swap = self.swaps.groups[group].swaps[place].clone();
+        let swap = self.swaps.groups[number].swaps[place].clone();
         let old = self.look(&swap.old).await.map_err(|error| format!("the old container: {error}"))?;
         let found = self.find_new(&swap).await?;
         let new = match found {
             Some(new) => new,
             None => self.create(&swap, &old, replaced, names).await?,
         };
-        self.swaps.groups[group].swaps[place].new = Some(new.clone());
+        self.swaps.groups[number].swaps[place].new = Some(new.clone());
         self.journal.write(&self.swaps)?;
         if swap.runs {
             // So that a restart of the Engine does not start both.
@@ -258,8 +258,8 @@ impl Swapper<'_> {
         }
     }
 
-    async fn tidy(&self, group: usize) -> Result<(), String> {
-        for swap in &self.swaps.groups[group].swaps {
+    async fn tidy(&self, number: usize) -> Result<(), String> {
+        for swap in &self.swaps.groups[number].swaps {
             if !swap.keeps_its_image() {
                 self.name(&swap.new_image, swap).await?;
                 self.engine.tag(&swap.old_image, KEPT, &kept_tag(&swap.name)).await.map_err(text)?;
@@ -271,9 +271,9 @@ impl Swapper<'_> {
         Ok(())
     }
 
-    async fn put_back(&self, group: usize) -> Result<(), String> {
+    async fn put_back(&self, number: usize) -> Result<(), String> {
         self.until_there().await?;
-        let swaps = &self.swaps.groups[group].swaps;
+        let swaps = &self.swaps.groups[number].swaps;
         for swap in swaps.iter().rev() {
             if let Some(new) = self.any_new(swap).await? {
                 self.say(swap, "removes the new container");

@@ -21,7 +21,7 @@ pub struct Node {
 pub fn node(container: &Value) -> Node {
     let host = &container["HostConfig"];
     let shared = ["NetworkMode", "PidMode", "IpcMode"];
-    let shared = shared.iter().filter_map(|key| host[*key].as_str()?.strip_prefix("container:"));
+    let shared = shared.iter().filter_map(|key| host.get(key)?.as_str()?.strip_prefix("container:"));
     let links = host["Links"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let linked = links.filter_map(|link| Some(link.split_once(':')?.0.trim_start_matches('/')));
     Node {
@@ -60,7 +60,8 @@ pub fn groups(nodes: &[Node], wanted: &BTreeSet<String>) -> Vec<Vec<String>> {
     while placed.len() < sorted.len() {
         let is_next = |node: &&&Node| {
             let id = node.id.as_str();
-            !placed.contains(&id) && below[id].iter().all(|on| !all.contains(on) || placed.contains(on))
+            !placed.contains(&id)
+                && below.get(id).into_iter().flatten().all(|on| !all.contains(on) || placed.contains(on))
         };
         let is_left = |node: &&&Node| !placed.contains(&node.id.as_str());
         // No Engine makes a circle; if there is one, its order does not matter.
@@ -71,9 +72,9 @@ pub fn groups(nodes: &[Node], wanted: &BTreeSet<String>) -> Vec<Vec<String>> {
     }
     let mut groups: Vec<Vec<String>> = Vec::new();
     for id in placed {
-        let (own, others): (Vec<_>, Vec<_>) = groups
-            .into_iter()
-            .partition(|group| group.iter().any(|other| below[id].contains(&other.as_str())));
+        let (own, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| {
+            group.iter().any(|other| below.get(id).is_some_and(|on| on.contains(&other.as_str())))
+        });
         let mut group: Vec<String> = own.into_iter().flatten().collect();
         group.push(id.to_owned());
         groups = others;

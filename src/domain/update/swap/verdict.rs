@@ -47,7 +47,7 @@ pub fn check_of(container: &Value) -> Check {
         Some(_) => test.join(" "),
     };
     let time = |key: &str, default: u64| {
-        let nanos = check[key].as_u64().filter(|nanos| *nanos > 0);
+        let nanos = check.get(key).and_then(Value::as_u64).filter(|nanos| *nanos > 0);
         nanos.map_or(Duration::from_secs(default), Duration::from_nanos)
     };
     let retries = check["Retries"].as_u64().filter(|retries| *retries > 0).unwrap_or(3);
