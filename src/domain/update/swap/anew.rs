@@ -57,10 +57,10 @@ pub fn anew(container: &Value, old_image: &Value, instead: &Instead<'_>) -> Anew
         }
     };
     for key in OWN {
-        put(key, field(&config, key).clone());
+        put(key, field(config, key).clone());
     }
-    for key in DEFAULTS.into_iter().filter(|key| !is_same(field(&config, key), field(&image, key))) {
-        put(key, field(&config, key).clone());
+    for key in DEFAULTS.into_iter().filter(|key| !is_same(field(config, key), field(image, key))) {
+        put(key, field(config, key).clone());
     }
     // An entry point of its own makes the Engine forget the image's command, so that one is kept as it is.
     let has_own_entry = !is_same(&config["Entrypoint"], &image["Entrypoint"]);
@@ -73,7 +73,7 @@ pub fn anew(container: &Value, old_image: &Value, instead: &Instead<'_>) -> Anew
     let of_image: BTreeSet<&str> = texts(&image["Env"]).collect();
     put("Env", texts(&config["Env"]).filter(|entry| !of_image.contains(entry)).collect());
     for key in ["Labels", "ExposedPorts", "Volumes"] {
-        put(key, minus(field(&config, key), field(&image, key)));
+        put(key, minus(field(config, key), field(image, key)));
     }
     put("Healthcheck", health_check(&config["Healthcheck"], &image["Healthcheck"]));
     // Where the network is another's, so is the name.
@@ -131,10 +131,10 @@ fn minus(map: &Value, other: &Value) -> Value {
 fn health_check(own: &Value, image: &Value) -> Value {
     let is_nothing = |value: &Value| is_empty(value) || *value == 0;
     let said = CHECK.into_iter().filter(|key| {
-        let (own, image) = (field(&own, key), field(&image, key));
+        let (own, image) = (field(own, key), field(image, key));
         !is_nothing(own) && own != image
     });
-    said.map(|key| (key.to_owned(), field(&own, key).clone())).collect::<Map<_, _>>().into()
+    said.map(|key| (key.to_owned(), field(own, key).clone())).collect::<Map<_, _>>().into()
 }
 
 fn host_config(container: &Value, instead: &Instead<'_>) -> Map<String, Value> {
@@ -229,7 +229,9 @@ fn networks(container: &Value, host: &mut Map<String, Value>) -> (Option<Endpoin
         name == mode || name == "bridge" && mode == "default" || endpoint["NetworkID"] == mode.as_str()
     };
     let mut names: Vec<&String> = all.keys().collect();
-    names.sort_by_key(|name| (!is_meant(name, all.get(name.as_str()).unwrap_or(&Value::Null)), (*name).clone()));
+    names.sort_by_key(|name| {
+        (!is_meant(name, all.get(name.as_str()).unwrap_or(&Value::Null)), (*name).clone())
+    });
     let Some((&first, rest)) = names.split_first() else { return (None, Vec::new()) };
     let endpoint =
         |name: &String| (name.clone(), endpoint(name, all.get(name).unwrap_or(&Value::Null), id(container)));
@@ -244,8 +246,8 @@ fn networks(container: &Value, host: &mut Map<String, Value>) -> (Option<Endpoin
 fn endpoint(name: &str, found: &Value, id: &str) -> Value {
     let mut endpoint = Map::new();
     let keys = ["IPAMConfig", "Links", "DriverOpts", "GwPriority"];
-    for key in keys.into_iter().filter(|key| !is_empty(field(&found, key)) && field(&found, key) != 0) {
-        endpoint.insert(key.into(), field(&found, key).clone());
+    for key in keys.into_iter().filter(|key| !is_empty(field(found, key)) && field(found, key) != 0) {
+        endpoint.insert(key.into(), field(found, key).clone());
     }
     // Each replacement would leave one more name that leads nowhere.
     let short = &id[..id.len().min(12)];
