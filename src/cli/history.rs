@@ -11,7 +11,10 @@ use super::{output, sources};
 use crate::config::Role;
 use crate::domain::text::spell_out;
 use crate::domain::update::{Run, RunId, RunOutcome};
-use crate::state_dir::{Runs, read_log_end};
+use crate::state_dir::{Runs, read_end};
+
+/// Longest end of a log that is shown, in bytes.
+const LOG_END: u64 = 64 * 1024;
 
 /// Options of `lightship history`.
 #[derive(clap::Args)]
@@ -71,7 +74,7 @@ fn row(runs: &[Run], run: &Run) -> Vec<String> {
 }
 
 fn one(store: &Runs, run: &Run, undone_by: Option<&RunId>, common: &Common) -> anyhow::Result<()> {
-    let log = read_log_end(&store.folder(&run.id)?.join("log.txt"));
+    let log = read_end(&store.folder(&run.id)?.join("log.txt"), 0, LOG_END);
     if common.json {
         let mut whole = run_in_json(run, undone_by);
         whole["plan"] = json!(run.plan);

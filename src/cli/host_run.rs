@@ -24,7 +24,7 @@ use crate::domain::update::{
     Kind, Operation, Plan, PlannedChange, Policy, Problem, Run, RunId, RunOutcome, UndoSource,
 };
 use crate::io::IoRuntime;
-use crate::state_dir::Runs;
+use crate::state_dir::{RunLock, Runs};
 use crate::updates::{Installer, Progress, Step, Wanted, carry_out, installers};
 
 /// Exit code: there is something to install.
@@ -146,14 +146,37 @@ impl Host {
 
     /// Returns the run that was begun and did not end, if there is one. Fails while another process is at it.
     pub(super) fn unfinished(&self) -> anyhow::Result<Option<Run>> {
-        Ok(self.runs.list()?.into_iter().find(|run| run.outcome.is_none()))
+        let unfinished = self.runs.list()?.into_iter().find(|run| run.outcome.is_none());
+        if unfinished.is_some() {
+            drop(self.lock()?);
+        }
+        Ok(unfinished)
+    }
+
+    fn lock(&self) -> anyhow::Result<RunLock> {
+        self.runs.lock()?.context(
+            "another run is under way on this host; `lightship history` shows it, try again when it ended",
+        )
+    }
+
+    /// Ends the record of a run that was cut off and is not gone on with.
+    pub(super) fn give_up(&self, run: &Run) -> anyhow::Result<()> {
+        let _lock = self.lock()?;
+        let step = run.begun.as_deref().unwrap_or("its beginning");
+        let mut ended = run.clone();
+        ended.outcome = Some(RunOutcome::Failed { reason: format!("it was cut off in {step}") });
+        ended.ended_at = Some(self.clock.now());
+        self.runs.write(&ended).context("its end could not be written down")
     }
 
     /// Carries a run out, or to its end, and tells how it goes on.
     pub(super) fn carry_out(&self, run: Run) -> anyhow::Result<Run> {
-        let Some(_lock) = self.runs.lock()? else {
-            bail!("another run is under way on this host; `lightship history` shows it");
-        };
+        let _lock = self.lock()?;
+        // Who had the lock before may have brought it to its end.
+        let run = self.runs.read(&run.id)?.unwrap_or(run);
+        if run.outcome.is_some() {
+            return Ok(run);
+        }
         let steps: Vec<Box<dyn Step>> = self
             .installers
             .iter()
@@ -205,18 +228,8 @@ pub(super) fn new_run(host: &Host, plan: Plan, undoes: Option<&Run>) -> anyhow::
     automatic.extend(undoes.iter().flat_map(|run| run.automatic.clone()));
     automatic.sort();
     automatic.dedup();
-    Ok(Run {
-        id: RunId::new(now, letters),
-        plan,
-        by: user(),
-        undoes: undoes.map(|run| run.id.clone()),
-        automatic,
-        started_at: now,
-        ended_at: None,
-        steps: Vec::new(),
-        begun: None,
-        outcome: None,
-    })
+    let undoes = undoes.map(|run| run.id.clone());
+    Ok(Run { undoes, automatic, ..Run::new(RunId::new(now, letters), plan, user(), now) })
 }
 
 fn user() -> String {

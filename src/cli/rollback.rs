@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::common::Common;
 use super::host_run::{Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, new_run, show_plan};
 use super::{install, output};
-use crate::domain::update::{Run, RunId, RunOutcome};
+use crate::domain::update::{Run, RunId};
 
 /// Options of `lightship rollback`.
 #[derive(clap::Args)]
@@ -42,7 +42,7 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
             show_plan(&plan)?;
         }
         if !args.dry_run && run.outcome.is_none() && host.is_root() {
-            close(&host, run)?;
+            host.give_up(run)?;
         }
         return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
     }
@@ -60,22 +60,10 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
         return Ok(ExitCode::FAILURE);
     }
     if run.outcome.is_none() {
-        close(&host, run)?;
+        host.give_up(run)?;
     }
     let undo = new_run(&host, plan, Some(run))?;
     finish(&host.carry_out(undo)?, common)
-}
-
-/// Ends the record of a run that was cut off and is not gone on with.
-fn close(host: &Host, run: &Run) -> anyhow::Result<()> {
-    let Some(_lock) = host.runs.lock()? else {
-        bail!("{} is still under way on this host", run.id);
-    };
-    let step = run.begun.as_deref().unwrap_or("its beginning");
-    let mut ended = run.clone();
-    ended.outcome = Some(RunOutcome::Failed { reason: format!("it was cut off in {step}, and taken back") });
-    ended.ended_at = Some(run.started_at);
-    host.runs.write(&ended).context("its end could not be written down")
 }
 
 /// Returns the run that is meant, and which of its packages.

@@ -29,7 +29,7 @@ pub use journal::{NewCommand, Recorded, UnfinishedCommand};
 pub use last_scan::{LastScan, read_last_scan, replace_file, write_last_scan};
 pub use outbox::SpooledResult;
 pub use plans::{keep_plan, kept_plan};
-pub use runs::{RunLock, Runs, read_log_end};
+pub use runs::{RunLock, Runs, read_end};
 pub use tunnel_state::{DesiredState, TunnelState};
 
 use journal::Journal;

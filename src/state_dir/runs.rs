@@ -84,19 +84,17 @@ impl Runs {
     }
 }
 
-/// Longest end of a log that is shown, in bytes.
-const LOG_END: u64 = 64 * 1024;
-
-/// Reads the end of a log; of one that is not there nothing. Blocks.
-pub fn read_log_end(path: &Path) -> String {
+/// Reads what stands in a file from a place on, of much of it the last `most` bytes; of one that is not there nothing.
+/// Blocks.
+pub fn read_end(path: &Path, from: u64, most: u64) -> String {
     use std::io::{Read, Seek, SeekFrom};
 
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_END)))?;
+        file.seek(SeekFrom::Start(from.max(length.saturating_sub(most))))?;
         let mut bytes = Vec::new();
-        file.take(LOG_END).read_to_end(&mut bytes)?;
+        file.take(most).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
@@ -105,21 +103,11 @@ pub fn read_log_end(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::update::{Changes, Plan};
+    use crate::domain::update::Plan;
 
     fn run(id: &str) -> Run {
-        Run {
-            id: RunId::parse(id).unwrap(),
-            plan: Plan { changes: Changes::new(Vec::new()).unwrap(), on_host: Default::default() },
-            by: "root".into(),
-            undoes: None,
-            automatic: Vec::new(),
-            started_at: "2026-01-31T12:00:00Z".parse().unwrap(),
-            ended_at: None,
-            steps: Vec::new(),
-            begun: None,
-            outcome: None,
-        }
+        let at = "2026-01-31T12:00:00Z".parse().unwrap();
+        Run::new(RunId::parse(id).unwrap(), Plan::nothing(), "root", at)
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod installer;
 mod keep;
 mod kept;
 mod list;
+mod packages;
 mod powershell;
 mod print;
 mod programs;

@@ -161,7 +161,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::domain::update::{Changes, Plan, RunId};
+    use crate::domain::update::{Plan, RunId};
 
     /// Notes that it ran; fails or never ends if it is told to.
     struct Noted {
@@ -226,19 +226,8 @@ mod tests {
     }
 
     fn run() -> Run {
-        let plan = Plan { changes: Changes::new(Vec::new()).unwrap(), on_host: Default::default() };
-        Run {
-            id: RunId::parse("1").unwrap(),
-            plan,
-            by: "root".into(),
-            undoes: None,
-            automatic: Vec::new(),
-            started_at: "2026-01-31T12:00:00Z".parse().unwrap(),
-            ended_at: None,
-            steps: Vec::new(),
-            begun: None,
-            outcome: None,
-        }
+        let at = "2026-01-31T12:00:00Z".parse().unwrap();
+        Run::new(RunId::parse("1").unwrap(), Plan::nothing(), "root", at)
     }
 
     #[tokio::test]

@@ -1,7 +1,6 @@
 //! Reads along in what a program writes into a file while it works.
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,11 +8,12 @@ use tokio::time::sleep;
 
 use super::keep::shown;
 use super::run::Progress;
+use crate::state_dir::read_end;
 
 /// How often is looked how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Most that is read at once.
-const TAIL: usize = 1024 * 1024;
+const TAIL: u64 = 1024 * 1024;
 
 /// Waits for an end and tells how far it is; `read` finds percents and words in a line.
 pub(super) async fn watched<T>(
@@ -46,13 +46,5 @@ pub(super) fn length(file: &Path) -> u64 {
 
 /// Returns what was added to a file; of much of it the end.
 pub(super) fn tail(file: &Path, from: u64) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = fs::File::open(file)?;
-        let end = file.metadata()?.len();
-        file.seek(SeekFrom::Start(from.max(end.saturating_sub(TAIL as u64))))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL as u64).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+    read_end(file, from, TAIL)
 }

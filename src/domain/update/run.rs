@@ -137,6 +137,22 @@ pub struct Run {
 }
 
 impl Run {
+    /// One of which nothing is done yet.
+    pub fn new(id: RunId, plan: Plan, by: impl Into<String>, at: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            plan,
+            by: by.into(),
+            undoes: None,
+            automatic: Vec::new(),
+            started_at: at,
+            ended_at: None,
+            steps: Vec::new(),
+            begun: None,
+            outcome: None,
+        }
+    }
+
     /// Returns what a step that is done found out.
     pub fn found(&self, step: &str) -> Option<&Value> {
         self.steps.iter().find(|done| done.name == step).map(|done| &done.found)
@@ -310,18 +326,9 @@ mod tests {
     #[test]
     fn a_run_is_read_as_it_is_written() {
         let plan = Plan { changes: done(), on_host: Default::default() };
-        let mut run = Run {
-            id: RunId::parse("1").unwrap(),
-            plan,
-            by: "root".into(),
-            undoes: None,
-            automatic: vec!["app".into()],
-            started_at: "2026-01-31T12:00:00Z".parse().unwrap(),
-            ended_at: None,
-            steps: Vec::new(),
-            begun: None,
-            outcome: None,
-        };
+        let at = "2026-01-31T12:00:00Z".parse().unwrap();
+        let mut run = Run::new(RunId::parse("1").unwrap(), plan, "root", at);
+        run.automatic = vec!["app".into()];
         for outcome in [None, Some(RunOutcome::Verified), Some(RunOutcome::Failed { reason: "x".into() })] {
             run.outcome = outcome;
             let json = serde_json::to_value(&run).unwrap();

@@ -23,6 +23,7 @@ use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run};
 use crate::process::{Program, find};
 use crate::updates::installer::{Installer, Wanted};
 use crate::updates::keep::{shown, trouble};
+use crate::updates::packages::{bound, failed, has_room, looked_at, not_kept};
 use crate::updates::run::{At, Back, Progress, Step, StepFailed};
 use crate::updates::watch::{length, tail, watched};
 
@@ -30,8 +31,6 @@ use crate::updates::watch::{length, tail, watched};
 const WAIT_LIMIT: Duration = Duration::from_secs(600);
 /// How often is looked whether a lock is free.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// Most bytes of packages that are kept.
-const KEEP_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// How long one package may take to be fetched.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
@@ -162,30 +161,11 @@ impl Step for Check {
                 return Err(StepFailed::refused(reason));
             }
         }
-        has_room(&places, &at.run.plan)?;
+        let on_host = &at.run.plan.on_host;
+        has_room(places.archives(), on_host.download_bytes)?;
+        has_room(places.dpkg(), u64::try_from(on_host.disk_bytes).unwrap_or(0))?;
         Ok(Value::Null)
     }
-}
-
-/// Fails if the disk is too full for the plan.
-fn has_room(places: &Places, plan: &Plan) -> Result<(), StepFailed> {
-    let free = |path: &Path| rustix::fs::statvfs(path).map(|disk| disk.f_bavail * disk.f_frsize).ok();
-    let wants = [
-        (places.archives(), plan.on_host.download_bytes),
-        (places.dpkg(), u64::try_from(plan.on_host.disk_bytes).unwrap_or(0)),
-    ];
-    for (path, wanted) in wants {
-        if let Some(free) = free(path).filter(|free| *free < wanted) {
-            let reason = format!(
-                "the disk of {} has {} MB left, and {} MB are needed",
-                path.display(),
-                free / 1_000_000,
-                wanted.div_ceil(1_000_000)
-            );
-            return Err(StepFailed::because(reason));
-        }
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -219,10 +199,6 @@ impl Step for KeepOld {
         let _ = fs::remove_dir_all(&folder);
         Ok(json!({ "kept": digests }))
     }
-}
-
-fn not_kept(name: &str, error: &std::io::Error) -> StepFailed {
-    StepFailed::because(format!("{name} cannot be kept to be put back: {error}"))
 }
 
 #[async_trait]
@@ -269,15 +245,10 @@ impl Step for Apply {
         }
         let aside = self.0.set_up(at, is_again)?;
         let applied = self.0.apt_get(at, &aside, &[]).await;
-        if let Err(mut failed) = applied {
-            failed.back = match (self.0.is_untouched(at).await, failed.back) {
-                (true, Back::Refused) => Back::Refused,
-                (true, _) => Back::NotNeeded,
-                (false, _) => Back::No,
-            };
-            return Err(failed);
+        match applied {
+            Ok(()) => Ok(Value::Null),
+            Err(failed) => Err(looked_at(failed, self.0.is_untouched(at).await)),
         }
-        Ok(Value::Null)
     }
 }
 
@@ -331,16 +302,7 @@ impl Step for Look {
                 return Err(StepFailed::because(format!("{} is half installed", change.name)));
             }
         }
-        let needed: Vec<String> = at
-            .run
-            .found("apt.keep_old")
-            .and_then(|found| serde_json::from_value(found["kept"].clone()).ok())
-            .unwrap_or_default();
-        let kept = Apt::kept(&self.0.state_dir);
-        // Too many kept packages are no failure of this run.
-        if let Err(error) = kept.bound(KEEP_BYTES, &needed) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "kept packages could not be bounded");
-        }
+        bound(&Apt::kept(&self.0.state_dir), at, "apt.keep_old");
         let left: Vec<&str> = installed
             .iter()
             .filter(|(_, package)| package.is_broken)
@@ -540,10 +502,6 @@ impl Shared {
                 && now.is_none_or(|package| !package.is_broken)
         })
     }
-}
-
-fn failed(problem: Problem) -> StepFailed {
-    StepFailed::because(problem.reason)
 }
 
 fn only_file(folder: &Path) -> Option<PathBuf> {

@@ -23,6 +23,7 @@ use crate::process::Program;
 use crate::updates::installer::{Installer, Wanted};
 use crate::updates::keep::{shown, trouble};
 use crate::updates::kept::digest_of;
+use crate::updates::packages::{bound, failed, has_room, looked_at, not_kept};
 use crate::updates::run::{At, Back, Progress, Step, StepFailed};
 use crate::updates::watch::{length, tail, watched};
 
@@ -30,8 +31,6 @@ use crate::updates::watch::{length, tail, watched};
 const WAIT_LIMIT: Duration = Duration::from_secs(600);
 /// How often is tried whether nobody else installs any more.
 const TRY_EVERY: Duration = Duration::from_millis(1_000);
-/// Most bytes of packages that are kept.
-const KEEP_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// How long the present versions may take to be fetched.
 const FETCH_LIMIT: Duration = Duration::from_secs(3_600);
 /// The only repository while it is installed.
@@ -140,16 +139,7 @@ impl Step for Check {
                 other => return Err(no_longer(change, &other)),
             }
         }
-        let free = rustix::fs::statvfs(&self.0.state_dir).map(|disk| disk.f_bavail * disk.f_frsize);
-        let wanted = at.run.plan.on_host.download_bytes;
-        if let Some(free) = free.ok().filter(|free| *free < wanted) {
-            return Err(StepFailed::because(format!(
-                "the disk of {} has {} MB left, and {} MB are needed",
-                self.0.state_dir.display(),
-                free / 1_000_000,
-                wanted.div_ceil(1_000_000)
-            )));
-        }
+        has_room(&self.0.state_dir, at.run.plan.on_host.download_bytes)?;
         Ok(Value::Null)
     }
 }
@@ -204,10 +194,6 @@ impl Step for KeepOld {
         let _ = fs::remove_dir_all(&folder);
         Ok(json!({ "kept": digests }))
     }
-}
-
-fn not_kept(name: &str, error: &std::io::Error) -> StepFailed {
-    StepFailed::because(format!("{name} cannot be kept to be put back: {error}"))
 }
 
 #[async_trait]
@@ -280,15 +266,10 @@ impl Step for Apply {
 
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
         let applied = self.0.apply(at, at.is_again(self.name())).await;
-        if let Err(mut failed) = applied {
-            failed.back = match (self.0.is_untouched(at).await, failed.back) {
-                (true, Back::Refused) => Back::Refused,
-                (true, _) => Back::NotNeeded,
-                (false, _) => Back::No,
-            };
-            return Err(failed);
+        match applied {
+            Ok(()) => Ok(Value::Null),
+            Err(failed) => Err(looked_at(failed, self.0.is_untouched(at).await)),
         }
-        Ok(Value::Null)
     }
 }
 
@@ -312,15 +293,7 @@ impl Step for Look {
                 return Err(StepFailed::because(reason));
             }
         }
-        let needed: Vec<String> = at
-            .run
-            .found("dnf.keep_old")
-            .and_then(|found| serde_json::from_value(found["kept"].clone()).ok())
-            .unwrap_or_default();
-        // Too many kept packages are no failure of this run.
-        if let Err(error) = Dnf::kept(&self.0.state_dir).bound(KEEP_BYTES, &needed) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "kept packages could not be bounded");
-        }
+        bound(&Dnf::kept(&self.0.state_dir), at, "dnf.keep_old");
         let _ = fs::remove_dir_all(at.folder.join("dnf"));
         Ok(json!({ "looked_at": at.run.plan.changes.of(Kind::Dnf).count() }))
     }
@@ -603,10 +576,6 @@ fn reason(run: &Run, packages: &Packages, change: &PlannedChange, described: Opt
     };
     let mut replaced = run.plan.changes.of(Kind::Dnf).filter(takes_place).peekable();
     if replaced.peek().is_none() { Reason::Dependency } else { by(replaced.all(for_others)) }
-}
-
-fn failed(problem: Problem) -> StepFailed {
-    StepFailed::because(problem.reason)
 }
 
 fn differs_in(differs: &str) -> StepFailed {

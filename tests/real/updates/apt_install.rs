@@ -394,6 +394,9 @@ fn a_run_whose_program_alone_is_killed_is_ended_by_apt_and_looked_at_afterwards(
     let id = plan_id(&root);
     let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
     until_there(&root.at("begun"));
+    // Whoever comes meanwhile is told that it is under way, not that it was cut off.
+    let (code, _, errors) = verb(&root, &["install", "--all", "--yes"]);
+    assert!(code == 1 && errors.contains("another run is under way"), "{errors}");
     child.kill().unwrap();
     child.wait().unwrap();
 
