@@ -21,11 +21,11 @@ use crate::config::Role;
 use crate::docker::{BollardDocker, EngineContainers};
 use crate::domain::text::spell_out;
 use crate::domain::update::{
-    Kind, Operation, Plan, PlannedChange, Policy, Problem, Run, RunId, RunOutcome, UndoSource,
+    Kind, Operation, Plan, PlannedChange, Policy, Problem, Run, RunId, RunOutcome, UndoSource, Wanted,
 };
 use crate::io::IoRuntime;
 use crate::state_dir::{RunLock, Runs};
-use crate::updates::{Installer, Progress, Step, Wanted, carry_out, installers};
+use crate::updates::{Installer, Progress, Step, carry_out, installers};
 
 /// Exit code: there is something to install.
 pub(super) const PENDING: u8 = 2;

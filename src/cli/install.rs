@@ -12,9 +12,8 @@ use super::host_run::{
     self, Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, new_run, show_plan, told,
 };
 use super::output;
-use crate::domain::update::{Difference, Plan, PlanId, Run};
+use crate::domain::update::{Difference, Plan, PlanId, Run, Wanted};
 use crate::state_dir::{keep_plan, kept_plan};
-use crate::updates::Wanted;
 
 /// What is to be installed.
 #[derive(clap::Args)]
@@ -54,39 +53,20 @@ pub(super) struct InstallArgs {
     yes: bool,
 }
 
-/// What was wanted, in the form in which it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Asked {
-    All,
-    Security,
-    Named(Vec<String>),
-}
-
 /// A plan that was shown.
 #[derive(Serialize, Deserialize)]
 struct Shown {
-    asked: Asked,
+    asked: Wanted,
     plan: Plan,
 }
 
 impl Which {
-    fn asked(self) -> anyhow::Result<Asked> {
+    fn asked(self) -> anyhow::Result<Wanted> {
         match self {
-            Self { names, .. } if !names.is_empty() => Ok(Asked::Named(names)),
-            Self { security: true, .. } => Ok(Asked::Security),
-            Self { all: true, .. } => Ok(Asked::All),
+            Self { names, .. } if !names.is_empty() => Ok(Wanted::Named(names)),
+            Self { security: true, .. } => Ok(Wanted::Security),
+            Self { all: true, .. } => Ok(Wanted::All),
             _ => bail!("say what: names of packages, --security or --all"),
-        }
-    }
-}
-
-impl Asked {
-    fn wanted(&self) -> Wanted {
-        match self {
-            Self::All => Wanted::All,
-            Self::Security => Wanted::Security,
-            Self::Named(names) => Wanted::Named(names.clone()),
         }
     }
 }
@@ -96,10 +76,10 @@ pub(super) fn plan_updates(args: PlanUpdatesArgs, common: &Common) -> anyhow::Re
     let asked = match args.which.asked() {
         Ok(asked) => asked,
         // Looking at everything harms nobody.
-        Err(_) => Asked::All,
+        Err(_) => Wanted::All,
     };
     let host = Host::open(common)?;
-    let plan = host.work_out(&asked.wanted())?;
+    let plan = host.work_out(&asked)?;
     keep(&host.dir, asked, &plan);
     print(&plan, common)?;
     host.allows(&plan, false);
@@ -126,7 +106,7 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
     if let Some(run) = unfinished {
         bail!("{}", host_run::cut_off(&run));
     }
-    let plan = host.work_out(&asked.wanted())?;
+    let plan = host.work_out(&asked)?;
     if let Some(approved) = approved
         && let Some(refusal) = differs(&approved, &plan)
     {
@@ -192,7 +172,7 @@ fn line_of(difference: &Difference) -> String {
     crate::domain::text::spell_out(&difference.to_string())
 }
 
-fn keep(dir: &Path, asked: Asked, plan: &Plan) {
+fn keep(dir: &Path, asked: Wanted, plan: &Plan) {
     if let Err(error) = keep_plan(dir, &plan.id(), &Shown { asked, plan: plan.clone() }) {
         eprintln!("warning: the plan cannot be named later, because it is not kept: {error}");
     }

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::id::{CommandId, SecretId, TunnelId};
+use super::id::{ApprovalId, CommandId, RequestId, SecretId, TunnelId};
+use super::update::{PlanAsk, PlanId};
 
 /// What is to be done. Secrets are named, never held; the token is filled in at delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,22 @@ pub enum CommandKind {
     StopTunnel,
     /// Look for pending updates now.
     ScanUpdates,
+    /// Work out what would be changed, and tell it. Changes nothing.
+    PlanUpdates {
+        /// What was asked for, maybe of many hosts at once.
+        request: RequestId,
+        /// What to work out.
+        ask: PlanAsk,
+    },
+    /// Change the host as it was approved; the signed order is made at delivery.
+    CarryOutPlan {
+        /// Whose yes it is.
+        approval: ApprovalId,
+        /// The plan that was approved.
+        plan: PlanId,
+        /// Its place among the orders for this agent.
+        number: u64,
+    },
     /// Something that a newer release asked for. It is kept, so that going back a release stops no other command.
     #[serde(other)]
     Unknown,
@@ -44,6 +61,8 @@ impl CommandKind {
             Self::RestartTunnel { .. } => "restart_tunnel",
             Self::StopTunnel => "stop_tunnel",
             Self::ScanUpdates => "scan_updates",
+            Self::PlanUpdates { .. } => "plan_updates",
+            Self::CarryOutPlan { .. } => "carry_out_plan",
             Self::Unknown => "unknown",
         }
     }
@@ -52,7 +71,7 @@ impl CommandKind {
     pub fn tunnel_id(&self) -> Option<&TunnelId> {
         match self {
             Self::StartTunnel { tunnel_id, .. } | Self::RestartTunnel { tunnel_id, .. } => Some(tunnel_id),
-            Self::StopTunnel | Self::ScanUpdates | Self::Unknown => None,
+            _ => None,
         }
     }
 
@@ -60,7 +79,7 @@ impl CommandKind {
     pub fn secret_id(&self) -> Option<&SecretId> {
         match self {
             Self::StartTunnel { secret_id, .. } | Self::RestartTunnel { secret_id, .. } => Some(secret_id),
-            Self::StopTunnel | Self::ScanUpdates | Self::Unknown => None,
+            _ => None,
         }
     }
 }

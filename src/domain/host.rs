@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::order::Fingerprint;
 use super::text::spell_out;
 use super::update::Problem;
 
@@ -47,6 +48,8 @@ pub struct Host {
     pub reboot: Option<Reboot>,
     /// What the agent can do here.
     pub abilities: Abilities,
+    /// The key by which orders are known here that change it; none if there is none yet.
+    pub order_key: Option<Fingerprint>,
     /// What changes all the time; by itself it is no news.
     pub load: Load,
 }
@@ -89,6 +92,10 @@ pub struct Abilities {
     pub checks_images: Ability,
     /// It checks packages.
     pub checks_packages: Ability,
+    /// It carries out plans that hold packages.
+    pub installs_packages: Ability,
+    /// It carries out plans that hold containers.
+    pub replaces_containers: Ability,
 }
 
 /// Whether an agent can do something; if not, why, and what would let it.
@@ -153,6 +160,7 @@ impl Host {
         for text in texts.into_iter().flatten() {
             fit(text);
         }
+        self.order_key = self.order_key.filter(Fingerprint::is_sound);
         self.disks.truncate(MAX_LIST);
         for disk in &mut self.disks {
             fit(&mut disk.mount);
@@ -160,9 +168,13 @@ impl Host {
         }
         fit_list(&mut self.package_managers);
         let abilities = &mut self.abilities;
-        for ability in
-            [&mut abilities.publishes, &mut abilities.checks_images, &mut abilities.checks_packages]
-        {
+        for ability in [
+            &mut abilities.publishes,
+            &mut abilities.checks_images,
+            &mut abilities.checks_packages,
+            &mut abilities.installs_packages,
+            &mut abilities.replaces_containers,
+        ] {
             fit_problem(&mut ability.problem);
         }
         if let Some(reboot) = &mut self.reboot {

@@ -64,6 +64,14 @@ text_id!(
     KeyId
 );
 text_id!(
+    /// A person's yes to a plan.
+    ApprovalId
+);
+text_id!(
+    /// A question what would be changed, asked of one host or of many at once.
+    RequestId
+);
+text_id!(
     /// A registration token, without the token itself.
     TokenId
 );

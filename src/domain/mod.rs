@@ -25,6 +25,7 @@ pub mod machine;
 pub mod mirror;
 pub mod moving;
 pub mod networks;
+pub mod order;
 pub mod origin;
 pub mod path;
 pub mod presence;

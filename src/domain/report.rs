@@ -8,7 +8,7 @@ use super::container::Container;
 use super::host::Host;
 use super::id::{CommandId, ContainerId};
 use super::tunnel::TunnelReport;
-use super::update::{Findings, Scanned};
+use super::update::{Findings, RunProgress, Scanned};
 
 /// One thing an agent says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,11 @@ pub enum Report {
     Host {
         /// What it is.
         host: Box<Host>,
+    },
+    /// How far a run on the host is.
+    Run {
+        /// It.
+        progress: Box<RunProgress>,
     },
     /// A kind this master does not know; accepted and ignored, as agents expect.
     #[serde(other)]

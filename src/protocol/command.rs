@@ -4,10 +4,13 @@
 //! exactly those two, so both are kept. Reading accepts either name for either action.
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::domain::command::CommandKind;
 use crate::domain::id::TunnelId;
+use crate::domain::order::SignedOrder;
+use crate::domain::update::PlanAsk;
 
 /// Longest token, tunnel id or name that is taken from the wire.
 const TEXT_LIMIT: usize = 4096;
@@ -23,6 +26,10 @@ pub enum AgentCommand {
     StopTunnel,
     /// Look at the host for pending updates now.
     ScanUpdates,
+    /// Work out what would be changed, and tell it.
+    PlanUpdates(PlanAsk),
+    /// Change the host, as the order says that the master signed.
+    CarryOut(SignedOrder),
     /// Push these rules through the master's Cloudflare routes; only old masters would ask.
     UpdateTunnelConfig {
         /// `rules` as it came: an object of rules by key.
@@ -54,11 +61,22 @@ impl AgentCommand {
             Some("restart_tunnel") => Self::RestartTunnel(TunnelOrder::read(command)),
             Some("stop_tunnel") => Self::StopTunnel,
             Some("scan_updates") => Self::ScanUpdates,
+            Some("plan_updates") => {
+                part(command, "ask").map_or_else(|| Self::unread("plan_updates"), Self::PlanUpdates)
+            }
+            Some("carry_out_plan") => {
+                part(command, "order").map_or_else(|| Self::unread("carry_out_plan"), Self::CarryOut)
+            }
             Some("update_tunnel_config") => {
                 Self::UpdateTunnelConfig { rules: command.get("rules").cloned().unwrap_or_default() }
             }
             other => Self::Unsupported { action: other.unwrap_or("(none)").chars().take(64).collect() },
         }
+    }
+
+    /// A part of it is not what this agent can read: a newer master's, or damaged.
+    fn unread(action: &str) -> Self {
+        Self::Unsupported { action: format!("{action} (it cannot be read)") }
     }
 
     /// Writes the command as [`AgentCommand::read`] reads it, token included: for files that only we read.
@@ -70,6 +88,8 @@ impl AgentCommand {
             Self::UpdateTunnelConfig { rules } => {
                 form.insert("rules".into(), rules.clone());
             }
+            Self::PlanUpdates(ask) => drop(form.insert("ask".into(), json!(ask))),
+            Self::CarryOut(order) => drop(form.insert("order".into(), json!(order))),
             Self::StopTunnel | Self::ScanUpdates | Self::Unsupported { .. } => {}
         }
         form
@@ -82,10 +102,17 @@ impl AgentCommand {
             Self::RestartTunnel(_) => "restart_tunnel",
             Self::StopTunnel => "stop_tunnel",
             Self::ScanUpdates => "scan_updates",
+            Self::PlanUpdates(_) => "plan_updates",
+            Self::CarryOut(_) => "carry_out_plan",
             Self::UpdateTunnelConfig { .. } => "update_tunnel_config",
             Self::Unsupported { action } => action,
         }
     }
+}
+
+/// Reads a part of a command that has a form of its own.
+fn part<T: DeserializeOwned>(command: &Map<String, Value>, field: &str) -> Option<T> {
+    serde_json::from_value(command.get(field)?.clone()).ok()
 }
 
 impl TunnelOrder {
@@ -126,7 +153,11 @@ pub fn wire_form(kind: &CommandKind, token: Option<&SecretString>) -> Map<String
             "tunnel_token"
         }
         // Nothing of another family is handed over.
-        CommandKind::StopTunnel | CommandKind::ScanUpdates | CommandKind::Unknown => return form,
+        CommandKind::StopTunnel
+        | CommandKind::ScanUpdates
+        | CommandKind::PlanUpdates { .. }
+        | CommandKind::CarryOutPlan { .. }
+        | CommandKind::Unknown => return form,
     };
     if let Some(token) = token {
         form.insert(token_field.into(), json!(token.expose_secret()));
@@ -220,6 +251,9 @@ mod tests {
             json!({"action": "stop_tunnel"}),
             json!({"action": "update_tunnel_config", "rules": {"a": {"status": "active"}}}),
             json!({"action": "reboot"}),
+            json!({"action": "plan_updates", "ask": {"install": {"named": ["apt:bash"]}}}),
+            json!({"action": "plan_updates", "ask": {"undo": {"run": "20260131-120000-x7k2"}}}),
+            json!({"action": "carry_out_plan", "order": {"content": "{}", "signature": "00", "key": "ab-cd"}}),
         ] {
             assert_eq!(Value::Object(AgentCommand::read(&object(form.clone())).form()), form);
         }

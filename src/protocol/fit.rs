@@ -6,9 +6,14 @@ use crate::domain::id::ContainerId;
 use crate::domain::labels::MAX_LABELS;
 use crate::domain::networks;
 use crate::domain::tunnel::TunnelReport;
+use crate::domain::update::RunProgress;
 
 /// Longest text about a tunnel that is kept, in characters.
 const MAX_TEXT_CHARS: usize = 500;
+/// Longest end of a run's log that is told while it is under way, in bytes.
+const PROGRESS_LOG_LIMIT: usize = 32 * 1024;
+/// Most steps of a run that are named.
+const MAX_STEPS: usize = 64;
 /// Longest image or status that is kept, in characters.
 const MAX_WORD_CHARS: usize = 1_000;
 
@@ -44,6 +49,22 @@ pub(super) fn container(field: &'static str, found: Container) -> Result<Contain
         status: found.status.map(|status| shortened(&status, MAX_WORD_CHARS)),
         networks: found.networks.filter(|found| networks::fit(networks::names(found))),
     })
+}
+
+/// Shortens what is said of a run that is under way; of its log the end is kept.
+pub(super) fn progress(told: RunProgress) -> RunProgress {
+    let cut = told.log.len().saturating_sub(PROGRESS_LOG_LIMIT);
+    let from = (cut..=told.log.len()).find(|at| told.log.is_char_boundary(*at)).unwrap_or(0);
+    let word = |text: &str| shortened(text, MAX_TEXT_CHARS);
+    RunProgress {
+        by: word(&told.by),
+        done: told.done.iter().take(MAX_STEPS).map(|step| word(step)).collect(),
+        step: told.step.as_deref().map(word),
+        percent: told.percent.map(|percent| percent.min(100)),
+        words: word(&told.words),
+        log: told.log.get(from..).unwrap_or_default().to_owned(),
+        ..told
+    }
 }
 
 /// Shortens the containers of a list and checks that one agent may have all of them. `field` is the list.

@@ -7,12 +7,15 @@ use serde_json::{Map, Value, json};
 
 use super::body::{self, BodyError};
 use super::command::{AgentCommand, wire_form};
-use crate::domain::command::Command;
+use crate::domain::command::{Command, CommandKind};
 use crate::domain::id::CommandId;
+use crate::domain::order::SignedOrder;
 
+mod changes;
 mod images;
 mod reports;
 
+pub use changes::{LOG_LIMIT, PlanTold, RunTold};
 pub use images::{ASKS_LIMIT, ImagesRequest, ImagesResponse, decode_asks};
 pub use reports::{decode_reports, decode_result};
 
@@ -76,6 +79,7 @@ pub fn command_id(field: &'static str, id: &str) -> Result<CommandId, BodyError>
 pub fn command_form(
     command: &Command,
     token: Option<&SecretString>,
+    order: Option<&SignedOrder>,
     issued_at: DateTime<Utc>,
     lease_secs: u64,
 ) -> Map<String, Value> {
@@ -83,6 +87,11 @@ pub fn command_form(
     // Native agents read one name for the token, whatever the action.
     if let Some(token) = form.remove("tunnel_token") {
         form.insert("token".into(), token);
+    }
+    match &command.kind {
+        CommandKind::PlanUpdates { ask, .. } => drop(form.insert("ask".into(), json!(ask))),
+        CommandKind::CarryOutPlan { .. } => drop(form.insert("order".into(), json!(order))),
+        _ => {}
     }
     form.insert("id".into(), json!(command.id));
     form.insert("attempt".into(), json!(command.attempt));
@@ -134,7 +143,7 @@ fn field(field: &'static str, found: Option<&Value>, expected: &'static str) -> 
 mod tests {
     use super::*;
 
-    use crate::domain::command::{CommandKind, CommandStatus};
+    use crate::domain::command::CommandStatus;
     use crate::domain::id::{SecretId, TunnelId};
     use secrecy::ExposeSecret;
 
@@ -162,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_command_has_its_fixed_shape_and_comes_back() {
-        let form = command_form(&restart(), Some(&"t0".into()), at("2026-01-31T12:00:00Z"), 30);
+        let form = command_form(&restart(), Some(&"t0".into()), None, at("2026-01-31T12:00:00Z"), 30);
         let answer = commands(vec![form]);
         assert_eq!(
             answer,
@@ -180,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_command_that_could_not_be_acknowledged_is_an_error() {
-        let good = Value::Object(command_form(&restart(), None, at("2026-01-31T12:00:00Z"), 30));
+        let good = Value::Object(command_form(&restart(), None, None, at("2026-01-31T12:00:00Z"), 30));
         for (name, value) in [
             ("id", json!(null)),
             ("id", json!("../x")),

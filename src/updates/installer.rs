@@ -5,18 +5,7 @@ use std::path::Path;
 use async_trait::async_trait;
 
 use super::run::Step;
-use crate::domain::update::{Kind, Plan, Problem, Run};
-
-/// What a plan is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// Everything that is newer.
-    All,
-    /// Everything newer that mends a hole.
-    Security,
-    /// These, and what they need.
-    Named(Vec<String>),
-}
+use crate::domain::update::{Kind, Plan, Problem, Run, Wanted};
 
 /// Works out what would be changed, and changes it.
 #[async_trait]

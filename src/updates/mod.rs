@@ -26,7 +26,7 @@ pub use apt::{Apt, AptInstaller, run_for_apt};
 pub use dnf::{Dnf, DnfInstaller};
 pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
 pub use host::{HostReader, Virtualisation};
-pub use installer::{Installer, Wanted};
+pub use installer::Installer;
 pub use list::{Images, installers, scan_all, scanners};
 pub use programs::{HostPrograms, Programs, Ran};
 pub use run::{Progress, Step, StepFailed, carry_out};

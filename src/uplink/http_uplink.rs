@@ -40,6 +40,8 @@ const CONFIG_LIMIT: Duration = Duration::from_secs(30);
 const POLL_MARGIN: Duration = Duration::from_secs(15);
 /// A DockFlare Master answers a registration with everything it knows of the agent.
 const REGISTER_ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+/// Orders hold whole plans.
+const COMMANDS_ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 /// The desk asks registries, which may be slow.
 const IMAGES_LIMIT: Duration = Duration::from_secs(120);
 /// Smaller bodies are not worth compressing.
@@ -185,6 +187,7 @@ impl Uplink for HttpUplink {
         let wait = wait.min(Duration::from_secs(v3::WAIT_LIMIT_SECS));
         let mut call = self.get(&format!("/api/v3/agents/{agent}/commands"));
         call.request.url.set_query(Some(&format!("wait={}&max={}", wait.as_secs(), v3::COMMANDS_LIMIT)));
+        call.size_limit = COMMANDS_ANSWER_LIMIT;
         let answer = self.call(call.in_session(session)?.within(wait + POLL_MARGIN)).await?;
         let master_time = answer.master_time;
         Ok(CommandDelivery { commands: read(answer, v3::decode_commands)?, master_time })
@@ -211,6 +214,21 @@ impl Uplink for HttpUplink {
         let path = format!("/api/v3/agents/{agent}/commands/{command}/result");
         let call = self.send(Method::POST, &path, outcome);
         self.call(call.in_session(session)?).await.map(drop)
+    }
+
+    async fn send_plan(
+        &self,
+        agent: &AgentId,
+        session: &str,
+        plan: &v3::PlanTold,
+    ) -> Result<(), UplinkError> {
+        let call = self.send(Method::POST, &format!("/api/v3/agents/{agent}/plans"), plan);
+        self.call(call.in_session(session)?.compressed()).await.map(drop)
+    }
+
+    async fn send_run(&self, agent: &AgentId, session: &str, run: &v3::RunTold) -> Result<(), UplinkError> {
+        let call = self.send(Method::POST, &format!("/api/v3/agents/{agent}/runs"), run);
+        self.call(call.in_session(session)?.compressed()).await.map(drop)
     }
 
     async fn put_ingress(&self, tunnel: &TunnelId, ingress: Value) -> Result<(), UplinkError> {

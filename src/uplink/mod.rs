@@ -22,7 +22,7 @@ use crate::domain::report::Reports;
 use crate::domain::update::Kind;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v2::{RegisterRequest, Registered};
-use crate::protocol::v3::DeliveredCommand;
+use crate::protocol::v3::{DeliveredCommand, PlanTold, RunTold};
 
 pub use crate::http_client::AccessToken;
 pub use address::{InvalidMasterUrl, MasterUrl};
@@ -79,6 +79,12 @@ pub trait Uplink: Send + Sync + 'static {
         command: &CommandId,
         outcome: &Outcome,
     ) -> Result<(), UplinkError>;
+
+    /// Tells what the host worked out for a command.
+    async fn send_plan(&self, agent: &AgentId, session: &str, plan: &PlanTold) -> Result<(), UplinkError>;
+
+    /// Tells of a run that ended.
+    async fn send_run(&self, agent: &AgentId, session: &str, run: &RunTold) -> Result<(), UplinkError>;
 
     /// Writes a tunnel's ingress rules through the master's Cloudflare routes, as `update_tunnel_config` asks.
     async fn put_ingress(&self, tunnel: &TunnelId, ingress: Value) -> Result<(), UplinkError>;

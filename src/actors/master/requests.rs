@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::domain::command::Command;
 pub use crate::domain::delivery::Dialect;
 use crate::domain::id::{AgentId, CommandId, KeyId, TokenId, TunnelId};
+use crate::domain::order::SignedOrder;
 use crate::domain::report::{Report, Reports};
 use crate::domain::token::TokenWish;
 
@@ -182,4 +183,6 @@ pub struct DeliveredCommand {
     pub command: Command,
     /// The token of the tunnel it concerns; goes to the agent that owns the tunnel, and nowhere else.
     pub token: Option<SecretString>,
+    /// The order that it carries to a host.
+    pub order: Option<SignedOrder>,
 }

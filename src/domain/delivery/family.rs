@@ -65,7 +65,7 @@ impl CommandKind {
     pub fn family(&self) -> Family {
         match self {
             Self::StartTunnel { .. } | Self::RestartTunnel { .. } | Self::StopTunnel => Family::Tunnel,
-            Self::ScanUpdates => Family::Updates,
+            Self::ScanUpdates | Self::PlanUpdates { .. } | Self::CarryOutPlan { .. } => Family::Updates,
             Self::Unknown => Family::Unknown,
         }
     }

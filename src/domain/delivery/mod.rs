@@ -243,7 +243,10 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
         Evidence::Report { tunnel, received_at } => {
             let in_time = received_at >= delivered_at;
             let effect = match &command.kind {
-                CommandKind::ScanUpdates | CommandKind::Unknown => false,
+                CommandKind::ScanUpdates
+                | CommandKind::PlanUpdates { .. }
+                | CommandKind::CarryOutPlan { .. }
+                | CommandKind::Unknown => false,
                 CommandKind::StopTunnel => tunnel.health == TunnelHealth::Stopped,
                 CommandKind::StartTunnel { tunnel_name, .. }
                 | CommandKind::RestartTunnel { tunnel_name, .. } => {

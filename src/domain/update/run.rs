@@ -6,12 +6,27 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::{Changes, Operation, Plan, PlannedChange};
+use super::plan::{Changes, Operation, Plan, PlanId, PlannedChange};
+use crate::domain::id::CommandId;
 
 /// Names a run on its host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
+
+impl TryFrom<String> for RunId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a run's name has 1 to 40 of `a-z0-9-`")
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.0
+    }
+}
 
 impl RunId {
     /// Makes one of a time and a few random letters, so that runs sort by their beginning.
@@ -114,6 +129,9 @@ pub struct Run {
     pub plan: Plan,
     /// Who said so.
     pub by: String,
+    /// The master's order that it carries out; none for one that was begun on the host itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<CommandId>,
     /// The run that it takes back, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<RunId>,
@@ -143,6 +161,7 @@ impl Run {
             id,
             plan,
             by: by.into(),
+            order: None,
             undoes: None,
             automatic: Vec::new(),
             started_at: at,
@@ -162,6 +181,36 @@ impl Run {
     pub fn may_have_changed(&self, changing: &str) -> bool {
         self.begun.as_deref() == Some(changing) || self.found(changing).is_some()
     }
+}
+
+/// How far a run is, for who looks on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunProgress {
+    /// Which run.
+    pub run: RunId,
+    /// The order that it carries out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<CommandId>,
+    /// What it does.
+    pub plan: PlanId,
+    /// Who said so.
+    pub by: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Names of the steps that are done, in their order.
+    pub done: Vec<String>,
+    /// The step that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// How much of the step is done, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// What it does or waits for, in words.
+    #[serde(default)]
+    pub words: String,
+    /// The end of the log.
+    #[serde(default)]
+    pub log: String,
 }
 
 /// What is installed of a thing now, as far as an undo needs it.

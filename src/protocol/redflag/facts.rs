@@ -78,6 +78,10 @@ fn abilities() -> Abilities {
             "RedFlag's agent compares an image's id with the digest of a manifest, which differ always",
         ),
         checks_packages: Ability::yes(),
+        installs_packages: no(
+            "RedFlag's agent installs what its own package manager picks, bound to no plan",
+        ),
+        replaces_containers: no("RedFlag's agent pulls images and replaces no container"),
     }
 }
 

@@ -38,6 +38,7 @@ pub fn event_form(report: &Report, known: Option<&Container>, at: DateTime<Utc>)
         | Report::Scanned { .. }
         | Report::Findings { .. }
         | Report::Host { .. }
+        | Report::Run { .. }
         | Report::Unknown => return None,
     })
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::domain::id::AgentId;
+use crate::domain::order::KeyOffer;
 use crate::protocol::body::{self, BodyError};
 
 /// Longest name or version that is kept; the rest is cut.
@@ -102,6 +103,15 @@ pub fn with_key(mut answer: Value, key: Option<&SecretString>) -> Value {
     answer
 }
 
+/// Adds the key that the master signs orders with.
+#[expect(dead_code, reason = "the master shows no key yet")]
+pub fn with_order_key(mut answer: Value, offer: &KeyOffer) -> Value {
+    if answer.get("lightship").is_some() {
+        answer["lightship"]["orders"] = json!(offer);
+    }
+    answer
+}
+
 /// A key that the master made for the agent; printed as a mark.
 #[derive(Clone)]
 pub struct GivenKey(pub SecretString);
@@ -131,6 +141,8 @@ pub struct Registered {
     pub label_prefix: Option<String>,
     /// The key to use from now on, for one that came with a registration token.
     pub key: Option<GivenKey>,
+    /// The key that the master signs orders with.
+    pub orders: Option<KeyOffer>,
 }
 
 /// Reads the answer to a registration.
@@ -152,7 +164,9 @@ pub fn decode_registered(body: &[u8]) -> Result<Registered, BodyError> {
     let label_prefix = prefix.filter(|p| session.is_some() && is_session(p)).map(str::to_owned);
     let key = lightship.and_then(|l| l.get("key")).and_then(Value::as_str).filter(|key| is_session(key));
     let key = key.map(|key| GivenKey(SecretString::from(key.to_owned())));
-    Ok(Registered { agent_id, session, label_prefix, key })
+    let orders = lightship.and_then(|l| l.get("orders")).cloned();
+    let orders = orders.filter(|_| session.is_some()).and_then(|offer| serde_json::from_value(offer).ok());
+    Ok(Registered { agent_id, session, label_prefix, key, orders })
 }
 
 /// Sessions travel in a header, so they are short and visible ASCII.
@@ -240,6 +254,7 @@ mod tests {
                 session: Some("s-1".into()),
                 label_prefix: Some("mine".into()),
                 key: None,
+                orders: None,
             }
         );
 

@@ -10,7 +10,9 @@ use crate::domain::host::Host;
 use crate::domain::id::ContainerId;
 use crate::domain::report::{Report, Reports};
 use crate::domain::tunnel::TunnelReport;
-use crate::domain::update::{Cause, Checked, Finding, Findings, Kind, MAX_FINDINGS, Scanned, Standing};
+use crate::domain::update::{
+    Cause, Checked, Finding, Findings, Kind, MAX_FINDINGS, RunProgress, Scanned, Standing,
+};
 use crate::protocol::body::{self, BodyError};
 use crate::protocol::fit;
 
@@ -119,6 +121,10 @@ fn item(value: Value) -> Result<Report, BodyError> {
         "host" => {
             let host: Host = item.take("host", "items[].host", "an object of facts")?;
             Report::Host { host: Box::new(host.fitted()) }
+        }
+        "run" => {
+            let progress: RunProgress = item.take("progress", "items[].progress", "an object of a run")?;
+            Report::Run { progress: Box::new(fit::progress(progress)) }
         }
         _ => Report::Unknown,
     })

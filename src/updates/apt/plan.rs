@@ -9,10 +9,9 @@ use super::parse::{self, Installed, Simulation};
 use super::places::Places;
 use crate::domain::update::{
     Changes, ConfigFile, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run,
-    UndoSource, undo,
+    UndoSource, Wanted, undo,
 };
 use crate::process::find;
-use crate::updates::installer::Wanted;
 use crate::updates::keep::{shown, trouble};
 use crate::updates::kept::Kept;
 

@@ -10,10 +10,9 @@ use super::transaction::{CONTENT_FORMAT, Content, Part, Row, Table, contents, is
 use super::{Dnf, worked};
 use crate::domain::update::{
     Changes, ConfigFile, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run,
-    UndoSource, undo,
+    UndoSource, Wanted, undo,
 };
 use crate::process::{Ended, Program};
-use crate::updates::installer::Wanted;
 use crate::updates::keep::{shown, trouble};
 use crate::updates::kept::{Kept, digest_of};
 

@@ -17,9 +17,9 @@ use crate::clock::Clock;
 use crate::docker::{DockerError, EngineContainers};
 use crate::domain::registry::Reference;
 use crate::domain::update::swap::{Group, Phase, Swap};
-use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run};
+use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run, Wanted};
 use crate::registry::{Credentials, DockerLogins};
-use crate::updates::installer::{Installer, Wanted};
+use crate::updates::installer::Installer;
 use crate::updates::run::{At, Back, Progress, Step, StepFailed};
 use crate::updates::scanner::Scanner;
 

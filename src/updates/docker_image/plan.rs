@@ -14,10 +14,9 @@ use crate::domain::registry::Reference;
 use crate::domain::update::swap::Phase;
 use crate::domain::update::{
     Changes, Finding, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run, Standing,
-    UndoSource, undo,
+    UndoSource, Wanted, undo,
 };
 use crate::state_dir::{Runs, read_last_scan};
-use crate::updates::installer::Wanted;
 use crate::updates::scanner::{ScanAsk, Scanner};
 
 /// What is to become of one container.

@@ -97,6 +97,7 @@ impl HostReader {
             disks: disks::read(&self.root, &mounts),
             booted_at: text("proc/stat").and_then(|stat| facts::booted_at(&stat)),
             reboot: None,
+            order_key: None,
             abilities: Abilities {
                 checks_packages: checks_packages(&virtualisation, &managers),
                 ..Abilities::default()

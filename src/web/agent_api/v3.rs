@@ -107,7 +107,7 @@ fn forms(
     let form = |one: &crate::actors::master::DeliveredCommand| {
         let issued_at = one.command.delivered_at.unwrap_or(one.command.queued_at);
         let lease = one.command.lease_until.map_or(0, |until| (until - issued_at).num_seconds().max(0));
-        command_form(&one.command, one.token.as_ref(), issued_at, lease.unsigned_abs())
+        command_form(&one.command, one.token.as_ref(), one.order.as_ref(), issued_at, lease.unsigned_abs())
     };
     leased.iter().map(form).collect()
 }

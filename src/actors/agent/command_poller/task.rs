@@ -100,6 +100,9 @@ impl Action {
             },
             AgentCommand::StopTunnel => Self::Tunnel(TunnelWork::Stop),
             AgentCommand::ScanUpdates => Self::Scan,
+            AgentCommand::PlanUpdates(_) | AgentCommand::CarryOut(_) => {
+                Self::Refuse("this agent carries out no plans".into())
+            }
             AgentCommand::UpdateTunnelConfig { rules } => match super::ingress::ingress(rules) {
                 Some(list) => Self::PutIngress(list),
                 None => Self::Refuse("update_tunnel_config needs an object in `rules`".into()),

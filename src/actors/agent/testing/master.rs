@@ -20,7 +20,7 @@ use crate::domain::report::{Report, Reports};
 use crate::domain::update::Kind;
 use crate::protocol::command::AgentCommand;
 use crate::protocol::v2::{GivenKey, RegisterRequest, Registered};
-use crate::protocol::v3::DeliveredCommand;
+use crate::protocol::v3::{DeliveredCommand, PlanTold, RunTold};
 use crate::uplink::{CommandDelivery, ReportsTaken, Uplink, UplinkError};
 
 /// Something an agent said to the master.
@@ -34,6 +34,8 @@ pub enum Heard {
     Ack(CommandId),
     Result(CommandId, Outcome),
     Ingress(TunnelId, Value),
+    Plan(Box<PlanTold>),
+    Run(Box<RunTold>),
 }
 
 type Mood = Box<dyn FnMut(&Heard) -> Option<UplinkError> + Send>;
@@ -268,7 +270,7 @@ impl Uplink for FakeMaster {
         let session = state.is_native.then(|| format!("s{}", state.sessions));
         let agent_id = request.agent_id.clone().unwrap_or_else(|| AgentId::new("a1"));
         let key = state.gives_key.take().map(|key| GivenKey(key.into()));
-        Ok(Registered { agent_id, session, label_prefix: state.label_prefix.clone(), key })
+        Ok(Registered { agent_id, session, label_prefix: state.label_prefix.clone(), key, orders: None })
     }
 
     fn use_key(&self, key: &SecretString) {
@@ -326,6 +328,14 @@ impl Uplink for FakeMaster {
         outcome: &Outcome,
     ) -> Result<(), UplinkError> {
         self.hear(Heard::Result(id.clone(), outcome.clone())).await
+    }
+
+    async fn send_plan(&self, _: &AgentId, _: &str, plan: &PlanTold) -> Result<(), UplinkError> {
+        self.hear(Heard::Plan(Box::new(plan.clone()))).await
+    }
+
+    async fn send_run(&self, _: &AgentId, _: &str, run: &RunTold) -> Result<(), UplinkError> {
+        self.hear(Heard::Run(Box::new(run.clone()))).await
     }
 
     async fn put_ingress(&self, tunnel: &TunnelId, ingress: Value) -> Result<(), UplinkError> {

@@ -100,7 +100,7 @@ impl ReportIngester {
                 Report::Findings { findings } => {
                     let _ = self.to.updates.tell(TakeFindings { findings, part: part.split() });
                 }
-                Report::Heartbeat | Report::Unknown => {}
+                Report::Heartbeat | Report::Run { .. } | Report::Unknown => {}
             }
         }
         if !changes.is_empty() {

@@ -421,7 +421,7 @@ async fn prepare_delivery(
         match token_of(own, &command).await? {
             Ok(token) => {
                 events.push(event);
-                delivered.push(DeliveredCommand { command, token });
+                delivered.push(DeliveredCommand { command, token, order: None });
             }
             Err(SecretGone) => {
                 tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");
