@@ -25,6 +25,7 @@ mod m0016_redflag;
 mod m0017_seed_views;
 mod m0018_machine_changes;
 mod m0019_registry_logins;
+mod m0020_create_plans;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_seed_views::Migration),
             Box::new(m0018_machine_changes::Migration),
             Box::new(m0019_registry_logins::Migration),
+            Box::new(m0020_create_plans::Migration),
         ]
     }
 }

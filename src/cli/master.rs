@@ -203,6 +203,7 @@ fn master_settings(settings: &Settings) -> MasterSettings {
         publish_unprotected: settings.publish.allow_unprotected_access,
         publish_host_access: settings.publish.allow_host_access,
         compare_every: Duration::from_secs(settings.publish.compare_interval_seconds),
+        second_approval: settings.updates.second_approval,
         ..MasterSettings::default()
     }
 }

@@ -361,6 +361,8 @@ pub struct Updates {
     /// What the owner of this host allows runs to change on it (TOML, docs/updates.md); it must belong to root. Without the
     /// file everything is allowed.
     pub policy_file: PathBuf,
+    /// Whether a plan is carried out only after two people said yes to it (default false). Read by the master.
+    pub second_approval: bool,
 }
 
 impl Default for Updates {
@@ -371,6 +373,7 @@ impl Default for Updates {
             redflag_server_url: None,
             agent_config_path: None,
             policy_file: "/etc/lightship/policy.toml".into(),
+            second_approval: false,
         }
     }
 }

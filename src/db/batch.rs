@@ -9,17 +9,19 @@ use super::cloudflare::{
 use super::containers::ContainerProblem;
 use super::error::DbError;
 use super::events::Recorded;
+use super::plans::HostPlanRow;
 use super::refresh_tokens::RefreshTokenRow;
+use super::runs::RunRow;
 use super::sessions::SessionRow;
 use super::update_logs::UpdateLogRow;
 use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
 use crate::domain::host::Host;
-use crate::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use crate::domain::id::{AgentId, ContainerId, KeyId, RequestId, SecretId, TunnelId, ZoneId};
 use crate::domain::route::RouteKey;
 use crate::domain::tunnel::TunnelReport;
-use crate::domain::update::{Change, Checked, Kind};
+use crate::domain::update::{Change, Changes, Checked, Kind};
 
 /// Events and rows that are written together or not at all.
 ///
@@ -152,6 +154,14 @@ pub enum RowChange {
     PutScan { agent_id: AgentId, checked: Checked },
     /// Stores the machine behind an agent.
     PutHost { agent_id: AgentId, host: Box<Host> },
+    /// Stores what would be changed, by its hash.
+    PutPlan(Changes),
+    /// Stores what a host was asked to work out, and its answer.
+    PutHostPlan(Box<HostPlanRow>),
+    /// Forgets it.
+    DeleteHostPlan { agent_id: AgentId, request_id: RequestId },
+    /// Stores how a run is.
+    PutRun(Box<RunRow>),
     /// Forgets what was observed of a removed agent, but for its dialect: containers, problems, tunnel, route states,
     /// updates, machine, last time, what renews its access, what it said of commands.
     ForgetAgent { agent_id: AgentId },

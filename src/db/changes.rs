@@ -10,6 +10,7 @@ use super::entities::{
     session, tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
+use super::plans;
 use super::secret_key::{SecretError, SecretKey};
 use super::sessions::{MOST_SESSIONS, SessionRow};
 use super::times::micros;
@@ -50,6 +51,10 @@ pub(super) fn carry_out(
         RowChange::PutUpdates { .. } | RowChange::PutScan { .. } | RowChange::PutHost { .. } => {
             updates::apply(unit, at, change);
         }
+        RowChange::PutPlan(_)
+        | RowChange::PutHostPlan(_)
+        | RowChange::DeleteHostPlan { .. }
+        | RowChange::PutRun(_) => plans::apply(unit, at, change),
         RowChange::PutAppliedRules { .. }
         | RowChange::PutDnsRecord(_)
         | RowChange::DeleteDnsRecord { .. }

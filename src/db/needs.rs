@@ -41,6 +41,7 @@ pub(super) struct Needs {
     pub(super) refresh_tokens: BTreeSet<String>,
     pub(super) update_logs: BTreeSet<(String, i32)>,
     pub(super) update_decisions: BTreeSet<(String, String, String)>,
+    pub(super) approvals: BTreeSet<(String, String)>,
     /// Images whose containers are wanted, by agent.
     pub(super) images_of_agents: Vec<(String, String)>,
 }
@@ -97,7 +98,12 @@ impl Needs {
                 self.forgotten_agents.insert(agent_id.as_str().into());
             }
             // Whoever writes these has read what is there, and names what differs.
-            RowChange::PutScan { .. } | RowChange::PutHost { .. } => {}
+            RowChange::PutScan { .. }
+            | RowChange::PutHost { .. }
+            | RowChange::PutPlan(_)
+            | RowChange::PutHostPlan(_)
+            | RowChange::DeleteHostPlan { .. }
+            | RowChange::PutRun(_) => {}
             RowChange::PutUpdates { agent_id, kind: Kind::DockerImage, changes } => {
                 self.images_of_agents.extend(changes.iter().map(|change| {
                     let name = match change {

@@ -5,8 +5,8 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 use super::commit::begin;
 use super::database::Db;
 use super::entities::{
-    admin, agent, agent_key, claim, command, event, registration_token, registration_token_usage,
-    registry_login, route, setting, tunnel, update_decision,
+    admin, agent, agent_key, approval, claim, command, event, order_key, registration_token,
+    registration_token_usage, registry_login, route, setting, tunnel, update_decision,
 };
 use super::error::DbError;
 use super::event_store::page;
@@ -50,6 +50,8 @@ async fn empty(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     registration_token_usage::Entity::delete_many().exec(transaction).await?;
     registration_token::Entity::delete_many().exec(transaction).await?;
     update_decision::Entity::delete_many().exec(transaction).await?;
+    approval::Entity::delete_many().exec(transaction).await?;
+    order_key::Entity::delete_many().exec(transaction).await?;
     Ok(())
 }
 

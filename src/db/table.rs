@@ -81,8 +81,8 @@ struct Slot<M> {
 #[derive(Debug)]
 pub(super) struct Table<M: Row> {
     slots: BTreeMap<M::Key, Slot<M>>,
-    /// What the current batch changed: the key and what was there before it.
-    journal: Vec<(M::Key, Option<M>)>,
+    /// What the current batch changed: the key, and what was known of it before: nothing, that it is gone, or a row.
+    journal: Vec<(M::Key, Option<Option<M>>)>,
 }
 
 impl<M: Row> Default for Table<M> {
@@ -127,8 +127,13 @@ impl<M: Row> Table<M> {
     }
 
     fn set(&mut self, key: M::Key, now: Option<M>) {
-        let slot = self.slots.entry(key.clone()).or_insert(Slot { stored: Stored::Unknown, now: None });
-        let before = std::mem::replace(&mut slot.now, now);
+        let before = match self.slots.get_mut(&key) {
+            Some(slot) => Some(std::mem::replace(&mut slot.now, now)),
+            None => {
+                self.slots.insert(key.clone(), Slot { stored: Stored::Unknown, now });
+                None
+            }
+        };
         self.journal.push((key, before));
     }
 
@@ -140,8 +145,11 @@ impl<M: Row> Table<M> {
     /// Takes back what was changed since [`Table::keep`].
     pub(super) fn undo(&mut self) {
         for (key, before) in self.journal.drain(..).rev() {
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.now = before;
+            match (before, self.slots.get_mut(&key)) {
+                (Some(before), Some(slot)) => slot.now = before,
+                // Nobody looked whether there is a row: one that is there stays.
+                (None, _) => drop(self.slots.remove(&key)),
+                (Some(_), None) => {}
             }
         }
     }

@@ -4,10 +4,11 @@ use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 
 use super::entities::{
-    admin, agent, agent_key, agent_observed, applied_rule, call_budget, claim, command, container,
-    container_problem, dns_record, event, host, refresh_token, registration_token, registration_token_usage,
-    registry_login, route, route_status, scan, secret, session, setting, stream, tunnel, tunnel_connectors,
-    tunnel_observed, tunnel_status, update, update_container, update_decision, update_log,
+    admin, agent, agent_key, agent_observed, applied_rule, approval, call_budget, claim, command, container,
+    container_problem, dns_record, event, host, host_plan, order_key, plan, refresh_token,
+    registration_token, registration_token_usage, registry_login, route, route_status, run, scan, secret,
+    session, setting, stream, tunnel, tunnel_connectors, tunnel_observed, tunnel_status, update,
+    update_container, update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -47,6 +48,11 @@ row!(update_container, (agent_id: String as AgentId), (package_name: String as P
 row!(update_decision, (agent_id: String as AgentId), (package_type: String as PackageType), (package_name: String as PackageName));
 row!(scan, (agent_id: String as AgentId), (package_type: String as PackageType));
 row!(host, agent_id: String as AgentId);
+row!(plan, id: String as Id);
+row!(host_plan, (agent_id: String as AgentId), (request_id: String as RequestId));
+row!(run, (agent_id: String as AgentId), (id: String as Id));
+row!(approval, (agent_id: String as AgentId), (id: String as Id));
+row!(order_key, fingerprint: String as Fingerprint);
 
 /// Declares the tables once, and what is done with each of them.
 macro_rules! tables {
@@ -126,6 +132,11 @@ tables! {
     update_decisions: update_decision,
     scans: scan,
     hosts: host,
+    plans: plan,
+    host_plans: host_plan,
+    runs: run,
+    approvals: approval,
+    order_keys: order_key,
 }
 
 impl Unit {
@@ -173,6 +184,7 @@ impl Unit {
             self.update_decisions.load_where(conn, any(update_decision::Column::AgentId.is_in(ids))).await?;
         }
         self.update_decisions.load(conn, needs.update_decisions.iter().cloned()).await?;
+        self.approvals.load(conn, needs.approvals.iter().cloned()).await?;
         for ids in chunks(&needs.tunnels_of_agents) {
             let has = Condition::any().add(tunnel::Column::AgentId.is_in(ids.clone()));
             self.tunnels.load_where(conn, has.add(tunnel::Column::Joining.is_in(ids))).await?;
@@ -213,7 +225,8 @@ impl Unit {
             self.update_containers
                 .load_where(conn, any(update_container::Column::AgentId.is_in(ids.clone())))
                 .await?;
-            self.scans.load_where(conn, any(scan::Column::AgentId.is_in(ids))).await?;
+            self.scans.load_where(conn, any(scan::Column::AgentId.is_in(ids.clone()))).await?;
+            self.host_plans.load_where(conn, any(host_plan::Column::AgentId.is_in(ids))).await?;
         }
         for agents in needs.images_of_agents.chunk_by(|one, other| one.0 == other.0) {
             for names in agents.chunks(400) {

@@ -13,12 +13,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::command::{CommandKind, Outcome};
-use super::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TokenId, TunnelId, ZoneId};
+use super::id::{
+    AccountId, AgentId, ApprovalId, CommandId, ContainerId, KeyId, RequestId, SecretId, TokenId, TunnelId,
+    ZoneId,
+};
 use super::machine::OtherMachine;
+use super::order::{Endorsement, PublicKey};
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
 use super::token::TokenEvent;
-use super::update::{Decision, Kind};
+use super::update::{Decision, Kind, PlanId, RunId, RunOutcome};
 
 /// Name of a stream of events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -301,6 +305,45 @@ pub enum UpdateEvent {
     /// That counts no more.
     #[serde(rename = "update_reconsidered")]
     Reconsidered { agent_id: AgentId, kind: Kind, name: String },
+    /// A person said yes to what the host would change. `number` is the order's place among those for the host.
+    #[serde(rename = "update_plan_approved")]
+    PlanApproved {
+        agent_id: AgentId,
+        approval_id: ApprovalId,
+        request_id: RequestId,
+        plan_id: PlanId,
+        number: u64,
+        expires_at: DateTime<Utc>,
+        /// The address that it came from; none over the socket of the master's own host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        given_from: Option<String>,
+        /// True if the yes of a second person is needed before the host is told.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        needs_second: bool,
+    },
+    /// The host is told: with the first yes, or with the second person's. `command_id` carries it.
+    #[serde(rename = "update_plan_ordered")]
+    PlanOrdered { agent_id: AgentId, approval_id: ApprovalId, command_id: CommandId },
+    /// The yes counts no more, and nothing came of it: it was taken back, it is over, or the host refused.
+    #[serde(rename = "update_plan_withdrawn")]
+    PlanWithdrawn { agent_id: AgentId, approval_id: ApprovalId, reason: String },
+    /// A run on the host ended. Without an approval it was begun on the host itself.
+    #[serde(rename = "update_run_ended")]
+    RunEnded {
+        agent_id: AgentId,
+        run_id: RunId,
+        plan_id: PlanId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval_id: Option<ApprovalId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undoes: Option<RunId>,
+        /// Who said so, as the host tells it.
+        begun_by: String,
+        started_at: DateTime<Utc>,
+        ended_at: DateTime<Utc>,
+        #[serde(flatten)]
+        outcome: RunOutcome,
+    },
 }
 
 /// Decisions about a tunnel and what is in it.
@@ -321,7 +364,7 @@ pub enum TunnelEvent {
     RecordForgotten { tunnel_id: TunnelId, zone_id: ZoneId, name: String },
 }
 
-/// Decisions about administrators, settings and accounts at registries.
+/// Decisions about administrators, settings, accounts at registries and the key that orders are signed with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum AdminEvent {
@@ -344,6 +387,14 @@ pub enum AdminEvent {
     /// It has none there any more.
     #[serde(rename = "registry_login_removed")]
     RegistryLoginRemoved { registry: String },
+    /// Orders to hosts are signed with this key from now on; its secret half is in table `secrets`.
+    #[serde(rename = "order_key_set")]
+    OrderKeySet {
+        key: PublicKey,
+        /// The word of the key before it, by which hosts know that it follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endorsed: Option<Endorsement>,
+    },
 }
 
 impl From<KeyEvent> for Event {
@@ -407,7 +458,7 @@ impl<'de> Deserialize<'de> for Event {
             "route" => RouteEvent::deserialize(value).map(Self::Route),
             "update" => UpdateEvent::deserialize(value).map(Self::Update),
             "tunnel" | "dns" => TunnelEvent::deserialize(value).map(Self::Tunnel),
-            "admin" | "setting" | "registry" => AdminEvent::deserialize(value).map(Self::Admin),
+            "admin" | "setting" | "registry" | "order" => AdminEvent::deserialize(value).map(Self::Admin),
             "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };
@@ -509,7 +560,12 @@ impl UpdateEvent {
     /// Returns whose it is.
     pub fn agent(&self) -> &AgentId {
         match self {
-            Self::Decided { agent_id, .. } | Self::Reconsidered { agent_id, .. } => agent_id,
+            Self::Decided { agent_id, .. }
+            | Self::Reconsidered { agent_id, .. }
+            | Self::PlanApproved { agent_id, .. }
+            | Self::PlanOrdered { agent_id, .. }
+            | Self::PlanWithdrawn { agent_id, .. }
+            | Self::RunEnded { agent_id, .. } => agent_id,
         }
     }
 }

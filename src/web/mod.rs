@@ -25,6 +25,7 @@ pub mod password;
 mod password_check;
 mod patience;
 mod picture;
+mod planned;
 mod query;
 mod rated;
 mod rates;
@@ -51,7 +52,7 @@ pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, later};
-use api::{admins, keys, native, overview, registries, updates};
+use api::{admins, keys, native, overview, plans, registries, runs, updates};
 use route::at;
 use speak::speak;
 
@@ -74,6 +75,8 @@ fn agents(config: &mut ServiceConfig) {
         .service(at("/api/v3/agents/{id}/commands/{command_id}/ack").post(v3::acknowledge))
         .service(at("/api/v3/agents/{id}/commands/{command_id}/result").post(v3::result))
         .service(at("/api/v3/agents/{id}/images").post(v3::images))
+        .service(at("/api/v3/agents/{id}/plans").post(v3::plans))
+        .service(at("/api/v3/agents/{id}/runs").post(v3::runs))
         .service(at("/api/v2/agents/register").post(v2::register))
         .service(at("/accounts").get(cloudflare_proxy::accounts))
         .service(
@@ -138,6 +141,17 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/registries/events").post(registries::pushed))
                 .service(at("/registries/logins").get(registries::list))
                 .service(at("/registries/logins/{registry}").put(registries::set).delete(registries::remove))
+                .service(at("/plans").post(plans::ask))
+                .service(at("/plans/{request}").get(plans::show))
+                .service(at("/plans/{request}/approve").post(plans::approve))
+                .service(at("/approvals").get(plans::approvals))
+                .service(at("/approvals/{id}").get(plans::approval))
+                .service(at("/approvals/{id}/second").post(plans::second))
+                .service(at("/approvals/{id}/withdraw").post(plans::withdraw))
+                .service(at("/runs").get(runs::list))
+                .service(at("/runs/{agent}/{run}").get(runs::show))
+                .service(at("/order-key").get(runs::order_key))
+                .service(at("/order-key/exchange").post(runs::exchange_order_key))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))
                 .service(at("/events").get(native::events))

@@ -15,7 +15,7 @@ use super::{agent_api, api, assets, ops, pages};
     paths(
         agent_api::v2::register, agent_api::v2::commands, agent_api::v2::events,
         agent_api::v3::reports, agent_api::v3::commands, agent_api::v3::acknowledge, agent_api::v3::result,
-        agent_api::v3::images,
+        agent_api::v3::images, agent_api::v3::plans, agent_api::v3::runs,
         agent_api::redflag::register, agent_api::redflag::renew, agent_api::redflag::commands, agent_api::redflag::updates,
         agent_api::redflag::logs, agent_api::redflag::dependencies, agent_api::redflag::system_info,
         agent_api::redflag::rapid_mode, agent_api::redflag::unregister, agent_api::redflag::own_commands,
@@ -42,6 +42,9 @@ use super::{agent_api, api, assets, ops, pages};
         api::agents::remove, api::agents::revoke, api::agents::limit,
         api::admins::set_password,
         api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
+        api::plans::ask, api::plans::show, api::plans::approve, api::plans::approvals, api::plans::approval,
+        api::plans::second, api::plans::withdraw, api::runs::list, api::runs::show, api::runs::order_key,
+        api::runs::exchange_order_key,
         api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
         api::registries::pushed, api::registries::list, api::registries::set, api::registries::remove,
         api::native::plan, api::native::apply, api::native::events, api::native::tree,

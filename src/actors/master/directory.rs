@@ -13,8 +13,9 @@ use sha2::{Digest, Sha256};
 use super::slot::Slot;
 use crate::db::{Expected, Recorded};
 use crate::domain::agent::AgentStatus;
-use crate::domain::event::{AgentEvent, CommandEvent, Event, KeyEvent};
+use crate::domain::event::{AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent};
 use crate::domain::id::{AgentId, KeyId, TunnelId};
+use crate::domain::order::{Endorsement, KeyOffer, PublicKey};
 use crate::domain::registration::identity_digest;
 use crate::domain::roster::{Roster, Touched};
 
@@ -77,6 +78,8 @@ pub enum Refused {
 pub struct Directory {
     /// One lock for both: they change together, and rarely.
     tables: RwLock<Tables>,
+    /// The key that orders are signed with, as hosts that join are shown it.
+    order_key: RwLock<Option<KeyOffer>>,
     loaded: AtomicBool,
 }
 
@@ -237,6 +240,29 @@ impl Directory {
         self.tables.read().slots.is_empty()
     }
 
+    /// Returns what a host that joins is shown of the key that orders are signed with; none before it was made.
+    pub fn order_key(&self) -> Option<KeyOffer> {
+        self.order_key.read().clone()
+    }
+
+    /// Takes the key that was read at the start.
+    pub(super) fn load_order_key(&self, offer: Option<KeyOffer>) {
+        *self.order_key.write() = offer;
+    }
+
+    fn follow_order_key(&self, key: &PublicKey, endorsed: Option<&Endorsement>) {
+        let mut offer = self.order_key.write();
+        let known = offer.take();
+        if known.as_ref().is_some_and(|known| known.key == *key) {
+            // It was read with the tables, and is followed once more.
+            *offer = known;
+            return;
+        }
+        let mut steps = known.map(|known| known.endorsed).unwrap_or_default();
+        steps.extend(endorsed.cloned());
+        *offer = Some(KeyOffer { key: key.clone(), endorsed: steps });
+    }
+
     /// Takes what was read at the start.
     pub(super) fn load(&self, roster: Roster, keys_version: u64) {
         let mut tables = Tables { roster, keys_version, ..Tables::default() };
@@ -263,6 +289,10 @@ impl Directory {
                 tables.follow(&recorded.event)
             }
             Event::Agent(_) => self.tables.write().follow(&recorded.event),
+            Event::Admin(AdminEvent::OrderKeySet { key, endorsed }) => {
+                self.follow_order_key(key, endorsed.as_ref());
+                Touched::default()
+            }
             _ => Touched::default(),
         };
         let about = recorded.event.agent();

@@ -29,6 +29,26 @@ pub enum MasterError {
         /// Why.
         reason: &'static str,
     },
+    /// The agent cannot be asked what it would change, or told to change it (409).
+    #[error("`{agent}` cannot be asked: {reason}")]
+    CannotPlan {
+        /// Who, in words.
+        agent: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// No such question to a host, or its answer is not kept any more (404).
+    #[error("no such plan is known of this host; ask it anew")]
+    PlanNotFound,
+    /// No such run (404).
+    #[error("no such run is known of this host")]
+    RunNotFound,
+    /// No such yes (404).
+    #[error("no such approval is known")]
+    ApprovalNotFound,
+    /// A yes cannot be given or taken back as things stand (409).
+    #[error("{0}")]
+    CannotApprove(String),
     /// No such key (404).
     #[error("no agent key is known {0}")]
     KeyNotFound(String),
@@ -124,6 +144,11 @@ impl MasterError {
             Self::TokenRefused => "token_refused",
             Self::TokenNotFound => "token_not_found",
             Self::CannotScan { .. } => "cannot_scan",
+            Self::CannotPlan { .. } => "cannot_plan",
+            Self::PlanNotFound => "plan_not_found",
+            Self::RunNotFound => "run_not_found",
+            Self::ApprovalNotFound => "approval_not_found",
+            Self::CannotApprove(_) => "cannot_approve",
             Self::KeyNotFound(_) => "key_not_found",
             Self::KeyInUse(_) => "key_in_use",
             Self::NoSeat { .. } => "no_seat",
@@ -159,11 +184,16 @@ impl MasterError {
             | Self::KeyNotFound(_)
             | Self::TokenNotFound
             | Self::LoginNotFound
+            | Self::PlanNotFound
+            | Self::RunNotFound
+            | Self::ApprovalNotFound
             | Self::CommandNotFound(_)
             | Self::AdminNotFound(_) => 404,
             Self::SessionUnknown
             | Self::NoSeat { .. }
             | Self::CannotScan { .. }
+            | Self::CannotPlan { .. }
+            | Self::CannotApprove(_)
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)
             | Self::TunnelWaits(_)

@@ -10,11 +10,13 @@ use tokio::time::timeout;
 use super::error::MasterError;
 use super::receipt::{Part, Reply};
 use super::requests::{DeliveredCommand, Dialect, Incoming};
+use super::subtree::Approval;
 use crate::actors::supervision::Inlet;
 use crate::domain::command::{Command, CommandKind, Outcome};
-use crate::domain::id::{AgentId, CommandId};
+use crate::domain::id::{AgentId, CommandId, RequestId};
 use crate::domain::shard::shard_of;
-use crate::domain::update::{Decision, Kind};
+use crate::domain::update::{Decision, Kind, PlanAsk};
+use crate::protocol::v3::{PlanTold, RunTold};
 
 /// Longest wait for an agent's actors; below the 15 s that a DockFlare agent waits.
 pub const WORK: Duration = Duration::from_secs(12);
@@ -87,6 +89,14 @@ pub enum Work {
         by: String,
         reply: Reply<usize>,
     },
+    /// A person asks what the host would change.
+    AskPlan { request: RequestId, ask: PlanAsk, by: String, reply: Reply<CommandId> },
+    /// The host worked it out, or could not.
+    TakePlan { told: Box<PlanTold>, reply: Reply<()> },
+    /// A person says yes to a plan, or takes it back.
+    Approve { what: Approval, reply: Reply<()> },
+    /// A run on the host ended.
+    TakeRun { told: Box<RunTold>, reply: Reply<()> },
     /// A time that was written down has come, or a leap of the wall clock is to move some: look what is due.
     Due,
     /// The registrar changed where the agent stands: read again.
@@ -132,6 +142,8 @@ impl Work {
             Self::Acknowledge { reply, .. } => !reply.is_closed(),
             Self::Enqueue { reply, .. } => !reply.is_closed(),
             Self::DecideUpdates { reply, .. } => !reply.is_closed(),
+            Self::AskPlan { reply, .. } => !reply.is_closed(),
+            Self::Approve { reply, .. } => !reply.is_closed(),
             _ => true,
         }
     }

@@ -14,6 +14,7 @@ use super::bus::Note;
 use super::directory::Directory;
 use super::env::Env;
 use super::fleet::Work;
+use super::orders::key_offer;
 use super::store::Follow;
 use crate::db::events::{EventFilter, last_seq, list_events};
 use crate::db::roster::load_roster;
@@ -42,6 +43,7 @@ impl Follower {
         let last = last_seq(&db).await?;
         let loaded = load_roster(&db).await?;
         directory.load(loaded.roster, loaded.keys_version);
+        directory.load_order_key(key_offer(&db).await?);
         for row in loaded.agents {
             if let Some(slot) = directory.slot(&row.id) {
                 slot.set_dialect(row.dialect.as_deref().map_or(Dialect::V2, Dialect::of));
@@ -135,7 +137,9 @@ impl Aftermath {
                     | AdminEvent::RegistryLoginRemoved { registry } => {
                         self.registries.insert(registry.clone());
                     }
-                    AdminEvent::Created { .. } | AdminEvent::PasswordChanged { .. } => {}
+                    AdminEvent::Created { .. }
+                    | AdminEvent::PasswordChanged { .. }
+                    | AdminEvent::OrderKeySet { .. } => {}
                 }
             }
         }

@@ -15,6 +15,7 @@ mod fleet;
 mod follow;
 mod for_registrar;
 mod leaps;
+mod orders;
 mod pushes;
 mod receipt;
 mod registrar;
@@ -38,7 +39,7 @@ pub use cloudflare_account::{
 };
 pub use directory::{Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refused, digest_key};
 pub use error::MasterError;
-pub use facade::Master;
+pub use facade::{MOST_HOSTS, Master, OnHosts};
 pub use requests::{
     DeliveredCommand, Dialect, Enrolled, Incoming, Joined, KeyDropped, KeyRef, LeftTunnel, NewKey, NewToken,
     RegisterInput, Registered, RemovedAgent, Renewed,

@@ -41,6 +41,8 @@ pub struct MasterSettings {
     pub push_settles: Duration,
     /// Shortest time between two rounds of telling them, so that a registry that never rests has no host look all the time.
     pub push_rests: Duration,
+    /// True if a host changes only after a second person's yes.
+    pub second_approval: bool,
 }
 
 impl Default for MasterSettings {
@@ -61,6 +63,7 @@ impl Default for MasterSettings {
             compare_every: Duration::from_secs(300),
             push_settles: Duration::from_secs(1),
             push_rests: Duration::from_secs(5),
+            second_approval: false,
         }
     }
 }

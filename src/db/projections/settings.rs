@@ -1,7 +1,7 @@
 //! What was decided about tunnels, administrators and settings.
 
 use super::origin::Origin;
-use crate::db::entities::{admin, registry_login, setting};
+use crate::db::entities::{admin, order_key, registry_login, setting};
 use crate::db::needs::Needs;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
@@ -31,6 +31,7 @@ pub(super) fn needs(needs: &mut Needs, event: &AdminEvent) {
         AdminEvent::RegistryLoginSet { registry, .. } | AdminEvent::RegistryLoginRemoved { registry } => {
             needs.registry_logins.insert(registry.clone());
         }
+        AdminEvent::OrderKeySet { .. } => {}
     }
 }
 
@@ -81,5 +82,13 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AdminEvent) {
             });
         }
         AdminEvent::RegistryLoginRemoved { registry } => unit.registry_logins.delete(registry),
+        AdminEvent::OrderKeySet { key, endorsed } => unit.order_keys.put(order_key::Model {
+            fingerprint: key.fingerprint().to_string(),
+            public_key: String::from(key.clone()),
+            endorsed: endorsed.as_ref().map(to_json),
+            place: origin.seq,
+            set_at: origin.at,
+            set_by: origin.by.into(),
+        }),
     }
 }

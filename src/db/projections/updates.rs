@@ -1,30 +1,45 @@
-//! What people decided about updates; what scans find is kept beside it.
+//! What people decided about updates and plans; what scans find and hosts tell is kept beside it.
 
 use super::origin::Origin;
-use crate::db::entities::update_decision;
+use crate::db::entities::{approval, update_decision};
 use crate::db::needs::Needs;
+use crate::db::times::micros;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
 use crate::domain::event::UpdateEvent;
+use crate::domain::id::{AgentId, ApprovalId};
+use crate::domain::update::{ApprovalStatus, Kind};
 
-type Key = (String, String, String);
-
-fn key(event: &UpdateEvent) -> Key {
-    let (UpdateEvent::Decided { agent_id, kind, name, .. }
-    | UpdateEvent::Reconsidered { agent_id, kind, name }) = event;
-    (agent_id.as_str().into(), kind.as_str().into(), name.clone())
+fn of_update(agent: &AgentId, kind: Kind, name: &str) -> (String, String, String) {
+    (agent.as_str().into(), kind.as_str().into(), name.to_owned())
 }
 
-/// Names the decision that an event is about.
+fn of_approval(agent: &AgentId, approval: &ApprovalId) -> (String, String) {
+    (agent.as_str().into(), approval.as_str().into())
+}
+
+/// Names what an event is about.
 pub(super) fn needs(needs: &mut Needs, event: &UpdateEvent) {
-    needs.update_decisions.insert(key(event));
+    match event {
+        UpdateEvent::Decided { agent_id, kind, name, .. }
+        | UpdateEvent::Reconsidered { agent_id, kind, name } => {
+            needs.update_decisions.insert(of_update(agent_id, *kind, name));
+        }
+        UpdateEvent::PlanApproved { agent_id, approval_id, .. }
+        | UpdateEvent::PlanOrdered { agent_id, approval_id, .. }
+        | UpdateEvent::PlanWithdrawn { agent_id, approval_id, .. }
+        | UpdateEvent::RunEnded { agent_id, approval_id: Some(approval_id), .. } => {
+            needs.approvals.insert(of_approval(agent_id, approval_id));
+        }
+        UpdateEvent::RunEnded { approval_id: None, .. } => {}
+    }
 }
 
-/// Projects a decision about an update.
+/// Projects a decision.
 pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) {
     match event {
-        UpdateEvent::Decided { decision, .. } => {
-            let (agent_id, package_type, package_name) = key(event);
+        UpdateEvent::Decided { agent_id, kind, name, decision } => {
+            let (agent_id, package_type, package_name) = of_update(agent_id, *kind, name);
             unit.update_decisions.put(update_decision::Model {
                 agent_id,
                 package_type,
@@ -34,6 +49,58 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) 
                 decided_at: origin.at,
             });
         }
-        UpdateEvent::Reconsidered { .. } => unit.update_decisions.delete(&key(event)),
+        UpdateEvent::Reconsidered { agent_id, kind, name } => {
+            unit.update_decisions.delete(&of_update(agent_id, *kind, name));
+        }
+        UpdateEvent::PlanApproved {
+            agent_id,
+            approval_id,
+            request_id,
+            plan_id,
+            number,
+            expires_at,
+            given_from,
+            needs_second,
+        } => unit.approvals.put(approval::Model {
+            agent_id: agent_id.as_str().into(),
+            id: approval_id.as_str().into(),
+            request_id: request_id.as_str().into(),
+            plan_id: plan_id.to_string(),
+            number: i64::try_from(*number).unwrap_or(i64::MAX),
+            given_by: origin.by.to_owned(),
+            given_from: given_from.clone(),
+            given_at: origin.at,
+            expires_at: micros(*expires_at),
+            needs_second: *needs_second,
+            ordered_by: None,
+            command_id: None,
+            run_id: None,
+            status: ApprovalStatus::Waiting.as_str().into(),
+            reason: None,
+            ended_at: None,
+        }),
+        UpdateEvent::PlanOrdered { agent_id, approval_id, command_id } => {
+            unit.approvals.change(&of_approval(agent_id, approval_id), |row| {
+                row.status = ApprovalStatus::Ordered.as_str().into();
+                row.ordered_by = Some(origin.by.to_owned());
+                row.command_id = Some(command_id.as_str().into());
+            });
+        }
+        UpdateEvent::PlanWithdrawn { agent_id, approval_id, reason } => {
+            unit.approvals.change(&of_approval(agent_id, approval_id), |row| {
+                row.status = ApprovalStatus::Withdrawn.as_str().into();
+                row.reason = Some(reason.clone());
+                row.ended_at = Some(origin.at);
+            });
+        }
+        UpdateEvent::RunEnded { agent_id, run_id, approval_id: Some(approval_id), outcome, .. } => {
+            unit.approvals.change(&of_approval(agent_id, approval_id), |row| {
+                row.status = ApprovalStatus::of(outcome).as_str().into();
+                row.reason = outcome.reason().map(str::to_owned);
+                row.run_id = Some(run_id.as_str().to_owned());
+                row.ended_at = Some(origin.at);
+            });
+        }
+        UpdateEvent::RunEnded { approval_id: None, .. } => {}
     }
 }

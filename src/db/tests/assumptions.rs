@@ -2,11 +2,13 @@
 
 use super::support::*;
 use crate::db::containers::list_containers;
+use crate::db::order_keys::list_order_keys;
 use crate::db::routes::find_claim;
 use crate::db::{ALL, Assumption, Batch, CommitError, Db, Expected, RowChange};
 use crate::domain::container::Container;
-use crate::domain::event::{AgentEvent, Event, Stream};
+use crate::domain::event::{AdminEvent, AgentEvent, Event, Stream};
 use crate::domain::id::ContainerId;
+use crate::domain::order::SigningKey;
 
 fn web() -> Container {
     Container {
@@ -97,6 +99,26 @@ async fn rows_without_events_are_refused_as_well() {
         commit(&db, Stream::keys(), vec![key_made("k2")]).await.unwrap();
         commit(&db, Stream::agent(&agent("a")), vec![registered("a", "k2")]).await.unwrap();
         db.commit(rows(is_listed())).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_a_refused_batch_would_have_replaced_stays() {
+    on_every_engine(async |db| {
+        let key = SigningKey::from_seed(&[1; 32]).public();
+        let set = || vec![Event::Admin(AdminEvent::OrderKeySet { key: key.clone(), endorsed: None })];
+        commit(&db, Stream::admin(), set()).await.unwrap();
+        let before = list_order_keys(&db).await.unwrap();
+
+        let refused = Batch::new("ann", at(9)).append(Stream::admin(), Expected::Head, set());
+        let refused = refused.append(Stream::keys(), Expected::Version(7), vec![setting("x", 1)]);
+        // Beside it one that is written, so that the transaction is.
+        let written = batch(Stream::admin(), vec![setting("y", 1)]);
+        let outcomes = db.commit_many(vec![refused, written]).await;
+
+        assert!(outcomes[0].is_err() && outcomes[1].is_ok());
+        assert_eq!(list_order_keys(&db).await.unwrap(), before);
     })
     .await;
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
-    admin, agent as agent_entity, agent_key, claim, command, event, registration_token,
+    admin, agent as agent_entity, agent_key, approval, claim, command, event, order_key, registration_token,
     registration_token_usage, registry_login, route, route_status, setting, tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
@@ -19,12 +19,15 @@ use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{
     AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent, UpdateEvent,
 };
-use crate::domain::id::{AgentId, CommandId, ContainerId, KeyId, SecretId, TokenId, TunnelId, ZoneId};
+use crate::domain::id::{
+    AgentId, ApprovalId, CommandId, ContainerId, KeyId, RequestId, SecretId, TokenId, TunnelId, ZoneId,
+};
 use crate::domain::machine::OtherMachine;
+use crate::domain::order::SigningKey;
 use crate::domain::role::Role;
 use crate::domain::route::Release;
 use crate::domain::token::TokenEvent;
-use crate::domain::update::{Decision, Kind};
+use crate::domain::update::{Decision, Kind, PlanId, RunId, RunOutcome};
 
 /// Random decisions about a small world, so that they meet each other.
 struct World {
@@ -83,6 +86,9 @@ impl World {
 
     fn about_an_update(&self, agent_id: AgentId) -> Event {
         let (kind, name) = (Kind::ALL[self.pick(2)], self.named("package", 5));
+        if self.pick(2) == 0 {
+            return Event::Update(self.about_a_plan(agent_id));
+        }
         Event::Update(match self.pick(4) {
             0 => UpdateEvent::Reconsidered { agent_id, kind, name },
             1 => UpdateEvent::Decided { agent_id, kind, name, decision: Decision::Hold },
@@ -95,6 +101,38 @@ impl World {
                 UpdateEvent::Decided { agent_id, kind, name, decision }
             }
         })
+    }
+
+    fn about_a_plan(&self, agent_id: AgentId) -> UpdateEvent {
+        let approval_id = ApprovalId::new(self.named("approval", 4));
+        match self.pick(5) {
+            0 | 1 => UpdateEvent::PlanApproved {
+                agent_id,
+                approval_id,
+                request_id: RequestId::new(self.named("request", 3)),
+                plan_id: PlanId::stored(self.named("plan", 3)),
+                number: 1 + self.pick(9) as u64,
+                expires_at: at(self.clock + 600),
+                given_from: (self.pick(2) == 0).then(|| "192.0.2.1".to_owned()),
+                needs_second: self.pick(2) == 0,
+            },
+            2 => {
+                let command_id = CommandId::new(self.named("command", 12));
+                UpdateEvent::PlanOrdered { agent_id, approval_id, command_id }
+            }
+            3 => UpdateEvent::PlanWithdrawn { agent_id, approval_id, reason: self.named("reason", 3) },
+            _ => UpdateEvent::RunEnded {
+                agent_id,
+                run_id: RunId::parse(&self.named("run", 5)).unwrap(),
+                plan_id: PlanId::stored(self.named("plan", 3)),
+                approval_id: (self.pick(3) > 0).then_some(approval_id),
+                undoes: None,
+                begun_by: self.named("person", 2),
+                started_at: at(self.clock),
+                ended_at: at(self.clock + 5),
+                outcome: RunOutcome::Failed { reason: self.named("reason", 3) },
+            },
+        }
     }
 
     fn about_a_key(&self) -> Event {
@@ -217,7 +255,13 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(9) {
+        match self.pick(10) {
+            9 => {
+                let [first, second] =
+                    [self.pick(4), self.pick(4)].map(|seed| SigningKey::from_seed(&[seed as u8; 32]));
+                let endorsed = (self.pick(2) == 0).then(|| first.endorse(&second.public()));
+                Event::Admin(AdminEvent::OrderKeySet { key: second.public(), endorsed })
+            }
             7 => Event::Admin(AdminEvent::RegistryLoginSet {
                 registry: self.named("registry", 3),
                 account: self.named("account", 3),
@@ -275,6 +319,8 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<registration_token::Entity>(db).await,
         rows::<registration_token_usage::Entity>(db).await,
         rows::<update_decision::Entity>(db).await,
+        rows::<approval::Entity>(db).await,
+        rows::<order_key::Entity>(db).await,
     ]
 }
 

@@ -62,8 +62,12 @@ pub fn hand_over(
     dialect: Dialect,
     max: usize,
 ) -> Vec<CommandEvent> {
-    let mut due: Vec<&Command> =
-        commands.iter().filter(|command| now < command.expires_at && is_due(command, now, dialect)).collect();
+    let is_turn = |command: &&Command| {
+        now < command.expires_at
+            && is_due(command, now, dialect)
+            && !waits_for_order(command, commands, now, dialect)
+    };
+    let mut due: Vec<&Command> = commands.iter().filter(is_turn).collect();
     due.sort_by_key(|command| command.queued_at);
     let events = due.into_iter().take(max).map(|command| CommandEvent::Delivered {
         agent_id: agent_id.clone(),
@@ -72,6 +76,19 @@ pub fn hand_over(
         lease_until: now + lease(command, dialect),
     });
     events.collect()
+}
+
+/// An order goes after those that were decided before it: a host takes none that is older than one it has.
+fn waits_for_order(command: &Command, commands: &[Command], now: DateTime<Utc>, dialect: Dialect) -> bool {
+    let number = |command: &Command| match &command.kind {
+        CommandKind::CarryOutPlan { number, .. } => Some(*number),
+        _ => None,
+    };
+    let Some(own) = number(command) else { return false };
+    commands.iter().any(|other| {
+        let is_before = number(other).is_some_and(|number| number < own);
+        is_before && other.status == CommandStatus::Delivered && !is_due(other, now, dialect)
+    })
 }
 
 /// Says whether a poll that comes now may be handed the command, as far as that is known without the time.

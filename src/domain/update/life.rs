@@ -180,7 +180,8 @@ pub fn next(state: State, happening: Happening, standing: Option<State>) -> Resu
         (Discovered | Failed | RolledBack | Ignored | Held | Snoozed, Snooze) => Snoozed,
         (Ignored | Held | Snoozed, Reconsider) => Discovered,
         (Discovered | Failed | RolledBack, Approve) => Approved,
-        (Approved | Planned, Withdraw) => anew,
+        // A run that changed nothing leaves it as it was.
+        (Approved | Planned | Installing, Withdraw) => anew,
         (Approved | Planned, Plan) => Planned,
         (Approved | Planned, Begin) => Installing,
         (Installing, Verify) => Verified,

@@ -4,6 +4,7 @@
 //! (host, kind, name): it begins with the first finding that is newer, follows what people decide, and ends when no scan
 //! finds it any more. What could not be checked is never taken for up to date.
 
+mod approval;
 mod ask;
 mod finding;
 mod first_seen;
@@ -17,6 +18,7 @@ mod scan;
 mod severity;
 pub mod swap;
 
+pub use approval::{ApprovalStatus, LIFETIME, MAX_LIFETIME, MIN_LIFETIME, happening};
 pub use ask::{AskFault, MAX_NAMES, PlanAsk, Wanted};
 pub use finding::{
     Cause, Finding, HeldBack, HeldCause, MAX_DETAILS, MAX_FINDINGS, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS,
@@ -27,10 +29,12 @@ pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
 pub use plan::{
     Changes, ConfigFile, Difference, LeftOut, OnHost, Operation, Plan, PlanFault, PlanId, PlannedChange,
-    UndoSource,
+    UndoSource, concerns,
 };
 pub use policy::{Forbidden, Policy, PolicyFault};
-pub use reconcile::{CURRENT, Change, UNCHECKED, Update, after_decision, after_snooze, reconcile};
+pub use reconcile::{
+    CURRENT, Change, UNCHECKED, Update, after_decision, after_happening, after_snooze, reconcile,
+};
 pub use run::{DoneStep, Present, Run, RunId, RunOutcome, RunProgress, UndoFault, undo};
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
 pub use severity::Severity;

@@ -244,6 +244,17 @@ impl From<Changes> for Vec<PlannedChange> {
 pub struct PlanId(String);
 
 impl PlanId {
+    /// Takes an id that was kept.
+    pub fn stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Reads one that somebody sent: 64 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
     /// Returns the first twelve digits, for people.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
@@ -376,6 +387,8 @@ pub struct OnHost {
     pub left_out: Vec<LeftOut>,
     /// Why the host will want a restart; none if it will not, as far as can be told.
     pub reboot: Option<String>,
+    /// The image, as scans name it, of each container that gets another one.
+    pub images: BTreeMap<String, String>,
     /// What this program itself stands on, and that a run must not cut off.
     pub stands_on: Vec<String>,
 }
@@ -386,6 +399,22 @@ impl OnHost {
         let json = serde_json::to_vec(self).expect("it holds nothing that JSON cannot");
         hex::encode(Sha256::digest(json))
     }
+}
+
+/// Returns what these changes settle on a host, by kind and the names that scans may give it.
+pub fn concerns(changes: &Changes, on_host: &OnHost) -> BTreeMap<Kind, BTreeSet<String>> {
+    let mut named = BTreeMap::<Kind, BTreeSet<String>>::new();
+    for change in changes.all() {
+        let names = named.entry(change.kind).or_default();
+        match change.kind {
+            Kind::DockerImage => names.extend(on_host.images.get(&change.name).cloned()),
+            _ => {
+                let (name, arch) = (&change.name, &change.arch);
+                names.extend([name.clone(), format!("{name}:{arch}"), format!("{name}.{arch}")]);
+            }
+        }
+    }
+    named
 }
 
 /// What will be changed, and what that means here.
@@ -417,6 +446,7 @@ impl Plan {
         here.left_out.sort();
         here.left_out.dedup_by(|one, other| one.name == other.name);
         here.undo.extend(there.undo);
+        here.images.extend(there.images);
         here.config_files.extend(there.config_files);
         here.download_bytes += there.download_bytes;
         here.disk_bytes += there.disk_bytes;

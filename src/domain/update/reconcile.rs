@@ -80,6 +80,21 @@ pub fn reconcile(
     changes
 }
 
+/// Returns what an update is after something happened to it that no scan and no decision about it alone can say: a yes to a plan
+/// that holds it, or its run. None if that changes nothing, or cannot happen to it.
+pub fn after_happening(
+    update: &Update,
+    happening: Happening,
+    decision: Option<&Decision>,
+    now: DateTime<Utc>,
+) -> Option<Update> {
+    let standing = decided(decision, update.finding.available_version.as_deref(), now);
+    let state = next(update.state?, happening, standing).ok()?;
+    let due_at = due(Some(state), decision);
+    let after = Update { state: Some(state), due_at, changed_at: now, ..update.clone() };
+    (update.state != Some(state)).then_some(after)
+}
+
 fn seen(
     before: Option<&Update>,
     finding: &Finding,

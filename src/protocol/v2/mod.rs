@@ -12,7 +12,7 @@ pub use event::{Event, decode_event};
 pub use event_form::event_form;
 pub use register::{
     GivenKey, Hello, RegisterRequest, Registered, decode_register, decode_registered, register_response,
-    with_key,
+    with_key, with_order_key,
 };
 
 #[cfg(test)]

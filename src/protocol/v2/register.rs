@@ -104,9 +104,8 @@ pub fn with_key(mut answer: Value, key: Option<&SecretString>) -> Value {
 }
 
 /// Adds the key that the master signs orders with.
-#[expect(dead_code, reason = "the master shows no key yet")]
-pub fn with_order_key(mut answer: Value, offer: &KeyOffer) -> Value {
-    if answer.get("lightship").is_some() {
+pub fn with_order_key(mut answer: Value, offer: Option<&KeyOffer>) -> Value {
+    if let Some(offer) = offer.filter(|_| answer.get("lightship").is_some()) {
         answer["lightship"]["orders"] = json!(offer);
     }
     answer

@@ -85,6 +85,7 @@ pub(super) async fn work_out(
                 if finding.standing == Standing::Newer {
                     to_fetch.insert(to.clone(), finding.size_bytes.unwrap_or(0));
                 }
+                on_host.images.insert(name_of(container).to_owned(), finding.name.clone());
                 targets.insert(id_of(container).to_owned(), to);
             }
             Target::Stays(reason) if is_said => {
@@ -122,6 +123,7 @@ pub(super) async fn work_out(
 
 fn whole(changes: Vec<PlannedChange>, mut on_host: OnHost) -> Result<Plan, Problem> {
     // The image that runs now stays on the host, under a name that keeps it.
+    on_host.images.retain(|name, _| changes.iter().any(|change| change.name == *name));
     on_host.undo =
         changes.iter().map(|change| (format!("{}:{}", change.name, change.arch), UndoSource::Kept)).collect();
     let changes =

@@ -15,7 +15,9 @@ use super::intake::{noted, read_apart};
 use crate::actors::master::{Dialect, MasterError, RegisterInput, Slot};
 use crate::domain::report::Report;
 use crate::protocol::command::wire_form;
-use crate::protocol::v2::{answer, decode_event, decode_register, register_response, with_key};
+use crate::protocol::v2::{
+    answer, decode_event, decode_register, register_response, with_key, with_order_key,
+};
 use crate::web::auth::{CallingAgent, Fetching, Registrant, Reporting, token_refused};
 use crate::web::body::{JsonBytes, ReportBytes, SMALL};
 use crate::web::error::ApiError;
@@ -73,6 +75,7 @@ pub async fn register(
     };
     let prefix = state.settings().label_prefix.as_deref();
     let answer = register_response(&done.agent_id, record, done.session.as_deref(), prefix);
+    let answer = with_order_key(answer, state.master().directory.order_key().as_ref());
     Ok(if done.created { HttpResponse::Created() } else { HttpResponse::Ok() }.json(answer))
 }
 
@@ -93,6 +96,7 @@ async fn join(
     let prefix = state.settings().label_prefix.as_deref();
     let key = joined.key.as_ref();
     let answer = register_response(&joined.agent_id, record, joined.session.as_deref(), prefix);
+    let answer = with_order_key(answer, state.master().directory.order_key().as_ref());
     let mut answer = no_store(HttpResponse::Created().json(with_key(answer, key)));
     if !joined.created {
         *answer.status_mut() = StatusCode::OK;

@@ -9,12 +9,13 @@ use utoipa::IntoParams;
 
 use super::intake::{noted, read_apart};
 use super::v2::no_store;
-use crate::actors::master::Dialect;
+use crate::actors::master::{AgentStatus, Dialect};
 use crate::domain::id::CommandId;
 use crate::domain::report::Report;
+use crate::protocol::body;
 use crate::protocol::v3::{
-    self, COMMANDS_LIMIT, ImagesResponse, ReportsResponse, WAIT_LIMIT_SECS, command_form, decode_asks,
-    decode_reports, decode_result,
+    self, COMMANDS_LIMIT, ImagesResponse, PlanTold, ReportsResponse, RunTold, WAIT_LIMIT_SECS, command_form,
+    decode_asks, decode_reports, decode_result,
 };
 use crate::web::auth::NativeAgent;
 use crate::web::body::{JsonBytes, ReportBytes, SMALL};
@@ -163,4 +164,35 @@ pub async fn images(
 
 fn command_id(text: &str) -> Result<CommandId, ApiError> {
     Ok(v3::command_id("command_id", text)?)
+}
+
+/// `POST /api/v3/agents/{id}/plans`: what the host worked out for a command, or why it could not.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/plans", tag = "agent v3", params(("id" = String, Path)),
+    request_body = Object, responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404),
+        (status = 413), (status = 415), (status = 503)), security(("agent_key" = [])))]
+pub async fn plans(
+    agent: NativeAgent,
+    state: web::Data<WebState>,
+    body: Result<ReportBytes, ApiError>,
+) -> Result<HttpResponse, ApiError> {
+    let told = read_apart(body?.0, body::parse_as::<PlanTold>).await?;
+    state.master().take_plan(agent.slot.id(), told).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// `POST /api/v3/agents/{id}/runs`: a run on the host ended. One that was told before changes nothing.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/runs", tag = "agent v3", params(("id" = String, Path)),
+    request_body = Object, responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404),
+        (status = 413), (status = 415), (status = 503)), security(("agent_key" = [])))]
+pub async fn runs(
+    agent: NativeAgent,
+    state: web::Data<WebState>,
+    body: Result<ReportBytes, ApiError>,
+) -> Result<HttpResponse, ApiError> {
+    let told = read_apart(body?.0, body::parse_as::<RunTold>).await?;
+    // Of a host that no person said yes to, nothing is kept that takes room.
+    if agent.slot.status() == AgentStatus::Enrolled {
+        state.master().take_run(agent.slot.id(), told).await?;
+    }
+    Ok(HttpResponse::Ok().json(json!({})))
 }

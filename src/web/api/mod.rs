@@ -5,6 +5,8 @@ pub mod agents;
 pub mod keys;
 pub mod native;
 pub mod overview;
+pub mod plans;
 pub mod redflag;
 pub mod registries;
+pub mod runs;
 pub mod updates;

@@ -2,6 +2,7 @@
 
 mod admins;
 mod agents;
+mod orders;
 mod redflag;
 mod updates;
 
@@ -23,6 +24,8 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::domain::id::AgentId;
+
+pub use orders::{MOST_HOSTS, OnHosts};
 
 /// Longest wait for a decision about identity.
 const DECISION: Duration = Duration::from_secs(10);

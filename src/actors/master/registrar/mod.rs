@@ -9,6 +9,7 @@ mod enrolment;
 mod joining;
 mod keys;
 mod machine;
+mod order_keys;
 mod registries;
 mod removal;
 mod renewal;
@@ -34,6 +35,7 @@ pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, v
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
 pub use joining::Join;
 pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey};
+pub use order_keys::{EnsureOrderKey, ExchangeOrderKey};
 pub use registries::{RemoveRegistryLogin, SetRegistryLogin};
 pub use removal::Remove;
 pub use renewal::Renew;
@@ -81,10 +83,11 @@ supervised!(Registrar);
 impl Actor for Registrar {
     type Context = Ctx<Self>;
 
-    fn started(&mut self, _: &mut Ctx<Self>) {
+    fn started(&mut self, ctx: &mut Ctx<Self>) {
         if let Some(env) = self.env.get() {
             nudge_leaving(env);
         }
+        ctx.notify(EnsureOrderKey);
     }
 }
 

@@ -7,7 +7,7 @@ use super::containers::{ContainerMirror, Mirror};
 use super::draft::Change;
 use super::own::Own;
 use super::tunnel::{TunnelReconciler, TunnelReported};
-use super::updates::{TakeFindings, TakeHost, TakeScan, UpdateCoordinator};
+use super::updates::{OrderAnswered, TakeFindings, TakeHost, TakeProgress, TakeScan, UpdateCoordinator};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Part;
 use crate::actors::master::requests::{Dialect, Incoming};
@@ -81,6 +81,11 @@ impl ReportIngester {
                 Report::ContainerGone { id, cause: GoneCause::Stopped } => changes.push(Change::Gone(id)),
                 Report::Tunnel { tunnel: report } => tunnel = Some(report),
                 Report::CommandResult { id, outcome } => {
+                    let _ = self.to.updates.tell(OrderAnswered {
+                        command: id.clone(),
+                        outcome: outcome.clone(),
+                        part: part.split(),
+                    });
                     let _ = self.to.commands.tell(Finish {
                         command: id,
                         outcome,
@@ -99,6 +104,9 @@ impl ReportIngester {
                 }
                 Report::Findings { findings } => {
                     let _ = self.to.updates.tell(TakeFindings { findings, part: part.split() });
+                }
+                Report::Run { progress } if self.own.is_enrolled() => {
+                    let _ = self.to.updates.tell(TakeProgress { progress, part: part.split() });
                 }
                 Report::Heartbeat | Report::Run { .. } | Report::Unknown => {}
             }

@@ -9,6 +9,7 @@ mod draft;
 mod ingester;
 mod own;
 mod picture;
+mod plans;
 mod queue;
 mod tunnel;
 mod updates;
@@ -18,8 +19,9 @@ use std::time::Duration;
 pub use commands::CommandDispatcher;
 pub use containers::ContainerMirror;
 pub use ingester::ReportIngester;
+pub use plans::Yes;
 pub use tunnel::TunnelReconciler;
-pub use updates::UpdateCoordinator;
+pub use updates::{Approval, UpdateCoordinator};
 
 use ingester::Sinks;
 use own::Own;
@@ -135,6 +137,12 @@ impl Subtree {
                 delivered(self.commands.tell(commands::Acknowledge { command, reply }))
             }
             Work::Finish { command, outcome, part } => {
+                let answered = updates::OrderAnswered {
+                    command: command.clone(),
+                    outcome: outcome.clone(),
+                    part: part.split(),
+                };
+                delivered(self.updates.tell(answered))?;
                 delivered(self.commands.tell(commands::Finish { command, outcome, part, is_report: false }))
             }
             Work::Enqueue { kind, by, reply } => {
@@ -146,6 +154,12 @@ impl Subtree {
             Work::DecideUpdates { updates, decision, by, reply } => {
                 delivered(self.updates.tell(updates::Decide { updates, decision, by, reply }))
             }
+            Work::AskPlan { request, ask, by, reply } => {
+                delivered(self.updates.tell(updates::AskPlan { request, ask, by, reply }))
+            }
+            Work::TakePlan { told, reply } => delivered(self.updates.tell(updates::TakePlan { told, reply })),
+            Work::Approve { what, reply } => delivered(self.updates.tell(updates::Approve { what, reply })),
+            Work::TakeRun { told, reply } => delivered(self.updates.tell(updates::TakeRun { told, reply })),
             Work::NameFreed => delivered(self.containers.tell(containers::Reconsider)),
             Work::Due => {
                 delivered(self.containers.tell(containers::LookWhatIsDue))?;

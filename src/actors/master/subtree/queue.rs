@@ -9,6 +9,7 @@ use crate::actors::master::commands::{new_command, queued};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::for_registrar::Retire;
 use crate::actors::master::leaps::Times;
+use crate::actors::master::orders::order_of;
 use crate::actors::master::requests::{DeliveredCommand, Dialect};
 use crate::actors::master::store::CommitFailed;
 use crate::db::agents::Standing;
@@ -418,10 +419,16 @@ async fn prepare_delivery(
         let Some(command) = open.iter().find(|open| is_about(&event, &open.id)).cloned() else {
             continue;
         };
+        let order = order_of(&own.env, &own.agent, &command).await?;
+        if order.is_none() && matches!(command.kind, CommandKind::CarryOutPlan { .. }) {
+            tracing::error!(agent = %own.agent, command = %command.id, "there is no order any more for a command");
+            events.push(CommandEvent::Expired { agent_id: own.agent.clone(), command_id: command.id });
+            continue;
+        }
         match token_of(own, &command).await? {
             Ok(token) => {
                 events.push(event);
-                delivered.push(DeliveredCommand { command, token, order: None });
+                delivered.push(DeliveredCommand { command, token, order });
             }
             Err(SecretGone) => {
                 tracing::error!(agent = %own.agent, command = %command.id, "the token of a command is gone");

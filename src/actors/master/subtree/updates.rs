@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use actix::prelude::*;
 
 use super::own::{self, Own, log, to};
+use super::plans::Yes;
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::for_registrar::TakeOtherMachine;
@@ -15,13 +16,16 @@ use crate::actors::master::receipt::{Part, Reply};
 use crate::actors::supervision::{Ctx, supervised};
 use crate::db::updates::{ScanRow, decisions_of, find_host, overdue_of, scans_of, updates_of};
 use crate::db::{self, Assumption, Batch, Expected, RowChange};
+use crate::domain::command::Outcome;
 use crate::domain::event::{Stream, UpdateEvent};
 use crate::domain::host::Host;
-use crate::domain::id::UpdateId;
+use crate::domain::id::{ApprovalId, CommandId, RequestId, UpdateId};
 use crate::domain::machine::{OtherMachine, with_known_id};
 use crate::domain::update::{
-    Change, Checked, Decision, Findings, Kind, Problem, Scanned, after_decision, after_snooze, reconcile,
+    Change, Checked, Decision, Findings, Kind, PlanAsk, Problem, RunProgress, Scanned, after_decision,
+    after_snooze, reconcile,
 };
+use crate::protocol::v3::{PlanTold, RunTold};
 
 /// Owns an agent's updates.
 pub struct UpdateCoordinator {
@@ -73,7 +77,84 @@ pub struct Decide {
     pub reply: Reply<usize>,
 }
 
-/// A time is over until which something was put off.
+/// A person asks what the host would change.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct AskPlan {
+    /// The question, maybe to many hosts at once.
+    pub request: RequestId,
+    /// What.
+    pub ask: PlanAsk,
+    /// Who asks.
+    pub by: String,
+    /// The command that carries it.
+    pub reply: Reply<CommandId>,
+}
+
+/// The host worked it out, or could not.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakePlan {
+    /// What it says.
+    pub told: Box<PlanTold>,
+    /// Who waits for the commit.
+    pub reply: Reply<()>,
+}
+
+/// A person's yes to a plan, or what becomes of it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Approve {
+    /// What is decided.
+    pub what: Approval,
+    /// Done.
+    pub reply: Reply<()>,
+}
+
+/// What a person decides about a plan.
+#[derive(Debug, Clone)]
+pub enum Approval {
+    /// Yes.
+    Give(Yes),
+    /// A second person's yes.
+    Second { approval: ApprovalId, by: String },
+    /// It is taken back.
+    Withdraw { approval: ApprovalId, by: String },
+}
+
+/// A run on the host ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakeRun {
+    /// What it did.
+    pub told: Box<RunTold>,
+    /// Who waits for the commit.
+    pub reply: Reply<()>,
+}
+
+/// A run on the host goes on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakeProgress {
+    /// How far it is.
+    pub progress: Box<RunProgress>,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// The host answered a command; if that carried an order, and there is no run, that is its end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct OrderAnswered {
+    /// Which command.
+    pub command: CommandId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Who waits for the commit.
+    pub part: Part,
+}
+
+/// A time is over until which something was put off, or a yes counted.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct LookWhatIsDue;
@@ -133,11 +214,70 @@ impl Handler<Decide> for UpdateCoordinator {
     }
 }
 
+impl Handler<AskPlan> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, AskPlan { request, ask, by, reply }: AskPlan, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.ask_plan(request, ask, &by).await, to(reply))
+    }
+}
+
+impl Handler<TakePlan> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, TakePlan { told, reply }: TakePlan, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.take_plan(*told).await, to(reply))
+    }
+}
+
+impl Handler<Approve> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Approve { what, reply }: Approve, _: &mut Ctx<Self>) -> Self::Result {
+        let decide = async move |keeper: &mut Keeper| match &what {
+            Approval::Give(yes) => keeper.approve(yes).await,
+            Approval::Second { approval, by } => keeper.second(approval, by).await,
+            Approval::Withdraw { approval, by } => keeper.withdraw(approval, by).await,
+        };
+        self.run(decide, to(reply))
+    }
+}
+
+impl Handler<TakeRun> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, TakeRun { told, reply }: TakeRun, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.take_run(*told).await, to(reply))
+    }
+}
+
+impl Handler<TakeProgress> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, TakeProgress { progress, part }: TakeProgress, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.take_progress(*progress).await, move |result| part.finish(result))
+    }
+}
+
+impl Handler<OrderAnswered> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, told: OrderAnswered, _: &mut Ctx<Self>) -> Self::Result {
+        let OrderAnswered { command, outcome, part } = told;
+        let take = async move |keeper: &mut Keeper| keeper.order_answered(&command, &outcome).await;
+        self.run(take, move |result| part.finish(result))
+    }
+}
+
 impl Handler<LookWhatIsDue> for UpdateCoordinator {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, _: LookWhatIsDue, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async |keeper| keeper.end_snoozes().await, log("updates that were put off"))
+        let look = async |keeper: &mut Keeper| {
+            keeper.end_snoozes().await?;
+            keeper.end_approvals().await
+        };
+        self.run(look, log("updates that were put off, and approvals"))
     }
 }
 
@@ -145,8 +285,8 @@ impl Handler<LookWhatIsDue> for UpdateCoordinator {
 const NO_SCANNER: &str = "the host says nothing of it any more";
 
 /// Decides and commits for one host.
-struct Keeper {
-    own: Own,
+pub(super) struct Keeper {
+    pub(super) own: Own,
 }
 
 impl Keeper {
@@ -280,11 +420,11 @@ impl Keeper {
         Ok(())
     }
 
-    fn batch(&self) -> Batch {
+    pub(super) fn batch(&self) -> Batch {
         self.own.env.batch(format!("agent:{}", self.own.agent)).assume(self.is_listed())
     }
 
-    fn is_listed(&self) -> Assumption {
+    pub(super) fn is_listed(&self) -> Assumption {
         Assumption::IsListed { agent_id: self.own.agent.clone() }
     }
 

@@ -52,6 +52,8 @@ impl Doubted {
         let db = Db::in_memory(Io::current()).await.unwrap();
         let writer = Arc::new(Doubtful { db: db.clone(), next: Mutex::default() });
         let rig = Rig::writing_through(db, writer.clone()).await;
+        // The one decision that a master takes by itself.
+        until("there is a key for orders", async || rig.master.directory.order_key().is_some()).await;
         Self { rig, writer }
     }
 
@@ -82,6 +84,7 @@ impl Doubted {
                 })
             };
             directory.roster() == roster
+                && directory.order_key() == fresh.order_key()
                 && directory.len() == fresh.len()
                 && directory.slots().into_iter().all(same)
         })
@@ -115,6 +118,8 @@ async fn every_decision_about_identity(fate: Fate) {
     let rig = &doubted.rig;
 
     doubted.decide("making a key", fate, async |rig| rig.master.generate_key("lab", "admin").await).await;
+    let exchange = async |rig: &Rig| rig.master.exchange_order_key("admin").await;
+    doubted.decide("another key for orders", fate, exchange).await;
 
     let raw = rig.key().await;
     let register = async |rig: &Rig| rig.register(&raw, input(None)).await;

@@ -25,7 +25,7 @@ const TABLE: &str = "
 discovered  | discovered  discovered  resolved    ignored     held        snoozed     -           approved    -           -           -           -           -           -
 approved    | approved    approved    resolved    -           -           -           -           -           discovered  planned     installing  -           failed      -
 planned     | planned     planned     resolved    -           -           -           -           -           discovered  planned     installing  -           failed      -
-installing  | installing  installing  installing  -           -           -           -           -           -           -           -           verified    failed      rolled_back
+installing  | installing  installing  installing  -           -           -           -           -           discovered  -           -           verified    failed      rolled_back
 verified    | discovered  discovered  verified    -           -           -           -           -           -           -           -           -           -           -
 failed      | failed      discovered  resolved    ignored     held        snoozed     -           approved    -           -           -           -           -           -
 rolled_back | rolled_back discovered  resolved    ignored     held        snoozed     -           approved    -           -           -           -           -           -

@@ -1,0 +1,162 @@
+//! What hosts would change, people's yes to it, and what their runs did.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::{StreamExt, stream};
+
+use super::Master;
+use crate::actors::master::error::MasterError;
+use crate::actors::master::fleet::Work;
+use crate::actors::master::registrar::ExchangeOrderKey;
+use crate::actors::master::subtree::{Approval, Yes};
+use crate::db::approvals::{ApprovalFilter, list_approvals};
+use crate::domain::id::{AgentId, ApprovalId, RequestId};
+use crate::domain::order::Fingerprint;
+use crate::domain::update::{MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId};
+use crate::protocol::v3::{PlanTold, RunTold};
+
+/// Hosts that are asked at the same time.
+const AT_ONCE: usize = 32;
+/// Hosts that one question or one yes can be about.
+pub const MOST_HOSTS: usize = 20_000;
+
+/// What became of something that concerned many hosts.
+#[derive(Debug)]
+pub struct OnHosts<T> {
+    /// What it is called.
+    pub id: T,
+    /// Hosts that it concerns now.
+    pub done: Vec<AgentId>,
+    /// Hosts that it does not concern, and why.
+    pub left: Vec<(AgentId, MasterError)>,
+}
+
+impl Master {
+    /// Asks hosts what they would change.
+    pub async fn ask_plans(
+        &self,
+        asks: Vec<(AgentId, PlanAsk)>,
+        by: &str,
+    ) -> Result<OnHosts<RequestId>, MasterError> {
+        if asks.is_empty() {
+            return Err(MasterError::Invalid("no host is named; name what is to be planned".into()));
+        }
+        for (_, ask) in &asks {
+            ask.check().map_err(|fault| MasterError::Invalid(fault.to_string()))?;
+        }
+        let id = RequestId::new(self.chance.sorted_uuid(&self.clock).to_string());
+        let asked = asks.into_iter().map(|(agent, ask)| {
+            let (request, by) = (id.clone(), by.to_owned());
+            async move {
+                let asked = self.work(&agent, |reply| Work::AskPlan { request, ask, by, reply }).await;
+                (agent, asked.map(drop))
+            }
+        });
+        Ok(sorted(id.clone(), stream::iter(asked).buffer_unordered(AT_ONCE).collect().await))
+    }
+
+    /// Says yes to a plan, for these hosts; it counts for so long. `from` is the address that it comes from.
+    pub async fn approve_plan(
+        &self,
+        request: &RequestId,
+        plan: &PlanId,
+        agents: Vec<AgentId>,
+        lifetime: Duration,
+        (by, from): (&str, Option<String>),
+    ) -> Result<OnHosts<ApprovalId>, MasterError> {
+        if !(MIN_LIFETIME..=MAX_LIFETIME).contains(&lifetime) {
+            let (least, most) = (MIN_LIFETIME.as_secs(), MAX_LIFETIME.as_secs());
+            return Err(MasterError::Invalid(format!("a yes counts for {least} to {most} seconds")));
+        }
+        let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
+        let id = ApprovalId::new(self.chance.sorted_uuid(&self.clock).to_string());
+        let yes = Yes {
+            approval: id.clone(),
+            request: request.clone(),
+            plan: plan.clone(),
+            expires_at: self.env.now() + lifetime,
+            by: by.to_owned(),
+            from,
+        };
+        Ok(self.on_hosts(id, agents, |_| Approval::Give(yes.clone())).await)
+    }
+
+    /// Adds a second person's yes, for all hosts that it is about.
+    pub async fn second_approval(
+        &self,
+        id: &ApprovalId,
+        by: &str,
+    ) -> Result<OnHosts<ApprovalId>, MasterError> {
+        let second =
+            |approval: &ApprovalId| Approval::Second { approval: approval.clone(), by: by.to_owned() };
+        let agents = self.hosts_of(id).await?;
+        Ok(self.on_hosts(id.clone(), agents, second).await)
+    }
+
+    /// Takes a yes back, for all hosts that have not fetched it.
+    pub async fn withdraw_approval(
+        &self,
+        id: &ApprovalId,
+        by: &str,
+    ) -> Result<OnHosts<ApprovalId>, MasterError> {
+        let back =
+            |approval: &ApprovalId| Approval::Withdraw { approval: approval.clone(), by: by.to_owned() };
+        let agents = self.hosts_of(id).await?;
+        Ok(self.on_hosts(id.clone(), agents, back).await)
+    }
+
+    /// Takes in what a host worked out.
+    pub async fn take_plan(&self, agent: &AgentId, told: PlanTold) -> Result<(), MasterError> {
+        self.work(agent, |reply| Work::TakePlan { told: Box::new(told), reply }).await
+    }
+
+    /// Takes in what a run on a host did.
+    pub async fn take_run(&self, agent: &AgentId, told: RunTold) -> Result<(), MasterError> {
+        self.work(agent, |reply| Work::TakeRun { told: Box::new(told), reply }).await
+    }
+
+    /// Puts another key in the place of the one that orders are signed with; hosts follow when they register next.
+    pub async fn exchange_order_key(&self, by: &str) -> Result<Fingerprint, MasterError> {
+        self.decide(ExchangeOrderKey { by: by.to_owned() }).await
+    }
+
+    async fn hosts_of(&self, id: &ApprovalId) -> Result<Vec<AgentId>, MasterError> {
+        let filter = ApprovalFilter { id: Some(id.clone()), ..ApprovalFilter::default() };
+        let rows = list_approvals(&self.db, &filter, MOST_HOSTS as u64).await?;
+        if rows.is_empty() {
+            return Err(MasterError::ApprovalNotFound);
+        }
+        Ok(rows.into_iter().map(|row| row.agent_id).collect())
+    }
+
+    async fn on_hosts(
+        &self,
+        id: ApprovalId,
+        agents: Vec<AgentId>,
+        what: impl Fn(&ApprovalId) -> Approval,
+    ) -> OnHosts<ApprovalId> {
+        let decided = agents.into_iter().map(|agent| {
+            let what = what(&id);
+            async move {
+                let done = self.work(&agent, |reply| Work::Approve { what, reply }).await;
+                (agent, done)
+            }
+        });
+        let decided = stream::iter(decided.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+        sorted(id, decided)
+    }
+}
+
+fn sorted<T>(id: T, decided: Vec<(AgentId, Result<(), MasterError>)>) -> OnHosts<T> {
+    let (mut done, mut left) = (Vec::new(), Vec::new());
+    for (agent, result) in decided {
+        match result {
+            Ok(()) => done.push(agent),
+            Err(why) => left.push((agent, why)),
+        }
+    }
+    done.sort();
+    left.sort_by(|(one, _), (other, _)| one.cmp(other));
+    OnHosts { id, done, left }
+}

@@ -1,0 +1,182 @@
+//! What hosts were asked to work out and what they answered; plans are kept once, by their hash, however many hosts made them.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::batch::RowChange;
+use super::database::{Db, limit};
+use super::entities::{host_plan, plan};
+use super::error::DbError;
+use super::times::{micros, time};
+use super::unit::Unit;
+use super::words::{json, to_json};
+use crate::domain::id::{AgentId, CommandId, RequestId};
+use crate::domain::update::{Changes, OnHost, PlanAsk, PlanId, Problem};
+
+/// Answers that are kept of one host.
+pub const KEPT: u64 = 20;
+
+/// What a host was asked, and its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostPlanRow {
+    /// Whose host.
+    pub agent_id: AgentId,
+    /// The question, maybe of many hosts at once.
+    pub request_id: RequestId,
+    /// The command that carried it there.
+    pub command_id: CommandId,
+    /// What was asked.
+    pub ask: PlanAsk,
+    /// Who asked.
+    pub asked_by: String,
+    /// When.
+    pub asked_at: DateTime<Utc>,
+    /// The answer; none while it is waited for.
+    pub answer: Option<HostPlanAnswer>,
+}
+
+/// A host's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostPlanAnswer {
+    /// When it came.
+    pub at: DateTime<Utc>,
+    /// The plan with what it means there, or why there is none.
+    pub plan: Result<(PlanId, Box<OnHost>), Problem>,
+}
+
+impl HostPlanRow {
+    fn model(&self) -> host_plan::Model {
+        let answer = self.answer.as_ref();
+        let plan = answer.and_then(|answer| answer.plan.as_ref().ok());
+        let problem = answer.and_then(|answer| answer.plan.as_ref().err());
+        host_plan::Model {
+            agent_id: self.agent_id.as_str().into(),
+            request_id: self.request_id.as_str().into(),
+            command_id: self.command_id.as_str().into(),
+            ask: to_json(&self.ask),
+            asked_by: self.asked_by.clone(),
+            asked_at: micros(self.asked_at),
+            plan_id: plan.map(|(id, _)| id.to_string()),
+            on_host: plan.map(|(_, on_host)| to_json(on_host)),
+            problem: problem.map(|problem| problem.reason.clone()),
+            way_out: problem.and_then(|problem| problem.way_out.clone()),
+            made_at: answer.map(|answer| micros(answer.at)),
+        }
+    }
+
+    fn of(row: host_plan::Model) -> Result<Self, DbError> {
+        let plan = match (row.plan_id, row.on_host) {
+            (Some(id), Some(on_host)) => {
+                Ok((PlanId::stored(id), json("plan of host", &row.agent_id, &on_host)?))
+            }
+            _ => Err(Problem { reason: row.problem.unwrap_or_default(), way_out: row.way_out }),
+        };
+        Ok(Self {
+            ask: json("plan of host", &row.agent_id, &row.ask)?,
+            agent_id: AgentId::new(row.agent_id),
+            request_id: RequestId::new(row.request_id),
+            command_id: CommandId::new(row.command_id),
+            asked_by: row.asked_by,
+            asked_at: time(row.asked_at),
+            answer: row.made_at.map(|at| HostPlanAnswer { at: time(at), plan }),
+        })
+    }
+}
+
+/// Applies a change of what is kept of plans and runs.
+pub(super) fn apply(unit: &mut Unit, at: i64, change: &RowChange) {
+    match change {
+        RowChange::PutPlan(changes) => unit.plans.put(plan::Model {
+            id: changes.id().to_string(),
+            changes: to_json(changes),
+            created_at: at,
+        }),
+        RowChange::PutHostPlan(row) => unit.host_plans.put(row.model()),
+        RowChange::DeleteHostPlan { agent_id, request_id } => {
+            unit.host_plans.delete(&(agent_id.as_str().into(), request_id.as_str().into()));
+        }
+        RowChange::PutRun(row) => unit.runs.put(row.model(at)),
+        _ => {}
+    }
+}
+
+/// Returns what hosts were asked with one question, and what they answered.
+pub async fn host_plans_of(db: &Db, request: &RequestId) -> Result<Vec<HostPlanRow>, DbError> {
+    let request = request.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = host_plan::Entity::find()
+            .filter(host_plan::Column::RequestId.eq(request))
+            .order_by_asc(host_plan::Column::AgentId);
+        query.all(&conn).await?.into_iter().map(HostPlanRow::of).collect()
+    })
+    .await
+}
+
+/// Returns what one host was asked with a question.
+pub async fn find_host_plan(
+    db: &Db,
+    agent: &AgentId,
+    request: &RequestId,
+) -> Result<Option<HostPlanRow>, DbError> {
+    let key = (agent.as_str().to_owned(), request.as_str().to_owned());
+    db.read(move |conn| async move {
+        host_plan::Entity::find_by_id(key).one(&conn).await?.map(HostPlanRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns what one host was asked by a command.
+pub async fn find_host_plan_of(
+    db: &Db,
+    agent: &AgentId,
+    command: &CommandId,
+) -> Result<Option<HostPlanRow>, DbError> {
+    let (agent, command) = (agent.as_str().to_owned(), command.as_str().to_owned());
+    db.read(move |conn| async move {
+        let query = host_plan::Entity::find()
+            .filter(host_plan::Column::AgentId.eq(agent))
+            .filter(host_plan::Column::CommandId.eq(command));
+        query.one(&conn).await?.map(HostPlanRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns the questions to a host that are older than the newest [`KEPT`].
+pub async fn surplus_plans(db: &Db, agent: &AgentId) -> Result<Vec<RequestId>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = host_plan::Entity::find()
+            .select_only()
+            .column(host_plan::Column::RequestId)
+            .filter(host_plan::Column::AgentId.eq(agent))
+            .order_by_desc(host_plan::Column::AskedAt)
+            .offset(KEPT)
+            .limit(limit(100));
+        let ids: Vec<String> = query.into_tuple().all(&conn).await?;
+        Ok(ids.into_iter().map(RequestId::new).collect())
+    })
+    .await
+}
+
+/// Returns the changes of plans, by their hashes; those that are not kept any more are left out.
+pub async fn plans_by_id(db: &Db, ids: &[PlanId]) -> Result<BTreeMap<PlanId, Changes>, DbError> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    db.read(move |conn| async move {
+        let mut found = BTreeMap::new();
+        for chunk in ids.chunks(super::database::AT_ONCE) {
+            for row in plan::Entity::find().filter(plan::Column::Id.is_in(chunk)).all(&conn).await? {
+                let changes: Changes = json("plan", &row.id, &row.changes)?;
+                found.insert(PlanId::stored(row.id), changes);
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// Returns the changes of a plan.
+pub async fn find_plan(db: &Db, id: &PlanId) -> Result<Option<Changes>, DbError> {
+    Ok(plans_by_id(db, std::slice::from_ref(id)).await?.remove(id))
+}
