@@ -11,9 +11,9 @@ use super::entities::{host_plan, plan};
 use super::error::DbError;
 use super::times::{micros, time};
 use super::unit::Unit;
-use super::words::{json, to_json};
+use super::words::{json, to_json, word};
 use crate::domain::id::{AgentId, CommandId, RequestId};
-use crate::domain::update::{Changes, OnHost, PlanAsk, PlanId, Problem};
+use crate::domain::update::{Changes, OnHost, PlanAsk, PlanId, Problem, Then};
 
 /// Answers that are kept of one host.
 pub const KEPT: u64 = 20;
@@ -29,12 +29,16 @@ pub struct HostPlanRow {
     pub command_id: CommandId,
     /// What was asked.
     pub ask: PlanAsk,
+    /// What becomes of the answer.
+    pub then: Then,
     /// Who asked.
     pub asked_by: String,
     /// When.
     pub asked_at: DateTime<Utc>,
     /// The answer; none while it is waited for.
     pub answer: Option<HostPlanAnswer>,
+    /// What a RedFlag agent, which makes no plan, says that comes along.
+    pub dependencies: Option<Vec<String>>,
 }
 
 /// A host's answer.
@@ -56,10 +60,12 @@ impl HostPlanRow {
             request_id: self.request_id.as_str().into(),
             command_id: self.command_id.as_str().into(),
             ask: to_json(&self.ask),
+            then: self.then.as_str().into(),
             asked_by: self.asked_by.clone(),
             asked_at: micros(self.asked_at),
             plan_id: plan.map(|(id, _)| id.to_string()),
             on_host: plan.map(|(_, on_host)| to_json(on_host)),
+            dependencies: self.dependencies.as_ref().map(to_json),
             problem: problem.map(|problem| problem.reason.clone()),
             way_out: problem.and_then(|problem| problem.way_out.clone()),
             made_at: answer.map(|answer| micros(answer.at)),
@@ -75,6 +81,11 @@ impl HostPlanRow {
         };
         Ok(Self {
             ask: json("plan of host", &row.agent_id, &row.ask)?,
+            then: word("plan of host", &row.agent_id, &row.then)?,
+            dependencies: match &row.dependencies {
+                Some(names) => Some(json("plan of host", &row.agent_id, names)?),
+                None => None,
+            },
             agent_id: AgentId::new(row.agent_id),
             request_id: RequestId::new(row.request_id),
             command_id: CommandId::new(row.command_id),
@@ -139,6 +150,19 @@ pub async fn find_host_plan_of(
             .filter(host_plan::Column::AgentId.eq(agent))
             .filter(host_plan::Column::CommandId.eq(command));
         query.one(&conn).await?.map(HostPlanRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns what one host was asked, the newest first; at most the [`KEPT`] that are kept.
+pub async fn host_plans_for(db: &Db, agent: &AgentId) -> Result<Vec<HostPlanRow>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = host_plan::Entity::find()
+            .filter(host_plan::Column::AgentId.eq(agent))
+            .order_by_desc(host_plan::Column::AskedAt)
+            .limit(limit(KEPT));
+        query.all(&conn).await?.into_iter().map(HostPlanRow::of).collect()
     })
     .await
 }

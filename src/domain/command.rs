@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::id::{ApprovalId, CommandId, RequestId, SecretId, TunnelId};
-use super::update::{PlanAsk, PlanId};
+use super::id::{ApprovalId, CommandId, RequestId, SecretId, TunnelId, UpdateId};
+use super::update::{Kind, PlanAsk, PlanId, Then};
 
 /// What is to be done. Secrets are named, never held; the token is filled in at delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,19 @@ pub enum CommandKind {
         request: RequestId,
         /// What to work out.
         ask: PlanAsk,
+        /// What becomes of the answer.
+        #[serde(default, skip_serializing_if = "Then::is_show")]
+        then: Then,
+    },
+    /// RedFlag's agents only: say what installing this brings along.
+    DryRunUpdate(RedFlagUpdate),
+    /// RedFlag's agents only: install this, with what comes along.
+    ConfirmDependencies {
+        /// What.
+        #[serde(flatten)]
+        update: RedFlagUpdate,
+        /// What comes along.
+        dependencies: Vec<String>,
     },
     /// Change the host as it was approved; the signed order is made at delivery.
     CarryOutPlan {
@@ -62,6 +75,8 @@ impl CommandKind {
             Self::StopTunnel => "stop_tunnel",
             Self::ScanUpdates => "scan_updates",
             Self::PlanUpdates { .. } => "plan_updates",
+            Self::DryRunUpdate(_) => "dry_run_update",
+            Self::ConfirmDependencies { .. } => "confirm_dependencies",
             Self::CarryOutPlan { .. } => "carry_out_plan",
             Self::Unknown => "unknown",
         }
@@ -82,6 +97,17 @@ impl CommandKind {
             _ => None,
         }
     }
+}
+
+/// An update in the words of RedFlag's agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedFlagUpdate {
+    /// Its id.
+    pub update_id: UpdateId,
+    /// Its kind.
+    pub package_type: Kind,
+    /// Its name.
+    pub package_name: String,
 }
 
 /// Where a command stands.

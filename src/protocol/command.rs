@@ -157,6 +157,8 @@ pub fn wire_form(kind: &CommandKind, token: Option<&SecretString>) -> Map<String
         | CommandKind::ScanUpdates
         | CommandKind::PlanUpdates { .. }
         | CommandKind::CarryOutPlan { .. }
+        | CommandKind::DryRunUpdate(_)
+        | CommandKind::ConfirmDependencies { .. }
         | CommandKind::Unknown => return form,
     };
     if let Some(token) = token {

@@ -51,7 +51,7 @@ pub use server::{Listen, serve, serve_with};
 pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
-use api::redflag::{self as people, later};
+use api::redflag::{self as people, install};
 use api::{admins, keys, native, overview, plans, registries, runs, updates};
 use route::at;
 use speak::speak;
@@ -190,13 +190,13 @@ fn redflag(config: &mut ServiceConfig) {
             )
             .service(at("/agents/{id}/update").post(people::agents::update))
             .service(at("/agents/{id}/reboot").post(people::agents::reboot))
-            .service(at("/updates/approve").post(later::approve_many))
+            .service(at("/updates/approve").post(install::approve_many))
             .service(at("/updates/{id}").get(people::updates::one))
             .service(at("/updates/{id}/logs").get(people::updates::logs))
             .service(at("/updates/{id}/reject").post(people::updates::reject))
-            .service(at("/updates/{id}/approve").post(later::approve))
-            .service(at("/updates/{id}/install").post(later::install))
-            .service(at("/updates/{id}/confirm-dependencies").post(later::confirm_dependencies))
+            .service(at("/updates/{id}/approve").post(install::approve))
+            .service(at("/updates/{id}/install").post(install::install))
+            .service(at("/updates/{id}/confirm-dependencies").post(install::confirm_dependencies))
             .service(at("/commands/active").get(people::commands::active))
             .service(at("/commands/recent").get(people::commands::recent))
             .service(at("/commands/failed").delete(people::commands::archive))

@@ -91,6 +91,10 @@ pub enum Work {
     },
     /// A person asks what the host would change.
     AskPlan { request: RequestId, ask: PlanAsk, by: String, reply: Reply<CommandId> },
+    /// A person says yes to an update by its name, or to what comes along with it.
+    Want { kind: Kind, name: String, confirms: bool, by: String, reply: Reply<CommandId> },
+    /// A RedFlag agent says what an update brings along.
+    TakeDependencies { kind: Kind, name: String, dependencies: Vec<String>, reply: Reply<Option<CommandId>> },
     /// The host worked it out, or could not.
     TakePlan { told: Box<PlanTold>, reply: Reply<()> },
     /// A person says yes to a plan, or takes it back.

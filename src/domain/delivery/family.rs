@@ -65,7 +65,11 @@ impl CommandKind {
     pub fn family(&self) -> Family {
         match self {
             Self::StartTunnel { .. } | Self::RestartTunnel { .. } | Self::StopTunnel => Family::Tunnel,
-            Self::ScanUpdates | Self::PlanUpdates { .. } | Self::CarryOutPlan { .. } => Family::Updates,
+            Self::ScanUpdates
+            | Self::PlanUpdates { .. }
+            | Self::CarryOutPlan { .. }
+            | Self::DryRunUpdate(_)
+            | Self::ConfirmDependencies { .. } => Family::Updates,
             Self::Unknown => Family::Unknown,
         }
     }

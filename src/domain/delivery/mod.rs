@@ -263,6 +263,8 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
                 CommandKind::ScanUpdates
                 | CommandKind::PlanUpdates { .. }
                 | CommandKind::CarryOutPlan { .. }
+                | CommandKind::DryRunUpdate(_)
+                | CommandKind::ConfirmDependencies { .. }
                 | CommandKind::Unknown => false,
                 CommandKind::StopTunnel => tunnel.health == TunnelHealth::Stopped,
                 CommandKind::StartTunnel { tunnel_name, .. }

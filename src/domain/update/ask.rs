@@ -37,6 +37,32 @@ pub enum PlanAsk {
     },
 }
 
+/// What becomes of a plan once the host has worked it out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// A person looks at it.
+    #[default]
+    Show,
+    /// Who asked said yes to what is named already: it is carried out if it holds nothing else.
+    CarryOut,
+}
+
+impl Then {
+    /// True if a person looks at it.
+    pub fn is_show(&self) -> bool {
+        *self == Self::Show
+    }
+
+    /// Returns its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Show => "show",
+            Self::CarryOut => "carry_out",
+        }
+    }
+}
+
 /// Why something cannot be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AskFault {

@@ -19,7 +19,7 @@ mod severity;
 pub mod swap;
 
 pub use approval::{ApprovalStatus, LIFETIME, MAX_LIFETIME, MIN_LIFETIME, happening};
-pub use ask::{AskFault, MAX_NAMES, PlanAsk, Wanted};
+pub use ask::{AskFault, MAX_NAMES, PlanAsk, Then, Wanted};
 pub use finding::{
     Cause, Finding, HeldBack, HeldCause, MAX_DETAILS, MAX_FINDINGS, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS,
     Standing,

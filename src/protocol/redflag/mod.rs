@@ -6,6 +6,7 @@ mod duration;
 mod facts;
 mod item;
 mod log;
+mod params;
 mod register;
 mod report;
 
@@ -13,6 +14,7 @@ pub use check_in::{CheckIn, decode_check_in};
 pub use duration::duration;
 pub use facts::{Facts, decode_facts};
 pub use log::{Log, LogResult, ScanLog, decode_log, scan_log};
+pub use params::params;
 pub use register::{Registration, Renewal, Said, decode_renewal};
 pub use report::{ScanReport, decode_dependencies, decode_report};
 

@@ -15,10 +15,10 @@ use crate::db::read::{UpdateLogRow, find_agent, find_command, find_host, scans_o
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::id::CommandId;
 use crate::domain::report::Report;
-use crate::domain::update::Findings;
+use crate::domain::update::{Findings, Kind};
 use crate::protocol::redflag::{
     Log, LogResult, Said, ScanReport, decode_check_in, decode_dependencies, decode_facts, decode_log,
-    decode_renewal, decode_report, scan_log,
+    decode_renewal, decode_report, params, scan_log,
 };
 use crate::web::api::agents::agent_id;
 use crate::web::auth::{Anyone, Leaving, RedFlagAgent, registration_token, token_refused};
@@ -130,7 +130,7 @@ pub async fn commands(
     let leased = state.master().lease_commands(id, MOST_COMMANDS, Dialect::RedFlag).await?;
     let forms = leased
         .iter()
-        .map(|one| json!({ "id": one.command.id, "type": one.command.kind.action(), "params": {} }));
+        .map(|one| json!({ "id": one.command.id, "type": one.command.kind.action(), "params": params(&one.command.kind) }));
     let mut answer = json!({ "commands": forms.collect::<Vec<_>>() });
     let until = match leased.is_empty() {
         true => state.check_ins().rapid(id, now),
@@ -280,8 +280,8 @@ async fn take_scan_log(slot: &Slot, state: &WebState, log: &Log) -> Result<(), A
     Ok(())
 }
 
-/// `POST /api/v1/agents/{id}/dependencies`: what a dry run says a package brings along. It is kept in the history; nothing
-/// is installed by it.
+/// `POST /api/v1/agents/{id}/dependencies`: what a dry run says a package brings along. If that is nothing, and a person said
+/// yes to the package, it is installed; else it is kept in the history, and a person decides.
 #[utoipa::path(post, path = "/api/v1/agents/{id}/dependencies", tag = "agent v1", params(("id" = String, Path)),
     request_body = Object, responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 415),
         (status = 429)), security(("redflag_access" = [])))]
@@ -302,9 +302,23 @@ pub async fn dependencies(
         duration_seconds: 0,
     };
     keep(&agent.slot, &state, &log, "dry_run".into()).await?;
-    Ok(HttpResponse::Ok().json(json!({
-        "message": "dependencies recorded; nothing is installed by them", "count": said.dependencies.len(),
-    })))
+    let Ok(kind) = said.package_type.parse::<Kind>() else {
+        return Err(ApiError::Invalid("field `package_type` is not allowed: send a kind of package".into()));
+    };
+    let (master, count) = (state.master(), said.dependencies.len());
+    let taken = master.take_dependencies(agent.slot.id(), kind, said.package_name, said.dependencies).await;
+    let command = match taken {
+        Ok(command) => command,
+        // It is not known here any more: what comes along is in the history all the same.
+        Err(MasterError::CannotApprove(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(HttpResponse::Ok().json(match command {
+        Some(command) => json!({
+            "message": "no dependencies found - installation command created automatically", "command_id": command,
+        }),
+        None => json!({ "message": "dependencies reported and status updated", "count": count }),
+    }))
 }
 
 /// `POST /api/v1/agents/{id}/system-info`: what the machine is.

@@ -4,6 +4,7 @@ mod access;
 mod deviations;
 mod exchanges;
 mod garbage;
+mod installs;
 mod machines;
 mod people;
 mod renewal;

@@ -13,7 +13,7 @@ use crate::support::ship::binary;
 
 /// A host that has t-lib, t-app and t-old in version 1.0, and is offered 1.1 of t-app, which wants t-lib 1.1 and the
 /// package t-new, and does not stand beside t-old.
-fn host() -> AptRoot {
+pub(super) fn host() -> AptRoot {
     let root = AptRoot::empty();
     root.package("t-lib", "1.0", "");
     root.package("t-app", "1.0", "Depends: t-lib\\n");
@@ -29,15 +29,15 @@ fn host() -> AptRoot {
 }
 
 /// The machine's own containers are nobody's business here.
-const NO_ENGINE: &str = "unix:///nonexistent/docker.sock";
+pub(super) const NO_ENGINE: &str = "unix:///nonexistent/docker.sock";
 
-fn offer(root: &AptRoot) {
+pub(super) fn offer(root: &AptRoot) {
     root.publish();
     root.apt(&["update"]);
 }
 
-const BEFORE: [&str; 3] = ["t-app 1.0 ii", "t-lib 1.0 ii", "t-old 1.0 ii"];
-const AFTER: [&str; 3] = ["t-app 1.1 ii", "t-lib 1.1 ii", "t-new 1.0 ii"];
+pub(super) const BEFORE: [&str; 3] = ["t-app 1.0 ii", "t-lib 1.0 ii", "t-old 1.0 ii"];
+pub(super) const AFTER: [&str; 3] = ["t-app 1.1 ii", "t-lib 1.1 ii", "t-new 1.0 ii"];
 
 fn verb(root: &AptRoot, args: &[&str]) -> (i32, Value, String) {
     verbs::verb(&root.rig(), args)

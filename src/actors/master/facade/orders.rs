@@ -11,9 +11,10 @@ use crate::actors::master::fleet::Work;
 use crate::actors::master::registrar::ExchangeOrderKey;
 use crate::actors::master::subtree::{Approval, Yes};
 use crate::db::approvals::{ApprovalFilter, list_approvals};
-use crate::domain::id::{AgentId, ApprovalId, RequestId};
+use crate::db::updates::UpdateRow;
+use crate::domain::id::{AgentId, ApprovalId, CommandId, RequestId};
 use crate::domain::order::Fingerprint;
-use crate::domain::update::{MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId};
+use crate::domain::update::{Kind, MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId};
 use crate::protocol::v3::{PlanTold, RunTold};
 
 /// Hosts that are asked at the same time.
@@ -104,6 +105,30 @@ impl Master {
             |approval: &ApprovalId| Approval::Withdraw { approval: approval.clone(), by: by.to_owned() };
         let agents = self.hosts_of(id).await?;
         Ok(self.on_hosts(id.clone(), agents, back).await)
+    }
+
+    /// Says yes to an update by its name, or, if `confirms`, to what comes along with it. Returns the command that goes to the
+    /// host.
+    pub async fn want_update(
+        &self,
+        row: &UpdateRow,
+        confirms: bool,
+        by: &str,
+    ) -> Result<CommandId, MasterError> {
+        let (kind, name, by) = (row.kind, row.update.finding.name.clone(), by.to_owned());
+        self.work(&row.agent_id, |reply| Work::Want { kind, name, confirms, by, reply }).await
+    }
+
+    /// Takes in what a RedFlag agent says that an update brings along. Returns the command that installs it, if that is
+    /// nothing.
+    pub async fn take_dependencies(
+        &self,
+        agent: &AgentId,
+        kind: Kind,
+        name: String,
+        dependencies: Vec<String>,
+    ) -> Result<Option<CommandId>, MasterError> {
+        self.work(agent, |reply| Work::TakeDependencies { kind, name, dependencies, reply }).await
     }
 
     /// Takes in what a host worked out.

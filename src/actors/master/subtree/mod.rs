@@ -7,6 +7,7 @@ mod commands;
 mod containers;
 mod draft;
 mod ingester;
+mod named;
 mod own;
 mod picture;
 mod plans;
@@ -156,6 +157,12 @@ impl Subtree {
             }
             Work::AskPlan { request, ask, by, reply } => {
                 delivered(self.updates.tell(updates::AskPlan { request, ask, by, reply }))
+            }
+            Work::Want { kind, name, confirms, by, reply } => {
+                delivered(self.updates.tell(updates::Want { kind, name, confirms, by, reply }))
+            }
+            Work::TakeDependencies { kind, name, dependencies, reply } => {
+                delivered(self.updates.tell(updates::TakeDependencies { kind, name, dependencies, reply }))
             }
             Work::TakePlan { told, reply } => delivered(self.updates.tell(updates::TakePlan { told, reply })),
             Work::Approve { what, reply } => delivered(self.updates.tell(updates::Approve { what, reply })),

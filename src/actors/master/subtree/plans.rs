@@ -3,7 +3,9 @@
 //! A yes and the command that carries the order are one commit. What comes of it is told by the host, by a run or by the
 //! answer to the command; a yes that is over is withdrawn when its time comes.
 
-use chrono::{DateTime, Utc};
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::own::Own;
 use super::updates::Keeper;
@@ -24,8 +26,8 @@ use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
-    ApprovalStatus, Change, Changes, Happening, OnHost, PlanAsk, PlanId, RunProgress, after_happening,
-    concerns, happening,
+    ApprovalStatus, Change, Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, RunProgress, Then,
+    Wanted, after_happening, concerns, happening,
 };
 use crate::protocol::v3::{PlanTold, RunTold};
 
@@ -52,34 +54,52 @@ pub struct Yes {
 }
 
 impl Keeper {
-    /// Asks the host what it would change.
+    /// Asks the host what it would change. What is named counts as approved if the answer is to be carried out.
     pub(super) async fn ask_plan(
         &mut self,
         request: RequestId,
         ask: PlanAsk,
+        then: Then,
         by: &str,
     ) -> Result<CommandId, MasterError> {
         self.own.takes_orders()?;
+        let kind = CommandKind::PlanUpdates { request: request.clone(), ask: ask.clone(), then };
+        self.ask(request, ask, then, kind, by).await
+    }
+
+    /// Queues what asks the host, and notes the question.
+    pub(super) async fn ask(
+        &mut self,
+        request: RequestId,
+        ask: PlanAsk,
+        then: Then,
+        kind: CommandKind,
+        by: &str,
+    ) -> Result<CommandId, MasterError> {
         let Own { env, agent } = &self.own;
         for _ in 0..TRIES {
             let commands = Stream::commands(agent);
             let end = Expected::Version(db::events::stream_version(&env.db, &commands).await?);
-            let kind = CommandKind::PlanUpdates { request: request.clone(), ask: ask.clone() };
-            let command = new_command(env, kind, None);
+            let command = new_command(env, kind.clone(), None);
             let row = HostPlanRow {
                 agent_id: agent.clone(),
                 request_id: request.clone(),
                 command_id: command.id.clone(),
                 ask: ask.clone(),
+                then,
                 asked_by: by.to_owned(),
                 asked_at: env.now(),
                 answer: None,
+                dependencies: None,
             };
             let mut batch = env
                 .batch(by)
                 .assume(self.is_listed())
                 .append(commands, end, vec![queued(agent, &command)])
                 .row(RowChange::PutHostPlan(Box::new(row)));
+            if then == Then::CarryOut {
+                batch = self.moved_named(batch, &named(&ask), Happening::Approve).await?;
+            }
             let open = self.open_approvals().await?;
             for old in surplus_plans(&env.db, agent).await? {
                 if !open.iter().any(|approval| approval.request_id == old) {
@@ -111,9 +131,68 @@ impl Keeper {
             }
         };
         row.answer = Some(HostPlanAnswer { at: env.now(), plan });
-        env.ledger.commit(batch.row(RowChange::PutHostPlan(Box::new(row)))).await?;
+        let batch = batch.row(RowChange::PutHostPlan(Box::new(row.clone())));
+        env.ledger.commit(batch).await?;
         env.notices.announce(Note::Updates(agent.clone()));
+        if row.then == Then::CarryOut { self.carry_out_named(row).await } else { Ok(()) }
+    }
+
+    /// Who asked said yes to what is named: a plan with nothing else is approved by that, any other one waits for a yes of its
+    /// own.
+    async fn carry_out_named(&mut self, row: HostPlanRow) -> Result<(), MasterError> {
+        let names = named(&row.ask);
+        let answer = row.answer.as_ref().and_then(|answer| answer.plan.as_ref().ok());
+        let changes = match answer {
+            Some((plan, _)) => find_plan(&self.own.env.db, plan).await?.filter(|changes| !changes.is_empty()),
+            None => None,
+        };
+        let (Some(changes), Some((plan, on_host))) = (changes, answer) else {
+            return self.move_named(&names, Happening::Withdraw).await;
+        };
+        if !holds_only(&changes, on_host, &names) {
+            return self.move_named(&names, Happening::Plan).await;
+        }
+        let id = ApprovalId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
+        let yes = self.yes_now(id, row.request_id.clone(), plan.clone(), &row.asked_by);
+        match self.approve(&yes).await {
+            // A plan like it was approved meanwhile.
+            Err(MasterError::CannotApprove(_)) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// A yes that counts as long as one does.
+    pub(super) fn yes_now(&self, approval: ApprovalId, request: RequestId, plan: PlanId, by: &str) -> Yes {
+        let expires_at = self.own.env.now() + TimeDelta::from_std(LIFETIME).unwrap_or(TimeDelta::MAX);
+        Yes { approval, request, plan, expires_at, by: by.to_owned(), from: None }
+    }
+
+    /// Moves updates by their kinds and names, in a commit of its own.
+    pub(super) async fn move_named(
+        &self,
+        names: &[(Kind, String)],
+        what: Happening,
+    ) -> Result<(), MasterError> {
+        let batch = self.moved_named(self.batch(), names, what).await?;
+        if !batch.rows.is_empty() {
+            self.own.env.ledger.commit(batch).await?;
+            self.own.env.notices.announce(Note::Updates(self.own.agent.clone()));
+        }
         Ok(())
+    }
+
+    /// Moves updates by their kinds and names.
+    pub(super) async fn moved_named(
+        &self,
+        batch: Batch,
+        names: &[(Kind, String)],
+        what: Happening,
+    ) -> Result<Batch, MasterError> {
+        let mut by_kind = BTreeMap::<Kind, BTreeSet<String>>::new();
+        for (kind, name) in names {
+            by_kind.entry(*kind).or_default().insert(name.clone());
+        }
+        self.moved_of(batch, by_kind, what).await
     }
 
     /// Writes a yes down, and with it the command that carries the order, unless a second person has to agree.
@@ -247,6 +326,17 @@ impl Keeper {
         command: &CommandId,
         outcome: &Outcome,
     ) -> Result<(), MasterError> {
+        if self.speaks_redflag() {
+            return match self.own_command(command).await? {
+                Some(command) => self.redflag_answered(&command, outcome).await,
+                None => Ok(()),
+            };
+        }
+        if !outcome.succeeded
+            && let Some(row) = self.is_unanswered(command).await?
+        {
+            return self.move_named(&named(&row.ask), Happening::Withdraw).await;
+        }
         let Own { env, agent } = &self.own;
         let Some(row) = find_approval_of(&env.db, agent, command).await? else { return Ok(()) };
         if !row.status.is_open() || outcome.succeeded {
@@ -330,14 +420,23 @@ impl Keeper {
     /// Moves the updates that a plan settles.
     async fn moved(
         &self,
-        mut batch: Batch,
+        batch: Batch,
         changes: &Changes,
         on_host: &OnHost,
         what: Happening,
     ) -> Result<Batch, MasterError> {
+        self.moved_of(batch, concerns(changes, on_host), what).await
+    }
+
+    async fn moved_of(
+        &self,
+        mut batch: Batch,
+        names: BTreeMap<Kind, BTreeSet<String>>,
+        what: Happening,
+    ) -> Result<Batch, MasterError> {
         let Own { env, agent } = &self.own;
         let now = env.now();
-        for (kind, names) in concerns(changes, on_host) {
+        for (kind, names) in names {
             let known = updates_of(&env.db, agent, kind).await?;
             let decisions = decisions_of(&env.db, agent, kind).await?;
             let named = known.into_iter().filter(|(name, _)| names.contains(name));
@@ -459,6 +558,31 @@ impl Keeper {
     }
 }
 
+/// Returns the updates that a question names.
+pub(super) fn named(ask: &PlanAsk) -> Vec<(Kind, String)> {
+    let PlanAsk::Install(Wanted::Named(names)) = ask else { return Vec::new() };
+    let of = |name: &String| {
+        let (kind, name) = name.split_once(':')?;
+        Some((kind.parse::<Kind>().ok()?, name.to_owned()))
+    };
+    names.iter().filter_map(of).collect()
+}
+
+/// True if a plan changes nothing but what is named.
+fn holds_only(changes: &Changes, on_host: &OnHost, names: &[(Kind, String)]) -> bool {
+    changes.all().iter().all(|change| {
+        let is_it = |(kind, name): &(Kind, String)| {
+            let (own, arch) = (&change.name, &change.arch);
+            let is_name = match kind {
+                Kind::DockerImage => on_host.images.get(own) == Some(name),
+                _ => name == own || *name == format!("{own}:{arch}") || *name == format!("{own}.{arch}"),
+            };
+            *kind == change.kind && is_name
+        };
+        names.iter().any(is_it)
+    })
+}
+
 struct Ends {
     updates: u64,
     commands: u64,
@@ -466,7 +590,7 @@ struct Ends {
 
 impl Own {
     /// Fails unless the agent is one of ours that a person said yes to.
-    fn takes_orders(&self) -> Result<(), MasterError> {
+    pub(super) fn takes_orders(&self) -> Result<(), MasterError> {
         let slot = self.known_slot()?;
         let reason = match (slot.status(), slot.dialect()) {
             (AgentStatus::Pending, _) => "it waits for a person's yes: approve the host first",

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use actix::prelude::*;
 
+use super::named::under_way;
 use super::own::{self, Own, log, to};
 use super::plans::Yes;
 use crate::actors::master::bus::Note;
@@ -22,7 +23,7 @@ use crate::domain::host::Host;
 use crate::domain::id::{ApprovalId, CommandId, RequestId, UpdateId};
 use crate::domain::machine::{OtherMachine, with_known_id};
 use crate::domain::update::{
-    Change, Checked, Decision, Findings, Kind, PlanAsk, Problem, RunProgress, Scanned, after_decision,
+    Change, Checked, Decision, Findings, Kind, PlanAsk, Problem, RunProgress, Scanned, Then, after_decision,
     after_snooze, reconcile,
 };
 use crate::protocol::v3::{PlanTold, RunTold};
@@ -89,6 +90,36 @@ pub struct AskPlan {
     pub by: String,
     /// The command that carries it.
     pub reply: Reply<CommandId>,
+}
+
+/// A person says yes to an update by its name, or to what comes along with it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Want {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// True if the yes is to what comes along.
+    pub confirms: bool,
+    /// Who.
+    pub by: String,
+    /// The command that goes to the host.
+    pub reply: Reply<CommandId>,
+}
+
+/// A RedFlag agent says what an update brings along.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TakeDependencies {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// What comes along.
+    pub dependencies: Vec<String>,
+    /// The command that installs it, if nothing comes along.
+    pub reply: Reply<Option<CommandId>>,
 }
 
 /// The host worked it out, or could not.
@@ -218,7 +249,30 @@ impl Handler<AskPlan> for UpdateCoordinator {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, AskPlan { request, ask, by, reply }: AskPlan, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |keeper| keeper.ask_plan(request, ask, &by).await, to(reply))
+        self.run(async move |keeper| keeper.ask_plan(request, ask, Then::Show, &by).await, to(reply))
+    }
+}
+
+impl Handler<Want> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, want: Want, _: &mut Ctx<Self>) -> Self::Result {
+        let Want { kind, name, confirms, by, reply } = want;
+        let decide = async move |keeper: &mut Keeper| match confirms {
+            true => keeper.confirm(kind, &name, &by).await,
+            false => keeper.want(kind, &name, &by).await,
+        };
+        self.run(decide, to(reply))
+    }
+}
+
+impl Handler<TakeDependencies> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, told: TakeDependencies, _: &mut Ctx<Self>) -> Self::Result {
+        let TakeDependencies { kind, name, dependencies, reply } = told;
+        let take = async move |keeper: &mut Keeper| keeper.take_dependencies(kind, &name, dependencies).await;
+        self.run(take, to(reply))
     }
 }
 
@@ -323,10 +377,12 @@ impl Keeper {
         let slot = self.own.known_slot()?;
         let kind = findings.checked.kind;
         let known = updates_of(&env.db, agent, kind).await?;
+        let installing = under_way(&known);
         let decisions = decisions_of(&env.db, agent, kind).await?;
         let now = env.now();
         let new_id = || UpdateId::new(env.chance.uuid().to_string());
-        let changes = reconcile(known, &decisions, &findings, now, new_id);
+        let mut changes = reconcile(known, &decisions, &findings, now, new_id);
+        self.after_redflag_install(&findings, installing, &mut changes).await?;
         self.wake_for(&changes);
         let checked = findings.checked;
         let batch = self

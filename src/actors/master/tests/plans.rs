@@ -389,3 +389,76 @@ fn the_key_of_orders_is_made_once_and_an_exchanged_one_is_followed_by_hosts() {
         assert_eq!(rig.master.directory.order_key(), Some(shown));
     });
 }
+
+/// Says yes to `bash` by its name, as RedFlag's API does.
+async fn want(
+    rig: &Rig,
+    agent: &AgentId,
+    confirms: bool,
+) -> Result<crate::domain::id::CommandId, MasterError> {
+    let update = updates_of(rig.db(), agent, Kind::Apt).await.unwrap().remove("bash").unwrap();
+    let row = db::updates::UpdateRow { agent_id: agent.clone(), kind: Kind::Apt, update };
+    rig.master.want_update(&row, confirms, "ann").await
+}
+
+#[test]
+fn a_yes_by_name_is_carried_out_if_that_changes_nothing_else() {
+    run(async {
+        let rig = Rig::start().await;
+        let agent = host(&rig, "edge").await;
+        let asked = want(&rig, &agent, false).await.unwrap();
+        assert_eq!(state(&rig, &agent).await, Some(State::Approved));
+        assert_eq!(want(&rig, &agent, false).await.unwrap(), asked, "it is on its way already");
+
+        answer(&rig, &agent, "1.1").await;
+
+        let [order] = &orders(&rig, &agent).await[..] else { panic!("one order") };
+        assert_eq!((order.by.as_str(), &order.changes), ("ann", &plan("1.1").changes));
+    });
+}
+
+#[test]
+fn what_a_yes_by_name_brings_along_waits_for_a_yes_to_all_of_it() {
+    run(async {
+        let rig = Rig::start().await;
+        let agent = host(&rig, "edge").await;
+        let command = want(&rig, &agent, false).await.unwrap();
+        rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap();
+        let more = Changes::new(vec![change("bash", "1.1"), change("libc6", "2.0")]).unwrap();
+        let more = Plan { changes: more, on_host: Default::default() };
+        let told = PlanTold { command: command.clone(), plan: Some(more.clone()), problem: None };
+        rig.master.take_plan(&agent, told).await.unwrap();
+        finish(&rig, &agent, &command, true, "2 changes").await;
+
+        assert_eq!(state(&rig, &agent).await, Some(State::Planned));
+        assert!(orders(&rig, &agent).await.is_empty());
+
+        want(&rig, &agent, true).await.unwrap();
+
+        let [order] = &orders(&rig, &agent).await[..] else { panic!("one order") };
+        assert_eq!(order.changes, more.changes);
+    });
+}
+
+#[test]
+fn a_yes_by_name_comes_to_nothing_if_the_host_cannot_or_need_not() {
+    run(async {
+        let rig = Rig::start().await;
+        let agent = host(&rig, "edge").await;
+        for told in [Some(Plan::nothing()), None] {
+            let command = want(&rig, &agent, false).await.unwrap();
+            rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap();
+            match told {
+                Some(plan) => {
+                    let told = PlanTold { command: command.clone(), plan: Some(plan), problem: None };
+                    rig.master.take_plan(&agent, told).await.unwrap();
+                    finish(&rig, &agent, &command, true, "nothing to change").await;
+                }
+                None => finish(&rig, &agent, &command, false, "the agent is too old").await,
+            }
+            assert_eq!(state(&rig, &agent).await, Some(State::Discovered));
+            assert!(orders(&rig, &agent).await.is_empty());
+        }
+        assert!(want(&rig, &agent, true).await.unwrap_err().to_string().contains("nothing waits"));
+    });
+}

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 use utoipa::IntoParams;
 
 use crate::actors::master::MasterError;
-use crate::db::read::{CommandFilter, CommandRow, agent_names, find_command, list_newest_commands};
+use crate::db::read::{
+    CommandFilter, CommandRow, agent_names, find_command, find_updates, list_newest_commands,
+};
 use crate::domain::command::{CommandKind, CommandStatus};
 use crate::domain::id::CommandId;
+use crate::protocol::redflag::params;
 use crate::web::auth::{Operator, Viewer};
 use crate::web::error::ApiError;
 use crate::web::query::{Query, number};
@@ -75,13 +78,15 @@ async fn records(state: &WebState, filter: &CommandFilter, max: u64) -> Result<V
 }
 
 fn record(row: &CommandRow, name: Option<String>) -> Value {
-    let command = &row.command;
+    let (command, params) = (&row.command, params(&row.command.kind));
+    let said = |field: &str| params.get(field).cloned().unwrap_or_else(|| json!("N/A"));
     json!({
-        "id": command.id, "agent_id": row.agent_id, "command_type": command.kind.action(), "params": {},
+        "id": command.id, "agent_id": row.agent_id, "command_type": command.kind.action(), "params": params,
         "status": status(row), "source": "manual", "created_at": command.queued_at, "sent_at": command.delivered_at,
         "completed_at": command.outcome.as_ref().and_then(|end| end.finished_at),
         "result": command.outcome.as_ref().map(|end| json!({ "success": end.succeeded, "message": end.message })),
-        "agent_hostname": name, "package_name": "N/A", "package_type": "N/A", "retried_from_id": null,
+        "agent_hostname": name, "package_name": said("package_name"), "package_type": said("package_type"),
+        "retried_from_id": null,
         "is_retry": false, "has_been_retried": false, "retry_count": 0,
     })
 }
@@ -93,8 +98,10 @@ async fn own(state: &WebState, id: &str) -> Result<CommandRow, ApiError> {
     let row = find_command(&state.master().db, &parsed).await.map_err(ApiError::internal)?;
     let row = row.ok_or_else(unknown)?;
     match row.command.kind {
-        CommandKind::ScanUpdates => Ok(row),
-        _ => Err(ApiError::Invalid("this command is about a tunnel; see the agent's page".into())),
+        CommandKind::StartTunnel { .. } | CommandKind::RestartTunnel { .. } | CommandKind::StopTunnel => {
+            Err(ApiError::Invalid("this command is about a tunnel; see the agent's page".into()))
+        }
+        _ => Ok(row),
     }
 }
 
@@ -113,10 +120,28 @@ pub async fn retry(
             "only a command that failed, timed out or was cancelled is asked again".into(),
         ));
     }
-    let again = state.master().scan_now(&row.agent_id, &operator.name).await?;
+    let again = again(&state, &row, &operator.name).await?;
     Ok(HttpResponse::Ok().json(json!({
-        "message": "command retry created", "command_id": row.command.id, "new_id": again.id,
+        "message": "command retry created", "command_id": row.command.id, "new_id": again,
     })))
+}
+
+async fn again(state: &WebState, row: &CommandRow, by: &str) -> Result<CommandId, ApiError> {
+    let update = match &row.command.kind {
+        CommandKind::ScanUpdates => return Ok(state.master().scan_now(&row.agent_id, by).await?.id),
+        CommandKind::DryRunUpdate(update) | CommandKind::ConfirmDependencies { update, .. } => update,
+        _ => {
+            return Err(ApiError::Invalid(
+                "a plan or an order is not asked again: approve the update once more, for what its host would change now"
+                    .into(),
+            ));
+        }
+    };
+    let found = find_updates(&state.master().db, std::slice::from_ref(&update.update_id)).await;
+    let found = found.map_err(ApiError::internal)?.into_iter().next();
+    let found =
+        found.ok_or_else(|| ApiError::Missing("the update of this command is not known any more".into()))?;
+    Ok(state.master().want_update(&found, false, by).await?)
 }
 
 /// `POST /api/v1/commands/{id}/cancel`: takes back what is not at its end; what was handed over may be done all the same.
@@ -131,6 +156,14 @@ pub async fn cancel(
     let row = own(&state, &id).await?;
     if !row.command.status.is_open() {
         return Err(ApiError::Invalid("the command is at its end already".into()));
+    }
+    if let CommandKind::CarryOutPlan { approval, .. } = &row.command.kind {
+        // A host that has the order carries it out: what cannot be stopped is not said to be.
+        let back = state.master().withdraw_approval(approval, &operator.name).await?;
+        return match back.left.into_iter().find(|(agent, _)| *agent == row.agent_id) {
+            Some((_, why)) => Err(why.into()),
+            None => Ok(HttpResponse::Ok().json(json!({ "message": "command cancelled" }))),
+        };
     }
     state.master().give_up(&row.agent_id, &row.command.id, &operator.name).await?;
     Ok(HttpResponse::Ok().json(json!({ "message": "command cancelled" })))

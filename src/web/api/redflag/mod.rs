@@ -5,7 +5,7 @@
 
 pub mod agents;
 pub mod commands;
-pub mod later;
+pub mod install;
 pub mod limits;
 pub mod login;
 pub mod logs;

@@ -19,17 +19,19 @@ use crate::web::query::Query;
 use crate::web::state::WebState;
 
 /// RedFlag's words for where an update stands, each with ours.
-const STATUSES: [(&str, &[&str]); 7] = [
+const STATUSES: [(&str, &[&str]); 8] = [
     ("pending", &["discovered"]),
     ("approved", &["approved"]),
-    ("checking_dependencies", &["planned"]),
+    // What a host works out of what was approved is told by its command.
+    ("checking_dependencies", &[]),
+    ("pending_dependencies", &["planned"]),
     ("installing", &["installing"]),
     ("updated", &["verified", "resolved"]),
     ("failed", &["failed", "rolled_back"]),
     ("ignored", &["ignored", "held", "snoozed"]),
 ];
 /// What is listed unless a status is asked for: somebody has something to do about it.
-const OPEN: [&str; 5] = ["pending", "approved", "checking_dependencies", "installing", "failed"];
+const OPEN: [&str; 5] = ["pending", "approved", "pending_dependencies", "installing", "failed"];
 
 fn theirs(own: &str) -> &str {
     STATUSES.iter().find(|(_, words)| words.contains(&own)).map_or(own, |(word, _)| word)
@@ -277,7 +279,7 @@ pub async fn reject(
 #[utoipa::path(get, path = "/api/v1/logs/active", tag = "v1", responses((status = 200), (status = 401)),
     security(("admin_token" = [])))]
 pub async fn active(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let statuses = ["checking_dependencies", "installing"].into_iter().flat_map(ours).collect();
+    let statuses = ["pending_dependencies", "installing"].into_iter().flat_map(ours).collect();
     let filter = UpdateFilter { statuses, ..UpdateFilter::default() };
     let found = list_updates(&state.master().db, &filter, UpdateOrder::Age, 0, 1_000).await;
     let views = found.map_err(ApiError::internal)?;

@@ -1,0 +1,259 @@
+//! A yes to an update by its name, as RedFlag's API gives it, for agents of ours and for RedFlag's own.
+//!
+//! A host of ours works out what that would change, and does it if it is that and nothing else; else it waits for a yes to all
+//! of it. RedFlag's agent is told in its own commands and bound to no plan: it says what comes along, installs, and a new scan
+//! shows whether it did.
+
+use std::collections::BTreeMap;
+
+use super::own::Own;
+use super::updates::Keeper;
+use crate::actors::master::commands::{new_command, queued};
+use crate::actors::master::error::MasterError;
+use crate::actors::master::requests::Dialect;
+use crate::db::plans::{HostPlanAnswer, HostPlanRow, find_host_plan_of, host_plans_for};
+use crate::db::updates::updates_of;
+use crate::db::{self, Expected, RowChange};
+use crate::domain::agent::AgentStatus;
+use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome, RedFlagUpdate};
+use crate::domain::event::Stream;
+use crate::domain::id::{ApprovalId, CommandId, RequestId};
+use crate::domain::update::{
+    Change, Findings, Happening, Kind, PlanAsk, Problem, State, Then, Update, Wanted, after_happening,
+};
+
+/// Commands that are looked through for the one that installed something.
+const RECENT: u64 = 100;
+/// What a RedFlag agent's answer is, in place of a plan.
+const NO_PLAN: &str = "RedFlag's agent makes no plan: it says what comes along, and is not bound to it";
+
+impl Keeper {
+    /// A person says yes to an update by its name. Returns the command that goes to the host; for one that is on its way
+    /// already, that one.
+    pub(super) async fn want(&mut self, kind: Kind, name: &str, by: &str) -> Result<CommandId, MasterError> {
+        let update = self.update(kind, name).await?;
+        let asked = self.asked_for(kind, name).await?;
+        match (update.state, asked) {
+            (Some(State::Discovered | State::Failed | State::RolledBack), _) => {}
+            (Some(State::Approved | State::Planned | State::Installing), Some(row)) => {
+                return Ok(row.command_id);
+            }
+            (state, _) => {
+                let word = state.map_or("up to date", State::as_str).replace('_', " ");
+                return Err(MasterError::CannotApprove(format!(
+                    "the update is {word} and cannot be approved now"
+                )));
+            }
+        }
+        let ask = PlanAsk::Install(Wanted::Named(vec![format!("{kind}:{name}")]));
+        let request = RequestId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
+        if self.speaks_redflag() {
+            let command = CommandKind::DryRunUpdate(in_words(&update, kind));
+            return self.ask(request, ask, Then::CarryOut, command, by).await;
+        }
+        self.ask_plan(request, ask, Then::CarryOut, by).await
+    }
+
+    /// A person says yes to what comes along. Returns the command that installs it.
+    pub(super) async fn confirm(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        by: &str,
+    ) -> Result<CommandId, MasterError> {
+        let update = self.update(kind, name).await?;
+        let nothing = || {
+            let reason = "nothing waits for a yes: the host has not said yet what comes along, or it was confirmed before";
+            MasterError::CannotApprove(reason.into())
+        };
+        let row = self.asked_for(kind, name).await?.filter(|_| update.state == Some(State::Planned));
+        let row = row.ok_or_else(nothing)?;
+        if let Some(dependencies) = row.dependencies {
+            return self.install_with(&update, kind, dependencies, by).await;
+        }
+        let (plan, _) = row.answer.and_then(|answer| answer.plan.ok()).ok_or_else(nothing)?;
+        let approval = ApprovalId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
+        let yes = self.yes_now(approval.clone(), row.request_id, plan, by);
+        self.approve(&yes).await?;
+        let given = db::approvals::find_approval(&self.own.env.db, &self.own.agent, &approval).await?;
+        given.and_then(|given| given.command_id).ok_or_else(|| {
+            MasterError::CannotApprove("a second person has to say yes too, on the page of the plan".into())
+        })
+    }
+
+    /// A RedFlag agent says what an update brings along. With nothing else it is installed; else a person decides.
+    pub(super) async fn take_dependencies(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        dependencies: Vec<String>,
+    ) -> Result<Option<CommandId>, MasterError> {
+        let update = self.update(kind, name).await?;
+        let asked = self.asked_for(kind, name).await?.filter(|_| update.state == Some(State::Approved));
+        // Nobody said yes to it: what comes along is of no use.
+        let Some(row) = asked else { return Ok(None) };
+        let is_alone = dependencies.is_empty();
+        let by = row.asked_by.clone();
+        let problem = Problem { reason: NO_PLAN.into(), way_out: None };
+        let answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
+        let row = HostPlanRow { answer, dependencies: Some(dependencies), ..row };
+        let mut batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
+        if !is_alone {
+            let name = [(kind, name.to_owned())];
+            batch = self.moved_named(batch, &name, Happening::Plan).await?;
+        }
+        self.own.env.ledger.commit(batch).await?;
+        if !is_alone {
+            return Ok(None);
+        }
+        self.install_with(&update, kind, Vec::new(), &by).await.map(Some)
+    }
+
+    /// A RedFlag agent said how a command went. What it calls a success is believed once a scan shows it.
+    pub(super) async fn redflag_answered(
+        &mut self,
+        command: &Command,
+        outcome: &Outcome,
+    ) -> Result<(), MasterError> {
+        let (update, happening) = match &command.kind {
+            CommandKind::DryRunUpdate(update) if !outcome.succeeded => (update, Happening::Withdraw),
+            CommandKind::ConfirmDependencies { update, .. } if !outcome.succeeded => {
+                (update, Happening::Fail)
+            }
+            CommandKind::ConfirmDependencies { .. } => {
+                return self.queue(CommandKind::ScanUpdates).await.map(drop);
+            }
+            _ => return Ok(()),
+        };
+        self.move_named(&[(update.package_type, update.package_name.clone())], happening).await
+    }
+
+    /// What a scan says of updates that a RedFlag agent says it installed: gone is verified, still there is failed.
+    pub(super) async fn after_redflag_install(
+        &self,
+        found: &Findings,
+        installing: Vec<Update>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), MasterError> {
+        if installing.is_empty() || !self.speaks_redflag() {
+            return Ok(());
+        }
+        let Own { env, agent } = &self.own;
+        let (kind, now) = (found.checked.kind, env.now());
+        let commands = db::commands::list_commands(&env.db, agent, RECENT).await?;
+        for before in installing {
+            let name = &before.finding.name;
+            let is_of = |command: &&Command| match &command.kind {
+                CommandKind::ConfirmDependencies { update, .. } => {
+                    update.package_type == kind && update.package_name == *name
+                }
+                _ => false,
+            };
+            let last = commands.iter().find(is_of);
+            if last.is_none_or(|command| command.status != CommandStatus::Succeeded) {
+                continue;
+            }
+            let item = found.items.iter().find(|item| item.name == *name);
+            let what = match item {
+                Some(item) if item.is_pending() => Happening::Fail,
+                None if !found.checked.is_complete => continue,
+                _ => Happening::Verify,
+            };
+            let seen = changes.iter_mut().find_map(|change| match change {
+                Change::Put(update) if update.finding.name == *name => Some(update),
+                _ => None,
+            });
+            match seen {
+                Some(update) => {
+                    if let Some(after) = after_happening(update, what, None, now) {
+                        **update = after;
+                    }
+                }
+                None => {
+                    let after = after_happening(&before, what, None, now);
+                    changes.extend(after.map(|after| Change::Put(Box::new(after))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn install_with(
+        &mut self,
+        update: &Update,
+        kind: Kind,
+        dependencies: Vec<String>,
+        by: &str,
+    ) -> Result<CommandId, MasterError> {
+        let Own { env, agent } = &self.own;
+        let command = CommandKind::ConfirmDependencies { update: in_words(update, kind), dependencies };
+        let command = new_command(env, command, None);
+        let stream = Stream::commands(agent);
+        let end = Expected::Version(db::events::stream_version(&env.db, &stream).await?);
+        let batch = env.batch(by).assume(self.is_listed()).append(stream, end, vec![queued(agent, &command)]);
+        let name = [(kind, update.finding.name.clone())];
+        let batch = self.moved_named(batch, &name, Happening::Begin).await?;
+        env.ledger.commit(batch).await?;
+        Ok(command.id)
+    }
+
+    async fn queue(&mut self, kind: CommandKind) -> Result<CommandId, MasterError> {
+        let Own { env, agent } = &self.own;
+        let command = new_command(env, kind, None);
+        let stream = Stream::commands(agent);
+        let end = Expected::Version(db::events::stream_version(&env.db, &stream).await?);
+        let batch =
+            env.batch("system").assume(self.is_listed()).append(stream, end, vec![queued(agent, &command)]);
+        env.ledger.commit(batch).await?;
+        Ok(command.id)
+    }
+
+    async fn update(&self, kind: Kind, name: &str) -> Result<Update, MasterError> {
+        let slot = self.own.known_slot()?;
+        if slot.status() != AgentStatus::Enrolled || slot.dialect() == Dialect::V2 {
+            self.own.takes_orders()?;
+        }
+        let known = updates_of(&self.own.env.db, &self.own.agent, kind).await?.remove(name);
+        known.ok_or_else(|| MasterError::CannotApprove("the host has no such update any more".into()))
+    }
+
+    /// The newest question about this update that was asked with a yes.
+    async fn asked_for(&self, kind: Kind, name: &str) -> Result<Option<HostPlanRow>, MasterError> {
+        let asked = format!("{kind}:{name}");
+        let rows = host_plans_for(&self.own.env.db, &self.own.agent).await?;
+        let is_it = |row: &HostPlanRow| {
+            let PlanAsk::Install(Wanted::Named(names)) = &row.ask else { return false };
+            row.then == Then::CarryOut && names.contains(&asked)
+        };
+        Ok(rows.into_iter().find(is_it))
+    }
+
+    /// Returns the command with this id, if it is this agent's.
+    pub(super) async fn own_command(&self, id: &CommandId) -> Result<Option<Command>, MasterError> {
+        let row = db::commands::find_command(&self.own.env.db, id).await?;
+        Ok(row.filter(|row| row.agent_id == self.own.agent).map(|row| row.command))
+    }
+
+    pub(super) fn speaks_redflag(&self) -> bool {
+        self.own.slot().is_some_and(|slot| slot.dialect() == Dialect::RedFlag)
+    }
+
+    /// True if what was asked by this command is not answered: its host could not work it out.
+    pub(super) async fn is_unanswered(&self, id: &CommandId) -> Result<Option<HostPlanRow>, MasterError> {
+        let row = find_host_plan_of(&self.own.env.db, &self.own.agent, id).await?;
+        Ok(row.filter(|row| row.answer.is_none() && row.then == Then::CarryOut))
+    }
+}
+
+/// Returns the updates that are being installed.
+pub(super) fn under_way(known: &BTreeMap<String, Update>) -> Vec<Update> {
+    known.values().filter(|update| update.state == Some(State::Installing)).cloned().collect()
+}
+
+fn in_words(update: &Update, kind: Kind) -> RedFlagUpdate {
+    RedFlagUpdate {
+        update_id: update.id.clone(),
+        package_type: kind,
+        package_name: update.finding.name.clone(),
+    }
+}

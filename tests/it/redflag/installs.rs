@@ -1,0 +1,140 @@
+//! Installing over RedFlag's API: its own agents in their own commands, and agents of ours by plans.
+
+use super::*;
+
+/// An agent with one pending update; returns it with the update's id.
+async fn with_update<'a>(master: &'a TestMaster, name: &str) -> (FlagAgent<'a>, String) {
+    let agent = FlagAgent::join(master, name).await;
+    agent.scan("", "Found 1 APT updates", json!([apt("bash", "2")])).await;
+    let all = master.admin_get(&format!("/api/v1/agents/{}/updates", agent.id)).expect(200).await.json();
+    let id = all["updates"][0]["id"].as_str().unwrap().to_owned();
+    (agent, id)
+}
+
+fn said(command: &Value, action: &str, result: &str) -> Value {
+    json!({ "command_id": command["id"], "action": action, "result": result, "stdout": "", "stderr": "no room",
+        "exit_code": if result == "success" { 0 } else { 1 }, "duration_seconds": 3 })
+}
+
+fn brings(id: &str, dependencies: &[&str]) -> Value {
+    json!({ "package_name": "bash", "package_type": "apt", "update_id": id, "dependencies": dependencies })
+}
+
+async fn state(agent: &FlagAgent<'_>) -> String {
+    agent.updates("status=").await.first().map(|(_, state)| state.clone()).unwrap_or_default()
+}
+
+async fn state_of(master: &TestMaster, id: &str) -> Value {
+    master.admin_get(&format!("/api/v1/updates/{id}")).expect(200).await.json()["status"].clone()
+}
+
+#[actix_web::test]
+async fn an_unmodified_agent_installs_what_was_approved_and_a_scan_is_what_proves_it() {
+    let master = unlimited().await;
+    let (agent, id) = with_update(&master, "web-1").await;
+
+    let approved =
+        master.admin_post(&format!("/api/v1/updates/{id}/approve"), json!({})).expect(200).await.json();
+
+    assert_eq!((&approved["message"], state(&agent).await.as_str()), (&json!("update approved"), "approved"));
+    let [dry_run] = &agent.check_in().await[..] else { panic!("one command") };
+    assert_eq!(dry_run["id"], approved["command_id"]);
+    assert_eq!(dry_run["type"], "dry_run_update");
+    let params = json!({ "update_id": id, "package_type": "apt", "package_name": "bash" });
+    assert_eq!(dry_run["params"], params);
+
+    let answer = agent.post("/dependencies", brings(&id, &[]), 200).await.json();
+    agent.post("/logs", said(dry_run, "dry_run", "success"), 200).await;
+    let [install] = &agent.check_in().await[..] else { panic!("one command") };
+    assert_eq!(
+        (&install["id"], install["type"].as_str()),
+        (&answer["command_id"], Some("confirm_dependencies"))
+    );
+    assert_eq!(install["params"]["dependencies"], json!([]));
+    assert_eq!(state(&agent).await, "installing");
+
+    // It leaves the action empty when something came along.
+    agent.post("/logs", said(install, "", "success"), 200).await;
+    assert_eq!(state(&agent).await, "installing", "its word is not proof");
+    let [scan] = &agent.check_in().await[..] else { panic!("it is told to look") };
+    assert_eq!(scan["type"], "scan_updates");
+    agent.scan(scan["id"].as_str().unwrap(), "Found 1 APT updates", json!([apt("curl", "2")])).await;
+    assert_eq!(state_of(&master, &id).await, "updated");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn what_is_called_a_success_and_still_pending_has_failed() {
+    let master = unlimited().await;
+    let (agent, id) = with_update(&master, "web-1").await;
+    master.admin_post(&format!("/api/v1/updates/{id}/install"), json!({})).expect(200).await;
+    agent.check_in().await;
+    agent.post("/dependencies", brings(&id, &[]), 200).await;
+    let install = agent.check_in().await.remove(0);
+    agent.post("/logs", said(&install, "upgrade", "success"), 200).await;
+
+    agent.scan("", "Found 1 APT updates", json!([apt("bash", "2")])).await;
+
+    assert_eq!(state_of(&master, &id).await, "failed");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn what_comes_along_waits_for_a_yes_of_its_own() {
+    let master = unlimited().await;
+    let (agent, id) = with_update(&master, "web-1").await;
+    let confirm = format!("/api/v1/updates/{id}/confirm-dependencies");
+    master.admin_post(&confirm, json!({})).expect(409).await;
+    master.admin_post(&format!("/api/v1/updates/{id}/approve"), json!({})).expect(200).await;
+    agent.check_in().await;
+
+    agent.post("/dependencies", brings(&id, &["libc6", "readline"]), 200).await;
+
+    assert_eq!(state(&agent).await, "pending_dependencies");
+    assert!(agent.check_in().await.is_empty(), "nothing is installed without a yes");
+    let confirmed = master.admin_post(&confirm, json!({})).expect(200).await.json();
+    let [install] = &agent.check_in().await[..] else { panic!("one command") };
+    assert_eq!(install["id"], confirmed["command_id"]);
+    assert_eq!(install["params"]["dependencies"], json!(["libc6", "readline"]));
+    agent.post("/logs", said(install, "install_with_dependencies", "failed"), 200).await;
+    assert_eq!(state(&agent).await, "failed");
+    let commands = master.admin_get("/api/v1/commands/recent").expect(200).await.json();
+    let shown = &commands["commands"][0];
+    assert_eq!((&shown["package_name"], &shown["package_type"]), (&json!("bash"), &json!("apt")));
+    // It is asked again by its retry, from the beginning.
+    let retry = format!("/api/v1/commands/{}/retry", confirmed["command_id"].as_str().unwrap());
+    master.admin_post(&retry, json!({})).expect(200).await;
+    assert_eq!(agent.check_in().await[0]["type"], "dry_run_update");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_dry_run_that_failed_leaves_the_update_pending_and_a_word_about_what_nobody_wanted_installs_nothing()
+ {
+    let master = unlimited().await;
+    let (agent, id) = with_update(&master, "web-1").await;
+    agent.post("/dependencies", brings(&id, &[]), 200).await;
+    assert!(agent.check_in().await.is_empty());
+
+    master.admin_post(&format!("/api/v1/updates/{id}/approve"), json!({})).expect(200).await;
+    let dry_run = agent.check_in().await.remove(0);
+    agent.post("/logs", said(&dry_run, "dry_run", "failed"), 200).await;
+
+    assert_eq!(state(&agent).await, "pending");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn many_are_approved_together_and_those_that_cannot_be_are_named() {
+    let master = unlimited().await;
+    let (agent, id) = with_update(&master, "web-1").await;
+    let body = json!({ "update_ids": [id, "00000000-0000-0000-0000-000000000000"] });
+    let done = master.admin_post("/api/v1/updates/approve", body).expect(200).await.json();
+    assert_eq!((&done["count"], done["left"].as_array().unwrap().len()), (&json!(1), 1));
+    assert_eq!(agent.check_in().await.len(), 1);
+    let later = json!({ "update_ids": [id], "scheduled_at": "2030-01-01T00:00:00Z" });
+    let refused = master.admin_post("/api/v1/updates/approve", later).expect(409).await.json();
+    assert_eq!(refused["code"], "not_built_yet");
+    master.admin_post("/api/v1/updates/approve", json!({})).expect(400).await;
+    master.stop().await;
+}

@@ -1,0 +1,299 @@
+//! Orders of a real master to a real agent that changes its host with APT: asked, approved, carried out, looked at, taken back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::apt_install::{AFTER, BEFORE, NO_ENGINE, host, offer};
+use super::apt_root::AptRoot;
+use super::shell;
+use super::verbs::{until_there, verb};
+use crate::scene::subfolder;
+use crate::support::ship::{Rig, Ship};
+use crate::support::until::until;
+
+/// A master, and a host with APT whose agent it is the master of. Programs come first: they end before what they use.
+struct Site {
+    agent: Option<Ship>,
+    master: Ship,
+    id: String,
+    key: String,
+    root: AptRoot,
+    _dir: TempDir,
+}
+
+impl Site {
+    async fn start(root: AptRoot) -> Self {
+        Self::with(root, &[]).await
+    }
+
+    /// With these settings of the master.
+    async fn with(root: AptRoot, settings: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut rig = Rig::new("master", &subfolder(&dir, "master"));
+        for (name, value) in settings {
+            rig = rig.env(name, *value);
+        }
+        let master = rig.start();
+        let key = master.new_key().await;
+        let mut site = Self { agent: None, master, id: String::new(), key, root, _dir: dir };
+        site.begin();
+        site.id = site.master.until_agent("pending").await;
+        let path = format!("/api/v3/agents/{}/approve", site.id);
+        assert_eq!(site.master.post(&path, json!({})).await.0, 200);
+        site
+    }
+
+    /// Starts the agent; one that ran before ended.
+    fn begin(&mut self) {
+        let rig = self
+            .root
+            .rig()
+            .env("DOCKER_HOST", NO_ENGINE)
+            .env("LIGHTSHIP__UPDATES__CHECK_PACKAGES", "always")
+            .env("LIGHTSHIP__UPDATES__POLICY_FILE", self.root.at("policy.toml"))
+            .env("DOCKFLARE_MASTER_URL", self.master.url())
+            .env("DOCKFLARE_API_KEY", self.key.clone());
+        self.agent = Some(rig.start());
+    }
+
+    /// Asks, and waits for the host's answer: the question, and the plans.
+    async fn ask(&self, body: Value) -> (String, Value) {
+        let (status, asked) = self.master.post("/api/v3/plans", body).await;
+        assert_eq!(status, 202, "{asked}");
+        let request = asked["request"].as_str().unwrap().to_owned();
+        let answered = until("the host answered", || async {
+            let answer = self.master.get(&format!("/api/v3/plans/{request}")).await;
+            (answer["waiting"] == json!([])).then_some(answer)
+        })
+        .await;
+        (request, answered)
+    }
+
+    async fn ask_for_all(&self) -> (String, Value) {
+        self.ask(json!({ "agents": [self.id], "what": "all" })).await
+    }
+
+    async fn approve(&self, request: &str, plan: &Value) -> String {
+        let path = format!("/api/v3/plans/{request}/approve");
+        let (status, done) = self.master.post(&path, json!({ "plan": plan["plans"][0]["id"] })).await;
+        assert_eq!(status, 202, "{done}");
+        done["approval"].as_str().unwrap().to_owned()
+    }
+
+    async fn approval(&self, id: &str) -> Value {
+        self.master.get(&format!("/api/v3/approvals/{id}")).await["approvals"][0].clone()
+    }
+
+    /// Waits until nothing more comes of a yes; returns it.
+    async fn until_over(&self, id: &str) -> Value {
+        until(&format!("approval {id} came to its end"), || async {
+            let approval = self.approval(id).await;
+            (!matches!(approval["status"].as_str(), Some("ordered" | "waiting"))).then_some(approval)
+        })
+        .await
+    }
+
+    /// Asks for everything, approves, and waits for the end.
+    async fn carry_out(&self) -> Value {
+        let (request, plan) = self.ask_for_all().await;
+        let id = self.approve(&request, &plan).await;
+        self.until_over(&id).await
+    }
+
+    async fn run(&self, id: &Value) -> Value {
+        self.master.get(&format!("/api/v3/runs/{}/{}", self.id, id.as_str().unwrap())).await
+    }
+
+    async fn states(&self) -> Vec<String> {
+        let listed = self.master.get("/api/v3/updates?kind=apt&state=any").await;
+        let text = |update: &Value, key: &str| update[key].as_str().unwrap_or("-").to_owned();
+        let all = listed["updates"].as_array().cloned().unwrap_or_default();
+        let mut all: Vec<String> =
+            all.iter().map(|one| format!("{} {}", text(one, "name"), text(one, "state"))).collect();
+        all.sort();
+        all
+    }
+
+    async fn until_states(&self, expected: &[&str]) {
+        until(&format!("updates are {expected:?}"), || async {
+            (self.states().await == expected).then_some(())
+        })
+        .await;
+    }
+}
+
+fn lines(plan: &Value) -> Vec<String> {
+    let word = |change: &Value, key: &str| change[key].as_str().unwrap_or("-").to_owned();
+    let changes = plan["plans"][0]["changes"].as_array().cloned().unwrap_or_default();
+    changes.iter().map(|change| ["operation", "name", "from", "to"].map(|key| word(change, key)).join(" ")).collect()
+}
+
+#[actix_web::test]
+async fn an_approved_plan_is_carried_out_exactly_proved_and_taken_back_by_another() {
+    let site = Site::start(host()).await;
+    site.until_states(&["t-app discovered", "t-lib discovered"]).await;
+    let (request, plan) = site.ask_for_all().await;
+    assert_eq!(
+        lines(&plan),
+        ["upgrade t-app 1.0 1.1", "upgrade t-lib 1.0 1.1", "install t-new - 1.0", "remove t-old 1.0 -"]
+    );
+    assert_eq!(site.root.installed(), BEFORE, "a question changes nothing");
+
+    let id = site.approve(&request, &plan).await;
+    let over = site.until_over(&id).await;
+
+    assert_eq!((over["status"].as_str(), &over["reason"]), (Some("verified"), &Value::Null), "{over}");
+    assert_eq!(site.root.installed(), AFTER);
+    let run = site.run(&over["run"]).await;
+    assert_eq!((&run["by"], &run["order"]), (&json!("token"), &over["command_id"]));
+    assert!(run["log"].as_str().unwrap().contains("Setting up t-app"), "{run}");
+    assert_eq!(run["changes"], plan["plans"][0]["changes"]);
+    site.until_states(&["t-app verified", "t-lib verified"]).await;
+    // Both sides tell the same history.
+    let (_, history, _) = verb(&site.root.rig(), &["history", "--json"]);
+    assert_eq!((history["runs"][0]["id"].clone(), &history["runs"][0]["by"]), (over["run"].clone(), &run["by"]));
+
+    let back = json!({ "run": { "agent": site.id, "id": over["run"] } });
+    let (request, undo) = site.ask(back).await;
+    assert_eq!(site.root.installed(), AFTER, "a plan to take back changes nothing either");
+    let id = site.approve(&request, &undo).await;
+    let undone = site.until_over(&id).await;
+
+    assert_eq!(undone["status"], "verified", "{undone}");
+    assert_eq!(site.root.installed(), BEFORE);
+    assert_eq!(site.run(&undone["run"]).await["undoes"], over["run"]);
+    assert_eq!(site.root.audit(), "");
+    // What is on offer again is an update again.
+    site.until_states(&["t-app discovered", "t-lib discovered"]).await;
+}
+
+#[actix_web::test]
+async fn what_the_owner_forbids_or_a_repository_changed_is_refused_with_the_reason_and_changes_nothing() {
+    let site = Site::start(host()).await;
+    let (request, plan) = site.ask_for_all().await;
+    std::fs::write(site.root.at("policy.toml"), "deny = ['t-l*']\n").unwrap();
+    let over = site.until_over(&site.approve(&request, &plan).await).await;
+    let reason = over["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("t-lib: `t-l*` is denied"), "{over}");
+    assert_eq!(site.root.installed(), BEFORE);
+    std::fs::remove_file(site.root.at("policy.toml")).unwrap();
+
+    site.root.package("t-lib", "1.2", "");
+    offer(&site.root);
+    let over = site.until_over(&site.approve(&request, &plan).await).await;
+    let reason = over["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("t-lib: upgrade 1.0 → 1.2, planned was upgrade 1.0 → 1.1"), "{over}");
+    assert_eq!(site.root.installed(), BEFORE);
+    assert!(site.states().await.iter().all(|state| state.ends_with("discovered")));
+}
+
+#[actix_web::test]
+async fn an_agent_that_is_killed_while_it_installs_brings_the_order_to_its_end_once() {
+    let root = host();
+    // It waits for a file while dpkg configures it.
+    let (begun, goes_on) = (root.at("begun"), root.at("goes-on"));
+    let script = format!("touch {begun}; while ! test -e {goes_on}; do sleep 0.05; done");
+    root.package_that_runs("t-lib", "1.2", &script);
+    offer(&root);
+    let mut site = Site::start(root).await;
+    let (request, plan) = site.ask(json!({ "agents": [site.id], "names": ["apt:t-lib"] })).await;
+    assert_eq!(lines(&plan), ["upgrade t-lib 1.0 1.2"]);
+    let id = site.approve(&request, &plan).await;
+    until_there(&begun);
+
+    if let Some(agent) = site.agent.take() {
+        agent.kill();
+    }
+    std::fs::write(&goes_on, "").unwrap();
+    site.begin();
+
+    let over = site.until_over(&id).await;
+    assert_eq!(over["status"], "verified", "{over}");
+    assert!(site.root.installed().contains(&"t-lib 1.2 ii".to_owned()));
+    let runs = site.master.get("/api/v3/runs").await;
+    assert_eq!(runs["total"], 1, "{runs}");
+    assert_eq!(site.root.audit(), "");
+}
+
+#[actix_web::test]
+async fn what_was_done_on_the_host_itself_joins_the_masters_history_once() {
+    let mut site = Site::start(host()).await;
+    if let Some(agent) = site.agent.take() {
+        agent.stop();
+    }
+    let (code, run, errors) = verb(&site.root.rig(), &["install", "t-lib", "--yes", "--json"]);
+    assert_eq!(code, 0, "{errors}");
+    site.begin();
+    let joined = until("the run joined", || async {
+        let runs = site.master.get("/api/v3/runs").await["runs"].as_array().cloned().unwrap_or_default();
+        runs.first().cloned()
+    })
+    .await;
+    assert_eq!((&joined["id"], &joined["status"]), (&run["run"]["id"], &json!("verified")));
+    assert_eq!(joined["order"], Value::Null);
+
+    // Told again after every start, and known.
+    if let Some(agent) = site.agent.take() {
+        agent.stop();
+    }
+    site.begin();
+    site.carry_out().await;
+    assert_eq!(site.master.get("/api/v3/runs").await["total"], 2);
+}
+
+#[actix_web::test]
+async fn two_people_have_to_agree_if_that_is_set_and_a_host_that_is_away_waits_for_its_order() {
+    let mut site = Site::with(host(), &[("LIGHTSHIP__UPDATES__SECOND_APPROVAL", "true")]).await;
+    let (request, plan) = site.ask_for_all().await;
+    let id = site.approve(&request, &plan).await;
+    assert_eq!(site.approval(&id).await["status"], "waiting");
+    let (status, same) = site.master.post(&format!("/api/v3/approvals/{id}/second"), json!({})).await;
+    assert_eq!((status, same["code"].as_str()), (409, Some("cannot_approve")), "{same}");
+    let (status, _) = site.master.post(&format!("/api/v3/approvals/{id}/withdraw"), json!({})).await;
+    assert_eq!(status, 200);
+    assert_eq!(site.approval(&id).await["status"], "withdrawn");
+    assert_eq!(site.root.installed(), BEFORE);
+    if let Some(agent) = site.agent.take() {
+        agent.stop();
+    }
+}
+
+#[actix_web::test]
+async fn orders_of_another_master_are_refused_until_root_trusts_its_key() {
+    let mut site = Site::start(host()).await;
+    let (_, before) = site.ask_for_all().await;
+    assert_eq!(before["failed"], json!([]));
+    if let Some(agent) = site.agent.take() {
+        agent.stop();
+    }
+    // Somebody stands in the master's place, with the agent's key and another key for orders.
+    let dir = TempDir::new().unwrap();
+    let other = Rig::new("master", &subfolder(&dir, "other")).start();
+    site.key = other.new_key().await;
+    site.master = other;
+    site.begin();
+    site.id = site.master.until_agent("pending").await;
+    assert_eq!(site.master.post(&format!("/api/v3/agents/{}/approve", site.id), json!({})).await.0, 200);
+
+    let over = site.carry_out().await;
+
+    let reason = over["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("trusts") && reason.contains("trust-key"), "{over}");
+    assert_eq!(site.root.installed(), BEFORE);
+    let shown = site.master.get("/api/v3/order-key").await["fingerprint"].as_str().unwrap().to_owned();
+    assert!(reason.contains(&shown), "{reason}");
+    let (code, _, errors) = site.root.rig().verb(&["trust-key", &shown]);
+    assert_eq!(code, 0, "{errors}");
+    let begun = Instant::now();
+    loop {
+        let over = site.carry_out().await;
+        if over["status"] == "verified" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{over}");
+    }
+    assert_eq!(site.root.installed(), AFTER);
+    shell("true", &[]);
+}
