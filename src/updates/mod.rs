@@ -7,6 +7,7 @@
 mod apt;
 mod dnf;
 mod docker_image;
+mod hands;
 mod host;
 mod installer;
 mod keep;
@@ -25,6 +26,7 @@ mod winget;
 pub use apt::{Apt, AptInstaller, run_for_apt};
 pub use dnf::{Dnf, DnfInstaller};
 pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
+pub use hands::{HandsFault, HandsParts, OwnHands};
 pub use host::{HostReader, Virtualisation};
 pub use installer::Installer;
 pub use list::{Images, installers, scan_all, scanners};
