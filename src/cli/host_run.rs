@@ -17,8 +17,8 @@ use crate::docker::{BollardDocker, EngineContainers};
 use crate::domain::text::spell_out;
 use crate::domain::update::{Operation, Plan, PlanAsk, PlannedChange, Run, RunId, RunOutcome, UndoSource};
 use crate::io::IoRuntime;
-use crate::state_dir::Runs;
-use crate::updates::{HandsParts, OwnHands, Progress, installers};
+use crate::state_dir::{AgentIs, Runs};
+use crate::updates::{HandsParts, OwnHands, Progress, Rights, installers};
 
 /// Exit code: there is something to install.
 pub(super) const PENDING: u8 = 2;
@@ -46,6 +46,9 @@ impl Host {
         let hands = OwnHands::new(HandsParts {
             dir,
             installers: installers(images(&settings, &clock, runtime.io())?, containers, &clock),
+            refreshing: Vec::new(),
+            rights: Rights::all(),
+            agent_is: AgentIs::Own,
             policy_file: settings.updates.policy_file.clone(),
             clock,
             chance: Chance::system(),
@@ -79,7 +82,7 @@ impl Host {
 
     /// Works out what would be changed.
     pub(super) fn plan(&self, ask: &PlanAsk) -> anyhow::Result<Plan> {
-        Ok(self.wait(self.hands.plan(ask))?)
+        Ok(self.wait(self.hands.work_out(ask))?)
     }
 
     /// Carries a plan out as a new run, and tells how it goes on.
@@ -90,7 +93,7 @@ impl Host {
 
     /// Carries a run out, or to its end, and tells how it goes on.
     pub(super) fn carry_out(&self, run: Run) -> anyhow::Result<Run> {
-        let ended = self.wait(self.hands.carry_out(run, &|progress| tell(&progress)))?;
+        let ended = self.wait(self.hands.carry_out_run(run, &|progress| tell(&progress)))?;
         end_line();
         Ok(ended)
     }

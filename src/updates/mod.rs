@@ -26,7 +26,10 @@ mod winget;
 pub use apt::{Apt, AptInstaller, run_for_apt};
 pub use dnf::{Dnf, DnfInstaller};
 pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
-pub use hands::{HandsFault, HandsParts, OwnHands};
+pub use hands::{
+    Errand, Hands, HandsFault, HandsParts, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OwnHands, Rights,
+    TellProgress,
+};
 pub use host::{HostReader, Virtualisation};
 pub use installer::Installer;
 pub use list::{Images, installers, scan_all, scanners};

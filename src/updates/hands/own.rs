@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::{HandsFault, policy_file};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::domain::host::Ability;
 use crate::domain::update::{Changes, Forbidden, Kind, Plan, PlanAsk, Run, RunId, RunOutcome, Wanted};
-use crate::state_dir::{RunLock, Runs};
-use crate::updates::{Installer, Progress, Step, carry_out};
+use crate::state_dir::{AgentIs, RunLock, Runs};
+use crate::updates::{Installer, Progress, Scanner, Step, carry_out};
 
 /// What hands need.
 pub struct HandsParts {
@@ -17,12 +18,34 @@ pub struct HandsParts {
     pub dir: PathBuf,
     /// Every installer that may be asked, in the order in which they work.
     pub installers: Vec<Arc<dyn Installer>>,
+    /// Scanners that fetch lists of what there is when somebody wants them fresh.
+    pub refreshing: Vec<Arc<dyn Scanner>>,
+    /// What this process may change.
+    pub rights: Rights,
+    /// Whether this process is the agent.
+    pub agent_is: AgentIs,
     /// What the owner of the host allows.
     pub policy_file: PathBuf,
     /// The time of day.
     pub clock: Clock,
     /// Makes names of runs.
     pub chance: Chance,
+}
+
+/// What a process may change on its host.
+#[derive(Debug, Clone)]
+pub struct Rights {
+    /// Packages.
+    pub packages: Ability,
+    /// Containers.
+    pub containers: Ability,
+}
+
+impl Rights {
+    /// Those of root.
+    pub fn all() -> Self {
+        Self { packages: Ability::yes(), containers: Ability::yes() }
+    }
 }
 
 /// This host, for who changes it from this process.
@@ -59,7 +82,7 @@ impl OwnHands {
     }
 
     /// Works out what would be changed. Changes nothing and needs no right.
-    pub async fn plan(&self, ask: &PlanAsk) -> Result<Plan, HandsFault> {
+    pub async fn work_out(&self, ask: &PlanAsk) -> Result<Plan, HandsFault> {
         let present = self.present().await?;
         match ask {
             PlanAsk::Undo { run, only } => {
@@ -116,7 +139,12 @@ impl OwnHands {
 
     /// Ends the record of a run that was cut off and is not gone on with. Blocks.
     pub fn give_up(&self, run: &Run) -> Result<(), HandsFault> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
+        self.give_up_locked(run, &lock)
+    }
+
+    /// The same for who has the right to change the host already.
+    pub(super) fn give_up_locked(&self, run: &Run, _lock: &RunLock) -> Result<(), HandsFault> {
         let step = run.begun.as_deref().unwrap_or("its beginning");
         let mut ended = run.clone();
         ended.outcome = Some(RunOutcome::Failed { reason: format!("it was cut off in {step}") });
@@ -141,7 +169,7 @@ impl OwnHands {
     }
 
     /// Carries a run out, or to its end, and tells how it goes on. Fails while another process changes the host.
-    pub async fn carry_out(
+    pub async fn carry_out_run(
         &self,
         run: Run,
         tell: &(dyn Fn(Progress) + Send + Sync),
