@@ -4,6 +4,7 @@ mod admin;
 mod admin_client;
 mod agent;
 mod agent_half;
+mod agent_hands;
 mod agents;
 mod apply;
 mod common;

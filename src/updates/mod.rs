@@ -27,8 +27,8 @@ pub use apt::{Apt, AptInstaller, run_for_apt};
 pub use dnf::{Dnf, DnfInstaller};
 pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
 pub use hands::{
-    Errand, Hands, HandsFault, HandsParts, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OwnHands, Rights,
-    TellProgress,
+    Errand, Hands, HandsFault, HandsParts, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OnIo, OwnHands,
+    Rights, TellProgress,
 };
 pub use host::{HostReader, Virtualisation};
 pub use installer::Installer;

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 
 use super::{Errand, Hands, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OwnHands, TellProgress};
+use crate::domain::host::Ability;
 use crate::domain::id::AgentId;
 use crate::domain::order::{KeyOffer, Offered};
-use crate::domain::update::{Plan, PlanAsk, Problem, Run, RunId};
+use crate::domain::update::{Kind, Plan, PlanAsk, Problem, Run, RunId};
 use crate::protocol::v3::{LOG_LIMIT, RunTold};
 use crate::state_dir::{StateError, read_end};
 use crate::updates::ScanAsk;
@@ -17,13 +18,28 @@ fn in_words(error: StateError) -> Problem {
     Problem { reason: error.to_string(), way_out: None }
 }
 
+/// Who may change what is not there can change nothing.
+fn if_present(right: Ability, is_present: bool, why_not: &str) -> Ability {
+    if right.yes && !is_present { Ability::no(why_not, None) } else { right }
+}
+
 #[async_trait]
 impl Hands for OwnHands {
     async fn status(&self) -> HandsStatus {
         let rights = self.parts.rights.clone();
+        let mut kinds = Vec::new();
+        for installer in self.present().await.unwrap_or_default() {
+            kinds.push(installer.kind());
+        }
+        let has_packages = kinds.iter().any(|kind| *kind != Kind::DockerImage);
+        let has_engine = kinds.contains(&Kind::DockerImage);
         let mut status = HandsStatus {
-            installs_packages: rights.packages,
-            replaces_containers: rights.containers,
+            installs_packages: if_present(
+                rights.packages,
+                has_packages,
+                "there are no packages of APT or DNF 4",
+            ),
+            replaces_containers: if_present(rights.containers, has_engine, "no Docker Engine answers"),
             ..HandsStatus::default()
         };
         match self.order_keys().read() {

@@ -3,6 +3,7 @@
 
 mod fault;
 mod impls;
+mod on_io;
 mod order;
 mod own;
 mod policy_file;
@@ -21,6 +22,7 @@ use crate::domain::update::{Plan, PlanAsk, Problem, Run, RunId, RunProgress};
 use crate::protocol::v3::RunTold;
 
 pub use fault::HandsFault;
+pub use on_io::OnIo;
 pub use own::{HandsParts, OwnHands, Rights};
 
 /// Whoever changes this host for its agent: the agent itself, or a helper that may do more.
