@@ -13,7 +13,9 @@ use crate::domain::host::Ability;
 use crate::domain::update::Kind;
 use crate::io::Io;
 use crate::state_dir::AgentIs;
-use crate::updates::{Hands, HandsParts, HostReader, OnIo, OwnHands, Rights, installers};
+use crate::updates::{
+    ChosenHands, Hands, HandsParts, HelperHands, HostReader, OnIo, OwnHands, Rights, installers,
+};
 
 /// What lets an agent without rights install packages.
 const WAY_OUT: &str = "install the helper on the host: `lightship host-helper`";
@@ -38,7 +40,14 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
         clock,
         chance: Chance::system(),
     });
-    Ok(Arc::new(OnIo::new(Arc::new(own), io.clone())))
+    let is_root_of_host = !is_container && rustix::process::geteuid().is_root();
+    let hands: Arc<dyn Hands> = if is_root_of_host {
+        Arc::new(own)
+    } else {
+        let helper = HelperHands::at(&settings.updates.helper_socket);
+        Arc::new(ChosenHands::new(Arc::new(own), helper))
+    };
+    Ok(Arc::new(OnIo::new(hands, io.clone())))
 }
 
 /// Containers are changed by whoever reaches their Engine; packages only by root.

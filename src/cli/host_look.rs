@@ -84,6 +84,9 @@ pub(super) fn look_at_host(
 
 impl Looker {
     async fn look(&self, by_person: bool) -> Seen {
+        if by_person && let Err(problem) = self.hands.refresh().await {
+            warn!(reason = %problem.reason, "the lists of packages are not fetched anew");
+        }
         let (last, name) = (self.last().await, self.reader.hostname());
         let scan = scan_after(last, name, &self.scanners, &self.clock, by_person, |_| ()).await;
         let at = scan.at;

@@ -361,6 +361,14 @@ pub struct Updates {
     /// What the owner of this host allows runs to change on it (TOML, docs/updates.md); it must belong to root. Without the
     /// file everything is allowed.
     pub policy_file: PathBuf,
+    /// Where `lightship host-helper` listens, and where an agent that is not root looks for it.
+    pub helper_socket: PathBuf,
+    /// User, by name or number, whose agent may ask the helper beside root.
+    pub helper_user: String,
+    /// Group that may open the helper's socket, by name or number; without one only root may.
+    pub helper_group: String,
+    /// State directory of the helper; it must belong to root.
+    pub helper_state_dir: PathBuf,
 }
 
 impl Default for Updates {
@@ -371,6 +379,10 @@ impl Default for Updates {
             redflag_server_url: None,
             agent_config_path: None,
             policy_file: "/etc/lightship/policy.toml".into(),
+            helper_socket: "/run/lightship/helper.sock".into(),
+            helper_user: "lightship".into(),
+            helper_group: String::new(),
+            helper_state_dir: "/var/lib/lightship-helper".into(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod apt;
 mod dnf;
 mod docker_image;
 mod hands;
+mod helper;
 mod host;
 mod installer;
 mod keep;
@@ -27,9 +28,10 @@ pub use apt::{Apt, AptInstaller, run_for_apt};
 pub use dnf::{Dnf, DnfInstaller};
 pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
 pub use hands::{
-    Errand, Hands, HandsFault, HandsParts, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OnIo, OwnHands,
-    Rights, TellProgress,
+    ChosenHands, Errand, Hands, HandsFault, HandsParts, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OnIo,
+    OwnHands, Rights, TellProgress,
 };
+pub use helper::{Allowed, HelperHands, serve as serve_helper};
 pub use host::{HostReader, Virtualisation};
 pub use installer::Installer;
 pub use list::{Images, installers, scan_all, scanners};

@@ -200,7 +200,8 @@ impl InstallerParts {
     /// Tells of runs that ended and were not told, those of the command line among them.
     async fn tell_all(&self) -> Result<(), String> {
         let is_native = self.link.get().is_some_and(|link| link.dialect() == Dialect::Native);
-        if !is_native {
+        // A master that shows no key is older than orders, and has nowhere to put runs.
+        if !is_native || self.hands.status().await.key.is_none() {
             return Ok(());
         }
         let agent = self.agent().await?;

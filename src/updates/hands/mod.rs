@@ -1,6 +1,7 @@
 //! Changes a host: plans, carries out, takes back. The verbs of the command line, the agent and the helper that runs as root
 //! all do it with these.
 
+mod chosen;
 mod fault;
 mod impls;
 mod on_io;
@@ -21,6 +22,7 @@ use crate::domain::order::{Fingerprint, KeyOffer, SignedOrder};
 use crate::domain::update::{Plan, PlanAsk, Problem, Run, RunId, RunProgress};
 use crate::protocol::v3::RunTold;
 
+pub use chosen::ChosenHands;
 pub use fault::HandsFault;
 pub use on_io::OnIo;
 pub use own::{HandsParts, OwnHands, Rights};

@@ -129,8 +129,13 @@ async fn send_spooled(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) ->
             (format!("the run {}", run.run.id), uplink.send_run(agent, session, run).await)
         }
     };
+    // A master older than plans and runs has no such routes; that does not end the session.
+    let has_no_route = |error: &UplinkError| {
+        let is_newer = !matches!(item, SpooledItem::Result { .. });
+        is_newer && matches!(error, UplinkError::Refused { status: 404 | 405, .. })
+    };
     let result = match sent {
-        Err(error) if error.verdict(Dialect::Native) == Verdict::Refused => {
+        Err(error) if error.verdict(Dialect::Native) == Verdict::Refused || has_no_route(&error) => {
             tracing::warn!(error = %error, "the master does not want {what}; it is dropped");
             Ok(None)
         }

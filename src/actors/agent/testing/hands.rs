@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::at;
 use crate::domain::host::Ability;
 use crate::domain::id::AgentId;
-use crate::domain::order::{KeyOffer, Order};
+use crate::domain::order::{KeyOffer, Order, SigningKey};
 use crate::domain::update::{Plan, PlanAsk, Problem, Run, RunId, RunOutcome, RunProgress};
 use crate::protocol::v3::RunTold;
 use crate::updates::{Errand, Hands, HandsStatus, KeyNews, KeyWas, NotCarriedOut, TellProgress};
@@ -114,7 +114,8 @@ impl FakeHands {
 #[async_trait]
 impl Hands for FakeHands {
     async fn status(&self) -> HandsStatus {
-        HandsStatus { installs_packages: Ability::yes(), ..HandsStatus::default() }
+        let key = Some(SigningKey::from_seed(&[1; 32]).public().fingerprint());
+        HandsStatus { installs_packages: Ability::yes(), key, ..HandsStatus::default() }
     }
 
     async fn refresh(&self) -> Result<(), Problem> {

@@ -9,7 +9,7 @@ use crate::actors::agent::testing::*;
 use crate::domain::order::{KeyOffer, Order, SigningKey};
 use crate::domain::report::Report;
 use crate::domain::update::{Changes, Plan, RunId, Wanted};
-use crate::protocol::v3::RunTold;
+use crate::protocol::v3::{RunTold, SESSION_UNKNOWN};
 use crate::updates::KeyWas;
 
 fn temp() -> tempfile::TempDir {
@@ -116,7 +116,7 @@ fn an_order_is_carried_out_and_told_and_the_host_looked_at_again() {
         assert_eq!((said.step.as_deref(), said.percent), (Some("install"), Some(40)));
         // A master that lost its session hears again how far it is.
         master.answer_with(|heard| {
-            matches!(heard, Heard::Batch(_)).then(|| refused(409, Some("unknown_session")))
+            matches!(heard, Heard::Batch(_)).then(|| refused(409, Some(SESSION_UNKNOWN)))
         });
         sleep(secs(40)).await;
         master.come_back();
@@ -228,6 +228,18 @@ fn a_master_that_takes_no_runs_is_told_of_none() {
 }
 
 #[test]
+fn a_master_that_was_replaced_by_an_older_one_does_not_hold_up_results() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), temp());
+        let _agent = TestAgent::polling(&master, &dir).await;
+        master.answer_with(|heard| matches!(heard, Heard::Run(_)).then(|| refused(404, None)));
+        master.queue(delivered("c1", order("c1")));
+        assert_eq!(master.until(2, order_of).await, ["run run-c1", "result c1 true"]);
+        assert_eq!(master.picked(registrations).len(), 1);
+    });
+}
+
+#[test]
 fn the_key_of_the_master_is_shown_to_the_hands_and_one_that_is_refused_is_a_problem() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());
@@ -240,7 +252,7 @@ fn the_key_of_the_master_is_shown_to_the_hands_and_one_that_is_refused_is_a_prob
 
         agent.hands.take_keys_as(KeyWas::Refused);
         master.answer_with(|heard| {
-            matches!(heard, Heard::Batch(_)).then(|| refused(409, Some("unknown_session")))
+            matches!(heard, Heard::Batch(_)).then(|| refused(409, Some(SESSION_UNKNOWN)))
         });
         sleep(secs(60)).await;
         master.come_back();
