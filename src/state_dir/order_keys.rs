@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -128,7 +129,9 @@ impl OrderKeys {
             let is_other = is == AgentIs::Told && known.agent.as_ref().is_some_and(|own| own != agent);
             let offered = if is_other { Offered::Refused } else { known.keys.offer(offer, now) };
             if offered == Offered::Refused {
-                known.refused = Some(RefusedKey { offer: offer.clone(), agent: agent.clone(), at: now });
+                // What led to it is of no use any more, and may be long.
+                let offer = KeyOffer { key: offer.key.clone(), endorsed: Vec::new() };
+                known.refused = Some(RefusedKey { offer, agent: agent.clone(), at: now });
             } else {
                 known.agent = Some(agent.clone());
                 known.refused = None;
@@ -175,23 +178,20 @@ impl OrderKeys {
         let said = change(&mut known);
         if known != before {
             let json = serde_json::to_vec(&known).expect("it holds nothing that JSON cannot");
-            files::replace(&self.dir.join(FILE), &json)?;
-            self.belong_to_owner();
+            let owner = self.owner();
+            if let Some((user, group)) = owner {
+                let _ = std::os::unix::fs::fchown(&lock, Some(user), Some(group));
+            }
+            files::replace_for(&self.dir.join(FILE), &json, owner)?;
         }
         Ok((said, known))
     }
 
-    /// Root may write in the directory of an agent that is not root: the file stays the agent's.
-    fn belong_to_owner(&self) {
-        use std::os::unix::fs::MetadataExt;
-        if let Ok(about) = fs::metadata(&self.dir)
-            && rustix::process::geteuid().is_root()
-            && about.uid() != 0
-        {
-            for name in [FILE, LOCK] {
-                let _ = std::os::unix::fs::chown(self.dir.join(name), Some(about.uid()), Some(about.gid()));
-            }
-        }
+    /// Root may write in the directory of an agent that is not root: the files stay the agent's.
+    fn owner(&self) -> Option<(u32, u32)> {
+        let about = fs::metadata(&self.dir).ok()?;
+        let is_other = rustix::process::geteuid().is_root() && about.uid() != 0;
+        is_other.then(|| (about.uid(), about.gid()))
     }
 }
 

@@ -52,7 +52,12 @@ impl OwnHands {
         tell: TellProgress,
     ) -> Result<Run, NotCarriedOut> {
         let order = self.opened(errand)?;
-        let lock = self.when_free(&order).await?;
+        let begun = self.runs.of_order(&order.id)?;
+        let is_begun = begun.is_some();
+        if let Some(run) = begun.filter(|run| run.outcome.is_some()) {
+            return Ok(run);
+        }
+        let lock = self.when_free(is_begun).await?;
         let run = match self.runs.of_order(&order.id)? {
             Some(run) if run.outcome.is_some() => return Ok(run),
             Some(run) if run.plan.id() == order.plan() => run,
@@ -76,14 +81,13 @@ impl OwnHands {
         Ok(order)
     }
 
-    /// Waits until nothing else changes the host.
-    async fn when_free(&self, order: &Order) -> Result<RunLock, NotCarriedOut> {
+    /// Waits until nothing else changes the host. What was begun waits as long as it takes.
+    async fn when_free(&self, is_begun: bool) -> Result<RunLock, NotCarriedOut> {
         let due = Instant::now() + PATIENCE;
         loop {
             if let Some(lock) = self.runs.lock()? {
                 return Ok(lock);
             }
-            let is_begun = self.runs.of_order(&order.id)?.is_some();
             if !is_begun && Instant::now() >= due {
                 return Err(HandsFault::Busy.into());
             }

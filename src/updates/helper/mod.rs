@@ -79,6 +79,18 @@ enum Answer {
     Failed(Problem),
 }
 
+impl Question {
+    fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::Apply { agent, .. } | Self::Told { agent, .. } | Self::OfferKey { agent, .. } => {
+                Some(agent)
+            }
+            Self::Untold(agent) => Some(agent),
+            Self::Status | Self::Refresh | Self::Plan(_) | Self::Read(_) => None,
+        }
+    }
+}
+
 impl Answer {
     fn is_last(&self) -> bool {
         !matches!(self, Self::Working | Self::Progress(_))

@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::{Answer, Question, frame};
+use crate::domain::id::AgentId;
 use crate::domain::update::Problem;
 use crate::updates::{Errand, Hands};
 
@@ -78,6 +79,9 @@ async fn attend(
         return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, reason));
     }
     let question: Question = frame::read(&mut stream, QUESTION_LIMIT, QUESTION_TIME).await?;
+    if question.agent().is_some_and(|agent| AgentId::parse(agent.as_str()).is_err()) {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "that is no id of an agent"));
+    }
     let (words, mut heard) = mpsc::channel(WORDS);
     // A task of its own: it is not ended by who goes away.
     let work = tokio::spawn(async move {

@@ -16,6 +16,7 @@ use super::apt_root::AptRoot;
 use super::text;
 use super::verbs::{until_said, verb};
 use crate::support::ship::{Rig, binary};
+use crate::support::until::until;
 
 const NOBODY: &str = "65534";
 
@@ -163,7 +164,7 @@ async fn an_order_is_known_by_the_helper_itself_and_carried_out_once() {
     let run = helper.carry_out(signed.clone()).await.unwrap();
     assert_eq!((run.outcome.as_ref(), run.by.as_str()), (Some(&RunOutcome::Verified), "ann"));
     assert_eq!(helper.root.installed(), ["t-lib 1.1 ii"]);
-    assert_eq!(helper.hands().untold(&agent()).await.unwrap(), [run.id.clone()]);
+    assert_eq!(helper.hands().untold(&agent()).await.unwrap(), std::slice::from_ref(&run.id));
 
     // What it knows outlives it.
     let helper = helper.restart();
@@ -198,6 +199,36 @@ async fn the_policy_of_the_host_and_what_is_there_now_bind_the_helper() {
 
     assert!(refusal.contains("t-lib: upgrade 1.0 → 1.2, planned was upgrade 1.0 → 1.1"), "{refusal}");
     assert_eq!(helper.root.installed(), ["t-lib 1.0 ii"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_a_service_manager_opened_is_taken_over() {
+    let root = AptRoot::with(&["t-lib"]);
+    let socket = root.at("handed.sock");
+    let hand_over = r#"use IO::Socket::UNIX; use POSIX; $^F = 9;
+        my $s = IO::Socket::UNIX->new(Local => shift, Listen => 5) or die "no socket: $!";
+        POSIX::dup2(fileno $s, 3) unless fileno $s == 3; $ENV{LISTEN_PID} = $$; $ENV{LISTEN_FDS} = 1; exec @ARGV"#;
+    let mut process = Command::new("perl")
+        .args(["-e", hand_over, &socket])
+        .arg(binary())
+        .args(["--state-dir", &root.at("helper"), "host-helper"])
+        .env("APT_CONFIG", text(&root.config()))
+        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+
+    let status = until("the helper listens", async || {
+        let hands = HelperHands::at(socket.as_ref());
+        let status = if hands.is_there() { Some(hands.status().await) } else { None };
+        status.filter(|status| status.problem.is_none())
+    })
+    .await;
+
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(status.installs_packages.yes, "{status:?}");
+    assert!(!status.replaces_containers.yes, "there is no Engine");
 }
 
 #[tokio::test(flavor = "multi_thread")]

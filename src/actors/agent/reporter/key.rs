@@ -30,6 +30,13 @@ pub(super) async fn offer(hands: &dyn Hands, offer: &KeyOffer, agent: &AgentId) 
 
 /// Says what is wrong with a key that is not trusted.
 pub(super) fn distrust(news: &KeyNews) -> String {
+    if news.trusted.as_ref() == Some(&news.shown) {
+        return format!(
+            "the helper on this host takes orders for another agent, and this one registered anew: its orders are refused; if \
+             that was done on purpose, run `lightship trust-key {}` on the host",
+            news.shown
+        );
+    }
     let trusted = news.trusted.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
     format!(
         "the master shows the key {}, and this host trusts {trusted} for this agent: its orders are refused; if that was \
