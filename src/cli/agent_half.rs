@@ -10,6 +10,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context;
 use secrecy::SecretString;
 
+use super::agent_hands::hands;
 use super::desk_lookup::DeskLookup;
 use super::host_look::look_at_host;
 use super::run::Start;
@@ -38,6 +39,7 @@ pub(super) fn describe(
     let docker: Arc<dyn Docker> = Arc::new(docker);
     let (uplink, link): (Arc<dyn Uplink>, _) = (Arc::new(uplink), CurrentLink::default());
     let desk = DeskLookup::new(Arc::clone(&uplink), link.clone());
+    let hands = hands(settings, &start.state_dir, &start.io)?;
     let parts = AgentParts {
         settings: agent_settings(settings),
         docker: Arc::clone(&docker),
@@ -49,8 +51,10 @@ pub(super) fn describe(
             Arc::clone(&docker),
             settings.updates.check_packages,
             images(settings, &Clock::system(), start.io.clone())?.asking_first(Arc::new(desk)),
+            Arc::clone(&hands),
             start.io.clone(),
         ),
+        hands,
     };
     Ok(agent(parts))
 }
@@ -113,6 +117,7 @@ async fn health(ports: web::Data<AgentPorts>) -> HttpResponse {
         ("reporter", status.reporter.is_none()),
         ("tunnel", status.tunnel.is_none()),
         ("updates", status.updates.is_none()),
+        ("installer", status.installer.is_none()),
         ("docker", status.docker.is_none()),
         ("command_poller", status.command_poller.is_none()),
     ];

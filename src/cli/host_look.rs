@@ -15,7 +15,7 @@ use crate::domain::host::{Ability, Host};
 use crate::domain::update::{Findings, HostScan, Kind};
 use crate::io::Io;
 use crate::state_dir::{LastScan, read_last_scan, write_last_scan};
-use crate::updates::{HostReader, Images, Scanner, scan_all, scanners};
+use crate::updates::{Hands, HostReader, Images, Scanner, scan_all, scanners};
 
 /// Looks now; `last` tells what did not change, what is known of what cannot be checked, and since when things are pending.
 pub(super) async fn scan_after(
@@ -43,6 +43,7 @@ struct Looker {
     reader: HostReader,
     scanners: Vec<Arc<dyn Scanner>>,
     docker: Arc<dyn Docker>,
+    hands: Arc<dyn Hands>,
     packages: CheckPackages,
     dir: PathBuf,
     clock: Clock,
@@ -57,6 +58,7 @@ pub(super) fn look_at_host(
     docker: Arc<dyn Docker>,
     packages: CheckPackages,
     images: Images,
+    hands: Arc<dyn Hands>,
     io: Io,
 ) -> LookAtHost {
     let reader = HostReader::of_this_host();
@@ -72,7 +74,8 @@ pub(super) fn look_at_host(
         .filter(|scanner| is_looked_at || scanner.kind() == Kind::DockerImage)
         .collect();
     let last = Mutex::new(None);
-    let looker = Arc::new(Looker { reader, scanners, docker, packages, dir, clock: Clock::system(), last });
+    let clock = Clock::system();
+    let looker = Arc::new(Looker { reader, scanners, docker, hands, packages, dir, clock, last });
     Arc::new(move |by_person| {
         let (looker, io) = (Arc::clone(&looker), io.clone());
         Box::pin(async move { io.run(async move { Ok(looker.look(by_person).await) }).await })
@@ -81,6 +84,9 @@ pub(super) fn look_at_host(
 
 impl Looker {
     async fn look(&self, by_person: bool) -> Seen {
+        if by_person && let Err(problem) = self.hands.refresh().await {
+            warn!(reason = %problem.reason, "the lists of packages are not fetched anew");
+        }
         let (last, name) = (self.last().await, self.reader.hostname());
         let scan = scan_after(last, name, &self.scanners, &self.clock, by_person, |_| ()).await;
         let at = scan.at;
@@ -142,6 +148,10 @@ impl Looker {
             Some(found) => Ability { yes: false, problem: found.checked.problem.clone() },
             None => Ability { yes: false, problem: host.abilities.publishes.problem.clone() },
         };
+        let hands = self.hands.status().await;
+        host.abilities.installs_packages = hands.installs_packages;
+        host.abilities.replaces_containers = hands.replaces_containers;
+        host.order_key = hands.key;
         host
     }
 }

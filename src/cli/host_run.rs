@@ -1,14 +1,9 @@
 //! What the verbs have in common that change this host: its installers, its records, and how both are shown.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, ErrorKind, IsTerminal, Read, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::common::Common;
@@ -20,12 +15,10 @@ use crate::clock::Clock;
 use crate::config::Role;
 use crate::docker::{BollardDocker, EngineContainers};
 use crate::domain::text::spell_out;
-use crate::domain::update::{
-    Kind, Operation, Plan, PlannedChange, Policy, Problem, Run, RunId, RunOutcome, UndoSource, Wanted,
-};
+use crate::domain::update::{Operation, Plan, PlanAsk, PlannedChange, Run, RunId, RunOutcome, UndoSource};
 use crate::io::IoRuntime;
-use crate::state_dir::{RunLock, Runs};
-use crate::updates::{Installer, Progress, Step, carry_out, installers};
+use crate::state_dir::{AgentIs, Runs};
+use crate::updates::{HandsParts, OwnHands, Progress, Rights, installers};
 
 /// Exit code: there is something to install.
 pub(super) const PENDING: u8 = 2;
@@ -36,19 +29,11 @@ pub(super) const REFUSED: u8 = 5;
 /// Most changes that are shown one by one.
 const MOST_SHOWN: usize = 200;
 
-/// Largest policy that is read.
-const POLICY_LIMIT: u64 = 1024 * 1024;
-
 /// This host, for who changes it.
 pub(super) struct Host {
-    /// Its state directory.
-    pub(super) dir: PathBuf,
-    /// Its records.
-    pub(super) runs: Runs,
-    installers: Vec<Arc<dyn Installer>>,
-    policy: Policy,
+    /// What changes it.
+    pub(super) hands: OwnHands,
     runtime: IoRuntime,
-    clock: Clock,
 }
 
 impl Host {
@@ -56,23 +41,28 @@ impl Host {
     pub(super) fn open(common: &Common) -> anyhow::Result<Self> {
         let settings = sources::load(common, Role::Client)?.settings;
         let dir = settings.state.dir.clone().context("no state directory")?;
-        let policy = policy(&settings.updates.policy_file)?;
         let (runtime, clock) = (IoRuntime::start()?, Clock::system());
         let containers = EngineContainers::new(BollardDocker::at(engine(&settings)?, runtime.io()));
-        let all = installers(images(&settings, &clock, runtime.io())?, containers, &clock);
-        let mut present = Vec::new();
-        for installer in all {
-            if runtime.io().handle().block_on(installer.is_present()) {
-                present.push(installer);
-            }
-        }
-        if present.is_empty() {
-            bail!(
-                "there is nothing on this host that could be installed with: it has no packages of APT or DNF, and no Docker \
-                 Engine answers"
-            );
-        }
-        Ok(Self { runs: Runs::of(&dir), dir, installers: present, policy, runtime, clock })
+        let hands = OwnHands::new(HandsParts {
+            dir,
+            installers: installers(images(&settings, &clock, runtime.io())?, containers, &clock),
+            refreshing: Vec::new(),
+            rights: Rights::all(),
+            agent_is: AgentIs::Own,
+            policy_file: settings.updates.policy_file.clone(),
+            clock,
+            chance: Chance::system(),
+        });
+        let host = Self { hands, runtime };
+        // Who cannot be told what is forbidden is told so before anything is worked out.
+        host.hands.forbidden(&Plan::nothing().changes, false)?;
+        host.wait(host.hands.present())?;
+        Ok(host)
+    }
+
+    /// Returns its records.
+    pub(super) fn runs(&self) -> &Runs {
+        self.hands.runs()
     }
 
     /// True if this user may install packages.
@@ -82,154 +72,35 @@ impl Host {
     }
 
     /// Says what the owner of this host forbids of a plan. True if that is nothing.
-    pub(super) fn allows(&self, plan: &Plan, is_undo: bool) -> bool {
-        let now = self.clock.now().with_timezone(&chrono::Local).naive_local();
-        let forbidden = self.policy.judge(&plan.changes, is_undo, now);
+    pub(super) fn allows(&self, plan: &Plan, is_undo: bool) -> anyhow::Result<bool> {
+        let forbidden = self.hands.forbidden(&plan.changes, is_undo)?;
         for one in forbidden.iter().take(MOST_SHOWN) {
             eprintln!("the policy of this host forbids it: {}", spell_out(&one.to_string()));
         }
-        forbidden.is_empty()
+        Ok(forbidden.is_empty())
     }
 
     /// Works out what would be changed.
-    pub(super) fn work_out(&self, wanted: &Wanted) -> anyhow::Result<Plan> {
-        let Wanted::Named(names) = wanted else {
-            return self.together(async |installer| installer.plan(wanted, &self.dir).await);
-        };
-        let shares = self.shares(names);
-        self.together(async |installer| match shares.get(&installer.kind()) {
-            Some(names) => installer.plan(&Wanted::Named(names.clone()), &self.dir).await,
-            None => Ok(Plan::nothing()),
-        })
+    pub(super) fn plan(&self, ask: &PlanAsk) -> anyhow::Result<Plan> {
+        Ok(self.wait(self.hands.work_out(ask))?)
     }
 
-    /// Works out what would take a run back.
-    pub(super) fn work_out_undo(&self, run: &Run, only: &[String]) -> anyhow::Result<Plan> {
-        self.together(async |installer| installer.plan_undo(run, only, &self.dir).await)
-    }
-
-    /// Says which names are whose: `KIND:NAME` says it, else the one that knows the name has it, else the first.
-    fn shares(&self, names: &[String]) -> BTreeMap<Kind, Vec<String>> {
-        let mut shares = BTreeMap::<Kind, Vec<String>>::new();
-        let mut left = Vec::new();
-        for name in names {
-            let said = name.split_once(':').and_then(|(kind, name)| Some((kind.parse::<Kind>().ok()?, name)));
-            match said.filter(|(kind, _)| self.installers.iter().any(|one| one.kind() == *kind)) {
-                Some((kind, name)) => shares.entry(kind).or_default().push(name.to_owned()),
-                None => left.push(name.clone()),
-            }
-        }
-        for installer in &self.installers {
-            let claimed = self.runtime.io().handle().block_on(installer.claims(&left));
-            left.retain(|name| !claimed.contains(name));
-            if !claimed.is_empty() {
-                shares.entry(installer.kind()).or_default().extend(claimed);
-            }
-        }
-        if let Some(first) = self.installers.first().filter(|_| !left.is_empty()) {
-            shares.entry(first.kind()).or_default().extend(left);
-        }
-        shares
-    }
-
-    fn together(
-        &self,
-        mut plan_of: impl AsyncFnMut(&dyn Installer) -> Result<Plan, Problem>,
-    ) -> anyhow::Result<Plan> {
-        let mut whole = Plan::nothing();
-        for installer in &self.installers {
-            let plan = self.runtime.io().handle().block_on(plan_of(installer.as_ref())).map_err(in_words)?;
-            whole = whole.and(plan)?;
-        }
-        Ok(whole)
-    }
-
-    /// Returns the run that was begun and did not end, if there is one. Fails while another process is at it.
-    pub(super) fn unfinished(&self) -> anyhow::Result<Option<Run>> {
-        let unfinished = self.runs.list()?.into_iter().find(|run| run.outcome.is_none());
-        if unfinished.is_some() {
-            drop(self.lock()?);
-        }
-        Ok(unfinished)
-    }
-
-    fn lock(&self) -> anyhow::Result<RunLock> {
-        self.runs.lock()?.context(
-            "another run is under way on this host; `lightship history` shows it, try again when it ended",
-        )
-    }
-
-    /// Ends the record of a run that was cut off and is not gone on with.
-    pub(super) fn give_up(&self, run: &Run) -> anyhow::Result<()> {
-        let _lock = self.lock()?;
-        let step = run.begun.as_deref().unwrap_or("its beginning");
-        let mut ended = run.clone();
-        ended.outcome = Some(RunOutcome::Failed { reason: format!("it was cut off in {step}") });
-        ended.ended_at = Some(self.clock.now());
-        self.runs.write(&ended).context("its end could not be written down")
+    /// Carries a plan out as a new run, and tells how it goes on.
+    pub(super) fn carry_out_new(&self, plan: Plan, undoes: Option<&Run>) -> anyhow::Result<Run> {
+        let run = self.wait(self.hands.new_run(plan, user(), undoes))?;
+        self.carry_out(run)
     }
 
     /// Carries a run out, or to its end, and tells how it goes on.
     pub(super) fn carry_out(&self, run: Run) -> anyhow::Result<Run> {
-        let _lock = self.lock()?;
-        // Who had the lock before may have brought it to its end.
-        let run = self.runs.read(&run.id)?.unwrap_or(run);
-        if run.outcome.is_some() {
-            return Ok(run);
-        }
-        let steps: Vec<Box<dyn Step>> = self
-            .installers
-            .iter()
-            .filter(|installer| run.plan.changes.of(installer.kind()).next().is_some())
-            .flat_map(|installer| installer.steps(&self.dir))
-            .collect();
-        let tell = |progress: Progress| tell(&progress);
-        let ended =
-            self.runtime.io().handle().block_on(carry_out(&self.runs, run, &steps, &self.clock, &tell))?;
+        let ended = self.wait(self.hands.carry_out_run(run, &|progress| tell(&progress)))?;
         end_line();
         Ok(ended)
     }
 
-    fn automatic(&self, plan: &Plan) -> anyhow::Result<Vec<String>> {
-        let mut all = Vec::new();
-        for installer in &self.installers {
-            all.extend(self.runtime.io().handle().block_on(installer.automatic(plan)).map_err(in_words)?);
-        }
-        Ok(all)
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.io().handle().block_on(work)
     }
-}
-
-/// Reads what the owner of this host allows. What cannot be read, or could be written by others, allows nothing.
-fn policy(path: &Path) -> anyhow::Result<Policy> {
-    let named = || format!("the policy {} cannot be followed", path.display());
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Policy::default()),
-        file => file.with_context(named)?,
-    };
-    let about = file.metadata().with_context(named)?;
-    let is_of_root = about.uid() == 0 || about.uid() == rustix::process::geteuid().as_raw();
-    if !is_of_root || about.mode() & 0o022 != 0 {
-        bail!(
-            "{}: others than root may write it; run `chown root: FILE` and `chmod 644 FILE` on it",
-            named()
-        );
-    }
-    let mut text = String::new();
-    file.take(POLICY_LIMIT).read_to_string(&mut text).with_context(named)?;
-    Policy::parse(&text).with_context(named)
-}
-
-/// A new run of a plan.
-pub(super) fn new_run(host: &Host, plan: Plan, undoes: Option<&Run>) -> anyhow::Result<Run> {
-    let now = host.clock.now();
-    let letters = &Chance::system().uuid().simple().to_string()[..6];
-    let mut automatic = host.automatic(&plan)?;
-    // What a run made count as wanted was not before it.
-    automatic.extend(undoes.iter().flat_map(|run| run.automatic.clone()));
-    automatic.sort();
-    automatic.dedup();
-    let undoes = undoes.map(|run| run.id.clone());
-    Ok(Run { undoes, automatic, ..Run::new(RunId::new(now, letters), plan, user(), now) })
 }
 
 fn user() -> String {
@@ -248,11 +119,6 @@ pub(super) fn cut_off(run: &Run) -> String {
         run.plan.id().short(),
         run.id
     )
-}
-
-fn in_words(problem: Problem) -> anyhow::Error {
-    let way_out = problem.way_out.map(|way_out| format!("; {way_out}")).unwrap_or_default();
-    anyhow!("{}{way_out}", problem.reason)
 }
 
 /// Asks a person. Without one `--yes` is needed.

@@ -8,11 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::common::Common;
-use super::host_run::{
-    self, Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, new_run, show_plan, told,
-};
+use super::host_run::{self, Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, show_plan, told};
 use super::output;
-use crate::domain::update::{Difference, Plan, PlanId, Run, Wanted};
+use crate::domain::update::{Difference, Plan, PlanAsk, PlanId, Run, Wanted};
 use crate::state_dir::{keep_plan, kept_plan};
 
 /// What is to be installed.
@@ -79,23 +77,23 @@ pub(super) fn plan_updates(args: PlanUpdatesArgs, common: &Common) -> anyhow::Re
         Err(_) => Wanted::All,
     };
     let host = Host::open(common)?;
-    let plan = host.work_out(&asked)?;
-    keep(&host.dir, asked, &plan);
+    let plan = host.plan(&PlanAsk::Install(asked.clone()))?;
+    keep(host.hands.dir(), asked, &plan);
     print(&plan, common)?;
-    host.allows(&plan, false);
+    host.allows(&plan, false)?;
     Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) })
 }
 
 /// Runs `lightship install`.
 pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let host = Host::open(common)?;
-    let unfinished = host.unfinished()?;
+    let unfinished = host.hands.unfinished()?;
     let (asked, approved) = match args.plan {
         Some(text) => {
             if let Some(run) = unfinished.clone().filter(|run| run.plan.id().is_meant_by(&text)) {
                 return go_on(&host, run, args.dry_run, args.yes, common);
             }
-            let shown = kept_plan::<Shown>(&host.dir, &text)?;
+            let shown = kept_plan::<Shown>(host.hands.dir(), &text)?;
             let shown = shown.with_context(|| {
                 format!("no plan `{text}` was shown on this host: `lightship plan-updates` makes one and prints its id")
             })?;
@@ -106,14 +104,14 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
     if let Some(run) = unfinished {
         bail!("{}", host_run::cut_off(&run));
     }
-    let plan = host.work_out(&asked)?;
+    let plan = host.plan(&PlanAsk::Install(asked.clone()))?;
     if let Some(approved) = approved
         && let Some(refusal) = differs(&approved, &plan)
     {
         eprintln!("lightship: {refusal}");
         return Ok(ExitCode::from(REFUSED));
     }
-    keep(&host.dir, asked, &plan);
+    keep(host.hands.dir(), asked, &plan);
     if plan.changes.is_empty() || args.dry_run {
         print(&plan, common)?;
         return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
@@ -121,7 +119,7 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
     if !common.json {
         show_plan(&plan)?;
     }
-    if !host.allows(&plan, false) {
+    if !host.allows(&plan, false)? {
         return Ok(ExitCode::from(REFUSED));
     }
     if !host.is_root() {
@@ -131,8 +129,7 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
     if !confirmed(args.yes, "Install exactly this?")? {
         return Ok(ExitCode::FAILURE);
     }
-    let run = new_run(&host, plan, None)?;
-    finish(&host.carry_out(run)?, common)
+    finish(&host.carry_out_new(plan, None)?, common)
 }
 
 fn go_on(host: &Host, run: Run, dry_run: bool, yes: bool, common: &Common) -> anyhow::Result<ExitCode> {
@@ -140,7 +137,7 @@ fn go_on(host: &Host, run: Run, dry_run: bool, yes: bool, common: &Common) -> an
         print(&run.plan, common)?;
         return Ok(ExitCode::from(PENDING));
     }
-    if !host.allows(&run.plan, run.undoes.is_some()) {
+    if !host.allows(&run.plan, run.undoes.is_some())? {
         return Ok(ExitCode::from(REFUSED));
     }
     if !host.is_root() {

@@ -4,6 +4,7 @@ mod admin;
 mod admin_client;
 mod agent;
 mod agent_half;
+mod agent_hands;
 mod agents;
 mod apply;
 mod common;
@@ -14,6 +15,7 @@ mod desk_lookup;
 mod events;
 mod health;
 mod history;
+mod host_helper;
 mod host_look;
 mod host_run;
 mod install;
@@ -29,6 +31,7 @@ mod scan;
 mod shards;
 mod sources;
 mod standalone;
+mod trust_key;
 mod updates;
 mod values;
 
@@ -80,6 +83,10 @@ enum Verb {
     Rollback(rollback::RollbackArgs),
     /// List what runs changed on this host, or show one with its log.
     History(history::HistoryArgs),
+    /// Change this host as root, as its master orders, for an agent that is not root. Runs as a service of root.
+    HostHelper,
+    /// Show by which key orders to this host are known, or trust the one that the master shows now.
+    TrustKey(trust_key::TrustKeyArgs),
     /// Show what would be changed at Cloudflare.
     Plan(plan::PlanArgs),
     /// Carry out what waits for a confirmation.
@@ -149,6 +156,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Install(args) => install::install(args, &common),
         Verb::Rollback(args) => rollback::run(&args, &common),
         Verb::History(args) => history::run(&args, &common),
+        Verb::HostHelper => host_helper::run(&common),
+        Verb::TrustKey(args) => trust_key::run(&args, &common),
         Verb::Plan(args) => plan::run(args, &common),
         Verb::Apply(args) => apply::run(args, &common),
         Verb::Agents(args) => agents::run(args, &common),

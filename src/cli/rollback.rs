@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::common::Common;
-use super::host_run::{Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, new_run, show_plan};
+use super::host_run::{Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, show_plan};
 use super::{install, output};
-use crate::domain::update::{Run, RunId};
+use crate::domain::update::{PlanAsk, Run, RunId};
 
 /// Options of `lightship rollback`.
 #[derive(clap::Args)]
@@ -27,9 +27,9 @@ pub(super) struct RollbackArgs {
 /// Runs the verb.
 pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let host = Host::open(common)?;
-    let runs = host.runs.list()?;
+    let runs = host.runs().list()?;
     let (run, only) = meant(&runs, &args.what)?;
-    let plan = host.work_out_undo(run, &only)?;
+    let plan = host.plan(&PlanAsk::Undo { run: run.id.clone(), only })?;
     if plan.changes.is_empty() || args.dry_run {
         if common.json {
             output::json(&install::in_json(&plan))?;
@@ -42,14 +42,14 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
             show_plan(&plan)?;
         }
         if !args.dry_run && run.outcome.is_none() && host.is_root() {
-            host.give_up(run)?;
+            host.hands.give_up(run)?;
         }
         return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
     }
     if !common.json {
         show_plan(&plan)?;
     }
-    if !host.allows(&plan, true) {
+    if !host.allows(&plan, true)? {
         return Ok(ExitCode::from(REFUSED));
     }
     if !host.is_root() {
@@ -60,10 +60,9 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
         return Ok(ExitCode::FAILURE);
     }
     if run.outcome.is_none() {
-        host.give_up(run)?;
+        host.hands.give_up(run)?;
     }
-    let undo = new_run(&host, plan, Some(run))?;
-    finish(&host.carry_out(undo)?, common)
+    finish(&host.carry_out_new(plan, Some(run))?, common)
 }
 
 /// Returns the run that is meant, and which of its packages.

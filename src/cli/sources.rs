@@ -29,6 +29,13 @@ pub(super) fn load(common: &Common, role: Role) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
+/// For which process a service manager opened sockets, and how many.
+pub(super) fn handed_sockets() -> (Option<i32>, usize) {
+    let number = |name: &str| std::env::var(name).ok();
+    let pid = number("LISTEN_PID").and_then(|text| text.parse().ok());
+    (pid, number("LISTEN_FDS").and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
 /// The value of `TZ`.
 pub(super) fn time_zone() -> Option<String> {
     // What is no text is no zone either.

@@ -363,6 +363,14 @@ pub struct Updates {
     pub policy_file: PathBuf,
     /// Whether a plan is carried out only after two people said yes to it (default false). Read by the master.
     pub second_approval: bool,
+    /// Where `lightship host-helper` listens, and where an agent that is not root looks for it.
+    pub helper_socket: PathBuf,
+    /// User, by name or number, whose agent may ask the helper beside root.
+    pub helper_user: String,
+    /// Group that may open the helper's socket, by name or number; without one only root may.
+    pub helper_group: String,
+    /// State directory of the helper; it must belong to root.
+    pub helper_state_dir: PathBuf,
 }
 
 impl Default for Updates {
@@ -374,6 +382,10 @@ impl Default for Updates {
             agent_config_path: None,
             policy_file: "/etc/lightship/policy.toml".into(),
             second_approval: false,
+            helper_socket: "/run/lightship/helper.sock".into(),
+            helper_user: "lightship".into(),
+            helper_group: String::new(),
+            helper_state_dir: "/var/lib/lightship-helper".into(),
         }
     }
 }

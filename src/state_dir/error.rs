@@ -55,6 +55,16 @@ pub enum StateError {
         /// What is wrong with it; never quotes its content.
         reason: String,
     },
+    /// The file holds something else than it should, and nothing may go on without it.
+    #[error(
+        "`{path}` cannot be read: {reason}; put it right, or remove it: the next key is then trusted as the first one"
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; never quotes its content.
+        reason: String,
+    },
     /// Another agent uses the directory.
     #[error(
         "`{dir}` is in use by another agent; stop that one, or name another directory in `LIGHTSHIP_STATE_DIR`"
@@ -94,6 +104,7 @@ impl StateError {
             Self::Full { .. } => "state_disk_full",
             Self::Io { .. } => "state_io",
             Self::Corrupt { .. } => "state_corrupt",
+            Self::Unreadable { .. } => "state_unreadable",
             Self::InUse { .. } => "state_in_use",
             Self::SpoolFull { .. } => "state_spool_full",
         }

@@ -23,7 +23,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StateError> {
 /// Fails if no file of ours could be written in `dir` now.
 pub(super) fn check_writable(dir: &Path) -> Result<(), StateError> {
     let probe = dir.join(".write-check");
-    let written = write_new(&probe, &[0; PROBE_BYTES]);
+    let written = write_new(&probe, &[0; PROBE_BYTES], None);
     // Left over if that failed; it holds nothing.
     let _ = fs::remove_file(&probe);
     written.map_err(|e| StateError::from_io(dir, "written to", e))
@@ -31,11 +31,16 @@ pub(super) fn check_writable(dir: &Path) -> Result<(), StateError> {
 
 /// Puts a file with `bytes` in the place of `path`: after a crash there is the old one or the new one.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    replace_for(path, bytes, None)
+}
+
+/// The same with a file that belongs to this user and group.
+pub(super) fn replace_for(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> Result<(), StateError> {
     let parent = path.parent().expect("every file of ours is in the state directory");
     let name = path.file_name().expect("every file of ours has a name").to_string_lossy();
     let temp = parent.join(format!(".{name}.new"));
     let written =
-        write_new(&temp, bytes).and_then(|()| fs::rename(&temp, path)).and_then(|()| sync_dir(parent));
+        write_new(&temp, bytes, owner).and_then(|()| fs::rename(&temp, path)).and_then(|()| sync_dir(parent));
     written.map_err(|e| {
         // Half a file is worth nothing, and on a full disk it takes the space it lacks.
         let _ = fs::remove_file(&temp);
@@ -45,12 +50,15 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
 
 /// Writes a file that is not there before: what a crash left is removed, and so is a symbolic link, but not what it
 /// leads to.
-fn write_new(temp: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_new(temp: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> std::io::Result<()> {
     match fs::remove_file(temp) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(temp)?;
+    if let Some((user, group)) = owner {
+        std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+    }
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -16,6 +16,8 @@ use crate::domain::command::Outcome;
 use crate::domain::id::CommandId;
 use crate::protocol::command::AgentCommand;
 
+/// Largest file that is read, in bytes: an order of 8 MiB, which is a text within a text there.
+const FILE_LIMIT: u64 = 32 * 1024 * 1024;
 /// How many finished commands are remembered.
 const HISTORY: usize = 500;
 
@@ -88,7 +90,7 @@ impl Journal {
         let mut journal = Self { dir, next: 1, numbers: HashMap::new(), entries: BTreeMap::new() };
         for (number, path) in files::numbered(&journal.dir)? {
             journal.next = journal.next.max(number.saturating_add(1));
-            match files::read_checked(&path, parse) {
+            match files::read_checked_up_to(&path, FILE_LIMIT, parse) {
                 Ok(Some(form)) => {
                     journal.numbers.insert(form.id.clone(), number);
                     journal.entries.insert(number, form);

@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod journal;
 mod last_scan;
+mod order_keys;
 mod outbox;
 mod plans;
 mod runs;
@@ -27,7 +28,8 @@ use crate::io::{Io, open_lock_file};
 pub use error::StateError;
 pub use journal::{NewCommand, Recorded, UnfinishedCommand};
 pub use last_scan::{LastScan, read_last_scan, replace_file, write_last_scan};
-pub use outbox::SpooledResult;
+pub use order_keys::{AgentIs, KnownOrders, OrderKeys, RefusedKey, TakenOrder};
+pub use outbox::{Spooled, SpooledItem};
 pub use plans::{keep_plan, kept_plan};
 pub use runs::{RunLock, Runs, read_end};
 pub use tunnel_state::{DesiredState, TunnelState};
@@ -158,25 +160,32 @@ impl StateDir {
         let id = id.clone();
         self.blocking(move |spool| {
             if report {
-                spool.outbox.push(&id, &outcome)?;
+                spool.outbox.push(&SpooledItem::Result { id: id.clone(), outcome: outcome.clone() })?;
             }
             spool.journal.finish(&id, outcome)
         })
         .await
     }
 
-    /// Returns the result that has waited longest.
-    pub async fn next_result(&self) -> Result<Option<SpooledResult>, StateError> {
+    /// Lets a plan or a run wait in the outbox.
+    ///
+    /// Fails with [`StateError::SpoolFull`] when too much waits already.
+    pub async fn spool(&self, item: SpooledItem) -> Result<(), StateError> {
+        self.blocking(move |spool| spool.outbox.push(&item)).await
+    }
+
+    /// Returns what has waited longest.
+    pub async fn next_spooled(&self) -> Result<Option<Spooled>, StateError> {
         self.blocking(|spool| spool.outbox.first()).await
     }
 
-    /// Removes a result that the master has.
-    pub async fn drop_result(&self, number: u64) -> Result<(), StateError> {
+    /// Removes what the master has.
+    pub async fn drop_spooled(&self, number: u64) -> Result<(), StateError> {
         self.blocking(move |spool| spool.outbox.remove(number)).await
     }
 
-    /// Returns how many results wait.
-    pub async fn count_results(&self) -> Result<usize, StateError> {
+    /// Returns how much waits.
+    pub async fn count_spooled(&self) -> Result<usize, StateError> {
         self.blocking(|spool| Ok(spool.outbox.len())).await
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::StateError;
 use super::files;
+use crate::domain::id::{AgentId, CommandId};
 use crate::domain::update::{Run, RunId};
 use crate::io::open_lock_file;
 
@@ -13,6 +14,9 @@ use crate::io::open_lock_file;
 const SIZE_LIMIT: u64 = 32 * 1024 * 1024;
 /// Most runs that are listed.
 const MOST: usize = 1_000;
+
+/// Names the agent as whose a run was told.
+const TOLD: &str = "told";
 
 /// The runs in a state directory. Everything here blocks.
 #[derive(Debug, Clone)]
@@ -61,8 +65,8 @@ impl Runs {
         files::read_checked_up_to(&path, SIZE_LIMIT, files::from_json)
     }
 
-    /// Reads all records, the newest first. One that cannot be read is named in the log and left out.
-    pub fn list(&self) -> Result<Vec<Run>, StateError> {
+    /// Names all runs, the newest first.
+    fn ids(&self) -> Result<Vec<RunId>, StateError> {
         let folder = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             folder => folder.map_err(|error| StateError::from_io(&self.root, "read", error))?,
@@ -71,16 +75,62 @@ impl Runs {
         let mut ids: Vec<RunId> = names.filter_map(|name| RunId::parse(&name)).collect();
         ids.sort_by(|one, other| other.cmp(one));
         ids.truncate(MOST);
-        let mut runs = Vec::new();
-        for id in ids {
-            match self.read(&id) {
-                Ok(run) => runs.extend(run),
-                // It was set aside and named.
-                Err(StateError::Corrupt { .. }) => {}
-                Err(error) => return Err(error),
+        Ok(ids)
+    }
+
+    /// Reads a record; none also if it cannot be read: it was set aside and named.
+    fn readable(&self, id: &RunId) -> Result<Option<Run>, StateError> {
+        match self.read(id) {
+            Err(StateError::Corrupt { .. }) => Ok(None),
+            read => read,
+        }
+    }
+
+    /// Reads all records, the newest first. One that cannot be read is named in the log and left out.
+    pub fn list(&self) -> Result<Vec<Run>, StateError> {
+        let ids = self.ids()?;
+        ids.iter().filter_map(|id| self.readable(id).transpose()).collect()
+    }
+
+    /// Returns the run that carries out an order, if it was begun.
+    pub fn of_order(&self, order: &CommandId) -> Result<Option<Run>, StateError> {
+        for id in self.ids()? {
+            if let Some(run) = self.readable(&id)?.filter(|run| run.order.as_ref() == Some(order)) {
+                return Ok(Some(run));
             }
         }
-        Ok(runs)
+        Ok(None)
+    }
+
+    /// Names runs that ended and were not told as this agent's, the oldest first; at most so many.
+    pub fn untold(&self, agent: &AgentId, most: usize) -> Result<Vec<RunId>, StateError> {
+        let mut found = Vec::new();
+        for id in self.ids()?.into_iter().rev() {
+            if found.len() >= most {
+                break;
+            }
+            if self.told_as(&id).as_deref() == Some(agent.as_str()) {
+                continue;
+            }
+            if self.readable(&id)?.is_some_and(|run| run.outcome.is_some()) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns as which agent's a run was told last.
+    fn told_as(&self, id: &RunId) -> Option<String> {
+        let file = File::open(self.root.join(id.as_str()).join(TOLD)).ok()?;
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::Read::take(file, 1024), &mut text).ok()?;
+        Some(text)
+    }
+
+    /// Notes that a run was told as this agent's.
+    pub fn mark_told(&self, id: &RunId, agent: &AgentId) -> Result<(), StateError> {
+        let folder = self.root.join(id.as_str());
+        if folder.is_dir() { files::replace(&folder.join(TOLD), agent.as_str().as_bytes()) } else { Ok(()) }
     }
 }
 
@@ -103,7 +153,7 @@ pub fn read_end(path: &Path, from: u64, most: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::update::Plan;
+    use crate::domain::update::{Plan, RunOutcome};
 
     fn run(id: &str) -> Run {
         let at = "2026-01-31T12:00:00Z".parse().unwrap();
@@ -121,6 +171,23 @@ mod tests {
         fs::write(dir.path().join("runs/20260301-000000-a/run.json"), "{half").unwrap();
         let listed: Vec<String> = runs.list().unwrap().iter().map(|run| run.id.to_string()).collect();
         assert_eq!(listed, ["20260201-000000-a", "20260101-000000-a"]);
+    }
+
+    #[test]
+    fn a_run_is_untold_until_it_was_told_as_this_agents() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = Runs::of(dir.path());
+        let (own, other) = (AgentId::new("a1"), AgentId::new("a2"));
+        let ended = |id| Run { outcome: Some(RunOutcome::Verified), ..run(id) };
+        runs.write(&run("20260103-000000-a")).unwrap();
+        runs.write(&ended("20260102-000000-a")).unwrap();
+        runs.write(&ended("20260101-000000-a")).unwrap();
+        let untold =
+            |agent| -> Vec<String> { runs.untold(agent, 20).unwrap().iter().map(RunId::to_string).collect() };
+        assert_eq!(untold(&own), ["20260101-000000-a", "20260102-000000-a"]);
+        runs.mark_told(&RunId::parse("20260101-000000-a").unwrap(), &own).unwrap();
+        assert_eq!(untold(&own), ["20260102-000000-a"]);
+        assert_eq!(untold(&other).len(), 2);
     }
 
     #[test]

@@ -161,7 +161,14 @@ async fn a_token_leaves_the_disk_when_its_command_is_done() {
     state.record_outcome(&CommandId::new("c1"), done("runs"), false).await.unwrap();
 
     assert!(!fs::read_to_string(&path).unwrap().contains("hidden-token"));
-    assert_eq!(state.count_results().await.unwrap(), 0, "nobody waits for this result");
+    assert_eq!(state.count_spooled().await.unwrap(), 0, "nobody waits for this result");
+}
+
+fn command_of(spooled: &Spooled) -> String {
+    match &spooled.item {
+        SpooledItem::Result { id, .. } => id.to_string(),
+        other => panic!("no result: {other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -176,9 +183,9 @@ async fn results_wait_in_order_until_they_are_taken() {
 
     let state = open(&dir);
     let mut order = Vec::new();
-    while let Some(result) = state.next_result().await.unwrap() {
-        order.push(result.id.to_string());
-        state.drop_result(result.number).await.unwrap();
+    while let Some(result) = state.next_spooled().await.unwrap() {
+        order.push(command_of(&result));
+        state.drop_spooled(result.number).await.unwrap();
     }
     assert_eq!(order, ["c3", "c1", "c2"]);
     assert!(names(&dir.path().join("outbox")).is_empty());
@@ -192,7 +199,7 @@ async fn a_result_that_waits_already_is_not_added_again() {
     for id in ["c1", "c1", "c1-2"] {
         state.record_outcome(&CommandId::new(id), done(id), true).await.unwrap();
     }
-    assert_eq!(state.count_results().await.unwrap(), 2);
+    assert_eq!(state.count_spooled().await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -205,7 +212,7 @@ async fn a_corrupt_result_does_not_hold_up_the_others() {
     }
     fs::write(dir.path().join("outbox/000000000001-c1.json"), "{").unwrap();
 
-    assert_eq!(state.next_result().await.unwrap().unwrap().id.as_str(), "c2");
+    assert_eq!(command_of(&state.next_spooled().await.unwrap().unwrap()), "c2");
     assert!(dir.path().join("outbox/000000000001-c1.json.corrupt-1").exists());
 }
 
@@ -309,7 +316,7 @@ async fn json_of_another_shape_is_named_as_damaged() {
     fs::write(dir.path().join("outbox").join(name), "[\"c1\",[true,\"done\",null]]").unwrap();
     let state = open(&dir);
     assert!(state.unfinished_commands().await.unwrap().is_empty());
-    assert!(state.next_result().await.unwrap().is_none());
+    assert!(state.next_spooled().await.unwrap().is_none());
     for folder in ["commands", "outbox"] {
         assert_eq!(names(&dir.path().join(folder)), [format!("{name}.corrupt-1")], "{folder}");
     }

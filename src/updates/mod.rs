@@ -7,6 +7,8 @@
 mod apt;
 mod dnf;
 mod docker_image;
+mod hands;
+mod helper;
 mod host;
 mod installer;
 mod keep;
@@ -25,6 +27,11 @@ mod winget;
 pub use apt::{Apt, AptInstaller, run_for_apt};
 pub use dnf::{Dnf, DnfInstaller};
 pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
+pub use hands::{
+    ChosenHands, Errand, Hands, HandsFault, HandsParts, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OnIo,
+    OwnHands, Rights, TellProgress,
+};
+pub use helper::{Allowed, HelperHands, serve as serve_helper};
 pub use host::{HostReader, Virtualisation};
 pub use installer::Installer;
 pub use list::{Images, installers, scan_all, scanners};

@@ -9,6 +9,7 @@ pub mod retries;
 pub mod status;
 pub mod tree;
 pub mod tunnel_supervisor;
+pub mod update_installer;
 pub mod update_scanner;
 
 #[cfg(test)]

@@ -8,24 +8,26 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::warn;
 
-use super::command_poller::{CommandPoller, PollerParts, SendTask};
+use super::command_poller::{CommandPoller, PollerParts, SendHostTask, SendTask};
 use super::docker_watcher::{DockerWatcher, TellReporter, WatcherParts};
 use super::label_prefix::LabelPrefix;
 use super::link::CurrentLink;
 use super::reporter::{
     ContainerNews, HostSeen, LastContainers, LastSeen, LastTunnel, Reporter, ReporterParts, ReporterSettings,
-    TunnelObserved,
+    ResultSpooled, RunSeen, TunnelObserved,
 };
 use super::status::{ActorStatus, GetStatus};
 use super::tunnel_supervisor::{
     CarryOut, CheckTunnel, NoCommands, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
+use super::update_installer::{Install, InstallerParts, TellRun, UpdateInstaller};
 use super::update_scanner::{ImagesChanged, LookAtHost, Looked, ScanNow, ScannerParts, Seen, UpdateScanner};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec};
 use crate::config::Settings;
 use crate::docker::Docker;
 use crate::domain::tunnel::TunnelReport;
 use crate::state_dir::StateDir;
+use crate::updates::Hands;
 use crate::uplink::Uplink;
 
 /// Time between two listings of all containers while no event is missed.
@@ -86,6 +88,8 @@ pub struct AgentParts {
     pub link: CurrentLink,
     /// Looks at the host for updates.
     pub look: LookAtHost,
+    /// Plans and carries out changes of the host. They work off the arbiter.
+    pub hands: Arc<dyn Hands>,
 }
 
 /// The ways into a running agent, for health checks and the status command.
@@ -96,6 +100,7 @@ pub struct AgentPorts {
     reporter: Port<Reporter>,
     tunnel: Port<TunnelSupervisor>,
     updates: Port<UpdateScanner>,
+    installer: Port<UpdateInstaller>,
     docker: Port<DockerWatcher>,
     command_poller: Port<CommandPoller>,
 }
@@ -109,6 +114,8 @@ pub struct AgentStatus {
     pub tunnel: Option<ActorStatus>,
     /// Pending updates.
     pub updates: Option<ActorStatus>,
+    /// Plans and runs.
+    pub installer: Option<ActorStatus>,
     /// The Engine.
     pub docker: Option<ActorStatus>,
     /// Commands.
@@ -118,10 +125,11 @@ pub struct AgentStatus {
 impl AgentPorts {
     /// Asks every actor how it is, each for at most `max`.
     pub async fn status(&self, max: Duration) -> AgentStatus {
-        let (reporter, tunnel, updates, docker, command_poller) = futures_util::join!(
+        let (reporter, tunnel, updates, installer, docker, command_poller) = futures_util::join!(
             self.reporter.ask(GetStatus, max),
             self.tunnel.ask(GetStatus, max),
             self.updates.ask(GetStatus, max),
+            self.installer.ask(GetStatus, max),
             self.docker.ask(GetStatus, max),
             self.command_poller.ask(GetStatus, max),
         );
@@ -129,6 +137,7 @@ impl AgentPorts {
             reporter: reporter.ok(),
             tunnel: tunnel.ok(),
             updates: updates.ok(),
+            installer: installer.ok(),
             docker: docker.ok(),
             command_poller: command_poller.ok(),
         }
@@ -137,7 +146,7 @@ impl AgentPorts {
 
 /// Describes the supervisor `agent` with its children.
 pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
-    let AgentParts { settings, docker, uplink, state, link, look } = parts;
+    let AgentParts { settings, docker, uplink, state, link, look, hands } = parts;
     let label_prefix = LabelPrefix::new(settings.label_prefix);
     let (last_tunnel, last_containers) = (LastTunnel::default(), LastContainers::default());
     let last_seen = LastSeen::default();
@@ -151,6 +160,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         last_containers: last_containers.clone(),
         last_seen: last_seen.clone(),
         label_prefix: label_prefix.clone(),
+        hands: Arc::clone(&hands),
     };
     let (reporter_spec, reporter) =
         ChildSpec::actor("reporter", 1024, Overflow::Reject, move || Reporter::new(reporter_parts.clone()));
@@ -173,6 +183,18 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
     let (updates_spec, updates) =
         ChildSpec::actor("updates", 16, Overflow::Reject, move || UpdateScanner::new(scanner_parts.clone()));
 
+    let installer_parts = InstallerParts {
+        hands,
+        state: state.clone(),
+        link: link.clone(),
+        scan: scan_now(updates.clone()),
+        tell_run: run_seen(reporter.clone()),
+        spooled: result_spooled(reporter.clone()),
+    };
+    let (installer_spec, installer) = ChildSpec::actor("installer", 32, Overflow::Reject, move || {
+        UpdateInstaller::new(installer_parts.clone())
+    });
+
     let touched = tunnel.clone();
     let watcher_parts = WatcherParts {
         docker,
@@ -193,6 +215,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         link: link.clone(),
         reporter: reporter.clone(),
         tunnel: send_task(tunnel.clone()),
+        host: send_host_task(installer.clone()),
         scan: scan_now(updates.clone()),
         no_commands: no_commands(tunnel.clone()),
     };
@@ -206,9 +229,10 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         .child(reporter_spec.grace(REPORTER_GRACE))
         .child(tunnel_spec.grace(TUNNEL_GRACE))
         .child(updates_spec)
+        .child(installer_spec)
         .child(docker_spec)
         .child(poller_spec);
-    (spec, AgentPorts { link, reporter, tunnel, updates, docker: docker_port, command_poller })
+    (spec, AgentPorts { link, reporter, tunnel, updates, installer, docker: docker_port, command_poller })
 }
 
 /// What the tunnel supervisor sees goes to the reporter, and is kept for one that restarts.
@@ -249,6 +273,26 @@ fn container_news(
 fn send_task(tunnel: Port<TunnelSupervisor>) -> SendTask {
     Arc::new(move |task| {
         tunnel.tell(CarryOut(task)).map(drop).map_err(|refused| Box::new(refused.into_inner().0))
+    })
+}
+
+fn send_host_task(installer: Port<UpdateInstaller>) -> SendHostTask {
+    Arc::new(move |task| {
+        installer.tell(Install(task)).map(drop).map_err(|refused| Box::new(refused.into_inner().0))
+    })
+}
+
+/// Said again every few seconds, so one that was not taken is no loss.
+fn run_seen(reporter: Port<Reporter>) -> TellRun {
+    Arc::new(move |progress| {
+        let _ = reporter.tell(RunSeen(progress.map(Box::new)));
+    })
+}
+
+/// The result of the command follows, and has the reporter look once more.
+fn result_spooled(reporter: Port<Reporter>) -> Arc<dyn Fn() + Send + Sync> {
+    Arc::new(move || {
+        let _ = reporter.tell(ResultSpooled);
     })
 }
 

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::common::Common;
 use super::host_look::scan_after;
 use super::values::engine;
-use super::{output, sources};
+use super::{output, sources, trust_key};
 use crate::clock::Clock;
 use crate::config::{Role, Settings};
 use crate::docker::BollardDocker;
@@ -103,7 +103,7 @@ fn run_in(form: Form, what: What, export: Option<Export>, common: &Common) -> an
     match (what, scan) {
         (What::Status, scan) => {
             let host = runtime.io().handle().block_on(HostReader::of_this_host().read());
-            print_status(&clock, export, &host, scan.as_ref())?;
+            print_status(&clock, export, &host, scan.as_ref(), &dir)?;
             Ok(outcome(scan.as_ref()))
         }
         (_, None) => bail!("nothing was scanned yet; run `lightship scan` first"),
@@ -241,9 +241,11 @@ fn print_status(
     export: Option<Export>,
     host: &Host,
     scan: Option<&LastScan>,
+    dir: &Path,
 ) -> anyhow::Result<()> {
     match export {
         Some(Export::Json) => output::json(&json!({
+            "order_keys": trust_key::in_json(dir),
             "host": host.hostname,
             "at": scan.map(|scan| scan.at),
             "scanners": scan.map(export::scanners),
@@ -254,6 +256,9 @@ fn print_status(
         }
         None => {
             output::line(&show::host(host))?;
+            if let Some(line) = trust_key::line_of(dir) {
+                output::line(&line)?;
+            }
             let Some(scan) = scan else {
                 return output::line("Last scan: never; `lightship scan` looks");
             };

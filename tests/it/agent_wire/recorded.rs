@@ -15,7 +15,8 @@ use lightship::domain::id::AgentId;
 use lightship::domain::report::{Report, Reports};
 use lightship::protocol::command::AgentCommand;
 use lightship::protocol::v2::{RegisterRequest, decode_event, event_form};
-use lightship::state_dir::{DesiredState, StateDir};
+use lightship::state_dir::{AgentIs, DesiredState, StateDir};
+use lightship::updates::{HandsParts, OwnHands, Rights};
 use lightship::uplink::{HttpUplink, Uplink, Verdict};
 use serde_json::{Value, json};
 
@@ -126,6 +127,16 @@ async fn a_whole_agent_lives_with_a_dockflare_master() {
         state: state.clone(),
         link: CurrentLink::default(),
         look: Arc::new(|_| Box::pin(async { Err("nothing is looked at here".to_owned()) })),
+        hands: Arc::new(OwnHands::new(HandsParts {
+            dir: dir.path().to_owned(),
+            installers: Vec::new(),
+            refreshing: Vec::new(),
+            rights: Rights::all(),
+            agent_is: AgentIs::Own,
+            policy_file: dir.path().join("policy.toml"),
+            clock: Clock::system(),
+            chance: Chance::system(),
+        })),
     });
     let tree = Tree::new(Clock::system(), Chance::system(), |_| {});
     let root = Root::start(tree, "agent", spec).await;

@@ -7,6 +7,7 @@ mod containers;
 mod dnf;
 mod dnf_install;
 mod file_server;
+mod helper;
 mod orders;
 mod rpm_root;
 mod verbs;

@@ -127,7 +127,10 @@ impl Site {
 fn lines(plan: &Value) -> Vec<String> {
     let word = |change: &Value, key: &str| change[key].as_str().unwrap_or("-").to_owned();
     let changes = plan["plans"][0]["changes"].as_array().cloned().unwrap_or_default();
-    changes.iter().map(|change| ["operation", "name", "from", "to"].map(|key| word(change, key)).join(" ")).collect()
+    changes
+        .iter()
+        .map(|change| ["operation", "name", "from", "to"].map(|key| word(change, key)).join(" "))
+        .collect()
 }
 
 #[actix_web::test]
@@ -153,7 +156,10 @@ async fn an_approved_plan_is_carried_out_exactly_proved_and_taken_back_by_anothe
     site.until_states(&["t-app verified", "t-lib verified"]).await;
     // Both sides tell the same history.
     let (_, history, _) = verb(&site.root.rig(), &["history", "--json"]);
-    assert_eq!((history["runs"][0]["id"].clone(), &history["runs"][0]["by"]), (over["run"].clone(), &run["by"]));
+    assert_eq!(
+        (history["runs"][0]["id"].clone(), &history["runs"][0]["by"]),
+        (over["run"].clone(), &run["by"])
+    );
 
     let back = json!({ "run": { "agent": site.id, "id": over["run"] } });
     let (request, undo) = site.ask(back).await;

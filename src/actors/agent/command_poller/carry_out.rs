@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use chrono::{DateTime, Utc};
 use tracing::{debug, info, warn};
 
-use super::task::{Action, TaskReply, TunnelTask, TunnelWork};
+use super::task::{Action, HostTask, HostWork, TaskReply, TunnelTask, TunnelWork};
 use super::{AGAIN, ATTEMPTS, CommandPoller, TASK_LIMIT, TaskEnded, UnderWay};
 use crate::actors::supervision::Ctx;
 use crate::domain::command::Outcome;
@@ -21,15 +22,21 @@ impl CommandPoller {
         }
         // What was begun in time is carried on with, even if the clock was set forward meanwhile.
         let expired = command.expires_at.filter(|at| is_new && *at <= ctx.clock().now());
-        let action = match expired {
-            Some(at) => {
+        let action = match (Action::of(&command.command), expired) {
+            (Action::Host(_), _) if !command.is_native => {
+                Action::Refuse("only a native master plans and orders changes of a host".into())
+            }
+            // A run that it began in time is gone on with after a restart: that is known there.
+            (Action::Host(work @ HostWork::CarryOut(_)), _) => Action::Host(work),
+            (_, Some(at)) => {
                 Action::Refuse(format!("it expired at {} before it could be carried out", at.to_rfc3339()))
             }
-            None => Action::of(&command.command),
+            (action, None) => action,
         };
         self.under_way.insert(id.clone(), UnderWay { command, attempt });
         match action {
             Action::Tunnel(work) => self.hand_over(id, work, attempt, ctx),
+            Action::Host(work) => self.hand_to_host(id, work, attempt, expired, ctx),
             Action::Scan => self.scan(id, attempt, ctx),
             Action::PutIngress(list) => self.put_ingress(id, list, ctx),
             Action::Refuse(why) => self.finish(id, outcome(false, why, ctx), ctx),
@@ -73,13 +80,30 @@ impl CommandPoller {
         }
     }
 
+    /// There is no time limit here: who has it keeps one of its own, and a run takes as long as it takes.
+    fn hand_to_host(
+        &mut self,
+        id: CommandId,
+        work: HostWork,
+        attempt: u32,
+        expired: Option<DateTime<Utc>>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        let reply = Self::reply(&id, attempt, ctx);
+        let task = HostTask { id: id.clone(), work, ahead: self.ahead, expired, reply };
+        if let Err(task) = (self.parts.host)(task) {
+            task.reply.cancel();
+            self.again(&id, ctx);
+        }
+    }
+
     /// Hands a task over once more, later, or gives it up.
     pub(super) fn again(&mut self, id: &CommandId, ctx: &mut Ctx<Self>) {
         let Some(UnderWay { command, attempt }) = self.under_way.get(id) else { return };
         let (command, next) = (command.clone(), attempt + 1);
         if next > ATTEMPTS {
             let why =
-                format!("the part that runs the tunnel failed {ATTEMPTS} times while it carried this out");
+                format!("the part of the agent that carries this out failed {ATTEMPTS} times while it did");
             return self.finish(id.clone(), outcome(false, why, ctx), ctx);
         }
         ctx.run_later(AGAIN * *attempt, move |actor, ctx| {

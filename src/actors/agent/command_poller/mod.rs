@@ -35,7 +35,7 @@ use crate::protocol::v3::DeliveredCommand;
 use crate::state_dir::{NewCommand, StateDir, StateError, UnfinishedCommand};
 use crate::uplink::{CommandDelivery, Uplink, UplinkError, Verdict};
 
-pub use self::task::{SendTask, TaskReply, TunnelTask, TunnelWork};
+pub use self::task::{HostTask, HostWork, SendHostTask, SendTask, TaskReply, TunnelTask, TunnelWork};
 
 /// How often a task is handed over again when it was lost or could not be taken.
 const ATTEMPTS: u32 = 5;
@@ -57,6 +57,8 @@ pub struct PollerParts {
     pub reporter: Port<Reporter>,
     /// Takes tasks for the tunnel.
     pub tunnel: SendTask,
+    /// Takes what is to be worked out or changed on the host.
+    pub host: SendHostTask,
     /// Has the host looked at for updates; false if that cannot be asked for now.
     pub scan: Arc<dyn Fn(Looked) -> bool + Send + Sync>,
     /// Takes why no command can be taken in, and `None` when they can be again.
@@ -71,6 +73,8 @@ pub struct CommandPoller {
     unwritten: HashSet<CommandId>,
     /// Why nothing can be written down now.
     no_commands: Option<String>,
+    /// How far the master's clock is ahead of this host's; none before it said so.
+    ahead: Option<TimeDelta>,
     retries: Retries,
     finished: u64,
     problem: Option<String>,
@@ -128,6 +132,7 @@ impl CommandPoller {
             under_way: HashMap::new(),
             unwritten: HashSet::new(),
             no_commands: None,
+            ahead: None,
             retries: Retries::default(),
             finished: 0,
             problem: None,
@@ -204,7 +209,11 @@ impl CommandPoller {
                 let wait = self.retries.failed(None, ctx.chance());
                 return self.poll_later(wait, ctx);
             }
-            Ok(Polled::Native(delivery)) => from_native(delivery, ctx.clock().now()),
+            Ok(Polled::Native(delivery)) => {
+                let now = ctx.clock().now();
+                self.ahead = delivery.master_time.map(|there| there - now).or(self.ahead);
+                from_native(delivery, now)
+            }
             Ok(Polled::DockFlare(commands)) => from_dockflare(commands, ctx),
             Err(error) => return self.poll_failed(&link, &error, ctx),
         };

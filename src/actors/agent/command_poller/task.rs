@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 
 use crate::domain::command::Outcome;
 use crate::domain::id::{CommandId, TunnelId};
+use crate::domain::order::SignedOrder;
+use crate::domain::update::PlanAsk;
 use crate::protocol::command::{AgentCommand, TunnelOrder};
 
 /// What is to be done with the tunnel.
@@ -39,6 +42,33 @@ pub struct TunnelTask {
 /// Hands a task over; gives it back if it cannot be taken now.
 pub type SendTask = Arc<dyn Fn(TunnelTask) -> Result<(), Box<TunnelTask>> + Send + Sync>;
 
+/// What is to be worked out or changed on the host.
+#[derive(Debug, Clone)]
+pub enum HostWork {
+    /// Work out what would be changed, and tell it.
+    Plan(PlanAsk),
+    /// Carry out what the master signed.
+    CarryOut(Box<SignedOrder>),
+}
+
+/// A command for whoever changes the host. Carrying out the same one twice must do no harm.
+#[derive(Debug)]
+pub struct HostTask {
+    /// Which command it is.
+    pub id: CommandId,
+    /// What to do.
+    pub work: HostWork,
+    /// How far the master's clock is ahead of this host's, if it is known.
+    pub ahead: Option<TimeDelta>,
+    /// When the command expired, by this host's clock; none if it did not. What was begun before is gone on with.
+    pub expired: Option<DateTime<Utc>>,
+    /// Takes how it ended. Dropped unused, as a restart does, it makes the poller hand the task over again.
+    pub reply: TaskReply,
+}
+
+/// Hands a task for the host over; gives it back if it cannot be taken now.
+pub type SendHostTask = Arc<dyn Fn(HostTask) -> Result<(), Box<HostTask>> + Send + Sync>;
+
 /// Takes the outcome of one task, once.
 pub struct TaskReply(Option<Box<dyn FnOnce(Option<Outcome>) + Send>>);
 
@@ -69,6 +99,12 @@ impl Drop for TaskReply {
     }
 }
 
+impl std::fmt::Debug for TaskReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TaskReply")
+    }
+}
+
 impl std::fmt::Debug for TunnelTask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TunnelTask").field("id", &self.id).field("work", &self.work).finish_non_exhaustive()
@@ -80,6 +116,7 @@ pub(super) enum Action {
     Tunnel(TunnelWork),
     PutIngress(serde_json::Value),
     Scan,
+    Host(HostWork),
     /// It cannot be carried out; the words go into its result.
     Refuse(String),
 }
@@ -100,9 +137,8 @@ impl Action {
             },
             AgentCommand::StopTunnel => Self::Tunnel(TunnelWork::Stop),
             AgentCommand::ScanUpdates => Self::Scan,
-            AgentCommand::PlanUpdates(_) | AgentCommand::CarryOut(_) => {
-                Self::Refuse("this agent carries out no plans".into())
-            }
+            AgentCommand::PlanUpdates(ask) => Self::Host(HostWork::Plan(ask.clone())),
+            AgentCommand::CarryOut(order) => Self::Host(HostWork::CarryOut(Box::new(order.clone()))),
             AgentCommand::UpdateTunnelConfig { rules } => match super::ingress::ingress(rules) {
                 Some(list) => Self::PutIngress(list),
                 None => Self::Refuse("update_tunnel_config needs an object in `rules`".into()),

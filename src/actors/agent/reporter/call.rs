@@ -6,12 +6,14 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::key;
 use crate::actors::agent::link::Link;
 use crate::domain::delivery::Dialect;
 use crate::domain::id::AgentId;
 use crate::domain::report::Reports;
 use crate::protocol::v2::{GivenKey, RegisterRequest, Registered};
-use crate::state_dir::{StateDir, StateError};
+use crate::state_dir::{Spooled, SpooledItem, StateDir, StateError};
+use crate::updates::{Hands, KeyNews};
 use crate::uplink::{ReportsTaken, Uplink, UplinkError, Verdict};
 
 /// Before a key that could not be written down is written again.
@@ -28,8 +30,8 @@ pub(super) enum Call {
 
 /// What came of it.
 pub(super) enum CallEnd {
-    Registered(Result<Registered, UplinkError>),
-    /// No result waits.
+    Registered(Result<Registered, UplinkError>, Option<KeyNews>),
+    /// Nothing waits.
     NoResult,
     /// The outbox cannot be used.
     Spool(StateError),
@@ -41,7 +43,7 @@ pub(super) enum CallEnd {
 }
 
 impl Call {
-    pub(super) async fn make(self, uplink: &dyn Uplink, state: &StateDir) -> CallEnd {
+    pub(super) async fn make(self, uplink: &dyn Uplink, state: &StateDir, hands: &dyn Hands) -> CallEnd {
         match self {
             Self::Register { request, known_id } => {
                 let registered = uplink.register(&request).await;
@@ -54,9 +56,15 @@ impl Call {
                 {
                     keep_id(state, &registered.agent_id).await;
                 }
-                CallEnd::Registered(registered)
+                let news = match &registered {
+                    Ok(Registered { agent_id, orders: Some(offer), .. }) => {
+                        key::offer(hands, offer, agent_id).await
+                    }
+                    _ => None,
+                };
+                CallEnd::Registered(registered, news)
             }
-            Self::Result { link } => send_result(link, uplink, state).await,
+            Self::Result { link } => send_spooled(link, uplink, state).await,
             Self::Batch { link, batch } => {
                 let result = uplink.send_reports(&link.agent_id, &batch).await.map(Some);
                 CallEnd::Sent { link, result }
@@ -101,24 +109,40 @@ async fn keep_id(state: &StateDir, id: &AgentId) {
     }
 }
 
-/// Sends the oldest result, and forgets it when the master has it or will never take it.
-async fn send_result(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> CallEnd {
-    let spooled = match state.next_result().await {
+/// Sends what has waited longest, and forgets it when the master has it or will never take it.
+async fn send_spooled(link: Arc<Link>, uplink: &dyn Uplink, state: &StateDir) -> CallEnd {
+    let Spooled { number, item } = match state.next_spooled().await {
         Ok(Some(spooled)) => spooled,
         Ok(None) => return CallEnd::NoResult,
         Err(error) => return CallEnd::Spool(error),
     };
     let session = link.session.clone().unwrap_or_default();
-    let sent = uplink.send_result(&link.agent_id, &session, &spooled.id, &spooled.outcome).await;
+    let (agent, session) = (&link.agent_id, session.as_str());
+    let (what, sent) = match &item {
+        SpooledItem::Result { id, outcome } => {
+            (format!("the result of {id}"), uplink.send_result(agent, session, id, outcome).await)
+        }
+        SpooledItem::Plan { plan } => {
+            (format!("the plan for {}", plan.command), uplink.send_plan(agent, session, plan).await)
+        }
+        SpooledItem::Run { run } => {
+            (format!("the run {}", run.run.id), uplink.send_run(agent, session, run).await)
+        }
+    };
+    // A master older than plans and runs has no such routes; that does not end the session.
+    let has_no_route = |error: &UplinkError| {
+        let is_newer = !matches!(item, SpooledItem::Result { .. });
+        is_newer && matches!(error, UplinkError::Refused { status: 404 | 405, .. })
+    };
     let result = match sent {
-        Err(error) if error.verdict(Dialect::Native) == Verdict::Refused => {
-            tracing::warn!(command.id = %spooled.id, error = %error, "the master does not want this result; it is dropped");
+        Err(error) if error.verdict(Dialect::Native) == Verdict::Refused || has_no_route(&error) => {
+            tracing::warn!(error = %error, "the master does not want {what}; it is dropped");
             Ok(None)
         }
         other => other.map(|()| None),
     };
     if result.is_ok()
-        && let Err(error) = state.drop_result(spooled.number).await
+        && let Err(error) = state.drop_spooled(number).await
     {
         return CallEnd::Spool(error);
     }

@@ -8,7 +8,7 @@ use crate::domain::container::Container;
 use crate::domain::host::Host;
 use crate::domain::id::ContainerId;
 use crate::domain::tunnel::TunnelReport;
-use crate::domain::update::HostScan;
+use crate::domain::update::{HostScan, RunProgress};
 
 /// What runs on this host, as the watcher sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -39,7 +39,12 @@ pub struct HostSeen {
     pub host: Box<Host>,
 }
 
-/// The result of a command waits in the outbox.
+/// This is how far a run on the host is; nothing when it ended.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct RunSeen(pub Option<Box<RunProgress>>);
+
+/// Something waits in the outbox.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct ResultSpooled;

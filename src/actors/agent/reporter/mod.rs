@@ -2,9 +2,10 @@
 //!
 //! One call is under way at a time. What changes meanwhile coalesces in `View` and goes with the next call,
 //! at once if the line is idle. A call that failed makes everything be said again as one fresh snapshot, under new
-//! numbers; only results wait on disk and are replayed in order. The tunnel never waits for any of this.
+//! numbers; only results, plans and runs that ended wait on disk and are replayed in order. The tunnel never waits for any of this.
 
 mod call;
+mod key;
 mod last;
 mod messages;
 mod view;
@@ -31,10 +32,13 @@ use crate::domain::report::{Report, Reports};
 use crate::protocol::v2::{Hello, RegisterRequest, event_form};
 use crate::protocol::v3;
 use crate::state_dir::StateDir;
+use crate::updates::{Hands, KeyWas};
 use crate::uplink::{Uplink, UplinkError, Verdict};
 
 pub use self::last::{LastContainers, LastSeen, LastTunnel};
-pub use self::messages::{ContainerNews, HostSeen, LinkLost, RemovedThere, ResultSpooled, TunnelObserved};
+pub use self::messages::{
+    ContainerNews, HostSeen, LinkLost, RemovedThere, ResultSpooled, RunSeen, TunnelObserved,
+};
 
 /// Every so many signs of life, a native master gets the whole list, so that nothing stays wrong for ever.
 const FULL_REPORT_EVERY: u32 = 10;
@@ -79,6 +83,8 @@ pub struct ReporterParts {
     pub last_seen: LastSeen,
     /// Learns what the master says of it.
     pub label_prefix: LabelPrefix,
+    /// Learns the key by which orders are known.
+    pub hands: Arc<dyn Hands>,
 }
 
 /// See the module.
@@ -97,6 +103,8 @@ pub struct Reporter {
     retries: Retries,
     last_success: Option<DateTime<Utc>>,
     problem: Option<String>,
+    /// Why orders of this master are refused.
+    distrust: Option<String>,
 }
 
 // === the actor ===
@@ -119,6 +127,7 @@ impl Reporter {
             retries: Retries::default(),
             last_success: None,
             problem: None,
+            distrust: None,
         }
     }
 }
@@ -166,9 +175,10 @@ impl Actor for Reporter {
             calls.push(call);
         }
         let (uplink, state) = (Arc::clone(&self.parts.uplink), self.parts.state.clone());
+        let hands = Arc::clone(&self.parts.hands);
         let last = tokio::time::timeout(LAST_CALL, async move {
             for call in calls {
-                call.make(&*uplink, &state).await;
+                call.make(&*uplink, &state, &*hands).await;
             }
         });
         ctx.spawn(last.into_actor(self).map(|_, _, ctx| ctx.stop()));
@@ -206,6 +216,15 @@ impl Handler<HostSeen> for Reporter {
 
     fn handle(&mut self, seen: HostSeen, ctx: &mut Self::Context) {
         self.view.seen(seen);
+        self.drive(ctx);
+    }
+}
+
+impl Handler<RunSeen> for Reporter {
+    type Result = ();
+
+    fn handle(&mut self, RunSeen(progress): RunSeen, ctx: &mut Self::Context) {
+        self.view.run(progress);
         self.drive(ctx);
     }
 }
@@ -284,7 +303,7 @@ impl Handler<GetStatus> for Reporter {
             "last_success": self.last_success,
             "containers": self.view.count_containers(),
         });
-        ActorStatus { state, problem: self.problem.clone(), detail }
+        ActorStatus { state, problem: self.problem.clone().or_else(|| self.distrust.clone()), detail }
     }
 }
 
@@ -300,8 +319,9 @@ impl Reporter {
         let Some(call) = self.next_call(ctx) else { return };
         self.is_busy = true;
         let (uplink, state) = (Arc::clone(&self.parts.uplink), self.parts.state.clone());
+        let hands = Arc::clone(&self.parts.hands);
         let is_result = matches!(call, Call::Result { .. });
-        let made = async move { call.make(&*uplink, &state).await };
+        let made = async move { call.make(&*uplink, &state, &*hands).await };
         ctx.spawn(made.into_actor(self).map(move |done, actor, ctx| {
             actor.is_busy = false;
             // Sent or not, there may be one more.
@@ -348,7 +368,7 @@ impl Reporter {
 
     fn finish(&mut self, done: CallEnd, ctx: &mut Ctx<Self>) {
         match done {
-            CallEnd::Registered(Ok(registered)) => {
+            CallEnd::Registered(Ok(registered), key) => {
                 let dialect = if registered.session.is_some() { "native" } else { "dockflare" };
                 info!(agent.id = %registered.agent_id, uplink.dialect = dialect, "registered with the master");
                 self.agent_id = Some(registered.agent_id.clone());
@@ -359,10 +379,14 @@ impl Reporter {
                     self.parts.last_containers.note(&ContainerNews::ListingLost);
                     self.view.listing_lost();
                 }
+                if let Some(news) = key {
+                    self.distrust = (news.was == KeyWas::Refused).then(|| key::distrust(&news));
+                    self.view.knows_orders_by(news.trusted);
+                }
                 self.view.say_all_again();
                 self.parts.link.set(registered.agent_id, registered.session);
             }
-            CallEnd::Registered(Err(error)) => self.fail(&error, Dialect::V2, ctx),
+            CallEnd::Registered(Err(error), _) => self.fail(&error, Dialect::V2, ctx),
             CallEnd::NoResult => {}
             CallEnd::Spool(error) => {
                 error!(error = &error as &dyn std::error::Error, "a result cannot be read or removed");

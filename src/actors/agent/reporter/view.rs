@@ -8,9 +8,10 @@ use super::messages::HostSeen;
 use crate::domain::container::Container;
 use crate::domain::host::Host;
 use crate::domain::id::ContainerId;
+use crate::domain::order::Fingerprint;
 use crate::domain::report::{GoneCause, Report};
 use crate::domain::tunnel::TunnelReport;
-use crate::domain::update::Kind;
+use crate::domain::update::{Kind, RunProgress};
 
 /// More changes than this in one go are said as a snapshot.
 const CHANGES_LIMIT: usize = 200;
@@ -34,6 +35,9 @@ pub struct View {
     changes: VecDeque<Change>,
     is_snapshot_due: bool,
     is_tunnel_due: bool,
+    /// The run that is under way.
+    run: Option<Box<RunProgress>>,
+    is_run_due: bool,
     is_heartbeat_due: bool,
     seen: Option<HostSeen>,
     /// The machine as the master was told of it.
@@ -99,6 +103,20 @@ impl View {
         self.is_tunnel_due |= is_news;
     }
 
+    /// A run goes on, or ended: that is told otherwise. Only the latest word counts.
+    pub fn run(&mut self, progress: Option<Box<RunProgress>>) {
+        self.is_run_due = progress.is_some();
+        self.run = progress;
+    }
+
+    /// Orders are known by this key; the master hears of it with what the host is.
+    pub fn knows_orders_by(&mut self, key: Option<Fingerprint>) {
+        if let Some(seen) = self.seen.as_mut().filter(|seen| seen.host.order_key != key) {
+            seen.host.order_key = key;
+            self.is_scan_due = true;
+        }
+    }
+
     /// The host was looked at. Every look is told: the master is to know how old what it knows is.
     pub fn seen(&mut self, seen: HostSeen) {
         self.seen = Some(seen);
@@ -125,6 +143,7 @@ impl View {
     pub fn say_all_again(&mut self) {
         self.ask_for_snapshot();
         self.is_tunnel_due = self.tunnel.is_some();
+        self.is_run_due = self.run.is_some();
         self.is_heartbeat_due = true;
         self.told_host = None;
         self.is_scan_due = self.seen.is_some();
@@ -143,6 +162,7 @@ impl View {
         self.is_heartbeat_due
             || self.is_snapshot_due
             || self.is_tunnel_due
+            || self.is_run_due
             || is_known_due
             || !self.changes.is_empty()
     }
@@ -189,6 +209,11 @@ impl View {
             && let Some(tunnel) = self.tunnel.clone()
         {
             return plain(Report::Tunnel { tunnel });
+        }
+        if std::mem::take(&mut self.is_run_due)
+            && let Some(progress) = self.run.clone()
+        {
+            return plain(Report::Run { progress });
         }
         self.take_of_host().map(|report| DueReport { report, container: None })
     }

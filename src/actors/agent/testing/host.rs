@@ -1,20 +1,24 @@
 //! Reporter and poller of one host.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{FakeMaster, LONG, at, secs};
+use super::{FakeHands, FakeMaster, LONG, at, secs};
 use crate::actors::agent::command_poller::{CommandPoller, PollerParts, SendTask, TunnelTask};
 use crate::actors::agent::label_prefix::LabelPrefix;
 use crate::actors::agent::link::CurrentLink;
 use crate::actors::agent::reporter::{
-    LastContainers, LastSeen, LastTunnel, Reporter, ReporterParts, ReporterSettings,
+    LastContainers, LastSeen, LastTunnel, Reporter, ReporterParts, ReporterSettings, ResultSpooled, RunSeen,
 };
+use crate::actors::agent::update_installer::{Install, InstallerParts, UpdateInstaller};
+use crate::actors::agent::update_scanner::Looked;
 use crate::actors::supervision::{ChildSpec, Overflow, Port, Root, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -41,6 +45,9 @@ pub struct TestAgent {
     /// What is known of its containers; whoever tells the reporter fills it.
     pub last_containers: LastContainers,
     pub poller: Port<CommandPoller>,
+    pub installer: Port<UpdateInstaller>,
+    pub hands: FakeHands,
+    scans: Arc<AtomicUsize>,
     pub state: StateDir,
     pub tasks: Arc<Mutex<Vec<TunnelTask>>>,
     /// Why no command can be taken in, as the master would read it.
@@ -53,15 +60,25 @@ pub struct TestAgent {
 impl TestAgent {
     /// Starts the reporter alone.
     pub async fn reporting(master: &FakeMaster, dir: &TempDir) -> Self {
-        Self::start(master, dir, false).await
+        Self::start(master, dir, false, TimeDelta::zero()).await
     }
 
-    /// Starts reporter and poller.
+    /// Starts reporter, installer and poller.
     pub async fn polling(master: &FakeMaster, dir: &TempDir) -> Self {
-        Self::start(master, dir, true).await
+        Self::start(master, dir, true, TimeDelta::zero()).await
     }
 
-    async fn start(master: &FakeMaster, dir: &TempDir, polls: bool) -> Self {
+    /// The same on a host whose clock is so much later.
+    pub async fn polling_later(master: &FakeMaster, dir: &TempDir, by: TimeDelta) -> Self {
+        Self::start(master, dir, true, by).await
+    }
+
+    /// How often the host was to be looked at.
+    pub fn scans(&self) -> usize {
+        self.scans.load(Ordering::SeqCst)
+    }
+
+    async fn start(master: &FakeMaster, dir: &TempDir, polls: bool, later: TimeDelta) -> Self {
         let state = open(dir).await;
         let (uplink, link) = (Arc::new(master.clone()), CurrentLink::default());
         let settings = ReporterSettings {
@@ -70,6 +87,7 @@ impl TestAgent {
             version: "1.2.3".into(),
             interval: secs(30),
         };
+        let (hands, scans) = (FakeHands::default(), Arc::new(AtomicUsize::new(0)));
         let last_containers = LastContainers::default();
         let parts = ReporterParts {
             settings,
@@ -80,6 +98,7 @@ impl TestAgent {
             last_containers: last_containers.clone(),
             last_seen: LastSeen::default(),
             label_prefix: LabelPrefix::new(None),
+            hands: Arc::new(hands.clone()),
         };
         let make = move || Reporter::new(parts.clone());
         let (reporter_spec, reporter) = ChildSpec::actor("reporter", 256, Overflow::Reject, make);
@@ -92,6 +111,26 @@ impl TestAgent {
             bell.send_replace(());
             Ok(())
         });
+        let counted = Arc::clone(&scans);
+        let scan: Arc<dyn Fn(Looked) -> bool + Send + Sync> = Arc::new(move |done| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            done(Ok("apt: 0 pending".into()));
+            true
+        });
+        let (run_sink, spooled) = (reporter.clone(), reporter.clone());
+        let parts = InstallerParts {
+            hands: Arc::new(hands.clone()),
+            state: state.clone(),
+            link: link.clone(),
+            scan: Arc::clone(&scan),
+            tell_run: Arc::new(move |run| drop(run_sink.tell(RunSeen(run.map(Box::new))))),
+            spooled: Arc::new(move || {
+                let _ = spooled.tell(ResultSpooled);
+            }),
+        };
+        let make = move || UpdateInstaller::new(parts.clone());
+        let (installer_spec, installer) = ChildSpec::actor("installer", 64, Overflow::Reject, make);
+        let host_tasks = installer.clone();
         let (refuse, refusing) = watch::channel(None);
         let parts = PollerParts {
             uplink,
@@ -99,10 +138,10 @@ impl TestAgent {
             link,
             reporter: reporter.clone(),
             tunnel,
-            scan: Arc::new(|done| {
-                done(Ok("apt: 0 pending".into()));
-                true
+            host: Arc::new(move |task| {
+                host_tasks.tell(Install(task)).map(drop).map_err(|back| Box::new(back.into_inner().0))
             }),
+            scan,
             no_commands: Arc::new(move |why| drop(refuse.send(why))),
         };
         let make = move || CommandPoller::new(parts.clone());
@@ -110,12 +149,25 @@ impl TestAgent {
 
         let mut spec = SupSpec::one_for_one().child(reporter_spec);
         if polls {
-            spec = spec.child(poller_spec);
+            spec = spec.child(installer_spec).child(poller_spec);
         }
-        let clock = Clock::moved(at("2026-01-31T12:00:00Z"));
+        let clock = Clock::moved(at("2026-01-31T12:00:00Z") + later);
         let tree = Tree::new(clock.clone(), Chance::seeded(7), |_| {});
         let root = Root::start(tree, "agent", spec).await;
-        Self { reporter, last_containers, poller, state, tasks, refusing, news, root, clock }
+        Self {
+            reporter,
+            last_containers,
+            poller,
+            installer,
+            hands,
+            scans,
+            state,
+            tasks,
+            refusing,
+            news,
+            root,
+            clock,
+        }
     }
 
     /// Waits until `count` tasks were handed over; returns their ids.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::LONG;
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
+use crate::domain::order::KeyOffer;
 use crate::domain::registry::{Answer, Ask};
 use crate::domain::report::{Report, Reports};
 use crate::domain::update::Kind;
@@ -64,6 +65,7 @@ struct State {
     waits: bool,
     label_prefix: Option<String>,
     gives_key: Option<String>,
+    shows_key: Option<KeyOffer>,
     used_key: Option<String>,
 }
 
@@ -90,6 +92,7 @@ impl FakeMaster {
             waits: true,
             label_prefix: None,
             gives_key: None,
+            shows_key: None,
             used_key: None,
         };
         Self(Arc::new(Inner {
@@ -130,6 +133,11 @@ impl FakeMaster {
     /// Whoever registers next is given this key.
     pub fn give_key(&self, key: &str) {
         self.0.state.lock().gives_key = Some(key.to_owned());
+    }
+
+    /// Whoever registers is shown the key that orders are signed with.
+    pub fn show_key(&self, offer: &KeyOffer) {
+        self.0.state.lock().shows_key = Some(offer.clone());
     }
 
     /// The key that was used last, if another one than at first.
@@ -270,7 +278,8 @@ impl Uplink for FakeMaster {
         let session = state.is_native.then(|| format!("s{}", state.sessions));
         let agent_id = request.agent_id.clone().unwrap_or_else(|| AgentId::new("a1"));
         let key = state.gives_key.take().map(|key| GivenKey(key.into()));
-        Ok(Registered { agent_id, session, label_prefix: state.label_prefix.clone(), key, orders: None })
+        let (label_prefix, orders) = (state.label_prefix.clone(), state.shows_key.clone());
+        Ok(Registered { agent_id, session, label_prefix, key, orders })
     }
 
     fn use_key(&self, key: &SecretString) {

@@ -2,6 +2,7 @@
 //! in memory, an agent without one, a message that makes an actor fail.
 
 mod engine;
+mod hands;
 mod host;
 mod master;
 
@@ -24,6 +25,7 @@ use crate::protocol::v3::DeliveredCommand;
 
 pub use crate::actors::supervision::fail::Fail;
 pub use engine::FakeEngine;
+pub use hands::FakeHands;
 pub use host::TestAgent;
 pub use master::*;
 

@@ -128,6 +128,7 @@ async fn host_set(
         state: state.clone(),
         link: CurrentLink::default(),
         look: nothing_to_see(),
+        hands: Arc::new(FakeHands::default()),
     });
     let changes: Arc<Mutex<Vec<String>>> = Arc::default();
     let sink = Arc::clone(&changes);
@@ -149,7 +150,7 @@ fn sinks_start_first_and_stop_last() {
         host.root.shutdown(secs(60)).await;
         let stopped: Vec<_> = host.changes.lock().drain(..).filter(|line| line != "-agent").collect();
 
-        let order = ["reporter", "tunnel", "updates", "docker", "command-poller"];
+        let order = ["reporter", "tunnel", "updates", "installer", "docker", "command-poller"];
         assert_eq!(started, order.map(|name| format!("+agent/{name}")));
         let mut reverse = order.map(|name| format!("-agent/{name}"));
         reverse.reverse();

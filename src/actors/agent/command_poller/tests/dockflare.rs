@@ -36,7 +36,7 @@ fn commands_of_a_dockflare_master_survive_a_crash() {
         sleep(secs(60)).await;
 
         assert!(agent.state.unfinished_commands().await.unwrap().is_empty());
-        assert_eq!(agent.state.count_results().await.unwrap(), 0, "it takes no results");
+        assert_eq!(agent.state.count_spooled().await.unwrap(), 0, "it takes no results");
         assert!(master.picked(acks).is_empty());
     });
 }

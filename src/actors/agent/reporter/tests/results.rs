@@ -47,7 +47,7 @@ fn results_are_replayed_in_order_after_an_outage_and_a_restart() {
         assert_eq!(ids, [("c3", "c3"), ("c1", "c1"), ("c2", "c2")]);
         sleep(secs(300)).await;
         assert_eq!(master.picked(results).len(), 3, "a result that was taken is not sent again");
-        assert_eq!(agent.state.count_results().await.unwrap(), 0);
+        assert_eq!(agent.state.count_spooled().await.unwrap(), 0);
     });
 }
 

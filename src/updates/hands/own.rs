@@ -1,0 +1,225 @@
+//! The hands of this very process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{HandsFault, policy_file};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::domain::host::Ability;
+use crate::domain::update::{Changes, Forbidden, Kind, Plan, PlanAsk, Run, RunId, RunOutcome, Wanted};
+use crate::state_dir::{AgentIs, RunLock, Runs};
+use crate::updates::{Installer, Progress, Scanner, Step, carry_out};
+
+/// What hands need.
+pub struct HandsParts {
+    /// State directory: records, kept packages.
+    pub dir: PathBuf,
+    /// Every installer that may be asked, in the order in which they work.
+    pub installers: Vec<Arc<dyn Installer>>,
+    /// Scanners that fetch lists of what there is when somebody wants them fresh.
+    pub refreshing: Vec<Arc<dyn Scanner>>,
+    /// What this process may change.
+    pub rights: Rights,
+    /// Whether this process is the agent.
+    pub agent_is: AgentIs,
+    /// What the owner of the host allows.
+    pub policy_file: PathBuf,
+    /// The time of day.
+    pub clock: Clock,
+    /// Makes names of runs.
+    pub chance: Chance,
+}
+
+/// What a process may change on its host.
+#[derive(Debug, Clone)]
+pub struct Rights {
+    /// Packages.
+    pub packages: Ability,
+    /// Containers.
+    pub containers: Ability,
+}
+
+impl Rights {
+    /// Those of root.
+    pub fn all() -> Self {
+        Self { packages: Ability::yes(), containers: Ability::yes() }
+    }
+}
+
+/// This host, for who changes it from this process.
+pub struct OwnHands {
+    pub(super) parts: HandsParts,
+    pub(super) runs: Runs,
+}
+
+impl OwnHands {
+    /// Takes what they need; changes nothing.
+    pub fn new(parts: HandsParts) -> Self {
+        Self { runs: Runs::of(&parts.dir), parts }
+    }
+
+    /// Returns its state directory.
+    pub fn dir(&self) -> &Path {
+        &self.parts.dir
+    }
+
+    /// Returns its records.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// Returns the installers that the host has a use for. Fails if there is none.
+    pub async fn present(&self) -> Result<Vec<Arc<dyn Installer>>, HandsFault> {
+        let mut present = Vec::new();
+        for installer in &self.parts.installers {
+            if installer.is_present().await {
+                present.push(Arc::clone(installer));
+            }
+        }
+        if present.is_empty() { Err(HandsFault::Nothing) } else { Ok(present) }
+    }
+
+    /// Works out what would be changed. Changes nothing and needs no right.
+    pub async fn work_out(&self, ask: &PlanAsk) -> Result<Plan, HandsFault> {
+        let present = self.present().await?;
+        match ask {
+            PlanAsk::Undo { run, only } => {
+                let run = self.runs.read(run)?.ok_or_else(|| HandsFault::NoRun(run.clone()))?;
+                let mut whole = Plan::nothing();
+                for installer in &present {
+                    let plan = installer.plan_undo(&run, only, &self.parts.dir).await;
+                    whole = whole.and(plan.map_err(HandsFault::Problem)?)?;
+                }
+                Ok(whole)
+            }
+            PlanAsk::Install(Wanted::Named(names)) => {
+                let shares = shares(&present, names).await;
+                let wanted = |kind: Kind| shares.get(&kind).cloned().map(Wanted::Named);
+                self.plan_each(&present, wanted).await
+            }
+            PlanAsk::Install(wanted) => self.plan_each(&present, |_| Some(wanted.clone())).await,
+        }
+    }
+
+    async fn plan_each(
+        &self,
+        present: &[Arc<dyn Installer>],
+        wanted: impl Fn(Kind) -> Option<Wanted>,
+    ) -> Result<Plan, HandsFault> {
+        let mut whole = Plan::nothing();
+        for installer in present {
+            let Some(wanted) = wanted(installer.kind()) else { continue };
+            let plan = installer.plan(&wanted, &self.parts.dir).await.map_err(HandsFault::Problem)?;
+            whole = whole.and(plan)?;
+        }
+        Ok(whole)
+    }
+
+    /// Says what the owner of this host forbids of a plan now. Blocks for a small file.
+    pub fn forbidden(&self, changes: &Changes, is_undo: bool) -> Result<Vec<Forbidden>, HandsFault> {
+        let policy = policy_file::read(&self.parts.policy_file)?;
+        let now = self.parts.clock.now().with_timezone(&chrono::Local).naive_local();
+        Ok(policy.judge(changes, is_undo, now))
+    }
+
+    /// Returns the run that was begun and did not end, if there is one. Fails while another process is at it. Blocks.
+    pub fn unfinished(&self) -> Result<Option<Run>, HandsFault> {
+        let unfinished = self.runs.list()?.into_iter().find(|run| run.outcome.is_none());
+        if unfinished.is_some() {
+            drop(self.lock()?);
+        }
+        Ok(unfinished)
+    }
+
+    fn lock(&self) -> Result<RunLock, HandsFault> {
+        self.runs.lock()?.ok_or(HandsFault::Busy)
+    }
+
+    /// Ends the record of a run that was cut off and is not gone on with. Blocks.
+    pub fn give_up(&self, run: &Run) -> Result<(), HandsFault> {
+        let lock = self.lock()?;
+        self.give_up_locked(run, &lock)
+    }
+
+    /// The same for who has the right to change the host already.
+    pub(super) fn give_up_locked(&self, run: &Run, _lock: &RunLock) -> Result<(), HandsFault> {
+        let step = run.begun.as_deref().unwrap_or("its beginning");
+        let mut ended = run.clone();
+        ended.outcome = Some(RunOutcome::Failed { reason: format!("it was cut off in {step}") });
+        ended.ended_at = Some(self.parts.clock.now());
+        Ok(self.runs.write(&ended)?)
+    }
+
+    /// A new run of a plan, of which nothing is done yet. `undoes` is the run that it takes back.
+    pub async fn new_run(&self, plan: Plan, by: String, undoes: Option<&Run>) -> Result<Run, HandsFault> {
+        let now = self.parts.clock.now();
+        let letters: String = self.parts.chance.uuid().simple().to_string().chars().take(6).collect();
+        let mut automatic = Vec::new();
+        for installer in self.present().await? {
+            automatic.extend(installer.automatic(&plan).await.map_err(HandsFault::Problem)?);
+        }
+        // What a run made count as wanted was not before it.
+        automatic.extend(undoes.iter().flat_map(|run| run.automatic.clone()));
+        automatic.sort();
+        automatic.dedup();
+        let undoes = undoes.map(|run| run.id.clone());
+        Ok(Run { undoes, automatic, ..Run::new(RunId::new(now, &letters), plan, by, now) })
+    }
+
+    /// Carries a run out, or to its end, and tells how it goes on. Fails while another process changes the host.
+    pub async fn carry_out_run(
+        &self,
+        run: Run,
+        tell: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Run, HandsFault> {
+        let lock = self.lock()?;
+        self.carry_out_locked(run, tell, &lock).await
+    }
+
+    /// The same for who has the right to change the host already.
+    pub(super) async fn carry_out_locked(
+        &self,
+        run: Run,
+        tell: &(dyn Fn(Progress) + Send + Sync),
+        _lock: &RunLock,
+    ) -> Result<Run, HandsFault> {
+        // Who had the lock before may have brought it to its end.
+        let run = self.runs.read(&run.id)?.unwrap_or(run);
+        if run.outcome.is_some() {
+            return Ok(run);
+        }
+        let present = self.present().await?;
+        let steps: Vec<Box<dyn Step>> = present
+            .iter()
+            .filter(|installer| run.plan.changes.of(installer.kind()).next().is_some())
+            .flat_map(|installer| installer.steps(&self.parts.dir))
+            .collect();
+        Ok(carry_out(&self.runs, run, &steps, &self.parts.clock, tell).await?)
+    }
+}
+
+/// Says which names are whose: `KIND:NAME` says it, else the one that knows the name has it, else the first.
+async fn shares(present: &[Arc<dyn Installer>], names: &[String]) -> BTreeMap<Kind, Vec<String>> {
+    let mut shares = BTreeMap::<Kind, Vec<String>>::new();
+    let mut left = Vec::new();
+    for name in names {
+        let said = name.split_once(':').and_then(|(kind, name)| Some((kind.parse::<Kind>().ok()?, name)));
+        match said.filter(|(kind, _)| present.iter().any(|one| one.kind() == *kind)) {
+            Some((kind, name)) => shares.entry(kind).or_default().push(name.to_owned()),
+            None => left.push(name.clone()),
+        }
+    }
+    for installer in present {
+        let claimed = installer.claims(&left).await;
+        left.retain(|name| !claimed.contains(name));
+        if !claimed.is_empty() {
+            shares.entry(installer.kind()).or_default().extend(claimed);
+        }
+    }
+    if let Some(first) = present.first().filter(|_| !left.is_empty()) {
+        shares.entry(first.kind()).or_default().extend(left);
+    }
+    shares
+}

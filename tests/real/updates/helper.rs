@@ -1,0 +1,258 @@
+//! `lightship host-helper`: a real service of root on a real socket, asked by root, by its agent's user and by others.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use lightship::domain::id::{AgentId, CommandId};
+use lightship::domain::order::{KeyOffer, Order, SignedOrder, SigningKey};
+use lightship::domain::update::{Changes, PlanAsk, RunOutcome, Wanted};
+use lightship::updates::{Errand, Hands, HelperHands, KeyWas};
+use serde_json::Value;
+
+use super::apt_root::AptRoot;
+use super::text;
+use super::verbs::{until_said, verb};
+use crate::support::ship::{Rig, binary};
+use crate::support::until::until;
+
+const NOBODY: &str = "65534";
+
+/// A helper of root on a host with its own packages. Dropping it ends it.
+struct Helper {
+    root: AptRoot,
+    process: std::process::Child,
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&[seed; 32])
+}
+
+fn offer(seed: u8) -> KeyOffer {
+    KeyOffer { key: key(seed).public(), endorsed: Vec::new() }
+}
+
+fn agent() -> AgentId {
+    AgentId::new("a1")
+}
+
+impl Helper {
+    /// One on a host that has t-lib 1.0 and is offered 1.1; nobody's agent may ask it.
+    fn start() -> Self {
+        let root = AptRoot::with(&["t-lib"]);
+        root.package("t-lib", "1.1", "");
+        root.publish();
+        root.apt(&["update"]);
+        Self::on(root)
+    }
+
+    fn on(root: AptRoot) -> Self {
+        let mut process = Command::new(binary())
+            .args(["--state-dir", &root.at("helper"), "host-helper"])
+            .env("APT_CONFIG", text(&root.config()))
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .env("LIGHTSHIP__UPDATES__HELPER_SOCKET", root.at("run/helper.sock"))
+            .env("LIGHTSHIP__UPDATES__HELPER_USER", "nobody")
+            .env("LIGHTSHIP__UPDATES__HELPER_GROUP", NOBODY)
+            .env("LIGHTSHIP__UPDATES__POLICY_FILE", root.at("policy.toml"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        process.stderr = process.stdout.take().map(|out| std::os::fd::OwnedFd::from(out).into());
+        until_said(&mut process, "helper of the agent");
+        Self { root, process }
+    }
+
+    fn restart(mut self) -> Self {
+        let root = std::mem::replace(&mut self.root, AptRoot::empty());
+        drop(self);
+        Self::on(root)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.root.at("run/helper.sock").into()
+    }
+
+    fn hands(&self) -> HelperHands {
+        HelperHands::at(&self.socket())
+    }
+
+    async fn carry_out(&self, order: SignedOrder) -> Result<lightship::domain::update::Run, String> {
+        let errand = Errand { order, agent: agent(), ahead: None, expired: None };
+        self.hands().carry_out(errand, Arc::new(|_| ())).await.map_err(|refusal| refusal.to_string())
+    }
+
+    async fn planned(&self) -> Changes {
+        self.hands().plan(&PlanAsk::Install(Wanted::All)).await.unwrap().changes
+    }
+
+    /// What a user hears who asks for the status.
+    fn asked_by(&self, user: &str) -> String {
+        // A question is its length in four bytes, and then the word `"status"`.
+        let ask = r#"use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "no way: $!";
+            my $q = '"status"'; print $s pack("N", length $q), $q; $s->flush; local $/; print substr(<$s>, 4)"#;
+        let asked = Command::new("setpriv")
+            .args(["--reuid", user, "--regid", NOBODY, "--clear-groups", "perl", "-e", ask])
+            .arg(self.socket())
+            .output()
+            .unwrap();
+        format!("{}{}", String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr))
+    }
+}
+
+fn order(id: &str, number: u64, ask: PlanAsk, changes: Changes) -> Order {
+    let now = Utc::now();
+    let expires_at = now + TimeDelta::hours(1);
+    Order {
+        id: CommandId::new(id),
+        agent: agent(),
+        number,
+        ask,
+        changes,
+        by: "ann".into(),
+        issued_at: now,
+        expires_at,
+    }
+}
+
+#[test]
+fn only_root_and_the_user_of_the_agent_are_listened_to() {
+    let helper = Helper::start();
+    let about = std::fs::metadata(helper.socket()).unwrap();
+    assert_eq!((about.permissions().mode() & 0o777, about.gid()), (0o660, 65534));
+    let kept = std::fs::metadata(helper.root.at("helper")).unwrap();
+    assert_eq!((kept.permissions().mode() & 0o777, kept.uid()), (0o700, 0));
+    // Whoever makes the way there must let them in, too.
+    std::fs::set_permissions(helper.root.at(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+
+    assert!(helper.asked_by(NOBODY).contains("installs_packages"), "{}", helper.asked_by(NOBODY));
+    assert!(helper.asked_by("0").contains("installs_packages"));
+    let other = helper.asked_by("12345");
+    assert!(other.contains("the user 12345 may not ask here") && other.contains("helper_user"), "{other}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_known_by_the_helper_itself_and_carried_out_once() {
+    let helper = Helper::start();
+    let changes = helper.planned().await;
+    let whole = order("c1", 5, PlanAsk::Install(Wanted::All), changes.clone());
+    let signed = whole.sign(&key(1));
+    assert!(helper.carry_out(signed.clone()).await.unwrap_err().contains("knows no key"));
+    assert_eq!(helper.hands().offer_key(&offer(1), &agent()).await.unwrap().was, KeyWas::First);
+    assert_eq!(helper.hands().offer_key(&offer(2), &agent()).await.unwrap().was, KeyWas::Refused);
+
+    for (order, word) in [
+        (whole.sign(&key(2)), "signed with the key"),
+        (SignedOrder { content: signed.content.replace("1.1", "1.2"), ..signed.clone() }, "altered"),
+        (Order { agent: AgentId::new("a2"), ..whole.clone() }.sign(&key(1)), "for the agent a2"),
+        (Order { expires_at: Utc::now(), ..whole.clone() }.sign(&key(1)), "expired"),
+    ] {
+        let refusal = helper.carry_out(order).await.unwrap_err();
+        assert!(refusal.contains(word), "{word}: {refusal}");
+    }
+    assert_eq!(helper.root.installed(), ["t-lib 1.0 ii"], "nothing was changed");
+
+    let run = helper.carry_out(signed.clone()).await.unwrap();
+    assert_eq!((run.outcome.as_ref(), run.by.as_str()), (Some(&RunOutcome::Verified), "ann"));
+    assert_eq!(helper.root.installed(), ["t-lib 1.1 ii"]);
+    assert_eq!(helper.hands().untold(&agent()).await.unwrap(), std::slice::from_ref(&run.id));
+
+    // What it knows outlives it.
+    let helper = helper.restart();
+    assert_eq!(helper.carry_out(signed).await.unwrap().id, run.id, "it tells how the run ended");
+    let older = order("c2", 5, PlanAsk::Install(Wanted::All), changes).sign(&key(1));
+    assert!(helper.carry_out(older).await.unwrap_err().contains("used before"));
+    let ask = PlanAsk::Undo { run: run.id, only: Vec::new() };
+    let back = helper.hands().plan(&ask).await.unwrap().changes;
+    let undone = helper.carry_out(order("c3", 6, ask, back).sign(&key(1))).await.unwrap();
+    assert_eq!(
+        (undone.outcome, helper.root.installed()),
+        (Some(RunOutcome::Verified), vec!["t-lib 1.0 ii".to_owned()])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_of_the_host_and_what_is_there_now_bind_the_helper() {
+    let helper = Helper::start();
+    helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
+    let changes = helper.planned().await;
+    let signed =
+        |id: &str, number| order(id, number, PlanAsk::Install(Wanted::All), changes.clone()).sign(&key(1));
+    std::fs::write(helper.root.at("policy.toml"), "deny = ['t-*']").unwrap();
+    let refusal = helper.carry_out(signed("c1", 1)).await.unwrap_err();
+    assert!(refusal.contains("`t-*` is denied"), "{refusal}");
+    std::fs::remove_file(helper.root.at("policy.toml")).unwrap();
+
+    helper.root.package("t-lib", "1.2", "");
+    helper.root.publish();
+    helper.hands().refresh().await.unwrap();
+    let refusal = helper.carry_out(signed("c2", 2)).await.unwrap_err();
+
+    assert!(refusal.contains("t-lib: upgrade 1.0 → 1.2, planned was upgrade 1.0 → 1.1"), "{refusal}");
+    assert_eq!(helper.root.installed(), ["t-lib 1.0 ii"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_a_service_manager_opened_is_taken_over() {
+    let root = AptRoot::with(&["t-lib"]);
+    let socket = root.at("handed.sock");
+    let hand_over = r#"use IO::Socket::UNIX; use POSIX; $^F = 9;
+        my $s = IO::Socket::UNIX->new(Local => shift, Listen => 5) or die "no socket: $!";
+        POSIX::dup2(fileno $s, 3) unless fileno $s == 3; $ENV{LISTEN_PID} = $$; $ENV{LISTEN_FDS} = 1; exec @ARGV"#;
+    let mut process = Command::new("perl")
+        .args(["-e", hand_over, &socket])
+        .arg(binary())
+        .args(["--state-dir", &root.at("helper"), "host-helper"])
+        .env("APT_CONFIG", text(&root.config()))
+        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+
+    let status = until("the helper listens", async || {
+        let hands = HelperHands::at(socket.as_ref());
+        let status = if hands.is_there() { Some(hands.status().await) } else { None };
+        status.filter(|status| status.problem.is_none())
+    })
+    .await;
+
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(status.installs_packages.yes, "{status:?}");
+    assert!(!status.replaces_containers.yes, "there is no Engine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_trusts_another_key_by_its_fingerprint() {
+    let helper = Helper::start();
+    helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
+    helper.hands().offer_key(&offer(2), &agent()).await.unwrap();
+    let rig: Rig = helper.root.rig().env("LIGHTSHIP__UPDATES__HELPER_STATE_DIR", helper.root.at("helper"));
+    let (_, keys, _) = verb(&rig, &["trust-key", "--show", "--json"]);
+    let of_helper = |keys: &Value| {
+        keys["keys"].as_array().unwrap().iter().find(|one| !one["trusted"].is_null()).unwrap().clone()
+    };
+    let (first, second) =
+        (key(1).public().fingerprint().to_string(), key(2).public().fingerprint().to_string());
+    assert_eq!(
+        (&of_helper(&keys)["trusted"], &of_helper(&keys)["refused"]),
+        (&first.clone().into(), &second.clone().into())
+    );
+
+    let (code, _, errors) = verb(&rig, &["trust-key", "0000-0000-0000-0000-0000-0000-0000-0000"]);
+    assert!(code == 1 && errors.contains("no master showed the key"), "{errors}");
+    let (code, _, errors) = verb(&rig, &["trust-key", &second]);
+    assert_eq!(code, 0, "{errors}");
+
+    let status = helper.hands().status().await;
+    assert_eq!(status.key.map(|key| key.to_string()), Some(second));
+}
