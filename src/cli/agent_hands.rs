@@ -7,7 +7,7 @@ use super::scan::images;
 use super::values::engine;
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{CheckPackages, Settings};
 use crate::docker::{BollardDocker, EngineContainers};
 use crate::domain::host::Ability;
 use crate::domain::update::Kind;
@@ -25,23 +25,26 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
     let clock = Clock::system();
     let containers = EngineContainers::new(BollardDocker::at(engine(settings)?, io.clone()));
     let is_container = HostReader::of_this_host().virtualisation().is_application_container();
+    let packages = packages(settings.updates.check_packages, is_container);
     let all = installers(images(settings, &clock, io.clone())?, containers, &clock);
     let own = OwnHands::new(HandsParts {
         dir: dir.to_owned(),
-        // A container has packages of its own; they must not be taken for its host's.
+        // Packages that are not the host's must not be taken for them. Without rights they are planned all the same.
         installers: all
             .into_iter()
-            .filter(|installer| !is_container || installer.kind() == Kind::DockerImage)
+            .filter(|installer| {
+                !matches!(packages, Packages::Others | Packages::LeftAlone)
+                    || installer.kind() == Kind::DockerImage
+            })
             .collect(),
         refreshing: Vec::new(),
-        rights: Rights { packages: packages(is_container), containers: Ability::yes() },
+        rights: Rights { packages: packages.ability(), containers: Ability::yes() },
         agent_is: AgentIs::Own,
         policy_file: settings.updates.policy_file.clone(),
         clock,
         chance: Chance::system(),
     });
-    let is_root_of_host = !is_container && rustix::process::geteuid().is_root();
-    let hands: Arc<dyn Hands> = if is_root_of_host {
+    let hands: Arc<dyn Hands> = if packages == Packages::Own {
         Arc::new(own)
     } else {
         let helper = HelperHands::at(&settings.updates.helper_socket);
@@ -50,18 +53,41 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
     Ok(Arc::new(OnIo::new(hands, io.clone())))
 }
 
-/// Containers are changed by whoever reaches their Engine; packages only by root.
-fn packages(is_container: bool) -> Ability {
-    if is_container {
-        let way_out = "mount the socket of `lightship host-helper`, which runs on the host";
-        return Ability::no(
-            "the agent runs in a container and changes containers only: its packages are not its host's",
-            Some(way_out.into()),
-        );
+/// Whose packages this process sees, and what it may do with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packages {
+    /// The host's, as root.
+    Own,
+    /// The host's, as an ordinary user.
+    ToLookAt,
+    /// Those of the container that it runs in.
+    Others,
+    /// It was told to leave them alone.
+    LeftAlone,
+}
+
+fn packages(asked: CheckPackages, is_container: bool) -> Packages {
+    match asked {
+        CheckPackages::Never => Packages::LeftAlone,
+        CheckPackages::Auto if is_container => Packages::Others,
+        CheckPackages::Auto | CheckPackages::Always if rustix::process::geteuid().is_root() => Packages::Own,
+        CheckPackages::Auto | CheckPackages::Always => Packages::ToLookAt,
     }
-    if rustix::process::geteuid().is_root() {
-        Ability::yes()
-    } else {
-        Ability::no("the agent does not run as root", Some(WAY_OUT.into()))
+}
+
+impl Packages {
+    fn ability(self) -> Ability {
+        match self {
+            Self::Own => Ability::yes(),
+            Self::ToLookAt => Ability::no("the agent does not run as root", Some(WAY_OUT.into())),
+            Self::Others => Ability::no(
+                "the agent runs in a container and changes containers only: its packages are not its host's",
+                Some("mount the socket of `lightship host-helper`, which runs on the host".into()),
+            ),
+            Self::LeftAlone => Ability::no(
+                "it is told to leave packages alone",
+                Some("set `LIGHTSHIP__UPDATES__CHECK_PACKAGES` to `auto`".into()),
+            ),
+        }
     }
 }

@@ -68,6 +68,7 @@ impl Site {
             (answer["waiting"] == json!([])).then_some(answer)
         })
         .await;
+        assert_eq!(answered["failed"], json!([]), "the host could not work it out");
         (request, answered)
     }
 
