@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::id::{ApprovalId, CommandId, RequestId, SecretId, TunnelId, UpdateId};
-use super::update::{Kind, PlanAsk, PlanId, Then};
+use super::update::{Kind, PlanAsk, PlanId, RunId, Then};
 
 /// What is to be done. Secrets are named, never held; the token is filled in at delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,13 @@ pub enum CommandKind {
         #[serde(default, skip_serializing_if = "Then::is_show")]
         then: Then,
     },
+    /// Stop a run at its next safe point; what is done stays done.
+    CancelRun {
+        /// Which run of the host.
+        run: RunId,
+        /// Who wants it.
+        by: String,
+    },
     /// RedFlag's agents only: say what installing this brings along.
     DryRunUpdate(RedFlagUpdate),
     /// RedFlag's agents only: install this, with what comes along.
@@ -75,6 +82,7 @@ impl CommandKind {
             Self::StopTunnel => "stop_tunnel",
             Self::ScanUpdates => "scan_updates",
             Self::PlanUpdates { .. } => "plan_updates",
+            Self::CancelRun { .. } => "cancel_run",
             Self::DryRunUpdate(_) => "dry_run_update",
             Self::ConfirmDependencies { .. } => "confirm_dependencies",
             Self::CarryOutPlan { .. } => "carry_out_plan",

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::command::CommandKind;
 use crate::domain::id::TunnelId;
 use crate::domain::order::SignedOrder;
-use crate::domain::update::PlanAsk;
+use crate::domain::update::{PlanAsk, RunId};
 
 /// Longest token, tunnel id or name that is taken from the wire.
 const TEXT_LIMIT: usize = 4096;
@@ -30,6 +30,13 @@ pub enum AgentCommand {
     PlanUpdates(PlanAsk),
     /// Change the host, as the order says that the master signed.
     CarryOut(SignedOrder),
+    /// Stop a run at its next safe point.
+    CancelRun {
+        /// Which run.
+        run: RunId,
+        /// Who wants it.
+        by: String,
+    },
     /// Push these rules through the master's Cloudflare routes; only old masters would ask.
     UpdateTunnelConfig {
         /// `rules` as it came: an object of rules by key.
@@ -67,6 +74,10 @@ impl AgentCommand {
             Some("carry_out_plan") => {
                 part(command, "order").map_or_else(|| Self::unread("carry_out_plan"), Self::CarryOut)
             }
+            Some("cancel_run") => match (part(command, "run"), part(command, "by")) {
+                (Some(run), Some(by)) => Self::CancelRun { run, by },
+                _ => Self::unread("cancel_run"),
+            },
             Some("update_tunnel_config") => {
                 Self::UpdateTunnelConfig { rules: command.get("rules").cloned().unwrap_or_default() }
             }
@@ -90,6 +101,10 @@ impl AgentCommand {
             }
             Self::PlanUpdates(ask) => drop(form.insert("ask".into(), json!(ask))),
             Self::CarryOut(order) => drop(form.insert("order".into(), json!(order))),
+            Self::CancelRun { run, by } => {
+                form.insert("run".into(), json!(run));
+                form.insert("by".into(), json!(by));
+            }
             Self::StopTunnel | Self::ScanUpdates | Self::Unsupported { .. } => {}
         }
         form
@@ -104,6 +119,7 @@ impl AgentCommand {
             Self::ScanUpdates => "scan_updates",
             Self::PlanUpdates(_) => "plan_updates",
             Self::CarryOut(_) => "carry_out_plan",
+            Self::CancelRun { .. } => "cancel_run",
             Self::UpdateTunnelConfig { .. } => "update_tunnel_config",
             Self::Unsupported { action } => action,
         }
@@ -157,6 +173,7 @@ pub fn wire_form(kind: &CommandKind, token: Option<&SecretString>) -> Map<String
         | CommandKind::ScanUpdates
         | CommandKind::PlanUpdates { .. }
         | CommandKind::CarryOutPlan { .. }
+        | CommandKind::CancelRun { .. }
         | CommandKind::DryRunUpdate(_)
         | CommandKind::ConfirmDependencies { .. }
         | CommandKind::Unknown => return form,
@@ -255,6 +272,7 @@ mod tests {
             json!({"action": "reboot"}),
             json!({"action": "plan_updates", "ask": {"install": {"named": ["apt:bash"]}}}),
             json!({"action": "plan_updates", "ask": {"undo": {"run": "20260131-120000-x7k2"}}}),
+            json!({"action": "cancel_run", "run": "20260131-120000-x7k2", "by": "ann"}),
             json!({"action": "carry_out_plan", "order": {"content": "{}", "signature": "00", "key": "ab-cd"}}),
         ] {
             assert_eq!(Value::Object(AgentCommand::read(&object(form.clone())).form()), form);

@@ -91,6 +91,10 @@ pub fn command_form(
     match &command.kind {
         CommandKind::PlanUpdates { ask, .. } => drop(form.insert("ask".into(), json!(ask))),
         CommandKind::CarryOutPlan { .. } => drop(form.insert("order".into(), json!(order))),
+        CommandKind::CancelRun { run, by } => {
+            form.insert("run".into(), json!(run));
+            form.insert("by".into(), json!(by));
+        }
         _ => {}
     }
     form.insert("id".into(), json!(command.id));

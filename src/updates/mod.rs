@@ -36,7 +36,7 @@ pub use host::{HostReader, Virtualisation};
 pub use installer::Installer;
 pub use list::{Images, installers, scan_all, scanners};
 pub use programs::{HostPrograms, Programs, Ran};
-pub use run::{Progress, Step, StepFailed, carry_out};
+pub use run::{Progress, Step, StepFailed, cancel, carry_out};
 pub use scanner::{ScanAsk, Scanner};
 pub use windows_update::WindowsUpdate;
 pub use winget::Winget;

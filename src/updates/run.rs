@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::clock::Clock;
-use crate::domain::update::{DoneStep, Run, RunOutcome};
-use crate::state_dir::{Runs, StateError};
+use crate::domain::text::spell_out;
+use crate::domain::update::{DoneStep, Run, RunId, RunOutcome};
+use crate::state_dir::{Runs, StateError, read_end, replace_file};
 
 /// One step of a run.
 #[async_trait]
@@ -115,6 +116,12 @@ pub async fn carry_out(
         if run.found(name).is_some() {
             continue;
         }
+        if let Some(by) = cancelled(&folder) {
+            let stopped = StepFailed::because(format!("it was cancelled by {by}"));
+            let is_changed =
+                steps.iter().any(|one| one.changes_the_host() && run.may_have_changed(one.name()));
+            return end(runs, run, clock, outcome(stopped, is_changed));
+        }
         tell(Progress::Begins(name));
         // Whether it was begun before is told by the record as it was.
         let before = run.clone();
@@ -135,6 +142,22 @@ pub async fn carry_out(
         }
     }
     end(runs, run, clock, RunOutcome::Verified)
+}
+
+/// Where it is written that a run is to stop, and who wants it.
+const CANCEL: &str = "cancel";
+/// Longest name that is read there.
+const MAX_BY: u64 = 200;
+
+/// Has a run stop at its next safe point: before a step, or between two groups of containers. Blocks.
+pub fn cancel(runs: &Runs, run: &RunId, by: &str) -> Result<(), StateError> {
+    replace_file(&runs.folder(run)?.join(CANCEL), by.as_bytes())
+}
+
+/// Returns who wants the run to stop that has this folder.
+pub(super) fn cancelled(folder: &Path) -> Option<String> {
+    let by = read_end(&folder.join(CANCEL), 0, MAX_BY);
+    (!by.is_empty()).then(|| spell_out(&by))
 }
 
 fn outcome(StepFailed { reason, back }: StepFailed, is_changed: bool) -> RunOutcome {
@@ -251,6 +274,32 @@ mod tests {
             assert_eq!(*rig.seen.lock(), expected);
             assert_eq!(rig.runs.read(&run().id).unwrap(), Some(ended));
         }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_cancelled_begins_no_further_step_and_says_who_wanted_it() {
+        let rig = Rig::new();
+        let mut does = [Does::Work; 3];
+        does[1] = Does::Hang;
+        let cut = tokio::time::timeout(std::time::Duration::from_millis(50), rig.go(run(), does)).await;
+        assert!(cut.is_err());
+        cancel(&rig.runs, &run().id, "ann").unwrap();
+        let kept = rig.runs.read(&run().id).unwrap().unwrap();
+
+        let ended = rig.go(kept, [Does::Work; 3]).await;
+
+        let reason = "it was cancelled by ann".to_owned();
+        assert_eq!(
+            ended.outcome,
+            Some(RunOutcome::Failed { reason: reason.clone() }),
+            "it may have changed something"
+        );
+        assert_eq!(*rig.seen.lock(), ["first", "change"]);
+
+        let rig = Rig::new();
+        cancel(&rig.runs, &run().id, "ann").unwrap();
+        let ended = rig.go(run(), [Does::Work; 3]).await;
+        assert_eq!(ended.outcome, Some(RunOutcome::NotStarted { reason, is_refused: false }));
     }
 
     #[tokio::test]

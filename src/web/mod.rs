@@ -150,6 +150,7 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/approvals/{id}/withdraw").post(plans::withdraw))
                 .service(at("/runs").get(runs::list))
                 .service(at("/runs/{agent}/{run}").get(runs::show))
+                .service(at("/runs/{agent}/{run}/cancel").post(runs::cancel))
                 .service(at("/order-key").get(runs::order_key))
                 .service(at("/order-key/exchange").post(runs::exchange_order_key))
                 .service(at("/plan").get(native::plan))

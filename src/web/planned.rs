@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
+
 use super::error::ApiError;
 use super::state::WebState;
 use crate::db::read::{
     self, ApprovalFilter, ApprovalRow, HostPlanRow, host_plans_of, list_approvals, plans_by_id,
 };
+use crate::domain::delivery::Family;
 use crate::domain::id::{AgentId, RequestId};
 use crate::domain::update::{Changes, OnHost, PlanId, Problem};
 
@@ -60,11 +63,18 @@ impl Planned {
             name: names.get(id).cloned().unwrap_or_else(|| id.to_string()),
             id: id.clone(),
         };
+        let now = state.master().clock.now();
+        let patience = TimeDelta::from_std(Family::Updates.rules().lifetime).unwrap_or(TimeDelta::MAX);
         let (mut waiting, mut failed) = (Vec::new(), Vec::new());
         let mut by_plan = BTreeMap::<PlanId, Vec<(Named, Box<OnHost>)>>::new();
         for row in rows {
             let host = named(&row.agent_id);
             match row.answer.map(|answer| answer.plan) {
+                None if now >= row.asked_at + patience => {
+                    let reason = "it did not answer in time: it was away, or is busy".into();
+                    failed
+                        .push((host, Problem { reason, way_out: Some("ask again once it is back".into()) }));
+                }
                 None => waiting.push(host),
                 Some(Err(problem)) => failed.push((host, problem)),
                 Some(Ok((plan, on_host))) => by_plan.entry(plan).or_default().push((host, on_host)),

@@ -68,6 +68,7 @@ impl CommandKind {
             Self::ScanUpdates
             | Self::PlanUpdates { .. }
             | Self::CarryOutPlan { .. }
+            | Self::CancelRun { .. }
             | Self::DryRunUpdate(_)
             | Self::ConfirmDependencies { .. } => Family::Updates,
             Self::Unknown => Family::Unknown,

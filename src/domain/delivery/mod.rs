@@ -263,6 +263,7 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
                 CommandKind::ScanUpdates
                 | CommandKind::PlanUpdates { .. }
                 | CommandKind::CarryOutPlan { .. }
+                | CommandKind::CancelRun { .. }
                 | CommandKind::DryRunUpdate(_)
                 | CommandKind::ConfirmDependencies { .. }
                 | CommandKind::Unknown => false,

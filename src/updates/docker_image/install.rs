@@ -20,7 +20,7 @@ use crate::domain::update::swap::{Group, Phase, Swap};
 use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run, Wanted};
 use crate::registry::{Credentials, DockerLogins};
 use crate::updates::installer::Installer;
-use crate::updates::run::{At, Back, Progress, Step, StepFailed};
+use crate::updates::run::{At, Back, Progress, Step, StepFailed, cancelled};
 use crate::updates::scanner::Scanner;
 
 /// Replaces an Engine's containers.
@@ -247,6 +247,9 @@ impl Step for Replace {
         let stop = |reason: String| if is_first { untouched(reason) } else { StepFailed::because(reason) };
         let basis = Basis::of(&self.0).await.map_err(|error| stop(error.to_string()))?;
         for group in basis.groups(&left(&basis, at)) {
+            if let Some(by) = cancelled(at.folder) {
+                return Err(stop(format!("it was cancelled by {by}")));
+            }
             not_planned(&group, at)?;
             let mut swaps = Vec::new();
             for container in group {

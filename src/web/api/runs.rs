@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use crate::db::read::{RunFilter, RunRow, agent_names, find_plan, find_run, list_order_keys, list_runs};
 use crate::domain::id::AgentId;
 use crate::domain::update::{PlanId, RunId, RunOutcome};
-use crate::web::auth::{Admin, Viewer};
+use crate::web::auth::{Admin, Operator, Viewer};
 use crate::web::error::ApiError;
 use crate::web::query::{KnownQuery, flag, number};
 use crate::web::state::WebState;
@@ -84,6 +84,22 @@ pub async fn show(
     form["steps"] = json!(row.steps);
     form["log"] = json!(row.log);
     Ok(HttpResponse::Ok().json(form))
+}
+
+/// `POST /api/v3/runs/{agent}/{run}/cancel`: stops a run at its next safe point; what is done stays done.
+#[utoipa::path(post, path = "/api/v3/runs/{agent}/{run}/cancel", tag = "plans",
+    params(("agent" = String, Path), ("run" = String, Path)),
+    responses((status = 202), (status = 401), (status = 403), (status = 404), (status = 409)),
+    security(("admin_token" = [])))]
+pub async fn cancel(
+    operator: Operator,
+    state: web::Data<WebState>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, ApiError> {
+    let (agent, run) = path.into_inner();
+    let row = one(&state, &agent, &run).await?;
+    let command = state.master().cancel_run(&row.agent_id, &row.id, &operator.name).await?;
+    Ok(HttpResponse::Accepted().json(json!({ "command_id": command })))
 }
 
 /// Returns a run; fails with 404 if there is none.

@@ -11,10 +11,12 @@ use crate::actors::master::fleet::Work;
 use crate::actors::master::registrar::ExchangeOrderKey;
 use crate::actors::master::subtree::{Approval, Yes};
 use crate::db::approvals::{ApprovalFilter, list_approvals};
+use crate::db::runs::find_run;
 use crate::db::updates::UpdateRow;
+use crate::domain::command::CommandKind;
 use crate::domain::id::{AgentId, ApprovalId, CommandId, RequestId};
 use crate::domain::order::Fingerprint;
-use crate::domain::update::{Kind, MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId};
+use crate::domain::update::{Kind, MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId, RunId};
 use crate::protocol::v3::{PlanTold, RunTold};
 
 /// Hosts that are asked at the same time.
@@ -129,6 +131,17 @@ impl Master {
         dependencies: Vec<String>,
     ) -> Result<Option<CommandId>, MasterError> {
         self.work(agent, |reply| Work::TakeDependencies { kind, name, dependencies, reply }).await
+    }
+
+    /// Asks a host to stop a run at its next safe point. Returns the command.
+    pub async fn cancel_run(&self, agent: &AgentId, run: &RunId, by: &str) -> Result<CommandId, MasterError> {
+        let row = find_run(&self.db, agent, run).await?.ok_or(MasterError::RunNotFound)?;
+        if row.ended.is_some() {
+            return Err(MasterError::CannotApprove("the run is at its end already".into()));
+        }
+        let kind = CommandKind::CancelRun { run: run.clone(), by: by.to_owned() };
+        let by = by.to_owned();
+        Ok(self.work(agent, |reply| Work::Enqueue { kind, by, reply }).await?.id)
     }
 
     /// Takes in what a host worked out.

@@ -238,10 +238,10 @@ impl Keeper {
         self.own.slot().is_some_and(|slot| slot.dialect() == Dialect::RedFlag)
     }
 
-    /// True if what was asked by this command is not answered: its host could not work it out.
-    pub(super) async fn is_unanswered(&self, id: &CommandId) -> Result<Option<HostPlanRow>, MasterError> {
+    /// Returns the question that this command carried, if it has no answer.
+    pub(super) async fn unanswered(&self, id: &CommandId) -> Result<Option<HostPlanRow>, MasterError> {
         let row = find_host_plan_of(&self.own.env.db, &self.own.agent, id).await?;
-        Ok(row.filter(|row| row.answer.is_none() && row.then == Then::CarryOut))
+        Ok(row.filter(|row| row.answer.is_none()))
     }
 }
 

@@ -26,8 +26,8 @@ use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
-    ApprovalStatus, Change, Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, RunProgress, Then,
-    Wanted, after_happening, concerns, happening,
+    ApprovalStatus, Change, Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, Problem,
+    RunProgress, Then, Wanted, after_happening, concerns, happening,
 };
 use crate::protocol::v3::{PlanTold, RunTold};
 
@@ -333,9 +333,17 @@ impl Keeper {
             };
         }
         if !outcome.succeeded
-            && let Some(row) = self.is_unanswered(command).await?
+            && let Some(mut row) = self.unanswered(command).await?
         {
-            return self.move_named(&named(&row.ask), Happening::Withdraw).await;
+            // An agent that knows nothing of plans says no more than that it could not.
+            let problem = Problem { reason: outcome.message.clone(), way_out: None };
+            row.answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
+            let names = if row.then == Then::CarryOut { named(&row.ask) } else { Vec::new() };
+            let batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
+            let batch = self.moved_named(batch, &names, Happening::Withdraw).await?;
+            self.own.env.ledger.commit(batch).await?;
+            self.own.env.notices.announce(Note::Updates(self.own.agent.clone()));
+            return Ok(());
         }
         let Own { env, agent } = &self.own;
         let Some(row) = find_approval_of(&env.db, agent, command).await? else { return Ok(()) };
