@@ -147,7 +147,11 @@ pub fn read_end(path: &Path, from: u64, most: u64) -> String {
         file.take(most).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+    let mut text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
+    // What is no UTF-8 takes more room when it is replaced.
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    text.drain(..text.ceil_char_boundary(text.len().saturating_sub(most)));
+    text
 }
 
 #[cfg(test)]

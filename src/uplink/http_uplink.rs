@@ -35,6 +35,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// A DockFlare Master calls Cloudflare before it answers an event.
 const EVENT_LIMIT: Duration = Duration::from_secs(60);
+/// A plan or a run may have eight million bytes.
+const RECORD_LIMIT: Duration = Duration::from_secs(60);
 const CONFIG_LIMIT: Duration = Duration::from_secs(30);
 /// Added to the wait of a poll, for the way there and back.
 const POLL_MARGIN: Duration = Duration::from_secs(15);
@@ -223,12 +225,12 @@ impl Uplink for HttpUplink {
         plan: &v3::PlanTold,
     ) -> Result<(), UplinkError> {
         let call = self.send(Method::POST, &format!("/api/v3/agents/{agent}/plans"), plan);
-        self.call(call.in_session(session)?.compressed()).await.map(drop)
+        self.call(call.in_session(session)?.within(RECORD_LIMIT).compressed()).await.map(drop)
     }
 
     async fn send_run(&self, agent: &AgentId, session: &str, run: &v3::RunTold) -> Result<(), UplinkError> {
         let call = self.send(Method::POST, &format!("/api/v3/agents/{agent}/runs"), run);
-        self.call(call.in_session(session)?.compressed()).await.map(drop)
+        self.call(call.in_session(session)?.within(RECORD_LIMIT).compressed()).await.map(drop)
     }
 
     async fn put_ingress(&self, tunnel: &TunnelId, ingress: Value) -> Result<(), UplinkError> {

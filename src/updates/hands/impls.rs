@@ -94,10 +94,7 @@ impl Hands for OwnHands {
     async fn read_run(&self, run: &RunId) -> Result<Option<RunTold>, Problem> {
         let Some(record) = self.runs.read(run).map_err(in_words)? else { return Ok(None) };
         let path = self.runs.folder(run).map_err(in_words)?.join("log.txt");
-        let mut log = read_end(&path, 0, LOG_LIMIT as u64);
-        // What is no UTF-8 is longer when it is spelled out.
-        let from = log.ceil_char_boundary(log.len().saturating_sub(LOG_LIMIT));
-        log.drain(..from);
+        let log = read_end(&path, 0, LOG_LIMIT as u64);
         Ok(Some(RunTold { run: record, log }))
     }
 

@@ -60,17 +60,15 @@ pub trait Hands: Send + Sync + 'static {
 pub type TellProgress = Arc<dyn Fn(RunProgress) + Send + Sync>;
 
 /// An order with what is known of it beside its text.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Errand {
     /// What came from the master.
     pub order: SignedOrder,
     /// Who this agent is.
     pub agent: AgentId,
     /// How far the master's clock is ahead of this host's, if it is known.
-    #[serde(skip)]
     pub ahead: Option<TimeDelta>,
     /// When the command that carried it expired, by this host's clock; none if it did not.
-    #[serde(skip)]
     pub expired: Option<DateTime<Utc>>,
 }
 

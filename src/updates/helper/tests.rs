@@ -13,7 +13,7 @@ use super::*;
 use crate::domain::id::CommandId;
 use crate::domain::order::{Order, SigningKey};
 use crate::domain::update::{Changes, Wanted};
-use crate::updates::{Allowed, Errand, Hands, HandsStatus, KeyWas, TellProgress};
+use crate::updates::{Allowed, ChosenHands, Errand, Hands, HandsStatus, KeyWas, TellProgress};
 
 /// Answers at once, but for orders, which wait to be let go.
 #[derive(Default)]
@@ -195,4 +195,20 @@ async fn a_helper_that_is_away_is_named() {
     assert!(!client.is_there());
     let problem = client.status().await.installs_packages.problem.unwrap();
     assert!(problem.reason.contains("does not answer"), "{problem:?}");
+}
+
+#[tokio::test]
+async fn the_helper_does_it_as_soon_as_it_is_there_and_runs_of_both_are_told() {
+    let (away, own) = (tempfile::tempdir().unwrap(), Arc::new(Slow::default()));
+    let alone = ChosenHands::new(own.clone(), HelperHands::at(&away.path().join("s")));
+    own.go.notify_one();
+    alone.carry_out(errand(), Arc::new(|_| ())).await.unwrap();
+    assert_eq!(own.errands.lock().len(), 1);
+
+    let rig = Rig::new();
+    let both = ChosenHands::new(own.clone(), rig.client());
+    rig.hands.go.notify_one();
+    both.carry_out(errand(), Arc::new(|_| ())).await.unwrap();
+    assert_eq!((own.errands.lock().len(), rig.hands.errands.lock().len()), (1, 1));
+    assert_eq!(both.untold(&AgentId::new("a1")).await.unwrap().len(), 2);
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use chrono::{TimeDelta, Utc};
 use lightship::domain::id::{AgentId, CommandId};
 use lightship::domain::order::{KeyOffer, Order, SignedOrder, SigningKey};
-use lightship::domain::update::{Changes, PlanAsk, RunOutcome, Wanted};
+use lightship::domain::update::{Changes, PlanAsk, RunOutcome, RunProgress, Wanted};
 use lightship::updates::{Errand, Hands, HelperHands, KeyWas};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::apt_root::AptRoot;
 use super::text;
-use super::verbs::{until_said, verb};
+use super::verbs::{until_said, until_there, verb};
 use crate::support::ship::{Rig, binary};
 use crate::support::until::until;
 
@@ -87,8 +88,7 @@ impl Helper {
     }
 
     async fn carry_out(&self, order: SignedOrder) -> Result<lightship::domain::update::Run, String> {
-        let errand = Errand { order, agent: agent(), ahead: None, expired: None };
-        self.hands().carry_out(errand, Arc::new(|_| ())).await.map_err(|refusal| refusal.to_string())
+        self.hands().carry_out(errand(order), Arc::new(|_| ())).await.map_err(|refusal| refusal.to_string())
     }
 
     async fn planned(&self) -> Changes {
@@ -107,6 +107,10 @@ impl Helper {
             .unwrap();
         format!("{}{}", String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr))
     }
+}
+
+fn errand(order: SignedOrder) -> Errand {
+    Errand { order, agent: agent(), ahead: None, expired: None }
 }
 
 fn order(id: &str, number: u64, ask: PlanAsk, changes: Changes) -> Order {
@@ -199,6 +203,38 @@ async fn the_policy_of_the_host_and_what_is_there_now_bind_the_helper() {
 
     assert!(refusal.contains("t-lib: upgrade 1.0 → 1.2, planned was upgrade 1.0 → 1.1"), "{refusal}");
     assert_eq!(helper.root.installed(), ["t-lib 1.0 ii"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_is_replaced_in_the_middle_of_dpkg_cuts_nothing_off() {
+    let root = AptRoot::with(&["t-slow"]);
+    let wait = format!("touch {0}/begun; while [ ! -e {0}/go ]; do sleep 0.1; done", root.at(""));
+    root.package_that_runs("t-slow", "1.1", &wait);
+    root.publish();
+    root.apt(&["update"]);
+    let helper = Helper::on(root);
+    helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
+    let changes = helper.planned().await;
+    let signed = order("c1", 1, PlanAsk::Install(Wanted::All), changes).sign(&key(1));
+    let (steps, hands, errand) = (Arc::new(Mutex::new(Vec::new())), helper.hands(), errand(signed));
+    let sink = Arc::clone(&steps);
+    let told = Arc::new(move |said: RunProgress| sink.lock().push(said.step.unwrap_or_default()));
+    // One call, over both lives of the helper.
+    let asked = tokio::spawn(async move { hands.carry_out(errand, told).await });
+    let begun = helper.root.at("begun");
+    tokio::task::spawn_blocking(move || until_there(&begun)).await.unwrap();
+
+    let helper = helper.restart();
+    assert_ne!(helper.root.audit(), "", "dpkg is in the middle");
+    std::fs::write(helper.root.at("go"), "").unwrap();
+
+    let run = asked.await.unwrap().unwrap();
+    assert_eq!(
+        (run.outcome, helper.root.installed()),
+        (Some(RunOutcome::Verified), vec!["t-slow 1.1 ii".to_owned()])
+    );
+    assert!(steps.lock().iter().any(|step| step == "apt.apply"), "{:?}", steps.lock());
+    assert_eq!(helper.root.audit(), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
