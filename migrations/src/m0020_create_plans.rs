@@ -1,5 +1,5 @@
 //! What: `plans` (what would be changed, named by its hash), `host_plans` (what hosts worked out for whom), `runs` (what runs on
-//! hosts did), `approvals` and `order_keys` (derived from events; secret halves are in `secrets`). Why: people approve exact
+//! hosts did), `approvals`, `order_keys` and `failed_images` (derived from events; secret halves are in `secrets`). Why: people approve exact
 //! plans, and hosts carry them out. Previous release: reads none of them; it refuses the new events, so `migrate` has to go
 //! down first.
 
@@ -31,7 +31,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in ["order_keys", "approvals", "runs", "host_plans", "plans"] {
+        for table in ["failed_images", "order_keys", "approvals", "runs", "host_plans", "plans"] {
             manager.drop_table(Table::drop().table(table).to_owned()).await?;
         }
         Ok(())
@@ -48,7 +48,7 @@ const INDEXES: &[(&str, &str, &[&str])] = &[
     ("approvals_open", "approvals", &["status", "expires_at"]),
 ];
 
-fn tables() -> [TableCreateStatement; 5] {
+fn tables() -> [TableCreateStatement; 6] {
     let plans = Table::create()
         .table("plans")
         .col(text("id").primary_key())
@@ -121,5 +121,15 @@ fn tables() -> [TableCreateStatement; 5] {
         .col(big_integer("set_at"))
         .col(text("set_by"))
         .to_owned();
-    [plans, host_plans, runs, approvals, order_keys]
+    let failed_images = Table::create()
+        .table("failed_images")
+        .col(text("digest").primary_key())
+        .col(text("image"))
+        .col(text("agent_id"))
+        .col(text("run_id"))
+        .col(text("reason"))
+        .col(big_integer("failed_at"))
+        .col(text_null("let_go_by"))
+        .to_owned();
+    [plans, host_plans, runs, approvals, order_keys, failed_images]
 }

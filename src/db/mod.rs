@@ -19,6 +19,7 @@ pub mod containers;
 pub mod due;
 pub mod error;
 pub mod events;
+pub mod failed_images;
 pub mod keys;
 pub mod order_keys;
 pub mod plans;

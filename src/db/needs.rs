@@ -42,6 +42,7 @@ pub(super) struct Needs {
     pub(super) update_logs: BTreeSet<(String, i32)>,
     pub(super) update_decisions: BTreeSet<(String, String, String)>,
     pub(super) approvals: BTreeSet<(String, String)>,
+    pub(super) failed_images: BTreeSet<String>,
     /// Images whose containers are wanted, by agent.
     pub(super) images_of_agents: Vec<(String, String)>,
 }

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 use super::commit::begin;
 use super::database::Db;
 use super::entities::{
-    admin, agent, agent_key, approval, claim, command, event, order_key, registration_token,
+    admin, agent, agent_key, approval, claim, command, event, failed_image, order_key, registration_token,
     registration_token_usage, registry_login, route, setting, tunnel, update_decision,
 };
 use super::error::DbError;
@@ -52,6 +52,7 @@ async fn empty(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     update_decision::Entity::delete_many().exec(transaction).await?;
     approval::Entity::delete_many().exec(transaction).await?;
     order_key::Entity::delete_many().exec(transaction).await?;
+    failed_image::Entity::delete_many().exec(transaction).await?;
     Ok(())
 }
 

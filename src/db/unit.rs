@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 
 use super::entities::{
     admin, agent, agent_key, agent_observed, applied_rule, approval, call_budget, claim, command, container,
-    container_problem, dns_record, event, host, host_plan, order_key, plan, refresh_token,
+    container_problem, dns_record, event, failed_image, host, host_plan, order_key, plan, refresh_token,
     registration_token, registration_token_usage, registry_login, route, route_status, run, scan, secret,
     session, setting, stream, tunnel, tunnel_connectors, tunnel_observed, tunnel_status, update,
     update_container, update_decision, update_log,
@@ -53,6 +53,7 @@ row!(host_plan, (agent_id: String as AgentId), (request_id: String as RequestId)
 row!(run, (agent_id: String as AgentId), (id: String as Id));
 row!(approval, (agent_id: String as AgentId), (id: String as Id));
 row!(order_key, fingerprint: String as Fingerprint);
+row!(failed_image, digest: String as Digest);
 
 /// Declares the tables once, and what is done with each of them.
 macro_rules! tables {
@@ -137,6 +138,7 @@ tables! {
     runs: run,
     approvals: approval,
     order_keys: order_key,
+    failed_images: failed_image,
 }
 
 impl Unit {
@@ -185,6 +187,7 @@ impl Unit {
         }
         self.update_decisions.load(conn, needs.update_decisions.iter().cloned()).await?;
         self.approvals.load(conn, needs.approvals.iter().cloned()).await?;
+        self.failed_images.load(conn, needs.failed_images.iter().cloned()).await?;
         for ids in chunks(&needs.tunnels_of_agents) {
             let has = Condition::any().add(tunnel::Column::AgentId.is_in(ids.clone()));
             self.tunnels.load_where(conn, has.add(tunnel::Column::Joining.is_in(ids))).await?;

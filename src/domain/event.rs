@@ -22,7 +22,7 @@ use super::order::{Endorsement, PublicKey};
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
 use super::token::TokenEvent;
-use super::update::{Decision, Kind, PlanId, RunId, RunOutcome};
+use super::update::{Decision, FailedImage, Kind, PlanId, RunId, RunOutcome};
 
 /// Name of a stream of events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -344,6 +344,14 @@ pub enum UpdateEvent {
         #[serde(flatten)]
         outcome: RunOutcome,
     },
+    /// An image failed on the host and was put back: it is held on all hosts until a person lets it go.
+    #[serde(rename = "update_image_failed")]
+    ImageFailed {
+        agent_id: AgentId,
+        run_id: RunId,
+        #[serde(flatten)]
+        image: FailedImage,
+    },
 }
 
 /// Decisions about a tunnel and what is in it.
@@ -387,6 +395,9 @@ pub enum AdminEvent {
     /// It has none there any more.
     #[serde(rename = "registry_login_removed")]
     RegistryLoginRemoved { registry: String },
+    /// An image that failed may be tried again.
+    #[serde(rename = "image_let_go")]
+    ImageLetGo { digest: String },
     /// Orders to hosts are signed with this key from now on; its secret half is in table `secrets`.
     #[serde(rename = "order_key_set")]
     OrderKeySet {
@@ -458,7 +469,9 @@ impl<'de> Deserialize<'de> for Event {
             "route" => RouteEvent::deserialize(value).map(Self::Route),
             "update" => UpdateEvent::deserialize(value).map(Self::Update),
             "tunnel" | "dns" => TunnelEvent::deserialize(value).map(Self::Tunnel),
-            "admin" | "setting" | "registry" | "order" => AdminEvent::deserialize(value).map(Self::Admin),
+            "admin" | "setting" | "registry" | "order" | "image" => {
+                AdminEvent::deserialize(value).map(Self::Admin)
+            }
             "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };
@@ -565,7 +578,8 @@ impl UpdateEvent {
             | Self::PlanApproved { agent_id, .. }
             | Self::PlanOrdered { agent_id, .. }
             | Self::PlanWithdrawn { agent_id, .. }
-            | Self::RunEnded { agent_id, .. } => agent_id,
+            | Self::RunEnded { agent_id, .. }
+            | Self::ImageFailed { agent_id, .. } => agent_id,
         }
     }
 }

@@ -167,7 +167,7 @@ mod tests {
     fn run(id: &str, log: usize) -> SpooledItem {
         let at = "2026-01-31T12:00:00Z".parse().unwrap();
         let run = Run::new(RunId::parse(id).unwrap(), Plan::nothing(), "ann", at);
-        SpooledItem::Run { run: Box::new(RunTold { run, log: "x".repeat(log) }) }
+        SpooledItem::Run { run: Box::new(RunTold { run, failed_images: Vec::new(), log: "x".repeat(log) }) }
     }
 
     fn plan(command: &str) -> SpooledItem {

@@ -26,7 +26,7 @@ mod winget;
 
 pub use apt::{Apt, AptInstaller, run_for_apt};
 pub use dnf::{Dnf, DnfInstaller};
-pub use docker_image::{DockerImage, EngineLookup, ImageInstaller};
+pub use docker_image::{DockerImage, EngineLookup, ImageInstaller, failed_images};
 pub use hands::{
     ChosenHands, Errand, Hands, HandsFault, HandsParts, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OnIo,
     OwnHands, Rights, TellProgress,

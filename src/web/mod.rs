@@ -151,6 +151,8 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/runs").get(runs::list))
                 .service(at("/runs/{agent}/{run}").get(runs::show))
                 .service(at("/runs/{agent}/{run}/cancel").post(runs::cancel))
+                .service(at("/held-images").get(runs::held_images))
+                .service(at("/held-images/{digest}/let-go").post(runs::let_go))
                 .service(at("/order-key").get(runs::order_key))
                 .service(at("/order-key/exchange").post(runs::exchange_order_key))
                 .service(at("/plan").get(native::plan))

@@ -43,7 +43,7 @@ use super::{agent_api, api, assets, ops, pages};
         api::admins::set_password,
         api::overview::overview, api::overview::services, api::overview::ping, api::overview::routes,
         api::plans::ask, api::plans::show, api::plans::approve, api::plans::approvals, api::plans::approval,
-        api::plans::second, api::plans::withdraw, api::runs::list, api::runs::show, api::runs::cancel, api::runs::order_key,
+        api::plans::second, api::plans::withdraw, api::runs::list, api::runs::show, api::runs::cancel, api::runs::order_key, api::runs::held_images, api::runs::let_go,
         api::runs::exchange_order_key,
         api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
         api::registries::pushed, api::registries::list, api::registries::set, api::registries::remove,

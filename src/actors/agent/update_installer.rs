@@ -22,7 +22,7 @@ use crate::domain::command::Outcome;
 use crate::domain::delivery::Dialect;
 use crate::domain::id::{AgentId, CommandId};
 use crate::domain::order::SIZE_LIMIT;
-use crate::domain::update::{PlanAsk, Problem, Run, RunOutcome, RunProgress};
+use crate::domain::update::{PlanAsk, Problem, Run, RunId, RunOutcome, RunProgress};
 use crate::protocol::v3::PlanTold;
 use crate::state_dir::{SpooledItem, StateDir};
 use crate::updates::{Errand, Hands, HandsStatus, TellProgress};
@@ -108,6 +108,7 @@ impl UpdateInstaller {
         let work = async move {
             let ended = match work {
                 HostWork::Plan(ask) => parts.plan(command, ask).await,
+                HostWork::Cancel { run, by } => parts.cancel(&run, &by).await,
                 HostWork::CarryOut(order) => match parts.agent().await {
                     Ok(agent) => parts.carry_out(Errand { order: *order, agent, ahead, expired }).await,
                     Err(why) => Err(why),
@@ -163,6 +164,11 @@ impl InstallerParts {
         words
     }
 
+    async fn cancel(&self, run: &RunId, by: &str) -> Result<String, String> {
+        let asked = self.hands.cancel(run, by).await.map_err(|problem| problem.reason);
+        asked.map(|()| format!("{run} stops at its next safe point"))
+    }
+
     /// Carries an order out and lets its run wait for the master. Returns how it came out, in words.
     async fn carry_out(&self, errand: Errand) -> Result<String, String> {
         let (agent, tell) = (errand.agent.clone(), Arc::clone(&self.tell_run));
@@ -187,7 +193,7 @@ impl InstallerParts {
     }
 
     /// Lets a run wait for the master.
-    async fn tell(&self, run: &crate::domain::update::RunId, agent: &AgentId) -> Result<(), String> {
+    async fn tell(&self, run: &RunId, agent: &AgentId) -> Result<(), String> {
         let told = self.hands.read_run(run).await.map_err(|problem| problem.reason)?;
         let Some(told) = told else { return Ok(()) };
         let item = SpooledItem::Run { run: Box::new(told) };
@@ -230,6 +236,16 @@ impl Handler<Install> for UpdateInstaller {
     type Result = ();
 
     fn handle(&mut self, Install(task): Install, ctx: &mut Self::Context) {
+        if let HostTask { work: HostWork::Cancel { run, by }, reply, .. } = task {
+            // What is under way is what it is about.
+            let (parts, clock) = (self.parts.clone(), ctx.clock().clone());
+            let asked = async move { parts.cancel(&run, &by).await };
+            ctx.spawn(asked.into_actor(self).map(move |asked, _, _| {
+                let (succeeded, message) = asked.map_or_else(|why| (false, why), |words| (true, words));
+                reply.send(Outcome { succeeded, message, finished_at: Some(clock.now()) });
+            }));
+            return;
+        }
         if self.queue.len() >= QUEUE {
             let message =
                 format!("this host has {QUEUE} plans and orders to work off already; try again later");

@@ -210,6 +210,12 @@ impl Directory {
         Some(LackingSeat { key_id, seats: key.seats, owner })
     }
 
+    /// Returns what people call an agent; its id if it is not on the list.
+    pub(super) fn name_of(&self, agent: &AgentId) -> String {
+        let named = self.look(|roster| roster.member(agent).map(|member| member.display_name.clone()));
+        named.unwrap_or_else(|| agent.to_string())
+    }
+
     /// Reads something of who is who.
     pub(super) fn look<T>(&self, at: impl FnOnce(&Roster) -> T) -> T {
         at(&self.tables.read().roster)

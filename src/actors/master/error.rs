@@ -43,6 +43,9 @@ pub enum MasterError {
     /// No such run (404).
     #[error("no such run is known of this host")]
     RunNotFound,
+    /// No such image is held (404).
+    #[error("no image with this digest is held; the list of held images has those that are")]
+    ImageNotHeld,
     /// No such yes (404).
     #[error("no such approval is known")]
     ApprovalNotFound,
@@ -148,6 +151,7 @@ impl MasterError {
             Self::PlanNotFound => "plan_not_found",
             Self::RunNotFound => "run_not_found",
             Self::ApprovalNotFound => "approval_not_found",
+            Self::ImageNotHeld => "image_not_held",
             Self::CannotApprove(_) => "cannot_approve",
             Self::KeyNotFound(_) => "key_not_found",
             Self::KeyInUse(_) => "key_in_use",
@@ -187,6 +191,7 @@ impl MasterError {
             | Self::PlanNotFound
             | Self::RunNotFound
             | Self::ApprovalNotFound
+            | Self::ImageNotHeld
             | Self::CommandNotFound(_)
             | Self::AdminNotFound(_) => 404,
             Self::SessionUnknown

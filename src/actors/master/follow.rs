@@ -139,7 +139,8 @@ impl Aftermath {
                     }
                     AdminEvent::Created { .. }
                     | AdminEvent::PasswordChanged { .. }
-                    | AdminEvent::OrderKeySet { .. } => {}
+                    | AdminEvent::OrderKeySet { .. }
+                    | AdminEvent::ImageLetGo { .. } => {}
                 }
             }
         }

@@ -11,11 +11,7 @@ use crate::domain::id::AgentId;
 /// Queues the command; an agent that was told and has not fetched it is not told twice.
 pub async fn scan_now(env: &Env, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
     let slot = env.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
-    let cannot = |reason| {
-        let named =
-            env.directory.look(|roster| roster.member(agent).map(|member| member.display_name.clone()));
-        Err(MasterError::CannotScan { agent: named.unwrap_or_else(|| agent.to_string()), reason })
-    };
+    let cannot = |reason| Err(MasterError::CannotScan { agent: env.directory.name_of(agent), reason });
     match slot.status() {
         AgentStatus::Enrolled => {}
         AgentStatus::Pending => return cannot("it waits for a person's yes: approve it first"),

@@ -13,6 +13,7 @@ pub mod container;
 pub mod container_problem;
 pub mod dns_record;
 pub mod event;
+pub mod failed_image;
 pub mod host;
 pub mod host_plan;
 pub mod order_key;

@@ -32,6 +32,7 @@ pub(super) fn needs(needs: &mut Needs, event: &AdminEvent) {
             needs.registry_logins.insert(registry.clone());
         }
         AdminEvent::OrderKeySet { .. } => {}
+        AdminEvent::ImageLetGo { digest } => drop(needs.failed_images.insert(digest.clone())),
     }
 }
 
@@ -82,6 +83,9 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AdminEvent) {
             });
         }
         AdminEvent::RegistryLoginRemoved { registry } => unit.registry_logins.delete(registry),
+        AdminEvent::ImageLetGo { digest } => {
+            unit.failed_images.change(digest, |row| row.let_go_by = Some(origin.by.to_owned()));
+        }
         AdminEvent::OrderKeySet { key, endorsed } => unit.order_keys.put(order_key::Model {
             fingerprint: key.fingerprint().to_string(),
             public_key: String::from(key.clone()),

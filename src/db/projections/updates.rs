@@ -1,7 +1,7 @@
 //! What people decided about updates and plans; what scans find and hosts tell is kept beside it.
 
 use super::origin::Origin;
-use crate::db::entities::{approval, update_decision};
+use crate::db::entities::{approval, failed_image, update_decision};
 use crate::db::needs::Needs;
 use crate::db::times::micros;
 use crate::db::unit::Unit;
@@ -32,6 +32,7 @@ pub(super) fn needs(needs: &mut Needs, event: &UpdateEvent) {
             needs.approvals.insert(of_approval(agent_id, approval_id));
         }
         UpdateEvent::RunEnded { approval_id: None, .. } => {}
+        UpdateEvent::ImageFailed { image, .. } => drop(needs.failed_images.insert(image.digest.clone())),
     }
 }
 
@@ -102,5 +103,16 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) 
             });
         }
         UpdateEvent::RunEnded { approval_id: None, .. } => {}
+        UpdateEvent::ImageFailed { agent_id, run_id, image } => {
+            unit.failed_images.put(failed_image::Model {
+                digest: image.digest.clone(),
+                image: image.image.clone(),
+                agent_id: agent_id.as_str().into(),
+                run_id: run_id.as_str().into(),
+                reason: image.reason.clone(),
+                failed_at: origin.at,
+                let_go_by: None,
+            });
+        }
     }
 }

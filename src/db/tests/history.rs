@@ -11,8 +11,9 @@ use serde_json::json;
 use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
-    admin, agent as agent_entity, agent_key, approval, claim, command, event, order_key, registration_token,
-    registration_token_usage, registry_login, route, route_status, setting, tunnel, update_decision,
+    admin, agent as agent_entity, agent_key, approval, claim, command, event, failed_image, order_key,
+    registration_token, registration_token_usage, registry_login, route, route_status, setting, tunnel,
+    update_decision,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::command::{CommandKind, Outcome};
@@ -27,7 +28,7 @@ use crate::domain::order::SigningKey;
 use crate::domain::role::Role;
 use crate::domain::route::Release;
 use crate::domain::token::TokenEvent;
-use crate::domain::update::{Decision, Kind, PlanId, RunId, RunOutcome};
+use crate::domain::update::{Decision, FailedImage, Kind, PlanId, RunId, RunOutcome};
 
 /// Random decisions about a small world, so that they meet each other.
 struct World {
@@ -105,7 +106,16 @@ impl World {
 
     fn about_a_plan(&self, agent_id: AgentId) -> UpdateEvent {
         let approval_id = ApprovalId::new(self.named("approval", 4));
-        match self.pick(5) {
+        match self.pick(6) {
+            5 => UpdateEvent::ImageFailed {
+                agent_id,
+                run_id: RunId::parse(&self.named("run", 5)).unwrap(),
+                image: FailedImage {
+                    digest: self.named("digest", 3),
+                    image: self.named("image", 3),
+                    reason: self.named("reason", 3),
+                },
+            },
             0 | 1 => UpdateEvent::PlanApproved {
                 agent_id,
                 approval_id,
@@ -255,7 +265,8 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(10) {
+        match self.pick(11) {
+            10 => Event::Admin(AdminEvent::ImageLetGo { digest: self.named("digest", 3) }),
             9 => {
                 let [first, second] =
                     [self.pick(4), self.pick(4)].map(|seed| SigningKey::from_seed(&[seed as u8; 32]));
@@ -321,6 +332,7 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<update_decision::Entity>(db).await,
         rows::<approval::Entity>(db).await,
         rows::<order_key::Entity>(db).await,
+        rows::<failed_image::Entity>(db).await,
     ]
 }
 

@@ -35,6 +35,6 @@ pub use policy::{Forbidden, Policy, PolicyFault};
 pub use reconcile::{
     CURRENT, Change, UNCHECKED, Update, after_decision, after_happening, after_snooze, reconcile,
 };
-pub use run::{DoneStep, Present, Run, RunId, RunOutcome, RunProgress, UndoFault, undo};
+pub use run::{DoneStep, FailedImage, Present, Run, RunId, RunOutcome, RunProgress, UndoFault, undo};
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
 pub use severity::Severity;

@@ -183,6 +183,17 @@ impl Run {
     }
 }
 
+/// An image whose containers failed and were put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedImage {
+    /// Which, as plans name it.
+    pub digest: String,
+    /// Its name, as the container has it.
+    pub image: String,
+    /// What failed.
+    pub reason: String,
+}
+
 /// How far a run is, for who looks on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunProgress {

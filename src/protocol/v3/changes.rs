@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::CommandId;
-use crate::domain::update::{Plan, Problem, Run};
+use crate::domain::update::{FailedImage, Plan, Problem, Run};
 
 /// Longest log that is told with a run, in bytes: of a longer one its end.
 pub const LOG_LIMIT: usize = 256 * 1024;
@@ -29,4 +29,7 @@ pub struct RunTold {
     /// The end of its log; at most [`LOG_LIMIT`].
     #[serde(default)]
     pub log: String,
+    /// Images that failed in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_images: Vec<FailedImage>,
 }

@@ -28,6 +28,7 @@ use crate::registry::Lookup;
 
 pub use engine_lookup::EngineLookup;
 pub use install::ImageInstaller;
+pub use plan::failed_images;
 
 use judge::{Before, judge};
 use subject::{Subject, subjects};

@@ -13,8 +13,8 @@ use crate::docker::{DockerError, EngineContainers};
 use crate::domain::registry::Reference;
 use crate::domain::update::swap::Phase;
 use crate::domain::update::{
-    Changes, Finding, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run, Standing,
-    UndoSource, Wanted, undo,
+    Changes, FailedImage, Finding, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem,
+    Run, Standing, UndoSource, Wanted, undo,
 };
 use crate::state_dir::{Runs, read_last_scan};
 use crate::updates::scanner::{ScanAsk, Scanner};
@@ -216,27 +216,31 @@ fn failed_before(state_dir: &Path) -> BTreeMap<String, String> {
     let runs = Runs::of(state_dir);
     let mut failed = BTreeMap::new();
     for run in runs.list().unwrap_or_default() {
-        let Ok(swaps) = runs
-            .folder(&run.id)
-            .map_err(|error| error.to_string())
-            .and_then(|folder| Journal::of(&folder).read())
-        else {
-            continue;
+        let Ok(folder) = runs.folder(&run.id) else { continue };
+        for image in failed_images(&run, &folder) {
+            let words = format!(
+                "this image failed here in {}, and is tried again only by name: {}",
+                run.id, image.reason
+            );
+            failed.entry(image.digest).or_insert(words);
+        }
+    }
+    failed
+}
+
+/// What of a run failed and was put back. What takes another run back fails for no fault of its images.
+pub fn failed_images(run: &Run, folder: &Path) -> Vec<FailedImage> {
+    let Ok(swaps) = Journal::of(folder).read() else { return Vec::new() };
+    let mut failed = Vec::new();
+    for group in swaps.groups {
+        let Phase::Back { reason, is_failure: true } = group.phase else { continue };
+        let changed = |change: &&PlannedChange| {
+            change.from != change.to && group.swaps.iter().any(|swap| swap.name == change.name)
         };
-        for group in swaps.groups {
-            let Phase::Back { reason, is_failure: true } = group.phase else { continue };
-            let changed = |change: &&PlannedChange| {
-                change.from != change.to && group.swaps.iter().any(|swap| swap.name == change.name)
-            };
-            for to in
-                run.plan.changes.of(Kind::DockerImage).filter(changed).filter_map(|change| change.to.clone())
-            {
-                let words = format!(
-                    "this image failed here in {}, and is tried again only by name: {reason}",
-                    run.id
-                );
-                failed.entry(to).or_insert(words);
-            }
+        for change in run.plan.changes.of(Kind::DockerImage).filter(changed) {
+            let Some(digest) = change.to.clone() else { continue };
+            let image = run.plan.on_host.images.get(&change.name).unwrap_or(&change.name).clone();
+            failed.push(FailedImage { digest, image, reason: reason.clone() });
         }
     }
     failed

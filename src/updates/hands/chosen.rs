@@ -57,6 +57,13 @@ impl Hands for ChosenHands {
         self.chosen().carry_out(errand, tell).await
     }
 
+    async fn cancel(&self, run: &RunId, by: &str) -> Result<(), Problem> {
+        match self.helper() {
+            Some(helper) if !self.has_own(run).await? => helper.cancel(run, by).await,
+            _ => self.own.cancel(run, by).await,
+        }
+    }
+
     /// Both learn it: a helper may come and go.
     async fn offer_key(&self, offer: &KeyOffer, agent: &AgentId) -> Result<KeyNews, Problem> {
         let own = self.own.offer_key(offer, agent).await;

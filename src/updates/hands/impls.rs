@@ -9,7 +9,7 @@ use crate::domain::order::{KeyOffer, Offered};
 use crate::domain::update::{Kind, Plan, PlanAsk, Problem, Run, RunId};
 use crate::protocol::v3::{LOG_LIMIT, RunTold};
 use crate::state_dir::{StateError, read_end};
-use crate::updates::ScanAsk;
+use crate::updates::{ScanAsk, cancel, failed_images};
 
 /// Most runs that are named at once.
 const MOST: usize = 20;
@@ -73,6 +73,16 @@ impl Hands for OwnHands {
         self.carry_out_order(&errand, tell).await
     }
 
+    async fn cancel(&self, run: &RunId, by: &str) -> Result<(), Problem> {
+        let known = self.runs.read(run).map_err(in_words)?;
+        let problem = |reason: &str| Err(Problem { reason: reason.into(), way_out: None });
+        match known {
+            None => problem("this host knows no such run"),
+            Some(run) if run.outcome.is_some() => problem("the run is at its end already"),
+            Some(_) => cancel(&self.runs, run, by).map_err(in_words),
+        }
+    }
+
     async fn offer_key(&self, offer: &KeyOffer, agent: &AgentId) -> Result<KeyNews, Problem> {
         let now = self.parts.clock.now();
         let offered = self.order_keys().offer(offer, agent, self.parts.agent_is, now);
@@ -93,9 +103,11 @@ impl Hands for OwnHands {
 
     async fn read_run(&self, run: &RunId) -> Result<Option<RunTold>, Problem> {
         let Some(record) = self.runs.read(run).map_err(in_words)? else { return Ok(None) };
-        let path = self.runs.folder(run).map_err(in_words)?.join("log.txt");
+        let folder = self.runs.folder(run).map_err(in_words)?;
+        let failed_images = failed_images(&record, &folder);
+        let path = folder.join("log.txt");
         let log = read_end(&path, 0, LOG_LIMIT as u64);
-        Ok(Some(RunTold { run: record, log }))
+        Ok(Some(RunTold { run: record, log, failed_images }))
     }
 
     async fn mark_told(&self, run: &RunId, agent: &AgentId) -> Result<(), Problem> {

@@ -43,6 +43,10 @@ pub trait Hands: Send + Sync + 'static {
     /// a second beside that, and every quarter of a minute.
     async fn carry_out(&self, errand: Errand, tell: TellProgress) -> Result<Run, NotCarriedOut>;
 
+    /// Has a run stop at its next safe point; one that is at its end stays as it is. Whoever may order nothing can stop a run all
+    /// the same: what is done stays done.
+    async fn cancel(&self, run: &RunId, by: &str) -> Result<(), Problem>;
+
     /// Takes in the key that the master shows.
     async fn offer_key(&self, offer: &KeyOffer, agent: &AgentId) -> Result<KeyNews, Problem>;
 

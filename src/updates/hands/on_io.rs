@@ -46,6 +46,11 @@ impl Hands for OnIo {
         self.io.run(async move { hands.carry_out(errand, tell).await }).await
     }
 
+    async fn cancel(&self, run: &RunId, by: &str) -> Result<(), Problem> {
+        let (hands, run, by) = (Arc::clone(&self.hands), run.clone(), by.to_owned());
+        self.io.run(async move { hands.cancel(&run, &by).await }).await
+    }
+
     async fn offer_key(&self, offer: &KeyOffer, agent: &AgentId) -> Result<KeyNews, Problem> {
         let (hands, offer, agent) = (Arc::clone(&self.hands), offer.clone(), agent.clone());
         self.io.run(async move { hands.offer_key(&offer, &agent).await }).await

@@ -143,6 +143,10 @@ impl Hands for HelperHands {
         }
     }
 
+    async fn cancel(&self, run: &RunId, by: &str) -> Result<(), Problem> {
+        self.ask(Question::Cancel { run: run.clone(), by: by.to_owned() }).await.map(drop)
+    }
+
     async fn offer_key(&self, offer: &KeyOffer, agent: &AgentId) -> Result<KeyNews, Problem> {
         let offer = Box::new(offer.clone());
         match self.ask(Question::OfferKey { offer, agent: agent.clone() }).await? {

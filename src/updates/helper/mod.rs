@@ -48,6 +48,13 @@ enum Question {
         /// As whose.
         agent: AgentId,
     },
+    /// A run is to stop at its next safe point.
+    Cancel {
+        /// Which.
+        run: RunId,
+        /// Who wants it.
+        by: String,
+    },
     /// The master shows this key.
     OfferKey {
         /// It.
@@ -86,7 +93,7 @@ impl Question {
                 Some(agent)
             }
             Self::Untold(agent) => Some(agent),
-            Self::Status | Self::Refresh | Self::Plan(_) | Self::Read(_) => None,
+            Self::Status | Self::Refresh | Self::Plan(_) | Self::Read(_) | Self::Cancel { .. } => None,
         }
     }
 }

@@ -138,6 +138,7 @@ async fn answer_quickly(question: Question, hands: &dyn Hands) -> Answer {
         Question::Untold(agent) => hands.untold(&agent).await.map(Answer::Untold),
         Question::Read(run) => hands.read_run(&run).await.map(|run| Answer::Run(run.map(Box::new))),
         Question::Told { run, agent } => hands.mark_told(&run, &agent).await.map(|()| Answer::Done),
+        Question::Cancel { run, by } => hands.cancel(&run, &by).await.map(|()| Answer::Done),
         Question::OfferKey { offer, agent } => hands.offer_key(&offer, &agent).await.map(Answer::Key),
         Question::Apply { .. } => Err(Problem { reason: "it is no quick question".into(), way_out: None }),
     };

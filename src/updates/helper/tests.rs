@@ -64,6 +64,10 @@ impl Hands for Slow {
         Ok(run())
     }
 
+    async fn cancel(&self, run: &RunId, by: &str) -> Result<(), Problem> {
+        Err(Problem { reason: format!("{by} cannot stop {run}"), way_out: None })
+    }
+
     async fn offer_key(&self, offer: &KeyOffer, _: &AgentId) -> Result<KeyNews, Problem> {
         Ok(KeyNews { was: KeyWas::First, trusted: None, shown: offer.key.fingerprint() })
     }
@@ -73,7 +77,7 @@ impl Hands for Slow {
     }
 
     async fn read_run(&self, _: &RunId) -> Result<Option<RunTold>, Problem> {
-        Ok(Some(RunTold { run: run(), log: "x".repeat(200_000) }))
+        Ok(Some(RunTold { run: run(), log: "x".repeat(200_000), failed_images: Vec::new() }))
     }
 
     async fn mark_told(&self, _: &RunId, _: &AgentId) -> Result<(), Problem> {

@@ -5,7 +5,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 
-use crate::db::read::{RunFilter, RunRow, agent_names, find_plan, find_run, list_order_keys, list_runs};
+use crate::db::read::{
+    HeldImageRow, RunFilter, RunRow, agent_names, find_plan, find_run, list_held_images, list_order_keys,
+    list_runs,
+};
 use crate::domain::id::AgentId;
 use crate::domain::update::{PlanId, RunId, RunOutcome};
 use crate::web::auth::{Admin, Operator, Viewer};
@@ -140,4 +143,30 @@ pub async fn order_key(_: Viewer, state: web::Data<WebState>) -> Result<HttpResp
 pub async fn exchange_order_key(admin: Admin, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
     let fingerprint = state.master().exchange_order_key(&admin.name).await?;
     Ok(HttpResponse::Ok().json(json!({ "fingerprint": fingerprint })))
+}
+
+/// `GET /api/v3/held-images`: images that failed on a host, and are approved on none until a person lets them go.
+#[utoipa::path(get, path = "/api/v3/held-images", tag = "plans",
+    responses((status = 200), (status = 401)), security(("admin_token" = [])))]
+pub async fn held_images(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let held = list_held_images(&state.master().db).await.map_err(ApiError::internal)?;
+    let form = |row: &HeldImageRow| {
+        json!({
+            "digest": row.image.digest, "image": row.image.image, "reason": row.image.reason,
+            "agent_id": row.agent_id, "run": row.run_id, "failed_at": row.failed_at,
+        })
+    };
+    Ok(HttpResponse::Ok().json(json!({ "images": held.iter().map(form).collect::<Vec<_>>() })))
+}
+
+/// `POST /api/v3/held-images/{digest}/let-go`: an image that failed may be tried again.
+#[utoipa::path(post, path = "/api/v3/held-images/{digest}/let-go", tag = "plans", params(("digest" = String, Path)),
+    responses((status = 200), (status = 401), (status = 403), (status = 404)), security(("admin_token" = [])))]
+pub async fn let_go(
+    operator: Operator,
+    state: web::Data<WebState>,
+    digest: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    state.master().let_image_go(&digest, &operator.name).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
 }

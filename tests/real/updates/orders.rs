@@ -7,7 +7,6 @@ use tempfile::TempDir;
 
 use super::apt_install::{AFTER, BEFORE, NO_ENGINE, host, offer};
 use super::apt_root::AptRoot;
-use super::shell;
 use super::verbs::{until_there, verb};
 use crate::scene::subfolder;
 use crate::support::ship::{Rig, Ship};
@@ -225,6 +224,46 @@ async fn an_agent_that_is_killed_while_it_installs_brings_the_order_to_its_end_o
 }
 
 #[actix_web::test]
+async fn a_run_that_is_cancelled_ends_between_two_steps_and_says_who_wanted_it() {
+    let root = host();
+    let (begun, goes_on) = (root.at("begun"), root.at("goes-on"));
+    let script = format!("touch {begun}; while ! test -e {goes_on}; do sleep 0.05; done");
+    root.package_that_runs("t-lib", "1.2", &script);
+    offer(&root);
+    let site = Site::start(root).await;
+    let (request, plan) = site.ask(json!({ "agents": [site.id], "names": ["apt:t-lib"] })).await;
+    let id = site.approve(&request, &plan).await;
+    until_there(&begun);
+    let run = until("the run is told", || async {
+        let runs = site.master.get("/api/v3/runs?running=true").await;
+        runs["runs"][0]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let path = format!("/api/v3/runs/{}/{run}/cancel", site.id);
+    let (status, asked) = site.master.post(&path, json!({})).await;
+    assert_eq!(status, 202, "{asked}");
+    until_there(&site.root.at(&format!("state/runs/{run}/cancel")));
+
+    // dpkg is never cut off: what it began it ends.
+    std::fs::write(&goes_on, "").unwrap();
+
+    let over = site.until_over(&id).await;
+    assert_eq!(
+        (over["status"].as_str(), &over["reason"]),
+        (Some("failed"), &json!("it was cancelled by token"))
+    );
+    assert_eq!(site.root.audit(), "");
+    assert!(site.root.installed().contains(&"t-lib 1.2 ii".to_owned()));
+    let (status, _) = site.master.post(&path, json!({})).await;
+    assert_eq!(status, 409, "it is at its end");
+    // What it did is taken back like any other run.
+    let (request, undo) = site.ask(json!({ "run": { "agent": site.id, "id": run } })).await;
+    let over = site.until_over(&site.approve(&request, &undo).await).await;
+    assert_eq!(over["status"], "verified", "{over}");
+    assert_eq!(site.root.installed(), BEFORE);
+}
+
+#[actix_web::test]
 async fn what_was_done_on_the_host_itself_joins_the_masters_history_once() {
     let mut site = Site::start(host()).await;
     if let Some(agent) = site.agent.take() {
@@ -302,5 +341,4 @@ async fn orders_of_another_master_are_refused_until_root_trusts_its_key() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{over}");
     }
     assert_eq!(site.root.installed(), AFTER);
-    shell("true", &[]);
 }

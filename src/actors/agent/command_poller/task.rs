@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use crate::domain::command::Outcome;
 use crate::domain::id::{CommandId, TunnelId};
 use crate::domain::order::SignedOrder;
-use crate::domain::update::PlanAsk;
+use crate::domain::update::{PlanAsk, RunId};
 use crate::protocol::command::{AgentCommand, TunnelOrder};
 
 /// What is to be done with the tunnel.
@@ -49,6 +49,13 @@ pub enum HostWork {
     Plan(PlanAsk),
     /// Carry out what the master signed.
     CarryOut(Box<SignedOrder>),
+    /// Have a run stop at its next safe point.
+    Cancel {
+        /// Which run.
+        run: RunId,
+        /// Who wants it.
+        by: String,
+    },
 }
 
 /// A command for whoever changes the host. Carrying out the same one twice must do no harm.
@@ -139,6 +146,9 @@ impl Action {
             AgentCommand::ScanUpdates => Self::Scan,
             AgentCommand::PlanUpdates(ask) => Self::Host(HostWork::Plan(ask.clone())),
             AgentCommand::CarryOut(order) => Self::Host(HostWork::CarryOut(Box::new(order.clone()))),
+            AgentCommand::CancelRun { run, by } => {
+                Self::Host(HostWork::Cancel { run: run.clone(), by: by.clone() })
+            }
             AgentCommand::UpdateTunnelConfig { rules } => match super::ingress::ingress(rules) {
                 Some(list) => Self::PutIngress(list),
                 None => Self::Refuse("update_tunnel_config needs an object in `rules`".into()),

@@ -33,6 +33,7 @@ struct State {
     told: Vec<(RunId, AgentId)>,
     offers: Vec<(KeyOffer, AgentId)>,
     key: KeyWas,
+    cancelled: Vec<String>,
 }
 
 impl Default for FakeHands {
@@ -47,6 +48,7 @@ impl Default for FakeHands {
             told: Vec::new(),
             offers: Vec::new(),
             key: KeyWas::First,
+            cancelled: Vec::new(),
         };
         Self(Arc::new(Inner { state: Mutex::new(state), held: watch::Sender::new(false) }))
     }
@@ -93,6 +95,11 @@ impl FakeHands {
     /// What was to be planned so far.
     pub fn asked(&self) -> Vec<PlanAsk> {
         self.0.state.lock().asked.clone()
+    }
+
+    /// What was to stop.
+    pub fn cancelled(&self) -> Vec<String> {
+        self.0.state.lock().cancelled.clone()
     }
 
     /// What was noted as told.
@@ -146,6 +153,11 @@ impl Hands for FakeHands {
         Ok(run)
     }
 
+    async fn cancel(&self, run: &RunId, by: &str) -> Result<(), Problem> {
+        self.0.state.lock().cancelled.push(format!("{run} by {by}"));
+        Ok(())
+    }
+
     async fn offer_key(&self, offer: &KeyOffer, agent: &AgentId) -> Result<KeyNews, Problem> {
         let mut state = self.0.state.lock();
         state.offers.push((offer.clone(), agent.clone()));
@@ -161,7 +173,7 @@ impl Hands for FakeHands {
 
     async fn read_run(&self, run: &RunId) -> Result<Option<RunTold>, Problem> {
         let found = self.0.state.lock().runs.iter().find(|one| one.id == *run).cloned();
-        Ok(found.map(|run| RunTold { run, log: "done\n".into() }))
+        Ok(found.map(|run| RunTold { run, failed_images: Vec::new(), log: "done\n".into() }))
     }
 
     async fn mark_told(&self, run: &RunId, agent: &AgentId) -> Result<(), Problem> {

@@ -91,6 +91,24 @@ fn a_plan_is_told_before_the_result_of_its_command() {
 }
 
 #[test]
+fn a_run_is_stopped_while_it_is_under_way_and_not_after_it() {
+    paused(async {
+        let (master, dir) = (FakeMaster::native(), temp());
+        let agent = TestAgent::polling(&master, &dir).await;
+        agent.hands.hold(true);
+        master.queue(delivered("c1", order("c1")));
+        until_errands(&agent, 1).await;
+
+        master.queue(delivered("c2", json!({"action": "cancel_run", "run": "run-c1", "by": "bob"})));
+
+        assert_eq!(master.until(1, order_of).await, ["result c2 true"]);
+        assert_eq!(agent.hands.cancelled(), ["run-c1 by bob"]);
+        agent.hands.hold(false);
+        master.until(3, order_of).await;
+    });
+}
+
+#[test]
 fn an_order_is_carried_out_and_told_and_the_host_looked_at_again() {
     paused(async {
         let (master, dir) = (FakeMaster::native(), temp());

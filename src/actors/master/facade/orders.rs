@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use super::Master;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
-use crate::actors::master::registrar::ExchangeOrderKey;
+use crate::actors::master::registrar::{ExchangeOrderKey, LetImageGo};
 use crate::actors::master::subtree::{Approval, Yes};
 use crate::db::approvals::{ApprovalFilter, list_approvals};
 use crate::db::runs::find_run;
@@ -157,6 +157,11 @@ impl Master {
     /// Puts another key in the place of the one that orders are signed with; hosts follow when they register next.
     pub async fn exchange_order_key(&self, by: &str) -> Result<Fingerprint, MasterError> {
         self.decide(ExchangeOrderKey { by: by.to_owned() }).await
+    }
+
+    /// Lets an image go that failed on a host: it may be tried again.
+    pub async fn let_image_go(&self, digest: &str, by: &str) -> Result<(), MasterError> {
+        self.decide(LetImageGo { digest: digest.to_owned(), by: by.to_owned() }).await
     }
 
     async fn hosts_of(&self, id: &ApprovalId) -> Result<Vec<AgentId>, MasterError> {

@@ -6,6 +6,7 @@
 mod admin;
 mod agents;
 mod enrolment;
+mod held_images;
 mod joining;
 mod keys;
 mod machine;
@@ -33,6 +34,7 @@ use crate::domain::event::Stream;
 pub use admin::{ChangeSetting, EndSession, OpenSession, SetAdminPassword, SetUpAdmin};
 pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, version_of};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
+pub use held_images::LetImageGo;
 pub use joining::Join;
 pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey};
 pub use order_keys::{EnsureOrderKey, ExchangeOrderKey};

@@ -15,6 +15,7 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Dialect;
 use crate::actors::master::store::CommitFailed;
 use crate::db::approvals::{ApprovalFilter, ApprovalRow, find_approval, find_approval_of, list_approvals};
+use crate::db::failed_images::held_among;
 use crate::db::plans::{
     HostPlanAnswer, HostPlanRow, find_host_plan, find_host_plan_of, find_plan, surplus_plans,
 };
@@ -26,8 +27,8 @@ use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
-    ApprovalStatus, Change, Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, Problem,
-    RunProgress, Then, Wanted, after_happening, concerns, happening,
+    ApprovalStatus, Change, Changes, FailedImage, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId,
+    PlannedChange, Problem, RunProgress, Then, Wanted, after_happening, concerns, happening,
 };
 use crate::protocol::v3::{PlanTold, RunTold};
 
@@ -35,6 +36,8 @@ use crate::protocol::v3::{PlanTold, RunTold};
 const TRIES: usize = 5;
 /// Approvals of a host that are looked through for what is over.
 const MOST_OPEN: u64 = 100;
+/// Most images of one run that are held.
+const MOST_FAILED: usize = 100;
 
 /// A yes to a plan of this host.
 #[derive(Debug, Clone)]
@@ -210,6 +213,7 @@ impl Keeper {
                 let reason = "the plan changes nothing, so there is nothing to approve".into();
                 return Err(MasterError::CannotApprove(reason));
             }
+            self.must_not_be_held(&changes).await?;
             let open = self.open_approvals().await?;
             if let Some(same) = open.iter().find(|open| open.plan_id == yes.plan) {
                 let reason = format!("{} said yes to this plan already", same.given_by);
@@ -247,6 +251,22 @@ impl Keeper {
             }
         }
         Err(MasterError::Busy)
+    }
+
+    /// Fails if an image of the plan failed on a host, and nobody let it go.
+    async fn must_not_be_held(&self, changes: &Changes) -> Result<(), MasterError> {
+        let is_new = |change: &&PlannedChange| change.from != change.to;
+        let digests: Vec<String> =
+            changes.of(Kind::DockerImage).filter(is_new).filter_map(|change| change.to.clone()).collect();
+        let Some(held) = held_among(&self.own.env.db, &digests).await?.into_iter().next() else {
+            return Ok(());
+        };
+        let FailedImage { digest, image, reason } = held.image;
+        let named = self.own.env.directory.name_of(&held.agent_id);
+        Err(MasterError::CannotApprove(format!(
+            "`{image}` ({digest}) failed on `{named}`: {reason}; it is held on all hosts until there is a newer one, or a person \
+             lets it go (`lightship updates let-go {digest}`)"
+        )))
     }
 
     /// Adds the second person's yes.
@@ -372,6 +392,12 @@ impl Keeper {
                 None => None,
             };
             let Some((ended_at, outcome)) = row.ended.clone() else { return Ok(()) };
+            let failed = told.failed_images.iter().take(MOST_FAILED).map(|image| UpdateEvent::ImageFailed {
+                agent_id: agent.clone(),
+                run_id: row.id.clone(),
+                image: image.clone(),
+            });
+            let failed: Vec<UpdateEvent> = failed.filter(|_| row.undoes.is_none()).collect();
             let event = UpdateEvent::RunEnded {
                 agent_id: agent.clone(),
                 run_id: row.id.clone(),
@@ -386,7 +412,11 @@ impl Keeper {
             let plan = &told.run.plan;
             let mut batch = self
                 .batch()
-                .append(Stream::updates(&agent), Expected::Version(ends.updates), vec![event])
+                .append(
+                    Stream::updates(&agent),
+                    Expected::Version(ends.updates),
+                    [vec![event], failed].concat(),
+                )
                 .row(RowChange::PutPlan(plan.changes.clone()))
                 .row(RowChange::PutRun(Box::new(row)));
             for old in runs_with_old_logs(&env.db, &agent).await? {

@@ -8,8 +8,8 @@ use crate::db::updates::updates_of;
 use crate::domain::id::{ApprovalId, RequestId};
 use crate::domain::order::{Order, PinnedKeys};
 use crate::domain::update::{
-    ApprovalStatus, Changes, Checked, Finding, Findings, HostScan, Kind, Operation, Plan, PlanAsk, PlanId,
-    PlannedChange, Problem, Run, RunId, RunOutcome, RunProgress, Standing, State, Wanted,
+    ApprovalStatus, Changes, Checked, FailedImage, Finding, Findings, HostScan, Kind, Operation, Plan,
+    PlanAsk, PlanId, PlannedChange, Problem, Run, RunId, RunOutcome, RunProgress, Standing, State, Wanted,
 };
 use crate::protocol::v3::{PlanTold, RunTold};
 
@@ -125,7 +125,7 @@ fn ended(order: &Order, outcome: RunOutcome) -> RunTold {
         outcome: Some(outcome),
         ..Run::new(RunId::parse("20270115-080000-x7k2").unwrap(), plan("1.1"), "ann", at)
     };
-    RunTold { run, log: "all went well\n".into() }
+    RunTold { run, failed_images: Vec::new(), log: "all went well\n".into() }
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn a_run_that_was_begun_on_the_host_itself_joins_the_history_once() {
             ..Run::new(RunId::parse("20270101-000000-aaaa").unwrap(), plan("1.1"), "root", at)
         };
         for _ in 0..2 {
-            let told = RunTold { run: alone.clone(), log: String::new() };
+            let told = RunTold { run: alone.clone(), log: String::new(), failed_images: Vec::new() };
             rig.master.take_run(&agent, told).await.unwrap();
         }
         assert_eq!(rig.events(&Stream::updates(&agent), "update_run_ended").await, 1);
@@ -460,5 +460,79 @@ fn a_yes_by_name_comes_to_nothing_if_the_host_cannot_or_need_not() {
             assert!(orders(&rig, &agent).await.is_empty());
         }
         assert!(want(&rig, &agent, true).await.unwrap_err().to_string().contains("nothing waits"));
+    });
+}
+
+#[test]
+fn a_host_that_can_only_say_that_it_failed_answers_its_question_with_that() {
+    run(async {
+        let rig = Rig::start().await;
+        let agent = host(&rig, "edge").await;
+        let asked = rig.master.ask_plans(vec![(agent.clone(), ask())], "ann").await.unwrap();
+        let leased = rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap();
+
+        finish(&rig, &agent, &leased[0].command.id, false, "unsupported: this agent does not know it").await;
+
+        let row = find_host_plan(rig.db(), &agent, &asked.id).await.unwrap().unwrap();
+        assert!(row.answer.unwrap().plan.unwrap_err().reason.contains("does not know it"));
+    });
+}
+
+fn container_plan(digest: &str) -> Plan {
+    let change = PlannedChange {
+        kind: Kind::DockerImage,
+        name: "web".into(),
+        arch: String::new(),
+        operation: Operation::Replace,
+        from: Some("sha256:old".into()),
+        to: Some(digest.into()),
+        digest: Some(digest.into()),
+    };
+    Plan { changes: Changes::new(vec![change]).unwrap(), on_host: Default::default() }
+}
+
+/// Asks a host, which answers with this plan.
+async fn planned_so(rig: &Rig, agent: &AgentId, plan: &Plan) -> RequestId {
+    let asked = rig.master.ask_plans(vec![(agent.clone(), ask())], "ann").await.unwrap();
+    let leased = rig.master.lease_commands(agent, 10, Dialect::Native).await.unwrap();
+    let command = leased[0].command.id.clone();
+    let told = PlanTold { command: command.clone(), plan: Some(plan.clone()), problem: None };
+    rig.master.take_plan(agent, told).await.unwrap();
+    finish(rig, agent, &command, true, "1 change").await;
+    asked.id
+}
+
+#[test]
+fn an_image_that_failed_on_one_host_is_held_on_all_until_a_newer_one_or_a_person() {
+    run(async {
+        let rig = Rig::start().await;
+        let [one, other] = [host(&rig, "a").await, host(&rig, "b").await];
+        let bad = container_plan("sha256:bad");
+        let at = rig.master.clock.now();
+        let run = Run {
+            ended_at: Some(at),
+            outcome: Some(RunOutcome::RolledBack { reason: "web is unhealthy".into() }),
+            ..Run::new(RunId::parse("20270101-000000-aaaa").unwrap(), bad.clone(), "ann", at)
+        };
+        let failed = FailedImage {
+            digest: "sha256:bad".into(),
+            image: "nginx:1.25".into(),
+            reason: "web is unhealthy".into(),
+        };
+        let told = RunTold { run, log: String::new(), failed_images: vec![failed] };
+        rig.master.take_run(&one, told).await.unwrap();
+
+        let request = planned_so(&rig, &other, &bad).await;
+        let why = approve(&rig, &other, &request, &bad.id(), "ann").await.unwrap_err().to_string();
+        assert!(why.contains("nginx:1.25") && why.contains("web is unhealthy"), "{why}");
+        let newer = container_plan("sha256:newer");
+        let request = planned_so(&rig, &other, &newer).await;
+        approve(&rig, &other, &request, &newer.id(), "ann").await.unwrap();
+
+        rig.master.let_image_go("sha256:bad", "ann").await.unwrap();
+
+        assert!(matches!(rig.master.let_image_go("sha256:bad", "ann").await, Err(MasterError::ImageNotHeld)));
+        let request = planned_so(&rig, &one, &bad).await;
+        approve(&rig, &one, &request, &bad.id(), "ann").await.unwrap();
     });
 }

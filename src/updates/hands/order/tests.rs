@@ -287,7 +287,7 @@ async fn a_run_is_told_with_the_end_of_its_log_until_it_was_told() {
     std::fs::write(rig.hands.runs().folder(&run.id).unwrap().join("log.txt"), log + "end").unwrap();
     assert_eq!(rig.hands.untold(&agent).await.unwrap(), std::slice::from_ref(&run.id));
 
-    let RunTold { run: told, log } = rig.hands.read_run(&run.id).await.unwrap().unwrap();
+    let RunTold { run: told, log, .. } = rig.hands.read_run(&run.id).await.unwrap().unwrap();
     assert_eq!(told, run);
     assert!(log.len() <= crate::protocol::v3::LOG_LIMIT && log.ends_with("éend"));
     rig.hands.mark_told(&run.id, &agent).await.unwrap();
