@@ -13,9 +13,11 @@ mod host_card;
 pub mod keys;
 pub mod live;
 pub mod overview;
+pub mod plans;
 pub mod posted;
 pub mod registries;
 pub mod routes;
+pub mod runs;
 pub mod set_up;
 pub mod sign_in;
 pub mod system;
@@ -108,6 +110,7 @@ impl Shell {
             ("Agents", "/agents"),
             ("Routes", "/routes"),
             ("Updates", "/updates"),
+            ("History", "/runs"),
             ("System", "/system"),
         ];
         pages.into_iter().map(|(title, href)| Entry { title, href, here: href == self.here }).collect()
