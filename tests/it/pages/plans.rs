@@ -70,7 +70,7 @@ impl<'a> Host<'a> {
         let command = self.fetch("plan_updates").await;
         let plan = json!({ "changes": changes, "on_host": on_host });
         self.tell("plans", json!({ "command": command, "plan": plan }), 200).await;
-        let done = json!({ "status": "succeeded", "message": "planned" });
+        let done = json!({ "succeeded": true, "message": "planned" });
         self.tell(&format!("commands/{command}/result"), done, 200).await;
     }
 

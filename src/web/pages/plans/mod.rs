@@ -30,7 +30,7 @@ use crate::web::error::ApiError;
 use crate::web::planned::{Named, Planned};
 use crate::web::state::WebState;
 
-pub use changes::{ChangeTable, in_short};
+pub use changes::{ChangeTable, differences, in_short};
 pub use group::HostName;
 pub use stand::{Known, Stand, run_href};
 
