@@ -69,8 +69,8 @@ pub(super) async fn asked(
 /// Prints what hosts answered. Returns the exit code: 0 nothing to change, 2 something is, 3 not all hosts answered.
 pub(super) fn print_answers(answer: &Value, left: &[Value], as_json: bool) -> anyhow::Result<u8> {
     let groups = answer["plans"].as_array().cloned().unwrap_or_default();
-    let listed = |key: &str| answer[key].as_array().cloned().unwrap_or_default();
-    let (waiting, failed) = (listed("waiting"), listed("failed"));
+    let waiting = answer["waiting"].as_array().cloned().unwrap_or_default();
+    let failed = answer["failed"].as_array().cloned().unwrap_or_default();
     if as_json {
         let mut whole = answer.clone();
         whole["left"] = json!(left);

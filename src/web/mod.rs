@@ -272,7 +272,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/agents/{id}/enroll").post(pages::agent_actions::enroll))
         .service(at("/agents/{id}/approve").post(pages::agent_actions::approve))
         .service(at("/agents/{id}/scan").post(pages::agent_actions::scan))
-        .service(at("/agents/{id}/plan").post(pages::plans::ask_host))
+        .service(at("/agents/{id}/plan").post(pages::agent_plan::ask_host))
         .service(at("/agents/{id}/move").post(pages::agent_actions::move_names))
         .service(at("/agents/{id}/rename").post(pages::agent_actions::rename))
         .service(at("/agents/{id}/limit").post(pages::agent_actions::limit))

@@ -60,7 +60,7 @@ use super::{agent_api, api, assets, ops, pages};
         pages::routes::show, pages::routes::apply, pages::routes::fragment,
         pages::updates::list, pages::updates::list_fragment, pages::update::show, pages::update::fragment,
         pages::updates::decide, pages::updates::plan,
-        pages::plans::ask_host, pages::plans::show, pages::plans::fragment, pages::plans::approve,
+        pages::agent_plan::ask_host, pages::plans::show, pages::plans::fragment, pages::plans::approve,
         pages::plans::second, pages::plans::withdraw,
         pages::runs::list, pages::runs::list_fragment, pages::runs::show, pages::runs::fragment, pages::runs::undo,
         pages::system::show, pages::system::fragment,

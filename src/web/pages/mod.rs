@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod agent_actions;
+pub mod agent_plan;
 pub mod agents;
 pub mod api_docs;
 mod confirm;

@@ -13,7 +13,6 @@ use askama::Template;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::agent;
 use super::overview::fragment_of;
 use super::posted::{Nothing, Posted, Refusal};
 use super::view::{Moment, count, host_href};
@@ -23,7 +22,6 @@ use crate::db::read::{ApprovalFilter, agent_names, list_approvals};
 use crate::domain::id::{AgentId, ApprovalId, RequestId};
 use crate::domain::text::spell_out;
 use crate::domain::update::{PlanAsk, PlanId, Problem, Wanted};
-use crate::web::api::agents::agent_id;
 use crate::web::api::plans::{PlanBody, asks};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
@@ -91,12 +89,6 @@ pub enum Asked {
     Refused(Refusal),
 }
 
-/// What a host is asked from its own page.
-#[derive(Debug, Deserialize)]
-pub struct HostAsk {
-    what: String,
-}
-
 /// A yes.
 #[derive(Debug, Deserialize)]
 pub struct YesFields {
@@ -146,25 +138,6 @@ async fn left_out<T>(state: &WebState, done: &OnHosts<T>) -> Result<Vec<String>,
         _ => spell_out(&format!("`{}`: {why}", names.get(id).map_or(id.as_str(), String::as_str))),
     };
     Ok(done.left.iter().take(MOST_LEFT).map(line).collect())
-}
-
-/// `POST /agents/{id}/plan`: asks a host what installing everything, or what mends holes, would change.
-#[utoipa::path(post, path = "/agents/{id}/plan", tag = "pages", params(("id" = String, Path)),
-    responses((status = 303), (status = 400), (status = 403), (status = 404), (status = 409)), security(("session" = [])))]
-pub async fn ask_host(
-    Allowed(person, _): Allowed<Operator>,
-    state: web::Data<WebState>,
-    id: web::Path<String>,
-    form: Posted<HostAsk>,
-) -> Result<HttpResponse, ApiError> {
-    let id = agent_id(&id)?;
-    let (agents, what) = (Some(vec![id.to_string()]), Some(form.0.what));
-    match ask(&person, &state, PlanBody { agents, what, ..PlanBody::default() }).await? {
-        Asked::Done(answer) => Ok(answer),
-        Asked::Refused(refusal) => {
-            agent::show_refused(&person, &state, &id, refusal, agent::Fields::default()).await
-        }
-    }
 }
 
 /// `GET /plans/{request}`: what hosts answered.
