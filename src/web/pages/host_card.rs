@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_host_that_knows_another_masters_key_is_said_to_with_the_way_out() {
-        let key = |digits: &str| Fingerprint::parse(&vec![digits; 8].join("-")).unwrap();
+        let key = |digits: &str| Fingerprint::parse(&[digits; 8].join("-")).unwrap();
         let line = |own: Option<&str>| {
             let host = Host { order_key: own.map(key), ..Host::default() };
             KeyLine::of(&host, Some(key("aaaa"))).unwrap()

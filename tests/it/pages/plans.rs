@@ -220,6 +220,24 @@ async fn what_was_chosen_is_planned_approved_run_and_looked_back_on() {
     let undo = browser.submit(&run_page, &format!("{run_page}/undo"), &[]).await;
     let back = browser.get(&location(&undo)).await.text;
     assert!(back.contains("the way back from run 20260131-120000-x7k2"), "{back}");
+
+    // when: the host says that it cannot work that out, then: its words are on the page
+    let question = hosts[0].fetch("plan_updates").await;
+    let refused = json!({ "succeeded": false, "message": "it does not know how" });
+    hosts[0].tell(&format!("commands/{question}/result"), refused, 200).await;
+    let back = browser.get(undo.header("location")).await.text;
+    assert!(
+        back.contains("0 hosts answered, 1 could not") && back.contains("It does not know how"),
+        "{back}"
+    );
+
+    // when: it was taken back on the host itself, then: the run names that one, and has no button any more
+    let run = json!({ "id": "20260201-120000-back", "plan": { "changes": [upgrade("bash", "1.1")], "on_host": {} },
+        "by": "root", "undoes": "20260131-120000-x7k2", "started_at": "2026-02-01T12:00:00Z",
+        "ended_at": "2026-02-01T12:01:00Z", "steps": [], "outcome": "verified" });
+    hosts[0].tell("runs", json!({ "run": run, "log": "" }), 200).await;
+    let shown = browser.get(&run_page).await.text;
+    assert!(shown.contains("Taken back by") && !shown.contains("/undo\""), "{shown}");
     master.stop().await;
 }
 

@@ -4,7 +4,7 @@ mod changes;
 mod group;
 mod stand;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -18,7 +18,7 @@ use super::posted::{Nothing, Posted, Refusal};
 use super::view::{Moment, count, host_href};
 use super::{Allowed, Shell, SignedIn, go_to, page, page_with, part};
 use crate::actors::master::{MasterError, OnHosts};
-use crate::db::read::{ApprovalFilter, agent_names, list_approvals};
+use crate::db::read::{ApprovalFilter, agent_names, list_approvals, list_commands};
 use crate::domain::id::{AgentId, ApprovalId, RequestId};
 use crate::domain::text::spell_out;
 use crate::domain::update::{PlanAsk, PlanId, Problem, Wanted};
@@ -33,9 +33,14 @@ pub use group::HostName;
 pub use stand::{Known, Stand, run_href};
 
 use group::{GroupCard, Names, able_hosts, find, mark_of_hosts};
+use stand::is_question;
 
 /// Most groups and most failures on a page.
 const MOST: usize = 50;
+/// Newest commands of a host among which a question is looked for.
+const LAST_COMMANDS: u64 = 20;
+/// What is said of a host that fetched nothing.
+const NO_ANSWER: &str = "it did not answer in time: see whether its agent runs, then ask anew";
 /// Most hosts that are named as left out.
 const MOST_LEFT: usize = 20;
 
@@ -180,7 +185,8 @@ async fn render(person: &SignedIn, state: &WebState, request: &RequestId) -> Res
     let making = async move {
         let planned = Planned::read(&all, &request).await?;
         let known = known(&all, &planned).await?;
-        part(&live(&planned, &known, (csrf, &name)))
+        let lost = lost(&all, &planned, &known).await?;
+        part(&live(&planned, &known, &lost, (csrf, &name)))
     };
     state.listings().make(making).await
 }
@@ -197,17 +203,43 @@ async fn known(state: &WebState, planned: &Planned) -> Result<Known, ApiError> {
     Known::read(state, &able, &busy, &plans).await
 }
 
-fn live(planned: &Planned, known: &Known, (csrf, person): (String, &str)) -> Live {
+/// Returns the hosts that will not answer any more, and why.
+async fn lost(
+    state: &WebState,
+    planned: &Planned,
+    known: &Known,
+) -> Result<BTreeMap<AgentId, String>, ApiError> {
     let request = &planned.first.request_id;
-    let (waiting, lost): (Vec<&Named>, Vec<&Named>) =
-        planned.waiting.iter().partition(|host| known.is_asked(&host.id, request));
+    let mut lost = BTreeMap::new();
+    for host in planned.waiting.iter().filter(|host| !known.is_asked(&host.id, request)) {
+        let mut reason = None;
+        if lost.len() < MOST {
+            let last = list_commands(&state.master().db, &host.id, LAST_COMMANDS).await;
+            let last = last.map_err(ApiError::internal)?;
+            let its = last.into_iter().find(|command| is_question(&command.kind, request));
+            reason = its.and_then(|command| command.outcome).map(|outcome| outcome.message);
+        }
+        let reason = reason.filter(|reason| !reason.is_empty()).map(|reason| spell_out(&reason));
+        lost.insert(host.id.clone(), reason.unwrap_or_else(|| NO_ANSWER.into()));
+    }
+    Ok(lost)
+}
+
+fn live(
+    planned: &Planned,
+    known: &Known,
+    lost: &BTreeMap<AgentId, String>,
+    (csrf, person): (String, &str),
+) -> Live {
+    let request = &planned.first.request_id;
+    let waiting: Vec<&Named> = planned.waiting.iter().filter(|host| !lost.contains_key(&host.id)).collect();
     let most = planned.groups.iter().find(|group| !group.changes.is_empty());
     let cards = planned.groups.iter().take(MOST).map(|group| {
         let others = most.filter(|most| most.plan != group.plan && !group.changes.is_empty());
         GroupCard::of(group, others.map(|most| &most.changes), &planned.approvals, known, person)
     });
     let answers: usize = planned.groups.iter().map(|group| group.hosts.len()).sum();
-    let failures = failures(planned, &lost);
+    let failures = failures(planned, lost);
     Live {
         csrf,
         request: request.to_string(),
@@ -232,15 +264,15 @@ fn live(planned: &Planned, known: &Known, (csrf, person): (String, &str)) -> Liv
     }
 }
 
-fn failures(planned: &Planned, lost: &[&Named]) -> Vec<Failure> {
+fn failures(planned: &Planned, lost: &BTreeMap<AgentId, String>) -> Vec<Failure> {
     let name = |host: &Named| HostName { name: spell_out(&host.name), href: host_href(&host.id), note: None };
     let failed = planned
         .failed
         .iter()
         .map(|(host, problem)| Failure { host: name(host), reason: spell_out(&told(problem)) });
-    let lost = lost.iter().map(|host| Failure {
-        host: name(host),
-        reason: "it did not answer in time: see whether its agent runs, then ask anew".into(),
+    let lost = planned.waiting.iter().filter_map(|host| {
+        let reason = lost.get(&host.id)?.clone();
+        Some(Failure { host: name(host), reason })
     });
     failed.chain(lost).collect()
 }

@@ -78,8 +78,7 @@ impl Known {
 
     /// True if a host still has this question before it.
     pub fn is_asked(&self, agent: &AgentId, request: &RequestId) -> bool {
-        let is_it = |kind: &CommandKind| matches!(kind, CommandKind::PlanUpdates { request: of, .. } if of == request);
-        self.commands.get(agent).into_iter().flatten().any(|command| is_it(&command.kind))
+        self.commands.get(agent).into_iter().flatten().any(|command| is_question(&command.kind, request))
     }
 
     /// Says why a host cannot carry out such changes; nothing if it can, or has not said what it is.
@@ -113,6 +112,11 @@ impl Known {
         row.command_id.as_ref()?;
         self.running.iter().find(|run| run.agent_id == row.agent_id && run.order_id == row.command_id)
     }
+}
+
+/// True if a command carries this question.
+pub fn is_question(kind: &CommandKind, request: &RequestId) -> bool {
+    matches!(kind, CommandKind::PlanUpdates { request: of, .. } if of == request)
 }
 
 /// Address of the page of a run.
