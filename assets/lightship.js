@@ -1,4 +1,4 @@
-// Four conveniences; every page works without them.
+// Six conveniences; every page works without them.
 (function () {
   "use strict";
 
@@ -49,6 +49,30 @@
     patience = 0;
     if (away) away.hidden = true;
   });
+
+  // A live part is replaced: what the reader unfolded stays so, and a log follows its end unless the reader scrolled up.
+  var unfolded = {};
+  var places = {};
+  function follow() {
+    document.querySelectorAll("[data-follow]").forEach(function (box) {
+      var place = places[box.id];
+      box.scrollTop = place === undefined ? box.scrollHeight : place;
+    });
+  }
+  document.addEventListener("htmx:beforeSwap", function () {
+    document.querySelectorAll("details[id]").forEach(function (fold) { unfolded[fold.id] = fold.open; });
+    document.querySelectorAll("[data-follow]").forEach(function (box) {
+      var is_at_end = box.scrollHeight - box.scrollTop - box.clientHeight < 12;
+      places[box.id] = is_at_end ? undefined : box.scrollTop;
+    });
+  });
+  document.addEventListener("htmx:afterSwap", function () {
+    document.querySelectorAll("details[id]").forEach(function (fold) {
+      if (unfolded[fold.id] !== undefined) fold.open = unfolded[fold.id];
+    });
+    follow();
+  });
+  follow();
 
   function ago(secs) {
     if (secs < 2) return "now";

@@ -13,6 +13,8 @@ mod database;
 mod desk;
 mod desk_lookup;
 mod events;
+mod fleet;
+mod fleet_updates;
 mod health;
 mod history;
 mod host_helper;
@@ -27,6 +29,7 @@ mod plan;
 mod rollback;
 mod routes;
 mod run;
+mod runs;
 mod scan;
 mod shards;
 mod sources;
@@ -97,8 +100,10 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// List routes with their state and its reason.
     Routes(routes::RoutesArgs),
-    /// List pending updates of all hosts, and decide about them.
+    /// List pending updates of all hosts, decide about them, see what installing them would change, and approve that.
     Updates(updates::UpdatesArgs),
+    /// List what was done on all hosts, follow a run, and ask for the way back.
+    Runs(runs::RunsArgs),
     /// List the recorded decisions (opens the database itself).
     Events(events::EventsArgs),
     /// Bring the database to this version (opens the database itself).
@@ -164,6 +169,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Keys(args) => keys::run(args, &common),
         Verb::Routes(args) => routes::run(args, &common),
         Verb::Updates(args) => updates::run(args, &common),
+        Verb::Runs(args) => runs::run(args, &common),
         Verb::Events(args) => events::run(args, &common),
         Verb::Migrate(args) => migrate::run(args, &common),
         Verb::Admin(args) => admin::run(args, &common),

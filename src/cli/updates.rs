@@ -1,15 +1,16 @@
-//! `lightship updates`: pending updates of all hosts, and what is decided about them.
+//! `lightship updates`: pending updates of all hosts, what is decided about them, and what installing them would change.
 
 use std::process::ExitCode;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use super::common::Common;
-use super::{admin_client, output};
+use super::{admin_client, fleet_updates, output};
 use crate::clock::Clock;
+use crate::domain::text::spell_out;
 
 /// Options of `lightship updates`.
 #[derive(clap::Args)]
@@ -59,6 +60,22 @@ enum UpdatesVerb {
         /// The update's id.
         update: String,
     },
+    /// Ask hosts exactly what installing updates would change; nothing is changed by it.
+    ///
+    /// Exit codes: 0 nothing to change, 2 something is, 3 not all hosts answered.
+    Plan(fleet_updates::PlanArgs),
+    /// Say yes to a plan; its hosts carry out exactly that.
+    Approve(fleet_updates::ApproveArgs),
+    /// Add a second person's yes.
+    Second {
+        /// The approval's id.
+        approval: String,
+    },
+    /// Take a yes back, for every host that has not fetched the order.
+    Withdraw {
+        /// The approval's id.
+        approval: String,
+    },
     /// Keep what is installed, whatever comes.
     Hold {
         /// Ids of updates.
@@ -94,23 +111,52 @@ pub(super) fn run(args: UpdatesArgs, common: &Common) -> anyhow::Result<ExitCode
         Some(UpdatesVerb::Show { update }) => {
             let path = format!("/api/v3/updates/{update}");
             let answer = admin_client::converse(common, async |master| master.get(&path).await)?;
-            output::json(&answer)?;
+            if common.json {
+                output::json(&answer)?
+            } else {
+                print_one(&answer)?
+            }
             Ok(ExitCode::SUCCESS)
         }
-        Some(verb) => decide(&verb, common),
+        Some(UpdatesVerb::Plan(args)) => fleet_updates::plan(&args, common),
+        Some(UpdatesVerb::Approve(args)) => fleet_updates::approve(&args, common),
+        Some(UpdatesVerb::Second { approval }) => fleet_updates::decide(&approval, "second", common),
+        Some(UpdatesVerb::Withdraw { approval }) => fleet_updates::decide(&approval, "withdraw", common),
+        Some(UpdatesVerb::Hold { updates }) => decide("hold", &updates, None, common),
+        Some(UpdatesVerb::Ignore { updates }) => decide("ignore", &updates, None, common),
+        Some(UpdatesVerb::Reconsider { updates }) => decide("reconsider", &updates, None, common),
+        Some(UpdatesVerb::Snooze { updates, days }) => {
+            let until = Clock::system().now() + TimeDelta::days(i64::from(days));
+            decide("snooze", &updates, Some(until), common)
+        }
     }
 }
 
-fn decide(verb: &UpdatesVerb, common: &Common) -> anyhow::Result<ExitCode> {
-    let (word, ids, until) = match verb {
-        UpdatesVerb::Show { update } => ("show", vec![update.clone()], None),
-        UpdatesVerb::Hold { updates } => ("hold", updates.clone(), None),
-        UpdatesVerb::Ignore { updates } => ("ignore", updates.clone(), None),
-        UpdatesVerb::Reconsider { updates } => ("reconsider", updates.clone(), None),
-        UpdatesVerb::Snooze { updates, days } => {
-            ("snooze", updates.clone(), Some(Clock::system().now() + TimeDelta::days(i64::from(*days))))
-        }
-    };
+/// Prints all that is known of an update, a line each.
+fn print_one(update: &Value) -> anyhow::Result<()> {
+    for (name, value) in update.as_object().into_iter().flatten() {
+        let text = match value {
+            Value::Null => continue,
+            Value::Array(list) if list.is_empty() => continue,
+            Value::Array(list) => {
+                let parts =
+                    list.iter().map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned));
+                spell_out(&parts.collect::<Vec<_>>().join(", "))
+            }
+            Value::Object(_) => spell_out(&value.to_string()),
+            _ => output::text(update, name),
+        };
+        output::line(&format!("{:<20} {text}", name.replace('_', " ")))?;
+    }
+    Ok(())
+}
+
+fn decide(
+    word: &str,
+    ids: &[String],
+    until: Option<DateTime<Utc>>,
+    common: &Common,
+) -> anyhow::Result<ExitCode> {
     let body = json!({ "ids": ids, "decision": word, "until": until });
     let answer = admin_client::converse(common, async |master| {
         master.post("/api/v3/updates/decisions", body.clone()).await

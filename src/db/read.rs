@@ -18,7 +18,7 @@ use crate::domain::networks::Networks;
 use crate::domain::route::RouteKey;
 
 pub use super::agents::{AgentRow, agent_names, find_agent, find_limits, get_agent, list_agents};
-pub use super::approvals::{ApprovalFilter, ApprovalRow, list_approvals};
+pub use super::approvals::{ApprovalFilter, ApprovalRow, find_approval_of, list_approvals};
 pub use super::cloudflare::{
     AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow, find_tunnel_connectors,
     find_tunnel_status, list_applied_rules, list_dns_records, list_route_status, route_status_of,
@@ -41,7 +41,7 @@ pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, pl
 pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
 pub use super::registry_logins::{RegistryLoginRow, list_registry_logins};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};
-pub use super::runs::{RunFilter, RunPage, RunRow, StepDone, find_run, list_runs};
+pub use super::runs::{RunFilter, RunPage, RunRow, StepDone, find_run, list_runs, run_that_took_back};
 pub use super::sessions::find_signed_in;
 pub use super::settings::{
     AdminRow, SettingRow, find_admin, find_setting, has_admin, list_admins, list_settings,

@@ -169,6 +169,22 @@ pub async fn find_run(db: &Db, agent: &AgentId, run: &RunId) -> Result<Option<Ru
     .await
 }
 
+/// Returns the name of the newest run that took this one back, and was verified or is under way.
+pub async fn run_that_took_back(db: &Db, agent: &AgentId, run: &RunId) -> Result<Option<RunId>, DbError> {
+    let (agent, run) = (agent.as_str().to_owned(), run.as_str().to_owned());
+    db.read(move |conn| async move {
+        let query = run::Entity::find()
+            .filter(run::Column::AgentId.eq(agent))
+            .filter(run::Column::Undoes.eq(run))
+            .order_by_desc(run::Column::StartedAt)
+            .limit(limit(10));
+        let runs = query.all(&conn).await?.into_iter().map(RunRow::of).collect::<Result<Vec<_>, _>>()?;
+        let counts = |row: &RunRow| matches!(row.status(), "running" | "verified");
+        Ok(runs.into_iter().find(counts).map(|row| row.id))
+    })
+    .await
+}
+
 /// Which runs are listed.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {

@@ -59,7 +59,10 @@ use super::{agent_api, api, assets, ops, pages};
         pages::agent::show, pages::agent::show_keys, pages::agent::fragment,
         pages::routes::show, pages::routes::apply, pages::routes::fragment,
         pages::updates::list, pages::updates::list_fragment, pages::update::show, pages::update::fragment,
-        pages::updates::decide,
+        pages::updates::decide, pages::updates::plan,
+        pages::agent_plan::ask_host, pages::plans::show, pages::plans::fragment, pages::plans::approve,
+        pages::plans::second, pages::plans::withdraw,
+        pages::runs::list, pages::runs::list_fragment, pages::runs::show, pages::runs::fragment, pages::runs::undo,
         pages::system::show, pages::system::fragment,
         pages::system::set_login, pages::registries::remove, pages::registries::fragment,
     )

@@ -267,11 +267,17 @@ async fn pending_updates_of_every_kind_are_seen_chosen_and_held_on_the_page() {
     // When the pages are opened, then each shows what there is, and hinders nobody.
     let of = "/updates/of?kind=apt&name=openssl";
     let host = format!("/agents/{debian}");
+    let (status, asked) =
+        master.post("/api/v3/plans", serde_json::json!({ "agents": [debian], "what": "all" })).await;
+    assert_eq!(status, 202, "{asked}");
+    let plan = format!("/plans/{}", asked["request"].as_str().unwrap());
     for (path, words, name) in [
         ("/", "2 hosts wait for a restart", "8-overview-updates"),
         ("/updates", "on 2 hosts", "9-updates"),
         (of, "web-2", "10-update"),
         (host.as_str(), "checks packages", "11-host"),
+        (plan.as_str(), "1 still works it out", "13-plan"),
+        ("/runs", "Nothing was installed yet", "14-history"),
     ] {
         browser.goto(format!("{}{path}", master.url())).await.unwrap();
         until_shown(&browser, words).await;

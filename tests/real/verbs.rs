@@ -1,6 +1,7 @@
 //! Verbs of the command line: what they say and how they end.
 
 mod administrators;
+mod fleet;
 mod way;
 
 use std::path::PathBuf;

@@ -8,13 +8,14 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::confirm::{MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
-use super::host_card::{HostCard, ScanLine};
+use super::host_card::{HostCard, KeyLine, ScanLine};
 use super::overview::{fragment_of, label_problem, shortened};
 use super::posted::Refusal;
+use super::runs::{RunLine, run_lines};
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
 use super::{Shell, SignedIn, page_with, part};
 use crate::actors::master::{Dialect, Slot};
-use crate::db::read::{self, AgentRow, AgentView, ContainerRow};
+use crate::db::read::{self, AgentRow, AgentView, ContainerRow, RunFilter};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::id::AgentId;
@@ -27,6 +28,8 @@ use crate::web::state::WebState;
 
 /// Most commands shown.
 const COMMANDS: u64 = 10;
+/// Most runs shown.
+const RUNS: u64 = 5;
 
 #[derive(Template)]
 #[template(path = "agent.html")]
@@ -40,6 +43,7 @@ struct AgentPage {
     hostname_patterns: String,
     enrolled: bool,
     no_tunnel: Option<&'static str>,
+    can_plan: bool,
     actions: Vec<Action>,
     live: String,
 }
@@ -52,6 +56,9 @@ struct Live {
     facts: Vec<Fact>,
     host: Option<HostCard>,
     scans: Vec<ScanLine>,
+    order_key: Option<KeyLine>,
+    runs: Vec<RunLine>,
+    all_runs: String,
     routes: Vec<RouteLine>,
     containers: Vec<ContainerLine>,
     commands: Vec<CommandLine>,
@@ -143,6 +150,7 @@ async fn show_with(
         hostname_patterns: written.hostname_patterns.unwrap_or_else(|| agent.hostname_patterns.join(", ")),
         enrolled: agent.status == AgentStatus::Enrolled,
         no_tunnel: is_redflag(agent).then_some(NO_TUNNEL),
+        can_plan: agent.status == AgentStatus::Enrolled && is_native(state, id),
         actions: actions(agent, state.master().directory.lacking_seat(&agent.id).is_some()),
         live: render(state, view).await?,
     };
@@ -178,6 +186,10 @@ const NO_TUNNEL: &str = "This host runs RedFlag's agent: it has no tunnel, publi
 
 fn is_redflag(agent: &AgentRow) -> bool {
     agent.dialect.as_deref().map(Dialect::of) == Some(Dialect::RedFlag)
+}
+
+fn is_native(state: &WebState, id: &AgentId) -> bool {
+    state.master().directory.slot(id).is_some_and(|slot| slot.dialect() == Dialect::Native)
 }
 
 fn actions(agent: &AgentRow, lacks_seat: bool) -> Vec<Action> {
@@ -247,6 +259,11 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
     let limits = read::find_limits(db, id).await.map_err(ApiError::internal)?;
     let host = read::find_host(db, id).await.map_err(ApiError::internal)?;
     let scans = read::scans_of(db, id).await.map_err(ApiError::internal)?;
+    let filter = RunFilter { agent: Some(id.clone()), ..RunFilter::default() };
+    let runs = read::list_runs(db, &filter, 0, RUNS).await.map_err(ApiError::internal)?;
+    let master_key = state.master().directory.order_key().map(|offer| offer.key.fingerprint());
+    let order_key =
+        host.as_ref().filter(|_| is_native(state, id)).and_then(|row| KeyLine::of(&row.host, master_key));
     let now = state.master().clock.now();
     let mut problems_of: HashMap<_, Vec<_>> = HashMap::new();
     for row in &problems {
@@ -274,6 +291,9 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
             .chain(credential(state, id).await?)
             .collect(),
         host: host.map(|row| HostCard::of(&row.host)),
+        order_key,
+        runs: run_lines(state, &runs.runs, false).await?,
+        all_runs: format!("/runs?agent={id}"),
         scans: scans.values().map(|scan| ScanLine::of(scan, slot.as_deref(), now)).collect(),
         routes: routes.iter().map(route_line).collect(),
         containers: containers.iter().map(&mut container_line).collect(),

@@ -6,6 +6,7 @@ use super::view::{Badge, Fact, Moment, badge, count, fact, size};
 use crate::actors::master::Slot;
 use crate::db::read::ScanRow;
 use crate::domain::host::{Ability, Disk, Host};
+use crate::domain::order::Fingerprint;
 use crate::domain::update::Problem;
 
 /// The machine.
@@ -42,6 +43,38 @@ pub struct ScanLine {
     pub note: Option<String>,
 }
 
+/// The key by which a host knows orders.
+pub struct KeyLine {
+    /// Its fingerprint.
+    pub fingerprint: Option<String>,
+    /// Whether it is the master's.
+    pub state: Badge,
+    /// What to do if it is not.
+    pub note: Option<String>,
+}
+
+impl KeyLine {
+    /// Compares a host's key with the master's; none while the master has none.
+    pub fn of(host: &Host, master: Option<Fingerprint>) -> Option<Self> {
+        let master = master?;
+        let (state, note) = match &host.order_key {
+            Some(key) if *key == master => (badge("good", "the master's"), None),
+            Some(_) => (
+                badge("bad", "another master's"),
+                Some(format!(
+                    "this host carries out nothing that is approved here: it knows another key than this master's, which \
+                     is {master}. If this is its master, run `lightship trust-key` on the host, as root, and compare the two"
+                )),
+            ),
+            None => (
+                badge("idle", "not told"),
+                Some("the host has no key of orders yet, or its agent is older; it takes the master's key when it registers next".into()),
+            ),
+        };
+        Some(Self { fingerprint: host.order_key.as_ref().map(ToString::to_string), state, note })
+    }
+}
+
 fn told(problem: &Problem) -> String {
     match &problem.way_out {
         Some(way_out) => format!("{}: {way_out}.", problem.reason.trim_end_matches('.')),
@@ -65,6 +98,8 @@ impl HostCard {
             Chip::of("publishes", &abilities.publishes),
             Chip::of("checks images", &abilities.checks_images),
             Chip::of("checks packages", &abilities.checks_packages),
+            Chip::of("installs packages", &abilities.installs_packages),
+            Chip::of("replaces containers", &abilities.replaces_containers),
         ];
         Self { chips, notes: notes(host), facts: facts(host) }
     }
@@ -160,11 +195,34 @@ mod tests {
             Ability::no("it runs in a container", Some("run it on the host".into()));
         let card = HostCard::of(&host);
         let words: Vec<_> = card.chips.iter().map(|chip| chip.badge.word.as_str()).collect();
-        assert_eq!(words, ["publishes", "checks images: no", "checks packages: no"]);
+        let expected = [
+            "publishes",
+            "checks images: no",
+            "checks packages: no",
+            "installs packages: no",
+            "replaces containers: no",
+        ];
+        assert_eq!(words, expected);
         assert_eq!(
             card.chips[2].note.as_deref(),
             Some("checks packages: no. it runs in a container: run it on the host.")
         );
+    }
+
+    #[test]
+    fn a_host_that_knows_another_masters_key_is_said_to_with_the_way_out() {
+        let key = |digits: &str| Fingerprint::parse(&[digits; 8].join("-")).unwrap();
+        let line = |own: Option<&str>| {
+            let host = Host { order_key: own.map(key), ..Host::default() };
+            KeyLine::of(&host, Some(key("aaaa"))).unwrap()
+        };
+        assert_eq!((line(Some("aaaa")).state.tone, line(Some("aaaa")).note), ("good", None));
+        let other = line(Some("bbbb"));
+        let note = other.note.unwrap();
+        assert!(note.contains("aaaa-aaaa") && note.contains("lightship trust-key"), "{note}");
+        assert_eq!(other.state.tone, "bad");
+        assert_eq!(line(None).state.word, "not told");
+        assert!(KeyLine::of(&Host::default(), None).is_none());
     }
 
     #[test]

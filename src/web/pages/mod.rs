@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod agent_actions;
+pub mod agent_plan;
 pub mod agents;
 pub mod api_docs;
 mod confirm;
@@ -13,9 +14,11 @@ mod host_card;
 pub mod keys;
 pub mod live;
 pub mod overview;
+pub mod plans;
 pub mod posted;
 pub mod registries;
 pub mod routes;
+pub mod runs;
 pub mod set_up;
 pub mod sign_in;
 pub mod system;
@@ -108,6 +111,7 @@ impl Shell {
             ("Agents", "/agents"),
             ("Routes", "/routes"),
             ("Updates", "/updates"),
+            ("History", "/runs"),
             ("System", "/system"),
         ];
         pages.into_iter().map(|(title, href)| Entry { title, href, here: href == self.here }).collect()

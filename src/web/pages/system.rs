@@ -135,6 +135,14 @@ async fn render(state: &WebState) -> Result<String, ApiError> {
             },
         ),
         fact(
+            "Key of orders",
+            state
+                .master()
+                .directory
+                .order_key()
+                .map_or_else(|| "none yet".into(), |offer| offer.key.fingerprint().to_string()),
+        ),
+        fact(
             "Reached at",
             state.settings().public_url.as_deref().unwrap_or(if state.settings().is_loopback {
                 "this host only"

@@ -1,5 +1,6 @@
 //! Updates: one line a package or image over all hosts, and what a person decides about them.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,18 +11,20 @@ use utoipa::IntoParams;
 
 use super::filter::Pages;
 use super::overview::fragment_of;
+use super::plans::{self, Asked};
 use super::posted::Posted;
 use super::truth::{TruthLine, truth_lines};
 use super::update::{HOSTS, Which};
 use super::view::{Badge, Moment, count};
 use super::view::{host_href, shown_version, state_word, update_marks};
-use super::{Allowed, Shell, SignedIn, go_to, page, part};
+use super::{Allowed, Shell, SignedIn, go_to, page_with, part};
 use crate::db::read::{
     UpdateFilter, UpdateGroup, UpdateOrder, UpdateTotals, hosts_in_trouble, hosts_to_reboot,
     list_update_groups, list_updates, update_totals,
 };
 use crate::domain::id::{AgentId, UpdateId};
-use crate::domain::update::{Decision, Kind, Severity, State, UNCHECKED};
+use crate::domain::update::{Kind, Severity, State, UNCHECKED};
+use crate::web::api::plans::PlanBody;
 use crate::web::api::updates::{UpdatesQuery, read_decision};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
@@ -112,6 +115,7 @@ struct HostLink {
 /// What a person decided about the chosen ones.
 #[derive(Debug, Deserialize)]
 pub struct Chosen {
+    #[serde(default)]
     decision: String,
     #[serde(default)]
     days: String,
@@ -234,24 +238,25 @@ pub async fn list(
     state: web::Data<WebState>,
     Query(wanted): Query<Wanted>,
 ) -> Result<HttpResponse, ApiError> {
-    list_with(&person, &state, Shell::new(&person, "/updates"), &wanted).await
+    list_with(&person, &state, (StatusCode::OK, Shell::new(&person, "/updates")), &wanted).await
 }
 
 async fn list_with(
     person: &SignedIn,
     state: &WebState,
-    shell: Shell,
+    (status, shell): (StatusCode, Shell),
     wanted: &Wanted,
 ) -> Result<HttpResponse, ApiError> {
     let live = render_list(person, state, wanted).await?;
-    page(&UpdatesPage {
+    let template = UpdatesPage {
         shell,
         find: wanted.search.trim().to_owned(),
         choices: wanted.choices(),
         is_narrow: wanted.is_narrow(),
         fragment: wanted.address("/fragments/updates", wanted.number()),
         live,
-    })
+    };
+    page_with(status, &template)
 }
 
 /// `GET /fragments/updates`: its live part.
@@ -360,11 +365,15 @@ pub async fn decide(
     let days: i64 = days.parse().unwrap_or(7).clamp(1, 365);
     let until = (decision == "snooze").then(|| now + TimeDelta::days(days));
     let decision = read_decision(Some(&decision), until, now)?;
-    let ids = chosen(&state, picks, decision.as_ref()).await?;
+    let statuses = match decision {
+        None => ["ignored", "held", "snoozed"].map(str::to_owned).to_vec(),
+        Some(_) => Vec::new(),
+    };
+    let ids = chosen(&state, picks, &statuses).await?;
     if ids.is_empty() {
         let words = "Nothing was chosen: tick what the decision is about.";
         let shell = Shell::new(&person, "/updates").with_notice("warn", words);
-        return list_with(&person, &state, shell, &Wanted::in_address(&back)).await;
+        return list_with(&person, &state, (StatusCode::OK, shell), &Wanted::in_address(&back)).await;
     }
     state.master().decide_updates(&ids, decision, &person.name).await?;
     // Our own pages only.
@@ -372,11 +381,37 @@ pub async fn decide(
     Ok(go_to(if is_own { &back } else { "/updates" }))
 }
 
-/// Returns the updates that were chosen: one by one, or all of a package or image that the decision can concern.
+/// `POST /updates/plan`: asks the hosts that have what was chosen what installing it would change.
+#[utoipa::path(post, path = "/updates/plan", tag = "pages",
+    responses((status = 200), (status = 303), (status = 403), (status = 404), (status = 409)), security(("session" = [])))]
+pub async fn plan(
+    Allowed(person, _): Allowed<Operator>,
+    state: web::Data<WebState>,
+    form: Posted<Chosen>,
+) -> Result<HttpResponse, ApiError> {
+    let Chosen { back, picks, .. } = form.0;
+    let ids = chosen(&state, picks, &[]).await?;
+    let again = Wanted::in_address(&back);
+    if ids.is_empty() {
+        let words = "Nothing was chosen: tick what you want to see the changes of.";
+        let shell = Shell::new(&person, "/updates").with_notice("warn", words);
+        return list_with(&person, &state, (StatusCode::OK, shell), &again).await;
+    }
+    let updates = Some(ids.into_iter().map(|id| id.to_string()).collect());
+    match plans::ask(&person, &state, PlanBody { updates, ..PlanBody::default() }).await? {
+        Asked::Done(answer) => Ok(answer),
+        Asked::Refused(refusal) => {
+            list_with(&person, &state, refusal.shell(&person, "/updates"), &again).await
+        }
+    }
+}
+
+/// Returns the updates that were chosen: one by one, or all of a package or image that stand like this; open ones if
+/// `statuses` is empty.
 async fn chosen(
     state: &WebState,
     picks: Map<String, Value>,
-    decision: Option<&Decision>,
+    statuses: &[String],
 ) -> Result<Vec<UpdateId>, ApiError> {
     let mut ids = Vec::new();
     for (name, value) in picks {
@@ -387,10 +422,7 @@ async fn chosen(
             && let Some((kind, name)) = value.split_once(' ')
         {
             let mut filter = Which { kind: kind.into(), name: name.into() }.filter()?;
-            filter.statuses = match decision {
-                None => ["ignored", "held", "snoozed"].map(str::to_owned).to_vec(),
-                Some(_) => Vec::new(),
-            };
+            filter.statuses = statuses.to_vec();
             let db = &state.master().db;
             let found = list_updates(db, &filter, UpdateOrder::Age, 0, HOSTS).await;
             ids.extend(found.map_err(ApiError::internal)?.into_iter().map(|view| view.row.update.id));

@@ -36,6 +36,12 @@ async fn a_form_without_the_pages_token_changes_nothing() {
         "/registries/logins".to_owned(),
         "/registries/logins/ghcr.io/remove".to_owned(),
         "/routes/apply".to_owned(),
+        "/updates/plan".to_owned(),
+        format!("/agents/{id}/plan"),
+        "/plans/x/approve".to_owned(),
+        "/approvals/x/second".to_owned(),
+        "/approvals/x/withdraw".to_owned(),
+        format!("/runs/{id}/x/undo"),
         "/logout".to_owned(),
     ];
     let fields = [

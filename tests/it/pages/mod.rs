@@ -3,6 +3,7 @@
 mod content;
 mod forms;
 mod lists;
+mod plans;
 mod sign_in;
 mod truth;
 

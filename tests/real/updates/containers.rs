@@ -18,13 +18,20 @@ use crate::support::docker::Engine;
 use crate::support::ship::{Rig, binary};
 
 /// Is well at once, and looked at often.
-fn well() -> Value {
+pub(super) fn well() -> Value {
     let second = 1_000_000_000_u64;
     json!({ "Healthcheck": { "Test": ["CMD-SHELL", "true"], "Interval": second / 5, "Timeout": second, "Retries": 2 } })
 }
 
+/// Is never well.
+pub(super) fn ill() -> Value {
+    let mut ill = well();
+    ill["Healthcheck"]["Test"] = json!(["CMD-SHELL", "false"]);
+    ill
+}
+
 /// A host with an Engine, and a registry that both reach under one name. It has no other package manager.
-struct Host {
+pub(super) struct Host {
     engine: Engine,
     registry: Registry,
     for_the_engine: Registry,
@@ -33,7 +40,7 @@ struct Host {
 }
 
 impl Host {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let engine = Engine::lease().await;
         let (store, port) = (Store::new(), free_port());
         let registry = Registry::start_at(&store, Way::Open, port, None).await;
@@ -46,12 +53,12 @@ impl Host {
     }
 
     /// Puts an image under the name's tag.
-    async fn push(&self, name: &str, version: &str, says: &Value) {
+    pub(super) async fn push(&self, name: &str, version: &str, says: &Value) {
         self.registry.push(&format!("team/{name}"), "stable", &TwoPlatforms::saying(version, says)).await;
     }
 
     /// Runs what the tag holds now.
-    async fn run(&self, name: &str, body: ContainerCreateBody) -> ContainerInspectResponse {
+    pub(super) async fn run(&self, name: &str, body: ContainerCreateBody) -> ContainerInspectResponse {
         let image = self.image(name);
         let options = CreateImageOptionsBuilder::default().from_image(&image).build();
         let pulled = self.engine.client().create_image(Some(options), None, None);
@@ -60,14 +67,18 @@ impl Host {
         self.look(name).await
     }
 
-    async fn look(&self, name: &str) -> ContainerInspectResponse {
+    pub(super) async fn look(&self, name: &str) -> ContainerInspectResponse {
         self.engine.inspect(name).await.unwrap_or_else(|| panic!("no container {name}"))
+    }
+
+    /// Its settings.
+    pub(super) fn rig(&self) -> Rig {
+        Rig::new("agent", self.state.path()).engine(&self.engine).env("PATH", "/nonexistent")
     }
 
     /// Says exit code, what was said as JSON, and what beside it.
     fn verb(&self, args: &[&str]) -> (i32, Value, String) {
-        let rig = Rig::new("agent", self.state.path()).engine(&self.engine).env("PATH", "/nonexistent");
-        let (code, out, errors) = rig.verb(args);
+        let (code, out, errors) = self.rig().verb(args);
         (code, serde_json::from_str(&out).unwrap_or(Value::String(out)), errors)
     }
 
@@ -97,7 +108,7 @@ impl Host {
     }
 
     /// Leaves the Engine without images of this test.
-    async fn clear(self) {
+    pub(super) async fn clear(self) {
         let client = self.engine.client();
         for (name, _) in self.engine.containers().await {
             self.engine.remove(&name).await;
@@ -286,9 +297,7 @@ async fn an_image_that_dies_or_is_unwell_leaves_the_old_container_as_it_was_and_
 async fn one_that_takes_long_to_be_well_is_waited_for_and_a_check_follows_the_new_image_where_nothing_was_said()
  {
     let host = Host::start().await;
-    let mut old = well();
-    old["Healthcheck"]["Test"] = json!(["CMD-SHELL", "false"]);
-    host.push("app", "1.0", &old).await;
+    host.push("app", "1.0", &ill()).await;
     // Only one field was said by a person.
     let own = HealthConfig { interval: Some(300_000_000), ..Default::default() };
     host.run("app", ContainerCreateBody { healthcheck: Some(own), ..Default::default() }).await;

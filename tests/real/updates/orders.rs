@@ -1,4 +1,5 @@
-//! Orders of a real master to a real agent that changes its host with APT: asked, approved, carried out, looked at, taken back.
+//! Orders of a real master to a real agent that changes its host, with APT and with an Engine: asked, approved, carried out, looked
+//! at, taken back.
 
 use std::time::{Duration, Instant};
 
@@ -7,28 +8,50 @@ use tempfile::TempDir;
 
 use super::apt_install::{AFTER, BEFORE, NO_ENGINE, host, offer};
 use super::apt_root::AptRoot;
+use super::containers::{Host, ill, well};
 use super::verbs::{until_there, verb};
 use crate::scene::subfolder;
 use crate::support::ship::{Rig, Ship};
 use crate::support::until::until;
 
-/// A master, and a host with APT whose agent it is the master of. Programs come first: they end before what they use.
-struct Site {
+/// A host whose agent is to be started.
+trait AgentHost {
+    /// Its settings.
+    fn agent(&self) -> Rig;
+}
+
+impl AgentHost for AptRoot {
+    fn agent(&self) -> Rig {
+        self.rig()
+            .env("DOCKER_HOST", NO_ENGINE)
+            .env("LIGHTSHIP__UPDATES__CHECK_PACKAGES", "always")
+            .env("LIGHTSHIP__UPDATES__POLICY_FILE", self.at("policy.toml"))
+    }
+}
+
+impl AgentHost for Host {
+    fn agent(&self) -> Rig {
+        self.rig()
+    }
+}
+
+/// A master, and a host whose agent it is the master of. Programs come first: they end before what they use.
+struct Site<H> {
     agent: Option<Ship>,
     master: Ship,
     id: String,
     key: String,
-    root: AptRoot,
+    root: H,
     _dir: TempDir,
 }
 
-impl Site {
-    async fn start(root: AptRoot) -> Self {
+impl<H: AgentHost> Site<H> {
+    async fn start(root: H) -> Self {
         Self::with(root, &[]).await
     }
 
     /// With these settings of the master.
-    async fn with(root: AptRoot, settings: &[(&str, &str)]) -> Self {
+    async fn with(root: H, settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().unwrap();
         let mut rig = Rig::new("master", &subfolder(&dir, "master"));
         for (name, value) in settings {
@@ -46,14 +69,9 @@ impl Site {
 
     /// Starts the agent; one that ran before ended.
     fn begin(&mut self) {
-        let rig = self
-            .root
-            .rig()
-            .env("DOCKER_HOST", NO_ENGINE)
-            .env("LIGHTSHIP__UPDATES__CHECK_PACKAGES", "always")
-            .env("LIGHTSHIP__UPDATES__POLICY_FILE", self.root.at("policy.toml"))
-            .env("DOCKFLARE_MASTER_URL", self.master.url())
-            .env("DOCKFLARE_API_KEY", self.key.clone());
+        let rig = self.root.agent();
+        let rig =
+            rig.env("DOCKFLARE_MASTER_URL", self.master.url()).env("DOCKFLARE_API_KEY", self.key.clone());
         self.agent = Some(rig.start());
     }
 
@@ -341,4 +359,47 @@ async fn orders_of_another_master_are_refused_until_root_trusts_its_key() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{over}");
     }
     assert_eq!(site.root.installed(), AFTER);
+}
+
+#[actix_web::test]
+async fn a_container_is_replaced_by_order_and_an_image_that_fails_is_held_for_the_whole_fleet() {
+    let host = Host::start().await;
+    host.push("app", "1.0", &well()).await;
+    host.run("app", Default::default()).await;
+    let site = Site::start(host).await;
+    let before = site.root.look("app").await;
+    site.root.push("app", "2.0", &well()).await;
+    let (request, plan) = site.ask(json!({ "agents": [site.id], "names": ["docker_image:app"] })).await;
+    assert_eq!(plan["plans"][0]["changes"][0]["operation"], "replace", "{plan}");
+
+    let over = site.until_over(&site.approve(&request, &plan).await).await;
+
+    assert_eq!(over["status"], "verified", "{over}");
+    let after = site.root.look("app").await;
+    assert_ne!((&before.id, &before.image), (&after.id, &after.image));
+    let back = json!({ "run": { "agent": site.id, "id": over["run"] } });
+    let (request, undo) = site.ask(back).await;
+    let undone = site.until_over(&site.approve(&request, &undo).await).await;
+    assert_eq!(undone["status"], "verified", "{undone}");
+    assert_eq!(site.root.look("app").await.image, before.image);
+
+    // One that is never well: the old one is back, and nobody is told to try it again.
+    site.root.push("app", "3.0", &ill()).await;
+    let (request, plan) = site.ask(json!({ "agents": [site.id], "names": ["docker_image:app"] })).await;
+    let over = site.until_over(&site.approve(&request, &plan).await).await;
+    assert_eq!(over["status"], "rolled_back", "{over}");
+    assert_eq!(site.root.look("app").await.image, before.image);
+    let held = site.master.get("/api/v3/held-images").await;
+    assert_eq!(held["images"][0]["digest"], plan["plans"][0]["changes"][0]["to"], "{held}");
+    let (request, plan) = site.ask(json!({ "agents": [site.id], "names": ["docker_image:app"] })).await;
+    let path = format!("/api/v3/plans/{request}/approve");
+    let (status, refused) = site.master.post(&path, json!({ "plan": plan["plans"][0]["id"] })).await;
+    assert_eq!((status, refused["code"].as_str()), (409, Some("cannot_approve")), "{refused}");
+    let digest = held["images"][0]["digest"].as_str().unwrap();
+    let (status, _) = site.master.post(&format!("/api/v3/held-images/{digest}/let-go"), json!({})).await;
+    assert_eq!(status, 200);
+    site.approve(&request, &plan).await;
+    let Site { agent, root, .. } = site;
+    drop(agent);
+    root.clear().await;
 }

@@ -1,0 +1,226 @@
+//! `lightship updates plan`, `approve`, `second` and `withdraw`: what hosts would change, and a person's yes to it.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use super::common::Common;
+use super::fleet::{IN_PART, WaitArgs, agent_of, asked, changes_of, names, print_answers, print_group};
+use super::{admin_client, output};
+use crate::domain::text::spell_out;
+use crate::domain::update::PlanId;
+
+/// Options of `lightship updates plan`.
+#[derive(clap::Args)]
+pub(super) struct PlanArgs {
+    /// Ids of updates, as `lightship updates` lists them; with `--host` names of packages or containers.
+    #[arg(value_name = "ID|NAME", required_unless_present = "host")]
+    updates: Vec<String>,
+    /// A host, by its id or name; may be repeated.
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// Everything that is newer on these hosts.
+    #[arg(long, requires = "host", conflicts_with_all = ["security", "updates"])]
+    all: bool,
+    /// Everything on these hosts that mends a hole.
+    #[arg(long, requires = "host", conflicts_with = "updates")]
+    security: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// Options of `lightship updates approve`.
+#[derive(clap::Args)]
+pub(super) struct ApproveArgs {
+    /// The question, as `lightship updates plan` shows it.
+    request: String,
+    /// The plan, or at least its first twelve digits.
+    plan: String,
+    /// Only for this host, by its id or name; may be repeated. Left out, for every host with this plan.
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// How long the yes counts: a number with `m`, `h`, `d` or `w`; one minute to one week.
+    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = seconds)]
+    lifetime: u64,
+    /// Ask no question.
+    #[arg(long)]
+    yes: bool,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let expected = || "write a number with `m`, `h`, `d` or `w`, such as `24h`".to_owned();
+    let unit = text.chars().last().ok_or_else(expected)?;
+    let each = match unit {
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(expected()),
+    };
+    let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| expected())?;
+    let all = number.checked_mul(each).ok_or_else(expected)?;
+    match all {
+        60..=604_800 => Ok(all),
+        _ => Err("a yes counts for one minute to one week".into()),
+    }
+}
+
+/// Asks hosts what they would change.
+pub(super) fn plan(args: &PlanArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    if !args.host.is_empty() && !args.all && !args.security && args.updates.is_empty() {
+        bail!("say what is to be planned on the host: `--all`, `--security`, or names");
+    }
+    let (answer, left) = admin_client::converse(common, async |master| {
+        if args.host.is_empty() {
+            return asked(&master, json!({ "updates": args.updates }), &args.wait).await;
+        }
+        let mut agents = Vec::new();
+        for host in &args.host {
+            agents.push(agent_of(&master, host).await?);
+        }
+        let question = match (args.all, args.security) {
+            (true, _) => json!({ "agents": agents, "what": "all" }),
+            (_, true) => json!({ "agents": agents, "what": "security" }),
+            _ => json!({ "agents": agents, "names": args.updates }),
+        };
+        asked(&master, question, &args.wait).await
+    })?;
+    let code = print_answers(&answer, &left, common.json)?;
+    say_how_to_approve(&answer)?;
+    Ok(ExitCode::from(code))
+}
+
+/// Says beside the data how to say yes.
+pub(super) fn say_how_to_approve(answer: &Value) -> anyhow::Result<()> {
+    let request = output::text(answer, "request");
+    for group in answer["plans"].as_array().into_iter().flatten() {
+        if !changes_of(group)?.is_empty() {
+            let plan = PlanId::stored(output::text(group, "id"));
+            eprintln!("approve it with `lightship updates approve {request} {}`", plan.short());
+        }
+    }
+    Ok(())
+}
+
+/// Says yes to a plan.
+pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    let done = admin_client::converse(common, async |master| {
+        let answer = master.get(&format!("/api/v3/plans/{}", args.request)).await?;
+        let groups = answer["plans"].as_array().cloned().unwrap_or_default();
+        let is_meant = |group: &&Value| PlanId::stored(output::text(group, "id")).is_meant_by(&args.plan);
+        let mut group = groups.iter().find(is_meant).cloned().with_context(|| {
+            format!(
+                "no host answered this question with a plan `{}`; `lightship updates plan` shows plans with their ids",
+                spell_out(&args.plan)
+            )
+        })?;
+        if !args.host.is_empty() {
+            only(&master, &mut group, &args.host).await?;
+        }
+        let hosts = group["hosts"].as_array().cloned().unwrap_or_default();
+        if !args.yes {
+            print_group(&group, None)?;
+            if !confirmed(&format!("Approve this for {}?", names(&hosts)))? {
+                return Ok(None);
+            }
+        }
+        // For the hosts that were shown, and no others.
+        let agents: Vec<&Value> = hosts.iter().map(|host| &host["agent_id"]).collect();
+        let body = json!({ "plan": group["id"], "agents": agents, "expires_in_seconds": args.lifetime });
+        let done = master.post(&format!("/api/v3/plans/{}/approve", args.request), body).await?;
+        let id = output::text(&done, "approval");
+        let given = master.get(&format!("/api/v3/approvals/{id}")).await?;
+        Ok(Some((done, given)))
+    })?;
+    let Some((done, given)) = done else { return Ok(ExitCode::FAILURE) };
+    let waits = given["approvals"].as_array().into_iter().flatten().any(|row| row["status"] == "waiting");
+    let id = output::text(&done, "approval");
+    if waits {
+        eprintln!("a second person has to say yes: `lightship updates second {id}`");
+    } else {
+        eprintln!("`lightship runs` shows what comes of it; `lightship updates withdraw {id}` takes it back");
+    }
+    outcome(&done, "approved", common)
+}
+
+/// Leaves only these hosts in a group.
+async fn only(
+    master: &admin_client::AdminClient,
+    group: &mut Value,
+    wanted: &[String],
+) -> anyhow::Result<()> {
+    let mut agents = Vec::new();
+    for name in wanted {
+        agents.push(agent_of(master, name).await?);
+    }
+    let hosts = group["hosts"].as_array().cloned().unwrap_or_default();
+    for (agent, name) in agents.iter().zip(wanted) {
+        if !hosts.iter().any(|host| host["agent_id"] == agent.as_str()) {
+            bail!("`{}` did not answer with this plan", spell_out(name));
+        }
+    }
+    let is_wanted = |host: &Value| agents.iter().any(|agent| host["agent_id"] == agent.as_str());
+    group["hosts"] = hosts.into_iter().filter(is_wanted).collect();
+    Ok(())
+}
+
+/// Asks a person. Without one `--yes` is needed.
+fn confirmed(question: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("nobody is there to ask: add `--yes` to approve it");
+    }
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush().ok();
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    let is_yes = matches!(answer.trim(), "y" | "Y" | "yes");
+    if !is_yes {
+        eprintln!("nothing was approved");
+    }
+    Ok(is_yes)
+}
+
+/// Adds a second person's yes, or takes a yes back.
+pub(super) fn decide(approval: &str, verb: &str, common: &Common) -> anyhow::Result<ExitCode> {
+    let done = admin_client::converse(common, async |master| {
+        master.post(&format!("/api/v3/approvals/{approval}/{verb}"), json!({})).await
+    })?;
+    outcome(&done, if verb == "second" { "approved" } else { "taken back" }, common)
+}
+
+fn outcome(done: &Value, word: &str, common: &Common) -> anyhow::Result<ExitCode> {
+    let number = done["agents"].as_array().map_or(0, Vec::len) as u64;
+    if common.json {
+        output::json(done)?;
+    } else {
+        output::line(&format!(
+            "{} {word} for {}",
+            output::text(done, "approval"),
+            output::count(number, "host")
+        ))?;
+    }
+    let left = done["left"].as_array().cloned().unwrap_or_default();
+    for host in &left {
+        eprintln!("not {word} for {}: {}", output::text(host, "agent_id"), output::text(host, "reason"));
+    }
+    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(IN_PART) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_and_is_no_longer_than_a_week() {
+        for (text, expected) in
+            [("1m", Some(60)), ("24h", Some(86_400)), ("7d", Some(604_800)), ("1w", Some(604_800))]
+        {
+            assert_eq!(seconds(text).ok(), expected, "{text}");
+        }
+        for text in ["", "24", "8d", "0h", "-1h", "1y", "h", "99999999999999999999w", "ü"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Updates in three steps on the page: choose, see exactly what would change, approve; and what was done.
+
+use std::cell::Cell;
+
+use lightship::actors::master::MasterSettings;
+use lightship::domain::role::Role;
+use serde_json::{Value, json};
+
+use super::Browser;
+use crate::support::asking::Answer;
+use crate::support::master::TestMaster;
+
+/// What a hostile host calls things.
+const HOSTILE: &str = "<script>alert(1)</script>";
+
+/// An agent of ours that a person said yes to, and on whose host a newer `bash` was found.
+struct Host<'a> {
+    master: &'a TestMaster,
+    key: String,
+    id: String,
+    session: String,
+    next: Cell<u64>,
+}
+
+impl<'a> Host<'a> {
+    async fn new(master: &'a TestMaster, name: &str) -> Self {
+        let (key, id, session) = master.new_native_agent(name).await;
+        let host = Self { master, key, id, session, next: Cell::new(0) };
+        master.admin_post(&format!("/api/v3/agents/{}/approve", host.id), json!({})).expect(200).await;
+        let can = json!({ "yes": true });
+        let told = json!({ "hostname": name, "abilities": { "installs_packages": can, "replaces_containers": can } });
+        host.say(json!({ "kind": "host", "host": told })).await;
+        host
+    }
+
+    /// Its last look found a newer version of this package.
+    async fn has_newer(&self, package: &str) {
+        let checked = json!({ "kind": "apt", "ok": true, "as_of": "2026-11-21T21:00:00Z", "is_complete": true,
+            "digest": "d", "count": 1, "pending": 1 });
+        let scan = json!({ "at": "2026-11-21T21:00:00Z", "scanners": [checked] });
+        self.say(json!({ "kind": "scanned", "scan": scan })).await;
+        let item = json!({ "name": package, "standing": "newer", "current_version": "1.0", "available_version": "1.1" });
+        self.say(json!({ "kind": "findings", "findings": { "checked": checked, "items": [item] } })).await;
+    }
+
+    async fn say(&self, item: Value) {
+        let first = self.next.replace(self.next.get() + 1);
+        let batch = json!({ "session": self.session, "first_seq": first, "sent_at": null, "items": [item] });
+        self.tell("reports", batch, 202).await;
+    }
+
+    async fn tell(&self, what: &str, body: Value, status: u16) {
+        let asking = self.master.post(&format!("/api/v3/agents/{}/{what}", self.id)).key(&self.key);
+        asking.header("lightship-session", &self.session).json(body).expect(status).await;
+    }
+
+    /// Fetches its commands, and returns the id of the one that asks for this.
+    async fn fetch(&self, action: &str) -> String {
+        let path = format!("/api/v3/agents/{}/commands?wait=0&max=10", self.id);
+        let asking = self.master.get(&path).key(&self.key).header("lightship-session", &self.session);
+        let answer = asking.expect(200).await.json();
+        let commands = answer["commands"].as_array().unwrap();
+        let is_it = |command: &&Value| command.to_string().contains(action);
+        let found = commands.iter().find(is_it).unwrap_or_else(|| panic!("no {action}: {answer}"));
+        found["command_id"].as_str().or(found["id"].as_str()).unwrap().to_owned()
+    }
+
+    /// Answers the question with these changes.
+    async fn answers(&self, changes: Value, on_host: Value) {
+        let command = self.fetch("plan_updates").await;
+        let plan = json!({ "changes": changes, "on_host": on_host });
+        self.tell("plans", json!({ "command": command, "plan": plan }), 200).await;
+        let done = json!({ "succeeded": true, "message": "planned" });
+        self.tell(&format!("commands/{command}/result"), done, 200).await;
+    }
+
+    /// Says how far a run is.
+    async fn progresses(&self, progress: Value) {
+        self.say(json!({ "kind": "run", "progress": progress })).await;
+    }
+}
+
+fn upgrade(name: &str, to: &str) -> Value {
+    json!({ "kind": "apt", "name": name, "arch": "amd64", "operation": "upgrade", "from": "1.0", "to": to,
+        "digest": "aa" })
+}
+
+fn location(answer: &Answer) -> String {
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    answer.header("location").to_owned()
+}
+
+/// The fields of the first form that approves this many hosts.
+fn yes_fields(page: &str, place: usize) -> Vec<(String, String)> {
+    let form =
+        page.split("/approve\" class=\"yes\">").nth(place + 1).unwrap().split("</form>").next().unwrap();
+    let field = |tag: &str| {
+        let part = |name: &str| Some(tag.split(&format!("{name}=\"")).nth(1)?.split('"').next()?.to_owned());
+        let is_left = tag.contains("type=\"checkbox\"") && !tag.contains(" checked");
+        (!is_left).then(|| Some((part("name")?, part("value")?)))?
+    };
+    let mut fields: Vec<_> = form.split("<input ").skip(1).filter_map(field).collect();
+    fields.push(("lifetime".into(), "86400".into()));
+    fields
+}
+
+async fn approve(browser: &Browser<'_>, page: &str, place: usize) -> Answer {
+    let fields = yes_fields(&browser.get(page).await.text, place);
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    browser.post(&format!("{page}/approve"), &fields).await
+}
+
+#[actix_web::test]
+async fn what_was_chosen_is_planned_approved_run_and_looked_back_on() {
+    // given: three hosts with a newer bash, of which one would change something else
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let hosts = [
+        Host::new(&master, "web-1").await,
+        Host::new(&master, "web-2").await,
+        Host::new(&master, "web-3").await,
+    ];
+    for host in &hosts {
+        host.has_newer("bash").await;
+    }
+
+    // when: it is chosen over all hosts
+    let list = browser.get("/updates").await.text;
+    assert!(list.contains("See what would change"), "{list}");
+    let asked = browser.submit("/updates", "/updates/plan", &[("pick-x", "apt bash")]).await;
+    let page = location(&asked);
+
+    // then: the page says who still works it out, and nothing can be approved
+    let shown = browser.get(&page).await.text;
+    assert!(page.starts_with("/plans/") && shown.contains("3 still work it out"), "{shown}");
+    assert!(!shown.contains("/approve"), "{shown}");
+
+    // when: two answer alike and one differently
+    let on_host = json!({ "undo": { "bash:amd64": "kept" }, "download_bytes": 2_097_152, "disk_bytes": 1024,
+        "left_out": [{ "name": "curl", "reason": "it is on hold" }], "reboot": "a newer kernel",
+        "config_files": [{ "package": "bash", "path": "/etc/bash.bashrc", "is_edited": true, "outcome": "it stays" }],
+        "stands_on": ["libc6"] });
+    hosts[0].answers(json!([upgrade("bash", "1.1")]), on_host.clone()).await;
+    hosts[1].answers(json!([upgrade("bash", "1.1")]), on_host).await;
+    hosts[2].answers(json!([upgrade("bash", "1.2")]), json!({})).await;
+
+    // then: those that are alike stand together, and the difference of the other is said
+    let shown = browser.get(&page).await.text;
+    for words in [
+        "Step 2 of 3",
+        "3 hosts answered.",
+        "The same plan on 2 hosts",
+        "Another plan on web-3",
+        "upgrade 1.0 → 1.2; on most hosts upgrade 1.0 → 1.1",
+        "2.0 MiB",
+        "certain, kept on this host",
+        "impossible: nobody has",
+        "<code>curl</code>: it is on hold",
+        "A newer kernel",
+        "<code>/etc/bash.bashrc</code> of bash: it stays",
+        "<code>libc6</code>",
+    ] {
+        assert!(shown.contains(words), "`{words}` is missing: {shown}");
+    }
+
+    // when: the plan of most is approved
+    let fields = yes_fields(&shown, 0);
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(location(&browser.submit(&page, &format!("{page}/approve"), &fields).await), page);
+
+    // then: those two wait for their orders, and the third for a yes
+    let shown = browser.get(&page).await.text;
+    assert!(shown.contains("ann said yes for 2 hosts") && shown.contains("2 ordered"), "{shown}");
+    assert!(shown.contains("Take back") && shown.contains("Approve for web-3"), "{shown}");
+    let history = browser.get("/runs").await.text;
+    assert!(
+        history.contains("Approved and not done yet") && history.contains("2 hosts · approved by ann"),
+        "{history}"
+    );
+
+    // when: a host fetches its order and runs it
+    let order = hosts[0].fetch("carry_out_plan").await;
+    assert!(browser.get(&page).await.text.contains("fetched"));
+    let plan = fields.iter().find(|(name, _)| *name == "plan").unwrap().1.to_owned();
+    let log = format!("one\n{HOSTILE}\u{1b}[2J\n");
+    hosts[0]
+        .progresses(json!({ "run": "20260131-120000-x7k2", "order": order, "plan": plan, "by": "ann",
+            "started_at": "2026-01-31T12:00:00Z", "done": ["apt.check"], "step": "apt.fetch", "percent": 40,
+            "words": "fetching", "log": log }))
+        .await;
+
+    // then: its progress and its log are on the page, and nothing of it is HTML or moves a cursor
+    let run_page = format!("/runs/{}/20260131-120000-x7k2", hosts[0].id);
+    assert!(browser.get(&page).await.text.contains(&format!("href=\"{run_page}\"")));
+    for path in [run_page.clone(), format!("/fragments{run_page}")] {
+        let shown = browser.get(&path).await.text;
+        assert!(
+            shown.contains("In step apt.fetch: fetching, 40 %") && shown.contains("value=\"40\""),
+            "{shown}"
+        );
+        assert!(shown.contains("&#60;script&#62;") && shown.contains("\\u{1b}[2J"), "{shown}");
+        assert!(!shown.contains(HOSTILE) && !shown.contains('\u{1b}'), "{shown}");
+        assert!(shown.contains("apt.check") && shown.contains("approved by ann"), "{shown}");
+    }
+
+    // when: it ends well
+    let run = json!({ "id": "20260131-120000-x7k2", "plan": { "changes": [upgrade("bash", "1.1")], "on_host": {} },
+        "by": "ann", "order": order, "started_at": "2026-01-31T12:00:00Z", "ended_at": "2026-01-31T12:01:00Z",
+        "steps": [{ "name": "apt.check", "at": "2026-01-31T12:00:10Z" }], "outcome": "verified" });
+    hosts[0].tell("runs", json!({ "run": run, "log": "all went well\n" }), 200).await;
+
+    // then: history and host tell of it, and it can be taken back
+    for path in
+        ["/runs".to_owned(), format!("/runs?agent={}", hosts[0].id), format!("/agents/{}", hosts[0].id)]
+    {
+        let shown = browser.get(&path).await.text;
+        assert!(shown.contains(&run_page) && shown.contains("verified"), "{path}: {shown}");
+    }
+    assert!(!browser.get(&format!("/runs?agent={}", hosts[1].id)).await.text.contains(&run_page));
+    let undo = browser.submit(&run_page, &format!("{run_page}/undo"), &[]).await;
+    let back = browser.get(&location(&undo)).await.text;
+    assert!(back.contains("the way back from run 20260131-120000-x7k2"), "{back}");
+
+    // when: the host says that it cannot work that out, then: its words are on the page
+    let question = hosts[0].fetch("plan_updates").await;
+    let refused = json!({ "succeeded": false, "message": "it does not know how" });
+    hosts[0].tell(&format!("commands/{question}/result"), refused, 200).await;
+    let back = browser.get(undo.header("location")).await.text;
+    assert!(
+        back.contains("0 hosts answered, 1 could not") && back.contains("It does not know how"),
+        "{back}"
+    );
+
+    // when: it was taken back on the host itself, then: the run names that one, and has no button any more
+    let run = json!({ "id": "20260201-120000-back", "plan": { "changes": [upgrade("bash", "1.1")], "on_host": {} },
+        "by": "root", "undoes": "20260131-120000-x7k2", "started_at": "2026-02-01T12:00:00Z",
+        "ended_at": "2026-02-01T12:01:00Z", "steps": [], "outcome": "verified" });
+    hosts[0].tell("runs", json!({ "run": run, "log": "" }), 200).await;
+    let shown = browser.get(&run_page).await.text;
+    assert!(shown.contains("Taken back by") && !shown.contains("/undo\""), "{shown}");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_host_is_asked_from_its_own_page_and_an_empty_plan_has_no_button() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let host = Host::new(&master, "web-1").await;
+    let own = format!("/agents/{}", host.id);
+    assert!(browser.get(&own).await.text.contains("See what all pending updates would change"));
+
+    let page = location(&browser.submit(&own, &format!("{own}/plan"), &[("what", "security")]).await);
+    host.answers(json!([]), json!({ "left_out": [{ "name": "curl", "reason": "on hold" }] })).await;
+
+    let shown = browser.get(&page).await.text;
+    assert!(shown.contains("everything that mends a hole"), "{shown}");
+    assert!(
+        shown.contains("Nothing to change on web-1") && shown.contains("<code>curl</code>: on hold"),
+        "{shown}"
+    );
+    assert!(!shown.contains("/approve"), "{shown}");
+    // A host that cannot be asked says why on its own page.
+    let (_, dockflare) = master.new_agent("old").await;
+    let old = format!("/agents/{dockflare}");
+    let refused = browser.submit(&old, &format!("{old}/plan"), &[("what", "all")]).await;
+    assert!(refused.status == 409 && refused.text.contains("cannot be asked"), "{}", refused.text);
+    assert!(!browser.get(&old).await.text.contains("See what all pending"), "no button where it cannot work");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_host_that_cannot_carry_it_out_is_named_with_the_way_out_and_not_ticked() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (able, unable) = (Host::new(&master, "web-1").await, Host::new(&master, "web-2").await);
+    let why = json!({ "yes": false, "problem": { "reason": "no helper answers", "way_out": "install it" } });
+    let told = json!({ "hostname": "web-2", "abilities": { "installs_packages": why } });
+    unable.say(json!({ "kind": "host", "host": told })).await;
+    let ids = [able.id.clone(), unable.id.clone()];
+    let asked = master.admin_post("/api/v3/plans", json!({ "agents": ids, "what": "all" })).expect(202).await;
+    let page = format!("/plans/{}", asked.json()["request"].as_str().unwrap());
+    able.answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+    unable.answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+
+    let shown = browser.get(&page).await.text;
+
+    assert!(
+        shown.contains("Cannot install packages: no helper answers; install it (on 1 of 2 hosts)"),
+        "{shown}"
+    );
+    let ticked: Vec<_> =
+        yes_fields(&shown, 0).into_iter().filter(|(name, _)| name.starts_with("host-")).collect();
+    assert_eq!(ticked.iter().map(|(_, id)| id).collect::<Vec<_>>(), [&able.id]);
+    // Without a tick nothing is approved.
+    let plan = yes_fields(&shown, 0).into_iter().find(|(name, _)| name == "plan").unwrap().1;
+    let none =
+        browser.submit(&page, &format!("{page}/approve"), &[("plan", &plan), ("lifetime", "86400")]).await;
+    assert!(none.status == 400 && none.text.contains("No host was ticked"), "{}", none.text);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_second_person_agrees_on_the_page_and_a_viewer_can_do_nothing() {
+    // given
+    let settings = MasterSettings { second_approval: true, ..MasterSettings::default() };
+    let master = TestMaster::with_actors(settings).await;
+    let ann = Browser::signed_in(&master).await;
+    let (viewer, other) =
+        (Browser::with_role(&master, Role::Viewer).await, Browser::with_role(&master, Role::Operator).await);
+    let host = Host::new(&master, "web-1").await;
+    let own = format!("/agents/{}", host.id);
+    let page = location(&ann.submit(&own, &format!("{own}/plan"), &[("what", "all")]).await);
+    host.answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+    let fields = yes_fields(&ann.get(&page).await.text, 0);
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let to = format!("{page}/approve");
+    assert_eq!(viewer.submit(&page, &to, &fields).await.status, 403);
+    // when: one person said yes
+    assert_eq!(location(&ann.submit(&page, &to, &fields).await), page);
+    // then: it waits for another one
+    let own_view = ann.get(&page).await.text;
+    assert!(own_view.contains("waits for a second yes") && !own_view.contains("Second yes"), "{own_view}");
+    let theirs = other.get(&page).await.text;
+    let id = theirs.split("/approvals/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    assert_eq!(viewer.submit(&page, &format!("/approvals/{id}/second"), &[]).await.status, 403);
+    assert_eq!(viewer.submit(&page, &format!("/approvals/{id}/withdraw"), &[]).await.status, 403);
+    let refused = ann.submit(&page, &format!("/approvals/{id}/second"), &[]).await;
+    assert!(
+        refused.status == 409 && refused.text.contains("a second person has to say yes"),
+        "{}",
+        refused.text
+    );
+    // when: another one says yes, then: it is ordered, and can be taken back until it is fetched
+    assert_eq!(location(&other.submit(&page, &format!("/approvals/{id}/second"), &[]).await), page);
+    assert!(ann.get(&page).await.text.contains("operator said yes too"));
+    assert_eq!(location(&ann.submit(&page, &format!("/approvals/{id}/withdraw"), &[]).await), page);
+    let after = ann.get(&page).await.text;
+    assert!(after.contains("Taken back by ann") && after.contains("Approve for web-1"), "{after}");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn nothing_that_a_host_calls_something_is_html_on_the_new_pages() {
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let host = Host::new(&master, HOSTILE).await;
+    let own = format!("/agents/{}", host.id);
+    let page = location(&browser.submit(&own, &format!("{own}/plan"), &[("what", "all")]).await);
+    let on_host = json!({ "reboot": HOSTILE, "left_out": [{ "name": HOSTILE, "reason": "\u{202e}x" }],
+        "stands_on": [HOSTILE], "config_files": [{ "package": HOSTILE, "path": HOSTILE, "is_edited": true, "outcome": HOSTILE }] });
+    host.answers(json!([upgrade(HOSTILE, HOSTILE)]), on_host).await;
+    let run = json!({ "id": "20260131-120000-aaaa", "plan": { "changes": [upgrade(HOSTILE, HOSTILE)], "on_host": {} },
+        "by": HOSTILE, "started_at": "2026-01-31T12:00:00Z", "ended_at": "2026-01-31T12:01:00Z",
+        "steps": [{ "name": HOSTILE, "at": "2026-01-31T12:00:10Z" }], "outcome": "failed", "reason": HOSTILE });
+    host.tell("runs", json!({ "run": run, "log": HOSTILE }), 200).await;
+    for path in [page, "/runs".into(), format!("/runs/{}/20260131-120000-aaaa", host.id), own] {
+        let shown = browser.get(&path).await;
+        assert_eq!(shown.status, 200, "{path}: {}", shown.text);
+        assert!(shown.text.contains("script") && !shown.text.contains(HOSTILE), "{path}: {}", shown.text);
+        assert!(!shown.text.contains('\u{202e}') && !shown.text.contains("style=\""), "{path}");
+    }
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_yes_to_many_hosts_is_for_those_that_were_shown() {
+    // given: more hosts than are ticked one by one, with one plan
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let mut hosts = Vec::new();
+    for number in 0..22 {
+        hosts.push(Host::new(&master, &format!("web-{number:02}")).await);
+    }
+    let ids: Vec<&str> = hosts.iter().map(|host| host.id.as_str()).collect();
+    let asked = master.admin_post("/api/v3/plans", json!({ "agents": ids, "what": "all" })).expect(202).await;
+    let page = format!("/plans/{}", asked.json()["request"].as_str().unwrap());
+    for host in &hosts[..21] {
+        host.answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+    }
+    let seen = browser.get(&page).await.text;
+    assert!(seen.contains("Approve for these 21 hosts") && seen.contains("1 still works it out"), "{seen}");
+    // when: another one answers alike before the button is pressed
+    hosts[21].answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+    let fields = yes_fields(&seen, 0);
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    // then: nothing is approved, until it was seen
+    let refused = browser.post(&format!("{page}/approve"), &fields).await;
+    assert!(
+        refused.status == 409 && refused.text.contains("the hosts with this plan are others"),
+        "{}",
+        refused.text
+    );
+    assert_eq!(location(&approve(&browser, &page, 0).await), page);
+    assert!(browser.get(&page).await.text.contains("ann said yes for 22 hosts"));
+    master.stop().await;
+}
