@@ -10,7 +10,7 @@ use super::entities::{
     session, tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
-use super::plans;
+use super::plans::plan_model;
 use super::secret_key::{SecretError, SecretKey};
 use super::sessions::{MOST_SESSIONS, SessionRow};
 use super::times::micros;
@@ -51,10 +51,12 @@ pub(super) fn carry_out(
         RowChange::PutUpdates { .. } | RowChange::PutScan { .. } | RowChange::PutHost { .. } => {
             updates::apply(unit, at, change);
         }
-        RowChange::PutPlan(_)
-        | RowChange::PutHostPlan(_)
-        | RowChange::DeleteHostPlan { .. }
-        | RowChange::PutRun(_) => plans::apply(unit, at, change),
+        RowChange::PutPlan(changes) => unit.plans.put(plan_model(changes, at)),
+        RowChange::PutHostPlan(row) => unit.host_plans.put(row.model()),
+        RowChange::DeleteHostPlan { agent_id, request_id } => {
+            unit.host_plans.delete(&(agent_id.as_str().into(), request_id.as_str().into()));
+        }
+        RowChange::PutRun(row) => unit.runs.put(row.model(at)),
         RowChange::PutAppliedRules { .. }
         | RowChange::PutDnsRecord(_)
         | RowChange::DeleteDnsRecord { .. }

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::batch::RowChange;
 use super::database::{Db, limit};
 use super::entities::{host_plan, plan};
 use super::error::DbError;
 use super::times::{micros, time};
-use super::unit::Unit;
 use super::words::{json, to_json, word};
 use crate::domain::id::{AgentId, CommandId, RequestId};
 use crate::domain::update::{Changes, OnHost, PlanAsk, PlanId, Problem, Then};
@@ -51,7 +49,7 @@ pub struct HostPlanAnswer {
 }
 
 impl HostPlanRow {
-    fn model(&self) -> host_plan::Model {
+    pub(super) fn model(&self) -> host_plan::Model {
         let answer = self.answer.as_ref();
         let plan = answer.and_then(|answer| answer.plan.as_ref().ok());
         let problem = answer.and_then(|answer| answer.plan.as_ref().err());
@@ -96,21 +94,9 @@ impl HostPlanRow {
     }
 }
 
-/// Applies a change of what is kept of plans and runs.
-pub(super) fn apply(unit: &mut Unit, at: i64, change: &RowChange) {
-    match change {
-        RowChange::PutPlan(changes) => unit.plans.put(plan::Model {
-            id: changes.id().to_string(),
-            changes: to_json(changes),
-            created_at: at,
-        }),
-        RowChange::PutHostPlan(row) => unit.host_plans.put(row.model()),
-        RowChange::DeleteHostPlan { agent_id, request_id } => {
-            unit.host_plans.delete(&(agent_id.as_str().into(), request_id.as_str().into()));
-        }
-        RowChange::PutRun(row) => unit.runs.put(row.model(at)),
-        _ => {}
-    }
+/// A plan as it is stored.
+pub(super) fn plan_model(changes: &Changes, at: i64) -> plan::Model {
+    plan::Model { id: changes.id().to_string(), changes: to_json(changes), created_at: at }
 }
 
 /// Returns what hosts were asked with one question, and what they answered.

@@ -9,8 +9,7 @@ use tokio::time::timeout;
 
 use super::error::MasterError;
 use super::receipt::{Part, Reply};
-use super::requests::{DeliveredCommand, Dialect, Incoming};
-use super::subtree::Approval;
+use super::requests::{Approval, DeliveredCommand, Dialect, Incoming};
 use crate::actors::supervision::Inlet;
 use crate::domain::command::{Command, CommandKind, Outcome};
 use crate::domain::id::{AgentId, CommandId, RequestId};

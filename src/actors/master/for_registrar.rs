@@ -53,3 +53,8 @@ pub struct TakeOtherMachine {
     /// Who waits for the commit.
     pub part: Part,
 }
+
+/// Makes the first key that orders are signed with; changes nothing if there is one.
+#[derive(Message)]
+#[rtype(result = "Result<(), MasterError>")]
+pub struct EnsureOrderKey;

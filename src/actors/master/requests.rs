@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::domain::command::Command;
 pub use crate::domain::delivery::Dialect;
-use crate::domain::id::{AgentId, CommandId, KeyId, TokenId, TunnelId};
+use crate::domain::id::{AgentId, ApprovalId, CommandId, KeyId, RequestId, TokenId, TunnelId};
 use crate::domain::order::SignedOrder;
 use crate::domain::report::{Report, Reports};
 use crate::domain::token::TokenWish;
+use crate::domain::update::PlanId;
 
 /// What an agent says of itself when it registers.
 #[derive(Debug, Clone)]
@@ -185,4 +186,32 @@ pub struct DeliveredCommand {
     pub token: Option<SecretString>,
     /// The order that it carries to a host.
     pub order: Option<SignedOrder>,
+}
+
+/// A yes to a plan of a host.
+#[derive(Debug, Clone)]
+pub struct Yes {
+    /// Its name; one yes to many hosts has one name.
+    pub approval: ApprovalId,
+    /// The question that the plan answers.
+    pub request: RequestId,
+    /// The plan.
+    pub plan: PlanId,
+    /// Until when it counts.
+    pub expires_at: DateTime<Utc>,
+    /// Who gives it.
+    pub by: String,
+    /// From where; none over the socket of the master's own host.
+    pub from: Option<String>,
+}
+
+/// What a person decides about a plan.
+#[derive(Debug, Clone)]
+pub enum Approval {
+    /// Yes.
+    Give(Yes),
+    /// A second person's yes.
+    Second { approval: ApprovalId, by: String },
+    /// It is taken back.
+    Withdraw { approval: ApprovalId, by: String },
 }

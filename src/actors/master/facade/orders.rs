@@ -9,7 +9,7 @@ use super::Master;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
 use crate::actors::master::registrar::{ExchangeOrderKey, LetImageGo};
-use crate::actors::master::subtree::{Approval, Yes};
+use crate::actors::master::requests::{Approval, Yes};
 use crate::db::approvals::{ApprovalFilter, list_approvals};
 use crate::db::runs::find_run;
 use crate::db::updates::UpdateRow;

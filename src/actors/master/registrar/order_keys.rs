@@ -6,17 +6,13 @@ use actix::prelude::*;
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
+use crate::actors::master::for_registrar::EnsureOrderKey;
 use crate::actors::master::orders::{new_key, signing_key};
 use crate::actors::supervision::Ctx;
 use crate::db::RowChange;
 use crate::db::order_keys::{list_order_keys, order_key_secret};
 use crate::domain::event::{AdminEvent, Stream};
 use crate::domain::order::Fingerprint;
-
-/// Makes the first key; changes nothing if there is one.
-#[derive(Message)]
-#[rtype(result = "Result<(), MasterError>")]
-pub struct EnsureOrderKey;
 
 /// Puts another key in the place of the present one.
 #[derive(Message)]

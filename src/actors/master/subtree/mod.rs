@@ -20,9 +20,8 @@ use std::time::Duration;
 pub use commands::CommandDispatcher;
 pub use containers::ContainerMirror;
 pub use ingester::ReportIngester;
-pub use plans::Yes;
 pub use tunnel::TunnelReconciler;
-pub use updates::{Approval, UpdateCoordinator};
+pub use updates::UpdateCoordinator;
 
 use ingester::Sinks;
 use own::Own;

@@ -12,7 +12,7 @@ use super::updates::Keeper;
 use crate::actors::master::bus::Note;
 use crate::actors::master::commands::{new_command, queued};
 use crate::actors::master::error::MasterError;
-use crate::actors::master::requests::Dialect;
+use crate::actors::master::requests::{Dialect, Yes};
 use crate::actors::master::store::CommitFailed;
 use crate::db::approvals::{ApprovalFilter, ApprovalRow, find_approval, find_approval_of, list_approvals};
 use crate::db::failed_images::held_among;
@@ -38,23 +38,6 @@ const TRIES: usize = 5;
 const MOST_OPEN: u64 = 100;
 /// Most images of one run that are held.
 const MOST_FAILED: usize = 100;
-
-/// A yes to a plan of this host.
-#[derive(Debug, Clone)]
-pub struct Yes {
-    /// Its name; one yes to many hosts has one name.
-    pub approval: ApprovalId,
-    /// The question that the plan answers.
-    pub request: RequestId,
-    /// The plan.
-    pub plan: PlanId,
-    /// Until when it counts.
-    pub expires_at: DateTime<Utc>,
-    /// Who gives it.
-    pub by: String,
-    /// From where; none over the socket of the master's own host.
-    pub from: Option<String>,
-}
 
 impl Keeper {
     /// Asks the host what it would change. What is named counts as approved if the answer is to be carried out.

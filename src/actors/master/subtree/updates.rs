@@ -9,18 +9,18 @@ use actix::prelude::*;
 
 use super::named::under_way;
 use super::own::{self, Own, log, to};
-use super::plans::Yes;
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::for_registrar::TakeOtherMachine;
 use crate::actors::master::receipt::{Part, Reply};
+use crate::actors::master::requests::Approval;
 use crate::actors::supervision::{Ctx, supervised};
 use crate::db::updates::{ScanRow, decisions_of, find_host, overdue_of, scans_of, updates_of};
 use crate::db::{self, Assumption, Batch, Expected, RowChange};
 use crate::domain::command::Outcome;
 use crate::domain::event::{Stream, UpdateEvent};
 use crate::domain::host::Host;
-use crate::domain::id::{ApprovalId, CommandId, RequestId, UpdateId};
+use crate::domain::id::{CommandId, RequestId, UpdateId};
 use crate::domain::machine::{OtherMachine, with_known_id};
 use crate::domain::update::{
     Change, Checked, Decision, Findings, Kind, PlanAsk, Problem, RunProgress, Scanned, Then, after_decision,
@@ -140,17 +140,6 @@ pub struct Approve {
     pub what: Approval,
     /// Done.
     pub reply: Reply<()>,
-}
-
-/// What a person decides about a plan.
-#[derive(Debug, Clone)]
-pub enum Approval {
-    /// Yes.
-    Give(Yes),
-    /// A second person's yes.
-    Second { approval: ApprovalId, by: String },
-    /// It is taken back.
-    Withdraw { approval: ApprovalId, by: String },
 }
 
 /// A run on the host ended.
