@@ -224,3 +224,38 @@ mod tests {
         }
     }
 }
+
+/// Runs `lightship updates held`.
+pub(super) fn held(common: &Common) -> anyhow::Result<ExitCode> {
+    let answer = admin_client::converse(common, async |master| master.get("/api/v3/held-images").await)?;
+    let images = answer["images"].as_array().cloned().unwrap_or_default();
+    if common.json {
+        output::json(&images)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |image: &Value| {
+        ["digest", "image", "reason", "failed_at"].map(|name| output::text(image, name)).to_vec()
+    };
+    output::table(
+        &["DIGEST", "IMAGE", "WHY", "SINCE"],
+        images.iter().map(row).collect(),
+        "no image is held: none failed on a host, or each was let go",
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `lightship updates let-go`.
+pub(super) fn let_go(digest: &str, common: &Common) -> anyhow::Result<ExitCode> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b':';
+    if digest.is_empty() || !digest.bytes().all(is_part) {
+        bail!("`{digest}` is no digest; `lightship updates held` shows those of images that are held");
+    }
+    let path = format!("/api/v3/held-images/{digest}/let-go");
+    let answer = admin_client::converse(common, async |master| master.post(&path, json!({})).await)?;
+    if common.json {
+        output::json(&answer)?;
+    } else {
+        output::line(&format!("{digest} may be approved again"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

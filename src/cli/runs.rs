@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -14,7 +15,7 @@ use super::fleet_updates::say_how_to_approve;
 use super::host_run::REFUSED;
 use super::{admin_client, output};
 use crate::domain::text::spell_out;
-use crate::domain::update::PlanId;
+use crate::domain::update::{PlanId, RunId};
 use crate::web::pages::plans::in_short;
 
 /// As much of the end of a log as is looked for in the next one, in bytes.
@@ -60,6 +61,13 @@ enum RunsVerb {
         #[arg(long)]
         follow: bool,
     },
+    /// Have the host stop a run at its next safe point; what is done stays done.
+    Cancel {
+        /// The host, by its id or name.
+        host: String,
+        /// The run.
+        run: String,
+    },
     /// Ask the host what taking a run back would change; nothing is changed before that is approved.
     Undo {
         /// The host, by its id or name.
@@ -78,6 +86,21 @@ pub(super) fn run(args: RunsArgs, common: &Common) -> anyhow::Result<ExitCode> {
     match args.verb.unwrap_or(RunsVerb::List(args.filter)) {
         RunsVerb::List(filter) => list(&filter, common),
         RunsVerb::Show { host, run, follow } => show(&host, &run, follow, common),
+        RunsVerb::Cancel { host, run } => {
+            let run = run_of(&run)?;
+            let answer = admin_client::converse(common, async |master| {
+                let agent = agent_of(&master, &host).await?;
+                master.post(&format!("/api/v3/runs/{agent}/{run}/cancel"), json!({})).await
+            })?;
+            if common.json {
+                output::json(&answer)?;
+            } else {
+                output::line(&format!(
+                    "{run} stops at its next safe point; `lightship runs show {host} {run}` shows how it ends"
+                ))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         RunsVerb::Undo { host, run, names, wait } => {
             let (answer, left) = admin_client::converse(common, async |master| {
                 let agent = agent_of(&master, &host).await?;
@@ -89,6 +112,11 @@ pub(super) fn run(args: RunsArgs, common: &Common) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(code))
         }
     }
+}
+
+/// What is no name of a run is no part of an address.
+fn run_of(text: &str) -> anyhow::Result<RunId> {
+    RunId::parse(text).with_context(|| format!("`{text}` is no run; `lightship runs` lists them"))
 }
 
 fn list(filter: &ListArgs, common: &Common) -> anyhow::Result<ExitCode> {

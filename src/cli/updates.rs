@@ -76,6 +76,13 @@ enum UpdatesVerb {
         /// The approval's id.
         approval: String,
     },
+    /// List images that failed on a host and are approved on none until they are let go.
+    Held,
+    /// Let an image go that failed on a host: it may be approved again.
+    LetGo {
+        /// Its digest, as `lightship updates held` shows it.
+        digest: String,
+    },
     /// Keep what is installed, whatever comes.
     Hold {
         /// Ids of updates.
@@ -122,6 +129,8 @@ pub(super) fn run(args: UpdatesArgs, common: &Common) -> anyhow::Result<ExitCode
         Some(UpdatesVerb::Approve(args)) => fleet_updates::approve(&args, common),
         Some(UpdatesVerb::Second { approval }) => fleet_updates::decide(&approval, "second", common),
         Some(UpdatesVerb::Withdraw { approval }) => fleet_updates::decide(&approval, "withdraw", common),
+        Some(UpdatesVerb::Held) => fleet_updates::held(common),
+        Some(UpdatesVerb::LetGo { digest }) => fleet_updates::let_go(&digest, common),
         Some(UpdatesVerb::Hold { updates }) => decide("hold", &updates, None, common),
         Some(UpdatesVerb::Ignore { updates }) => decide("ignore", &updates, None, common),
         Some(UpdatesVerb::Reconsider { updates }) => decide("reconsider", &updates, None, common),

@@ -295,8 +295,9 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/approvals/{id}/second").post(pages::plans::second))
         .service(at("/approvals/{id}/withdraw").post(pages::plans::withdraw))
         .service(at("/runs").get(pages::runs::list))
-        .service(at("/runs/{agent}/{run}").get(pages::runs::show))
-        .service(at("/runs/{agent}/{run}/undo").post(pages::runs::undo))
+        .service(at("/runs/{agent}/{run}").get(pages::run::show))
+        .service(at("/runs/{agent}/{run}/undo").post(pages::run::undo))
+        .service(at("/runs/{agent}/{run}/cancel").post(pages::run::cancel))
         .service(at("/system").get(pages::system::show))
         .service(at("/api/docs").get(pages::api_docs::show))
         .service(at("/registries/logins").post(pages::system::set_login))
@@ -310,7 +311,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/fragments/updates/of").get(pages::update::fragment))
         .service(at("/fragments/plans/{request}").get(pages::plans::fragment))
         .service(at("/fragments/runs").get(pages::runs::list_fragment))
-        .service(at("/fragments/runs/{agent}/{run}").get(pages::runs::fragment))
+        .service(at("/fragments/runs/{agent}/{run}").get(pages::run::fragment))
         .service(at("/fragments/system").get(pages::system::fragment))
         .service(at("/fragments/registries").get(pages::registries::fragment));
 }

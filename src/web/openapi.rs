@@ -62,7 +62,7 @@ use super::{agent_api, api, assets, ops, pages};
         pages::updates::decide, pages::updates::plan,
         pages::agent_plan::ask_host, pages::plans::show, pages::plans::fragment, pages::plans::approve,
         pages::plans::second, pages::plans::withdraw,
-        pages::runs::list, pages::runs::list_fragment, pages::runs::show, pages::runs::fragment, pages::runs::undo,
+        pages::runs::list, pages::runs::list_fragment, pages::run::show, pages::run::fragment, pages::run::undo, pages::run::cancel,
         pages::system::show, pages::system::fragment,
         pages::system::set_login, pages::registries::remove, pages::registries::fragment,
     )

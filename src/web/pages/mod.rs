@@ -18,6 +18,7 @@ pub mod plans;
 pub mod posted;
 pub mod registries;
 pub mod routes;
+pub mod run;
 pub mod runs;
 pub mod set_up;
 pub mod sign_in;

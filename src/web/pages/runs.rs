@@ -1,8 +1,7 @@
-//! What was done on hosts, by whose yes: the list, and one run with its progress and log.
+//! What was done on hosts, and by whose yes.
 
 use std::collections::{BTreeMap, HashMap};
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -11,17 +10,13 @@ use utoipa::IntoParams;
 
 use super::filter::Pages;
 use super::overview::fragment_of;
-use super::plans::{self, Asked, ChangeTable, Known, Stand, in_short, run_href};
-use super::posted::{Nothing, Posted};
-use super::view::{Badge, Fact, Moment, badge, count, fact, host_href};
-use super::{Allowed, Shell, SignedIn, page, page_with, part};
+use super::plans::{Known, Stand, in_short, run_href};
+use super::view::{Badge, Moment, badge, count};
+use super::{Shell, SignedIn, page, part};
 use crate::db::read::{self, ApprovalFilter, ApprovalRow, RunFilter, RunRow};
 use crate::domain::id::AgentId;
 use crate::domain::text::spell_out;
 use crate::domain::update::{Changes, PlanId, RunOutcome};
-use crate::web::api::plans::{PlanBody, RunName};
-use crate::web::api::runs::one;
-use crate::web::auth::Operator;
 use crate::web::error::ApiError;
 use crate::web::query::Query;
 use crate::web::state::WebState;
@@ -95,58 +90,6 @@ pub struct RunLine {
     pub at: Moment,
     /// Why it is not verified.
     pub note: Option<String>,
-}
-
-#[derive(Template)]
-#[template(path = "run.html")]
-struct RunPage {
-    shell: Shell,
-    title: String,
-    host: String,
-    host_href: String,
-    fragment: String,
-    live: String,
-}
-
-#[derive(Template)]
-#[template(path = "run_live.html")]
-struct RunLive {
-    csrf: String,
-    href: String,
-    host: String,
-    host_href: String,
-    state: Badge,
-    reason: Option<String>,
-    progress: Option<ProgressLine>,
-    begun: Moment,
-    ended: Option<Moment>,
-    facts: Vec<Fact>,
-    links: Vec<LinkFact>,
-    can_go_back: bool,
-    steps: Vec<StepLine>,
-    number: usize,
-    changes: Option<ChangeTable>,
-    log: String,
-    no_log: &'static str,
-}
-
-struct ProgressLine {
-    words: String,
-    percent: Option<u8>,
-    told: Moment,
-    away: Option<String>,
-}
-
-struct LinkFact {
-    title: &'static str,
-    href: String,
-    text: String,
-}
-
-struct StepLine {
-    name: String,
-    at: Option<Moment>,
-    state: Badge,
 }
 
 impl Wanted {
@@ -277,16 +220,19 @@ pub async fn run_lines(state: &WebState, runs: &[RunRow], with_host: bool) -> Re
     Ok(runs.iter().map(line).collect())
 }
 
-fn name_of(names: &HashMap<AgentId, String>, id: &AgentId) -> String {
+/// Returns what people call an agent.
+pub fn name_of(names: &HashMap<AgentId, String>, id: &AgentId) -> String {
     spell_out(names.get(id).map_or(id.as_str(), String::as_str))
 }
 
-fn what(run: &RunRow, changes: Option<&Changes>) -> String {
+/// Says what a run changes.
+pub fn what(run: &RunRow, changes: Option<&Changes>) -> String {
     let named = changes.map_or_else(|| format!("Plan {}", run.plan_id.short()), in_short);
     if run.undoes.is_some() { format!("Taken back: {named}") } else { named }
 }
 
-fn by(run: &RunRow) -> String {
+/// Says by whose yes it runs.
+pub fn by(run: &RunRow) -> String {
     let by = spell_out(&run.begun_by);
     match &run.order_id {
         Some(_) => format!("approved by {by}"),
@@ -295,7 +241,7 @@ fn by(run: &RunRow) -> String {
 }
 
 /// Says how a run came out.
-fn run_badge(run: &RunRow) -> Badge {
+pub fn run_badge(run: &RunRow) -> Badge {
     match run.ended.as_ref().map(|(_, outcome)| outcome) {
         None => badge("busy", "running"),
         Some(RunOutcome::Verified) => badge("good", "verified"),
@@ -349,185 +295,6 @@ async fn open_lines(state: &WebState, wanted: &Wanted) -> Result<Vec<OpenLine>, 
         })
     };
     Ok(by_yes.iter().filter_map(line).collect())
-}
-
-/// `GET /runs/{agent}/{run}`: one run.
-#[utoipa::path(get, path = "/runs/{agent}/{run}", tag = "pages",
-    params(("agent" = String, Path), ("run" = String, Path)),
-    responses((status = 200), (status = 303), (status = 404)), security(("session" = [])))]
-pub async fn show(
-    person: SignedIn,
-    state: web::Data<WebState>,
-    path: web::Path<(String, String)>,
-) -> Result<HttpResponse, ApiError> {
-    let (agent, run) = path.into_inner();
-    let row = one(&state, &agent, &run).await?;
-    show_with(&person, &state, &row, (StatusCode::OK, Shell::new(&person, "/runs"))).await
-}
-
-/// `GET /fragments/runs/{agent}/{run}`: its live part.
-#[utoipa::path(get, path = "/fragments/runs/{agent}/{run}", tag = "pages",
-    params(("agent" = String, Path), ("run" = String, Path)), responses((status = 200), (status = 404)),
-    security(("session" = [])))]
-pub async fn fragment(
-    person: SignedIn,
-    state: web::Data<WebState>,
-    path: web::Path<(String, String)>,
-) -> Result<HttpResponse, ApiError> {
-    let (agent, run) = path.into_inner();
-    let row = one(&state, &agent, &run).await?;
-    Ok(fragment_of(render(&person, &state, &row).await?.1))
-}
-
-/// `POST /runs/{agent}/{run}/undo`: asks the host what taking the run back would change.
-#[utoipa::path(post, path = "/runs/{agent}/{run}/undo", tag = "pages",
-    params(("agent" = String, Path), ("run" = String, Path)),
-    responses((status = 303), (status = 403), (status = 404), (status = 409)), security(("session" = [])))]
-pub async fn undo(
-    Allowed(person, _): Allowed<Operator>,
-    state: web::Data<WebState>,
-    path: web::Path<(String, String)>,
-    _: Posted<Nothing>,
-) -> Result<HttpResponse, ApiError> {
-    let (agent, run) = path.into_inner();
-    let row = one(&state, &agent, &run).await?;
-    let name = RunName { agent, id: row.id.to_string() };
-    match plans::ask(&person, &state, PlanBody { run: Some(name), ..PlanBody::default() }).await? {
-        Asked::Done(answer) => Ok(answer),
-        Asked::Refused(refusal) => show_with(&person, &state, &row, refusal.shell(&person, "/runs")).await,
-    }
-}
-
-async fn show_with(
-    person: &SignedIn,
-    state: &WebState,
-    row: &RunRow,
-    (status, shell): (StatusCode, Shell),
-) -> Result<HttpResponse, ApiError> {
-    let ((title, host), live) = render(person, state, row).await?;
-    let template = RunPage {
-        shell,
-        title,
-        host,
-        host_href: host_href(&row.agent_id),
-        fragment: format!("/fragments{}", run_href(row)),
-        live,
-    };
-    page_with(status, &template)
-}
-
-/// Returns what the run is called and its host's name, with the live part.
-async fn render(
-    person: &SignedIn,
-    state: &WebState,
-    row: &RunRow,
-) -> Result<((String, String), String), ApiError> {
-    let (db, now) = (&state.master().db, state.master().clock.now());
-    let names = read::agent_names(db, std::slice::from_ref(&row.agent_id)).await;
-    let host = name_of(&names.map_err(ApiError::internal)?, &row.agent_id);
-    let changes = read::find_plan(db, &row.plan_id).await.map_err(ApiError::internal)?;
-    let taken_back =
-        read::run_that_took_back(db, &row.agent_id, &row.id).await.map_err(ApiError::internal)?;
-    let approval = match &row.order_id {
-        None => None,
-        Some(order) => read::find_approval_of(db, &row.agent_id, order).await.map_err(ApiError::internal)?,
-    };
-    let known = Known::read(state, &[], &[], &[]).await?;
-    let title = what(row, changes.as_ref());
-    let mut links = Vec::new();
-    let run = |title, id: &crate::domain::update::RunId| LinkFact {
-        title,
-        href: format!("/runs/{}/{id}", row.agent_id),
-        text: id.to_string(),
-    };
-    links.extend(row.undoes.as_ref().map(|id| run("Takes back", id)));
-    links.extend(taken_back.as_ref().map(|id| run("Taken back by", id)));
-    links.extend(approval.as_ref().map(|row| LinkFact {
-        title: "Approved as",
-        href: format!("/plans/{}", row.request_id),
-        text: format!("plan {}", row.plan_id.short()),
-    }));
-    let live = part(&RunLive {
-        csrf: person.session.csrf.clone(),
-        href: run_href(row),
-        host: host.clone(),
-        host_href: host_href(&row.agent_id),
-        state: run_badge(row),
-        reason: row.ended.as_ref().and_then(|(_, outcome)| outcome.reason()).map(spell_out),
-        progress: row.ended.is_none().then(|| progress(row, &known)),
-        begun: Moment::of(row.started_at, now),
-        ended: row.ended.as_ref().map(|(at, _)| Moment::of(*at, now)),
-        facts: facts(row, approval.as_ref()),
-        links,
-        can_go_back: can_go_back(row) && taken_back.is_none(),
-        steps: steps(row, now),
-        number: changes.as_ref().map_or(0, |changes| changes.all().len()),
-        changes: changes.as_ref().map(|changes| ChangeTable::of(changes, None)),
-        log: row.log.lines().map(spell_out).collect::<Vec<_>>().join("\n"),
-        no_log: match row.ended {
-            None => "Nothing was told of it yet.",
-            Some(_) => {
-                "None is kept: it was empty, or the run is an old one. The host itself may still have it."
-            }
-        },
-    })?;
-    Ok(((title, host), live))
-}
-
-fn progress(row: &RunRow, known: &Known) -> ProgressLine {
-    let step = row.step.as_deref().map_or_else(|| "It begins".to_owned(), |step| format!("In step {step}"));
-    let words = match row.words.as_str() {
-        "" => step,
-        words => format!("{step}: {words}"),
-    };
-    let percent = row.percent.map(|percent| percent.min(100));
-    let share = percent.map(|percent| format!(", {percent} %")).unwrap_or_default();
-    ProgressLine {
-        words: spell_out(&format!("{words}{share}")),
-        percent,
-        told: Moment::of(row.told_at, known.now),
-        away: known.away(&row.agent_id),
-    }
-}
-
-fn facts(row: &RunRow, approval: Option<&ApprovalRow>) -> Vec<Fact> {
-    let mut facts = vec![fact("Run", row.id.as_str()), fact("By", by(row))];
-    if let Some(yes) = approval {
-        let from = yes.given_from.as_deref().unwrap_or("the master's own host");
-        let at = yes.given_at.format("%Y-%m-%d %H:%M UTC");
-        facts.push(fact("First yes", format!("{} at {at}, from {from}", spell_out(&yes.given_by))));
-        if let Some(by) = yes.ordered_by.as_ref().filter(|by| **by != yes.given_by) {
-            facts.push(fact("Second yes", spell_out(by)));
-        }
-    }
-    facts
-}
-
-/// True if something may be changed by it that could be taken back.
-fn can_go_back(row: &RunRow) -> bool {
-    let outcome = row.ended.as_ref().map(|(_, outcome)| outcome);
-    let has_changed = matches!(
-        outcome,
-        Some(RunOutcome::Verified | RunOutcome::Failed { .. } | RunOutcome::RollbackFailed { .. })
-    );
-    has_changed && row.undoes.is_none()
-}
-
-fn steps(row: &RunRow, now: chrono::DateTime<chrono::Utc>) -> Vec<StepLine> {
-    let done = row.steps.iter().map(|step| StepLine {
-        name: spell_out(&step.name),
-        at: step.at.map(|at| Moment::of(at, now)),
-        state: badge("good", "done"),
-    });
-    let begun = row.step.as_ref().map(|step| StepLine {
-        name: spell_out(step),
-        at: None,
-        state: match row.ended {
-            None => badge("busy", "under way"),
-            Some(_) => badge("bad", "begun, not done"),
-        },
-    });
-    done.chain(begun).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::support::ship::binary;
 
 /// A host that has t-lib, t-app and t-old in version 1.0, and is offered 1.1 of t-app, which wants t-lib 1.1 and the
 /// package t-new; t-next takes the place of t-old.
-fn host() -> RpmRoot {
+pub(super) fn host() -> RpmRoot {
     let root = RpmRoot::empty();
     root.package("repo", "t-lib", "1.0", "1", "");
     root.package("repo", "t-app", "1.0", "1", r"Requires: t-lib\n");
@@ -37,7 +37,7 @@ fn with(names: &[&str]) -> RpmRoot {
     root
 }
 
-const BEFORE: [&str; 3] = ["t-app 1.0-1", "t-lib 1.0-1", "t-old 1.0-1"];
+pub(super) const BEFORE: [&str; 3] = ["t-app 1.0-1", "t-lib 1.0-1", "t-old 1.0-1"];
 const AFTER: [&str; 4] = ["t-app 1.1-1", "t-lib 1:1.1-1", "t-new 1.0-1", "t-next 2.0-1"];
 
 fn verb(root: &RpmRoot, args: &[&str]) -> (i32, Value, String) {

@@ -10,6 +10,7 @@ mod file_server;
 mod helper;
 mod orders;
 mod rpm_root;
+mod screens;
 mod verbs;
 
 use std::path::Path;

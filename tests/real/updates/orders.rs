@@ -9,13 +9,14 @@ use tempfile::TempDir;
 use super::apt_install::{AFTER, BEFORE, NO_ENGINE, host, offer};
 use super::apt_root::AptRoot;
 use super::containers::{Host, ill, well};
+use super::rpm_root::RpmRoot;
 use super::verbs::{until_there, verb};
 use crate::scene::subfolder;
 use crate::support::ship::{Rig, Ship};
 use crate::support::until::until;
 
 /// A host whose agent is to be started.
-trait AgentHost {
+pub(super) trait AgentHost {
     /// Its settings.
     fn agent(&self) -> Rig;
 }
@@ -29,6 +30,12 @@ impl AgentHost for AptRoot {
     }
 }
 
+impl AgentHost for RpmRoot {
+    fn agent(&self) -> Rig {
+        self.rig().env("DOCKER_HOST", NO_ENGINE).env("LIGHTSHIP__UPDATES__CHECK_PACKAGES", "always")
+    }
+}
+
 impl AgentHost for Host {
     fn agent(&self) -> Rig {
         self.rig()
@@ -36,17 +43,17 @@ impl AgentHost for Host {
 }
 
 /// A master, and a host whose agent it is the master of. Programs come first: they end before what they use.
-struct Site<H> {
-    agent: Option<Ship>,
-    master: Ship,
+pub(super) struct Site<H> {
+    pub(super) agent: Option<Ship>,
+    pub(super) master: Ship,
     id: String,
     key: String,
-    root: H,
+    pub(super) root: H,
     _dir: TempDir,
 }
 
 impl<H: AgentHost> Site<H> {
-    async fn start(root: H) -> Self {
+    pub(super) async fn start(root: H) -> Self {
         Self::with(root, &[]).await
     }
 

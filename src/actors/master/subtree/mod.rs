@@ -3,10 +3,13 @@
 //! They share one fate (one for all): the views of one agent belong together, and reading a few rows again is
 //! cheaper than a half-reset picture. Idle ones are stopped by the router and lose nothing.
 
+mod approvals;
 mod commands;
 mod containers;
 mod draft;
+mod host_runs;
 mod ingester;
+mod moves;
 mod named;
 mod own;
 mod picture;

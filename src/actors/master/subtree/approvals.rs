@@ -1,0 +1,285 @@
+//! People's yes to what a host would change.
+//!
+//! A yes and the command that carries the order are one commit. What comes of it is told by the host, by a run or by the
+//! answer to the command; a yes that is over is withdrawn when its time comes.
+
+use chrono::{DateTime, Utc};
+
+use super::moves::{Ends, TRIES};
+use super::own::Own;
+use super::plans::named;
+use super::updates::Keeper;
+use crate::actors::master::bus::Note;
+use crate::actors::master::commands::{new_command, queued};
+use crate::actors::master::error::MasterError;
+use crate::actors::master::requests::Yes;
+use crate::db::approvals::{ApprovalFilter, ApprovalRow, find_approval, find_approval_of, list_approvals};
+use crate::db::failed_images::held_among;
+use crate::db::plans::{HostPlanAnswer, find_plan};
+use crate::db::{self, Batch, Expected, RowChange};
+use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
+use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
+use crate::domain::id::{ApprovalId, CommandId};
+use crate::domain::update::{
+    ApprovalStatus, Changes, FailedImage, Happening, Kind, OnHost, PlanId, PlannedChange, Problem, Then,
+};
+
+/// Approvals of a host that are looked through for what is over.
+const MOST_OPEN: u64 = 100;
+
+impl Keeper {
+    /// Writes a yes down, and with it the command that carries the order, unless a second person has to agree.
+    pub(super) async fn approve(&mut self, yes: &Yes) -> Result<(), MasterError> {
+        self.own.takes_orders()?;
+        let Own { env, agent } = &self.own;
+        for _ in 0..TRIES {
+            let ends = self.ends().await?;
+            if find_approval(&env.db, agent, &yes.approval).await?.is_some() {
+                return Ok(());
+            }
+            let on_host = self.planned(yes).await?;
+            let changes = find_plan(&env.db, &yes.plan).await?.ok_or(MasterError::PlanNotFound)?;
+            if changes.is_empty() {
+                let reason = "the plan changes nothing, so there is nothing to approve".into();
+                return Err(MasterError::CannotApprove(reason));
+            }
+            self.must_not_be_held(&changes).await?;
+            let open = self.open_approvals().await?;
+            if let Some(same) = open.iter().find(|open| open.plan_id == yes.plan) {
+                let reason = format!("{} said yes to this plan already", same.given_by);
+                return Err(MasterError::CannotApprove(reason));
+            }
+            let number = ends.updates + 1;
+            let needs_second = env.settings.second_approval;
+            let mut events = vec![UpdateEvent::PlanApproved {
+                agent_id: agent.clone(),
+                approval_id: yes.approval.clone(),
+                request_id: yes.request.clone(),
+                plan_id: yes.plan.clone(),
+                number,
+                expires_at: yes.expires_at,
+                given_from: yes.from.clone(),
+                needs_second,
+            }];
+            let command = self.order(&yes.approval, &yes.plan, number, yes.expires_at);
+            if !needs_second {
+                events.push(self.ordered(&yes.approval, &command));
+            }
+            let updates = Stream::updates(agent);
+            let mut batch = env.batch(&yes.by).assume(self.is_listed()).append(
+                updates,
+                Expected::Version(ends.updates),
+                events,
+            );
+            if !needs_second {
+                batch = self.with_command(batch, &ends, &command);
+            }
+            batch = self.moved(batch, &changes, &on_host, Happening::Approve).await?;
+            if self.commit(batch).await? {
+                env.due_at(agent, yes.expires_at);
+                return Ok(());
+            }
+        }
+        Err(MasterError::Busy)
+    }
+
+    /// Fails if an image of the plan failed on a host, and nobody let it go.
+    async fn must_not_be_held(&self, changes: &Changes) -> Result<(), MasterError> {
+        let is_new = |change: &&PlannedChange| change.from != change.to;
+        let digests: Vec<String> =
+            changes.of(Kind::DockerImage).filter(is_new).filter_map(|change| change.to.clone()).collect();
+        let Some(held) = held_among(&self.own.env.db, &digests).await?.into_iter().next() else {
+            return Ok(());
+        };
+        let FailedImage { digest, image, reason } = held.image;
+        let named = self.own.env.directory.name_of(&held.agent_id);
+        Err(MasterError::CannotApprove(format!(
+            "`{image}` ({digest}) failed on `{named}`: {reason}; it is held on all hosts until there is a newer one, or a person \
+             lets it go (`lightship updates let-go {digest}`)"
+        )))
+    }
+
+    /// Adds the second person's yes.
+    pub(super) async fn second(&mut self, id: &ApprovalId, by: &str) -> Result<(), MasterError> {
+        self.own.takes_orders()?;
+        let Own { env, agent } = &self.own;
+        for _ in 0..TRIES {
+            let ends = self.ends().await?;
+            let row = find_approval(&env.db, agent, id).await?.ok_or(MasterError::ApprovalNotFound)?;
+            match row.status {
+                ApprovalStatus::Waiting if env.now() >= row.expires_at => {
+                    return Err(MasterError::CannotApprove(
+                        "the first yes is over; ask for a new plan".into(),
+                    ));
+                }
+                ApprovalStatus::Waiting => {}
+                ApprovalStatus::Ordered => return Ok(()),
+                status => {
+                    let reason = format!("it came to its end: {}", status.as_str().replace('_', " "));
+                    return Err(MasterError::CannotApprove(reason));
+                }
+            }
+            if row.given_by == by {
+                let reason = "a second person has to say yes, and this is the first one".into();
+                return Err(MasterError::CannotApprove(reason));
+            }
+            let command = self.order(id, &row.plan_id, row.number, row.expires_at);
+            let batch = env.batch(by).assume(self.is_listed()).append(
+                Stream::updates(agent),
+                Expected::Version(ends.updates),
+                vec![self.ordered(id, &command)],
+            );
+            if self.commit(self.with_command(batch, &ends, &command)).await? {
+                return Ok(());
+            }
+        }
+        Err(MasterError::Busy)
+    }
+
+    /// Takes a yes back, as long as the host has not fetched it.
+    pub(super) async fn withdraw(&mut self, id: &ApprovalId, by: &str) -> Result<(), MasterError> {
+        let agent = self.own.agent.clone();
+        for _ in 0..TRIES {
+            let row = find_approval(&self.own.env.db, &agent, id).await?;
+            let row = row.ok_or(MasterError::ApprovalNotFound)?;
+            if !row.status.is_open() {
+                return Ok(());
+            }
+            if self.is_fetched(&row).await? {
+                let reason = "the host has fetched the order, and carries it out; once that is done it can be taken back \
+                              as a run";
+                return Err(MasterError::CannotApprove(reason.into()));
+            }
+            if self.end_approval(&row, &format!("taken back by {by}"), by).await? {
+                return Ok(());
+            }
+        }
+        Err(MasterError::Busy)
+    }
+
+    /// Withdraws what is over. A command ends by itself, at the same time.
+    pub(super) async fn end_approvals(&mut self) -> Result<(), MasterError> {
+        let now = self.own.env.now();
+        for row in self.open_approvals().await? {
+            if now < row.expires_at {
+                self.own.env.due_at(&self.own.agent, row.expires_at);
+            } else if !self.is_fetched(&row).await? {
+                self.end_approval(&row, "nobody fetched it in time", "system").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A host answered the command that carried an order. Without a run nothing was changed, and that is its end.
+    pub(super) async fn order_answered(
+        &mut self,
+        command: &CommandId,
+        outcome: &Outcome,
+    ) -> Result<(), MasterError> {
+        if self.speaks_redflag() {
+            return match self.own_command(command).await? {
+                Some(command) => self.redflag_answered(&command, outcome).await,
+                None => Ok(()),
+            };
+        }
+        if !outcome.succeeded
+            && let Some(mut row) = self.unanswered(command).await?
+        {
+            // An agent that knows nothing of plans says no more than that it could not.
+            let problem = Problem { reason: outcome.message.clone(), way_out: None };
+            row.answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
+            let names = if row.then == Then::CarryOut { named(&row.ask) } else { Vec::new() };
+            let batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
+            let batch = self.moved_named(batch, &names, Happening::Withdraw).await?;
+            self.own.env.ledger.commit(batch).await?;
+            self.own.env.notices.announce(Note::Updates(self.own.agent.clone()));
+            return Ok(());
+        }
+        let Own { env, agent } = &self.own;
+        let Some(row) = find_approval_of(&env.db, agent, command).await? else { return Ok(()) };
+        if !row.status.is_open() || outcome.succeeded {
+            return Ok(());
+        }
+        let by = format!("agent:{agent}");
+        self.end_approval(&row, &outcome.message, &by).await.map(drop)
+    }
+
+    /// Writes the end of a yes down; false if somebody else was faster.
+    async fn end_approval(&self, row: &ApprovalRow, reason: &str, by: &str) -> Result<bool, MasterError> {
+        let Own { env, agent } = &self.own;
+        let ends = self.ends().await?;
+        let event = UpdateEvent::PlanWithdrawn {
+            agent_id: agent.clone(),
+            approval_id: row.id.clone(),
+            reason: reason.to_owned(),
+        };
+        let mut batch = env.batch(by).assume(self.is_listed()).append(
+            Stream::updates(agent),
+            Expected::Version(ends.updates),
+            vec![event],
+        );
+        if let Some(command) = self.waiting_command(row).await? {
+            let over = CommandEvent::Expired { agent_id: agent.clone(), command_id: command };
+            batch = batch.append(Stream::commands(agent), Expected::Version(ends.commands), vec![over]);
+        }
+        if let Some((_, on_host)) = self.answered(&row.request_id).await?
+            && let Some(changes) = find_plan(&env.db, &row.plan_id).await?
+        {
+            batch = self.moved(batch, &changes, &on_host, Happening::Withdraw).await?;
+        }
+        self.commit(batch).await
+    }
+
+    /// Fails unless the host answered the question with this plan.
+    async fn planned(&self, yes: &Yes) -> Result<Box<OnHost>, MasterError> {
+        match self.answered(&yes.request).await? {
+            Some((plan, on_host)) if plan == yes.plan => Ok(on_host),
+            Some(_) => Err(MasterError::CannotApprove(
+                "this host worked out another plan; look at it and approve that".into(),
+            )),
+            None => Err(MasterError::PlanNotFound),
+        }
+    }
+
+    async fn command_of(&self, row: &ApprovalRow) -> Result<Option<Command>, MasterError> {
+        let Some(command) = &row.command_id else { return Ok(None) };
+        let found = db::commands::find_command(&self.own.env.db, command).await?;
+        Ok(found.map(|found| found.command))
+    }
+
+    /// True if the host has the order, or may have it.
+    async fn is_fetched(&self, row: &ApprovalRow) -> Result<bool, MasterError> {
+        let command = self.command_of(row).await?;
+        Ok(command.is_some_and(|command| command.status.is_open() && command.attempt > 0))
+    }
+
+    async fn waiting_command(&self, row: &ApprovalRow) -> Result<Option<CommandId>, MasterError> {
+        let command = self.command_of(row).await?;
+        Ok(command.filter(|command| command.status == CommandStatus::Queued).map(|command| command.id))
+    }
+
+    pub(super) async fn open_approvals(&self) -> Result<Vec<ApprovalRow>, MasterError> {
+        let agent = Some(self.own.agent.clone());
+        let filter = ApprovalFilter { agent, open: true, ..ApprovalFilter::default() };
+        Ok(list_approvals(&self.own.env.db, &filter, MOST_OPEN).await?)
+    }
+
+    fn order(&self, approval: &ApprovalId, plan: &PlanId, number: u64, expires_at: DateTime<Utc>) -> Command {
+        let kind = CommandKind::CarryOutPlan { approval: approval.clone(), plan: plan.clone(), number };
+        Command { expires_at, ..new_command(&self.own.env, kind, None) }
+    }
+
+    fn ordered(&self, approval: &ApprovalId, command: &Command) -> UpdateEvent {
+        UpdateEvent::PlanOrdered {
+            agent_id: self.own.agent.clone(),
+            approval_id: approval.clone(),
+            command_id: command.id.clone(),
+        }
+    }
+
+    fn with_command(&self, batch: Batch, ends: &Ends, command: &Command) -> Batch {
+        let agent = &self.own.agent;
+        let expected = Expected::Version(ends.commands);
+        batch.append(Stream::commands(agent), expected, vec![queued(agent, command)])
+    }
+}
