@@ -208,23 +208,6 @@ fn outcome(done: &Value, word: &str, common: &Common) -> anyhow::Result<ExitCode
     Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(IN_PART) })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_has_a_unit_and_is_no_longer_than_a_week() {
-        for (text, expected) in
-            [("1m", Some(60)), ("24h", Some(86_400)), ("7d", Some(604_800)), ("1w", Some(604_800))]
-        {
-            assert_eq!(seconds(text).ok(), expected, "{text}");
-        }
-        for text in ["", "24", "8d", "0h", "-1h", "1y", "h", "99999999999999999999w", "ü"] {
-            assert!(seconds(text).is_err(), "{text}");
-        }
-    }
-}
-
 /// Runs `lightship updates held`.
 pub(super) fn held(common: &Common) -> anyhow::Result<ExitCode> {
     let answer = admin_client::converse(common, async |master| master.get("/api/v3/held-images").await)?;
@@ -258,4 +241,21 @@ pub(super) fn let_go(digest: &str, common: &Common) -> anyhow::Result<ExitCode> 
         output::line(&format!("{digest} may be approved again"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_and_is_no_longer_than_a_week() {
+        for (text, expected) in
+            [("1m", Some(60)), ("24h", Some(86_400)), ("7d", Some(604_800)), ("1w", Some(604_800))]
+        {
+            assert_eq!(seconds(text).ok(), expected, "{text}");
+        }
+        for text in ["", "24", "8d", "0h", "-1h", "1y", "h", "99999999999999999999w", "ü"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
 }

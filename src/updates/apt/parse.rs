@@ -122,6 +122,8 @@ pub(super) struct Simulation {
     pub(super) installs: BTreeMap<String, Install>,
     /// What would be removed.
     pub(super) removals: Vec<String>,
+    /// How many APT says there are; none if it does not.
+    pub(super) counted_removals: Option<usize>,
     /// Of what would be installed: what is newer now.
     pub(super) downgrades: BTreeSet<String>,
 }
@@ -134,7 +136,11 @@ pub(super) struct Install {
 }
 
 static CHANGE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^   (\S+?)\*? \((?:(\S+) => )?(\S+)\)$").expect("it is a constant"));
+    LazyLock::new(|| Regex::new(r"^   (\S+?)\*?(?: \((?:(\S+) => )?(\S+)\))?$").expect("it is a constant"));
+
+/// APT's own count of what it removes.
+static TO_REMOVE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\d+ upgraded, .*?(\d+) to remove").expect("it is a constant"));
 
 /// What makes `apt-get` print what it would do, a package a line, and do nothing. Unlike `-s` it does not work through the
 /// whole of the dependencies again after every package, which takes minutes where a host is far behind.
@@ -150,6 +156,9 @@ pub(super) fn simulation(text: &str) -> Simulation {
             section = title;
             continue;
         }
+        if let Some(count) = TO_REMOVE.captures(line).and_then(|parts| parts.get(1)) {
+            found.counted_removals = count.as_str().parse().ok();
+        }
         let Some(parts) = CHANGE.captures(line) else {
             // A section ends with its last package.
             section = "";
@@ -162,7 +171,9 @@ pub(super) fn simulation(text: &str) -> Simulation {
             "The following NEW packages will be installed"
             | "The following packages will be upgraded"
             | "The following packages will be DOWNGRADED" => {
-                let install = Install { current: part(2), new: part(3).unwrap_or_default() };
+                // Of what is removed APT may leave the version out, of nothing else.
+                let Some(new) = part(3) else { continue };
+                let install = Install { current: part(2), new };
                 if section.ends_with("DOWNGRADED") {
                     found.downgrades.insert(name.clone());
                 }

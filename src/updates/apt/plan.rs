@@ -161,6 +161,11 @@ impl Apt {
                 digest: Some(digest),
             });
         }
+        let (read, counted) = (simulation.removals.len(), simulation.counted_removals);
+        if let Some(counted) = counted.filter(|counted| *counted != read) {
+            let reason = format!("APT would remove {counted} packages, and {read} of them could be read");
+            return Err(Problem { reason, way_out: Some("see what `apt-get -s` says on the host".into()) });
+        }
         for name in &simulation.removals {
             let package = installed_as(&basis.installed, &basis.places.native, name);
             let package = package.ok_or_else(|| Problem {

@@ -49,7 +49,8 @@ pub(super) async fn work_out(
     let last = read_last_scan(state_dir).ok().flatten();
     let last =
         last.as_ref().and_then(|last| last.scanners.iter().find(|one| one.checked.kind == Kind::DockerImage));
-    let found = scanner.scan(&ScanAsk { now: clock.now(), last, by_person: false }).await;
+    // The list may be newer than an answer of minutes ago, and nobody asked for less than they saw there.
+    let found = scanner.scan(&ScanAsk { now: clock.now(), last, by_person: true }).await;
     let failed = failed_before(state_dir);
     let (mut targets, mut on_host) = (BTreeMap::new(), OnHost::default());
     let mut to_fetch = BTreeMap::new();

@@ -102,6 +102,26 @@ fn a_plan_is_installed_exactly_and_taken_back_though_the_repository_forgot_the_o
 }
 
 #[test]
+fn what_goes_for_a_package_that_is_named_is_in_the_plan_and_comes_back() {
+    let root = host();
+    let (code, plan, errors) = verb(&root, &["plan-updates", "t-app", "--json"]);
+    assert_eq!(code, 2, "{errors}");
+    let removed: Vec<&Value> = plan["plan"]["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|change| change["operation"] == "remove")
+        .collect();
+    assert_eq!((removed.len(), &removed[0]["name"]), (1, &"t-old".into()), "{plan}");
+    let (code, _, errors) = verb(&root, &["install", "t-app", "--yes"]);
+    assert_eq!(code, 0, "{errors}");
+    assert_eq!(root.installed(), AFTER);
+    let (code, _, errors) = verb(&root, &["rollback", "t-app", "t-lib", "t-new", "t-old", "--yes"]);
+    assert_eq!(code, 0, "{errors}");
+    assert_eq!(root.installed(), BEFORE);
+}
+
+#[test]
 fn a_plan_that_no_longer_holds_is_refused_with_what_differs_and_nothing_is_changed() {
     let root = host();
     let id = plan_id(&root);

@@ -392,9 +392,18 @@ async fn a_container_is_replaced_by_order_and_an_image_that_fails_is_held_for_th
 
     // One that is never well: the old one is back, and nobody is told to try it again.
     site.root.push("app", "3.0", &ill()).await;
+    // What a registry said holds for ten seconds, also for a person who asks again.
+    until("the third is found", || async {
+        let (status, _) = site.master.post(&format!("/api/v3/agents/{}/scan", site.id), json!({})).await;
+        assert_eq!(status, 202);
+        let listed = site.master.get("/api/v3/updates?kind=docker_image&state=any").await;
+        let shown = listed["updates"][0]["available_version"].as_str()?.starts_with("3.0");
+        shown.then_some(())
+    })
+    .await;
     let (request, plan) = site.ask(json!({ "agents": [site.id], "names": ["docker_image:app"] })).await;
     let over = site.until_over(&site.approve(&request, &plan).await).await;
-    assert_eq!(over["status"], "rolled_back", "{over}");
+    assert_eq!(over["status"], "rolled_back", "{}", site.run(&over["run"]).await);
     assert_eq!(site.root.look("app").await.image, before.image);
     let held = site.master.get("/api/v3/held-images").await;
     assert_eq!(held["images"][0]["digest"], plan["plans"][0]["changes"][0]["to"], "{held}");

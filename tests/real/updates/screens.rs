@@ -38,6 +38,7 @@ async fn sign_up<H: AgentHost>(site: &mut Site<H>, browser: &WebDriver) {
     type_in(browser, "password", PASSWORD).await;
     type_in(browser, "again", PASSWORD).await;
     press(browser, "Create administrator").await;
+    until_shown(browser, "Overview").await;
 }
 
 /// From the list of updates to the end of the run that takes it back. `found` is how the list calls the update, `changed` what
@@ -56,6 +57,12 @@ async fn follow_one<H: AgentHost>(mut site: Site<H>, kind: &str, found: &str, ch
     follow(&browser, found).await;
 
     // Chosen, looked at, approved.
+    until("the host is ticked", || async {
+        let tick = browser.find(By::Css("main input[type=checkbox]")).await.ok()?;
+        tick.click().await.ok()?;
+        tick.is_selected().await.ok()?.then_some(())
+    })
+    .await;
     press_soon(&browser, "See what would change").await;
     until_shown(&browser, changed).await;
     shoot(&browser, &shot(2, "plan")).await;

@@ -178,6 +178,11 @@ impl Keeper {
         Ok(())
     }
 
+    /// Returns the updates that are being installed.
+    pub(super) fn under_way(known: &BTreeMap<String, Update>) -> Vec<Update> {
+        known.values().filter(|update| update.state == Some(State::Installing)).cloned().collect()
+    }
+
     async fn install_with(
         &mut self,
         update: &Update,
@@ -243,11 +248,6 @@ impl Keeper {
         let row = find_host_plan_of(&self.own.env.db, &self.own.agent, id).await?;
         Ok(row.filter(|row| row.answer.is_none()))
     }
-}
-
-/// Returns the updates that are being installed.
-pub(super) fn under_way(known: &BTreeMap<String, Update>) -> Vec<Update> {
-    known.values().filter(|update| update.state == Some(State::Installing)).cloned().collect()
 }
 
 fn in_words(update: &Update, kind: Kind) -> RedFlagUpdate {

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use actix::prelude::*;
 
-use super::named::under_way;
 use super::own::{self, Own, log, to};
 use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
@@ -366,7 +365,7 @@ impl Keeper {
         let slot = self.own.known_slot()?;
         let kind = findings.checked.kind;
         let known = updates_of(&env.db, agent, kind).await?;
-        let installing = under_way(&known);
+        let installing = Self::under_way(&known);
         let decisions = decisions_of(&env.db, agent, kind).await?;
         let now = env.now();
         let new_id = || UpdateId::new(env.chance.uuid().to_string());

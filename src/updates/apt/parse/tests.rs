@@ -91,12 +91,12 @@ fn a_dry_run_is_read_section_by_section() {
     let text = "Reading package lists...\nCalculating upgrade...\n\
         The following package was automatically installed and is no longer required:\n   t-idle (1.0)\n\
         Use 'apt autoremove' to remove it.\n\
-        The following packages will be REMOVED:\n   t-old (1.0)\n   t-purged* (1.0)\n\
+        The following packages will be REMOVED:\n   t-old (1.0)\n   t-purged* (1.0)\n   t-bare\n   t-gone*\n\
         The following additional packages will be installed:\n   t-more (1.0)\n\
         The following NEW packages will be installed:\n   t-new (1:1.0~rc1-1)\n\
         The following packages have been kept back:\n   t-held (1.0 => 1.1)\n\
         The following packages will be upgraded:\n   libc6:i386 (2.36-9+deb12u1 => 2.36-9+deb12u2)\n   t-app (1.0 => 1.1)\n\
-        2 upgraded, 1 newly installed, 2 to remove and 1 not upgraded.\n   stray (1.0)\n\
+        2 upgraded, 1 newly installed, 4 to remove and 1 not upgraded.\n   stray (1.0)\n\
         'file:/r/t-app_1.1_all.deb' t-app_1.1_all.deb 740 MD5Sum:0e20\n   half (1.0 =";
     let found = simulation(text);
     let read: Vec<_> = found
@@ -112,7 +112,8 @@ fn a_dry_run_is_read_section_by_section() {
             ("t-new", None, "1:1.0~rc1-1"),
         ]
     );
-    assert_eq!(found.removals, ["t-old", "t-purged"]);
+    assert_eq!(found.removals, ["t-old", "t-purged", "t-bare", "t-gone"]);
+    assert_eq!(found.counted_removals, Some(4));
     let german = "Die folgenden Pakete werden aktualisiert (Upgrade):\n   t-app (1.0 => 1.1)\n";
     assert_eq!(
         simulation(german),
