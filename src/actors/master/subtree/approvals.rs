@@ -5,18 +5,18 @@
 
 use chrono::{DateTime, Utc};
 
-use super::moves::{Ends, TRIES};
+use super::moves::TRIES;
 use super::own::Own;
 use super::plans::named;
 use super::updates::Keeper;
 use crate::actors::master::bus::Note;
-use crate::actors::master::commands::{new_command, queued};
+use crate::actors::master::commands::new_command;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Yes;
 use crate::db::approvals::{ApprovalFilter, ApprovalRow, find_approval, find_approval_of, list_approvals};
 use crate::db::failed_images::held_among;
 use crate::db::plans::{HostPlanAnswer, find_plan};
-use crate::db::{self, Batch, Expected, RowChange};
+use crate::db::{self, Expected, RowChange};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
 use crate::domain::id::{ApprovalId, CommandId};
@@ -275,11 +275,5 @@ impl Keeper {
             approval_id: approval.clone(),
             command_id: command.id.clone(),
         }
-    }
-
-    fn with_command(&self, batch: Batch, ends: &Ends, command: &Command) -> Batch {
-        let agent = &self.own.agent;
-        let expected = Expected::Version(ends.commands);
-        batch.append(Stream::commands(agent), expected, vec![queued(agent, command)])
     }
 }

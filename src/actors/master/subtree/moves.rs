@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::own::Own;
 use super::updates::Keeper;
 use crate::actors::master::bus::Note;
+use crate::actors::master::commands::queued;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::store::CommitFailed;
 use crate::db::updates::{decisions_of, updates_of};
-use crate::db::{self, Batch, CommitError, RowChange};
+use crate::db::{self, Batch, CommitError, Expected, RowChange};
+use crate::domain::command::Command;
 use crate::domain::event::Stream;
 use crate::domain::update::{Change, Changes, Happening, Kind, OnHost, after_happening, concerns};
 
@@ -105,5 +107,11 @@ impl Keeper {
             updates: db::events::stream_version(&env.db, &Stream::updates(agent)).await?,
             commands: db::events::stream_version(&env.db, &Stream::commands(agent)).await?,
         })
+    }
+    /// Queues a command with what is written.
+    pub(super) fn with_command(&self, batch: Batch, ends: &Ends, command: &Command) -> Batch {
+        let agent = &self.own.agent;
+        let expected = Expected::Version(ends.commands);
+        batch.append(Stream::commands(agent), expected, vec![queued(agent, command)])
     }
 }

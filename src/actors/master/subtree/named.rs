@@ -6,17 +6,17 @@
 
 use std::collections::BTreeMap;
 
+use super::moves::TRIES;
 use super::own::Own;
 use super::updates::Keeper;
-use crate::actors::master::commands::{new_command, queued};
+use crate::actors::master::commands::new_command;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Dialect;
 use crate::db::plans::{HostPlanAnswer, HostPlanRow, find_host_plan_of, host_plans_for};
 use crate::db::updates::updates_of;
-use crate::db::{self, Expected, RowChange};
+use crate::db::{self, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome, RedFlagUpdate};
-use crate::domain::event::Stream;
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
     Change, Findings, Happening, Kind, PlanAsk, Problem, State, Then, Update, Wanted, after_happening,
@@ -190,27 +190,30 @@ impl Keeper {
         dependencies: Vec<String>,
         by: &str,
     ) -> Result<CommandId, MasterError> {
-        let Own { env, agent } = &self.own;
+        let env = &self.own.env;
         let command = CommandKind::ConfirmDependencies { update: in_words(update, kind), dependencies };
         let command = new_command(env, command, None);
-        let stream = Stream::commands(agent);
-        let end = Expected::Version(db::events::stream_version(&env.db, &stream).await?);
-        let batch = env.batch(by).assume(self.is_listed()).append(stream, end, vec![queued(agent, &command)]);
         let name = [(kind, update.finding.name.clone())];
-        let batch = self.moved_named(batch, &name, Happening::Begin).await?;
-        env.ledger.commit(batch).await?;
-        Ok(command.id)
+        for _ in 0..TRIES {
+            let batch =
+                self.with_command(env.batch(by).assume(self.is_listed()), &self.ends().await?, &command);
+            if self.commit(self.moved_named(batch, &name, Happening::Begin).await?).await? {
+                return Ok(command.id);
+            }
+        }
+        Err(MasterError::Busy)
     }
 
     async fn queue(&mut self, kind: CommandKind) -> Result<CommandId, MasterError> {
-        let Own { env, agent } = &self.own;
+        let env = &self.own.env;
         let command = new_command(env, kind, None);
-        let stream = Stream::commands(agent);
-        let end = Expected::Version(db::events::stream_version(&env.db, &stream).await?);
-        let batch =
-            env.batch("system").assume(self.is_listed()).append(stream, end, vec![queued(agent, &command)]);
-        env.ledger.commit(batch).await?;
-        Ok(command.id)
+        for _ in 0..TRIES {
+            let batch = env.batch("system").assume(self.is_listed());
+            if self.commit(self.with_command(batch, &self.ends().await?, &command)).await? {
+                return Ok(command.id);
+            }
+        }
+        Err(MasterError::Busy)
     }
 
     async fn update(&self, kind: Kind, name: &str) -> Result<Update, MasterError> {

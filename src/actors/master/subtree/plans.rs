@@ -6,16 +6,15 @@ use super::moves::TRIES;
 use super::own::Own;
 use super::updates::Keeper;
 use crate::actors::master::bus::Note;
-use crate::actors::master::commands::{new_command, queued};
+use crate::actors::master::commands::new_command;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{Dialect, Yes};
+use crate::db::RowChange;
 use crate::db::plans::{
     HostPlanAnswer, HostPlanRow, find_host_plan, find_host_plan_of, find_plan, surplus_plans,
 };
-use crate::db::{self, Expected, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::CommandKind;
-use crate::domain::event::Stream;
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, Then, Wanted};
 use crate::protocol::v3::PlanTold;
@@ -45,8 +44,7 @@ impl Keeper {
     ) -> Result<CommandId, MasterError> {
         let Own { env, agent } = &self.own;
         for _ in 0..TRIES {
-            let commands = Stream::commands(agent);
-            let end = Expected::Version(db::events::stream_version(&env.db, &commands).await?);
+            let ends = self.ends().await?;
             let command = new_command(env, kind.clone(), None);
             let row = HostPlanRow {
                 agent_id: agent.clone(),
@@ -59,11 +57,8 @@ impl Keeper {
                 answer: None,
                 dependencies: None,
             };
-            let mut batch = env
-                .batch(by)
-                .assume(self.is_listed())
-                .append(commands, end, vec![queued(agent, &command)])
-                .row(RowChange::PutHostPlan(Box::new(row)));
+            let batch = self.with_command(env.batch(by).assume(self.is_listed()), &ends, &command);
+            let mut batch = batch.row(RowChange::PutHostPlan(Box::new(row)));
             if then == Then::CarryOut {
                 batch = self.moved_named(batch, &named(&ask), Happening::Approve).await?;
             }
