@@ -365,8 +365,13 @@ fn whoever_installs_already_is_named_and_waited_for() {
 }
 
 #[test]
-fn a_run_that_is_killed_when_any_of_its_steps_begins_ends_verified_with_the_same_plan() {
-    for step in ["dnf.check", "dnf.keep_old", "dnf.fetch", "dnf.apply", "dnf.look"] {
+fn a_run_that_is_killed_when_any_of_its_steps_begins_ends_verified_with_the_same_plan_or_is_taken_back() {
+    let whole = host();
+    let id = plan_id(&whole);
+    let (code, out, errors) = verb(&whole, &["install", "--plan", &id, "--yes"]);
+    assert_eq!(code, 0, "{out} {errors}");
+    let steps = verbs::steps(&whole.rig());
+    for (step, goes_on) in steps.iter().flat_map(|step| [(step, true), (step, false)]) {
         let root = host();
         let id = plan_id(&root);
         let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
@@ -374,13 +379,22 @@ fn a_run_that_is_killed_when_any_of_its_steps_begins_ends_verified_with_the_same
 
         kill_all(&root, &mut child);
 
-        // Whatever it came to: the same plan, if there is still something to do.
-        let (code, out, errors) = verb(&root, &["install", "--plan", &id, "--yes"]);
-        assert!(code == 0 || root.installed() == AFTER, "{step}: {code} {out} {errors}");
-        assert_eq!(root.installed(), AFTER, "{step}");
-        assert_eq!(root.audit(), "", "{step}");
         let (_, history, _) = verb(&root, &["history", "--json"]);
-        assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{step}: it is one run");
-        assert_eq!(history["runs"][0]["outcome"], "verified", "{step}");
+        let run = history["runs"][0].clone();
+        if goes_on {
+            // Whatever it came to: the same plan, if there is still something to do.
+            let (code, out, errors) = verb(&root, &["install", "--plan", &id, "--yes"]);
+            assert!(code == 0 || root.installed() == AFTER, "{step}: {code} {out} {errors}");
+            assert_eq!(root.installed(), AFTER, "{step}");
+            let (_, history, _) = verb(&root, &["history", "--json"]);
+            assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{step}: it is one run");
+            assert_eq!(history["runs"][0]["outcome"], "verified", "{step}");
+        } else {
+            let (code, out, errors) = verb(&root, &["rollback", run["id"].as_str().unwrap(), "--yes"]);
+            assert_eq!(code, 0, "{step}: {out} {errors}");
+            assert_eq!(root.installed(), BEFORE, "{step}");
+        }
+        assert_eq!(root.audit(), "", "{step}");
     }
+    println!("killed when each of these began, lost none, doubled none: {}", steps.join(", "));
 }

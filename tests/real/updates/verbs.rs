@@ -14,6 +14,15 @@ pub fn verb(rig: &Rig, args: &[&str]) -> (i32, Value, String) {
     (code, serde_json::from_str(&out).unwrap_or(Value::String(out)), errors)
 }
 
+/// The steps that the host's newest run took.
+pub fn steps(rig: &Rig) -> Vec<String> {
+    let (_, history, _) = verb(rig, &["history", "--json"]);
+    let (_, run, _) = verb(rig, &["history", history["runs"][0]["id"].as_str().unwrap(), "--json"]);
+    let steps = run["steps"].as_array().unwrap_or_else(|| panic!("{run}"));
+    assert!(!steps.is_empty(), "{run}");
+    steps.iter().map(|step| step["name"].as_str().unwrap().to_owned()).collect()
+}
+
 /// How a run came out, in a word and in its reason.
 pub fn outcome(run: &Value) -> (&str, &str) {
     (run["run"]["outcome"].as_str().unwrap_or("-"), run["run"]["reason"].as_str().unwrap_or_default())
