@@ -54,6 +54,9 @@ impl Apt {
         let reason = "somebody put it on hold on this host";
         let mut left_out: Vec<LeftOut> =
             held.into_iter().map(|name| LeftOut { name, reason: reason.into() }).collect();
+        // Its version is the new one already: APT finds nothing to do, and all is not well.
+        let half = basis.installed.iter().filter(|(_, package)| package.is_broken);
+        left_out.extend(half.map(|(name, _)| LeftOut { name: name.clone(), reason: HALF.into() }));
         if *wanted != Wanted::All && names.is_empty() {
             return self.whole(&basis, Simulation::default(), "", left_out, state_dir).await;
         }
@@ -283,6 +286,9 @@ impl Apt {
         Ok(Plan { changes, on_host })
     }
 }
+
+const HALF: &str = "it is half installed: take back the run that began it (`lightship history`, `lightship rollback RUN`), or \
+                    run `dpkg --configure -a` as root";
 
 /// `libc6:i386` without its architecture.
 fn bare(name: &str) -> &str {

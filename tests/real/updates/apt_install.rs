@@ -361,7 +361,11 @@ fn begin(root: &AptRoot, args: &[&str]) -> Child {
 fn kill_all(root: &AptRoot, child: &mut Child) {
     child.kill().unwrap();
     child.wait().unwrap();
-    // APT and dpkg are in a group of their own, and go on without us.
+    kill_apt(root);
+}
+
+/// APT and dpkg are in a group of their own, and go on without us.
+fn kill_apt(root: &AptRoot) {
     shell(
         "pkill -KILL -f \"$1/root\" || true; while pgrep -f \"$1/root\" >/dev/null; do :; done",
         &[&root.at("")],
@@ -427,6 +431,30 @@ fn a_run_whose_program_alone_is_killed_is_ended_by_apt_and_looked_at_afterwards(
 
     assert_eq!(second.wait().unwrap().code(), Some(0));
     assert_eq!(root.installed(), ["t-lib 1.1 ii", "t-slow 1.1 ii"]);
+    assert_eq!(root.audit(), "");
+}
+
+#[test]
+fn an_apt_that_is_killed_alone_ends_the_run_as_failed_and_what_is_half_installed_is_named_and_taken_back() {
+    let root = slow_host();
+    let id = plan_id(&root);
+    let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
+    until_there(&root.at("begun"));
+
+    kill_apt(&root);
+
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_ne!(root.audit(), "", "it was in the middle");
+    std::fs::write(root.at("go"), "").unwrap();
+    let (_, history, _) = verb(&root, &["history", "--json"]);
+    let run = &history["runs"][0];
+    assert_eq!((&run["outcome"], &run["step"]), (&"failed".into(), &"apt.apply".into()), "{run}");
+    let (_, plan, _) = verb(&root, &["plan-updates", "--json"]);
+    let left = plan["plan"]["on_host"]["left_out"].to_string();
+    assert!(left.contains("t-slow") && left.contains("it is half installed"), "{plan}");
+    let (code, out, errors) = verb(&root, &["rollback", run["id"].as_str().unwrap(), "--yes"]);
+    assert_eq!(code, 0, "{out} {errors}");
+    assert_eq!(root.installed(), ["t-lib 1.0 ii", "t-slow 1.0 ii"]);
     assert_eq!(root.audit(), "");
 }
 
