@@ -39,10 +39,7 @@ pub(super) fn run(args: AdminArgs, common: &Common) -> anyhow::Result<ExitCode> 
     if password.is_empty() {
         bail!("no password was given; write it as one line to standard input");
     }
-    // A name is one segment of the path, whatever is in it.
-    let segment: String =
-        url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
-    let path = format!("/api/v3/admins/{segment}/password");
+    let path = format!("/api/v3/admins/{}/password", admin_client::segment(&name)?);
     let body = json!({ "password": password });
     let answer = admin_client::converse(common, async |master| master.post(&path, body).await)?;
     if common.json {

@@ -143,6 +143,15 @@ fn local_address(settings: &Settings) -> String {
     format!("http://{host}:{}", settings.server.port)
 }
 
+/// Makes a name that a person gave one segment of a path, whatever is in it: it never names another call.
+pub(super) fn segment(name: &str) -> anyhow::Result<String> {
+    // These stay what they are for whoever reads the path, also when they are encoded.
+    if matches!(name, "" | "." | "..") {
+        bail!("`{name}` is no id and no name; `--help` says which verb lists them");
+    }
+    Ok(url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20"))
+}
+
 /// Runs one conversation with a master.
 pub(super) fn converse<T>(
     common: &Common,
@@ -151,4 +160,32 @@ pub(super) fn converse<T>(
     let client = AdminClient::find(common)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(talk(client))
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::segment;
+
+    #[test]
+    fn no_name_reaches_another_call() {
+        let base = Url::parse("http://localhost/").unwrap();
+        for name in [
+            "a/../../order-key/exchange?",
+            "../agents/x/approve#",
+            "a b",
+            "a%2fb",
+            "\\..\\x",
+            "sha256:ab",
+            "ü",
+        ] {
+            let path = format!("/api/v3/plans/{}/approve", segment(name).unwrap());
+            let url = base.join(&path).unwrap();
+            let segments: Vec<&str> = url.path_segments().unwrap().collect();
+            assert_eq!((segments.len(), url.query(), url.fragment()), (5, None, None), "{name}");
+            assert_eq!((segments[2], segments[4]), ("plans", "approve"), "{name}");
+        }
+        assert!(["", ".", ".."].iter().all(|name| segment(name).is_err()));
+    }
 }

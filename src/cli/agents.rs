@@ -81,7 +81,7 @@ enum AgentsVerb {
 pub(super) fn run(args: AgentsArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let verb = args.verb.unwrap_or(AgentsVerb::List);
     let answer = admin_client::converse(common, async |master| {
-        let Some((path, body)) = verb.request() else { return master.get("/api/v2/agents").await };
+        let Some((path, body)) = verb.request()? else { return master.get("/api/v2/agents").await };
         master.post(&path, body).await.map_err(|error| verb.explain(error))
     })?;
     match &verb {
@@ -122,22 +122,27 @@ impl AgentsVerb {
     }
 
     /// The path and the body of the call; none to list.
-    fn request(&self) -> Option<(String, Value)> {
-        let v2 = |agent: &str, action: &str| format!("/api/v2/agents/{agent}/{action}");
-        Some(match self {
-            Self::List => return None,
-            Self::Enroll { agent, tunnel } => (v2(agent, "enroll"), json!({ "tunnel_name": tunnel })),
-            Self::Approve { agent } => (format!("/api/v3/agents/{agent}/approve"), json!({})),
-            Self::Scan { agent } => (format!("/api/v3/agents/{agent}/scan"), json!({})),
-            Self::Redeploy { agent } => (v2(agent, "redeploy-tunnel"), json!({})),
-            Self::Move { agent } => (format!("/api/v3/agents/{agent}/move"), json!({})),
-            Self::Rename { agent, name } => (v2(agent, "rename"), json!({ "display_name": name })),
+    fn request(&self) -> anyhow::Result<Option<(String, Value)>> {
+        let v2 = |agent: &str, action: &str| {
+            anyhow::Ok(format!("/api/v2/agents/{}/{action}", admin_client::segment(agent)?))
+        };
+        let v3 = |agent: &str, action: &str| {
+            anyhow::Ok(format!("/api/v3/agents/{}/{action}", admin_client::segment(agent)?))
+        };
+        Ok(Some(match self {
+            Self::List => return Ok(None),
+            Self::Enroll { agent, tunnel } => (v2(agent, "enroll")?, json!({ "tunnel_name": tunnel })),
+            Self::Approve { agent } => (v3(agent, "approve")?, json!({})),
+            Self::Scan { agent } => (v3(agent, "scan")?, json!({})),
+            Self::Redeploy { agent } => (v2(agent, "redeploy-tunnel")?, json!({})),
+            Self::Move { agent } => (v3(agent, "move")?, json!({})),
+            Self::Rename { agent, name } => (v2(agent, "rename")?, json!({ "display_name": name })),
             Self::Limit { agent, hostname_patterns, .. } => {
-                (format!("/api/v3/agents/{agent}/limit"), json!({ "hostname_patterns": hostname_patterns }))
+                (v3(agent, "limit")?, json!({ "hostname_patterns": hostname_patterns }))
             }
-            Self::RollKey { agent } => (v2(agent, "roll-key"), json!({})),
-            Self::Remove { agent } => (v2(agent, "remove"), json!({})),
-        })
+            Self::RollKey { agent } => (v2(agent, "roll-key")?, json!({})),
+            Self::Remove { agent } => (v2(agent, "remove")?, json!({})),
+        }))
     }
 }
 

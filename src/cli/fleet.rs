@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::admin_client::AdminClient;
+use super::admin_client::{AdminClient, segment};
 use super::host_run::{PENDING, show_plan};
 use super::output;
 use crate::domain::text::spell_out;
@@ -57,7 +57,7 @@ pub(super) async fn asked(
     let left = asked["left"].as_array().cloned().unwrap_or_default();
     let until = Instant::now() + Duration::from_secs(wait.wait);
     loop {
-        let answer = master.get(&format!("/api/v3/plans/{request}")).await?;
+        let answer = master.get(&format!("/api/v3/plans/{}", segment(&request)?)).await?;
         let is_whole = answer["waiting"].as_array().is_none_or(Vec::is_empty);
         if is_whole || Instant::now() >= until {
             return Ok((answer, left));

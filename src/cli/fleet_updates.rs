@@ -107,7 +107,7 @@ pub(super) fn say_how_to_approve(answer: &Value) -> anyhow::Result<()> {
 /// Says yes to a plan.
 pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let done = admin_client::converse(common, async |master| {
-        let answer = master.get(&format!("/api/v3/plans/{}", args.request)).await?;
+        let answer = master.get(&format!("/api/v3/plans/{}", admin_client::segment(&args.request)?)).await?;
         let groups = answer["plans"].as_array().cloned().unwrap_or_default();
         let is_meant = |group: &&Value| PlanId::stored(output::text(group, "id")).is_meant_by(&args.plan);
         let mut group = groups.iter().find(is_meant).cloned().with_context(|| {
@@ -129,9 +129,11 @@ pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<Exi
         // For the hosts that were shown, and no others.
         let agents: Vec<&Value> = hosts.iter().map(|host| &host["agent_id"]).collect();
         let body = json!({ "plan": group["id"], "agents": agents, "expires_in_seconds": args.lifetime });
-        let done = master.post(&format!("/api/v3/plans/{}/approve", args.request), body).await?;
+        let done = master
+            .post(&format!("/api/v3/plans/{}/approve", admin_client::segment(&args.request)?), body)
+            .await?;
         let id = output::text(&done, "approval");
-        let given = master.get(&format!("/api/v3/approvals/{id}")).await?;
+        let given = master.get(&format!("/api/v3/approvals/{}", admin_client::segment(&id)?)).await?;
         Ok(Some((done, given)))
     })?;
     let Some((done, given)) = done else { return Ok(ExitCode::FAILURE) };
@@ -185,7 +187,9 @@ fn confirmed(question: &str) -> anyhow::Result<bool> {
 /// Adds a second person's yes, or takes a yes back.
 pub(super) fn decide(approval: &str, verb: &str, common: &Common) -> anyhow::Result<ExitCode> {
     let done = admin_client::converse(common, async |master| {
-        master.post(&format!("/api/v3/approvals/{approval}/{verb}"), json!({})).await
+        master
+            .post(&format!("/api/v3/approvals/{}/{verb}", admin_client::segment(approval)?), json!({}))
+            .await
     })?;
     outcome(&done, if verb == "second" { "approved" } else { "taken back" }, common)
 }
@@ -233,7 +237,7 @@ pub(super) fn let_go(digest: &str, common: &Common) -> anyhow::Result<ExitCode> 
     if digest.is_empty() || !digest.bytes().all(is_part) {
         bail!("`{digest}` is no digest; `lightship updates held` shows those of images that are held");
     }
-    let path = format!("/api/v3/held-images/{digest}/let-go");
+    let path = format!("/api/v3/held-images/{}/let-go", admin_client::segment(digest)?);
     let answer = admin_client::converse(common, async |master| master.post(&path, json!({})).await)?;
     if common.json {
         output::json(&answer)?;

@@ -60,9 +60,16 @@ pub(super) fn run(args: KeysArgs, common: &Common) -> anyhow::Result<ExitCode> {
             master.post("/api/v2/agents/revoke-key", json!({ "key_id": key_id })).await
         }
         Some(KeysVerb::Seats { key_id, seats }) => {
-            master.post(&format!("/api/v3/keys/{key_id}/seats"), json!({ "seats": seats })).await
+            master
+                .post(
+                    &format!("/api/v3/keys/{}/seats", admin_client::segment(key_id)?),
+                    json!({ "seats": seats }),
+                )
+                .await
         }
-        Some(KeysVerb::Delete { key_id }) => master.delete(&format!("/api/v2/agents/keys/{key_id}")).await,
+        Some(KeysVerb::Delete { key_id }) => {
+            master.delete(&format!("/api/v2/agents/keys/{}", admin_client::segment(key_id)?)).await
+        }
     })?;
     match args.verb {
         None | Some(KeysVerb::List) if common.json => output::json(&answer["agent_keys"])?,

@@ -90,7 +90,12 @@ pub(super) fn run(args: RunsArgs, common: &Common) -> anyhow::Result<ExitCode> {
             let run = run_of(&run)?;
             let answer = admin_client::converse(common, async |master| {
                 let agent = agent_of(&master, &host).await?;
-                master.post(&format!("/api/v3/runs/{agent}/{run}/cancel"), json!({})).await
+                master
+                    .post(
+                        &format!("/api/v3/runs/{}/{}/cancel", admin_client::segment(&agent)?, run),
+                        json!({}),
+                    )
+                    .await
             })?;
             if common.json {
                 output::json(&answer)?;
@@ -175,7 +180,7 @@ fn status(run: &Value) -> String {
 fn show(host: &str, run: &str, follow: bool, common: &Common) -> anyhow::Result<ExitCode> {
     admin_client::converse(common, async |master| {
         let agent = agent_of(&master, host).await?;
-        let path = format!("/api/v3/runs/{agent}/{run}");
+        let path = format!("/api/v3/runs/{}/{}", admin_client::segment(&agent)?, admin_client::segment(run)?);
         let first = master.get(&path).await?;
         if !follow {
             if common.json {

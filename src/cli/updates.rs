@@ -116,7 +116,7 @@ pub(super) fn run(args: UpdatesArgs, common: &Common) -> anyhow::Result<ExitCode
     match args.verb {
         None => list(&args.filter, common),
         Some(UpdatesVerb::Show { update }) => {
-            let path = format!("/api/v3/updates/{update}");
+            let path = format!("/api/v3/updates/{}", admin_client::segment(&update)?);
             let answer = admin_client::converse(common, async |master| master.get(&path).await)?;
             if common.json {
                 output::json(&answer)?

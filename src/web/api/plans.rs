@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::actors::master::{MOST_HOSTS, OnHosts};
+use crate::actors::master::{MOST_HOSTS, MasterError, OnHosts};
 use crate::db::read::{ApprovalFilter, ApprovalRow, find_updates, list_approvals};
 use crate::domain::id::{AgentId, ApprovalId, RequestId, UpdateId};
 use crate::domain::update::{LIFETIME, PlanAsk, PlanId, RunId, Wanted};
@@ -27,6 +27,7 @@ const APPROVALS: (u64, u64) = (1_000, 100);
 
 /// What hosts are asked: updates by id; or hosts, with what; or a run that is to be taken back.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PlanBody {
     /// Ids of updates, at most 10,000; each host is asked about its own.
     pub updates: Option<Vec<String>>,
@@ -53,6 +54,7 @@ pub struct RunName {
 
 /// Which plan is approved, and for which hosts.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ApproveBody {
     /// The plan's id, all 64 digits.
     plan: Option<String>,
@@ -192,9 +194,15 @@ pub async fn approve(
     let plan = plan.ok_or_else(|| bad("plan", "send the plan's id, 64 hexadecimal digits"))?;
     let lifetime = body.0.expires_in_seconds.map_or(LIFETIME, Duration::from_secs);
     let agents = match body.0.agents {
+        Some(ids) if ids.is_empty() || ids.len() > MOST_HOSTS => {
+            return Err(bad("agents", "send 1 to 20,000 ids of agents, or leave it out"));
+        }
         Some(ids) => ids.into_iter().map(AgentId::new).collect(),
         None => Planned::read(&state, &request).await?.hosts_with(&plan),
     };
+    if agents.is_empty() {
+        return Err(MasterError::PlanNotFound.into());
+    }
     let who = (operator.name.as_str(), Some(state.source(&req).to_string()));
     let done = state.master().approve_plan(&request, &plan, agents, lifetime, who).await?;
     Ok(on_hosts(StatusCode::ACCEPTED, "approval", done.id.as_str(), &done))

@@ -340,6 +340,27 @@ async fn a_second_person_agrees_on_the_page_and_a_viewer_can_do_nothing() {
 }
 
 #[actix_web::test]
+async fn a_yes_to_what_no_host_answered_or_for_no_hosts_is_refused() {
+    // given: a question that a host answered
+    let master = TestMaster::start().await;
+    let host = Host::new(&master, "web-1").await;
+    let question = json!({ "agents": [host.id], "what": "all" });
+    let asked = master.admin_post("/api/v3/plans", question).expect(202).await.json();
+    host.answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+    let path = format!("/api/v3/plans/{}", asked["request"].as_str().unwrap());
+    let plan = master.admin_get(&path).expect(200).await.json()["plans"][0]["id"].clone();
+    let approve = format!("{path}/approve");
+    // then
+    let none = master.admin_post(&approve, json!({ "plan": "0".repeat(64) })).expect(404).await.json();
+    assert_eq!(none["code"], "plan_not_found");
+    master.admin_post(&approve, json!({ "plan": plan, "agents": [] })).expect(400).await;
+    master.admin_post(&approve, json!({ "plan": plan, "agent": [host.id] })).expect(400).await;
+    assert_eq!(master.admin_get("/api/v3/approvals").expect(200).await.json()["approvals"], json!([]));
+    master.admin_post(&approve, json!({ "plan": plan })).expect(202).await;
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn nothing_that_a_host_calls_something_is_html_on_the_new_pages() {
     let master = TestMaster::start().await;
     let browser = Browser::signed_in(&master).await;

@@ -65,6 +65,8 @@ async fn follow_one<H: AgentHost>(mut site: Site<H>, kind: &str, found: &str, ch
     .await;
     press_soon(&browser, "See what would change").await;
     until_shown(&browser, changed).await;
+    // The question names it too.
+    until_shown(&browser, "Approve").await;
     shoot(&browser, &shot(2, "plan")).await;
     assert_eq!(hindrances(&browser).await, Vec::<String>::new());
     press_soon(&browser, "Approve").await;
