@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::support::asking::Answer;
@@ -40,11 +41,15 @@ impl<'a> Native<'a> {
     }
 
     /// Does something while a poll is parked: it is once the agent was heard with that request.
-    async fn once_parked<T>(&self, act: impl AsyncFnOnce() -> T) -> T {
+    fn once_parked<T>(&self, act: impl AsyncFnOnce() -> T) -> impl Future<Output = T> {
         let slot = self.master.master.directory.slot_named(&self.id).unwrap();
-        let before = slot.last_seen();
-        until("the poll is heard", || async { (slot.last_seen() != before).then_some(()) }).await;
-        act().await
+        // The poll may come in the same millisecond as what was heard before.
+        let before = slot.last_seen().unwrap() - TimeDelta::seconds(1);
+        slot.touch(before);
+        async move {
+            until("the poll is heard", || async { (slot.last_seen() != Some(before)).then_some(()) }).await;
+            act().await
+        }
     }
 }
 

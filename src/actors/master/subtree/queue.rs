@@ -238,7 +238,7 @@ impl Queue {
 
     async fn open(&mut self) -> Result<&[Command], MasterError> {
         let known = self.current().await?;
-        self.own.count(&known.open);
+        self.own.count(&known);
         Ok(&self.known.insert(known).open)
     }
 
@@ -266,7 +266,7 @@ impl Queue {
             let mut known = self.current().await?;
             let (events, answer) = decide(&self.own, &known).await?;
             if events.is_empty() {
-                self.own.count(&known.open);
+                self.own.count(&known);
                 self.known = Some(known);
                 return Ok(answer);
             }
@@ -278,7 +278,7 @@ impl Queue {
                 Ok(committed) => {
                     known.version = committed.versions.first().map_or(known.version, |(_, version)| *version);
                     events.iter().for_each(|event| follow(&mut known.open, event, now));
-                    self.own.count(&known.open);
+                    self.own.count(&known);
                     self.ask_to_be_woken(&known.open);
                     self.known = Some(known);
                     return Ok(answer);
@@ -339,13 +339,17 @@ impl Own {
     }
 
     /// Tells the slot how many commands may be fetched.
-    fn count(&self, open: &[Command]) {
+    fn count(&self, known: &OpenCommands) {
         if let Some(slot) = self.slot() {
             let dialect = slot.dialect();
-            let status = slot.status();
-            let is_fetched =
-                |open: &&Command| is_for(status, open) && delivery::may_be_fetched(open, dialect);
-            slot.set_queued(open.iter().filter(is_fetched).count());
+            let is_fetched = |open: &&Command| {
+                is_for(known.standing.status, open) && delivery::may_be_fetched(open, dialect)
+            };
+            slot.set_queued(known.open.iter().filter(is_fetched).count());
+            // What was queued since this was read is not in the count: whoever polls has it read again.
+            if self.has_news(known) {
+                slot.note_queued();
+            }
         }
     }
 }
