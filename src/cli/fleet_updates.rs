@@ -1,6 +1,5 @@
 //! `lightship updates plan`, `approve`, `second` and `withdraw`: what hosts would change, and a person's yes to it.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -170,14 +169,7 @@ async fn only(
 
 /// Asks a person. Without one `--yes` is needed.
 fn confirmed(question: &str) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        bail!("nobody is there to ask: add `--yes` to approve it");
-    }
-    eprint!("{question} [y/N] ");
-    std::io::stderr().flush().ok();
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    let is_yes = matches!(answer.trim(), "y" | "Y" | "yes");
+    let is_yes = output::ask(question, "add `--yes` to approve it")?;
     if !is_yes {
         eprintln!("nothing was approved");
     }

@@ -1,9 +1,9 @@
 //! What the verbs have in common that change this host: its installers, its records, and how both are shown.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::common::Common;
@@ -126,14 +126,7 @@ pub(super) fn confirmed(yes: bool, question: &str) -> anyhow::Result<bool> {
     if yes {
         return Ok(true);
     }
-    if !std::io::stdin().is_terminal() {
-        bail!("nobody is there to ask: add `--yes` to do it, or `--dry-run` to only see it");
-    }
-    eprint!("{question} [y/N] ");
-    std::io::stderr().flush().ok();
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    let is_yes = matches!(answer.trim(), "y" | "Y" | "yes");
+    let is_yes = output::ask(question, "add `--yes` to do it, or `--dry-run` to only see it")?;
     if !is_yes {
         eprintln!("nothing was changed");
     }

@@ -1,6 +1,6 @@
 //! What verbs print: data on standard output, everything else on standard error.
 
-use std::io::{ErrorKind, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -76,6 +76,18 @@ pub(super) fn text(value: &serde_json::Value, key: &str) -> String {
         None | Some(serde_json::Value::Null | serde_json::Value::String(_)) => "-".into(),
         Some(other) => other.to_string(),
     }
+}
+
+/// Asks a person at the terminal; fails with the way out if there is none.
+pub(super) fn ask(question: &str, way_out: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        anyhow::bail!("nobody is there to ask: {way_out}");
+    }
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush().ok();
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 #[cfg(test)]
