@@ -112,7 +112,7 @@ impl AgentId {
     /// True for words that stand in the place of an id in paths of the API: an agent that is called so could not be
     /// managed.
     pub fn is_reserved(&self) -> bool {
-        ["register", "keys", "generate-key", "revoke-key"].contains(&self.as_str())
+        ["register", "renew", "keys", "generate-key", "revoke-key"].contains(&self.as_str())
     }
 
     /// Checks an id that came over the wire: 1 to 64 characters of `A-Za-z0-9._-`, neither `.` nor `..`.

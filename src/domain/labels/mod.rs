@@ -31,6 +31,10 @@ pub const MAX_LABELS: usize = 1_000;
 pub const MAX_PROBLEMS: usize = 100;
 /// Most characters of a label or a value that leave the host; nothing that is half as long has a meaning.
 const MAX_SENT: usize = 4_096;
+/// Most bytes of our labels of one container, as a report writes them: all containers of a host share one.
+const MAX_WRITTEN: usize = 512 << 10;
+/// The label that stands for those of a container that have more than [`MAX_WRITTEN`].
+const TOO_LARGE: &str = "labels-too-large";
 /// Most bytes of a header or server name in a label.
 const MAX_NAME: usize = 255;
 
@@ -48,12 +52,16 @@ pub struct Labels {
 /// Reads all labels of one container. `prefix` is the operator's own one (`LABEL_PREFIX`), if any; at most `most`
 /// problems are kept, and the last of them counts the others.
 ///
-/// Of a container with more than [`MAX_LABELS`] none is read: one that asks for protection might be among the rest.
+/// Of a container with more than [`MAX_LABELS`], or with more text than a report has room for, none is read: one that asks
+/// for protection might be among the rest.
 pub fn read_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>, most: usize) -> Labels {
     if labels.len() > MAX_LABELS {
         return Labels { problems: vec![too_many_labels()], ..Labels::default() };
     }
     let table = Labelled::new(labels, prefix);
+    if is_too_large(&table, labels) {
+        return Labels { problems: vec![too_large_labels()], ..Labels::default() };
+    }
     let mut read = Labels { enabled: table.is_enabled(), ..Labels::default() };
     let explicit_no = table.get(Level::Base, "enable").is_some_and(|found| is_no(found.value));
     if explicit_no {
@@ -74,6 +82,33 @@ fn too_many_labels() -> LabelProblem {
         "this container has more than {MAX_LABELS} labels, so none of them is read; take some off it"
     );
     LabelProblem::new("labels", "", reason)
+}
+
+fn too_large_labels() -> LabelProblem {
+    let reason = format!(
+        "the labels of this container have more than {} KiB together, so none of them is read; shorten them",
+        MAX_WRITTEN >> 10
+    );
+    LabelProblem::new("labels", "", reason)
+}
+
+fn is_too_large(table: &Labelled<'_>, labels: &BTreeMap<String, String>) -> bool {
+    let own = labels.iter().filter_map(|(label, value)| Some((label, value, table.suffix(label)?)));
+    let mut bytes = 0;
+    own.into_iter().any(|(label, value, suffix)| {
+        bytes += written(sent(label)) + written(sent(value));
+        suffix == TOO_LARGE || bytes > MAX_WRITTEN
+    })
+}
+
+/// Returns how many bytes a text has in JSON.
+fn written(text: &str) -> usize {
+    let bytes = |c: char| match c {
+        '"' | '\\' => 2,
+        c if c.is_control() => 6,
+        c => c.len_utf8(),
+    };
+    text.chars().map(bytes).sum()
 }
 
 /// Keeps the first `most` problems; the last of them says how many more there are.
@@ -105,16 +140,21 @@ pub fn own_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>) -> BT
     let table = Labelled::new(labels, prefix);
     let own =
         labels.iter().filter_map(|(label, value)| table.suffix(label).map(|suffix| (label, value, suffix)));
+    if labels.len() <= MAX_LABELS && is_too_large(&table, labels) {
+        let mark = own.filter_map(|(label, _, suffix)| label.strip_suffix(suffix)).next();
+        return mark.map(|prefix| (format!("{prefix}{TOO_LARGE}"), "true".to_owned())).into_iter().collect();
+    }
     let own = own.map(|(label, value, suffix)| {
         let value = if suffix == "enable" && is_yes(value) { "true" } else { value };
-        // White space around a value is not read, so it must not push out what is.
-        let value = if value.len() > MAX_SENT { value.trim() } else { value };
-        (start_of(label).to_owned(), start_of(value).to_owned())
+        (sent(label).to_owned(), sent(value).to_owned())
     });
     fitted(own.collect())
 }
 
-fn start_of(text: &str) -> &str {
+/// Returns what of a label's name or value leaves the host.
+fn sent(text: &str) -> &str {
+    // White space around a value is not read, so it must not push out what is.
+    let text = if text.len() > MAX_SENT { text.trim() } else { text };
     text.char_indices().nth(MAX_SENT).map_or(text, |(end, _)| &text[..end])
 }
 

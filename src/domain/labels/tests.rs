@@ -446,7 +446,13 @@ fn what_leaves_the_host_of_one_container_is_bounded_and_reads_as_before() {
     let wide = published("dockflare.path", &huge);
     let named = published(&format!("dockflare.{huge}"), "x");
     let padded = published("dockflare.path", &format!("{}/api", " ".repeat(1 << 20)));
-    for given in [many, wide, named, padded] {
+    let emoji = "\u{1f980}".repeat(MAX_SENT);
+    let escaped = "\u{1}".repeat(MAX_SENT);
+    let full = |value: &str| {
+        let pairs = (0..MAX_LABELS - 1).map(|i| (format!("dockflare.{i}.path"), value.to_owned()));
+        pairs.chain([("dockflare.enable".to_owned(), "true".to_owned())]).collect()
+    };
+    for given in [many, wide, named, padded, full(&emoji), full(&escaped), full(&"x".repeat(MAX_SENT))] {
         // when
         let sent = own_labels(&given, None);
         // then
