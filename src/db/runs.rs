@@ -169,6 +169,19 @@ pub async fn find_run(db: &Db, agent: &AgentId, run: &RunId) -> Result<Option<Ru
     .await
 }
 
+/// Returns the newest run that carries an order out.
+pub async fn find_run_of(db: &Db, agent: &AgentId, order: &CommandId) -> Result<Option<RunRow>, DbError> {
+    let (agent, order) = (agent.as_str().to_owned(), order.as_str().to_owned());
+    db.read(move |conn| async move {
+        let query = run::Entity::find()
+            .filter(run::Column::AgentId.eq(agent))
+            .filter(run::Column::OrderId.eq(order))
+            .order_by_desc(run::Column::StartedAt);
+        query.one(&conn).await?.map(RunRow::of).transpose()
+    })
+    .await
+}
+
 /// Returns the name of the newest run that took this one back, and was verified or is under way.
 pub async fn run_that_took_back(db: &Db, agent: &AgentId, run: &RunId) -> Result<Option<RunId>, DbError> {
     let (agent, run) = (agent.as_str().to_owned(), run.as_str().to_owned());

@@ -239,6 +239,9 @@ pub enum CommandEvent {
     /// The agent has it.
     #[serde(rename = "command_acknowledged")]
     Acknowledged { agent_id: AgentId, command_id: CommandId },
+    /// The agent is at it, and told how far it is: it is left alone for longer.
+    #[serde(rename = "command_renewed")]
+    Renewed { agent_id: AgentId, command_id: CommandId, lease_until: DateTime<Utc> },
     /// It goes back to the queue: nobody confirmed it in time.
     #[serde(rename = "command_requeued")]
     Requeued { agent_id: AgentId, command_id: CommandId },
@@ -523,6 +526,7 @@ impl CommandEvent {
             Self::Queued { command_id, .. }
             | Self::Delivered { command_id, .. }
             | Self::Acknowledged { command_id, .. }
+            | Self::Renewed { command_id, .. }
             | Self::Requeued { command_id, .. }
             | Self::Postponed { command_id, .. }
             | Self::Finished { command_id, .. }
@@ -536,6 +540,7 @@ impl CommandEvent {
             Self::Queued { agent_id, .. }
             | Self::Delivered { agent_id, .. }
             | Self::Acknowledged { agent_id, .. }
+            | Self::Renewed { agent_id, .. }
             | Self::Requeued { agent_id, .. }
             | Self::Postponed { agent_id, .. }
             | Self::Finished { agent_id, .. }

@@ -54,6 +54,10 @@ fn advance(command: &mut command::Model, origin: Origin<'_>, event: &CommandEven
             command.due_at = command.lease_until;
         }
         CommandEvent::Acknowledged { .. } => command.status = "acknowledged".into(),
+        CommandEvent::Renewed { lease_until, .. } => {
+            command.lease_until = Some(micros(*lease_until));
+            command.due_at = command.lease_until;
+        }
         CommandEvent::Requeued { .. } => {
             command.status = "queued".into();
             command.lease_until = None;

@@ -221,7 +221,7 @@ impl World {
             secret_id: SecretId::new("s"),
         };
         let outcome = Outcome { succeeded: self.pick(2) == 0, message: "so".into(), finished_at: None };
-        match self.pick(8) {
+        match self.pick(9) {
             0 | 1 => Event::Command(CommandEvent::Queued {
                 agent_id,
                 command_id,
@@ -241,6 +241,11 @@ impl World {
                 agent_id,
                 command_id,
                 expires_at: at(self.clock + 900),
+            }),
+            7 => Event::Command(CommandEvent::Renewed {
+                agent_id,
+                command_id,
+                lease_until: at(self.clock + 300),
             }),
             _ => Event::Command(CommandEvent::Expired { agent_id, command_id }),
         }

@@ -30,6 +30,9 @@ pub struct Rules {
     pub acknowledge_within: Duration,
     /// Who can be told, by what they speak.
     pub dialects: &'static [Dialect],
+    /// True if an agent that tells how far it is with one is left alone for another lease, also after the time until which
+    /// it might wait.
+    pub renewed_by_progress: bool,
     /// True if another tunnel ends those that are open: it takes the place of what they are about.
     pub ends_with_tunnel: bool,
 }
@@ -44,6 +47,7 @@ impl Family {
                 lease: Duration::from_secs(120),
                 acknowledge_within: Duration::from_secs(5),
                 dialects: &[Dialect::V2, Dialect::Native],
+                renewed_by_progress: false,
                 ends_with_tunnel: true,
             },
             Self::Updates => Rules {
@@ -53,6 +57,7 @@ impl Family {
                 lease: Duration::from_secs(600),
                 acknowledge_within: Duration::from_secs(5),
                 dialects: &[Dialect::Native, Dialect::RedFlag],
+                renewed_by_progress: true,
                 ends_with_tunnel: false,
             },
             Self::Unknown => Rules { dialects: &[], ends_with_tunnel: false, ..Self::Tunnel.rules() },

@@ -127,6 +127,19 @@ fn longest_lease(command: &Command, dialect: Dialect) -> Duration {
     if dialect == Dialect::RedFlag { lease.max(REDFLAG_LEASE) } else { lease }
 }
 
+/// Leaves the agent that tells how far it is with a command alone for another lease; at most once in half of one, so that
+/// not every word of progress costs an event.
+pub fn renew(agent_id: &AgentId, command: &Command, now: DateTime<Utc>) -> Option<CommandEvent> {
+    let rules = command.kind.family().rules();
+    let is_at_it = command.status == CommandStatus::Acknowledged;
+    let is_new = command.lease_until.is_some_and(|until| now + rules.lease / 2 < until);
+    (rules.renewed_by_progress && is_at_it && !is_new).then(|| CommandEvent::Renewed {
+        agent_id: agent_id.clone(),
+        command_id: command.id.clone(),
+        lease_until: now + rules.lease,
+    })
+}
+
 /// Decides about commands that nobody finished: back to the queue, or given up.
 pub fn decide_overdue(
     agent_id: &AgentId,
@@ -144,7 +157,8 @@ pub fn decide_overdue(
     overdue.collect()
 }
 
-/// Moves the lives of open commands with a leap of the wall clock: it costs none of them.
+/// Moves the lives of open commands with a leap of the wall clock: it costs none of them. An order stays as it is: its
+/// yes counts until the time that was signed and shown.
 ///
 /// Leases stay as they are: one that ends too early only has the agent asked again.
 pub fn postpone(
@@ -154,7 +168,8 @@ pub fn postpone(
     now: DateTime<Utc>,
 ) -> Vec<CommandEvent> {
     let open = commands.iter().filter(|command| command.status.is_open());
-    let moved = open.filter_map(|command| {
+    let is_moved = |command: &&Command| !matches!(command.kind, CommandKind::CarryOutPlan { .. });
+    let moved = open.filter(is_moved).filter_map(|command| {
         let expires_at = after_leap(command.expires_at, leap, now, lifetime(&command.kind));
         (expires_at != command.expires_at).then(|| CommandEvent::Postponed {
             agent_id: agent_id.clone(),

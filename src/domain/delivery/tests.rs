@@ -80,6 +80,7 @@ fn follow(command: &mut Command, events: &[CommandEvent], now: DateTime<Utc>) {
                 command.delivered_at = Some(now);
                 command.lease_until = Some(*lease_until);
             }
+            CommandEvent::Renewed { lease_until, .. } => command.lease_until = Some(*lease_until),
             CommandEvent::Requeued { .. } => command.status = CommandStatus::Queued,
             CommandEvent::Expired { .. } => command.status = CommandStatus::Expired,
             CommandEvent::Postponed { expires_at, .. } => command.expires_at = *expires_at,
@@ -172,6 +173,35 @@ fn an_agent_of_ours_gets_again_what_it_did_not_acknowledge() {
     sweep(&mut command, 125, Dialect::Native);
     assert_eq!((command.status, poll(&mut command, 125, Dialect::Native)), (CommandStatus::Queued, 1));
     assert_eq!(command.attempt, 3);
+}
+
+#[test]
+fn an_agent_that_tells_how_far_it_is_keeps_its_command_beyond_its_time_and_loses_it_a_lease_after_its_last_word()
+ {
+    let mut command = queued("c", CommandKind::ScanUpdates);
+    let tell = |command: &mut Command, second: i64| {
+        let event = renew(&agent(), command, at(second));
+        follow(command, event.as_slice(), at(second));
+        event.is_some()
+    };
+    assert!(!tell(&mut command, 0), "nobody has it");
+    poll(&mut command, 3_000, Dialect::Native);
+    command.status = CommandStatus::Acknowledged;
+    let told: Vec<i64> = (3_000..9_000).step_by(10).filter(|second| tell(&mut command, *second)).collect();
+    assert_eq!(
+        told,
+        (3_300..9_000).step_by(300).collect::<Vec<_>>(),
+        "a word in half a lease is written down"
+    );
+    sweep(&mut command, 9_299, Dialect::Native);
+    assert_eq!(command.status, CommandStatus::Acknowledged, "an hour after it was to be over");
+    sweep(&mut command, 9_300, Dialect::Native);
+    assert_eq!(command.status, CommandStatus::Expired);
+
+    let mut command = queued("c", restart());
+    poll(&mut command, 0, Dialect::Native);
+    command.status = CommandStatus::Acknowledged;
+    assert!(!tell(&mut command, 119), "tunnels have no progress");
 }
 
 #[test]

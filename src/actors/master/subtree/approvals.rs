@@ -16,6 +16,7 @@ use crate::actors::master::requests::Yes;
 use crate::db::approvals::{ApprovalFilter, ApprovalRow, find_approval, find_approval_of, list_approvals};
 use crate::db::failed_images::held_among;
 use crate::db::plans::{HostPlanAnswer, find_plan};
+use crate::db::runs::find_run_of;
 use crate::db::{self, Expected, RowChange};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
@@ -163,7 +164,7 @@ impl Keeper {
         for row in self.open_approvals().await? {
             if now < row.expires_at {
                 self.own.env.due_at(&self.own.agent, row.expires_at);
-            } else if !self.is_fetched(&row).await? {
+            } else if !self.is_fetched(&row).await? && !self.is_running(&row).await? {
                 self.end_approval(&row, "nobody fetched it in time", "system").await?;
             }
         }
@@ -251,6 +252,14 @@ impl Keeper {
     async fn is_fetched(&self, row: &ApprovalRow) -> Result<bool, MasterError> {
         let command = self.command_of(row).await?;
         Ok(command.is_some_and(|command| command.status.is_open() && command.attempt > 0))
+    }
+
+    /// True if the host told of a run that carries the order out, and not yet of its end. Should the host be away for long
+    /// meanwhile, then what it did is not known, and not that it did nothing.
+    async fn is_running(&self, row: &ApprovalRow) -> Result<bool, MasterError> {
+        let Some(command) = &row.command_id else { return Ok(false) };
+        let run = find_run_of(&self.own.env.db, &self.own.agent, command).await?;
+        Ok(run.is_some_and(|run| run.ended.is_none()))
     }
 
     async fn waiting_command(&self, row: &ApprovalRow) -> Result<Option<CommandId>, MasterError> {

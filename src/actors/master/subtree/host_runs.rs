@@ -9,7 +9,9 @@ use crate::db::approvals::find_approval_of;
 use crate::db::plans::find_plan;
 use crate::db::runs::{RunRow, find_run, runs_with_old_logs};
 use crate::db::{Expected, RowChange};
+use crate::domain::delivery::renew;
 use crate::domain::event::{Stream, UpdateEvent};
+use crate::domain::id::CommandId;
 use crate::domain::update::{Happening, RunProgress, happening};
 use crate::protocol::v3::RunTold;
 
@@ -86,8 +88,8 @@ impl Keeper {
         let (plan, order) = (progress.plan.clone(), progress.order.clone());
         let row = RunRow::under_way(agent, progress, env.now());
         let mut batch = self.batch().row(RowChange::PutRun(Box::new(row)));
-        if let Some(order) = order.filter(|_| is_new)
-            && let Some(approval) = find_approval_of(&env.db, agent, &order).await?
+        if let Some(order) = order.as_ref().filter(|_| is_new)
+            && let Some(approval) = find_approval_of(&env.db, agent, order).await?
             && let Some(changes) = find_plan(&env.db, &plan).await?
             && let Some((_, on_host)) = self.answered(&approval.request_id).await?
         {
@@ -95,6 +97,19 @@ impl Keeper {
         }
         env.ledger.commit(batch).await?;
         env.notices.announce(Note::Updates(agent.clone()));
-        Ok(())
+        match order {
+            Some(order) => self.renew(&order).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A run that goes on keeps its command, however long it takes. If somebody was faster, the next word does it.
+    async fn renew(&self, order: &CommandId) -> Result<(), MasterError> {
+        let Own { env, agent } = &self.own;
+        let ends = self.ends().await?;
+        let Some(command) = self.own_command(order).await? else { return Ok(()) };
+        let Some(event) = renew(agent, &command, env.now()) else { return Ok(()) };
+        let stream = (Stream::commands(agent), Expected::Version(ends.commands));
+        self.commit(self.batch().append(stream.0, stream.1, vec![event])).await.map(drop)
     }
 }

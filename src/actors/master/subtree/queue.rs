@@ -385,6 +385,9 @@ fn follow(open: &mut Vec<Command>, event: &CommandEvent, now: DateTime<Utc>) {
         CommandEvent::Acknowledged { command_id, .. } => {
             change(open, command_id, |command| command.status = CommandStatus::Acknowledged);
         }
+        CommandEvent::Renewed { command_id, lease_until, .. } => {
+            change(open, command_id, |command| command.lease_until = Some(*lease_until));
+        }
         CommandEvent::Requeued { command_id, .. } => change(open, command_id, |command| {
             command.status = CommandStatus::Queued;
             command.lease_until = None;

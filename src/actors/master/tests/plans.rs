@@ -128,6 +128,21 @@ fn ended(order: &Order, outcome: RunOutcome) -> RunTold {
     RunTold { run, failed_images: Vec::new(), log: "all went well\n".into() }
 }
 
+fn under_way(order: &Order) -> RunProgress {
+    RunProgress {
+        run: RunId::parse("20270115-080000-x7k2").unwrap(),
+        order: Some(order.id.clone()),
+        plan: order.changes.id(),
+        by: "ann".into(),
+        started_at: order.issued_at,
+        done: vec!["apt.check".into()],
+        step: Some("apt.fetch".into()),
+        percent: Some(40),
+        words: "fetching".into(),
+        log: "one\n".into(),
+    }
+}
+
 #[test]
 fn a_plan_is_asked_for_answered_approved_ordered_and_carried_out() {
     run(async {
@@ -146,18 +161,7 @@ fn a_plan_is_asked_for_answered_approved_ordered_and_carried_out() {
         assert_eq!((&order.changes, &order.ask), (&plan("1.1").changes, &ask()));
         assert_eq!(order.expires_at, given.expires_at);
 
-        let progress = RunProgress {
-            run: RunId::parse("20270115-080000-x7k2").unwrap(),
-            order: Some(order.id.clone()),
-            plan: plan_id.clone(),
-            by: "ann".into(),
-            started_at: order.issued_at,
-            done: vec!["apt.check".into()],
-            step: Some("apt.fetch".into()),
-            percent: Some(40),
-            words: "fetching".into(),
-            log: "one\n".into(),
-        };
+        let progress = under_way(order);
         rig.report(&agent, vec![Report::Run { progress: Box::new(progress.clone()) }]).await;
         assert_eq!(state(&rig, &agent).await, Some(State::Installing));
         let row = find_run(rig.db(), &agent, &progress.run).await.unwrap().unwrap();
@@ -280,6 +284,42 @@ fn what_a_host_refuses_or_nobody_fetches_is_shown_with_the_reason_and_changes_no
         })
         .await;
         assert!(orders(&rig, &agent).await.is_empty());
+    });
+}
+
+#[test]
+fn a_run_that_takes_longer_than_its_yes_counts_is_neither_ordered_again_nor_said_to_have_come_to_nothing() {
+    run(async {
+        let rig = Rig::start().await;
+        let agent = host(&rig, "edge").await;
+        let (request, plan_id) = planned(&rig, &agent, "1.1").await;
+        let id = approve(&rig, &agent, &request, &plan_id, "ann").await.unwrap();
+        let [order] = &orders(&rig, &agent).await[..] else { panic!("one order") };
+        rig.master.acknowledge(&agent, &order.id).await.unwrap();
+        let tell = async || {
+            rig.report(&agent, vec![Report::Run { progress: Box::new(under_way(order)) }]).await;
+        };
+        let commands = Stream::commands(&agent);
+
+        // It tells of itself; after most of its lease it gets another.
+        tell().await;
+        rig.master.clock.jump(chrono::TimeDelta::seconds(599));
+        tell().await;
+        rig.master.clock.jump(chrono::TimeDelta::seconds(2));
+        tell().await;
+        assert_eq!(rig.events(&commands, "command_renewed").await, 1);
+        assert!(orders(&rig, &agent).await.is_empty(), "it has it");
+
+        // Then nothing is heard of the host until long after the time for which the yes counted.
+        rig.master.clock.jump(chrono::TimeDelta::days(2));
+        rig.master.env.fleet.nudge(&agent, super::super::fleet::Work::Due);
+        until("the lease is over", async || rig.events(&commands, "command_expired").await == 1).await;
+        assert_eq!(approval(&rig, &agent, &id).await.status, ApprovalStatus::Ordered);
+        assert_eq!(state(&rig, &agent).await, Some(State::Installing));
+
+        rig.master.take_run(&agent, ended(order, RunOutcome::Verified)).await.unwrap();
+        assert_eq!(approval(&rig, &agent, &id).await.status, ApprovalStatus::Verified);
+        assert_eq!(state(&rig, &agent).await, Some(State::Verified));
     });
 }
 
