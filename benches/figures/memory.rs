@@ -15,8 +15,16 @@ use crate::support::ship::{ADMIN_TOKEN, Rig, Ship};
 const SIGN_INS: usize = 20;
 const PASSWORD: &str = "a lamp on the water";
 /// Lists of the API.
-const LISTS: [&str; 5] =
-    ["/api/v2/agents", "/api/v2/services", "/api/v2/overview", "/api/v3/routes", "/api/v3/events?limit=1000"];
+const LISTS: [&str; 8] = [
+    "/api/v2/agents",
+    "/api/v2/services",
+    "/api/v2/overview",
+    "/api/v3/routes",
+    "/api/v3/events?limit=1000",
+    "/api/v3/updates",
+    "/api/v3/runs",
+    "/api/v3/approvals",
+];
 /// Pages with their live parts.
 const PAGES: [[&str; 2]; 3] =
     [["/", "/fragments/overview"], ["/agents", "/fragments/agents"], ["/routes", "/fragments/routes"]];

@@ -37,8 +37,9 @@ pub async fn sweep(env: &Env, shard: usize, listening_since: DateTime<Utc>, with
         write_turns(env, chunk).await;
     }
     if with_times {
+        let listed = slots.iter().filter(|slot| slot.status().is_heard());
         let heard: Vec<_> =
-            slots.iter().filter_map(|slot| Some((Arc::clone(slot), slot.unwritten_seen()?))).collect();
+            listed.filter_map(|slot| Some((Arc::clone(slot), slot.unwritten_seen()?))).collect();
         for chunk in heard.chunks(CHUNK) {
             write_times(env, chunk).await;
         }

@@ -16,7 +16,7 @@ use crate::db::read::{
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
 use crate::domain::id::{AgentId, TunnelId};
-use crate::domain::publish::PublicState;
+use crate::domain::publish::{PublicState, TunnelState};
 use crate::domain::tunnel::{TunnelHealth, UNREADABLE};
 use crate::web::error::ApiError;
 use crate::web::listings::next;
@@ -291,7 +291,7 @@ fn token_problems(state: &WebState, has_agents: bool) -> Vec<Problem> {
 }
 
 fn tunnel_trouble(members: &Members, tunnel: &TunnelStatusRow) -> Option<Problem> {
-    (tunnel.state.contains("wait") || tunnel.reason.is_some()).then(|| Problem {
+    (tunnel.state == TunnelState::Waiting.as_str() || tunnel.reason.is_some()).then(|| Problem {
         title: tunnel_name(members, &tunnel.tunnel_id),
         detail: tunnel.reason.clone().unwrap_or_else(|| "the tunnel holds rules that others made".into()),
         href: Some("/routes".into()),

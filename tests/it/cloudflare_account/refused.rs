@@ -54,6 +54,7 @@ async fn one_refused_rule_fails_alone_whatever_the_code() {
         let row = test.until_state("a", BAD, "failed").await;
         assert!(row.answer.unwrap().contains("Bad Configuration"), "its own words");
         assert_eq!(sorted_names(&test, &tunnel), [APP, OK]);
+        assert_eq!(test.standin.records(BAD).len(), 1, "the record waits for the rule to be taken");
         // and: others follow their changes
         test.changes("a", APP, "http://other:1").await;
         let is_changed = async || (service_of(&test, &tunnel, APP) == "http://other:1").then_some(());

@@ -4,7 +4,9 @@ use super::*;
 use crate::actors::master::follow::Follower;
 use crate::actors::master::store::Writer;
 use crate::db::{Batch, CommitError, Committed};
+use crate::domain::host::Host;
 use crate::domain::roster::Roster;
+use crate::domain::token::TokenWish;
 
 /// What becomes of the next decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +186,31 @@ async fn every_decision_about_identity(fate: Fate) {
     doubted.decide("the first administrator", fate, set_up).await;
     let setting = async |rig: &Rig| rig.master.change_setting("grace", 5.into(), "admin").await;
     doubted.decide("a setting", fate, setting).await;
+
+    // Two hosts with one key.
+    let shared = rig.key().await;
+    let from = |last: u8| RegisterInput { peer: IpAddr::from([192, 0, 2, last]), ..input(None) };
+    let fifth = rig.register(&shared, from(1)).await.unwrap().agent_id;
+    let guest = async |rig: &Rig| rig.register(&shared, from(2)).await;
+    doubted.decide("a second host with a key", fate, guest).await;
+    let sixth = guest(rig).await.unwrap().agent_id;
+    assert_ne!(fifth, sixth);
+    let seat = async |rig: &Rig| rig.master.allow_seat(&sixth, "admin").await;
+    doubted.decide("a seat", fate, seat).await;
+    let of_its_own = async |rig: &Rig| rig.master.roll_key(&sixth, "admin").await;
+    doubted.decide("a key of its own", fate, of_its_own).await;
+    let remove = async |rig: &Rig| busy_is_repeated(rig.master.remove(&sixth, "admin").await);
+    doubted.decide("the removal of one of two hosts with a key", fate, remove).await;
+    assert!(rig.master.directory.authenticate(&shared).is_some(), "the other one keeps it ({fate:?})");
+
+    let wish = TokenWish {
+        label: "lab".into(),
+        max_seats: 1,
+        life: Duration::from_secs(3_600),
+        metadata: Default::default(),
+    };
+    let token = async |rig: &Rig| rig.master.make_token(wish.clone(), "admin").await;
+    doubted.decide("a registration token", fate, token).await;
 }
 
 #[test]
@@ -196,7 +223,7 @@ fn whatever_became_of_a_decision_about_identity_memory_is_what_a_fresh_start_rea
 async fn every_decision_of_an_agents_actors(fate: Fate) {
     let doubted = Doubted::start().await;
     let rig = &doubted.rig;
-    let (agent, _) = rig.enrolled("edge").await;
+    let (agent, raw) = rig.enrolled("edge").await;
     let [web, api] = [container("web", "c1", "a.example.com"), container("api", "c2", "b.example.com")];
 
     let claim = async |rig: &Rig| rig.master.report(&agent, snapshot(&[web.clone(), api.clone()])).await;
@@ -225,6 +252,17 @@ async fn every_decision_of_an_agents_actors(fate: Fate) {
     doubted.decide("a command", fate, redeploy).await;
     let open = db::commands::list_open_commands(rig.db(), &agent).await.unwrap();
     assert_eq!(open.len(), 1, "{fate:?}: {open:?}");
+
+    // It speaks from another machine.
+    rig.register(&raw, native(Some(&agent))).await.unwrap();
+    let machine = |id: &str| {
+        let host = Host { machine_id: Some(id.to_owned()), hostname: Some("home".into()), ..Host::default() };
+        vec![Report::Host { host: Box::new(host) }]
+    };
+    rig.report(&agent, machine("a")).await;
+    let on_another = async |rig: &Rig| rig.master.report(&agent, machine("b")).await;
+    doubted.decide("another machine", fate, on_another).await;
+    assert_eq!(rig.status(&agent).await, AgentStatus::Pending, "{fate:?}");
 }
 
 #[test]
