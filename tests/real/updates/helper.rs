@@ -11,15 +11,18 @@ use lightship::domain::order::{KeyOffer, Order, SignedOrder, SigningKey};
 use lightship::domain::update::{Changes, PlanAsk, RunOutcome, RunProgress, Wanted};
 use lightship::updates::{Errand, Hands, HelperHands, KeyWas};
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::apt_install::NO_ENGINE;
 use super::apt_root::AptRoot;
+use super::orders::{AgentHost, Site};
 use super::text;
 use super::verbs::{until_said, until_there, verb};
 use crate::support::ship::{Rig, binary};
 use crate::support::until::until;
 
 const NOBODY: &str = "65534";
+const NOBODYS_ID: u32 = 65_534;
 
 /// A helper of root on a host with its own packages. Dropping it ends it.
 struct Helper {
@@ -60,7 +63,7 @@ impl Helper {
         let mut process = Command::new(binary())
             .args(["--state-dir", &root.at("helper"), "host-helper"])
             .env("APT_CONFIG", text(&root.config()))
-            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .env("DOCKER_HOST", NO_ENGINE)
             .env("LIGHTSHIP__UPDATES__HELPER_SOCKET", root.at("run/helper.sock"))
             .env("LIGHTSHIP__UPDATES__HELPER_USER", "nobody")
             .env("LIGHTSHIP__UPDATES__HELPER_GROUP", NOBODY)
@@ -106,6 +109,17 @@ impl Helper {
             .output()
             .unwrap();
         format!("{}{}", String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr))
+    }
+}
+
+impl AgentHost for Helper {
+    fn agent(&self) -> Rig {
+        self.root
+            .rig()
+            .user(NOBODYS_ID)
+            .env("DOCKER_HOST", NO_ENGINE)
+            .env("LIGHTSHIP__UPDATES__CHECK_PACKAGES", "always")
+            .env("LIGHTSHIP__UPDATES__HELPER_SOCKET", self.root.at("run/helper.sock"))
     }
 }
 
@@ -185,6 +199,36 @@ async fn an_order_is_known_by_the_helper_itself_and_carried_out_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_not_root_has_the_helper_do_what_its_master_ordered_and_take_it_back() {
+    let mut site = Site::start(Helper::start()).await;
+    let agent = site.agent.as_ref().unwrap().pid();
+    assert_eq!(std::fs::metadata(format!("/proc/{agent}")).unwrap().uid(), NOBODYS_ID);
+    let over = site.carry_out().await;
+
+    assert_eq!(over["status"], "verified", "{over}");
+    assert_eq!(site.root.root.installed(), ["t-lib 1.1 ii"]);
+    let run = site.run(&over["run"]).await;
+    assert!(run["log"].as_str().is_some_and(|log| log.contains("t-lib")), "the helper's log is told: {run}");
+
+    let (request, back) = site.ask(json!({ "run": { "agent": site.id, "id": over["run"] } })).await;
+    let over = site.until_over(&site.approve(&request, &back).await).await;
+    assert_eq!(over["status"], "verified", "{over}");
+    assert_eq!(site.root.root.installed(), ["t-lib 1.0 ii"]);
+
+    // Without the helper it says why it can do nothing, and what would help.
+    site.root.process.kill().unwrap();
+    site.root.process.wait().unwrap();
+    let (_, asked) = site.master.post("/api/v3/plans", json!({ "agents": [site.id], "what": "all" })).await;
+    let path = format!("/api/v3/plans/{}", asked["request"].as_str().unwrap());
+    let failed = until("the host says that it cannot", async || {
+        let answer = site.master.get(&path).await;
+        answer["failed"].as_array().and_then(|failed| failed.first().cloned())
+    })
+    .await;
+    assert!(failed.to_string().contains("host-helper"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_policy_of_the_host_and_what_is_there_now_bind_the_helper() {
     let helper = Helper::start();
     helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
@@ -249,7 +293,7 @@ async fn a_socket_that_a_service_manager_opened_is_taken_over() {
         .arg(binary())
         .args(["--state-dir", &root.at("helper"), "host-helper"])
         .env("APT_CONFIG", text(&root.config()))
-        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .env("DOCKER_HOST", NO_ENGINE)
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

@@ -46,7 +46,7 @@ impl AgentHost for Host {
 pub(super) struct Site<H> {
     pub(super) agent: Option<Ship>,
     pub(super) master: Ship,
-    id: String,
+    pub(super) id: String,
     key: String,
     pub(super) root: H,
     _dir: TempDir,
@@ -83,7 +83,7 @@ impl<H: AgentHost> Site<H> {
     }
 
     /// Asks, and waits for the host's answer: the question, and the plans.
-    async fn ask(&self, body: Value) -> (String, Value) {
+    pub(super) async fn ask(&self, body: Value) -> (String, Value) {
         let (status, asked) = self.master.post("/api/v3/plans", body).await;
         assert_eq!(status, 202, "{asked}");
         let request = asked["request"].as_str().unwrap().to_owned();
@@ -100,7 +100,7 @@ impl<H: AgentHost> Site<H> {
         self.ask(json!({ "agents": [self.id], "what": "all" })).await
     }
 
-    async fn approve(&self, request: &str, plan: &Value) -> String {
+    pub(super) async fn approve(&self, request: &str, plan: &Value) -> String {
         let path = format!("/api/v3/plans/{request}/approve");
         let (status, done) = self.master.post(&path, json!({ "plan": plan["plans"][0]["id"] })).await;
         assert_eq!(status, 202, "{done}");
@@ -112,7 +112,7 @@ impl<H: AgentHost> Site<H> {
     }
 
     /// Waits until nothing more comes of a yes; returns it.
-    async fn until_over(&self, id: &str) -> Value {
+    pub(super) async fn until_over(&self, id: &str) -> Value {
         until(&format!("approval {id} came to its end"), || async {
             let approval = self.approval(id).await;
             (!matches!(approval["status"].as_str(), Some("ordered" | "waiting"))).then_some(approval)
@@ -121,13 +121,13 @@ impl<H: AgentHost> Site<H> {
     }
 
     /// Asks for everything, approves, and waits for the end.
-    async fn carry_out(&self) -> Value {
+    pub(super) async fn carry_out(&self) -> Value {
         let (request, plan) = self.ask_for_all().await;
         let id = self.approve(&request, &plan).await;
         self.until_over(&id).await
     }
 
-    async fn run(&self, id: &Value) -> Value {
+    pub(super) async fn run(&self, id: &Value) -> Value {
         self.master.get(&format!("/api/v3/runs/{}/{}", self.id, id.as_str().unwrap())).await
     }
 

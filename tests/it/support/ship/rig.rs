@@ -18,6 +18,7 @@ pub struct Rig {
     dir: PathBuf,
     env: BTreeMap<String, String>,
     network: Option<PathBuf>,
+    user: Option<u32>,
     pub(super) script: Option<PathBuf>,
 }
 
@@ -37,7 +38,7 @@ impl Rig {
         if role != "agent" {
             env.extend(database::url_for(dir).map(|url| ("DATABASE_URL".to_owned(), url)));
         }
-        Self { role, dir: dir.to_owned(), env, network: None, script: None }
+        Self { role, dir: dir.to_owned(), env, network: None, user: None, script: None }
     }
 
     /// Sets a variable.
@@ -66,6 +67,15 @@ impl Rig {
     pub fn on(mut self, engine: &Engine) -> Self {
         self.network = Some(engine.network());
         self.engine(engine)
+    }
+
+    /// Runs as this user and group, who gets its folder, and not as root.
+    #[must_use]
+    pub fn user(mut self, id: u32) -> Self {
+        std::fs::create_dir_all(&self.dir).unwrap();
+        std::os::unix::fs::chown(&self.dir, Some(id), Some(id)).unwrap();
+        self.user = Some(id);
+        self
     }
 
     /// Is started by this script, which names the role itself.
@@ -136,6 +146,9 @@ impl Rig {
 
     fn prepare(&self, mut command: Command) -> Command {
         command.env_clear().envs(&self.env).current_dir(&self.dir).stdin(Stdio::null());
+        if let Some(id) = self.user {
+            command.uid(id).gid(id);
+        }
         command
     }
 }
