@@ -23,6 +23,7 @@ mod history;
 mod images;
 mod kills;
 mod memory;
+mod orders;
 mod plan;
 mod process;
 mod publish;
@@ -87,6 +88,9 @@ async fn measure(plan: &Plan) -> Sheet {
     }
     if plan.wants("updates") {
         sheet.group("updates", limit(120), updates::measure(plan)).await;
+    }
+    if plan.wants("orders") {
+        sheet.group("orders", limit(120), orders::measure(plan)).await;
     }
     if plan.wants("scans") {
         sheet.group("scans", limit(240), scans::measure(plan)).await;

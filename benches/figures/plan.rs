@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Groups that can be measured alone.
-const GROUPS: [&str; 13] = [
+const GROUPS: [&str; 14] = [
     "heartbeats",
     "publish",
     "commands",
     "account",
     "registrations",
     "updates",
+    "orders",
     "scans",
     "images",
     "start",
