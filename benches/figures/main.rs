@@ -38,6 +38,7 @@ mod stats;
 #[allow(unused_imports, reason = "shared with the tests; a part of it is used here")]
 mod support;
 mod updates;
+mod visitor;
 mod wrk;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use crate::process::cpu_time;
 use crate::sheet::{Goal, Row};
 use crate::stats::{Samples, millis};
 use crate::support::ship::{Rig, Ship};
+use crate::visitor::Visitor;
 
 /// Updates of the one large host.
 const LARGE: usize = 5_000;
@@ -76,10 +77,13 @@ fn scanned(count: usize, digest: &str) -> Value {
 /// Measures reports of one large host, then the lists of a fleet.
 pub async fn measure(plan: &Plan) -> Vec<Row> {
     let dir = tempfile::tempdir().unwrap();
-    let master = Rig::new("master", dir.path()).env("LOG_LEVEL", "warn").start();
+    let mut master = Rig::new("master", dir.path()).env("LOG_LEVEL", "warn").start();
+    let mut visitor = Visitor::of(&master);
+    visitor.set_up(&master.said("first run: open ")).await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut rows = large(&master, &http).await;
     rows.extend(lists(&master, &http, plan.count(400, 100)).await);
+    rows.extend(pages(&visitor).await);
     master.stop();
     rows
 }
@@ -129,6 +133,30 @@ async fn lists(master: &Ship, http: &reqwest::Client, hosts: usize) -> Vec<Row> 
         }
         let detail = format!("{hosts} hosts x {EACH} updates and one of {LARGE}");
         rows.push(Row::new(what, Goal::AtMost(300.0), Samples::new(times).median(), "ms").detail(detail));
+    }
+    rows
+}
+
+/// The same as a browser gets it: the page, and then its live part.
+async fn pages(visitor: &Visitor) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (what, goal, parts) in [
+        ("the page Updates with its live part", 1_000.0, ["/updates", "/fragments/updates"]),
+        (
+            "the same with a filter",
+            300.0,
+            ["/updates?kind=apt&severity=low", "/fragments/updates?kind=apt&severity=low"],
+        ),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..READS {
+            let begun = Instant::now();
+            for part in parts {
+                visitor.read(part).await;
+            }
+            times.push(millis(begun.elapsed()));
+        }
+        rows.push(Row::new(what, Goal::AtMost(goal), Samples::new(times).median(), "ms"));
     }
     rows
 }
