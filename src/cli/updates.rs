@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
-use super::common::Common;
+use super::common::{Common, misplaced};
 use super::{admin_client, fleet_updates, output};
 use crate::clock::Clock;
 use crate::domain::text::spell_out;
@@ -22,7 +22,7 @@ pub(super) struct UpdatesArgs {
 }
 
 /// Which updates are listed.
-#[derive(clap::Args)]
+#[derive(Default, PartialEq, clap::Args)]
 struct Filter {
     /// Of this agent, by its id.
     #[arg(long)]
@@ -55,6 +55,8 @@ struct Filter {
 
 #[derive(Subcommand)]
 enum UpdatesVerb {
+    /// List updates (the default).
+    List(Filter),
     /// Show one update with all that is known of it.
     Show {
         /// The update's id.
@@ -113,8 +115,12 @@ enum UpdatesVerb {
 }
 
 pub(super) fn run(args: UpdatesArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    if args.verb.is_some() && args.filter != Filter::default() {
+        return Err(misplaced("updates list --kind apt"));
+    }
     match args.verb {
         None => list(&args.filter, common),
+        Some(UpdatesVerb::List(filter)) => list(&filter, common),
         Some(UpdatesVerb::Show { update }) => {
             let path = format!("/api/v3/updates/{}", admin_client::segment(&update)?);
             let answer = admin_client::converse(common, async |master| master.get(&path).await)?;
