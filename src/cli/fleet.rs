@@ -55,12 +55,17 @@ pub(super) async fn asked(
     let asked = master.post("/api/v3/plans", question).await?;
     let request = asked["request"].as_str().context("the master named no question")?.to_owned();
     let left = asked["left"].as_array().cloned().unwrap_or_default();
+    Ok((answers(master, &request, wait).await?, left))
+}
+
+/// Waits for the answers to a question.
+pub(super) async fn answers(master: &AdminClient, request: &str, wait: &WaitArgs) -> anyhow::Result<Value> {
     let until = Instant::now() + Duration::from_secs(wait.wait);
     loop {
-        let answer = master.get(&format!("/api/v3/plans/{}", segment(&request)?)).await?;
+        let answer = master.get(&format!("/api/v3/plans/{}", segment(request)?)).await?;
         let is_whole = answer["waiting"].as_array().is_none_or(Vec::is_empty);
         if is_whole || Instant::now() >= until {
-            return Ok((answer, left));
+            return Ok(answer);
         }
         sleep(OFTEN).await;
     }
@@ -93,7 +98,8 @@ pub(super) fn print_answers(answer: &Value, left: &[Value], as_json: bool) -> an
     }
     if !waiting.is_empty() {
         let request = output::text(answer, "request");
-        eprintln!("not answered yet: {}; look at question {request} later", names(&waiting));
+        let again = format!("lightship updates plan --request {request}");
+        eprintln!("not answered yet: {}; look again later with `{again}`", names(&waiting));
     }
     let is_whole = left.is_empty() && failed.is_empty() && waiting.is_empty();
     let mut changes = false;

@@ -1,4 +1,4 @@
-//! `lightship updates plan`, `approve`, `second` and `withdraw`: what hosts would change, and a person's yes to it.
+//! `lightship updates plan`, `approve` and `held`: what hosts would change, and a person's yes to it.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::common::Common;
-use super::fleet::{IN_PART, WaitArgs, agent_of, asked, changes_of, names, print_answers, print_group};
-use super::{admin_client, output};
+use super::fleet::{WaitArgs, agent_of, answers, asked, changes_of, names, print_answers, print_group};
+use super::{admin_client, approvals, output};
 use crate::domain::text::spell_out;
 use crate::domain::update::PlanId;
 
@@ -15,17 +15,20 @@ use crate::domain::update::PlanId;
 #[derive(clap::Args)]
 pub(super) struct PlanArgs {
     /// Ids of updates, as `lightship updates` lists them; with `--host` names of packages or containers.
-    #[arg(value_name = "ID|NAME", required_unless_present = "host")]
+    #[arg(value_name = "ID|NAME")]
     updates: Vec<String>,
     /// A host, by its id or name; may be repeated.
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
     /// Everything that is newer on these hosts.
-    #[arg(long, requires = "host", conflicts_with_all = ["security", "updates"])]
+    #[arg(long, conflicts_with_all = ["security", "updates"])]
     all: bool,
     /// Everything on these hosts that mends a hole.
-    #[arg(long, requires = "host", conflicts_with = "updates")]
+    #[arg(long, conflicts_with = "updates")]
     security: bool,
+    /// Ask nothing, and show what was answered to this question.
+    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["host", "all", "security", "updates"])]
+    request: Option<String>,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -66,12 +69,34 @@ fn seconds(text: &str) -> Result<u64, String> {
     }
 }
 
+impl PlanArgs {
+    /// Says what is missing, if something is.
+    fn must_ask_something(&self) -> anyhow::Result<()> {
+        let is_about_all = self.all || self.security;
+        match (self.host.is_empty(), self.updates.is_empty()) {
+            _ if self.request.is_some() => Ok(()),
+            (true, true) if is_about_all => {
+                bail!("say on which hosts: `--host NAME`, once or more; `lightship agents` lists them")
+            }
+            (true, true) => bail!(
+                "say what is to be planned: ids of updates (`lightship updates` lists them), or `--host NAME` with `--all`, \
+                 `--security` or names"
+            ),
+            (false, true) if !is_about_all => {
+                bail!("say what is to be planned on the host: `--all`, `--security`, or names")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Asks hosts what they would change.
 pub(super) fn plan(args: &PlanArgs, common: &Common) -> anyhow::Result<ExitCode> {
-    if !args.host.is_empty() && !args.all && !args.security && args.updates.is_empty() {
-        bail!("say what is to be planned on the host: `--all`, `--security`, or names");
-    }
+    args.must_ask_something()?;
     let (answer, left) = admin_client::converse(common, async |master| {
+        if let Some(request) = &args.request {
+            return Ok((answers(&master, request, &args.wait).await?, Vec::new()));
+        }
         if args.host.is_empty() {
             return asked(&master, json!({ "updates": args.updates }), &args.wait).await;
         }
@@ -143,7 +168,7 @@ pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<Exi
     } else {
         eprintln!("`lightship runs` shows what comes of it; `lightship updates withdraw {id}` takes it back");
     }
-    outcome(&done, "approved", common)
+    approvals::outcome(&done, "approved", common)
 }
 
 /// Leaves only these hosts in a group.
@@ -174,34 +199,6 @@ fn confirmed(question: &str) -> anyhow::Result<bool> {
         eprintln!("nothing was approved");
     }
     Ok(is_yes)
-}
-
-/// Adds a second person's yes, or takes a yes back.
-pub(super) fn decide(approval: &str, verb: &str, common: &Common) -> anyhow::Result<ExitCode> {
-    let done = admin_client::converse(common, async |master| {
-        master
-            .post(&format!("/api/v3/approvals/{}/{verb}", admin_client::segment(approval)?), json!({}))
-            .await
-    })?;
-    outcome(&done, if verb == "second" { "approved" } else { "taken back" }, common)
-}
-
-fn outcome(done: &Value, word: &str, common: &Common) -> anyhow::Result<ExitCode> {
-    let number = done["agents"].as_array().map_or(0, Vec::len) as u64;
-    if common.json {
-        output::json(done)?;
-    } else {
-        output::line(&format!(
-            "{} {word} for {}",
-            output::text(done, "approval"),
-            output::count(number, "host")
-        ))?;
-    }
-    let left = done["left"].as_array().cloned().unwrap_or_default();
-    for host in &left {
-        eprintln!("not {word} for {}: {}", output::text(host, "agent_id"), output::text(host, "reason"));
-    }
-    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(IN_PART) })
 }
 
 /// Runs `lightship updates held`.

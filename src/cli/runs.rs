@@ -14,7 +14,7 @@ use super::fleet::{OFTEN, WaitArgs, agent_of, asked, changes_of, print_answers};
 use super::fleet_updates::say_how_to_approve;
 use super::host_run::REFUSED;
 use super::{admin_client, output};
-use crate::domain::text::spell_out;
+use crate::domain::text::{repeated, spell_out};
 use crate::domain::update::{PlanId, RunId};
 use crate::web::pages::plans::in_short;
 
@@ -114,7 +114,10 @@ pub(super) fn run(args: RunsArgs, common: &Common) -> anyhow::Result<ExitCode> {
         RunsVerb::Undo { host, run, names, wait } => {
             let (answer, left) = admin_client::converse(common, async |master| {
                 let agent = agent_of(&master, &host).await?;
-                let question = json!({ "run": { "agent": agent, "id": run }, "only": names });
+                let mut question = json!({ "run": { "agent": agent, "id": run_of(&run)? } });
+                if !names.is_empty() {
+                    question["only"] = json!(names);
+                }
                 asked(&master, question, &wait).await
             })?;
             let code = print_answers(&answer, &left, common.json)?;
@@ -126,7 +129,7 @@ pub(super) fn run(args: RunsArgs, common: &Common) -> anyhow::Result<ExitCode> {
 
 /// What is no name of a run is no part of an address.
 fn run_of(text: &str) -> anyhow::Result<RunId> {
-    RunId::parse(text).with_context(|| format!("`{text}` is no run; `lightship runs` lists them"))
+    RunId::parse(text).with_context(|| format!("`{}` is no run; `lightship runs` lists them", repeated(text)))
 }
 
 fn list(filter: &ListArgs, common: &Common) -> anyhow::Result<ExitCode> {
@@ -185,7 +188,7 @@ fn status(run: &Value) -> String {
 fn show(host: &str, run: &str, follow: bool, common: &Common) -> anyhow::Result<ExitCode> {
     admin_client::converse(common, async |master| {
         let agent = agent_of(&master, host).await?;
-        let path = format!("/api/v3/runs/{}/{}", admin_client::segment(&agent)?, admin_client::segment(run)?);
+        let path = format!("/api/v3/runs/{}/{}", admin_client::segment(&agent)?, run_of(run)?);
         let first = master.get(&path).await?;
         if !follow {
             if common.json {

@@ -6,11 +6,13 @@ use chrono::TimeDelta;
 
 use super::error::ApiError;
 use super::state::WebState;
+use crate::actors::master::MasterError;
 use crate::db::read::{
     self, ApprovalFilter, ApprovalRow, HostPlanRow, host_plans_of, list_approvals, plans_by_id,
 };
 use crate::domain::delivery::Family;
 use crate::domain::id::{AgentId, RequestId};
+use crate::domain::text::repeated;
 use crate::domain::update::{Changes, OnHost, PlanId, Problem};
 
 /// Most approvals of one question that are read.
@@ -55,7 +57,8 @@ impl Planned {
         let db = &state.master().db;
         let rows = host_plans_of(db, request).await.map_err(ApiError::internal)?;
         let Some(first) = rows.first().cloned() else {
-            return Err(ApiError::Missing("no such question to hosts is kept; ask anew".into()));
+            let words = format!("no question `{}` to hosts is kept", repeated(request.as_str()));
+            return Err(MasterError::PlanNotFound(words).into());
         };
         let ids: Vec<AgentId> = rows.iter().map(|row| row.agent_id.clone()).collect();
         let names = read::agent_names(db, &ids).await.map_err(ApiError::internal)?;

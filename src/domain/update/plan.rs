@@ -249,10 +249,10 @@ impl PlanId {
         Self(text.into())
     }
 
-    /// Reads one that somebody sent: 64 lower-case hexadecimal digits.
+    /// Reads one that somebody sent: 64 hexadecimal digits, in any case.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+        let is_whole = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_whole.then(|| Self(text.to_ascii_lowercase()))
     }
 
     /// Returns the first twelve digits, for people.
@@ -262,7 +262,7 @@ impl PlanId {
 
     /// True if a person who wrote `text` means this one: all of it, or at least its first twelve digits.
     pub fn is_meant_by(&self, text: &str) -> bool {
-        text.len() >= 12 && self.0.starts_with(text)
+        text.len() >= 12 && self.0.starts_with(&text.to_ascii_lowercase())
     }
 }
 
@@ -506,6 +506,9 @@ mod tests {
         let json = serde_json::to_string(&one).unwrap();
         assert_eq!(serde_json::from_str::<Changes>(&json).unwrap().id(), one.id());
         assert!(one.id().is_meant_by(one.id().short()) && !one.id().is_meant_by("0123"));
+        // Whoever copies one from elsewhere may have it in capitals.
+        let capitals = one.id().to_string().to_uppercase();
+        assert!(one.id().is_meant_by(&capitals) && PlanId::parse(&capitals) == Some(one.id()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{Allowed, Shell, SignedIn, go_to, page_with, part};
 use crate::db::read::{self, ApprovalRow, RunRow};
 use crate::domain::text::spell_out;
 use crate::domain::update::RunOutcome;
-use crate::web::api::plans::{PlanBody, RunName};
+use crate::web::api::plan_asks::{PlanBody, RunName};
 use crate::web::api::runs::one;
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;

@@ -1,5 +1,6 @@
 //! What hosts would change, people's yes to it, and what their runs did.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -48,6 +49,8 @@ impl Master {
         for (_, ask) in &asks {
             ask.check().map_err(|fault| MasterError::Invalid(fault.to_string()))?;
         }
+        // A host that is named twice is asked once.
+        let asks: BTreeMap<AgentId, PlanAsk> = asks.into_iter().collect();
         let id = RequestId::new(self.chance.sorted_uuid(&self.clock).to_string());
         let asked = asks.into_iter().map(|(agent, ask)| {
             let (request, by) = (id.clone(), by.to_owned());
@@ -135,9 +138,11 @@ impl Master {
 
     /// Asks a host to stop a run at its next safe point. Returns the command.
     pub async fn cancel_run(&self, agent: &AgentId, run: &RunId, by: &str) -> Result<CommandId, MasterError> {
-        let row = find_run(&self.db, agent, run).await?.ok_or(MasterError::RunNotFound)?;
+        let row = find_run(&self.db, agent, run)
+            .await?
+            .ok_or_else(|| MasterError::RunNotFound { agent: agent.clone(), run: run.to_string() })?;
         if row.ended.is_some() {
-            return Err(MasterError::CannotApprove("the run is at its end already".into()));
+            return Err(MasterError::RunEnded(run.clone()));
         }
         let kind = CommandKind::CancelRun { run: run.clone(), by: by.to_owned() };
         let by = by.to_owned();
@@ -168,7 +173,7 @@ impl Master {
         let filter = ApprovalFilter { id: Some(id.clone()), ..ApprovalFilter::default() };
         let rows = list_approvals(&self.db, &filter, MOST_HOSTS as u64).await?;
         if rows.is_empty() {
-            return Err(MasterError::ApprovalNotFound);
+            return Err(MasterError::ApprovalNotFound(id.clone()));
         }
         Ok(rows.into_iter().map(|row| row.agent_id).collect())
     }
@@ -179,6 +184,8 @@ impl Master {
         agents: Vec<AgentId>,
         what: impl Fn(&ApprovalId) -> Approval,
     ) -> OnHosts<ApprovalId> {
+        // A host that is named twice is decided about once.
+        let agents: BTreeSet<AgentId> = agents.into_iter().collect();
         let decided = agents.into_iter().map(|agent| {
             let what = what(&id);
             async move {

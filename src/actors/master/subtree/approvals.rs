@@ -21,6 +21,8 @@ use crate::db::{self, Expected, RowChange};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
 use crate::domain::id::{ApprovalId, CommandId};
+use crate::domain::role::may_be_one_person;
+use crate::domain::text::repeated;
 use crate::domain::update::{
     ApprovalStatus, Changes, FailedImage, Happening, Kind, OnHost, PlanId, PlannedChange, Problem, Then,
 };
@@ -39,7 +41,8 @@ impl Keeper {
                 return Ok(());
             }
             let on_host = self.planned(yes).await?;
-            let changes = find_plan(&env.db, &yes.plan).await?.ok_or(MasterError::PlanNotFound)?;
+            let changes = find_plan(&env.db, &yes.plan).await?;
+            let changes = changes.ok_or_else(|| not_answered(yes))?;
             if changes.is_empty() {
                 let reason = "the plan changes nothing, so there is nothing to approve".into();
                 return Err(MasterError::CannotApprove(reason));
@@ -106,7 +109,11 @@ impl Keeper {
         let Own { env, agent } = &self.own;
         for _ in 0..TRIES {
             let ends = self.ends().await?;
-            let row = find_approval(&env.db, agent, id).await?.ok_or(MasterError::ApprovalNotFound)?;
+            let row = find_approval(&env.db, agent, id).await?;
+            let row = row.ok_or_else(|| MasterError::ApprovalNotFound(id.clone()))?;
+            if !row.needs_second {
+                return Err(MasterError::NoSecondNeeded);
+            }
             match row.status {
                 ApprovalStatus::Waiting if env.now() >= row.expires_at => {
                     return Err(MasterError::CannotApprove(
@@ -120,8 +127,9 @@ impl Keeper {
                     return Err(MasterError::CannotApprove(reason));
                 }
             }
-            if row.given_by == by {
-                let reason = "a second person has to say yes, and this is the first one".into();
+            if may_be_one_person(&row.given_by, by) {
+                let reason = "a second person has to say yes, and this is the first one (the admin token and the socket on \
+                              the master's host are one person)".into();
                 return Err(MasterError::CannotApprove(reason));
             }
             let command = self.order(id, &row.plan_id, row.number, row.expires_at);
@@ -142,7 +150,7 @@ impl Keeper {
         let agent = self.own.agent.clone();
         for _ in 0..TRIES {
             let row = find_approval(&self.own.env.db, &agent, id).await?;
-            let row = row.ok_or(MasterError::ApprovalNotFound)?;
+            let row = row.ok_or_else(|| MasterError::ApprovalNotFound(id.clone()))?;
             if !row.status.is_open() {
                 return Ok(());
             }
@@ -238,7 +246,7 @@ impl Keeper {
             Some(_) => Err(MasterError::CannotApprove(
                 "this host worked out another plan; look at it and approve that".into(),
             )),
-            None => Err(MasterError::PlanNotFound),
+            None => Err(not_answered(yes)),
         }
     }
 
@@ -285,4 +293,10 @@ impl Keeper {
             command_id: command.id.clone(),
         }
     }
+}
+
+/// Says that the host gave no such plan.
+fn not_answered(yes: &Yes) -> MasterError {
+    let request = repeated(yes.request.as_str());
+    MasterError::PlanNotFound(format!("this host has no answer to a question `{request}` that is still kept"))
 }

@@ -8,6 +8,7 @@ use super::changes::{ChangeTable, differences, source};
 use super::stand::{Known, Stand};
 use crate::db::read::ApprovalRow;
 use crate::domain::id::AgentId;
+use crate::domain::role::may_be_one_person;
 use crate::domain::text::spell_out;
 use crate::domain::update::{ApprovalStatus, Changes, OnHost, PlanId, UndoSource};
 use crate::web::pages::view::{Badge, Fact, Moment, badge, count, fact, host_href, size};
@@ -389,6 +390,7 @@ fn yes(
         .collect();
     hosts.sort_by(|one, other| one.name.cmp(&other.name));
     let can = |what: fn(&Stand) -> bool| hosts.iter().any(|line| what(&line.stand));
+    let is_own = may_be_one_person(&first.given_by, person);
     let (awaits, can_go_back) = (can(|stand| stand.awaits_second), can(|stand| stand.can_go_back));
     let marks = marks(&hosts);
     let more = hosts.len().saturating_sub(MOST_NAMES);
@@ -398,12 +400,12 @@ fn yes(
         id: first.id.to_string(),
         heading: format!("{} said yes for {}", first.given_by, count(number as u64, "host", "hosts")),
         at: Moment::of(first.given_at, known.now),
-        detail: detail(first, awaits && first.given_by == person),
+        detail: detail(first, awaits && is_own),
         marks,
         are_many: number > FEW,
         hosts,
         more,
-        can_second: awaits && first.given_by != person,
+        can_second: awaits && !is_own,
         can_go_back,
     })
 }

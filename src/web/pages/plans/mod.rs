@@ -22,7 +22,7 @@ use crate::db::read::{ApprovalFilter, agent_names, list_approvals, list_commands
 use crate::domain::id::{AgentId, ApprovalId, RequestId};
 use crate::domain::text::spell_out;
 use crate::domain::update::{PlanAsk, PlanId, Problem, Wanted};
-use crate::web::api::plans::{PlanBody, asks};
+use crate::web::api::plan_asks::{Asks, PlanBody, asks};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
 use crate::web::planned::{Named, Planned};
@@ -110,20 +110,27 @@ pub struct YesFields {
 
 /// Asks hosts, and leads to where their answers come in.
 pub async fn ask(person: &SignedIn, state: &WebState, body: PlanBody) -> Result<Asked, ApiError> {
-    let asks = asks(state, body).await?;
+    let Asks { asks, unknown } = asks(state, body).await?;
+    if let (true, Some(id)) = (asks.is_empty(), unknown.first()) {
+        return Ok(Asked::Refused(Refusal::of(MasterError::UpdateNotFound(id.clone()))?));
+    }
     let mut asked = match state.master().ask_plans(asks, &person.name).await {
         Ok(asked) => asked,
         Err(error) => return Ok(Asked::Refused(Refusal::of(error)?)),
     };
     let to = format!("/plans/{}", asked.id);
-    if asked.left.is_empty() {
+    if asked.left.is_empty() && unknown.is_empty() {
         return Ok(Asked::Done(go_to(&to)));
     }
     if asked.done.is_empty() && asked.left.len() == 1 {
         let error = asked.left.remove(0).1;
         return Ok(Asked::Refused(Refusal::of(error)?));
     }
-    let left = left_out(state, &asked).await?;
+    let mut left = left_out(state, &asked).await?;
+    if !unknown.is_empty() {
+        let gone = count(unknown.len() as u64, "update is", "updates are");
+        left.push(format!("{gone} not known any more: another look at the host closed what was chosen"));
+    }
     let answer = page(&AskedPage {
         shell: Shell::new(person, "/updates"),
         href: (!asked.done.is_empty()).then_some(to),
@@ -431,6 +438,7 @@ pub async fn withdraw(
 async fn request_of(state: &WebState, id: &ApprovalId) -> Result<RequestId, ApiError> {
     let filter = ApprovalFilter { id: Some(id.clone()), ..ApprovalFilter::default() };
     let rows = list_approvals(&state.master().db, &filter, 1).await.map_err(ApiError::internal)?;
-    let first = rows.into_iter().next().ok_or_else(|| ApiError::from(MasterError::ApprovalNotFound))?;
+    let missing = || ApiError::from(MasterError::ApprovalNotFound(id.clone()));
+    let first = rows.into_iter().next().ok_or_else(missing)?;
     Ok(first.request_id)
 }
