@@ -47,7 +47,7 @@ pub(super) fn list(args: &ApprovalsArgs, common: &Common) -> anyhow::Result<Exit
         true => "nothing was approved yet; `lightship updates plan` asks what updates would change",
         false => "nothing that was approved is open; `--all` lists what is done too",
     };
-    let header = ["APPROVAL", "PLAN", "HOSTS", "STATUS", "BY", "GIVEN", "COUNTS UNTIL", "QUESTION"];
+    let header = ["APPROVAL", "PLAN", "HOSTS", "STATUS", "MODE", "BY", "GIVEN", "COUNTS UNTIL", "QUESTION"];
     output::table(&header, rows(&approvals), empty)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -73,13 +73,14 @@ fn row(hosts: &[&Value]) -> Option<Vec<String>> {
         1 => standing.into_keys().collect(),
         _ => standing.iter().map(|(word, number)| format!("{number} {word}")).collect::<Vec<_>>().join(", "),
     };
-    let plan = PlanId::stored(output::text(first, "plan"));
+    let plan = PlanId::stored(output::text(first, "approved_plan"));
     let word = |name: &str| output::text(first, name);
     Some(vec![
         word("id"),
         plan.short().to_owned(),
         hosts.len().to_string(),
         standing,
+        word("mode").replace('_', " "),
         word("given_by"),
         word("given_at"),
         word("expires_at"),
@@ -109,7 +110,15 @@ pub(super) fn outcome(done: &Value, word: &str, common: &Common) -> anyhow::Resu
             output::count(number, "host")
         ))?;
     }
-    let left = done["left"].as_array().cloned().unwrap_or_default();
+    let mut left = done["left"].as_array().cloned().unwrap_or_default();
+    // What the person wanted passed over is said, and is no failure.
+    left.retain(|host| {
+        let is_passed_over = host["code"] == "passed_over";
+        if is_passed_over {
+            eprintln!("passed over {}: {}", output::text(host, "agent_id"), output::text(host, "reason"));
+        }
+        !is_passed_over
+    });
     for host in &left {
         eprintln!("not {word} for {}: {}", output::text(host, "agent_id"), output::text(host, "reason"));
     }

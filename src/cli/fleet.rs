@@ -125,6 +125,13 @@ pub(super) fn print_group(group: &Value, most: Option<&Changes>) -> anyhow::Resu
         }
     }
     show_plan(&plan)?;
+    for held in group["held"].as_array().into_iter().flatten() {
+        let [image, host, at, why, digest] =
+            ["image", "agent", "failed_at", "reason", "digest"].map(|name| output::text(held, name));
+        output::line(&format!(
+            "held: {image} failed on {host} at {at}: {why}; it is approved on no host before `lightship updates let-go {digest}`"
+        ))?;
+    }
     if hosts.iter().any(|host| host["on_host"] != hosts[0]["on_host"]) {
         let first = hosts.first().map(|host| output::text(host, "agent")).unwrap_or_default();
         output::line(&format!(

@@ -9,7 +9,7 @@ use super::common::Common;
 use super::fleet::{WaitArgs, agent_of, answers, asked, changes_of, names, print_answers, print_group};
 use super::{admin_client, approvals, output};
 use crate::domain::text::spell_out;
-use crate::domain::update::PlanId;
+use crate::domain::update::{ApprovalMode, PlanId};
 
 /// Options of `lightship updates plan`.
 #[derive(clap::Args)]
@@ -46,9 +46,31 @@ pub(super) struct ApproveArgs {
     /// How long the yes counts: a number with `m`, `h`, `d` or `w`; one minute to one week.
     #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = seconds)]
     lifetime: u64,
+    /// How far the yes goes: `exact` is to exactly what is shown; `same-scope` also to newer versions of the same things, on
+    /// every host that answered; `skip` passes over hosts that would change anything else.
+    #[arg(long, value_enum, default_value_t = Mode::Exact)]
+    mode: Mode,
     /// Ask no question.
     #[arg(long)]
     yes: bool,
+}
+
+/// How far a yes goes, as it is written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    Exact,
+    SameScope,
+    Skip,
+}
+
+impl Mode {
+    fn of_domain(self) -> ApprovalMode {
+        match self {
+            Self::Exact => ApprovalMode::Exact,
+            Self::SameScope => ApprovalMode::SameScope,
+            Self::Skip => ApprovalMode::Skip,
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
@@ -143,16 +165,25 @@ pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<Exi
         if !args.host.is_empty() {
             only(&master, &mut group, &args.host).await?;
         }
-        let hosts = group["hosts"].as_array().cloned().unwrap_or_default();
+        let mut hosts = group["hosts"].as_array().cloned().unwrap_or_default();
         if !args.yes {
             print_group(&group, None)?;
-            if !confirmed(&format!("Approve this for {}?", names(&hosts)))? {
-                return Ok(None);
-            }
+        }
+        if args.mode != Mode::Exact && args.host.is_empty() {
+            hosts.extend(others(&groups, &group)?);
+        }
+        let how = match args.mode {
+            Mode::Exact => "",
+            Mode::SameScope => ", or newer versions of the same,",
+            Mode::Skip => ", passing over those that differ,",
+        };
+        if !args.yes && !confirmed(&format!("Approve this{how} for {}?", names(&hosts)))? {
+            return Ok(None);
         }
         // For the hosts that were shown, and no others.
         let agents: Vec<&Value> = hosts.iter().map(|host| &host["agent_id"]).collect();
-        let body = json!({ "plan": group["id"], "agents": agents, "expires_in_seconds": args.lifetime });
+        let body = json!({ "plan": group["id"], "agents": agents, "expires_in_seconds": args.lifetime,
+            "mode": args.mode.of_domain() });
         let done = master
             .post(&format!("/api/v3/plans/{}/approve", admin_client::segment(&args.request)?), body)
             .await?;
@@ -169,6 +200,17 @@ pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<Exi
         eprintln!("`lightship runs` shows what comes of it; `lightship updates withdraw {id}` takes it back");
     }
     approvals::outcome(&done, "approved", common)
+}
+
+/// Returns the hosts that answered with something else, which a yes that is not exact can reach.
+fn others(groups: &[Value], group: &Value) -> anyhow::Result<Vec<Value>> {
+    let mut hosts = Vec::new();
+    for other in groups.iter().filter(|other| other["id"] != group["id"]) {
+        if !changes_of(other)?.is_empty() {
+            hosts.extend(other["hosts"].as_array().cloned().unwrap_or_default());
+        }
+    }
+    Ok(hosts)
 }
 
 /// Leaves only these hosts in a group.

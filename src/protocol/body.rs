@@ -141,7 +141,7 @@ fn misshapen(path: &str, words: &str) -> String {
         return format!("field `{within}{}` is missing", field.trim_matches('`'));
     }
     if let Some((_, known)) = words.strip_prefix("unknown field ").and_then(|rest| rest.split_once(", ")) {
-        let known = known.trim_start_matches("expected ").trim_start_matches("one of ");
+        let known = known.trim_start_matches("expected ").trim_start_matches("one of ").replace(" or ", ", ");
         return format!("{place} is not known; those that are: {known}");
     }
     let expected = match words.rsplit_once(", expected ").map(|(_, expected)| expected) {

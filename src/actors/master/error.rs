@@ -65,6 +65,9 @@ pub enum MasterError {
     /// No such yes (404).
     #[error("no approval `{}` is known; `lightship updates approvals --all` lists them", repeated(.0.as_str()))]
     ApprovalNotFound(ApprovalId),
+    /// The host would change something else, and the yes passes such hosts over (409).
+    #[error("this host worked out another plan, and is passed over")]
+    PassedOver,
     /// One person's yes is enough for it (409).
     #[error("this yes needs no second one: its hosts were told when it was given")]
     NoSecondNeeded,
@@ -173,6 +176,7 @@ impl MasterError {
             Self::RunEnded(_) => "run_ended",
             Self::ApprovalNotFound(_) => "approval_not_found",
             Self::NoSecondNeeded => "no_second_needed",
+            Self::PassedOver => "passed_over",
             Self::ImageNotHeld => "image_not_held",
             Self::CannotApprove(_) => "cannot_approve",
             Self::KeyNotFound(_) => "key_not_found",
@@ -224,6 +228,7 @@ impl MasterError {
             | Self::CannotApprove(_)
             | Self::RunEnded(_)
             | Self::NoSecondNeeded
+            | Self::PassedOver
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)
             | Self::TunnelWaits(_)

@@ -47,6 +47,8 @@ pub enum Then {
     Show,
     /// Who asked said yes to what is named already: it is carried out if it holds nothing else.
     CarryOut,
+    /// What was approved no longer held: it is carried out if it is in the scope of that yes, whose id the question has.
+    Renew,
 }
 
 impl Then {
@@ -60,6 +62,7 @@ impl Then {
         match self {
             Self::Show => "show",
             Self::CarryOut => "carry_out",
+            Self::Renew => "renew",
         }
     }
 }

@@ -175,6 +175,12 @@ impl Changes {
         self.0.iter().filter(move |change| change.kind == kind)
     }
 
+    /// Returns the images that containers get which they do not have.
+    pub fn new_images(&self) -> Vec<String> {
+        let is_new = |change: &&PlannedChange| change.from != change.to;
+        self.of(Kind::DockerImage).filter(is_new).filter_map(|change| change.to.clone()).collect()
+    }
+
     /// True if there is nothing to change.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

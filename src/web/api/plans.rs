@@ -9,15 +9,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::actors::master::{MOST_HOSTS, MasterError, OnHosts};
-use crate::db::read::{ApprovalFilter, ApprovalRow, list_approvals};
+use crate::actors::master::{MOST_HOSTS, MasterError, OnHosts, Terms};
+use crate::db::read::{ApprovalFilter, ApprovalRow, HeldImageRow, list_approvals};
 use crate::domain::id::{AgentId, ApprovalId, RequestId};
 use crate::domain::text::repeated;
-use crate::domain::update::{LIFETIME, PlanId};
+use crate::domain::update::{ApprovalMode, LIFETIME, PlanId};
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::{Lenient, NoBody};
 use crate::web::error::{ApiError, retry_after};
-use crate::web::planned::{Group, Named, Planned};
+use crate::web::planned::{Group, Held, Named, Planned};
 use crate::web::query::{KnownQuery, flag, number_within};
 use crate::web::state::WebState;
 
@@ -32,10 +32,12 @@ const APPROVALS: (u64, u64) = (1_000, 100);
 pub struct ApproveBody {
     /// The plan's id, all 64 digits.
     plan: Option<String>,
-    /// Ids of agents; left out: every host that answered with this plan.
+    /// Ids of agents; left out: every host that answered with this plan, or, unless it is `exact`, with any.
     agents: Option<Vec<String>>,
     /// How long the yes counts, 60 to 604,800; a day if it is left out.
     expires_in_seconds: Option<u64>,
+    /// How far the yes goes: `exact` (which it is if it is left out), `same_scope` or `skip`.
+    mode: Option<String>,
 }
 
 /// Which approvals.
@@ -104,10 +106,20 @@ fn named(host: &Named) -> Value {
     json!({ "agent_id": host.id, "agent": host.name })
 }
 
+/// An image that failed on a host, in the form of the API.
+pub fn held_form(row: &HeldImageRow, host: &str) -> Value {
+    json!({
+        "digest": row.image.digest, "image": row.image.image, "reason": row.image.reason, "agent_id": row.agent_id,
+        "agent": host, "run": row.run_id, "failed_at": row.failed_at,
+    })
+}
+
 fn group(group: &Group) -> Value {
+    let held = |held: &Held| held_form(&held.row, &held.host);
     let host = |(host, on_host): &(Named, Box<_>)| json!({ "agent_id": host.id, "agent": host.name, "on_host": on_host });
     json!({
         "id": group.plan, "changes": group.changes, "hosts": group.hosts.iter().map(host).collect::<Vec<_>>(),
+        "held": group.held.iter().map(held).collect::<Vec<_>>(),
     })
 }
 
@@ -126,12 +138,14 @@ pub async fn approve(
     let plan = body.0.plan.as_deref().and_then(PlanId::parse);
     let plan = plan.ok_or_else(|| bad("plan", "send the plan's id, 64 hexadecimal digits"))?;
     let lifetime = body.0.expires_in_seconds.map_or(LIFETIME, Duration::from_secs);
+    let mode = body.0.mode.as_deref().map_or(Some(ApprovalMode::Exact), ApprovalMode::parse);
+    let mode = mode.ok_or_else(|| bad("mode", "send `exact`, `same_scope` or `skip`"))?;
     let agents = match body.0.agents {
         Some(ids) if ids.is_empty() || ids.len() > MOST_HOSTS => {
             return Err(bad("agents", "send 1 to 20,000 ids of agents, or leave it out"));
         }
         Some(ids) => ids.into_iter().map(AgentId::new).collect(),
-        None => Planned::read(&state, &request).await?.hosts_with(&plan),
+        None => Planned::read(&state, &request).await?.hosts_for(&plan, mode),
     };
     if agents.is_empty() {
         let (plan, request) = (plan.short(), repeated(request.as_str()));
@@ -139,7 +153,7 @@ pub async fn approve(
         return Err(MasterError::PlanNotFound(words).into());
     }
     let who = (operator.name.as_str(), Some(state.source(&req).to_string()));
-    let done = state.master().approve_plan(&request, &plan, agents, lifetime, who).await?;
+    let done = state.master().approve_plan(&request, &plan, agents, Terms { lifetime, mode }, who).await?;
     Ok(decided(StatusCode::ACCEPTED, done))
 }
 
@@ -248,6 +262,7 @@ fn approval_form(row: &ApprovalRow) -> Value {
         "id": row.id, "agent_id": row.agent_id, "request": row.request_id, "plan": row.plan_id, "status": row.status.as_str(),
         "given_by": row.given_by, "given_from": row.given_from, "given_at": row.given_at, "expires_at": row.expires_at,
         "needs_second": row.needs_second, "ordered_by": row.ordered_by, "command_id": row.command_id, "run": row.run_id,
-        "reason": row.reason, "ended_at": row.ended_at,
+        "reason": row.reason, "ended_at": row.ended_at, "mode": row.mode, "approved_plan": row.shown_plan(),
+        "renewed_at": row.renewed_at,
     })
 }

@@ -12,6 +12,7 @@ use crate::db::read::{
 };
 use crate::domain::id::AgentId;
 use crate::domain::update::{PlanId, RunId, RunOutcome};
+use crate::web::api::plans::held_form;
 use crate::web::auth::{Admin, Operator, Viewer};
 use crate::web::body::NoBody;
 use crate::web::error::ApiError;
@@ -168,11 +169,10 @@ pub async fn held_images(
     _: KnownQuery<NoParameters>,
 ) -> Result<HttpResponse, ApiError> {
     let held = list_held_images(&state.master().db).await.map_err(ApiError::internal)?;
+    let agents: Vec<AgentId> = held.iter().map(|row| row.agent_id.clone()).collect();
+    let names = agent_names(&state.master().db, &agents).await.map_err(ApiError::internal)?;
     let form = |row: &HeldImageRow| {
-        json!({
-            "digest": row.image.digest, "image": row.image.image, "reason": row.image.reason,
-            "agent_id": row.agent_id, "run": row.run_id, "failed_at": row.failed_at,
-        })
+        held_form(row, names.get(&row.agent_id).map_or(row.agent_id.as_str(), String::as_str))
     };
     Ok(HttpResponse::Ok().json(json!({ "images": held.iter().map(form).collect::<Vec<_>>() })))
 }

@@ -236,6 +236,15 @@ fn facts(row: &RunRow, approval: Option<&ApprovalRow>) -> Vec<Fact> {
         let from = yes.given_from.as_deref().unwrap_or("the master's own host");
         let at = yes.given_at.format("%Y-%m-%d %H:%M UTC");
         facts.push(fact("First yes", format!("{} at {at}, from {from}", spell_out(&yes.given_by))));
+        facts.extend(plans::mode_words(yes.mode).map(|words| fact("Goes", words)));
+        if let Some(at) = yes.renewed_at {
+            let (first, now) = (yes.shown_plan().short(), yes.plan_id.short());
+            let at = at.format("%Y-%m-%d %H:%M UTC");
+            facts.push(fact(
+                "Renewed",
+                format!("plan {first} no longer held at {at}; plan {now} is in its scope"),
+            ));
+        }
         if let Some(by) = yes.ordered_by.as_ref().filter(|by| **by != yes.given_by) {
             facts.push(fact("Second yes", spell_out(by)));
         }

@@ -24,7 +24,7 @@ use crate::domain::id::{ApprovalId, CommandId};
 use crate::domain::role::may_be_one_person;
 use crate::domain::text::repeated;
 use crate::domain::update::{
-    ApprovalStatus, Changes, FailedImage, Happening, Kind, OnHost, PlanId, PlannedChange, Problem, Then,
+    ApprovalMode, ApprovalStatus, Changes, FailedImage, Happening, OnHost, PlanId, Problem, Then,
 };
 
 /// Approvals of a host that are looked through for what is over.
@@ -40,16 +40,15 @@ impl Keeper {
             if find_approval(&env.db, agent, &yes.approval).await?.is_some() {
                 return Ok(());
             }
-            let on_host = self.planned(yes).await?;
-            let changes = find_plan(&env.db, &yes.plan).await?;
-            let changes = changes.ok_or_else(|| not_answered(yes))?;
+            let (plan, on_host) = self.planned(yes).await?;
+            let changes = find_plan(&env.db, &plan).await?.ok_or_else(|| not_answered(yes))?;
             if changes.is_empty() {
                 let reason = "the plan changes nothing, so there is nothing to approve".into();
                 return Err(MasterError::CannotApprove(reason));
             }
             self.must_not_be_held(&changes).await?;
             let open = self.open_approvals().await?;
-            if let Some(same) = open.iter().find(|open| open.plan_id == yes.plan) {
+            if let Some(same) = open.iter().find(|open| open.is_about(&plan)) {
                 let reason = format!("{} said yes to this plan already", same.given_by);
                 return Err(MasterError::CannotApprove(reason));
             }
@@ -59,13 +58,15 @@ impl Keeper {
                 agent_id: agent.clone(),
                 approval_id: yes.approval.clone(),
                 request_id: yes.request.clone(),
-                plan_id: yes.plan.clone(),
+                plan_id: plan.clone(),
                 number,
                 expires_at: yes.expires_at,
                 given_from: yes.from.clone(),
                 needs_second,
+                mode: yes.mode,
+                approved_plan: Some(yes.plan.clone()).filter(|approved| *approved != plan),
             }];
-            let command = self.order(&yes.approval, &yes.plan, number, yes.expires_at);
+            let command = self.order(&yes.approval, &plan, number, yes.expires_at);
             if !needs_second {
                 events.push(self.ordered(&yes.approval, &command));
             }
@@ -88,11 +89,8 @@ impl Keeper {
     }
 
     /// Fails if an image of the plan failed on a host, and nobody let it go.
-    async fn must_not_be_held(&self, changes: &Changes) -> Result<(), MasterError> {
-        let is_new = |change: &&PlannedChange| change.from != change.to;
-        let digests: Vec<String> =
-            changes.of(Kind::DockerImage).filter(is_new).filter_map(|change| change.to.clone()).collect();
-        let Some(held) = held_among(&self.own.env.db, &digests).await?.into_iter().next() else {
+    pub(super) async fn must_not_be_held(&self, changes: &Changes) -> Result<(), MasterError> {
+        let Some(held) = held_among(&self.own.env.db, &changes.new_images()).await?.into_iter().next() else {
             return Ok(());
         };
         let FailedImage { digest, image, reason } = held.image;
@@ -197,6 +195,9 @@ impl Keeper {
             // An agent that knows nothing of plans says no more than that it could not.
             let problem = Problem { reason: outcome.message.clone(), way_out: None };
             row.answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
+            if row.then == Then::Renew {
+                return self.renew(&row).await;
+            }
             let names = if row.then == Then::CarryOut { named(&row.ask) } else { Vec::new() };
             let batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
             let batch = self.moved_named(batch, &names, Happening::Withdraw).await?;
@@ -209,12 +210,24 @@ impl Keeper {
         if !row.status.is_open() || outcome.succeeded {
             return Ok(());
         }
+        if row.mode == ApprovalMode::SameScope && row.renewed_at.is_none() {
+            return self.plan_anew(&row).await;
+        }
         let by = format!("agent:{agent}");
-        self.end_approval(&row, &outcome.message, &by).await.map(drop)
+        let reason = match row.mode {
+            ApprovalMode::Skip => format!("passed over: {}", outcome.message),
+            ApprovalMode::Exact | ApprovalMode::SameScope => outcome.message.clone(),
+        };
+        self.end_approval(&row, &reason, &by).await.map(drop)
     }
 
     /// Writes the end of a yes down; false if somebody else was faster.
-    async fn end_approval(&self, row: &ApprovalRow, reason: &str, by: &str) -> Result<bool, MasterError> {
+    pub(super) async fn end_approval(
+        &self,
+        row: &ApprovalRow,
+        reason: &str,
+        by: &str,
+    ) -> Result<bool, MasterError> {
         let Own { env, agent } = &self.own;
         let ends = self.ends().await?;
         let event = UpdateEvent::PlanWithdrawn {
@@ -239,18 +252,25 @@ impl Keeper {
         self.commit(batch).await
     }
 
-    /// Fails unless the host answered the question with this plan.
-    async fn planned(&self, yes: &Yes) -> Result<Box<OnHost>, MasterError> {
-        match self.answered(&yes.request).await? {
-            Some((plan, on_host)) if plan == yes.plan => Ok(on_host),
-            Some(_) => Err(MasterError::CannotApprove(
+    /// Returns the plan that the host answered the question with, if the yes reaches it.
+    async fn planned(&self, yes: &Yes) -> Result<(PlanId, Box<OnHost>), MasterError> {
+        let (plan, on_host) = self.answered(&yes.request).await?.ok_or_else(|| not_answered(yes))?;
+        if plan == yes.plan {
+            return Ok((plan, on_host));
+        }
+        match yes.mode {
+            ApprovalMode::Exact => Err(MasterError::CannotApprove(
                 "this host worked out another plan; look at it and approve that".into(),
             )),
-            None => Err(not_answered(yes)),
+            ApprovalMode::Skip => Err(MasterError::PassedOver),
+            ApprovalMode::SameScope => match self.out_of_scope(&yes.plan, &plan).await? {
+                None => Ok((plan, on_host)),
+                Some(why) => Err(MasterError::CannotApprove(why)),
+            },
         }
     }
 
-    async fn command_of(&self, row: &ApprovalRow) -> Result<Option<Command>, MasterError> {
+    pub(super) async fn command_of(&self, row: &ApprovalRow) -> Result<Option<Command>, MasterError> {
         let Some(command) = &row.command_id else { return Ok(None) };
         let found = db::commands::find_command(&self.own.env.db, command).await?;
         Ok(found.map(|found| found.command))
@@ -281,7 +301,13 @@ impl Keeper {
         Ok(list_approvals(&self.own.env.db, &filter, MOST_OPEN).await?)
     }
 
-    fn order(&self, approval: &ApprovalId, plan: &PlanId, number: u64, expires_at: DateTime<Utc>) -> Command {
+    pub(super) fn order(
+        &self,
+        approval: &ApprovalId,
+        plan: &PlanId,
+        number: u64,
+        expires_at: DateTime<Utc>,
+    ) -> Command {
         let kind = CommandKind::CarryOutPlan { approval: approval.clone(), plan: plan.clone(), number };
         Command { expires_at, ..new_command(&self.own.env, kind, None) }
     }

@@ -15,6 +15,7 @@ mod own;
 mod picture;
 mod plans;
 mod queue;
+mod renewals;
 mod tunnel;
 mod updates;
 

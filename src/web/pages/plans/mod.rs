@@ -2,6 +2,8 @@
 
 mod changes;
 mod group;
+mod held;
+pub mod let_go;
 mod stand;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +19,11 @@ use super::overview::fragment_of;
 use super::posted::{Nothing, Posted, Refusal};
 use super::view::{Moment, count, host_href};
 use super::{Allowed, Shell, SignedIn, go_to, page, page_with, part};
-use crate::actors::master::{MasterError, OnHosts};
+use crate::actors::master::{MasterError, OnHosts, Terms};
 use crate::db::read::{ApprovalFilter, agent_names, list_approvals, list_commands};
 use crate::domain::id::{AgentId, ApprovalId, RequestId};
 use crate::domain::text::spell_out;
-use crate::domain::update::{PlanAsk, PlanId, Problem, Wanted};
+use crate::domain::update::{ApprovalMode, PlanAsk, PlanId, Problem, Wanted};
 use crate::web::api::plan_asks::{Asks, PlanBody, asks};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
@@ -29,7 +31,7 @@ use crate::web::planned::{Named, Planned};
 use crate::web::state::WebState;
 
 pub use changes::{ChangeTable, differences, in_short};
-pub use group::HostName;
+pub use group::{HostName, mode_words};
 pub use stand::{Known, Stand, run_href};
 
 use group::{GroupCard, Names, able_hosts, find, mark_of_hosts};
@@ -100,6 +102,8 @@ pub struct YesFields {
     plan: String,
     #[serde(default)]
     lifetime: String,
+    #[serde(default)]
+    mode: String,
     /// What stands for the hosts that were shown; empty if they were ticked one by one.
     #[serde(default)]
     shown: String,
@@ -243,7 +247,7 @@ fn live(
     let most = planned.groups.iter().find(|group| !group.changes.is_empty());
     let cards = planned.groups.iter().take(MOST).map(|group| {
         let others = most.filter(|most| most.plan != group.plan && !group.changes.is_empty());
-        GroupCard::of(group, others.map(|most| &most.changes), &planned.approvals, known, person)
+        GroupCard::of(group, others.map(|most| &most.changes), planned, known, person)
     });
     let answers: usize = planned.groups.iter().map(|group| group.hosts.len()).sum();
     let failures = failures(planned, lost);
@@ -333,9 +337,11 @@ pub async fn approve(
     form: Posted<YesFields>,
 ) -> Result<HttpResponse, ApiError> {
     let request = RequestId::new(request.into_inner());
-    let YesFields { plan, lifetime, shown, ticks } = form.0;
+    let YesFields { plan, lifetime, mode, shown, ticks } = form.0;
     let plan = PlanId::parse(&plan).ok_or_else(|| ApiError::Invalid("the form names no plan".into()))?;
     let lifetime = Duration::from_secs(lifetime.parse().unwrap_or(0));
+    let mode = if mode.is_empty() { Some(ApprovalMode::Exact) } else { ApprovalMode::parse(&mode) };
+    let mode = mode.ok_or_else(|| ApiError::Invalid("the form names no way to approve".into()))?;
     let agents = match shown.as_str() {
         "" => ticked(ticks),
         shown => match shown_hosts(&state, &request, &plan, shown).await? {
@@ -354,7 +360,7 @@ pub async fn approve(
         return show_with(&person, &state, &request, (StatusCode::BAD_REQUEST, shell)).await;
     }
     let who = (person.name.as_str(), Some(state.source(&req).to_string()));
-    match state.master().approve_plan(&request, &plan, agents, lifetime, who).await {
+    match state.master().approve_plan(&request, &plan, agents, Terms { lifetime, mode }, who).await {
         Ok(done) => after(&person, &state, &request, &done).await,
         Err(error) => {
             let refused = Refusal::of(error)?.shell(&person, "/updates");
