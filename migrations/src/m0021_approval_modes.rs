@@ -7,7 +7,7 @@ use sea_orm_migration::schema::{big_integer_null, text, text_null};
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-const COLUMNS: [&str; 3] = ["mode", "approved_plan", "renewed_at"];
+const COLUMNS: [&str; 3] = ["mode", "approved_plan", "reissued_at"];
 const INDEX: &str = "approvals_by_approved_plan";
 
 #[async_trait::async_trait]

@@ -26,7 +26,7 @@ pub struct ApprovalRow {
     /// The plan that the person looked at, if the host's own is another one in its scope.
     pub approved_plan: Option<PlanId>,
     /// When what the host would change instead was ordered in its place; none if the first plan held.
-    pub renewed_at: Option<DateTime<Utc>>,
+    pub reissued_at: Option<DateTime<Utc>>,
     /// The order's place among those for the host.
     pub number: u64,
     /// Who gave it.
@@ -68,7 +68,7 @@ impl ApprovalRow {
             plan_id: PlanId::stored(row.plan_id),
             mode,
             approved_plan: row.approved_plan.map(PlanId::stored),
-            renewed_at: row.renewed_at.map(time),
+            reissued_at: row.reissued_at.map(time),
             number: u64::try_from(row.number).unwrap_or(0),
             given_by: row.given_by,
             given_from: row.given_from,

@@ -332,8 +332,8 @@ pub enum UpdateEvent {
     },
     /// The plan no longer held on the host, and what it would change now is in the scope of the yes: that is ordered in its
     /// place, once. `command_id` carries it.
-    #[serde(rename = "update_plan_renewed")]
-    PlanRenewed {
+    #[serde(rename = "update_plan_reissued")]
+    PlanReissued {
         agent_id: AgentId,
         approval_id: ApprovalId,
         plan_id: PlanId,
@@ -598,7 +598,7 @@ impl UpdateEvent {
             | Self::Reconsidered { agent_id, .. }
             | Self::PlanApproved { agent_id, .. }
             | Self::PlanOrdered { agent_id, .. }
-            | Self::PlanRenewed { agent_id, .. }
+            | Self::PlanReissued { agent_id, .. }
             | Self::PlanWithdrawn { agent_id, .. }
             | Self::RunEnded { agent_id, .. }
             | Self::ImageFailed { agent_id, .. } => agent_id,

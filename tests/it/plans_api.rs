@@ -262,3 +262,29 @@ async fn the_admin_token_and_the_socket_are_one_person() {
     );
     master.stop().await;
 }
+
+#[actix_web::test]
+async fn a_yes_that_passes_hosts_over_names_each_and_is_a_success() {
+    let master = TestMaster::start().await;
+    let (one, other) = (Host::new(&master, "web-1").await, Host::new(&master, "web-2").await);
+    let body = json!({ "agents": [one.id, other.id], "what": "all" });
+    let asked = master.admin_post("/api/v3/plans", body).expect(202).await.json();
+    one.answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+    other.answers(json!([upgrade("bash", "1.2"), upgrade("curl", "2")]), json!({})).await;
+    let path = format!("/api/v3/plans/{}", asked["request"].as_str().unwrap());
+    let plans = master.admin_get(&path).expect(200).await.json()["plans"].clone();
+    let is_of_one = |plan: &&Value| plan["hosts"][0]["agent_id"] == one.id;
+    let plan = plans.as_array().unwrap().iter().find(is_of_one).unwrap()["id"].clone();
+    let approve = format!("{path}/approve");
+    let refused = master.admin_post(&approve, json!({ "plan": plan, "mode": "all" })).expect(400).await;
+    says(&refused, "invalid", "`mode`");
+    // when: hosts with other plans are to be passed over, then: they are named, and the others are told
+    let done = master.admin_post(&approve, json!({ "plan": plan, "mode": "skip" })).expect(202).await.json();
+    assert_eq!(done["agents"], json!([one.id]));
+    let [left] = &done["left"].as_array().unwrap()[..] else { panic!("{done}") };
+    assert!(left["agent_id"] == other.id && left["code"] == "passed_over", "{left}");
+    // when: what differs is more than versions, then: no yes of that plan reaches it
+    let beyond = json!({ "plan": plan, "mode": "same_scope", "agents": [other.id] });
+    says(&master.admin_post(&approve, beyond).expect(409).await, "cannot_approve", "`curl`");
+    master.stop().await;
+}

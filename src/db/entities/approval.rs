@@ -26,7 +26,7 @@ pub struct Model {
     pub ended_at: Option<i64>,
     pub mode: String,
     pub approved_plan: Option<String>,
-    pub renewed_at: Option<i64>,
+    pub reissued_at: Option<i64>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -107,7 +107,7 @@ impl World {
     fn about_a_plan(&self, agent_id: AgentId) -> UpdateEvent {
         let approval_id = ApprovalId::new(self.named("approval", 4));
         match self.pick(7) {
-            6 => UpdateEvent::PlanRenewed {
+            6 => UpdateEvent::PlanReissued {
                 agent_id,
                 approval_id,
                 plan_id: PlanId::stored(self.named("plan", 3)),

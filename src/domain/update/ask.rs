@@ -48,7 +48,7 @@ pub enum Then {
     /// Who asked said yes to what is named already: it is carried out if it holds nothing else.
     CarryOut,
     /// What was approved no longer held: it is carried out if it is in the scope of that yes, whose id the question has.
-    Renew,
+    Reissue,
 }
 
 impl Then {
@@ -62,7 +62,7 @@ impl Then {
         match self {
             Self::Show => "show",
             Self::CarryOut => "carry_out",
-            Self::Renew => "renew",
+            Self::Reissue => "reissue",
         }
     }
 }

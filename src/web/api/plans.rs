@@ -263,6 +263,6 @@ fn approval_form(row: &ApprovalRow) -> Value {
         "given_by": row.given_by, "given_from": row.given_from, "given_at": row.given_at, "expires_at": row.expires_at,
         "needs_second": row.needs_second, "ordered_by": row.ordered_by, "command_id": row.command_id, "run": row.run_id,
         "reason": row.reason, "ended_at": row.ended_at, "mode": row.mode, "approved_plan": row.shown_plan(),
-        "renewed_at": row.renewed_at,
+        "reissued_at": row.reissued_at,
     })
 }

@@ -237,11 +237,11 @@ fn facts(row: &RunRow, approval: Option<&ApprovalRow>) -> Vec<Fact> {
         let at = yes.given_at.format("%Y-%m-%d %H:%M UTC");
         facts.push(fact("First yes", format!("{} at {at}, from {from}", spell_out(&yes.given_by))));
         facts.extend(plans::mode_words(yes.mode).map(|words| fact("Goes", words)));
-        if let Some(at) = yes.renewed_at {
+        if let Some(at) = yes.reissued_at {
             let (first, now) = (yes.shown_plan().short(), yes.plan_id.short());
             let at = at.format("%Y-%m-%d %H:%M UTC");
             facts.push(fact(
-                "Renewed",
+                "Ordered anew",
                 format!("plan {first} no longer held at {at}; plan {now} is in its scope"),
             ));
         }

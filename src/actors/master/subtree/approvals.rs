@@ -195,8 +195,8 @@ impl Keeper {
             // An agent that knows nothing of plans says no more than that it could not.
             let problem = Problem { reason: outcome.message.clone(), way_out: None };
             row.answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
-            if row.then == Then::Renew {
-                return self.renew(&row).await;
+            if row.then == Then::Reissue {
+                return self.reissue(&row).await;
             }
             let names = if row.then == Then::CarryOut { named(&row.ask) } else { Vec::new() };
             let batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
@@ -210,7 +210,7 @@ impl Keeper {
         if !row.status.is_open() || outcome.succeeded {
             return Ok(());
         }
-        if row.mode == ApprovalMode::SameScope && row.renewed_at.is_none() {
+        if row.mode == ApprovalMode::SameScope && row.reissued_at.is_none() {
             return self.plan_anew(&row).await;
         }
         let by = format!("agent:{agent}");

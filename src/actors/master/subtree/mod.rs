@@ -15,7 +15,7 @@ mod own;
 mod picture;
 mod plans;
 mod queue;
-mod renewals;
+mod reissues;
 mod tunnel;
 mod updates;
 

@@ -67,7 +67,7 @@ impl Keeper {
             }
             let open = self.open_approvals().await?;
             for old in surplus_plans(&env.db, agent).await? {
-                // The question that renews a yes has its id.
+                // The question for an order that is reissued has the id of the yes.
                 let is_of = |approval: &ApprovalRow| {
                     approval.request_id == old || approval.id.as_str() == old.as_str()
                 };
@@ -106,7 +106,7 @@ impl Keeper {
         match row.then {
             Then::Show => Ok(()),
             Then::CarryOut => self.carry_out_named(row).await,
-            Then::Renew => self.renew(&row).await,
+            Then::Reissue => self.reissue(&row).await,
         }
     }
 

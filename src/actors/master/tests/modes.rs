@@ -76,8 +76,8 @@ fn newer_versions_of_the_same_are_ordered_in_the_place_of_what_no_longer_holds_o
         assert_eq!((order.by.as_str(), order.expires_at), ("ann (same scope)", first.expires_at));
         let given = approval(&rig, &agent, &id).await;
         assert_eq!((given.mode, &given.plan_id), (ApprovalMode::SameScope, &plan("1.2").id()));
-        assert_eq!((given.shown_plan(), given.renewed_at.is_some()), (&plan("1.1").id(), true));
-        assert_eq!(rig.events(&Stream::updates(&agent), "update_plan_renewed").await, 1);
+        assert_eq!((given.shown_plan(), given.reissued_at.is_some()), (&plan("1.1").id(), true));
+        assert_eq!(rig.events(&Stream::updates(&agent), "update_plan_reissued").await, 1);
 
         // It moves once more: that is the end of it.
         finish(&rig, &agent, &order.id, false, NO_LONGER).await;
@@ -89,7 +89,7 @@ fn newer_versions_of_the_same_are_ordered_in_the_place_of_what_no_longer_holds_o
 }
 
 #[test]
-fn a_renewed_order_ends_verified_like_any_other_and_survives_a_restart() {
+fn a_reissued_order_ends_verified_like_any_other_and_survives_a_restart() {
     run(async {
         let rig = Rig::start().await;
         let agent = host(&rig, "edge").await;
@@ -143,12 +143,12 @@ fn what_is_beyond_the_scope_or_was_refused_for_another_reason_ends_the_yes_and_s
             assert_eq!(state(&rig, &agent).await, Some(State::Discovered), "{words}");
             assert!(orders(&rig, &agent).await.is_empty(), "{words}");
         }
-        assert_eq!(rig.events(&Stream::updates(&agent), "update_plan_renewed").await, 0);
+        assert_eq!(rig.events(&Stream::updates(&agent), "update_plan_reissued").await, 0);
     });
 }
 
 #[test]
-fn a_yes_that_is_taken_back_or_over_while_the_host_plans_anew_renews_nothing() {
+fn a_yes_that_is_taken_back_or_over_while_the_host_plans_anew_is_given_no_order() {
     run(async {
         let rig = Rig::start().await;
         let agent = host(&rig, "edge").await;
@@ -163,7 +163,7 @@ fn a_yes_that_is_taken_back_or_over_while_the_host_plans_anew_renews_nothing() {
 }
 
 #[test]
-fn an_exact_yes_is_renewed_by_nothing_and_a_host_that_is_passed_over_says_so() {
+fn an_exact_yes_is_reissued_by_nothing_and_a_host_that_is_passed_over_says_so() {
     run(async {
         let rig = Rig::start().await;
         let agent = host(&rig, "edge").await;
@@ -209,7 +209,7 @@ fn one_yes_reaches_hosts_with_newer_versions_or_passes_them_over_as_the_person_s
                         (&plan("1.2").changes, "ann (same scope)")
                     );
                     let given = approval(&rig, &newer, &id).await;
-                    assert_eq!((given.shown_plan(), given.renewed_at), (&plan("1.1").id(), None));
+                    assert_eq!((given.shown_plan(), given.reissued_at), (&plan("1.1").id(), None));
                 }
                 _ => {
                     assert!(reason(&newer).unwrap().starts_with("passed_over"), "{left:?}");
@@ -232,7 +232,7 @@ fn one_yes_reaches_hosts_with_newer_versions_or_passes_them_over_as_the_person_s
 }
 
 #[test]
-fn an_image_that_is_held_is_renewed_to_by_no_yes() {
+fn an_image_that_is_held_is_reached_by_no_yes() {
     run(async {
         let rig = Rig::start().await;
         let (agent, elsewhere) = (host(&rig, "edge").await, host(&rig, "other").await);

@@ -129,7 +129,7 @@ impl Stand {
     pub fn of(row: &ApprovalRow, known: &Known) -> Self {
         let stand = Self::as_given(row, known);
         let Some(other) = row.approved_plan.as_ref().map(|_| row.plan_id.short()) else { return stand };
-        let why = match row.renewed_at {
+        let why = match row.reissued_at {
             Some(_) => {
                 "the plan no longer held, and what the host would change instead is in the scope of the yes"
             }
@@ -190,7 +190,7 @@ impl Stand {
         let until = row.expires_at.format("%Y-%m-%d %H:%M UTC");
         let away = known.away(&row.agent_id);
         if known.is_asked(&row.agent_id, &RequestId::new(row.id.as_str())) {
-            let note = "the plan no longer holds; the host works out whether it can be renewed in the scope of the yes";
+            let note = "the plan no longer holds; the host works out whether what it would change now is in the scope of the yes";
             return Self { can_go_back: true, ..stand("busy", "planned anew", note.into()) };
         }
         let Some(command) = known.command(row) else {

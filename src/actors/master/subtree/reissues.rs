@@ -21,30 +21,30 @@ impl Keeper {
     /// Asks the host what it would change now instead. The question has the id of the yes.
     pub(super) async fn plan_anew(&mut self, row: &ApprovalRow) -> Result<(), MasterError> {
         let Some(asked) = self.question(&row.request_id).await? else {
-            return self.end_renewal(row, "what it was asked for is not kept any more").await;
+            return self.end_reissue(row, "what it was asked for is not kept any more").await;
         };
         let request = RequestId::new(row.id.as_str());
         let kind =
             CommandKind::PlanUpdates { request: request.clone(), ask: asked.ask.clone(), then: Then::Show };
-        self.ask(request, asked.ask, Then::Renew, kind, "system").await.map(drop)
+        self.ask(request, asked.ask, Then::Reissue, kind, "system").await.map(drop)
     }
 
     /// The host answered: what is in the scope of the yes is ordered, once.
-    pub(super) async fn renew(&mut self, asked: &HostPlanRow) -> Result<(), MasterError> {
+    pub(super) async fn reissue(&mut self, asked: &HostPlanRow) -> Result<(), MasterError> {
         let id = ApprovalId::new(asked.request_id.as_str());
         for _ in 0..TRIES {
             let ends = self.ends().await?;
             let row = find_approval(&self.own.env.db, &self.own.agent, &id).await?;
-            let Some(row) = row.filter(|row| row.status.is_open() && row.renewed_at.is_none()) else {
+            let Some(row) = row.filter(|row| row.status.is_open() && row.reissued_at.is_none()) else {
                 return Ok(());
             };
-            let plan = match self.renewed(&row, asked).await? {
+            let plan = match self.replacement(&row, asked).await? {
                 Ok(plan) => plan,
-                Err(why) => return self.end_renewal(&row, &why).await,
+                Err(why) => return self.end_reissue(&row, &why).await,
             };
             let number = ends.updates + 1;
             let command = self.order(&id, &plan, number, row.expires_at);
-            let event = UpdateEvent::PlanRenewed {
+            let event = UpdateEvent::PlanReissued {
                 agent_id: self.own.agent.clone(),
                 approval_id: id.clone(),
                 plan_id: plan,
@@ -64,7 +64,7 @@ impl Keeper {
     }
 
     /// Returns the plan that is ordered in the place of the one that no longer holds, or why there is none.
-    async fn renewed(
+    async fn replacement(
         &self,
         row: &ApprovalRow,
         asked: &HostPlanRow,
@@ -95,7 +95,7 @@ impl Keeper {
         }
     }
 
-    async fn end_renewal(&self, row: &ApprovalRow, why: &str) -> Result<(), MasterError> {
+    async fn end_reissue(&self, row: &ApprovalRow, why: &str) -> Result<(), MasterError> {
         let by = format!("agent:{}", self.own.agent);
         for _ in 0..TRIES {
             if self.end_approval(row, why, &by).await? {
