@@ -171,7 +171,15 @@ impl Keeper {
             if now < row.expires_at {
                 self.own.env.due_at(&self.own.agent, row.expires_at);
             } else if !self.is_fetched(&row).await? && !self.is_running(&row).await? {
-                self.end_approval(&row, "nobody fetched it in time", "system").await?;
+                // A host that refused the order may have been asked what it would change instead.
+                let refused = self.command_of(&row).await?.and_then(|command| command.outcome);
+                let reason = refused.map_or_else(
+                    || "nobody fetched it in time".to_owned(),
+                    |outcome| {
+                        format!("{}; what it would change instead was not known in time", outcome.message)
+                    },
+                );
+                self.end_approval(&row, &reason, "system").await?;
             }
         }
         Ok(())
