@@ -26,6 +26,7 @@ mod m0017_seed_views;
 mod m0018_machine_changes;
 mod m0019_registry_logins;
 mod m0020_create_plans;
+mod m0021_approval_modes;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_machine_changes::Migration),
             Box::new(m0019_registry_logins::Migration),
             Box::new(m0020_create_plans::Migration),
+            Box::new(m0021_approval_modes::Migration),
         ]
     }
 }

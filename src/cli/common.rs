@@ -21,3 +21,11 @@ pub(super) struct Common {
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
+
+/// Says where options belong that stand before the word of what is to be done: they would count for nothing there.
+pub(super) fn misplaced(right: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the options stand before the word of what is to be done, and would not count; write that word first, as in \
+         `lightship {right}`"
+    )
+}

@@ -55,12 +55,17 @@ pub(super) async fn asked(
     let asked = master.post("/api/v3/plans", question).await?;
     let request = asked["request"].as_str().context("the master named no question")?.to_owned();
     let left = asked["left"].as_array().cloned().unwrap_or_default();
+    Ok((answers(master, &request, wait).await?, left))
+}
+
+/// Waits for the answers to a question.
+pub(super) async fn answers(master: &AdminClient, request: &str, wait: &WaitArgs) -> anyhow::Result<Value> {
     let until = Instant::now() + Duration::from_secs(wait.wait);
     loop {
-        let answer = master.get(&format!("/api/v3/plans/{}", segment(&request)?)).await?;
+        let answer = master.get(&format!("/api/v3/plans/{}", segment(request)?)).await?;
         let is_whole = answer["waiting"].as_array().is_none_or(Vec::is_empty);
         if is_whole || Instant::now() >= until {
-            return Ok((answer, left));
+            return Ok(answer);
         }
         sleep(OFTEN).await;
     }
@@ -93,7 +98,8 @@ pub(super) fn print_answers(answer: &Value, left: &[Value], as_json: bool) -> an
     }
     if !waiting.is_empty() {
         let request = output::text(answer, "request");
-        eprintln!("not answered yet: {}; look at question {request} later", names(&waiting));
+        let again = format!("lightship updates plan --request {request}");
+        eprintln!("not answered yet: {}; look again later with `{again}`", names(&waiting));
     }
     let is_whole = left.is_empty() && failed.is_empty() && waiting.is_empty();
     let mut changes = false;
@@ -119,6 +125,13 @@ pub(super) fn print_group(group: &Value, most: Option<&Changes>) -> anyhow::Resu
         }
     }
     show_plan(&plan)?;
+    for held in group["held"].as_array().into_iter().flatten() {
+        let [image, host, at, why, digest] =
+            ["image", "agent", "failed_at", "reason", "digest"].map(|name| output::text(held, name));
+        output::line(&format!(
+            "held: {image} failed on {host} at {at}: {why}; it is approved on no host before `lightship updates let-go {digest}`"
+        ))?;
+    }
     if hosts.iter().any(|host| host["on_host"] != hosts[0]["on_host"]) {
         let first = hosts.first().map(|host| output::text(host, "agent")).unwrap_or_default();
         output::line(&format!(

@@ -1,4 +1,4 @@
-//! `lightship updates plan`, `approve`, `second` and `withdraw`: what hosts would change, and a person's yes to it.
+//! `lightship updates plan`, `approve` and `held`: what hosts would change, and a person's yes to it.
 
 use std::process::ExitCode;
 
@@ -6,26 +6,29 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::common::Common;
-use super::fleet::{IN_PART, WaitArgs, agent_of, asked, changes_of, names, print_answers, print_group};
-use super::{admin_client, output};
+use super::fleet::{WaitArgs, agent_of, answers, asked, changes_of, names, print_answers, print_group};
+use super::{admin_client, approvals, output};
 use crate::domain::text::spell_out;
-use crate::domain::update::PlanId;
+use crate::domain::update::{ApprovalMode, PlanId};
 
 /// Options of `lightship updates plan`.
 #[derive(clap::Args)]
 pub(super) struct PlanArgs {
     /// Ids of updates, as `lightship updates` lists them; with `--host` names of packages or containers.
-    #[arg(value_name = "ID|NAME", required_unless_present = "host")]
+    #[arg(value_name = "ID|NAME")]
     updates: Vec<String>,
     /// A host, by its id or name; may be repeated.
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
     /// Everything that is newer on these hosts.
-    #[arg(long, requires = "host", conflicts_with_all = ["security", "updates"])]
+    #[arg(long, conflicts_with_all = ["security", "updates"])]
     all: bool,
     /// Everything on these hosts that mends a hole.
-    #[arg(long, requires = "host", conflicts_with = "updates")]
+    #[arg(long, conflicts_with = "updates")]
     security: bool,
+    /// Ask nothing, and show what was answered to this question.
+    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["host", "all", "security", "updates"])]
+    request: Option<String>,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -43,9 +46,31 @@ pub(super) struct ApproveArgs {
     /// How long the yes counts: a number with `m`, `h`, `d` or `w`; one minute to one week.
     #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = seconds)]
     lifetime: u64,
+    /// How far the yes goes: `exact` is to exactly what is shown; `same-scope` also to newer versions of the same things, on
+    /// every host that answered; `skip` passes over hosts that would change anything else.
+    #[arg(long, value_enum, default_value_t = Mode::Exact)]
+    mode: Mode,
     /// Ask no question.
     #[arg(long)]
     yes: bool,
+}
+
+/// How far a yes goes, as it is written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    Exact,
+    SameScope,
+    Skip,
+}
+
+impl Mode {
+    fn of_domain(self) -> ApprovalMode {
+        match self {
+            Self::Exact => ApprovalMode::Exact,
+            Self::SameScope => ApprovalMode::SameScope,
+            Self::Skip => ApprovalMode::Skip,
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
@@ -66,12 +91,34 @@ fn seconds(text: &str) -> Result<u64, String> {
     }
 }
 
+impl PlanArgs {
+    /// Says what is missing, if something is.
+    fn must_ask_something(&self) -> anyhow::Result<()> {
+        let is_about_all = self.all || self.security;
+        match (self.host.is_empty(), self.updates.is_empty()) {
+            _ if self.request.is_some() => Ok(()),
+            (true, true) if is_about_all => {
+                bail!("say on which hosts: `--host NAME`, once or more; `lightship agents` lists them")
+            }
+            (true, true) => bail!(
+                "say what is to be planned: ids of updates (`lightship updates` lists them), or `--host NAME` with `--all`, \
+                 `--security` or names"
+            ),
+            (false, true) if !is_about_all => {
+                bail!("say what is to be planned on the host: `--all`, `--security`, or names")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Asks hosts what they would change.
 pub(super) fn plan(args: &PlanArgs, common: &Common) -> anyhow::Result<ExitCode> {
-    if !args.host.is_empty() && !args.all && !args.security && args.updates.is_empty() {
-        bail!("say what is to be planned on the host: `--all`, `--security`, or names");
-    }
+    args.must_ask_something()?;
     let (answer, left) = admin_client::converse(common, async |master| {
+        if let Some(request) = &args.request {
+            return Ok((answers(&master, request, &args.wait).await?, Vec::new()));
+        }
         if args.host.is_empty() {
             return asked(&master, json!({ "updates": args.updates }), &args.wait).await;
         }
@@ -118,16 +165,25 @@ pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<Exi
         if !args.host.is_empty() {
             only(&master, &mut group, &args.host).await?;
         }
-        let hosts = group["hosts"].as_array().cloned().unwrap_or_default();
+        let mut hosts = group["hosts"].as_array().cloned().unwrap_or_default();
         if !args.yes {
             print_group(&group, None)?;
-            if !confirmed(&format!("Approve this for {}?", names(&hosts)))? {
-                return Ok(None);
-            }
+        }
+        if args.mode != Mode::Exact && args.host.is_empty() {
+            hosts.extend(others(&groups, &group)?);
+        }
+        let how = match args.mode {
+            Mode::Exact => "",
+            Mode::SameScope => ", or newer versions of the same,",
+            Mode::Skip => ", passing over those that differ,",
+        };
+        if !args.yes && !confirmed(&format!("Approve this{how} for {}?", names(&hosts)))? {
+            return Ok(None);
         }
         // For the hosts that were shown, and no others.
         let agents: Vec<&Value> = hosts.iter().map(|host| &host["agent_id"]).collect();
-        let body = json!({ "plan": group["id"], "agents": agents, "expires_in_seconds": args.lifetime });
+        let body = json!({ "plan": group["id"], "agents": agents, "expires_in_seconds": args.lifetime,
+            "mode": args.mode.of_domain() });
         let done = master
             .post(&format!("/api/v3/plans/{}/approve", admin_client::segment(&args.request)?), body)
             .await?;
@@ -143,7 +199,18 @@ pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<Exi
     } else {
         eprintln!("`lightship runs` shows what comes of it; `lightship updates withdraw {id}` takes it back");
     }
-    outcome(&done, "approved", common)
+    approvals::outcome(&done, "approved", common)
+}
+
+/// Returns the hosts that answered with something else, which a yes that is not exact can reach.
+fn others(groups: &[Value], group: &Value) -> anyhow::Result<Vec<Value>> {
+    let mut hosts = Vec::new();
+    for other in groups.iter().filter(|other| other["id"] != group["id"]) {
+        if !changes_of(other)?.is_empty() {
+            hosts.extend(other["hosts"].as_array().cloned().unwrap_or_default());
+        }
+    }
+    Ok(hosts)
 }
 
 /// Leaves only these hosts in a group.
@@ -174,34 +241,6 @@ fn confirmed(question: &str) -> anyhow::Result<bool> {
         eprintln!("nothing was approved");
     }
     Ok(is_yes)
-}
-
-/// Adds a second person's yes, or takes a yes back.
-pub(super) fn decide(approval: &str, verb: &str, common: &Common) -> anyhow::Result<ExitCode> {
-    let done = admin_client::converse(common, async |master| {
-        master
-            .post(&format!("/api/v3/approvals/{}/{verb}", admin_client::segment(approval)?), json!({}))
-            .await
-    })?;
-    outcome(&done, if verb == "second" { "approved" } else { "taken back" }, common)
-}
-
-fn outcome(done: &Value, word: &str, common: &Common) -> anyhow::Result<ExitCode> {
-    let number = done["agents"].as_array().map_or(0, Vec::len) as u64;
-    if common.json {
-        output::json(done)?;
-    } else {
-        output::line(&format!(
-            "{} {word} for {}",
-            output::text(done, "approval"),
-            output::count(number, "host")
-        ))?;
-    }
-    let left = done["left"].as_array().cloned().unwrap_or_default();
-    for host in &left {
-        eprintln!("not {word} for {}: {}", output::text(host, "agent_id"), output::text(host, "reason"));
-    }
-    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(IN_PART) })
 }
 
 /// Runs `lightship updates held`.

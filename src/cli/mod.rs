@@ -7,6 +7,7 @@ mod agent_half;
 mod agent_hands;
 mod agents;
 mod apply;
+mod approvals;
 mod common;
 mod config;
 mod database;

@@ -9,17 +9,19 @@ use tokio::time::sleep;
 use url::form_urlencoded::Serializer;
 
 use super::admin_client::AdminClient;
-use super::common::Common;
+use super::common::{Common, misplaced};
 use super::fleet::{OFTEN, WaitArgs, agent_of, asked, changes_of, print_answers};
 use super::fleet_updates::say_how_to_approve;
 use super::host_run::REFUSED;
 use super::{admin_client, output};
-use crate::domain::text::spell_out;
+use crate::domain::text::{repeated, spell_out};
 use crate::domain::update::{PlanId, RunId};
 use crate::web::pages::plans::in_short;
 
 /// As much of the end of a log as is looked for in the next one, in bytes.
 const SEAM: usize = 400;
+/// Runs that are listed unless the person says otherwise.
+const SHOWN: u64 = 50;
 /// Most steps that are looked at in a row before a failed call counts.
 const PATIENCE: u32 = 5;
 
@@ -32,7 +34,7 @@ pub(super) struct RunsArgs {
     verb: Option<RunsVerb>,
 }
 
-#[derive(clap::Args)]
+#[derive(Default, PartialEq, clap::Args)]
 struct ListArgs {
     /// Of this host, by its id or name.
     #[arg(long, value_name = "HOST")]
@@ -40,9 +42,9 @@ struct ListArgs {
     /// Only those that are under way.
     #[arg(long)]
     running: bool,
-    /// At most so many, the newest first.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=200))]
-    max: u64,
+    /// At most so many, the newest first; 50 if it is left out.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200))]
+    max: Option<u64>,
 }
 
 #[derive(Subcommand)]
@@ -83,6 +85,9 @@ enum RunsVerb {
 
 /// Runs the verb.
 pub(super) fn run(args: RunsArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    if args.verb.is_some() && args.filter != ListArgs::default() {
+        return Err(misplaced("runs list --host web-1"));
+    }
     match args.verb.unwrap_or(RunsVerb::List(args.filter)) {
         RunsVerb::List(filter) => list(&filter, common),
         RunsVerb::Show { host, run, follow } => show(&host, &run, follow, common),
@@ -109,7 +114,10 @@ pub(super) fn run(args: RunsArgs, common: &Common) -> anyhow::Result<ExitCode> {
         RunsVerb::Undo { host, run, names, wait } => {
             let (answer, left) = admin_client::converse(common, async |master| {
                 let agent = agent_of(&master, &host).await?;
-                let question = json!({ "run": { "agent": agent, "id": run }, "only": names });
+                let mut question = json!({ "run": { "agent": agent, "id": run_of(&run)? } });
+                if !names.is_empty() {
+                    question["only"] = json!(names);
+                }
                 asked(&master, question, &wait).await
             })?;
             let code = print_answers(&answer, &left, common.json)?;
@@ -121,13 +129,13 @@ pub(super) fn run(args: RunsArgs, common: &Common) -> anyhow::Result<ExitCode> {
 
 /// What is no name of a run is no part of an address.
 fn run_of(text: &str) -> anyhow::Result<RunId> {
-    RunId::parse(text).with_context(|| format!("`{text}` is no run; `lightship runs` lists them"))
+    RunId::parse(text).with_context(|| format!("`{}` is no run; `lightship runs` lists them", repeated(text)))
 }
 
 fn list(filter: &ListArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let answer = admin_client::converse(common, async |master| {
         let mut query = Serializer::new(String::new());
-        query.append_pair("limit", &filter.max.to_string());
+        query.append_pair("limit", &filter.max.unwrap_or(SHOWN).to_string());
         if let Some(host) = &filter.host {
             query.append_pair("agent_id", &agent_of(&master, host).await?);
         }
@@ -180,7 +188,7 @@ fn status(run: &Value) -> String {
 fn show(host: &str, run: &str, follow: bool, common: &Common) -> anyhow::Result<ExitCode> {
     admin_client::converse(common, async |master| {
         let agent = agent_of(&master, host).await?;
-        let path = format!("/api/v3/runs/{}/{}", admin_client::segment(&agent)?, admin_client::segment(run)?);
+        let path = format!("/api/v3/runs/{}/{}", admin_client::segment(&agent)?, run_of(run)?);
         let first = master.get(&path).await?;
         if !follow {
             if common.json {

@@ -16,7 +16,7 @@ use crate::state_dir::OrderKeys;
 #[derive(clap::Args)]
 pub(super) struct TrustKeyArgs {
     /// The key that the master shows and that is not trusted yet, as its page and this host's log name it.
-    #[arg(required_unless_present = "show")]
+    #[arg(value_name = "FINGERPRINT")]
     fingerprint: Option<String>,
     /// Show the keys and change nothing.
     #[arg(long, conflicts_with = "fingerprint")]
@@ -26,14 +26,30 @@ pub(super) struct TrustKeyArgs {
 /// Runs the verb.
 pub(super) fn run(args: &TrustKeyArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let dirs = dirs(common)?;
-    let Some(text) = &args.fingerprint else { return show(&dirs, common) };
+    if args.show {
+        return show(&dirs, common);
+    }
+    let text = args.fingerprint.as_ref().context(
+        "name the key that is to be trusted; `lightship trust-key --show` lists which are, and which one was shown and \
+         refused",
+    )?;
     let fingerprint = Fingerprint::parse(text)
         .with_context(|| format!("`{text}` is no fingerprint: it has eight groups of four digits"))?;
-    let mut trusted = Vec::new();
+    let (mut trusted, mut known) = (Vec::new(), Vec::new());
     for dir in &dirs {
+        let place = dir.display().to_string();
         if OrderKeys::of(dir).trust(&fingerprint)? {
-            trusted.push(dir.display().to_string());
+            trusted.push(place);
+        } else if Keys::of(dir)?.trusted.as_ref() == Some(&fingerprint) {
+            known.push(place);
         }
+    }
+    if trusted.is_empty() && !known.is_empty() {
+        output::line(&format!(
+            "orders signed with {fingerprint} were trusted already ({})",
+            known.join(", ")
+        ))?;
+        return Ok(ExitCode::SUCCESS);
     }
     if trusted.is_empty() {
         bail!(

@@ -7,8 +7,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
-use super::common::Common;
-use super::{admin_client, fleet_updates, output};
+use super::common::{Common, misplaced};
+use super::{admin_client, approvals, fleet_updates, output};
 use crate::clock::Clock;
 use crate::domain::text::spell_out;
 
@@ -22,7 +22,7 @@ pub(super) struct UpdatesArgs {
 }
 
 /// Which updates are listed.
-#[derive(clap::Args)]
+#[derive(Default, PartialEq, clap::Args)]
 struct Filter {
     /// Of this agent, by its id.
     #[arg(long)]
@@ -55,6 +55,8 @@ struct Filter {
 
 #[derive(Subcommand)]
 enum UpdatesVerb {
+    /// List updates (the default).
+    List(Filter),
     /// Show one update with all that is known of it.
     Show {
         /// The update's id.
@@ -66,6 +68,8 @@ enum UpdatesVerb {
     Plan(fleet_updates::PlanArgs),
     /// Say yes to a plan; its hosts carry out exactly that.
     Approve(fleet_updates::ApproveArgs),
+    /// List who said yes to what, as far as something may still come of it.
+    Approvals(approvals::ApprovalsArgs),
     /// Add a second person's yes.
     Second {
         /// The approval's id.
@@ -113,8 +117,12 @@ enum UpdatesVerb {
 }
 
 pub(super) fn run(args: UpdatesArgs, common: &Common) -> anyhow::Result<ExitCode> {
+    if args.verb.is_some() && args.filter != Filter::default() {
+        return Err(misplaced("updates list --kind apt"));
+    }
     match args.verb {
         None => list(&args.filter, common),
+        Some(UpdatesVerb::List(filter)) => list(&filter, common),
         Some(UpdatesVerb::Show { update }) => {
             let path = format!("/api/v3/updates/{}", admin_client::segment(&update)?);
             let answer = admin_client::converse(common, async |master| master.get(&path).await)?;
@@ -127,8 +135,9 @@ pub(super) fn run(args: UpdatesArgs, common: &Common) -> anyhow::Result<ExitCode
         }
         Some(UpdatesVerb::Plan(args)) => fleet_updates::plan(&args, common),
         Some(UpdatesVerb::Approve(args)) => fleet_updates::approve(&args, common),
-        Some(UpdatesVerb::Second { approval }) => fleet_updates::decide(&approval, "second", common),
-        Some(UpdatesVerb::Withdraw { approval }) => fleet_updates::decide(&approval, "withdraw", common),
+        Some(UpdatesVerb::Approvals(args)) => approvals::list(&args, common),
+        Some(UpdatesVerb::Second { approval }) => approvals::decide(&approval, "second", common),
+        Some(UpdatesVerb::Withdraw { approval }) => approvals::decide(&approval, "withdraw", common),
         Some(UpdatesVerb::Held) => fleet_updates::held(common),
         Some(UpdatesVerb::LetGo { digest }) => fleet_updates::let_go(&digest, common),
         Some(UpdatesVerb::Hold { updates }) => decide("hold", &updates, None, common),

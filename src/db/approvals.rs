@@ -8,7 +8,7 @@ use super::entities::approval;
 use super::error::DbError;
 use super::times::{micros, time};
 use crate::domain::id::{AgentId, ApprovalId, CommandId, RequestId};
-use crate::domain::update::{ApprovalStatus, PlanId, RunId};
+use crate::domain::update::{ApprovalMode, ApprovalStatus, PlanId, RunId};
 
 /// A yes to a plan of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,12 @@ pub struct ApprovalRow {
     pub request_id: RequestId,
     /// The plan.
     pub plan_id: PlanId,
+    /// How far the yes goes.
+    pub mode: ApprovalMode,
+    /// The plan that the person looked at, if the host's own is another one in its scope.
+    pub approved_plan: Option<PlanId>,
+    /// When what the host would change instead was ordered in its place; none if the first plan held.
+    pub reissued_at: Option<DateTime<Utc>>,
     /// The order's place among those for the host.
     pub number: u64,
     /// Who gave it.
@@ -53,11 +59,16 @@ impl ApprovalRow {
             |reason: String| DbError::Unreadable { kind: "approval", id: row.id.clone(), reason };
         let status = ApprovalStatus::parse(&row.status)
             .ok_or_else(|| unreadable(format!("`{}` is no status", row.status)))?;
+        let mode =
+            ApprovalMode::parse(&row.mode).ok_or_else(|| unreadable(format!("`{}` is no mode", row.mode)))?;
         Ok(Self {
             agent_id: AgentId::new(row.agent_id),
             id: ApprovalId::new(row.id),
             request_id: RequestId::new(row.request_id),
             plan_id: PlanId::stored(row.plan_id),
+            mode,
+            approved_plan: row.approved_plan.map(PlanId::stored),
+            reissued_at: row.reissued_at.map(time),
             number: u64::try_from(row.number).unwrap_or(0),
             given_by: row.given_by,
             given_from: row.given_from,
@@ -71,6 +82,18 @@ impl ApprovalRow {
             reason: row.reason,
             ended_at: row.ended_at.map(time),
         })
+    }
+}
+
+impl ApprovalRow {
+    /// Returns the plan that the person looked at.
+    pub fn shown_plan(&self) -> &PlanId {
+        self.approved_plan.as_ref().unwrap_or(&self.plan_id)
+    }
+
+    /// True if it is a yes to this plan, or has the host carry it out.
+    pub fn is_about(&self, plan: &PlanId) -> bool {
+        self.plan_id == *plan || self.approved_plan.as_ref() == Some(plan)
     }
 }
 

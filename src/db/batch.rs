@@ -21,7 +21,7 @@ use crate::domain::host::Host;
 use crate::domain::id::{AgentId, ContainerId, KeyId, RequestId, SecretId, TunnelId, ZoneId};
 use crate::domain::route::RouteKey;
 use crate::domain::tunnel::TunnelReport;
-use crate::domain::update::{Change, Changes, Checked, Kind};
+use crate::domain::update::{Change, Changes, Checked, Kind, PlanId};
 
 /// Events and rows that are written together or not at all.
 ///
@@ -160,6 +160,8 @@ pub enum RowChange {
     PutHostPlan(Box<HostPlanRow>),
     /// Forgets it.
     DeleteHostPlan { agent_id: AgentId, request_id: RequestId },
+    /// Forgets what would be changed, unless somebody worked it out again since.
+    DeletePlan { id: PlanId, made_before: DateTime<Utc> },
     /// Stores how a run is.
     PutRun(Box<RunRow>),
     /// Forgets what was observed of a removed agent, but for its dialect: containers, problems, tunnel, route states,

@@ -56,6 +56,12 @@ pub(super) fn carry_out(
         RowChange::DeleteHostPlan { agent_id, request_id } => {
             unit.host_plans.delete(&(agent_id.as_str().into(), request_id.as_str().into()));
         }
+        RowChange::DeletePlan { id, made_before } => {
+            let id = id.to_string();
+            if unit.plans.get(&id).is_some_and(|plan| plan.created_at < micros(*made_before)) {
+                unit.plans.delete(&id);
+            }
+        }
         RowChange::PutRun(row) => unit.runs.put(row.model(at)),
         RowChange::PutAppliedRules { .. }
         | RowChange::PutDnsRecord(_)

@@ -43,6 +43,7 @@ pub(super) struct Needs {
     pub(super) update_decisions: BTreeSet<(String, String, String)>,
     pub(super) approvals: BTreeSet<(String, String)>,
     pub(super) failed_images: BTreeSet<String>,
+    pub(super) plans: BTreeSet<String>,
     /// Images whose containers are wanted, by agent.
     pub(super) images_of_agents: Vec<(String, String)>,
 }
@@ -98,6 +99,7 @@ impl Needs {
                 self.tunnels_observed.insert(agent_id.as_str().into());
                 self.forgotten_agents.insert(agent_id.as_str().into());
             }
+            RowChange::DeletePlan { id, .. } => drop(self.plans.insert(id.to_string())),
             // Whoever writes these has read what is there, and names what differs.
             RowChange::PutScan { .. }
             | RowChange::PutHost { .. }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::database::{Db, limit};
-use super::entities::{host_plan, plan};
+use super::entities::{approval, host_plan, plan, run};
 use super::error::DbError;
 use super::times::{micros, time};
 use super::words::{json, to_json, word};
@@ -166,6 +167,53 @@ pub async fn surplus_plans(db: &Db, agent: &AgentId) -> Result<Vec<RequestId>, D
             .limit(limit(100));
         let ids: Vec<String> = query.into_tuple().all(&conn).await?;
         Ok(ids.into_iter().map(RequestId::new).collect())
+    })
+    .await
+}
+
+/// Returns questions that were asked before a time; what was approved after them is over long before.
+pub async fn questions_before(
+    db: &Db,
+    at: DateTime<Utc>,
+    max: u64,
+) -> Result<Vec<(AgentId, RequestId)>, DbError> {
+    db.read(move |conn| async move {
+        let query = host_plan::Entity::find()
+            .select_only()
+            .column(host_plan::Column::AgentId)
+            .column(host_plan::Column::RequestId)
+            .filter(host_plan::Column::AskedAt.lt(micros(at)))
+            .limit(limit(max));
+        let ids: Vec<(String, String)> = query.into_tuple().all(&conn).await?;
+        Ok(ids.into_iter().map(|(agent, request)| (AgentId::new(agent), RequestId::new(request))).collect())
+    })
+    .await
+}
+
+/// Returns plans that were last worked out before a time, and that no question, no yes and no run is about any more.
+pub async fn unused_plans(db: &Db, at: DateTime<Utc>, max: u64) -> Result<Vec<PlanId>, DbError> {
+    db.read(move |conn| async move {
+        let of_questions = Query::select()
+            .column(host_plan::Column::PlanId)
+            .from(host_plan::Entity)
+            .and_where(host_plan::Column::PlanId.is_not_null())
+            .to_owned();
+        let of_approvals = Query::select().column(approval::Column::PlanId).from(approval::Entity).to_owned();
+        let of_people = Query::select()
+            .column(approval::Column::ApprovedPlan)
+            .from(approval::Entity)
+            .and_where(approval::Column::ApprovedPlan.is_not_null())
+            .to_owned();
+        let of_runs = Query::select().column(run::Column::PlanId).from(run::Entity).to_owned();
+        let mut query = plan::Entity::find()
+            .select_only()
+            .column(plan::Column::Id)
+            .filter(plan::Column::CreatedAt.lt(micros(at)));
+        for used in [of_questions, of_approvals, of_people, of_runs] {
+            query = query.filter(plan::Column::Id.not_in_subquery(used));
+        }
+        let ids: Vec<String> = query.limit(limit(max)).into_tuple().all(&conn).await?;
+        Ok(ids.into_iter().map(PlanId::stored).collect())
     })
     .await
 }

@@ -34,7 +34,7 @@ pub use super::containers::{
 };
 pub use super::database::{ALL, Db};
 pub use super::events::{EventFilter, EventRow, list_events};
-pub use super::failed_images::{HeldImageRow, list_held_images};
+pub use super::failed_images::{HeldImageRow, held_among, list_held_images};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
 pub use super::order_keys::{OrderKeyRow, list_order_keys};
 pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, plans_by_id};

@@ -188,6 +188,7 @@ impl Unit {
         self.update_decisions.load(conn, needs.update_decisions.iter().cloned()).await?;
         self.approvals.load(conn, needs.approvals.iter().cloned()).await?;
         self.failed_images.load(conn, needs.failed_images.iter().cloned()).await?;
+        self.plans.load(conn, needs.plans.iter().cloned()).await?;
         for ids in chunks(&needs.tunnels_of_agents) {
             let has = Condition::any().add(tunnel::Column::AgentId.is_in(ids.clone()));
             self.tunnels.load_where(conn, has.add(tunnel::Column::Joining.is_in(ids))).await?;

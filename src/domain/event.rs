@@ -22,7 +22,7 @@ use super::order::{Endorsement, PublicKey};
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
 use super::token::TokenEvent;
-use super::update::{Decision, FailedImage, Kind, PlanId, RunId, RunOutcome};
+use super::update::{ApprovalMode, Decision, FailedImage, Kind, PlanId, RunId, RunOutcome};
 
 /// Name of a stream of events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -323,6 +323,22 @@ pub enum UpdateEvent {
         /// True if the yes of a second person is needed before the host is told.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         needs_second: bool,
+        /// How far the yes goes.
+        #[serde(default, skip_serializing_if = "ApprovalMode::is_exact")]
+        mode: ApprovalMode,
+        /// The plan that the person looked at, if the host's own is another one in its scope.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approved_plan: Option<PlanId>,
+    },
+    /// The plan no longer held on the host, and what it would change now is in the scope of the yes: that is ordered in its
+    /// place, once. `command_id` carries it.
+    #[serde(rename = "update_plan_reissued")]
+    PlanReissued {
+        agent_id: AgentId,
+        approval_id: ApprovalId,
+        plan_id: PlanId,
+        number: u64,
+        command_id: CommandId,
     },
     /// The host is told: with the first yes, or with the second person's. `command_id` carries it.
     #[serde(rename = "update_plan_ordered")]
@@ -582,6 +598,7 @@ impl UpdateEvent {
             | Self::Reconsidered { agent_id, .. }
             | Self::PlanApproved { agent_id, .. }
             | Self::PlanOrdered { agent_id, .. }
+            | Self::PlanReissued { agent_id, .. }
             | Self::PlanWithdrawn { agent_id, .. }
             | Self::RunEnded { agent_id, .. }
             | Self::ImageFailed { agent_id, .. } => agent_id,

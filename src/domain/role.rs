@@ -36,6 +36,18 @@ impl Role {
     }
 }
 
+/// What the record calls who came with the admin token.
+pub const BY_TOKEN: &str = "token";
+/// What it calls root, and the master's own user, over the socket on the master's host.
+pub const BY_SOCKET: &str = "local";
+
+/// True if two names of the record may stand for one person. Whoever has the run of the master's host can read the admin
+/// token: the two ways in are one person, the operator.
+pub fn may_be_one_person(one: &str, other: &str) -> bool {
+    let is_operator = |name: &str| matches!(name, BY_TOKEN | BY_SOCKET);
+    one == other || (is_operator(one) && is_operator(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +68,21 @@ mod tests {
     fn the_stored_word_is_the_one_that_is_read() {
         for role in [Role::Viewer, Role::Operator, Role::Admin] {
             assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+        }
+    }
+
+    #[test]
+    fn token_and_socket_are_one_person_and_everybody_else_is_himself() {
+        for (one, other, expected) in [
+            ("ann", "ann", true),
+            ("ann", "bob", false),
+            ("ann", BY_TOKEN, false),
+            (BY_SOCKET, "ann", false),
+            (BY_TOKEN, BY_SOCKET, true),
+            (BY_SOCKET, BY_TOKEN, true),
+            (BY_SOCKET, BY_SOCKET, true),
+        ] {
+            assert_eq!(may_be_one_person(one, other), expected, "{one} {other}");
         }
     }
 }

@@ -31,6 +31,13 @@ pub fn spell_out(text: &str) -> String {
     out
 }
 
+/// Returns what somebody called something as it may be repeated to him: spelt out, and no longer than a line.
+pub fn repeated(text: &str) -> String {
+    let cut: String = text.chars().take(80).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("{}{more}", spell_out(&cut))
+}
+
 /// Returns JSON whose texts have hidden characters spelt out: it means the same.
 pub fn spell_out_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::JSON_DEPTH_LIMIT;
 use crate::domain::container::TooMuch;
+use crate::domain::text::spell_out;
 
 /// Why a body was refused. The texts name places and types, never values: a body may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,8 +122,13 @@ pub fn parse_object(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
 
 /// Parses `body` into `T`, at most [`JSON_DEPTH_LIMIT`] levels deep.
 pub fn parse_as<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
-    serde_path_to_error::deserialize(parse(body)?).map_err(|error| {
-        let path: String = error.path().to_string().chars().take(100).collect();
+    shaped(parse(body)?)
+}
+
+/// Reads what was parsed into `T`.
+pub fn shaped<T: DeserializeOwned>(parsed: Value) -> Result<T, BodyError> {
+    serde_path_to_error::deserialize(parsed).map_err(|error| {
+        let path: String = spell_out(&error.path().to_string()).chars().take(100).collect();
         BodyError::Shape(misshapen(&path, &error.inner().to_string()))
     })
 }
@@ -131,12 +137,18 @@ pub fn parse_as<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
 fn misshapen(path: &str, words: &str) -> String {
     let place = if path == "." { "the body".to_owned() } else { format!("field `{path}`") };
     if let Some(field) = words.strip_prefix("missing field ") {
-        return format!("field {field} is missing");
+        let within = if path == "." { String::new() } else { format!("{path}.") };
+        return format!("field `{within}{}` is missing", field.trim_matches('`'));
+    }
+    if let Some((_, known)) = words.strip_prefix("unknown field ").and_then(|rest| rest.split_once(", ")) {
+        let known = known.trim_start_matches("expected ").trim_start_matches("one of ").replace(" or ", ", ");
+        return format!("{place} is not known; those that are: {known}");
     }
     let expected = match words.rsplit_once(", expected ").map(|(_, expected)| expected) {
         None => return format!("{place} is not allowed"),
         Some(expected) if expected.starts_with("struct ") => "an object",
         Some("a sequence") => "a list",
+        Some("a map") => "an object",
         Some("u32" | "u64" | "usize" | "i64") => "a whole number",
         Some(expected) => expected,
     };
@@ -269,6 +281,7 @@ mod tests {
     #[test]
     fn a_wrong_shape_is_named_by_its_place_and_never_by_its_value() {
         #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
         #[allow(dead_code, reason = "only read")]
         struct Order {
             owner: Option<String>,
@@ -297,7 +310,8 @@ mod tests {
                 "field `parts[0].count` is a string; send a whole number",
             ),
             (r#"{"parts": [{"count": null}]}"#, "field `parts[0].count` is null; send a whole number"),
-            (r#"{"parts": [{"count": 1}]}"#, "field `size` is missing"),
+            (r#"{"parts": [{"count": 1}]}"#, "field `parts[0].size` is missing"),
+            (r#"{"owners": 1}"#, "field `owners` is not known; those that are: `owner`, `parts`"),
             (
                 r#"{"parts": [{"count": 1, "size": "secret"}]}"#,
                 "field `parts[0].size` is not allowed; send `small` or `large`",

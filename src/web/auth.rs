@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::route::Caller;
 use super::state::{WebState, state};
 use crate::actors::master::{Errand, KeyAccess, MasterError, Refused, Slot};
-use crate::domain::role::Role;
+use crate::domain::role::{BY_SOCKET, BY_TOKEN, Role};
 use crate::domain::token::TokenState;
 use crate::protocol::v3::SESSION_HEADER;
 
@@ -352,8 +352,8 @@ people!(
 /// Lets in a person who calls the API; says who it is, and whether with a browser.
 async fn person(req: &HttpRequest, needed: Role) -> Result<(String, bool), ApiError> {
     match Credential::anywhere(req).await? {
-        Credential::LocalSocket => Ok(("local".into(), false)),
-        Credential::AdminToken => Ok(("token".into(), false)),
+        Credential::LocalSocket => Ok((BY_SOCKET.into(), false)),
+        Credential::AdminToken => Ok((BY_TOKEN.into(), false)),
         Credential::Browser(browser) => {
             let changes = !matches!(*req.method(), Method::GET | Method::HEAD);
             let token = req.headers().get("x-csrf-token").and_then(|v| v.to_str().ok()).unwrap_or_default();

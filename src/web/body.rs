@@ -19,6 +19,7 @@ use flate2::write::GzDecoder;
 use futures_util::{Stream, StreamExt, TryFutureExt};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
@@ -28,8 +29,9 @@ use super::room::{Room, UNIT};
 use super::state::state;
 use crate::actors::master::MasterError;
 use crate::domain::agent::AgentStatus;
+use crate::domain::text::repeated;
 pub use crate::protocol::BODY_LIMIT as SMALL;
-use crate::protocol::body;
+use crate::protocol::body::{self, BodyError};
 use crate::protocol::v2::answer::is_json_type;
 use crate::protocol::{PENDING_REPORT_BODY_LIMIT as PENDING, REPORT_BODY_LIMIT as LARGE};
 
@@ -120,6 +122,24 @@ impl<T: DeserializeOwned + 'static> FromRequest for Lenient<T> {
     }
 }
 
+/// The body of a call that says all that it has to say in its path: nothing, or `{}`.
+pub struct NoBody;
+
+impl FromRequest for NoBody {
+    type Error = ApiError;
+    type Future = Reading<Self>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let reading = Lenient::<Map<String, Value>>::from_request(req, payload);
+        Box::pin(async move {
+            let Some((name, _)) = reading.await?.0.into_iter().next() else { return Ok(Self) };
+            let words =
+                format!("field `{}` is not known: this call takes no body; send `{{}}`", repeated(&name));
+            Err(BodyError::Shape(words).into())
+        })
+    }
+}
+
 /// Hostname patterns: a list, or for forms one text with commas between them.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
@@ -164,9 +184,8 @@ fn content_type(req: &HttpRequest) -> &str {
 
 fn form<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let pairs = url::form_urlencoded::parse(bytes)
-        .map(|(k, v)| (k.into_owned(), serde_json::Value::String(body::without_nul(&v))));
-    serde_json::from_value(serde_json::Value::Object(pairs.collect()))
-        .map_err(|error| ApiError::Malformed(error.to_string()))
+        .map(|(k, v)| (k.into_owned(), Value::String(body::without_nul(&v))));
+    Ok(body::shaped(Value::Object(pairs.collect()))?)
 }
 
 /// How a body is packed.

@@ -210,10 +210,15 @@ impl ApiError {
             Self::TooManyAttempts { retry_after }
             | Self::OverShare { retry_after }
             | Self::RateLimited { retry_after, .. } => Some(*retry_after),
-            Self::Master(MasterError::Busy | MasterError::StorageFull) => Some(BUSY),
+            Self::Master(error) => retry_after(error),
             _ => None,
         }
     }
+}
+
+/// When the caller may ask the master again; none where that is of no use.
+pub fn retry_after(error: &MasterError) -> Option<Duration> {
+    matches!(error, MasterError::Busy | MasterError::StorageFull).then_some(BUSY)
 }
 
 impl ResponseError for ApiError {

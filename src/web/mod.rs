@@ -191,7 +191,7 @@ fn redflag(config: &mut ServiceConfig) {
                     .get(people::agents::heartbeat)
                     .post(people::agents::set_heartbeat),
             )
-            .service(at("/agents/{id}/update").post(people::agents::update))
+            .service(at("/agents/{id}/update").post(people::install::update_host))
             .service(at("/agents/{id}/reboot").post(people::agents::reboot))
             .service(at("/updates/approve").post(install::approve_many))
             .service(at("/updates/{id}").get(people::updates::one))
@@ -292,6 +292,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/updates/plan").post(pages::updates::plan))
         .service(at("/plans/{request}").get(pages::plans::show))
         .service(at("/plans/{request}/approve").post(pages::plans::approve))
+        .service(at("/plans/{request}/let-go").post(pages::plans::let_go::let_go))
         .service(at("/approvals/{id}/second").post(pages::plans::second))
         .service(at("/approvals/{id}/withdraw").post(pages::plans::withdraw))
         .service(at("/runs").get(pages::runs::list))

@@ -1,17 +1,19 @@
 //! What hosts answered to one question, put together for the API and the pages: hosts that would change the same stand together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
 use super::error::ApiError;
 use super::state::WebState;
+use crate::actors::master::MasterError;
 use crate::db::read::{
-    self, ApprovalFilter, ApprovalRow, HostPlanRow, host_plans_of, list_approvals, plans_by_id,
+    self, ApprovalFilter, ApprovalRow, HeldImageRow, HostPlanRow, host_plans_of, list_approvals, plans_by_id,
 };
 use crate::domain::delivery::Family;
 use crate::domain::id::{AgentId, RequestId};
-use crate::domain::update::{Changes, OnHost, PlanId, Problem};
+use crate::domain::text::repeated;
+use crate::domain::update::{ApprovalMode, Changes, OnHost, PlanId, Problem};
 
 /// Most approvals of one question that are read.
 const MOST_APPROVALS: u64 = 20_000;
@@ -47,6 +49,17 @@ pub struct Group {
     pub changes: Changes,
     /// The hosts, by name, with what it means there.
     pub hosts: Vec<(Named, Box<OnHost>)>,
+    /// Images of it that failed on a host: as long as they are held it is approved for none.
+    pub held: Vec<Held>,
+}
+
+/// An image that is held.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// What failed, where and why.
+    pub row: HeldImageRow,
+    /// What people call the host that it failed on.
+    pub host: String,
 }
 
 impl Planned {
@@ -55,7 +68,8 @@ impl Planned {
         let db = &state.master().db;
         let rows = host_plans_of(db, request).await.map_err(ApiError::internal)?;
         let Some(first) = rows.first().cloned() else {
-            return Err(ApiError::Missing("no such question to hosts is kept; ask anew".into()));
+            let words = format!("no question `{}` to hosts is kept", repeated(request.as_str()));
+            return Err(MasterError::PlanNotFound(words).into());
         };
         let ids: Vec<AgentId> = rows.iter().map(|row| row.agent_id.clone()).collect();
         let names = read::agent_names(db, &ids).await.map_err(ApiError::internal)?;
@@ -84,9 +98,10 @@ impl Planned {
         let mut changes = plans_by_id(db, &ids).await.map_err(ApiError::internal)?;
         let group = |(plan, mut hosts): (PlanId, Vec<(Named, Box<OnHost>)>)| {
             hosts.sort_by(|(one, _), (other, _)| one.cmp(other));
-            Some(Group { changes: changes.remove(&plan)?, plan, hosts })
+            Some(Group { changes: changes.remove(&plan)?, plan, hosts, held: Vec::new() })
         };
         let mut groups: Vec<Group> = by_plan.into_iter().filter_map(group).collect();
+        add_held(state, &mut groups).await?;
         groups.sort_by(|one, other| other.hosts.len().cmp(&one.hosts.len()).then(one.plan.cmp(&other.plan)));
         waiting.sort();
         failed.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -95,9 +110,37 @@ impl Planned {
         Ok(Self { first, groups, waiting, failed, approvals })
     }
 
-    /// Returns the hosts that answered with a plan.
-    pub fn hosts_with(&self, plan: &PlanId) -> Vec<AgentId> {
-        let group = self.groups.iter().find(|group| group.plan == *plan);
-        group.map(|group| group.hosts.iter().map(|(host, _)| host.id.clone()).collect()).unwrap_or_default()
+    /// Returns the hosts that a yes to a plan can be about: those that answered with it, and for a yes that is not exact those
+    /// that answered with another one too. None if nobody answered with it.
+    pub fn hosts_for(&self, plan: &PlanId, mode: ApprovalMode) -> Vec<AgentId> {
+        let ids = |group: &Group| group.hosts.iter().map(|(host, _)| host.id.clone()).collect::<Vec<_>>();
+        let Some(own) = self.groups.iter().find(|group| group.plan == *plan) else { return Vec::new() };
+        match mode {
+            ApprovalMode::Exact => ids(own),
+            ApprovalMode::SameScope | ApprovalMode::Skip => {
+                self.groups.iter().filter(|group| !group.changes.is_empty()).flat_map(ids).collect()
+            }
+        }
     }
+}
+
+/// Looks which images of plans are held.
+async fn add_held(state: &WebState, groups: &mut [Group]) -> Result<(), ApiError> {
+    let db = &state.master().db;
+    let digests: BTreeSet<String> = groups.iter().flat_map(|group| group.changes.new_images()).collect();
+    let digests: Vec<String> = digests.into_iter().collect();
+    let held = read::held_among(db, &digests).await.map_err(ApiError::internal)?;
+    let agents: Vec<AgentId> = held.iter().map(|row| row.agent_id.clone()).collect();
+    let names = read::agent_names(db, &agents).await.map_err(ApiError::internal)?;
+    for group in groups {
+        let images = group.changes.new_images();
+        let own = held.iter().filter(|row| images.contains(&row.image.digest));
+        group.held = own
+            .map(|row| Held {
+                host: names.get(&row.agent_id).cloned().unwrap_or_else(|| row.agent_id.to_string()),
+                row: row.clone(),
+            })
+            .collect();
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use super::error::ApiError;
 use crate::domain::text::spell_out;
+use crate::protocol::body::shaped;
 
 /// The parameters of an address; their types hold them as optional texts. Of one that is given twice the last counts.
 pub struct Query<T>(pub T);
@@ -70,7 +71,7 @@ const MAX_NAME_CHARS: usize = 60;
 fn read<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     let pairs = url::form_urlencoded::parse(query.as_bytes())
         .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())));
-    serde_json::from_value(Value::Object(pairs.collect::<Map<_, _>>()))
+    shaped(Value::Object(pairs.collect::<Map<_, _>>()))
         .map_err(|error| ApiError::Invalid(format!("the query cannot be read: {error}")))
 }
 
@@ -81,17 +82,40 @@ pub fn number(
     absent: u64,
     range: RangeInclusive<u64>,
 ) -> Result<u64, ApiError> {
-    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(absent) };
+    let asked = whole(name, text, &range)?;
+    Ok(asked.map_or(absent, |asked| asked.clamp(*range.start(), *range.end())))
+}
+
+/// Reads a whole number; one beyond `range` is refused, and none or a blank one counts as `absent`.
+pub fn number_within(
+    name: &str,
+    text: Option<&str>,
+    absent: u64,
+    range: RangeInclusive<u64>,
+) -> Result<u64, ApiError> {
+    match whole(name, text, &range)? {
+        None => Ok(absent),
+        Some(asked) if range.contains(&asked) => Ok(asked),
+        Some(_) => Err(no_number(name, &range)),
+    }
+}
+
+fn whole(name: &str, text: Option<&str>, range: &RangeInclusive<u64>) -> Result<Option<u64>, ApiError> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
     if !text.bytes().all(|b| b.is_ascii_digit()) {
-        let most = match *range.end() {
-            u64::MAX => String::new(),
-            most => format!(" up to {most}"),
-        };
-        let expected = format!("send a whole number from {}{most}", range.start());
-        return Err(ApiError::Invalid(format!("query parameter `{name}` is not allowed: {expected}")));
+        return Err(no_number(name, range));
     }
     // Digits that do not fit are a very large number.
-    Ok(text.parse().unwrap_or(u64::MAX).clamp(*range.start(), *range.end()))
+    Ok(Some(text.parse().unwrap_or(u64::MAX)))
+}
+
+fn no_number(name: &str, range: &RangeInclusive<u64>) -> ApiError {
+    let most = match *range.end() {
+        u64::MAX => String::new(),
+        most => format!(" up to {most}"),
+    };
+    let expected = format!("send a whole number from {}{most}", range.start());
+    ApiError::Invalid(format!("query parameter `{name}` is not allowed: {expected}"))
 }
 
 /// Reads yes or no; none is no.
@@ -129,6 +153,13 @@ mod tests {
         for text in ["abc", "-1", "1.5", "0x10", "5s", "٣", "1 2"] {
             let error = number("wait", Some(text), 0, 0..=50).unwrap_err().to_string();
             assert_eq!(error, "query parameter `wait` is not allowed: send a whole number from 0 up to 50");
+        }
+        for text in ["0", "51", "99999999999999999999999", "x"] {
+            let error = number_within("limit", Some(text), 7, 1..=50).unwrap_err().to_string();
+            assert_eq!(error, "query parameter `limit` is not allowed: send a whole number from 1 up to 50");
+        }
+        for (text, expected) in [(None, 7), (Some(""), 7), (Some("1"), 1), (Some("50"), 50)] {
+            assert_eq!(number_within("limit", text, 7, 1..=50).unwrap(), expected);
         }
         let error = number("after", Some("x"), 0, 0..=u64::MAX).unwrap_err().to_string();
         assert!(error.ends_with("send a whole number from 0"), "{error}");

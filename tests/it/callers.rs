@@ -194,6 +194,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/plans/{request}", Page(Viewer), &[404]),
     ("get", "/fragments/plans/{request}", Page(Viewer), &[404]),
     ("post", "/plans/{request}/approve", Page(Operator), &[400]),
+    ("post", "/plans/{request}/let-go", Page(Operator), &[400]),
     ("post", "/approvals/{id}/second", Page(Operator), &[404]),
     ("post", "/approvals/{id}/withdraw", Page(Operator), &[404]),
     ("get", "/runs", Page(Viewer), &[200]),

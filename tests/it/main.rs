@@ -22,6 +22,8 @@ mod moving;
 mod networks;
 mod pages;
 mod parameters;
+mod plan_host;
+mod plans_api;
 mod protection;
 mod redflag;
 mod registries;

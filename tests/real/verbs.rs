@@ -26,6 +26,12 @@ fn a_wrong_command_line_is_a_failure_and_never_looks_like_pending_changes() {
         (&["--help"], 0, "Exit codes: 0 ok"),
         (&["plan", "--help"], 0, "Usage: lightship plan"),
         (&["--version"], 0, "lightship "),
+        (&["runs", "--host", "web-1", "list"], 1, "as in `lightship runs list --host"),
+        (&["runs", "--running", "list"], 1, "write that word first"),
+        (&["runs", "--max", "1", "list"], 1, "write that word first"),
+        (&["runs", "--max", "50", "show", "web-1", "x"], 1, "write that word first"),
+        (&["updates", "--agent", "x", "held"], 1, "as in `lightship updates list --kind"),
+        (&["updates", "--exit-code", "list"], 1, "write that word first"),
     ] {
         let (ended, out, errors) = rig.verb(args);
         assert_eq!(ended, code, "{args:?}: {out}{errors}");

@@ -1,6 +1,8 @@
 //! What can go wrong when the master is asked for something, once, for pages, API and command line.
 
-use crate::domain::id::{AgentId, CommandId, KeyId};
+use crate::domain::id::{AgentId, ApprovalId, CommandId, KeyId, UpdateId};
+use crate::domain::text::repeated;
+use crate::domain::update::RunId;
 
 /// Why the master did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +39,38 @@ pub enum MasterError {
         /// Why.
         reason: &'static str,
     },
-    /// No such question to a host, or its answer is not kept any more (404).
-    #[error("no such plan is known of this host; ask it anew")]
-    PlanNotFound,
+    /// No such update (404).
+    #[error("no update `{}` is known; `lightship updates list --state any` lists all", repeated(.0.as_str()))]
+    UpdateNotFound(UpdateId),
+    /// No such question to hosts, or nobody answered it with such a plan (404).
+    #[error("{0}; ask anew what would change (`lightship updates plan`)")]
+    PlanNotFound(String),
     /// No such run (404).
-    #[error("no such run is known of this host")]
-    RunNotFound,
+    #[error(
+        "no run `{}` is known of the host `{}`; `lightship runs` lists those that are, and one that was begun on the host \
+         itself is told within minutes", repeated(.run), repeated(.agent.as_str())
+    )]
+    RunNotFound {
+        /// On whose host.
+        agent: AgentId,
+        /// What it was called.
+        run: String,
+    },
+    /// Nothing of it can be stopped any more (409).
+    #[error("the run `{0}` is at its end already; `lightship runs show` shows how it came out")]
+    RunEnded(RunId),
     /// No such image is held (404).
     #[error("no image with this digest is held; the list of held images has those that are")]
     ImageNotHeld,
     /// No such yes (404).
-    #[error("no such approval is known")]
-    ApprovalNotFound,
+    #[error("no approval `{}` is known; `lightship updates approvals --all` lists them", repeated(.0.as_str()))]
+    ApprovalNotFound(ApprovalId),
+    /// The host would change something else, and the yes passes such hosts over (409).
+    #[error("this host worked out another plan, and is passed over")]
+    PassedOver,
+    /// One person's yes is enough for it (409).
+    #[error("this yes needs no second one: its hosts were told when it was given")]
+    NoSecondNeeded,
     /// A yes cannot be given or taken back as things stand (409).
     #[error("{0}")]
     CannotApprove(String),
@@ -148,9 +170,13 @@ impl MasterError {
             Self::TokenNotFound => "token_not_found",
             Self::CannotScan { .. } => "cannot_scan",
             Self::CannotPlan { .. } => "cannot_plan",
-            Self::PlanNotFound => "plan_not_found",
-            Self::RunNotFound => "run_not_found",
-            Self::ApprovalNotFound => "approval_not_found",
+            Self::UpdateNotFound(_) => "update_not_found",
+            Self::PlanNotFound(_) => "plan_not_found",
+            Self::RunNotFound { .. } => "run_not_found",
+            Self::RunEnded(_) => "run_ended",
+            Self::ApprovalNotFound(_) => "approval_not_found",
+            Self::NoSecondNeeded => "no_second_needed",
+            Self::PassedOver => "passed_over",
             Self::ImageNotHeld => "image_not_held",
             Self::CannotApprove(_) => "cannot_approve",
             Self::KeyNotFound(_) => "key_not_found",
@@ -188,9 +214,10 @@ impl MasterError {
             | Self::KeyNotFound(_)
             | Self::TokenNotFound
             | Self::LoginNotFound
-            | Self::PlanNotFound
-            | Self::RunNotFound
-            | Self::ApprovalNotFound
+            | Self::UpdateNotFound(_)
+            | Self::PlanNotFound(_)
+            | Self::RunNotFound { .. }
+            | Self::ApprovalNotFound(_)
             | Self::ImageNotHeld
             | Self::CommandNotFound(_)
             | Self::AdminNotFound(_) => 404,
@@ -199,6 +226,9 @@ impl MasterError {
             | Self::CannotScan { .. }
             | Self::CannotPlan { .. }
             | Self::CannotApprove(_)
+            | Self::RunEnded(_)
+            | Self::NoSecondNeeded
+            | Self::PassedOver
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)
             | Self::TunnelWaits(_)

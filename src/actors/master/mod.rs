@@ -15,6 +15,7 @@ mod fleet;
 mod follow;
 mod for_registrar;
 mod leaps;
+mod old_plans;
 mod orders;
 mod pushes;
 mod receipt;
@@ -42,7 +43,7 @@ pub use error::MasterError;
 pub use facade::{MOST_HOSTS, Master, OnHosts};
 pub use requests::{
     DeliveredCommand, Dialect, Enrolled, Incoming, Joined, KeyDropped, KeyRef, LeftTunnel, NewKey, NewToken,
-    RegisterInput, Registered, RemovedAgent, Renewed,
+    RegisterInput, Registered, RemovedAgent, Renewed, Terms,
 };
 pub use settings::MasterSettings;
 pub use slot::{Slot, Source};

@@ -64,6 +64,7 @@ pub async fn order_of(
         Some(second) if *second != approval.given_by => format!("{} and {second}", approval.given_by),
         _ => approval.given_by,
     };
+    let by = if approval.approved_plan.is_some() { format!("{by} (same scope)") } else { by };
     let order = Order {
         id: command.id.clone(),
         agent: agent.clone(),

@@ -1,6 +1,7 @@
 //! What the master is asked and what it answers, for pages, API and command line.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -12,7 +13,7 @@ use crate::domain::id::{AgentId, ApprovalId, CommandId, KeyId, RequestId, TokenI
 use crate::domain::order::SignedOrder;
 use crate::domain::report::{Report, Reports};
 use crate::domain::token::TokenWish;
-use crate::domain::update::PlanId;
+use crate::domain::update::{ApprovalMode, PlanId};
 
 /// What an agent says of itself when it registers.
 #[derive(Debug, Clone)]
@@ -197,12 +198,29 @@ pub struct Yes {
     pub request: RequestId,
     /// The plan.
     pub plan: PlanId,
+    /// How far it goes.
+    pub mode: ApprovalMode,
     /// Until when it counts.
     pub expires_at: DateTime<Utc>,
     /// Who gives it.
     pub by: String,
     /// From where; none over the socket of the master's own host.
     pub from: Option<String>,
+}
+
+/// How long a yes counts, and how far it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// How long.
+    pub lifetime: Duration,
+    /// How far.
+    pub mode: ApprovalMode,
+}
+
+impl From<Duration> for Terms {
+    fn from(lifetime: Duration) -> Self {
+        Self { lifetime, mode: ApprovalMode::Exact }
+    }
 }
 
 /// What a person decides about a plan.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::env::Env;
 use super::fleet::{Owed, ToAgent, Work};
+use super::old_plans;
 use super::subtree::{self, Subtree, Undelivered};
 use super::sweep;
 use crate::actors::supervision::{Ctx, SupervisorHandle, supervised};
@@ -37,6 +38,7 @@ pub struct Router {
     owed: BTreeSet<(AgentId, Owed)>,
     is_sweeping: bool,
     touched_at: Option<Instant>,
+    tidied_at: Option<Instant>,
 }
 
 /// Where an agent's actors are.
@@ -71,6 +73,7 @@ impl Router {
             owed: BTreeSet::new(),
             is_sweeping: false,
             touched_at: None,
+            tidied_at: None,
         }
     }
 
@@ -207,7 +210,17 @@ impl Router {
         // Nobody can be called silent for a time in which we did not listen, or that never was.
         let since = env.leaps.last_leap().unwrap_or(env.started_at).max(env.started_at);
         let shard = self.shard;
-        let sweep = async move { sweep::sweep(&env, shard, since, with_times).await };
+        // One of the shards does it for all.
+        let tidies = shard == 0 && self.tidied_at.is_none_or(|at| at.elapsed() >= old_plans::EVERY);
+        if tidies {
+            self.tidied_at = Some(Instant::now());
+        }
+        let sweep = async move {
+            sweep::sweep(&env, shard, since, with_times).await;
+            if tidies {
+                old_plans::forget(&env).await;
+            }
+        };
         ctx.spawn(sweep.into_actor(self).map(|(), actor, _| actor.is_sweeping = false));
     }
 }

@@ -24,6 +24,9 @@ pub struct Model {
     pub status: String,
     pub reason: Option<String>,
     pub ended_at: Option<i64>,
+    pub mode: String,
+    pub approved_plan: Option<String>,
+    pub reissued_at: Option<i64>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -27,6 +27,7 @@ pub(super) fn needs(needs: &mut Needs, event: &UpdateEvent) {
         }
         UpdateEvent::PlanApproved { agent_id, approval_id, .. }
         | UpdateEvent::PlanOrdered { agent_id, approval_id, .. }
+        | UpdateEvent::PlanReissued { agent_id, approval_id, .. }
         | UpdateEvent::PlanWithdrawn { agent_id, approval_id, .. }
         | UpdateEvent::RunEnded { agent_id, approval_id: Some(approval_id), .. } => {
             needs.approvals.insert(of_approval(agent_id, approval_id));
@@ -62,6 +63,8 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) 
             expires_at,
             given_from,
             needs_second,
+            mode,
+            approved_plan,
         } => unit.approvals.put(approval::Model {
             agent_id: agent_id.as_str().into(),
             id: approval_id.as_str().into(),
@@ -79,12 +82,24 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) 
             status: ApprovalStatus::Waiting.as_str().into(),
             reason: None,
             ended_at: None,
+            mode: mode.as_str().into(),
+            approved_plan: approved_plan.as_ref().map(ToString::to_string),
+            reissued_at: None,
         }),
         UpdateEvent::PlanOrdered { agent_id, approval_id, command_id } => {
             unit.approvals.change(&of_approval(agent_id, approval_id), |row| {
                 row.status = ApprovalStatus::Ordered.as_str().into();
                 row.ordered_by = Some(origin.by.to_owned());
                 row.command_id = Some(command_id.as_str().into());
+            });
+        }
+        UpdateEvent::PlanReissued { agent_id, approval_id, plan_id, number, command_id } => {
+            unit.approvals.change(&of_approval(agent_id, approval_id), |row| {
+                let before = std::mem::replace(&mut row.plan_id, plan_id.to_string());
+                row.approved_plan.get_or_insert(before);
+                row.number = i64::try_from(*number).unwrap_or(i64::MAX);
+                row.command_id = Some(command_id.as_str().into());
+                row.reissued_at = Some(origin.at);
             });
         }
         UpdateEvent::PlanWithdrawn { agent_id, approval_id, reason } => {

@@ -28,7 +28,7 @@ use crate::domain::order::SigningKey;
 use crate::domain::role::Role;
 use crate::domain::route::Release;
 use crate::domain::token::TokenEvent;
-use crate::domain::update::{Decision, FailedImage, Kind, PlanId, RunId, RunOutcome};
+use crate::domain::update::{ApprovalMode, Decision, FailedImage, Kind, PlanId, RunId, RunOutcome};
 
 /// Random decisions about a small world, so that they meet each other.
 struct World {
@@ -106,7 +106,14 @@ impl World {
 
     fn about_a_plan(&self, agent_id: AgentId) -> UpdateEvent {
         let approval_id = ApprovalId::new(self.named("approval", 4));
-        match self.pick(6) {
+        match self.pick(7) {
+            6 => UpdateEvent::PlanReissued {
+                agent_id,
+                approval_id,
+                plan_id: PlanId::stored(self.named("plan", 3)),
+                number: 1 + self.pick(9) as u64,
+                command_id: CommandId::new(self.named("command", 12)),
+            },
             5 => UpdateEvent::ImageFailed {
                 agent_id,
                 run_id: RunId::parse(&self.named("run", 5)).unwrap(),
@@ -125,6 +132,8 @@ impl World {
                 expires_at: at(self.clock + 600),
                 given_from: (self.pick(2) == 0).then(|| "192.0.2.1".to_owned()),
                 needs_second: self.pick(2) == 0,
+                mode: ApprovalMode::ALL[self.pick(3)],
+                approved_plan: (self.pick(3) == 0).then(|| PlanId::stored(self.named("plan", 3))),
             },
             2 => {
                 let command_id = CommandId::new(self.named("command", 12));

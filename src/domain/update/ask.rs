@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::run::RunId;
+use crate::domain::text::repeated;
 
 /// Most names that one plan is asked for.
 pub const MAX_NAMES: usize = 500;
@@ -46,6 +47,8 @@ pub enum Then {
     Show,
     /// Who asked said yes to what is named already: it is carried out if it holds nothing else.
     CarryOut,
+    /// What was approved no longer held: it is carried out if it is in the scope of that yes, whose id the question has.
+    Reissue,
 }
 
 impl Then {
@@ -59,12 +62,13 @@ impl Then {
         match self {
             Self::Show => "show",
             Self::CarryOut => "carry_out",
+            Self::Reissue => "reissue",
         }
     }
 }
 
 /// Why something cannot be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskFault {
     /// Nothing is named.
     #[error("no name is given: name what is to be planned, or ask for everything")]
@@ -73,8 +77,13 @@ pub enum AskFault {
     #[error("more than {MAX_NAMES} names are given: ask for everything, or for fewer at a time")]
     TooMany,
     /// A name cannot be one.
-    #[error("a name is empty, longer than 512 characters, or has characters that no name has")]
-    Odd,
+    #[error("`{name}` names nothing that could be planned: {reason}")]
+    Odd {
+        /// Which, as far as it is repeated.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl PlanAsk {
@@ -97,11 +106,19 @@ impl PlanAsk {
         if names.len() > MAX_NAMES {
             return Err(AskFault::TooMany);
         }
-        let is_name = |name: &String| {
-            let has_odd = name.chars().any(|c| c.is_control() || c.is_whitespace());
-            !name.is_empty() && name.chars().count() <= MAX_NAME && !has_odd
-        };
-        if names.iter().all(is_name) { Ok(()) } else { Err(AskFault::Odd) }
+        let odd = |name: &String| Some(AskFault::Odd { name: repeated(name), reason: fault(name)? });
+        names.iter().find_map(odd).map_or(Ok(()), Err)
+    }
+}
+
+/// Returns what is wrong with a name.
+fn fault(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("it is empty"),
+        name if name.chars().any(char::is_control) => Some("it has control characters"),
+        name if name.chars().any(char::is_whitespace) => Some("it has blanks; give each name by itself"),
+        name if name.chars().count() > MAX_NAME => Some("it is longer than 512 characters"),
+        _ => None,
     }
 }
 
@@ -116,8 +133,14 @@ mod tests {
         };
         assert_eq!(named(&["apt:bash", "docker_image:web"]), Ok(()));
         assert_eq!(named(&[]), Err(AskFault::Nothing));
-        for odd in ["", "a b", "a\nb", &"x".repeat(513)] {
-            assert_eq!(named(&[odd]), Err(AskFault::Odd), "{odd:?}");
+        for (odd, words) in [
+            ("", "`` names nothing that could be planned: it is empty"),
+            ("a b", "`a b` names nothing that could be planned: it has blanks; give each name by itself"),
+            ("a\nb", "`a\\nb` names nothing that could be planned: it has control characters"),
+            (&"x".repeat(513), "x…` names nothing that could be planned: it is longer than 512 characters"),
+        ] {
+            let said = named(&["bash", odd]).unwrap_err().to_string();
+            assert!(said.ends_with(words), "{odd:?}: {said}");
         }
         assert_eq!(named(&["a"; MAX_NAMES + 1]), Err(AskFault::TooMany));
         assert_eq!(PlanAsk::Install(Wanted::All).check(), Ok(()));

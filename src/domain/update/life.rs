@@ -184,9 +184,10 @@ pub fn next(state: State, happening: Happening, standing: Option<State>) -> Resu
         (Approved | Planned | Installing, Withdraw) => anew,
         (Approved | Planned, Plan) => Planned,
         (Approved | Planned, Begin) => Installing,
-        (Installing, Verify) => Verified,
+        // A run can be over before anybody heard that it began.
+        (Approved | Planned | Installing, Verify) => Verified,
         (Approved | Planned | Installing, Fail) => Failed,
-        (Installing, RollBack) => RolledBack,
+        (Approved | Planned | Installing, RollBack) => RolledBack,
         _ => return Err(Refused(state)),
     })
 }

@@ -10,6 +10,7 @@ mod finding;
 mod first_seen;
 mod kind;
 mod life;
+mod mode;
 mod plan;
 mod policy;
 mod reconcile;
@@ -17,6 +18,7 @@ mod run;
 mod scan;
 mod severity;
 pub mod swap;
+mod version;
 
 pub use approval::{ApprovalStatus, LIFETIME, MAX_LIFETIME, MIN_LIFETIME, happening};
 pub use ask::{AskFault, MAX_NAMES, PlanAsk, Then, Wanted};
@@ -27,6 +29,7 @@ pub use finding::{
 pub use first_seen::FirstSeen;
 pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
+pub use mode::{ApprovalMode, Beyond, beyond};
 pub use plan::{
     Changes, ConfigFile, Difference, LeftOut, OnHost, Operation, Plan, PlanFault, PlanId, PlannedChange,
     UndoSource, concerns,
@@ -38,3 +41,4 @@ pub use reconcile::{
 pub use run::{DoneStep, FailedImage, Present, Run, RunId, RunOutcome, RunProgress, UndoFault, undo};
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
 pub use severity::Severity;
+pub use version::Evr;

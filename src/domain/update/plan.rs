@@ -175,6 +175,12 @@ impl Changes {
         self.0.iter().filter(move |change| change.kind == kind)
     }
 
+    /// Returns the images that containers get which they do not have.
+    pub fn new_images(&self) -> Vec<String> {
+        let is_new = |change: &&PlannedChange| change.from != change.to;
+        self.of(Kind::DockerImage).filter(is_new).filter_map(|change| change.to.clone()).collect()
+    }
+
     /// True if there is nothing to change.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -249,10 +255,10 @@ impl PlanId {
         Self(text.into())
     }
 
-    /// Reads one that somebody sent: 64 lower-case hexadecimal digits.
+    /// Reads one that somebody sent: 64 hexadecimal digits, in any case.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+        let is_whole = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_whole.then(|| Self(text.to_ascii_lowercase()))
     }
 
     /// Returns the first twelve digits, for people.
@@ -262,7 +268,7 @@ impl PlanId {
 
     /// True if a person who wrote `text` means this one: all of it, or at least its first twelve digits.
     pub fn is_meant_by(&self, text: &str) -> bool {
-        text.len() >= 12 && self.0.starts_with(text)
+        text.len() >= 12 && self.0.starts_with(&text.to_ascii_lowercase())
     }
 }
 
@@ -506,6 +512,9 @@ mod tests {
         let json = serde_json::to_string(&one).unwrap();
         assert_eq!(serde_json::from_str::<Changes>(&json).unwrap().id(), one.id());
         assert!(one.id().is_meant_by(one.id().short()) && !one.id().is_meant_by("0123"));
+        // Whoever copies one from elsewhere may have it in capitals.
+        let capitals = one.id().to_string().to_uppercase();
+        assert!(one.id().is_meant_by(&capitals) && PlanId::parse(&capitals) == Some(one.id()));
     }
 
     #[test]

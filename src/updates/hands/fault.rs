@@ -9,10 +9,7 @@ use crate::state_dir::StateError;
 #[derive(Debug, thiserror::Error)]
 pub enum HandsFault {
     /// Nothing there can be installed with.
-    #[error(
-        "there is nothing on this host that could be installed with: it has no packages of APT or DNF, and no Docker \
-         Engine answers"
-    )]
+    #[error("{NOTHING}; {WITH_SOMETHING}")]
     Nothing,
     /// An installer could not plan.
     #[error("{}", in_words(.0))]
@@ -39,6 +36,11 @@ pub enum HandsFault {
     },
 }
 
+const NOTHING: &str = "there is nothing on this host that could be installed with: it has no packages of APT or DNF, and no \
+    Docker Engine answers";
+const WITH_SOMETHING: &str = "for packages run the agent on the host itself, not in a container without the helper; for containers \
+    let its user reach the Engine (`DOCKER_HOST`)";
+
 fn in_words(problem: &Problem) -> String {
     let way_out = problem.way_out.as_ref().map(|way_out| format!("; {way_out}")).unwrap_or_default();
     format!("{}{way_out}", problem.reason)
@@ -49,6 +51,7 @@ impl HandsFault {
     pub fn into_problem(self) -> Problem {
         match self {
             Self::Problem(problem) => problem,
+            Self::Nothing => Problem { reason: NOTHING.into(), way_out: Some(WITH_SOMETHING.into()) },
             other => Problem { reason: other.to_string(), way_out: None },
         }
     }

@@ -11,7 +11,7 @@ use crate::domain::id::AgentId;
 use crate::protocol::command::wire_form;
 use crate::protocol::v2::answer;
 use crate::web::auth::{Admin, Operator, Viewer};
-use crate::web::body::{Lenient, Patterns};
+use crate::web::body::{Lenient, NoBody, Patterns};
 use crate::web::error::ApiError;
 use crate::web::listings;
 use crate::web::records;
@@ -78,6 +78,7 @@ pub async fn approve(
     operator: Operator,
     state: web::Data<WebState>,
     id: web::Path<String>,
+    _: NoBody,
 ) -> Result<HttpResponse, ApiError> {
     state.master().approve(&agent_id(&id)?, &operator.name).await?;
     Ok(HttpResponse::Ok().json(answer::success("Agent approved; its host is looked after for updates.")))
@@ -91,6 +92,7 @@ pub async fn scan(
     operator: Operator,
     state: web::Data<WebState>,
     id: web::Path<String>,
+    _: NoBody,
 ) -> Result<HttpResponse, ApiError> {
     let command = state.master().scan_now(&agent_id(&id)?, &operator.name).await?;
     let mut body = answer::success("The agent is told to look at its host.");
@@ -172,11 +174,12 @@ pub async fn roll_key(
 
 /// `POST /api/v3/agents/{id}/move`: moves its names to its new tunnel, although no connector was seen there.
 #[utoipa::path(post, path = "/api/v3/agents/{id}/move", tag = "agents", params(("id" = String, Path)),
-    responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
+    responses((status = 200), (status = 400), (status = 401), (status = 404)), security(("admin_token" = [])))]
 pub async fn move_names(
     operator: Operator,
     state: web::Data<WebState>,
     id: web::Path<String>,
+    _: NoBody,
 ) -> Result<HttpResponse, ApiError> {
     state.master().move_names(&agent_id(&id)?, &operator.name).await?;
     Ok(HttpResponse::Ok()
@@ -185,11 +188,12 @@ pub async fn move_names(
 
 /// `POST /api/v3/agents/{id}/revoke`: the agent is not heard until it comes with a new key.
 #[utoipa::path(post, path = "/api/v3/agents/{id}/revoke", tag = "agents", params(("id" = String, Path)),
-    responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
+    responses((status = 200), (status = 400), (status = 401), (status = 404)), security(("admin_token" = [])))]
 pub async fn revoke(
     admin: Admin,
     state: web::Data<WebState>,
     id: web::Path<String>,
+    _: NoBody,
 ) -> Result<HttpResponse, ApiError> {
     state.master().revoke(&agent_id(&id)?, &admin.name).await?;
     Ok(HttpResponse::Ok().json(json!({})))

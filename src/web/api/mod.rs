@@ -5,6 +5,7 @@ pub mod agents;
 pub mod keys;
 pub mod native;
 pub mod overview;
+pub mod plan_asks;
 pub mod plans;
 pub mod redflag;
 pub mod registries;

@@ -5,15 +5,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 
+use crate::actors::master::MasterError;
 use crate::db::read::{
     HeldImageRow, RunFilter, RunRow, agent_names, find_plan, find_run, list_held_images, list_order_keys,
     list_runs,
 };
 use crate::domain::id::AgentId;
 use crate::domain::update::{PlanId, RunId, RunOutcome};
+use crate::web::api::plans::held_form;
 use crate::web::auth::{Admin, Operator, Viewer};
+use crate::web::body::NoBody;
 use crate::web::error::ApiError;
-use crate::web::query::{KnownQuery, flag, number};
+use crate::web::query::{KnownQuery, NoParameters, flag, number, number_within};
 use crate::web::state::WebState;
 
 /// Most runs in one answer, and how many are in it unless the caller says so.
@@ -46,7 +49,7 @@ pub async fn list(
     query: KnownQuery<RunsQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let query = query.0;
-    let limit = number("limit", query.limit.as_deref(), RUNS.1, 1..=RUNS.0)?;
+    let limit = number_within("limit", query.limit.as_deref(), RUNS.1, 1..=RUNS.0)?;
     let after = number("after", query.after.as_deref(), 0, 0..=i64::MAX as u64)?;
     let running = match query.running.as_deref().map(str::trim) {
         None | Some("") => None,
@@ -92,12 +95,13 @@ pub async fn show(
 /// `POST /api/v3/runs/{agent}/{run}/cancel`: stops a run at its next safe point; what is done stays done.
 #[utoipa::path(post, path = "/api/v3/runs/{agent}/{run}/cancel", tag = "plans",
     params(("agent" = String, Path), ("run" = String, Path)),
-    responses((status = 202), (status = 401), (status = 403), (status = 404), (status = 409)),
-    security(("admin_token" = [])))]
+    responses((status = 202), (status = 400), (status = 401), (status = 403), (status = 404), (status = 409),
+        (status = 503)), security(("admin_token" = [])))]
 pub async fn cancel(
     operator: Operator,
     state: web::Data<WebState>,
     path: web::Path<(String, String)>,
+    _: NoBody,
 ) -> Result<HttpResponse, ApiError> {
     let (agent, run) = path.into_inner();
     let row = one(&state, &agent, &run).await?;
@@ -107,10 +111,12 @@ pub async fn cancel(
 
 /// Returns a run; fails with 404 if there is none.
 pub async fn one(state: &WebState, agent: &str, run: &str) -> Result<RunRow, ApiError> {
-    let missing = || ApiError::Missing("no such run is known of this host".into());
-    let id = RunId::parse(run).ok_or_else(missing)?;
-    let found = find_run(&state.master().db, &AgentId::new(agent), &id).await;
-    found.map_err(ApiError::internal)?.ok_or_else(missing)
+    let agent = AgentId::new(agent);
+    let found = match RunId::parse(run) {
+        Some(id) => find_run(&state.master().db, &agent, &id).await.map_err(ApiError::internal)?,
+        None => None,
+    };
+    found.ok_or_else(|| MasterError::RunNotFound { agent, run: run.to_owned() }.into())
 }
 
 fn form(run: &RunRow, name: Option<&String>) -> Value {
@@ -126,8 +132,12 @@ fn form(run: &RunRow, name: Option<&String>) -> Value {
 
 /// `GET /api/v3/order-key`: the key that orders to hosts are signed with, as hosts show it.
 #[utoipa::path(get, path = "/api/v3/order-key", tag = "plans",
-    responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
-pub async fn order_key(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    responses((status = 200), (status = 400), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn order_key(
+    _: Viewer,
+    state: web::Data<WebState>,
+    _: KnownQuery<NoParameters>,
+) -> Result<HttpResponse, ApiError> {
     let mut keys = list_order_keys(&state.master().db).await.map_err(ApiError::internal)?;
     let present = keys.pop().ok_or_else(|| ApiError::Missing("there is no key yet".into()))?;
     Ok(HttpResponse::Ok().json(json!({
@@ -139,33 +149,43 @@ pub async fn order_key(_: Viewer, state: web::Data<WebState>) -> Result<HttpResp
 /// `POST /api/v3/order-key/exchange`: signs with another key from now on. Hosts follow when they register next, because the
 /// present key gives its word for the new one; until then they refuse what is signed with it.
 #[utoipa::path(post, path = "/api/v3/order-key/exchange", tag = "plans",
-    responses((status = 200), (status = 401), (status = 403)), security(("admin_token" = [])))]
-pub async fn exchange_order_key(admin: Admin, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 503)),
+    security(("admin_token" = [])))]
+pub async fn exchange_order_key(
+    admin: Admin,
+    state: web::Data<WebState>,
+    _: NoBody,
+) -> Result<HttpResponse, ApiError> {
     let fingerprint = state.master().exchange_order_key(&admin.name).await?;
     Ok(HttpResponse::Ok().json(json!({ "fingerprint": fingerprint })))
 }
 
 /// `GET /api/v3/held-images`: images that failed on a host, and are approved on none until a person lets them go.
 #[utoipa::path(get, path = "/api/v3/held-images", tag = "plans",
-    responses((status = 200), (status = 401)), security(("admin_token" = [])))]
-pub async fn held_images(_: Viewer, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
+    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
+pub async fn held_images(
+    _: Viewer,
+    state: web::Data<WebState>,
+    _: KnownQuery<NoParameters>,
+) -> Result<HttpResponse, ApiError> {
     let held = list_held_images(&state.master().db).await.map_err(ApiError::internal)?;
+    let agents: Vec<AgentId> = held.iter().map(|row| row.agent_id.clone()).collect();
+    let names = agent_names(&state.master().db, &agents).await.map_err(ApiError::internal)?;
     let form = |row: &HeldImageRow| {
-        json!({
-            "digest": row.image.digest, "image": row.image.image, "reason": row.image.reason,
-            "agent_id": row.agent_id, "run": row.run_id, "failed_at": row.failed_at,
-        })
+        held_form(row, names.get(&row.agent_id).map_or(row.agent_id.as_str(), String::as_str))
     };
     Ok(HttpResponse::Ok().json(json!({ "images": held.iter().map(form).collect::<Vec<_>>() })))
 }
 
 /// `POST /api/v3/held-images/{digest}/let-go`: an image that failed may be tried again.
 #[utoipa::path(post, path = "/api/v3/held-images/{digest}/let-go", tag = "plans", params(("digest" = String, Path)),
-    responses((status = 200), (status = 401), (status = 403), (status = 404)), security(("admin_token" = [])))]
+    responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404), (status = 503)),
+    security(("admin_token" = [])))]
 pub async fn let_go(
     operator: Operator,
     state: web::Data<WebState>,
     digest: web::Path<String>,
+    _: NoBody,
 ) -> Result<HttpResponse, ApiError> {
     state.master().let_image_go(&digest, &operator.name).await?;
     Ok(HttpResponse::Ok().json(json!({})))

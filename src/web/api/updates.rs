@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::actors::master::MasterError;
 use crate::db::read::{
     self, ScanRow, UpdateFilter, UpdateOrder, UpdateTotals, UpdateView, find_updates, is_status,
     list_updates, routes_behind, scans_of_agents, update_totals,
@@ -247,7 +248,7 @@ pub async fn show(
 }
 
 fn missing(id: &UpdateId) -> ApiError {
-    ApiError::Missing(format!("no update with the id `{id}` exists"))
+    MasterError::UpdateNotFound(id.clone()).into()
 }
 
 /// `POST /api/v3/updates/decisions`: ignores, holds or puts off updates, or takes that back.

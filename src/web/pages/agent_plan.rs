@@ -7,7 +7,7 @@ use super::plans::{Asked, ask};
 use super::posted::Posted;
 use super::{Allowed, agent};
 use crate::web::api::agents::agent_id;
-use crate::web::api::plans::PlanBody;
+use crate::web::api::plan_asks::PlanBody;
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
 use crate::web::state::WebState;

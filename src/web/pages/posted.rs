@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Shell, SignedIn};
 use crate::actors::master::MasterError;
+use crate::protocol::body::shaped;
 use crate::web::body::Form;
 use crate::web::error::ApiError;
 use crate::web::session::Session;
@@ -66,9 +67,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Posted<T> {
             if !session.is_some_and(|session| session.owns(token)) {
                 return Err(ApiError::BadCsrf);
             }
-            serde_json::from_value(Value::Object(fields))
-                .map(Self)
-                .map_err(|error| ApiError::Invalid(error.to_string()))
+            Ok(Self(shaped(Value::Object(fields))?))
         })
     }
 }

@@ -13,7 +13,7 @@ use super::{Allowed, Shell, SignedIn, go_to, page_with, part};
 use crate::db::read::{self, ApprovalRow, RunRow};
 use crate::domain::text::spell_out;
 use crate::domain::update::RunOutcome;
-use crate::web::api::plans::{PlanBody, RunName};
+use crate::web::api::plan_asks::{PlanBody, RunName};
 use crate::web::api::runs::one;
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
@@ -236,6 +236,15 @@ fn facts(row: &RunRow, approval: Option<&ApprovalRow>) -> Vec<Fact> {
         let from = yes.given_from.as_deref().unwrap_or("the master's own host");
         let at = yes.given_at.format("%Y-%m-%d %H:%M UTC");
         facts.push(fact("First yes", format!("{} at {at}, from {from}", spell_out(&yes.given_by))));
+        facts.extend(plans::mode_words(yes.mode).map(|words| fact("Goes", words)));
+        if let Some(at) = yes.reissued_at {
+            let (first, now) = (yes.shown_plan().short(), yes.plan_id.short());
+            let at = at.format("%Y-%m-%d %H:%M UTC");
+            facts.push(fact(
+                "Ordered anew",
+                format!("plan {first} no longer held at {at}; plan {now} is in its scope"),
+            ));
+        }
         if let Some(by) = yes.ordered_by.as_ref().filter(|by| **by != yes.given_by) {
             facts.push(fact("Second yes", spell_out(by)));
         }

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 
 use super::filter::Pages;
 use super::overview::fragment_of;
-use super::plans::{Known, Stand, in_short, run_href};
+use super::plans::{Known, Stand, in_short, mode_words, run_href};
 use super::view::{Badge, Moment, badge, count};
 use super::{Shell, SignedIn, page, part};
 use crate::db::read::{self, ApprovalFilter, ApprovalRow, RunFilter, RunRow};
@@ -283,6 +283,7 @@ async fn open_lines(state: &WebState, wanted: &Wanted) -> Result<Vec<OpenLine>, 
             number => count(number as u64, "host", "hosts"),
         };
         let until = first.expires_at.format("%Y-%m-%d %H:%M UTC");
+        let mode = mode_words(first.mode).map(|words| format!(" · {words}")).unwrap_or_default();
         let mark = |((word, tone), number): ((String, &'static str), usize)| match rows.len() {
             1 => badge(tone, word),
             _ => badge(tone, format!("{number} {word}")),
@@ -290,7 +291,10 @@ async fn open_lines(state: &WebState, wanted: &Wanted) -> Result<Vec<OpenLine>, 
         Some(OpenLine {
             href: format!("/plans/{}", first.request_id),
             what: plans.get(&first.plan_id).map_or_else(|| first.plan_id.short().to_owned(), in_short),
-            detail: format!("{hosts} · approved by {} · counts until {until}", spell_out(&first.given_by)),
+            detail: format!(
+                "{hosts} · approved by {} · counts until {until}{mode}",
+                spell_out(&first.given_by)
+            ),
             marks: counts.into_iter().map(mark).collect(),
         })
     };

@@ -24,7 +24,7 @@ use crate::db::read::{
 };
 use crate::domain::id::{AgentId, UpdateId};
 use crate::domain::update::{Kind, Severity, State, UNCHECKED};
-use crate::web::api::plans::PlanBody;
+use crate::web::api::plan_asks::PlanBody;
 use crate::web::api::updates::{UpdatesQuery, read_decision};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;

@@ -1,89 +1,16 @@
 //! Updates in three steps on the page: choose, see exactly what would change, approve; and what was done.
 
-use std::cell::Cell;
-
 use lightship::actors::master::MasterSettings;
 use lightship::domain::role::Role;
 use serde_json::{Value, json};
 
 use super::Browser;
+use crate::plan_host::{Host, upgrade};
 use crate::support::asking::Answer;
 use crate::support::master::TestMaster;
 
 /// What a hostile host calls things.
 const HOSTILE: &str = "<script>alert(1)</script>";
-
-/// An agent of ours that a person said yes to, and on whose host a newer `bash` was found.
-struct Host<'a> {
-    master: &'a TestMaster,
-    key: String,
-    id: String,
-    session: String,
-    next: Cell<u64>,
-}
-
-impl<'a> Host<'a> {
-    async fn new(master: &'a TestMaster, name: &str) -> Self {
-        let (key, id, session) = master.new_native_agent(name).await;
-        let host = Self { master, key, id, session, next: Cell::new(0) };
-        master.admin_post(&format!("/api/v3/agents/{}/approve", host.id), json!({})).expect(200).await;
-        let can = json!({ "yes": true });
-        let told = json!({ "hostname": name, "abilities": { "installs_packages": can, "replaces_containers": can } });
-        host.say(json!({ "kind": "host", "host": told })).await;
-        host
-    }
-
-    /// Its last look found a newer version of this package.
-    async fn has_newer(&self, package: &str) {
-        let checked = json!({ "kind": "apt", "ok": true, "as_of": "2026-11-21T21:00:00Z", "is_complete": true,
-            "digest": "d", "count": 1, "pending": 1 });
-        let scan = json!({ "at": "2026-11-21T21:00:00Z", "scanners": [checked] });
-        self.say(json!({ "kind": "scanned", "scan": scan })).await;
-        let item = json!({ "name": package, "standing": "newer", "current_version": "1.0", "available_version": "1.1" });
-        self.say(json!({ "kind": "findings", "findings": { "checked": checked, "items": [item] } })).await;
-    }
-
-    async fn say(&self, item: Value) {
-        let first = self.next.replace(self.next.get() + 1);
-        let batch = json!({ "session": self.session, "first_seq": first, "sent_at": null, "items": [item] });
-        self.tell("reports", batch, 202).await;
-    }
-
-    async fn tell(&self, what: &str, body: Value, status: u16) {
-        let asking = self.master.post(&format!("/api/v3/agents/{}/{what}", self.id)).key(&self.key);
-        asking.header("lightship-session", &self.session).json(body).expect(status).await;
-    }
-
-    /// Fetches its commands, and returns the id of the one that asks for this.
-    async fn fetch(&self, action: &str) -> String {
-        let path = format!("/api/v3/agents/{}/commands?wait=0&max=10", self.id);
-        let asking = self.master.get(&path).key(&self.key).header("lightship-session", &self.session);
-        let answer = asking.expect(200).await.json();
-        let commands = answer["commands"].as_array().unwrap();
-        let is_it = |command: &&Value| command.to_string().contains(action);
-        let found = commands.iter().find(is_it).unwrap_or_else(|| panic!("no {action}: {answer}"));
-        found["command_id"].as_str().or(found["id"].as_str()).unwrap().to_owned()
-    }
-
-    /// Answers the question with these changes.
-    async fn answers(&self, changes: Value, on_host: Value) {
-        let command = self.fetch("plan_updates").await;
-        let plan = json!({ "changes": changes, "on_host": on_host });
-        self.tell("plans", json!({ "command": command, "plan": plan }), 200).await;
-        let done = json!({ "succeeded": true, "message": "planned" });
-        self.tell(&format!("commands/{command}/result"), done, 200).await;
-    }
-
-    /// Says how far a run is.
-    async fn progresses(&self, progress: Value) {
-        self.say(json!({ "kind": "run", "progress": progress })).await;
-    }
-}
-
-fn upgrade(name: &str, to: &str) -> Value {
-    json!({ "kind": "apt", "name": name, "arch": "amd64", "operation": "upgrade", "from": "1.0", "to": to,
-        "digest": "aa" })
-}
 
 fn location(answer: &Answer) -> String {
     assert_eq!(answer.status, 303, "{}", answer.text);
@@ -357,6 +284,94 @@ async fn a_yes_to_what_no_host_answered_or_for_no_hosts_is_refused() {
     master.admin_post(&approve, json!({ "plan": plan, "agent": [host.id] })).expect(400).await;
     assert_eq!(master.admin_get("/api/v3/approvals").expect(200).await.json()["approvals"], json!([]));
     master.admin_post(&approve, json!({ "plan": plan })).expect(202).await;
+    master.stop().await;
+}
+
+fn replace(to: &str) -> Value {
+    json!({ "kind": "docker_image", "name": "web", "operation": "replace", "from": "sha256:a", "to": to, "digest": to })
+}
+
+#[actix_web::test]
+async fn an_image_that_failed_before_is_shown_before_anybody_approves_it_and_is_let_go_there() {
+    // given: an image failed on one host, and another one would get it
+    let master = TestMaster::start().await;
+    let (browser, viewer) =
+        (Browser::signed_in(&master).await, Browser::with_role(&master, Role::Viewer).await);
+    let (one, other) = (Host::new(&master, "web-1").await, Host::new(&master, "web-2").await);
+    let run = json!({ "id": "20260131-120000-aaaa", "plan": { "changes": [replace("sha256:b")], "on_host": {} }, "by": "root",
+        "started_at": "2026-01-31T12:00:00Z", "ended_at": "2026-01-31T12:01:00Z", "steps": [], "outcome": "rolled_back",
+        "reason": "web was unhealthy" });
+    let failed = json!([{ "digest": "sha256:b", "image": "nginx:1.27", "reason": "web was unhealthy" }]);
+    one.tell("runs", json!({ "run": run, "log": "", "failed_images": failed }), 200).await;
+    let own = format!("/agents/{}", other.id);
+    let page = location(&browser.submit(&own, &format!("{own}/plan"), &[("what", "all")]).await);
+    other.answers(json!([replace("sha256:b"), upgrade("bash", "1.1")]), json!({})).await;
+    // then: the page says so with the reason, and has no button to approve it; the API has it too
+    let shown = browser.get(&page).await.text;
+    for words in
+        ["Failed before, and held on all hosts", "nginx:1.27", "web-1", "web was unhealthy", "Let it go"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert!(shown.contains(&format!("/runs/{}/20260131-120000-aaaa", one.id)), "{shown}");
+    assert!(!shown.contains("/approve\" class=\"yes\""), "{shown}");
+    let answer = master.admin_get(&format!("/api/v3{page}")).expect(200).await.json();
+    let held = &answer["plans"][0]["held"][0];
+    assert!(
+        held["digest"] == "sha256:b" && held["agent"] == "web-1" && held["reason"] == "web was unhealthy",
+        "{answer}"
+    );
+    let (to, digest) = (format!("{page}/let-go"), [("digest", "sha256:b")]);
+    assert_eq!(viewer.submit(&page, &to, &digest).await.status, 403);
+    // when: it is let go, then: the plan can be approved, and a second press says how it stands
+    assert_eq!(location(&browser.submit(&page, &to, &digest).await), page);
+    let late = browser.submit(&page, &to, &digest).await;
+    assert!(late.status == 409 && late.text.contains("not held any more"), "{}", late.text);
+    let after = browser.get(&page).await.text;
+    assert!(!after.contains("Failed before") && after.contains("Approve for web-2"), "{after}");
+    assert_eq!(location(&approve(&browser, &page, 0).await), page);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn how_far_a_yes_goes_is_chosen_on_the_page_and_stands_in_the_record() {
+    // given: a yes that reaches newer versions of the same
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let host = Host::new(&master, "web-1").await;
+    let own = format!("/agents/{}", host.id);
+    let page = location(&browser.submit(&own, &format!("{own}/plan"), &[("what", "all")]).await);
+    host.answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+    let mut fields = yes_fields(&browser.get(&page).await.text, 0);
+    fields.push(("mode".into(), "anything".into()));
+
+    let send = async |fields: Vec<(String, String)>| {
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        browser.post(&format!("{page}/approve"), &fields).await
+    };
+    assert_eq!(send(fields.clone()).await.status, 400);
+    fields.pop();
+    fields.push(("mode".into(), "same_scope".into()));
+    assert_eq!(location(&send(fields).await), page);
+    assert!(browser.get("/runs").await.text.contains("same scope"));
+    // when: the plan no longer holds on the host
+    let order = host.fetch("carry_out_plan").await;
+    let refused = json!({ "succeeded": false, "message": "the plan no longer holds: bash" });
+    host.tell(&format!("commands/{order}/result"), refused, 200).await;
+    let meanwhile = browser.get(&page).await.text;
+    assert!(meanwhile.contains("planned anew"), "{meanwhile}");
+    host.answers(json!([upgrade("bash", "1.2")]), json!({})).await;
+    // then: what it would change now is ordered, and the page says which plan that is
+    let after = browser.get(&page).await.text;
+    assert!(after.contains("ordered") && after.contains("in the scope of the yes"), "{after}");
+    assert!(!after.contains("Approve for web-1"), "it is approved already: {after}");
+    host.fetch("carry_out_plan").await;
+    let given = master.admin_get("/api/v3/approvals").expect(200).await.json();
+    let row = &given["approvals"][0];
+    assert!(
+        row["mode"] == "same_scope" && row["plan"] != row["approved_plan"] && row["reissued_at"].is_string(),
+        "{given}"
+    );
     master.stop().await;
 }
 

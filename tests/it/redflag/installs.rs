@@ -138,3 +138,38 @@ async fn many_are_approved_together_and_those_that_cannot_be_are_named() {
     master.admin_post("/api/v1/updates/approve", json!({})).expect(400).await;
     master.stop().await;
 }
+
+#[actix_web::test]
+async fn a_host_is_updated_as_a_whole_or_by_one_package() {
+    let master = unlimited().await;
+    let agent = FlagAgent::join(&master, "web-1").await;
+    agent.scan("", "Found 2 APT updates", json!([apt("bash", "2"), apt("curl", "2")])).await;
+    let path = format!("/api/v1/agents/{}/update", agent.id);
+    // given: what does not say what is meant
+    for (body, field) in [
+        (json!({}), "`action`"),
+        (json!({ "action": "update_some" }), "`action`"),
+        (json!({ "action": "update_package", "package_name": "bash" }), "`package_name`"),
+        (json!({ "action": "update_all", "package_type": "yum" }), "`package_type`"),
+    ] {
+        let refused = master.admin_post(&path, body).expect(400).await;
+        assert!(refused.text.contains(field), "{}", refused.text);
+    }
+    master.admin_post(&path, json!({ "action": "update_all", "package_type": "dnf" })).expect(409).await;
+    assert_eq!(agent.check_in().await, Vec::<Value>::new());
+    // when: one is meant, and then all
+    let one = json!({ "package_type": "apt", "package_name": "curl", "action": "update_package" });
+    let one = master.admin_post(&path, one).expect(200).await.json();
+    assert_eq!((&one["action"], &one["package"]), (&json!("update_package"), &json!("curl")));
+    let all = master.admin_post(&path, json!({ "action": "update_all" })).expect(200).await.json();
+    // then: each is told to the agent once
+    let told = agent.check_in().await;
+    let ids: Vec<&Value> = told.iter().map(|command| &command["id"]).collect();
+    assert_eq!(ids.len(), 2, "{told:?}");
+    assert!(ids.contains(&&one["command_id"]) && ids.contains(&&all["command_id"]), "{one} {all} {told:?}");
+    assert!(told.iter().all(|command| command["type"] == "dry_run_update"), "{told:?}");
+    let known = master.admin_post(&path, json!({ "action": "update_approved" })).expect(200).await.json();
+    assert_eq!(known["command_ids"].as_array().unwrap().len(), 2, "{known}");
+    assert_eq!(agent.check_in().await, Vec::<Value>::new(), "what is under way is not told again");
+    master.stop().await;
+}

@@ -94,15 +94,13 @@ async fn sums_count_what_is_there() {
 }
 
 #[actix_web::test]
-async fn what_installs_says_that_it_is_not_built_and_changes_nothing() {
+async fn what_is_not_built_says_so_and_changes_nothing() {
     let master = unlimited().await;
     let agent = FlagAgent::join(&master, "web-1").await;
     agent.scan("", "Found 1 APT updates", json!([apt("a", "2")])).await;
-    for path in [
-        format!("/api/v1/agents/{}/update", agent.id),
-        format!("/api/v1/agents/{}/reboot", agent.id),
-        format!("/api/v1/agents/{}/heartbeat", agent.id),
-    ] {
+    for path in
+        [format!("/api/v1/agents/{}/reboot", agent.id), format!("/api/v1/agents/{}/heartbeat", agent.id)]
+    {
         let refused = master.admin_post(&path, json!({"action": "update_all"})).expect(409).await;
         assert_eq!(refused.json()["code"], "not_built_yet", "{path}");
     }

@@ -330,8 +330,12 @@ async fn a_person_trusts_another_key_by_its_fingerprint() {
 
     let (code, _, errors) = verb(&rig, &["trust-key", "0000-0000-0000-0000-0000-0000-0000-0000"]);
     assert!(code == 1 && errors.contains("no master showed the key"), "{errors}");
+    let (code, _, errors) = verb(&rig, &["trust-key"]);
+    assert!(code == 1 && errors.contains("`lightship trust-key --show`"), "{errors}");
     let (code, _, errors) = verb(&rig, &["trust-key", &second]);
     assert_eq!(code, 0, "{errors}");
+    let (code, said, errors) = rig.verb(&["trust-key", &second.to_uppercase()]);
+    assert!(code == 0 && said.contains("were trusted already"), "{said}{errors}");
 
     let status = helper.hands().status().await;
     assert_eq!(status.key.map(|key| key.to_string()), Some(second));

@@ -80,6 +80,92 @@ async fn beside(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_is_listed_a_question_is_shown_again_and_a_yes_goes_as_far_as_was_said() {
+    // given: a host, and one that would change a newer version of the same
+    let desk = Desk::start();
+    let (one, other) = (Host::new(&desk.master, "web-1").await, Host::new(&desk.master, "web-2").await);
+    let (_, none) = desk.near(0, &["updates", "approvals"]);
+    assert!(none.contains("nothing that was approved is open"), "{none}");
+    let args = ["updates", "plan", "--host", "web-1", "--host", "web-2", "--all"];
+    let (_, said) = beside(&desk, 2, &args, async {
+        one.answer(upgrade("1.1")).await;
+        other.answer(upgrade("1.2")).await;
+    })
+    .await;
+    let words =
+        said.lines().find_map(|line| line.strip_prefix("approve it with `lightship updates approve "));
+    let request = words.unwrap().split(' ').next().unwrap();
+    // then: it is shown again without asking anybody
+    let (again, _) = desk.near(2, &["updates", "plan", "--request", request, "--json"]);
+    let again: Value = serde_json::from_str(&again).unwrap();
+    let of_one = |plan: &&Value| plan["hosts"][0]["agent_id"] == one.id;
+    let plan =
+        again["plans"].as_array().unwrap().iter().find(of_one).unwrap()["id"].as_str().unwrap().to_owned();
+    // when: hosts that differ are passed over, then: that is said, and is a success
+    let skip = ["updates", "approve", request, &plan.to_uppercase(), "--mode", "skip", "--yes"];
+    let (done, passed) = desk.near(0, &skip);
+    assert!(
+        done.contains("approved for 1 host") && passed.contains(&format!("passed over {}", other.id)),
+        "{done}{passed}"
+    );
+    let (list, _) = desk.near(0, &["updates", "approvals", "--host", "web-1"]);
+    let approval = done.split(' ').next().unwrap();
+    assert!(list.contains(approval) && list.contains("skip") && list.contains("ordered"), "{list}");
+    let (_, second) = desk.near(1, &["updates", "second", approval]);
+    assert!(second.contains("needs no second one"), "{second}");
+    desk.near(0, &["updates", "withdraw", approval]);
+    let (_, none) = desk.near(0, &["updates", "approvals"]);
+    assert!(none.contains("nothing that was approved is open"), "{none}");
+    let (all, _) = desk.near(0, &["updates", "approvals", "--all"]);
+    assert!(all.contains(approval) && all.contains("withdrawn"), "{all}");
+    // when: newer versions of the same are meant too, then: both hosts have an order
+    let (done, _) = desk.near(0, &["updates", "approve", request, &plan, "--mode", "same-scope", "--yes"]);
+    assert!(done.contains("approved for 2 hosts"), "{done}");
+    one.fetch("carry_out_plan").await;
+    other.fetch("carry_out_plan").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_or_not_said_is_named_with_the_way_out() {
+    let desk = Desk::start();
+    for (args, words) in [
+        (&["updates", "plan", "--all"][..], "say on which hosts: `--host NAME`"),
+        (&["updates", "plan"], "say what is to be planned"),
+        (&["updates", "plan", "gone"], "no update `gone` is known; `lightship updates list --state any`"),
+        (&["updates", "plan", "--request", "a%zz"], "no question `a%zz` to hosts is kept; ask anew"),
+        (&["updates", "plan", "--request", "a\u{1b}b"], "no question `a\\u{1b}b` to hosts is kept"),
+        (&["updates", "approve", "none", "000000000000"], "no question `none` to hosts is kept"),
+        (&["updates", "second", "none"], "no approval `none` is known; `lightship updates approvals --all`"),
+        (&["updates", "withdraw", "%ff"], "no approval `%ff` is known"),
+        (&["updates", "let-go", "sha256:00"], "no image with this digest is held"),
+        (&["updates", "show", "none"], "no update `none` is known"),
+        (&["runs", "show", "web-9", "x"], "there is no host `web-9`"),
+        (&["runs", "show", "web-9", "X\n"], "there is no host `web-9`"),
+    ] {
+        let (_, said) = desk.near(1, args);
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+    let host = Host::new(&desk.master, "web-1").await;
+    for (args, words) in [
+        (
+            &["runs", "show", "web-1", "20260131-120000-aaaa"][..],
+            "no run `20260131-120000-aaaa` is known of the host",
+        ),
+        (&["runs", "show", "web-1", "X\n"], "`X\\n` is no run; `lightship runs` lists them"),
+        (&["runs", "cancel", "web-1", "%00"], "`%00` is no run"),
+        (&["runs", "undo", "web-1", "20260131-120000-aaaa"], "no run `20260131-120000-aaaa` is known"),
+        (
+            &["updates", "plan", "--host", "web-1", "ba sh"],
+            "`ba sh` names nothing that could be planned: it has blanks",
+        ),
+        (&["updates", "plan", "--host", &host.id, "a\tb"], "it has control characters"),
+    ] {
+        let (_, said) = desk.near(1, args);
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn updates_are_planned_approved_followed_and_taken_back_by_verbs() {
     // given: two hosts that would change the same, and one that differs
     let desk = Desk::start();

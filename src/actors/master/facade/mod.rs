@@ -84,8 +84,11 @@ impl Master {
         }
     }
 
-    /// Asks an agent's actors.
+    /// Asks an agent's actors. For who is not on the list none are started.
     async fn work<T>(&self, agent: &AgentId, work: impl FnOnce(Reply<T>) -> Work) -> Result<T, MasterError> {
+        if self.directory.slot(agent).is_none() {
+            return Err(MasterError::AgentNotFound(agent.clone()));
+        }
         self.env.fleet.ask(agent, work).await
     }
 }

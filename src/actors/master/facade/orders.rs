@@ -1,6 +1,6 @@
 //! What hosts would change, people's yes to it, and what their runs did.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
@@ -9,14 +9,16 @@ use super::Master;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
 use crate::actors::master::registrar::{ExchangeOrderKey, LetImageGo};
-use crate::actors::master::requests::{Approval, Yes};
+use crate::actors::master::requests::{Approval, Terms, Yes};
 use crate::db::approvals::{ApprovalFilter, list_approvals};
+use crate::db::plans::{HostPlanAnswer, HostPlanRow, host_plans_of};
 use crate::db::runs::find_run;
 use crate::db::updates::UpdateRow;
 use crate::domain::command::CommandKind;
 use crate::domain::id::{AgentId, ApprovalId, CommandId, RequestId};
 use crate::domain::order::Fingerprint;
-use crate::domain::update::{Kind, MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId, RunId};
+use crate::domain::text::repeated;
+use crate::domain::update::{ApprovalMode, Kind, MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId, RunId};
 use crate::protocol::v3::{PlanTold, RunTold};
 
 /// Hosts that are asked at the same time.
@@ -48,6 +50,8 @@ impl Master {
         for (_, ask) in &asks {
             ask.check().map_err(|fault| MasterError::Invalid(fault.to_string()))?;
         }
+        // A host that is named twice is asked once.
+        let asks: BTreeMap<AgentId, PlanAsk> = asks.into_iter().collect();
         let id = RequestId::new(self.chance.sorted_uuid(&self.clock).to_string());
         let asked = asks.into_iter().map(|(agent, ask)| {
             let (request, by) = (id.clone(), by.to_owned());
@@ -59,18 +63,22 @@ impl Master {
         Ok(sorted(id.clone(), stream::iter(asked).buffer_unordered(AT_ONCE).collect().await))
     }
 
-    /// Says yes to a plan, for these hosts; it counts for so long. `from` is the address that it comes from.
+    /// Says yes to a plan, for these hosts. `from` is the address that it comes from.
     pub async fn approve_plan(
         &self,
         request: &RequestId,
         plan: &PlanId,
         agents: Vec<AgentId>,
-        lifetime: Duration,
+        terms: impl Into<Terms>,
         (by, from): (&str, Option<String>),
     ) -> Result<OnHosts<ApprovalId>, MasterError> {
+        let Terms { lifetime, mode } = terms.into();
         if !(MIN_LIFETIME..=MAX_LIFETIME).contains(&lifetime) {
             let (least, most) = (MIN_LIFETIME.as_secs(), MAX_LIFETIME.as_secs());
             return Err(MasterError::Invalid(format!("a yes counts for {least} to {most} seconds")));
+        }
+        if mode == ApprovalMode::SameScope {
+            self.must_be_answered(request, plan).await?;
         }
         let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
         let id = ApprovalId::new(self.chance.sorted_uuid(&self.clock).to_string());
@@ -78,11 +86,25 @@ impl Master {
             approval: id.clone(),
             request: request.clone(),
             plan: plan.clone(),
+            mode,
             expires_at: self.env.now() + lifetime,
             by: by.to_owned(),
             from,
         };
         Ok(self.on_hosts(id, agents, |_| Approval::Give(yes.clone())).await)
+    }
+
+    /// Fails unless a host answered the question with this plan: a yes that reaches other plans begins at one that was shown.
+    async fn must_be_answered(&self, request: &RequestId, plan: &PlanId) -> Result<(), MasterError> {
+        let rows = host_plans_of(&self.db, request).await?;
+        let is_it = |row: &HostPlanRow| matches!(&row.answer, Some(HostPlanAnswer { plan: Ok((answered, _)), .. }) if answered == plan);
+        if rows.iter().any(is_it) {
+            return Ok(());
+        }
+        let (plan, request) = (plan.short(), repeated(request.as_str()));
+        Err(MasterError::PlanNotFound(format!(
+            "no host answered the question `{request}` with a plan `{plan}`"
+        )))
     }
 
     /// Adds a second person's yes, for all hosts that it is about.
@@ -135,9 +157,11 @@ impl Master {
 
     /// Asks a host to stop a run at its next safe point. Returns the command.
     pub async fn cancel_run(&self, agent: &AgentId, run: &RunId, by: &str) -> Result<CommandId, MasterError> {
-        let row = find_run(&self.db, agent, run).await?.ok_or(MasterError::RunNotFound)?;
+        let row = find_run(&self.db, agent, run)
+            .await?
+            .ok_or_else(|| MasterError::RunNotFound { agent: agent.clone(), run: run.to_string() })?;
         if row.ended.is_some() {
-            return Err(MasterError::CannotApprove("the run is at its end already".into()));
+            return Err(MasterError::RunEnded(run.clone()));
         }
         let kind = CommandKind::CancelRun { run: run.clone(), by: by.to_owned() };
         let by = by.to_owned();
@@ -168,7 +192,7 @@ impl Master {
         let filter = ApprovalFilter { id: Some(id.clone()), ..ApprovalFilter::default() };
         let rows = list_approvals(&self.db, &filter, MOST_HOSTS as u64).await?;
         if rows.is_empty() {
-            return Err(MasterError::ApprovalNotFound);
+            return Err(MasterError::ApprovalNotFound(id.clone()));
         }
         Ok(rows.into_iter().map(|row| row.agent_id).collect())
     }
@@ -179,6 +203,8 @@ impl Master {
         agents: Vec<AgentId>,
         what: impl Fn(&ApprovalId) -> Approval,
     ) -> OnHosts<ApprovalId> {
+        // A host that is named twice is decided about once.
+        let agents: BTreeSet<AgentId> = agents.into_iter().collect();
         let decided = agents.into_iter().map(|agent| {
             let what = what(&id);
             async move {

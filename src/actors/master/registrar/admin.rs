@@ -12,7 +12,7 @@ use crate::db::sessions::SessionRow;
 use crate::db::settings::password_secret;
 use crate::db::{self, RowChange};
 use crate::domain::event::{AdminEvent, Stream};
-use crate::domain::role::Role;
+use crate::domain::role::{BY_SOCKET, BY_TOKEN, Role};
 
 /// Longest administrator name.
 const MAX_NAME: usize = 64;
@@ -113,6 +113,10 @@ impl Handler<ChangeSetting> for Registrar {
 
 async fn set_up(env: &Env, ask: &SetUpAdmin) -> Result<(), MasterError> {
     let name = ask.name.trim();
+    if matches!(name, BY_TOKEN | BY_SOCKET) {
+        let words = format!("`{name}` is what the record calls the operator; choose another name");
+        return Err(MasterError::Invalid(words));
+    }
     if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(MasterError::Invalid(format!("the name must have 1 to {MAX_NAME} printable characters")));
     }

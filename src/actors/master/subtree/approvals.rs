@@ -21,8 +21,10 @@ use crate::db::{self, Expected, RowChange};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
 use crate::domain::id::{ApprovalId, CommandId};
+use crate::domain::role::may_be_one_person;
+use crate::domain::text::repeated;
 use crate::domain::update::{
-    ApprovalStatus, Changes, FailedImage, Happening, Kind, OnHost, PlanId, PlannedChange, Problem, Then,
+    ApprovalMode, ApprovalStatus, Changes, FailedImage, Happening, OnHost, PlanId, Problem, Then,
 };
 
 /// Approvals of a host that are looked through for what is over.
@@ -38,15 +40,15 @@ impl Keeper {
             if find_approval(&env.db, agent, &yes.approval).await?.is_some() {
                 return Ok(());
             }
-            let on_host = self.planned(yes).await?;
-            let changes = find_plan(&env.db, &yes.plan).await?.ok_or(MasterError::PlanNotFound)?;
+            let (plan, on_host) = self.planned(yes).await?;
+            let changes = find_plan(&env.db, &plan).await?.ok_or_else(|| not_answered(yes))?;
             if changes.is_empty() {
                 let reason = "the plan changes nothing, so there is nothing to approve".into();
                 return Err(MasterError::CannotApprove(reason));
             }
             self.must_not_be_held(&changes).await?;
             let open = self.open_approvals().await?;
-            if let Some(same) = open.iter().find(|open| open.plan_id == yes.plan) {
+            if let Some(same) = open.iter().find(|open| open.is_about(&plan)) {
                 let reason = format!("{} said yes to this plan already", same.given_by);
                 return Err(MasterError::CannotApprove(reason));
             }
@@ -56,13 +58,15 @@ impl Keeper {
                 agent_id: agent.clone(),
                 approval_id: yes.approval.clone(),
                 request_id: yes.request.clone(),
-                plan_id: yes.plan.clone(),
+                plan_id: plan.clone(),
                 number,
                 expires_at: yes.expires_at,
                 given_from: yes.from.clone(),
                 needs_second,
+                mode: yes.mode,
+                approved_plan: Some(yes.plan.clone()).filter(|approved| *approved != plan),
             }];
-            let command = self.order(&yes.approval, &yes.plan, number, yes.expires_at);
+            let command = self.order(&yes.approval, &plan, number, yes.expires_at);
             if !needs_second {
                 events.push(self.ordered(&yes.approval, &command));
             }
@@ -85,11 +89,8 @@ impl Keeper {
     }
 
     /// Fails if an image of the plan failed on a host, and nobody let it go.
-    async fn must_not_be_held(&self, changes: &Changes) -> Result<(), MasterError> {
-        let is_new = |change: &&PlannedChange| change.from != change.to;
-        let digests: Vec<String> =
-            changes.of(Kind::DockerImage).filter(is_new).filter_map(|change| change.to.clone()).collect();
-        let Some(held) = held_among(&self.own.env.db, &digests).await?.into_iter().next() else {
+    pub(super) async fn must_not_be_held(&self, changes: &Changes) -> Result<(), MasterError> {
+        let Some(held) = held_among(&self.own.env.db, &changes.new_images()).await?.into_iter().next() else {
             return Ok(());
         };
         let FailedImage { digest, image, reason } = held.image;
@@ -106,7 +107,11 @@ impl Keeper {
         let Own { env, agent } = &self.own;
         for _ in 0..TRIES {
             let ends = self.ends().await?;
-            let row = find_approval(&env.db, agent, id).await?.ok_or(MasterError::ApprovalNotFound)?;
+            let row = find_approval(&env.db, agent, id).await?;
+            let row = row.ok_or_else(|| MasterError::ApprovalNotFound(id.clone()))?;
+            if !row.needs_second {
+                return Err(MasterError::NoSecondNeeded);
+            }
             match row.status {
                 ApprovalStatus::Waiting if env.now() >= row.expires_at => {
                     return Err(MasterError::CannotApprove(
@@ -120,8 +125,9 @@ impl Keeper {
                     return Err(MasterError::CannotApprove(reason));
                 }
             }
-            if row.given_by == by {
-                let reason = "a second person has to say yes, and this is the first one".into();
+            if may_be_one_person(&row.given_by, by) {
+                let reason = "a second person has to say yes, and this is the first one (the admin token and the socket on \
+                              the master's host are one person)".into();
                 return Err(MasterError::CannotApprove(reason));
             }
             let command = self.order(id, &row.plan_id, row.number, row.expires_at);
@@ -142,7 +148,7 @@ impl Keeper {
         let agent = self.own.agent.clone();
         for _ in 0..TRIES {
             let row = find_approval(&self.own.env.db, &agent, id).await?;
-            let row = row.ok_or(MasterError::ApprovalNotFound)?;
+            let row = row.ok_or_else(|| MasterError::ApprovalNotFound(id.clone()))?;
             if !row.status.is_open() {
                 return Ok(());
             }
@@ -165,7 +171,15 @@ impl Keeper {
             if now < row.expires_at {
                 self.own.env.due_at(&self.own.agent, row.expires_at);
             } else if !self.is_fetched(&row).await? && !self.is_running(&row).await? {
-                self.end_approval(&row, "nobody fetched it in time", "system").await?;
+                // A host that refused the order may have been asked what it would change instead.
+                let refused = self.command_of(&row).await?.and_then(|command| command.outcome);
+                let reason = refused.map_or_else(
+                    || "nobody fetched it in time".to_owned(),
+                    |outcome| {
+                        format!("{}; what it would change instead was not known in time", outcome.message)
+                    },
+                );
+                self.end_approval(&row, &reason, "system").await?;
             }
         }
         Ok(())
@@ -189,6 +203,9 @@ impl Keeper {
             // An agent that knows nothing of plans says no more than that it could not.
             let problem = Problem { reason: outcome.message.clone(), way_out: None };
             row.answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
+            if row.then == Then::Reissue {
+                return self.reissue(&row).await;
+            }
             let names = if row.then == Then::CarryOut { named(&row.ask) } else { Vec::new() };
             let batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
             let batch = self.moved_named(batch, &names, Happening::Withdraw).await?;
@@ -201,12 +218,24 @@ impl Keeper {
         if !row.status.is_open() || outcome.succeeded {
             return Ok(());
         }
+        if row.mode == ApprovalMode::SameScope && row.reissued_at.is_none() {
+            return self.plan_anew(&row).await;
+        }
         let by = format!("agent:{agent}");
-        self.end_approval(&row, &outcome.message, &by).await.map(drop)
+        let reason = match row.mode {
+            ApprovalMode::Skip => format!("passed over: {}", outcome.message),
+            ApprovalMode::Exact | ApprovalMode::SameScope => outcome.message.clone(),
+        };
+        self.end_approval(&row, &reason, &by).await.map(drop)
     }
 
     /// Writes the end of a yes down; false if somebody else was faster.
-    async fn end_approval(&self, row: &ApprovalRow, reason: &str, by: &str) -> Result<bool, MasterError> {
+    pub(super) async fn end_approval(
+        &self,
+        row: &ApprovalRow,
+        reason: &str,
+        by: &str,
+    ) -> Result<bool, MasterError> {
         let Own { env, agent } = &self.own;
         let ends = self.ends().await?;
         let event = UpdateEvent::PlanWithdrawn {
@@ -231,18 +260,25 @@ impl Keeper {
         self.commit(batch).await
     }
 
-    /// Fails unless the host answered the question with this plan.
-    async fn planned(&self, yes: &Yes) -> Result<Box<OnHost>, MasterError> {
-        match self.answered(&yes.request).await? {
-            Some((plan, on_host)) if plan == yes.plan => Ok(on_host),
-            Some(_) => Err(MasterError::CannotApprove(
+    /// Returns the plan that the host answered the question with, if the yes reaches it.
+    async fn planned(&self, yes: &Yes) -> Result<(PlanId, Box<OnHost>), MasterError> {
+        let (plan, on_host) = self.answered(&yes.request).await?.ok_or_else(|| not_answered(yes))?;
+        if plan == yes.plan {
+            return Ok((plan, on_host));
+        }
+        match yes.mode {
+            ApprovalMode::Exact => Err(MasterError::CannotApprove(
                 "this host worked out another plan; look at it and approve that".into(),
             )),
-            None => Err(MasterError::PlanNotFound),
+            ApprovalMode::Skip => Err(MasterError::PassedOver),
+            ApprovalMode::SameScope => match self.out_of_scope(&yes.plan, &plan).await? {
+                None => Ok((plan, on_host)),
+                Some(why) => Err(MasterError::CannotApprove(why)),
+            },
         }
     }
 
-    async fn command_of(&self, row: &ApprovalRow) -> Result<Option<Command>, MasterError> {
+    pub(super) async fn command_of(&self, row: &ApprovalRow) -> Result<Option<Command>, MasterError> {
         let Some(command) = &row.command_id else { return Ok(None) };
         let found = db::commands::find_command(&self.own.env.db, command).await?;
         Ok(found.map(|found| found.command))
@@ -273,7 +309,13 @@ impl Keeper {
         Ok(list_approvals(&self.own.env.db, &filter, MOST_OPEN).await?)
     }
 
-    fn order(&self, approval: &ApprovalId, plan: &PlanId, number: u64, expires_at: DateTime<Utc>) -> Command {
+    pub(super) fn order(
+        &self,
+        approval: &ApprovalId,
+        plan: &PlanId,
+        number: u64,
+        expires_at: DateTime<Utc>,
+    ) -> Command {
         let kind = CommandKind::CarryOutPlan { approval: approval.clone(), plan: plan.clone(), number };
         Command { expires_at, ..new_command(&self.own.env, kind, None) }
     }
@@ -285,4 +327,10 @@ impl Keeper {
             command_id: command.id.clone(),
         }
     }
+}
+
+/// Says that the host gave no such plan.
+fn not_answered(yes: &Yes) -> MasterError {
+    let request = repeated(yes.request.as_str());
+    MasterError::PlanNotFound(format!("this host has no answer to a question `{request}` that is still kept"))
 }

@@ -15,6 +15,7 @@ mod own;
 mod picture;
 mod plans;
 mod queue;
+mod reissues;
 mod tunnel;
 mod updates;
 

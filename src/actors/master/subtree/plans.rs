@@ -10,13 +10,16 @@ use crate::actors::master::commands::new_command;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{Dialect, Yes};
 use crate::db::RowChange;
+use crate::db::approvals::ApprovalRow;
 use crate::db::plans::{
     HostPlanAnswer, HostPlanRow, find_host_plan, find_host_plan_of, find_plan, surplus_plans,
 };
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::CommandKind;
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
-use crate::domain::update::{Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, Then, Wanted};
+use crate::domain::update::{
+    ApprovalMode, Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, Then, Wanted,
+};
 use crate::protocol::v3::PlanTold;
 
 impl Keeper {
@@ -64,7 +67,11 @@ impl Keeper {
             }
             let open = self.open_approvals().await?;
             for old in surplus_plans(&env.db, agent).await? {
-                if !open.iter().any(|approval| approval.request_id == old) {
+                // The question for an order that is reissued has the id of the yes.
+                let is_of = |approval: &ApprovalRow| {
+                    approval.request_id == old || approval.id.as_str() == old.as_str()
+                };
+                if !open.iter().any(is_of) {
                     batch = batch.row(RowChange::DeleteHostPlan { agent_id: agent.clone(), request_id: old });
                 }
             }
@@ -96,7 +103,11 @@ impl Keeper {
         let batch = batch.row(RowChange::PutHostPlan(Box::new(row.clone())));
         env.ledger.commit(batch).await?;
         env.notices.announce(Note::Updates(agent.clone()));
-        if row.then == Then::CarryOut { self.carry_out_named(row).await } else { Ok(()) }
+        match row.then {
+            Then::Show => Ok(()),
+            Then::CarryOut => self.carry_out_named(row).await,
+            Then::Reissue => self.reissue(&row).await,
+        }
     }
 
     /// Who asked said yes to what is named: a plan with nothing else is approved by that, any other one waits for a yes of its
@@ -126,7 +137,13 @@ impl Keeper {
     /// A yes that counts as long as one does.
     pub(super) fn yes_now(&self, approval: ApprovalId, request: RequestId, plan: PlanId, by: &str) -> Yes {
         let expires_at = self.own.env.now() + TimeDelta::from_std(LIFETIME).unwrap_or(TimeDelta::MAX);
-        Yes { approval, request, plan, expires_at, by: by.to_owned(), from: None }
+        let mode = ApprovalMode::Exact;
+        Yes { approval, request, plan, mode, expires_at, by: by.to_owned(), from: None }
+    }
+
+    /// Returns what the host was asked with a question.
+    pub(super) async fn question(&self, request: &RequestId) -> Result<Option<HostPlanRow>, MasterError> {
+        Ok(find_host_plan(&self.own.env.db, &self.own.agent, request).await?)
     }
 
     /// Returns the plan that the host answered a question with.
@@ -134,8 +151,7 @@ impl Keeper {
         &self,
         request: &RequestId,
     ) -> Result<Option<(PlanId, Box<OnHost>)>, MasterError> {
-        let row = find_host_plan(&self.own.env.db, &self.own.agent, request).await?;
-        Ok(row.and_then(|row| row.answer).and_then(|answer| answer.plan.ok()))
+        Ok(self.question(request).await?.and_then(|row| row.answer).and_then(|answer| answer.plan.ok()))
     }
 }
 

@@ -10,6 +10,7 @@ mod limits;
 mod lost_tunnels;
 mod machines;
 mod memory;
+mod modes;
 mod plans;
 mod pushes;
 mod races;

@@ -1,8 +1,9 @@
 //! What hosts would change, people's yes to it, and what comes of it.
 
 use super::*;
+use crate::actors::master::old_plans;
 use crate::db::approvals::{ApprovalFilter, ApprovalRow, list_approvals};
-use crate::db::plans::{HostPlanRow, find_host_plan};
+use crate::db::plans::{HostPlanRow, find_host_plan, find_plan};
 use crate::db::runs::find_run;
 use crate::db::updates::updates_of;
 use crate::domain::id::{ApprovalId, RequestId};
@@ -13,9 +14,9 @@ use crate::domain::update::{
 };
 use crate::protocol::v3::{PlanTold, RunTold};
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
-fn change(name: &str, to: &str) -> PlannedChange {
+pub(super) fn change(name: &str, to: &str) -> PlannedChange {
     PlannedChange {
         kind: Kind::Apt,
         name: name.into(),
@@ -27,16 +28,16 @@ fn change(name: &str, to: &str) -> PlannedChange {
     }
 }
 
-fn plan(to: &str) -> Plan {
+pub(super) fn plan(to: &str) -> Plan {
     Plan { changes: Changes::new(vec![change("bash", to)]).unwrap(), on_host: Default::default() }
 }
 
-fn ask() -> PlanAsk {
+pub(super) fn ask() -> PlanAsk {
     PlanAsk::Install(Wanted::Named(vec!["apt:bash".into()]))
 }
 
 /// An enrolled agent of ours, on whose host a newer `bash` was found.
-async fn host(rig: &Rig, tunnel: &str) -> AgentId {
+pub(super) async fn host(rig: &Rig, tunnel: &str) -> AgentId {
     let (agent, raw) = rig.enrolled(tunnel).await;
     rig.register(&raw, native(Some(&agent))).await.unwrap();
     rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap();
@@ -60,14 +61,14 @@ async fn host(rig: &Rig, tunnel: &str) -> AgentId {
 }
 
 /// Asks, hands the question over, and has the host answer with a plan.
-async fn planned(rig: &Rig, agent: &AgentId, to: &str) -> (RequestId, PlanId) {
+pub(super) async fn planned(rig: &Rig, agent: &AgentId, to: &str) -> (RequestId, PlanId) {
     let asked = rig.master.ask_plans(vec![(agent.clone(), ask())], "ann").await.unwrap();
     assert!(asked.left.is_empty(), "{:?}", asked.left);
     answer(rig, agent, to).await;
     (asked.id, plan(to).id())
 }
 
-async fn answer(rig: &Rig, agent: &AgentId, to: &str) {
+pub(super) async fn answer(rig: &Rig, agent: &AgentId, to: &str) {
     let leased = rig.master.lease_commands(agent, 10, Dialect::Native).await.unwrap();
     let question = leased.iter().find(|one| one.command.kind.action() == "plan_updates").expect("a question");
     let told = PlanTold { command: question.command.id.clone(), plan: Some(plan(to)), problem: None };
@@ -75,7 +76,7 @@ async fn answer(rig: &Rig, agent: &AgentId, to: &str) {
     finish(rig, agent, &question.command.id, true, "1 change").await;
 }
 
-async fn finish(
+pub(super) async fn finish(
     rig: &Rig,
     agent: &AgentId,
     id: &crate::domain::id::CommandId,
@@ -100,16 +101,16 @@ async fn approve(
     }
 }
 
-async fn approval(rig: &Rig, agent: &AgentId, id: &ApprovalId) -> ApprovalRow {
+pub(super) async fn approval(rig: &Rig, agent: &AgentId, id: &ApprovalId) -> ApprovalRow {
     db::approvals::find_approval(rig.db(), agent, id).await.unwrap().expect("it was given")
 }
 
-async fn state(rig: &Rig, agent: &AgentId) -> Option<State> {
+pub(super) async fn state(rig: &Rig, agent: &AgentId) -> Option<State> {
     updates_of(rig.db(), agent, Kind::Apt).await.unwrap()["bash"].state
 }
 
 /// Fetches the orders that wait, opened with the key that a host would have pinned.
-async fn orders(rig: &Rig, agent: &AgentId) -> Vec<Order> {
+pub(super) async fn orders(rig: &Rig, agent: &AgentId) -> Vec<Order> {
     let mut pinned = PinnedKeys::default();
     pinned.offer(&rig.master.directory.order_key().expect("a key"), rig.master.clock.now());
     let leased = rig.master.lease_commands(agent, 10, Dialect::Native).await.unwrap();
@@ -117,7 +118,7 @@ async fn orders(rig: &Rig, agent: &AgentId) -> Vec<Order> {
     signed.map(|order| order.open(&pinned, rig.master.clock.now()).unwrap()).collect()
 }
 
-fn ended(order: &Order, outcome: RunOutcome) -> RunTold {
+pub(super) fn ended(order: &Order, outcome: RunOutcome) -> RunTold {
     let at = order.issued_at;
     let run = Run {
         order: Some(order.id.clone()),
@@ -229,7 +230,7 @@ fn a_second_person_has_to_agree_if_that_is_set() {
         assert!(orders(&rig, &agent).await.is_empty());
 
         let second = rig.master.second_approval(&id, "bob").await.unwrap();
-        assert!(second.left.is_empty());
+        assert!(second.left.is_empty(), "{:?}", second.left);
         assert_eq!(orders(&rig, &agent).await[0].by, "ann and bob");
     });
 }
@@ -574,5 +575,38 @@ fn an_image_that_failed_on_one_host_is_held_on_all_until_a_newer_one_or_a_person
         assert!(matches!(rig.master.let_image_go("sha256:bad", "ann").await, Err(MasterError::ImageNotHeld)));
         let request = planned_so(&rig, &one, &bad).await;
         approve(&rig, &one, &request, &bad.id(), "ann").await.unwrap();
+    });
+}
+
+#[test]
+fn old_questions_go_and_plans_that_nothing_is_about_any_more_go_with_them() {
+    run(async {
+        let rig = Rig::start().await;
+        let agent = host(&rig, "edge").await;
+        let kept = async |to: &str| find_plan(rig.db(), &plan(to).id()).await.unwrap().is_some();
+        let (approved, approved_plan) = planned(&rig, &agent, "1.1").await;
+        let id = approve(&rig, &agent, &approved, &approved_plan, "ann").await.unwrap();
+        let (looked_at, _) = planned(&rig, &agent, "1.2").await;
+        old_plans::forget(&rig.master.env).await;
+        assert!(kept("1.1").await && kept("1.2").await);
+
+        rig.master.clock.jump(chrono::TimeDelta::days(91));
+        let (recent, _) = planned(&rig, &agent, "1.3").await;
+        // The questions go first, and then what only they were about.
+        for _ in 0..2 {
+            old_plans::forget(&rig.master.env).await;
+        }
+
+        for (request, is_there) in [(&approved, false), (&looked_at, false), (&recent, true)] {
+            assert_eq!(find_host_plan(rig.db(), &agent, request).await.unwrap().is_some(), is_there);
+        }
+        assert!(!kept("1.2").await && kept("1.3").await);
+        // What somebody said yes to is on record with all of it.
+        assert!(kept("1.1").await && approval(&rig, &agent, &id).await.plan_id == approved_plan);
+
+        // A plan that is worked out again is there again.
+        planned(&rig, &agent, "1.2").await;
+        old_plans::forget(&rig.master.env).await;
+        assert!(kept("1.2").await);
     });
 }

@@ -23,8 +23,8 @@ const HAPPENINGS: [Happening; 14] = [
 /// A row a state, a column a happening in the order above; `-` is refused. Written out, so that every transition is read.
 const TABLE: &str = "
 discovered  | discovered  discovered  resolved    ignored     held        snoozed     -           approved    -           -           -           -           -           -
-approved    | approved    approved    resolved    -           -           -           -           -           discovered  planned     installing  -           failed      -
-planned     | planned     planned     resolved    -           -           -           -           -           discovered  planned     installing  -           failed      -
+approved    | approved    approved    resolved    -           -           -           -           -           discovered  planned     installing  verified    failed      rolled_back
+planned     | planned     planned     resolved    -           -           -           -           -           discovered  planned     installing  verified    failed      rolled_back
 installing  | installing  installing  installing  -           -           -           -           -           discovered  -           -           verified    failed      rolled_back
 verified    | discovered  discovered  verified    -           -           -           -           -           -           -           -           -           -           -
 failed      | failed      discovered  resolved    ignored     held        snoozed     -           approved    -           -           -           -           -           -

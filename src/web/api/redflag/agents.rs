@@ -91,7 +91,7 @@ pub async fn one(
 }
 
 /// Returns an agent that is on the list.
-async fn listed(state: &WebState, id: &AgentId) -> Result<AgentRow, ApiError> {
+pub(super) async fn listed(state: &WebState, id: &AgentId) -> Result<AgentRow, ApiError> {
     let row = find_agent(&state.master().db, id).await.map_err(ApiError::internal)?;
     row.filter(|row| row.status != AgentStatus::Removed).ok_or(ApiError::AgentNotFound)
 }
@@ -215,20 +215,6 @@ pub struct HostOrder {
 async fn not_built(state: &WebState, id: &str, what: &'static str) -> Result<HttpResponse, ApiError> {
     listed(state, &agent_id(id)?).await?;
     Err(ApiError::NotBuiltYet(what))
-}
-
-/// `POST /api/v1/agents/{id}/update`: not built yet.
-#[utoipa::path(post, path = "/api/v1/agents/{id}/update", tag = "v1", params(("id" = String, Path)),
-    request_body = HostOrder, responses((status = 400), (status = 401), (status = 403), (status = 404),
-        (status = 409)),
-    security(("admin_token" = [])))]
-pub async fn update(
-    _: Operator,
-    state: web::Data<WebState>,
-    id: web::Path<String>,
-    _body: Lenient<HostOrder>,
-) -> Result<HttpResponse, ApiError> {
-    not_built(&state, &id, "installing updates").await
 }
 
 /// `POST /api/v1/agents/{id}/reboot`: not built yet.

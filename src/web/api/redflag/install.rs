@@ -6,8 +6,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::db::read::{UpdateRow, find_updates};
-use crate::domain::id::{CommandId, UpdateId};
+use super::agents::listed;
+use crate::actors::master::MasterError;
+use crate::db::read::{UpdateFilter, UpdateOrder, UpdateRow, find_updates, list_updates};
+use crate::domain::id::{AgentId, CommandId, UpdateId};
+use crate::domain::update::Kind;
+use crate::web::api::agents::agent_id;
 use crate::web::auth::Operator;
 use crate::web::body::Lenient;
 use crate::web::error::ApiError;
@@ -96,6 +100,82 @@ pub async fn confirm_dependencies(
     Ok(HttpResponse::Ok().json(json!({
         "message": "dependency installation confirmed and command created", "command_id": command,
     })))
+}
+
+/// What of a host is installed.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct HostUpdateBody {
+    /// `update_all`, `update_approved` or `update_package`.
+    action: Option<String>,
+    /// Only of this kind; needed for `update_package`.
+    package_type: Option<String>,
+    /// With `update_package`: its name.
+    package_name: Option<String>,
+}
+
+/// `POST /api/v1/agents/{id}/update`: says yes to one update of a host, or to all that are pending; for those that were approved
+/// before it names what they are under way with. Each goes its own way, as if it had been approved alone.
+#[utoipa::path(post, path = "/api/v1/agents/{id}/update", tag = "v1", params(("id" = String, Path)),
+    request_body = HostUpdateBody, responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404),
+        (status = 409), (status = 503)), security(("admin_token" = [])))]
+pub async fn update_host(
+    operator: Operator,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    body: Lenient<HostUpdateBody>,
+) -> Result<HttpResponse, ApiError> {
+    let agent = agent_id(&id)?;
+    listed(&state, &agent).await?;
+    let action = body.0.action.clone().unwrap_or_default();
+    let package = body.0.package_name.clone();
+    let rows = body.0.rows(&state, agent).await?;
+    let (mut commands, mut left, mut refused) = (Vec::new(), Vec::new(), None);
+    for row in &rows {
+        match state.master().want_update(row, false, &operator.name).await {
+            Ok(command) => commands.push(command),
+            Err(why) => {
+                left.push(json!({ "update_id": row.update.id, "error": why.to_string() }));
+                refused.get_or_insert(why);
+            }
+        }
+    }
+    match (commands.first(), refused) {
+        (None, Some(why)) => Err(why.into()),
+        (None, None) => {
+            Err(MasterError::CannotApprove("nothing of the kind is pending on this host".into()).into())
+        }
+        (Some(first), _) => Ok(HttpResponse::Ok().json(json!({
+            "message": "updates approved", "command_id": first, "action": action, "package": package,
+            "command_ids": commands, "left": left,
+        }))),
+    }
+}
+
+impl HostUpdateBody {
+    /// Returns the updates of a host that are meant.
+    async fn rows(self, state: &WebState, agent: AgentId) -> Result<Vec<UpdateRow>, ApiError> {
+        let bad = |field: &str, expected: &str| {
+            ApiError::Invalid(format!("field `{field}` is not allowed: send {expected}"))
+        };
+        let statuses: &[&str] = match self.action.as_deref() {
+            Some("update_all" | "update_package") => &["discovered", "failed", "rolled_back"],
+            Some("update_approved") => &["approved", "planned", "installing"],
+            _ => return Err(bad("action", "`update_all`, `update_approved` or `update_package`")),
+        };
+        let kind = self.package_type.filter(|word| !word.is_empty());
+        let kind = kind.map(|word| word.parse::<Kind>()).transpose();
+        let kind = kind
+            .map_err(|_| bad("package_type", "`apt`, `dnf`, `docker_image`, `windows_update` or `winget`"))?;
+        let is_one = self.action.as_deref() == Some("update_package");
+        let name = self.package_name.filter(|name| is_one && !name.is_empty());
+        if is_one && (kind.is_none() || name.is_none()) {
+            return Err(bad("package_name", "it with `package_type` for `update_package`"));
+        }
+        let statuses = statuses.iter().map(|word| (*word).to_owned()).collect();
+        let filter = UpdateFilter { agent: Some(agent), kind, name, statuses, ..UpdateFilter::default() };
+        let found = list_updates(&state.master().db, &filter, UpdateOrder::Risk, 0, MOST_IDS as u64).await;
+        Ok(found.map_err(ApiError::internal)?.into_iter().map(|view| view.row).collect())
+    }
 }
 
 async fn want(state: &WebState, id: &str, confirms: bool, by: &str) -> Result<CommandId, ApiError> {

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::changes::{ChangeTable, differences, source};
+use super::held::HeldLine;
 use super::stand::{Known, Stand};
 use crate::db::read::ApprovalRow;
 use crate::domain::id::AgentId;
+use crate::domain::role::may_be_one_person;
 use crate::domain::text::spell_out;
-use crate::domain::update::{ApprovalStatus, Changes, OnHost, PlanId, UndoSource};
+use crate::domain::update::{ApprovalMode, ApprovalStatus, Changes, OnHost, PlanId, UndoSource};
 use crate::web::pages::view::{Badge, Fact, Moment, badge, count, fact, host_href, size};
-use crate::web::planned::{Group, Named};
+use crate::web::planned::{Group, Named, Planned};
 
 /// So few hosts are listed openly, each with a box to tick.
 pub const FEW: usize = 20;
@@ -74,6 +76,8 @@ pub struct GroupCard {
     pub size: String,
     /// What else a person should know.
     pub lists: Vec<Listed>,
+    /// Images of it that failed on a host: nothing of it is approved as long as they are held.
+    pub held: Vec<HeldLine>,
     /// What people said to it.
     pub yeses: Vec<YesCard>,
     /// How to say yes; none if there is no host left to say it for.
@@ -167,7 +171,7 @@ impl Listed {
 pub fn free_hosts<'a>(group: &'a Group, approvals: &[ApprovalRow]) -> Vec<&'a Named> {
     // The newest come first.
     let newest = |agent: &AgentId| {
-        approvals.iter().find(|row| row.agent_id == *agent && row.plan_id == group.plan).map(|row| row.status)
+        approvals.iter().find(|row| row.agent_id == *agent && row.is_about(&group.plan)).map(|row| row.status)
     };
     let is_free = |host: &&Named| {
         matches!(newest(&host.id), None | Some(ApprovalStatus::Withdrawn | ApprovalStatus::NotStarted))
@@ -193,13 +197,8 @@ pub fn mark_of_hosts(hosts: &[&Named]) -> String {
 
 impl GroupCard {
     /// Puts a group together; `most` are the changes of most hosts, if it is not their group.
-    pub fn of(
-        group: &Group,
-        most: Option<&Changes>,
-        approvals: &[ApprovalRow],
-        known: &Known,
-        person: &str,
-    ) -> Self {
+    pub fn of(group: &Group, most: Option<&Changes>, planned: &Planned, known: &Known, person: &str) -> Self {
+        let approvals = &planned.approvals;
         let undo = least_sure(group);
         let differs = most.and_then(|most| {
             Listed::of(
@@ -221,8 +220,9 @@ impl GroupCard {
             changes: ChangeTable::of(&group.changes, Some(&undo)),
             size: count(group.changes.all().len() as u64, "change", "changes"),
             lists: lists(group, known),
-            yeses: yeses(group, approvals, known, person),
-            form: if is_empty { None } else { form(group, approvals, known) },
+            held: group.held.iter().map(|held| HeldLine::of(held, known)).collect(),
+            yeses: yeses(group, planned, known, person),
+            form: if is_empty || !group.held.is_empty() { None } else { form(group, approvals, known) },
         }
     }
 }
@@ -359,16 +359,17 @@ fn form(group: &Group, approvals: &[ApprovalRow], known: &Known) -> Option<YesFo
     Some(YesForm { shown: String::new(), ticks: free.iter().map(tick).collect(), label })
 }
 
-fn yeses(group: &Group, approvals: &[ApprovalRow], known: &Known, person: &str) -> Vec<YesCard> {
+fn yeses(group: &Group, planned: &Planned, known: &Known, person: &str) -> Vec<YesCard> {
     let mut by_yes = Vec::<Vec<&ApprovalRow>>::new();
-    for row in approvals.iter().filter(|row| row.plan_id == group.plan) {
+    for row in planned.approvals.iter().filter(|row| *row.shown_plan() == group.plan) {
         match by_yes.iter_mut().find(|rows| rows.first().is_some_and(|first| first.id == row.id)) {
             Some(rows) => rows.push(row),
             None => by_yes.push(vec![row]),
         }
     }
-    let names: BTreeMap<&AgentId, &str> =
-        group.hosts.iter().map(|(host, _)| (&host.id, host.name.as_str())).collect();
+    // A yes can reach hosts whose own plan is another one.
+    let hosts = planned.groups.iter().flat_map(|group| &group.hosts);
+    let names: BTreeMap<&AgentId, &str> = hosts.map(|(host, _)| (&host.id, host.name.as_str())).collect();
     by_yes.iter().filter_map(|rows| yes(rows, &names, known, person)).collect()
 }
 
@@ -389,6 +390,7 @@ fn yes(
         .collect();
     hosts.sort_by(|one, other| one.name.cmp(&other.name));
     let can = |what: fn(&Stand) -> bool| hosts.iter().any(|line| what(&line.stand));
+    let is_own = may_be_one_person(&first.given_by, person);
     let (awaits, can_go_back) = (can(|stand| stand.awaits_second), can(|stand| stand.can_go_back));
     let marks = marks(&hosts);
     let more = hosts.len().saturating_sub(MOST_NAMES);
@@ -398,18 +400,19 @@ fn yes(
         id: first.id.to_string(),
         heading: format!("{} said yes for {}", first.given_by, count(number as u64, "host", "hosts")),
         at: Moment::of(first.given_at, known.now),
-        detail: detail(first, awaits && first.given_by == person),
+        detail: detail(first, awaits && is_own),
         marks,
         are_many: number > FEW,
         hosts,
         more,
-        can_second: awaits && first.given_by != person,
+        can_second: awaits && !is_own,
         can_go_back,
     })
 }
 
 fn detail(row: &ApprovalRow, is_own: bool) -> String {
     let mut parts = vec![format!("counts until {}", row.expires_at.format("%Y-%m-%d %H:%M UTC"))];
+    parts.extend(mode_words(row.mode).map(str::to_owned));
     parts.push(match &row.given_from {
         Some(from) => format!("from {from}"),
         None => "on the master's own host".into(),
@@ -421,6 +424,15 @@ fn detail(row: &ApprovalRow, is_own: bool) -> String {
         parts.push("another person has to say yes too, not you".into());
     }
     parts.join(" · ")
+}
+
+/// Says how far a yes goes that is not exact.
+pub fn mode_words(mode: ApprovalMode) -> Option<&'static str> {
+    match mode {
+        ApprovalMode::Exact => None,
+        ApprovalMode::SameScope => Some("also to newer versions of the same (same scope)"),
+        ApprovalMode::Skip => Some("hosts that differ are passed over (skip)"),
+    }
 }
 
 fn marks(hosts: &[StandLine]) -> Vec<Badge> {

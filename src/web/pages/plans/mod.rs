@@ -2,6 +2,8 @@
 
 mod changes;
 mod group;
+mod held;
+pub mod let_go;
 mod stand;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,19 +19,19 @@ use super::overview::fragment_of;
 use super::posted::{Nothing, Posted, Refusal};
 use super::view::{Moment, count, host_href};
 use super::{Allowed, Shell, SignedIn, go_to, page, page_with, part};
-use crate::actors::master::{MasterError, OnHosts};
+use crate::actors::master::{MasterError, OnHosts, Terms};
 use crate::db::read::{ApprovalFilter, agent_names, list_approvals, list_commands};
 use crate::domain::id::{AgentId, ApprovalId, RequestId};
 use crate::domain::text::spell_out;
-use crate::domain::update::{PlanAsk, PlanId, Problem, Wanted};
-use crate::web::api::plans::{PlanBody, asks};
+use crate::domain::update::{ApprovalMode, PlanAsk, PlanId, Problem, Wanted};
+use crate::web::api::plan_asks::{Asks, PlanBody, asks};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
 use crate::web::planned::{Named, Planned};
 use crate::web::state::WebState;
 
 pub use changes::{ChangeTable, differences, in_short};
-pub use group::HostName;
+pub use group::{HostName, mode_words};
 pub use stand::{Known, Stand, run_href};
 
 use group::{GroupCard, Names, able_hosts, find, mark_of_hosts};
@@ -100,6 +102,8 @@ pub struct YesFields {
     plan: String,
     #[serde(default)]
     lifetime: String,
+    #[serde(default)]
+    mode: String,
     /// What stands for the hosts that were shown; empty if they were ticked one by one.
     #[serde(default)]
     shown: String,
@@ -110,20 +114,27 @@ pub struct YesFields {
 
 /// Asks hosts, and leads to where their answers come in.
 pub async fn ask(person: &SignedIn, state: &WebState, body: PlanBody) -> Result<Asked, ApiError> {
-    let asks = asks(state, body).await?;
+    let Asks { asks, unknown } = asks(state, body).await?;
+    if let (true, Some(id)) = (asks.is_empty(), unknown.first()) {
+        return Ok(Asked::Refused(Refusal::of(MasterError::UpdateNotFound(id.clone()))?));
+    }
     let mut asked = match state.master().ask_plans(asks, &person.name).await {
         Ok(asked) => asked,
         Err(error) => return Ok(Asked::Refused(Refusal::of(error)?)),
     };
     let to = format!("/plans/{}", asked.id);
-    if asked.left.is_empty() {
+    if asked.left.is_empty() && unknown.is_empty() {
         return Ok(Asked::Done(go_to(&to)));
     }
     if asked.done.is_empty() && asked.left.len() == 1 {
         let error = asked.left.remove(0).1;
         return Ok(Asked::Refused(Refusal::of(error)?));
     }
-    let left = left_out(state, &asked).await?;
+    let mut left = left_out(state, &asked).await?;
+    if !unknown.is_empty() {
+        let gone = count(unknown.len() as u64, "update is", "updates are");
+        left.push(format!("{gone} not known any more: another look at the host closed what was chosen"));
+    }
     let answer = page(&AskedPage {
         shell: Shell::new(person, "/updates"),
         href: (!asked.done.is_empty()).then_some(to),
@@ -236,7 +247,7 @@ fn live(
     let most = planned.groups.iter().find(|group| !group.changes.is_empty());
     let cards = planned.groups.iter().take(MOST).map(|group| {
         let others = most.filter(|most| most.plan != group.plan && !group.changes.is_empty());
-        GroupCard::of(group, others.map(|most| &most.changes), &planned.approvals, known, person)
+        GroupCard::of(group, others.map(|most| &most.changes), planned, known, person)
     });
     let answers: usize = planned.groups.iter().map(|group| group.hosts.len()).sum();
     let failures = failures(planned, lost);
@@ -326,9 +337,11 @@ pub async fn approve(
     form: Posted<YesFields>,
 ) -> Result<HttpResponse, ApiError> {
     let request = RequestId::new(request.into_inner());
-    let YesFields { plan, lifetime, shown, ticks } = form.0;
+    let YesFields { plan, lifetime, mode, shown, ticks } = form.0;
     let plan = PlanId::parse(&plan).ok_or_else(|| ApiError::Invalid("the form names no plan".into()))?;
     let lifetime = Duration::from_secs(lifetime.parse().unwrap_or(0));
+    let mode = if mode.is_empty() { Some(ApprovalMode::Exact) } else { ApprovalMode::parse(&mode) };
+    let mode = mode.ok_or_else(|| ApiError::Invalid("the form names no way to approve".into()))?;
     let agents = match shown.as_str() {
         "" => ticked(ticks),
         shown => match shown_hosts(&state, &request, &plan, shown).await? {
@@ -347,7 +360,7 @@ pub async fn approve(
         return show_with(&person, &state, &request, (StatusCode::BAD_REQUEST, shell)).await;
     }
     let who = (person.name.as_str(), Some(state.source(&req).to_string()));
-    match state.master().approve_plan(&request, &plan, agents, lifetime, who).await {
+    match state.master().approve_plan(&request, &plan, agents, Terms { lifetime, mode }, who).await {
         Ok(done) => after(&person, &state, &request, &done).await,
         Err(error) => {
             let refused = Refusal::of(error)?.shell(&person, "/updates");
@@ -431,6 +444,7 @@ pub async fn withdraw(
 async fn request_of(state: &WebState, id: &ApprovalId) -> Result<RequestId, ApiError> {
     let filter = ApprovalFilter { id: Some(id.clone()), ..ApprovalFilter::default() };
     let rows = list_approvals(&state.master().db, &filter, 1).await.map_err(ApiError::internal)?;
-    let first = rows.into_iter().next().ok_or_else(|| ApiError::from(MasterError::ApprovalNotFound))?;
+    let missing = || ApiError::from(MasterError::ApprovalNotFound(id.clone()));
+    let first = rows.into_iter().next().ok_or_else(missing)?;
     Ok(first.request_id)
 }

@@ -125,8 +125,21 @@ pub fn run_href(run: &RunRow) -> String {
 }
 
 impl Stand {
-    /// Says where the host of a yes stands.
+    /// Says where the host of a yes stands, and which plan it was given if that is not the one that was looked at.
     pub fn of(row: &ApprovalRow, known: &Known) -> Self {
+        let stand = Self::as_given(row, known);
+        let Some(other) = row.approved_plan.as_ref().map(|_| row.plan_id.short()) else { return stand };
+        let why = match row.reissued_at {
+            Some(_) => {
+                "the plan no longer held, and what the host would change instead is in the scope of the yes"
+            }
+            None => "what the host would change is another plan in the scope of the yes",
+        };
+        let note = stand.note.map(|note| format!("{note}; ")).unwrap_or_default();
+        Self { note: Some(format!("{note}{why}: plan {other}")), ..stand }
+    }
+
+    fn as_given(row: &ApprovalRow, known: &Known) -> Self {
         let run = row.run_id.as_ref().map(|id| format!("/runs/{}/{id}", row.agent_id));
         let reason = row.reason.as_deref().map(spell_out);
         let stand = |tone, word: &str| Self {
@@ -176,6 +189,10 @@ impl Stand {
         }
         let until = row.expires_at.format("%Y-%m-%d %H:%M UTC");
         let away = known.away(&row.agent_id);
+        if known.is_asked(&row.agent_id, &RequestId::new(row.id.as_str())) {
+            let note = "the plan no longer holds; the host works out whether what it would change now is in the scope of the yes";
+            return Self { can_go_back: true, ..stand("busy", "planned anew", note.into()) };
+        }
         let Some(command) = known.command(row) else {
             return stand(
                 "busy",
