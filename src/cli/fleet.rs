@@ -125,6 +125,14 @@ pub(super) fn print_group(group: &Value, most: Option<&Changes>) -> anyhow::Resu
         }
     }
     show_plan(&plan)?;
+    for host in &hosts {
+        for route in host["routes"].as_array().into_iter().flatten() {
+            let [name, path, container] =
+                ["hostname", "path", "container"].map(|name| output::text(route, name));
+            let host = output::text(host, "agent");
+            output::line(&format!("public: {name}{path} is behind {container} on {host}"))?;
+        }
+    }
     for held in group["held"].as_array().into_iter().flatten() {
         let [image, host, at, why, digest] =
             ["image", "agent", "failed_at", "reason", "digest"].map(|name| output::text(held, name));

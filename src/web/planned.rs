@@ -12,8 +12,9 @@ use crate::db::read::{
 };
 use crate::domain::delivery::Family;
 use crate::domain::id::{AgentId, RequestId};
+use crate::domain::route::RouteKey;
 use crate::domain::text::repeated;
-use crate::domain::update::{ApprovalMode, Changes, OnHost, PlanId, Problem};
+use crate::domain::update::{ApprovalMode, Changes, Kind, OnHost, PlanId, Problem, routes_behind};
 
 /// Most approvals of one question that are read.
 const MOST_APPROVALS: u64 = 20_000;
@@ -51,6 +52,19 @@ pub struct Group {
     pub hosts: Vec<(Named, Box<OnHost>)>,
     /// Images of it that failed on a host: as long as they are held it is approved for none.
     pub held: Vec<Held>,
+    /// Public names whose containers it replaces, by host.
+    pub behind: Vec<Behind>,
+}
+
+/// A public name behind a plan.
+#[derive(Debug, Clone)]
+pub struct Behind {
+    /// On which host.
+    pub host: Named,
+    /// Which name.
+    pub route: RouteKey,
+    /// The container.
+    pub container: String,
 }
 
 /// An image that is held.
@@ -98,10 +112,11 @@ impl Planned {
         let mut changes = plans_by_id(db, &ids).await.map_err(ApiError::internal)?;
         let group = |(plan, mut hosts): (PlanId, Vec<(Named, Box<OnHost>)>)| {
             hosts.sort_by(|(one, _), (other, _)| one.cmp(other));
-            Some(Group { changes: changes.remove(&plan)?, plan, hosts, held: Vec::new() })
+            Some(Group { changes: changes.remove(&plan)?, plan, hosts, held: Vec::new(), behind: Vec::new() })
         };
         let mut groups: Vec<Group> = by_plan.into_iter().filter_map(group).collect();
         add_held(state, &mut groups).await?;
+        add_behind(state, &mut groups).await?;
         groups.sort_by(|one, other| other.hosts.len().cmp(&one.hosts.len()).then(one.plan.cmp(&other.plan)));
         waiting.sort();
         failed.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -141,6 +156,26 @@ async fn add_held(state: &WebState, groups: &mut [Group]) -> Result<(), ApiError
                 row: row.clone(),
             })
             .collect();
+    }
+    Ok(())
+}
+
+/// Looks which public names stand behind plans that replace containers.
+async fn add_behind(state: &WebState, groups: &mut [Group]) -> Result<(), ApiError> {
+    let replaces = |group: &&mut Group| group.changes.of(Kind::DockerImage).next().is_some();
+    for group in groups.iter_mut().filter(replaces) {
+        let ids: Vec<AgentId> = group.hosts.iter().map(|(host, _)| host.id.clone()).collect();
+        let routes = read::routes_of_agents(&state.master().db, &ids).await.map_err(ApiError::internal)?;
+        let of_host = |host: &Named| {
+            let own = routes.get(&host.id).map(Vec::as_slice).unwrap_or_default();
+            let behind = routes_behind(&group.changes, own).into_iter().map(|route| Behind {
+                host: host.clone(),
+                route: route.spec.key.clone(),
+                container: route.container_name.clone(),
+            });
+            behind.collect::<Vec<_>>()
+        };
+        group.behind = group.hosts.iter().flat_map(|(host, _)| of_host(host)).collect();
     }
     Ok(())
 }

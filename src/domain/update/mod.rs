@@ -6,6 +6,7 @@
 
 mod approval;
 mod ask;
+mod behind;
 mod finding;
 mod first_seen;
 mod kind;
@@ -22,6 +23,7 @@ mod version;
 
 pub use approval::{ApprovalStatus, LIFETIME, MAX_LIFETIME, MIN_LIFETIME, happening};
 pub use ask::{AskFault, MAX_NAMES, PlanAsk, Then, Wanted};
+pub use behind::routes_behind;
 pub use finding::{
     Cause, Finding, HeldBack, HeldCause, MAX_DETAILS, MAX_FINDINGS, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS,
     Standing,

@@ -116,7 +116,14 @@ pub fn held_form(row: &HeldImageRow, host: &str) -> Value {
 
 fn group(group: &Group) -> Value {
     let held = |held: &Held| held_form(&held.row, &held.host);
-    let host = |(host, on_host): &(Named, Box<_>)| json!({ "agent_id": host.id, "agent": host.name, "on_host": on_host });
+    let behind = |host: &Named| {
+        let own = group.behind.iter().filter(|one| one.host.id == host.id);
+        let forms = own.map(|one| {
+            json!({ "hostname": one.route.hostname, "path": one.route.path, "container": one.container })
+        });
+        forms.collect::<Vec<_>>()
+    };
+    let host = |(host, on_host): &(Named, Box<_>)| json!({ "agent_id": host.id, "agent": host.name, "on_host": on_host, "routes": behind(host) });
     json!({
         "id": group.plan, "changes": group.changes, "hosts": group.hosts.iter().map(host).collect::<Vec<_>>(),
         "held": group.held.iter().map(held).collect::<Vec<_>>(),

@@ -334,6 +334,38 @@ async fn an_image_that_failed_before_is_shown_before_anybody_approves_it_and_is_
 }
 
 #[actix_web::test]
+async fn the_public_names_behind_a_container_are_shown_with_its_plan() {
+    // given: a host whose container `web` is published, and one that has no such container
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let (one, other) = (Host::new(&master, "web-1").await, Host::new(&master, "web-2").await);
+    master.enroll(&one.id, "edge").await;
+    let labels = json!({ "dockflare.enable": "true", "dockflare.hostname": "a.example.com",
+        "dockflare.service": "http://web:80", "dockflare.path": "/shop" });
+    let web = json!({ "id": "c1", "name": "web", "labels": labels, "status": "running" });
+    one.say(json!({ "kind": "snapshot", "containers": [web] })).await;
+    master.until_services("the route is there", |services| services.len() == 1).await;
+    // when
+    let body = json!({ "agents": [one.id, other.id], "what": "all" });
+    let asked = master.admin_post("/api/v3/plans", body).expect(202).await.json();
+    for host in [&one, &other] {
+        host.answers(json!([replace("sha256:b")]), json!({})).await;
+    }
+    // then
+    let page = format!("/plans/{}", asked["request"].as_str().unwrap());
+    let shown = browser.get(&page).await.text;
+    for words in ["Public names behind it", "a.example.com/shop", "on web-1"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let answer = master.admin_get(&format!("/api/v3{page}")).expect(200).await.json();
+    let hosts = answer["plans"][0]["hosts"].as_array().unwrap();
+    let routes: Vec<&Value> = hosts.iter().map(|host| &host["routes"]).collect();
+    let behind = json!([{ "hostname": "a.example.com", "path": "/shop", "container": "web" }]);
+    assert_eq!(routes, [&behind, &json!([])], "{answer}");
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn how_far_a_yes_goes_is_chosen_on_the_page_and_stands_in_the_record() {
     // given: a yes that reaches newer versions of the same
     let master = TestMaster::start().await;

@@ -303,7 +303,12 @@ fn lists(group: &Group, known: &Known) -> Vec<Listed> {
         let why = group.hosts.iter().filter_map(|(host, _)| known.inability(&host.id, &group.changes));
         why.for_each(|why| *unable.entry(why).or_default() += 1);
     }
+    let behind = group.behind.iter().map(|one| {
+        let place = if group.hosts.len() > 1 { format!(" on {}", one.host.name) } else { String::new() };
+        spell_out(&format!("`{}`, container `{}`{place}", one.route, one.container))
+    });
     [
+        Listed::of("Public names behind it", "warn", behind.collect()),
         Listed::of("Cannot be carried out as things stand", "bad", counted(unable, group.hosts.len())),
         Listed::of("Wants a restart of the host", "warn", restart),
         Listed::of("Configuration files that somebody edited", "warn", files),
