@@ -29,12 +29,18 @@ impl<'a> Host<'a> {
 
     /// Its last look found a newer version of this package.
     pub async fn has_newer(&self, package: &str) {
+        self.has_newer_of(&[package.to_owned()]).await;
+    }
+
+    /// The same of several.
+    pub async fn has_newer_of(&self, packages: &[String]) {
         let checked = json!({ "kind": "apt", "ok": true, "as_of": "2026-11-21T21:00:00Z", "is_complete": true,
-            "digest": "d", "count": 1, "pending": 1 });
+            "digest": "d", "count": packages.len(), "pending": packages.len() });
         let scan = json!({ "at": "2026-11-21T21:00:00Z", "scanners": [checked] });
         self.say(json!({ "kind": "scanned", "scan": scan })).await;
-        let item = json!({ "name": package, "standing": "newer", "current_version": "1.0", "available_version": "1.1" });
-        self.say(json!({ "kind": "findings", "findings": { "checked": checked, "items": [item] } })).await;
+        let newer = |name: &String| json!({ "name": name, "standing": "newer", "current_version": "1.0", "available_version": "1.1" });
+        let items: Vec<Value> = packages.iter().map(newer).collect();
+        self.say(json!({ "kind": "findings", "findings": { "checked": checked, "items": items } })).await;
     }
 
     /// Reports this.

@@ -125,6 +125,35 @@ async fn a_dry_run_that_failed_leaves_the_update_pending_and_a_word_about_what_n
 }
 
 #[actix_web::test]
+async fn many_of_a_host_of_ours_are_one_question_and_what_it_leaves_as_it_is_stays_pending() {
+    // given: more updates than a host takes tasks
+    let master = unlimited().await;
+    let host = Host::new(&master, "web-1").await;
+    let names: Vec<String> = (0..40).map(|number| format!("lib{number:02}")).collect();
+    host.has_newer_of(&names).await;
+    let updates = master.admin_get("/api/v3/updates?limit=100").expect(200).await.json();
+    let ids: Vec<&str> =
+        updates["updates"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 40);
+    // when
+    let done =
+        master.admin_post("/api/v1/updates/approve", json!({ "update_ids": ids })).expect(200).await.json();
+    // then: one command, for all of them
+    assert_eq!((&done["count"], done["command_ids"].as_array().unwrap().len()), (&json!(40), 1), "{done}");
+    let (gone, changed) = names.split_first().unwrap();
+    let changes: Vec<Value> = changed.iter().map(|name| upgrade(name, "1.1")).collect();
+    host.answers(json!(changes), json!({})).await;
+    host.fetch("carry_out_plan").await;
+    let states = master.admin_get("/api/v3/updates?limit=100&state=any").expect(200).await.json();
+    let state_of = |name: &str| {
+        let all = states["updates"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap()["state"].clone()
+    };
+    assert_eq!((state_of(gone), state_of(&changed[0])), (json!("discovered"), json!("approved")));
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn many_are_approved_together_and_those_that_cannot_be_are_named() {
     let master = unlimited().await;
     let (agent, id) = with_update(&master, "web-1").await;

@@ -143,6 +143,18 @@ impl Master {
         self.work(&row.agent_id, |reply| Work::Want { kind, name, confirms, by, reply }).await
     }
 
+    /// Says yes to many updates of one host by their names. Returns for each the command that goes to the host, or why there is
+    /// none.
+    pub async fn want_updates(
+        &self,
+        agent: &AgentId,
+        names: Vec<(Kind, String)>,
+        by: &str,
+    ) -> Result<Vec<Result<CommandId, MasterError>>, MasterError> {
+        let by = by.to_owned();
+        self.work(agent, |reply| Work::WantAll { names, by, reply }).await
+    }
+
     /// Takes in what a RedFlag agent says that an update brings along. Returns the command that installs it, if that is
     /// nothing.
     pub async fn take_dependencies(

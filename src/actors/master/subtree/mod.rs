@@ -161,6 +161,9 @@ impl Subtree {
             Work::AskPlan { request, ask, by, reply } => {
                 delivered(self.updates.tell(updates::AskPlan { request, ask, by, reply }))
             }
+            Work::WantAll { names, by, reply } => {
+                delivered(self.updates.tell(updates::WantAll { names, by, reply }))
+            }
             Work::Want { kind, name, confirms, by, reply } => {
                 delivered(self.updates.tell(updates::Want { kind, name, confirms, by, reply }))
             }

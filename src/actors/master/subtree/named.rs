@@ -19,7 +19,8 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome, RedFlagUpdate};
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
-    Change, Findings, Happening, Kind, PlanAsk, Problem, State, Then, Update, Wanted, after_happening,
+    Change, Findings, Happening, Kind, MAX_NAMES, PlanAsk, Problem, State, Then, Update, Wanted,
+    after_happening,
 };
 
 /// Commands that are looked through for the one that installed something.
@@ -27,31 +28,86 @@ const RECENT: u64 = 100;
 /// What a RedFlag agent's answer is, in place of a plan.
 const NO_PLAN: &str = "RedFlag's agent makes no plan: it says what comes along, and is not bound to it";
 
+/// Where an update stands that a person says yes to.
+enum Free {
+    /// It can be asked for.
+    Yes(Box<Update>),
+    /// It was asked for with this command.
+    UnderWay(CommandId),
+}
+
 impl Keeper {
     /// A person says yes to an update by its name. Returns the command that goes to the host; for one that is on its way
     /// already, that one.
     pub(super) async fn want(&mut self, kind: Kind, name: &str, by: &str) -> Result<CommandId, MasterError> {
+        let update = match self.is_free(kind, name).await? {
+            Free::Yes(update) => update,
+            Free::UnderWay(command) => return Ok(command),
+        };
+        let ask = PlanAsk::Install(Wanted::Named(vec![format!("{kind}:{name}")]));
+        if self.speaks_redflag() {
+            let command = CommandKind::DryRunUpdate(in_words(&update, kind));
+            return self.ask(self.new_request(), ask, Then::CarryOut, command, by).await;
+        }
+        self.ask_plan(self.new_request(), ask, Then::CarryOut, by).await
+    }
+
+    /// A person says yes to many updates. A host of ours is asked about all of them at once, and installs them in one run;
+    /// RedFlag's agent knows one at a time.
+    pub(super) async fn want_all(
+        &mut self,
+        names: &[(Kind, String)],
+        by: &str,
+    ) -> Result<Vec<Result<CommandId, MasterError>>, MasterError> {
+        let mut done = Vec::with_capacity(names.len());
+        if self.speaks_redflag() {
+            for (kind, name) in names {
+                done.push(self.want(*kind, name, by).await);
+            }
+            return Ok(done);
+        }
+        for chunk in names.chunks(MAX_NAMES) {
+            let mut standing = Vec::with_capacity(chunk.len());
+            let mut free = Vec::new();
+            for (kind, name) in chunk {
+                let one = self.is_free(*kind, name).await;
+                free.extend(matches!(one, Ok(Free::Yes(_))).then(|| format!("{kind}:{name}")));
+                standing.push(one);
+            }
+            let command = if free.is_empty() {
+                None
+            } else {
+                let ask = PlanAsk::Install(Wanted::Named(free));
+                Some(self.ask_plan(self.new_request(), ask, Then::CarryOut, by).await?)
+            };
+            done.extend(standing.into_iter().map(|one| match one? {
+                Free::UnderWay(command) => Ok(command),
+                Free::Yes(_) => command.clone().ok_or(MasterError::Busy),
+            }));
+        }
+        Ok(done)
+    }
+
+    fn new_request(&self) -> RequestId {
+        RequestId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string())
+    }
+
+    /// Says whether a yes to an update can be given now.
+    async fn is_free(&self, kind: Kind, name: &str) -> Result<Free, MasterError> {
         let update = self.update(kind, name).await?;
         let asked = self.asked_for(kind, name).await?;
         match (update.state, asked) {
-            (Some(State::Discovered | State::Failed | State::RolledBack), _) => {}
+            (Some(State::Discovered | State::Failed | State::RolledBack), _) => {
+                Ok(Free::Yes(Box::new(update)))
+            }
             (Some(State::Approved | State::Planned | State::Installing), Some(row)) => {
-                return Ok(row.command_id);
+                Ok(Free::UnderWay(row.command_id))
             }
             (state, _) => {
                 let word = state.map_or("up to date", State::as_str).replace('_', " ");
-                return Err(MasterError::CannotApprove(format!(
-                    "the update is {word} and cannot be approved now"
-                )));
+                Err(MasterError::CannotApprove(format!("the update is {word} and cannot be approved now")))
             }
         }
-        let ask = PlanAsk::Install(Wanted::Named(vec![format!("{kind}:{name}")]));
-        let request = RequestId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
-        if self.speaks_redflag() {
-            let command = CommandKind::DryRunUpdate(in_words(&update, kind));
-            return self.ask(request, ask, Then::CarryOut, command, by).await;
-        }
-        self.ask_plan(request, ask, Then::CarryOut, by).await
     }
 
     /// A person says yes to what comes along. Returns the command that installs it.

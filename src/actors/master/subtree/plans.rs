@@ -18,7 +18,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::command::CommandKind;
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
-    ApprovalMode, Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, Then, Wanted,
+    ApprovalMode, Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, Then, Wanted, concerns,
 };
 use crate::protocol::v3::PlanTold;
 
@@ -122,6 +122,12 @@ impl Keeper {
         let (Some(changes), Some((plan, on_host))) = (changes, answer) else {
             return self.move_named(&names, Happening::Withdraw).await;
         };
+        // What the host leaves as it is was not approved in vain for ever.
+        let settled = concerns(&changes, on_host);
+        let (names, left): (Vec<_>, Vec<_>) = names
+            .into_iter()
+            .partition(|(kind, name)| settled.get(kind).is_some_and(|names| names.contains(name)));
+        self.move_named(&left, Happening::Withdraw).await?;
         if !holds_only(&changes, on_host, &names) {
             return self.move_named(&names, Happening::Plan).await;
         }

@@ -107,6 +107,18 @@ pub struct Want {
     pub reply: Reply<CommandId>,
 }
 
+/// A person says yes to many updates of the host.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WantAll {
+    /// Their kinds and names.
+    pub names: Vec<(Kind, String)>,
+    /// Who.
+    pub by: String,
+    /// For each the command that goes to the host, or why there is none.
+    pub reply: Reply<Vec<Result<CommandId, MasterError>>>,
+}
+
 /// A RedFlag agent says what an update brings along.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -251,6 +263,14 @@ impl Handler<Want> for UpdateCoordinator {
             false => keeper.want(kind, &name, &by).await,
         };
         self.run(decide, to(reply))
+    }
+}
+
+impl Handler<WantAll> for UpdateCoordinator {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, WantAll { names, by, reply }: WantAll, _: &mut Ctx<Self>) -> Self::Result {
+        self.run(async move |keeper| keeper.want_all(&names, &by).await, to(reply))
     }
 }
 

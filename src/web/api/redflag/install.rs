@@ -1,6 +1,8 @@
 //! What RedFlag's clients install. A yes goes to the host at once: one of ours works out what it would change, and does it if that
 //! is the update and nothing else; what comes along has to be confirmed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -60,15 +62,18 @@ pub async fn approve_many(
     if body.0.scheduled_at.is_some_and(|at| !at.is_null()) {
         return Err(ApiError::NotBuiltYet("beginning at a later time"));
     }
-    let (mut commands, mut left) = (Vec::new(), Vec::new());
-    for id in ids {
-        match want(&state, &id, false, &operator.name).await {
-            Ok(command) => commands.push(command),
-            Err(why) => left.push(json!({ "update_id": id, "error": why.to_string() })),
-        }
-    }
+    let ids: Vec<UpdateId> = ids.into_iter().map(UpdateId::new).collect();
+    let rows = find_updates(&state.master().db, &ids).await.map_err(ApiError::internal)?;
+    let known: BTreeSet<&UpdateId> = rows.iter().map(|row| &row.update.id).collect();
+    let unknown: Vec<Value> = ids
+        .iter()
+        .filter(|id| !known.contains(id))
+        .map(|id| json!({ "update_id": id, "error": "no update has this id" }))
+        .collect();
+    let Approved { count, commands, left, .. } = want_all(&state, &rows, &operator.name).await;
+    let left = [left, unknown].concat();
     Ok(HttpResponse::Ok().json(json!({
-        "message": "updates approved", "count": commands.len(), "command_ids": commands, "left": left,
+        "message": "updates approved", "count": count, "command_ids": commands, "left": left,
     })))
 }
 
@@ -129,16 +134,7 @@ pub async fn update_host(
     let action = body.0.action.clone().unwrap_or_default();
     let package = body.0.package_name.clone();
     let rows = body.0.rows(&state, agent).await?;
-    let (mut commands, mut left, mut refused) = (Vec::new(), Vec::new(), None);
-    for row in &rows {
-        match state.master().want_update(row, false, &operator.name).await {
-            Ok(command) => commands.push(command),
-            Err(why) => {
-                left.push(json!({ "update_id": row.update.id, "error": why.to_string() }));
-                refused.get_or_insert(why);
-            }
-        }
-    }
+    let Approved { commands, left, refused, .. } = want_all(&state, &rows, &operator.name).await;
     match (commands.first(), refused) {
         (None, Some(why)) => Err(why.into()),
         (None, None) => {
@@ -176,6 +172,55 @@ impl HostUpdateBody {
         let found = list_updates(&state.master().db, &filter, UpdateOrder::Risk, 0, MOST_IDS as u64).await;
         Ok(found.map_err(ApiError::internal)?.into_iter().map(|view| view.row).collect())
     }
+}
+
+/// What became of a yes to many updates.
+#[derive(Default)]
+struct Approved {
+    /// How many were approved, or were so before.
+    count: usize,
+    /// The commands that they are under way with, each once.
+    commands: Vec<CommandId>,
+    /// Those that could not be approved, and why.
+    left: Vec<Value>,
+    /// The first reason.
+    refused: Option<MasterError>,
+}
+
+/// Says yes to updates, host by host.
+async fn want_all(state: &WebState, rows: &[UpdateRow], by: &str) -> Approved {
+    let mut by_host = BTreeMap::<&AgentId, Vec<&UpdateRow>>::new();
+    for row in rows {
+        by_host.entry(&row.agent_id).or_default().push(row);
+    }
+    let mut all = Approved::default();
+    for (agent, rows) in by_host {
+        let names = rows.iter().map(|row| (row.kind, row.update.finding.name.clone())).collect();
+        let done = match state.master().want_updates(agent, names, by).await {
+            Ok(done) => done,
+            Err(why) => {
+                let words = why.to_string();
+                all.refused.get_or_insert(why);
+                all.left.extend(rows.iter().map(|row| json!({ "update_id": row.update.id, "error": words })));
+                continue;
+            }
+        };
+        for (row, done) in rows.iter().zip(done) {
+            match done {
+                Ok(command) => {
+                    all.count += 1;
+                    if !all.commands.contains(&command) {
+                        all.commands.push(command);
+                    }
+                }
+                Err(why) => {
+                    all.left.push(json!({ "update_id": row.update.id, "error": why.to_string() }));
+                    all.refused.get_or_insert(why);
+                }
+            }
+        }
+    }
+    all
 }
 
 async fn want(state: &WebState, id: &str, confirms: bool, by: &str) -> Result<CommandId, ApiError> {
