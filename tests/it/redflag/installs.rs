@@ -1,6 +1,7 @@
 //! Installing over RedFlag's API: its own agents in their own commands, and agents of ours by plans.
 
 use super::*;
+use crate::plan_host::{Host, upgrade};
 
 /// An agent with one pending update; returns it with the update's id.
 async fn with_update<'a>(master: &'a TestMaster, name: &str) -> (FlagAgent<'a>, String) {
