@@ -6,8 +6,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ask::{PlanAsk, Wanted};
+use super::kind::Kind;
 use super::plan::{Changes, Operation, Plan, PlanId, PlannedChange};
+use super::service::Aftermath;
 use crate::domain::id::CommandId;
+
+/// The step of a run that looks at the host after its packages were changed.
+pub const HOST_LOOK: &str = "host.look";
 
 /// Names a run on its host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,9 +138,15 @@ pub struct Run {
     /// The master's order that it carries out; none for one that was begun on the host itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<CommandId>,
+    /// What its plan was asked for; none in records of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<PlanAsk>,
     /// The run that it takes back, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<RunId>,
+    /// The run of the same plan that failed before and that it goes on with, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on: Option<RunId>,
     /// Packages that count as installed for others' sake, before anything was changed; an undo brings that back too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub automatic: Vec<String>,
@@ -162,7 +174,9 @@ impl Run {
             plan,
             by: by.into(),
             order: None,
+            ask: None,
             undoes: None,
+            goes_on: None,
             automatic: Vec::new(),
             started_at: at,
             ended_at: None,
@@ -172,9 +186,30 @@ impl Run {
         }
     }
 
+    /// Returns what its plan was asked for.
+    pub fn asked(&self) -> PlanAsk {
+        let unknown = || match &self.undoes {
+            Some(run) => PlanAsk::undo(run.clone(), Vec::new()),
+            None => PlanAsk::install(Wanted::All),
+        };
+        self.ask.clone().unwrap_or_else(unknown)
+    }
+
     /// Returns what a step that is done found out.
     pub fn found(&self, step: &str) -> Option<&Value> {
         self.steps.iter().find(|done| done.name == step).map(|done| &done.found)
+    }
+
+    /// True if the same plan can be gone on with once what was in its way is mended: APT picks up where it failed. What RPM
+    /// did is done, a script that failed among it.
+    pub fn can_be_gone_on_with(&self) -> bool {
+        let is_apt = |change: &PlannedChange| change.kind == Kind::Apt;
+        matches!(self.outcome, Some(RunOutcome::Failed { .. })) && self.plan.changes.all().iter().all(is_apt)
+    }
+
+    /// What was seen of the host after its packages were changed; none if it did not come so far.
+    pub fn aftermath(&self) -> Option<Aftermath> {
+        serde_json::from_value(self.found(HOST_LOOK)?.clone()).ok()
     }
 
     /// True if the host may be changed by it: the step that changes was begun.
@@ -296,7 +331,8 @@ pub fn undo(
             Operation::Remove => Operation::Install,
             Operation::Upgrade => Operation::Downgrade,
             Operation::Downgrade => Operation::Upgrade,
-            same @ (Operation::Reinstall | Operation::Replace) => same,
+            same
+            @ (Operation::Reinstall | Operation::Replace | Operation::Configure | Operation::Restart) => same,
         };
         let (from, to) = (change.to.clone(), change.from.clone());
         back.push(PlannedChange { operation, from, to, digest, ..change.clone() });

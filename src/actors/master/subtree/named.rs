@@ -45,7 +45,7 @@ impl Keeper {
                 )));
             }
         }
-        let ask = PlanAsk::Install(Wanted::Named(vec![format!("{kind}:{name}")]));
+        let ask = PlanAsk::install(Wanted::Named(vec![format!("{kind}:{name}")]));
         let request = RequestId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
         if self.speaks_redflag() {
             let command = CommandKind::DryRunUpdate(in_words(&update, kind));
@@ -230,7 +230,7 @@ impl Keeper {
         let asked = format!("{kind}:{name}");
         let rows = host_plans_for(&self.own.env.db, &self.own.agent).await?;
         let is_it = |row: &HostPlanRow| {
-            let PlanAsk::Install(Wanted::Named(names)) = &row.ask else { return false };
+            let PlanAsk::Install { wanted: Wanted::Named(names), .. } = &row.ask else { return false };
             row.then == Then::CarryOut && names.contains(&asked)
         };
         Ok(rows.into_iter().find(is_it))
