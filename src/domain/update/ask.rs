@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::run::RunId;
+use super::run_id::RunId;
 use crate::domain::text::repeated;
 
 /// Most names that one plan is asked for.

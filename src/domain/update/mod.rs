@@ -15,6 +15,7 @@ mod plan;
 mod policy;
 mod reconcile;
 mod run;
+mod run_id;
 mod scan;
 mod service;
 mod severity;
@@ -39,9 +40,8 @@ pub use policy::{Forbidden, Policy, PolicyFault};
 pub use reconcile::{
     CURRENT, Change, UNCHECKED, Update, after_decision, after_happening, after_snooze, reconcile,
 };
-pub use run::{
-    DoneStep, FailedImage, HOST_LOOK, Present, Run, RunId, RunOutcome, RunProgress, UndoFault, undo,
-};
+pub use run::{DoneStep, FailedImage, HOST_LOOK, Present, Run, RunOutcome, RunProgress, UndoFault, undo};
+pub use run_id::RunId;
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
 pub use service::{Aftermath, Service};
 pub use severity::Severity;
