@@ -71,7 +71,7 @@ impl Host {
         let host = Self { units: services.iter().map(|name| format!("{name}.service")).collect(), root };
         for unit in &host.units {
             let group = host.group(unit);
-            shell("mkdir \"$1\"", &[&group]);
+            shell("mkdir -p \"$1\"", &[&group]);
             std::fs::write(host.root.at(&format!("units/{unit}.group")), &group).unwrap();
             let program = host.root.at("root/usr/bin/t-prog");
             std::fs::write(host.root.at(&format!("units/{unit}.program")), program).unwrap();
@@ -80,14 +80,15 @@ impl Host {
         host
     }
 
-    /// Its control group; under systemd's own hierarchy where there are several.
-    fn group(&self, unit: &str) -> String {
+    /// Where their control groups are; under systemd's own hierarchy where there are several.
+    fn slice(&self) -> String {
         let is_one = std::path::Path::new("/sys/fs/cgroup/cgroup.procs").exists();
         let base = if is_one { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/systemd" };
-        let own = self.root.at("").replace('/', "-");
-        let slice = format!("{base}/lightship-test{own}.slice");
-        shell("mkdir -p \"$1\"", &[&slice]);
-        format!("{slice}/{unit}")
+        format!("{base}/lightship-test{}.slice", self.root.at("").replace('/', "-"))
+    }
+
+    fn group(&self, unit: &str) -> String {
+        format!("{}/{unit}", self.slice())
     }
 
     fn rig(&self) -> Rig {
@@ -113,6 +114,7 @@ impl Drop for Host {
                 .stderr(Stdio::null())
                 .status();
         }
+        let _ = std::fs::remove_dir(self.slice());
     }
 }
 
