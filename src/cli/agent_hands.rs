@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::scan::images;
-use super::values::engine;
+use super::values::{engine, patience};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{CheckPackages, Settings};
@@ -26,7 +28,7 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
     let containers = EngineContainers::new(BollardDocker::at(engine(settings)?, io.clone()));
     let is_container = HostReader::of_this_host().virtualisation().is_application_container();
     let packages = packages(settings.updates.check_packages, is_container);
-    let all = installers(images(settings, &clock, io.clone())?, containers, &clock);
+    let all = installers(images(settings, &clock, io.clone())?, containers, patience(settings), &clock);
     let own = OwnHands::new(HandsParts {
         dir: dir.to_owned(),
         // Packages that are not the host's must not be taken for them. Without rights they are planned all the same.
@@ -41,6 +43,7 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
         rights: Rights { packages: packages.ability(), containers: Ability::yes() },
         agent_is: AgentIs::Own,
         policy_file: settings.updates.policy_file.clone(),
+        undo_window: TimeDelta::days(i64::from(settings.updates.undo_days)),
         clock,
         chance: Chance::system(),
     });

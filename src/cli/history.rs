@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::common::Common;
-use super::host_run::{run_in_json, show_plan};
+use super::host_run::{run_in_json, seen_after, show_plan};
 use super::{output, sources};
 use crate::config::Role;
 use crate::domain::text::spell_out;
@@ -93,6 +93,7 @@ fn one(store: &Runs, run: &Run, undone_by: Option<&RunId>, common: &Common) -> a
         let reason = outcome.reason().map(|reason| format!(": {}", spell_out(reason))).unwrap_or_default();
         output::line(&format!("{}{reason}", outcome.as_str().replace('_', " ")))?;
     }
+    seen_after(run).iter().try_for_each(|line| output::line(&spell_out(line)))?;
     if !log.is_empty() {
         output::line("")?;
         log.lines().try_for_each(|line| output::line(&spell_out(line)))?;

@@ -9,13 +9,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use chrono::TimeDelta;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::common::Common;
 use super::host_run::NEEDS_ROOT;
 use super::scan::images;
-use super::values::engine;
+use super::values::{engine, patience};
 use super::{output, sources};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -75,11 +76,12 @@ fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<OwnHands> {
         .collect();
     Ok(OwnHands::new(HandsParts {
         dir: dir.to_owned(),
-        installers: installers(images(settings, &clock, io.clone())?, containers, &clock),
+        installers: installers(images(settings, &clock, io.clone())?, containers, patience(settings), &clock),
         refreshing,
         rights: Rights::all(),
         agent_is: AgentIs::Told,
         policy_file: settings.updates.policy_file.clone(),
+        undo_window: TimeDelta::days(i64::from(settings.updates.undo_days)),
         clock,
         chance: Chance::system(),
     }))

@@ -4,21 +4,25 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::common::Common;
 use super::scan::images;
-use super::values::engine;
+use super::values::{engine, patience};
 use super::{output, sources};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::Role;
 use crate::docker::{BollardDocker, EngineContainers};
 use crate::domain::text::spell_out;
-use crate::domain::update::{Operation, Plan, PlanAsk, PlannedChange, Run, RunId, RunOutcome, UndoSource};
+use crate::domain::update::{
+    Aftermath, OnHost, Operation, Plan, PlanAsk, PlannedChange, Run, RunId, RunOutcome, Service, UndoSource,
+    Wanted,
+};
 use crate::io::IoRuntime;
 use crate::state_dir::{AgentIs, Runs};
-use crate::updates::{HandsParts, OwnHands, Progress, Rights, installers};
+use crate::updates::{HandsFault, HandsParts, OwnHands, Progress, Rights, cancel, installers};
 
 /// Exit code: there is something to install.
 pub(super) const PENDING: u8 = 2;
@@ -45,18 +49,28 @@ impl Host {
         let containers = EngineContainers::new(BollardDocker::at(engine(&settings)?, runtime.io()));
         let hands = OwnHands::new(HandsParts {
             dir,
-            installers: installers(images(&settings, &clock, runtime.io())?, containers, &clock),
+            installers: installers(
+                images(&settings, &clock, runtime.io())?,
+                containers,
+                patience(&settings),
+                &clock,
+            ),
             refreshing: Vec::new(),
             rights: Rights::all(),
             agent_is: AgentIs::Own,
             policy_file: settings.updates.policy_file.clone(),
+            undo_window: TimeDelta::days(i64::from(settings.updates.undo_days)),
             clock,
             chance: Chance::system(),
         });
         let host = Self { hands, runtime };
         // Who cannot be told what is forbidden is told so before anything is worked out.
-        host.hands.forbidden(&Plan::nothing().changes, false)?;
-        host.wait(host.hands.present())?;
+        host.hands.forbidden(&Plan::nothing().changes, &PlanAsk::install(Wanted::All))?;
+        if host.is_root()
+            && let Some(run) = host.wait(host.hands.end_restart())?
+        {
+            told(&format!("{}: the host was started anew", run.id));
+        }
         Ok(host)
     }
 
@@ -72,8 +86,8 @@ impl Host {
     }
 
     /// Says what the owner of this host forbids of a plan. True if that is nothing.
-    pub(super) fn allows(&self, plan: &Plan, is_undo: bool) -> anyhow::Result<bool> {
-        let forbidden = self.hands.forbidden(&plan.changes, is_undo)?;
+    pub(super) fn allows(&self, plan: &Plan, ask: &PlanAsk) -> anyhow::Result<bool> {
+        let forbidden = self.hands.forbidden(&plan.changes, ask)?;
         for one in forbidden.iter().take(MOST_SHOWN) {
             eprintln!("the policy of this host forbids it: {}", spell_out(&one.to_string()));
         }
@@ -86,9 +100,38 @@ impl Host {
     }
 
     /// Carries a plan out as a new run, and tells how it goes on.
-    pub(super) fn carry_out_new(&self, plan: Plan, undoes: Option<&Run>) -> anyhow::Result<Run> {
-        let run = self.wait(self.hands.new_run(plan, user(), undoes))?;
+    pub(super) fn carry_out_new(&self, plan: Plan, ask: &PlanAsk) -> anyhow::Result<Run> {
+        let run = self.wait(self.hands.new_run(plan, user(), ask))?;
         self.carry_out(run)
+    }
+
+    /// Shows what would be done, asks, and does it; with the exit code of what came of it.
+    pub(super) fn ask_and_carry_out(
+        &self,
+        plan: Plan,
+        ask: &PlanAsk,
+        question: &str,
+        agreed: &Agreed,
+        common: &Common,
+    ) -> anyhow::Result<ExitCode> {
+        if agreed.dry_run || plan.changes.is_empty() {
+            if common.json { output::json(&plan_in_json(&plan)) } else { show_plan(&plan) }?;
+            return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
+        }
+        if !common.json {
+            show_plan(&plan)?;
+        }
+        if !self.allows(&plan, ask)? {
+            return Ok(ExitCode::from(REFUSED));
+        }
+        if !self.is_root() {
+            eprintln!("lightship: changing the host needs root: run the same with sudo");
+            return Ok(ExitCode::from(NEEDS_ROOT));
+        }
+        if !confirmed(agreed.yes, question)? {
+            return Ok(ExitCode::FAILURE);
+        }
+        finish(&self.carry_out_new(plan, ask)?, common)
     }
 
     /// Carries a run out, or to its end, and tells how it goes on.
@@ -98,19 +141,49 @@ impl Host {
         Ok(ended)
     }
 
+    /// Calls a restart off: who waits for it hears of it, and without one it is done here.
+    pub(super) fn call_off(&self, run: &Run) -> anyhow::Result<()> {
+        match self.wait(self.hands.call_off_restart(run)) {
+            Err(HandsFault::Busy) => Ok(cancel(self.runs(), &run.id, &user())?),
+            done => Ok(done?),
+        }
+    }
+
     fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.io().handle().block_on(work)
     }
 }
 
-fn user() -> String {
+pub(super) fn user() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let named = named.filter(|name| !name.is_empty());
     spell_out(&named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())))
 }
 
+/// Whether a change is made, and whether somebody is asked before.
+#[derive(clap::Args)]
+pub(super) struct Agreed {
+    /// Show what would be done and change nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do it without asking.
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+/// A plan for programs.
+pub(super) fn plan_in_json(plan: &Plan) -> Value {
+    json!({ "id": plan.id(), "plan": plan, "on_host_id": plan.on_host.id(), "undo": plan.undo_line() })
+}
+
 /// What is said of a run that did not end.
 pub(super) fn cut_off(run: &Run) -> String {
+    if let PlanAsk::Reboot(_) = run.asked() {
+        return format!(
+            "a restart of this host is ordered ({}): nothing is changed before; `lightship reboot-host --cancel` calls it off",
+            run.id
+        );
+    }
     let step = run.begun.as_deref().map(|step| format!(" in its step {step}")).unwrap_or_default();
     format!(
         "the run {} was cut off{step}: finish it with `lightship install --plan {}`, or take it back with \
@@ -195,6 +268,9 @@ pub(super) fn show_plan(plan: &Plan) -> anyhow::Result<()> {
     for thing in &on_host.stands_on {
         output::line(&format!("this program stands on {}", spell_out(thing)))?;
     }
+    for line in services(on_host) {
+        output::line(&spell_out(&line))?;
+    }
     if let Some(reason) = &on_host.reboot {
         output::line(&format!("restart of the host: {}", spell_out(reason)))?;
     }
@@ -206,14 +282,65 @@ pub(super) fn show_plan(plan: &Plan) -> anyhow::Result<()> {
         room(on_host.disk_bytes),
         plan.undo_line()
     ))?;
+    let is_half = changes.iter().any(|change| change.operation == Operation::Configure);
+    if is_half {
+        output::line(
+            "first dpkg configures what is half installed (`dpkg --configure -a`), then APT does the rest",
+        )?;
+    }
     output::line(&format!("plan {}", plan.id()))
+}
+
+/// Says which services run on what is replaced.
+fn services(on_host: &OnHost) -> Vec<String> {
+    let may = |service: &&Service| service.left_alone.is_none();
+    let names: Vec<&str> = on_host.services.iter().filter(may).map(|service| service.name.as_str()).collect();
+    let mut lines = Vec::new();
+    if !names.is_empty() {
+        lines.push(format!(
+            "services that run on what is replaced: {}; `--restart-services` restarts them afterwards",
+            names.join(", ")
+        ));
+    }
+    for Service { name, left_alone } in &on_host.services {
+        lines.extend(left_alone.as_ref().map(|reason| {
+            format!("the service {name} runs on what is replaced, and is never restarted by a run: {reason}")
+        }));
+    }
+    let unknown = on_host.services_unknown.as_ref();
+    lines.extend(
+        unknown.map(|reason| format!("services that run on what is replaced are not known: {reason}")),
+    );
+    lines
+}
+
+/// Says what was seen of the host beside its packages.
+pub(super) fn seen_after(run: &Run) -> Vec<String> {
+    let Some(Aftermath { restarted, stale, services_unknown, reboot }) = run.aftermath() else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    if !restarted.is_empty() {
+        lines.push(format!("services that were restarted, and run: {}", restarted.join(", ")));
+    }
+    for Service { name, left_alone } in stale {
+        let why = left_alone.map(|reason| format!("; {reason}")).unwrap_or_default();
+        lines.push(format!("the service {name} still runs on files that were replaced{why}"));
+    }
+    lines.extend(services_unknown.map(|reason| format!("services were not looked at: {reason}")));
+    if !reboot.is_empty() {
+        lines.push(format!("reboot wanted: because {}", reboot.join("; ")));
+    }
+    lines
 }
 
 fn row(plan: &Plan, change: &PlannedChange) -> Vec<String> {
     let version = |version: &Option<String>| version.as_deref().map_or_else(|| "-".into(), spell_out);
     let thing = format!("{}:{}", change.name, change.arch);
     let undo = plan.on_host.undo.get(&thing).copied().unwrap_or(UndoSource::Impossible);
-    let undo = if change.operation == Operation::Remove || undo != UndoSource::NotNeeded {
+    let undo = if matches!(change.operation, Operation::Configure | Operation::Restart) {
+        "-"
+    } else if change.operation == Operation::Remove || undo != UndoSource::NotNeeded {
         undo.words()
     } else {
         "certain, it is removed again"
@@ -234,6 +361,7 @@ pub(super) fn finish(run: &Run, common: &Common) -> anyhow::Result<ExitCode> {
         output::json(&json!({ "run": run_in_json(run, None) }))?;
     } else {
         output::line(&said(run, outcome))?;
+        seen_after(run).iter().try_for_each(|line| output::line(&spell_out(line)))?;
     }
     Ok(match outcome {
         RunOutcome::Verified => ExitCode::SUCCESS,
@@ -254,8 +382,14 @@ fn said(run: &Run, outcome: &RunOutcome) -> String {
         }
         RunOutcome::NotStarted { .. } => format!("{id}: not started, nothing was changed: {reason}"),
         RunOutcome::Failed { .. } => {
+            let on = if run.can_be_gone_on_with() {
+                let plan = run.plan.id();
+                format!("`lightship install --plan {}` goes on once that is mended, ", plan.short())
+            } else {
+                String::new()
+            };
             format!(
-                "{id}: failed: {reason}; `lightship history {id}` has the log, `lightship rollback {id}` takes it back"
+                "{id}: failed: {reason}; `lightship history {id}` has the log; {on}`lightship rollback {id}` takes it back"
             )
         }
         RunOutcome::RolledBack { .. } => format!("{id}: failed, and the old state is back: {reason}"),
@@ -281,5 +415,6 @@ pub(super) fn run_in_json(run: &Run, undone_by: Option<&RunId>) -> Value {
         "undoes": run.undoes,
         "undone_by": undone_by,
         "changes": run.plan.changes,
+        "aftermath": run.aftermath(),
     })
 }

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::common::Common;
-use super::host_run::{self, Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, show_plan, told};
+use super::host_run::{
+    self, Agreed, Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, plan_in_json, show_plan, told,
+};
 use super::output;
-use crate::domain::update::{Difference, Plan, PlanAsk, PlanId, Run, Wanted};
+use crate::domain::update::{Difference, Plan, PlanAsk, Run, Wanted};
 use crate::state_dir::{keep_plan, kept_plan};
 
 /// What is to be installed.
@@ -43,12 +44,12 @@ pub(super) struct InstallArgs {
     /// The plan with this id, or nothing: what `lightship plan-updates` printed, at least its first twelve digits.
     #[arg(long, value_name = "ID", conflicts_with_all = ["names", "security", "all"])]
     plan: Option<String>,
-    /// Show the plan and change nothing.
+    /// Afterwards restart the services that run on files which were replaced. The plan names them, and those that are never
+    /// restarted.
     #[arg(long)]
-    dry_run: bool,
-    /// Do it without asking.
-    #[arg(long)]
-    yes: bool,
+    restart_services: bool,
+    #[command(flatten)]
+    agreed: Agreed,
 }
 
 /// A plan that was shown.
@@ -77,10 +78,11 @@ pub(super) fn plan_updates(args: PlanUpdatesArgs, common: &Common) -> anyhow::Re
         Err(_) => Wanted::All,
     };
     let host = Host::open(common)?;
-    let plan = host.plan(&PlanAsk::Install(asked.clone()))?;
+    let ask = PlanAsk::install(asked.clone());
+    let plan = host.plan(&ask)?;
     keep(host.hands.dir(), asked, &plan);
     print(&plan, common)?;
-    host.allows(&plan, false)?;
+    host.allows(&plan, &ask)?;
     Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) })
 }
 
@@ -91,7 +93,14 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
     let (asked, approved) = match args.plan {
         Some(text) => {
             if let Some(run) = unfinished.clone().filter(|run| run.plan.id().is_meant_by(&text)) {
-                return go_on(&host, run, args.dry_run, args.yes, common);
+                return go_on(&host, run, "was cut off", &args.agreed, common);
+            }
+            // Where a plan failed it is gone on with; a later run makes that another host.
+            let newest = host.runs().list()?.into_iter().next();
+            let is_meant = |run: &Run| run.can_be_gone_on_with() && run.plan.id().is_meant_by(&text);
+            if let Some(failed) = newest.filter(is_meant) {
+                let run = host.hands.new_run_after(&failed, host_run::user());
+                return go_on(&host, run, "failed", &args.agreed, common);
             }
             let shown = kept_plan::<Shown>(host.hands.dir(), &text)?;
             let shown = shown.with_context(|| {
@@ -104,7 +113,8 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
     if let Some(run) = unfinished {
         bail!("{}", host_run::cut_off(&run));
     }
-    let plan = host.plan(&PlanAsk::Install(asked.clone()))?;
+    let ask = PlanAsk::Install { wanted: asked.clone(), restart_services: args.restart_services };
+    let plan = host.plan(&ask)?;
     if let Some(approved) = approved
         && let Some(refusal) = differs(&approved, &plan)
     {
@@ -112,40 +122,25 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
         return Ok(ExitCode::from(REFUSED));
     }
     keep(host.hands.dir(), asked, &plan);
-    if plan.changes.is_empty() || args.dry_run {
-        print(&plan, common)?;
-        return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
-    }
-    if !common.json {
-        show_plan(&plan)?;
-    }
-    if !host.allows(&plan, false)? {
-        return Ok(ExitCode::from(REFUSED));
-    }
-    if !host.is_root() {
-        eprintln!("lightship: installing needs root: run the same with sudo");
-        return Ok(ExitCode::from(NEEDS_ROOT));
-    }
-    if !confirmed(args.yes, "Install exactly this?")? {
-        return Ok(ExitCode::FAILURE);
-    }
-    finish(&host.carry_out_new(plan, None)?, common)
+    host.ask_and_carry_out(plan, &ask, "Install exactly this?", &args.agreed, common)
 }
 
-fn go_on(host: &Host, run: Run, dry_run: bool, yes: bool, common: &Common) -> anyhow::Result<ExitCode> {
-    if dry_run {
+/// Goes on with a plan whose run came to no good end.
+fn go_on(host: &Host, run: Run, what: &str, agreed: &Agreed, common: &Common) -> anyhow::Result<ExitCode> {
+    if agreed.dry_run {
         print(&run.plan, common)?;
         return Ok(ExitCode::from(PENDING));
     }
-    if !host.allows(&run.plan, run.undoes.is_some())? {
+    if !host.allows(&run.plan, &run.asked())? {
         return Ok(ExitCode::from(REFUSED));
     }
     if !host.is_root() {
         eprintln!("lightship: installing needs root: run the same with sudo");
         return Ok(ExitCode::from(NEEDS_ROOT));
     }
-    told(&format!("going on with {}, which was cut off", run.id));
-    if !confirmed(yes, "Go on?")? {
+    let id = run.goes_on.as_ref().unwrap_or(&run.id);
+    told(&format!("going on with {id}, which {what}"));
+    if !confirmed(agreed.yes, "Go on?")? {
         return Ok(ExitCode::FAILURE);
     }
     finish(&host.carry_out(run)?, common)
@@ -176,11 +171,5 @@ fn keep(dir: &Path, asked: Wanted, plan: &Plan) {
 }
 
 fn print(plan: &Plan, common: &Common) -> anyhow::Result<()> {
-    if common.json { output::json(&in_json(plan)) } else { show_plan(plan) }
-}
-
-/// The form of `--json`.
-pub(super) fn in_json(plan: &Plan) -> serde_json::Value {
-    let id: PlanId = plan.id();
-    json!({ "id": id, "plan": plan, "on_host_id": plan.on_host.id(), "undo": plan.undo_line() })
+    if common.json { output::json(&plan_in_json(plan)) } else { show_plan(plan) }
 }

@@ -27,6 +27,8 @@ mod master;
 mod migrate;
 mod output;
 mod plan;
+mod reboot_host;
+mod repair;
 mod rollback;
 mod routes;
 mod run;
@@ -85,6 +87,15 @@ enum Verb {
     Install(install::InstallArgs),
     /// Put back what a run changed, or these packages. Needs root.
     Rollback(rollback::RollbackArgs),
+    /// Bring an installation of packages to its end that was broken off, in exactly the shown way. Needs root.
+    ///
+    /// Exit codes as those of `install`; with `--dry-run` 0 nothing is broken off, 2 something is.
+    Repair(repair::RepairArgs),
+    /// Start this host anew, where its policy has `reboot = true`; waits until it goes down. Needs root.
+    ///
+    /// The run ends with the next verb, or the agent, after the start: verified if it is another start. Exit codes as those of
+    /// `install`.
+    RebootHost(reboot_host::RebootHostArgs),
     /// List what runs changed on this host, or show one with its log.
     History(history::HistoryArgs),
     /// Change this host as root, as its master orders, for an agent that is not root. Runs as a service of root.
@@ -161,6 +172,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::PlanUpdates(args) => install::plan_updates(args, &common),
         Verb::Install(args) => install::install(args, &common),
         Verb::Rollback(args) => rollback::run(&args, &common),
+        Verb::Repair(args) => repair::run(&args, &common),
+        Verb::RebootHost(args) => reboot_host::run(args, &common),
         Verb::History(args) => history::run(&args, &common),
         Verb::HostHelper => host_helper::run(&common),
         Verb::TrustKey(args) => trust_key::run(&args, &common),

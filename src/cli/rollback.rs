@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::common::Common;
-use super::host_run::{Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, show_plan};
-use super::{install, output};
+use super::host_run::{
+    Agreed, Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, plan_in_json, show_plan,
+};
+use super::output;
 use crate::domain::update::{PlanAsk, Run, RunId};
 
 /// Options of `lightship rollback`.
@@ -16,12 +18,11 @@ pub(super) struct RollbackArgs {
     /// last change.
     #[arg(value_name = "RUN|NAME", required = true)]
     what: Vec<String>,
-    /// Show what would be put back and change nothing.
+    /// Afterwards restart the services that run on files which were replaced.
     #[arg(long)]
-    dry_run: bool,
-    /// Do it without asking.
-    #[arg(long)]
-    yes: bool,
+    restart_services: bool,
+    #[command(flatten)]
+    agreed: Agreed,
 }
 
 /// Runs the verb.
@@ -29,10 +30,11 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
     let host = Host::open(common)?;
     let runs = host.runs().list()?;
     let (run, only) = meant(&runs, &args.what)?;
-    let plan = host.plan(&PlanAsk::Undo { run: run.id.clone(), only })?;
-    if plan.changes.is_empty() || args.dry_run {
+    let ask = PlanAsk::Undo { run: run.id.clone(), only, restart_services: args.restart_services };
+    let plan = host.plan(&ask)?;
+    if plan.changes.is_empty() || args.agreed.dry_run {
         if common.json {
-            output::json(&install::in_json(&plan))?;
+            output::json(&plan_in_json(&plan))?;
         } else if plan.changes.is_empty() {
             output::line(&format!(
                 "Nothing of {} is to be put back: everything is as it was before.",
@@ -41,7 +43,7 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
         } else {
             show_plan(&plan)?;
         }
-        if !args.dry_run && run.outcome.is_none() && host.is_root() {
+        if !args.agreed.dry_run && run.outcome.is_none() && host.is_root() {
             host.hands.give_up(run)?;
         }
         return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
@@ -49,20 +51,20 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
     if !common.json {
         show_plan(&plan)?;
     }
-    if !host.allows(&plan, true)? {
+    if !host.allows(&plan, &ask)? {
         return Ok(ExitCode::from(REFUSED));
     }
     if !host.is_root() {
         eprintln!("lightship: putting packages back needs root: run the same with sudo");
         return Ok(ExitCode::from(NEEDS_ROOT));
     }
-    if !confirmed(args.yes, "Put back exactly this?")? {
+    if !confirmed(args.agreed.yes, "Put back exactly this?")? {
         return Ok(ExitCode::FAILURE);
     }
     if run.outcome.is_none() {
         host.hands.give_up(run)?;
     }
-    finish(&host.carry_out_new(plan, Some(run))?, common)
+    finish(&host.carry_out_new(plan, &ask)?, common)
 }
 
 /// Returns the run that is meant, and which of its packages.

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use secrecy::SecretString;
@@ -16,10 +17,19 @@ use crate::docker::{BollardDocker, DockerError, EngineAddress, Tls};
 use crate::domain::id::AccountId;
 use crate::io::Io;
 use crate::state_dir;
+use crate::updates::Patience;
 use crate::uplink::{AccessToken, HttpUplink, UplinkSettings};
 
 /// Where the Engine is unless `DOCKER_HOST` says otherwise.
 const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
+
+/// How long runs wait for others.
+pub(super) fn patience(settings: &Settings) -> Patience {
+    Patience {
+        locks: Duration::from_secs(settings.updates.lock_wait_seconds),
+        silence: Duration::from_secs(settings.updates.silence_seconds),
+    }
+}
 
 /// Fails for the first value that would stop a start as `role`.
 pub(super) fn check(settings: &Settings, role: Role, io: Io) -> anyhow::Result<()> {

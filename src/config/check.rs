@@ -78,6 +78,17 @@ pub(super) fn check(
         "expected 30 to 86400 seconds",
     );
     expect(
+        (1..=86_400).contains(&settings.updates.lock_wait_seconds),
+        "updates.lock_wait_seconds",
+        "expected 1 to 86400 seconds",
+    );
+    expect(
+        (5..=86_400).contains(&settings.updates.silence_seconds),
+        "updates.silence_seconds",
+        "expected 5 to 86400 seconds",
+    );
+    expect((1..=365).contains(&settings.updates.undo_days), "updates.undo_days", "expected 1 to 365 days");
+    expect(
         settings.publish.grace_period_seconds <= 30 * 86_400,
         "publish.grace_period_seconds",
         "expected 0 to 2592000 seconds",

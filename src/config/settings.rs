@@ -361,6 +361,13 @@ pub struct Updates {
     /// What the owner of this host allows runs to change on it (TOML, docs/updates.md); it must belong to root. Without the
     /// file everything is allowed.
     pub policy_file: PathBuf,
+    /// Seconds that a run waits for another installation of packages to end, 1 to 86400 (default 600).
+    pub lock_wait_seconds: u64,
+    /// Seconds that the package manager may say nothing before its run counts as one that hangs, 5 to 86400 (default 3600).
+    /// It is not ended by that.
+    pub silence_seconds: u64,
+    /// Days for which what a run replaced is kept in any case, so that it can be taken back, 1 to 365 (default 7).
+    pub undo_days: u32,
     /// Whether a plan is carried out only after two people said yes to it (default false). Read by the master.
     pub second_approval: bool,
     /// Where `lightship host-helper` listens, and where an agent that is not root looks for it.
@@ -381,6 +388,9 @@ impl Default for Updates {
             redflag_server_url: None,
             agent_config_path: None,
             policy_file: "/etc/lightship/policy.toml".into(),
+            lock_wait_seconds: 600,
+            silence_seconds: 3_600,
+            undo_days: 7,
             second_approval: false,
             helper_socket: "/run/lightship/helper.sock".into(),
             helper_user: "lightship".into(),

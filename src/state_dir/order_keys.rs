@@ -214,7 +214,7 @@ mod tests {
             id: CommandId::new(id),
             agent: AgentId::new("a1"),
             number,
-            ask: PlanAsk::Install(Wanted::All),
+            ask: PlanAsk::install(Wanted::All),
             changes: Changes::new(Vec::new()).unwrap(),
             by: "ann".into(),
             issued_at: now(),

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::StateError;
 use super::files;
@@ -63,6 +64,19 @@ impl Runs {
     pub fn read(&self, id: &RunId) -> Result<Option<Run>, StateError> {
         let path = self.root.join(id.as_str()).join("run.json");
         files::read_checked_up_to(&path, SIZE_LIMIT, files::from_json)
+    }
+
+    /// Removes folders without a record that nobody touched since `before`: of runs that never began.
+    pub fn remove_orphans(&self, before: SystemTime) -> Result<(), StateError> {
+        for id in self.ids()? {
+            let folder = self.root.join(id.as_str());
+            let is_old = fs::metadata(&folder).and_then(|about| about.modified()).is_ok_and(|at| at < before);
+            if is_old && !folder.join("run.json").exists() {
+                fs::remove_dir_all(&folder)
+                    .map_err(|error| StateError::from_io(&folder, "removed", error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Names all runs, the newest first.
@@ -175,6 +189,23 @@ mod tests {
         fs::write(dir.path().join("runs/20260301-000000-a/run.json"), "{half").unwrap();
         let listed: Vec<String> = runs.list().unwrap().iter().map(|run| run.id.to_string()).collect();
         assert_eq!(listed, ["20260201-000000-a", "20260101-000000-a"]);
+    }
+
+    #[test]
+    fn a_folder_of_a_run_that_never_began_goes_after_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = Runs::of(dir.path());
+        runs.write(&run("20260101-000000-a")).unwrap();
+        for id in ["20260102-000000-a", "20260103-000000-a"] {
+            runs.folder(&RunId::parse(id).unwrap()).unwrap();
+        }
+        let old = SystemTime::now() - std::time::Duration::from_secs(100);
+        for id in ["20260101-000000-a", "20260102-000000-a"] {
+            File::open(dir.path().join("runs").join(id)).unwrap().set_modified(old).unwrap();
+        }
+        runs.remove_orphans(SystemTime::now() - std::time::Duration::from_secs(50)).unwrap();
+        let left: Vec<String> = runs.ids().unwrap().iter().map(RunId::to_string).collect();
+        assert_eq!(left, ["20260103-000000-a", "20260101-000000-a"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A file says in its name what it is and which content it has. It is a hard link where that is possible, so that it costs
 //! nothing while the package manager has it too.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
@@ -89,8 +90,20 @@ impl Kept {
         all
     }
 
-    /// Removes the oldest until the rest has at most so many bytes; those with the digests in `needed` stay.
-    pub fn bound(&self, most_bytes: u64, needed: &[String]) -> std::io::Result<()> {
+    /// Removes the oldest until the rest has at most so many bytes; those with the digests in `needed` stay. What was only
+    /// half kept before `orphaned` goes too.
+    pub fn bound(
+        &self,
+        most_bytes: u64,
+        needed: &BTreeSet<String>,
+        orphaned: SystemTime,
+    ) -> std::io::Result<()> {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let is_half = entry.file_name().to_str().is_some_and(|name| name.starts_with('.'));
+            if is_half && entry.metadata()?.modified()? < orphaned {
+                fs::remove_file(entry.path())?;
+            }
+        }
         let all = self.all();
         let mut held: u64 = all.iter().map(|file| file.size).sum();
         for file in all.iter().filter(|file| !needed.contains(&file.digest)) {
@@ -180,8 +193,16 @@ mod tests {
             let at = SystemTime::now() - std::time::Duration::from_secs(age * 1_000);
             File::options().append(true).open(&file).unwrap().set_modified(at).unwrap();
         }
-        kept.bound(250, &digests[..1]).unwrap();
+        let day = std::time::Duration::from_secs(24 * 3_600);
+        let halves = [(".half.new", SystemTime::now() - 2 * day), (".now.new", SystemTime::now())];
+        for (name, at) in halves {
+            File::create(dir.path().join("kept").join(name)).unwrap().set_modified(at).unwrap();
+        }
+        let needed = BTreeSet::from([digests[0].clone()]);
+        kept.bound(250, &needed, SystemTime::now() - day).unwrap();
         let left: Vec<String> = kept.all().into_iter().map(|file| file.digest).collect();
         assert_eq!(left, [digests[0].clone(), digests[2].clone()]);
+        let is_there = |name: &str| dir.path().join("kept").join(name).exists();
+        assert!(is_there(".now.new") && !is_there(".half.new"), "only what nobody is at any more goes");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::apt::{Apt, AptInstaller};
 use super::dnf::{Dnf, DnfInstaller};
 use super::docker_image::{DockerImage, EngineLookup, ImageInstaller};
-use super::installer::Installer;
+use super::installer::{Installer, Patience};
 use super::programs::HostPrograms;
 use super::scanner::{ScanAsk, Scanner};
 use super::windows_update::WindowsUpdate;
@@ -62,11 +62,16 @@ pub fn scanners(images: Images, state_dir: &Path) -> Vec<Arc<dyn Scanner>> {
 }
 
 /// Every installer there is, in the order in which they work; one line each.
-pub fn installers(images: Images, containers: EngineContainers, clock: &Clock) -> Vec<Arc<dyn Installer>> {
+pub fn installers(
+    images: Images,
+    containers: EngineContainers,
+    patience: Patience,
+    clock: &Clock,
+) -> Vec<Arc<dyn Installer>> {
     let scanner = DockerImage::new(images.engine, images.lookup);
     vec![
-        Arc::new(AptInstaller::of_this_host()),
-        Arc::new(DnfInstaller::of_this_host()),
+        Arc::new(AptInstaller::of_this_host(patience)),
+        Arc::new(DnfInstaller::of_this_host(patience)),
         Arc::new(ImageInstaller::new(scanner, containers, clock.clone())),
     ]
 }

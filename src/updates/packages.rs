@@ -3,14 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::Value;
-
-use super::kept::Kept;
-use super::run::{At, Back, StepFailed};
+use super::run::{Back, StepFailed};
 use crate::domain::update::Problem;
-
-/// Most bytes of packages that are kept.
-const KEEP_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// A step ends with what is wrong.
 pub(super) fn failed(problem: Problem) -> StepFailed {
@@ -44,14 +38,4 @@ pub(super) fn looked_at(failed: StepFailed, is_untouched: bool) -> StepFailed {
         (false, _) => Back::No,
     };
     StepFailed { back, ..failed }
-}
-
-/// Bounds what is kept; what the step `keep_old` kept for this run stays.
-pub(super) fn bound(kept: &Kept, at: &At<'_>, keep_old: &str) {
-    let digests = |found: &Value| serde_json::from_value(found.get("kept")?.clone()).ok();
-    let needed: Vec<String> = at.run.found(keep_old).and_then(digests).unwrap_or_default();
-    // Too many kept packages are no failure of this run.
-    if let Err(error) = kept.bound(KEEP_BYTES, &needed) {
-        tracing::warn!(error = &error as &dyn std::error::Error, "kept packages could not be bounded");
-    }
 }

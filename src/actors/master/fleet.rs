@@ -14,7 +14,7 @@ use crate::actors::supervision::Inlet;
 use crate::domain::command::{Command, CommandKind, Outcome};
 use crate::domain::id::{AgentId, CommandId, RequestId};
 use crate::domain::shard::shard_of;
-use crate::domain::update::{Decision, Kind, PlanAsk};
+use crate::domain::update::{Decision, Kind, PlanAsk, Then};
 use crate::protocol::v3::{PlanTold, RunTold};
 
 /// Longest wait for an agent's actors; below the 15 s that a DockFlare agent waits.
@@ -89,7 +89,7 @@ pub enum Work {
         reply: Reply<usize>,
     },
     /// A person asks what the host would change.
-    AskPlan { request: RequestId, ask: PlanAsk, by: String, reply: Reply<CommandId> },
+    AskPlan { request: RequestId, ask: PlanAsk, then: Then, by: String, reply: Reply<CommandId> },
     /// A person says yes to an update by its name, or to what comes along with it.
     Want { kind: Kind, name: String, confirms: bool, by: String, reply: Reply<CommandId> },
     /// A person says yes to many updates of a host.

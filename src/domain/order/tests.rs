@@ -36,7 +36,7 @@ fn order() -> Order {
         agent: AgentId::new("a1"),
         number: 5,
         changes: Changes::new(vec![change]).unwrap(),
-        ask: PlanAsk::Install(Wanted::Named(vec!["apt:bash".into()])),
+        ask: PlanAsk::install(Wanted::Named(vec!["apt:bash".into()])),
         by: "ann".into(),
         issued_at: now(),
         expires_at: at("2026-02-01T12:00:00Z"),

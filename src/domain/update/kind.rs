@@ -19,6 +19,8 @@ pub enum Kind {
     WindowsUpdate,
     /// A program that Winget knows.
     Winget,
+    /// The host itself, which no scanner looks for and no update is of: a plan may start it anew.
+    Host,
 }
 
 /// A word that is no kind.
@@ -27,7 +29,7 @@ pub enum Kind {
 pub struct UnknownKind(pub String);
 
 impl Kind {
-    /// All of them, in the order in which they are shown.
+    /// All that have updates, in the order in which they are shown.
     pub const ALL: [Self; 5] = [Self::Apt, Self::Dnf, Self::DockerImage, Self::WindowsUpdate, Self::Winget];
 
     /// Returns its word on the wire and in the database.
@@ -38,7 +40,13 @@ impl Kind {
             Self::DockerImage => "docker_image",
             Self::WindowsUpdate => "windows_update",
             Self::Winget => "winget",
+            Self::Host => "host",
         }
+    }
+
+    /// True for packages of the host.
+    pub fn is_package(self) -> bool {
+        !matches!(self, Self::DockerImage | Self::Host)
     }
 
     /// Returns what people call it.
@@ -49,6 +57,7 @@ impl Kind {
             Self::DockerImage => "Image",
             Self::WindowsUpdate => "Windows Update",
             Self::Winget => "Winget",
+            Self::Host => "Host",
         }
     }
 }
@@ -77,7 +86,7 @@ mod tests {
             assert_eq!(kind.as_str().parse(), Ok(kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
-        for word in ["", "APT", "docker", "yum"] {
+        for word in ["", "APT", "docker", "yum", "host"] {
             assert!(word.parse::<Kind>().is_err(), "{word}");
         }
     }

@@ -16,13 +16,15 @@ mod plan;
 mod policy;
 mod reconcile;
 mod run;
+mod run_id;
 mod scan;
+mod service;
 mod severity;
 pub mod swap;
 mod version;
 
 pub use approval::{ApprovalStatus, LIFETIME, MAX_LIFETIME, MIN_LIFETIME, happening};
-pub use ask::{AskFault, MAX_NAMES, PlanAsk, Then, Wanted};
+pub use ask::{AskFault, MAX_NAMES, PlanAsk, RebootAsk, Then, Wanted};
 pub use behind::routes_behind;
 pub use finding::{
     Cause, Finding, HeldBack, HeldCause, MAX_DETAILS, MAX_FINDINGS, MAX_LIST, MAX_NAME_CHARS, MAX_TEXT_CHARS,
@@ -40,7 +42,9 @@ pub use policy::{Forbidden, Policy, PolicyFault};
 pub use reconcile::{
     CURRENT, Change, UNCHECKED, Update, after_decision, after_happening, after_snooze, reconcile,
 };
-pub use run::{DoneStep, FailedImage, Present, Run, RunId, RunOutcome, RunProgress, UndoFault, undo};
+pub use run::{DoneStep, FailedImage, HOST_LOOK, Present, Run, RunOutcome, RunProgress, UndoFault, undo};
+pub use run_id::RunId;
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
+pub use service::{Aftermath, Service};
 pub use severity::Severity;
 pub use version::Evr;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::kind::Kind;
+use super::service::Service;
 
 /// Most changes of one plan.
 pub const MAX_CHANGES: usize = 20_000;
@@ -32,6 +33,10 @@ pub enum Operation {
     Remove,
     /// A container is made anew on another image.
     Replace,
+    /// What is half installed is brought to its end, in the same version.
+    Configure,
+    /// The host is started anew.
+    Restart,
 }
 
 impl Operation {
@@ -44,6 +49,8 @@ impl Operation {
             Self::Reinstall => "reinstall",
             Self::Remove => "remove",
             Self::Replace => "replace",
+            Self::Configure => "configure",
+            Self::Restart => "restart",
         }
     }
 }
@@ -106,8 +113,14 @@ impl PlannedChange {
         let is_whole = match self.operation {
             Operation::Install => self.from.is_none() && self.to.is_some() && self.digest.is_some(),
             Operation::Remove => self.from.is_some() && self.to.is_none() && self.digest.is_none(),
+            Operation::Configure => self.from.is_some() && self.from == self.to && self.digest.is_none(),
+            Operation::Restart => self.from.is_none() && self.to.is_none() && self.digest.is_none(),
             _ => self.from.is_some() && self.to.is_some() && self.digest.is_some(),
         };
+        let is_of_host = self.kind == Kind::Host;
+        if is_of_host != (self.operation == Operation::Restart) {
+            return Some("only the host can be started anew, and nothing else can be done to it");
+        }
         (!is_whole).then_some("it does not say from what to what, with which content")
     }
 }
@@ -167,7 +180,13 @@ impl Changes {
 
     /// Returns those of one kind, as a set of its own.
     pub fn only(&self, kind: Kind) -> Self {
-        Self(self.of(kind).cloned().collect())
+        self.filtered(|change| change.kind == kind)
+    }
+
+    /// Returns those that `is_kept` is true for, as a set of its own.
+    #[must_use]
+    pub fn filtered(&self, is_kept: impl Fn(&PlannedChange) -> bool) -> Self {
+        Self(self.0.iter().filter(|change| is_kept(change)).cloned().collect())
     }
 
     /// Returns those of one kind.
@@ -393,6 +412,12 @@ pub struct OnHost {
     pub left_out: Vec<LeftOut>,
     /// Why the host will want a restart; none if it will not, as far as can be told.
     pub reboot: Option<String>,
+    /// Services that run on files which are replaced, as far as can be told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+    /// Why they are not known, or not all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services_unknown: Option<String>,
     /// The image, as scans name it, of each container that gets another one.
     pub images: BTreeMap<String, String>,
     /// What this program itself stands on, and that a run must not cut off.
@@ -410,7 +435,7 @@ impl OnHost {
 /// Returns what these changes settle on a host, by kind and the names that scans may give it.
 pub fn concerns(changes: &Changes, on_host: &OnHost) -> BTreeMap<Kind, BTreeSet<String>> {
     let mut named = BTreeMap::<Kind, BTreeSet<String>>::new();
-    for change in changes.all() {
+    for change in changes.all().iter().filter(|change| change.kind != Kind::Host) {
         let names = named.entry(change.kind).or_default();
         match change.kind {
             Kind::DockerImage => names.extend(on_host.images.get(&change.name).cloned()),

@@ -6,10 +6,11 @@ use chrono::{Datelike, NaiveDateTime, NaiveTime, Weekday};
 use glob::Pattern;
 use serde::Deserialize;
 
+use super::ask::PlanAsk;
 use super::kind::Kind;
 use super::plan::{Changes, Operation, PlannedChange};
 
-/// A policy as it is written, in TOML. What is left out is allowed; a word that is not known makes it no policy.
+/// A policy as it is written, in TOML. What is left out is allowed, but for a restart of the host; a word that is not known makes it no policy.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Written {
@@ -18,6 +19,9 @@ struct Written {
     deny: Vec<String>,
     removals: Option<bool>,
     downgrades: Option<bool>,
+    restart_services: Option<bool>,
+    repairs: Option<bool>,
+    reboot: bool,
     windows: Vec<String>,
 }
 
@@ -29,6 +33,9 @@ pub struct Policy {
     deny: Vec<Pattern>,
     forbids_removals: bool,
     forbids_downgrades: bool,
+    forbids_restarts: bool,
+    forbids_repairs: bool,
+    allows_reboot: bool,
     windows: Vec<Window>,
 }
 
@@ -77,19 +84,29 @@ impl Policy {
             deny: patterns(&written.deny)?,
             forbids_removals: written.removals == Some(false),
             forbids_downgrades: written.downgrades == Some(false),
+            forbids_restarts: written.restart_services == Some(false),
+            forbids_repairs: written.repairs == Some(false),
+            allows_reboot: written.reboot,
             windows: written.windows.iter().map(|text| Window::parse(text)).collect::<Result<_, _>>()?,
         })
     }
 
     /// Returns all that is in the way of a plan at this time of the host's day; nothing if it may be carried out. What takes
     /// back a run of this host may lower and remove: it was higher or not there before.
-    pub fn judge(&self, changes: &Changes, is_undo: bool, now: NaiveDateTime) -> Vec<Forbidden> {
+    pub fn judge(&self, changes: &Changes, ask: &PlanAsk, now: NaiveDateTime) -> Vec<Forbidden> {
+        let is_undo = ask.undoes().is_some();
         let mut found: Vec<Forbidden> = changes
             .all()
             .iter()
             .filter_map(|change| self.judge_one(change, is_undo))
             .map(Forbidden)
             .collect();
+        if self.forbids_restarts && ask.restarts_services() {
+            found.push(Forbidden("no service may be restarted".into()));
+        }
+        if self.forbids_repairs && *ask == PlanAsk::Repair {
+            found.push(Forbidden("a broken off installation may not be repaired by a run".into()));
+        }
         if !self.windows.is_empty() && !self.windows.iter().any(|window| window.holds(now)) {
             let all: Vec<&str> = self.windows.iter().map(|window| window.words.as_str()).collect();
             found.push(Forbidden(format!("nothing is changed outside of {}", all.join(" and "))));
@@ -99,6 +116,10 @@ impl Policy {
 
     fn judge_one(&self, change: &PlannedChange, is_undo: bool) -> Option<String> {
         let PlannedChange { kind, name, .. } = change;
+        if change.operation == Operation::Restart {
+            let reason = "the host may not be restarted by a run: its owner has to write `reboot = true` into the policy";
+            return (!self.allows_reboot).then(|| reason.to_owned());
+        }
         if self.kinds.as_ref().is_some_and(|kinds| !kinds.contains(kind)) {
             return Some(format!("{name}: changes of kind `{kind}` are not allowed"));
         }
@@ -194,6 +215,7 @@ fn days_of(text: &str) -> Option<Vec<Weekday>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::update::{RebootAsk, RunId, Wanted};
 
     fn change(kind: Kind, name: &str, operation: Operation) -> PlannedChange {
         let (from, to) = match operation {
@@ -212,11 +234,28 @@ mod tests {
         }
     }
 
-    fn judged(policy: &str, change: PlannedChange, is_undo: bool) -> Vec<String> {
+    fn judged(policy: &str, change: PlannedChange, ask: &PlanAsk) -> Vec<String> {
         let now = "2026-01-31T12:00:00".parse().unwrap();
         let changes = Changes::new(vec![change]).unwrap();
-        let found = Policy::parse(policy).unwrap().judge(&changes, is_undo, now);
+        let found = Policy::parse(policy).unwrap().judge(&changes, ask, now);
         found.iter().map(Forbidden::to_string).collect()
+    }
+
+    fn install(restart_services: bool) -> PlanAsk {
+        PlanAsk::Install { wanted: Wanted::All, restart_services }
+    }
+
+    #[test]
+    fn services_are_restarted_unless_that_is_forbidden() {
+        let change = || change(Kind::Apt, "a", Operation::Upgrade);
+        for (policy, restarts, is_allowed) in [
+            ("", true, true),
+            ("restart_services = true", true, true),
+            ("restart_services = false", true, false),
+            ("restart_services = false", false, true),
+        ] {
+            assert_eq!(judged(policy, change(), &install(restarts)).is_empty(), is_allowed, "{policy}");
+        }
     }
 
     #[test]
@@ -239,10 +278,44 @@ mod tests {
             ("downgrades = false", change(Apt, "a", Downgrade), true, ""),
             ("deny = ['a']", change(Apt, "a", Downgrade), true, "is denied"),
         ] {
-            let found = judged(policy, change, is_undo).join("; ");
+            let undo = PlanAsk::undo(RunId::parse("1").unwrap(), Vec::new());
+            let ask = if is_undo { undo } else { install(false) };
+            let found = judged(policy, change, &ask).join("; ");
             assert_eq!(found.is_empty(), expected.is_empty(), "{policy}: {found}");
             assert!(found.contains(expected), "{policy}: {found}");
         }
+    }
+
+    #[test]
+    fn a_host_is_started_anew_only_where_its_owner_says_so_and_repaired_unless_he_forbids_it() {
+        let restart = || PlannedChange {
+            kind: Kind::Host,
+            name: "host".into(),
+            arch: String::new(),
+            operation: Operation::Restart,
+            from: None,
+            to: None,
+            digest: None,
+        };
+        let ask = PlanAsk::Reboot(RebootAsk { delay_minutes: 1, message: String::new() });
+        for (policy, is_allowed) in [
+            ("", false),
+            ("reboot = false", false),
+            ("reboot = true", true),
+            // What is said of packages and containers is not said of the host.
+            ("reboot = true\nkinds = ['apt']\nallow = ['a']\ndeny = ['*']", true),
+            ("reboot = true\nwindows = ['Sun']", false),
+        ] {
+            assert_eq!(judged(policy, restart(), &ask).is_empty(), is_allowed, "{policy}");
+        }
+        let half = || PlannedChange {
+            from: Some("1".into()),
+            to: Some("1".into()),
+            digest: None,
+            ..change(Kind::Apt, "a", Operation::Configure)
+        };
+        assert!(judged("", half(), &PlanAsk::Repair).is_empty());
+        assert!(!judged("repairs = false", half(), &PlanAsk::Repair).is_empty());
     }
 
     #[test]

@@ -1,57 +1,18 @@
 //! A run: one execution of a plan on one host, and what is known of it.
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ask::{PlanAsk, Wanted};
+use super::kind::Kind;
 use super::plan::{Changes, Operation, Plan, PlanId, PlannedChange};
+use super::run_id::RunId;
+use super::service::Aftermath;
 use crate::domain::id::CommandId;
 
-/// Names a run on its host.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RunId(String);
-
-impl TryFrom<String> for RunId {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("a run's name has 1 to 40 of `a-z0-9-`")
-    }
-}
-
-impl From<RunId> for String {
-    fn from(id: RunId) -> Self {
-        id.0
-    }
-}
-
-impl RunId {
-    /// Makes one of a time and a few random letters, so that runs sort by their beginning.
-    pub fn new(at: DateTime<Utc>, letters: &str) -> Self {
-        Self(format!("{}-{letters}", at.format("%Y%m%d-%H%M%S")))
-    }
-
-    /// Reads one; none if it could not be the name of a folder of ours.
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_ours = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b'-';
-        (!text.is_empty() && text.len() <= 40 && text.bytes().all(is_ours) && !text.starts_with('-'))
-            .then(|| Self(text.to_owned()))
-    }
-
-    /// Returns its text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+/// The step of a run that looks at the host after its packages were changed.
+pub const HOST_LOOK: &str = "host.look";
 
 /// How a run came out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,9 +93,15 @@ pub struct Run {
     /// The master's order that it carries out; none for one that was begun on the host itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<CommandId>,
+    /// What its plan was asked for; none in records of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<PlanAsk>,
     /// The run that it takes back, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<RunId>,
+    /// The run of the same plan that failed before and that it goes on with, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on: Option<RunId>,
     /// Packages that count as installed for others' sake, before anything was changed; an undo brings that back too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub automatic: Vec<String>,
@@ -162,7 +129,9 @@ impl Run {
             plan,
             by: by.into(),
             order: None,
+            ask: None,
             undoes: None,
+            goes_on: None,
             automatic: Vec::new(),
             started_at: at,
             ended_at: None,
@@ -172,9 +141,30 @@ impl Run {
         }
     }
 
+    /// Returns what its plan was asked for.
+    pub fn asked(&self) -> PlanAsk {
+        let unknown = || match &self.undoes {
+            Some(run) => PlanAsk::undo(run.clone(), Vec::new()),
+            None => PlanAsk::install(Wanted::All),
+        };
+        self.ask.clone().unwrap_or_else(unknown)
+    }
+
     /// Returns what a step that is done found out.
     pub fn found(&self, step: &str) -> Option<&Value> {
         self.steps.iter().find(|done| done.name == step).map(|done| &done.found)
+    }
+
+    /// True if the same plan can be gone on with once what was in its way is mended: APT picks up where it failed. What RPM
+    /// did is done, a script that failed among it.
+    pub fn can_be_gone_on_with(&self) -> bool {
+        let is_apt = |change: &PlannedChange| change.kind == Kind::Apt;
+        matches!(self.outcome, Some(RunOutcome::Failed { .. })) && self.plan.changes.all().iter().all(is_apt)
+    }
+
+    /// What was seen of the host after its packages were changed; none if it did not come so far.
+    pub fn aftermath(&self) -> Option<Aftermath> {
+        serde_json::from_value(self.found(HOST_LOOK)?.clone()).ok()
     }
 
     /// True if the host may be changed by it: the step that changes was begun.
@@ -296,7 +286,8 @@ pub fn undo(
             Operation::Remove => Operation::Install,
             Operation::Upgrade => Operation::Downgrade,
             Operation::Downgrade => Operation::Upgrade,
-            same @ (Operation::Reinstall | Operation::Replace) => same,
+            same
+            @ (Operation::Reinstall | Operation::Replace | Operation::Configure | Operation::Restart) => same,
         };
         let (from, to) = (change.to.clone(), change.from.clone());
         back.push(PlannedChange { operation, from, to, digest, ..change.clone() });
@@ -370,17 +361,6 @@ mod tests {
         let after = [("app", Some("1.1")), ("new", Some("1.0")), ("old", None)];
         let error = back(&after, &["app"], &[]).unwrap_err();
         assert!(matches!(&error, UndoFault::Gone { name, .. } if name == "old"), "{error}");
-    }
-
-    #[test]
-    fn the_name_of_a_run_can_never_leave_its_folder() {
-        let at = "2026-01-31T12:00:00Z".parse().unwrap();
-        let id = RunId::new(at, "x7k2");
-        assert_eq!(id.as_str(), "20260131-120000-x7k2");
-        assert_eq!(RunId::parse(id.as_str()), Some(id));
-        for odd in ["", "../x", "a/b", "-x", "A", "x y", &"x".repeat(41)] {
-            assert_eq!(RunId::parse(odd), None, "{odd:?}");
-        }
     }
 
     #[test]

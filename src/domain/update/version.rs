@@ -9,7 +9,9 @@ pub fn compare(kind: Kind, one: &str, other: &str) -> Option<Ordering> {
     match kind {
         Kind::Apt => Some(compare_deb(one, other)),
         Kind::Dnf => Some(Evr::parse(one)?.cmp(&Evr::parse(other)?)),
-        Kind::DockerImage | Kind::WindowsUpdate | Kind::Winget => (one == other).then_some(Ordering::Equal),
+        Kind::DockerImage | Kind::WindowsUpdate | Kind::Winget | Kind::Host => {
+            (one == other).then_some(Ordering::Equal)
+        }
     }
 }
 

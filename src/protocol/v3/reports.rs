@@ -115,6 +115,7 @@ fn item(value: Value) -> Result<Report, BodyError> {
                     reason: "there is at most one of each kind",
                 });
             }
+            scan.scanners.iter().try_for_each(|checked| has_updates(checked, "items[].scan.scanners"))?;
             Report::Scanned { scan }
         }
         "findings" => Report::Findings { findings: findings(item.inner("findings", "items[].findings")?)? },
@@ -134,6 +135,7 @@ fn item(value: Value) -> Result<Report, BodyError> {
 fn findings(mut fields: Fields) -> Result<Findings, BodyError> {
     let checked: Checked =
         fields.take("checked", "items[].findings.checked", "an object with `kind` and `digest`")?;
+    has_updates(&checked, "items[].findings.checked")?;
     let items: Vec<Value> = fields.take("items", "items[].findings.items", "a list")?;
     if items.len() > MAX_FINDINGS {
         return Err(BodyError::Value {
@@ -142,6 +144,13 @@ fn findings(mut fields: Fields) -> Result<Findings, BodyError> {
         });
     }
     Ok(Findings { checked, items: items.into_iter().map(finding).collect() })
+}
+
+fn has_updates(checked: &Checked, field: &'static str) -> Result<(), BodyError> {
+    match checked.kind {
+        Kind::Host => Err(BodyError::Value { field, reason: "there are no updates of the kind `host`" }),
+        _ => Ok(()),
+    }
 }
 
 fn finding(value: Value) -> Finding {

@@ -2,6 +2,7 @@
 //!
 //! Every step can be done twice. What APT prints goes to the run's log; it is never killed with us.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
@@ -19,16 +20,15 @@ use super::parse::{self, Refresh};
 use super::places::Places;
 use super::plan::{in_words, now_installed, thing};
 use super::{Apt, helper};
-use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run, Wanted};
+use crate::domain::update::{Changes, Kind, Operation, Plan, PlanAsk, PlannedChange, Problem, Run, Wanted};
 use crate::process::{Program, find};
-use crate::updates::installer::Installer;
+use crate::updates::installer::{Installer, Patience};
 use crate::updates::keep::{shown, trouble};
-use crate::updates::packages::{bound, failed, has_room, looked_at, not_kept};
+use crate::updates::kept::Kept;
+use crate::updates::packages::{failed, has_room, looked_at, not_kept};
 use crate::updates::run::{At, Back, Progress, Step, StepFailed};
-use crate::updates::watch::{length, tail, watched};
+use crate::updates::watch::{Watched, length, tail, watched};
 
-/// How long another installation is waited for.
-const WAIT_LIMIT: Duration = Duration::from_secs(600);
 /// How often is looked whether a lock is free.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How long one package may take to be fetched.
@@ -37,19 +37,13 @@ const FETCH_LIMIT: Duration = Duration::from_secs(600);
 /// Installs packages through APT.
 pub struct AptInstaller {
     apt: Arc<Apt>,
-    wait: Duration,
+    patience: Patience,
 }
 
 impl AptInstaller {
     /// Of the host it runs on.
-    pub fn of_this_host() -> Self {
-        Self { apt: Arc::new(Apt::of_this_host()), wait: WAIT_LIMIT }
-    }
-
-    /// Waits so long for another installation.
-    #[must_use]
-    pub fn waiting_at_most(self, wait: Duration) -> Self {
-        Self { wait, ..self }
+    pub fn of_this_host(patience: Patience) -> Self {
+        Self { apt: Arc::new(Apt::of_this_host()), patience }
     }
 }
 
@@ -69,8 +63,20 @@ impl Installer for AptInstaller {
         self.apt.work_out(wanted, state_dir).await
     }
 
+    async fn plan_repair(&self, state_dir: &Path) -> Result<Plan, Problem> {
+        self.apt.work_out_repair(state_dir).await
+    }
+
     async fn plan_undo(&self, run: &Run, only: &[String], state_dir: &Path) -> Result<Plan, Problem> {
         self.apt.work_out_undo(run, only, state_dir).await
+    }
+
+    fn kept(&self, state_dir: &Path) -> Option<Kept> {
+        Some(Apt::kept(state_dir))
+    }
+
+    async fn replaced_files(&self, changes: &Changes) -> Result<BTreeSet<String>, Problem> {
+        self.apt.files_of(changes).await
     }
 
     async fn automatic(&self, plan: &Plan) -> Result<Vec<String>, Problem> {
@@ -89,7 +95,8 @@ impl Installer for AptInstaller {
     }
 
     fn steps(&self, state_dir: &Path) -> Vec<Box<dyn Step>> {
-        let all = Shared { apt: Arc::clone(&self.apt), wait: self.wait, state_dir: state_dir.to_owned() };
+        let (apt, patience) = (Arc::clone(&self.apt), self.patience);
+        let all = Shared { apt, patience, state_dir: state_dir.to_owned() };
         vec![
             Box::new(Check(all.clone())),
             Box::new(KeepOld(all.clone())),
@@ -105,7 +112,7 @@ impl Installer for AptInstaller {
 #[derive(Clone)]
 struct Shared {
     apt: Arc<Apt>,
-    wait: Duration,
+    patience: Patience,
     state_dir: PathBuf,
 }
 
@@ -131,19 +138,19 @@ impl Step for Check {
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
         let places = self.0.free(at).await?;
         let installed = self.0.apt.installed(&places).await.map_err(failed)?;
-        let is_undo = at.run.undoes.is_some();
+        let mends = mends(at);
         let mut half: Vec<&str> = installed
             .iter()
             .filter(|(_, package)| package.is_broken)
             .map(|(name, _)| name.as_str())
             .collect();
-        if is_undo {
+        if mends {
             // What the run left behind is what is to be put right.
             half.retain(|name| !at.run.plan.changes.of(Kind::Apt).any(|change| thing(change) == **name));
         }
-        if places.is_interrupted() && !is_undo || !half.is_empty() {
+        if places.is_interrupted() && !mends || !half.is_empty() {
             return Err(StepFailed::because(format!(
-                "an earlier installation was broken off{}: run `dpkg --configure -a` as root, then try again",
+                "an earlier installation was broken off{}: `lightship repair` brings it to its end, then try again",
                 if half.is_empty() {
                     String::new()
                 } else {
@@ -180,7 +187,9 @@ impl Step for KeepOld {
         let folder = at.folder.join("old");
         let mut digests = Vec::new();
         for change in at.run.plan.changes.of(Kind::Apt) {
-            let Some(from) = &change.from else { continue };
+            let Some(from) = change.from.as_ref().filter(|_| change.operation != Operation::Configure) else {
+                continue;
+            };
             if let Some(file) = kept.find(change, from) {
                 digests.push(file.digest);
                 continue;
@@ -208,8 +217,8 @@ impl Step for Fetch {
     }
 
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
-        if at.run.undoes.is_some() {
-            // All of it was kept. And APT fetches nothing while an installation is broken off, which may be what is undone.
+        if mends(at) {
+            // What is undone was kept. And APT fetches nothing while an installation is broken off, which may be what is mended.
             return Ok(Value::Null);
         }
         self.0.free(at).await?;
@@ -232,16 +241,20 @@ impl Step for Apply {
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
         let is_again = at.is_again(self.name());
         let places = self.0.free(at).await?;
-        if (is_again || at.run.undoes.is_some())
-            && (places.is_interrupted() || self.0.is_half(&places).await?)
-        {
+        if (is_again || mends(at)) && (places.is_interrupted() || self.0.is_half(&places).await?) {
             // A run of ours was cut off in the middle; to go on, or back, is what was ordered. What cannot be configured
             // is for APT to say.
             let options = self.0.apt.dpkg_options().await;
             let configure = self.0.apt.program("dpkg").args(options);
             let configure = configure.args(["--force-confdef", "--force-confold", "--configure", "-a"]);
-            let ended = configure.run_apart(&at.log(), &at.folder.join("progress.txt")).await;
+            let (log, file) = (at.log(), at.folder.join("progress.txt"));
+            let watched_for = Watched { file: &file, log: &log, silence: self.0.patience.silence };
+            let running = configure.run_apart(&log, &file);
+            let ended = watched(running, watched_for, parse::progress, at.tell).await?;
             ended.map_err(|error| StepFailed::because(error.to_string()))?;
+        }
+        if apts_own(at).is_empty() {
+            return self.0.all_whole(at, &places).await.map(|()| Value::Null);
         }
         let aside = self.0.set_up(at, is_again)?;
         let applied = self.0.apt_get(at, &aside, &[]).await;
@@ -302,7 +315,6 @@ impl Step for Look {
                 return Err(StepFailed::because(format!("{} is half installed", change.name)));
             }
         }
-        bound(&Apt::kept(&self.0.state_dir), at, "apt.keep_old");
         let left: Vec<&str> = installed
             .iter()
             .filter(|(_, package)| package.is_broken)
@@ -317,12 +329,12 @@ impl Shared {
     async fn free(&self, at: &At<'_>) -> Result<Places, StepFailed> {
         let places = self.apt.places().await.map_err(failed)?;
         let locks = places.locks();
-        let due = Instant::now() + self.wait;
+        let due = Instant::now() + self.patience.locks;
         let mut said = None;
         while let Some(holder) = holder(&locks) {
             let words = format!("waits for `{}` (process {})", holder.name, holder.pid);
             if Instant::now() >= due {
-                let reason = format!("{words} since {} s; try again later", self.wait.as_secs());
+                let reason = format!("{words} since {} s; try again later", self.patience.locks.as_secs());
                 return Err(StepFailed { reason, back: Back::NotNeeded });
             }
             if said.as_ref() != Some(&holder) {
@@ -394,7 +406,7 @@ impl Shared {
             return Err(StepFailed { reason, back: Back::NotNeeded });
         }
         let work = Work {
-            changes: at.run.plan.changes.only(Kind::Apt),
+            changes: apts_own(at),
             is_again,
             kept: self.state_dir.join("kept/apt"),
             refusal: folder.join("refusal.txt"),
@@ -422,14 +434,15 @@ impl Shared {
 
     /// Runs APT on the plan. While somebody else has its locks it is tried again.
     async fn apt_get(&self, at: &At<'_>, aside: &Path, args: &[&str]) -> Result<(), StepFailed> {
-        let due = Instant::now() + self.wait;
+        let due = Instant::now() + self.patience.locks;
         loop {
             let log = at.log();
             let before = length(&log);
             let progress = at.folder.join("progress.txt");
             let program = self.exact(at, aside, args);
             let running = program.run_apart(&log, &progress);
-            let code = watched(running, &progress, parse::progress, at.tell).await;
+            let watched_for = Watched { file: &progress, log: &log, silence: self.patience.silence };
+            let code = watched(running, watched_for, parse::progress, at.tell).await?;
             let code = code.map_err(|error| StepFailed::because(error.to_string()))?;
             if code == Some(0) {
                 return Ok(());
@@ -477,6 +490,9 @@ impl Shared {
         if changes.iter().all(|change| change.to.is_some()) {
             program = program.arg("--no-remove");
         }
+        if at.run.asked() == PlanAsk::Repair {
+            program = program.args(["-o", "APT::Get::Fix-Broken=true"]);
+        }
         program = program.args(args).arg("dist-upgrade");
         if at.run.undoes.is_some() {
             let kept = Apt::kept(&self.state_dir);
@@ -485,6 +501,21 @@ impl Shared {
             program = program.args(files.map(|file| file.path));
         }
         program
+    }
+
+    /// Fails if something of the plan is half installed still, with what dpkg said of it.
+    async fn all_whole(&self, at: &At<'_>, places: &Places) -> Result<(), StepFailed> {
+        let installed = self.apt.installed(places).await.map_err(failed)?;
+        let changes = at.run.plan.changes.of(Kind::Apt);
+        let mut half =
+            changes.filter(|change| now_installed(&installed, change).is_some_and(|one| one.is_broken));
+        match half.next() {
+            None => Ok(()),
+            Some(change) => {
+                let why = failure(&tail(&at.log(), 0)).unwrap_or_else(|| "dpkg did not say why".into());
+                Err(StepFailed::because(shown(&format!("{} is half installed still: {why}", change.name))))
+            }
+        }
     }
 
     async fn is_half(&self, places: &Places) -> Result<bool, StepFailed> {
@@ -502,6 +533,18 @@ impl Shared {
                 && now.is_none_or(|package| !package.is_broken)
         })
     }
+}
+
+/// True if a broken off installation is no reason to stop: it is what is mended.
+fn mends(at: &At<'_>) -> bool {
+    at.run.undoes.is_some() || at.run.asked() == PlanAsk::Repair
+}
+
+/// The changes that APT makes: what is only to be configured dpkg does alone.
+fn apts_own(at: &At<'_>) -> Changes {
+    let is_apts =
+        |change: &PlannedChange| change.kind == Kind::Apt && change.operation != Operation::Configure;
+    at.run.plan.changes.filtered(is_apts)
 }
 
 fn only_file(folder: &Path) -> Option<PathBuf> {

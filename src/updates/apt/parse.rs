@@ -199,14 +199,17 @@ static URI: LazyLock<Regex> = LazyLock::new(|| {
         .expect("it is a constant")
 });
 
-/// Reads the addresses that `apt-get --print-uris` prints: the files by the name and version of their package.
-pub(super) fn files(text: &str) -> BTreeMap<(String, String), File> {
+/// Files by the name, version and architecture of their package.
+pub(super) type Files = BTreeMap<(String, String, String), File>;
+
+/// Reads the addresses that `apt-get --print-uris` prints.
+pub(super) fn files(text: &str) -> Files {
     let read = |line: &str| {
         let parts = URI.captures(line)?;
         let sha256 = parts.get(5).map(|hash| hash.as_str().to_ascii_lowercase());
         let file = File { arch: parts[3].to_owned(), size: parts[4].parse().ok()?, sha256 };
         // A file's name holds no colon.
-        Some(((parts[1].to_owned(), parts[2].replace("%3a", ":")), file))
+        Some(((parts[1].to_owned(), parts[2].replace("%3a", ":"), parts[3].to_owned()), file))
     };
     text.lines().filter_map(read).collect()
 }

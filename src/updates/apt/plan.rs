@@ -1,11 +1,11 @@
 //! Works out exactly what APT would do, and what that means on this host. Changes nothing; needs no right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Apt;
 use super::judge::installed_as;
-use super::parse::{self, Installed, Simulation};
+use super::parse::{self, Installed, Record, Simulation};
 use super::places::Places;
 use crate::domain::update::{
     Changes, ConfigFile, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run,
@@ -121,21 +121,20 @@ impl Apt {
         &self,
         basis: &Basis,
         simulation: &Simulation,
-        files: &BTreeMap<(String, String), parse::File>,
+        files: &parse::Files,
     ) -> Result<Changes, Problem> {
         // What is in APT's cache already has no address.
         let missing: BTreeMap<&str, &str> = simulation
             .installs
             .iter()
             .map(|(name, install)| (name.as_str(), install.new.as_str()))
-            .filter(|(name, version)| !files.contains_key(&(bare(name).to_owned(), (*version).to_owned())))
+            .filter(|(name, version)| file_of(files, name, version, &basis.places.native).is_none())
             .collect();
-        let records = self.records_of(&missing, &basis.places, false).await?;
+        let records = self.records_as_called(&missing, &basis.places).await?;
         let mut changes = Vec::new();
         for (name, install) in &simulation.installs {
-            let key = (bare(name).to_owned(), install.new.clone());
-            let arch_of = name.split_once(':').map(|(_, arch)| arch);
-            let file = files.get(&key).filter(|file| arch_of.is_none_or(|arch| arch == file.arch));
+            let key = (name.clone(), install.new.clone());
+            let file = file_of(files, name, &install.new, &basis.places.native);
             let (arch, digest) = match (file, records.get(&key)) {
                 (Some(file), _) => (file.arch.clone(), file.sha256.clone()),
                 (None, Some(record)) => {
@@ -149,6 +148,8 @@ impl Apt {
             })?;
             let operation = if simulation.downgrades.contains(name) {
                 Operation::Downgrade
+            } else if install.current.as_ref() == Some(&install.new) {
+                Operation::Reinstall
             } else if install.current.is_some() {
                 Operation::Upgrade
             } else {
@@ -188,6 +189,24 @@ impl Apt {
         Changes::new(changes).map_err(|fault| Problem { reason: fault.to_string(), way_out: None })
     }
 
+    /// What the lists say of these versions, by what APT calls the packages: of one name there may be two architectures.
+    async fn records_as_called(
+        &self,
+        wanted: &BTreeMap<&str, &str>,
+        places: &Places,
+    ) -> Result<BTreeMap<(String, String), Record>, Problem> {
+        let (foreign, native): (BTreeMap<&str, &str>, BTreeMap<&str, &str>) =
+            wanted.iter().map(|(name, version)| (*name, *version)).partition(|(name, _)| name.contains(':'));
+        let mut records = self.records_of(&native, places, false).await?;
+        let found = self.records_of(&foreign, places, false).await?;
+        for (name, version) in foreign {
+            if let Some(record) = found.get(&(bare(name).to_owned(), version.to_owned())) {
+                records.insert((name.to_owned(), version.to_owned()), record.clone());
+            }
+        }
+        Ok(records)
+    }
+
     /// From where the present version of each can be had again.
     async fn undo_sources(
         &self,
@@ -201,10 +220,11 @@ impl Apt {
             .filter_map(|change| Some((in_words(change, &basis.places.native), change.from.as_deref()?)))
             .collect();
         let asked = names.iter().map(|(name, version)| (name.as_str(), *version)).collect();
-        let offered = self.records_of(&asked, &basis.places, false).await?;
+        let offered = self.records_as_called(&asked, &basis.places).await?;
         let source = |change: &PlannedChange| {
-            let Some(from) = &change.from else { return UndoSource::NotNeeded };
-            let is_offered = offered.get(&(change.name.clone(), from.clone()));
+            let from = change.from.as_ref().filter(|_| change.operation != Operation::Configure);
+            let Some(from) = from else { return UndoSource::NotNeeded };
+            let is_offered = offered.get(&(in_words(change, &basis.places.native), from.clone()));
             if kept.find(change, from).is_some() {
                 UndoSource::Kept
             } else if basis.places.archive(&change.name, from, &change.arch).is_some() {
@@ -218,6 +238,29 @@ impl Apt {
             }
         };
         Ok(changes.all().iter().map(|change| (thing(change), source(change))).collect())
+    }
+
+    /// The files of what is replaced or goes, as they are on the disk now.
+    pub(super) async fn files_of(&self, changes: &Changes) -> Result<BTreeSet<String>, Problem> {
+        let here = changes.filtered(|change| change.kind == Kind::Apt && change.from.is_some());
+        if here.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let places = self.places().await?;
+        let names: Vec<String> = here.all().iter().map(|change| in_words(change, &places.native)).collect();
+        let options = self.dpkg_options().await;
+        let root = options.iter().find_map(|option| option.strip_prefix("--root=")).unwrap_or_default();
+        let admin = format!("--admindir={}", places.dpkg().display());
+        let query = self.program("dpkg-query").arg(admin).args(["-L", "--"]).args(names);
+        let mut files = BTreeSet::new();
+        let read = |line: &str| {
+            if line.starts_with('/') {
+                files.insert(format!("{root}{line}"));
+            }
+        };
+        // What is not known of one package is known of the others.
+        query.run_lines(read).await.map_err(trouble)?;
+        Ok(files)
     }
 
     /// Configuration files that somebody changed; dpkg leaves them as they are.
@@ -259,6 +302,56 @@ impl Apt {
         parse::conffiles(&said)
     }
 
+    /// What would bring a broken off installation to its end: what dpkg has to configure, and what APT has to change so that it
+    /// can.
+    pub(super) async fn work_out_repair(&self, state_dir: &Path) -> Result<Plan, Problem> {
+        let basis = self.basis().await?;
+        let dry_run = self.program("apt-get").args(parse::DRY_RUN).args(["-o", "Acquire::ForceHash=SHA256"]);
+        let dry_run = dry_run.args(["-f", "install"]).stdout_limit(32 * 1024 * 1024);
+        let ended = dry_run.run().await.map_err(trouble)?;
+        if ended.code != Some(0) {
+            let reason = parse::unmet(&ended.stdout).or_else(|| parse::error_of(&ended.stderr));
+            let reason = reason.unwrap_or_else(|| "APT did not say why".into());
+            return Err(Problem {
+                reason: shown(&format!("APT finds no way to bring it to its end: {reason}")),
+                way_out: Some("see what `apt-get -f -s install` says on the host".into()),
+            });
+        }
+        let simulation = parse::simulation(&ended.stdout);
+        let files = parse::files(&ended.stdout);
+        let apts = self.changes(&basis, &simulation, &files).await?;
+        let is_half = |name: &String, package: &Installed| {
+            package.is_broken && !apts.all().iter().any(|change| thing(change) == *name)
+        };
+        let mut half: Vec<(&String, &Installed)> =
+            basis.installed.iter().filter(|(name, package)| is_half(name, package)).collect();
+        if half.is_empty() && apts.is_empty() && basis.places.is_interrupted() {
+            // Nothing is half installed, and dpkg has still to tidy up behind what was broken off.
+            half.extend(basis.installed.iter().find(|(name, _)| bare(name) == "dpkg"));
+        }
+        let configured = half.into_iter().map(|(name, package)| PlannedChange {
+            kind: Kind::Apt,
+            name: bare(name).to_owned(),
+            arch: package.architecture.clone(),
+            operation: Operation::Configure,
+            from: Some(package.version.clone()),
+            to: Some(package.version.clone()),
+            digest: None,
+        });
+        let all = configured.chain(apts.all().iter().cloned()).collect();
+        let changes =
+            Changes::new(all).map_err(|fault| Problem { reason: fault.to_string(), way_out: None })?;
+        let mut on_host = OnHost {
+            download_bytes: files.values().map(|file| file.size).sum(),
+            disk_bytes: parse::disk_bytes(&ended.stdout),
+            reboot: reboot(&apts),
+            config_files: self.config_files(&apts).await,
+            ..OnHost::default()
+        };
+        on_host.undo = self.undo_sources(&basis, &changes, &Self::kept(state_dir)).await?;
+        Ok(Plan { changes, on_host })
+    }
+
     pub(super) async fn work_out_undo(
         &self,
         run: &Run,
@@ -287,8 +380,17 @@ impl Apt {
     }
 }
 
-const HALF: &str = "it is half installed: take back the run that began it (`lightship history`, `lightship rollback RUN`), or \
-                    run `dpkg --configure -a` as root";
+const HALF: &str = "it is half installed: `lightship repair` brings it to its end, or take back the run that began it \
+                    (`lightship history`, `lightship rollback RUN`)";
+
+/// The file of a package, by what APT calls that.
+fn file_of<'a>(files: &'a parse::Files, name: &str, version: &str, native: &str) -> Option<&'a parse::File> {
+    let of = |arch: &str| files.get(&(bare(name).to_owned(), version.to_owned(), arch.to_owned()));
+    match name.split_once(':') {
+        Some((_, arch)) => of(arch),
+        None => of(native).or_else(|| of("all")),
+    }
+}
 
 /// `libc6:i386` without its architecture.
 fn bare(name: &str) -> &str {

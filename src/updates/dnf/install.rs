@@ -2,7 +2,7 @@
 //!
 //! Every step can be done twice. What DNF prints goes to the run's log; it is never killed with us while it installs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,15 @@ use super::now::{Packages, Stands, label, nevra};
 use super::plan::thing;
 use super::repodata::{self, Described, Offered};
 use super::transaction::{self, Outcome, Reason};
-use crate::domain::update::{Kind, Operation, Plan, PlannedChange, Problem, Run, Wanted};
+use crate::domain::update::{Changes, Kind, Operation, Plan, PlannedChange, Problem, Run, Wanted};
 use crate::process::Program;
-use crate::updates::installer::Installer;
+use crate::updates::installer::{Installer, Patience};
 use crate::updates::keep::{shown, trouble};
-use crate::updates::kept::digest_of;
-use crate::updates::packages::{bound, failed, has_room, looked_at, not_kept};
+use crate::updates::kept::{Kept, digest_of};
+use crate::updates::packages::{failed, has_room, looked_at, not_kept};
 use crate::updates::run::{At, Back, Progress, Step, StepFailed};
-use crate::updates::watch::{length, tail, watched};
+use crate::updates::watch::{Watched, length, tail, watched};
 
-/// How long another installation is waited for.
-const WAIT_LIMIT: Duration = Duration::from_secs(600);
 /// How often is tried whether nobody else installs any more.
 const TRY_EVERY: Duration = Duration::from_millis(1_000);
 /// How long the present versions may take to be fetched.
@@ -41,13 +39,13 @@ const IDENTITY: &str = "%{NAME}|%{EPOCH}|%{VERSION}|%{RELEASE}|%{ARCH}|%{SHA256H
 /// Installs packages through DNF 4.
 pub struct DnfInstaller {
     dnf: Arc<Dnf>,
-    wait: Duration,
+    patience: Patience,
 }
 
 impl DnfInstaller {
     /// Of the host it runs on.
-    pub fn of_this_host() -> Self {
-        Self { dnf: Arc::new(Dnf::of_this_host()), wait: WAIT_LIMIT }
+    pub fn of_this_host(patience: Patience) -> Self {
+        Self { dnf: Arc::new(Dnf::of_this_host()), patience }
     }
 }
 
@@ -71,6 +69,14 @@ impl Installer for DnfInstaller {
         self.dnf.work_out_undo(run, only, state_dir).await
     }
 
+    fn kept(&self, state_dir: &Path) -> Option<Kept> {
+        Some(Dnf::kept(state_dir))
+    }
+
+    async fn replaced_files(&self, changes: &Changes) -> Result<BTreeSet<String>, Problem> {
+        self.dnf.files_of(changes).await
+    }
+
     async fn automatic(&self, plan: &Plan) -> Result<Vec<String>, Problem> {
         let names: Vec<String> = plan.changes.of(Kind::Dnf).map(counted).collect();
         if names.is_empty() {
@@ -87,7 +93,8 @@ impl Installer for DnfInstaller {
     }
 
     fn steps(&self, state_dir: &Path) -> Vec<Box<dyn Step>> {
-        let all = Shared { dnf: Arc::clone(&self.dnf), wait: self.wait, state_dir: state_dir.to_owned() };
+        let (dnf, patience) = (Arc::clone(&self.dnf), self.patience);
+        let all = Shared { dnf, patience, state_dir: state_dir.to_owned() };
         vec![
             Box::new(Check(all.clone())),
             Box::new(KeepOld(all.clone())),
@@ -107,7 +114,7 @@ fn counted(change: &PlannedChange) -> String {
 #[derive(Clone)]
 struct Shared {
     dnf: Arc<Dnf>,
-    wait: Duration,
+    patience: Patience,
     state_dir: PathBuf,
 }
 
@@ -218,7 +225,7 @@ impl Step for Fetch {
         emptied(&folder)?;
         let file = at.folder.join("dnf/fetch.json");
         write_json(&file, &transaction::file(&changes, |_| Reason::User))?;
-        let due = Instant::now() + self.0.wait;
+        let due = Instant::now() + self.0.patience.locks;
         loop {
             // DNF checks signatures here, by the host's own settings, and takes the keys that those name.
             let program = self.0.dnf.dnf().await.map_err(failed)?;
@@ -293,7 +300,6 @@ impl Step for Look {
                 return Err(StepFailed::because(reason));
             }
         }
-        bound(&Dnf::kept(&self.0.state_dir), at, "dnf.keep_old");
         let _ = fs::remove_dir_all(at.folder.join("dnf"));
         Ok(json!({ "looked_at": at.run.plan.changes.of(Kind::Dnf).count() }))
     }
@@ -309,7 +315,7 @@ struct Left<'a> {
 
 impl Shared {
     async fn apply(&self, at: &At<'_>, is_again: bool) -> Result<(), StepFailed> {
-        let due = Instant::now() + self.wait;
+        let due = Instant::now() + self.patience.locks;
         let comment = format!("lightship {}", at.run.id);
         let mut begun_at = None;
         loop {
@@ -363,7 +369,7 @@ impl Shared {
     async fn waits(&self, at: &At<'_>, holder: &str, due: Instant) -> Result<(), StepFailed> {
         let words = shown(&format!("waits for {holder}"));
         if Instant::now() >= due {
-            let reason = format!("{words} since {} s; try again later", self.wait.as_secs());
+            let reason = format!("{words} since {} s; try again later", self.patience.locks.as_secs());
             return Err(StepFailed { reason, back: Back::NotNeeded });
         }
         (at.tell)(Progress::Waits(words));
@@ -378,7 +384,8 @@ impl Shared {
         let file = work_file(at);
         fs::create_dir_all(at.folder.join("dnf")).map_err(|error| not_read(&file, &error))?;
         let running = program.run_apart(&log, &file);
-        let code = watched(running, &log, transaction::progress, at.tell).await;
+        let watched_for = Watched { file: &log, log: &log, silence: self.patience.silence };
+        let code = watched(running, watched_for, transaction::progress, at.tell).await?;
         let code = code.map_err(trouble).map_err(failed)?;
         let said = tail(&log, before);
         Ok((transaction::outcome(code, &said), said))
@@ -403,7 +410,7 @@ impl Shared {
             return Ok((found, None));
         }
         emptied(folder)?;
-        let due = Instant::now() + self.wait;
+        let due = Instant::now() + self.patience.locks;
         let why = loop {
             let fetch = self.dnf.dnf().await.map_err(failed)?.time_limit(FETCH_LIMIT);
             let fetch = fetch

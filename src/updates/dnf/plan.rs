@@ -268,6 +268,23 @@ impl Dnf {
         Ok(Plan { changes, on_host })
     }
 
+    /// The files of what is replaced or goes, as they are on the disk now.
+    pub(super) async fn files_of(&self, changes: &Changes) -> Result<BTreeSet<String>, Problem> {
+        let goes = |change: &PlannedChange| Some(label(change, change.from.as_ref()?));
+        let olds: Vec<String> = changes.of(Kind::Dnf).filter_map(goes).collect();
+        let mut files = BTreeSet::new();
+        for some in olds.chunks(NAMES_AT_ONCE) {
+            let read = |line: &str| {
+                if line.starts_with('/') {
+                    files.insert(line.to_owned());
+                }
+            };
+            let query = self.program("rpm")?.args(["-q", "-l", "--"]).args(some);
+            query.run_lines(read).await.map_err(trouble)?;
+        }
+        Ok(files)
+    }
+
     /// Configuration files that somebody changed, and what RPM does about them.
     async fn config_files(&self, changes: &Changes) -> Vec<ConfigFile> {
         let goes = |change: &PlannedChange| Some(label(change, change.from.as_ref()?));

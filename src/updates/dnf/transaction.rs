@@ -205,7 +205,11 @@ pub(super) fn file(changes: &[&PlannedChange], reason: impl Fn(&PlannedChange) -
             Operation::Downgrade => ("Downgrade", "Downgraded"),
             Operation::Install => ("Install", ""),
             Operation::Remove => ("", "Removed"),
-            Operation::Upgrade | Operation::Reinstall | Operation::Replace => ("Upgrade", "Upgraded"),
+            Operation::Upgrade
+            | Operation::Reinstall
+            | Operation::Replace
+            | Operation::Configure
+            | Operation::Restart => ("Upgrade", "Upgraded"),
         };
         // Of what stays installed DNF keeps its own reason if the one in the file is the weakest there is.
         let stays = change.from.is_some() && change.to.is_some();

@@ -140,8 +140,7 @@ impl OwnHands {
             let right = if change.kind == Kind::DockerImage { &rights.containers } else { &rights.packages };
             may(right)?;
         }
-        let is_undo = order.ask.undoes().is_some();
-        let forbidden = self.forbidden(&order.changes, is_undo)?;
+        let forbidden = self.forbidden(&order.changes, &order.ask)?;
         if !forbidden.is_empty() {
             return Err(refused("the policy of this host forbids it", &forbidden));
         }
@@ -153,8 +152,7 @@ impl OwnHands {
         if !differences.is_empty() {
             return Err(refused("the plan no longer holds", &differences));
         }
-        let undone = order.ask.undoes().map(|run| self.runs.read(run)).transpose()?.flatten();
-        let run = self.new_run(plan, order.by.clone(), undone.as_ref()).await?;
+        let run = self.new_run(plan, order.by.clone(), &order.ask).await?;
         Ok(Run { order: Some(order.id.clone()), ..run })
     }
 }

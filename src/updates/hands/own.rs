@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::{HandsFault, policy_file};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::domain::host::Ability;
-use crate::domain::update::{Changes, Forbidden, Kind, Plan, PlanAsk, Run, RunId, RunOutcome, Wanted};
+use crate::domain::update::{
+    Changes, DoneStep, Forbidden, Kind, Plan, PlanAsk, Problem, Run, RunId, RunOutcome, Wanted,
+};
 use crate::state_dir::{AgentIs, RunLock, Runs};
-use crate::updates::{Installer, Progress, Scanner, Step, carry_out};
+use crate::updates::tidy::tidy;
+use crate::updates::{Installer, Progress, Scanner, Step, carry_out, restart, services};
 
 /// What hands need.
 pub struct HandsParts {
@@ -26,6 +31,8 @@ pub struct HandsParts {
     pub agent_is: AgentIs,
     /// What the owner of the host allows.
     pub policy_file: PathBuf,
+    /// For so long a run can be taken back in any case.
+    pub undo_window: TimeDelta,
     /// The time of day.
     pub clock: Clock,
     /// Makes names of runs.
@@ -83,23 +90,42 @@ impl OwnHands {
 
     /// Works out what would be changed. Changes nothing and needs no right.
     pub async fn work_out(&self, ask: &PlanAsk) -> Result<Plan, HandsFault> {
+        if let PlanAsk::Reboot(_) = ask {
+            return restart::plan().await.map_err(HandsFault::Problem);
+        }
         let present = self.present().await?;
+        let mut plan = self.changes_of(ask, &present).await?;
+        services::told(&plan.changes, &mut plan.on_host, &present).await;
+        Ok(plan)
+    }
+
+    async fn changes_of(&self, ask: &PlanAsk, present: &[Arc<dyn Installer>]) -> Result<Plan, HandsFault> {
         match ask {
-            PlanAsk::Undo { run, only } => {
+            PlanAsk::Undo { run, only, .. } => {
                 let run = self.runs.read(run)?.ok_or_else(|| HandsFault::NoRun(run.clone()))?;
                 let mut whole = Plan::nothing();
-                for installer in &present {
+                for installer in present {
                     let plan = installer.plan_undo(&run, only, &self.parts.dir).await;
                     whole = whole.and(plan.map_err(HandsFault::Problem)?)?;
                 }
                 Ok(whole)
             }
-            PlanAsk::Install(Wanted::Named(names)) => {
-                let shares = shares(&present, names).await;
+            PlanAsk::Install { wanted: Wanted::Named(names), .. } => {
+                let shares = shares(present, names).await;
                 let wanted = |kind: Kind| shares.get(&kind).cloned().map(Wanted::Named);
-                self.plan_each(&present, wanted).await
+                self.plan_each(present, wanted).await
             }
-            PlanAsk::Install(wanted) => self.plan_each(&present, |_| Some(wanted.clone())).await,
+            PlanAsk::Repair => {
+                let mut whole = Plan::nothing();
+                for installer in present {
+                    let plan = installer.plan_repair(&self.parts.dir).await;
+                    whole = whole.and(plan.map_err(HandsFault::Problem)?)?;
+                }
+                Ok(whole)
+            }
+            // It was planned above, with no need of an installer.
+            PlanAsk::Reboot(_) => Ok(Plan::nothing()),
+            PlanAsk::Install { wanted, .. } => self.plan_each(present, |_| Some(wanted.clone())).await,
         }
     }
 
@@ -118,10 +144,10 @@ impl OwnHands {
     }
 
     /// Says what the owner of this host forbids of a plan now. Blocks for a small file.
-    pub fn forbidden(&self, changes: &Changes, is_undo: bool) -> Result<Vec<Forbidden>, HandsFault> {
+    pub fn forbidden(&self, changes: &Changes, ask: &PlanAsk) -> Result<Vec<Forbidden>, HandsFault> {
         let policy = policy_file::read(&self.parts.policy_file)?;
         let now = self.parts.clock.now().with_timezone(&chrono::Local).naive_local();
-        Ok(policy.judge(changes, is_undo, now))
+        Ok(policy.judge(changes, ask, now))
     }
 
     /// Returns the run that was begun and did not end, if there is one. Fails while another process is at it. Blocks.
@@ -152,20 +178,21 @@ impl OwnHands {
         Ok(self.runs.write(&ended)?)
     }
 
-    /// A new run of a plan, of which nothing is done yet. `undoes` is the run that it takes back.
-    pub async fn new_run(&self, plan: Plan, by: String, undoes: Option<&Run>) -> Result<Run, HandsFault> {
+    /// A new run of a plan that was asked for, of which nothing is done yet.
+    pub async fn new_run(&self, plan: Plan, by: String, ask: &PlanAsk) -> Result<Run, HandsFault> {
         let now = self.parts.clock.now();
-        let letters: String = self.parts.chance.uuid().simple().to_string().chars().take(6).collect();
         let mut automatic = Vec::new();
-        for installer in self.present().await? {
+        let concerned = |installer: &&Arc<dyn Installer>| plan.changes.of(installer.kind()).next().is_some();
+        for installer in self.parts.installers.iter().filter(concerned) {
             automatic.extend(installer.automatic(&plan).await.map_err(HandsFault::Problem)?);
         }
         // What a run made count as wanted was not before it.
-        automatic.extend(undoes.iter().flat_map(|run| run.automatic.clone()));
+        let undone = ask.undoes().map(|run| self.runs.read(run)).transpose()?.flatten();
+        automatic.extend(undone.into_iter().flat_map(|run| run.automatic));
         automatic.sort();
         automatic.dedup();
-        let undoes = undoes.map(|run| run.id.clone());
-        Ok(Run { undoes, automatic, ..Run::new(RunId::new(now, &letters), plan, by, now) })
+        let (undoes, ask) = (ask.undoes().cloned(), Some(ask.clone()));
+        Ok(Run { ask, undoes, automatic, ..Run::new(self.new_id(), plan, by, now) })
     }
 
     /// Carries a run out, or to its end, and tells how it goes on. Fails while another process changes the host.
@@ -190,13 +217,69 @@ impl OwnHands {
         if run.outcome.is_some() {
             return Ok(run);
         }
-        let present = self.present().await?;
-        let steps: Vec<Box<dyn Step>> = present
+        let steps = self.steps_of(&run);
+        let ended = carry_out(&self.runs, run, &steps, &self.parts.clock, tell).await?;
+        let since = self.parts.clock.now() - self.parts.undo_window;
+        if let Err(error) = tidy(&self.runs, &self.parts.installers, &self.parts.dir, since) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what runs left behind is not tidied up"
+            );
+        }
+        Ok(ended)
+    }
+
+    fn steps_of(&self, run: &Run) -> Vec<Box<dyn Step>> {
+        if let Some(steps) = restart::steps(run) {
+            return steps;
+        }
+        let all = &self.parts.installers;
+        let steps = all
             .iter()
             .filter(|installer| run.plan.changes.of(installer.kind()).next().is_some())
-            .flat_map(|installer| installer.steps(&self.parts.dir))
-            .collect();
-        Ok(carry_out(&self.runs, run, &steps, &self.parts.clock, tell).await?)
+            .flat_map(|installer| installer.steps(&self.parts.dir));
+        services::around(run, all, steps.collect())
+    }
+
+    /// A run that goes on with a plan whose run failed: what changes the host is done again, what came before is done.
+    pub fn new_run_after(&self, failed: &Run, by: String) -> Run {
+        let steps = self.steps_of(failed);
+        let changing = steps.iter().find(|step| step.changes_the_host()).map(|step| step.name());
+        let is_before = |step: &&DoneStep| Some(step.name.as_str()) != changing;
+        let now = self.parts.clock.now();
+        Run {
+            ask: failed.ask.clone(),
+            undoes: failed.undoes.clone(),
+            goes_on: Some(failed.id.clone()),
+            automatic: failed.automatic.clone(),
+            steps: failed.steps.iter().take_while(is_before).cloned().collect(),
+            begun: changing.map(str::to_owned),
+            ..Run::new(self.new_id(), failed.plan.clone(), by, now)
+        }
+    }
+
+    fn new_id(&self) -> RunId {
+        let letters: String = self.parts.chance.uuid().simple().to_string().chars().take(6).collect();
+        RunId::new(self.parts.clock.now(), &letters)
+    }
+
+    /// Ends the record of a run that had the host started anew, if it was. Returns it.
+    pub async fn end_restart(&self) -> Result<Option<Run>, HandsFault> {
+        let Some(run) = self.runs.list()?.into_iter().find(|run| run.outcome.is_none()) else {
+            return Ok(None);
+        };
+        let is_over = restart::steps(&run).is_some() && restart::is_over(&self.runs.folder(&run.id)?);
+        if !is_over {
+            return Ok(None);
+        }
+        self.carry_out_run(run, &|_| ()).await.map(Some)
+    }
+
+    /// Calls a restart off that no process of ours waits for any more.
+    pub async fn call_off_restart(&self, run: &Run) -> Result<(), HandsFault> {
+        let lock = self.lock()?;
+        restart::call_off().await.map_err(|reason| HandsFault::Problem(Problem { reason, way_out: None }))?;
+        self.give_up_locked(run, &lock)
     }
 }
 

@@ -119,7 +119,7 @@ fn errand() -> Errand {
         id: CommandId::new("c1"),
         agent: AgentId::new("a1"),
         number: 1,
-        ask: PlanAsk::Install(Wanted::All),
+        ask: PlanAsk::install(Wanted::All),
         changes: Changes::new(Vec::new()).unwrap(),
         by: "ann".into(),
         issued_at: at(),
@@ -136,7 +136,7 @@ async fn every_question_has_its_answer() {
     assert!(client.is_there());
     assert_eq!(client.status().await.problem.as_deref(), Some("none"));
     assert_eq!(client.refresh().await.unwrap_err().reason, "no network");
-    assert_eq!(client.plan(&PlanAsk::Install(Wanted::All)).await.unwrap(), Plan::nothing());
+    assert_eq!(client.plan(&PlanAsk::install(Wanted::All)).await.unwrap(), Plan::nothing());
     let offer = KeyOffer { key: key().public(), endorsed: Vec::new() };
     assert_eq!(client.offer_key(&offer, &agent).await.unwrap().was, KeyWas::First);
     assert_eq!(client.untold(&agent).await.unwrap(), [run().id]);

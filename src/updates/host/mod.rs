@@ -58,6 +58,16 @@ impl HostReader {
         host.fitted()
     }
 
+    /// Says why a restart of the machine is wanted, as far as can be told.
+    pub async fn wants_reboot(&self) -> Vec<String> {
+        let reader = self.clone();
+        let Ok(mut found) = tokio::task::spawn_blocking(move || reboot::by_files(&reader.root)).await else {
+            return Vec::new();
+        };
+        reboot::ask_programs(&mut found).await;
+        found.reasons
+    }
+
     /// Returns what the machine runs in.
     pub fn virtualisation(&self) -> Virtualisation {
         Virtualisation::read(&self.root)

@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,9 +9,8 @@ use super::files::read;
 use crate::domain::host::Reboot;
 use crate::domain::update::Problem;
 use crate::process::{Program, find};
+use crate::updates::processes::{look_at_processes, replaced_code};
 
-/// Most of one process's map that is read.
-const MAX_MAP: u64 = 4 * 1024 * 1024;
 /// How long a program may think about it.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
 /// Most packages that are named.
@@ -31,8 +29,8 @@ pub(super) fn by_files(root: &Path) -> Reboot {
     if let Some(newer) = newer_kernel(running.trim(), names.iter().map(String::as_str)) {
         found.reasons.push(format!("kernel {newer} is installed, {} runs", running.trim()));
     }
-    let looked = look_at_processes(&root.join("proc"));
-    found.stale_services = looked.stale.into_iter().collect();
+    let looked = look_at_processes(&root.join("proc"), replaced_code);
+    found.stale_services = looked.owners.into_keys().map(|owner| owner.name).collect();
     if looked.hidden > 0 {
         found.problem = Some(Problem {
             reason: format!(
@@ -142,66 +140,6 @@ trait ByParts<'a>: Iterator<Item = Result<u64, &'a str>> + Sized {
 
 impl<'a, I: Iterator<Item = Result<u64, &'a str>>> ByParts<'a> for I {}
 
-/// What was seen of all processes.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Looked {
-    stale: BTreeSet<String>,
-    count: usize,
-    hidden: usize,
-}
-
-fn look_at_processes(proc: &Path) -> Looked {
-    let mut looked = Looked::default();
-    let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
-    let is_process = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
-    for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_process)) {
-        let folder = entry.path();
-        let mut map = Vec::new();
-        let opened = std::fs::File::open(folder.join("maps"));
-        match opened.and_then(|file| file.take(MAX_MAP).read_to_end(&mut map)) {
-            Ok(_) => looked.count += 1,
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                looked.count += 1;
-                looked.hidden += 1;
-                continue;
-            }
-            // It ended meanwhile.
-            Err(_) => continue,
-        }
-        if !runs_on_replaced_files(&String::from_utf8_lossy(&map)) {
-            continue;
-        }
-        let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
-        looked.stale.extend(service(&text("cgroup"), text("comm").trim()));
-    }
-    looked
-}
-
-/// True if a program or a library that it runs is not on the disk any more.
-fn runs_on_replaced_files(map: &str) -> bool {
-    map.lines().any(|line| {
-        let Some(line) = line.strip_suffix(" (deleted)") else { return false };
-        let mut words = line.split_whitespace();
-        let is_code = words.nth(1).is_some_and(|rights| rights.contains('x'));
-        let path = words.nth(3).unwrap_or_default();
-        is_code && ["/usr/", "/lib", "/bin/", "/sbin/", "/opt/"].iter().any(|place| path.starts_with(place))
-    })
-}
-
-/// The unit that a process belongs to, else its own name. What runs in a container has the container's files.
-fn service(cgroup: &str, name: &str) -> Option<String> {
-    let is_contained = ["docker", "libpod", "kubepods", "lxc", "containerd", "machine.slice"]
-        .iter()
-        .any(|word| cgroup.contains(&format!("/{word}")));
-    // The daemons of the same names are units.
-    let unit = cgroup.lines().flat_map(|line| line.split('/')).rfind(|part| part.ends_with(".service"));
-    match unit {
-        Some(unit) => Some(unit.trim_end_matches(".service").to_owned()),
-        None if is_contained || name.is_empty() => None,
-        None => Some(name.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,52 +183,5 @@ mod tests {
         let said = |state: &str| kernel_by_needrestart(&format!("{text}{state}\n"));
         assert_eq!(said("3").as_deref(), Some("kernel 6.1.0-18 is installed, an older one runs"));
         assert_eq!((said("1"), said("0"), kernel_by_needrestart("")), (None, None, None));
-    }
-
-    #[test]
-    fn only_code_of_the_system_that_is_gone_makes_a_service_stale() {
-        let line = |rights: &str, path: &str| format!("7f00-7f01 {rights} 00000000 08:01 123    {path}\n");
-        for (map, stale) in [
-            (line("r-xp", "/usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)"), true),
-            (line("r-xp", "/lib/x86_64-linux-gnu/libc.so.6 (deleted)"), true),
-            (line("r--p", "/usr/lib/locale/C (deleted)"), false),
-            (line("r-xp", "/usr/lib/x86_64-linux-gnu/libssl.so.3"), false),
-            (line("rwxp", "/memfd:jit (deleted)"), false),
-            (line("r-xp", "/tmp/x (deleted)"), false),
-            (line("rwxs", "/dev/zero (deleted)"), false),
-            ("half".into(), false),
-        ] {
-            assert_eq!(runs_on_replaced_files(&map), stale, "{map}");
-        }
-    }
-
-    #[test]
-    fn a_process_is_named_by_its_service() {
-        for (cgroup, name, service_name) in [
-            ("0::/system.slice/ssh.service\n", "sshd", Some("ssh")),
-            ("0::/user.slice/user-0.slice/user@0.service/app.slice/x.service\n", "x", Some("x")),
-            ("0::/user.slice/user-0.slice/session-1.scope\n", "bash", Some("bash")),
-            ("0::/system.slice/docker-0123.scope\n", "nginx", None),
-            ("0::/system.slice/docker.service\n", "dockerd", Some("docker")),
-            ("1:name=systemd:/docker/0123\n", "nginx", None),
-            ("", "", None),
-        ] {
-            assert_eq!(service(cgroup, name).as_deref(), service_name, "{cgroup}");
-        }
-    }
-
-    #[test]
-    fn processes_that_cannot_be_looked_at_are_counted() {
-        let dir = tempfile::tempdir().unwrap();
-        for (pid, map) in [("1", "7f-8f r-xp 0 08:01 1 /usr/bin/old (deleted)\n"), ("2", "")] {
-            let folder = dir.path().join(pid);
-            std::fs::create_dir(&folder).unwrap();
-            std::fs::write(folder.join("maps"), map).unwrap();
-            std::fs::write(folder.join("comm"), "old\n").unwrap();
-        }
-        std::fs::create_dir(dir.path().join("3")).unwrap();
-        std::fs::create_dir(dir.path().join("sys")).unwrap();
-        let looked = look_at_processes(dir.path());
-        assert_eq!(looked, Looked { stale: BTreeSet::from(["old".into()]), count: 2, hidden: 0 });
     }
 }

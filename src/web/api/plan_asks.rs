@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::actors::master::{MOST_HOSTS, MasterError};
 use crate::db::read::{find_run, find_updates};
 use crate::domain::id::{AgentId, UpdateId};
-use crate::domain::update::{PlanAsk, RunId, Wanted};
+use crate::domain::update::{PlanAsk, RebootAsk, RunId, Wanted};
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
 
@@ -23,7 +23,7 @@ pub struct PlanBody {
     pub updates: Option<Vec<String>>,
     /// Ids of agents whose hosts are asked.
     pub agents: Option<Vec<String>>,
-    /// With `agents`: `all` or `security`; or `names`.
+    /// With `agents`: `all`, `security`, `repair` (what was broken off) or `reboot`; or `names`.
     pub what: Option<String>,
     /// With `agents`: names such as `bash`, `apt:bash` or `docker_image:web`.
     pub names: Option<Vec<String>>,
@@ -31,6 +31,12 @@ pub struct PlanBody {
     pub run: Option<RunName>,
     /// With `run`: only these names of it.
     pub only: Option<Vec<String>>,
+    /// Whether services are restarted afterwards that run on files which are replaced; false if it is left out.
+    pub restart_services: Option<bool>,
+    /// With `reboot`: minutes until then, 0 to 1,440; 1 if it is left out.
+    pub delay_minutes: Option<u16>,
+    /// With `reboot`: what people on the host are told.
+    pub message: Option<String>,
 }
 
 /// Names a run.
@@ -55,20 +61,29 @@ pub struct Asks {
 /// Reads whom a question is for, and what it is.
 pub async fn asks(state: &WebState, body: PlanBody) -> Result<Asks, ApiError> {
     body.must_be_one_question()?;
+    let restart_services = body.restart_services.unwrap_or(false);
     match body {
-        PlanBody { run: Some(run), only, .. } => undo(state, run, only.unwrap_or_default()).await,
-        PlanBody { updates: Some(ids), .. } => asks_of_updates(state, ids).await,
-        PlanBody { agents: Some(agents), what, names, .. } => {
+        PlanBody { run: Some(run), only, .. } => {
+            undo(state, run, only.unwrap_or_default(), restart_services).await
+        }
+        PlanBody { updates: Some(ids), .. } => asks_of_updates(state, ids, restart_services).await,
+        PlanBody { agents: Some(agents), what, names, delay_minutes, message, .. } => {
             if agents.is_empty() || agents.len() > MOST_HOSTS {
                 return Err(bad("agents", "send 1 to 20,000 ids of agents"));
             }
-            let wanted = match (what.as_deref(), names) {
-                (_, Some(names)) => Wanted::Named(names),
-                (Some("all"), None) => Wanted::All,
-                (Some("security"), None) => Wanted::Security,
-                _ => return Err(bad("what", "send `all` or `security`, or `names`")),
+            let install = |wanted| PlanAsk::Install { wanted, restart_services };
+            let ask = match (what.as_deref(), names) {
+                (_, Some(names)) => install(Wanted::Named(names)),
+                (Some("all"), None) => install(Wanted::All),
+                (Some("security"), None) => install(Wanted::Security),
+                (Some("repair"), None) => PlanAsk::Repair,
+                (Some("reboot"), None) => PlanAsk::Reboot(RebootAsk {
+                    delay_minutes: delay_minutes.unwrap_or(1),
+                    message: message.unwrap_or_default(),
+                }),
+                _ => return Err(bad("what", "send `all`, `security`, `repair` or `reboot`, or `names`")),
             };
-            let ask = |id| (AgentId::new(id), PlanAsk::Install(wanted.clone()));
+            let ask = |id| (AgentId::new(id), ask.clone());
             Ok(Asks { asks: agents.into_iter().map(ask).collect(), unknown: Vec::new() })
         }
         _ => Err(ApiError::Invalid(NOTHING.into())),
@@ -106,11 +121,27 @@ impl PlanBody {
         if self.what.is_some() && self.names.is_some() {
             return Err(bad("names", "it does not go with `what`: send one of the two"));
         }
+        let is_reboot = self.what.as_deref() == Some("reboot");
+        for (name, is_given) in
+            [("delay_minutes", self.delay_minutes.is_some()), ("message", self.message.is_some())]
+        {
+            if is_given && !is_reboot {
+                return Err(bad(name, "it goes with `what: \"reboot\"` alone"));
+            }
+        }
+        if self.restart_services.is_some() && matches!(self.what.as_deref(), Some("reboot" | "repair")) {
+            return Err(bad("restart_services", "it goes with what installs or takes back"));
+        }
         Ok(())
     }
 }
 
-async fn undo(state: &WebState, run: RunName, only: Vec<String>) -> Result<Asks, ApiError> {
+async fn undo(
+    state: &WebState,
+    run: RunName,
+    only: Vec<String>,
+    restart_services: bool,
+) -> Result<Asks, ApiError> {
     let agent = AgentId::new(run.agent);
     if state.master().directory.slot(&agent).is_none() {
         return Err(MasterError::AgentNotFound(agent).into());
@@ -121,13 +152,18 @@ async fn undo(state: &WebState, run: RunName, only: Vec<String>) -> Result<Asks,
     };
     match known {
         Some(row) => {
-            Ok(Asks { asks: vec![(agent, PlanAsk::Undo { run: row.id, only })], unknown: Vec::new() })
+            let ask = PlanAsk::Undo { run: row.id, only, restart_services };
+            Ok(Asks { asks: vec![(agent, ask)], unknown: Vec::new() })
         }
         None => Err(MasterError::RunNotFound { agent, run: run.id }.into()),
     }
 }
 
-async fn asks_of_updates(state: &WebState, ids: Vec<String>) -> Result<Asks, ApiError> {
+async fn asks_of_updates(
+    state: &WebState,
+    ids: Vec<String>,
+    restart_services: bool,
+) -> Result<Asks, ApiError> {
     if ids.is_empty() || ids.len() > MOST_IDS {
         return Err(bad("updates", "send 1 to 10,000 ids of updates"));
     }
@@ -141,7 +177,7 @@ async fn asks_of_updates(state: &WebState, ids: Vec<String>) -> Result<Asks, Api
     }
     let ask = |(agent, mut names): (AgentId, Vec<String>)| {
         names.sort();
-        (agent, PlanAsk::Install(Wanted::Named(names)))
+        (agent, PlanAsk::Install { wanted: Wanted::Named(names), restart_services })
     };
     Ok(Asks { asks: names.into_iter().map(ask).collect(), unknown: unknown.into_iter().collect() })
 }
@@ -177,6 +213,14 @@ mod tests {
                 json!({ "agents": ["a"], "what": "all", "names": ["x"] }),
                 "`names` is not allowed: it does not go",
             ),
+            (
+                json!({ "agents": ["a"], "what": "all", "delay_minutes": 5 }),
+                "`delay_minutes` is not allowed: it goes with `what",
+            ),
+            (
+                json!({ "agents": ["a"], "what": "reboot", "restart_services": true }),
+                "`restart_services` is not allowed",
+            ),
             (json!({ "what": "all" }), "`what` is not allowed: it goes with `agents` alone"),
         ] {
             let read: PlanBody = serde_json::from_value(body.clone()).unwrap();
@@ -187,7 +231,8 @@ mod tests {
             json!({}),
             json!({ "updates": ["u"] }),
             json!({ "agents": ["a"], "what": "all" }),
-            json!({ "agents": ["a"], "names": ["x"] }),
+            json!({ "agents": ["a"], "names": ["x"], "restart_services": true }),
+            json!({ "agents": ["a"], "what": "reboot", "delay_minutes": 5 }),
             json!({ "run": run, "only": ["x"] }),
         ] {
             let read: PlanBody = serde_json::from_value(body.clone()).unwrap();

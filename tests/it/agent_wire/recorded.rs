@@ -134,6 +134,7 @@ async fn a_whole_agent_lives_with_a_dockflare_master() {
             rights: Rights::all(),
             agent_is: AgentIs::Own,
             policy_file: dir.path().join("policy.toml"),
+            undo_window: chrono::TimeDelta::days(7),
             clock: Clock::system(),
             chance: Chance::system(),
         })),

@@ -98,12 +98,13 @@ async fn what_is_not_built_says_so_and_changes_nothing() {
     let master = unlimited().await;
     let agent = FlagAgent::join(&master, "web-1").await;
     agent.scan("", "Found 1 APT updates", json!([apt("a", "2")])).await;
-    for path in
-        [format!("/api/v1/agents/{}/reboot", agent.id), format!("/api/v1/agents/{}/heartbeat", agent.id)]
-    {
+    for path in [format!("/api/v1/agents/{}/heartbeat", agent.id)] {
         let refused = master.admin_post(&path, json!({"action": "update_all"})).expect(409).await;
         assert_eq!(refused.json()["code"], "not_built_yet", "{path}");
     }
+    let reboot = format!("/api/v1/agents/{}/reboot", agent.id);
+    let refused = master.admin_post(&reboot, json!({"delay_minutes": 5})).expect(409).await.json();
+    assert!(refused["error"].as_str().unwrap().contains("RedFlag's agent"), "{refused}");
     assert_eq!(agent.updates("").await, [("a".to_owned(), "pending".to_owned())]);
     assert_eq!(agent.check_in().await, Vec::<Value>::new());
     master.stop().await;

@@ -41,15 +41,24 @@ echo /etc/$name.conf >$d/DEBIAN/conffiles
 dpkg-deb --root-owner-group -b $d $repo/pool/stable/${name}_${version}_all.deb >/dev/null; rm -r $d
 "#;
 
+const MAKE_PACKAGE_OF: &str = r#"
+repo=$1 arch=$2 name=$3 version=$4
+d=$(mktemp -d); mkdir -p $d/DEBIAN $d/usr/lib/$arch; echo $version >$d/usr/lib/$arch/$name; chmod 755 $d
+printf 'Package: %s\nVersion: %s\nArchitecture: %s\nMulti-Arch: same\nMaintainer: Lab <lab@example.test>\nDescription: fixture\n' \
+  "$name" "$version" "$arch" >$d/DEBIAN/control
+dpkg-deb --root-owner-group -b $d $repo/pool/stable/${name}_${version}_${arch}.deb >/dev/null; rm -r $d
+"#;
+
 const PUBLISH: &str = r#"
 cd "$1/repo"
 for suite in stable stable-security; do
   [ $suite = stable ] && label=Lab || label=Lab-Security
   b=dists/$suite/main/binary-amd64; mkdir -p $b
   apt-ftparchive packages pool/$suite >$b/Packages; gzip -9nkf $b/Packages
+  i=dists/$suite/main/binary-i386; mkdir -p $i; cp $b/Packages* $i
   apt-ftparchive -o APT::FTPArchive::Release::Origin=Lab -o APT::FTPArchive::Release::Label=$label \
     -o APT::FTPArchive::Release::Suite=$suite -o APT::FTPArchive::Release::Codename=lab \
-    -o APT::FTPArchive::Release::Architectures='amd64 all' -o APT::FTPArchive::Release::Components=main \
+    -o APT::FTPArchive::Release::Architectures='amd64 i386 all' -o APT::FTPArchive::Release::Components=main \
     release dists/$suite >../Release
   mv ../Release dists/$suite/Release
 done
@@ -116,6 +125,19 @@ impl AptRoot {
     /// Makes a package with a configuration file of this content.
     pub fn package_with_config(&self, name: &str, version: &str, content: &str) {
         shell(MAKE_PACKAGE_WITH_CONFIG, &[&self.at("repo"), name, version, content]);
+    }
+
+    /// Makes a package of one architecture that may stand beside itself in another one.
+    pub fn package_of(&self, arch: &str, name: &str, version: &str) {
+        shell(MAKE_PACKAGE_OF, &[&self.at("repo"), arch, name, version]);
+    }
+
+    /// Lets packages of another architecture in, too.
+    pub fn add_architecture(&self, arch: &str) {
+        shell("dpkg --root=\"$1\" --add-architecture \"$2\"", &[&self.at("root"), arch]);
+        let config = std::fs::read_to_string(self.config()).unwrap();
+        let more = format!("{config}APT::Architectures {{ \"amd64\"; \"{arch}\"; }};\n");
+        std::fs::write(self.config(), more).unwrap();
     }
 
     /// What is installed, as `name version state`, sorted.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::rpm_root::{Advisory, RpmRoot};
 use super::shell;
 use super::verbs::{self, outcome, until_said, until_there};
-use crate::support::ship::binary;
+use crate::support::ship::{Rig, binary};
 
 /// A host that has t-lib, t-app and t-old in version 1.0, and is offered 1.1 of t-app, which wants t-lib 1.1 and the
 /// package t-new; t-next takes the place of t-old.
@@ -364,37 +364,29 @@ fn whoever_installs_already_is_named_and_waited_for() {
     assert_eq!(root.installed(), ["t-first 1.0-1", "t-lib 1.1-1", "t-slow 1.1-1"]);
 }
 
+impl verbs::PackageHost for RpmRoot {
+    fn rig(&self) -> Rig {
+        self.rig()
+    }
+
+    fn begin(&self, args: &[&str]) -> Child {
+        begin(self, args)
+    }
+
+    fn kill_all(&self, child: &mut Child) {
+        kill_all(self, child);
+    }
+
+    fn installed(&self) -> Vec<String> {
+        self.installed()
+    }
+
+    fn audit(&self) -> String {
+        self.audit()
+    }
+}
+
 #[test]
 fn a_run_that_is_killed_when_any_of_its_steps_begins_ends_verified_with_the_same_plan_or_is_taken_back() {
-    let whole = host();
-    let id = plan_id(&whole);
-    let (code, out, errors) = verb(&whole, &["install", "--plan", &id, "--yes"]);
-    assert_eq!(code, 0, "{out} {errors}");
-    let steps = verbs::steps(&whole.rig());
-    for (step, goes_on) in steps.iter().flat_map(|step| [(step, true), (step, false)]) {
-        let root = host();
-        let id = plan_id(&root);
-        let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
-        until_said(&mut child, step);
-
-        kill_all(&root, &mut child);
-
-        let (_, history, _) = verb(&root, &["history", "--json"]);
-        let run = history["runs"][0].clone();
-        if goes_on {
-            // Whatever it came to: the same plan, if there is still something to do.
-            let (code, out, errors) = verb(&root, &["install", "--plan", &id, "--yes"]);
-            assert!(code == 0 || root.installed() == AFTER, "{step}: {code} {out} {errors}");
-            assert_eq!(root.installed(), AFTER, "{step}");
-            let (_, history, _) = verb(&root, &["history", "--json"]);
-            assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{step}: it is one run");
-            assert_eq!(history["runs"][0]["outcome"], "verified", "{step}");
-        } else {
-            let (code, out, errors) = verb(&root, &["rollback", run["id"].as_str().unwrap(), "--yes"]);
-            assert_eq!(code, 0, "{step}: {out} {errors}");
-            assert_eq!(root.installed(), BEFORE, "{step}");
-        }
-        assert_eq!(root.audit(), "", "{step}");
-    }
-    println!("killed when each of these began, lost none, doubled none: {}", steps.join(", "));
+    verbs::killed_at_every_step(host, &BEFORE, &AFTER);
 }

@@ -95,7 +95,7 @@ impl Helper {
     }
 
     async fn planned(&self) -> Changes {
-        self.hands().plan(&PlanAsk::Install(Wanted::All)).await.unwrap().changes
+        self.hands().plan(&PlanAsk::install(Wanted::All)).await.unwrap().changes
     }
 
     /// What a user hears who asks for the status.
@@ -162,7 +162,7 @@ fn only_root_and_the_user_of_the_agent_are_listened_to() {
 async fn an_order_is_known_by_the_helper_itself_and_carried_out_once() {
     let helper = Helper::start();
     let changes = helper.planned().await;
-    let whole = order("c1", 5, PlanAsk::Install(Wanted::All), changes.clone());
+    let whole = order("c1", 5, PlanAsk::install(Wanted::All), changes.clone());
     let signed = whole.sign(&key(1));
     assert!(helper.carry_out(signed.clone()).await.unwrap_err().contains("knows no key"));
     assert_eq!(helper.hands().offer_key(&offer(1), &agent()).await.unwrap().was, KeyWas::First);
@@ -187,9 +187,9 @@ async fn an_order_is_known_by_the_helper_itself_and_carried_out_once() {
     // What it knows outlives it.
     let helper = helper.restart();
     assert_eq!(helper.carry_out(signed).await.unwrap().id, run.id, "it tells how the run ended");
-    let older = order("c2", 5, PlanAsk::Install(Wanted::All), changes).sign(&key(1));
+    let older = order("c2", 5, PlanAsk::install(Wanted::All), changes).sign(&key(1));
     assert!(helper.carry_out(older).await.unwrap_err().contains("used before"));
-    let ask = PlanAsk::Undo { run: run.id, only: Vec::new() };
+    let ask = PlanAsk::undo(run.id, Vec::new());
     let back = helper.hands().plan(&ask).await.unwrap().changes;
     let undone = helper.carry_out(order("c3", 6, ask, back).sign(&key(1))).await.unwrap();
     assert_eq!(
@@ -234,7 +234,7 @@ async fn the_policy_of_the_host_and_what_is_there_now_bind_the_helper() {
     helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
     let changes = helper.planned().await;
     let signed =
-        |id: &str, number| order(id, number, PlanAsk::Install(Wanted::All), changes.clone()).sign(&key(1));
+        |id: &str, number| order(id, number, PlanAsk::install(Wanted::All), changes.clone()).sign(&key(1));
     std::fs::write(helper.root.at("policy.toml"), "deny = ['t-*']").unwrap();
     let refusal = helper.carry_out(signed("c1", 1)).await.unwrap_err();
     assert!(refusal.contains("`t-*` is denied"), "{refusal}");
@@ -259,7 +259,7 @@ async fn a_helper_that_is_replaced_in_the_middle_of_dpkg_cuts_nothing_off() {
     let helper = Helper::on(root);
     helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
     let changes = helper.planned().await;
-    let signed = order("c1", 1, PlanAsk::Install(Wanted::All), changes).sign(&key(1));
+    let signed = order("c1", 1, PlanAsk::install(Wanted::All), changes).sign(&key(1));
     let (steps, hands, errand) = (Arc::new(Mutex::new(Vec::new())), helper.hands(), errand(signed));
     let sink = Arc::clone(&steps);
     let told = Arc::new(move |said: RunProgress| sink.lock().push(said.step.unwrap_or_default()));

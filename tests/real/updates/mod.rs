@@ -1,7 +1,9 @@
 //! Scanners on real package managers, each in a private root: nothing of the machine's own packages is touched.
 
 mod apt;
+mod apt_broken;
 mod apt_install;
+mod apt_odd;
 mod apt_root;
 mod containers;
 mod dnf;
@@ -9,8 +11,10 @@ mod dnf_install;
 mod file_server;
 mod helper;
 mod orders;
+mod reboot;
 mod rpm_root;
 mod screens;
+mod services;
 mod verbs;
 
 use std::path::Path;

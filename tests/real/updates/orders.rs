@@ -10,6 +10,7 @@ use super::apt_install::{AFTER, BEFORE, NO_ENGINE, host, offer};
 use super::apt_root::AptRoot;
 use super::containers::{Host, ill, well};
 use super::rpm_root::RpmRoot;
+use super::shell;
 use super::verbs::{until_there, verb};
 use crate::scene::subfolder;
 use crate::support::ship::{Rig, Ship};
@@ -418,4 +419,51 @@ async fn a_container_is_replaced_by_order_and_an_image_that_fails_is_held_for_th
     let Site { agent, root, .. } = site;
     drop(agent);
     root.clear().await;
+}
+
+/// A host whose `shutdown` is a script that notes what it is told.
+struct Restartable(AptRoot);
+
+impl AgentHost for Restartable {
+    fn agent(&self) -> Rig {
+        self.0.agent().env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.0.at("bin")))
+    }
+}
+
+#[actix_web::test]
+async fn a_restart_is_ordered_like_a_plan_and_only_where_the_owner_of_the_host_allows_it() {
+    let root = AptRoot::with(&["t-lib"]);
+    std::fs::create_dir(root.at("bin")).unwrap();
+    std::fs::write(root.at("bin/shutdown"), format!("#!/bin/sh\necho \"$*\" >>{}/told\n", root.at("")))
+        .unwrap();
+    shell("chmod 755 \"$1\"", &[&root.at("bin/shutdown")]);
+    let told = root.at("told");
+    let site = Site::start(Restartable(root)).await;
+    let question = json!({ "agents": [site.id], "what": "reboot", "delay_minutes": 5 });
+    let (request, plan) = site.ask(question).await;
+    assert_eq!(lines(&plan), ["restart host - -"]);
+
+    let refused = site.until_over(&site.approve(&request, &plan).await).await;
+
+    assert_eq!(refused["status"], "withdrawn", "{refused}");
+    assert!(refused["reason"].as_str().unwrap().contains("reboot = true"), "{refused}");
+    assert!(!std::path::Path::new(&told).exists());
+
+    std::fs::write(site.root.0.at("policy.toml"), "reboot = true").unwrap();
+    let path = format!("/api/v1/agents/{}/reboot", site.id);
+    let (status, sent) = site.master.post(&path, json!({ "delay_minutes": 7, "message": "back soon" })).await;
+    assert_eq!((status, &sent["agent_id"]), (200, &json!(site.id)), "{sent}");
+    let ordered =
+        until("the host's `shutdown` is told", || async { std::fs::read_to_string(&told).ok() }).await;
+    assert_eq!(ordered, "-r -- +7 back soon\n");
+
+    let (_, history, _) = verb(&site.root.0.rig(), &["history", "--json"]);
+    let run = history["runs"][0]["id"].as_str().unwrap().to_owned();
+    let (status, _) = site.master.post(&format!("/api/v3/runs/{}/{run}/cancel", site.id), json!({})).await;
+    assert_eq!(status, 202);
+    until("the restart is called off", || async {
+        let told = std::fs::read_to_string(&told).unwrap_or_default();
+        (told == "-r -- +7 back soon\n-c\n").then_some(())
+    })
+    .await;
 }

@@ -49,3 +49,60 @@ pub fn until_there(path: &str) {
         std::thread::yield_now();
     }
 }
+
+/// A private root whose packages are changed.
+pub trait PackageHost {
+    /// Its verbs.
+    fn rig(&self) -> Rig;
+
+    /// Begins a verb.
+    fn begin(&self, args: &[&str]) -> Child;
+
+    /// Ends a verb as a power cut would: it and all that it started.
+    fn kill_all(&self, child: &mut Child);
+
+    /// What is installed.
+    fn installed(&self) -> Vec<String>;
+
+    /// What the package manager finds wrong.
+    fn audit(&self) -> String;
+}
+
+/// Kills a run when each of its steps begins, as an undisturbed one names them; then the same plan again, or the way back.
+pub fn killed_at_every_step<H: PackageHost>(host: impl Fn() -> H, before: &[&str], after: &[&str]) {
+    let plan_id = |host: &H| {
+        let (code, plan, errors) = verb(&host.rig(), &["plan-updates", "--json"]);
+        assert_eq!(code, 2, "{errors}");
+        plan["id"].as_str().unwrap_or_else(|| panic!("{plan}")).to_owned()
+    };
+    let whole = host();
+    let (code, out, errors) = verb(&whole.rig(), &["install", "--plan", &plan_id(&whole), "--yes"]);
+    assert_eq!(code, 0, "{out} {errors}");
+    let steps = steps(&whole.rig());
+    for (step, goes_on) in steps.iter().flat_map(|step| [(step, true), (step, false)]) {
+        let host = host();
+        let id = plan_id(&host);
+        let mut child = host.begin(&["install", "--plan", &id, "--yes"]);
+        until_said(&mut child, step);
+
+        host.kill_all(&mut child);
+
+        let (_, history, _) = verb(&host.rig(), &["history", "--json"]);
+        let run = history["runs"][0].clone();
+        if goes_on {
+            // Whatever it came to: the same plan, if there is still something to do.
+            let (code, out, errors) = verb(&host.rig(), &["install", "--plan", &id, "--yes"]);
+            assert!(code == 0 || host.installed() == after, "{step}: {code} {out} {errors}");
+            assert_eq!(host.installed(), after, "{step}");
+            let (_, history, _) = verb(&host.rig(), &["history", "--json"]);
+            assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{step}: it is one run");
+            assert_eq!(history["runs"][0]["outcome"], "verified", "{step}");
+        } else {
+            let (code, out, errors) = verb(&host.rig(), &["rollback", run["id"].as_str().unwrap(), "--yes"]);
+            assert_eq!(code, 0, "{step}: {out} {errors}");
+            assert_eq!(host.installed(), before, "{step}");
+        }
+        assert_eq!(host.audit(), "", "{step}");
+    }
+    println!("killed when each of these began, lost none, doubled none: {}", steps.join(", "));
+}

@@ -42,7 +42,7 @@ fn progress(heard: &Heard) -> Option<RunProgress> {
 }
 
 fn ask() -> Value {
-    json!({"action": "plan_updates", "ask": PlanAsk::Install(Wanted::All)})
+    json!({"action": "plan_updates", "ask": PlanAsk::install(Wanted::All)})
 }
 
 fn order(id: &str) -> Value {
@@ -51,7 +51,7 @@ fn order(id: &str) -> Value {
         id: CommandId::new(id),
         agent: AgentId::new("a1"),
         number: 1,
-        ask: PlanAsk::Install(Wanted::All),
+        ask: PlanAsk::install(Wanted::All),
         changes: Changes::new(Vec::new()).unwrap(),
         by: "ann".into(),
         issued_at: now,

@@ -18,7 +18,9 @@ use crate::domain::command::CommandKind;
 use crate::domain::id::{AgentId, ApprovalId, CommandId, RequestId};
 use crate::domain::order::Fingerprint;
 use crate::domain::text::repeated;
-use crate::domain::update::{ApprovalMode, Kind, MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId, RunId};
+use crate::domain::update::{
+    ApprovalMode, Kind, MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId, RebootAsk, RunId, Then,
+};
 use crate::protocol::v3::{PlanTold, RunTold};
 
 /// Hosts that are asked at the same time.
@@ -56,11 +58,28 @@ impl Master {
         let asked = asks.into_iter().map(|(agent, ask)| {
             let (request, by) = (id.clone(), by.to_owned());
             async move {
-                let asked = self.work(&agent, |reply| Work::AskPlan { request, ask, by, reply }).await;
+                let asked = self
+                    .work(&agent, |reply| Work::AskPlan { request, ask, then: Then::Show, by, reply })
+                    .await;
                 (agent, asked.map(drop))
             }
         });
         Ok(sorted(id.clone(), stream::iter(asked).buffer_unordered(AT_ONCE).collect().await))
+    }
+
+    /// Has a host started anew: it is asked for that plan, and what it answers is approved if it is that and nothing else.
+    /// Returns the command that asks it.
+    pub async fn reboot_host(
+        &self,
+        agent: &AgentId,
+        ask: RebootAsk,
+        by: &str,
+    ) -> Result<CommandId, MasterError> {
+        let ask = PlanAsk::Reboot(ask);
+        ask.check().map_err(|fault| MasterError::Invalid(fault.to_string()))?;
+        let request = RequestId::new(self.chance.sorted_uuid(&self.clock).to_string());
+        let (then, by) = (Then::CarryOut, by.to_owned());
+        self.work(agent, |reply| Work::AskPlan { request, ask, then, by, reply }).await
     }
 
     /// Says yes to a plan, for these hosts. `from` is the address that it comes from.

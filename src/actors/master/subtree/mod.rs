@@ -158,8 +158,8 @@ impl Subtree {
             Work::DecideUpdates { updates, decision, by, reply } => {
                 delivered(self.updates.tell(updates::Decide { updates, decision, by, reply }))
             }
-            Work::AskPlan { request, ask, by, reply } => {
-                delivered(self.updates.tell(updates::AskPlan { request, ask, by, reply }))
+            Work::AskPlan { request, ask, then, by, reply } => {
+                delivered(self.updates.tell(updates::AskPlan { request, ask, then, by, reply }))
             }
             Work::WantAll { names, by, reply } => {
                 delivered(self.updates.tell(updates::WantAll { names, by, reply }))

@@ -44,7 +44,7 @@ impl Keeper {
             Free::Yes(update) => update,
             Free::UnderWay(command) => return Ok(command),
         };
-        let ask = PlanAsk::Install(Wanted::Named(vec![format!("{kind}:{name}")]));
+        let ask = PlanAsk::install(Wanted::Named(vec![format!("{kind}:{name}")]));
         if self.speaks_redflag() {
             let command = CommandKind::DryRunUpdate(in_words(&update, kind));
             return self.ask(self.new_request(), ask, Then::CarryOut, command, by).await;
@@ -77,7 +77,7 @@ impl Keeper {
             let command = if free.is_empty() {
                 None
             } else {
-                let ask = PlanAsk::Install(Wanted::Named(free));
+                let ask = PlanAsk::install(Wanted::Named(free));
                 Some(self.ask_plan(self.new_request(), ask, Then::CarryOut, by).await?)
             };
             done.extend(standing.into_iter().map(|one| match one? {
@@ -286,7 +286,7 @@ impl Keeper {
         let asked = format!("{kind}:{name}");
         let rows = host_plans_for(&self.own.env.db, &self.own.agent).await?;
         let is_it = |row: &HostPlanRow| {
-            let PlanAsk::Install(Wanted::Named(names)) = &row.ask else { return false };
+            let PlanAsk::Install { wanted: Wanted::Named(names), .. } = &row.ask else { return false };
             row.then == Then::CarryOut && names.contains(&asked)
         };
         Ok(rows.into_iter().find(is_it))

@@ -161,9 +161,12 @@ impl Keeper {
     }
 }
 
-/// Returns the updates that a question names.
+/// Returns the updates that a question names, or the host itself.
 pub(super) fn named(ask: &PlanAsk) -> Vec<(Kind, String)> {
-    let PlanAsk::Install(Wanted::Named(names)) = ask else { return Vec::new() };
+    if let PlanAsk::Reboot(_) = ask {
+        return vec![(Kind::Host, "host".into())];
+    }
+    let PlanAsk::Install { wanted: Wanted::Named(names), .. } = ask else { return Vec::new() };
     let of = |name: &String| {
         let (kind, name) = name.split_once(':')?;
         Some((kind.parse::<Kind>().ok()?, name.to_owned()))

@@ -85,6 +85,8 @@ pub struct AskPlan {
     pub request: RequestId,
     /// What.
     pub ask: PlanAsk,
+    /// What becomes of the answer.
+    pub then: Then,
     /// Who asks.
     pub by: String,
     /// The command that carries it.
@@ -248,8 +250,9 @@ impl Handler<Decide> for UpdateCoordinator {
 impl Handler<AskPlan> for UpdateCoordinator {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, AskPlan { request, ask, by, reply }: AskPlan, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |keeper| keeper.ask_plan(request, ask, Then::Show, &by).await, to(reply))
+    fn handle(&mut self, asked: AskPlan, _: &mut Ctx<Self>) -> Self::Result {
+        let AskPlan { request, ask, then, by, reply } = asked;
+        self.run(async move |keeper| keeper.ask_plan(request, ask, then, &by).await, to(reply))
     }
 }
 

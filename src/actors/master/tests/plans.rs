@@ -33,7 +33,7 @@ pub(super) fn plan(to: &str) -> Plan {
 }
 
 pub(super) fn ask() -> PlanAsk {
-    PlanAsk::Install(Wanted::Named(vec!["apt:bash".into()]))
+    PlanAsk::install(Wanted::Named(vec!["apt:bash".into()]))
 }
 
 /// An enrolled agent of ours, on whose host a newer `bash` was found.

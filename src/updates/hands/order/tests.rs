@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::domain::id::{AgentId, CommandId};
 use crate::domain::order::{KeyOffer, SignedOrder, SigningKey};
 use crate::domain::update::{
-    Changes, Operation, Plan, PlanAsk, PlannedChange, Problem, RunId, RunOutcome, Wanted,
+    Changes, Operation, Plan, PlanAsk, PlannedChange, Problem, RebootAsk, RunId, RunOutcome, Wanted,
 };
 use crate::protocol::v3::RunTold;
 use crate::state_dir::AgentIs;
@@ -114,6 +114,7 @@ impl Rig {
             rights,
             agent_is: AgentIs::Own,
             policy_file: dir.path().join("policy.toml"),
+            undo_window: TimeDelta::days(7),
             clock: Clock::moved(now()),
             chance: Chance::seeded(3),
         });
@@ -143,7 +144,7 @@ fn order(id: &str, number: u64) -> Order {
         id: CommandId::new(id),
         agent: AgentId::new("a1"),
         number,
-        ask: PlanAsk::Install(Wanted::All),
+        ask: PlanAsk::install(Wanted::All),
         changes: upgrade("1.1"),
         by: "ann".into(),
         issued_at: now(),
@@ -293,4 +294,26 @@ async fn a_run_is_told_with_the_end_of_its_log_until_it_was_told() {
     rig.hands.mark_told(&run.id, &agent).await.unwrap();
 
     assert_eq!(rig.hands.untold(&agent).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_of_the_host_says_whether_it_is_restarted_and_whether_its_services_are() {
+    let rig = Rig::new().await;
+    let restart = PlannedChange {
+        kind: Kind::Host,
+        name: "host".into(),
+        arch: String::new(),
+        operation: Operation::Restart,
+        from: None,
+        to: None,
+        digest: None,
+    };
+    let ask = PlanAsk::Reboot(RebootAsk { delay_minutes: 1, message: String::new() });
+    let changes = Changes::new(vec![restart]).unwrap();
+    rig.refuses(signed(&Order { ask: ask.clone(), changes, ..order("c1", 1) }), "`reboot = true`").await;
+    // What it was asked for is signed too: a restart cannot hide behind an upgrade, nor an upgrade behind a restart.
+    rig.refuses(signed(&Order { ask, ..order("c2", 2) }), "no longer holds").await;
+    std::fs::write(rig.dir.path().join("policy.toml"), "restart_services = false").unwrap();
+    let ask = PlanAsk::Install { wanted: Wanted::All, restart_services: true };
+    rig.refuses(signed(&Order { ask, ..order("c3", 3) }), "no service may be restarted").await;
 }

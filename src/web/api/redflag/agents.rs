@@ -17,6 +17,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::host::Host;
 use crate::domain::id::AgentId;
 use crate::domain::refresh::{InForce, in_force};
+use crate::domain::update::RebootAsk;
 use crate::web::api::agents::agent_id;
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
@@ -217,18 +218,33 @@ async fn not_built(state: &WebState, id: &str, what: &'static str) -> Result<Htt
     Err(ApiError::NotBuiltYet(what))
 }
 
-/// `POST /api/v1/agents/{id}/reboot`: not built yet.
+/// When a host is started anew, and what people on it are told.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RebootBody {
+    /// Minutes until then, 0 to 1,440; 1 if it is left out.
+    delay_minutes: Option<u16>,
+    /// At most 200 characters.
+    message: Option<String>,
+}
+
+/// `POST /api/v1/agents/{id}/reboot`: has a host of ours started anew, if its own policy allows that.
 #[utoipa::path(post, path = "/api/v1/agents/{id}/reboot", tag = "v1", params(("id" = String, Path)),
-    request_body = HostOrder, responses((status = 400), (status = 401), (status = 403), (status = 404),
+    request_body = RebootBody, responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404),
         (status = 409)),
     security(("admin_token" = [])))]
 pub async fn reboot(
-    _: Operator,
+    operator: Operator,
     state: web::Data<WebState>,
     id: web::Path<String>,
-    _body: Lenient<HostOrder>,
+    body: Lenient<RebootBody>,
 ) -> Result<HttpResponse, ApiError> {
-    not_built(&state, &id, "restarting a host").await
+    let row = listed(&state, &agent_id(&id)?).await?;
+    let RebootBody { delay_minutes, message } = body.0;
+    let ask = RebootAsk { delay_minutes: delay_minutes.unwrap_or(1), message: message.unwrap_or_default() };
+    let command = state.master().reboot_host(&row.id, ask, &operator.name).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "message": "reboot command sent", "command_id": command, "agent_id": row.id, "hostname": row.display_name,
+    })))
 }
 
 /// `POST /api/v1/agents/{id}/heartbeat`: not built yet: RedFlag's agent changes its interval by command only.

@@ -11,7 +11,7 @@ use crate::db::read::ApprovalRow;
 use crate::domain::id::AgentId;
 use crate::domain::role::may_be_one_person;
 use crate::domain::text::spell_out;
-use crate::domain::update::{ApprovalMode, ApprovalStatus, Changes, OnHost, PlanId, UndoSource};
+use crate::domain::update::{ApprovalMode, ApprovalStatus, Changes, OnHost, PlanId, Service, UndoSource};
 use crate::web::pages::view::{Badge, Fact, Moment, badge, count, fact, host_href, size};
 use crate::web::planned::{Group, Named, Planned};
 
@@ -290,6 +290,14 @@ fn signed(bytes: i64) -> String {
 fn lists(group: &Group, known: &Known) -> Vec<Listed> {
     let told = |lines: fn(&OnHost) -> Vec<String>| tally(&group.hosts, lines);
     let restart = told(|on_host| on_host.reboot.clone().into_iter().collect());
+    let services = told(|on_host| {
+        let line = |service: &Service| match &service.left_alone {
+            Some(reason) => format!("`{}`: never restarted by a run: {reason}", service.name),
+            None => format!("`{}`", service.name),
+        };
+        let unknown = on_host.services_unknown.iter().map(|reason| format!("not known: {reason}"));
+        on_host.services.iter().map(line).chain(unknown).collect()
+    });
     let files = told(|on_host| {
         let edited = on_host.config_files.iter().filter(|file| file.is_edited);
         edited.map(|file| format!("`{}` of {}: {}", file.path, file.package, file.outcome)).collect()
@@ -311,6 +319,7 @@ fn lists(group: &Group, known: &Known) -> Vec<Listed> {
         Listed::of("Public names behind it", "warn", behind.collect()),
         Listed::of("Cannot be carried out as things stand", "bad", counted(unable, group.hosts.len())),
         Listed::of("Wants a restart of the host", "warn", restart),
+        Listed::of("Services that run on what is replaced", "idle", services),
         Listed::of("Configuration files that somebody edited", "warn", files),
         Listed::of("This program itself stands on", "warn", ground),
         Listed::of("Left as it is", "idle", left),

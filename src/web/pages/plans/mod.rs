@@ -23,7 +23,7 @@ use crate::actors::master::{MasterError, OnHosts, Terms};
 use crate::db::read::{ApprovalFilter, agent_names, list_approvals, list_commands};
 use crate::domain::id::{AgentId, ApprovalId, RequestId};
 use crate::domain::text::spell_out;
-use crate::domain::update::{ApprovalMode, PlanAsk, PlanId, Problem, Wanted};
+use crate::domain::update::{ApprovalMode, PlanAsk, PlanId, Problem, RebootAsk, Wanted};
 use crate::web::api::plan_asks::{Asks, PlanBody, asks};
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
@@ -310,17 +310,21 @@ fn summary(answers: usize, waiting: usize, failed: usize) -> String {
 /// Says what was asked for.
 fn wanted(ask: &PlanAsk) -> String {
     match ask {
-        PlanAsk::Install(Wanted::All) => "everything that is newer".into(),
-        PlanAsk::Install(Wanted::Security) => "everything that mends a hole".into(),
-        PlanAsk::Install(Wanted::Named(names)) => {
+        PlanAsk::Install { wanted: Wanted::All, .. } => "everything that is newer".into(),
+        PlanAsk::Install { wanted: Wanted::Security, .. } => "everything that mends a hole".into(),
+        PlanAsk::Install { wanted: Wanted::Named(names), .. } => {
             let shown: Vec<String> = names.iter().take(3).map(|name| spell_out(name)).collect();
             match names.len().saturating_sub(3) {
                 0 => shown.join(", "),
                 more => format!("{} and {more} more", shown.join(", ")),
             }
         }
-        PlanAsk::Undo { run, only } if only.is_empty() => format!("the way back from run {run}"),
-        PlanAsk::Undo { run, only } => {
+        PlanAsk::Repair => "what brings a broken off installation to its end".into(),
+        PlanAsk::Reboot(RebootAsk { delay_minutes, .. }) => {
+            format!("a restart of the host in {}", count(u64::from(*delay_minutes), "minute", "minutes"))
+        }
+        PlanAsk::Undo { run, only, .. } if only.is_empty() => format!("the way back from run {run}"),
+        PlanAsk::Undo { run, only, .. } => {
             format!("the way back from run {run} for {}", spell_out(&only.join(", ")))
         }
     }
