@@ -12,6 +12,7 @@ mod orders;
 mod rpm_root;
 mod screens;
 mod verbs;
+mod windows;
 
 use std::path::Path;
 use std::process::Command;
