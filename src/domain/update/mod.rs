@@ -13,6 +13,7 @@ mod life;
 mod plan;
 mod policy;
 mod reconcile;
+mod risk;
 mod run;
 mod scan;
 mod severity;
@@ -35,6 +36,7 @@ pub use policy::{Forbidden, Policy, PolicyFault};
 pub use reconcile::{
     CURRENT, Change, UNCHECKED, Update, after_decision, after_happening, after_snooze, reconcile,
 };
+pub use risk::Risk;
 pub use run::{DoneStep, FailedImage, Present, Run, RunId, RunOutcome, RunProgress, UndoFault, undo};
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};
 pub use severity::Severity;
