@@ -29,6 +29,14 @@ pub enum MasterError {
         /// Why.
         reason: &'static str,
     },
+    /// The agent cannot be told to ask more often (409).
+    #[error("`{agent}` cannot be told how often to check in: {reason}")]
+    CannotHurry {
+        /// Who, in words.
+        agent: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The agent cannot be asked what it would change, or told to change it (409).
     #[error("`{agent}` cannot be asked: {reason}")]
     CannotPlan {
@@ -147,6 +155,7 @@ impl MasterError {
             Self::TokenRefused => "token_refused",
             Self::TokenNotFound => "token_not_found",
             Self::CannotScan { .. } => "cannot_scan",
+            Self::CannotHurry { .. } => "cannot_hurry",
             Self::CannotPlan { .. } => "cannot_plan",
             Self::PlanNotFound => "plan_not_found",
             Self::RunNotFound => "run_not_found",
@@ -197,6 +206,7 @@ impl MasterError {
             Self::SessionUnknown
             | Self::NoSeat { .. }
             | Self::CannotScan { .. }
+            | Self::CannotHurry { .. }
             | Self::CannotPlan { .. }
             | Self::CannotApprove(_)
             | Self::TunnelTaken { .. }
