@@ -64,7 +64,7 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
-    input: Option<&'static str>,
+    input: Option<String>,
     time_limit: Duration,
     stdout_limit: usize,
     stderr_limit: usize,
@@ -161,7 +161,8 @@ impl Program {
 
     /// Gives it something to read on standard input: a page at most, so that writing it waits for nobody.
     #[must_use]
-    pub fn input(mut self, text: &'static str) -> Self {
+    pub fn input(mut self, text: impl Into<String>) -> Self {
+        let text = text.into();
         debug_assert!(text.len() <= MAX_INPUT, "more than a pipe holds");
         self.input = Some(text);
         self
@@ -282,7 +283,7 @@ impl Program {
     }
 
     fn stdin(&self) -> std::io::Result<Stdio> {
-        let Some(text) = self.input else { return Ok(Stdio::null()) };
+        let Some(text) = &self.input else { return Ok(Stdio::null()) };
         let (reader, mut writer) = std::io::pipe()?;
         writer.write_all(text.as_bytes())?;
         Ok(reader.into())

@@ -50,7 +50,8 @@ pub(super) fn describe(
             start.state_dir.clone(),
             Arc::clone(&docker),
             settings.updates.check_packages,
-            images(settings, &Clock::system(), start.io.clone())?.asking_first(Arc::new(desk)),
+            images(settings, &start.state_dir, &Clock::system(), start.io.clone())?
+                .asking_first(Arc::new(desk)),
             Arc::clone(&hands),
             start.io.clone(),
         ),

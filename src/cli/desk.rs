@@ -1,20 +1,20 @@
 //! A master's registry desk, and what it knows from one start to the next.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use chrono::TimeDelta;
 
 use super::run::Start;
 use crate::db::{Db, registry_logins, secrets};
-use crate::registry::{Credentials, DockerLogins, Kept, Login, Registries, RegistryClient, Secret, Settings};
-use crate::state_dir::replace_file;
+use crate::registry::{Credentials, DockerLogins, Login, Registries, RegistryClient, Secret, Settings};
+use crate::updates::KnownRegistries;
 
-/// Where it is kept. It can be lost: then registries are asked again.
+/// Where it is kept.
 const FILE: &str = "registries.json";
-/// Largest file that is read.
-const SIZE_LIMIT: u64 = 32 << 20;
+/// How often what hosts ask all the time is written down; what was learned since is asked again after a crash.
+const EVERY: TimeDelta = TimeDelta::minutes(3);
 
 /// Logins that people set at the master; where there is none, what `docker login` left.
 struct StoredLogins {
@@ -39,10 +39,7 @@ impl Credentials for StoredLogins {
 }
 
 /// Asks registries for the whole fleet.
-pub(super) struct RegistryDesk {
-    client: RegistryClient,
-    file: PathBuf,
-}
+pub(super) struct RegistryDesk(KnownRegistries);
 
 impl RegistryDesk {
     /// Takes up what the last process knew: answers that are still good, and until when a registry wants to be left alone.
@@ -52,28 +49,17 @@ impl RegistryDesk {
         let logins = StoredLogins { db, others: DockerLogins::of_this_user() };
         let client = RegistryClient::new(settings, Arc::new(logins), start.clock.clone(), start.io.clone())
             .context("cannot prepare to ask registries")?;
-        let desk = Self { client, file: start.state_dir.join(FILE) };
-        if let Some(kept) = desk.kept() {
-            desk.client.resume(kept);
-        }
-        Ok(desk)
+        let (clock, io) = (start.clock.clone(), start.io.clone());
+        Ok(Self(KnownRegistries::open(client, &start.state_dir, FILE, EVERY, clock, io)))
     }
 
     /// Who answers.
     pub(super) fn registries(&self) -> Arc<dyn Registries> {
-        Arc::new(self.client.clone())
+        Arc::new(self.0.clone())
     }
 
     /// Writes down what it knows.
     pub(super) fn keep(&self) {
-        let json = serde_json::to_vec(&self.client.keep()).expect("it holds nothing that JSON cannot");
-        if let Err(error) = replace_file(&self.file, &json) {
-            tracing::warn!(%error, "what registries said is not kept; they are asked again after the next start");
-        }
-    }
-
-    fn kept(&self) -> Option<Kept> {
-        let found = self.file.metadata().ok().filter(|found| found.is_file() && found.len() <= SIZE_LIMIT);
-        serde_json::from_slice(&std::fs::read(&self.file).ok().filter(|_| found.is_some())?).ok()
+        self.0.keep();
     }
 }

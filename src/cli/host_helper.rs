@@ -70,13 +70,13 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
 fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<OwnHands> {
     let clock = Clock::system();
     let containers = EngineContainers::new(BollardDocker::at(engine(settings)?, io.clone()));
-    let refreshing = scanners(images(settings, &clock, io.clone())?, dir)
+    let refreshing = scanners(images(settings, dir, &clock, io.clone())?, dir)
         .into_iter()
         .filter(|scanner| matches!(scanner.kind(), Kind::Apt | Kind::Dnf))
         .collect();
     Ok(OwnHands::new(HandsParts {
         dir: dir.to_owned(),
-        installers: installers(images(settings, &clock, io.clone())?, containers, patience(settings), &clock),
+        installers: installers(images(settings, dir, &clock, io.clone())?, containers, patience(settings), &clock),
         refreshing,
         rights: Rights::all(),
         agent_is: AgentIs::Told,

@@ -47,14 +47,10 @@ impl Host {
         let dir = settings.state.dir.clone().context("no state directory")?;
         let (runtime, clock) = (IoRuntime::start()?, Clock::system());
         let containers = EngineContainers::new(BollardDocker::at(engine(&settings)?, runtime.io()));
+        let images = images(&settings, &dir, &clock, runtime.io())?;
         let hands = OwnHands::new(HandsParts {
             dir,
-            installers: installers(
-                images(&settings, &clock, runtime.io())?,
-                containers,
-                patience(&settings),
-                &clock,
-            ),
+            installers: installers(images, containers, patience(&settings), &clock),
             refreshing: Vec::new(),
             rights: Rights::all(),
             agent_is: AgentIs::Own,

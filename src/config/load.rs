@@ -146,11 +146,12 @@ impl Layers {
         self.set(key.to_owned(), Value::from(value.0), value.1)
     }
 
-    /// Names once each variable of DockFlare that has no counterpart, so that nobody waits for its effect.
+    /// Names once each variable of DockFlare or RedFlag that has no counterpart, so that nobody waits for its effect.
     fn name_what_is_not_read(&mut self, layers: [&BTreeMap<String, String>; 2]) {
         for (name, instead) in NOT_READ {
             if layers.iter().any(|variables| set(variables, name).is_some()) {
-                self.warnings.push(format!("`{name}` of DockFlare is not read: {instead}"));
+                let whose = if name.starts_with("REDFLAG_") { "RedFlag" } else { "DockFlare" };
+                self.warnings.push(format!("`{name}` of {whose} is not read: {instead}"));
             }
         }
     }

@@ -48,7 +48,7 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("LIGHTSHIP_SECRET_KEY", "security.secret_key"),
 ];
 
-/// Names of DockFlare that have no counterpart here, and what there is instead.
+/// Names of DockFlare and RedFlag that have no counterpart here, and what there is instead.
 pub(super) const NOT_READ: &[(&str, &str)] = &[
     ("TUNNEL_NAME", "a host's tunnel is chosen when it is enrolled"),
     ("USE_EXTERNAL_CLOUDFLARED", "each agent runs its connector; enrol it with the tunnel that serves today"),
@@ -85,6 +85,10 @@ pub(super) const NOT_READ: &[(&str, &str)] = &[
     ("CACHE_REFRESH_INTERVAL", "records are not cached"),
     ("WAITRESS_THREADS", "threads follow the number of cores"),
     ("SWARM_PLACEMENT_CONSTRAINTS", "Docker Swarm is not supported"),
+    ("REDFLAG_HTTP_PROXY", "`http_proxy` is what programs on a host go by, this one included"),
+    ("REDFLAG_HTTPS_PROXY", "`https_proxy` is what programs on a host go by, this one included"),
+    ("REDFLAG_NO_PROXY", "`no_proxy` is what programs on a host go by, this one included"),
+    ("REDFLAG_ORGANIZATION", "it is never sent; name the host with `AGENT_DISPLAY_NAME`"),
 ];
 
 /// One name with two meanings upstream: the agent's key there, the admin's here.

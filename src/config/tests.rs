@@ -380,7 +380,8 @@ fn names_of_dockflare_are_honoured_or_named_once() {
         sources.dot_env = BTreeMap::from([((*name).to_owned(), "x".to_owned())]);
         let warnings = Loaded::read(&sources, Role::Master).unwrap().warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].contains(&format!("`{name}` of DockFlare is not read: ")), "{warnings:?}");
+        let whose = if name.starts_with("REDFLAG_") { "RedFlag" } else { "DockFlare" };
+        assert!(warnings[0].contains(&format!("`{name}` of {whose} is not read: ")), "{warnings:?}");
         assert!(read(&[(name, "")], Role::Master).unwrap().warnings.is_empty(), "{name}");
     }
 }
@@ -395,7 +396,8 @@ fn names_that_upstream_documents_are_known() {
         CACHE_ENABLED WAITRESS_HOST WAITRESS_PORT TUNNEL_NAME GRACE_PERIOD_SECONDS TUNNEL_DNS_SCAN_ZONE_NAMES \
         CF_API_TOKEN CF_ACCOUNT_ID CF_ZONE_ID DOCKFLARE_MASTER_URL DOCKFLARE_API_KEY AGENT_DISPLAY_NAME \
         CLOUDFLARED_IMAGE DOCKER_HOST REPORT_INTERVAL_SECONDS CF_ACCESS_CLIENT_ID CF_ACCESS_CLIENT_SECRET \
-        SWARM_PLACEMENT_CONSTRAINTS";
+        SWARM_PLACEMENT_CONSTRAINTS REDFLAG_SERVER_URL REDFLAG_REGISTRATION_TOKEN REDFLAG_HTTP_PROXY REDFLAG_HTTPS_PROXY \
+        REDFLAG_NO_PROXY REDFLAG_LOG_LEVEL REDFLAG_ORGANIZATION REDFLAG_DISPLAY_NAME";
     for name in documented.split_whitespace() {
         assert!(is_ours(name) || NOT_READ.iter().any(|(known, _)| *known == name), "{name}");
     }

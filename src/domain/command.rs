@@ -59,6 +59,13 @@ pub enum CommandKind {
         /// What comes along.
         dependencies: Vec<String>,
     },
+    /// RedFlag's agents only: check in every few seconds for a while.
+    EnableHeartbeat {
+        /// How long.
+        duration_minutes: u32,
+    },
+    /// RedFlag's agents only: check in as often as before.
+    DisableHeartbeat,
     /// Change the host as it was approved; the signed order is made at delivery.
     CarryOutPlan {
         /// Whose yes it is.
@@ -86,6 +93,8 @@ impl CommandKind {
             Self::DryRunUpdate(_) => "dry_run_update",
             Self::ConfirmDependencies { .. } => "confirm_dependencies",
             Self::CarryOutPlan { .. } => "carry_out_plan",
+            Self::EnableHeartbeat { .. } => "enable_heartbeat",
+            Self::DisableHeartbeat => "disable_heartbeat",
             Self::Unknown => "unknown",
         }
     }

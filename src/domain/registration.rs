@@ -90,21 +90,21 @@ fn admit_first(asked: Option<&AgentId>, status_of_asked: Option<AgentStatus>) ->
     }
 }
 
-/// A RedFlag agent on a machine that calls itself as the one that registers.
+/// An agent on a machine that calls itself as the one that registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namesake {
     /// Which agent.
     pub id: AgentId,
     /// Where it stands.
     pub status: AgentStatus,
-    /// True if it was heard lately.
+    /// True if it was heard lately, by more than its being let in.
     pub is_heard: bool,
 }
 
-/// Says which agent a RedFlag host is again that lost what it was given: the only one on a machine of that name, if it is
-/// enrolled and silent. The token that it comes with lets any host in, so that nothing is gained by a wrong name but the
-/// history of a host that is gone; one that is there, that waits for a person or that was revoked is never taken over.
-pub fn redflag_again(namesakes: &[Namesake]) -> Option<&AgentId> {
+/// Says which agent a host is again that lost what it was given, or was never told: the only one on a machine of that name,
+/// if it is enrolled and silent. The token that it comes with lets any host in, so that nothing is gained by a wrong name but
+/// the history of a host that is gone; one that is there, that waits for a person or that was revoked is never taken over.
+pub fn same_again(namesakes: &[Namesake]) -> Option<&AgentId> {
     let mut listed = namesakes.iter().filter(|one| one.status.is_heard());
     match (listed.next(), listed.next()) {
         (Some(only), None) if only.status == AgentStatus::Enrolled && !only.is_heard => Some(&only.id),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redflag_host_is_itself_again_only_if_nobody_else_could_be_meant() {
+    fn a_host_is_itself_again_only_if_nobody_else_could_be_meant() {
         use AgentStatus::{Enrolled, Pending, Removed, Revoked};
         type Case<'a> = (&'a [(&'a str, AgentStatus, bool)], Option<&'a str>);
         let cases: [Case; 9] = [
@@ -219,7 +219,7 @@ mod tests {
                 is_heard: *is_heard,
             };
             let namesakes: Vec<Namesake> = namesakes.iter().map(one).collect();
-            assert_eq!(redflag_again(&namesakes).map(AgentId::as_str), expected, "{namesakes:?}");
+            assert_eq!(same_again(&namesakes).map(AgentId::as_str), expected, "{namesakes:?}");
         }
     }
 

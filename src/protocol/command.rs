@@ -176,6 +176,8 @@ pub fn wire_form(kind: &CommandKind, token: Option<&SecretString>) -> Map<String
         | CommandKind::CancelRun { .. }
         | CommandKind::DryRunUpdate(_)
         | CommandKind::ConfirmDependencies { .. }
+        | CommandKind::EnableHeartbeat { .. }
+        | CommandKind::DisableHeartbeat
         | CommandKind::Unknown => return form,
     };
     if let Some(token) = token {

@@ -118,20 +118,33 @@ impl RegistryClient {
         }
     }
 
+    /// How often a registry or a token server asked to wait since the start.
+    pub fn refusals(&self) -> u64 {
+        self.inner.fetch.lanes.refusals()
+    }
+
+    /// Takes the registries' clocks only: what another process beside this one was told.
+    pub fn take_clocks(&self, kept: Kept) {
+        for (host, pace) in kept.paces {
+            self.inner.fetch.lanes.resume(&host, pace);
+        }
+    }
+
     /// Takes what an earlier process knew.
-    pub fn resume(&self, kept: Kept) {
+    pub fn resume(&self, mut kept: Kept) {
         let inner = &self.inner;
         let now = inner.clock.now();
-        for head in kept.heads.into_iter().filter(|head| head.at <= now && now - head.at < KEPT_FOR) {
+        for head in std::mem::take(&mut kept.heads)
+            .into_iter()
+            .filter(|head| head.at <= now && now - head.at < KEPT_FOR)
+        {
             let outcome = Ok((head.digest, head.etag));
             inner.heads.put(&head.key, KnownHead { at: head.at, was_fetched: head.was_fetched, outcome });
         }
-        for content in kept.contents {
+        for content in std::mem::take(&mut kept.contents) {
             inner.contents.put(&content.key, content.resolved);
         }
-        for (host, pace) in kept.paces {
-            inner.fetch.lanes.resume(&host, pace);
-        }
+        self.take_clocks(kept);
     }
 }
 

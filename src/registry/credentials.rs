@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::domain::registry::{DOCKER_HUB, registry_named};
-use crate::process::Program;
+use crate::process::{ProcessError, Program};
 
 /// Largest `config.json` that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -92,10 +92,8 @@ pub trait RunHelper: Send + Sync {
 /// Runs those of this host.
 pub struct HostHelpers;
 
-/// A helper reads from its standard input.
-const ASK_HELPER: &str = r#"printf '%s\n' "$2" | "docker-credential-$1" get"#;
-/// A shell's word for a program that is not there.
-const MISSING: i32 = 127;
+/// Longest name of a registry that a helper is asked for: a page is what it is handed at most.
+const MAX_SERVER: usize = 2 << 10;
 /// Helpers ask a key ring, and some of them a cloud.
 const HELPER_LIMIT: Duration = Duration::from_secs(20);
 /// What helpers look at to find what they keep.
@@ -113,21 +111,24 @@ const HELPER_VARIABLES: [&str; 8] = [
 #[async_trait]
 impl RunHelper for HostHelpers {
     async fn get(&self, helper: &str, server: &str) -> Result<HelperEnded, String> {
-        match helper_program(helper, server).run().await {
-            Ok(ended) if ended.code == Some(MISSING) => {
-                Err(format!("`docker-credential-{helper}` is not installed"))
-            }
+        let name = format!("docker-credential-{helper}");
+        if server.len() > MAX_SERVER {
+            return Err(format!("`{name}` is not asked for a registry with so long a name"));
+        }
+        match helper_program(&name, server).run().await {
+            Err(ProcessError::Missing(_)) => Err(format!("`{name}` is not installed")),
             Ok(ended) => Ok(HelperEnded {
                 is_success: ended.code == Some(0),
                 stdout: SecretString::from(ended.stdout),
             }),
-            Err(error) => Err(format!("`docker-credential-{helper}` could not be asked: {error}")),
+            Err(error) => Err(format!("`{name}` could not be asked: {error}")),
         }
     }
 }
 
-fn helper_program(helper: &str, server: &str) -> Program {
-    let mut program = Program::new("/bin/sh").args(["-c", ASK_HELPER, "sh", helper, server]);
+/// A helper reads which registry it is about from its standard input.
+fn helper_program(name: &str, server: &str) -> Program {
+    let mut program = Program::new(name).arg("get").input(format!("{server}\n"));
     for name in HELPER_VARIABLES {
         if let Some(value) = std::env::var_os(name) {
             program = program.env(name, value);
@@ -419,12 +420,15 @@ mod tests {
         assert!(missing.is_err_and(|reason| reason.contains("not installed")));
         let folder = tempfile::tempdir().unwrap();
         let helper = folder.path().join("docker-credential-x");
-        std::fs::write(&helper, "#!/bin/sh\nread server\nprintf '%s|%s' \"$*\" \"$server\"\n").unwrap();
+        std::fs::write(&helper, "#!/bin/sh\nread server\nread parent < /proc/$PPID/comm\nprintf '%s|%s|%s' \"$*\" \"$server\" \"$parent\"\n").unwrap();
         std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let path = format!("{}:/usr/bin:/bin", folder.path().display());
 
-        let asked = helper_program("x", "reg.example; $(id) \"").env("PATH", path).run().await.unwrap();
+        let server = "reg.example; $(id) \"";
+        let asked = helper_program(helper.to_str().unwrap(), server).run().await.unwrap();
 
-        assert_eq!(asked.stdout, "get|reg.example; $(id) \"");
+        let parent = asked.stdout.strip_prefix(&format!("get|{server}|"));
+        // It is started by us, and not by a shell between us and it.
+        assert!(parent.is_some_and(|parent| parent != "sh"), "{}", asked.stdout);
+        assert!(HostHelpers.get("x", &"r".repeat(MAX_SERVER + 1)).await.is_err());
     }
 }

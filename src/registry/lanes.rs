@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
@@ -35,6 +36,7 @@ pub(super) enum Weight {
 pub(super) struct Lanes {
     clock: Clock,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    refusals: AtomicU64,
 }
 
 struct Lane {
@@ -51,7 +53,7 @@ struct State {
 
 impl Lanes {
     pub fn new(clock: Clock) -> Self {
-        Self { clock, lanes: Mutex::default() }
+        Self { clock, lanes: Mutex::default(), refusals: AtomicU64::new(0) }
     }
 
     fn lane(&self, host: &str) -> Arc<Lane> {
@@ -77,13 +79,23 @@ impl Lanes {
         // Whoever went before may have been told to wait.
         lane.state.lock().check(self.clock.now(), weight)?;
         let outcome = exchange.await;
-        lane.state.lock().learn(self.clock.now(), outcome)
+        let learnt = lane.state.lock().learn(self.clock.now(), outcome);
+        if matches!(learnt, Err(Circumstance::Paused { .. })) {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        learnt
+    }
+
+    /// How often somebody asked to wait since the start.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// Takes another host's word that `host` is to be left alone, such as its token server's.
     pub fn pause(&self, host: &str, until: DateTime<Utc>) {
         let now = self.clock.now();
         self.lane(host).state.lock().pace.refuse(now, Some(until - now));
+        self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the clocks that still say something.
@@ -94,9 +106,9 @@ impl Lanes {
         all.filter(|(_, pace)| pace.pulls_wait_until(now).is_some()).collect()
     }
 
-    /// Takes a clock of an earlier process.
+    /// Takes a clock of another process, where it says more than is known here.
     pub fn resume(&self, host: &str, pace: Pace) {
-        self.lane(host).state.lock().pace = pace;
+        self.lane(host).state.lock().pace.take_up(self.clock.now(), pace);
     }
 }
 
@@ -136,8 +148,10 @@ impl State {
             ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"].map(|name| reply.header(name));
         self.pace.note_quota(now, limits[0], limits[1], limits[2]);
         let after = reply.header("retry-after").and_then(|text| read_retry_after(text, now));
-        let is_refusal = reply.status == StatusCode::TOO_MANY_REQUESTS
-            || (reply.status == StatusCode::SERVICE_UNAVAILABLE && after.is_some());
+        // Some forbid where others say that it was too much; who is forbidden for good is given no time.
+        let is_for_a_while = matches!(reply.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::FORBIDDEN)
+            && after.is_some();
+        let is_refusal = reply.status == StatusCode::TOO_MANY_REQUESTS || is_for_a_while;
         if is_refusal {
             return Err(Circumstance::Paused { until: self.pace.refuse(now, after) });
         }

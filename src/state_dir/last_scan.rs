@@ -54,6 +54,12 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     files::replace(path, bytes)
 }
 
+/// The same in a state directory that may not be there yet.
+pub fn replace_file_in(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+    files::make_dir(dir)?;
+    files::replace(&dir.join(name), bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,7 +27,7 @@ use crate::io::{Io, open_lock_file};
 
 pub use error::StateError;
 pub use journal::{NewCommand, Recorded, UnfinishedCommand};
-pub use last_scan::{LastScan, read_last_scan, replace_file, write_last_scan};
+pub use last_scan::{LastScan, read_last_scan, replace_file, replace_file_in, write_last_scan};
 pub use order_keys::{AgentIs, KnownOrders, OrderKeys, RefusedKey, TakenOrder};
 pub use outbox::{Spooled, SpooledItem};
 pub use plans::{keep_plan, kept_plan};

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::apt::{Apt, AptInstaller};
 use super::dnf::{Dnf, DnfInstaller};
 use super::docker_image::{DockerImage, EngineLookup, ImageInstaller};
 use super::installer::{Installer, Patience};
+use super::known_registries::KnownRegistries;
 use super::programs::HostPrograms;
 use super::scanner::{ScanAsk, Scanner};
 use super::windows_update::WindowsUpdate;
@@ -19,6 +22,9 @@ use crate::http_client::SetupError;
 use crate::io::Io;
 use crate::registry::{DockerLogins, FirstOf, Lookup, RegistryClient, Settings};
 
+/// What registries said to this host; a master in the same directory has a file of its own.
+const REGISTRIES: &str = "host_registries.json";
+
 /// What a look at images needs: an Engine, and whoever can say what tags hold.
 pub struct Images {
     engine: Arc<dyn EngineImages>,
@@ -27,15 +33,19 @@ pub struct Images {
 
 impl Images {
     /// Takes an Engine. Registries are asked from here, with the logins of this user; those that are not reached from here
-    /// are asked by the Engine.
+    /// are asked by the Engine. What they said is kept in `state_dir` after each look. Blocks.
     pub fn of_this_host(
         engine: Arc<dyn EngineImages>,
         settings: Settings,
+        state_dir: &Path,
         clock: &Clock,
         io: Io,
     ) -> Result<Self, SetupError> {
         let logins = Arc::new(DockerLogins::of_this_user());
-        let own = Arc::new(RegistryClient::new(settings, logins.clone(), clock.clone(), io)?);
+        let client = RegistryClient::new(settings, logins.clone(), clock.clone(), io.clone())?;
+        let every_look = TimeDelta::zero();
+        let own =
+            Arc::new(KnownRegistries::open(client, state_dir, REGISTRIES, every_look, clock.clone(), io));
         let engines = Arc::new(EngineLookup::new(engine.clone(), logins, clock.clone()));
         Ok(Self { engine, lookup: Arc::new(FirstOf::new(own, engines)) })
     }

@@ -13,6 +13,7 @@ mod host;
 mod installer;
 mod keep;
 mod kept;
+mod known_registries;
 mod list;
 mod packages;
 mod powershell;
@@ -38,6 +39,7 @@ pub use hands::{
 pub use helper::{Allowed, HelperHands, serve as serve_helper};
 pub use host::{HostReader, Virtualisation};
 pub use installer::{Installer, Patience};
+pub use known_registries::KnownRegistries;
 pub use list::{Images, installers, scan_all, scanners};
 pub use programs::{HostPrograms, Programs, Ran};
 pub use run::{Progress, Step, StepFailed, cancel, carry_out};

@@ -16,6 +16,7 @@ use lightship::io::Io;
 use lightship::registry::{
     Credentials, Kept, Limits, Login, Lookup, NoLogins, Registries, RegistryClient, Secret, Settings,
 };
+use lightship::updates::KnownRegistries;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -200,6 +201,116 @@ async fn a_change_is_looked_into_once_and_described_only_if_it_concerns_the_plat
         let seen = registry.take_seen();
         assert_eq!((methods("HEAD", &seen), methods("GET", &seen)), (2, gets));
     }
+}
+
+#[tokio::test]
+async fn indexes_are_followed_three_deep_and_no_further() {
+    for (depth, is_found) in [(1, true), (2, true), (3, true), (4, false)] {
+        let image = Image::new("1.1", "other");
+        let config = digest_of(&image.config);
+        // The image's own index is the innermost one.
+        let mut indexes = vec![image.index.clone()];
+        for _ in 1..depth {
+            let inner = json!({ "digest": digest_of(indexes.last().unwrap()),
+                "mediaType": "application/vnd.oci.image.index.v1+json" });
+            indexes.push(json!({ "schemaVersion": 2, "manifests": [inner] }).to_string());
+        }
+        let outer = digest_of(indexes.last().unwrap());
+        let registry = FakeRegistry::start(move |seen| {
+            let holds = |text: &&String| seen.path.ends_with(digest_of(text).as_str());
+            match indexes.iter().chain([&image.manifest, &image.config]).find(holds) {
+                Some(text) => Reply::new(200, &[], text.clone()),
+                None => with_digest(&digest_of(indexes.last().unwrap())),
+            }
+        })
+        .await;
+
+        let answer = one(&client(&clock(), nobody()), ask(registry.name(), "app", "1")).await;
+
+        let gets =
+            registry.take_seen().iter().filter(|seen| seen.method == "GET" && seen.is_manifest()).count();
+        match &answer.content {
+            Outcome::Found(found) if is_found => {
+                let names = &found.content.as_ref().unwrap().names;
+                assert_eq!((names.first(), names.last()), (Some(&outer), Some(&config)), "{depth}");
+                assert_eq!((names.len(), gets), (depth + 2, depth + 1), "{depth}");
+            }
+            Outcome::Refused(refusal) if !is_found => {
+                assert!(refusal.reason.contains("linux/amd64"), "{refusal:?}");
+                assert_eq!(gets, 4, "what lies deeper is not asked for");
+            }
+            other => panic!("{depth}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_forbidden_for_a_while_waits_and_who_is_for_good_does_not() {
+    for (headers, expected) in [(vec![("retry-after", "60")], Cause::Waits), (vec![], Cause::NotAllowed)] {
+        let registry = FakeRegistry::start(move |_| Reply::new(403, &headers, "{}")).await;
+        let clock = clock();
+        let client = client(&clock, nobody());
+        let answer = one(&client, ask(registry.name(), "app", "1")).await;
+        assert_eq!(refusal(&answer).cause, expected);
+        registry.take_seen();
+        one(&client, ask(registry.name(), "other", "1")).await;
+        assert_eq!(registry.take_seen().is_empty(), expected == Cause::Waits);
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_the_next_one_what_registries_said() {
+    let is_busy = Arc::new(AtomicBool::new(false));
+    let (busy, image) = (is_busy.clone(), Image::new("1.1", "other"));
+    let registry = FakeRegistry::start(move |seen| match busy.load(Ordering::Relaxed) {
+        true => Reply::new(429, &[("retry-after", "60")], "{}"),
+        false => image.reply(seen),
+    })
+    .await;
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let dir = dir.path().join("not-there-yet");
+    // Nobody says good-bye: each is dropped as it is.
+    let process = || {
+        let client = client(&clock, nobody());
+        KnownRegistries::open(client, &dir, "r.json", TimeDelta::minutes(3), clock.clone(), Io::current())
+    };
+    let ask = |tag: &str| vec![ask(registry.name(), "app", tag)];
+
+    let first = process().look_up(ask("1")).await;
+    assert!(registry.take_seen().len() > 1);
+    assert_eq!(process().look_up(ask("1")).await, first, "digests and what they hold");
+    assert_eq!(registry.take_seen().len(), 0);
+
+    // A refusal is written down at once, however young the file is.
+    let told = process();
+    told.look_up(ask("1")).await;
+    is_busy.store(true, Ordering::Relaxed);
+    let refused = told.look_up(ask("2")).await.remove(0);
+    assert_eq!((refusal(&refused).cause, registry.take_seen().len()), (Cause::Waits, 1));
+    let beside = process();
+    let again = process().look_up(ask("3")).await.remove(0);
+    assert_eq!((refusal(&again).retry_at, registry.take_seen().len()), (refusal(&refused).retry_at, 0));
+
+    // One that writes later keeps what another one beside it was told.
+    clock.jump(TimeDelta::seconds(30));
+    is_busy.store(false, Ordering::Relaxed);
+    std::fs::write(dir.join("r.json"), "{\"half").unwrap();
+    let fresh = process();
+    beside.keep();
+    fresh.keep();
+    let last = process().look_up(ask("4")).await.remove(0);
+    assert_eq!((refusal(&last).cause, registry.take_seen().len()), (Cause::Waits, 0));
+    clock.jump(TimeDelta::seconds(31));
+    assert!(matches!(process().look_up(ask("4")).await.remove(0).content, Outcome::Found(_)));
+
+    // What somebody pushed is not known any more, for the next process neither.
+    let told = process();
+    told.look_up(ask("4")).await;
+    told.forget(registry.name(), "app");
+    told.look_up(ask("1")).await;
+    registry.take_seen();
+    process().look_up(ask("4")).await;
+    assert_eq!(registry.take_seen().len(), 1);
 }
 
 #[tokio::test]

@@ -120,6 +120,12 @@ async fn what_a_host_found_is_asked_for_once_and_listed_with_all_that_scripts_ne
         assert_eq!(first[field], value, "{field}");
     }
     assert!(first["first_seen_at"].is_string() && first["last_checked_at"].is_string(), "{first}");
+    // what is odd about one is said of it
+    let odd = json!({ "name": "openssl", "standing": "newer", "available_version": "3.0.18", "severity": "important",
+        "flaw": "its name is not shown as it was given" });
+    assert!(host.looked("apt", "odd", &[odd, items[1].clone()]).await);
+    let listed = updates(&master, "?search=openssl").await;
+    assert_eq!(listed[0]["problem"], "its name is not shown as it was given");
     // when the host is pointed at a master that knows nothing of its updates, it is asked again
     assert!(host.looked("apt", "d2", &items[..1]).await);
     assert_eq!(names(&updates(&master, "").await), ["openssl"]);
@@ -329,5 +335,57 @@ async fn five_thousand_updates_of_one_host_are_one_report() {
     changed[7] = package("lib0007", "3", "low");
     assert!(host.looked("apt", "d2", &changed).await);
     assert_eq!(updates(&master, "?search=lib0007").await[0]["available_version"], "3");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn two_hundred_hosts_that_report_at_once_are_all_listed_and_told_no_worse_than_to_come_back() {
+    const HOSTS: usize = 200;
+    const EACH: usize = 60;
+    let master = TestMaster::start().await;
+    let mut hosts = Vec::new();
+    for n in 0..HOSTS {
+        let host = Host::pending(&master, &format!("host-{n:03}")).await;
+        master.admin_post(&format!("/api/v3/agents/{}/approve", host.id), json!({})).expect(200).await;
+        hosts.push(host);
+    }
+    let items: Vec<Value> = (0..EACH).map(|n| package(&format!("lib{n:02}"), "2", "low")).collect();
+    let checked = checked("apt", "d1", &items);
+    let (scan, findings) =
+        (json!({ "at": now(), "scanners": [checked] }), json!({ "checked": checked, "items": items }));
+
+    // when they all report, and whoever is told to come back does
+    let report = async |host: &Host<'_>| {
+        let mut refusals = 0;
+        for item in [
+            json!([{ "kind": "scanned", "scan": scan }]),
+            json!([{ "kind": "findings", "findings": findings }]),
+        ] {
+            let first = host.next.get();
+            loop {
+                host.next.set(first);
+                let answer = host.say(item.clone()).await;
+                match answer.status {
+                    202 => break,
+                    503 => {
+                        assert!(!answer.header("retry-after").is_empty(), "{}", answer.text);
+                        refusals += 1;
+                        tokio::task::yield_now().await;
+                    }
+                    other => panic!("{other}: {}", answer.text),
+                }
+            }
+        }
+        refusals
+    };
+    let refusals = futures_util::future::join_all(hosts.iter().map(report)).await;
+
+    // then nothing of any of them is missing
+    let sum = master.admin_get("/api/v3/updates/summary").expect(200).await.json();
+    assert_eq!(sum["pending"], HOSTS * EACH, "{} came back", refusals.iter().sum::<usize>());
+    for host in [&hosts[0], &hosts[HOSTS / 2], &hosts[HOSTS - 1]] {
+        let listed = updates(&master, &format!("?agent_id={}&limit=1000", host.id)).await;
+        assert_eq!(listed.len(), EACH);
+    }
     master.stop().await;
 }

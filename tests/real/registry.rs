@@ -25,6 +25,8 @@ use lightship::updates::{DockerImage, EngineLookup, ScanAsk, Scanner};
 use serde_json::json;
 
 use crate::support::docker::{APP_IMAGE, Engine};
+use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::ship::Rig;
 use parts::{Registry, Store, TokenServer, TwoPlatforms, Way, free_port};
 
 fn clock() -> Clock {
@@ -157,6 +159,57 @@ async fn only_what_changes_for_our_platform_is_an_update_until_it_runs() {
     let (_, item) = host.scan(Some(&found)).await;
     assert_eq!((item.standing, host.registry.counts().1), (Standing::Same, 4));
     host.clear(&["app"]).await;
+}
+
+#[tokio::test]
+async fn a_scan_of_another_process_fetches_nothing_again_and_leaves_a_registry_alone_that_asked_to_wait() {
+    let mut host = Host::start().await;
+    host.push(&TwoPlatforms::new("1.0", "1.0")).await;
+    host.pull().await;
+    host.run("app").await;
+    host.push(&TwoPlatforms::new("1.2", "1.1")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let nothing = dir.path().join("bin");
+    std::fs::create_dir(&nothing).unwrap();
+    // Only its images are looked at.
+    let rig = Rig::new("agent", &dir.path().join("state"))
+        .engine(&host.engine)
+        .env("HOME", dir.path().to_str().unwrap())
+        .env("PATH", nothing.to_str().unwrap());
+    std::fs::create_dir(dir.path().join("state")).unwrap();
+    let scan = || {
+        let (_, out, errors) = rig.verb(&["scan", "--json"]);
+        let said: serde_json::Value =
+            serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{errors}"));
+        let updates = said["updates"].as_array().unwrap().clone();
+        let own = updates.iter().find(|update| update["name"] == host.image.as_str());
+        (own.unwrap_or_else(|| panic!("{said}")).clone(), said["scanners"]["docker_image"]["ok"].clone())
+    };
+
+    let (first, ok) = scan();
+    assert!(first["available_version"].as_str().unwrap().starts_with("1.2 (") && ok == true, "{first}");
+    let (_, gets, blobs) = host.registry.counts();
+    assert_eq!((gets, blobs), (2, 1));
+    assert_eq!(scan().0["available_version"], first["available_version"]);
+    assert_eq!((host.registry.counts().1, host.registry.counts().2), (gets, blobs), "what it holds is known");
+
+    // In its place one that wants to be left alone.
+    let port = host.registry.port;
+    host.registry = Registry::start(&Store::new(), Way::Open).await;
+    let busy = FakeRegistry::start_at(port, |_| Reply::new(429, &[("retry-after", "60")], "{}")).await;
+    std::fs::remove_file(dir.path().join("state/host_registries.json")).unwrap();
+    let (refused, ok) = scan();
+    assert_eq!(
+        (refused["available_version"].clone(), ok),
+        (first["available_version"].clone(), json!(false))
+    );
+    assert!(refused["problem"].as_str().unwrap().contains("asked to wait"), "{refused}");
+    assert_eq!(busy.take_seen().len(), 1);
+    let (again, _) = scan();
+    assert_eq!((again["problem"].clone(), busy.take_seen().len()), (refused["problem"].clone(), 0));
+    host.engine.remove("app").await;
+    let force = RemoveImageOptionsBuilder::default().force(true).build();
+    let _ = host.engine.client().remove_image(&host.image, Some(force), None).await;
 }
 
 #[tokio::test]

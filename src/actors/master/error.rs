@@ -31,6 +31,14 @@ pub enum MasterError {
         /// Why.
         reason: &'static str,
     },
+    /// The agent cannot be told to ask more often (409).
+    #[error("`{agent}` cannot be told how often to check in: {reason}")]
+    CannotHurry {
+        /// Who, in words.
+        agent: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The agent cannot be asked what it would change, or told to change it (409).
     #[error("`{agent}` cannot be asked: {reason}")]
     CannotPlan {
@@ -169,6 +177,7 @@ impl MasterError {
             Self::TokenRefused => "token_refused",
             Self::TokenNotFound => "token_not_found",
             Self::CannotScan { .. } => "cannot_scan",
+            Self::CannotHurry { .. } => "cannot_hurry",
             Self::CannotPlan { .. } => "cannot_plan",
             Self::UpdateNotFound(_) => "update_not_found",
             Self::PlanNotFound(_) => "plan_not_found",
@@ -224,6 +233,7 @@ impl MasterError {
             Self::SessionUnknown
             | Self::NoSeat { .. }
             | Self::CannotScan { .. }
+            | Self::CannotHurry { .. }
             | Self::CannotPlan { .. }
             | Self::CannotApprove(_)
             | Self::RunEnded(_)

@@ -1,4 +1,4 @@
-//! Telling a host to look for pending updates now.
+//! Telling a host to look for pending updates now, and a RedFlag agent to ask more often.
 
 use super::env::Env;
 use super::error::MasterError;
@@ -11,15 +11,45 @@ use crate::domain::id::AgentId;
 /// Queues the command; an agent that was told and has not fetched it is not told twice.
 pub async fn scan_now(env: &Env, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
     let slot = env.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
-    let cannot = |reason| Err(MasterError::CannotScan { agent: env.directory.name_of(agent), reason });
-    match slot.status() {
-        AgentStatus::Enrolled => {}
-        AgentStatus::Pending => return cannot("it waits for a person's yes: approve it first"),
-        AgentStatus::Revoked | AgentStatus::Removed => return cannot("it is not heard"),
-    }
-    if slot.dialect() == Dialect::V2 {
-        return cannot("it runs DockFlare's agent, which knows nothing of updates");
+    let why_not = why_told_nothing(slot.status()).or(match slot.dialect() {
+        Dialect::V2 => Some("it runs DockFlare's agent, which knows nothing of updates"),
+        Dialect::Native | Dialect::RedFlag => None,
+    });
+    if let Some(reason) = why_not {
+        return Err(MasterError::CannotScan { agent: env.directory.name_of(agent), reason });
     }
     let kind = CommandKind::ScanUpdates;
     env.fleet.ask(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
+}
+
+/// Queues the command that has a RedFlag agent check in every few seconds for so many minutes; for none, as often as before.
+pub async fn set_heartbeat(
+    env: &Env,
+    agent: &AgentId,
+    minutes: Option<u32>,
+    by: &str,
+) -> Result<Command, MasterError> {
+    let slot = env.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
+    let why_not = why_told_nothing(slot.status()).or(match slot.dialect() {
+        Dialect::RedFlag => None,
+        Dialect::Native => Some("it is handed what waits for it at once"),
+        Dialect::V2 => Some("it runs DockFlare's agent, which asks as often as it is set to"),
+    });
+    if let Some(reason) = why_not {
+        return Err(MasterError::CannotHurry { agent: env.directory.name_of(agent), reason });
+    }
+    let kind = match minutes {
+        Some(duration_minutes) => CommandKind::EnableHeartbeat { duration_minutes },
+        None => CommandKind::DisableHeartbeat,
+    };
+    env.fleet.ask(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
+}
+
+/// Why an agent that stands so is told nothing, if it is not.
+fn why_told_nothing(status: AgentStatus) -> Option<&'static str> {
+    match status {
+        AgentStatus::Enrolled => None,
+        AgentStatus::Pending => Some("it waits for a person's yes: approve it first"),
+        AgentStatus::Revoked | AgentStatus::Removed => Some("it is not heard"),
+    }
 }

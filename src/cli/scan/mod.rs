@@ -89,7 +89,7 @@ fn run_in(form: Form, what: What, export: Option<Export>, common: &Common) -> an
         What::Scan => {
             let scan = runtime.io().handle().block_on(interruptible(look(
                 &clock,
-                scanners(images(&settings, &clock, runtime.io())?, &dir),
+                scanners(images(&settings, &dir, &clock, runtime.io())?, &dir),
                 last,
             )))?;
             // What was found is worth more than the file that keeps it.
@@ -129,11 +129,11 @@ fn last_scan(what: What, dir: &Path) -> anyhow::Result<Option<LastScan>> {
     }
 }
 
-/// What a look at images needs.
-pub(super) fn images(settings: &Settings, clock: &Clock, io: Io) -> anyhow::Result<Images> {
+/// What a look at images needs; what registries say is kept in `dir`.
+pub(super) fn images(settings: &Settings, dir: &Path, clock: &Clock, io: Io) -> anyhow::Result<Images> {
     let engine = Arc::new(BollardDocker::at(engine(settings)?, io.clone()));
     let registries = RegistrySettings { insecure: settings.registry.insecure(), ..Default::default() };
-    Ok(Images::of_this_host(engine, registries, clock, io)?)
+    Ok(Images::of_this_host(engine, registries, dir, clock, io)?)
 }
 
 /// Looks at the host now.

@@ -13,7 +13,7 @@ use crate::domain::id::{AgentId, KeyId, UpdateId};
 use crate::domain::publish::PublicState;
 use crate::domain::route::RouteKey;
 use crate::domain::update::{
-    Cause, Change, Decision, Finding, Findings, Kind, Severity, Standing, State, Update,
+    Cause, Change, Decision, Finding, Findings, Kind, Risk, Severity, Standing, State, Update,
 };
 
 fn update(id: &str, name: &str, state: Option<State>, standing: Standing) -> Update {
@@ -198,11 +198,65 @@ async fn lists_are_by_risk_and_groups_count_hosts() {
     .await;
 }
 
+#[tokio::test]
+async fn the_order_by_risk_is_that_of_the_rule() {
+    on_every_engine(async |db| {
+        known_agents(&db, &["a"]).await;
+        let a = agent("a");
+        publish(&db, &a, "open.example.com", "open").await;
+        publish_behind_a_login(&db, &a, "closed.example.com", "closed").await;
+        // The names are in no order that has anything to do with it.
+        let mut updates = Vec::new();
+        for (n, container) in ["closed", "", "open"].into_iter().enumerate() {
+            for (m, severity) in [1, 3, 0, 2].into_iter().filter_map(|at| Some((at, *Severity::ALL.get(at)?)))
+            {
+                for age in [3, 1, 2] {
+                    let id = format!("u{n}{m}{age}");
+                    let mut update = discovered(&id, &format!("image-{}{id}:1", (n * 7 + m * 5 + age) % 4));
+                    update.finding.severity = severity;
+                    update.finding.containers =
+                        Some(container.to_owned()).filter(|c| !c.is_empty()).into_iter().collect();
+                    update.first_seen_at = at(i64::try_from(age).unwrap());
+                    updates.push(update);
+                }
+            }
+        }
+        let mut expected: Vec<(Risk, String)> = updates
+            .iter()
+            .map(|update| {
+                let (finding, container) = (&update.finding, update.finding.containers.first());
+                let reach = (container.is_some(), container.is_some_and(|container| container == "closed"));
+                (
+                    Risk::new(reach, finding.severity, update.first_seen_at, &*finding.name),
+                    format!("a/{}", finding.name),
+                )
+            })
+            .collect();
+        expected.sort();
+        put(&db, &a, Kind::DockerImage, changes(updates)).await;
+
+        let by_risk = listed(&db, &UpdateFilter::default(), UpdateOrder::Risk).await;
+
+        assert_eq!(by_risk, expected.into_iter().map(|(_, name)| name).collect::<Vec<_>>());
+    })
+    .await;
+}
+
 /// A route of a container that is published.
 async fn publish(db: &Db, agent_id: &AgentId, hostname: &str, container: &str) {
+    publish_as(db, agent_id, hostname, container, false).await;
+}
+
+/// One that asks for a login.
+async fn publish_behind_a_login(db: &Db, agent_id: &AgentId, hostname: &str, container: &str) {
+    publish_as(db, agent_id, hostname, container, true).await;
+}
+
+async fn publish_as(db: &Db, agent_id: &AgentId, hostname: &str, container: &str, has_login: bool) {
     let Event::Route(mut claim) = claimed(agent_id.as_str(), hostname, "") else { panic!("no claim") };
-    if let crate::domain::event::RouteEvent::Claimed { container_id, .. } = &mut claim {
+    if let crate::domain::event::RouteEvent::Claimed { container_id, service, .. } = &mut claim {
         *container_id = crate::domain::id::ContainerId::new(container);
+        service.has_access_labels = has_login;
     }
     let status = crate::db::cloudflare::RouteStatusRow {
         agent_id: agent_id.clone(),

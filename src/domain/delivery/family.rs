@@ -75,7 +75,9 @@ impl CommandKind {
             | Self::CarryOutPlan { .. }
             | Self::CancelRun { .. }
             | Self::DryRunUpdate(_)
-            | Self::ConfirmDependencies { .. } => Family::Updates,
+            | Self::ConfirmDependencies { .. }
+            | Self::EnableHeartbeat { .. }
+            | Self::DisableHeartbeat => Family::Updates,
             Self::Unknown => Family::Unknown,
         }
     }

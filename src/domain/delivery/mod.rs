@@ -281,6 +281,8 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
                 | CommandKind::CancelRun { .. }
                 | CommandKind::DryRunUpdate(_)
                 | CommandKind::ConfirmDependencies { .. }
+                | CommandKind::EnableHeartbeat { .. }
+                | CommandKind::DisableHeartbeat
                 | CommandKind::Unknown => false,
                 CommandKind::StopTunnel => tunnel.health == TunnelHealth::Stopped,
                 CommandKind::StartTunnel { tunnel_name, .. }

@@ -66,6 +66,20 @@ impl Pace {
         until
     }
 
+    /// Takes up what another process learned of the same registry, where that is later. A time farther off than any pause
+    /// is of a clock that was set back since.
+    pub fn take_up(&mut self, now: DateTime<Utc>, other: Self) {
+        let is_said = |at: &DateTime<Utc>| *at <= now + LONGEST_PAUSE;
+        let not_before = other.not_before.filter(is_said);
+        if not_before > self.not_before {
+            (self.not_before, self.step, self.good) = (not_before, self.step.max(other.step), 0);
+        }
+        let again_at = |pulls: &Option<Pulls>| pulls.map(|pulls| pulls.again_at);
+        if again_at(&other.pulls).filter(is_said) > again_at(&self.pulls) {
+            self.pulls = other.pulls;
+        }
+    }
+
     /// Takes an answer that was no refusal.
     pub fn answered(&mut self) {
         self.good += 1;
@@ -151,6 +165,29 @@ mod tests {
         // A shorter one that was under way does not make it shorter.
         assert_eq!(pace.refuse(now(), Some(TimeDelta::seconds(5))), until);
         assert_eq!((pace.refuse(now(), Some(TimeDelta::days(9_000))) - now()).num_hours(), 24);
+    }
+
+    #[test]
+    fn of_two_processes_the_later_clock_counts_and_none_that_was_set_back() {
+        let paused = |seconds| {
+            let mut pace = Pace::default();
+            pace.refuse(now(), Some(TimeDelta::seconds(seconds)));
+            pace.note_quota(now(), None, Some("0"), Some(&seconds.to_string()));
+            pace
+        };
+        for (own, other, waits) in [(0, 60, 60), (60, 30, 60), (30, 60, 60)] {
+            let mut pace = if own == 0 { Pace::default() } else { paused(own) };
+            pace.take_up(now(), paused(other));
+            let until = Some(now() + TimeDelta::seconds(waits));
+            assert_eq!(
+                (pace.waits_until(now()), pace.pulls_wait_until(now())),
+                (until, until),
+                "{own} {other}"
+            );
+        }
+        let mut pace = Pace::default();
+        pace.take_up(now() - TimeDelta::days(2), paused(60));
+        assert_eq!((pace.not_before, pace.pulls), (None, None));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod mode;
 mod plan;
 mod policy;
 mod reconcile;
+mod risk;
 mod run;
 mod run_id;
 mod scan;
@@ -42,6 +43,7 @@ pub use policy::{Forbidden, Policy, PolicyFault};
 pub use reconcile::{
     CURRENT, Change, UNCHECKED, Update, after_decision, after_happening, after_snooze, reconcile,
 };
+pub use risk::Risk;
 pub use run::{DoneStep, FailedImage, HOST_LOOK, Present, Run, RunOutcome, RunProgress, UndoFault, undo};
 pub use run_id::RunId;
 pub use scan::{Checked, Findings, HostScan, Problem, Scanned, digest};

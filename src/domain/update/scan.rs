@@ -104,6 +104,7 @@ impl Findings {
             }
             is_same
         });
+        let all = items.len();
         items.truncate(super::MAX_FINDINGS);
         let checked = Checked {
             kind,
@@ -115,7 +116,12 @@ impl Findings {
             count: items.len(),
             pending: items.iter().filter(|item| item.is_pending()).count(),
         };
-        Self { checked, items }
+        let found = Self { checked, items };
+        if all <= super::MAX_FINDINGS {
+            return found;
+        }
+        let reason = format!("there are {all} findings; the first {} by name are kept", super::MAX_FINDINGS);
+        found.with_problem(reason, None)
     }
 
     /// Says how old what was read is.
@@ -130,9 +136,12 @@ impl Findings {
         self
     }
 
-    /// Says what is wrong although all was looked at, such as an installation that was broken off.
+    /// Says what is wrong although all was looked at, such as an installation that was broken off. What was not looked at
+    /// weighs more, and is said instead.
     pub fn with_notice(mut self, reason: impl Into<String>, way_out: Option<String>) -> Self {
-        self.checked.problem = Some(Problem { reason: reason.into(), way_out });
+        if self.checked.ok {
+            self.checked.problem = Some(Problem { reason: reason.into(), way_out });
+        }
         self
     }
 
@@ -159,6 +168,18 @@ mod tests {
         assert_eq!(found(&["b", "a"]), found(&["a", "b", "a"]));
         assert_ne!(found(&["a"]).checked.digest, found(&["a", "b"]).checked.digest);
         assert_eq!(found(&["a", "b"]).checked.pending, 2);
+    }
+
+    #[test]
+    fn more_than_are_kept_is_not_all_whatever_else_is_said() {
+        let items =
+            |count: usize| (0..count).map(|n| Finding::new(format!("{n:05}"), Standing::Newer)).collect();
+        let most = super::super::MAX_FINDINGS;
+        let whole = Findings::new(Kind::Apt, items(most));
+        assert_eq!((whole.checked.ok, whole.checked.is_complete, whole.checked.problem), (true, true, None));
+        let cut = Findings::new(Kind::Apt, items(most + 1)).with_notice("half installed", None);
+        assert_eq!((cut.checked.ok, cut.checked.is_complete, cut.checked.count), (false, false, most));
+        assert!(cut.checked.problem.unwrap().reason.contains(&(most + 1).to_string()));
     }
 
     #[test]

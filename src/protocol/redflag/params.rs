@@ -13,6 +13,7 @@ pub fn params(kind: &CommandKind) -> Value {
             params["dependencies"] = json!(dependencies);
             params
         }
+        CommandKind::EnableHeartbeat { duration_minutes } => json!({ "duration_minutes": duration_minutes }),
         _ => json!({}),
     }
 }

@@ -1,6 +1,7 @@
 //! What APT's answers mean: one finding per package, with the true reason why it stays behind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -22,7 +23,7 @@ pub(super) struct Seen {
     pub(super) full: Result<Simulation, String>,
     pub(super) records: BTreeMap<(String, String), Record>,
     /// Of those that neither of the two takes along: what happens if one is named.
-    pub(super) named: BTreeMap<String, Result<Simulation, String>>,
+    pub(super) named: BTreeMap<String, Result<Arc<Simulation>, String>>,
 }
 
 /// Returns the package that APT calls by this name.
@@ -40,20 +41,25 @@ pub(super) fn installed_as<'a>(
 impl Seen {
     /// True if an ordinary upgrade does not take all of them along, so that there is something to explain.
     pub(super) fn leaves_some_behind(&self) -> bool {
-        self.policies.iter().any(|policy| !takes(&self.ordinary, &policy.name))
+        let is_pinned = |policy: &Policy| policy.pinned_in.is_some();
+        self.policies.iter().any(|policy| !is_pinned(policy) && !takes(&self.ordinary, &policy.name))
     }
 
-    /// Names of those that stay behind for a reason that only a dry run of each can tell.
+    /// Names of those that stay behind for a reason that only a dry run of each can tell; last those that are not offered to
+    /// this host yet, which may lack something beside that.
     pub(super) fn unexplained(&self) -> Vec<&str> {
         let is_unexplained = |policy: &&Policy| {
             let name = policy.name.as_str();
             is_name(name)
+                && policy.pinned_in.is_none()
                 && !self.is_held(name)
                 && !takes(&self.ordinary, name)
                 && !takes(&self.full, name)
-                && candidate(policy).is_some_and(|version| version.phased.is_none())
         };
-        self.policies.iter().filter(is_unexplained).map(|policy| policy.name.as_str()).collect()
+        let is_phased = |policy: &&Policy| candidate(policy).is_some_and(|version| version.phased.is_some());
+        let all = || self.policies.iter().filter(is_unexplained);
+        let phased = all().filter(is_phased);
+        all().filter(|policy| !is_phased(policy)).chain(phased).map(|policy| policy.name.as_str()).collect()
     }
 
     /// One finding per package that has a newer version, and one per package that nobody needs any more. Of thousands it is
@@ -135,6 +141,10 @@ impl Seen {
                 format!("held by somebody on the host; `apt-mark unhold {name}` lets it go"),
             );
         }
+        if let Some(file) = &policy.pinned_in {
+            let place = if file.is_empty() { String::new() } else { format!(" (`{file}`)") };
+            return held(HeldCause::Held, format!("pinned by preferences on the host{place}"));
+        }
         if takes(&self.ordinary, name) {
             return None;
         }
@@ -142,9 +152,15 @@ impl Seen {
         if let Some(percent) = candidate(policy).and_then(|version| version.phased)
             && !is_taken
         {
+            let lacks = match self.named.get(name) {
+                Some(Err(reason)) => format!("; dependency, too: {}", self.with_holds(reason)),
+                _ => String::new(),
+            };
             return held(
                 HeldCause::Phased,
-                format!("phased {percent} %: its publisher offers it to that part of all hosts so far"),
+                format!(
+                    "phased {percent} %: its publisher offers it to that part of all hosts so far{lacks}"
+                ),
             );
         }
         if let (true, Ok(plan)) = (is_taken, &self.full) {
@@ -154,14 +170,42 @@ impl Seen {
             (Some(Ok(plan)), ..) => {
                 held(HeldCause::NeedsChanges, changes_in_words(&self.changes(name, plan)))
             }
-            (Some(Err(reason)), ..) => held(HeldCause::Unmet, format!("dependency: {reason}")),
+            (Some(Err(reason)), ..) => {
+                held(HeldCause::Unmet, format!("dependency: {}", self.with_holds(reason)))
+            }
             (None, Err(reason), _) | (None, _, Err(reason)) => {
                 held(HeldCause::Unmet, format!("dependency: APT finds no way to upgrade: {reason}"))
             }
             (None, ..) => {
-                held(HeldCause::Unmet, "dependency: APT leaves it behind and does not say why".into())
+                let why = self.waits_for(policy);
+                let why = why.unwrap_or_else(|| "APT leaves it behind and does not say why".into());
+                held(HeldCause::Unmet, format!("dependency: {why}"))
             }
         }
+    }
+
+    /// APT's reason, with what it does not say: that what it names is held by somebody.
+    fn with_holds(&self, reason: &str) -> String {
+        let words = || reason.split_whitespace();
+        let named = words().zip(words().skip(1)).filter(|(before, _)| before.ends_with(':'));
+        let held: BTreeSet<&str> = named.map(|(_, name)| name).filter(|name| self.is_held(name)).collect();
+        match held.len() {
+            0 => reason.to_owned(),
+            1 => format!("{reason}; {} is held", listed(&held)),
+            _ => format!("{reason}; {} are held", listed(&held)),
+        }
+    }
+
+    /// What the newer version needs that stays behind itself.
+    fn waits_for(&self, policy: &Policy) -> Option<String> {
+        let record = self.record(&policy.name, policy.candidate.as_deref())?;
+        let needs = || record.depends.iter().map(String::as_str);
+        if let Some(held) = needs().find(|name| self.is_held(name)) {
+            return Some(format!("it needs {held}, which is held"));
+        }
+        let lacks = needs().find_map(|name| Some((name, self.named.get(name)?.as_ref().err()?)));
+        lacks
+            .map(|(name, reason)| format!("it needs {name}, which stays behind: {}", self.with_holds(reason)))
     }
 
     /// What is new and what goes because of one package of a dry run; all of it if that cannot be told.
@@ -275,13 +319,16 @@ fn on_the_way(policy: &Policy) -> impl Iterator<Item = &Version> {
         .take_while(move |version| !is(version, &policy.installed))
 }
 
+fn listed(names: &BTreeSet<&str>) -> String {
+    names.iter().copied().collect::<Vec<_>>().join(", ")
+}
+
 fn changes_in_words((new, removed): &(BTreeSet<&str>, BTreeSet<&str>)) -> String {
-    let list = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(", ");
     match (new.is_empty(), removed.is_empty()) {
-        (false, true) => format!("needs new packages: {}", list(new)),
-        (true, false) => format!("needs packages removed: {}", list(removed)),
+        (false, true) => format!("needs new packages: {}", listed(new)),
+        (true, false) => format!("needs packages removed: {}", listed(removed)),
         (false, false) => {
-            format!("needs new packages: {}; and packages removed: {}", list(new), list(removed))
+            format!("needs new packages: {}; and packages removed: {}", listed(new), listed(removed))
         }
         (true, true) => "an upgrade of all leaves it; named by itself it can be installed".into(),
     }

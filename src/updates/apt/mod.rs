@@ -10,6 +10,7 @@ mod install;
 mod judge;
 mod locks;
 mod parse;
+mod pins;
 mod places;
 mod plan;
 mod solver;
@@ -151,7 +152,7 @@ impl Apt {
                 known.refreshed_at = Some(ask.now);
                 None
             }
-            why => Some(Failed { why, as_of, by_files: places.refreshed_at() }),
+            why => Some(Failed { why, as_of, by_files: places.worked_at() }),
         };
     }
 
@@ -172,7 +173,7 @@ impl Apt {
         let installed = installed?;
         let mut seen = Seen {
             native: places.native.clone(),
-            policies: self.policies(&installed).await?,
+            policies: self.policies(&installed, places).await?,
             installed,
             targets: parse::targets(&targets.map_err(trouble)?.stdout),
             ordinary: self.simulate(&["-o", "APT::Get::AutomaticRemove=true", "upgrade"]).await?,
@@ -185,14 +186,34 @@ impl Apt {
                 seen.full = self.simulate(&["-o", "APT::Get::AutomaticRemove=false", "dist-upgrade"]).await?;
             }
             seen.records = self.records(&seen, places).await?;
-            let names: Vec<String> =
-                seen.unexplained().into_iter().take(MAX_NAMED).map(str::to_owned).collect();
-            for name in names {
-                let plan = self.simulate(&["install", "--", &name]).await?;
-                seen.named.insert(name, plan);
-            }
+            seen.named = self.named(&seen).await?;
         }
         Ok(seen)
+    }
+
+    /// What happens if those are named that stay behind for no reason that is known: the first ones by themselves, the
+    /// others all at once.
+    async fn named(&self, seen: &Seen) -> Result<BTreeMap<String, Result<Arc<Simulation>, String>>, Problem> {
+        let names = seen.unexplained();
+        let (first, others) = names.split_at(names.len().min(MAX_NAMED));
+        let mut named = BTreeMap::new();
+        for name in first {
+            let plan = self.simulate(&["install", "--", name]).await?;
+            named.insert((*name).to_owned(), plan.map(Arc::new));
+        }
+        let others = others.get(..others.len().min(NAMES_AT_ONCE)).unwrap_or_default();
+        if others.is_empty() {
+            return Ok(named);
+        }
+        let ended = self.dry_run(&[&["install", "--"], others].concat()).await?;
+        if ended.code == Some(0) {
+            let plan = Arc::new(parse::simulation(&ended.stdout));
+            named.extend(others.iter().map(|name| ((*name).to_owned(), Ok(Arc::clone(&plan)))));
+        } else {
+            let lacking = parse::unmet_by_name(&ended.stdout).into_iter();
+            named.extend(lacking.map(|(name, reason)| (name, Err(reason))));
+        }
+        Ok(named)
     }
 
     /// All packages that dpkg has.
@@ -202,20 +223,35 @@ impl Apt {
         Ok(parse::installed(&worked("dpkg-query", query.run().await.map_err(trouble)?)?.stdout))
     }
 
-    async fn policies(&self, installed: &BTreeMap<String, Installed>) -> Result<Vec<Policy>, Problem> {
+    async fn policies(
+        &self,
+        installed: &BTreeMap<String, Installed>,
+        places: &Places,
+    ) -> Result<Vec<Policy>, Problem> {
         let ask = async |names: &[String]| {
             let program = self.reader("apt-cache").args(["policy", "--"]).args(names);
             let mut policies = Policies::default();
             let ended = program.run_lines(|line| policies.line(line)).await.map_err(trouble)?;
             Ok((policies.found, ended))
         };
-        let (mut policies, mut ended) = ask(&["?upgradable".into()]).await?;
+        let names = || installed.keys().filter(|name| parse::is_name(name)).cloned().collect::<Vec<String>>();
+        // What preferences keep back is not upgradable to APT.
+        let has_pins = pins::has_any(places.etc());
+        let (mut policies, mut ended) =
+            if has_pins { ask(&names()).await? } else { ask(&["?upgradable".into()]).await? };
         // Versions before 2.0 know no patterns, and say that there is no such package.
         if policies.is_empty() && ended.stderr.contains("?upgradable") {
-            let names: Vec<String> = installed.keys().filter(|name| parse::is_name(name)).cloned().collect();
-            (policies, ended) = ask(&names).await?;
+            (policies, ended) = ask(&names()).await?;
         }
         worked("apt-cache", ended)?;
+        for policy in policies.iter_mut().filter(|_| has_pins) {
+            let Some(newest) = policy.pinned().map(|version| version.version.clone()) else { continue };
+            let package = installed_as(installed, &places.native, &policy.name);
+            let source = package.map_or("", |package| package.source.as_str());
+            let file = pins::file_of(places.etc(), &policy.name, source);
+            policy.pinned_in = Some(file.map(|file| file.display().to_string()).unwrap_or_default());
+            policy.candidate = Some(newest);
+        }
         policies.retain(|policy| {
             policy.installed.is_some() && policy.candidate.is_some() && policy.installed != policy.candidate
         });
@@ -223,10 +259,14 @@ impl Apt {
         Ok(policies)
     }
 
+    async fn dry_run(&self, args: &[&str]) -> Result<Ended, Problem> {
+        let program = self.reader("apt-get").args(parse::DRY_RUN).args(args.iter().copied());
+        program.stdout_limit(32 * 1024 * 1024).run().await.map_err(trouble)
+    }
+
     /// A dry run; the inner error is the reason why there is no way.
     async fn simulate(&self, args: &[&str]) -> Result<Result<Simulation, String>, Problem> {
-        let program = self.reader("apt-get").args(parse::DRY_RUN).args(args);
-        let ended = program.stdout_limit(32 * 1024 * 1024).run().await.map_err(trouble)?;
+        let ended = self.dry_run(args).await?;
         if ended.code == Some(0) {
             return Ok(Ok(parse::simulation(&ended.stdout)));
         }
@@ -295,7 +335,7 @@ impl Apt {
             let apts = places.cache.clone();
             let _ = tokio::task::spawn_blocking(move || cache.prepare(apts.as_deref())).await;
         }
-        known.failed = known.failed.take().filter(|failed| failed.by_files == places.refreshed_at());
+        known.failed = known.failed.take().filter(|failed| failed.by_files == places.worked_at());
         let as_of = known.as_of(ask, &places);
         self.refresh(ask, known, &places, as_of).await;
         let as_of = known.as_of(ask, &places);
@@ -359,8 +399,16 @@ impl Known {
                 Some(way_to_refresh(places, why)),
             );
         };
+        let expired = places.expired(ask.now).filter(|_| !matches!(why, Some(Refresh::Failed(_))));
+        let as_of = expired.as_ref().map_or(as_of, |(_, until)| as_of.min(*until));
         let findings = findings.as_of(as_of);
         let since = as_of.format("%Y-%m-%d %H:%M UTC");
+        if let Some((source, _)) = expired {
+            let reason = format!(
+                "not known since {since}: what `{source}` offered was good until then, and was not refreshed since"
+            );
+            return findings.with_problem(shown(&reason), Some(way_to_refresh(places, why)));
+        }
         let is_stale = ask.now - as_of > STALE_AFTER;
         let broken = self.broken.as_ref();
         match (why, broken) {

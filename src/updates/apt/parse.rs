@@ -55,6 +55,20 @@ pub(super) struct Policy {
     pub(super) candidate: Option<String>,
     /// The newest first.
     pub(super) versions: Vec<Version>,
+    /// The file of the preferences that keeps a newer version from being the candidate; empty if it is not known.
+    pub(super) pinned_in: Option<String>,
+}
+
+impl Policy {
+    /// Returns the newest version, if preferences about this very package keep it from being the candidate. Priorities of
+    /// whole sources are another matter: what is newer there is not meant for this host.
+    pub(super) fn pinned(&self) -> Option<&Version> {
+        let installed = self.installed.as_ref()?;
+        let is_kept = self.candidate.as_ref().is_none_or(|candidate| candidate == installed);
+        let newest = self.versions.first().filter(|newest| newest.version != *installed && is_kept)?;
+        let is_in_table = self.versions.iter().any(|version| version.version == *installed);
+        (is_in_table && self.versions.iter().any(Version::has_own_priority)).then_some(newest)
+    }
 }
 
 /// A version and who offers it.
@@ -65,6 +79,16 @@ pub(super) struct Version {
     pub(super) phased: Option<u8>,
     /// `http://deb.debian.org/debian bookworm/main`; none for what is only installed.
     pub(super) pockets: Vec<String>,
+    priority: i32,
+    /// The highest of those who offer it.
+    offered_at: Option<i32>,
+}
+
+impl Version {
+    /// True if it is preferred otherwise than those who offer it.
+    fn has_own_priority(&self) -> bool {
+        self.phased.is_none() && self.offered_at.is_some_and(|offered_at| offered_at != self.priority)
+    }
 }
 
 /// Reads the output of `apt-cache policy NAME...` in the language of the locale C, line by line.
@@ -90,6 +114,8 @@ impl Policies {
             policy.candidate = known(version.trim());
         } else if let Some(pocket) = line.strip_prefix("        ") {
             if let Some(version) = policy.versions.last_mut() {
+                let priority = pocket.split_whitespace().next().and_then(|word| word.parse().ok());
+                version.offered_at = version.offered_at.max(priority);
                 version.pockets.extend(pocket_of(pocket));
             }
         } else if let Some(rest) = line.strip_prefix("     ").or_else(|| line.strip_prefix(" *** ")) {
@@ -102,10 +128,10 @@ impl Policies {
 fn version_of(row: &str) -> Option<Version> {
     let mut words = row.split_whitespace();
     let version = words.next()?.to_owned();
-    words.next()?.parse::<i32>().ok()?;
+    let priority = words.next()?.parse().ok()?;
     let phased = row.split_once("(phased ").and_then(|(_, rest)| rest.split_once("%)"));
     let phased = phased.and_then(|(percent, _)| percent.parse().ok());
-    Some(Version { version, phased, pockets: Vec::new() })
+    Some(Version { version, phased, priority, ..Version::default() })
 }
 
 /// `500 http://deb.debian.org/debian bookworm/main amd64 Packages`; what dpkg itself knows is no pocket.
@@ -278,6 +304,30 @@ pub(super) fn unmet(stdout: &str) -> Option<String> {
         0 => (*first).to_owned(),
         more => format!("{first} (and {more} more)"),
     })
+}
+
+/// The same for each package that it names, with the reasons by name.
+pub(super) fn unmet_by_name(stdout: &str) -> BTreeMap<String, String> {
+    let Some((_, rest)) = stdout.split_once("unmet dependencies:") else { return BTreeMap::new() };
+    let mut found: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    let mut current = None;
+    for line in rest.lines().filter(|line| line.starts_with(' ')) {
+        match line.strip_prefix(' ').and_then(|line| line.split_once(" : ")) {
+            Some((name, _)) if is_name(name) => {
+                found.insert(name.to_owned(), (line.trim().to_owned(), 0));
+                current = Some(name.to_owned());
+            }
+            _ => {
+                let reasons = current.as_ref().and_then(|name| found.get_mut(name));
+                reasons.into_iter().for_each(|(_, more)| *more += 1);
+            }
+        }
+    }
+    let told = |(name, (first, more))| match more {
+        0 => (name, first),
+        more => (name, format!("{first} (and {more} more)")),
+    };
+    found.into_iter().map(told).collect()
 }
 
 /// What `apt-cache show` says of one version.

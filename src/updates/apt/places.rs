@@ -1,5 +1,7 @@
 //! Where APT keeps what it knows, how old that is, and whether it changed. Looks at names, sizes and times only.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -18,10 +20,15 @@ pub(super) struct Places {
     /// Where APT keeps its cache, if it does.
     pub(super) cache: Option<PathBuf>,
     pub(super) native: String,
+    /// False if APT is told to take lists whose time is over.
+    checks_times: bool,
 }
 
+/// Most of a `Release` file that is read: its fields stand before its long lists.
+const HEAD: u64 = 8 << 10;
+
 /// What [`Places::parse`] reads.
-pub(super) const QUESTION: [&str; 15] = [
+pub(super) const QUESTION: [&str; 17] = [
     "shell",
     "LISTS",
     "Dir::State::lists/d",
@@ -37,6 +44,8 @@ pub(super) const QUESTION: [&str; 15] = [
     "Dir::Cache::pkgcache/f",
     "NATIVE",
     "APT::Architecture",
+    "TIMES",
+    "Acquire::Check-Valid-Until/b",
 ];
 
 impl Places {
@@ -55,6 +64,7 @@ impl Places {
             archives: value("ARCHIVES")?.into(),
             cache: value("CACHE").map(PathBuf::from),
             native: value("NATIVE")?,
+            checks_times: value("TIMES").is_none_or(|word| word != "false"),
         })
     }
 
@@ -92,7 +102,14 @@ impl Places {
         lists.iter().any(|file| packed_with(file) != Some("")).then_some(lists)
     }
 
-    /// Returns when the lists were last seen to be fresh. A refresh that finds nothing new, or fails, leaves no trace.
+    /// Where APT's settings are.
+    pub(super) fn etc(&self) -> &Path {
+        &self.etc
+    }
+
+    /// Returns when the lists were last seen to be fresh, as far as files tell. A refresh that finds nothing new leaves its
+    /// trace in the inner folder only, and so does one that fails: where the system notes by itself which one worked, that
+    /// counts instead.
     pub(super) fn refreshed_at(&self) -> Option<DateTime<Utc>> {
         let is_list = |name: &str| name.contains("_Packages") || name.ends_with("Release");
         let has_lists = std::fs::read_dir(&self.lists)
@@ -100,10 +117,43 @@ impl Places {
         if !has_lists {
             return None;
         }
-        let stamp = self.state.join("periodic/update-success-stamp");
-        let traces = [self.lists.clone(), self.lists.join("partial"), stamp];
-        let times = traces.iter().filter_map(|path| path.metadata().ok()?.modified().ok());
-        times.max().map(DateTime::from)
+        self.succeeded_at().or_else(|| modified(&self.lists.join("partial"))).max(modified(&self.lists))
+    }
+
+    /// Returns the last trace of a refresh that did not fail altogether.
+    pub(super) fn worked_at(&self) -> Option<DateTime<Utc>> {
+        self.succeeded_at().max(modified(&self.lists))
+    }
+
+    fn succeeded_at(&self) -> Option<DateTime<Utc>> {
+        modified(&self.state.join("periodic/update-success-stamp"))
+    }
+
+    /// Returns the list whose time is over for longest, and since when: whatever was refreshed since, this one was not. None
+    /// where the host is told to take such lists.
+    pub(super) fn expired(&self, now: DateTime<Utc>) -> Option<(String, DateTime<Utc>)> {
+        if !self.checks_times {
+            return None;
+        }
+        let files = std::fs::read_dir(&self.lists).ok()?.flatten().map(|file| file.path());
+        let read = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            let source = name.strip_suffix("_InRelease").or_else(|| name.strip_suffix("_Release"))?;
+            Some((source.replace('_', "/"), valid_until(&path).filter(|until| *until < now)?))
+        };
+        let oldest = files.filter_map(read).min_by_key(|(_, until)| *until)?;
+        (!self.names_exceptions()).then_some(oldest)
+    }
+
+    /// True if a source of its own is told to take lists whose time is over; which one is not looked into.
+    fn names_exceptions(&self) -> bool {
+        let parts = std::fs::read_dir(self.etc.join("sources.list.d")).into_iter().flatten().flatten();
+        let files = parts.map(|file| file.path()).chain([self.etc.join("sources.list")]);
+        let is_told = |file: PathBuf| {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            text.to_ascii_lowercase().contains("check-valid-until")
+        };
+        files.into_iter().any(is_told)
     }
 
     /// True if this user may refresh the lists.
@@ -143,6 +193,21 @@ impl Places {
     }
 }
 
+fn modified(path: &Path) -> Option<DateTime<Utc>> {
+    path.metadata().ok()?.modified().ok().map(DateTime::from)
+}
+
+/// Until when a `Release` file says that it counts; most say nothing.
+fn valid_until(path: &Path) -> Option<DateTime<Utc>> {
+    let mut head = Vec::new();
+    File::open(path).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
+    let text = String::from_utf8_lossy(&head);
+    let value = text.lines().find_map(|line| line.strip_prefix("Valid-Until:"))?.trim();
+    let in_numbers =
+        value.strip_suffix("UTC").map_or_else(|| value.to_owned(), |rest| format!("{rest}+0000"));
+    DateTime::parse_from_rfc2822(&in_numbers).ok().map(|at| at.with_timezone(&Utc))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +224,49 @@ mod tests {
         for half in ["", "LISTS=''\n", &ANSWER[..60]] {
             assert_eq!(Places::parse(half), None, "{half}");
         }
+    }
+
+    #[test]
+    fn a_failed_refresh_of_others_is_not_taken_for_one_that_worked() {
+        let dir = tempfile::tempdir().unwrap();
+        let parse = |more: &str| {
+            let answer = format!("{}{more}", ANSWER.replace("/r/", &format!("{}/", dir.path().display())));
+            Places::parse(&answer).unwrap()
+        };
+        let places = parse("");
+        for folder in ["var/lib/apt/lists/partial", "var/lib/apt/periodic", "etc/apt/sources.list.d"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let now = DateTime::<Utc>::from(std::time::SystemTime::now());
+        let ago = |path: &str, days: i64| {
+            let time = std::time::SystemTime::from(now - chrono::TimeDelta::days(days));
+            File::open(dir.path().join(path)).unwrap().set_modified(time).unwrap();
+        };
+        let release = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Lab\n\
+                       Valid-Until: Sat, 31 Jan 2026 12:00:00 UTC\nSHA256:\n";
+        std::fs::write(places.lists.join("lab_dists_stable_InRelease"), release).unwrap();
+        std::fs::write(dir.path().join("var/lib/apt/periodic/update-success-stamp"), "").unwrap();
+        ago("var/lib/apt/lists/partial", 0);
+        ago("var/lib/apt/lists", 5);
+        ago("var/lib/apt/periodic/update-success-stamp", 3);
+        let days = |at: Option<DateTime<Utc>>| (now - at.unwrap()).num_days();
+
+        assert_eq!((days(places.refreshed_at()), days(places.worked_at())), (3, 3));
+        std::fs::remove_file(dir.path().join("var/lib/apt/periodic/update-success-stamp")).unwrap();
+        assert_eq!(
+            (days(places.refreshed_at()), days(places.worked_at())),
+            (0, 5),
+            "nobody says which it was"
+        );
+
+        let until = "2026-01-31T12:00:00Z".parse().unwrap();
+        let second = chrono::TimeDelta::seconds(1);
+        assert_eq!(places.expired(until), None);
+        assert_eq!(places.expired(until + second), Some(("lab/dists/stable".into(), until)));
+        assert_eq!(parse("TIMES='false'\n").expired(until + second), None);
+        let source = "deb [check-valid-until=no] http://lab stable main\n";
+        std::fs::write(dir.path().join("etc/apt/sources.list.d/old.list"), source).unwrap();
+        assert_eq!(places.expired(until + second), None);
     }
 
     #[test]

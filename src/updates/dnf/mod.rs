@@ -6,6 +6,7 @@
 mod evr;
 mod install;
 mod judge;
+mod metadata;
 mod now;
 mod parse;
 mod plan;
@@ -26,7 +27,7 @@ use super::scanner::{ScanAsk, Scanner};
 use crate::domain::update::{Finding, Findings, Kind, Problem};
 use crate::process::{Ended, Program, find};
 use judge::Seen;
-use parse::{Generation, Refresh};
+use parse::{Advisory, Generation, Refresh};
 
 pub use install::DnfInstaller;
 
@@ -34,6 +35,8 @@ pub use install::DnfInstaller;
 const NAMES: [&str; 3] = ["dnf", "dnf5", "yum"];
 /// Unless a person asks, what did not change is looked at again after this.
 const LOOK_AGAIN_AFTER: TimeDelta = TimeDelta::hours(1);
+/// Metadata that is older says too little. By itself DNF takes what is two days old.
+const STALE_AFTER: TimeDelta = TimeDelta::hours(60);
 /// How long one call may take; the first one may download metadata.
 const CALL_LIMIT: Duration = Duration::from_secs(180);
 /// Most that a list may hold.
@@ -69,8 +72,10 @@ struct Known {
 struct Looked {
     seen: Seen,
     refresh: Refresh,
-    /// How old the metadata is.
+    /// How old the metadata is, if DNF says so.
     age: Option<TimeDelta>,
+    /// Why advisories could not be read, or not all of them.
+    silence: Option<Problem>,
 }
 
 impl Dnf {
@@ -146,6 +151,7 @@ impl Dnf {
             checked = worked("dnf -C check-update", call(&["-C", "check-update"]).await?, &[0, 100])?;
             age = parse::age(&checked.stdout, &checked.stderr);
         }
+        let mut silence = None;
         let mut seen = Seen { obsoleting: parse::obsoleting(&checked.stdout), ..Seen::default() };
         if checked.code == Some(100) {
             let lists = match self.lists_at_once(name).await? {
@@ -153,13 +159,12 @@ impl Dnf {
                 None => {
                     let offers = ["repoquery", "--upgrades", "--latest-limit=1", "--qf", parse::OFFER_FORMAT];
                     let offers = call(&[&["-q", "-C"], offers.as_slice()].concat()).await?;
-                    let advisories = call(&["-q", "-C", "updateinfo", "list"]).await?;
-                    let cves = call(&["-q", "-C", "updateinfo", "list", "--with-cve"]).await?;
-                    parse::Lists {
-                        offers: parse::offers(&worked("dnf repoquery", offers, &[0])?.stdout),
-                        advisories: parse::advisories(&worked("dnf updateinfo", advisories, &[0])?.stdout),
-                        cves: parse::advisories(&worked("dnf updateinfo", cves, &[0])?.stdout),
-                    }
+                    let offers = parse::offers(&worked("dnf repoquery", offers, &[0])?.stdout);
+                    let read = |text: &str| Some(parse::advisories(text));
+                    let mut told = |answer| told("dnf updateinfo", answer, read, &mut silence);
+                    let advisories = told(call(&["-q", "-C", "updateinfo", "list"]).await);
+                    let cves = told(call(&["-q", "-C", "updateinfo", "list", "--with-cve"]).await);
+                    parse::Lists { offers, advisories, cves }
                 }
             };
             seen.offers = lists.offers;
@@ -168,7 +173,7 @@ impl Dnf {
             let run = call(&["-C", "--assumeno", "--nobest", "upgrade"]).await?;
             seen.dry_run = Some(parse::dry_run(&run.stdout, &run.stderr));
         }
-        Ok(Looked { seen, refresh, age })
+        Ok(Looked { seen, refresh, age, silence })
     }
 
     /// The three lists from one start of DNF, which takes most of the time of each. Its shell tells of no failure with its
@@ -198,19 +203,16 @@ impl Dnf {
         let (offers, obsoleting) = parse::upgrades_of_five(&checked.stdout)
             .ok_or_else(|| misunderstood("dnf5 check-upgrade --json"))?;
         let mut seen = Seen { offers, obsoleting, ..Seen::default() };
+        let mut silence = None;
         if checked.code == Some(100) {
-            let list = call(&["-C", "advisory", "list", "--json"]).await?;
-            let list = worked("dnf5 advisory list", list, &[0])?;
-            seen.advisories = parse::advisories_of_five(&list.stdout)
-                .ok_or_else(|| misunderstood("dnf5 advisory list --json"))?;
-            let list = call(&["-C", "advisory", "list", "--json", "--with-cve"]).await?;
-            let list = worked("dnf5 advisory list", list, &[0])?;
-            seen.cves = parse::advisories_of_five(&list.stdout)
-                .ok_or_else(|| misunderstood("dnf5 advisory list --json"))?;
+            let read = parse::advisories_of_five;
+            let mut told = |answer| told("dnf5 advisory list --json", answer, read, &mut silence);
+            seen.advisories = told(call(&["-C", "advisory", "list", "--json"]).await);
+            seen.cves = told(call(&["-C", "advisory", "list", "--json", "--with-cve"]).await);
             let run = call(&["-C", "--assumeno", "--no-best", "upgrade"]).await?;
             seen.dry_run = Some(parse::dry_run(&run.stdout, &run.stderr));
         }
-        Ok(Looked { seen, refresh, age })
+        Ok(Looked { seen, refresh, age, silence })
     }
 
     fn print(&self) -> Print {
@@ -234,43 +236,113 @@ impl Dnf {
         let looked = self.look(ask.by_person).await?;
         let items = looked.seen.findings();
         let is_done = looked.refresh == Refresh::Done;
-        let findings = concluded(ask, items, &looked);
+        let findings = self.concluded(ask, items, &looked);
         *known = Known {
-            read: is_done.then(|| self.print()),
+            // What is not as it should be is said again, so it is looked at again.
+            read: (is_done && findings.checked.problem.is_none()).then(|| self.print()),
             digest: Some(findings.checked.digest.clone()),
             looked_at: Some(ask.now),
             as_of: findings.checked.as_of,
         };
         Ok(findings)
     }
+
+    /// Puts together what was found and what is wrong.
+    fn concluded(&self, ask: &ScanAsk<'_>, items: Vec<Finding>, looked: &Looked) -> Findings {
+        let by_files = || match metadata::own_cache() {
+            Some(cache) => metadata::refreshed_at(&[self.watched.as_slice(), &[cache]].concat()),
+            None => metadata::refreshed_at(&self.watched),
+        };
+        let by_age = looked.age.map(|age| ask.now - age).or_else(by_files);
+        let last = ask.last.and_then(|last| last.checked.as_of);
+        let (as_of, why) = match &looked.refresh {
+            Refresh::Done => {
+                // Whoever asked had it fetched now.
+                let as_of = by_age.or_else(|| ask.by_person.then_some(ask.now));
+                return qualified(ask, items, looked, as_of.map(|as_of| as_of.min(ask.now)));
+            }
+            Refresh::Busy => (by_age.or(last), "another DNF is at work; the next scan tries again"),
+            Refresh::Failed(reason) => (by_age.or(last), reason.as_str()),
+        };
+        let version = |name: &str| {
+            let package =
+                looked.seen.installed.iter().find(|((other, arch), _)| evr::called(other, arch) == name);
+            package
+                .and_then(|(_, versions)| versions.iter().map(|package| &package.evr).max())
+                .map(evr::Evr::text)
+        };
+        let findings = Findings::new(Kind::Dnf, still_pending(items, ask.last, version));
+        let (findings, since) = match as_of {
+            Some(at) => (findings.as_of(at), format!("not known since {}", at.format("%Y-%m-%d %H:%M UTC"))),
+            None => (findings, "not known".into()),
+        };
+        let way_out = "see that `dnf check-update` works on the host";
+        findings.with_problem(
+            shown(&format!("{since}: the metadata could not be refreshed: {why}")),
+            Some(way_out.into()),
+        )
+    }
 }
 
-/// Puts together what was found and what is wrong.
-fn concluded(ask: &ScanAsk<'_>, items: Vec<Finding>, looked: &Looked) -> Findings {
-    let by_age = looked.age.map(|age| ask.now - age);
-    let last = ask.last.and_then(|last| last.checked.as_of);
-    let (as_of, why) = match &looked.refresh {
-        Refresh::Done => return Findings::new(Kind::Dnf, items).as_of(by_age.unwrap_or(ask.now)),
-        Refresh::Busy => (by_age.or(last), "another DNF is at work; the next scan tries again"),
-        Refresh::Failed(reason) => (by_age.or(last), reason.as_str()),
+/// Says how what was found is to be taken: how old it is, and what of it is not known.
+fn qualified(
+    ask: &ScanAsk<'_>,
+    items: Vec<Finding>,
+    looked: &Looked,
+    as_of: Option<DateTime<Utc>>,
+) -> Findings {
+    let (findings, why) = match &looked.silence {
+        None => (Findings::new(Kind::Dnf, items), None),
+        Some(why) => (Findings::new(Kind::Dnf, as_last_known(items, ask.last)), Some(why)),
     };
-    let version = |name: &str| {
-        let package =
-            looked.seen.installed.iter().find(|((other, arch), _)| evr::called(other, arch) == name);
-        package
-            .and_then(|(_, versions)| versions.iter().map(|package| &package.evr).max())
-            .map(evr::Evr::text)
+    let findings = match as_of {
+        Some(as_of) => findings.as_of(as_of),
+        None => findings,
     };
-    let findings = Findings::new(Kind::Dnf, still_pending(items, ask.last, version));
-    let (findings, since) = match as_of {
-        Some(at) => (findings.as_of(at), format!("not known since {}", at.format("%Y-%m-%d %H:%M UTC"))),
-        None => (findings, "not known".into()),
+    match (as_of.filter(|as_of| ask.now - *as_of > STALE_AFTER), why) {
+        (Some(as_of), _) => findings.with_problem(
+            format!(
+                "not known since {}: the metadata of a repository was not refreshed since",
+                as_of.format("%Y-%m-%d %H:%M UTC")
+            ),
+            Some("run `dnf makecache --refresh`, and see that `metadata_expire` is not `never`".into()),
+        ),
+        (None, Some(why)) => findings.with_notice(
+            shown(&format!("which of them mend holes is not known whole: {}", why.reason)),
+            why.way_out.clone(),
+        ),
+        (None, None) => findings,
+    }
+}
+
+/// What advisories said before of the same versions still holds.
+fn as_last_known(mut items: Vec<Finding>, last: Option<&Findings>) -> Vec<Finding> {
+    let known = |item: &Finding| {
+        let known = last?.items.iter().find(|known| known.name == item.name)?;
+        (known.available_version == item.available_version && known.is_security.is_some()).then_some(known)
     };
-    let way_out = "see that `dnf check-update` works on the host";
-    findings.with_problem(
-        shown(&format!("{since}: the metadata could not be refreshed: {why}")),
-        Some(way_out.into()),
-    )
+    for item in items.iter_mut().filter(|item| item.is_security.is_none()) {
+        if let Some(known) = known(item) {
+            (item.is_security, item.severity) = (known.is_security, known.severity);
+            (item.advisories, item.cves) = (known.advisories.clone(), known.cves.clone());
+        }
+    }
+    items
+}
+
+/// What advisories say. Where that cannot be had, updates are listed all the same.
+fn told(
+    call: &str,
+    answer: Result<Ended, Problem>,
+    read: fn(&str) -> Option<Vec<Advisory>>,
+    silence: &mut Option<Problem>,
+) -> Vec<Advisory> {
+    let answer = answer.and_then(|ended| worked(call, ended, &[0]));
+    let read = answer.and_then(|ended| read(&ended.stdout).ok_or_else(|| misunderstood(call)));
+    read.unwrap_or_else(|why| {
+        silence.get_or_insert(why);
+        Vec::new()
+    })
 }
 
 fn misunderstood(call: &str) -> Problem {

@@ -12,6 +12,7 @@ impl FakeFive {
     fn called(name: &str, check: &str) -> Self {
         let fake = Self(tempfile::tempdir().unwrap());
         fake.dnf(name, check);
+        fake.kept_for(TimeDelta::zero());
         fake.program(
             "rpm",
             "printf '%s\\n' 'r-sec|1|1.0|1|noarch|r-sec-1-1.src.rpm||s' 'r-fix|0|1.0|1|noarch|r-fix-1-1.src.rpm||f' 'r-bare|0|1.0|1|noarch|r-bare-1-1.src.rpm||b'",
@@ -30,11 +31,12 @@ impl FakeFive {
                  --version) echo 'dnf5 version 5.2.10.0' ;;\n\
                  '-C check-upgrade --json') printf '%s\\n' '{CHECK}'; exit 100 ;;\n\
                  *check-upgrade*) {check} ;;\n\
-                 '-C advisory list --json') printf '%s\\n' '{LIST}' ;;\n\
-                 '-C advisory list --json --with-cve') printf '%s\\n' '{CVES}' ;;\n\
+                 '-C advisory list --json') [ ! -e {folder}/no-advisories ] || {{ echo 'Cannot read updateinfo' >&2; exit 1; }}; printf '%s\\n' '{LIST}' ;;\n\
+                 '-C advisory list --json --with-cve') [ ! -e {folder}/no-advisories ] || exit 1; printf '%s\\n' '{CVES}' ;;\n\
                  *upgrade*) echo 'Operation aborted by the user.' >&2; exit 1 ;;\n\
                  *) exit 2 ;;\nesac\n",
-                log.display()
+                log.display(),
+                folder = self.0.path().display()
             ),
         );
     }
@@ -48,7 +50,18 @@ impl FakeFive {
     }
 
     fn scanner(&self) -> Dnf {
-        Dnf::with_programs(self.0.path(), vec![self.0.path().join("rpm-database")])
+        Dnf::with_programs(
+            self.0.path(),
+            ["rpm-database", "cache"].map(|name| self.0.path().join(name)).to_vec(),
+        )
+    }
+
+    /// Has dnf5's cache be this old; as it is said, at noon on the last day of January.
+    fn kept_for(&self, age: TimeDelta) {
+        let folder = self.0.path().join("cache/updates-0123456789abcdef/repodata");
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = std::fs::File::create(folder.join("repomd.xml")).unwrap();
+        file.set_modified((ask(None).now - age).into()).unwrap();
     }
 
     fn calls(&self) -> Vec<String> {
@@ -120,6 +133,58 @@ async fn metadata_that_cannot_be_refreshed_leaves_what_was_known_with_the_reason
     assert_eq!(found.checked.as_of, known.checked.as_of);
     let reason = found.checked.problem.unwrap().reason;
     assert!(reason.contains("not known since 2026-01-31") && reason.contains("'updates'"), "{reason}");
+}
+
+#[tokio::test]
+async fn metadata_that_never_expires_grows_old_all_the_same() {
+    let fake = FakeFive::called("dnf5", &newer());
+    for (hours, is_ok) in [(1, true), (59, true), (61, false)] {
+        fake.kept_for(TimeDelta::hours(hours));
+        let scanner = fake.scanner();
+        let found = scanner.scan(&ask(None)).await;
+        assert_eq!(found.checked.as_of, Some(ask(None).now - TimeDelta::hours(hours)));
+        assert_eq!(
+            (found.checked.ok, found.checked.is_complete, found.items.len()),
+            (is_ok, is_ok, 3),
+            "{hours}"
+        );
+        // and the next look says the same
+        assert_eq!(scanner.scan(&ask(Some(&found))).await, found);
+        if let Some(problem) = found.checked.problem {
+            assert!(problem.reason.starts_with("not known since 2026-01-28"), "{problem:?}");
+        }
+    }
+    // Where nothing tells how old it is, nobody calls it new, unless it was fetched for whoever asks.
+    std::fs::remove_dir_all(fake.0.path().join("cache")).unwrap();
+    assert_eq!(fake.scanner().scan(&ask(None)).await.checked.as_of, None);
+    let asked = ScanAsk { by_person: true, ..ask(None) };
+    assert_eq!(fake.scanner().scan(&asked).await.checked.as_of, Some(asked.now));
+}
+
+#[tokio::test]
+async fn advisories_that_cannot_be_read_leave_the_updates_and_what_was_known_of_them() {
+    let fake = FakeFive::called("dnf5", &newer());
+    let known = fake.scanner().scan(&ask(None)).await;
+    std::fs::write(fake.0.path().join("no-advisories"), "").unwrap();
+
+    let (first, later) = (fake.scanner(), fake.scanner());
+    let (fresh, after) = (first.scan(&ask(None)).await, later.scan(&ask(Some(&known))).await);
+
+    for found in [&fresh, &after] {
+        assert_eq!((found.items.len(), found.checked.ok, found.checked.is_complete), (3, true, true));
+        let problem = found.checked.problem.as_ref().unwrap();
+        assert!(
+            problem.reason.contains("not known whole") && problem.reason.contains("Cannot read"),
+            "{problem:?}"
+        );
+    }
+    assert!(fresh.items.iter().all(|item| item.is_security.is_none() && item.cves.is_empty()));
+    assert_eq!(after.items, known.items);
+    assert_eq!(
+        first.scan(&ask(Some(&fresh))).await.checked.problem,
+        fresh.checked.problem,
+        "it is said again"
+    );
 }
 
 #[tokio::test]

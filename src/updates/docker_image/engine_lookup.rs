@@ -1,12 +1,16 @@
 //! The Engine asks a registry for us: with its proxies and certificates, where the agent itself has no way out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::docker::{DockerError, EngineImages, EngineLogin};
-use crate::domain::registry::{Answer, Ask, Circumstance, DOCKER_HUB, Digest, Found, Outcome, Tags, refusal};
+use crate::domain::registry::{
+    Answer, Ask, Circumstance, DOCKER_HUB, Digest, Found, Outcome, Pace, Tags, refusal,
+};
 use crate::registry::{Credentials, Login, Lookup, Secret};
 
 /// Has an Engine answer. It says digests and nothing of what they hold, nor of other tags, and each answer is a pull: it
@@ -15,24 +19,18 @@ pub struct EngineLookup {
     engine: Arc<dyn EngineImages>,
     credentials: Arc<dyn Credentials>,
     clock: Clock,
+    paces: Mutex<BTreeMap<String, Pace>>,
 }
 
 impl EngineLookup {
     /// Takes an Engine and the logins that it is given.
     pub fn new(engine: Arc<dyn EngineImages>, credentials: Arc<dyn Credentials>, clock: Clock) -> Self {
-        Self { engine, credentials, clock }
+        Self { engine, credentials, clock, paces: Mutex::default() }
     }
 
     async fn answer(&self, ask: &Ask) -> Answer {
-        let name = format!("{}/{}:{}", ask.registry, ask.repository, ask.tag);
-        let login = self.credentials.find(&ask.registry).await.ok().flatten();
-        let account = login.as_ref().map(|login| login.account.clone());
-        let login = login.map(|login| engine_login(login, &ask.registry));
-        let asked = self.engine.ask_registry(&name, login).await;
+        let found = self.digest(ask).await;
         let at = self.clock.now();
-        let found = asked.map_err(|error| sorted(&error, account)).and_then(|text| {
-            Digest::parse(&text).ok_or(Circumstance::Odd { reason: "the Engine named no digest".into() })
-        });
         let told =
             |what: &Circumstance| refusal(&ask.registry, &format!("{}:{}", ask.repository, ask.tag), what);
         let content = match found {
@@ -48,6 +46,31 @@ impl EngineLookup {
             false => Tags::NotAsked,
         };
         Answer { content, tags }
+    }
+
+    /// Asks, unless the registry wants to be left alone. The Engine hands on no time, so that pauses are of our own making.
+    async fn digest(&self, ask: &Ask) -> Result<Digest, Circumstance> {
+        let waits_until = |now| self.paces.lock().get(&ask.registry)?.waits_until(now);
+        if let Some(until) = waits_until(self.clock.now()) {
+            return Err(Circumstance::Paused { until });
+        }
+        let name = format!("{}/{}:{}", ask.registry, ask.repository, ask.tag);
+        let login = self.credentials.find(&ask.registry).await.ok().flatten();
+        let account = login.as_ref().map(|login| login.account.clone());
+        let login = login.map(|login| engine_login(login, &ask.registry));
+        let asked = self.engine.ask_registry(&name, login).await;
+        let mut paces = self.paces.lock();
+        let pace = paces.entry(ask.registry.clone()).or_default();
+        match asked {
+            Ok(text) => {
+                pace.answered();
+                Digest::parse(&text).ok_or(Circumstance::Odd { reason: "the Engine named no digest".into() })
+            }
+            Err(error) if is_too_much(&error) => {
+                Err(Circumstance::Paused { until: pace.refuse(self.clock.now(), None) })
+            }
+            Err(error) => Err(sorted(&error, account)),
+        }
     }
 }
 
@@ -76,13 +99,26 @@ fn server_of(registry: &str) -> String {
     if registry == DOCKER_HUB { "https://index.docker.io/v1/".into() } else { registry.to_owned() }
 }
 
-/// The Engine has one answer for every failure, and tells them apart in words.
-fn sorted(error: &DockerError, account: Option<String>) -> Circumstance {
-    let said = match error {
+/// What the Engine says of a failure, in small letters; none if it said nothing.
+fn said(error: &DockerError) -> Option<String> {
+    match error {
         DockerError::NotFound { message, .. }
         | DockerError::Refused { message, .. }
-        | DockerError::Conflict { message, .. } => message.to_ascii_lowercase(),
-        other => return Circumstance::NoAnswer { reason: other.to_string(), is_https_only: false },
+        | DockerError::Conflict { message, .. } => Some(message.to_ascii_lowercase()),
+        _ => None,
+    }
+}
+
+/// True if a registry asked the Engine to wait.
+fn is_too_much(error: &DockerError) -> bool {
+    let words = ["toomanyrequests", "too many requests", "rate limit"];
+    said(error).is_some_and(|said| words.iter().any(|word| said.contains(word)))
+}
+
+/// The Engine has one answer for every failure, and tells them apart in words.
+fn sorted(error: &DockerError, account: Option<String>) -> Circumstance {
+    let Some(said) = said(error) else {
+        return Circumstance::NoAnswer { reason: error.to_string(), is_https_only: false };
     };
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if says(&[
@@ -97,9 +133,6 @@ fn sorted(error: &DockerError, account: Option<String>) -> Circumstance {
     if says(&["manifest unknown", "name unknown", "not found"]) {
         return Circumstance::NotFound;
     }
-    if says(&["toomanyrequests", "too many requests", "rate limit"]) {
-        return Circumstance::NoAnswer { reason: "it asked the Engine to wait".into(), is_https_only: false };
-    }
     Circumstance::NoAnswer { reason: format!("the Engine said: {}", shortened(&said)), is_https_only: false }
 }
 
@@ -109,6 +142,10 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::docker::{LocalImage, UsedImage};
     use crate::domain::registry::{Platform, Refusal};
@@ -136,9 +173,15 @@ mod tests {
         }
     }
 
+    fn moved() -> Clock {
+        Clock::moved("2026-01-31T12:00:00Z".parse().unwrap())
+    }
+
     async fn asked(says: Answers) -> Outcome {
-        let clock = Clock::moved("2026-01-31T12:00:00Z".parse().unwrap());
-        let lookup = EngineLookup::new(Arc::new(Says(says)), Arc::new(NoLogins), clock);
+        asked_of(&EngineLookup::new(Arc::new(Says(says)), Arc::new(NoLogins), moved())).await
+    }
+
+    async fn asked_of(lookup: &EngineLookup) -> Outcome {
         let ask = Ask {
             registry: "reg.example".into(),
             repository: "a".into(),
@@ -171,5 +214,47 @@ mod tests {
             let Outcome::Refused(Refusal { cause, .. }) = asked(says).await else { panic!("refused") };
             assert_eq!(cause, expected);
         }
+    }
+
+    /// Says that it is too much, and notes how often it was asked.
+    struct Busy(AtomicUsize);
+
+    #[async_trait]
+    impl EngineImages for Busy {
+        async fn list_used(&self) -> Result<Vec<UsedImage>, DockerError> {
+            unreachable!("not asked")
+        }
+
+        async fn find_image(&self, _name: &str) -> Result<Option<LocalImage>, DockerError> {
+            unreachable!("not asked")
+        }
+
+        async fn ask_registry(
+            &self,
+            _name: &str,
+            _login: Option<EngineLogin>,
+        ) -> Result<String, DockerError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            refused("toomanyrequests: You have reached your unauthenticated pull rate limit.")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_asks_the_engine_to_wait_is_left_alone_for_growing_pauses() {
+        let (clock, engine) = (moved(), Arc::new(Busy(AtomicUsize::new(0))));
+        let lookup = EngineLookup::new(engine.clone(), Arc::new(NoLogins), clock.clone());
+        let count = || engine.0.load(Ordering::Relaxed);
+        let pause = |outcome: Outcome| match outcome {
+            Outcome::Refused(Refusal { cause: Cause::Waits, retry_at: Some(at), .. }) => {
+                (at - clock.now()).num_seconds()
+            }
+            other => panic!("{other:?}"),
+        };
+
+        assert_eq!((pause(asked_of(&lookup).await), count()), (60, 1));
+        clock.jump(TimeDelta::seconds(50));
+        assert_eq!((pause(asked_of(&lookup).await), count()), (10, 1), "nothing is sent before");
+        clock.jump(TimeDelta::seconds(10));
+        assert_eq!((pause(asked_of(&lookup).await), count()), (120, 2));
     }
 }

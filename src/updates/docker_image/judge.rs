@@ -137,6 +137,17 @@ fn refused(
             None => untracked(subject, Cause::Local, reason),
         };
     }
+    if !was_there && subject.is_tagged_here(reference) {
+        let reason = format!(
+            "it was tagged on this host: no digest of it is one of `{}`, and `{}` tells nothing of that name",
+            reference.familiar_repository(),
+            reference.registry
+        );
+        return match &subject.pulled {
+            Some(_) => local(subject),
+            None => untracked(subject, Cause::Local, reason),
+        };
+    }
     let standing = Standing::Unchecked {
         cause: refusal.cause,
         reason: refusal.reason.clone(),

@@ -94,6 +94,15 @@ impl Subject {
         self.images().all(|image| image.repo_digests.is_empty() && !image.is_in_containerd)
     }
 
+    /// True if no image of it came from where its name says, nor was pushed there. An Engine that keeps images in
+    /// containerd gives every name a digest, and says nothing about that.
+    pub fn is_tagged_here(&self, reference: &Reference) -> bool {
+        let is_of_it = |digest: &String| {
+            Reference::parse(digest).is_ok_and(|digest| digest.is_same_repository(reference))
+        };
+        self.images().all(|image| !image.is_in_containerd && !image.repo_digests.iter().any(is_of_it))
+    }
+
     /// True if an image of it says that Compose built it here.
     pub fn is_built_here(&self) -> bool {
         self.images().any(|image| image.labels.contains_key("com.docker.compose.project"))

@@ -272,6 +272,36 @@ async fn an_image_that_was_built_here_is_local_even_if_it_carries_a_digest() {
 }
 
 #[tokio::test]
+async fn a_name_that_only_this_host_gave_an_image_is_local_whatever_its_registry_says() {
+    let denied = Circumstance::Denied { account: None, note: None };
+    let away = Circumstance::NoAnswer { reason: "no route".into(), is_https_only: false };
+    let paused = Circumstance::Paused { until: time("14:00") };
+    for what in [&denied, &away, &paused, &Circumstance::NotFound] {
+        for (held, expected) in [
+            (vec![of("other.example/base", 50)], true),
+            (vec![of("other.example/base", 50), of("reg.example/app", 7)], false),
+        ] {
+            let scene = Scene::new();
+            scene.run("c1", "reg.example/app:1", 50, &held).answers("app:1", refused(what));
+
+            let standing = scene.scan(None).await.items.remove(0).standing;
+
+            let is_local = matches!(&standing, Standing::Untracked { cause: Cause::Local, reason }
+                if reason.contains("tagged on this host"));
+            assert_eq!(is_local, expected, "{what:?}: {standing:?}");
+        }
+    }
+    // A registry that had it once and does not now says something about it.
+    let scene = Scene::new();
+    scene.run("c1", "reg.example/app:1", 50, &[of("other.example/base", 50)]);
+    scene.answers("app:1", found(2, Some((31, 51))));
+    let first = scene.scan(None).await;
+    scene.answers("app:1", refused(&Circumstance::NotFound));
+    let standing = scene.scan(Some(&first)).await.items.remove(0).standing;
+    assert!(matches!(standing, Standing::Unchecked { cause: Cause::GoneUpstream, .. }), "{standing:?}");
+}
+
+#[tokio::test]
 async fn a_change_that_did_not_concern_us_is_remembered_as_long_as_the_image_runs() {
     let scene = Scene::new();
     scene.run("c1", "reg.example/app:1", 50, &[of("reg.example/app", 1)]);

@@ -184,4 +184,41 @@ mod tests {
         assert_eq!(said("3").as_deref(), Some("kernel 6.1.0-18 is installed, an older one runs"));
         assert_eq!((said("1"), said("0"), kernel_by_needrestart("")), (None, None, None));
     }
+
+    /// A child of ours looks as an ordinary user; root is refused nothing.
+    #[test]
+    fn those_of_others_are_hidden_from_an_ordinary_user_and_told_with_a_way_out() {
+        const FOLDER: &str = "LIGHTSHIP_TEST_PROC_OF";
+        if let Ok(root) = std::env::var(FOLDER) {
+            let found = by_files(Path::new(&root));
+            let problem = found.problem.unwrap();
+            assert_eq!(problem.reason, "1 of 2 processes belong to others and could not be looked at");
+            assert!(problem.way_out.unwrap().contains("sudo"));
+            assert_eq!(found.stale_services, ["old"]);
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        for (pid, mode) in [("1", 0o600), ("2", 0o644)] {
+            let folder = dir.path().join("proc").join(pid);
+            std::fs::create_dir_all(&folder).unwrap();
+            let map = folder.join("maps");
+            std::fs::write(&map, "7f-8f r-xp 0 08:01 1 /usr/bin/old (deleted)\n").unwrap();
+            std::fs::set_permissions(&map, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            std::fs::write(folder.join("comm"), "old\n").unwrap();
+        }
+        let name = "updates::host::reboot::tests::those_of_others_are_hidden_from_an_ordinary_user_and_told_with_a_way_out";
+        // Where it lies an ordinary user may not come.
+        let script = "exec 9<\"$1\"; shift; exec setpriv --reuid=65534 --regid=65534 --clear-groups /proc/self/fd/9 \"$@\"";
+        let mut child = std::process::Command::new("/bin/sh");
+        let ended = child.args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap());
+        let ended = ended.args(["--exact", name]).env(FOLDER, dir.path()).current_dir("/");
+        let ended = ended.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(
+            ended.status.success() && said.contains("1 passed"),
+            "{said}{}",
+            String::from_utf8_lossy(&ended.stderr)
+        );
+    }
 }

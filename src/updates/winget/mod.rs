@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use super::keep::last_known;
 use super::powershell::{BEGINNING, arguments, code_text};
@@ -21,15 +22,26 @@ use super::scanner::{ScanAsk, Scanner};
 use crate::domain::update::{Finding, Findings, Kind, Problem};
 
 use package::finding;
-use table::packages;
-use words::{NOTHING, words};
+use table::tables;
+use words::{is_nothing, words};
 
 /// Winget refreshes its sources first.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
+/// What reads without a table.
+const MODULE: &str =
+    "install the PowerShell module `Microsoft.WinGet.Client`: what it says is not cut and needs no table";
+
 /// What is asked of the program: all that has a newer version, that of programs of unknown version included.
 const UPGRADE: [&str; 4] =
     ["upgrade", "--include-unknown", "--accept-source-agreements", "--disable-interactivity"];
+
+/// What one of the two ways found.
+struct Listed {
+    found: Vec<Finding>,
+    /// Entries that could not be read.
+    unread: usize,
+}
 
 /// Looks for newer versions of programs.
 pub struct Winget {
@@ -51,26 +63,27 @@ impl Winget {
     }
 
     /// Asks the module; none if it is not installed, or says nothing that can be used.
-    async fn by_module(&self) -> Option<Vec<Finding>> {
+    async fn by_module(&self) -> Option<Listed> {
         for shell in ["pwsh.exe", "powershell.exe"] {
             let Some(shell) = self.programs.find(shell).await else { continue };
             let script = arguments(&format!("{BEGINNING}{}", module::SCRIPT));
             let ran = self.programs.run(&shell, &script, LIMIT).await.ok();
-            if let Some(found) = ran.and_then(|ran| module::parse(&ran.stdout)) {
-                return Some(found);
+            if let Some(listed) = ran.and_then(|ran| module::parse(&ran.stdout)) {
+                return Some(listed);
             }
         }
         None
     }
 
-    async fn by_table(&self, winget: &str) -> Result<Vec<Finding>, Problem> {
+    async fn by_table(&self, winget: &str) -> Result<Listed, Problem> {
         let problem = |reason, way_out: Option<&str>| Problem { reason, way_out: way_out.map(str::to_owned) };
         let arguments = UPGRADE.map(str::to_owned);
         let ran =
             self.programs.run(winget, &arguments, LIMIT).await.map_err(|reason| problem(reason, None))?;
         let code = ran.code.cast_unsigned();
-        if NOTHING.contains(&code) {
-            return Ok(Vec::new());
+        let tables = tables(&ran.stdout);
+        if is_nothing(code, tables.has_any) {
+            return Ok(Listed { found: Vec::new(), unread: 0 });
         }
         if code != 0 {
             return Err(match words(code) {
@@ -78,7 +91,24 @@ impl Winget {
                 None => problem(format!("`winget upgrade` failed with {}", code_text(code)), None),
             });
         }
-        Ok(packages(&ran.stdout).into_iter().map(finding).collect())
+        if tables.has_any && tables.packages.is_empty() {
+            let reason = "what `winget upgrade` printed is not understood: no row of its table could be read";
+            return Err(problem(reason.into(), Some(MODULE)));
+        }
+        Ok(Listed { found: tables.packages.into_iter().map(finding).collect(), unread: tables.unread })
+    }
+}
+
+/// What is known of those that could be read; the others may be pending all the same.
+fn summed(listed: Listed, now: DateTime<Utc>) -> Findings {
+    let found = Findings::new(Kind::Winget, listed.found).as_of(now);
+    match listed.unread {
+        0 => found,
+        1 => found.with_problem("1 program that Winget lists could not be read", Some(MODULE.into())),
+        unread => found.with_problem(
+            format!("{unread} programs that Winget lists could not be read"),
+            Some(MODULE.into()),
+        ),
     }
 }
 
@@ -98,11 +128,11 @@ impl Scanner for Winget {
             return last_known(Kind::Winget, ask.last, problem);
         };
         let found = match self.by_module().await {
-            Some(found) => Ok(found),
+            Some(listed) => Ok(listed),
             None => self.by_table(&winget).await,
         };
         match found {
-            Ok(found) => Findings::new(Kind::Winget, found).as_of(ask.now),
+            Ok(listed) => summed(listed, ask.now),
             Err(problem) => last_known(Kind::Winget, ask.last, problem),
         }
     }

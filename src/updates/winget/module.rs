@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::super::powershell::{document, list, texts};
+use super::Listed;
 use super::package::{Package, finding};
-use crate::domain::update::Finding;
 
 pub(super) const SCRIPT: &str = r"
 try {
@@ -26,9 +26,11 @@ try {
 ";
 
 /// Reads what the script prints; none if the module could not say it.
-pub(super) fn parse(printed: &str) -> Option<Vec<Finding>> {
+pub(super) fn parse(printed: &str) -> Option<Listed> {
     let answer = document(printed).filter(|answer| answer["ok"] == true)?;
-    Some(list(&answer["packages"]).iter().filter_map(package).map(finding).collect())
+    let entries = list(&answer["packages"]);
+    let found: Vec<_> = entries.iter().filter_map(package).map(finding).collect();
+    Some(Listed { unread: entries.len() - found.len(), found })
 }
 
 fn package(value: &Value) -> Option<Package> {

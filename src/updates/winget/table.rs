@@ -3,7 +3,7 @@
 //! Its words are in the host's language, so nothing in it is known by a word. A line of dashes stands below the heads of
 //! the columns, and where a column begins is counted in places on the screen: a Chinese character takes two.
 
-use unicode_width::UnicodeWidthChar;
+use unicode_width::UnicodeWidthStr;
 
 use super::package::Package;
 
@@ -12,28 +12,63 @@ const MIN_DASHES: usize = 10;
 /// Columns with a source and without.
 const COLUMNS: std::ops::RangeInclusive<usize> = 4..=5;
 
-/// Reads all tables of an output.
-pub(super) fn packages(output: &str) -> Vec<Package> {
+/// Longest line that may be a row.
+const LONGEST_LINE: usize = 4096;
+
+/// What the tables of an output say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tables {
+    /// Of all of them.
+    pub packages: Vec<Package>,
+    /// Rows that could not be read.
+    pub unread: usize,
+    /// True if there is a line of dashes below another line.
+    pub has_any: bool,
+}
+
+/// Reads all tables of an output. A row that cannot be read takes none of the others with it.
+pub(super) fn tables(output: &str) -> Tables {
     let lines: Vec<String> = output.lines().map(as_seen).collect();
-    let mut found = Vec::new();
+    let mut found = Tables::default();
     let mut tables = 0;
     for (at, line) in lines.iter().enumerate() {
         if !is_dashes(line) || at == 0 {
             continue;
         }
-        let Some(first_row) = lines.get(at + 1) else { continue };
-        let Some(starts) = columns(&lines[at - 1], first_row) else { continue };
+        found.has_any = true;
+        let rows = rows_below(&lines, at);
+        // The first row may be the one that cannot be read.
+        let Some(starts) = rows.iter().find_map(|row| columns(&lines[at - 1], row)) else {
+            found.unread += rows.iter().filter(|row| has_gap(row)).count();
+            continue;
+        };
         // What stands above the second table says why its programs are left out.
         let above = lines[..at - 1].iter().rev().map(|line| line.trim()).find(|line| !line.is_empty());
         let asks_to_be_named = tables > 0 || above.is_some_and(|line| line.ends_with([':', '：']));
         tables += 1;
-        let rows = lines[at + 1..].iter().map_while(|line| row(line, &starts));
-        found.extend(rows.map(|mut package| {
-            package.asks_to_be_named = asks_to_be_named;
-            package
-        }));
+        for line in rows {
+            match row(line, &starts) {
+                Some(package) => found.packages.push(Package { asks_to_be_named, ..package }),
+                // Others are sentences: how many there are, and what was left out.
+                None => found.unread += usize::from(has_gap(line)),
+            }
+        }
     }
     found
+}
+
+/// The lines below the dashes at `at`, up to a blank one or to the heads of the next table.
+fn rows_below(lines: &[String], at: usize) -> &[String] {
+    let below = &lines[at + 1..];
+    let is_end =
+        |n: usize| below[n].trim().is_empty() || below.get(n + 1).is_some_and(|next| is_dashes(next));
+    let end = (0..below.len()).find(|&n| is_end(n)).unwrap_or(below.len());
+    &below[..end]
+}
+
+/// True of what stands in columns: nobody leaves two blanks between the words of a sentence.
+fn has_gap(line: &str) -> bool {
+    line.trim().contains("  ")
 }
 
 /// What is left of a line on the screen once it was written over.
@@ -69,29 +104,37 @@ fn columns(heads: &str, first_row: &str) -> Option<Vec<usize>> {
 }
 
 fn word_starts(line: &str) -> Vec<usize> {
-    let (mut starts, mut place, mut is_between) = (Vec::new(), 0, true);
-    for c in line.chars() {
+    let (mut starts, mut is_between) = (Vec::new(), true);
+    for (place, c) in places(line) {
         if is_between && !c.is_whitespace() {
             starts.push(place);
         }
         is_between = c.is_whitespace();
-        place += c.width().unwrap_or(0);
     }
     starts
 }
 
+/// Each character with its place on the screen. What several characters are drawn as one, such as most emoji, takes the
+/// place of one.
+fn places(line: &str) -> impl Iterator<Item = (usize, char)> {
+    let is_plain = line.is_ascii();
+    line.char_indices().map(move |(at, c)| (if is_plain { at } else { line[..at].width() }, c))
+}
+
 /// Reads a line, if it is one of the table's: every column begins behind a blank, and an id has none in it.
 fn row(line: &str, starts: &[usize]) -> Option<Package> {
+    if line.len() > LONGEST_LINE {
+        return None;
+    }
     let mut cells = vec![String::new(); starts.len()];
-    let (mut place, mut before) = (0, ' ');
-    for c in line.chars() {
+    let mut before = ' ';
+    for (place, c) in places(line) {
         let at = starts.iter().rposition(|start| *start <= place).unwrap_or(0);
         let is_beginning = at > 0 && cells[at].is_empty() && starts[at] == place;
         if is_beginning && !before.is_whitespace() {
             return None;
         }
         cells[at].push(c);
-        place += c.width().unwrap_or(0);
         before = c;
     }
     let mut cells = cells.into_iter().map(|cell| cell.trim().to_owned());
@@ -120,7 +163,7 @@ mod tests {
 
     fn read(output: &str) -> Vec<(String, String, String, bool)> {
         let told = |p: Package| (p.id, p.version, p.available, p.asks_to_be_named);
-        packages(output).into_iter().map(told).collect()
+        tables(output).packages.into_iter().map(told).collect()
     }
 
     fn line(id: &str, version: &str, available: &str, asks: bool) -> (String, String, String, bool) {
@@ -171,6 +214,52 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_cannot_be_read_is_passed_over_and_counted() {
+        let heads =
+            "Name     Id         Version Available Source\n--------------------------------------------\n";
+        let odd = "To\u{301}ol Ex ample.B  1.0     2.0       winget\n";
+        let good = |id: &str| format!("Tool     {id}  1.0     2.0       winget\n");
+        let footer = "2 upgrades available.\n1 package(s) have pins that prevent upgrade.\n";
+        let expected = [line("Example.A", "1.0", "2.0", false), line("Example.C", "1.0", "2.0", false)];
+        for rows in [
+            format!("{}{odd}{}{footer}", good("Example.A"), good("Example.C")),
+            format!("{odd}{}{}{footer}", good("Example.A"), good("Example.C")),
+            format!("{}{}{odd}{footer}", good("Example.A"), good("Example.C")),
+        ] {
+            let output = format!("{heads}{rows}\n{heads}{}", good("Example.D"));
+            assert_eq!(read(&output)[..2], expected, "{output}");
+            assert_eq!(read(&output)[2..], [line("Example.D", "1.0", "2.0", true)], "{output}");
+            assert_eq!(tables(&output).unread, 1, "{output}");
+        }
+        for whole in [
+            include_str!("fixtures/en.txt"),
+            include_str!("fixtures/de.txt"),
+            include_str!("fixtures/ko.txt"),
+        ] {
+            assert_eq!(tables(whole).unread, 0, "{whole}");
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_as_one_takes_the_place_of_one() {
+        // A family of three, a flag, a heart with a selector, an accent of its own.
+        let names = [
+            "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} Tool",
+            "\u{1f1e9}\u{1f1ea} Tool",
+            "\u{2764}\u{fe0f} Tool",
+        ];
+        for name in names {
+            let output = format!(
+                "Name    Id        Version Available Source\n------------------------------------------\n\
+                 {name} Example.A 1.0     2.0       winget\n"
+            );
+            assert_eq!(read(&output), [line("Example.A", "1.0", "2.0", false)], "{output}");
+        }
+        let accent = "Name Id        Version Available\n---------------------------------\nTo\u{301}ol Example.A 1.0     2.0\n";
+        assert_eq!(read(accent), [line("Example.A", "1.0", "2.0", false)]);
+    }
+
+    #[test]
     fn text_without_a_table_holds_no_package() {
         for text in [
             "",
@@ -187,7 +276,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_printed_it_is_read(text in "(.{0,30}\n){0,3}-{10,20}\n(.{0,60}\n){0,3}") {
-            for package in packages(&text) {
+            for package in tables(&text).packages {
                 prop_assert!(!package.id.contains(char::is_whitespace));
             }
         }

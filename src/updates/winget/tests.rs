@@ -76,6 +76,39 @@ async fn a_cut_id_is_said_to_be_of_no_use() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_read_is_said_and_closes_nothing() {
+    let odd = english().replace("Other.Package ", "Other Package ");
+    let objects =
+        r#"{"ok":true,"packages":[{"id":"A.B","name":"T","installed":"1","available":["2"]},{"id":7}]}"#;
+    for (programs, count) in [
+        (vec![("winget.exe", 0, odd)], 4),
+        (vec![("winget.exe", 0, english()), ("pwsh.exe", 0, objects.into())], 1),
+    ] {
+        let found = scan(programs, None).await;
+        assert_eq!((found.items.len(), found.checked.ok, found.checked.is_complete), (count, false, false));
+        assert!(found.checked.problem.unwrap().reason.starts_with("1 program "));
+    }
+    let last = scan(vec![("winget.exe", 0, english())], None).await;
+    let unknown = "Name Id Version Available\n-------------------------\nno such thing\n";
+    let found = scan(vec![("winget.exe", 0, unknown.into())], Some(&last)).await;
+    assert_eq!((found.items, found.checked.ok), (last.items, false));
+    assert!(found.checked.problem.unwrap().reason.contains("not understood"));
+}
+
+#[tokio::test]
+async fn the_last_byte_of_a_code_is_nothing_to_do_only_where_no_table_is_printed() {
+    for (code, printed, ok) in [
+        (43, "x".to_owned(), true),
+        (20, String::new(), true),
+        (43, english(), false),
+        (44, String::new(), false),
+    ] {
+        let found = scan(vec![("winget.exe", code, printed)], None).await;
+        assert_eq!((found.items.len(), found.checked.ok), (0, ok), "{code}");
+    }
+}
+
+#[tokio::test]
 async fn exit_codes_have_words_and_nothing_to_do_is_no_failure() {
     for code in [0x8A15_002B_u32, 0x8A15_0014] {
         let found = scan(vec![("winget.exe", code.cast_signed(), "x".into())], None).await;

@@ -1,7 +1,14 @@
 //! What Winget's exit codes mean.
 
 /// Codes that say that there is nothing to do.
-pub(super) const NOTHING: [u32; 2] = [0x8A15_0014, 0x8A15_002B];
+const NOTHING: [u32; 2] = [0x8A15_0014, 0x8A15_002B];
+
+/// True if it ended because there is nothing to do. Started from within Linux on Windows, only the last byte of the code is
+/// left; that means nothing else where no table is printed.
+pub(super) fn is_nothing(code: u32, has_table: bool) -> bool {
+    let is_last_byte = |whole: &u32| cfg!(unix) && !has_table && whole & 0xFF == code;
+    NOTHING.contains(&code) || NOTHING.iter().any(is_last_byte)
+}
 
 /// Returns what a code means and what to do about it, if it is one of those that people meet.
 pub(super) fn words(code: u32) -> Option<(&'static str, &'static str)> {

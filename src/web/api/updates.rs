@@ -323,14 +323,17 @@ fn record(state: &WebState, view: &UpdateView, scan: Option<&ScanRow>) -> Value 
     })
 }
 
-/// Says why what is shown may not be so: of the thing itself, or of the scanner that looked at it.
+/// Says why what is shown may not be so, or what is odd about it: of the thing itself, or of the scanner that looked at it.
 pub fn problem(view: &UpdateView, scan: Option<&ScanRow>) -> Option<String> {
     match &view.row.update.finding.standing {
         Standing::Unchecked { reason, .. } | Standing::Untracked { reason, .. } => Some(reason.clone()),
         _ => {
-            let checked = &scan?.checked;
-            let problem = checked.problem.as_ref().filter(|_| !checked.ok)?;
-            Some(problem.reason.clone())
+            let of_scanner = || {
+                let checked = &scan?.checked;
+                let problem = checked.problem.as_ref().filter(|_| !checked.ok)?;
+                Some(problem.reason.clone())
+            };
+            view.row.update.finding.flaw.clone().or_else(of_scanner)
         }
     }
 }

@@ -92,6 +92,11 @@ const DEVIATIONS: &[Deviation] = &[
         "believed",
         "only proxies that are named are believed",
     ),
+    deviation(
+        "checking in often for ever",
+        "sent as -1, which its agent takes for a time long past",
+        "what has no effect is refused",
+    ),
     deviation("checking in too often", "no limit, although one can be set", "the limit holds"),
     deviation(
         "expired tokens that are tidied",
@@ -275,6 +280,11 @@ impl Scene<'_> {
                 let logs = master
                     .admin_get("/api/v1/logs?action=scan_updates&result=success&since=2020-01-01T00:00:00Z");
                 logs.expect(200).await.json()["logs"].as_array().is_some_and(|logs| !logs.is_empty())
+            }
+            "checking in often for ever" => {
+                let wish = json!({"enabled": true, "duration_minutes": -1});
+                master.admin_post(&self.path("/heartbeat"), wish).expect(400).await;
+                agent.check_in().await.is_empty()
             }
             "updates by type" => {
                 let sums = master.admin_get("/api/v1/stats/summary").expect(200).await.json();

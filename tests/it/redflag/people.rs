@@ -98,15 +98,70 @@ async fn what_is_not_built_says_so_and_changes_nothing() {
     let master = unlimited().await;
     let agent = FlagAgent::join(&master, "web-1").await;
     agent.scan("", "Found 1 APT updates", json!([apt("a", "2")])).await;
-    for path in [format!("/api/v1/agents/{}/heartbeat", agent.id)] {
-        let refused = master.admin_post(&path, json!({"action": "update_all"})).expect(409).await;
-        assert_eq!(refused.json()["code"], "not_built_yet", "{path}");
-    }
     let reboot = format!("/api/v1/agents/{}/reboot", agent.id);
     let refused = master.admin_post(&reboot, json!({"delay_minutes": 5})).expect(409).await.json();
     assert!(refused["error"].as_str().unwrap().contains("RedFlag's agent"), "{refused}");
     assert_eq!(agent.updates("").await, [("a".to_owned(), "pending".to_owned())]);
     assert_eq!(agent.check_in().await, Vec::<Value>::new());
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn an_agent_is_told_to_check_in_often_for_a_while_and_as_before() {
+    let master = unlimited().await;
+    let agent = FlagAgent::join(&master, "web-1").await;
+    let path = format!("/api/v1/agents/{}/heartbeat", agent.id);
+    for (body, message, kind, params) in [
+        (
+            json!({"enabled": true}),
+            "heartbeat enabled command sent",
+            "enable_heartbeat",
+            json!({"duration_minutes": 10}),
+        ),
+        (
+            json!({"enabled": true, "duration_minutes": 60}),
+            "heartbeat enabled command sent",
+            "enable_heartbeat",
+            json!({"duration_minutes": 60}),
+        ),
+        (
+            json!({"enabled": false, "duration_minutes": -1}),
+            "heartbeat disabled command sent",
+            "disable_heartbeat",
+            json!({}),
+        ),
+    ] {
+        // when
+        let told = master.admin_post(&path, body.clone()).expect(200).await.json();
+        // then
+        assert_eq!((&told["message"], &told["enabled"]), (&json!(message), &body["enabled"]));
+        let command = agent.check_in().await.remove(0);
+        assert_eq!(
+            (&command["id"], &command["type"], &command["params"]),
+            (&told["command_id"], &json!(kind), &params)
+        );
+        let done = json!({"command_id": command["id"], "action": kind, "result": "success", "exit_code": 0});
+        agent.post("/logs", done, 200).await;
+    }
+    assert_eq!(agent.check_in().await, Vec::<Value>::new());
+    let recent = master.admin_get("/api/v1/commands/recent").expect(200).await.json();
+    assert!(
+        recent["commands"].as_array().unwrap().iter().all(|one| one["status"] == "completed"),
+        "{recent}"
+    );
+    // What its agent would take for something else is refused, and so is what another agent does not know.
+    for body in [
+        json!({}),
+        json!({"enabled": true, "duration_minutes": -1}),
+        json!({"enabled": true, "duration_minutes": 61}),
+    ] {
+        master.admin_post(&path, body).expect(400).await;
+    }
+    let (_, native, _) = master.new_native_agent("ours").await;
+    master.admin_post(&format!("/api/v3/agents/{native}/approve"), json!({})).expect(200).await;
+    let other = format!("/api/v1/agents/{native}/heartbeat");
+    let refused = master.admin_post(&other, json!({"enabled": true})).expect(409).await.json();
+    assert_eq!(refused["code"], "cannot_hurry");
     master.stop().await;
 }
 

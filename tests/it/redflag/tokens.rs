@@ -4,8 +4,9 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{FlagAgent, REGISTER, hello, unlimited};
+use super::{FlagAgent, REGISTER, hello, unlimited, unlimited_on};
 use crate::support::master::{ADMIN, TestMaster};
+use crate::support::until::until;
 
 const TOKENS: &str = "/api/v1/admin/registration-tokens";
 
@@ -157,5 +158,77 @@ async fn a_token_does_not_open_an_agent_that_is_there_already() {
     master.post("/api/v2/agents/register").key(&token).json(claim).expect(403).await;
     let rows = master.admin_get(TOKENS).expect(200).await.json();
     assert_eq!((&rows["tokens"][0]["id"], &rows["tokens"][0]["seats_used"]), (&json!(id), &json!(0)));
+    master.stop().await;
+}
+
+/// Sends a registration and hangs up without having read a byte of the answer; returns once it was taken in.
+async fn register_and_lose_the_answer(master: &TestMaster, path: &str, token: &str, body: &Value) {
+    let count = async || {
+        let agents = master.admin_get("/api/v1/agents").expect(200).await.json();
+        agents["total"].as_u64().unwrap()
+    };
+    let before = count().await;
+    let body = body.to_string();
+    let mut stream = tokio::net::TcpStream::connect(master.address).await.unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+    until("the registration is taken in", || async { (count().await > before).then_some(()) }).await;
+}
+
+#[actix_web::test]
+async fn a_host_whose_answer_was_lost_is_let_in_again_on_its_seat_and_nobody_else_is() {
+    let clock = lightship::clock::Clock::moved("2026-01-31T12:00:00Z".parse().unwrap());
+    let master = unlimited_on(clock.clone()).await;
+    let ours = |host: &str| json!({"display_name": host, "lightship": {"protocols": [3], "host": host}});
+    let forms: [(&str, fn(&str) -> Value); 2] = [
+        (REGISTER, hello),
+        (
+            "/api/v2/agents/register",
+            |host| json!({"display_name": host, "lightship": {"protocols": [3], "host": host}}),
+        ),
+    ];
+    for (n, (path, form)) in forms.into_iter().enumerate() {
+        let (id, token) = master.make_token(1).await;
+        let name = format!("web-{n}");
+        register_and_lose_the_answer(&master, path, &token, &form(&name)).await;
+        // Another host does not get in by it.
+        master.post(path).key(&token).json(form("other")).expect(401).await;
+
+        // when it tries again, and again loses the answer
+        let again = master.post(path).key(&token).json(form(&name)).expect(200).await.json();
+        let last = master.post(path).key(&token).json(form(&name)).expect(200).await.json();
+
+        // then it is one agent on one seat, and what was given before opens nothing
+        assert_eq!(again["agent_id"], last["agent_id"], "{path}");
+        let agents = master.admin_get("/api/v1/agents").expect(200).await.json();
+        let named =
+            agents["agents"].as_array().unwrap().iter().filter(|agent| agent["hostname"] == json!(name));
+        assert_eq!(named.count(), 1, "{agents}");
+        let tokens = master.admin_get(TOKENS).expect(200).await.json();
+        let own =
+            tokens["tokens"].as_array().unwrap().iter().find(|row| row["id"] == json!(id)).unwrap().clone();
+        assert_eq!(own["seats_used"], 1);
+        let agent = last["agent_id"].as_str().unwrap();
+        if path == REGISTER {
+            let commands = format!("/api/v1/agents/{agent}/commands");
+            master.get(&commands).key(again["token"].as_str().unwrap()).expect(401).await;
+            master.get(&commands).key(last["token"].as_str().unwrap()).expect(200).await;
+        } else {
+            let key = |answer: &Value| answer["lightship"]["key"].as_str().unwrap().to_owned();
+            master.post(path).key(&key(&again)).json(ours(&name)).expect(401).await;
+            master.post(path).key(&key(&last)).json(ours(&name)).expect(200).await;
+        }
+        // Once its agent spoke, the token opens nothing any more.
+        master.post(path).key(&token).json(form(&name)).expect(401).await;
+    }
+    // Nor after its time, whatever was heard.
+    let (_, token) = master.make_token(1).await;
+    register_and_lose_the_answer(&master, REGISTER, &token, &hello("late")).await;
+    clock.jump(chrono::TimeDelta::hours(25));
+    master.post(REGISTER).key(&token).json(hello("late")).expect(401).await;
     master.stop().await;
 }

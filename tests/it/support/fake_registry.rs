@@ -64,7 +64,18 @@ impl FakeRegistry {
     where
         A: Fn(&Seen) -> Reply + Send + Sync + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serving(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer)
+    }
+
+    /// In the place of one that was at this port.
+    pub async fn start_at(port: u16, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::serving(TcpListener::bind(("127.0.0.1", port)).await.unwrap(), |_| answer)
+    }
+
+    fn serving<A>(listener: TcpListener, answer: impl FnOnce(String) -> A) -> Self
+    where
+        A: Fn(&Seen) -> Reply + Send + Sync + 'static,
+    {
         let name = listener.local_addr().unwrap().to_string();
         let (answer, seen) = (Arc::new(answer(name.clone())), Arc::<Mutex<Vec<Seen>>>::default());
         let log = seen.clone();

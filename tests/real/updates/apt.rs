@@ -83,6 +83,17 @@ fn an_ordinary_user_reads_old_lists_and_is_told_how_old_they_are() {
         "chmod -R a+rX \"$1\"; find \"$1/root/var/lib/apt/lists\" -exec touch -d '10 days ago' {} +",
         &[&root.at("")],
     );
+    let scan = as_nobody(&root);
+    assert_eq!((scan.code, scan.updates()), (3, vec!["t-lib 1.0 1.1".to_owned()]), "{}", scan.errors);
+    let age = Clock::system().now() - time(&scan.scanner("apt")["as_of"]);
+    assert!(age > TimeDelta::days(9) && age < TimeDelta::days(11), "{age}");
+    let problem = &scan.scanner("apt")["problem"];
+    assert!(problem["reason"].as_str().unwrap().contains("this user may not"), "{problem}");
+    assert!(problem["way_out"].as_str().unwrap().contains("as root"), "{problem}");
+}
+
+/// A scan by an ordinary user.
+fn as_nobody(root: &AptRoot) -> Scan {
     let mut verb = std::process::Command::new(binary());
     verb.args(["scan", "--json"]).uid(65534).gid(65534).env_clear().current_dir("/");
     let state = tempfile::tempdir().unwrap();
@@ -92,17 +103,174 @@ fn an_ordinary_user_reads_old_lists_and_is_told_how_old_they_are() {
     let ended = verb.output().unwrap();
 
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    let scan = Scan {
+    Scan {
         code: ended.status.code().unwrap(),
         said: serde_json::from_slice(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {said}")),
         errors: said,
-    };
+    }
+}
+
+#[test]
+fn lists_whose_time_is_over_are_not_fresh_because_somebody_tried_to_refresh_them() {
+    let root = AptRoot::with(&["t-lib"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    shell(
+        "sed -i 's/^Date: /Valid-Until: Sat, 31 Jan 2026 12:00:00 UTC\\nDate: /' \"$1/repo/dists/stable/Release\"",
+        &[&root.at("")],
+    );
+    root.apt(&["update", "-o", "Acquire::Check-Valid-Until=false"]);
+    shell("chmod -R a+rX \"$1\"; touch \"$1/root/var/lib/apt/lists/partial\"", &[&root.at("")]);
+
+    let scan = as_nobody(&root);
+
     assert_eq!((scan.code, scan.updates()), (3, vec!["t-lib 1.0 1.1".to_owned()]), "{}", scan.errors);
-    let age = Clock::system().now() - time(&scan.scanner("apt")["as_of"]);
-    assert!(age > TimeDelta::days(9) && age < TimeDelta::days(11), "{age}");
-    let problem = &scan.scanner("apt")["problem"];
-    assert!(problem["reason"].as_str().unwrap().contains("this user may not"), "{problem}");
-    assert!(problem["way_out"].as_str().unwrap().contains("as root"), "{problem}");
+    let problem = scan.problem("apt");
+    assert!(
+        problem.starts_with("not known since 2026-01-31 12:00 UTC") && problem.contains("stable"),
+        "{problem}"
+    );
+    assert_eq!(scan.scanner("apt")["as_of"], "2026-01-31T12:00:00Z");
+    // A host that is told to take such lists is not told off for it.
+    shell("echo 'Acquire::Check-Valid-Until \"false\";' >> \"$1/apt.conf\"", &[&root.at("")]);
+    let told = as_nobody(&root);
+    assert_eq!((told.code, &told.scanner("apt")["ok"]), (2, &json!(true)), "{}", told.said);
+}
+
+#[test]
+fn a_signed_repository_is_read_and_one_whose_key_is_missing_is_named() {
+    let root = AptRoot::with(&["t-lib"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    root.sign();
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!((scan.code, scan.updates()), (2, vec!["t-lib 1.0 1.1".to_owned()]), "{}", scan.said);
+    assert_eq!((&scan.scanner("apt")["ok"], &scan.scanner("apt")["problem"]), (&json!(true), &Value::Null));
+
+    root.package("t-lib", "1.2", "");
+    root.publish();
+    root.sign();
+    std::fs::rename(root.at("lab.gpg"), root.at("elsewhere.gpg")).unwrap();
+    let missing = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!((missing.code, missing.updates()), (3, scan.updates()), "{}", missing.said);
+    let problem = missing.problem("apt");
+    let names_it =
+        ["NO_PUBKEY", "public key", "not signed", "lab.gpg"].iter().any(|word| problem.contains(word));
+    assert!(problem.starts_with("not known since") && names_it, "{problem}");
+
+    std::fs::rename(root.at("elsewhere.gpg"), root.at("lab.gpg")).unwrap();
+    let back = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!((back.code, back.updates()), (2, vec!["t-lib 1.0 1.2".to_owned()]), "{}", back.said);
+}
+
+#[test]
+fn what_preferences_pin_is_held_with_the_file_that_says_so() {
+    let root = AptRoot::with(&["t-app", "t-lib", "t-plain"]);
+    for name in ["t-app", "t-lib", "t-plain"] {
+        root.package(name, "1.1", "");
+    }
+    root.publish();
+    let write =
+        |name: &str, text: &str| std::fs::write(root.at(&format!("root/etc/apt/{name}")), text).unwrap();
+    write("preferences.d/lib.pref", "Package: t-lib\nPin: version 1.0\nPin-Priority: 1001\n");
+    write("preferences", "Package: src:t-app\nPin: release l=Lab\nPin-Priority: -1\n");
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(scan.updates(), ["t-app 1.0 1.1", "t-lib 1.0 1.1", "t-plain 1.0 1.1"], "{}", scan.errors);
+    let list = Scan::of(&root.rig(), &["list-updates", "--json"]);
+    for (name, file) in [("t-lib", "preferences.d/lib.pref"), ("t-app", "preferences")] {
+        let reason = list.field(name, "reason");
+        assert_eq!(list.field(name, "status"), "held", "{reason}");
+        assert!(reason.as_str().unwrap().ends_with(&format!("/etc/apt/{file}`)")), "{reason}");
+    }
+    assert_eq!(list.field("t-plain", "status"), "discovered");
+    // Sources that are ranked as a whole hold no package.
+    write("preferences", "Package: *\nPin: release l=Lab\nPin-Priority: 100\n");
+    std::fs::remove_file(root.at("root/etc/apt/preferences.d/lib.pref")).unwrap();
+    let ranked = Scan::of(&root.rig(), &["list-updates", "--json"]);
+    assert_eq!(ranked.field("t-plain", "status"), "discovered", "a list says what the last scan found");
+    let ranked = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert!(
+        ranked.said["updates"].as_array().unwrap().iter().all(|one| one["reason"] == Value::Null),
+        "{}",
+        ranked.said
+    );
+}
+
+#[test]
+fn of_many_that_stay_behind_each_one_says_why() {
+    let names: Vec<String> = (0..15).map(|n| format!("t-dep{n:02}")).collect();
+    let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+    all.extend(["t-lib", "t-both"]);
+    let root = AptRoot::with(&all);
+    root.package("t-lib", "1.1", "");
+    names.iter().for_each(|name| root.package(name, "1.1", r"Depends: t-lib (>= 1.1)\n"));
+    root.package("t-both", "1.1", r"Phased-Update-Percentage: 0\nDepends: t-lib (>= 1.1)\n");
+    root.publish();
+    assert!(root.program("apt-mark").args(["hold", "t-lib"]).output().unwrap().status.success());
+    let scan = Scan::of(&root.rig(), &["scan", "--json"]);
+    assert_eq!(scan.code, 2, "{}", scan.errors);
+    let list = Scan::of(&root.rig(), &["list-updates", "--json"]);
+    for name in &names {
+        let reason = list.field(name, "reason");
+        assert_eq!(list.field(name, "status"), "unmet", "{name}: {reason}");
+        let reason = reason.as_str().unwrap();
+        assert!(
+            reason.contains("t-lib") && reason.contains("held") && !reason.contains("does not say"),
+            "{name}: {reason}"
+        );
+    }
+    let both = list.field("t-both", "reason");
+    assert_eq!(list.field("t-both", "status"), "phased");
+    assert!(
+        both.as_str().unwrap().contains("phased 0 %") && both.as_str().unwrap().contains("t-lib is held"),
+        "{both}"
+    );
+}
+
+/// Programs in front of APT's own that count how often any is started, and kill the one who starts them at a certain time.
+const COUNTED: &str = r#"
+mkdir -p "$1/bin"; cd "$1"
+for name in apt-config apt-get apt-cache dpkg-query dpkg; do
+cat >bin/$name <<END
+#!/bin/sh
+(
+  flock 9
+  n=\$(wc -l <"$1/calls"); echo $name >>"$1/calls"
+  [ "\$n" != "\$(cat "$1/kill-at")" ] || { echo $name >"$1/killed-at"; kill -9 \$PPID; exit 1; }
+) 9>"$1/calls.lock" || exit 1
+exec /usr/bin/$name "\$@"
+END
+done
+chmod 755 bin/*
+"#;
+
+#[test]
+fn a_scan_that_is_killed_at_any_program_that_it_starts_leaves_the_next_one_as_it_would_be() {
+    let root = left_behind();
+    root.apt(&["update"]);
+    shell(COUNTED, &[&root.at("")]);
+    let write = |name: &str, text: &str| std::fs::write(root.at(name), text).unwrap();
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", root.at("bin"));
+    let rig = root.rig().env("PATH", path);
+    let scan = |kill_at: &str| {
+        write("kill-at", kill_at);
+        write("calls", "");
+        let _ = std::fs::remove_file(root.at("killed-at"));
+        rig.verb(&["scan", "--json"])
+    };
+    let told = |(code, out, errors): (i32, String, String)| {
+        let said: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{errors}"));
+        (code, said["scanners"]["apt"]["digest"].clone(), said["scanners"]["apt"]["problem"].clone())
+    };
+    let whole = told(scan("never"));
+    let calls = std::fs::read_to_string(root.at("calls")).unwrap();
+    assert!(calls.lines().count() > 8 && calls.contains("dpkg-query"), "{calls}");
+    for at in 0..calls.lines().count() {
+        let (code, out, _) = scan(&at.to_string());
+        let killed_at = std::fs::read_to_string(root.at("killed-at")).unwrap_or_default();
+        assert!(!killed_at.is_empty() && code == 137 && out.is_empty(), "{at}: {code} {out}");
+        assert_eq!(told(scan("never")), whole, "killed when it started {killed_at}");
+    }
 }
 
 /// Holds a file's lock as APT and dpkg hold theirs.

@@ -65,6 +65,16 @@ done
 chmod -R a+rX .
 "#;
 
+const SIGN: &str = r#"
+cd "$1"; mkdir -p keys; chmod 700 keys
+G="gpg --batch --quiet --homedir $1/keys --pinentry-mode loopback --passphrase="
+[ -e lab.gpg ] || { $G --quick-gen-key lab@example.test ed25519 sign never; $G --export >lab.gpg; }
+for suite in stable stable-security; do
+  rm -f repo/dists/$suite/InRelease; $G --clearsign -o repo/dists/$suite/InRelease repo/dists/$suite/Release
+done
+gpgconf --homedir "$1/keys" --kill gpg-agent; chmod -R a+rX repo lab.gpg
+"#;
+
 /// See the module.
 pub struct AptRoot {
     dir: TempDir,
@@ -165,6 +175,14 @@ impl AptRoot {
     /// Offers what was made.
     pub fn publish(&self) {
         shell(PUBLISH, &[&self.at("")]);
+    }
+
+    /// Signs what it offers, with a key of its own, and has it taken only with that signature.
+    pub fn sign(&self) {
+        shell(SIGN, &[&self.at("")]);
+        let signed = format!("deb [signed-by={}] file:{}", self.at("lab.gpg"), self.at("repo"));
+        let lines = ["stable", "stable-security"].map(|suite| format!("{signed} {suite} main\n"));
+        std::fs::write(self.at("root/etc/apt/sources.list"), lines.concat()).unwrap();
     }
 
     /// Where it takes its packages from.

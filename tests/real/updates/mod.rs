@@ -16,6 +16,7 @@ mod rpm_root;
 mod screens;
 mod services;
 mod verbs;
+mod windows;
 
 use std::path::Path;
 use std::process::Command;

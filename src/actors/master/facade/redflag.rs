@@ -7,7 +7,7 @@ use crate::actors::master::directory::digest_key;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::registrar;
 use crate::actors::master::requests::{Dialect, Joined, NewToken, RegisterInput, Renewed};
-use crate::actors::master::scans::scan_now;
+use crate::actors::master::scans::{scan_now, set_heartbeat};
 use crate::db;
 use crate::db::tokens::TokenRow;
 use crate::db::update_logs::UpdateLogRow;
@@ -87,6 +87,16 @@ impl Master {
     /// Tells an agent to look for pending updates now; one that was told and has not fetched it is not told twice.
     pub async fn scan_now(&self, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
         scan_now(&self.env, agent, by).await
+    }
+
+    /// Tells a RedFlag agent to check in every few seconds for so many minutes; for none, as often as before.
+    pub async fn set_heartbeat(
+        &self,
+        agent: &AgentId,
+        minutes: Option<u32>,
+        by: &str,
+    ) -> Result<Command, MasterError> {
+        set_heartbeat(&self.env, agent, minutes, by).await
     }
 
     /// Ends a command that its agent has not finished. One that was handed over may be carried out all the same.

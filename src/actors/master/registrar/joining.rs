@@ -6,6 +6,7 @@
 //! ends them.
 
 use actix::prelude::*;
+use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::tokens::secret_text;
@@ -14,6 +15,7 @@ use crate::actors::master::directory::digest_key;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{Joined, RegisterInput};
+use crate::actors::master::slot::Slot;
 use crate::actors::supervision::Ctx;
 use crate::db::agents::AgentRow;
 use crate::db::tokens::TokenRow;
@@ -24,9 +26,12 @@ use crate::domain::event::{AgentEvent, KeyEvent, Stream};
 use crate::domain::id::{AgentId, KeyId};
 use crate::domain::presence::{Presence, presence};
 use crate::domain::refresh::{self, RefreshToken, Standing};
-use crate::domain::registration::{Namesake, redflag_again, shown_name};
+use crate::domain::registration::{Namesake, Place, same_again, shown_name};
 use crate::domain::text::spell_out;
 use crate::domain::token::{TokenEvent, TokenState};
+
+/// How long after it was let in an agent is heard by that alone.
+const LETTING_IN: TimeDelta = TimeDelta::seconds(5);
 
 /// Registers a host with a registration token.
 #[derive(Message)]
@@ -79,6 +84,7 @@ async fn join(env: &Env, ask: &Join) -> Result<Joined, MasterError> {
             None
         }
     };
+    slot.let_in();
     Ok(Joined {
         agent_id: newcomer.agent,
         key_id: newcomer.key_id,
@@ -89,20 +95,70 @@ async fn join(env: &Env, ask: &Join) -> Result<Joined, MasterError> {
     })
 }
 
-/// Returns the agent that a RedFlag host was before it lost what it was given.
+/// Returns the agent that a host was before it lost what it was given, or was never told because the answer was cut off.
 async fn former(env: &Env, ask: &Join) -> Result<Option<AgentId>, MasterError> {
-    let (Dialect::RedFlag, Some(hostname)) = (ask.dialect, &ask.input.hostname) else { return Ok(None) };
+    let (Some(hostname), None) = (&ask.input.hostname, &ask.input.agent_id) else { return Ok(None) };
+    let there = db::updates::agents_on(&env.db, &spell_out(hostname)).await?;
+    if let Some(seated) = seated(env, ask, &there).await? {
+        return Ok(Some(seated));
+    }
+    if ask.dialect != Dialect::RedFlag {
+        return Ok(None);
+    }
     let mut namesakes = Vec::new();
-    for id in db::updates::agents_on(&env.db, &spell_out(hostname)).await? {
+    for id in there {
         let slot = env.directory.slot(&id).filter(|slot| slot.dialect() == Dialect::RedFlag);
-        namesakes.extend(slot.map(|slot| {
-            let silence = Dialect::RedFlag.silence(env.settings.offline_after);
-            let is_heard =
-                presence(slot.last_seen(), env.now(), silence, Some(env.started_at)) == Presence::Online;
-            Namesake { id, status: slot.status(), is_heard }
+        namesakes.extend(slot.map(|slot| Namesake {
+            id,
+            status: slot.status(),
+            is_heard: is_heard(env, &slot),
         }));
     }
-    Ok(redflag_again(&namesakes).cloned())
+    Ok(same_again(&namesakes).cloned())
+}
+
+/// Returns the agent on a seat of a token that has none left, if it is this host and nothing was heard of it since it was let
+/// in. A token with seats left lets it in as another one, which harms nobody.
+async fn seated(env: &Env, ask: &Join, there: &[AgentId]) -> Result<Option<AgentId>, MasterError> {
+    let digest = hex::encode(digest_key(ask.token.expose_secret()));
+    let Some(token) = db::tokens::find_token_by_digest(&env.db, &digest).await? else { return Ok(None) };
+    if token.state(env.now()) != TokenState::Used {
+        return Ok(None);
+    }
+    let (input, mut namesakes) = (&ask.input, Vec::new());
+    for id in db::tokens::list_token_users(&env.db, &token.id).await? {
+        let Some(slot) = env.directory.slot(&id).filter(|slot| slot.dialect() == ask.dialect) else {
+            continue;
+        };
+        let Some(row) = db::agents::find_agent(&env.db, &id).await? else { continue };
+        let own_name = shown_name(input.display_name.as_deref(), input.hostname.as_deref(), &id);
+        let has_its_name = there.contains(&id) || (!row.custom_name && row.display_name == own_name);
+        if has_its_name && slot.place(input.peer, input.hostname.as_deref()) != Place::Elsewhere {
+            let is_heard = is_heard(env, &slot) && has_spoken(env, &slot).await?;
+            namesakes.push(Namesake { id, status: slot.status(), is_heard });
+        }
+    }
+    Ok(same_again(&namesakes).cloned())
+}
+
+fn is_heard(env: &Env, slot: &Slot) -> bool {
+    let silence = slot.dialect().silence(env.settings.offline_after);
+    presence(slot.last_seen(), env.now(), silence, Some(env.started_at)) == Presence::Online
+}
+
+/// True if anything came from an agent after it was let in. Over a restart of the master only times are left to tell.
+async fn has_spoken(env: &Env, slot: &Slot) -> Result<bool, MasterError> {
+    if let Some(has_spoken) = slot.has_spoken() {
+        return Ok(has_spoken);
+    }
+    let Some(last_seen) = slot.last_seen() else { return Ok(false) };
+    for key in env.directory.look(|roster| roster.own_keys(slot.id())) {
+        let let_in = db::keys::find_key(&env.db, &key).await?.map(|key| key.created_at);
+        if let_in.is_some_and(|at| last_seen - at <= LETTING_IN) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn decide(
@@ -123,7 +179,13 @@ async fn decide(
     };
     // Read after where its stream ends: what is written in between is a conflict.
     let token = db::tokens::find_token(&env.db, &known.id).await?.ok_or(MasterError::TokenRefused)?;
-    if token.state(env.now()) != TokenState::Active {
+    let is_seated = db::tokens::list_token_users(&env.db, &token.id).await?.contains(&newcomer.agent);
+    let lets_in = match token.state(env.now()) {
+        TokenState::Active => true,
+        TokenState::Used => is_again && is_seated && env.now() < token.expires_at,
+        TokenState::Expired | TokenState::Revoked => false,
+    };
+    if !lets_in {
         return Err(MasterError::TokenRefused);
     }
     let known = db::agents::find_agent(&env.db, &newcomer.agent).await?;
@@ -144,7 +206,7 @@ async fn decide(
     };
     let mut batch = env.batch(format!("agent:{}", newcomer.agent));
     // Who sits on one of its seats already takes no second one.
-    if !db::tokens::list_token_users(&env.db, &token.id).await?.contains(&newcomer.agent) {
+    if !is_seated {
         let taken = TokenEvent::SeatTaken { token_id: token.id.clone(), agent_id: newcomer.agent.clone() };
         batch = batch.append(token_stream, token_end, vec![taken]);
     }

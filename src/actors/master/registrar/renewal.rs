@@ -64,6 +64,7 @@ async fn carry_out(env: &Env, ask: &Renew) -> Result<Renewed, MasterError> {
     })
     .await?;
     slot.touch(env.clock.now());
+    slot.spoke();
     answer.ok_or(MasterError::TokenRefused)
 }
 

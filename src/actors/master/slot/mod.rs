@@ -91,7 +91,16 @@ pub struct Slot {
     scans: Scans,
     /// What was wrong with the last report, until a list of containers is taken again.
     flaw: Mutex<Option<String>>,
+    /// Whether anything came from it since a registration token let it in.
+    word: AtomicU8,
 }
+
+/// It was let in before this master started, if it was.
+const UNKNOWN: u8 = 0;
+/// It was let in, and nothing came since: it may never have got its answer.
+const LET_IN: u8 = 1;
+/// It spoke since.
+const SPOKEN: u8 = 2;
 
 impl Slot {
     /// Makes a slot that has not been heard since `last_seen`.
@@ -120,6 +129,7 @@ impl Slot {
             lists: Lists::default(),
             scans: Scans::default(),
             flaw: Mutex::default(),
+            word: AtomicU8::new(UNKNOWN),
         }
     }
 
@@ -389,6 +399,7 @@ impl Slot {
     /// Records that the agent was heard, and from where.
     pub fn touch_from(&self, now: DateTime<Utc>, peer: IpAddr) {
         self.touch(now);
+        self.spoke();
         if self.sources.is_settled(peer) {
             return;
         }
@@ -403,7 +414,28 @@ impl Slot {
     /// Records that the agent registered, from where and under which name.
     pub(super) fn registered_from(&self, now: DateTime<Utc>, peer: IpAddr, host: Option<&str>) {
         self.touch(now);
+        self.spoke();
         self.sources.see(peer, host, now);
+    }
+
+    /// Records that the agent has what it was given.
+    pub(super) fn spoke(&self) {
+        if self.word.load(Ordering::Relaxed) != SPOKEN {
+            self.word.store(SPOKEN, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that a registration token let the agent in; whether the answer arrives is not known.
+    pub(super) fn let_in(&self) {
+        self.word.store(LET_IN, Ordering::Relaxed);
+    }
+
+    /// Says whether anything came from the agent since it was let in; none if nobody remembers.
+    pub(super) fn has_spoken(&self) -> Option<bool> {
+        match self.word.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            word => Some(word == SPOKEN),
+        }
     }
 
     /// Returns the two places the agent's words come from, if they take turns as two hosts would.

@@ -17,6 +17,7 @@ mod races;
 mod registration;
 mod removal;
 mod seats;
+mod updates;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -93,9 +93,9 @@ fn each_that_stays_behind_says_why_and_the_four_reasons_differ() {
 #[test]
 fn only_those_without_another_reason_are_asked_about_one_by_one() {
     let mut seen = seen();
-    assert_eq!(seen.unexplained(), ["t-unmet"]);
+    assert_eq!(seen.unexplained(), ["t-unmet", "t-phased"]);
     seen.policies.push(Policy { name: "-oDPkg::Pre-Invoke=sh".into(), ..seen.policies[0].clone() });
-    assert_eq!(seen.unexplained(), ["t-unmet"], "what is no name is never handed to a program");
+    assert_eq!(seen.unexplained(), ["t-unmet", "t-phased"], "what is no name is never handed to a program");
     let found = seen.findings();
     assert!(finding(&found, "-oDPkg::Pre-Invoke=sh").flaw.is_some(), "it is kept, and marked");
 }
@@ -175,4 +175,47 @@ fn two_architectures_of_one_package_share_what_is_said_of_it() {
     for name in ["t-lib", "t-lib:i386"] {
         assert_eq!(finding(&found, name).size_bytes, Some(9), "{name}");
     }
+}
+
+#[test]
+fn a_reason_says_what_is_held_what_is_phased_too_and_what_another_one_waits_for() {
+    let mut seen = seen();
+    let lacks = |name: &str| Err(format!("{name} : Depends: t-held (>= 1.1) but 1.0 is to be installed"));
+    seen.named =
+        BTreeMap::from([("t-unmet".into(), lacks("t-unmet")), ("t-phased".into(), lacks("t-phased"))]);
+    let silent = |name: &str| Policy { name: name.into(), ..seen.policies[0].clone() };
+    let (one, other, last) = (silent("t-one"), silent("t-other"), silent("t-last"));
+    seen.policies.extend([one, other, last]);
+    for (name, needed) in [("t-one", "t-held"), ("t-other", "t-unmet"), ("t-last", "t-nothing")] {
+        let record = Record { depends: vec!["t-lib".into(), needed.into()], ..Record::default() };
+        seen.records.insert((name.into(), "1.1".into()), record);
+    }
+
+    let found = seen.findings();
+
+    let why = |name: &str| finding(&found, name).held_back.clone().unwrap();
+    assert_eq!(
+        why("t-unmet").reason,
+        "dependency: t-unmet : Depends: t-held (>= 1.1) but 1.0 is to be installed; t-held is held"
+    );
+    let phased = why("t-phased");
+    assert!(phased.cause == HeldCause::Phased && phased.reason.ends_with("t-held is held"), "{phased:?}");
+    assert_eq!(why("t-one").reason, "dependency: it needs t-held, which is held");
+    assert!(
+        why("t-other").reason.starts_with("dependency: it needs t-unmet, which stays behind: t-unmet : ")
+    );
+    assert!(why("t-last").reason.ends_with("does not say why"));
+}
+
+#[test]
+fn what_preferences_keep_back_is_held_with_the_file_and_nothing_else_is_asked_about_it() {
+    let mut seen = seen();
+    let unmet = seen.policies.iter_mut().find(|policy| policy.name == "t-unmet").unwrap();
+    unmet.pinned_in = Some("/etc/apt/preferences.d/pin".into());
+    assert_eq!(seen.unexplained(), ["t-phased"]);
+    let found = seen.findings();
+    let held = finding(&found, "t-unmet").held_back.clone().unwrap();
+    assert_eq!(held.cause, HeldCause::Held);
+    assert_eq!(held.reason, "pinned by preferences on the host (`/etc/apt/preferences.d/pin`)");
+    assert!(finding(&found, "t-unmet").is_pending());
 }

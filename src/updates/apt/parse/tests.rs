@@ -243,3 +243,40 @@ fn what_is_no_name_is_handed_to_no_program() {
         assert_eq!(is_version(version), is, "{version:?}");
     }
 }
+
+#[test]
+fn a_pin_of_the_package_itself_is_known_by_its_priority_and_others_are_not_meant() {
+    let policy = |candidate: &str, newer: &str, installed: &str| {
+        let text = format!(
+            "t-lib:\n  Installed: 1.0\n  Candidate: {candidate}\n  Version table:\n     {newer}\n        500 file:/r stable/main amd64 Packages\n *** 1.0 {installed}\n        500 file:/r stable/main amd64 Packages\n        100 /var/lib/dpkg/status\n"
+        );
+        let mut policies = Policies::default();
+        text.lines().for_each(|line| policies.line(line));
+        policies.found.remove(0).pinned().map(|version| version.version.clone())
+    };
+    for (candidate, newer, installed, expected) in [
+        ("1.0", "1.1 -1", "500", Some("1.1")),
+        ("1.0", "1.1 500", "1001", Some("1.1")),
+        ("(none)", "1.1 -1", "-1", Some("1.1")),
+        // It is the candidate all the same.
+        ("1.1", "1.1 990", "500", None),
+        // Its publisher offers it to others first.
+        ("1.0", "1.1 1 (phased 10%)", "500", None),
+        ("1.0", "1.1 500", "500", None),
+    ] {
+        assert_eq!(
+            policy(candidate, newer, installed).as_deref(),
+            expected,
+            "{candidate} {newer} {installed}"
+        );
+    }
+}
+
+#[test]
+fn one_dry_run_of_many_names_what_each_of_them_lacks() {
+    let said = "Some packages could not be installed.\nThe following packages have unmet dependencies:\n t-app : Depends: t-lib (>= 3) but 1.0 is to be installed\n         Depends: t-x but it is not installable\n t-b : Breaks: t-c (< 2) but 1 is to be installed\n";
+    let found = unmet_by_name(said);
+    assert_eq!(found["t-app"], "t-app : Depends: t-lib (>= 3) but 1.0 is to be installed (and 1 more)");
+    assert_eq!(found["t-b"], "t-b : Breaks: t-c (< 2) but 1 is to be installed");
+    assert_eq!((found.len(), unmet_by_name("Done.").len()), (2, 0));
+}

@@ -21,6 +21,7 @@ use crate::domain::update::RebootAsk;
 use crate::web::api::agents::agent_id;
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
+use crate::web::check_ins::LONGEST_RAPID;
 use crate::web::error::ApiError;
 use crate::web::listings::{self, Elements, Page, next};
 use crate::web::picture::{presence, warning};
@@ -29,6 +30,8 @@ use crate::web::state::WebState;
 
 /// Agents that are read at a time.
 const AT_ONCE: u64 = 200;
+/// For how long an agent checks in often if nobody says it.
+const HEARTBEAT_MINUTES: u32 = 10;
 
 /// Which agents.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -247,16 +250,53 @@ pub async fn reboot(
     })))
 }
 
-/// `POST /api/v1/agents/{id}/heartbeat`: not built yet: RedFlag's agent changes its interval by command only.
+/// How often an agent is to check in.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct HeartbeatOrder {
+    /// True: every few seconds, for a while; false: as often as before.
+    enabled: Option<bool>,
+    /// For how long, from 1 to 60 minutes; 10 if it is left out.
+    duration_minutes: Option<i64>,
+}
+
+impl HeartbeatOrder {
+    /// For how many minutes; none ends it.
+    fn minutes(&self) -> Result<Option<u32>, ApiError> {
+        let bad = |field: &str, way_out: &str| {
+            Err(ApiError::Invalid(format!("field `{field}` is not allowed: {way_out}")))
+        };
+        match (self.enabled, self.duration_minutes.map(u32::try_from)) {
+            (None, _) => bad("enabled", "send `true` or `false`"),
+            (Some(false), _) => Ok(None),
+            (Some(true), None) => Ok(Some(HEARTBEAT_MINUTES)),
+            (Some(true), Some(Ok(minutes)))
+                if i64::from(minutes) <= LONGEST_RAPID.num_minutes() && minutes > 0 =>
+            {
+                Ok(Some(minutes))
+            }
+            // RedFlag's own page offers -1 for "for ever", which its agent takes for a time long past.
+            (Some(true), Some(_)) => bad("duration_minutes", "send a number from 1 to 60"),
+        }
+    }
+}
+
+/// `POST /api/v1/agents/{id}/heartbeat`: a RedFlag agent checks in every few seconds for a while, or as often as before.
 #[utoipa::path(post, path = "/api/v1/agents/{id}/heartbeat", tag = "v1", params(("id" = String, Path)),
-    request_body = HostOrder, responses((status = 400), (status = 401), (status = 403), (status = 404),
-        (status = 409)),
+    request_body = HeartbeatOrder, responses((status = 200), (status = 400), (status = 401), (status = 403),
+        (status = 404), (status = 409), (status = 503)),
     security(("admin_token" = [])))]
 pub async fn set_heartbeat(
-    _: Operator,
+    operator: Operator,
     state: web::Data<WebState>,
     id: web::Path<String>,
-    _body: Lenient<HostOrder>,
+    body: Lenient<HeartbeatOrder>,
 ) -> Result<HttpResponse, ApiError> {
-    not_built(&state, &id, "telling an agent to check in often").await
+    let id = agent_id(&id)?;
+    listed(&state, &id).await?;
+    let minutes = body.0.minutes()?;
+    let command = state.master().set_heartbeat(&id, minutes, &operator.name).await?;
+    let word = if minutes.is_some() { "enabled" } else { "disabled" };
+    Ok(HttpResponse::Ok().json(json!({
+        "message": format!("heartbeat {word} command sent"), "command_id": command.id, "enabled": minutes.is_some(),
+    })))
 }
