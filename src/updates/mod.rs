@@ -13,6 +13,7 @@ mod host;
 mod installer;
 mod keep;
 mod kept;
+mod lifelines;
 mod list;
 mod packages;
 mod powershell;

@@ -10,6 +10,7 @@ mod finding;
 mod first_seen;
 mod kind;
 mod life;
+mod lifeline;
 mod mode;
 mod plan;
 mod policy;
@@ -29,6 +30,7 @@ pub use finding::{
 pub use first_seen::FirstSeen;
 pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
+pub use lifeline::{is_engine_package, while_engine_restarts};
 pub use mode::{ApprovalMode, Beyond, beyond};
 pub use plan::{
     Changes, ConfigFile, Difference, LeftOut, OnHost, Operation, Plan, PlanFault, PlanId, PlannedChange,

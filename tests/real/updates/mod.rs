@@ -8,6 +8,7 @@ mod dnf;
 mod dnf_install;
 mod file_server;
 mod helper;
+mod lifelines;
 mod orders;
 mod rpm_root;
 mod screens;
