@@ -75,7 +75,12 @@ fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<OwnHands> {
         .collect();
     Ok(OwnHands::new(HandsParts {
         dir: dir.to_owned(),
-        installers: installers(images(settings, &clock, io.clone())?, containers, &clock),
+        installers: installers(
+            images(settings, &clock, io.clone())?,
+            containers,
+            settings.labels.prefix.as_deref(),
+            &clock,
+        ),
         refreshing,
         rights: Rights::all(),
         agent_is: AgentIs::Told,

@@ -45,7 +45,12 @@ impl Host {
         let containers = EngineContainers::new(BollardDocker::at(engine(&settings)?, runtime.io()));
         let hands = OwnHands::new(HandsParts {
             dir,
-            installers: installers(images(&settings, &clock, runtime.io())?, containers, &clock),
+            installers: installers(
+                images(&settings, &clock, runtime.io())?,
+                containers,
+                settings.labels.prefix.as_deref(),
+                &clock,
+            ),
             refreshing: Vec::new(),
             rights: Rights::all(),
             agent_is: AgentIs::Own,
@@ -191,6 +196,9 @@ pub(super) fn show_plan(plan: &Plan) -> anyhow::Result<()> {
             spell_out(&file.package),
             file.outcome
         ))?;
+    }
+    for (name, how) in &on_host.containers {
+        output::line(&format!("{}: {}", spell_out(name), spell_out(how)))?;
     }
     for thing in &on_host.stands_on {
         output::line(&format!("this program stands on {}", spell_out(thing)))?;

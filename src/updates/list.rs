@@ -61,13 +61,19 @@ pub fn scanners(images: Images, state_dir: &Path) -> Vec<Arc<dyn Scanner>> {
     ]
 }
 
-/// Every installer there is, in the order in which they work; one line each.
-pub fn installers(images: Images, containers: EngineContainers, clock: &Clock) -> Vec<Arc<dyn Installer>> {
+/// Every installer there is, in the order in which they work; one line each. `label_prefix` is the operator's own one, if
+/// any: by their labels published containers are known.
+pub fn installers(
+    images: Images,
+    containers: EngineContainers,
+    label_prefix: Option<&str>,
+    clock: &Clock,
+) -> Vec<Arc<dyn Installer>> {
     let scanner = DockerImage::new(images.engine, images.lookup);
     vec![
         Arc::new(AptInstaller::of_this_host()),
         Arc::new(DnfInstaller::of_this_host()),
-        Arc::new(ImageInstaller::new(scanner, containers, clock.clone())),
+        Arc::new(ImageInstaller::new(scanner, containers, label_prefix, clock.clone())),
     ]
 }
 

@@ -3,7 +3,10 @@
 mod apt;
 mod apt_install;
 mod apt_root;
+mod container_kills;
+mod container_verdicts;
 mod containers;
+mod containers_beside;
 mod dnf;
 mod dnf_install;
 mod file_server;
