@@ -28,7 +28,13 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
     let containers = EngineContainers::new(BollardDocker::at(engine(settings)?, io.clone()));
     let is_container = HostReader::of_this_host().virtualisation().is_application_container();
     let packages = packages(settings.updates.check_packages, is_container);
-    let all = installers(images(settings, dir, &clock, io.clone())?, containers, patience(settings), &clock);
+    let all = installers(
+        images(settings, dir, &clock, io.clone())?,
+        containers,
+        patience(settings),
+        settings.labels.prefix.as_deref(),
+        &clock,
+    );
     let own = OwnHands::new(HandsParts {
         dir: dir.to_owned(),
         // Packages that are not the host's must not be taken for them. Without rights they are planned all the same.

@@ -76,7 +76,13 @@ fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<OwnHands> {
         .collect();
     Ok(OwnHands::new(HandsParts {
         dir: dir.to_owned(),
-        installers: installers(images(settings, dir, &clock, io.clone())?, containers, patience(settings), &clock),
+        installers: installers(
+            images(settings, dir, &clock, io.clone())?,
+            containers,
+            patience(settings),
+            settings.labels.prefix.as_deref(),
+            &clock,
+        ),
         refreshing,
         rights: Rights::all(),
         agent_is: AgentIs::Told,

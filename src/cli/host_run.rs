@@ -50,7 +50,13 @@ impl Host {
         let images = images(&settings, &dir, &clock, runtime.io())?;
         let hands = OwnHands::new(HandsParts {
             dir,
-            installers: installers(images, containers, patience(&settings), &clock),
+            installers: installers(
+                images,
+                containers,
+                patience(&settings),
+                settings.labels.prefix.as_deref(),
+                &clock,
+            ),
             refreshing: Vec::new(),
             rights: Rights::all(),
             agent_is: AgentIs::Own,
@@ -260,6 +266,9 @@ pub(super) fn show_plan(plan: &Plan) -> anyhow::Result<()> {
             spell_out(&file.package),
             file.outcome
         ))?;
+    }
+    for (name, how) in &on_host.containers {
+        output::line(&format!("{}: {}", spell_out(name), spell_out(how)))?;
     }
     for thing in &on_host.stands_on {
         output::line(&format!("this program stands on {}", spell_out(thing)))?;

@@ -165,7 +165,7 @@ fn own_host(host: &str, connector: Connector<'_>) -> Option<Doubt> {
 }
 
 /// True for what every system takes for itself.
-fn is_own(host: &str) -> bool {
+pub(super) fn is_own(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     let is_itself = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
     let by_address = ip_of(host).is_some_and(|ip| {

@@ -71,18 +71,20 @@ pub fn scanners(images: Images, state_dir: &Path) -> Vec<Arc<dyn Scanner>> {
     ]
 }
 
-/// Every installer there is, in the order in which they work; one line each.
+/// Every installer there is, in the order in which they work; one line each. `label_prefix` is the operator's own one, if
+/// any: by their labels published containers are known.
 pub fn installers(
     images: Images,
     containers: EngineContainers,
     patience: Patience,
+    label_prefix: Option<&str>,
     clock: &Clock,
 ) -> Vec<Arc<dyn Installer>> {
     let scanner = DockerImage::new(images.engine, images.lookup);
     vec![
         Arc::new(AptInstaller::of_this_host(patience)),
         Arc::new(DnfInstaller::of_this_host(patience)),
-        Arc::new(ImageInstaller::new(scanner, containers, clock.clone())),
+        Arc::new(ImageInstaller::new(scanner, containers, label_prefix, clock.clone())),
     ]
 }
 

@@ -14,6 +14,7 @@ mod installer;
 mod keep;
 mod kept;
 mod known_registries;
+mod lifelines;
 mod list;
 mod packages;
 mod powershell;

@@ -11,6 +11,7 @@ mod finding;
 mod first_seen;
 mod kind;
 mod life;
+mod lifeline;
 mod mode;
 mod plan;
 mod policy;
@@ -34,6 +35,7 @@ pub use finding::{
 pub use first_seen::FirstSeen;
 pub use kind::{Kind, UnknownKind};
 pub use life::{Decision, Happening, Refused, State, decided, next};
+pub use lifeline::{is_engine_package, while_engine_restarts};
 pub use mode::{ApprovalMode, Beyond, beyond};
 pub use plan::{
     Changes, ConfigFile, Difference, LeftOut, OnHost, Operation, Plan, PlanFault, PlanId, PlannedChange,

@@ -420,6 +420,9 @@ pub struct OnHost {
     pub services_unknown: Option<String>,
     /// The image, as scans name it, of each container that gets another one.
     pub images: BTreeMap<String, String>,
+    /// How each container is replaced, in words, where there is something to say.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub containers: BTreeMap<String, String>,
     /// What this program itself stands on, and that a run must not cut off.
     pub stands_on: Vec<String>,
 }
@@ -478,6 +481,7 @@ impl Plan {
         here.left_out.dedup_by(|one, other| one.name == other.name);
         here.undo.extend(there.undo);
         here.images.extend(there.images);
+        here.containers.extend(there.containers);
         here.config_files.extend(there.config_files);
         here.download_bytes += there.download_bytes;
         here.disk_bytes += there.disk_bytes;

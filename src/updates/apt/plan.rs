@@ -9,11 +9,12 @@ use super::parse::{self, Installed, Record, Simulation};
 use super::places::Places;
 use crate::domain::update::{
     Changes, ConfigFile, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run,
-    UndoSource, Wanted, undo,
+    UndoSource, Wanted, is_engine_package, undo,
 };
 use crate::process::find;
 use crate::updates::keep::{shown, trouble};
 use crate::updates::kept::Kept;
+use crate::updates::lifelines::{stands_on, stays};
 
 /// Packages whose newer version is only in use after a restart of the host.
 const WANT_A_RESTART: [&str; 6] = ["libc6", "systemd", "dbus", "udev", "linux-firmware", "intel-microcode"];
@@ -57,28 +58,36 @@ impl Apt {
         // Its version is the new one already: APT finds nothing to do, and all is not well.
         let half = basis.installed.iter().filter(|(_, package)| package.is_broken);
         left_out.extend(half.map(|(name, _)| LeftOut { name: name.clone(), reason: HALF.into() }));
+        let by_name = matches!(wanted, Wanted::Named(_));
+        let is_kept_back = |name: &String| !by_name && is_engine_package(bare(name));
+        let (engine, names): (Vec<String>, Vec<String>) = names.into_iter().partition(is_kept_back);
+        left_out.extend(engine.iter().map(|name| stays(name)));
         if *wanted != Wanted::All && names.is_empty() {
             return self.whole(&basis, Simulation::default(), "", left_out, state_dir).await;
         }
-        let args: Vec<&str> = match wanted {
-            Wanted::All => vec!["dist-upgrade"],
+        let mut args: Vec<String> = match wanted {
+            Wanted::All => vec!["dist-upgrade".into()],
             _ => ["install", "--only-upgrade", "--"]
+                .map(str::to_owned)
                 .into_iter()
-                .chain(names.iter().map(String::as_str))
+                .chain(names.clone())
                 .collect(),
         };
-        let dry_run = self.program("apt-get").args(parse::DRY_RUN).args(["-o", "Acquire::ForceHash=SHA256"]);
-        let ended = dry_run.args(args).stdout_limit(32 * 1024 * 1024).run().await.map_err(trouble)?;
-        if ended.code != Some(0) {
-            let reason = parse::unmet(&ended.stdout).or_else(|| parse::error_of(&ended.stderr));
-            let reason = reason.unwrap_or_else(|| "APT did not say why".into());
-            let way_out = "name fewer packages, or see what `apt-get -s` says on the host";
-            return Err(Problem {
-                reason: shown(&format!("there is no way: {reason}")),
-                way_out: Some(way_out.into()),
-            });
+        let mut said = self.dry_run(&args).await?;
+        let mut simulation = parse::simulation(&said);
+        let engine: Vec<(String, String)> = simulation
+            .installs
+            .iter()
+            .filter(|(name, _)| is_kept_back(name))
+            .filter_map(|(name, install)| Some((name.clone(), install.current.clone()?)))
+            .collect();
+        if *wanted == Wanted::All && !engine.is_empty() {
+            // Told to stay at the version that they have, they do, and what needs newer ones stays too.
+            args.extend(engine.iter().map(|(name, current)| format!("{name}={current}")));
+            said = self.dry_run(&args).await?;
+            simulation = parse::simulation(&said);
+            left_out.extend(engine.iter().map(|(name, _)| stays(name)));
         }
-        let simulation = parse::simulation(&ended.stdout);
         for name in names.iter().filter(|name| !simulation.installs.contains_key(*name)) {
             let reason = match installed_as(&basis.installed, &basis.places.native, name) {
                 None => "it is not installed",
@@ -86,7 +95,20 @@ impl Apt {
             };
             left_out.push(LeftOut { name: name.clone(), reason: reason.into() });
         }
-        self.whole(&basis, simulation, &ended.stdout, left_out, state_dir).await
+        self.whole(&basis, simulation, &said, left_out, state_dir).await
+    }
+
+    /// Returns what APT says that it would do.
+    async fn dry_run(&self, args: &[String]) -> Result<String, Problem> {
+        let dry_run = self.program("apt-get").args(parse::DRY_RUN).args(["-o", "Acquire::ForceHash=SHA256"]);
+        let ended = dry_run.args(args).stdout_limit(32 * 1024 * 1024).run().await.map_err(trouble)?;
+        if ended.code == Some(0) {
+            return Ok(ended.stdout);
+        }
+        let reason = parse::unmet(&ended.stdout).or_else(|| parse::error_of(&ended.stderr));
+        let reason = reason.unwrap_or_else(|| "APT did not say why".into());
+        let way_out = "name fewer packages, or see what `apt-get -s` says on the host";
+        Err(Problem { reason: shown(&format!("there is no way: {reason}")), way_out: Some(way_out.into()) })
     }
 
     async fn security_names(&self, places: &Places) -> Result<Vec<String>, Problem> {
@@ -111,6 +133,7 @@ impl Apt {
             disk_bytes: parse::disk_bytes(said),
             reboot: reboot(&changes),
             config_files: self.config_files(&changes).await,
+            stands_on: stands_on(&changes),
             ..OnHost::default()
         };
         on_host.undo = self.undo_sources(basis, &changes, &Self::kept(state_dir)).await?;
@@ -373,7 +396,8 @@ impl Apt {
         let done = run.plan.changes.only(Kind::Apt);
         let changes = undo(&done, only, present, content)
             .map_err(|fault| Problem { reason: fault.to_string(), way_out: None })?;
-        let mut on_host = OnHost { reboot: reboot(&changes), ..OnHost::default() };
+        let mut on_host =
+            OnHost { reboot: reboot(&changes), stands_on: stands_on(&changes), ..OnHost::default() };
         on_host.config_files = self.config_files(&changes).await;
         on_host.undo = self.undo_sources(&basis, &changes, &kept).await?;
         Ok(Plan { changes, on_host })

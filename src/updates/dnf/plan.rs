@@ -10,11 +10,12 @@ use super::transaction::{CONTENT_FORMAT, Content, Part, Row, Table, contents, is
 use super::{Dnf, worked};
 use crate::domain::update::{
     Changes, ConfigFile, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem, Run,
-    UndoSource, Wanted, undo,
+    UndoSource, Wanted, is_engine_package, undo,
 };
 use crate::process::{Ended, Program};
 use crate::updates::keep::{shown, trouble};
 use crate::updates::kept::{Kept, digest_of};
+use crate::updates::lifelines::{stands_on, stays};
 
 /// Packages whose newer version is only in use after a restart of the host.
 const WANT_A_RESTART: [&str; 8] = [
@@ -79,8 +80,21 @@ impl Dnf {
             let on_host = OnHost { left_out, ..OnHost::default() };
             return Ok(Plan { on_host, ..Plan::nothing() });
         }
-        let ended = self.dry_run(wanted, &there).await?;
-        let table = Table::read(&ended.stdout);
+        let mut ended = self.dry_run(wanted, &there, &[]).await?;
+        let mut table = Table::read(&ended.stdout);
+        let engine: BTreeSet<String> = match wanted {
+            Wanted::Named(_) => BTreeSet::new(),
+            Wanted::All | Wanted::Security => {
+                let rows = table.rows.iter().filter(|(part, _)| *part != Part::Skip);
+                rows.map(|(_, row)| row.name.clone()).filter(|name| is_engine_package(name)).collect()
+            }
+        };
+        if !engine.is_empty() {
+            let excludes: Vec<String> = engine.iter().map(|name| format!("--exclude={name}")).collect();
+            ended = self.dry_run(wanted, &there, &excludes).await?;
+            table = Table::read(&ended.stdout);
+            left_out.extend(engine.iter().map(|name| stays(name)));
+        }
         if let Some(other) = table.others.first() {
             return Err(Problem {
                 reason: shown(&format!("DNF would change more than packages: {other}")),
@@ -94,9 +108,15 @@ impl Dnf {
     }
 
     /// What DNF says it would do.
-    async fn dry_run(&self, wanted: &Wanted, names: &[String]) -> Result<Ended, Problem> {
+    async fn dry_run(
+        &self,
+        wanted: &Wanted,
+        names: &[String],
+        excludes: &[String],
+    ) -> Result<Ended, Problem> {
         let call = async |cache: &[&str]| {
-            let mut program = self.dnf().await?.args(cache).args(["--assumeno", "--nobest", "upgrade"]);
+            let program = self.dnf().await?.args(cache).args(excludes);
+            let mut program = program.args(["--assumeno", "--nobest", "upgrade"]);
             if *wanted == Wanted::Security {
                 program = program.arg("--security");
             }
@@ -239,6 +259,7 @@ impl Dnf {
             left_out,
             reboot: reboot(&changes),
             config_files: self.config_files(&changes).await,
+            stands_on: stands_on(&changes),
             ..OnHost::default()
         };
         for change in changes.all() {

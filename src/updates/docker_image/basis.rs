@@ -21,9 +21,8 @@ pub(super) struct Basis {
 impl Basis {
     /// Looks at all of them.
     pub(super) async fn of(engine: &EngineContainers) -> Result<Self, DockerError> {
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let stands_on = StandsOn {
-            own: own_container(&mountinfo),
+            own: this_container(),
             engine_host: engine.host(),
             keeps_hardware_addresses: engine.api_version().await? >= KEEPS_HARDWARE_ADDRESSES,
         };
@@ -89,6 +88,11 @@ impl Basis {
             Some(format!("`{}` would have to be made anew with it, and is not: {reason}", name_of(container)))
         })
     }
+}
+
+/// The id of the container that this program runs in.
+pub(super) fn this_container() -> Option<String> {
+    own_container(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
 }
 
 /// Its name, without the Engine's slash.

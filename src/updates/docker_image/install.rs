@@ -12,11 +12,13 @@ use super::basis::{Basis, id_of, image_id, image_name, is_meant, name_of};
 use super::engine_lookup::engine_login;
 use super::journal::Journal;
 use super::plan::{work_out, work_out_undo};
-use super::swap::{Stuck, Swapper, named};
+use super::replaced::named;
+use super::swap::{Stuck, Swapper, until_there};
+use super::visitor::Visitor;
 use crate::clock::Clock;
 use crate::docker::{DockerError, EngineContainers};
 use crate::domain::registry::Reference;
-use crate::domain::update::swap::{Group, Phase, Swap};
+use crate::domain::update::swap::{Group, Phase, Swap, Swaps, stops_first};
 use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run, Wanted};
 use crate::registry::{Credentials, DockerLogins};
 use crate::updates::installer::Installer;
@@ -27,13 +29,20 @@ use crate::updates::scanner::Scanner;
 pub struct ImageInstaller {
     scanner: DockerImage,
     engine: EngineContainers,
+    visitor: Visitor,
     clock: Clock,
 }
 
 impl ImageInstaller {
-    /// Takes an Engine, and the scanner that says what is newer there.
-    pub fn new(scanner: DockerImage, engine: EngineContainers, clock: Clock) -> Self {
-        Self { scanner, engine, clock }
+    /// Takes an Engine, the scanner that says what is newer there, and the operator's own prefix of labels.
+    pub fn new(
+        scanner: DockerImage,
+        engine: EngineContainers,
+        label_prefix: Option<&str>,
+        clock: Clock,
+    ) -> Self {
+        let visitor = Visitor::new(engine.clone(), label_prefix.map(str::to_owned));
+        Self { scanner, engine, visitor, clock }
     }
 }
 
@@ -57,11 +66,11 @@ impl Installer for ImageInstaller {
     }
 
     async fn plan(&self, wanted: &Wanted, state_dir: &Path) -> Result<Plan, Problem> {
-        work_out(&self.scanner, &self.engine, wanted, state_dir, &self.clock).await
+        work_out(&self.scanner, &self.engine, &self.visitor, wanted, state_dir, &self.clock).await
     }
 
     async fn plan_undo(&self, run: &Run, only: &[String], state_dir: &Path) -> Result<Plan, Problem> {
-        work_out_undo(&self.engine, run, only, state_dir).await
+        work_out_undo(&self.engine, &self.visitor, run, only, state_dir).await
     }
 
     async fn automatic(&self, _plan: &Plan) -> Result<Vec<String>, Problem> {
@@ -69,26 +78,26 @@ impl Installer for ImageInstaller {
     }
 
     fn steps(&self, _state_dir: &Path) -> Vec<Box<dyn Step>> {
-        let engine = &self.engine;
+        let (engine, visitor) = (&self.engine, &self.visitor);
         let logins: Arc<dyn Credentials> = Arc::new(DockerLogins::of_this_user());
         vec![
-            Box::new(Settle(engine.clone())),
+            Box::new(Settle(engine.clone(), visitor.clone())),
             Box::new(Check(engine.clone())),
             Box::new(Pull(engine.clone(), logins)),
-            Box::new(Replace(engine.clone())),
+            Box::new(Replace(engine.clone(), visitor.clone())),
             Box::new(Look(engine.clone())),
         ]
     }
 }
 
 /// Puts back what the run that is taken back left half done.
-struct Settle(EngineContainers);
+struct Settle(EngineContainers, Visitor);
 /// Looks whether the host is as it was planned for.
 struct Check(EngineContainers);
 /// Fetches everything, so that a failed download changes nothing.
 struct Pull(EngineContainers, Arc<dyn Credentials>);
 /// Replaces one group after the other.
-struct Replace(EngineContainers);
+struct Replace(EngineContainers, Visitor);
 /// Looks at what is there now.
 struct Look(EngineContainers);
 
@@ -117,7 +126,7 @@ impl Step for Settle {
         };
         let journal = Journal::of(&folder);
         let swaps = journal.read().map_err(StepFailed::because)?;
-        let mut swapper = Swapper { engine: &self.0, at, journal, swaps };
+        let mut swapper = Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps };
         for group in (0..swapper.swaps.groups.len()).rev() {
             swapper.give_up(group, "it was cut off, and taken back").map_err(StepFailed::because)?;
             swapper.end(group).await.map_err(|stuck| match stuck {
@@ -156,6 +165,13 @@ impl Step for Check {
         }
         Ok(Value::Null)
     }
+}
+
+/// What visitors asked, and what they were answered.
+fn asked(swaps: &Swaps) -> Vec<String> {
+    let done = swaps.groups.iter().filter(|group| group.phase == Phase::Done);
+    let visits = done.flat_map(|group| &group.swaps).flat_map(|swap| &swap.visits);
+    visits.map(ToString::to_string).collect()
 }
 
 /// Ids of the containers that are not yet on their new image.
@@ -238,7 +254,7 @@ impl Step for Replace {
         let untouched = |reason: String| StepFailed { reason, back: Back::NotNeeded };
         let journal = Journal::of(at.folder);
         let swaps = journal.read().map_err(StepFailed::because)?;
-        let mut swapper = Swapper { engine: &self.0, at, journal, swaps };
+        let mut swapper = Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps };
         // What was begun before is brought to its end first.
         for group in 0..swapper.swaps.groups.len() {
             bring_to_end(&mut swapper, group).await?;
@@ -252,8 +268,12 @@ impl Step for Replace {
             }
             not_planned(&group, at)?;
             let mut swaps = Vec::new();
+            let beside = match group.as_slice() {
+                [alone] => stops_first(alone, self.1.is_published(alone)).is_none(),
+                _ => false,
+            };
             for container in group {
-                swaps.push(self.swap(container, at).await.map_err(&stop)?);
+                swaps.push(self.swap(container, beside, at).await.map_err(&stop)?);
             }
             let number = swapper.begin(swaps).map_err(&stop)?;
             bring_to_end(&mut swapper, number).await?;
@@ -263,7 +283,7 @@ impl Step for Replace {
 }
 
 impl Replace {
-    async fn swap(&self, container: &Value, at: &At<'_>) -> Result<Swap, String> {
+    async fn swap(&self, container: &Value, beside: bool, at: &At<'_>) -> Result<Swap, String> {
         let name = name_of(container);
         let new_image =
             at.run.found("docker_image.pull").and_then(|found| found["images"].get(name)?.as_str());
@@ -275,6 +295,9 @@ impl Replace {
         };
         let tag_was = tag_was.as_ref().and_then(|image| image["Id"].as_str()).unwrap_or(image_id(container));
         let state = &container["State"];
+        let runs = state["Running"] == true || state["Restarting"] == true;
+        // Asked before anything is touched, so that a failure that was there before is not held against the new one.
+        let visits = if runs { self.1.before(container).await } else { Ok(Vec::new()) };
         Ok(Swap {
             name: name.to_owned(),
             old: id_of(container).to_owned(),
@@ -284,7 +307,10 @@ impl Replace {
             image_name: image_name.to_owned(),
             tag_was: tag_was.to_owned(),
             restart_policy: container["HostConfig"]["RestartPolicy"].clone(),
-            runs: state["Running"] == true || state["Restarting"] == true,
+            runs,
+            beside,
+            was: (runs && container["HostConfig"]["AutoRemove"] == true).then(|| container.clone()),
+            visits: visits.map_err(|error| error.to_string())?,
         })
     }
 }
@@ -320,6 +346,7 @@ impl Step for Look {
     }
 
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
+        until_there(&self.0).await.map_err(StepFailed::because)?;
         let basis = Basis::of(&self.0).await.map_err(|error| failed(&error))?;
         let swaps = Journal::of(at.folder).read().map_err(StepFailed::because)?;
         let ran = |name: &str| {
@@ -335,6 +362,6 @@ impl Step for Look {
                 return Err(StepFailed::because(format!("{name} does not run any more")));
             }
         }
-        Ok(json!({ "looked_at": planned(at).count() }))
+        Ok(json!({ "looked_at": planned(at).count(), "asked": asked(&swaps) }))
     }
 }

@@ -9,7 +9,8 @@ use crate::state_dir::replace_file;
 /// Its name in the folder of a run.
 const FILE: &str = "swaps.json";
 
-/// The record in the folder of one run. It holds names and ids, and nothing that a container was told.
+/// The record in the folder of one run. It holds names and ids; what a container was told only of
+/// one that is gone once it is stopped, and as long as it may have to be made anew.
 pub(super) struct Journal {
     path: PathBuf,
 }

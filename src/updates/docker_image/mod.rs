@@ -6,11 +6,16 @@
 mod basis;
 mod engine_lookup;
 mod install;
+mod interfaces;
 mod journal;
 mod judge;
+mod judging;
+mod making;
 mod plan;
+mod replaced;
 mod subject;
 mod swap;
+mod visitor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

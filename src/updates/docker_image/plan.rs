@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::DockerImage;
 use super::basis::{Basis, id_of, image_id, is_meant, name_of};
 use super::journal::Journal;
+use super::visitor::Visitor;
 use crate::clock::Clock;
 use crate::docker::{DockerError, EngineContainers};
 use crate::domain::registry::Reference;
-use crate::domain::update::swap::Phase;
+use crate::domain::update::swap::{Node, Phase, node, stops_first, ties};
 use crate::domain::update::{
     Changes, FailedImage, Finding, Kind, LeftOut, OnHost, Operation, Plan, PlannedChange, Present, Problem,
     Run, Standing, UndoSource, Wanted, undo,
@@ -33,6 +34,7 @@ enum Target {
 pub(super) async fn work_out(
     scanner: &DockerImage,
     engine: &EngineContainers,
+    visitor: &Visitor,
     wanted: &Wanted,
     state_dir: &Path,
     clock: &Clock,
@@ -113,6 +115,7 @@ pub(super) async fn work_out(
             continue;
         }
         changes.extend(group.iter().map(|container| change(container, targets.get(id_of(container)))));
+        on_host.containers.extend(hows(&group, visitor, |container| targets.contains_key(id_of(container))));
     }
     on_host.download_bytes = to_fetch
         .iter()
@@ -120,6 +123,30 @@ pub(super) async fn work_out(
         .map(|(_, bytes)| bytes)
         .sum();
     whole(changes, on_host)
+}
+
+/// Says how the containers of a group are replaced; `is_wanted` of those that get another image.
+fn hows(group: &[&Value], visitor: &Visitor, is_wanted: impl Fn(&Value) -> bool) -> Vec<(String, String)> {
+    if let [alone] = group {
+        let how = match stops_first(alone, visitor.is_published(alone)) {
+            None => "serves beside the old one first, without a gap".to_owned(),
+            Some(reason) => format!("the old one is stopped first: {reason}"),
+        };
+        return vec![(name_of(alone).to_owned(), how)];
+    }
+    let nodes: Vec<Node> = group.iter().map(|container| node(container)).collect();
+    let how = |(container, node): (&&Value, &Node)| {
+        let ties = ties(&nodes, node);
+        let after = ties.iter().map(|(other, tie)| format!("{} `{}`", tie.words(), other.name));
+        let after = after.collect::<Vec<_>>().join(", ");
+        let words = match (is_wanted(container), ties.is_empty()) {
+            (true, true) => "the old one is stopped first: others hang on it".to_owned(),
+            (true, false) => format!("the old one is stopped first, and the new one comes after: {after}"),
+            (false, _) => format!("made anew on the image that it has: {after}"),
+        };
+        (node.name.clone(), words)
+    };
+    group.iter().zip(&nodes).map(how).collect()
 }
 
 fn whole(changes: Vec<PlannedChange>, mut on_host: OnHost) -> Result<Plan, Problem> {
@@ -250,6 +277,7 @@ pub fn failed_images(run: &Run, folder: &Path) -> Vec<FailedImage> {
 /// Works out what takes a run back. Needs no registry: the images are here, or it cannot be done.
 pub(super) async fn work_out_undo(
     engine: &EngineContainers,
+    visitor: &Visitor,
     run: &Run,
     only: &[String],
     state_dir: &Path,
@@ -296,11 +324,14 @@ pub(super) async fn work_out_undo(
     let is_whole = |change: &&PlannedChange| !open.contains(change.name.as_str());
     let whole_ones = changes.iter().filter(is_whole).filter_map(|change| basis.named(&change.name));
     let wanted: BTreeSet<String> = whole_ones.map(|container| id_of(container).to_owned()).collect();
+    let mut on_host = OnHost::default();
     for group in basis.groups(&wanted) {
         if let Some(reason) = basis.group_refusal(&group) {
             return Err(problem(reason));
         }
         let is_new = |container: &&&Value| !changes.iter().any(|change| change.name == name_of(container));
+        let is_wanted = |container: &Value| wanted.contains(id_of(container));
+        on_host.containers.extend(hows(&group, visitor, is_wanted));
         let along: Vec<PlannedChange> =
             group.iter().filter(is_new).map(|container| change(container, None)).collect();
         changes.extend(along);
@@ -313,5 +344,5 @@ pub(super) async fn work_out_undo(
             changes.push(done.clone());
         }
     }
-    whole(changes, OnHost::default())
+    whole(changes, on_host)
 }

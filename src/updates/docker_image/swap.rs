@@ -3,8 +3,6 @@
 //! Every act can be done twice, and each looks first at what is there. The old container is removed only after all of its
 //! group are good and that is in the journal; without it whoever goes on judges again, or goes back.
 
-use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,27 +10,27 @@ use tokio::time::{Instant, sleep};
 
 use super::basis::{image_id, name_of};
 use super::journal::Journal;
+use super::replaced::{Replaced, named};
+use super::visitor::Visitor;
 use crate::docker::{DockerError, EngineContainers};
-use crate::domain::registry::Reference;
-use crate::domain::update::swap::{
-    Check, Group, Instead, Phase, Swap, Swaps, Verdict, anew, check_of, judge,
-};
+use crate::domain::update::swap::{Check, Group, Phase, Swap, Swaps, Verdict, judge, node};
 use crate::updates::run::{At, Progress};
 
-/// How often a new container is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How often a container is looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How long an Engine that is away is waited for before the old containers are given up.
 const AWAY: Duration = Duration::from_secs(60);
 /// How long a container is given to end if nobody said how long.
 const STOP: u64 = 10;
-/// Lines of a new container's log that are kept if it is not good.
-const LINES: usize = 20;
+/// How long requests are given to end that went to the old one before its name led to the new one alone.
+const DRAIN: Duration = Duration::from_secs(2);
 /// The repository under which images that ran before are kept: one for each container, so that no clean-up takes them.
 const KEPT: &str = "lightship-kept";
 
 /// Replaces containers, and writes down how far it is.
 pub(super) struct Swapper<'a> {
     pub(super) engine: &'a EngineContainers,
+    pub(super) visitor: &'a Visitor,
     pub(super) at: &'a At<'a>,
     pub(super) journal: Journal,
     pub(super) swaps: Swaps,
@@ -54,16 +52,24 @@ impl Swapper<'_> {
                 Phase::Open => {
                     let phase = match self.forward(number).await {
                         Ok(()) => Phase::Good,
-                        Err(reason) => Phase::Bad { reason, is_failure: true },
+                        // An Engine that ended meanwhile says nothing of an image.
+                        Err(reason) => Phase::Bad { reason, is_failure: !self.is_away().await },
                     };
                     self.note(number, phase).map_err(Stuck::NotBack)?;
                 }
                 Phase::Good => {
-                    self.tidy(number).await.map_err(Stuck::Untidy)?;
+                    if self.tidy(number).await.is_err() {
+                        // The Engine may have ended in the middle.
+                        until_there(self.engine).await.map_err(Stuck::Untidy)?;
+                        self.tidy(number).await.map_err(Stuck::Untidy)?;
+                    }
                     self.note(number, Phase::Done).map_err(Stuck::Untidy)?;
                 }
                 Phase::Bad { reason, is_failure } => {
-                    let back = self.put_back(number).await;
+                    let mut back = self.put_back(number).await;
+                    if back.is_err() {
+                        back = self.put_back(number).await;
+                    }
                     back.map_err(|error| Stuck::NotBack(format!("{reason}; then {error}")))?;
                     self.note(number, Phase::Back { reason, is_failure }).map_err(Stuck::NotBack)?;
                 }
@@ -88,181 +94,145 @@ impl Swapper<'_> {
     }
 
     fn note(&mut self, number: usize, phase: Phase) -> Result<(), String> {
+        if matches!(phase, Phase::Done | Phase::Back { .. }) {
+            // What containers were told is kept no longer than it is needed.
+            self.swaps.groups[number].swaps.iter_mut().for_each(|swap| swap.was = None);
+        }
         self.swaps.groups[number].phase = phase;
         self.journal.write(&self.swaps)
     }
 
-    fn say(&self, swap: &Swap, words: &str) {
+    pub(super) fn say(&self, swap: &Swap, words: &str) {
         (self.at.tell)(Progress::Does(format!("{}: {words}", swap.name)));
     }
 
     async fn forward(&mut self, number: usize) -> Result<(), String> {
-        let (mut replaced, mut names) = (BTreeMap::new(), BTreeMap::new());
+        let mut replaced = Replaced::default();
         for place in 0..self.swaps.groups[number].swaps.len() {
             let swap = self.swaps.groups[number].swaps[place].clone();
-            let new = self.replace(number, place, &replaced, &names).await;
+            let new = self.replace(number, place, &replaced).await;
             let new = new.map_err(|reason| format!("{}: {reason}", swap.name))?;
-            self.until_good(&swap, &new).await.map_err(|reason| format!("{}: {reason}", swap.name))?;
-            replaced.insert(swap.old.clone(), new);
-            names.insert(swap.old, swap.name);
+            replaced.note(swap.old, new, swap.name);
         }
         // While one waited, another may have ended.
         for swap in self.swaps.groups[number].swaps.iter().filter(|swap| swap.runs) {
-            let new = self.look(replaced.get(&swap.old).unwrap_or(&swap.old)).await?;
+            let new = self.look(replaced.ids.get(&swap.old).unwrap_or(&swap.old)).await?;
             if let Verdict::Bad(reason) = judge(&new, &Check::Runs, Duration::ZERO) {
                 return Err(format!("{}: {reason}", swap.name));
             }
+            self.has_its_network(&new).await.map_err(|reason| format!("{}: {reason}", swap.name))?;
         }
         Ok(())
     }
 
-    async fn replace(
-        &mut self,
-        number: usize,
-        place: usize,
-        replaced: &BTreeMap<String, String>,
-        names: &BTreeMap<String, String>,
-    ) -> Result<String, String> {
+    /// Has a new container take the place of an old one, and judges it; returns its id.
+    async fn replace(&mut self, number: usize, place: usize, replaced: &Replaced) -> Result<String, String> {
         let swap = self.swaps.groups[number].swaps[place].clone();
-        let old = self.look(&swap.old).await.map_err(|error| format!("the old container: {error}"))?;
-        let found = self.find_new(&swap).await?;
-        let new = match found {
+        let old = self.old(&swap).await?;
+        let new = match self.find_new(&swap).await? {
             Some(new) => new,
-            None => self.create(&swap, &old, replaced, names).await?,
+            None => self.create(&swap, old.inspection(), replaced).await?,
         };
         self.swaps.groups[number].swaps[place].new = Some(new.clone());
         self.journal.write(&self.swaps)?;
-        if swap.runs {
-            // So that a restart of the Engine does not start both.
-            self.engine.set_restart_policy(&swap.old, json!({ "Name": "no" })).await.map_err(text)?;
-            if is_up(&old) {
-                self.say(&swap, "stops the old container");
-                self.engine.stop(&swap.old, stop_time(&old)).await.map_err(text)?;
-            }
-        }
-        if name_of(&old) == swap.name {
-            self.say(&swap, "gives its name to the new container");
-            self.engine.rename(&swap.old, &swap.aside_name()).await.map_err(text)?;
-        }
-        let made = self.look(&new).await?;
-        if name_of(&made) != swap.name {
-            self.engine.rename(&new, &swap.name).await.map_err(text)?;
-        }
-        if swap.runs && made["State"]["Status"] == "created" {
-            self.say(&swap, "starts the new container");
-            self.engine.start(&new).await.map_err(text)?;
+        if swap.beside {
+            self.start_new(&swap, &new, "starts the new container beside the old one").await?;
+            self.until_good(number, place, &new).await?;
+            // Its name leads to the new one alone from now on, while it still ends what it began.
+            self.set_aside(&swap, &old).await?;
+            self.take_name(&swap, &new).await?;
+            sleep(DRAIN).await;
+            self.stop_old(&swap, &old).await?;
+        } else {
+            self.stop_old(&swap, &old).await?;
+            self.set_aside(&swap, &old).await?;
+            self.take_name(&swap, &new).await?;
+            self.start_new(&swap, &new, "starts the new container").await?;
+            self.until_good(number, place, &new).await?;
         }
         Ok(new)
     }
 
-    /// The new container, if it is there with all its networks. What is half made is removed.
-    async fn find_new(&self, swap: &Swap) -> Result<Option<String>, String> {
-        if let Some(new) = &swap.new
-            && self.engine.inspect(new).await.map_err(text)?.is_some()
-        {
-            return Ok(Some(new.clone()));
+    async fn old(&self, swap: &Swap) -> Result<Old, String> {
+        match (self.engine.inspect(&swap.old).await.map_err(text)?, &swap.was) {
+            (Some(old), _) => Ok(Old::There(old)),
+            (None, Some(was)) => Ok(Old::Gone(was.clone())),
+            (None, None) => Err("somebody removed the old container meanwhile".to_owned()),
         }
-        let Some(half) = self.engine.inspect(&swap.next_name()).await.map_err(text)? else { return Ok(None) };
-        let is_ours = image_id(&half) == swap.new_image && half["State"]["Status"] == "created";
-        if !is_ours {
-            return Err(format!("somebody else has a container `{}`", swap.next_name()));
-        }
-        self.engine.remove(half["Id"].as_str().unwrap_or_default(), true).await.map_err(text)?;
-        Ok(None)
     }
 
-    async fn create(
-        &self,
-        swap: &Swap,
-        old: &Value,
-        replaced: &BTreeMap<String, String>,
-        names: &BTreeMap<String, String>,
-    ) -> Result<String, String> {
-        self.say(swap, "makes the new container beside the old one");
-        let image = self.engine.inspect_image(&swap.old_image).await.map_err(text)?;
-        let image = image.ok_or(
-            "the image that it was made from is gone, so nobody can say what of its options is its own",
-        )?;
-        let instead =
-            Instead { image: &swap.image_name, restart_policy: &swap.restart_policy, replaced, names };
-        let made = anew(old, &image, &instead);
-        // A container names its image as it was told to; for the moment of its making that name has to mean the new one.
-        let is_named = named(&swap.image_name).is_some();
-        if is_named {
-            self.name(&swap.new_image, swap).await?;
-        }
-        let created = self.engine.create(&swap.next_name(), made.create).await.map_err(text);
-        if is_named {
-            self.name(&swap.tag_was, swap).await?;
-        }
-        let new = created?;
-        let is_on = self.look(&new).await?;
-        if image_id(&is_on) != swap.new_image {
-            self.engine.remove(&new, true).await.map_err(text)?;
-            return Err(format!("the name `{}` did not lead to the new image", swap.image_name));
-        }
-        for (network, endpoint) in made.networks {
-            self.engine.connect(&network, &new, endpoint).await.map_err(text)?;
-        }
-        Ok(new)
-    }
-
-    /// Has the name of a container's image mean this one.
-    async fn name(&self, image: &str, swap: &Swap) -> Result<(), String> {
-        let Some((repository, tag)) = named(&swap.image_name) else { return Ok(()) };
-        self.engine.tag(image, &repository, &tag).await.map_err(text)
-    }
-
-    async fn until_good(&self, swap: &Swap, new: &str) -> Result<(), String> {
+    async fn stop_old(&self, swap: &Swap, old: &Old) -> Result<(), String> {
+        let Old::There(old) = old else { return Ok(()) };
         if !swap.runs {
             return Ok(());
         }
-        let since = Instant::now();
-        let mut is_said = false;
-        loop {
-            let found = self.look(new).await?;
-            let check = check_of(&found);
-            match judge(&found, &check, since.elapsed()) {
-                Verdict::Good => return Ok(()),
-                Verdict::Bad(reason) => return Err(self.with_last_words(swap, new, reason).await),
-                Verdict::Waits if !is_said => {
-                    is_said = true;
-                    let words = match check {
-                        Check::Health { limit, .. } => {
-                            format!("waits until it is healthy, at most {} s", limit.as_secs())
-                        }
-                        Check::Runs => "has no health check; looks whether it keeps running".to_owned(),
-                    };
-                    self.say(swap, &words);
-                }
-                Verdict::Waits => {}
+        match swap.was {
+            // Nothing holds its image any more once it is gone.
+            Some(_) => self.keep_image(swap).await?,
+            // So that a restart of the Engine does not start both.
+            None => {
+                let never = json!({ "Name": "no" });
+                self.engine.set_restart_policy(&swap.old, never).await.map_err(text)?;
             }
-            sleep(LOOK_EVERY).await;
+        }
+        if is_up(old) {
+            self.say(swap, "stops the old container");
+            match self.engine.stop(&swap.old, stop_time(old)).await {
+                Err(error) if swap.was.is_some() && error.is_not_found() => {}
+                stopped => stopped.map_err(text)?,
+            }
+        }
+        if swap.was.is_some() { self.until_gone(&swap.old).await } else { Ok(()) }
+    }
+
+    async fn set_aside(&self, swap: &Swap, old: &Old) -> Result<(), String> {
+        match old {
+            Old::There(old) if name_of(old) == swap.name && swap.was.is_none() => {
+                self.say(swap, "gives its name to the new container");
+                self.engine.rename(&swap.old, &swap.aside_name()).await.map_err(text)
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Keeps the end of its log with the run; the last line is said at once.
-    async fn with_last_words(&self, swap: &Swap, new: &str, reason: String) -> String {
-        let lines = self.engine.last_lines(new, LINES).await.unwrap_or_default();
-        let mut kept = format!("{}: {reason}\n", swap.name);
-        for line in &lines {
-            kept += &format!("{} | {line}\n", swap.name);
+    async fn take_name(&self, swap: &Swap, new: &str) -> Result<(), String> {
+        match name_of(&self.look(new).await?) == swap.name {
+            true => Ok(()),
+            false => self.engine.rename(new, &swap.name).await.map_err(text),
         }
-        let file = std::fs::File::options().create(true).append(true).open(self.at.log());
-        if let Err(error) = file.and_then(|mut file| file.write_all(kept.as_bytes())) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the log of a run cannot be written");
+    }
+
+    async fn start_new(&self, swap: &Swap, new: &str, words: &str) -> Result<(), String> {
+        if !swap.runs || self.look(new).await?["State"]["Status"] != "created" {
+            return Ok(());
         }
-        match lines.iter().rev().find(|line| !line.trim().is_empty()) {
-            Some(last) => format!("{reason}; its last line: `{}`", last.trim()),
-            None => format!("{reason}; it wrote nothing"),
+        self.say(swap, words);
+        self.engine.start(new).await.map_err(text)
+    }
+
+    /// Has a name hold the image that ran before, so that no clean-up takes it.
+    async fn keep_image(&self, swap: &Swap) -> Result<(), String> {
+        self.engine.tag(&swap.old_image, KEPT, &kept_tag(&swap.name)).await.map_err(text)
+    }
+
+    async fn until_gone(&self, id: &str) -> Result<(), String> {
+        let due = Instant::now() + AWAY;
+        while self.engine.inspect(id).await.map_err(text)?.is_some() {
+            if Instant::now() > due {
+                return Err(
+                    "the Engine does not remove the old container, though it was started with `--rm`".into(),
+                );
+            }
+            sleep(LOOK_EVERY).await;
         }
+        Ok(())
     }
 
     async fn tidy(&self, number: usize) -> Result<(), String> {
         for swap in &self.swaps.groups[number].swaps {
             if !swap.keeps_its_image() {
                 self.name(&swap.new_image, swap).await?;
-                self.engine.tag(&swap.old_image, KEPT, &kept_tag(&swap.name)).await.map_err(text)?;
+                self.keep_image(swap).await?;
             }
             self.say(swap, "removes the old container");
             // Its volumes are the new one's.
@@ -271,8 +241,9 @@ impl Swapper<'_> {
         Ok(())
     }
 
-    async fn put_back(&self, number: usize) -> Result<(), String> {
-        self.until_there().await?;
+    async fn put_back(&mut self, number: usize) -> Result<(), String> {
+        until_there(self.engine).await?;
+        self.make_old_ones_anew(number).await?;
         let swaps = &self.swaps.groups[number].swaps;
         for swap in swaps.iter().rev() {
             if let Some(new) = self.any_new(swap).await? {
@@ -293,12 +264,21 @@ impl Swapper<'_> {
             if !swap.runs {
                 continue;
             }
-            self.engine.set_restart_policy(&swap.old, swap.restart_policy.clone()).await.map_err(text)?;
-            let is_up = is_up(&old);
-            if is_up && is_restarted {
-                self.engine.stop(&swap.old, stop_time(&old)).await.map_err(text)?;
+            let removes_itself = old["HostConfig"]["AutoRemove"] == true;
+            if !removes_itself {
+                let policy = swap.restart_policy.clone();
+                self.engine.set_restart_policy(&swap.old, policy).await.map_err(text)?;
             }
-            if !is_up || is_restarted {
+            let is_up = is_up(&old);
+            let has_lost_it = is_up && is_restarted && !node(&old).stands_on.is_empty();
+            if has_lost_it {
+                self.engine.stop(&swap.old, stop_time(&old)).await.map_err(text)?;
+                if removes_itself {
+                    self.until_gone(&swap.old).await?;
+                    return Box::pin(self.put_back(number)).await;
+                }
+            }
+            if !is_up || has_lost_it {
                 self.say(swap, "starts the old container again");
                 self.engine.start(&swap.old).await.map_err(text)?;
                 is_restarted = true;
@@ -324,30 +304,44 @@ impl Swapper<'_> {
         Ok(None)
     }
 
-    async fn until_there(&self) -> Result<(), String> {
-        let due = Instant::now() + AWAY;
-        loop {
-            match self.engine.ids().await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_away() && Instant::now() < due => sleep(LOOK_EVERY).await,
-                Err(error) => return Err(error.to_string()),
-            }
-        }
+    async fn is_away(&self) -> bool {
+        self.engine.ids().await.is_err_and(|error| error.is_away())
     }
 
-    async fn look(&self, id: &str) -> Result<Value, String> {
+    pub(super) async fn look(&self, id: &str) -> Result<Value, String> {
         self.engine.inspect(id).await.map_err(text)?.ok_or_else(|| "somebody removed it meanwhile".to_owned())
     }
 }
 
-fn text(error: DockerError) -> String {
-    error.to_string()
+/// The old container.
+enum Old {
+    /// It is there, and looks like this.
+    There(Value),
+    /// It went with its stop, and looked like this.
+    Gone(Value),
 }
 
-/// Repository and tag of an image's name; none if it is pinned, or an id.
-pub(super) fn named(image: &str) -> Option<(String, String)> {
-    let reference = Reference::parse(image).ok().filter(|reference| reference.digest.is_none())?;
-    Some((reference.familiar_repository(), reference.tag().to_owned()))
+impl Old {
+    fn inspection(&self) -> &Value {
+        let (Self::There(inspection) | Self::Gone(inspection)) = self;
+        inspection
+    }
+}
+
+/// Waits for an Engine that is away.
+pub(super) async fn until_there(engine: &EngineContainers) -> Result<(), String> {
+    let due = Instant::now() + AWAY;
+    loop {
+        match engine.ids().await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_away() && Instant::now() < due => sleep(LOOK_EVERY).await,
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+pub(super) fn text(error: DockerError) -> String {
+    error.to_string()
 }
 
 /// A name of a container as a tag: both have the same letters, and a tag at most 128 of them.

@@ -27,9 +27,9 @@ use tokio::time::{Instant, sleep};
 
 pub use proxy::Proxy;
 
-#[allow(unused_imports, reason = "each of the test binaries that include this uses a part of it")]
-pub use images::token;
 pub use images::{APP_IMAGE, CLOUDFLARED_IMAGE};
+#[allow(unused_imports, reason = "each of the test binaries that include this uses a part of it")]
+pub use images::{static_program, token};
 
 use host::Host;
 

@@ -1,8 +1,6 @@
 //! Containers, as `lightship install` and `lightship rollback` replace them on a real Engine, with images of a real registry.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, HealthConfig,
@@ -15,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::registry::parts::{Registry, Store, TwoPlatforms, Way, free_port};
 use crate::support::docker::Engine;
-use crate::support::ship::{Rig, binary};
+use crate::support::ship::Rig;
 
 /// Is well at once, and looked at often.
 pub(super) fn well() -> Value {
@@ -32,11 +30,11 @@ pub(super) fn ill() -> Value {
 
 /// A host with an Engine, and a registry that both reach under one name. It has no other package manager.
 pub(super) struct Host {
-    engine: Engine,
+    pub(super) engine: Engine,
     registry: Registry,
     for_the_engine: Registry,
     _store: Store,
-    state: tempfile::TempDir,
+    pub(super) state: tempfile::TempDir,
 }
 
 impl Host {
@@ -48,7 +46,7 @@ impl Host {
         Self { engine, registry, for_the_engine, _store: store, state: tempfile::tempdir().unwrap() }
     }
 
-    fn image(&self, name: &str) -> String {
+    pub(super) fn image(&self, name: &str) -> String {
         format!("{}/team/{name}:stable", self.registry.name())
     }
 
@@ -77,13 +75,13 @@ impl Host {
     }
 
     /// Says exit code, what was said as JSON, and what beside it.
-    fn verb(&self, args: &[&str]) -> (i32, Value, String) {
+    pub(super) fn verb(&self, args: &[&str]) -> (i32, Value, String) {
         let (code, out, errors) = self.rig().verb(args);
         (code, serde_json::from_str(&out).unwrap_or(Value::String(out)), errors)
     }
 
     /// The id of the plan for these names, and its lines.
-    fn plan(&self, names: &[&str]) -> (String, Vec<String>) {
+    pub(super) fn plan(&self, names: &[&str]) -> (String, Vec<String>) {
         let (code, plan, errors) = self.verb(&[&["plan-updates", "--json"], names].concat());
         assert_eq!(code, 2, "{plan} {errors}");
         let line = |change: &Value| {
@@ -94,16 +92,16 @@ impl Host {
         (plan["id"].as_str().unwrap().to_owned(), lines)
     }
 
-    fn install(&self, name: &str) -> (i32, Value, String) {
+    pub(super) fn install(&self, name: &str) -> (i32, Value, String) {
         self.verb(&["install", name, "--yes", "--json"])
     }
 
-    async fn running(&self) -> Vec<String> {
+    pub(super) async fn running(&self) -> Vec<String> {
         let all = self.engine.containers().await;
         all.into_iter().map(|(name, state)| format!("{name} {state}")).collect()
     }
 
-    async fn image_id(&self, name: &str) -> String {
+    pub(super) async fn image_id(&self, name: &str) -> String {
         self.engine.client().inspect_image(&self.image(name)).await.unwrap().id.unwrap()
     }
 
@@ -122,7 +120,7 @@ impl Host {
     }
 }
 
-fn outcome(run: &Value) -> (&str, &str) {
+pub(super) fn outcome(run: &Value) -> (&str, &str) {
     (run["run"]["outcome"].as_str().unwrap_or("-"), run["run"]["reason"].as_str().unwrap_or_default())
 }
 
@@ -133,7 +131,7 @@ fn version_of(container: &ContainerInspectResponse) -> Vec<String> {
 }
 
 /// What must be the same before and after: volumes, networks, ports, and what a person said of it.
-fn lasting(container: &ContainerInspectResponse) -> Value {
+pub(super) fn lasting(container: &ContainerInspectResponse) -> Value {
     let container = serde_json::to_value(container).unwrap();
     let (config, host) = (&container["Config"], &container["HostConfig"]);
     let mut mounts: Vec<String> = container["Mounts"]
@@ -316,7 +314,7 @@ async fn one_that_takes_long_to_be_well_is_waited_for_and_a_check_follows_the_ne
     host.clear().await;
 }
 
-fn in_network_of(provider: &str) -> ContainerCreateBody {
+pub(super) fn in_network_of(provider: &str) -> ContainerCreateBody {
     let host_config =
         Some(HostConfig { network_mode: Some(format!("container:{provider}")), ..Default::default() });
     ContainerCreateBody { host_config, ..Default::default() }
@@ -357,128 +355,37 @@ async fn who_lives_in_anothers_network_goes_along_and_comes_back_with_it() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_put_back_is_left_alone_and_named() {
+async fn lifelines_are_named_with_their_own_way_and_the_ordinary_one_beside_them_is_replaced() {
     let host = Host::start().await;
-    host.push("app", "1.0", &well()).await;
-    let host_config = Some(HostConfig { auto_remove: Some(true), ..Default::default() });
-    host.run("app", ContainerCreateBody { host_config, ..Default::default() }).await;
-    host.push("app", "1.1", &well()).await;
+    let lifelines = ["docker-socket-proxy", "cloudflared"];
+    for name in lifelines.into_iter().chain(["app"]) {
+        host.push(name, "1.0", &well()).await;
+        host.run(name, ContainerCreateBody::default()).await;
+        host.push(name, "1.1", &well()).await;
+    }
+    let started = async |name: &str| host.look(name).await.state.unwrap().started_at.unwrap();
+    let before = [started(lifelines[0]).await, started(lifelines[1]).await];
 
-    let (code, plan, errors) = host.verb(&["install", "app", "nobody", "--yes", "--json"]);
+    let (code, plan, errors) = host.verb(&["plan-updates", "--all", "--json"]);
+    assert_eq!(code, 2, "{errors}");
+    let (code, run, errors) = host.verb(&["install", "--all", "--yes", "--json"]);
 
-    assert_eq!(code, 0, "{errors}");
+    assert_eq!((code, outcome(&run)), (0, ("verified", "")), "{errors}");
+    let changes = plan["plan"]["changes"].as_array().unwrap();
+    assert_eq!(changes.iter().map(|change| change["name"].as_str().unwrap()).collect::<Vec<_>>(), ["app"]);
     let left = plan["plan"]["on_host"]["left_out"].as_array().unwrap();
-    let reasons: Vec<&str> = left.iter().map(|left| left["reason"].as_str().unwrap()).collect();
-    assert!(reasons[0].contains("--rm") && reasons[1].contains("has that name"), "{reasons:?}");
-    assert_eq!(host.running().await, ["app running"]);
-    host.clear().await;
-}
-
-fn begin(host: &Host, args: &[&str]) -> Child {
-    let mut verb = Command::new(binary());
-    verb.args(args).env_clear().env("PATH", "/nonexistent").env("LIGHTSHIP_STATE_DIR", host.state.path());
-    verb.env("DOCKER_HOST", host.engine.docker_host());
-    verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// Kills it as soon as it says this.
-fn kill_at(mut child: Child, words: &str) {
-    let mut said = Vec::new();
-    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-        let line = line.unwrap();
-        if line.contains(words) {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            return;
-        }
-        said.push(line);
-    }
-    panic!("it never said {words:?}: {said:#?}");
-}
-
-/// All that a run says when a part of it begins, as a run that nobody disturbs says it.
-async fn parts(host: &Host) -> Vec<String> {
-    host.push("app", "before", &well()).await;
-    host.run("app", ContainerCreateBody::default()).await;
-    host.push("app", "after", &well()).await;
-    let (id, _) = host.plan(&["app"]);
-    let (code, _, errors) = host.verb(&["install", "--plan", &id, "--yes"]);
+    let reason = |name: &str| {
+        let left =
+            left.iter().find(|left| left["name"] == name).unwrap_or_else(|| panic!("{name}: {left:?}"));
+        left["reason"].as_str().unwrap().to_owned()
+    };
+    assert!(reason("cloudflared").contains("CLOUDFLARED_IMAGE"));
+    assert!(reason("docker-socket-proxy").contains("the Engine is reached through it"));
+    assert_eq!([started(lifelines[0]).await, started(lifelines[1]).await], before, "no gap");
+    let (code, named, errors) = host.verb(&["install", "cloudflared", "nobody", "--yes", "--json"]);
     assert_eq!(code, 0, "{errors}");
-    host.engine.remove("app").await;
-    let is_part = |line: &&str| line.contains("docker_image.") || line.contains("app: ");
-    let parts: Vec<String> = errors.lines().filter(is_part).map(|line| line.trim().to_owned()).collect();
-    assert!(parts.len() > 5, "{errors}");
-    parts
-}
-
-#[tokio::test]
-async fn a_run_that_is_killed_anywhere_goes_on_with_the_same_plan_and_exactly_one_runs() {
-    killed(true).await;
-}
-
-#[tokio::test]
-async fn a_run_that_is_killed_anywhere_is_taken_back_and_exactly_the_old_one_runs() {
-    killed(false).await;
-}
-
-async fn killed(goes_on: bool) {
-    let host = Host::start().await;
-    let parts = parts(&host).await;
-    for (count, part) in parts.iter().enumerate() {
-        host.push("app", &format!("{count}.0"), &well()).await;
-        let before = host.run("app", ContainerCreateBody::default()).await;
-        host.push("app", &format!("{count}.1"), &well()).await;
-        let (id, _) = host.plan(&["app"]);
-
-        kill_at(begin(&host, &["install", "--plan", &id, "--yes"]), part);
-
-        let up = host.running().await.iter().filter(|line| line.ends_with(" running")).count();
-        assert!(up <= 1, "{part}: never both");
-        let (_, history, _) = host.verb(&["history", "--json"]);
-        let run = history["runs"][0].clone();
-        if goes_on {
-            let (code, out, errors) = host.verb(&["install", "--plan", &id, "--yes"]);
-            assert!(code == 0 || run["outcome"] == "verified", "{part}: {out} {errors}");
-            assert_ne!(host.look("app").await.image, before.image, "{part}");
-        } else {
-            let (code, out, errors) = host.verb(&["rollback", run["id"].as_str().unwrap(), "--yes"]);
-            assert_eq!(code, 0, "{part}: {out} {errors}");
-            assert_eq!(host.look("app").await.image, before.image, "{part}");
-        }
-        assert_eq!(host.running().await, ["app running"], "{part}");
-        assert_eq!(host.image_id("app").await, host.look("app").await.image.unwrap(), "{part}: its name");
-        host.engine.remove("app").await;
-    }
-    println!("killed at each of these, lost none, doubled none: {}", parts.join(", "));
-    host.clear().await;
-}
-
-#[tokio::test]
-async fn a_run_that_is_killed_on_its_way_back_comes_back_with_the_same_plan_or_a_rollback() {
-    let host = Host::start().await;
-    host.push("app", "1.0", &well()).await;
-    let before = host.run("app", ContainerCreateBody::default()).await;
-    host.push("app", "1.1", &json!({ "Cmd": ["/bin/sh", "-c", "exit 3"] })).await;
-    for part in ["app: removes the new container", "app: starts the old container again"] {
-        for goes_on in [true, false] {
-            let (id, _) = host.plan(&["app"]);
-
-            kill_at(begin(&host, &["install", "--plan", &id, "--yes"]), part);
-
-            let (_, history, _) = host.verb(&["history", "--json"]);
-            let run = history["runs"][0].clone();
-            if goes_on && run["outcome"].is_null() {
-                let (code, run, errors) = host.verb(&["install", "--plan", &id, "--yes", "--json"]);
-                let (word, reason) = outcome(&run);
-                assert_eq!((code, word), (1, "rolled_back"), "{part}: {reason} {errors}");
-                assert!(reason.contains("exit code 3"), "{part}: {reason}");
-            } else {
-                let (code, out, errors) = host.verb(&["rollback", run["id"].as_str().unwrap(), "--yes"]);
-                assert_eq!(code, 0, "{part}: {out} {errors}");
-            }
-            assert_eq!(host.look("app").await.id, before.id, "{part}");
-            assert_eq!(host.running().await, ["app running"], "{part}");
-        }
-    }
+    let left = named["plan"]["on_host"]["left_out"].as_array().unwrap();
+    let reasons: Vec<&str> = left.iter().map(|left| left["reason"].as_str().unwrap()).collect();
+    assert!(reasons[0].contains("CLOUDFLARED_IMAGE") && reasons[1].contains("has that name"), "{reasons:?}");
     host.clear().await;
 }

@@ -32,6 +32,8 @@ pub struct Instead<'a> {
     pub replaced: &'a BTreeMap<String, String>,
     /// The same containers' names, by their old ids.
     pub names: &'a BTreeMap<String, String>,
+    /// A name that it goes by on networks as long as it does not have it for its own.
+    pub also_called: Option<&'a str>,
 }
 
 /// The request for a new container, and what is left to be done before it is started.
@@ -47,7 +49,7 @@ pub struct Anew {
 pub fn anew(container: &Value, old_image: &Value, instead: &Instead<'_>) -> Anew {
     let (config, image) = (&container["Config"], &old_image["Config"]);
     let mut host = host_config(container, instead);
-    let (first, networks) = networks(container, &mut host);
+    let (first, networks) = networks(container, &mut host, instead.also_called);
     let mode = host.get("NetworkMode").and_then(Value::as_str).unwrap_or_default().to_owned();
     let shares_network = mode == "host" || mode.starts_with("container:");
     let mut body = Map::new();
@@ -219,7 +221,11 @@ fn keep_volumes(host: &mut Map<String, Value>, mounts: &Value) {
 type Endpoint = (String, Value);
 
 /// The network that it is made with, and those that it is connected to afterwards.
-fn networks(container: &Value, host: &mut Map<String, Value>) -> (Option<Endpoint>, Vec<Endpoint>) {
+fn networks(
+    container: &Value,
+    host: &mut Map<String, Value>,
+    also_called: Option<&str>,
+) -> (Option<Endpoint>, Vec<Endpoint>) {
     let mode = host.get("NetworkMode").and_then(Value::as_str).unwrap_or("default").to_owned();
     if matches!(mode.as_str(), "host" | "none") || mode.starts_with("container:") {
         return (None, Vec::new());
@@ -233,8 +239,10 @@ fn networks(container: &Value, host: &mut Map<String, Value>) -> (Option<Endpoin
         (!is_meant(name, all.get(name.as_str()).unwrap_or(&Value::Null)), (*name).clone())
     });
     let Some((&first, rest)) = names.split_first() else { return (None, Vec::new()) };
-    let endpoint =
-        |name: &String| (name.clone(), endpoint(name, all.get(name).unwrap_or(&Value::Null), id(container)));
+    let endpoint = |name: &String| {
+        let found = all.get(name.as_str()).unwrap_or(&Value::Null);
+        (name.clone(), endpoint(name, found, id(container), also_called))
+    };
     if mode != "default" || first != "bridge" {
         // By name also where it was made by the network's id, and elsewhere if it was taken out of that network.
         host.insert("NetworkMode".into(), first.as_str().into());
@@ -243,7 +251,7 @@ fn networks(container: &Value, host: &mut Map<String, Value>) -> (Option<Endpoin
     (made_with, rest.iter().map(|name| endpoint(name)).collect())
 }
 
-fn endpoint(name: &str, found: &Value, id: &str) -> Value {
+fn endpoint(name: &str, found: &Value, id: &str, also_called: Option<&str>) -> Value {
     let mut endpoint = Map::new();
     let keys = ["IPAMConfig", "Links", "DriverOpts", "GwPriority"];
     for key in keys.into_iter().filter(|key| !is_empty(field(found, key)) && field(found, key) != 0) {
@@ -251,7 +259,8 @@ fn endpoint(name: &str, found: &Value, id: &str) -> Value {
     }
     // Each replacement would leave one more name that leads nowhere.
     let short = &id[..id.len().min(12)];
-    let aliases: Vec<&str> = texts(&found["Aliases"]).filter(|alias| *alias != short).collect();
+    let mut aliases: Vec<&str> = texts(&found["Aliases"]).filter(|alias| *alias != short).collect();
+    aliases.extend(also_called.filter(|name| !aliases.contains(name)));
     if name != "bridge" && !aliases.is_empty() {
         endpoint.insert("Aliases".into(), aliases.into());
     }

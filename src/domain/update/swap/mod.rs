@@ -4,13 +4,19 @@
 //! Containers and images are taken as the Engine's inspection says them, so that no option is lost on the way.
 
 mod anew;
+mod beside;
 mod group;
+mod lodger;
 mod record;
 mod refuse;
 mod verdict;
+mod visit;
 
 pub use anew::{Anew, Instead, anew};
-pub use group::{Node, groups, node};
+pub use beside::stops_first;
+pub use group::{Node, Tie, groups, node, ties};
+pub use lodger::{has_interfaces, has_none_to_lend, lender_of, not_in_network};
 pub use record::{Group, Phase, Swap, Swaps};
 pub use refuse::{StandsOn, own_container, refused};
 pub use verdict::{Check, Verdict, check_of, judge};
+pub use visit::{Answer, Compared, Here, Visit, Visited, compare_answers, visits};

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::visit::Visited;
+
 /// One container and the one that takes its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swap {
@@ -25,6 +27,15 @@ pub struct Swap {
     pub restart_policy: Value,
     /// True if it ran.
     pub runs: bool,
+    /// True if the new one serves beside the old one first.
+    #[serde(default)]
+    pub beside: bool,
+    /// The old one's inspection, if it is gone once it is stopped (`--rm`): what it is made anew from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Value>,
+    /// What visitors ask of it, if it is published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub visits: Vec<Visited>,
 }
 
 impl Swap {

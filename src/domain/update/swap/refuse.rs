@@ -19,7 +19,7 @@ pub struct StandsOn {
 
 /// Returns why a container is not replaced, if it is not.
 pub fn refused(container: &Value, stands_on: &StandsOn) -> Option<&'static str> {
-    let (labels, host) = (&container["Config"]["Labels"], &container["HostConfig"]);
+    let labels = &container["Config"]["Labels"];
     let has = |label: &str| labels.get(label).is_some();
     let networks = &container["NetworkSettings"]["Networks"];
     let endpoints = || networks.as_object().into_iter().flatten();
@@ -37,9 +37,6 @@ pub fn refused(container: &Value, stands_on: &StandsOn) -> Option<&'static str> 
     }
     if is_connector(container) {
         return Some("it is a tunnel's connector: the agent replaces its own, by `CLOUDFLARED_IMAGE`");
-    }
-    if host["AutoRemove"] == true {
-        return Some("it was started with `--rm`: once stopped it is gone, and could not be put back");
     }
     if container["State"]["Paused"] == true {
         return Some("it is paused");
@@ -100,7 +97,7 @@ mod tests {
     fn container() -> Value {
         json!({ "Id": "1".repeat(64), "Name": "/app", "State": { "Paused": false },
             "Config": { "Image": "reg.example/team/app:1", "Labels": { "a": "b" } },
-            "HostConfig": { "AutoRemove": false },
+            "HostConfig": {},
             "NetworkSettings": { "Networks": { "edge": { "IPAddress": "172.18.0.2",
                 "MacAddress": "02:42:ac:12:00:02", "Aliases": ["app"] } } } })
     }
@@ -108,7 +105,7 @@ mod tests {
     #[test]
     fn what_others_run_and_what_we_stand_on_is_left_alone_with_its_reason() {
         type Change = fn(&mut Value);
-        let cases: [(Change, &str); 13] = [
+        let cases: [(Change, &str); 12] = [
             (|c| c["Config"]["Labels"]["com.docker.swarm.service.id"] = "x".into(), "Swarm"),
             (|c| c["Config"]["Labels"]["io.kubernetes.pod.name"] = "x".into(), "Kubernetes"),
             (|c| c["Id"] = "2".repeat(64).into(), "this program runs in it"),
@@ -122,7 +119,6 @@ mod tests {
             (|c| c["Config"]["Image"] = "cloudflare/cloudflared:2025.9.0".into(), "a tunnel's connector"),
             (|c| c["Config"]["Labels"]["lightship.agent-id"] = "x".into(), "a tunnel's connector"),
             (|c| c["Name"] = "/dockflare-agent-tunnel".into(), "a tunnel's connector"),
-            (|c| c["HostConfig"]["AutoRemove"] = true.into(), "--rm"),
             (|c| c["State"]["Paused"] = true.into(), "paused"),
             (
                 |c| c["NetworkSettings"]["Networks"]["edge"]["MacAddress"] = "02:42:00:00:00:01".into(),

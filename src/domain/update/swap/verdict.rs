@@ -8,6 +8,8 @@ use serde_json::Value;
 const RUNS: Duration = Duration::from_secs(10);
 /// What a check is given beyond its own times: the Engine is busy at the start.
 const MARGIN: Duration = Duration::from_secs(10);
+/// How long after that a published one is given to answer visitors, with a health check and without one.
+const ANSWERS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(80)];
 /// Longest text of a check or of what it said, in characters.
 const WORDS: usize = 200;
 
@@ -23,6 +25,18 @@ pub enum Check {
     },
     /// It has to run for a while.
     Runs,
+}
+
+impl Check {
+    /// How long a container that is good by this is given until it answers as the old one did. Who has no health check says
+    /// by nothing else that it is still starting.
+    pub fn answers_within(&self) -> Duration {
+        let [with, without] = ANSWERS;
+        match self {
+            Self::Health { .. } => with,
+            Self::Runs => without,
+        }
+    }
 }
 
 /// What is to be thought of it.

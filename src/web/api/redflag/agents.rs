@@ -207,20 +207,6 @@ pub async fn heartbeat(
     })))
 }
 
-/// What is to be done with a host; read only to be refused with the reason.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct HostOrder {
-    #[serde(default)]
-    #[expect(dead_code, reason = "part of the description of the API")]
-    action: Option<String>,
-}
-
-/// Refuses what cannot be done with any host yet; one that is not there is said to be so first.
-async fn not_built(state: &WebState, id: &str, what: &'static str) -> Result<HttpResponse, ApiError> {
-    listed(state, &agent_id(id)?).await?;
-    Err(ApiError::NotBuiltYet(what))
-}
-
 /// When a host is started anew, and what people on it are told.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RebootBody {

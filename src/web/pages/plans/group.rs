@@ -305,6 +305,8 @@ fn lists(group: &Group, known: &Known) -> Vec<Listed> {
     let left = told(|on_host| {
         on_host.left_out.iter().map(|left| format!("`{}`: {}", left.name, left.reason)).collect()
     });
+    let containers =
+        told(|on_host| on_host.containers.iter().map(|(name, how)| format!("`{name}`: {how}")).collect());
     let ground = told(|on_host| on_host.stands_on.iter().map(|thing| format!("`{thing}`")).collect());
     let mut unable = BTreeMap::<String, usize>::new();
     if !group.changes.is_empty() {
@@ -322,6 +324,7 @@ fn lists(group: &Group, known: &Known) -> Vec<Listed> {
         Listed::of("Services that run on what is replaced", "idle", services),
         Listed::of("Configuration files that somebody edited", "warn", files),
         Listed::of("This program itself stands on", "warn", ground),
+        Listed::of("How containers are replaced", "idle", containers),
         Listed::of("Left as it is", "idle", left),
     ]
     .into_iter()

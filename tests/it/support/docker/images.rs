@@ -63,22 +63,22 @@ fn cloudflared_archive() -> &'static [u8] {
         let root = tempfile::tempdir().unwrap();
         let bin = root.path().join("usr/local/bin");
         std::fs::create_dir_all(&bin).unwrap();
-        std::fs::copy(build_cloudflared(), bin.join("cloudflared")).unwrap();
+        std::fs::copy(static_program("cloudflared"), bin.join("cloudflared")).unwrap();
         archive(root.path())
     })
 }
 
-/// Builds the stand-in once per state of its source; a container without files needs a static program.
-fn build_cloudflared() -> PathBuf {
-    let source = project_file("tests/fixtures/cloudflared/main.rs");
+/// Builds a program of `tests/fixtures` once per state of its source; a container without files needs a static one.
+pub fn static_program(name: &str) -> PathBuf {
+    let source = project_file(&format!("tests/fixtures/{name}/main.rs"));
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let digest = {
         use sha2::Digest;
         hex::encode(sha2::Sha256::digest(std::fs::read(&source).unwrap()))
     };
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cloudflared-{}", &digest[..16]));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", &digest[..16]));
     if !program.exists() {
-        let fresh = folder.path().join("cloudflared");
+        let fresh = folder.path().join(name);
         let built = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
             .args([
                 "--edition",

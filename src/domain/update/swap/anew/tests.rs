@@ -48,7 +48,13 @@ fn made(container: &Value, image: &Value) -> Anew {
     anew(
         container,
         image,
-        &Instead { image: "reg/app:1", restart_policy: &restart_policy, replaced: &replaced, names: &names },
+        &Instead {
+            image: "reg/app:1",
+            restart_policy: &restart_policy,
+            replaced: &replaced,
+            names: &names,
+            also_called: None,
+        },
     )
 }
 
@@ -196,4 +202,26 @@ fn every_option_follows_its_own_rule() {
         let made = made(&container, &image);
         assert_eq!(made.create.pointer(at).unwrap_or(&Value::Null), &expected, "{what}");
     }
+}
+
+#[test]
+fn one_that_serves_beside_the_old_one_goes_by_its_name_on_every_network_that_knows_names() {
+    let mut container = container();
+    container["NetworkSettings"]["Networks"]["bridge"] = json!({ "NetworkID": "n0" });
+    let nothing = BTreeMap::new();
+    let instead = Instead {
+        image: "reg/app:1",
+        restart_policy: &Value::Null,
+        replaced: &nothing,
+        names: &nothing,
+        also_called: Some("app"),
+    };
+
+    let made = anew(&container, &image(), &instead);
+
+    let edge = &made.create["NetworkingConfig"]["EndpointsConfig"]["edge"];
+    assert_eq!(edge["Aliases"], json!(["app"]), "it is there once");
+    let others: BTreeMap<_, _> = made.networks.iter().map(|(name, end)| (name.as_str(), end)).collect();
+    assert_eq!(others["back"]["Aliases"], json!(["api", "app"]));
+    assert_eq!(others["bridge"], &json!({}));
 }
