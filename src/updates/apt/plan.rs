@@ -73,7 +73,7 @@ impl Apt {
                 .chain(names.clone())
                 .collect(),
         };
-        let mut said = self.dry_run(&args).await?;
+        let mut said = self.said_in_dry_run(&args).await?;
         let mut simulation = parse::simulation(&said);
         let engine: Vec<(String, String)> = simulation
             .installs
@@ -84,7 +84,7 @@ impl Apt {
         if *wanted == Wanted::All && !engine.is_empty() {
             // Told to stay at the version that they have, they do, and what needs newer ones stays too.
             args.extend(engine.iter().map(|(name, current)| format!("{name}={current}")));
-            said = self.dry_run(&args).await?;
+            said = self.said_in_dry_run(&args).await?;
             simulation = parse::simulation(&said);
             left_out.extend(engine.iter().map(|(name, _)| stays(name)));
         }
@@ -99,7 +99,7 @@ impl Apt {
     }
 
     /// Returns what APT says that it would do.
-    async fn dry_run(&self, args: &[String]) -> Result<String, Problem> {
+    async fn said_in_dry_run(&self, args: &[String]) -> Result<String, Problem> {
         let dry_run = self.program("apt-get").args(parse::DRY_RUN).args(["-o", "Acquire::ForceHash=SHA256"]);
         let ended = dry_run.args(args).stdout_limit(32 * 1024 * 1024).run().await.map_err(trouble)?;
         if ended.code == Some(0) {
