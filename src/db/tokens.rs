@@ -62,6 +62,15 @@ impl TokenRow {
     pub fn state(&self, now: DateTime<Utc>) -> TokenState {
         TokenState::of(self.revoked_at.is_some(), (self.seats_used, self.max_seats), self.expires_at, now)
     }
+
+    /// True if a host may come with it at `now`: for a seat, or, where none is left, back to its own.
+    pub fn is_in_force(&self, now: DateTime<Utc>) -> bool {
+        match self.state(now) {
+            TokenState::Active => true,
+            TokenState::Used => now < self.expires_at,
+            TokenState::Expired | TokenState::Revoked => false,
+        }
+    }
 }
 
 /// Returns a token.

@@ -19,7 +19,6 @@ use super::route::Caller;
 use super::state::{WebState, state};
 use crate::actors::master::{Errand, KeyAccess, MasterError, Refused, Slot};
 use crate::domain::role::{BY_SOCKET, BY_TOKEN, Role};
-use crate::domain::token::TokenState;
 use crate::protocol::v3::SESSION_HEADER;
 
 /// Anybody; for health, sign-in and assets.
@@ -281,11 +280,12 @@ impl FromRequest for Registrant {
     }
 }
 
-/// Lets in what is a registration token that somebody can register with; whether a seat is left is decided when it is taken.
+/// Lets in what is a registration token that somebody can register with; whether a seat is left, or is the host's own already,
+/// is decided when it is taken.
 pub async fn registration_token(req: &HttpRequest, token: SecretString) -> Result<SecretString, ApiError> {
     let master = state(req).master();
     let row = master.find_token(&token).await?;
-    match row.filter(|row| row.state(master.clock.now()) == TokenState::Active) {
+    match row.filter(|row| row.is_in_force(master.clock.now())) {
         Some(_) => Ok(token),
         None => Err(token_refused(req, MasterError::TokenRefused.into())),
     }

@@ -19,9 +19,9 @@ use super::keep::last_known;
 use super::powershell::{BEGINNING, arguments, code_text};
 use super::programs::Programs;
 use super::scanner::{ScanAsk, Scanner};
-use crate::domain::update::{Finding, Findings, Kind, Problem};
+use crate::domain::update::{Findings, Kind, Problem};
 
-use package::finding;
+use package::{Listed, finding};
 use table::tables;
 use words::{is_nothing, words};
 
@@ -35,13 +35,6 @@ const MODULE: &str =
 /// What is asked of the program: all that has a newer version, that of programs of unknown version included.
 const UPGRADE: [&str; 4] =
     ["upgrade", "--include-unknown", "--accept-source-agreements", "--disable-interactivity"];
-
-/// What one of the two ways found.
-struct Listed {
-    found: Vec<Finding>,
-    /// Entries that could not be read.
-    unread: usize,
-}
 
 /// Looks for newer versions of programs.
 pub struct Winget {

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::super::powershell::{document, list, texts};
-use super::Listed;
-use super::package::{Package, finding};
+use super::package::{Listed, Package, finding};
 
 pub(super) const SCRIPT: &str = r"
 try {

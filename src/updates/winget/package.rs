@@ -22,6 +22,13 @@ impl Package {
     }
 }
 
+/// What one of the two ways to ask found.
+pub(super) struct Listed {
+    pub found: Vec<Finding>,
+    /// Entries that could not be read.
+    pub unread: usize,
+}
+
 /// What is said of it.
 pub(super) fn finding(package: Package) -> Finding {
     let is_cut = package.id.contains('…');

@@ -60,9 +60,11 @@ pub(super) fn tables(output: &str) -> Tables {
 /// The lines below the dashes at `at`, up to a blank one or to the heads of the next table.
 fn rows_below(lines: &[String], at: usize) -> &[String] {
     let below = &lines[at + 1..];
-    let is_end =
-        |n: usize| below[n].trim().is_empty() || below.get(n + 1).is_some_and(|next| is_dashes(next));
-    let end = (0..below.len()).find(|&n| is_end(n)).unwrap_or(below.len());
+    let nexts = below.iter().skip(1).map(Some).chain([None]);
+    let is_end = |(line, next): (&String, Option<&String>)| {
+        line.trim().is_empty() || next.is_some_and(|next| is_dashes(next))
+    };
+    let end = below.iter().zip(nexts).position(is_end).unwrap_or(below.len());
     &below[..end]
 }
 

@@ -179,18 +179,15 @@ async fn register_and_lose_the_answer(master: &TestMaster, path: &str, token: &s
     until("the registration is taken in", || async { (count().await > before).then_some(()) }).await;
 }
 
+/// What a host of this name says when it registers.
+type Form = fn(&str) -> Value;
+
 #[actix_web::test]
 async fn a_host_whose_answer_was_lost_is_let_in_again_on_its_seat_and_nobody_else_is() {
     let clock = lightship::clock::Clock::moved("2026-01-31T12:00:00Z".parse().unwrap());
     let master = unlimited_on(clock.clone()).await;
-    let ours = |host: &str| json!({"display_name": host, "lightship": {"protocols": [3], "host": host}});
-    let forms: [(&str, fn(&str) -> Value); 2] = [
-        (REGISTER, hello),
-        (
-            "/api/v2/agents/register",
-            |host| json!({"display_name": host, "lightship": {"protocols": [3], "host": host}}),
-        ),
-    ];
+    let ours: Form = |host| json!({"display_name": host, "lightship": {"protocols": [3], "host": host}});
+    let forms: [(&str, Form); 2] = [(REGISTER, hello), ("/api/v2/agents/register", ours)];
     for (n, (path, form)) in forms.into_iter().enumerate() {
         let (id, token) = master.make_token(1).await;
         let name = format!("web-{n}");

@@ -268,7 +268,8 @@ fn a_scan_that_is_killed_at_any_program_that_it_starts_leaves_the_next_one_as_it
     for at in 0..calls.lines().count() {
         let (code, out, _) = scan(&at.to_string());
         let killed_at = std::fs::read_to_string(root.at("killed-at")).unwrap_or_default();
-        assert!(!killed_at.is_empty() && code == 137 && out.is_empty(), "{at}: {code} {out}");
+        // What limits its time ends as it did, by the signal.
+        assert!(!killed_at.is_empty() && matches!(code, -1 | 137) && out.is_empty(), "{at}: {code} {out}");
         assert_eq!(told(scan("never")), whole, "killed when it started {killed_at}");
     }
 }

@@ -180,12 +180,8 @@ async fn decide(
     // Read after where its stream ends: what is written in between is a conflict.
     let token = db::tokens::find_token(&env.db, &known.id).await?.ok_or(MasterError::TokenRefused)?;
     let is_seated = db::tokens::list_token_users(&env.db, &token.id).await?.contains(&newcomer.agent);
-    let lets_in = match token.state(env.now()) {
-        TokenState::Active => true,
-        TokenState::Used => is_again && is_seated && env.now() < token.expires_at,
-        TokenState::Expired | TokenState::Revoked => false,
-    };
-    if !lets_in {
+    let has_seat = token.state(env.now()) == TokenState::Active || (is_again && is_seated);
+    if !token.is_in_force(env.now()) || !has_seat {
         return Err(MasterError::TokenRefused);
     }
     let known = db::agents::find_agent(&env.db, &newcomer.agent).await?;
