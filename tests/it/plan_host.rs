@@ -38,7 +38,10 @@ impl<'a> Host<'a> {
             "digest": "d", "count": packages.len(), "pending": packages.len() });
         let scan = json!({ "at": "2026-11-21T21:00:00Z", "scanners": [checked] });
         self.say(json!({ "kind": "scanned", "scan": scan })).await;
-        let newer = |name: &String| json!({ "name": name, "standing": "newer", "current_version": "1.0", "available_version": "1.1" });
+        let newer = |name: &String| {
+            json!({ "name": name, "standing": "newer", "current_version": "1.0", "available_version": "1.1",
+                "severity": "low", "is_security": false })
+        };
         let items: Vec<Value> = packages.iter().map(newer).collect();
         self.say(json!({ "kind": "findings", "findings": { "checked": checked, "items": items } })).await;
     }
