@@ -68,6 +68,8 @@ struct Inner {
 #[derive(Clone)]
 struct KnownHead {
     at: DateTime<Utc>,
+    /// True if another process was told so.
+    is_resumed: bool,
     was_fetched: bool,
     outcome: Result<(Digest, Option<String>), Refusal>,
 }
@@ -139,7 +141,10 @@ impl RegistryClient {
             .filter(|head| head.at <= now && now - head.at < KEPT_FOR)
         {
             let outcome = Ok((head.digest, head.etag));
-            inner.heads.put(&head.key, KnownHead { at: head.at, was_fetched: head.was_fetched, outcome });
+            inner.heads.put(
+                &head.key,
+                KnownHead { at: head.at, is_resumed: true, was_fetched: head.was_fetched, outcome },
+            );
         }
         for content in std::mem::take(&mut kept.contents) {
             inner.contents.put(&content.key, content.resolved);
@@ -268,13 +273,18 @@ impl Inner {
             Ok(head) => {
                 let was_fetched = head.body.is_some();
                 let outcome = Ok((head.digest.clone(), head.etag));
-                *place = Some(KnownHead { at, was_fetched, outcome });
+                *place = Some(KnownHead { at, is_resumed: false, was_fetched, outcome });
                 Ok((head.digest, at, head.body))
             }
             Err(what) => {
                 let refusal = told(ask, &what);
                 if is_lasting(refusal.cause) {
-                    *place = Some(KnownHead { at, was_fetched: false, outcome: Err(refusal.clone()) });
+                    *place = Some(KnownHead {
+                        at,
+                        is_resumed: false,
+                        was_fetched: false,
+                        outcome: Err(refusal.clone()),
+                    });
                 }
                 Err(refusal)
             }
@@ -314,6 +324,8 @@ impl Inner {
 impl KnownHead {
     fn is_good(&self, now: DateTime<Utc>, is_fresh: bool) -> bool {
         let life = match self.was_fetched {
+            // Who asks again by hand wants to know how it is now; only one and the same question is not sent twice.
+            _ if is_fresh && self.is_resumed => return false,
             _ if is_fresh => FRESH,
             true => FETCHED_GOOD_FOR,
             false => GOOD_FOR,

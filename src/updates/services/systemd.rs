@@ -30,7 +30,6 @@ impl Systemd {
     }
 
     /// Restarts services, and waits until they have.
-    #[expect(clippy::unused_self, reason = "who has it knows that there is one")]
     pub(super) async fn restart(&self, services: &[String]) -> Result<(), String> {
         let program =
             Program::new("systemctl").args(["--no-ask-password", "restart", "--"]).args(units(services));
@@ -42,7 +41,6 @@ impl Systemd {
     }
 
     /// Returns what each service is: `active`, `failed`, `activating`, ….
-    #[expect(clippy::unused_self, reason = "who has it knows that there is one")]
     pub(super) async fn states(&self, services: &[String]) -> Result<BTreeMap<String, String>, String> {
         if services.is_empty() {
             return Ok(BTreeMap::new());

@@ -173,7 +173,8 @@ fn a_repository_that_vanished_between_plan_and_installation_changes_nothing() {
         verb(&root, &["install", "--plan", plan["id"].as_str().unwrap(), "--yes", "--json"]);
 
     let (word, reason) = outcome(&run);
-    assert!(code != 0 && word == "not_started" && reason.contains(".deb"), "{code} {run} {errors}");
+    let gone = reason.contains("nobody has t-app 1.0 any more");
+    assert!(code == 5 && word == "not_started" && gone, "{code} {run} {errors}");
     assert_eq!(root.installed(), BEFORE);
     shell("mv \"$1\"/away \"$1\"/repo/pool", &[&root.at("")]);
     let (code, _, errors) = verb(&root, &["install", "--plan", plan["id"].as_str().unwrap(), "--yes"]);

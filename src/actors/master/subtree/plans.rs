@@ -128,7 +128,9 @@ impl Keeper {
             .into_iter()
             .partition(|(kind, name)| settled.get(kind).is_some_and(|names| names.contains(name)));
         self.move_named(&left, Happening::Withdraw).await?;
-        if !holds_only(&changes, on_host, &names) {
+        // A restart is named by nothing but itself.
+        let is_restart = matches!(row.ask, PlanAsk::Reboot(_));
+        if !is_restart && !holds_only(&changes, on_host, &names) {
             return self.move_named(&names, Happening::Plan).await;
         }
         let id = ApprovalId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
