@@ -161,7 +161,7 @@ async fn only_what_changes_for_our_platform_is_an_update_until_it_runs() {
     host.clear(&["app"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scan_of_another_process_fetches_nothing_again_and_leaves_a_registry_alone_that_asked_to_wait() {
     let mut host = Host::start().await;
     host.push(&TwoPlatforms::new("1.0", "1.0")).await;
