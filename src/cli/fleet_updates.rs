@@ -26,8 +26,20 @@ pub(super) struct PlanArgs {
     /// Everything on these hosts that mends a hole.
     #[arg(long, conflicts_with = "updates")]
     security: bool,
+    /// What would bring installations to their end that were broken off on these hosts.
+    #[arg(long, conflicts_with_all = ["all", "security", "updates", "restart_services"])]
+    repair: bool,
+    /// That these hosts are started anew.
+    #[arg(long, conflicts_with_all = ["all", "security", "updates", "repair", "restart_services"])]
+    reboot: bool,
+    /// With `--reboot`: minutes until then; 1 if it is left out.
+    #[arg(long = "in", value_name = "MINUTES", requires = "reboot")]
+    delay: Option<u16>,
+    /// Have services restarted afterwards that run on files which are replaced.
+    #[arg(long)]
+    restart_services: bool,
     /// Ask nothing, and show what was answered to this question.
-    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["host", "all", "security", "updates"])]
+    #[arg(long, value_name = "REQUEST", conflicts_with_all = ["host", "all", "security", "updates", "repair", "reboot", "restart_services"])]
     request: Option<String>,
     #[command(flatten)]
     wait: WaitArgs,
@@ -94,7 +106,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 impl PlanArgs {
     /// Says what is missing, if something is.
     fn must_ask_something(&self) -> anyhow::Result<()> {
-        let is_about_all = self.all || self.security;
+        let is_about_all = self.all || self.security || self.repair || self.reboot;
         match (self.host.is_empty(), self.updates.is_empty()) {
             _ if self.request.is_some() => Ok(()),
             (true, true) if is_about_all => {
@@ -102,13 +114,36 @@ impl PlanArgs {
             }
             (true, true) => bail!(
                 "say what is to be planned: ids of updates (`lightship updates` lists them), or `--host NAME` with `--all`, \
-                 `--security` or names"
+                 `--security`, `--repair`, `--reboot` or names"
             ),
             (false, true) if !is_about_all => {
-                bail!("say what is to be planned on the host: `--all`, `--security`, or names")
+                bail!(
+                    "say what is to be planned on the host: `--all`, `--security`, `--repair`, `--reboot`, or names"
+                )
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl PlanArgs {
+    /// What the master is asked, about these agents.
+    fn question(&self, agents: &[String]) -> Value {
+        let mut question = match self {
+            _ if agents.is_empty() => json!({ "updates": self.updates }),
+            Self { all: true, .. } => json!({ "agents": agents, "what": "all" }),
+            Self { security: true, .. } => json!({ "agents": agents, "what": "security" }),
+            Self { repair: true, .. } => json!({ "agents": agents, "what": "repair" }),
+            Self { reboot: true, .. } => json!({ "agents": agents, "what": "reboot" }),
+            _ => json!({ "agents": agents, "names": self.updates }),
+        };
+        if let Some(minutes) = self.delay {
+            question["delay_minutes"] = json!(minutes);
+        }
+        if self.restart_services {
+            question["restart_services"] = json!(true);
+        }
+        question
     }
 }
 
@@ -119,19 +154,11 @@ pub(super) fn plan(args: &PlanArgs, common: &Common) -> anyhow::Result<ExitCode>
         if let Some(request) = &args.request {
             return Ok((answers(&master, request, &args.wait).await?, Vec::new()));
         }
-        if args.host.is_empty() {
-            return asked(&master, json!({ "updates": args.updates }), &args.wait).await;
-        }
         let mut agents = Vec::new();
         for host in &args.host {
             agents.push(agent_of(&master, host).await?);
         }
-        let question = match (args.all, args.security) {
-            (true, _) => json!({ "agents": agents, "what": "all" }),
-            (_, true) => json!({ "agents": agents, "what": "security" }),
-            _ => json!({ "agents": agents, "names": args.updates }),
-        };
-        asked(&master, question, &args.wait).await
+        asked(&master, args.question(&agents), &args.wait).await
     })?;
     let code = print_answers(&answer, &left, common.json)?;
     say_how_to_approve(&answer)?;

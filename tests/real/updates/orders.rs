@@ -439,9 +439,11 @@ async fn a_restart_is_ordered_like_a_plan_and_only_where_the_owner_of_the_host_a
     shell("chmod 755 \"$1\"", &[&root.at("bin/shutdown")]);
     let told = root.at("told");
     let site = Site::start(Restartable(root)).await;
-    let question = json!({ "agents": [site.id], "what": "reboot", "delay_minutes": 5 });
-    let (request, plan) = site.ask(question).await;
-    assert_eq!(lines(&plan), ["restart host - -"]);
+    let person = site.root.0.rig().env("LIGHTSHIP_MASTER_URL", site.master.url());
+    let asked = ["updates", "plan", "--host", &site.id, "--reboot", "--in", "5", "--json"];
+    let (code, plan, errors) = verb(&person, &asked);
+    assert_eq!((code, lines(&plan)), (2, vec!["restart host - -".to_owned()]), "{errors}");
+    let request = plan["request"].as_str().unwrap().to_owned();
 
     let refused = site.until_over(&site.approve(&request, &plan).await).await;
 
