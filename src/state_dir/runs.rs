@@ -103,7 +103,11 @@ impl Runs {
     /// Reads all records, the newest first. One that cannot be read is named in the log and left out.
     pub fn list(&self) -> Result<Vec<Run>, StateError> {
         let ids = self.ids()?;
-        ids.iter().filter_map(|id| self.readable(id).transpose()).collect()
+        let runs = ids.iter().filter_map(|id| self.readable(id).transpose());
+        let mut runs = runs.collect::<Result<Vec<Run>, StateError>>()?;
+        // Names tell seconds apart, and two runs may begin within one.
+        runs.sort_by_key(|run| std::cmp::Reverse(run.started_at));
+        Ok(runs)
     }
 
     /// Returns the run that carries out an order, if it was begun.

@@ -14,7 +14,7 @@ use super::host::HostReader;
 use super::keep::{shown, trouble};
 use super::run::{At, Back, Progress, Step, StepFailed, cancelled};
 use crate::domain::update::{
-    Changes, Kind, OnHost, Operation, Plan, PlanAsk, PlannedChange, Problem, RebootAsk, Run, UndoSource,
+    Changes, OnHost, Plan, PlanAsk, PlannedChange, Problem, RebootAsk, Run, UndoSource,
 };
 use crate::process::{Program, find};
 
@@ -44,15 +44,7 @@ pub(super) async fn plan() -> Result<Plan, Problem> {
         let way_out = "start the host anew by what it has for that".to_owned();
         return Err(Problem { reason: "`shutdown` is not installed".into(), way_out: Some(way_out) });
     }
-    let restart = PlannedChange {
-        kind: Kind::Host,
-        name: "host".into(),
-        arch: String::new(),
-        operation: Operation::Restart,
-        from: None,
-        to: None,
-        digest: None,
-    };
+    let restart = PlannedChange::restart_of_host();
     let wanted = HostReader::of_this_host().wants_reboot().await;
     let reason = if wanted.is_empty() { "nothing else asks for it".into() } else { wanted.join("; ") };
     let on_host = OnHost {

@@ -79,6 +79,19 @@ pub struct PlannedChange {
 }
 
 impl PlannedChange {
+    /// The host itself, which is started anew.
+    pub fn restart_of_host() -> Self {
+        Self {
+            kind: Kind::Host,
+            name: "host".into(),
+            arch: String::new(),
+            operation: Operation::Restart,
+            from: None,
+            to: None,
+            digest: None,
+        }
+    }
+
     /// The thing, without what becomes of it.
     fn thing(&self) -> (Kind, &str, &str) {
         (self.kind, &self.name, &self.arch)

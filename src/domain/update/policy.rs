@@ -288,15 +288,7 @@ mod tests {
 
     #[test]
     fn a_host_is_started_anew_only_where_its_owner_says_so_and_repaired_unless_he_forbids_it() {
-        let restart = || PlannedChange {
-            kind: Kind::Host,
-            name: "host".into(),
-            arch: String::new(),
-            operation: Operation::Restart,
-            from: None,
-            to: None,
-            digest: None,
-        };
+        let restart = || PlannedChange::restart_of_host();
         let ask = PlanAsk::Reboot(RebootAsk { delay_minutes: 1, message: String::new() });
         for (policy, is_allowed) in [
             ("", false),

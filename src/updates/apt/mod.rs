@@ -270,8 +270,7 @@ impl Apt {
         if ended.code == Some(0) {
             return Ok(Ok(parse::simulation(&ended.stdout)));
         }
-        let reason = parse::unmet(&ended.stdout).or_else(|| parse::error_of(&ended.stderr));
-        Ok(Err(reason.unwrap_or_else(|| "APT did not say why".into())))
+        Ok(Err(parse::why_not(&ended.stdout, &ended.stderr)))
     }
 
     async fn records(

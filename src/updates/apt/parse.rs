@@ -306,7 +306,12 @@ pub(super) fn unmet(stdout: &str) -> Option<String> {
     })
 }
 
-/// The same for each package that it names, with the reasons by name.
+/// The same, or the error that it ended with.
+pub(super) fn why_not(stdout: &str, stderr: &str) -> String {
+    unmet(stdout).or_else(|| error_of(stderr)).unwrap_or_else(|| "APT did not say why".into())
+}
+
+/// The reasons for each package that it names.
 pub(super) fn unmet_by_name(stdout: &str) -> BTreeMap<String, String> {
     let Some((_, rest)) = stdout.split_once("unmet dependencies:") else { return BTreeMap::new() };
     let mut found: BTreeMap<String, (String, usize)> = BTreeMap::new();

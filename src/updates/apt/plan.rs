@@ -105,8 +105,7 @@ impl Apt {
         if ended.code == Some(0) {
             return Ok(ended.stdout);
         }
-        let reason = parse::unmet(&ended.stdout).or_else(|| parse::error_of(&ended.stderr));
-        let reason = reason.unwrap_or_else(|| "APT did not say why".into());
+        let reason = parse::why_not(&ended.stdout, &ended.stderr);
         let way_out = "name fewer packages, or see what `apt-get -s` says on the host";
         Err(Problem { reason: shown(&format!("there is no way: {reason}")), way_out: Some(way_out.into()) })
     }
@@ -333,8 +332,7 @@ impl Apt {
         let dry_run = dry_run.args(["-f", "install"]).stdout_limit(32 * 1024 * 1024);
         let ended = dry_run.run().await.map_err(trouble)?;
         if ended.code != Some(0) {
-            let reason = parse::unmet(&ended.stdout).or_else(|| parse::error_of(&ended.stderr));
-            let reason = reason.unwrap_or_else(|| "APT did not say why".into());
+            let reason = parse::why_not(&ended.stdout, &ended.stderr);
             return Err(Problem {
                 reason: shown(&format!("APT finds no way to bring it to its end: {reason}")),
                 way_out: Some("see what `apt-get -f -s install` says on the host".into()),

@@ -299,15 +299,7 @@ async fn a_run_is_told_with_the_end_of_its_log_until_it_was_told() {
 #[tokio::test(start_paused = true)]
 async fn the_owner_of_the_host_says_whether_it_is_restarted_and_whether_its_services_are() {
     let rig = Rig::new().await;
-    let restart = PlannedChange {
-        kind: Kind::Host,
-        name: "host".into(),
-        arch: String::new(),
-        operation: Operation::Restart,
-        from: None,
-        to: None,
-        digest: None,
-    };
+    let restart = PlannedChange::restart_of_host();
     let ask = PlanAsk::Reboot(RebootAsk { delay_minutes: 1, message: String::new() });
     let changes = Changes::new(vec![restart]).unwrap();
     rig.refuses(signed(&Order { ask: ask.clone(), changes, ..order("c1", 1) }), "`reboot = true`").await;
