@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -21,6 +22,8 @@ const QUESTION_LIMIT: u32 = 20 * 1024 * 1024;
 const QUESTION_TIME: Duration = Duration::from_secs(20);
 /// How long an answer may take to be read.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// How long one that is refused may take to read why, and to hang up.
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
 /// Longest time without a word to who waits.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Longest work on anything but an order.
@@ -74,11 +77,18 @@ async fn attend(
     if !allowed.holds(user) {
         let reason = format!("the user {user} may not ask here: only root and the user of the agent may");
         let way_out = "set `updates.helper_user` of the helper to the user that the agent runs as";
-        let refusal = Answer::Failed(Problem { reason: reason.clone(), way_out: Some(way_out.into()) });
-        let _ = frame::write(&mut stream, &refusal, QUESTION_TIME).await;
+        let refusal = Problem { reason: reason.clone(), way_out: Some(way_out.into()) };
+        refuse(stream, refusal).await;
         return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, reason));
     }
-    let question: Question = frame::read(&mut stream, QUESTION_LIMIT, QUESTION_TIME).await?;
+    let question: Question = match frame::read(&mut stream, QUESTION_LIMIT, QUESTION_TIME).await {
+        Ok(question) => question,
+        Err(error) => {
+            let reason = format!("the question cannot be read: {error}");
+            refuse(stream, Problem { reason, way_out: None }).await;
+            return Err(error);
+        }
+    };
     if question.agent().is_some_and(|agent| AgentId::parse(agent.as_str()).is_err()) {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "that is no id of an agent"));
     }
@@ -103,6 +113,17 @@ async fn attend(
             Err(_) => frame::write(&mut stream, &Answer::Working, ANSWER_TIME).await?,
         }
     }
+}
+
+/// Says why there is no answer. What is still on its way is read until the other side has hung up: one that closes with
+/// something unread takes the words it has sent away with it, and ends who is writing.
+async fn refuse(mut stream: UnixStream, problem: Problem) {
+    let _ = timeout(REFUSAL_TIME, async {
+        frame::write(&mut stream, &Answer::Failed(problem), REFUSAL_TIME).await?;
+        stream.shutdown().await?;
+        copy(&mut stream.take(u64::from(QUESTION_LIMIT)), &mut sink()).await
+    })
+    .await;
 }
 
 async fn answer(question: Question, hands: Arc<dyn Hands>, words: mpsc::Sender<Answer>) {
