@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::support::until::until;
+
 /// Events that may wait for the agent to read them.
 const BUFFER: usize = 256;
 
@@ -70,8 +72,13 @@ impl Engine {
             "Actor": { "ID": id(number), "Attributes": attributes },
             "time": now.timestamp(), "timeNano": now.timestamp_nanos_opt(),
         });
-        let listener = self.listener.lock().clone().expect("the agent listens");
-        listener.send(Bytes::from(format!("{event}\n"))).await.expect("the agent listens on");
+        let line = Bytes::from(format!("{event}\n"));
+        // Every now and then the agent lists again, and listens anew for that: the listener of before is gone then.
+        until("the agent listens", || async {
+            let listener = self.listener.lock().clone()?;
+            listener.send(line.clone()).await.ok()
+        })
+        .await;
     }
 
     /// True once every event was read.

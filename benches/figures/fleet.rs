@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use lightship::chance::Chance;
 use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::plan::Plan;
@@ -116,7 +118,8 @@ async fn report(client: &reqwest::Client, url: &str, agent: &Agent) -> reqwest::
     Ok(said)
 }
 
-fn retry_after(answer: &reqwest::Response) -> Option<u64> {
+/// When to come again, in seconds, if the answer says so.
+pub fn retry_after(answer: &reqwest::Response) -> Option<u64> {
     answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
 }
 
@@ -161,10 +164,9 @@ async fn return_of(
     for (client, own) in lines {
         let (client, own, url, counts) = (client.clone(), own.clone(), url.clone(), counts.clone());
         tasks.spawn(async move {
-            // Side by side they would be as many connections.
-            for agent in own {
-                come_back(&client, &url, &agent, &counts).await;
-            }
+            // Side by side their requests would be as many connections; each waits by itself.
+            let line = Semaphore::new(1);
+            join_all(own.iter().map(|agent| come_back(&line, &client, &url, agent, &counts))).await;
         });
     }
     let master = rig.start();
@@ -187,10 +189,17 @@ async fn return_of(
     ]
 }
 
-async fn come_back(client: &reqwest::Client, url: &str, agent: &Agent, counts: &[AtomicUsize; 3]) {
+async fn come_back(
+    line: &Semaphore,
+    client: &reqwest::Client,
+    url: &str,
+    agent: &Agent,
+    counts: &[AtomicUsize; 3],
+) {
     let [back, turned_away, wrong] = counts;
     let mut pause = FIRST_PAUSE;
     loop {
+        let turn = line.acquire().await.expect("nobody closes it");
         let hello =
             json!({ "agent_id": agent.id, "display_name": format!("host-{}", agent.id), "version": "1.0.0" });
         let register = client.post(format!("{url}/api/v2/agents/register")).bearer_auth(&agent.key);
@@ -220,6 +229,7 @@ async fn come_back(client: &reqwest::Client, url: &str, agent: &Agent, counts: &
             // Nobody listens yet.
             Err(_) => {}
         }
+        drop(turn);
         tokio::time::sleep(wait).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::fleet::retry_after;
 use crate::plan::Plan;
 use crate::process::cpu_time;
 use crate::sheet::{Goal, Row};
@@ -51,21 +52,34 @@ impl Host {
     }
 
     async fn post(&self, path: &str, body: Value, expected: u16) {
-        let call = self.http.post(format!("{}/{path}", self.base)).bearer_auth(&self.key);
-        let answer = call.header("lightship-session", &self.session).json(&body).send().await.unwrap();
-        let status = answer.status().as_u16();
-        assert_eq!(status, expected, "{path}: {}", answer.text().await.unwrap_or_default());
+        loop {
+            let call = self.http.post(format!("{}/{path}", self.base)).bearer_auth(&self.key);
+            let answer = call.header("lightship-session", &self.session).json(&body).send().await.unwrap();
+            if let Some(pause) = busy(&answer) {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            let status = answer.status().as_u16();
+            assert_eq!(status, expected, "{path}: {}", answer.text().await.unwrap_or_default());
+            return;
+        }
     }
 
-    /// Waits for a command of this kind; returns it and when it was here.
+    /// Waits for a command of this kind, and comes again when it is told to; returns it and when it was here.
     async fn take(&self, kind: &str) -> (Value, Instant) {
-        let poll = self.http.get(format!("{}/commands?wait=30&max=1", self.base)).bearer_auth(&self.key);
-        let poll = poll.header("lightship-session", &self.session);
-        let answer: Value = poll.send().await.unwrap().json().await.unwrap();
-        let here = Instant::now();
-        let command = answer["commands"][0].clone();
-        assert_eq!(command["action"], kind, "{answer}");
-        (command, here)
+        loop {
+            let poll = self.http.get(format!("{}/commands?wait=30&max=1", self.base)).bearer_auth(&self.key);
+            let answer = poll.header("lightship-session", &self.session).send().await.unwrap();
+            let here = Instant::now();
+            if let Some(pause) = busy(&answer) {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            let answer: Value = answer.json().await.unwrap();
+            let command = answer["commands"][0].clone();
+            assert_eq!(command["action"], kind, "{answer}");
+            return (command, here);
+        }
     }
 
     /// Works the plan out that every host has.
@@ -78,6 +92,12 @@ impl Host {
         let done = json!({ "succeeded": true, "message": "1 change", "finished_at": null });
         self.post(&format!("commands/{}/result", question["id"].as_str().unwrap()), done, 200).await;
     }
+}
+
+/// When to come again, if the master is busy: as agents do, the hosts here come again then.
+fn busy(answer: &reqwest::Response) -> Option<Duration> {
+    let pause = retry_after(answer).filter(|_| answer.status().as_u16() == 503)?;
+    Some(Duration::from_secs(pause))
 }
 
 /// One yes to all of them.
