@@ -10,6 +10,7 @@ use lightship::actors::master::cloudflare_account::{
 use lightship::clock::Clock;
 use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use lightship::db::{ALL, Batch, Db, Expected, RowChange, cloudflare, tunnels};
+use lightship::domain::access::AccessAsk;
 use lightship::domain::event::{AgentEvent, Event, KeyEvent, RouteEvent, Stream};
 use lightship::domain::id::{AccountId, AgentId, ContainerId, KeyId, SecretId, TunnelId};
 use lightship::domain::line::Line;
@@ -138,7 +139,7 @@ fn batch(clock: &Clock, number: usize) -> Batch {
                 service: "http://app:80".into(),
                 origin_request: OriginRequest::default(),
                 zone_name: None,
-                has_access_labels: false,
+                access: AccessAsk::Nothing,
             },
         })
     };

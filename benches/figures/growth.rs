@@ -5,6 +5,7 @@ use std::time::Instant;
 use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::{Batch, Db, Expected, SecretKey};
+use lightship::domain::access::AccessAsk;
 use lightship::domain::event::{Event, RouteEvent, Stream};
 use lightship::domain::id::{AgentId, ContainerId};
 use lightship::domain::route::{OriginRequest, RouteKey, Service};
@@ -105,7 +106,7 @@ fn batch(number: usize) -> Batch {
                 service: "http://app:8080".into(),
                 origin_request: OriginRequest::default(),
                 zone_name: None,
-                has_access_labels: false,
+                access: AccessAsk::Nothing,
             };
             Event::Route(RouteEvent::Claimed {
                 agent_id,

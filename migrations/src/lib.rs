@@ -27,6 +27,7 @@ mod m0018_machine_changes;
 mod m0019_registry_logins;
 mod m0020_create_plans;
 mod m0021_approval_modes;
+mod m0022_access;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0019_registry_logins::Migration),
             Box::new(m0020_create_plans::Migration),
             Box::new(m0021_approval_modes::Migration),
+            Box::new(m0022_access::Migration),
         ]
     }
 }

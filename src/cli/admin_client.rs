@@ -68,6 +68,11 @@ impl AdminClient {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// Returns the answer to `PUT path`.
+    pub(super) async fn put(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
     /// Returns the answer to `DELETE path`.
     pub(super) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::DELETE, path, None).await

@@ -24,7 +24,9 @@ use crate::actors::master::{Master, MasterParts, MasterSettings};
 use crate::actors::supervision::{Root, SupSpec};
 use crate::config::{Role, Settings};
 use crate::db::{Batch, Db, RowChange, secrets, settings};
+use crate::domain::access::Group;
 use crate::domain::id::{SecretId, ZoneId};
+use crate::domain::role::BY_FILE;
 use crate::web::state::AskDocker;
 use crate::web::{Listen, WebSettings, WebState, serve};
 
@@ -54,6 +56,7 @@ pub(super) struct MasterHalf {
     has_cloudflare: bool,
     addresses: Vec<SocketAddr>,
     proxies: Vec<IpAddr>,
+    groups: Vec<Group>,
     shards: Shards,
     desk: RegistryDesk,
 }
@@ -62,7 +65,7 @@ impl MasterHalf {
     /// Opens the database and describes the tree.
     pub(super) async fn build(start: &Start) -> anyhow::Result<(SupSpec, Self)> {
         let settings = &start.loaded.settings;
-        let MasterValues { addresses, proxies, cloudflare } =
+        let MasterValues { addresses, proxies, cloudflare, groups } =
             MasterValues::read(settings, &start.state_dir, start.io.clone())?;
         let db =
             database::open_for_master(settings, &start.state_dir, start.io.clone(), start.chance.clone())
@@ -84,7 +87,7 @@ impl MasterHalf {
             arbiters: shards.handles(),
         };
         let (spec, master) = Master::start(parts).await?;
-        Ok((spec, Self { db, master, has_cloudflare, addresses, proxies, shards, desk }))
+        Ok((spec, Self { db, master, has_cloudflare, addresses, proxies, groups, shards, desk }))
     }
 
     /// Ends what is left after the tree is stopped: the fleet's threads, then the database they used.
@@ -97,6 +100,7 @@ impl MasterHalf {
     /// Binds the addresses and serves; says where. `docker` asks the agent in this process, if there is one.
     pub(super) async fn serve(&self, start: &Start, docker: Option<AskDocker>) -> anyhow::Result<Serving> {
         let settings = &start.loaded.settings;
+        self.set_groups().await?;
         let sockets = bind(&self.addresses)?;
         let address = sockets[0].local_addr()?;
         let admin_socket = bind_admin_socket(&start.state_dir.join("admin.sock"))?;
@@ -133,6 +137,17 @@ impl MasterHalf {
         let serving = Serving { handle, state, address };
         self.announce(&serving, is_loopback).await?;
         Ok(serving)
+    }
+
+    /// Sets the groups of Access that a file names; those that are as they are there already are left alone.
+    async fn set_groups(&self) -> anyhow::Result<()> {
+        for group in &self.groups {
+            let set = self.master.set_group(group.clone(), BY_FILE).await;
+            set.with_context(|| {
+                format!("cannot set the group `{}` of `publish.access_groups_file`", group.id)
+            })?;
+        }
+        Ok(())
     }
 
     /// The admin token; on `standalone` its old name is not read when it holds an agent's key.
@@ -200,7 +215,6 @@ fn master_settings(settings: &Settings) -> MasterSettings {
         grace: Duration::from_secs(settings.publish.grace_period_seconds),
         offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
         label_prefix: settings.labels.prefix.clone(),
-        publish_unprotected: settings.publish.allow_unprotected_access,
         publish_host_access: settings.publish.allow_host_access,
         compare_every: Duration::from_secs(settings.publish.compare_interval_seconds),
         second_approval: settings.updates.second_approval,

@@ -1,5 +1,6 @@
 //! The command line: one file per verb; the roles build everything and start the trees.
 
+mod access;
 mod admin;
 mod admin_client;
 mod agent;
@@ -16,6 +17,7 @@ mod desk_lookup;
 mod events;
 mod fleet;
 mod fleet_updates;
+mod groups_file;
 mod health;
 mod history;
 mod host_helper;
@@ -112,6 +114,8 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// List routes with their state and its reason.
     Routes(routes::RoutesArgs),
+    /// List, make and remove groups of people and machines that may reach what is published.
+    Access(access::AccessArgs),
     /// List pending updates of all hosts, decide about them, see what installing them would change, and approve that.
     Updates(updates::UpdatesArgs),
     /// List what was done on all hosts, follow a run, and ask for the way back.
@@ -182,6 +186,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Agents(args) => agents::run(args, &common),
         Verb::Keys(args) => keys::run(args, &common),
         Verb::Routes(args) => routes::run(args, &common),
+        Verb::Access(args) => access::run(args, &common),
         Verb::Updates(args) => updates::run(args, &common),
         Verb::Runs(args) => runs::run(args, &common),
         Verb::Events(args) => events::run(args, &common),

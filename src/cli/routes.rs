@@ -32,20 +32,30 @@ pub(super) fn run(_: RoutesArgs, common: &Common) -> anyhow::Result<ExitCode> {
 }
 
 fn print(routes: &[Value]) -> anyhow::Result<()> {
-    let keys = ["hostname", "path", "service", "agent", "container", "state", "serves", "reason"];
+    let keys = ["hostname", "path", "service", "agent", "container"];
     let row = |route: &Value| {
-        let mut row = keys.map(|key| output::text(route, key));
-        if let (Some(reason), true) = (row.last_mut(), route["serves_reason"].is_string()) {
-            let unreached = output::text(route, "serves_reason");
-            *reason = if route["reason"].is_string() { format!("{unreached}; {reason}") } else { unreached };
-        }
-        row.to_vec()
+        let mut row = keys.map(|key| output::text(route, key)).to_vec();
+        row.push(output::text(&route["protection"], "in_words"));
+        row.extend(["state", "serves"].map(|key| output::text(route, key)));
+        row.push(reasons(route));
+        row
     };
     let rows = routes.iter().map(row).collect();
-    let header = ["HOSTNAME", "PATH", "SERVICE", "AGENT", "CONTAINER", "STATE", "SERVES", "REASON"];
+    let header =
+        ["HOSTNAME", "PATH", "SERVICE", "AGENT", "CONTAINER", "PROTECTION", "STATE", "SERVES", "REASON"];
     output::table(
         &header,
         rows,
         "no routes; start a container with labels on an enrolled host, see docs/labels.md",
     )
+}
+
+/// Why it stands where it does, and why it is not known to be reached.
+fn reasons(route: &Value) -> String {
+    let reason = output::text(route, "reason");
+    match (route["serves_reason"].is_string(), route["reason"].is_string()) {
+        (true, true) => format!("{}; {reason}", output::text(route, "serves_reason")),
+        (true, false) => output::text(route, "serves_reason"),
+        (false, _) => reason,
+    }
 }

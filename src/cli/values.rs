@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 
-use super::database;
+use super::{database, groups_file};
 use crate::chance::Chance;
 use crate::cloudflare::Cloudflare;
 use crate::config::{Role, Settings};
 use crate::db::{Db, SecretKey};
 use crate::docker::{BollardDocker, DockerError, EngineAddress, Tls};
+use crate::domain::access::Group;
 use crate::domain::id::AccountId;
 use crate::io::Io;
 use crate::state_dir;
@@ -58,6 +59,8 @@ pub(super) struct MasterValues {
     pub(super) proxies: Vec<IpAddr>,
     /// The way to the account, if there is a token.
     pub(super) cloudflare: Option<Cloudflare>,
+    /// Groups of Access that are set from a file.
+    pub(super) groups: Vec<Group>,
 }
 
 impl MasterValues {
@@ -70,6 +73,13 @@ impl MasterValues {
             addresses: addresses(&settings.server.host, settings.server.port)?,
             proxies: proxies(&settings.security.trusted_proxies)?,
             cloudflare: cloudflare(settings, io)?,
+            groups: settings
+                .publish
+                .access_groups_file
+                .as_deref()
+                .map(groups_file::read)
+                .transpose()?
+                .unwrap_or_default(),
         })
     }
 }
@@ -187,6 +197,12 @@ mod tests {
             ),
             (Role::Master, "LIGHTSHIP_SECRET_KEY", "abc", "LIGHTSHIP_SECRET_KEY"),
             (Role::Master, "CF_API_TOKEN", "abc", "CF_ACCOUNT_ID is not"),
+            (
+                Role::Master,
+                "LIGHTSHIP__PUBLISH__ACCESS_GROUPS_FILE",
+                "/nowhere/groups.json",
+                "`/nowhere/groups.json` (`publish",
+            ),
             (Role::Standalone, "DOCKER_HOST", "ftp://x", "DOCKER_HOST"),
             (Role::Agent, "LOG_LEVEL", "info", "no master: set DOCKFLARE_MASTER_URL"),
             (Role::Agent, "DOCKFLARE_MASTER_URL", "http://m", "no agent key"),

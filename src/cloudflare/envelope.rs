@@ -62,7 +62,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     let envelope = match serde_json::from_slice::<Envelope>(body) {
         Ok(envelope) => envelope,
         Err(_) if is_success => return Err(CfError::Malformed { call, reason: describe(body) }),
-        Err(_) => return Err(CfError::Refused { call, status, codes: vec![], message: describe(body) }),
+        Err(_) => return Err(refused(call, status, vec![], describe(body))),
     };
     let says_success = envelope.success.unwrap_or(envelope.result.is_some());
     if !(is_success && says_success) {
@@ -83,7 +83,11 @@ fn refusal(call: &'static str, status: u16, errors: Vec<Message>) -> CfError {
     let codes = errors.iter().filter_map(|error| error.code).collect();
     let words: Vec<&str> = errors.iter().filter_map(|error| error.message.as_deref()).collect();
     let message = if words.is_empty() { "no reason given".to_owned() } else { clean(&words.join("; ")) };
-    CfError::Refused { call, status, codes, message }
+    refused(call, status, codes, message)
+}
+
+fn refused(call: &'static str, status: u16, codes: Vec<i64>, message: String) -> CfError {
+    CfError::Refused { call, status, codes, message, missing_right: None }
 }
 
 /// What a body that is no envelope looks like. Error pages are HTML and say nothing a person can use.

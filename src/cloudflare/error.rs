@@ -11,9 +11,13 @@ const INTERNAL_WORDS: [&str; 2] = ["internal error", "unknown error"];
 
 /// "Authentication error", "invalid request headers", "invalid format for Authorization header", "invalid API token".
 const TOKEN_REFUSED: [i64; 4] = [10000, 6003, 6111, 9109];
+/// "Authentication error": with status 403 the token is good, and lacks a right or is for another account.
+const NOT_ALLOWED: i64 = 10000;
+/// "No route", "invalid identifier" and "Access is not enabled": these speak of the whole path, not of one thing.
+const NO_SUCH_PLACE: [i64; 3] = [7000, 7003, 9999];
 
 /// A call that did not succeed. No text in it holds the API token.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum CfError {
     /// The base URL or the token cannot be used at all.
     #[error("the Cloudflare settings cannot be used: {0}")]
@@ -51,7 +55,7 @@ pub enum CfError {
         call: &'static str,
     },
     /// Cloudflare answered no; `message` has its own words.
-    #[error("Cloudflare refused `{call}`: {message}{}", in_brackets(*status, codes))]
+    #[error("Cloudflare refused `{call}`: {message}{}{}", in_brackets(*status, codes), lacks(*missing_right))]
     Refused {
         /// What was asked.
         call: &'static str,
@@ -61,6 +65,16 @@ pub enum CfError {
         codes: Vec<i64>,
         /// Its words, cut to a readable length.
         message: String,
+        /// The right that the token lacks, as Cloudflare names it, if that is the reason and known.
+        missing_right: Option<&'static str>,
+    },
+    /// It asks for more than Cloudflare takes at once; it was not sent.
+    #[error("`{call}` was not sent: {reason}")]
+    TooLarge {
+        /// What was to be asked.
+        call: &'static str,
+        /// What is too large, and how large it may be.
+        reason: String,
     },
     /// A success that does not hold what the call needs.
     #[error("Cloudflare's answer to `{call}` cannot be read: {reason}")]
@@ -79,7 +93,7 @@ impl CfError {
             Self::NoAnswer { .. } | Self::Malformed { .. } => true,
             Self::RateLimited { .. } | Self::NotYet { .. } | Self::TooLate { .. } => true,
             Self::Refused { .. } => self.is_trouble_of_theirs(),
-            Self::Settings(_) => false,
+            Self::Settings(_) | Self::TooLarge { .. } => false,
         }
     }
 
@@ -89,9 +103,8 @@ impl CfError {
             Self::NoAnswer { sent, .. } => *sent,
             Self::Malformed { .. } => true,
             Self::Refused { .. } => self.is_trouble_of_theirs(),
-            Self::RateLimited { .. } | Self::NotYet { .. } | Self::TooLate { .. } | Self::Settings(_) => {
-                false
-            }
+            Self::RateLimited { .. } | Self::NotYet { .. } | Self::TooLate { .. } => false,
+            Self::Settings(_) | Self::TooLarge { .. } => false,
         }
     }
 
@@ -111,8 +124,25 @@ impl CfError {
 
     /// True if Cloudflare does not take the token, whatever is asked with it.
     pub fn is_about_the_token(&self) -> bool {
-        let Self::Refused { status, codes, .. } = self else { return false };
-        *status == 401 || codes.iter().any(|code| TOKEN_REFUSED.contains(code))
+        let Self::Refused { status, codes, missing_right, .. } = self else { return false };
+        let is_refused = *status == 401 || codes.iter().any(|code| TOKEN_REFUSED.contains(code));
+        is_refused && missing_right.is_none()
+    }
+
+    /// Returns the right that the token lacks, as Cloudflare names it, if that is the reason and known.
+    pub fn missing_right(&self) -> Option<&'static str> {
+        let Self::Refused { missing_right, .. } = self else { return None };
+        *missing_right
+    }
+
+    /// The same, with the right that the call takes, if what was refused may lie there.
+    pub(super) fn with_right(self, right: Option<&'static str>) -> Self {
+        match self {
+            Self::Refused { call, status: 403, codes, message, .. } if codes.contains(&NOT_ALLOWED) => {
+                Self::Refused { call, status: 403, codes, message, missing_right: right }
+            }
+            other => other,
+        }
     }
 
     /// True if Cloudflare says that nothing is there. That may be because of what was asked, such as a wrong account.
@@ -129,6 +159,16 @@ impl CfError {
     /// True if there is no such record in the zone.
     pub fn is_record_gone(&self) -> bool {
         self.has_code(&[81044])
+    }
+
+    /// True if there is no such application, policy or other thing of Access. Each of them has a code of its own.
+    pub fn is_access_object_gone(&self) -> bool {
+        self.is_not_found() && !self.has_code(&NO_SUCH_PLACE)
+    }
+
+    /// True if another thing of Access is in the way: an application that has the domain, or one that links the policy.
+    pub fn is_access_conflict(&self) -> bool {
+        self.has_code(&[11010, 12132])
     }
 
     /// True if a record of that name is there already.
@@ -179,16 +219,23 @@ fn in_brackets(status: u16, codes: &[i64]) -> String {
     format!(" (status {status}, code {})", list.join(", "))
 }
 
+fn lacks(right: Option<&str>) -> String {
+    let words = |right| format!("; the API token lacks the right `{right}`, or is for another account");
+    right.map(words).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn refused(status: u16, codes: &[i64]) -> CfError {
-        CfError::Refused { call: "list zones", status, codes: codes.to_vec(), message: "no".into() }
+        let (codes, message) = (codes.to_vec(), "no".into());
+        CfError::Refused { call: "list zones", status, codes, message, missing_right: None }
     }
 
     fn said(status: u16, message: &str) -> CfError {
-        CfError::Refused { call: "list zones", status, codes: vec![], message: message.into() }
+        let message = message.into();
+        CfError::Refused { call: "list zones", status, codes: vec![], message, missing_right: None }
     }
 
     #[test]
@@ -208,6 +255,7 @@ mod tests {
             (CfError::RateLimited { call: "x", retry_after: Duration::from_secs(1) }, true, false),
             (CfError::NotYet { call: "x", retry_after: Duration::from_secs(1) }, true, false),
             (CfError::TooLate { call: "x" }, true, false),
+            (CfError::TooLarge { call: "x", reason: "201 changes".into() }, false, false),
             (no_answer, true, true),
             (CfError::NoAnswer { call: "x", reason: "refused".into(), sent: false }, true, false),
             (CfError::Malformed { call: "x", reason: "empty".into() }, true, true),
@@ -245,6 +293,36 @@ mod tests {
             (CfError::TooLate { call: "x" }, false),
         ] {
             assert_eq!(error.is_about_content(), is, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_right_is_named_and_does_not_make_the_token_a_bad_one() {
+        let right = Some("Access: Apps and Policies Write");
+        for (status, code, named) in
+            [(403, 10000, true), (403, 9109, false), (401, 10000, false), (404, 12135, false)]
+        {
+            let error = refused(status, &[code]).with_right(right);
+            assert_eq!(error.missing_right(), right.filter(|_| named), "{error}");
+            assert_eq!(error.to_string().contains("lacks the right `Access"), named, "{error}");
+        }
+        assert!(!refused(403, &[10000]).with_right(right).is_about_the_token());
+        assert!(refused(403, &[10000]).with_right(right).is_denied());
+        assert!(refused(403, &[10000]).with_right(None).is_about_the_token());
+    }
+
+    #[test]
+    fn a_thing_of_access_is_gone_only_if_the_path_to_it_is_right() {
+        for (error, gone) in [
+            (refused(404, &[11021]), true),
+            (refused(404, &[12135]), true),
+            (refused(404, &[7003]), false),
+            (refused(404, &[9999]), false),
+            (refused(404, &[]), false),
+            (refused(400, &[12130]), false),
+            (refused(403, &[10000]), false),
+        ] {
+            assert_eq!(error.is_access_object_gone(), gone, "{error}");
         }
     }
 

@@ -4,19 +4,22 @@
 //! its one caller, the account's actor. A write that may have taken effect says so
 //! ([`CfError::is_uncertain`]), so that the caller looks before it writes again.
 
+mod access;
 mod base;
 mod budget;
 mod call;
 mod dns;
 mod envelope;
 mod error;
+mod rights;
 mod transport;
 mod tunnels;
 mod zones;
 
+pub use access::{AccessApp, AccessPolicy, IdentityProvider, ServiceToken};
 pub use base::PUBLIC_API;
 pub use budget::{ALLOWANCE, Budget, BudgetKeeper, BudgetNote, Class};
-pub use dns::{DnsMeta, DnsRecord, NewDnsRecord};
+pub use dns::{DnsBatch, DnsBatchDone, DnsMeta, DnsRecord, NewDnsRecord};
 pub use error::CfError;
 pub use transport::Cloudflare;
 pub use tunnels::{Connector, Tunnel, TunnelConfig};

@@ -181,13 +181,14 @@ impl Cloudflare {
         if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return Err(CfError::TooLate { call: call.name });
         }
-        let (name, limit, inner) = (call.name, self.time_limit, &self.inner);
+        let (name, right, limit, inner) = (call.name, call.right, self.time_limit, &self.inner);
         let exchange = tokio::time::timeout(limit, inner.exchange(call)).await;
         let (status, headers, body) = exchange.unwrap_or_else(|_| {
             let reason = format!("no answer within {} s", limit.as_secs_f64());
             Err(CfError::NoAnswer { call: name, reason, sent: true })
         })?;
-        let answer = decode(name, status, &headers, &body).map_err(|error| inner.without_token(error));
+        let answer = decode(name, status, &headers, &body)
+            .map_err(|error| inner.without_token(error).with_right(right));
         if let Err(CfError::RateLimited { retry_after, .. }) = &answer {
             inner.budget.lock().block(Instant::now(), *retry_after);
             inner.note_pause().await;
@@ -310,8 +311,8 @@ impl Inner {
         let token = self.token.expose_secret();
         let hide = |text: String| if token.is_empty() { text } else { text.replace(token, "[token]") };
         match error {
-            CfError::Refused { call, status, codes, message } => {
-                CfError::Refused { call, status, codes, message: hide(message) }
+            CfError::Refused { call, status, codes, message, missing_right } => {
+                CfError::Refused { call, status, codes, message: hide(message), missing_right }
             }
             CfError::Malformed { call, reason } => CfError::Malformed { call, reason: hide(reason) },
             other => other,

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::error::{ConfigError, Origin};
 use super::names::{
-    ALIASES, DOCKER_TLS_VERIFY, DOCKFLARE_API_KEY, NOT_READ, dockflare_api_key, file_variable, native_key,
-    nearest,
+    ALIASES, DOCKER_TLS_VERIFY, DOCKFLARE_API_KEY, GONE, NOT_READ, dockflare_api_key, file_variable,
+    native_key, nearest,
 };
 use super::settings::{Role, Settings};
 use super::value_file;
@@ -166,6 +166,9 @@ impl Layers {
     }
 
     fn set(&mut self, key: String, value: Value, origin: Origin) -> Result<(), ConfigError> {
+        if let Some((_, why)) = GONE.iter().find(|(gone, _)| *gone == key) {
+            return Err(ConfigError::Invalid { key, origin, reason: (*why).to_owned() });
+        }
         if !self.knows(&key) {
             let hint = nearest(&key, self.known.iter().map(String::as_str))
                 .map(|near| format!("; did you mean `{near}`?"))

@@ -77,8 +77,8 @@ pub(super) const NOT_READ: &[(&str, &str)] = &[
     ("MAX_CONCURRENT_DNS_OPS", "calls to Cloudflare follow its own limits"),
     ("RECONCILIATION_BATCH_SIZE", "calls to Cloudflare follow its own limits"),
     ("TUNNEL_DNS_SCAN_ZONE_NAMES", "records are remembered with their zone, so none is scanned"),
-    ("USE_REUSABLE_POLICIES", "Cloudflare Access is not built yet"),
-    ("SYNC_ALL_CLOUDFLARE_POLICIES", "Cloudflare Access is not built yet"),
+    ("USE_REUSABLE_POLICIES", "policies are always reusable ones"),
+    ("SYNC_ALL_CLOUDFLARE_POLICIES", "policies that were not made here stay where they are"),
     ("REDIS_DB_INDEX", "nothing is kept in Redis"),
     ("CACHE_ENABLED", "nothing is cached in Redis"),
     ("DNS_RECORDS_CACHE_TIMEOUT", "records are not cached"),
@@ -90,6 +90,13 @@ pub(super) const NOT_READ: &[(&str, &str)] = &[
     ("REDFLAG_NO_PROXY", "`no_proxy` is what programs on a host go by, this one included"),
     ("REDFLAG_ORGANIZATION", "it is never sent; name the host with `AGENT_DISPLAY_NAME`"),
 ];
+
+/// Settings of earlier releases, and why they are gone: whoever has one set expects something that does not happen any more.
+pub(super) const GONE: &[(&str, &str)] = &[(
+    "publish.allow_unprotected_access",
+    "protection by Cloudflare Access is built now, and what `access.*` labels ask for is never left out; remove the setting, \
+     and write `access.policy=none` on what is to be public",
+)];
 
 /// One name with two meanings upstream: the agent's key there, the admin's here.
 pub(super) const DOCKFLARE_API_KEY: &str = "DOCKFLARE_API_KEY";

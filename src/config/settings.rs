@@ -183,8 +183,6 @@ pub struct Labels {
 pub struct Publish {
     /// Seconds between the loss of a container and the withdrawal of its route (default 600).
     pub grace_period_seconds: u64,
-    /// Publish containers with `access.*` labels although their protection is not built yet (default false).
-    pub allow_unprotected_access: bool,
     /// Publish what opens the host or its network as a whole: `bastion`, the Engine, metadata addresses (default
     /// false).
     pub allow_host_access: bool,
@@ -193,16 +191,18 @@ pub struct Publish {
     /// Seconds between two comparisons with Cloudflare although nothing changed here; 0: after a start only
     /// (default 300).
     pub compare_interval_seconds: u64,
+    /// File with groups of Access (a JSON array, docs/access.md): what of them differs is set when the master starts.
+    pub access_groups_file: Option<PathBuf>,
 }
 
 impl Default for Publish {
     fn default() -> Self {
         Self {
             grace_period_seconds: 600,
-            allow_unprotected_access: false,
             allow_host_access: false,
             agent_timeout_seconds: 60,
             compare_interval_seconds: 300,
+            access_groups_file: None,
         }
     }
 }

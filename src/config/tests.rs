@@ -67,6 +67,20 @@ fn any_value_of_dockers_own_switch_means_tls_and_an_empty_one_is_none() {
 }
 
 #[test]
+fn a_setting_that_is_gone_says_why_wherever_it_stands() {
+    let file = std::env::temp_dir().join(format!("lightship-gone-{}.toml", std::process::id()));
+    std::fs::write(&file, "[publish]\nallow_unprotected_access = true\n").unwrap();
+    let in_file = Loaded::read(&Sources { file: Some(file.clone()), ..Sources::default() }, Role::Master);
+    std::fs::remove_file(&file).unwrap();
+    let variable = [("LIGHTSHIP__PUBLISH__ALLOW_UNPROTECTED_ACCESS", "false")];
+    for refused in [in_file, read(&variable, Role::Master)] {
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("`publish.allow_unprotected_access`"), "{said}");
+        assert!(said.contains("is built now") && said.contains("access.policy=none"), "{said}");
+    }
+}
+
+#[test]
 fn options_of_the_connector_are_checked_and_named() {
     let options = |pairs: &[(&str, &str)]| {
         let loaded = read(pairs, Role::Agent).map_err(|error| error.to_string())?;

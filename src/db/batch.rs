@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
+use super::access::{AccessApplicationRow, AccessPolicyRow};
 use super::cloudflare::{
     AppliedRule, CallBudgetRow, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow,
 };
@@ -18,7 +19,7 @@ use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
 use crate::domain::host::Host;
-use crate::domain::id::{AgentId, ContainerId, KeyId, RequestId, SecretId, TunnelId, ZoneId};
+use crate::domain::id::{AccountId, AgentId, ContainerId, KeyId, RequestId, SecretId, TunnelId, ZoneId};
 use crate::domain::route::RouteKey;
 use crate::domain::tunnel::TunnelReport;
 use crate::domain::update::{Change, Changes, Checked, Kind, PlanId};
@@ -173,6 +174,14 @@ pub enum RowChange {
     PutDnsRecord(DnsRecordRow),
     /// Forgets a DNS record.
     DeleteDnsRecord { zone_id: ZoneId, name: String },
+    /// Stores a policy of Access that is ours.
+    PutAccessPolicy(AccessPolicyRow),
+    /// Forgets it.
+    DeleteAccessPolicy { account_id: AccountId, name: String },
+    /// Stores an application of Access that is ours.
+    PutAccessApplication(AccessApplicationRow),
+    /// Forgets it.
+    DeleteAccessApplication { account_id: AccountId, domain: String },
     /// Stores what Cloudflare made of a route.
     PutRouteStatus(RouteStatusRow),
     /// Forgets it.

@@ -6,8 +6,8 @@ use super::batch::RowChange;
 use super::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow};
 use super::containers::ContainerProblem;
 use super::entities::{
-    agent_observed, applied_rule, call_budget, container, container_problem, dns_record, route_status,
-    session, tunnel_connectors, tunnel_observed, tunnel_status,
+    access_application, access_policy, agent_observed, applied_rule, call_budget, container,
+    container_problem, dns_record, route_status, session, tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
 use super::plans::plan_model;
@@ -64,6 +64,10 @@ pub(super) fn carry_out(
         }
         RowChange::PutRun(row) => unit.runs.put(row.model(at)),
         RowChange::PutAppliedRules { .. }
+        | RowChange::PutAccessPolicy(_)
+        | RowChange::DeleteAccessPolicy { .. }
+        | RowChange::PutAccessApplication(_)
+        | RowChange::DeleteAccessApplication { .. }
         | RowChange::PutDnsRecord(_)
         | RowChange::DeleteDnsRecord { .. }
         | RowChange::PutRouteStatus(_)
@@ -255,6 +259,30 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
         }),
         RowChange::DeleteDnsRecord { zone_id, name } => {
             unit.dns_records.delete(&(zone_id.as_str().into(), name.clone()));
+        }
+        RowChange::PutAccessPolicy(row) => unit.access_policies.put(access_policy::Model {
+            account_id: row.account_id.as_str().into(),
+            name: row.name.clone(),
+            policy_id: row.policy_id.as_ref().map(|id| id.as_str().into()),
+            body: to_json(&row.body),
+            created_at: micros(row.created_at),
+            settled: row.is_settled,
+        }),
+        RowChange::DeleteAccessPolicy { account_id, name } => {
+            unit.access_policies.delete(&(account_id.as_str().into(), name.clone()));
+        }
+        RowChange::PutAccessApplication(row) => unit.access_applications.put(access_application::Model {
+            account_id: row.account_id.as_str().into(),
+            domain: row.domain.clone(),
+            application_id: row.application_id.as_ref().map(|id| id.as_str().into()),
+            aud: row.aud.clone(),
+            tunnel_id: row.tunnel_id.as_str().into(),
+            body: to_json(&row.body),
+            created_at: micros(row.created_at),
+            settled: row.is_settled,
+        }),
+        RowChange::DeleteAccessApplication { account_id, domain } => {
+            unit.access_applications.delete(&(account_id.as_str().into(), domain.clone()));
         }
         RowChange::PutRouteStatus(row) => put_route_status(unit, row),
         RowChange::DeleteRouteStatus { agent_id, key } => {

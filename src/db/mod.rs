@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::chance::Chance;
 use crate::io::Io;
 
+pub mod access;
 pub mod agents;
 pub mod approvals;
 pub mod batch;

@@ -24,6 +24,9 @@ pub(super) struct Needs {
     pub(super) admins: BTreeSet<String>,
     pub(super) settings: BTreeSet<String>,
     pub(super) registry_logins: BTreeSet<String>,
+    pub(super) access_groups: BTreeSet<String>,
+    pub(super) access_policies: BTreeSet<(String, String)>,
+    pub(super) access_applications: BTreeSet<(String, String)>,
     pub(super) agents_observed: BTreeSet<String>,
     pub(super) containers: BTreeSet<(String, String)>,
     pub(super) containers_of_agents: BTreeSet<String>,
@@ -120,6 +123,10 @@ impl Needs {
             RowChange::PutAppliedRules { .. }
             | RowChange::PutDnsRecord(_)
             | RowChange::DeleteDnsRecord { .. }
+            | RowChange::PutAccessPolicy(_)
+            | RowChange::DeleteAccessPolicy { .. }
+            | RowChange::PutAccessApplication(_)
+            | RowChange::DeleteAccessApplication { .. }
             | RowChange::PutRouteStatus(_)
             | RowChange::DeleteRouteStatus { .. }
             | RowChange::PutTunnelStatus(_)
@@ -139,6 +146,18 @@ impl Needs {
             }
             RowChange::DeleteDnsRecord { zone_id, name } => {
                 self.dns_records.insert((zone_id.as_str().into(), name.clone()));
+            }
+            RowChange::PutAccessPolicy(row) => {
+                self.access_policies.insert((row.account_id.as_str().into(), row.name.clone()));
+            }
+            RowChange::DeleteAccessPolicy { account_id, name } => {
+                self.access_policies.insert((account_id.as_str().into(), name.clone()));
+            }
+            RowChange::PutAccessApplication(row) => {
+                self.access_applications.insert((row.account_id.as_str().into(), row.domain.clone()));
+            }
+            RowChange::DeleteAccessApplication { account_id, domain } => {
+                self.access_applications.insert((account_id.as_str().into(), domain.clone()));
             }
             RowChange::PutRouteStatus(row) => {
                 // It is stored only of a route that its agent still holds.

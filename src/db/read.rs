@@ -17,6 +17,7 @@ use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::networks::Networks;
 use crate::domain::route::RouteKey;
 
+pub use super::access::{AccessGroupRow, find_group, list_groups};
 pub use super::agents::{AgentRow, agent_names, find_agent, find_limits, get_agent, list_agents};
 pub use super::approvals::{ApprovalFilter, ApprovalRow, find_approval_of, list_approvals};
 pub use super::cloudflare::{

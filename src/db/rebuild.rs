@@ -5,8 +5,8 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 use super::commit::begin;
 use super::database::Db;
 use super::entities::{
-    admin, agent, agent_key, approval, claim, command, event, failed_image, order_key, registration_token,
-    registration_token_usage, registry_login, route, setting, tunnel, update_decision,
+    access_group, admin, agent, agent_key, approval, claim, command, event, failed_image, order_key,
+    registration_token, registration_token_usage, registry_login, route, setting, tunnel, update_decision,
 };
 use super::error::DbError;
 use super::event_store::page;
@@ -47,6 +47,7 @@ async fn empty(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     admin::Entity::delete_many().exec(transaction).await?;
     setting::Entity::delete_many().exec(transaction).await?;
     registry_login::Entity::delete_many().exec(transaction).await?;
+    access_group::Entity::delete_many().exec(transaction).await?;
     registration_token_usage::Entity::delete_many().exec(transaction).await?;
     registration_token::Entity::delete_many().exec(transaction).await?;
     update_decision::Entity::delete_many().exec(transaction).await?;

@@ -12,7 +12,7 @@ use super::entities::{claim, route};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
-use crate::domain::id::{AgentId, ContainerId};
+use crate::domain::id::{AgentId, ContainerId, GroupId};
 use crate::domain::mirror::Holder;
 use crate::domain::route::{Route, RouteKey, RouteState};
 
@@ -134,6 +134,22 @@ pub async fn list_routes(db: &Db, after: Option<&RouteKey>, max: u64) -> Result<
             query = query.filter(route::Column::Hostname.gt(&after.hostname).or(same_name));
         }
         query.all(&conn).await?.into_iter().map(RouteRow::of).collect()
+    })
+    .await
+}
+
+/// Returns the routes whose labels name a group of Access, in the order of their keys. All routes are read for it.
+pub async fn routes_asking_for_group(db: &Db, group: &GroupId) -> Result<Vec<RouteKey>, DbError> {
+    let group = group.clone();
+    db.read(move |conn| async move {
+        let query =
+            route::Entity::find().order_by_asc(route::Column::Hostname).order_by_asc(route::Column::Path);
+        let rows = query.all(&conn).await?.into_iter().map(RouteRow::of);
+        let routes = rows.filter_map(|row| match row {
+            Ok(row) => row.route.spec.access.asks_for(&group).then_some(Ok(row.route.spec.key)),
+            Err(error) => Some(Err(error)),
+        });
+        routes.collect()
     })
     .await
 }

@@ -4,11 +4,11 @@ use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 
 use super::entities::{
-    admin, agent, agent_key, agent_observed, applied_rule, approval, call_budget, claim, command, container,
-    container_problem, dns_record, event, failed_image, host, host_plan, order_key, plan, refresh_token,
-    registration_token, registration_token_usage, registry_login, route, route_status, run, scan, secret,
-    session, setting, stream, tunnel, tunnel_connectors, tunnel_observed, tunnel_status, update,
-    update_container, update_decision, update_log,
+    access_application, access_group, access_policy, admin, agent, agent_key, agent_observed, applied_rule,
+    approval, call_budget, claim, command, container, container_problem, dns_record, event, failed_image,
+    host, host_plan, order_key, plan, refresh_token, registration_token, registration_token_usage,
+    registry_login, route, route_status, run, scan, secret, session, setting, stream, tunnel,
+    tunnel_connectors, tunnel_observed, tunnel_status, update, update_container, update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -27,6 +27,9 @@ row!(tunnel, id: String as Id);
 row!(admin, name: String as Name);
 row!(setting, key: String as Key);
 row!(registry_login, registry: String as Registry);
+row!(access_group, id: String as Id);
+row!(access_policy, (account_id: String as AccountId), (name: String as Name));
+row!(access_application, (account_id: String as AccountId), (domain: String as Domain));
 row!(agent_observed, agent_id: String as AgentId);
 row!(container, (agent_id: String as AgentId), (id: String as Id));
 row!(container_problem, (agent_id: String as AgentId), (container_id: String as ContainerId), (position: i32 as Position));
@@ -112,6 +115,9 @@ tables! {
     admins: admin,
     settings: setting,
     registry_logins: registry_login,
+    access_groups: access_group,
+    access_policies: access_policy,
+    access_applications: access_application,
     agent_observed: agent_observed,
     containers: container,
     problems: container_problem,
@@ -168,6 +174,7 @@ impl Unit {
         self.admins.load(conn, needs.admins.iter().cloned()).await?;
         self.settings.load(conn, needs.settings.iter().cloned()).await?;
         self.registry_logins.load(conn, needs.registry_logins.iter().cloned()).await?;
+        self.access_groups.load(conn, needs.access_groups.iter().cloned()).await?;
         self.registration_tokens.load(conn, needs.registration_tokens.iter().cloned()).await?;
         for ids in chunks(&needs.registration_tokens) {
             let of_these = registration_token_usage::Column::TokenId.is_in(ids);
@@ -201,6 +208,8 @@ impl Unit {
         self.containers.load(conn, needs.containers.iter().cloned()).await?;
         self.tunnel_observed.load(conn, needs.tunnels_observed).await?;
         self.dns_records.load(conn, needs.dns_records).await?;
+        self.access_policies.load(conn, needs.access_policies).await?;
+        self.access_applications.load(conn, needs.access_applications).await?;
         self.route_status.load(conn, needs.route_status).await?;
         self.tunnel_status.load(conn, needs.tunnel_status).await?;
         self.tunnel_connectors.load(conn, needs.tunnel_connectors).await?;

@@ -149,7 +149,7 @@ fn routes_to_it(columns: SelectStatement, without_login: bool) -> SelectStatemen
     query
 }
 
-/// How a route that asks for a login is stored.
+/// How a route that keeps somebody out is stored.
 const LOGIN: &str = "%\"has_access_labels\":true%";
 
 /// States in which a name may be reached.

@@ -2,8 +2,8 @@
 //!
 //! A stream has one owner: `keys` and `agent/<id>` belong to the registrar, `agent/<id>/commands` to that
 //! agent's dispatcher, `agent/<id>/routes` to its container mirror, `agent/<id>/presence` to its shard,
-//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin` and `token/<id>` to
-//! the registrar.
+//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin`, `access` and
+//! `token/<id>` to the registrar.
 
 use std::fmt;
 
@@ -12,10 +12,11 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::access::Group;
 use super::command::{CommandKind, Outcome};
 use super::id::{
-    AccountId, AgentId, ApprovalId, CommandId, ContainerId, KeyId, RequestId, SecretId, TokenId, TunnelId,
-    ZoneId,
+    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TokenId,
+    TunnelId, ZoneId,
 };
 use super::machine::OtherMachine;
 use super::order::{Endorsement, PublicKey};
@@ -68,6 +69,11 @@ impl Stream {
     /// What a person decided about a tunnel, and what was given up of it.
     pub fn tunnel(id: &TunnelId) -> Self {
         Self(format!("tunnel/{id}"))
+    }
+
+    /// Who may reach what is published.
+    pub fn access() -> Self {
+        Self("access".into())
     }
 
     /// What became of a registration token.
@@ -125,6 +131,8 @@ pub enum Event {
     Admin(AdminEvent),
     /// Registration tokens.
     Token(TokenEvent),
+    /// Who may reach what is published.
+    Access(AccessEvent),
 }
 
 /// Decisions about agent keys.
@@ -427,6 +435,18 @@ pub enum AdminEvent {
     },
 }
 
+/// Decisions about who may reach what is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum AccessEvent {
+    /// The group is this from now on.
+    #[serde(rename = "access_group_set")]
+    GroupSet { group: Group },
+    /// There is no such group any more.
+    #[serde(rename = "access_group_removed")]
+    GroupRemoved { group_id: GroupId },
+}
+
 impl From<KeyEvent> for Event {
     fn from(event: KeyEvent) -> Self {
         Self::Key(event)
@@ -469,6 +489,12 @@ impl From<AdminEvent> for Event {
     }
 }
 
+impl From<AccessEvent> for Event {
+    fn from(event: AccessEvent) -> Self {
+        Self::Access(event)
+    }
+}
+
 impl From<TokenEvent> for Event {
     fn from(event: TokenEvent) -> Self {
         Self::Token(event)
@@ -491,6 +517,7 @@ impl<'de> Deserialize<'de> for Event {
             "admin" | "setting" | "registry" | "order" | "image" => {
                 AdminEvent::deserialize(value).map(Self::Admin)
             }
+            "access" => AccessEvent::deserialize(value).map(Self::Access),
             "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };
@@ -506,7 +533,7 @@ impl Event {
             Self::Command(event) => Some(event.agent()),
             Self::Route(event) => Some(event.agent()),
             Self::Update(event) => Some(event.agent()),
-            Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) | Self::Token(_) => None,
+            Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) | Self::Token(_) | Self::Access(_) => None,
         }
     }
 }
@@ -637,6 +664,7 @@ pub fn all_types() -> std::collections::BTreeSet<String> {
         of::<TunnelEvent>(),
         of::<AdminEvent>(),
         of::<TokenEvent>(),
+        of::<AccessEvent>(),
     ];
     topics.into_iter().flatten().collect()
 }

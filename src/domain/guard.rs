@@ -108,6 +108,7 @@ fn released(agent_id: &AgentId, key: &RouteKey, why: Release) -> RouteEvent {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::access::AccessAsk;
     use super::super::id::ContainerId;
     use super::super::mirror::follow;
     use super::super::route::{OriginRequest, Service};
@@ -132,7 +133,7 @@ mod tests {
                 service: "http://app".into(),
                 origin_request: OriginRequest::default(),
                 zone_name: None,
-                has_access_labels: false,
+                access: AccessAsk::Nothing,
             },
             state: match due {
                 None => RouteState::Active,

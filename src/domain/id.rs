@@ -107,6 +107,26 @@ text_id!(
     /// A Cloudflare DNS record; opaque.
     RecordId
 );
+text_id!(
+    /// A group of Access policies, made by a person; see [`GroupId::parse`].
+    GroupId
+);
+text_id!(
+    /// A reusable Access policy at Cloudflare; opaque.
+    PolicyId
+);
+text_id!(
+    /// An Access application at Cloudflare; opaque.
+    ApplicationId
+);
+text_id!(
+    /// A way to sign in that an account knows; opaque.
+    IdentityProviderId
+);
+text_id!(
+    /// A service token of Cloudflare Access, without its secret; opaque.
+    ServiceTokenId
+);
 
 impl AgentId {
     /// True for words that stand in the place of an id in paths of the API: an agent that is called so could not be
@@ -144,6 +164,20 @@ impl CommandId {
     }
 }
 
+impl GroupId {
+    /// Checks an id that a person chose or a label names: 1 to 64 characters of `a-z0-9._-`.
+    pub fn parse(value: &str) -> Result<Self, InvalidId> {
+        if is_plain(value) && !value.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Ok(Self::new(value));
+        }
+        Err(InvalidId {
+            kind: "the id of a group",
+            value: value.chars().take(80).collect(),
+            reason: "1 to 64 characters of a-z, 0-9, `.`, `_` and `-` are allowed",
+        })
+    }
+}
+
 fn is_plain(value: &str) -> bool {
     (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
@@ -162,6 +196,16 @@ mod tests {
         }
         assert!(AgentId::parse("..").unwrap_err().reason.contains("in a path"));
         assert!(AgentId::parse("...").is_ok() && AgentId::parse(".host").is_ok());
+    }
+
+    #[test]
+    fn ids_of_groups_are_lower_case_and_fit_into_a_list_of_a_label() {
+        for good in ["staff", "public-default-bypass", "a", "team_1.ops", &"x".repeat(64)] {
+            assert_eq!(GroupId::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "Staff", "a b", "a,b", "é", "a/b", &"x".repeat(65)] {
+            assert!(GroupId::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

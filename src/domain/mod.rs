@@ -1,5 +1,6 @@
 //! The rules of the product: pure types and functions. No input or output, no clock, no `async`.
 
+pub mod access;
 pub mod agent;
 pub mod agent_tunnel;
 pub mod command;

@@ -108,6 +108,11 @@ pub fn path_regex(path: &str) -> Option<String> {
     Some(pattern)
 }
 
+/// Says whether a kept path is another one or lies below it.
+pub fn lies_within(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Returns the path that somebody else's expression means, if it is a plain one.
 ///
 /// Reads what DockFlare and people write for "this path and below": `/api`, `^/api/`, `/api/.*`,
@@ -224,6 +229,21 @@ mod tests {
             assert_eq!(normalise_path(text).as_deref(), Ok(""), "{text}");
         }
         assert_eq!(normalise_path("a/b.c/d").as_deref(), Ok("/a/b.c/d"));
+    }
+
+    #[test]
+    fn a_path_lies_within_itself_and_whatever_is_in_front_of_a_segment() {
+        for (path, parent, expected) in [
+            ("/api", "", true),
+            ("", "", true),
+            ("/api", "/api", true),
+            ("/api/v1", "/api", true),
+            ("/apis", "/api", false),
+            ("/api", "/api/v1", false),
+            ("", "/api", false),
+        ] {
+            assert_eq!(lies_within(path, parent), expected, "{path} {parent}");
+        }
     }
 
     #[test]

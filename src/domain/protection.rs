@@ -1,8 +1,10 @@
-//! What has to stand before a hostname before it may be made reachable.
+//! What has to stand before a route before it may be made reachable.
 
 use std::collections::BTreeMap;
 
-/// Whether a hostname may be published.
+use super::route::RouteKey;
+
+/// Whether a route may be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Protection {
     /// It may: what it asks for is in place and was read back, or it asks for nothing.
@@ -11,18 +13,18 @@ pub enum Protection {
     Missing(String),
 }
 
-/// Why a hostname waits of which nothing is said.
+/// Why a route waits of which nothing is said.
 const NOT_KNOWN: &str = "whether its protection is in place is not known, so it is not published";
 
-/// Returns which of `names` wait, and why. One of which nothing is `said` waits too: what nobody looked at stays closed.
+/// Returns which of `routes` wait, and why. One of which nothing is `said` waits too: what nobody looked at stays closed.
 pub fn waiting<'a>(
-    names: impl IntoIterator<Item = &'a String>,
-    said: &BTreeMap<String, Protection>,
-) -> BTreeMap<String, String> {
-    let waits = names.into_iter().filter_map(|name| match said.get(name) {
+    routes: impl IntoIterator<Item = &'a RouteKey>,
+    said: &BTreeMap<RouteKey, Protection>,
+) -> BTreeMap<RouteKey, String> {
+    let waits = routes.into_iter().filter_map(|route| match said.get(route) {
         Some(Protection::InPlace) => None,
-        Some(Protection::Missing(reason)) => Some((name.clone(), reason.clone())),
-        None => Some((name.clone(), NOT_KNOWN.to_owned())),
+        Some(Protection::Missing(reason)) => Some((route.clone(), reason.clone())),
+        None => Some((route.clone(), NOT_KNOWN.to_owned())),
     });
     waits.collect()
 }
@@ -33,18 +35,19 @@ mod tests {
 
     #[test]
     fn only_what_is_known_to_be_protected_may_be_published() {
+        let key = |path: &str| RouteKey { hostname: "a.example.com".into(), path: path.into() };
         let missing = Protection::Missing("group `staff` is not known".into());
         let said = BTreeMap::from([
-            ("open.example.com".to_owned(), Protection::InPlace),
-            ("closed.example.com".to_owned(), missing.clone()),
-            ("of-nobody.example.com".to_owned(), missing),
+            (key(""), Protection::InPlace),
+            (key("/closed"), missing.clone()),
+            (key("/of-nobody"), missing),
         ]);
-        let names = ["open.example.com", "closed.example.com", "forgotten.example.com"].map(str::to_owned);
+        let routes = [key(""), key("/closed"), key("/forgotten")];
 
-        let waits = waiting(&names, &said);
+        let waits = waiting(&routes, &said);
 
-        assert_eq!(waits.keys().collect::<Vec<_>>(), ["closed.example.com", "forgotten.example.com"]);
-        assert_eq!(waits["closed.example.com"], "group `staff` is not known");
-        assert!(waits["forgotten.example.com"].contains("not known"));
+        assert_eq!(waits.keys().collect::<Vec<_>>(), [&key("/closed"), &key("/forgotten")]);
+        assert_eq!(waits[&key("/closed")], "group `staff` is not known");
+        assert!(waits[&key("/forgotten")].contains("not known"));
     }
 }

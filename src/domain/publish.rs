@@ -6,8 +6,6 @@ use super::host_access::opens;
 use super::ingress::Contact;
 use super::route::{RouteState, Service};
 
-/// The setting that lets routes with `access.*` labels be published without their protection.
-pub const ACCESS_SETTING: &str = "LIGHTSHIP__PUBLISH__ALLOW_UNPROTECTED_ACCESS=true";
 /// What an operator sets to publish services that open the host or its network as a whole.
 pub const HOST_SETTING: &str = "LIGHTSHIP__PUBLISH__ALLOW_HOST_ACCESS=true";
 
@@ -202,23 +200,14 @@ impl Consent {
 /// What may be published, by setting.
 #[derive(Debug, Clone, Default)]
 pub struct PublishSettings {
-    /// Publish containers with `access.*` labels although their protection is not built yet.
-    pub publish_unprotected: bool,
     /// Publish services that open the host or its network as a whole.
     pub publish_host_access: bool,
 }
 
 /// Returns why a route is held back until the operator allows it; `None` if it is not.
 ///
-/// A container that asks for protection must not stand open because that protection is not built yet, and no container
-/// hands over the host it runs on.
+/// No container hands over the host it runs on.
 pub fn held_back(service: &Service, settings: &PublishSettings) -> Option<String> {
-    if service.has_access_labels && !settings.publish_unprotected {
-        return Some(format!(
-            "its `access.*` labels ask for protection, which is not built yet, so it is not published; remove the \
-             labels, or set `{ACCESS_SETTING}` to publish it without protection"
-        ));
-    }
     let opened = opens(&service.service).filter(|_| !settings.publish_host_access)?;
     Some(format!(
         "`{}` opens {} to visitors, so it is not published; choose another service, or set `{HOST_SETTING}` if you mean it",
@@ -231,6 +220,7 @@ pub fn held_back(service: &Service, settings: &PublishSettings) -> Option<String
 mod tests {
     use chrono::DateTime;
 
+    use super::super::access::AccessAsk;
     use super::super::route::{OriginRequest, RouteKey};
     use super::*;
 
@@ -306,38 +296,21 @@ mod tests {
     }
 
     #[test]
-    fn protection_that_is_not_built_is_never_left_out_in_silence() {
-        let mut service = Service {
-            key: RouteKey { hostname: "app.example.com".into(), path: String::new() },
-            service: "http://app".into(),
-            origin_request: OriginRequest::default(),
-            zone_name: None,
-            has_access_labels: true,
-        };
-        let strict = PublishSettings::default();
-        let open = PublishSettings { publish_unprotected: true, ..PublishSettings::default() };
-        assert!(held_back(&service, &strict).is_some_and(|reason| reason.contains(ACCESS_SETTING)));
-        assert_eq!(held_back(&service, &open), None);
-        service.has_access_labels = false;
-        assert_eq!(held_back(&service, &strict), None);
-    }
-
-    #[test]
     fn what_opens_the_host_waits_for_its_own_setting() {
         let service = |service: &str| Service {
             key: RouteKey { hostname: "app.example.com".into(), path: String::new() },
             service: service.into(),
             origin_request: OriginRequest::default(),
             zone_name: None,
-            has_access_labels: false,
+            access: AccessAsk::Nothing,
         };
-        let unprotected = PublishSettings { publish_unprotected: true, ..PublishSettings::default() };
-        let allowed = PublishSettings { publish_host_access: true, ..PublishSettings::default() };
+        let strict = PublishSettings::default();
+        let allowed = PublishSettings { publish_host_access: true };
         for held in ["bastion", "unix:/var/run/docker.sock", "http://169.254.169.254"] {
-            let reason = held_back(&service(held), &unprotected).unwrap_or_default();
+            let reason = held_back(&service(held), &strict).unwrap_or_default();
             assert!(reason.contains(HOST_SETTING) && reason.contains(&format!("`{held}`")), "{reason}");
             assert_eq!(held_back(&service(held), &allowed), None);
         }
-        assert_eq!(held_back(&service("http://localhost:8080"), &unprotected), None);
+        assert_eq!(held_back(&service("http://localhost:8080"), &strict), None);
     }
 }

@@ -40,6 +40,8 @@ impl Role {
 pub const BY_TOKEN: &str = "token";
 /// What it calls root, and the master's own user, over the socket on the master's host.
 pub const BY_SOCKET: &str = "local";
+/// As the record calls a file that the master reads when it starts.
+pub const BY_FILE: &str = "file";
 
 /// True if two names of the record may stand for one person. Whoever has the run of the master's host can read the admin
 /// token: the two ways in are one person, the operator.

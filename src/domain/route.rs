@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::access::AccessAsk;
 use super::id::{AgentId, ContainerId};
 
 /// What tells two routes apart: hostname and normalised path.
@@ -48,21 +49,53 @@ pub struct OriginRequest {
 
 /// What one set of labels asks for: the route without its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredService", into = "StoredService")]
 pub struct Service {
     /// Hostname and path.
-    #[serde(flatten)]
     pub key: RouteKey,
     /// Where requests go, such as `http://app:8080`.
     pub service: String,
     /// Options towards it.
-    #[serde(default)]
     pub origin_request: OriginRequest,
     /// Zone the labels name.
-    #[serde(default)]
     pub zone_name: Option<String>,
-    /// True if its container has any `access.*` label: its protection is not built yet, so it is held back.
+    /// What it asks of Cloudflare Access.
+    pub access: AccessAsk,
+}
+
+/// A service as it is written down.
+#[derive(Serialize, Deserialize)]
+struct StoredService {
+    #[serde(flatten)]
+    key: RouteKey,
+    service: String,
     #[serde(default)]
-    pub has_access_labels: bool,
+    origin_request: OriginRequest,
+    #[serde(default)]
+    zone_name: Option<String>,
+    /// True if somebody is to be kept out. An older release knows no more than that, and holds such a route back: so it
+    /// does after a step back to it, too.
+    #[serde(default)]
+    has_access_labels: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access: Option<AccessAsk>,
+}
+
+impl From<StoredService> for Service {
+    fn from(stored: StoredService) -> Self {
+        let StoredService { key, service, origin_request, zone_name, has_access_labels, access } = stored;
+        let access = access.unwrap_or_else(|| AccessAsk::of_old_record(has_access_labels));
+        Self { key, service, origin_request, zone_name, access }
+    }
+}
+
+impl From<Service> for StoredService {
+    fn from(service: Service) -> Self {
+        let Service { key, service, origin_request, zone_name, access } = service;
+        let has_access_labels = access.keeps_out();
+        let access = (!access.is_plain()).then_some(access);
+        Self { key, service, origin_request, zone_name, has_access_labels, access }
+    }
 }
 
 /// Where a route stands by decision of its owner. What Cloudflare made of it is a separate matter.
@@ -125,4 +158,48 @@ pub struct Route {
     /// Where it stands.
     #[serde(flatten)]
     pub state: RouteState,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::id::GroupId;
+    use super::*;
+
+    fn stored(more: serde_json::Value) -> serde_json::Value {
+        let mut stored = json!({"hostname": "a.example.com", "path": "", "service": "http://a"});
+        stored.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        stored
+    }
+
+    #[test]
+    fn what_an_older_release_wrote_of_protection_waits_until_it_is_known() {
+        for (more, access) in [
+            (json!({}), AccessAsk::Nothing),
+            (json!({"has_access_labels": false}), AccessAsk::Nothing),
+            (json!({"has_access_labels": true}), AccessAsk::Unreadable { reasons: vec![] }),
+            (json!({"has_access_labels": true, "access": {"kind": "inherit"}}), AccessAsk::Inherit),
+        ] {
+            let read: Service = serde_json::from_value(stored(more.clone())).unwrap();
+            assert_eq!(read.access, access, "{more}");
+        }
+    }
+
+    #[test]
+    fn an_older_release_reads_whether_somebody_is_to_be_kept_out() {
+        let staff = AccessAsk::Groups { groups: vec![GroupId::new("staff")] };
+        for (access, is_held_back) in [
+            (AccessAsk::Nothing, false),
+            (AccessAsk::Public, false),
+            (AccessAsk::Inherit, true),
+            (staff, true),
+        ] {
+            let read: Service = serde_json::from_value(stored(json!({}))).unwrap();
+            let service = Service { access, ..read };
+            let written = serde_json::to_value(&service).unwrap();
+            assert_eq!(written["has_access_labels"], is_held_back, "{written}");
+            assert_eq!(serde_json::from_value::<Service>(written).unwrap(), service);
+        }
+    }
 }

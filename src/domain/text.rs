@@ -33,9 +33,24 @@ pub fn spell_out(text: &str) -> String {
 
 /// Returns what somebody called something as it may be repeated to him: spelt out, and no longer than a line.
 pub fn repeated(text: &str) -> String {
-    let cut: String = text.chars().take(80).collect();
+    beginning(text, 80)
+}
+
+/// Returns the first `most` characters of a text, spelt out, and a mark if there are more.
+pub fn beginning(text: &str, most: usize) -> String {
+    let cut: String = text.chars().take(most).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     format!("{}{more}", spell_out(&cut))
+}
+
+/// Returns the first of these names, each as code, and how many more there are.
+pub fn some_of(names: &[String]) -> String {
+    const MOST: usize = 10;
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{}`", repeated(name))).collect();
+    match names.len().saturating_sub(MOST) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// Returns JSON whose texts have hidden characters spelt out: it means the same.
@@ -75,6 +90,22 @@ mod tests {
         ] {
             assert_eq!(spell_out(text), shown, "{text:?}");
         }
+    }
+
+    #[test]
+    fn of_a_long_text_the_beginning_is_shown() {
+        for (text, shown) in [("", ""), ("abc", "abc"), ("abcd", "abc…"), ("ü書\u{202e}x", "ü書\\u{202e}…")]
+        {
+            assert_eq!(beginning(text, 3), shown);
+        }
+        assert_eq!(repeated(&"x".repeat(81)), format!("{}…", "x".repeat(80)));
+    }
+
+    #[test]
+    fn of_many_names_some_are_told_and_the_others_counted() {
+        let names = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(some_of(&names(2)), "`0`, `1`");
+        assert!(some_of(&names(12)).ends_with("`9` and 2 more"));
     }
 
     #[test]

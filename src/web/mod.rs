@@ -3,6 +3,7 @@
 //! Handlers are thin: who may call is their first argument, reads come from `db::read`, changes go to
 //! [`Master`](crate::actors::master::Master). Failures are worded in `speak` by the dialect of the path.
 
+mod access_groups;
 mod access_token;
 pub mod agent_api;
 mod agent_limit;
@@ -52,7 +53,7 @@ pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, install};
-use api::{admins, keys, native, overview, plans, registries, runs, updates};
+use api::{access, admins, keys, native, overview, plans, registries, runs, updates};
 use route::at;
 use speak::speak;
 
@@ -134,6 +135,8 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/keys/{id}/seats").post(keys::seats))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
+                .service(at("/access/groups").get(access::list))
+                .service(at("/access/groups/{id}").get(access::show).put(access::set).delete(access::remove))
                 .service(at("/updates").get(updates::list))
                 .service(at("/updates/summary").get(updates::summary))
                 .service(at("/updates/decisions").post(updates::decide))
@@ -286,6 +289,9 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/agents/{id}/remove").post(pages::agent_actions::remove))
         .service(at("/routes").get(pages::routes::show))
         .service(at("/routes/apply").post(pages::routes::apply))
+        .service(at("/access").get(pages::access::show))
+        .service(at("/access/groups").post(pages::access::set))
+        .service(at("/access/groups/{id}/remove").post(pages::access::remove))
         .service(at("/updates").get(pages::updates::list))
         .service(at("/updates/of").get(pages::update::show))
         .service(at("/updates/decide").post(pages::updates::decide))
@@ -308,6 +314,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/fragments/keys").get(pages::keys::fragment))
         .service(at("/fragments/agents/{id}").get(pages::agent::fragment))
         .service(at("/fragments/routes").get(pages::routes::fragment))
+        .service(at("/fragments/access").get(pages::access::fragment))
         .service(at("/fragments/updates").get(pages::updates::list_fragment))
         .service(at("/fragments/updates/of").get(pages::update::fragment))
         .service(at("/fragments/plans/{request}").get(pages::plans::fragment))

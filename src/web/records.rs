@@ -11,9 +11,10 @@ use super::listings::{Elements, Page, Sink, next};
 use super::picture::{Member, ROWS, Standing, Statuses, moving, presence, reaches, warning};
 use super::state::WebState;
 use crate::db::read::{self, AgentRow, ContainerRow, KeyRow, RouteStatusRow, TunnelObservedRow};
+use crate::domain::access::AccessAsk;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::connector::Reachability;
-use crate::domain::id::{AgentId, KeyId};
+use crate::domain::id::{AgentId, GroupId, KeyId};
 use crate::domain::route::{Route, RouteState};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::protocol::command::wire_form;
@@ -228,9 +229,31 @@ pub fn rule_record(route: &Route, agent: Option<&Member>, standing: Standing<'_>
         "http_host_header": origin.http_host_header, "http2_origin": origin.http2_origin.unwrap_or(false),
         "disable_chunked_encoding": origin.disable_chunked_encoding.unwrap_or(false),
         "match_sni_to_host": origin.match_sni_to_host.unwrap_or(false),
-        "access_app_id": null, "access_app_config_hash": null, "access_group_id": null, "access_policy_type": null,
+        "protection": protection(&route.spec.access),
+        "access_app_id": null, "access_app_config_hash": null,
+        "access_group_id": groups_of(&route.spec.access), "access_policy_type": policy_type(&route.spec.access),
         "access_policy_ui_override": false, "rule_ui_override": false,
     })
+}
+
+/// Says what protects a route: by a word, by the groups that it asks for, and as people read it.
+fn protection(ask: &AccessAsk) -> Value {
+    json!({ "kind": ask.kind(), "groups": ask.groups(), "in_words": ask.in_words() })
+}
+
+/// The groups of a rule as DockFlare tells them; a rule without any has null.
+fn groups_of(ask: &AccessAsk) -> Option<&[GroupId]> {
+    Some(ask.groups()).filter(|groups| !groups.is_empty())
+}
+
+/// DockFlare's word for where the policies of a rule come from.
+fn policy_type(ask: &AccessAsk) -> Option<&'static str> {
+    match ask {
+        AccessAsk::Groups { .. } => Some("group"),
+        AccessAsk::Inherit => Some("default_tld"),
+        AccessAsk::Own { .. } => Some("inline"),
+        AccessAsk::Nothing | AccessAsk::Public | AccessAsk::Unreadable { .. } => None,
+    }
 }
 
 /// Returns what was asked for and not granted, as a rule with its reason.

@@ -7,6 +7,7 @@ use flate2::read::GzDecoder;
 use lightship::chance::Chance;
 use lightship::db::read::{EventFilter, list_events};
 use lightship::db::{Batch, Expected, RowChange};
+use lightship::domain::access::AccessAsk;
 use lightship::domain::container::Container;
 use lightship::domain::event::{AgentEvent, Event, KeyEvent, RouteEvent, Stream};
 use lightship::domain::id::{AgentId, ContainerId, KeyId};
@@ -71,7 +72,7 @@ fn batch(n: usize, label_bytes: usize) -> Batch {
                 service: "http://app:80".into(),
                 origin_request: OriginRequest::default(),
                 zone_name: None,
-                has_access_labels: false,
+                access: AccessAsk::Nothing,
             },
         })
     };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a failure is the point")]
 
+mod access_groups;
 mod agent_wire;
 mod allocator;
 mod blocked;

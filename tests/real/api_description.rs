@@ -11,7 +11,7 @@ use crate::support::ship::{ADMIN_TOKEN, Rig};
 /// Calls for each route.
 const EXAMPLES: &str = "10";
 /// Pages are for people, and a stream has no end.
-const NO_API: &str = "^/(live|login|logout|setup|fragments|agents|routes|updates|system|assets)?(/|$)";
+const NO_API: &str = "^/(live|login|logout|setup|fragments|access|agents|routes|updates|system|assets)?(/|$)";
 
 #[tokio::test]
 async fn made_up_calls_meet_no_fault_and_no_answer_that_is_not_described() {

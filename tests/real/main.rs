@@ -7,6 +7,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod access_page;
 mod agent_docker;
 mod agent_process;
 mod agent_tunnel;

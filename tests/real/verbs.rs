@@ -1,5 +1,6 @@
 //! Verbs of the command line: what they say and how they end.
 
+mod access;
 mod administrators;
 mod fleet;
 mod way;

@@ -1,7 +1,7 @@
 //! What can go wrong when the master is asked for something, once, for pages, API and command line.
 
-use crate::domain::id::{AgentId, ApprovalId, CommandId, KeyId, UpdateId};
-use crate::domain::text::repeated;
+use crate::domain::id::{AgentId, ApprovalId, CommandId, GroupId, KeyId, UpdateId};
+use crate::domain::text::{repeated, some_of};
 use crate::domain::update::RunId;
 
 /// Why the master did not do what it was asked.
@@ -145,6 +145,24 @@ pub enum MasterError {
     /// No such administrator (404).
     #[error("administrator `{0}` is not known")]
     AdminNotFound(String),
+    /// No such group of Access (404).
+    #[error("no access group has this id; `lightship access groups` lists them")]
+    GroupNotFound,
+    /// A group that is always there (409).
+    #[error("the group `{0}` is built in and stays as it is; make one of your own under another id")]
+    GroupBuiltIn(GroupId),
+    /// Routes ask for the group (409).
+    #[error(
+        "the group `{id}` protects {}; give their containers another group, or remove it with its routes closed \
+         (`--close-routes`, `?close_routes=true`): nobody reaches them then",
+        some_of(routes)
+    )]
+    GroupInUse {
+        /// Which group.
+        id: GroupId,
+        /// The routes.
+        routes: Vec<String>,
+    },
     /// No account was set for this registry (404).
     #[error("no login is set for this registry; the list of logins has those that are")]
     LoginNotFound,
@@ -204,6 +222,9 @@ impl MasterError {
             Self::AgentRevoked(_) => "agent_revoked",
             Self::AlreadySetUp => "already_set_up",
             Self::AdminNotFound(_) => "admin_not_found",
+            Self::GroupNotFound => "group_not_found",
+            Self::GroupInUse { .. } => "group_in_use",
+            Self::GroupBuiltIn(_) => "group_built_in",
             Self::LoginNotFound => "login_not_found",
             Self::Invalid(_) => "invalid",
             Self::TooMuch(_) => "too_much",
@@ -222,6 +243,7 @@ impl MasterError {
             Self::AgentNotFound(_)
             | Self::KeyNotFound(_)
             | Self::TokenNotFound
+            | Self::GroupNotFound
             | Self::LoginNotFound
             | Self::UpdateNotFound(_)
             | Self::PlanNotFound(_)
@@ -239,6 +261,8 @@ impl MasterError {
             | Self::RunEnded(_)
             | Self::NoSecondNeeded
             | Self::PassedOver
+            | Self::GroupInUse { .. }
+            | Self::GroupBuiltIn(_)
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)
             | Self::TunnelWaits(_)

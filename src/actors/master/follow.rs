@@ -128,6 +128,11 @@ impl Aftermath {
             Event::Route(event) => self.add_of_route(event),
             Event::Update(event) => drop(self.notes.insert(Note::Updates(event.agent().clone()))),
             Event::Tunnel(_) => {}
+            // A group may protect routes of any tunnel.
+            Event::Access(_) => {
+                self.notes.insert(Note::Settings);
+                self.all_tunnels = true;
+            }
             Event::Admin(event) => {
                 self.notes.insert(Note::Settings);
                 match event {

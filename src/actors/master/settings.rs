@@ -30,8 +30,6 @@ pub struct MasterSettings {
     pub removal_limit: Duration,
     /// Prefix of labels besides the two built-in ones.
     pub label_prefix: Option<String>,
-    /// True if containers with `access.*` labels are published although their protection is not built yet.
-    pub publish_unprotected: bool,
     /// True if services are published that open the host or its network as a whole.
     pub publish_host_access: bool,
     /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
@@ -58,7 +56,6 @@ impl Default for MasterSettings {
             cool_down: Duration::from_secs(10),
             removal_limit: lifetime(&CommandKind::StopTunnel),
             label_prefix: None,
-            publish_unprotected: false,
             publish_host_access: false,
             compare_every: Duration::from_secs(300),
             push_settles: Duration::from_secs(1),

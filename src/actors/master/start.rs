@@ -65,10 +65,7 @@ impl MasterParts {
         notices: &Notices,
         registrar: &Port<Registrar>,
     ) -> Result<(SharedAccount, Option<ChildSpec>), MasterError> {
-        let settings = PublishSettings {
-            publish_unprotected: self.settings.publish_unprotected,
-            publish_host_access: self.settings.publish_host_access,
-        };
+        let settings = PublishSettings { publish_host_access: self.settings.publish_host_access };
         match (self.account.take(), self.cloudflare.take()) {
             (Some(account), _) => Ok((account, None)),
             (None, None) => Ok((Arc::new(PlanOnly { db: self.db.clone(), settings }), None)),
@@ -81,6 +78,7 @@ impl MasterParts {
                     settings,
                     default_zone: self.default_zone.take(),
                     compare_every: self.settings.compare_every,
+                    owner_email: None,
                     installation: installation(&self.db, &self.clock, &self.chance).await?,
                 });
                 Ok((Arc::new(account), Some(spec)))

@@ -1,5 +1,8 @@
 //! One file per table; columns as the migrations make them.
 
+pub mod access_application;
+pub mod access_group;
+pub mod access_policy;
 pub mod admin;
 pub mod agent;
 pub mod agent_key;

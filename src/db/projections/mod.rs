@@ -4,6 +4,7 @@
 //! that only the whole database can keep (one agent per key, hostname and tunnel) are kept here, because the
 //! transaction that calls this is the only one that writes.
 
+mod access;
 mod agents;
 mod commands;
 mod origin;
@@ -30,6 +31,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Res
         Event::Tunnel(event) => settings::project_tunnel(unit, origin, event),
         Event::Admin(event) => settings::project(unit, origin, event),
         Event::Token(event) => tokens::project(unit, origin, event),
+        Event::Access(event) => access::project(unit, origin, event),
     }
     Ok(())
 }
@@ -45,5 +47,6 @@ pub(super) fn needs(needs: &mut Needs, event: &Event) {
         Event::Tunnel(event) => settings::needs_of_tunnel(needs, event),
         Event::Admin(event) => settings::needs(needs, event),
         Event::Token(event) => tokens::needs(needs, event),
+        Event::Access(event) => access::needs(needs, event),
     }
 }

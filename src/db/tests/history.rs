@@ -11,17 +11,20 @@ use serde_json::json;
 use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
-    admin, agent as agent_entity, agent_key, approval, claim, command, event, failed_image, order_key,
-    registration_token, registration_token_usage, registry_login, route, route_status, setting, tunnel,
-    update_decision,
+    access_group, admin, agent as agent_entity, agent_key, approval, claim, command, event, failed_image,
+    order_key, registration_token, registration_token_usage, registry_login, route, route_status, setting,
+    tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
+use crate::domain::access::{self, AppOptions, Group, PolicySpec, Selector};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{
-    AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent, UpdateEvent,
+    AccessEvent, AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent,
+    UpdateEvent,
 };
 use crate::domain::id::{
-    AgentId, ApprovalId, CommandId, ContainerId, KeyId, RequestId, SecretId, TokenId, TunnelId, ZoneId,
+    AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TokenId, TunnelId,
+    ZoneId,
 };
 use crate::domain::machine::OtherMachine;
 use crate::domain::order::SigningKey;
@@ -279,7 +282,9 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(11) {
+        match self.pick(13) {
+            12 => Event::Access(AccessEvent::GroupRemoved { group_id: GroupId::new("group0") }),
+            11 => Event::Access(AccessEvent::GroupSet { group: self.group() }),
             10 => Event::Admin(AdminEvent::ImageLetGo { digest: self.named("digest", 3) }),
             9 => {
                 let [first, second] =
@@ -307,6 +312,25 @@ impl World {
             4 => Event::Admin(AdminEvent::Created { name: self.named("person", 2), role: self.role() }),
             5 => Event::Admin(AdminEvent::PasswordChanged { name: self.named("person", 2) }),
             _ => setting(&self.named("setting", 3), self.clock),
+        }
+    }
+
+    fn group(&self) -> Group {
+        let selector = match self.pick(2) {
+            0 => Selector::Everyone,
+            _ => Selector::Email(format!("{}@example.com", self.named("person", 3))),
+        };
+        Group {
+            id: GroupId::new(self.named("group", 3)),
+            name: self.named("name", 3),
+            options: AppOptions::default(),
+            policies: vec![PolicySpec {
+                name: None,
+                decision: access::Decision::Allow,
+                include: vec![selector],
+                require: Vec::new(),
+                exclude: Vec::new(),
+            }],
         }
     }
 
@@ -341,6 +365,7 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<admin::Entity>(db).await,
         rows::<setting::Entity>(db).await,
         rows::<registry_login::Entity>(db).await,
+        rows::<access_group::Entity>(db).await,
         rows::<registration_token::Entity>(db).await,
         rows::<registration_token_usage::Entity>(db).await,
         rows::<update_decision::Entity>(db).await,

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::postgres::Lease;
 use crate::chance::Chance;
 use crate::db::{Batch, CommitError, Committed, Db, Expected, SecretKey};
+use crate::domain::access::AccessAsk;
 use crate::domain::command::CommandKind;
 use crate::domain::event::{AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream};
 use crate::domain::id::{AccountId, AgentId, CommandId, ContainerId, KeyId, SecretId, TunnelId};
@@ -113,7 +114,7 @@ pub(super) fn service(hostname: &str, path: &str) -> Service {
         service: "http://app:8080".into(),
         origin_request: OriginRequest::default(),
         zone_name: None,
-        has_access_labels: false,
+        access: AccessAsk::Nothing,
     }
 }
 

@@ -256,7 +256,10 @@ async fn publish_as(db: &Db, agent_id: &AgentId, hostname: &str, container: &str
     let Event::Route(mut claim) = claimed(agent_id.as_str(), hostname, "") else { panic!("no claim") };
     if let crate::domain::event::RouteEvent::Claimed { container_id, service, .. } = &mut claim {
         *container_id = crate::domain::id::ContainerId::new(container);
-        service.has_access_labels = has_login;
+        if has_login {
+            let groups = vec![crate::domain::id::GroupId::new("staff")];
+            service.access = crate::domain::access::AccessAsk::Groups { groups };
+        }
     }
     let status = crate::db::cloudflare::RouteStatusRow {
         agent_id: agent_id.clone(),

@@ -6,6 +6,7 @@
 //! it is just what we wrote; everything else is foreign and stays as it is. Where ours go among foreign ones is decided
 //! in `place`.
 
+mod closed;
 mod merge;
 mod place;
 #[cfg(test)]
@@ -20,8 +21,9 @@ use serde_json::{Map, Value};
 use super::hostname::is_wildcard;
 use super::origin::options_for;
 use super::path::path_regex;
-use super::route::{OriginRequest, Service};
+use super::route::{OriginRequest, RouteKey, Service};
 
+pub use closed::{CLOSED, foreign_services, guarded_rules};
 pub use merge::{Contact, Foreign, MergeError, MergeOutcome, RuleConflict, SYSTEM, merge, rule_there};
 pub use trial::Trial;
 
@@ -42,6 +44,13 @@ pub struct RuleId {
     pub hostname: String,
     /// Its path expression as it is in the configuration; empty for the whole host.
     pub path: String,
+}
+
+impl RuleId {
+    /// Returns that of a route's rule.
+    pub fn of(key: &RouteKey) -> Self {
+        Self { hostname: key.hostname.clone(), path: path_regex(&key.path).unwrap_or_default() }
+    }
 }
 
 /// A rule of ours.

@@ -4,6 +4,7 @@ mod properties;
 
 use serde_json::json;
 
+use super::super::access::AccessAsk;
 use super::super::route::RouteKey;
 use super::*;
 
@@ -13,7 +14,7 @@ fn service(name: &str, path: &str, to: &str) -> Service {
         service: to.into(),
         origin_request: OriginRequest::default(),
         zone_name: None,
-        has_access_labels: false,
+        access: AccessAsk::Nothing,
     }
 }
 

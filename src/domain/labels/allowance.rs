@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::lost::Lost;
 use super::{LabelProblem, Labels, MAX_PROBLEMS, keep_first, read_labels};
 
 /// Most routes of one agent: as many rules as its tunnel is given.
@@ -29,7 +30,11 @@ impl Allowance {
         let mut read = read_labels(labels, prefix, most);
         let excess = read.services.len().saturating_sub(self.routes);
         if excess > 0 {
-            read.services.truncate(self.routes);
+            let ignored = read.services.split_off(self.routes);
+            // None of those that stay answers for one that was to be protected.
+            for lost in ignored.iter().filter(|service| service.access.keeps_out()).map(Lost::of_service) {
+                lost.close(&mut read.services);
+            }
             let reason = format!(
                 "one agent may have {MAX_ROUTES} routes; {excess} that this container asks for are beyond that and ignored"
             );

@@ -18,21 +18,33 @@ impl<'a> Effects<'a> {
     /// Notes that a label wishes something of a service; returns true if the service takes it.
     pub(super) fn note(&mut self, service: &str, found: Found<'a>, wish: Wish) -> bool {
         let is_taken = takes(service, wish);
-        if is_taken {
-            self.with.insert(found.label);
-        } else {
-            self.without.entry(found.label).or_insert_with(|| (found.value, kind(service).to_owned()));
+        match is_taken {
+            true => self.has_effect(&found),
+            false => {
+                let kind = kind(service);
+                let reason = format!(
+                    "has no effect on a `{kind}` service; remove it, or choose another kind of service"
+                );
+                self.has_none(&found, reason);
+            }
         }
         is_taken
     }
 
+    /// Some route has a use for the label.
+    pub(super) fn has_effect(&mut self, found: &Found<'a>) {
+        self.with.insert(found.label.clone());
+    }
+
+    /// A route has no use for the label, for this reason.
+    pub(super) fn has_none(&mut self, found: &Found<'a>, reason: String) {
+        self.without.entry(found.label.clone()).or_insert((found.value, reason));
+    }
+
     /// Adds every label that no route has a use for.
     pub(super) fn note_what_is_without(self, problems: &mut Vec<LabelProblem>) {
-        for (label, (value, kind)) in self.without {
+        for (label, (value, reason)) in self.without {
             if !self.with.contains(&label) {
-                let reason = format!(
-                    "has no effect on a `{kind}` service; remove it, or choose another kind of service"
-                );
                 problems.push(LabelProblem::new(&label, value, reason));
             }
         }

@@ -4,24 +4,30 @@
 //! way out. Values of labels that are not ours are never looked at, and values of labels that we do not know
 //! are never repeated, since nobody can tell what they hold.
 
+mod access;
 mod allowance;
 mod effects;
+mod lost;
 mod near_miss;
 mod problem;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::access::{AccessAsk, MAX_RULES};
 use super::hostname::parse_hostname;
 use super::origin::{Wish, parse_service};
 use super::path::normalise_path;
 use super::route::{OriginRequest, RouteKey, Service};
 use super::text::{is_hidden, is_in_quotes};
+use access::AccessReader;
 pub use allowance::{Allowance, MAX_ROUTES};
 use effects::Effects;
+use lost::{Guard, Lost};
 pub use problem::LabelProblem;
+use problem::{IN_QUOTES, note};
 pub use table::MAX_SERVICES;
 use table::{Labelled, Level, is_no, is_yes};
 
@@ -29,7 +35,8 @@ use table::{Labelled, Level, is_no, is_yes};
 pub const MAX_LABELS: usize = 1_000;
 /// Most problems that are kept of one container; the last of them counts the others.
 pub const MAX_PROBLEMS: usize = 100;
-/// Most characters of a label or a value that leave the host; nothing that is half as long has a meaning.
+/// Most characters of a label or a value that leave the host; nothing that is half as long has a meaning, but for rules of
+/// Access.
 const MAX_SENT: usize = 4_096;
 /// Most bytes of our labels of one container, as a report writes them: all containers of a host share one.
 const MAX_WRITTEN: usize = 512 << 10;
@@ -96,7 +103,7 @@ fn is_too_large(table: &Labelled<'_>, labels: &BTreeMap<String, String>) -> bool
     let own = labels.iter().filter_map(|(label, value)| Some((label, value, table.suffix(label)?)));
     let mut bytes = 0;
     own.into_iter().any(|(label, value, suffix)| {
-        bytes += written(sent(label)) + written(sent(value));
+        bytes += written(sent(label)) + written(sent_value(suffix, value));
         suffix == TOO_LARGE || bytes > MAX_WRITTEN
     })
 }
@@ -146,16 +153,25 @@ pub fn own_labels(labels: &BTreeMap<String, String>, prefix: Option<&str>) -> BT
     }
     let own = own.map(|(label, value, suffix)| {
         let value = if suffix == "enable" && is_yes(value) { "true" } else { value };
-        (sent(label).to_owned(), sent(value).to_owned())
+        (sent(label).to_owned(), sent_value(suffix, value).to_owned())
     });
     fitted(own.collect())
 }
 
-/// Returns what of a label's name or value leaves the host.
+/// Returns what of a label's name leaves the host.
 fn sent(text: &str) -> &str {
+    cut(text, MAX_SENT)
+}
+
+/// Returns what of a label's value leaves the host. Of rules that are too long so much does that they are still too long.
+fn sent_value<'v>(suffix: &str, value: &'v str) -> &'v str {
+    cut(value, if suffix.ends_with("access.custom_rules") { MAX_RULES + 1 } else { MAX_SENT })
+}
+
+fn cut(text: &str, most: usize) -> &str {
     // White space around a value is not read, so it must not push out what is.
-    let text = if text.len() > MAX_SENT { text.trim() } else { text };
-    text.char_indices().nth(MAX_SENT).map_or(text, |(end, _)| &text[..end])
+    let text = if text.len() > most { text.trim() } else { text };
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Of a container with more labels than are read, none is read: the shortest names are enough to show that there are
@@ -186,31 +202,30 @@ fn explain_not_enabled(table: &Labelled<'_>, problems: &mut Vec<LabelProblem>) {
 }
 
 fn read_services(table: &Labelled<'_>, read: &mut Labels) {
-    let mut seen = BTreeSet::new();
     let mut effects = Effects::default();
-    // Looked for once: every label is compared with every word.
-    let asks_for_protection = near_miss::ask_for_protection(table);
+    let mut guard = Guard::new(near_miss::access_typos(table));
     let indices = table.contiguous_indices();
     let levels = std::iter::once(Level::Base).chain((0..indices).map(Level::Index));
+    let mut unread = indices;
     for level in levels {
         if read.services.len() == MAX_SERVICES {
             let reason = format!(
                 "one container may ask for {MAX_SERVICES} routes at most; this one and those after it are ignored"
             );
             read.problems.push(LabelProblem::new(&table.name_at(level, "hostname"), "", reason));
+            unread = if let Level::Index(i) = level { i } else { 0 };
             break;
         }
-        let problems = &mut read.problems;
-        let reader = Reader { table, level, asks_for_protection, problems, effects: &mut effects };
-        let Some(service) = reader.service(indices > 0) else { continue };
-        if seen.insert(service.key.clone()) {
-            read.services.push(service);
-        } else if let Some(found) = table.get(level, "hostname") {
-            let reason = format!("this container asks for `{}` twice; the first one counts", service.key);
-            read.problems.push(LabelProblem::new(&found.label, found.value, reason));
-        }
+        let Some(service) =
+            read_service(table, level, indices > 0, &mut effects, &mut guard, &mut read.problems)
+        else {
+            continue;
+        };
+        add(read, service, table.get(level, "hostname"));
     }
     effects.note_what_is_without(&mut read.problems);
+    guard.lose_unread(table, unread);
+    guard.close(&mut read.services);
     // Beyond the bound no number is looked for, so none is missing.
     if indices <= MAX_SERVICES {
         near_miss::find_gaps(table, indices, &mut read.problems);
@@ -223,20 +238,61 @@ fn read_services(table: &Labelled<'_>, read: &mut Labels) {
     }
 }
 
-const IN_QUOTES: &str = "the value is in quotes, which became part of it; in the list form of a compose file write `- \"NAME=VALUE\"`";
+/// Adds a service. Of two with one key the first counts, but an open one does not win over one that is to be protected.
+fn add(read: &mut Labels, service: Service, found: Option<table::Found<'_>>) {
+    let Some(first) = read.services.iter_mut().find(|first| first.key == service.key) else {
+        read.services.push(service);
+        return;
+    };
+    let reason = format!("this container asks for `{}` twice; the first one counts", service.key);
+    if service.access.keeps_out() && !first.access.keeps_out() {
+        let reason = format!("{reason}, and only another one asks for protection; remove one of them");
+        first.access = AccessAsk::Unreadable { reasons: vec![reason] };
+    }
+    read.problems.extend(found.map(|found| LabelProblem::new(&found.label, found.value, reason)));
+}
+
+/// Reads the service of one level with what it asks of Access; `None` if there is none, or if what must be right is not.
+fn read_service<'a>(
+    table: &'a Labelled<'a>,
+    level: Level,
+    has_indices: bool,
+    effects: &mut Effects<'a>,
+    guard: &mut Guard<'a>,
+    problems: &mut Vec<LabelProblem>,
+) -> Option<Service> {
+    let is_route = table.get(level, "hostname").is_some();
+    let access = match is_route {
+        true => AccessReader::new(table, level, problems, effects).ask(guard.typos()),
+        false => AccessAsk::Nothing,
+    };
+    let keeps_out = access.keeps_out();
+    let service = Reader { table, level, problems, effects }.service(has_indices, access);
+    match service {
+        Some(mut service) => {
+            guard.count_rules(table, level, &mut service, problems);
+            Some(service)
+        }
+        None => {
+            if keeps_out {
+                guard.lose(Lost::of(table, level));
+            }
+            None
+        }
+    }
+}
 
 /// Reads the labels of one level and notes what is wrong with them.
 struct Reader<'a, 'p> {
     table: &'a Labelled<'a>,
     level: Level,
-    asks_for_protection: bool,
     problems: &'p mut Vec<LabelProblem>,
     effects: &'p mut Effects<'a>,
 }
 
 impl<'a> Reader<'a, '_> {
     /// Reads the service; `None` if there is none, or if what must be right is not.
-    fn service(mut self, has_indices: bool) -> Option<Service> {
+    fn service(mut self, has_indices: bool, access: AccessAsk) -> Option<Service> {
         let (hostname, service) = self.target(has_indices)?;
         let name = self.checked(&hostname, |text| match names_several(text) {
             true => Err(self.table.say_numbered(&hostname.label)),
@@ -257,13 +313,7 @@ impl<'a> Reader<'a, '_> {
         {
             key.path.clear();
         }
-        Some(Service {
-            key,
-            service: target,
-            origin_request: options,
-            zone_name: zone_name?,
-            has_access_labels: self.asks_for_protection,
-        })
+        Some(Service { key, service: target, origin_request: options, zone_name: zone_name?, access })
     }
 
     /// Finds what to publish and where requests go.
@@ -288,11 +338,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn problem(&mut self, found: &table::Found<'_>, reason: impl ToString) {
-        let problem = LabelProblem::new(&found.label, found.value, reason);
-        // Base labels are read once for each route that falls back to them, and shown once.
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+        note(self.problems, found, reason);
     }
 
     fn checked<T, E: ToString>(

@@ -81,18 +81,49 @@ pub(super) fn find_gaps(table: &Labelled<'_>, indices: usize, problems: &mut Vec
     }
 }
 
-/// Says whether any label, of whatever level, asks for protection.
-///
-/// A misspelt one counts too, and so does a blank one: whoever writes it does not want an open door.
-pub(super) fn ask_for_protection(table: &Labelled<'_>) -> bool {
-    table.all().any(|(.., suffix)| means_access(suffix))
+/// A label about protection that has no meaning as it is written: nobody can tell what it asks for.
+pub(super) struct AccessTypo<'a> {
+    pub(super) label: &'a str,
+    pub(super) level: Level,
+    meant: Option<&'static str>,
 }
 
-/// Says whether a suffix, well spelt or not, is about protection.
+/// Labels whose nearest word is looked for: every label is compared with every word, and few of them are shown.
+const MAX_MEANT: usize = 3;
+
+/// Returns all labels that are about protection and that nobody knows.
+///
+/// A misspelt one counts too, and so does a blank one: whoever writes it does not want an open door.
+pub(super) fn access_typos<'a>(table: &Labelled<'a>) -> Vec<AccessTypo<'a>> {
+    let unknown = table.all().filter(|(.., suffix)| !SUFFIXES.contains(suffix) && means_access(suffix));
+    let typo = |(i, (label, level, suffix)): (usize, (&'a str, Level, &'a str))| AccessTypo {
+        label,
+        level,
+        meant: if i < MAX_MEANT { nearest(suffix, is_access) } else { None },
+    };
+    unknown.enumerate().map(typo).collect()
+}
+
+impl AccessTypo<'_> {
+    /// Why nobody can tell what is asked for.
+    pub(super) fn reason(&self) -> String {
+        let meant = match self.meant {
+            Some(meant) => format!("; `{meant}` was probably meant"),
+            None => "; see the table of labels".to_owned(),
+        };
+        let problem = LabelProblem::new(self.label, "", format!("has no meaning{meant}"));
+        format!("`{}` {}", problem.label, problem.reason)
+    }
+}
+
+/// True for a known suffix that is about protection.
+pub(super) fn is_access(suffix: &str) -> bool {
+    suffix.starts_with("access.")
+}
+
+/// Says whether a suffix that nobody knows is about protection.
 fn means_access(suffix: &str) -> bool {
-    let is_access = |known: &str| known.starts_with("access.");
-    suffix.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("acces"))
-        || (!SUFFIXES.contains(&suffix) && nearest(suffix, is_access).is_some())
+    suffix.to_ascii_lowercase().contains("acces") || nearest(suffix, is_access).is_some()
 }
 
 /// Returns the known suffix that a word is most like, of those that are asked for.

@@ -75,6 +75,18 @@ impl<'a> Labelled<'a> {
         self.get(level, suffix).or_else(|| self.get(Level::Base, suffix))
     }
 
+    /// Returns the label of a level if it is there and blank, under every prefix that has it.
+    pub(super) fn blank(&self, level: Level, suffix: &str) -> Option<Found<'a>> {
+        if self.get(level, suffix).is_some() {
+            return None;
+        }
+        self.prefixes.iter().find_map(|prefix| {
+            let label = label_name(prefix, level, suffix);
+            let value = self.labels.get(&label)?;
+            Some(Found { label, value })
+        })
+    }
+
     pub(super) fn is_enabled(&self) -> bool {
         self.get(Level::Base, "enable").is_some_and(|found| is_yes(found.value))
     }

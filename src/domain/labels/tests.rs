@@ -1,5 +1,7 @@
 //! Tables and properties of label reading.
 
+mod access;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -51,7 +53,7 @@ fn every_label_of_the_table_is_read() {
                 match_sni_to_host: Some(true),
             },
             zone_name: Some("example.com".into()),
-            has_access_labels: false,
+            access: AccessAsk::Nothing,
         }]
     );
 }
@@ -371,32 +373,6 @@ fn a_container_that_is_not_enabled_says_so_unless_it_was_meant() {
     let meant = read(&[hostname, ("dockflare.enable", "false"), ("dockflare.tpyo", "x")]);
     assert_eq!(meant, Labels::default());
     assert_eq!(read(&[("com.example.hostname", "x")]), Labels::default());
-}
-
-#[test]
-fn any_label_about_access_holds_all_routes_of_its_container_back() {
-    let base = [
-        ("dockflare.enable", "true"),
-        ("dockflare.service", "http://app"),
-        ("dockflare.0.hostname", "zero.example.com"),
-        ("dockflare.1.hostname", "one.example.com"),
-    ];
-    for (label, expected) in [
-        ("dockflare.access.policy", true),
-        ("cloudflare.tunnel.access.groups", true),
-        ("dockflare.1.access.group", true),
-        ("dockflare.acess.policy", true),
-        ("dockflare.0.Access.Policy", true),
-        ("dockflare.access.unheard_of", true),
-        ("dockflare.policy", true),
-        ("com.example.access.policy", false),
-    ] {
-        let mut given = labels(&base);
-        given.insert(label.into(), String::new());
-        let flags: Vec<_> =
-            read_labels(&given, None, MAX_PROBLEMS).services.iter().map(|s| s.has_access_labels).collect();
-        assert_eq!(flags, [expected; 2], "{label}");
-    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::access::AccessAsk;
 use super::super::guard;
 use super::super::leap::clock_leap;
 use super::super::route::OriginRequest;
@@ -21,7 +22,7 @@ fn service(host: &str, to: &str) -> Service {
         service: to.into(),
         origin_request: OriginRequest::default(),
         zone_name: None,
-        has_access_labels: false,
+        access: AccessAsk::Nothing,
     }
 }
 
@@ -310,8 +311,9 @@ fn copies_of_one_service_share_its_route() {
 
 #[test]
 fn a_copy_that_asks_for_something_else_is_a_conflict() {
-    let differing: [fn(&mut Service); 2] = [
+    let differing: [fn(&mut Service); 3] = [
         |service| service.service = "http://other".into(),
+        |service| service.access = AccessAsk::Public,
         |service| service.origin_request.http2_origin = Some(true),
     ];
     for differ in differing {

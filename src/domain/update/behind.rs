@@ -13,6 +13,7 @@ pub fn routes_behind<'a>(changes: &Changes, routes: &'a [Route]) -> Vec<&'a Rout
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::access::AccessAsk;
     use crate::domain::id::{AgentId, ContainerId};
     use crate::domain::route::{OriginRequest, RouteKey, RouteState, Service};
     use crate::domain::update::{Operation, PlannedChange};
@@ -40,7 +41,7 @@ mod tests {
                 service: "http://app:80".into(),
                 origin_request: OriginRequest::default(),
                 zone_name: None,
-                has_access_labels: false,
+                access: AccessAsk::Nothing,
             },
             state: RouteState::Active,
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::id::ZoneId;
-use super::ingress::{IngressRule, RuleId, wanted_rules};
+use super::ingress::{IngressRule, RuleId, guarded_rules};
 use super::publish::{PublishSettings, held_back};
 use super::route::{Route, RouteKey, Service};
 use super::zone::{DefaultZone, Zone, ZoneProblem, choose_zone};
@@ -43,6 +43,8 @@ pub struct Wanted {
     pub names: BTreeMap<String, ZoneId>,
     /// Routes that may not, and why.
     pub refused: BTreeMap<RouteKey, String>,
+    /// Those of them that are to keep somebody out: no other route may answer for them.
+    pub guarded: BTreeSet<RouteKey>,
     /// Notes on routes that are published all the same.
     pub warnings: BTreeMap<RouteKey, String>,
     /// True if a name fits none of the zones: there may be a new one.
@@ -82,11 +84,18 @@ impl Wanted {
         for route in routes {
             let service = &route.spec;
             match held_back(service, settings) {
-                Some(reason) => drop(wanted.refused.insert(service.key.clone(), reason)),
+                Some(reason) => wanted.refuse(service, reason),
                 None => wanted.add(service, zones, published),
             }
         }
         wanted
+    }
+
+    fn refuse(&mut self, service: &Service, reason: String) {
+        if service.access.keeps_out() {
+            self.guarded.insert(service.key.clone());
+        }
+        self.refused.insert(service.key.clone(), reason);
     }
 
     fn add(&mut self, service: &Service, zones: KnownZones<'_>, published: &Published<'_>) {
@@ -121,7 +130,7 @@ impl Wanted {
         self.misses_a_zone = true;
         let key = service.key.clone();
         if !published.rules.contains(&IngressRule::new(service).id()) {
-            self.refused.insert(key, problem.to_string());
+            self.refuse(service, problem.to_string());
             return;
         }
         if let Some(record) = published.records.get(key.hostname.as_str()) {
@@ -131,9 +140,24 @@ impl Wanted {
         self.services.push(service.clone());
     }
 
-    /// Returns the rules, in order, without those of `closed` names.
-    pub fn rules(&self, closed: &BTreeSet<&str>) -> Vec<IngressRule> {
-        wanted_rules(self.services.iter().filter(|service| !closed.contains(service.key.hostname.as_str())))
+    /// Returns the rules, in order: none for the names `without_rules`, and for a route of `closed` only one that answers in its
+    /// place if another rule would, be it one of the `foreign` ones.
+    pub fn rules(
+        &self,
+        without_rules: &BTreeSet<&str>,
+        closed: &BTreeSet<&RouteKey>,
+        foreign: &[RuleId],
+    ) -> Vec<IngressRule> {
+        let is_open = |service: &&Service| {
+            !without_rules.contains(service.key.hostname.as_str()) && !closed.contains(&service.key)
+        };
+        let shut = closed.iter().copied().chain(&self.guarded);
+        guarded_rules(self.services.iter().filter(is_open), shut, foreign)
+    }
+
+    /// Returns the rules as they are if nothing stands in the way of any route.
+    pub fn all_rules(&self) -> Vec<IngressRule> {
+        self.rules(&BTreeSet::new(), &BTreeSet::new(), &[])
     }
 
     /// Returns the routes of a name.
@@ -149,8 +173,12 @@ impl Wanted {
     /// A number that differs if they differ; good for one run of the program.
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.rules(&BTreeSet::new()).hash(&mut hasher);
+        self.all_rules().hash(&mut hasher);
         self.names.hash(&mut hasher);
+        for service in &self.services {
+            service.key.hash(&mut hasher);
+            serde_json::to_string(&service.access).unwrap_or_default().hash(&mut hasher);
+        }
         hasher.finish()
     }
 }

@@ -1,5 +1,6 @@
 //! What people and scripts call: DockFlare's admin endpoints, and our own below `/api/v3`.
 
+pub mod access;
 pub mod admins;
 pub mod agents;
 pub mod keys;

@@ -61,6 +61,26 @@ pub const REMOVE_LOGIN: Question = Question {
     text: "Forget this login? Private images of the registry cannot be checked by the master any more, unless `docker login` \
            left another one.",
 };
+/// Removing a group that nothing asks for.
+pub const REMOVE_GROUP: Question = Question {
+    verb: "remove",
+    title: "Remove group",
+    text: "Remove this group? No route asks for it now; one that does so later is closed until there is such a group again.",
+};
+/// Removing a group that routes ask for.
+pub const CLOSE_GROUP: Question = Question {
+    verb: "remove",
+    title: "Remove group and close its routes",
+    text: "Remove this group? Every route that asks for it is closed: nobody reaches them until their containers ask for \
+           another group, or there is such a group again.",
+};
+/// Making a group that keeps nobody out.
+pub const OPEN_GROUP: Question = Question {
+    verb: "groups",
+    title: "Open it to everyone",
+    text: "Open this group to everyone? One of its policies lets in whoever comes, or whoever can sign in in any way: so do \
+           all routes that ask for the group.",
+};
 /// Removing an agent.
 pub const REMOVE: Question = Question {
     verb: "remove",
@@ -76,6 +96,8 @@ struct ConfirmPage<'a> {
     question: &'a Question,
     action: String,
     back: &'a str,
+    /// What goes with the answer.
+    fields: &'a [(String, String)],
 }
 
 impl Question {
@@ -96,8 +118,19 @@ impl Question {
 
     /// Shows the page that asks; a yes posts to the verb below `path` again, a no goes `back`.
     pub fn ask(&self, person: &SignedIn, path: &str, back: &str) -> Result<HttpResponse, ApiError> {
+        self.ask_with(person, path, back, &[])
+    }
+
+    /// The same; `fields` go with the yes.
+    pub fn ask_with(
+        &self,
+        person: &SignedIn,
+        path: &str,
+        back: &str,
+        fields: &[(String, String)],
+    ) -> Result<HttpResponse, ApiError> {
         let action = format!("{path}/{}", self.verb);
-        let here = if back == "/system" { "/system" } else { "/agents" };
-        page(&ConfirmPage { shell: Shell::new(person, here), question: self, action, back })
+        let here = ["/system", "/access"].into_iter().find(|here| *here == back).unwrap_or("/agents");
+        page(&ConfirmPage { shell: Shell::new(person, here), question: self, action, back, fields })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every page works without scripts; every form carries its session's token. Nothing here decides anything.
 
+pub mod access;
 pub mod agent;
 pub mod agent_actions;
 pub mod agent_plan;
@@ -111,6 +112,7 @@ impl Shell {
             ("Overview", "/"),
             ("Agents", "/agents"),
             ("Routes", "/routes"),
+            ("Access", "/access"),
             ("Updates", "/updates"),
             ("History", "/runs"),
             ("System", "/system"),

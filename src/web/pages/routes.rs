@@ -54,7 +54,8 @@ async fn show_with(
 ) -> Result<HttpResponse, ApiError> {
     let fragment = wanted.at(PLACES.1);
     let (live, total) = render(person, state, wanted.clone()).await?;
-    let filter = wanted.filter(PLACES.0, "name, service, container or agent", route_words(), total);
+    let filter =
+        wanted.filter(PLACES.0, "name, service, container, agent or protection", route_words(), total);
     page(&RoutesPage { shell, filter, fragment, live })
 }
 

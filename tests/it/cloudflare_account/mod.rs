@@ -1,5 +1,6 @@
 //! The account's actor against the stand-in: what it publishes, what it leaves alone, how it comes through.
 
+mod access;
 mod allowance;
 mod drift;
 mod faults;
@@ -9,6 +10,7 @@ mod outcomes;
 mod progress;
 mod publishing;
 mod refused;
+mod sequences;
 mod stale;
 mod theirs;
 mod trouble;

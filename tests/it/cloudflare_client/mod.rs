@@ -1,6 +1,9 @@
 //! The Cloudflare client against the stand-in: every call, every way to fail.
 
+mod access;
+mod edge;
 mod failures;
+mod standin_access;
 mod tunnels;
 mod zones_and_records;
 
@@ -31,6 +34,23 @@ impl Setup {
     fn tunnel(&self, name: &str) -> TunnelId {
         TunnelId::new(self.standin.add_tunnel(name, "cloudflare"))
     }
+}
+
+/// A policy for one person.
+fn policy(name: &str) -> Value {
+    json!({ "name": name, "decision": "allow", "include": [{ "email": { "email": "me@example.com" } }] })
+}
+
+/// An application that links these policies.
+fn app(domain: &str, policies: &[&str]) -> Value {
+    let links =
+        policies.iter().zip(1..).map(|(id, precedence)| json!({ "id": id, "precedence": precedence }));
+    json!({
+        "type": "self_hosted",
+        "name": domain,
+        "domain": domain,
+        "policies": links.collect::<Vec<_>>(),
+    })
 }
 
 fn client(base_url: &str, token: &str, io: Io) -> Cloudflare {

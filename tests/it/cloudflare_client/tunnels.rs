@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::{Setup, config};
-use crate::support::cloudflare::{ACCOUNT, Moment};
+use crate::support::cloudflare::{ACCOUNT, Moment, Op};
 
 #[tokio::test]
 async fn a_tunnel_is_made_found_by_its_exact_name_and_gives_its_token() {
@@ -23,6 +23,16 @@ async fn a_tunnel_is_made_found_by_its_exact_name_and_gives_its_token() {
     let token = setup.client.tunnel_token(&made.id).await.unwrap();
     let token: Value = serde_json::from_slice(&STANDARD.decode(token.expose_secret()).unwrap()).unwrap();
     assert_eq!((&token["a"], &token["t"]), (&json!(ACCOUNT), &json!(made.id)));
+}
+
+#[tokio::test]
+async fn a_tunnel_is_found_behind_pages_of_such_that_are_called_alike() {
+    let setup = Setup::start();
+    (0..250).for_each(|n| drop(setup.tunnel(&format!("edge-{n}"))));
+    let last = setup.tunnel("edge");
+
+    assert_eq!(setup.client.find_tunnel("edge").await.unwrap().map(|tunnel| tunnel.id), Some(last));
+    assert_eq!(setup.standin.calls_of(Op::ListTunnels).len(), 3);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The pages, as a browser without scripts meets them.
 
+mod access;
 mod content;
 mod forms;
 mod lists;

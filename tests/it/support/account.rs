@@ -15,8 +15,9 @@ use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use lightship::db::{Batch, Db, Expected, RowChange, cloudflare};
-use lightship::domain::event::{AgentEvent, Event, KeyEvent, RouteEvent, Stream};
-use lightship::domain::id::{AgentId, ContainerId, KeyId, SecretId, TunnelId, ZoneId};
+use lightship::domain::access::{AccessAsk, Group};
+use lightship::domain::event::{AccessEvent, AgentEvent, Event, KeyEvent, RouteEvent, Stream};
+use lightship::domain::id::{AgentId, ContainerId, GroupId, KeyId, SecretId, TunnelId, ZoneId};
 use lightship::domain::route::{OriginRequest, Release, RouteKey, Service};
 use lightship::io::IoRuntime;
 use parking_lot::Mutex;
@@ -182,6 +183,7 @@ impl TestAccount {
             settings: PublishSettings::default(),
             default_zone: settings.default_zone.clone(),
             compare_every: settings.compare_every,
+            owner_email: None,
             installation: "test".into(),
         };
         let (spec, account) = describe(parts);
@@ -322,6 +324,45 @@ impl TestAccount {
         self.account.wake_agent(&agent_id);
     }
 
+    /// A container of the agent claims a hostname, and asks for this protection.
+    pub async fn claims_protected(&self, agent: &str, hostname: &str, access: AccessAsk) {
+        let agent_id = AgentId::new(agent);
+        let claim = Event::Route(RouteEvent::Claimed {
+            agent_id: agent_id.clone(),
+            container_id: ContainerId::new(format!("container-of-{hostname}")),
+            container_name: "app".into(),
+            service: Service { access, ..wanted(hostname, "http://app:80") },
+        });
+        self.append(Stream::routes(&agent_id), vec![claim]).await;
+        self.account.wake_agent(&agent_id);
+    }
+
+    /// The labels of a container ask for another protection now.
+    pub async fn asks_for(&self, agent: &str, hostname: &str, access: AccessAsk) {
+        let agent_id = AgentId::new(agent);
+        let event = Event::Route(RouteEvent::Changed {
+            agent_id: agent_id.clone(),
+            container_id: ContainerId::new(format!("container-of-{hostname}")),
+            container_name: "app".into(),
+            service: Service { access, ..wanted(hostname, "http://app:80") },
+        });
+        self.append(Stream::routes(&agent_id), vec![event]).await;
+        self.account.wake_agent(&agent_id);
+    }
+
+    /// A person makes a group, or makes another one of it.
+    pub async fn sets_group(&self, group: Group) {
+        self.append(Stream::access(), vec![AccessEvent::GroupSet { group }.into()]).await;
+        self.account.wake();
+    }
+
+    /// A person removes a group.
+    pub async fn removes_group(&self, id: &str) {
+        let event = AccessEvent::GroupRemoved { group_id: GroupId::new(id) };
+        self.append(Stream::access(), vec![event.into()]).await;
+        self.account.wake();
+    }
+
     /// The labels of a container point elsewhere now.
     pub async fn changes(&self, agent: &str, hostname: &str, service: &str) {
         let agent_id = AgentId::new(agent);
@@ -412,6 +453,6 @@ fn wanted(hostname: &str, service: &str) -> Service {
         service: service.into(),
         origin_request: OriginRequest::default(),
         zone_name: None,
-        has_access_labels: false,
+        access: AccessAsk::Nothing,
     }
 }

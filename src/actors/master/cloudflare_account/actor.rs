@@ -136,6 +136,7 @@ impl CloudflareAccount {
         entry.turn.forgive();
         entry.remembered.rules.clear();
         entry.remembered.names.clear();
+        entry.remembered.needs.clear();
         self.wake(tunnel, Order::AGAIN, ctx);
     }
 
@@ -382,6 +383,9 @@ impl Entry {
         }
         if let Some(names) = outcome.refused_names.take() {
             self.remembered.names = names;
+        }
+        if let Some(needs) = outcome.refused_needs.take() {
+            self.remembered.needs = needs;
         }
     }
 }

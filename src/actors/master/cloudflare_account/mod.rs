@@ -5,18 +5,24 @@
 //! time, many tunnels go side by side; when a tunnel has its turn is decided in `schedule`. 429, 5xx and time-outs are
 //! states with their own retry.
 //!
-//! What we own at Cloudflare is of one kind or another (`owned`): looked at, ensured and removed in the same way. DNS
-//! records are the first kind (`records`). What a pass came to is said in `outcome`, in the `words` for people.
+//! What we own at Cloudflare is of one kind or another (`owned`): looked at, ensured and removed in the same way: DNS
+//! `records`, `policies` and `applications` of Access. What protects a route (`protection`) is put in place (`protect`) before it is made
+//! reachable; who can be let in is in `people`. What a pass came to is said in `outcome`, in the `words` for people.
 //!
 //! Everybody else holds an [`Account`], which is made in `handle`.
 
 mod actor;
+mod applications;
 mod handle;
 mod outcome;
 mod owned;
 mod pass;
+mod people;
 mod picture;
 mod plan;
+mod policies;
+mod protect;
+mod protection;
 mod records;
 mod requests;
 mod schedule;

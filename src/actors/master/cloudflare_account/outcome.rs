@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::picture::{Found, Read, Snapshot, by_id};
+use super::protection::RefusedNeeds;
 use super::schedule::{Ending, Order};
 use super::words::{
     Failure, LEADS_HERE_ALREADY, NameFailure, RefusedNames, RefusedRules, Said, Stop, foreign_words,
@@ -16,7 +17,7 @@ use super::words::{
 use crate::db::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow};
 use crate::db::{DbError, RowChange};
 use crate::domain::id::{AgentId, TunnelId};
-use crate::domain::ingress::{IngressRule, RuleId};
+use crate::domain::ingress::{CLOSED, IngressRule, RuleId};
 use crate::domain::publish::{Cause, PublicState, TunnelState};
 use crate::domain::route::{RouteKey, Service};
 
@@ -44,6 +45,8 @@ pub(super) struct Outcome {
     pub refused: Option<RefusedRules>,
     /// Names that Cloudflare does not take; none if nobody asked.
     pub refused_names: Option<RefusedNames>,
+    /// Protections that Cloudflare does not take; none if nobody asked.
+    pub refused_needs: Option<RefusedNeeds>,
     /// True if a comparison found something to be put right: what is left of that is a change.
     pub has_damage: bool,
 }
@@ -63,6 +66,7 @@ impl Outcome {
             is_no_news: false,
             refused: None,
             refused_names: None,
+            refused_needs: None,
             has_damage: false,
         }
     }
@@ -96,9 +100,10 @@ pub(super) struct Statement<'a> {
 pub(super) fn unless_something_failed(found: &Found) -> Result<(), Stop> {
     // One that is tried again soon counts more than one that only a person can heal.
     let soon = |failure: &&NameFailure| matches!(failure.ending, Ending::Failed(_));
-    let failed = found.names.failed.values();
+    let failed = found.names.failed.values().chain(found.protection.failures());
     let by_name = |failure: &NameFailure| Stop::Name(failure.clone());
-    let put_off = found.names.put_off.values().min().map(|wait| Stop::PutOff(*wait));
+    let put_off = found.names.put_off.values().copied().chain(found.protection.put_off()).min();
+    let put_off = put_off.map(Stop::PutOff);
     let refused = found.config.trial.refused().values().next();
     let refused = refused.map(|words| Stop::Name(NameFailure::of_rule(words)));
     let stop = failed.clone().find(soon).map(by_name).or(put_off);
@@ -115,7 +120,7 @@ impl Statement<'_> {
         let is_settled = matches!(ending, Ending::Done | Ending::Refused);
         Outcome {
             ending,
-            digest: (read.has_wanted && is_settled).then(|| read.wanted.digest()),
+            digest: (read.has_wanted && is_settled).then(|| read.digest()),
             has_looked: found.has_looked,
             has_written: found.config.has_written,
             took_from: found.names.took_from.iter().cloned().collect(),
@@ -125,6 +130,7 @@ impl Statement<'_> {
             is_no_news: result.as_ref().is_err_and(|stop| self.is_no_news(stop, order)),
             refused: found.has_looked.then(|| read.refused_rules(found)),
             refused_names: found.has_looked.then(|| found.names.refused()),
+            refused_needs: found.has_looked.then(|| found.protection.refused().clone()),
             has_damage: found.has_damage,
         }
     }
@@ -271,7 +277,10 @@ impl Statement<'_> {
             return Said::in_line();
         }
         if in_force.contains(&id) && (names.led.contains_key(name) || self.read.has_settled_name(name)) {
-            return Said { reason: self.note(service), ..Said::plain(PublicState::Published) };
+            return match self.found.protection.kept(&service.key) {
+                Some(failure) => Said::protected_as_before(failure),
+                None => Said { reason: self.note(service), ..Said::plain(PublicState::Published) },
+            };
         }
         match self.result {
             Err(stop @ Stop::Gone(_)) => Said::failing(stop),
@@ -286,7 +295,7 @@ impl Statement<'_> {
 
     /// What a person has to see to before the route can be published.
     fn in_the_way(&self, service: &Service, id: &RuleId) -> Option<Said> {
-        let Found { config, names, is_waiting, .. } = self.found;
+        let Found { config, names, protection, is_waiting, .. } = self.found;
         let name = &service.key.hostname;
         if let Err(stop @ Stop::Local) = self.result {
             return Some(Said::because(PublicState::Blocked, stop.to_string()));
@@ -297,11 +306,16 @@ impl Statement<'_> {
         if *is_waiting {
             return Some(Said::because(PublicState::Waiting, self.why_it_waits()));
         }
-        if let Some(reason) = names.unprotected.get(name) {
+        if let Some(reason) = names.unprotected.get(&service.key) {
             let rules = config.in_force.as_ref().unwrap_or(&self.read.applied);
+            let is_open = |rule: &IngressRule| rule.id() == *id && rule.service != CLOSED;
             return Some(match self.result {
-                Err(stop) if rules.iter().any(|rule| rule.id() == *id) => Said::still_open(reason, stop),
-                _ => Said::because(PublicState::Blocked, reason.clone()),
+                Err(stop) if rules.iter().any(is_open) => Said::still_open(reason, stop),
+                _ if protection.is_put_off(&service.key) => Said::in_line(),
+                _ => match protection.failure(&service.key) {
+                    Some(failure) => Said::name_failed(failure),
+                    None => Said::because(PublicState::Blocked, reason.clone()),
+                },
             });
         }
         Some(Said::because(PublicState::Blocked, names.blocked.get(name)?.clone()))

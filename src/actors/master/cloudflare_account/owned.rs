@@ -1,4 +1,4 @@
-//! What we own at Cloudflare, whatever its kind: a DNS record today, an application or a policy of Access tomorrow.
+//! What we own at Cloudflare, whatever its kind: a DNS record, an application or a policy of Access.
 //!
 //! A thing is ours if it carries our marker ([`Shared::marker`]) and has a row. Its row says "not settled" before a call
 //! that makes, changes or removes it, and goes on saying so until the outcome is known: after a cut, a time-out or an
@@ -29,10 +29,11 @@ pub(super) trait Owned {
     /// By what one of ours is found that nobody wants any more.
     type Key;
 
-    /// The public name that it is for.
-    fn hostname(wanted: &Self::Wanted) -> &str;
+    /// What it is called among its kind.
+    fn name(wanted: &Self::Wanted) -> &str;
 
-    /// The row that is written before [`ensure`](Self::ensure): not settled. None if it says so already.
+    /// The row that is written before [`ensure`](Self::ensure): not settled. None if it says so already, or if `ensure`
+    /// writes it itself.
     fn row_before(&self, wanted: &Self::Wanted) -> Option<RowChange>;
 
     /// Says how a thing stands, if nothing is to be done for it at Cloudflare; changes nothing there.
@@ -72,7 +73,7 @@ pub(super) enum OwnedError {
     Overtaken,
 }
 
-/// What became of the thing for a hostname.
+/// What became of a thing, by its name.
 pub(super) type Ended = (String, Result<Standing, OwnedError>);
 
 impl From<OwnedError> for Stop {
@@ -108,7 +109,7 @@ pub(super) async fn look_all<K: Owned>(
 ) -> Result<Vec<Ended>, Stop> {
     let looks = stream::iter(&wanted).map(async |wanted| {
         may_go_on()?;
-        Ok(look(kind, wanted).await?.map(|standing| (K::hostname(wanted).to_owned(), standing)))
+        Ok(look(kind, wanted).await?.map(|standing| (K::name(wanted).to_owned(), standing)))
     });
     let looks: Vec<Result<_, Stop>> = looks.buffer_unordered(side_by_side).collect().await;
     looks.into_iter().filter_map(Result::transpose).collect()
@@ -127,7 +128,7 @@ pub(super) fn ensure_all<K: Owned>(
                 true => Err(OwnedError::Overtaken),
                 false => kind.ensure(&wanted).await,
             };
-            (K::hostname(&wanted).to_owned(), standing)
+            (K::name(&wanted).to_owned(), standing)
         }
     });
     work.buffer_unordered(SIDE_BY_SIDE)

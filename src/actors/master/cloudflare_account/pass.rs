@@ -4,13 +4,12 @@
 //! version that is not the next one means that somebody wrote in between: read and merge again. What may
 //! become ours is written to the database before the call that makes it so.
 //!
-//! A round has two phases: what protects the names is put in place, and then what makes them reachable. It goes the other
-//! way round: rules first, then records, and what protected a name last.
+//! A pass has two phases: what protects the routes is put in place, and then what makes them reachable. It goes the other
+//! way round: rules first, then records, and what protected a route last.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,7 +24,10 @@ use super::outcome::{
     unless_something_failed,
 };
 use super::owned::{Ended, Owned, SIDE_BY_SIDE, ensure_all, look, look_all, put_right, remove_all};
+use super::people::Listed;
 use super::picture::{Found, Read, Remembered, Snapshot};
+use super::protect::Protecting;
+use super::protection::needs;
 use super::records::{Records, WantedRecord};
 use super::schedule::{Ending, Order};
 use super::shared::Shared;
@@ -36,10 +38,8 @@ use crate::db::{Expected, RowChange};
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{Contact, MergeOutcome, SYSTEM, Trial, merge};
-use crate::domain::protection::Protection;
 use crate::domain::publish::TunnelState;
 use crate::domain::route::RouteKey;
-use crate::domain::wanted::Wanted;
 
 /// Writes of one pass; somebody who writes as often as we do does not keep us here for ever.
 const MAX_ROUNDS: usize = 8;
@@ -132,10 +132,11 @@ impl<'a> Pass<'a> {
         }
         self.found.has_looked = true;
         self.forget_gone_routes().await?;
+        // What is read is written back at once, so this comes before.
+        self.protect().await?;
         let mut config = self.look_first().await?;
         let mut rounds = 0;
         while rounds < MAX_ROUNDS {
-            self.protect();
             if self.publish(config).await? {
                 if self.found.is_waiting {
                     return Ok(());
@@ -175,18 +176,38 @@ impl<'a> Pass<'a> {
             wanted = read.snapshot.wanted(zones.known(), &shared.settings);
         }
         read.wanted = wanted;
+        self.read_needs().await?;
+        let read = &mut self.read;
         read.has_wanted = true;
+        self.found.protection.take_up(&read.remembered.needs, &read.needs);
         self.found.config.trial = Trial::knowing(read.known_refused_rules());
         self.found.names.failed = read.known_refused_names();
+        Ok(())
+    }
+
+    /// Says what the routes need. Who can be let in is read from the account if something is named that is not known.
+    async fn read_needs(&mut self) -> Result<(), Stop> {
+        let Self { shared, client, read, .. } = self;
+        let say =
+            |listed: &Listed| needs(&read.snapshot.groups, &read.wanted, &listed.account(), &shared.mark);
+        let mut said = say(&shared.people.known().await);
+        let is_news = said.iter().any(|(key, need)| {
+            let reason = read.snapshot.row(key).and_then(|row| row.reason.as_ref());
+            need.as_ref().is_err_and(|new| reason != Some(new))
+        });
+        if said.values().any(Result::is_err) && (is_news || self.job.order.look_again) {
+            said = say(&shared.people.read(client).await?);
+        }
+        self.read.needs = said;
         Ok(())
     }
 
     /// True if Cloudflare has to be called.
     fn is_due(&self) -> Result<bool, Stop> {
         let (snapshot, wanted) = (&self.read.snapshot, &self.read.wanted);
-        let is_new = self.job.remembered.digest.is_some_and(|digest| digest != wanted.digest());
+        let is_new = self.job.remembered.digest.is_some_and(|digest| digest != self.read.digest());
         let is_asked = self.job.order.look_again || is_new;
-        if snapshot.is_nothing(wanted) || (!is_asked && snapshot.is_settled(wanted)) {
+        if snapshot.is_nothing(wanted) || (!is_asked && snapshot.is_settled(wanted, &self.read.needs)) {
             return Ok(false);
         }
         if self.job.was_refused && !is_asked {
@@ -270,10 +291,24 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The first phase of a round: what protects the names is put in place and read back. A name whose protection is
+    /// The first phase: what protects the routes is put in place and read back. A route whose protection is
     /// missing is not published, and its rule goes if it was.
-    fn protect(&mut self) {
-        self.found.names.take_protections(&self.read.wanted, &protections(&self.read.wanted));
+    async fn protect(&mut self) -> Result<(), Stop> {
+        let mut found = std::mem::take(&mut self.found.protection);
+        let ended = self.protecting().protect(&mut found).await;
+        self.found.protection = found;
+        self.found.names.take_protections(&self.read.wanted, self.found.protection.said());
+        ended
+    }
+
+    fn protecting(&self) -> Protecting<'_> {
+        Protecting {
+            shared: self.shared,
+            client: &self.client,
+            tunnel: &self.job.tunnel,
+            read: &self.read,
+            is_comparison: self.is_comparison(),
+        }
     }
 
     /// The second phase: merges with what was read and writes. Returns false if it has to be read again.
@@ -453,7 +488,7 @@ impl<'a> Pass<'a> {
         Ok(!is_blocked)
     }
 
-    /// Takes away names that nobody wants any more, now that their rules are gone.
+    /// Takes away names that nobody wants any more, now that their rules are gone, and what protected routes last.
     async fn remove_names(&mut self) -> Result<(), Stop> {
         let gone: Vec<_> = self
             .read
@@ -461,12 +496,17 @@ impl<'a> Pass<'a> {
             .records_to_remove(&self.read.wanted)
             .map(|row| (row.zone_id.clone(), row.name.clone()))
             .collect();
-        if gone.is_empty() {
+        let has_applications = self.read.snapshot.applications_to_remove().next().is_some();
+        if gone.is_empty() && !has_applications {
             return Ok(());
         }
         self.note_damage();
         self.tell_progress(&self.read.names()).await?;
-        Ok(remove_all(&self.records(&self.client), &gone).await?)
+        remove_all(&self.records(&self.client), &gone).await?;
+        match has_applications {
+            true => self.protecting().remove().await,
+            false => Ok(()),
+        }
     }
 
     /// Writes down how it ended.
@@ -489,10 +529,4 @@ impl<'a> Pass<'a> {
         }
         outcome
     }
-}
-
-/// Says of each name whether it may be published. Nothing that is published asks for protection yet: what does is held
-/// back before (`domain::publish::held_back`).
-fn protections(wanted: &Wanted) -> BTreeMap<String, Protection> {
-    wanted.names.keys().map(|name| (name.clone(), Protection::InPlace)).collect()
 }

@@ -1,21 +1,29 @@
 //! What is known of one tunnel: what the database says of it, read together, and what a pass has found since. No calls.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::applications::AskedApplication;
 use super::owned::{Ended, OwnedError, Standing};
+use super::policies::is_settled;
+use super::protection::{FoundProtection, Needs, RefusedNeeds};
 use super::schedule::REFUSED_RETRY;
 use super::words::{NameFailure, RefusedNames, RefusedRule, RefusedRules, Stop};
 use crate::cloudflare::CfError;
+use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, cloudflare, routes, tunnels};
+use crate::domain::access::{AccessAsk, Group, Need, WantedPolicy};
 use crate::domain::dns::tunnel_target;
-use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::id::{AccountId, AgentId, GroupId, TunnelId};
 use crate::domain::ingress::{
-    Contact, Foreign, IngressRule, MergeOutcome, RuleConflict, RuleId, Trial, rule_there,
+    CLOSED, Contact, Foreign, IngressRule, MergeOutcome, RuleConflict, RuleId, Trial, foreign_services,
+    rule_there,
 };
 use crate::domain::protection::{Protection, waiting};
 use crate::domain::publish::{Cause, PublicState, PublishSettings, TunnelState};
@@ -28,6 +36,12 @@ pub(super) struct Snapshot {
     pub routes: Vec<Route>,
     pub applied: Vec<IngressRule>,
     pub records: Vec<DnsRecordRow>,
+    /// Our applications that protect its routes.
+    pub applications: Vec<AccessApplicationRow>,
+    /// The policies of the account that are ours, by name; none are read if no route has anything to do with Access.
+    pub policies: Arc<BTreeMap<String, AccessPolicyRow>>,
+    /// The groups that people made; none are read either.
+    pub groups: Arc<BTreeMap<GroupId, Group>>,
     pub route_status: Vec<RouteStatusRow>,
     pub status: Option<TunnelStatusRow>,
 }
@@ -44,17 +58,23 @@ impl Snapshot {
         let ids: Vec<TunnelId> = tunnels.iter().map(|tunnel| tunnel.id.clone()).collect();
         let of = |tunnel: &TunnelRow| tunnel.agent_id.clone().or(tunnel.left_by.clone());
         let agents: Vec<AgentId> = tunnels.iter().filter_map(of).collect();
-        let (routes, mut applied, mut records, mut statuses, mut route_status) = futures_util::try_join!(
+        let (routes, mut applied, mut records, mut applications, mut statuses, mut route_status) = futures_util::try_join!(
             routes::routes_of_agents(db, &agents),
             cloudflare::applied_rules_of(db, &ids),
             cloudflare::dns_records_of(db, &ids),
+            access::applications_of_tunnels(db, &ids),
             cloudflare::tunnel_status_of(db, &ids),
             cloudflare::route_status_of(db, &agents),
         )?;
+        let asks = |route: &Route| route.spec.access != AccessAsk::Nothing;
+        let has_access = !applications.is_empty() || routes.values().flatten().any(asks);
+        let account = tunnels.first().map(|tunnel| tunnel.account_id.clone()).filter(|_| has_access);
+        let (policies, groups) = read_access(db, account.as_ref()).await?;
         let snapshot = |tunnel: TunnelRow| {
             let (id, agent) = (&tunnel.id, tunnel.agent_id.as_ref());
             let applied = applied.remove(id).unwrap_or_default();
             let records = records.remove(id).unwrap_or_default();
+            let applications = applications.remove(id).unwrap_or_default();
             let mut routes = of(&tunnel).and_then(|agent| routes.get(&agent).cloned()).unwrap_or_default();
             if agent.is_none() {
                 // Its agent moved: a rule goes once its name leads to the other tunnel.
@@ -66,6 +86,9 @@ impl Snapshot {
                 routes,
                 applied: applied.into_iter().filter_map(read_rule).collect(),
                 records,
+                applications,
+                policies: Arc::clone(&policies),
+                groups: Arc::clone(&groups),
                 route_status: agent.and_then(|agent| route_status.remove(agent)).unwrap_or_default(),
                 status: statuses.remove(id),
                 tunnel,
@@ -115,6 +138,15 @@ impl Snapshot {
         self.status.as_ref().is_none_or(|row| row.is_settled)
     }
 
+    /// True for a rule that answers in the place of a route that may not be reached.
+    pub fn is_guard(&self, wanted: &Wanted, rule: &IngressRule) -> bool {
+        let blocked = wanted.services.iter().map(|service| &service.key);
+        let mut blocked = blocked.filter(|key| self.state(key) == Some(PublicState::Blocked));
+        rule.service == CLOSED
+            && (wanted.guarded.iter().any(|key| RuleId::of(key) == rule.id())
+                || blocked.any(|key| RuleId::of(key) == rule.id()))
+    }
+
     /// Returns our record of a name.
     pub fn record(&self, name: &str) -> Option<&DnsRecordRow> {
         self.records.iter().find(|record| record.name == name)
@@ -126,6 +158,46 @@ impl Snapshot {
             None => true,
             Some(zone) => wanted.has_zones && *zone != record.zone_id,
         })
+    }
+
+    /// Returns the applications that no route asks for any more, also none that is refused for now.
+    pub fn applications_to_remove(&self) -> impl Iterator<Item = &AccessApplicationRow> {
+        let asked: BTreeSet<String> = self
+            .routes
+            .iter()
+            .filter(|route| route.spec.access.has_own_application())
+            .map(|route| route.spec.key.to_string())
+            .collect();
+        self.applications.iter().filter(move |row| !asked.contains(&row.domain))
+    }
+
+    /// True if a group is mirrored by a policy of this name.
+    pub fn mirrors(&self, policy: &str, mark: &str) -> bool {
+        self.groups.values().any(|group| group.policy_names(mark).iter().any(|name| name == policy))
+    }
+
+    /// True if what protects the routes is in place, as far as we know.
+    pub fn is_protected(&self, needs: &Needs) -> bool {
+        let is_there = |wanted: &WantedPolicy| is_settled(self.policies.get(&wanted.name), wanted, None);
+        let is_in_place = |need: &Need| match need {
+            Need::Nothing | Need::Zone => true,
+            Need::Application(wanted) => {
+                let ids = wanted.policies.iter().map(|policy| {
+                    self.policies.get(&policy.name).filter(|_| is_there(policy))?.policy_id.clone()
+                });
+                let row = self.applications.iter().find(|row| row.domain == wanted.domain);
+                match (ids.collect::<Option<Vec<_>>>(), row) {
+                    (Some(policies), Some(row)) => {
+                        AskedApplication { wanted: wanted.clone(), policies }.is_settled(row, &self.tunnel.id)
+                    }
+                    _ => false,
+                }
+            }
+        };
+        let is_closed = |key| matches!(self.state(key), Some(PublicState::Blocked));
+        let mut needs = needs.iter();
+        needs.all(|(key, need)| need.as_ref().map_or_else(|_| is_closed(key), is_in_place))
+            && self.applications_to_remove().next().is_none()
     }
 
     /// True if the name is known to lead to this tunnel, by our record or by somebody else's.
@@ -146,14 +218,20 @@ impl Snapshot {
 
     /// True if we have nothing there and want nothing.
     pub fn is_nothing(&self, wanted: &Wanted) -> bool {
-        wanted.is_empty() && self.applied.is_empty() && self.records.is_empty()
+        wanted.is_empty()
+            && self.applied.is_empty()
+            && self.records.is_empty()
+            && self.applications.is_empty()
     }
 
     /// True if Cloudflare has what is wanted, as far as we know: then it is not called.
-    pub fn is_settled(&self, wanted: &Wanted) -> bool {
+    pub fn is_settled(&self, wanted: &Wanted, needs: &Needs) -> bool {
         let state = self.status.as_ref().map(|status| status.state.as_str());
         if self.is_nothing(wanted) {
             return true;
+        }
+        if !self.is_protected(needs) {
+            return false;
         }
         if state == Some(TunnelState::Waiting.as_str()) && self.contact() == Contact::First {
             let waits = |key| matches!(self.state(key), Some(PublicState::Waiting | PublicState::Blocked));
@@ -166,7 +244,8 @@ impl Snapshot {
         let is_blocked = |key| self.state(key) == Some(PublicState::Blocked);
         let rules: BTreeSet<_> =
             published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
-        let applied: BTreeSet<_> = self.applied.iter().map(IngressRule::as_wanted).map(by_id).collect();
+        let applied = self.applied.iter().filter(|rule| !self.is_guard(wanted, rule));
+        let applied: BTreeSet<_> = applied.map(IngressRule::as_wanted).map(by_id).collect();
         let has_record =
             |name: &str| self.record(name).is_none_or(|record| leads_to(record, &self.tunnel.id));
         state == Some(TunnelState::Applied.as_str())
@@ -194,7 +273,9 @@ pub(super) struct Read {
     pub remembered: Remembered,
     /// What the tunnel's routes ask for; none until the zones are known, without which nothing can be asked for.
     pub wanted: Wanted,
-    /// True once `wanted` is known.
+    /// What each of those needs before it may be reachable.
+    pub needs: Needs,
+    /// True once both are known.
     pub has_wanted: bool,
     /// How well we know the tunnel.
     pub contact: Contact,
@@ -211,6 +292,8 @@ pub(super) struct Remembered {
     pub rules: RefusedRules,
     /// Names of which it takes no record.
     pub names: RefusedNames,
+    /// Protections that it does not take.
+    pub needs: RefusedNeeds,
 }
 
 /// What a pass has found so far.
@@ -227,6 +310,7 @@ pub(super) struct Found {
     pub is_waiting: bool,
     pub config: FoundConfig,
     pub names: FoundNames,
+    pub protection: FoundProtection,
 }
 
 /// The configuration of the tunnel, as it was found and written.
@@ -258,8 +342,10 @@ pub(super) struct FoundConfig {
 /// The public names of the tunnel, each where this pass has come to with it.
 #[derive(Default)]
 pub(super) struct FoundNames {
-    /// Names whose protection is not in place, and why: they are not made reachable.
-    pub unprotected: BTreeMap<String, String>,
+    /// Routes whose protection is not in place, and why: they are not made reachable.
+    pub unprotected: BTreeMap<RouteKey, String>,
+    /// Names of which no route may be reached.
+    pub shut: BTreeSet<String>,
     /// Names that lead to the tunnel; true if by a record of ours.
     pub led: BTreeMap<String, bool>,
     /// Names that records of others are in the way of, and why.
@@ -279,11 +365,22 @@ impl Read {
         Self {
             remembered,
             wanted: Wanted::default(),
+            needs: Needs::new(),
             has_wanted: false,
             contact: snapshot.contact(),
             applied: snapshot.applied.clone(),
             snapshot,
         }
+    }
+
+    /// A number that differs if what is wanted, or what protects it, differs; good for one run of the program.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.wanted.digest().hash(&mut hasher);
+        for (route, need) in &self.needs {
+            (route, format!("{need:?}")).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// Every name that is asked for.
@@ -292,21 +389,42 @@ impl Read {
     }
 
     /// The rules that are to be in the configuration after the next write. What Cloudflare does not take stays as it was,
-    /// if it was there; of a name that may not be reachable nothing stays.
+    /// if it was there; of a route that may not be reached nothing stays.
     pub fn wanted_rules(&self, found: &Found, observed: &serde_json::Value) -> Vec<IngressRule> {
         let left_out = found.config.trial.left_out();
+        let closed = found.names.closed();
+        let guards: BTreeSet<RuleId> =
+            closed.iter().copied().chain(&self.wanted.guarded).map(RuleId::of).collect();
         let is_ours = |id: &RuleId| self.applied.iter().any(|rule| rule.id() == *id && !rule.unseen);
-        let rules = self.wanted.rules(&found.names.closed()).into_iter();
-        let rules = rules.filter_map(|rule| match left_out.contains(&rule.id()) {
-            true => rule_there(observed, &rule.id()).filter(|_| is_ours(&rule.id())),
-            false => Some(rule),
-        });
-        rules.collect()
+        let (mut rules, mut unguarded) = (Vec::new(), Vec::new());
+        let foreign = foreign_services(observed, &self.applied);
+        for rule in self.wanted.rules(&found.names.without_rules(), &closed, &foreign) {
+            let id = rule.id();
+            if !left_out.contains(&id) {
+                rules.push(rule);
+                continue;
+            }
+            let is_guard = guards.contains(&id);
+            let there = rule_there(observed, &id)
+                .filter(|there| is_ours(&id) && (!is_guard || there.service == CLOSED));
+            match there {
+                Some(there) => rules.push(there),
+                None if is_guard => unguarded.push(rule),
+                None => {}
+            }
+        }
+        // As long as Cloudflare does not take what answers for a closed route, no other one may answer for it.
+        let is_guarded = |rule: &IngressRule| {
+            guards.contains(&rule.id())
+                || !unguarded.iter().any(|guard: &IngressRule| guard.id().shares_requests(&rule.id()))
+        };
+        rules.retain(is_guarded);
+        rules
     }
 
     /// Rules that were refused not long ago and are asked for still; after a while they are tried again.
     pub fn known_refused_rules(&self) -> BTreeMap<RuleId, String> {
-        let rules = self.wanted.rules(&BTreeSet::new());
+        let rules = self.wanted.all_rules();
         let known = rules.iter().filter_map(|rule| {
             let refused = self.remembered.rules.get(&rule.id())?;
             let holds = refused.rule == *rule && refused.at.elapsed() < REFUSED_RETRY;
@@ -326,7 +444,7 @@ impl Read {
     /// Rules that are refused now.
     pub fn refused_rules(&self, found: &Found) -> RefusedRules {
         let known = self.known_refused_rules();
-        let rules = self.wanted.rules(&BTreeSet::new()).into_iter();
+        let rules = self.wanted.all_rules().into_iter();
         let refused = rules.filter_map(|rule| {
             let (id, words) = found.config.trial.refused().get_key_value(&rule.id())?;
             let before = self.remembered.rules.get(id).filter(|_| known.contains_key(id));
@@ -438,18 +556,31 @@ impl FoundConfig {
 }
 
 impl FoundNames {
-    /// Takes note of what the first phase of a round `said` of each name.
-    pub fn take_protections(&mut self, wanted: &Wanted, said: &BTreeMap<String, Protection>) {
-        self.unprotected = waiting(wanted.names.keys(), said);
+    /// Takes note of what the first phase of a round `said` of each route.
+    pub fn take_protections(&mut self, wanted: &Wanted, said: &BTreeMap<RouteKey, Protection>) {
+        self.unprotected = waiting(wanted.services.iter().map(|service| &service.key), said);
+        let (waiting, open): (Vec<_>, Vec<_>) = wanted
+            .services
+            .iter()
+            .map(|service| &service.key)
+            .partition(|key| self.unprotected.contains_key(*key));
+        let open: BTreeSet<&String> = open.into_iter().map(|key| &key.hostname).collect();
+        let names = waiting.into_iter().map(|key| &key.hostname);
+        self.shut = names.filter(|name| !open.contains(name)).cloned().collect();
     }
 
-    /// Names that no rule may lead to.
-    pub fn closed(&self) -> BTreeSet<&str> {
-        self.unprotected.keys().chain(self.blocked.keys()).map(String::as_str).collect()
+    /// Routes that no rule may lead to.
+    pub fn closed(&self) -> BTreeSet<&RouteKey> {
+        self.unprotected.keys().collect()
+    }
+
+    /// Names that have no rules, since records of others are in their way.
+    pub fn without_rules(&self) -> BTreeSet<&str> {
+        self.blocked.keys().map(String::as_str).collect()
     }
 
     fn is_dealt_with(&self, name: &str) -> bool {
-        self.unprotected.contains_key(name)
+        self.shut.contains(name)
             || self.led.contains_key(name)
             || self.blocked.contains_key(name)
             || self.failed.contains_key(name)
@@ -495,4 +626,15 @@ fn read_rule(row: AppliedRule) -> Option<IngressRule> {
     serde_json::from_value(row.rule)
         .inspect_err(|error| tracing::error!(%error, route = %row.key, "an applied rule cannot be read"))
         .ok()
+}
+
+type Access = (Arc<BTreeMap<String, AccessPolicyRow>>, Arc<BTreeMap<GroupId, Group>>);
+
+/// Reads what is known of Access in an account; nothing, if no route has anything to do with it.
+async fn read_access(db: &Db, account: Option<&AccountId>) -> Result<Access, DbError> {
+    let Some(account) = account else { return Ok(Access::default()) };
+    let (policies, groups) =
+        futures_util::try_join!(access::policies_of(db, account), access::list_groups(db))?;
+    let groups = groups.into_iter().map(|row| (row.group.id.clone(), row.group)).collect();
+    Ok((Arc::new(policies), Arc::new(groups)))
 }

@@ -245,7 +245,7 @@ fn add_rules(plan: &mut Plan, snap: &Snapshot, wanted: &Wanted) {
     // A tunnel that is local for now keeps our rules until they count again.
     let local = wanted.services.iter().filter(|_| snap.is_local()).map(IngressRule::new);
     let stays: BTreeSet<_> = rules.iter().map(IngressRule::id).chain(local.map(|rule| rule.id())).collect();
-    let gone = snap.applied.iter().filter(|rule| !stays.contains(&rule.id()));
+    let gone = snap.applied.iter().filter(|rule| !stays.contains(&rule.id()) && !snap.is_guard(wanted, rule));
     plan.changes
         .extend(gone.map(|rule| change(ChangeKind::RemoveRule, rule, format!("to {}", rule.service))));
 }

@@ -7,7 +7,7 @@ use super::picture::{Found, Read, leads_to};
 use super::shared::{Shared, StoreFailed};
 use crate::cloudflare::{Cloudflare, DnsMeta, DnsRecord, NewDnsRecord};
 use crate::db::cloudflare::DnsRecordRow;
-use crate::db::{DbError, Expected, RowChange, agents, cloudflare, routes};
+use crate::db::{DbError, Expected, RowChange, cloudflare};
 use crate::domain::dns::{
     DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, dns_steps, tunnel_target, zone_put_behind,
 };
@@ -99,7 +99,7 @@ impl Owned for Records<'_> {
     type Wanted = WantedRecord;
     type Key = (ZoneId, String);
 
-    fn hostname(wanted: &WantedRecord) -> &str {
+    fn name(wanted: &WantedRecord) -> &str {
         &wanted.name
     }
 
@@ -164,7 +164,7 @@ impl Owned for Records<'_> {
         let row = cloudflare::find_dns_record(&self.shared.db, zone, name).await?;
         // Another tunnel has taken the name over meanwhile, record and row.
         let Some(row) = row.filter(|row| row.tunnel_id == *self.tunnel) else { return Ok(()) };
-        if let Some(next) = self.next_tunnel(name).await?.filter(|next| next != self.tunnel) {
+        if let Some(next) = self.shared.next_tunnel(name).await?.filter(|next| next != self.tunnel) {
             let row = DnsRecordRow { tunnel_id: next, ..row };
             return Ok(self.shared.write(vec![RowChange::PutDnsRecord(row)]).await?);
         }
@@ -218,15 +218,6 @@ impl Records<'_> {
             created_at: there.map_or_else(|| self.shared.clock.now(), |row| row.created_at),
             is_settled: false,
         }
-    }
-
-    /// The tunnel of whoever holds the name now.
-    async fn next_tunnel(&self, name: &str) -> Result<Option<TunnelId>, DbError> {
-        let Some(holder) = routes::find_claim(&self.shared.db, name).await? else { return Ok(None) };
-        let agent = agents::find_agent(&self.shared.db, &holder).await?;
-        let account = self.shared.cloudflare.account();
-        let here = agent.filter(|agent| agent.account_id.as_ref() == Some(account));
-        Ok(here.and_then(|agent| agent.publishes_in().cloned()))
     }
 
     /// Looks at a name and says what is to be done for it alone.

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
+use super::people::People;
 use super::zones::Zones;
 use crate::actors::master::bus::{Note, Notices};
 use crate::actors::master::error::MasterError;
@@ -20,7 +21,8 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cloudflare::{BudgetKeeper, BudgetNote, Cloudflare};
 use crate::db::cloudflare::{CallBudgetRow, find_call_budget};
-use crate::db::{Batch, Db, Expected, RowChange, settings};
+use crate::db::{Batch, Db, DbError, Expected, RowChange, agents, routes, settings};
+use crate::domain::access::policy_mark;
 use crate::domain::dns::owner_marker;
 use crate::domain::event::{AdminEvent, Event, Stream};
 use crate::domain::id::{AccountId, AgentId, TunnelId, ZoneId};
@@ -73,6 +75,8 @@ pub struct AccountParts {
     pub default_zone: Option<ZoneId>,
     /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
     pub compare_every: Duration,
+    /// E-mail address of the account's owner, whom `access.policy=authenticate` lets in; none if it is not known.
+    pub owner_email: Option<String>,
     /// This installation's own id: its DNS records bear it, so that two installations can share an account.
     pub installation: String,
 }
@@ -86,15 +90,20 @@ pub(super) struct Shared {
     pub settings: PublishSettings,
     pub compare_every: Duration,
     pub zones: Zones,
+    pub people: People,
     pub locks: NameLocks,
-    /// What everything that we make at Cloudflare carries.
+    /// What every record that we make carries.
     pub marker: String,
+    /// What the name of every policy that we make ends with.
+    pub mark: String,
 }
 
 impl Shared {
     pub fn new(parts: AccountParts) -> Self {
         Self {
             marker: owner_marker(&parts.installation),
+            mark: policy_mark(&parts.installation),
+            people: People::new(parts.owner_email),
             cloudflare: parts.cloudflare,
             db: parts.db,
             store: parts.store,
@@ -118,6 +127,14 @@ impl Shared {
         }
         let batch = Batch { rows, ..self.batch() };
         self.store.commit(batch).await
+    }
+
+    /// The tunnel of whoever holds a public name now, if it is one of this account.
+    pub async fn next_tunnel(&self, name: &str) -> Result<Option<TunnelId>, DbError> {
+        let Some(holder) = routes::find_claim(&self.db, name).await? else { return Ok(None) };
+        let agent = agents::find_agent(&self.db, &holder).await?;
+        let here = agent.filter(|agent| agent.account_id.as_ref() == Some(self.cloudflare.account()));
+        Ok(here.and_then(|agent| agent.publishes_in().cloned()))
     }
 }
 

@@ -15,6 +15,9 @@ use crate::domain::id::AccountId;
 use crate::domain::ingress::{Foreign, IngressRule, MergeError, RuleConflict, RuleId};
 use crate::domain::publish::{Cause, PublicState};
 
+const NOT_PROTECTED: &str =
+    "Cloudflare did not take what protects it, so it is closed; it is tried again by itself";
+const PROTECTED_AS_BEFORE: &str = "Cloudflare did not take a change of what protects it, and it is protected as before; it is tried again by itself";
 const TRIED_AGAIN: &str = "Cloudflare did not take it; it is tried again by itself";
 const RULE_REFUSED: &str =
     "Cloudflare does not take its rule, so change its labels; other routes are not concerned";
@@ -86,6 +89,12 @@ impl Said {
     /// Cloudflare does not take its name.
     pub fn name_failed(failure: &NameFailure) -> Self {
         Self { answer: Some(failure.answer.clone()), ..Self::because(PublicState::Failed, failure.reason) }
+    }
+
+    /// It serves, and what protects it is as it was before.
+    pub fn protected_as_before(failure: &NameFailure) -> Self {
+        let said = Self::because(PublicState::Published, PROTECTED_AS_BEFORE);
+        Self { answer: Some(failure.answer.clone()), ..said }
     }
 
     /// The pass over its tunnel did not come to its end.
@@ -223,6 +232,13 @@ impl NameFailure {
         };
         let refused_at = is_refused.then(Instant::now);
         Self { reason, answer: error.to_string(), ending: ending_of(error), refused_at }
+    }
+
+    /// What protects a route could not be put in place.
+    pub fn of_protection(error: &CfError) -> Self {
+        let ending = ending_of(error);
+        let refused_at = (ending == Ending::Refused).then(Instant::now);
+        Self { reason: NOT_PROTECTED, answer: error.to_string(), ending, refused_at }
     }
 
     /// A rule was refused.

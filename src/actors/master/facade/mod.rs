@@ -1,5 +1,6 @@
 //! The master as pages, API and command line see it.
 
+mod access;
 mod admins;
 mod agents;
 mod orders;

@@ -12,7 +12,7 @@ use crate::db::sessions::SessionRow;
 use crate::db::settings::password_secret;
 use crate::db::{self, RowChange};
 use crate::domain::event::{AdminEvent, Stream};
-use crate::domain::role::{BY_SOCKET, BY_TOKEN, Role};
+use crate::domain::role::{BY_FILE, BY_SOCKET, BY_TOKEN, Role};
 
 /// Longest administrator name.
 const MAX_NAME: usize = 64;
@@ -113,7 +113,7 @@ impl Handler<ChangeSetting> for Registrar {
 
 async fn set_up(env: &Env, ask: &SetUpAdmin) -> Result<(), MasterError> {
     let name = ask.name.trim();
-    if matches!(name, BY_TOKEN | BY_SOCKET) {
+    if matches!(name, BY_TOKEN | BY_SOCKET | BY_FILE) {
         let words = format!("`{name}` is what the record calls the operator; choose another name");
         return Err(MasterError::Invalid(words));
     }

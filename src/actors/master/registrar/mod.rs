@@ -3,6 +3,7 @@
 //! It keeps no state. Each operation reads what it decides on, appends with the version it read, and starts over
 //! if another master wrote meanwhile; the directory follows the record by itself.
 
+mod access;
 mod admin;
 mod agents;
 mod enrolment;
@@ -32,6 +33,7 @@ use crate::db::{self, Batch, CommitError, Expected};
 use crate::domain::agent::AgentStatus;
 use crate::domain::event::Stream;
 
+pub use access::{RemoveGroup, SetGroup};
 pub use admin::{ChangeSetting, EndSession, OpenSession, SetAdminPassword, SetUpAdmin};
 pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, version_of};
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};

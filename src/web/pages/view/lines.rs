@@ -120,6 +120,8 @@ pub struct RouteLine {
     pub agent: String,
     /// That agent's page.
     pub agent_href: String,
+    /// What protects it.
+    pub protection: String,
     /// Where it stands.
     pub state: Badge,
     /// Until when it stays.
@@ -150,6 +152,7 @@ impl RouteLine {
             container: route.container_name.clone(),
             agent: agent.unwrap_or(route.agent_id.as_str()).to_owned(),
             agent_href: format!("/agents/{}", route.agent_id),
+            protection: route.spec.access.in_words(),
             state,
             due,
             reason: match (unreached, standing.reasons()) {
@@ -163,7 +166,7 @@ impl RouteLine {
 
 impl Line for RouteLine {
     fn texts(&self) -> Vec<&str> {
-        vec![&self.name, &self.service, &self.container, &self.agent]
+        vec![&self.name, &self.service, &self.container, &self.agent, &self.protection]
     }
 
     fn word(&self) -> Option<&str> {

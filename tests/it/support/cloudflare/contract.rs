@@ -6,61 +6,21 @@ use std::sync::OnceLock;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
+use super::ops::{self, Op};
+
 const DOCUMENT: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contracts/cloudflare-openapi.json"));
 const SCHEMAS: &str = "#/components/schemas/";
-
-/// An operation that the stand-in carries out; others are checked and refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Op {
-    VerifyUserToken,
-    VerifyAccountToken,
-    ListAccounts,
-    ListZones,
-    GetZone,
-    ListTunnels,
-    CreateTunnel,
-    GetTunnel,
-    DeleteTunnel,
-    GetToken,
-    GetConfig,
-    PutConfig,
-    ListConnectors,
-    DropConnectors,
-    ListRecords,
-    CreateRecord,
-    GetRecord,
-    PutRecord,
-    DeleteRecord,
-}
-
-const OPS: &[(&str, &str, Op)] = &[
-    ("get", "/user/tokens/verify", Op::VerifyUserToken),
-    ("get", "/accounts/{account_id}/tokens/verify", Op::VerifyAccountToken),
-    ("get", "/accounts", Op::ListAccounts),
-    ("get", "/zones", Op::ListZones),
-    ("get", "/zones/{zone_id}", Op::GetZone),
-    ("get", "/accounts/{account_id}/cfd_tunnel", Op::ListTunnels),
-    ("post", "/accounts/{account_id}/cfd_tunnel", Op::CreateTunnel),
-    ("get", "/accounts/{account_id}/cfd_tunnel/{tunnel_id}", Op::GetTunnel),
-    ("delete", "/accounts/{account_id}/cfd_tunnel/{tunnel_id}", Op::DeleteTunnel),
-    ("get", "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/token", Op::GetToken),
-    ("get", "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations", Op::GetConfig),
-    ("put", "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations", Op::PutConfig),
-    ("get", "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/connections", Op::ListConnectors),
-    ("delete", "/accounts/{account_id}/cfd_tunnel/{tunnel_id}/connections", Op::DropConnectors),
-    ("get", "/zones/{zone_id}/dns_records", Op::ListRecords),
-    ("post", "/zones/{zone_id}/dns_records", Op::CreateRecord),
-    ("get", "/zones/{zone_id}/dns_records/{dns_record_id}", Op::GetRecord),
-    ("put", "/zones/{zone_id}/dns_records/{dns_record_id}", Op::PutRecord),
-    ("delete", "/zones/{zone_id}/dns_records/{dns_record_id}", Op::DeleteRecord),
-];
 
 /// One operation of the contract.
 pub(super) struct Operation {
     pub op: Option<Op>,
     pub method: String,
     pub template: String,
+    /// Any one of these rights of a token is enough; none is needed if there are none.
+    pub rights: Vec<String>,
+    /// The status of a success.
+    pub status: u16,
     parameters: Vec<Value>,
     request: Option<Shape>,
     answer: Option<Shape>,
@@ -72,8 +32,8 @@ struct Shape {
     branches: OnceLock<Vec<Branch>>,
 }
 
-/// One of the alternatives of a body. Records are told apart by `type`, so that a wrong body is compared with
-/// what it meant to be, not with all twenty kinds.
+/// One of the alternatives of a body. Records and applications are told apart by `type`, so that a wrong body is
+/// compared with what it meant to be, not with all twenty kinds.
 struct Branch {
     kinds: Vec<Value>,
     validator: Validator,
@@ -155,14 +115,19 @@ impl Operation {
             let schema = content["content"]["application/json"]["schema"].clone();
             (!schema.is_null()).then(|| Shape { schema, branches: OnceLock::new() })
         };
-        let known = OPS.iter().find(|(m, t, _)| (*m, *t) == (method, template));
+        let responses = operation["responses"].as_object().expect("responses");
+        let (status, success) =
+            responses.iter().find(|(status, _)| status.starts_with('2')).expect("what a success looks like");
+        let rights = operation["x-api-token-group"].as_array().into_iter().flatten();
         Self {
-            op: known.map(|(_, _, op)| *op),
+            op: ops::op(method, template),
             method: method.to_owned(),
             template: template.to_owned(),
+            rights: rights.filter_map(|right| right.as_str().map(str::to_owned)).collect(),
+            status: status.parse().expect("a status"),
             parameters: operation["parameters"].as_array().cloned().unwrap_or_default(),
             request: shape(&operation["requestBody"]),
-            answer: shape(&operation["responses"]["200"]),
+            answer: shape(success),
         }
     }
 
@@ -198,6 +163,9 @@ impl Shape {
         let branches = self.branches(schemas);
         let branch = match branches {
             [only] => Some(only),
+            [first, ..] if branches.iter().all(|branch| branch.kinds.is_empty()) => {
+                Some(branches.iter().find(|branch| branch.validator.is_valid(body)).unwrap_or(first))
+            }
             several => several.iter().find(|branch| branch.kinds.contains(&body["type"])),
         };
         let Some(branch) = branch else { return vec![format!("`type` {} is not known", body["type"])] };

@@ -13,6 +13,7 @@ use super::state::Moment;
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/state", web::get().to(show_state))
+        .route("/edge", web::get().to(show_edge))
         .route("/calls", web::get().to(show_calls))
         .route("/calls", web::delete().to(forget_calls))
         .route("/violations", web::get().to(show_violations))
@@ -42,7 +43,27 @@ async fn show_state(shared: web::Data<Shared>) -> HttpResponse {
     let zones: Vec<Value> =
         state.zones.iter().map(|zone| json!({ "id": zone.id, "name": zone.name })).collect();
     let records: Vec<Value> = state.records.iter().map(|record| record.to_json()).collect();
-    HttpResponse::Ok().json(json!({ "zones": zones, "tunnels": tunnels, "records": records }))
+    let apps: Vec<Value> = state.access.apps.iter().map(|app| state.app_json(app)).collect();
+    HttpResponse::Ok().json(json!({
+        "zones": zones, "tunnels": tunnels, "records": records,
+        "apps": apps, "policies": state.list_policies(),
+    }))
+}
+
+#[derive(Deserialize)]
+struct Visit {
+    hostname: String,
+    #[serde(default = "root")]
+    path: String,
+}
+
+fn root() -> String {
+    "/".into()
+}
+
+async fn show_edge(shared: web::Data<Shared>, visit: web::Query<Visit>) -> HttpResponse {
+    let edge = shared.state().edge(&visit.hostname, &visit.path);
+    HttpResponse::Ok().json(json!({ "open": edge.is_open(), "edge": format!("{edge:?}") }))
 }
 
 async fn show_calls(shared: web::Data<Shared>) -> HttpResponse {

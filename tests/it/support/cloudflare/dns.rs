@@ -23,6 +23,46 @@ impl State {
         Ok(self.records[index].to_json())
     }
 
+    /// Changes the fields that are given.
+    pub(super) fn patch_record(&mut self, zone: &str, id: &str, body: &Value) -> Outcome {
+        let mut whole = self.get_record(zone, id)?;
+        for (key, value) in body.as_object().into_iter().flatten() {
+            whole[key] = value.clone();
+        }
+        self.put_record(zone, id, &whole)
+    }
+
+    /// All of it or nothing: deletes, then patches, puts and posts, whatever their order in the body.
+    pub(super) fn batch_records(&mut self, zone: &str, body: &Value) -> Outcome {
+        let before = self.records.clone();
+        let outcome = self.change_records(zone, body);
+        if outcome.is_err() {
+            self.records = before;
+        }
+        outcome
+    }
+
+    fn change_records(&mut self, zone: &str, body: &Value) -> Outcome {
+        let part = |key: &str| body[key].as_array().map_or(&[][..], Vec::as_slice);
+        let limit = self.batch_limit.unwrap_or(200);
+        if ["deletes", "patches", "puts", "posts"].iter().map(|key| part(key).len()).sum::<usize>() > limit {
+            return Err(Refusal::new(400, 1004, format!("A batch holds at most {limit} changes.")));
+        }
+        let id = |item: &Value| item["id"].as_str().unwrap_or_default().to_owned();
+        let delete = |item: &Value| {
+            let record = self.get_record(zone, &id(item))?;
+            self.delete_record(zone, &id(item)).map(|_| record)
+        };
+        let deletes = part("deletes").iter().map(delete).collect::<Result<Vec<_>, _>>()?;
+        let patch = |item: &Value| self.patch_record(zone, &id(item), item);
+        let patches = part("patches").iter().map(patch).collect::<Result<Vec<_>, _>>()?;
+        let put = |item: &Value| self.put_record(zone, &id(item), item);
+        let puts = part("puts").iter().map(put).collect::<Result<Vec<_>, _>>()?;
+        let post = |item: &Value| self.create_record(zone, item).map(|record| record.to_json());
+        let posts = part("posts").iter().map(post).collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({ "deletes": deletes, "patches": patches, "puts": puts, "posts": posts }))
+    }
+
     pub(super) fn delete_record(&mut self, zone: &str, id: &str) -> Outcome {
         let index = self.record_index(zone, id)?;
         if self.records[index].meta["read_only"] == true {

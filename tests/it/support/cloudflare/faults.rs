@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::contract::Op;
+use super::ops::Op;
 use super::server::Call;
 
 /// A way to fail.
@@ -65,7 +65,7 @@ impl Fault {
         self.times(usize::MAX)
     }
 
-    /// Only for calls whose body holds this text.
+    /// Only for calls whose body or path holds this text.
     pub fn about(self, text: &str) -> Self {
         Self { about: Some(text.to_owned()), ..self }
     }
@@ -88,7 +88,10 @@ pub(super) fn take(faults: &mut Vec<Fault>, call: &Call) -> Option<Fault> {
     let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
     let is_meant = |fault: &Fault| {
         (fault.op.is_none() || fault.op == call.op)
-            && fault.about.as_ref().is_none_or(|text| body.contains(text.as_str()))
+            && fault
+                .about
+                .as_ref()
+                .is_none_or(|text| body.contains(text.as_str()) || call.path.contains(text.as_str()))
     };
     let index = faults.iter().position(is_meant)?;
     faults[index].left -= 1;

@@ -2,19 +2,23 @@
 //!
 //! Every request is checked against `tests/contracts/cloudflare-openapi.json`; what breaks it is recorded and
 //! fails the test ([`CloudflareStandIn::assert_no_violations`], also called on drop). Behind that it keeps the
-//! real semantics: see `tunnels` and `dns`. Faults, latency and a second writer are switched on by tests.
+//! real semantics: see `tunnels`, `dns`, `access` and `apps`; `edge` says what a visitor meets. Faults, latency and a second writer are switched on by tests.
 //!
 //! It uses nothing of `lightship`, so benches and `examples/cloudflare_standin.rs` include it by `#[path]`;
 //! [`control`] lets another process switch faults and read the log.
 
 #![allow(dead_code, unused_imports, reason = "each of the programs that include this uses a part of it")]
 
+mod access;
 mod answer;
+mod apps;
 mod contract;
 mod control;
 mod dns;
+mod edge;
 mod faults;
 mod operations;
+mod ops;
 mod server;
 mod state;
 mod tunnels;
@@ -25,8 +29,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub use contract::Op;
+pub use access::{Access, Group, Policy};
+pub use apps::{App, Link};
+pub use edge::{Behind, Edge};
 pub use faults::{Fault, Trouble};
+pub use ops::Op;
 pub use server::Call;
 use server::Shared;
 pub use state::{Moment, Record, State};
@@ -113,6 +120,49 @@ impl CloudflareStandIn {
     /// Returns the records of one name.
     pub fn records(&self, name: &str) -> Vec<Record> {
         self.state().records.iter().filter(|record| record.name == name).cloned().collect()
+    }
+
+    /// Adds a way to sign in (`kind` is `onetimepin`, `google`, ...) and returns its id.
+    pub fn add_identity_provider(&self, name: &str, kind: &str) -> String {
+        self.state().add_identity_provider(name, kind)
+    }
+
+    /// Adds a service token and returns its id.
+    pub fn add_service_token(&self, name: &str) -> String {
+        self.state().add_service_token(name)
+    }
+
+    /// Adds a reusable policy as somebody else would; returns its id.
+    pub fn add_policy(&self, body: Value) -> String {
+        let made = self.state().create_policy(&body).expect("a policy that fits");
+        made["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Adds an application as somebody else would; returns its id.
+    pub fn add_app(&self, body: Value) -> String {
+        let made = self.state().create_app(&body).expect("an application that fits");
+        made["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// What somebody meets who asks for this, right now.
+    pub fn edge(&self, hostname: &str, path: &str) -> Edge {
+        self.state().edge(hostname, path)
+    }
+
+    /// Has `check` look at what Cloudflare holds after every call that changed something, before its answer goes out.
+    /// What it complains about counts as a violation.
+    pub fn on_change(&self, check: impl Fn(&State) -> Result<(), String> + Send + 'static) {
+        self.shared.watchers().push(Box::new(check));
+    }
+
+    /// Takes rights away from the token: all that begin with `right`, as the contract names them.
+    pub fn take_right(&self, right: &str) {
+        self.state().taken_rights.push(right.to_owned());
+    }
+
+    /// Gives the token all its rights back.
+    pub fn give_rights_back(&self) {
+        self.state().taken_rights.clear();
     }
 
     /// Attaches a connector to a tunnel, as a `cloudflared` that has applied `config_version`.

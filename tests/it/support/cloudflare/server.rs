@@ -14,9 +14,10 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::answer::{self, Refusal};
-use super::contract::{Contract, Op, Operation};
+use super::contract::{Contract, Operation};
 use super::faults::{self, Fault, Trouble};
 use super::operations::operate;
+use super::ops::Op;
 use super::state::State;
 use super::{ACCOUNT, TOKEN, control, lock};
 
@@ -37,6 +38,9 @@ pub struct Call {
     pub status: Option<u16>,
 }
 
+/// Looks at what Cloudflare holds, and says what is wrong with it.
+pub(super) type Watcher = Box<dyn Fn(&State) -> Result<(), String> + Send>;
+
 /// What the server thread and the tests share.
 #[derive(Default)]
 pub(super) struct Shared {
@@ -44,6 +48,7 @@ pub(super) struct Shared {
     faults: Mutex<Vec<Fault>>,
     calls: Mutex<Vec<Call>>,
     violations: Mutex<Vec<String>>,
+    watchers: Mutex<Vec<Watcher>>,
     latency_micros: AtomicU64,
 }
 
@@ -62,6 +67,22 @@ impl Shared {
 
     pub fn violations(&self) -> MutexGuard<'_, Vec<String>> {
         lock(&self.violations)
+    }
+
+    pub fn watchers(&self) -> MutexGuard<'_, Vec<Watcher>> {
+        lock(&self.watchers)
+    }
+
+    /// Carries a call out; who watches sees every change, and no state in between.
+    fn operate(&self, call: &Call, values: &[String]) -> answer::Outcome {
+        let mut state = self.state();
+        let outcome = operate(&mut state, call, values);
+        if call.method != "GET" && outcome.is_ok() {
+            let complaints: Vec<String> =
+                self.watchers().iter().filter_map(|watcher| watcher(&state).err()).collect();
+            self.violate(call, complaints.into_iter().map(|why| format!("after this: {why}")));
+        }
+        outcome
     }
 
     fn log(&self, call: Call) -> usize {
@@ -117,7 +138,7 @@ pub(super) fn spawn(shared: Arc<Shared>) -> (SocketAddr, ServerHandle) {
 async fn receive(request: HttpRequest, bytes: web::Bytes, shared: web::Data<Shared>) -> HttpResponse {
     let Some(path) = request.path().strip_prefix("/client/v4") else {
         shared.violations().push(format!("{} {}: not below /client/v4", request.method(), request.path()));
-        return respond(&Err(Refusal::new(404, 7000, "No route for that URI")), None);
+        return refuse(&Refusal::new(404, 7000, "No route for that URI"), None);
     };
     let found = Contract::get().find(request.method().as_str(), path);
     let body = (!bytes.is_empty()).then(|| serde_json::from_slice(&bytes).unwrap_or(Value::Null));
@@ -148,13 +169,11 @@ async fn carry_out(
     wait(Duration::from_micros(shared.latency_micros.load(Ordering::Relaxed))).await;
     let fault = faults::take(&mut shared.faults(), call);
     if let Some(fault) = fault.as_ref().filter(|fault| !fault.has_effect()) {
-        return in_trouble(&fault.trouble, Value::Null).await;
+        return in_trouble(&fault.trouble, StatusCode::OK, Value::Null).await;
     }
     let outcome = match refuse_early(request, shared, call, &found) {
         Some(refusal) => Err(refusal),
-        None => {
-            operate(&mut shared.state(), call, found.as_ref().map_or(&[], |(_, values)| values.as_slice()))
-        }
+        None => shared.operate(call, found.as_ref().map_or(&[], |(_, values)| values.as_slice())),
     };
     let is_in_script = call.path.contains("/dns_records") && shared.state().answers_in_script;
     let outcome = outcome.map(|envelope| match is_in_script {
@@ -165,9 +184,14 @@ async fn carry_out(
         let wrong = Contract::get().check_answer(operation, envelope);
         shared.violate(call, wrong.into_iter().map(|why| format!("answer: {why}")));
     }
+    let status = match &outcome {
+        Ok(_) => found.as_ref().map_or(200, |(operation, _)| operation.status),
+        Err(refusal) => refusal.status,
+    };
+    let (status, envelope) = (status_code(status), envelope_of(&outcome));
     match fault {
-        None => respond(&outcome, None),
-        Some(fault) => in_trouble(&fault.trouble, envelope_of(&outcome)).await,
+        None => HttpResponse::build(status).json(envelope),
+        Some(fault) => in_trouble(&fault.trouble, status, envelope).await,
     }
 }
 
@@ -204,15 +228,21 @@ fn refuse_early(
         _ => return Some(Refusal::new(401, 10000, "Authentication error")),
     }
     let is_our_account = !operation.template.starts_with("/accounts/{") || values[0] == ACCOUNT;
-    (!is_our_account).then(|| Refusal::new(403, 10000, "Authentication error"))
+    let is_allowed = is_our_account && has_right(&operation.rights, &shared.state().taken_rights);
+    (!is_allowed).then(|| Refusal::new(403, 10000, "Authentication error"))
 }
 
-/// Answers as the trouble demands; `right` is the envelope that should have been sent.
-async fn in_trouble(trouble: &Trouble, right: Value) -> HttpResponse {
+fn has_right(enough: &[String], taken: &[String]) -> bool {
+    let is_left = |right: &String| !taken.iter().any(|beginning| right.starts_with(beginning.as_str()));
+    enough.is_empty() || enough.iter().any(is_left)
+}
+
+/// Answers as the trouble demands; `status` and `right` are what should have been sent.
+async fn in_trouble(trouble: &Trouble, status: StatusCode, right: Value) -> HttpResponse {
     match trouble {
         Trouble::RateLimited(after) => {
             let refusal = Refusal::new(429, 10429, "rate limit exceeded");
-            respond(&Err(refusal), *after)
+            refuse(&refusal, *after)
         }
         Trouble::ServerError => HttpResponse::InternalServerError().finish(),
         Trouble::BadGatewayPage => page(StatusCode::BAD_GATEWAY),
@@ -220,20 +250,18 @@ async fn in_trouble(trouble: &Trouble, right: Value) -> HttpResponse {
         Trouble::RefusedWith200 { code, message } => {
             HttpResponse::Ok().json(answer::failure(&Refusal::new(200, *code, message)))
         }
-        Trouble::Refused { status, code, message } => {
-            respond(&Err(Refusal::new(*status, *code, message)), None)
-        }
+        Trouble::Refused { status, code, message } => refuse(&Refusal::new(*status, *code, message), None),
         Trouble::Slow(delay) => {
             wait(*delay).await;
-            envelope_response(right)
+            HttpResponse::build(status).json(right)
         }
         Trouble::NeverAnswers => std::future::pending().await,
         Trouble::HalfAnswer => half(&right),
-        Trouble::Result(result) => envelope_response(answer::success(result.clone())),
+        Trouble::Result(result) => HttpResponse::Ok().json(answer::success(result.clone())),
         Trouble::WrongTotal(total) => {
             let mut right = right;
             right["result_info"]["total_count"] = json!(total);
-            envelope_response(right)
+            HttpResponse::Ok().json(right)
         }
     }
 }
@@ -256,21 +284,20 @@ fn half(right: &Value) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(body)
 }
 
-fn respond(outcome: &answer::Outcome, retry_after: Option<u64>) -> HttpResponse {
-    let status = outcome.as_ref().map_or_else(|refusal| refusal.status, |_| 200);
-    let mut response = HttpResponse::build(StatusCode::from_u16(status).expect("a status"));
+fn refuse(refusal: &Refusal, retry_after: Option<u64>) -> HttpResponse {
+    let mut response = HttpResponse::build(status_code(refusal.status));
     if let Some(seconds) = retry_after {
         response.insert_header(("retry-after", seconds.to_string()));
     }
-    response.json(envelope_of(outcome))
+    response.json(answer::failure(refusal))
+}
+
+fn status_code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).expect("a status")
 }
 
 fn envelope_of(outcome: &answer::Outcome) -> Value {
     outcome.as_ref().map_or_else(answer::failure, Value::clone)
-}
-
-fn envelope_response(envelope: Value) -> HttpResponse {
-    HttpResponse::Ok().json(envelope)
 }
 
 async fn wait(delay: Duration) {

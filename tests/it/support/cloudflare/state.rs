@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
+use super::access::Access;
 use super::answer::Refusal;
 
 /// The stand-in keeps no time: every object is of this age.
@@ -15,6 +16,11 @@ pub struct State {
     pub zones: Vec<Zone>,
     pub tunnels: Vec<Tunnel>,
     pub records: Vec<Record>,
+    pub access: Access,
+    /// Rights that the token lacks, by the beginning of their names.
+    pub taken_rights: Vec<String>,
+    /// How many changes a batch of records may hold; 200, as without a paid plan, unless set.
+    pub batch_limit: Option<usize>,
     /// Who writes a configuration around our next PUTs, and what.
     pub second_writers: VecDeque<(Moment, Value)>,
     /// Names of zones that are there and not in the list, as for a token that is limited to one zone.

@@ -25,7 +25,7 @@ impl Owned for Notes {
     type Wanted = String;
     type Key = String;
 
-    fn hostname(wanted: &String) -> &str {
+    fn name(wanted: &String) -> &str {
         wanted
     }
 

@@ -1,13 +1,17 @@
 //! The two phases of a round, by what they decide: what is not protected is not published.
 
+use std::collections::BTreeMap;
+
 use chrono::DateTime;
 
 use super::*;
 use crate::db::cloudflare::{DnsRecordRow, RouteStatusRow};
 use crate::db::tunnels::TunnelRow;
+use crate::domain::access::AccessAsk;
 use crate::domain::dns::tunnel_target;
 use crate::domain::id::{AccountId, AgentId, ContainerId, RecordId, SecretId, ZoneId};
 use crate::domain::ingress::IngressRule;
+use crate::domain::protection::Protection;
 use crate::domain::publish::{PublicState, PublishSettings};
 use crate::domain::route::{OriginRequest, Route, RouteState, Service};
 use crate::domain::wanted::KnownZones;
@@ -23,7 +27,7 @@ fn service(hostname: &str) -> Service {
         service: "http://app:80".into(),
         origin_request: OriginRequest::default(),
         zone_name: None,
-        has_access_labels: false,
+        access: AccessAsk::Nothing,
     }
 }
 
@@ -54,6 +58,9 @@ fn snapshot() -> Snapshot {
         routes: vec![route(CLOSED), route(OPEN)],
         applied: Vec::new(),
         records: Vec::new(),
+        applications: Vec::new(),
+        policies: Arc::default(),
+        groups: Arc::default(),
         route_status: Vec::new(),
         status: None,
     }
@@ -87,28 +94,42 @@ fn published() -> Snapshot {
     }
 }
 
-/// What is known once the first phase said this of the name `CLOSED`.
-fn protected(snapshot: Snapshot, of_closed: Protection) -> (Read, Found) {
+/// What is known once the first phase said this of the first route.
+fn protected(snapshot: Snapshot, of_first: Protection) -> (Read, Found) {
+    let first = snapshot.routes[0].spec.key.clone();
     let zones = [Zone { id: ZoneId::new("z"), name: "example.com".into() }];
     let mut found = Found::new(&snapshot);
     let mut read = Read::new(snapshot, Remembered::default());
     read.wanted = read.snapshot.wanted(KnownZones::Listed(&zones), &PublishSettings::default());
     read.has_wanted = true;
-    let mut said = protections(&read.wanted);
-    said.insert(CLOSED.into(), of_closed);
+    let keys = read.wanted.services.iter().map(|service| service.key.clone());
+    let mut said: BTreeMap<_, _> = keys.map(|key| (key, Protection::InPlace)).collect();
+    said.insert(first, of_first);
     found.names.take_protections(&read.wanted, &said);
     (read, found)
 }
 
 /// The hostnames of the rules that would be written to a tunnel that holds our rules.
 fn written(read: &Read, found: &Found) -> Vec<String> {
+    rules_written(read, found).iter().map(|rule| rule["hostname"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The rules, without the last one.
+fn rules_written(read: &Read, found: &Found) -> Vec<serde_json::Value> {
     let mut rules: Vec<_> = read.applied.iter().map(IngressRule::to_json).collect();
     rules.push(serde_json::json!({ "service": "http_status:404" }));
     let observed = serde_json::json!({ "ingress": rules });
     let wanted = read.wanted_rules(found, &observed);
     let outcome = merge(&read.applied, &wanted, &observed, read.contact).unwrap();
     let rules = outcome.config["ingress"].as_array().unwrap().iter();
-    rules.filter_map(|rule| rule["hostname"].as_str().map(str::to_owned)).collect()
+    rules.filter(|rule| rule["hostname"].is_string()).cloned().collect()
+}
+
+/// The same by path and service.
+fn paths_written(read: &Read, found: &Found) -> Vec<String> {
+    let text = |rule: &serde_json::Value, field: &str| rule[field].as_str().unwrap_or_default().to_owned();
+    let rules = rules_written(read, found);
+    rules.iter().map(|rule| format!("{} {}", text(rule, "path"), text(rule, "service"))).collect()
 }
 
 fn made(read: &Read, found: &Found) -> Vec<String> {
@@ -176,4 +197,77 @@ fn a_rule_that_is_left_out_of_a_search_stays_only_while_its_name_is_protected() 
         found.config.trial = Trial::knowing(refused.into());
         assert_eq!(written(&read, &found), names);
     }
+}
+
+const ADMIN: &str = "^/admin(/|$)";
+
+/// A tunnel with an open name, and before it a path of that name that asks for protection.
+fn with_a_path() -> Snapshot {
+    let mut snapshot = snapshot();
+    snapshot.routes[0].spec.key = RouteKey { hostname: OPEN.into(), path: "/admin".into() };
+    snapshot
+}
+
+/// The same with both of them published.
+fn with_a_published_path() -> Snapshot {
+    let snapshot = with_a_path();
+    let applied = snapshot.routes.iter().map(|route| IngressRule::new(&route.spec)).collect();
+    Snapshot { applied, records: published().records, ..snapshot }
+}
+
+#[test]
+fn the_place_of_a_path_that_waits_answers_503_and_its_name_serves() {
+    for snapshot in [with_a_path(), with_a_published_path()] {
+        let (read, found) = protected(snapshot, Protection::Missing(REASON.into()));
+        assert_eq!(
+            paths_written(&read, &found),
+            [format!("{ADMIN} http_status:503"), " http://app:80".into()]
+        );
+    }
+    let (read, found) = protected(with_a_path(), Protection::Missing(REASON.into()));
+    assert_eq!(made(&read, &found), [OPEN], "the name is made for the route that is open");
+    let (read, found) = protected(with_a_path(), Protection::InPlace);
+    assert_eq!(paths_written(&read, &found), [format!("{ADMIN} http://app:80"), " http://app:80".into()]);
+}
+
+#[test]
+fn while_cloudflare_does_not_take_what_answers_for_a_path_nothing_answers_for_it() {
+    for snapshot in [with_a_path(), with_a_published_path()] {
+        let (read, mut found) = protected(snapshot, Protection::Missing(REASON.into()));
+        let admin = IngressRule::new(&read.snapshot.routes[0].spec).id();
+        found.config.trial = Trial::knowing([(admin, "no".to_owned())].into());
+        assert_eq!(paths_written(&read, &found), [""; 0]);
+    }
+}
+
+#[test]
+fn what_answers_for_a_path_that_waits_is_settled_and_is_not_called_open() {
+    // given: the path waits, and Cloudflare has what is to be there
+    let mut snapshot = with_a_published_path();
+    let (read, mut found) = protected(with_a_published_path(), Protection::Missing(REASON.into()));
+    snapshot.applied = read.wanted_rules(&found, &serde_json::Value::Null);
+    let said = |route: &Route, state: PublicState| RouteStatusRow {
+        agent_id: AgentId::new("a"),
+        key: route.spec.key.clone(),
+        state: state.as_str().into(),
+        reason: Some(REASON.into()),
+        cause: None,
+        answer: None,
+        updated_at: DateTime::UNIX_EPOCH,
+    };
+    snapshot.route_status = vec![
+        said(&snapshot.routes[0], PublicState::Blocked),
+        said(&snapshot.routes[1], PublicState::Published),
+    ];
+    snapshot.records.retain(|record| record.name == OPEN);
+    snapshot.status = Some(tunnel_row(&TunnelId::new("t"), TunnelState::Applied, None, DateTime::UNIX_EPOCH));
+    // when, then
+    assert!(snapshot.is_settled(&read.wanted, &read.needs));
+    // and a call that fails does not make it an open one
+    found.has_looked = true;
+    found.config.in_force = Some(snapshot.applied.clone());
+    let refused = Err(Stop::Cloudflare(CfError::NoAnswer { call: "put", reason: "cut".into(), sent: true }));
+    let routes = Statement { read: &read, found: &found, result: &refused }.routes();
+    let admin = &routes[&read.snapshot.routes[0].spec.key];
+    assert_eq!((admin.state, admin.reason.as_deref()), (PublicState::Blocked, Some(REASON)));
 }

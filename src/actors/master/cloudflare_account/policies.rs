@@ -1,0 +1,179 @@
+//! Reusable policies of Access: who may pass, on which conditions. Groups that people made are mirrored as such, and so
+//! are the rules that a container brings itself.
+//!
+//! They belong to the account and not to a tunnel, so rows are read and written while the policy's name is held.
+
+use super::owned::{Owned, OwnedError, Standing};
+use super::shared::Shared;
+use crate::cloudflare::{AccessPolicy, Cloudflare};
+use crate::db::RowChange;
+use crate::db::access::{AccessPolicyRow, find_policy};
+use crate::domain::access::{FoundPolicy, OwnPolicy, PolicyStep, WantedPolicy, policy_step};
+use crate::domain::id::PolicyId;
+
+/// What Cloudflare keeps is not what it was asked for.
+const ALTERED: &str = "Cloudflare took the policy, but keeps another one than it was asked for";
+
+/// The policies of the account.
+pub(super) struct Policies<'a> {
+    pub shared: &'a Shared,
+    pub client: &'a Cloudflare,
+}
+
+impl Owned for Policies<'_> {
+    type Wanted = WantedPolicy;
+    type Key = String;
+
+    fn name(wanted: &WantedPolicy) -> &str {
+        &wanted.name
+    }
+
+    /// Written while its name is held.
+    fn row_before(&self, _: &WantedPolicy) -> Option<RowChange> {
+        None
+    }
+
+    async fn look(&self, wanted: &WantedPolicy) -> Result<Option<Standing>, OwnedError> {
+        let _held = self.hold(&wanted.name).await;
+        let row = self.row(&wanted.name).await?;
+        Ok(match self.step(wanted, row.as_ref()).await? {
+            PolicyStep::Keep { id } if is_settled(row.as_ref(), wanted, Some(&id)) => Some(Standing::Ours),
+            PolicyStep::Blocked { reason } => Some(Standing::Blocked(reason)),
+            _ => None,
+        })
+    }
+
+    async fn ensure(&self, wanted: &WantedPolicy) -> Result<Standing, OwnedError> {
+        let _held = self.hold(&wanted.name).await;
+        let row = self.row(&wanted.name).await?;
+        match self.step(wanted, row.as_ref()).await? {
+            PolicyStep::Keep { id } => self.keep(wanted, row.as_ref(), id).await,
+            PolicyStep::Create => {
+                self.note(self.unsettled(wanted, row.as_ref(), None)).await?;
+                let made = self.client.create_access_policy(&wanted.body).await?;
+                self.read_back(wanted, made.id).await
+            }
+            PolicyStep::Update { id, body } => {
+                self.note(self.unsettled(wanted, row.as_ref(), Some(id.clone()))).await?;
+                self.client.put_access_policy(&id, &body).await?;
+                self.read_back(wanted, id).await
+            }
+            PolicyStep::Blocked { reason } => Ok(Standing::Blocked(reason)),
+        }
+    }
+
+    /// One that is in use stays, whoever uses it.
+    async fn remove(&self, name: &String) -> Result<(), OwnedError> {
+        let _held = self.hold(name).await;
+        let Some(row) = self.row(name).await? else { return Ok(()) };
+        let found = self.found(&row).await?;
+        if let Some(policy) = found {
+            if row.is_settled {
+                self.note(AccessPolicyRow { is_settled: false, ..row.clone() }).await?;
+            }
+            match self.client.delete_access_policy(&policy.id).await {
+                Err(error) if error.is_access_conflict() => return self.note(row).await,
+                deleted => deleted?,
+            }
+        }
+        let account_id = row.account_id.clone();
+        Ok(self.shared.write(vec![RowChange::DeleteAccessPolicy { account_id, name: name.clone() }]).await?)
+    }
+}
+
+/// True if the row says that just this is there, and was read back.
+pub(super) fn is_settled(
+    row: Option<&AccessPolicyRow>,
+    wanted: &WantedPolicy,
+    id: Option<&PolicyId>,
+) -> bool {
+    row.is_some_and(|row| {
+        row.is_settled
+            && row.policy_id.is_some()
+            && row.body == wanted.body
+            && id.is_none_or(|id| row.policy_id.as_ref() == Some(id))
+    })
+}
+
+impl Policies<'_> {
+    async fn hold(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        self.shared.locks.lock(&format!("policy {name}")).await
+    }
+
+    async fn row(&self, name: &str) -> Result<Option<AccessPolicyRow>, OwnedError> {
+        Ok(find_policy(&self.shared.db, self.shared.cloudflare.account(), name).await?)
+    }
+
+    /// The policy of a row as Cloudflare has it: by its id, or by its name while its id is not known.
+    async fn found(&self, row: &AccessPolicyRow) -> Result<Option<AccessPolicy>, OwnedError> {
+        Ok(match &row.policy_id {
+            Some(id) => self.client.read_access_policy(id).await?,
+            None => self.client.find_access_policies(&row.name).await?.into_iter().next(),
+        })
+    }
+
+    async fn step(
+        &self,
+        wanted: &WantedPolicy,
+        row: Option<&AccessPolicyRow>,
+    ) -> Result<PolicyStep, OwnedError> {
+        let by_id = match row {
+            Some(row) if row.policy_id.is_some() => self.found(row).await?,
+            _ => None,
+        };
+        let found = match by_id {
+            Some(policy) => vec![policy],
+            None => self.client.find_access_policies(&wanted.name).await?,
+        };
+        let found: Vec<FoundPolicy> = found.into_iter().map(found_policy).collect();
+        let own = row.map(|row| OwnPolicy { key: wanted.key.clone(), id: row.policy_id.clone() });
+        Ok(policy_step(wanted, &found, own.as_ref()))
+    }
+
+    /// The answer to a write is not believed: what Cloudflare keeps is read.
+    async fn read_back(&self, wanted: &WantedPolicy, id: PolicyId) -> Result<Standing, OwnedError> {
+        let row = self.unsettled(wanted, None, Some(id.clone()));
+        self.note(row.clone()).await?;
+        let found = self.client.read_access_policy(&id).await?.map(found_policy);
+        let own = OwnPolicy { key: wanted.key.clone(), id: Some(id.clone()) };
+        match policy_step(wanted, found.as_slice(), Some(&own)) {
+            PolicyStep::Keep { id } => self.keep(wanted, Some(&row), id).await,
+            _ => Ok(Standing::Blocked(ALTERED.into())),
+        }
+    }
+
+    fn unsettled(
+        &self,
+        wanted: &WantedPolicy,
+        row: Option<&AccessPolicyRow>,
+        id: Option<PolicyId>,
+    ) -> AccessPolicyRow {
+        AccessPolicyRow {
+            account_id: self.shared.cloudflare.account().clone(),
+            name: wanted.name.clone(),
+            policy_id: id,
+            body: wanted.body.clone(),
+            created_at: row.map_or_else(|| self.shared.clock.now(), |row| row.created_at),
+            is_settled: false,
+        }
+    }
+
+    async fn keep(
+        &self,
+        wanted: &WantedPolicy,
+        row: Option<&AccessPolicyRow>,
+        id: PolicyId,
+    ) -> Result<Standing, OwnedError> {
+        let settled = AccessPolicyRow { is_settled: true, ..self.unsettled(wanted, row, Some(id)) };
+        self.note(settled).await?;
+        Ok(Standing::Ours)
+    }
+
+    async fn note(&self, row: AccessPolicyRow) -> Result<(), OwnedError> {
+        Ok(self.shared.write(vec![RowChange::PutAccessPolicy(row)]).await?)
+    }
+}
+
+fn found_policy(policy: AccessPolicy) -> FoundPolicy {
+    FoundPolicy { id: policy.id, name: policy.name, body: serde_json::Value::Object(policy.raw) }
+}

@@ -1,0 +1,246 @@
+//! The first phase: what protects the routes is put in place and read back, before they are made reachable.
+//!
+//! Everything fails closed: what cannot be had, or is not known to be there, makes the route wait. What is in place by our
+//! rows costs no call; a comparison looks at it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, stream};
+
+use super::applications::{Applications, AskedApplication, found_application};
+use super::owned::{Owned, OwnedError, SIDE_BY_SIDE, Standing, remove_all};
+use super::picture::Read;
+use super::policies::{self, Policies};
+use super::protection::{End, FoundProtection};
+use super::shared::Shared;
+use super::words::Stop;
+use crate::cloudflare::{CfError, Cloudflare};
+use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
+use crate::domain::access::{Need, WantedApplication, WantedPolicy, zone_application};
+use crate::domain::id::{PolicyId, TunnelId};
+use crate::domain::protection::Protection;
+use crate::domain::publish::PublicState;
+use crate::domain::route::RouteKey;
+
+/// A policy this young is not tidied away: whoever made it may not have used it yet.
+const TIDY_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
+
+/// Decision of a policy that lets everybody in.
+const BYPASS: &str = "bypass";
+
+/// A policy that is needed: its id, or why it is not there.
+enum EnsuredPolicy {
+    There(PolicyId),
+    Blocked(String),
+    Failed(CfError),
+}
+
+type EnsuredPolicies = BTreeMap<String, EnsuredPolicy>;
+
+const ZONE_NOT_KNOWN: &str = "its labels leave it to the Access application of its zone (`default_tld`), and the name of that \
+    zone is not known, so it is closed; give the container a group (`access.group`)";
+
+/// Puts protections in place.
+pub(super) struct Protecting<'a> {
+    pub shared: &'a Shared,
+    pub client: &'a Cloudflare,
+    pub tunnel: &'a TunnelId,
+    pub read: &'a Read,
+    /// True if what is in place by our rows is looked at all the same.
+    pub is_comparison: bool,
+}
+
+impl Protecting<'_> {
+    /// Deals with every route that this pass is not done with yet.
+    pub async fn protect(&self, found: &mut FoundProtection) -> Result<(), Stop> {
+        let mut due = Vec::new();
+        for (route, need) in &self.read.needs {
+            match need {
+                _ if found.said.contains_key(route) => {}
+                Ok(Need::Nothing) => drop(found.said.insert(route.clone(), Protection::InPlace)),
+                Ok(need) => due.push((route, need)),
+                Err(reason) => drop(found.said.insert(route.clone(), Protection::Missing(reason.clone()))),
+            }
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let policies = self.ensure_policies(&due).await?;
+        let our_policies = self.our_policies().await?;
+        let work = stream::iter(due).map(async |(route, need)| {
+            let end = match need {
+                Need::Application(wanted) => self.ensure(wanted, &policies, &our_policies).await,
+                Need::Zone => self.look_at_zone(route).await,
+                Need::Nothing => End::Known(Standing::Ours),
+            };
+            (route, need, end)
+        });
+        let ends: Vec<_> = work.buffer_unordered(SIDE_BY_SIDE).collect().await;
+        for (route, need, end) in ends {
+            found.take(route, need, end)?;
+        }
+        Ok(())
+    }
+
+    /// Puts every policy that is needed in place, each once; what came of it, by its name.
+    async fn ensure_policies(&self, due: &[(&RouteKey, &Need)]) -> Result<EnsuredPolicies, Stop> {
+        let wanted = due.iter().filter_map(|(_, need)| match need {
+            Need::Application(wanted) => Some(&wanted.policies),
+            _ => None,
+        });
+        let wanted: BTreeMap<&str, &WantedPolicy> =
+            wanted.flatten().map(|policy| (policy.name.as_str(), policy)).collect();
+        let kind = Policies { shared: self.shared, client: self.client };
+        let work = stream::iter(wanted.into_values()).map(async |policy| {
+            let row = self.read.snapshot.policies.get(&policy.name);
+            let end = self.ensure_one(&kind, policy, policies::is_settled(row, policy, None)).await;
+            (policy.name.clone(), end)
+        });
+        let ends: Vec<_> = work.buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let rows = access::policies_of(&self.shared.db, self.shared.cloudflare.account()).await?;
+        let mut policies = BTreeMap::new();
+        for (name, end) in ends {
+            let id = rows.get(&name).and_then(|row| row.policy_id.clone());
+            let end = match (end, id) {
+                (End::Known(Standing::Blocked(reason)), _) => EnsuredPolicy::Blocked(reason),
+                (End::Unseen(error), _) => return Err(Stop::Cloudflare(error)),
+                (End::Known(_) | End::Kept(_), Some(id)) => EnsuredPolicy::There(id),
+                (End::Known(_) | End::Kept(_), None) => return Err(Stop::Unplanned(name)),
+                (End::Failed(OwnedError::Cloudflare(error)), _) => EnsuredPolicy::Failed(error),
+                (End::Failed(error), _) => return Err(error.into()),
+            };
+            policies.insert(name, end);
+        }
+        Ok(policies)
+    }
+
+    /// Looks at one thing if that is asked for, and puts it right if it is not as it should be. A look that fails says
+    /// nothing about what is there.
+    async fn ensure_one<K: Owned>(&self, kind: &K, wanted: &K::Wanted, is_settled: bool) -> End {
+        match (is_settled, self.is_comparison) {
+            (true, false) => End::Known(Standing::Ours),
+            (true, true) => match kind.look(wanted).await {
+                Ok(Some(standing)) => End::Known(standing),
+                Ok(None) => kind.ensure(wanted).await.into(),
+                Err(OwnedError::Cloudflare(error)) if error.is_transient() => End::Unseen(error),
+                Err(error) => End::Failed(error),
+            },
+            (false, _) => kind.ensure(wanted).await.into(),
+        }
+    }
+
+    async fn ensure(
+        &self,
+        wanted: &WantedApplication,
+        policies: &EnsuredPolicies,
+        our_policies: &BTreeSet<PolicyId>,
+    ) -> End {
+        let mut ids = Vec::new();
+        for policy in &wanted.policies {
+            match policies.get(&policy.name) {
+                Some(EnsuredPolicy::There(id)) => ids.push(id.clone()),
+                Some(EnsuredPolicy::Blocked(reason)) => return End::Known(Standing::Blocked(reason.clone())),
+                Some(EnsuredPolicy::Failed(error)) => return self.unless_protected(wanted, error.clone()),
+                None => return End::Failed(OwnedError::Unplanned(policy.name.clone())),
+            }
+        }
+        let (shared, client, tunnel) = (self.shared, self.client, self.tunnel);
+        let kind = Applications { shared, client, tunnel, our_policies };
+        let asked = AskedApplication { wanted: wanted.clone(), policies: ids };
+        let is_settled = self.row(wanted).is_some_and(|row| asked.is_settled(row, tunnel));
+        match self.ensure_one(&kind, &asked, is_settled).await {
+            End::Failed(OwnedError::Cloudflare(error)) => self.unless_protected(wanted, error),
+            end => end,
+        }
+    }
+
+    /// A change of what protects a route failed in a way that time may heal. If nobody came in without being asked before,
+    /// the route stays as it is until then, with what protects it now; otherwise it is closed.
+    fn unless_protected(&self, wanted: &WantedApplication, error: CfError) -> End {
+        let decision = |id: &String| {
+            let mut rows = self.read.snapshot.policies.values();
+            let row = rows.find(|row| row.policy_id.as_ref().is_some_and(|policy| policy.as_str() == id))?;
+            row.body.get("decision")?.as_str()
+        };
+        let asks = |id: &String| decision(id).is_some_and(|decision| decision != BYPASS);
+        let linked =
+            self.row(wanted).filter(|row| row.application_id.is_some() && row.tunnel_id == *self.tunnel);
+        let linked = linked.map(|row| linked_policies(&row.body)).unwrap_or_default();
+        match error.is_transient() && !linked.is_empty() && linked.iter().all(asks) {
+            true => End::Kept(error),
+            false => End::Failed(OwnedError::Cloudflare(error)),
+        }
+    }
+
+    fn row(&self, wanted: &WantedApplication) -> Option<&AccessApplicationRow> {
+        self.read.snapshot.applications.iter().find(|row| row.domain == wanted.domain)
+    }
+
+    /// The application of the whole zone may be anybody's; without one the name would be open.
+    async fn look_at_zone(&self, route: &RouteKey) -> End {
+        let is_published = self.read.snapshot.state(route) == Some(PublicState::Published);
+        if is_published && !self.is_comparison {
+            return End::Known(Standing::Theirs);
+        }
+        match self.find_zone_application(route).await {
+            Ok(standing) => End::Known(standing),
+            Err(error) if is_published && error.is_transient() => End::Unseen(error),
+            Err(error) => End::Failed(OwnedError::Cloudflare(error)),
+        }
+    }
+
+    async fn find_zone_application(&self, route: &RouteKey) -> Result<Standing, CfError> {
+        let zone = self.read.wanted.names.get(&route.hostname);
+        let listing = self.shared.zones.get(self.client, false).await?;
+        let listed = listing.zones.into_iter().flatten().map(|zone| (zone.id, Some(zone.name)));
+        let mut known = listed.chain(listing.default.map(|zone| (zone.id, zone.name)));
+        let Some(name) = known.find(|(id, _)| Some(id) == zone).and_then(|(_, name)| name) else {
+            return Ok(Standing::Blocked(ZONE_NOT_KNOWN.into()));
+        };
+        let found = self.client.find_access_apps(&format!("*.{name}")).await?;
+        let found: Vec<_> = found.into_iter().map(found_application).collect();
+        Ok(zone_application(route, &name, &found).map_or_else(Standing::Blocked, |_| Standing::Theirs))
+    }
+
+    async fn our_policies(&self) -> Result<BTreeSet<PolicyId>, Stop> {
+        let rows = access::policies_of(&self.shared.db, self.shared.cloudflare.account()).await?;
+        Ok(rows.into_values().filter_map(|row| row.policy_id).collect())
+    }
+
+    /// Takes away what protected routes that nobody asks for any more, now that nothing of them is reachable, and policies
+    /// that nothing uses.
+    pub async fn remove(&self) -> Result<(), Stop> {
+        let gone: Vec<String> =
+            self.read.snapshot.applications_to_remove().map(|row| row.domain.clone()).collect();
+        let our_policies = self.our_policies().await?;
+        let (shared, client, tunnel) = (self.shared, self.client, self.tunnel);
+        let kind = Applications { shared, client, tunnel, our_policies: &our_policies };
+        remove_all(&kind, &gone).await?;
+        let unused = self.unused_policies().await?;
+        Ok(remove_all(&Policies { shared, client }, &unused).await?)
+    }
+
+    /// Policies of ours that no application of ours links to, and that no group is mirrored by.
+    async fn unused_policies(&self) -> Result<Vec<String>, Stop> {
+        let (db, account) = (&self.shared.db, self.shared.cloudflare.account());
+        let linked: BTreeSet<String> = access::applications_of(db, account)
+            .await?
+            .iter()
+            .flat_map(|row| linked_policies(&row.body))
+            .collect();
+        let rows = access::policies_of(db, account).await?;
+        let before = self.shared.clock.now() - TIDY_AFTER;
+        let is_unused = |row: &AccessPolicyRow| {
+            let is_linked = row.policy_id.as_ref().is_some_and(|id| linked.contains(id.as_str()));
+            !is_linked && row.created_at < before && !self.read.snapshot.mirrors(&row.name, &self.shared.mark)
+        };
+        Ok(rows.into_values().filter(is_unused).map(|row| row.name).collect())
+    }
+}
+
+/// Ids of the policies that an application was asked to have.
+fn linked_policies(body: &serde_json::Value) -> Vec<String> {
+    let policies = body.get("policies").and_then(serde_json::Value::as_array);
+    let ids = policies.into_iter().flatten().filter_map(|policy| policy.get("id")?.as_str());
+    ids.map(str::to_owned).collect()
+}

@@ -1,0 +1,23 @@
+//! Reusable policies of Access that are ours.
+
+use sea_orm::entity::prelude::*;
+
+/// One row of `access_policies`.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "access_policies")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub name: String,
+    pub policy_id: Option<String>,
+    pub body: String,
+    pub created_at: i64,
+    pub settled: bool,
+}
+
+/// No relation is followed by the mapper: reads name their joins.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

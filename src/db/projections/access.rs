@@ -1,0 +1,30 @@
+//! What was decided about who may reach what is published.
+
+use super::origin::Origin;
+use crate::db::entities::access_group;
+use crate::db::needs::Needs;
+use crate::db::unit::Unit;
+use crate::db::words::to_json;
+use crate::domain::event::AccessEvent;
+
+/// Names the group that an event is about.
+pub(super) fn needs(needs: &mut Needs, event: &AccessEvent) {
+    let id = match event {
+        AccessEvent::GroupSet { group } => &group.id,
+        AccessEvent::GroupRemoved { group_id } => group_id,
+    };
+    needs.access_groups.insert(id.as_str().into());
+}
+
+/// Projects an event about a group.
+pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AccessEvent) {
+    match event {
+        AccessEvent::GroupSet { group } => unit.access_groups.put(access_group::Model {
+            id: group.id.as_str().into(),
+            body: to_json(group),
+            set_at: origin.at,
+            set_by: origin.by.into(),
+        }),
+        AccessEvent::GroupRemoved { group_id } => unit.access_groups.delete(&group_id.as_str().into()),
+    }
+}

@@ -1,0 +1,63 @@
+//! Groups that keep nobody out: worth a question before they are made.
+
+use super::group::Group;
+use super::policy::{Decision, PolicySpec};
+use super::selector::Selector;
+
+impl Group {
+    /// True if one of its policies lets in whoever comes, or whoever can sign in in any way. Whom another policy refuses
+    /// before does not count.
+    pub fn is_open_to_everyone(&self) -> bool {
+        self.policies.iter().any(PolicySpec::is_open_to_everyone)
+    }
+}
+
+impl PolicySpec {
+    fn is_open_to_everyone(&self) -> bool {
+        self.decision != Decision::Deny
+            && self.include.iter().any(Selector::is_everyone)
+            && self.require.iter().all(Selector::is_everyone)
+    }
+}
+
+impl Selector {
+    /// True for everyone, however it is said.
+    fn is_everyone(&self) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Ip(range) => {
+                range.split_once('/').is_some_and(|(_, bits)| bits.parse::<u8>().is_ok_and(|bits| bits == 0))
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::read::read_group;
+
+    #[test]
+    fn a_group_that_keeps_nobody_out_is_known_however_it_says_so() {
+        let everyone = json!({ "everyone": {} });
+        let all = json!({ "ip": { "ip": "0.0.0.0/0" } });
+        let one = json!({ "email": { "email": "a@example.com" } });
+        let policy = |decision: &str, include: &[&Value], require: &[&Value]| json!({ "decision": decision, "include": include, "require": require, "exclude": [one] });
+        for (policies, is_open) in [
+            (vec![policy("bypass", &[&everyone], &[])], true),
+            (vec![policy("allow", &[&one, &everyone], &[])], true),
+            (vec![policy("non_identity", &[&all], &[])], true),
+            (vec![policy("allow", &[&everyone], &[&everyone, &all])], true),
+            (vec![policy("allow", &[&one], &[]), policy("bypass", &[&all], &[])], true),
+            (vec![policy("allow", &[&everyone], &[&one])], false),
+            (vec![policy("deny", &[&everyone], &[])], false),
+            (vec![policy("bypass", &[&one], &[&everyone])], false),
+            (vec![policy("bypass", &[&json!({ "ip": { "ip": "10.0.0.0/8" } })], &[])], false),
+        ] {
+            let group = read_group(None, json!({ "id": "g", "policies": policies })).unwrap();
+            assert_eq!(group.is_open_to_everyone(), is_open, "{policies:?}");
+        }
+    }
+}
