@@ -161,6 +161,11 @@ impl Turn {
                 let delay = after.map_or(delay, |after| after + FIRST_RETRY.mul_f64(share));
                 self.retry(now + delay, Order { look_again: true, ..order }, after.is_none());
             }
+            // Only a part was refused: what changed meanwhile goes at once, and what is to be tried again comes after it.
+            Ending::Refused if self.order.is_some_and(|waiting| !waiting.background) => {
+                self.failures = self.failures.saturating_add(1);
+                self.is_refused = true;
+            }
             Ending::Refused => {
                 self.retry(now + REFUSED_RETRY, Order::COMPARISON, true);
                 self.is_refused = true;

@@ -99,6 +99,19 @@ fn a_change_after_a_refusal_goes_at_once() {
 }
 
 #[test]
+fn a_change_during_a_pass_that_is_refused_goes_at_once() {
+    let (mut turn, now) = (Turn::default(), Instant::now());
+    turn.begin(now);
+    turn.wake(Order::CHANGE);
+    turn.end(now + MILLI, Order::CHANGE, Ending::Refused, 1.0);
+    assert_eq!(turn.next(now + COALESCE), Next::Begin(Order::CHANGE));
+    // What was refused is tried again after it.
+    turn.begin(now + COALESCE);
+    turn.end(now + COALESCE, Order::CHANGE, Ending::Refused, 1.0);
+    assert_eq!(turn.next(now + COALESCE + MILLI), Next::At(now + COALESCE + REFUSED_RETRY));
+}
+
+#[test]
 fn a_comparison_in_the_background_makes_way_and_leaves_its_return_to_its_queue() {
     let (mut turn, now) = (Turn::default(), Instant::now());
     turn.wake(Order::COMPARISON);
