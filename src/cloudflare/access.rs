@@ -11,7 +11,8 @@ use super::call::Call;
 use super::error::CfError;
 use super::rights;
 use super::transport::Cloudflare;
-use crate::domain::id::{ApplicationId, IdentityProviderId, PolicyId, ServiceTokenId};
+use crate::domain::access::{IdentityProvider, ServiceToken};
+use crate::domain::id::{ApplicationId, PolicyId};
 
 const PER_PAGE: usize = 100;
 
@@ -37,28 +38,6 @@ pub struct AccessPolicy {
     pub name: String,
     /// All of it, as it came.
     pub raw: Map<String, Value>,
-}
-
-/// A way to sign in.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct IdentityProvider {
-    /// Its id.
-    pub id: IdentityProviderId,
-    /// What a person called it; empty for some that Cloudflare made itself.
-    pub name: String,
-    /// `onetimepin`, `google`, `github`, ...
-    #[serde(rename = "type")]
-    pub kind: String,
-}
-
-/// A service token, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ServiceToken {
-    /// Its id.
-    pub id: ServiceTokenId,
-    /// What a person called it.
-    #[serde(default)]
-    pub name: String,
 }
 
 impl TryFrom<Map<String, Value>> for AccessApp {

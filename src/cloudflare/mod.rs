@@ -16,7 +16,7 @@ mod transport;
 mod tunnels;
 mod zones;
 
-pub use access::{AccessApp, AccessPolicy, IdentityProvider, ServiceToken};
+pub use access::{AccessApp, AccessPolicy};
 pub use base::PUBLIC_API;
 pub use budget::{ALLOWANCE, Budget, BudgetKeeper, BudgetNote, Class};
 pub use dns::{DnsBatch, DnsBatchDone, DnsMeta, DnsRecord, NewDnsRecord};

@@ -33,7 +33,7 @@ pub struct AccessPolicyRow {
     pub name: String,
     /// Its id; none while the call that makes it is under way.
     pub policy_id: Option<PolicyId>,
-    /// What was asked for last.
+    /// What was asked for and read back last; while a change is under way, the more open of that and what it asks for.
     pub body: serde_json::Value,
     /// When it was made.
     pub created_at: DateTime<Utc>,
@@ -54,7 +54,7 @@ pub struct AccessApplicationRow {
     pub aud: Option<String>,
     /// The tunnel whose route it protects.
     pub tunnel_id: TunnelId,
-    /// What was asked for last.
+    /// What was asked for and read back last; while a change is under way, the more open of that and what it asks for.
     pub body: serde_json::Value,
     /// When it was made.
     pub created_at: DateTime<Utc>,

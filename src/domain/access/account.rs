@@ -1,5 +1,7 @@
 //! What an account knows of people and programs: what names in policies stand for.
 
+use serde::Deserialize;
+
 use super::super::id::{IdentityProviderId, ServiceTokenId};
 use super::super::text::repeated;
 use super::group::ONE_TIME_PIN;
@@ -13,22 +15,24 @@ pub const OWNER_NOT_KNOWN: &str = "`authenticate` lets in the owner of the Cloud
                                    yet; make a group with that address, and name it in `access.group`";
 
 /// A way to sign in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct IdentityProvider {
     /// Its id.
     pub id: IdentityProviderId,
     /// What people call it.
     pub name: String,
     /// Cloudflare's word for its kind, such as `google` or `onetimepin`.
+    #[serde(rename = "type")]
     pub kind: String,
 }
 
 /// A service token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ServiceToken {
     /// Its id.
     pub id: ServiceTokenId,
     /// What people call it.
+    #[serde(default)]
     pub name: String,
 }
 

@@ -272,6 +272,39 @@ async fn what_somebody_changed_or_deleted_is_put_right_by_the_next_comparison() 
 }
 
 #[actix_web::test]
+async fn what_somebody_changed_and_cannot_be_put_right_closes_the_route() {
+    for (op, is_deleted) in [(Op::CreateApp, true), (Op::PutApp, false)] {
+        // given
+        let (test, _) = published(CloudflareStandIn::start()).await;
+        match is_deleted {
+            true => test.standin.state().access.apps.clear(),
+            false => test.standin.state().access.apps.iter_mut().for_each(|app| app.links.clear()),
+        }
+        test.standin.inject(Fault::on(op, Trouble::ServerError).always());
+
+        // when
+        test.interval_passes().await;
+
+        // then
+        test.until_state("a", APP, "failed").await;
+        let tries = test.standin.calls_of(op).len();
+        test.standin.until("it is tried again", |_| test.standin.calls_of(op).len() > tries + 1).await;
+        let edge = test.standin.edge(APP, "/");
+        assert!(
+            !matches!(edge, Edge::Reaches { .. }),
+            "{op:?}: closed, and not opened by a further try: {edge:?}"
+        );
+
+        // when
+        test.standin.heal();
+
+        // then
+        test.until_state("a", APP, "published").await;
+        assert_eq!(policies(&test, APP).len(), 1);
+    }
+}
+
+#[actix_web::test]
 async fn a_route_that_goes_is_withdrawn_before_its_protection() {
     // given
     let (test, _) = published(guarded(&[APP])).await;

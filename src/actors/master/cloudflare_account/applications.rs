@@ -74,10 +74,10 @@ impl Owned for Applications<'_> {
             ApplicationStep::Create { body } => {
                 self.note(self.unsettled(asked, row.as_ref(), None)).await?;
                 let made = self.client.create_access_app(&body).await?;
-                self.read_back(asked, row.as_ref(), made.id).await
+                self.read_back(asked, None, made.id).await
             }
             ApplicationStep::Update { id, body } => {
-                self.note(self.unsettled(asked, row.as_ref(), Some(id.clone()))).await?;
+                self.note(self.under_way(asked, row.as_ref(), id.clone())).await?;
                 self.client.put_access_app(&id, &body).await?;
                 self.read_back(asked, row.as_ref(), id).await
             }
@@ -157,10 +157,10 @@ impl Applications<'_> {
     async fn read_back(
         &self,
         asked: &AskedApplication,
-        row: Option<&AccessApplicationRow>,
+        before: Option<&AccessApplicationRow>,
         id: ApplicationId,
     ) -> Result<Standing, OwnedError> {
-        let row = self.unsettled(asked, row, Some(id.clone()));
+        let row = self.under_way(asked, before, id.clone());
         self.note(row.clone()).await?;
         let found = self.client.read_access_app(&id).await?.map(found_application);
         let own = OwnApplication { id: Some(id) };
@@ -173,6 +173,21 @@ impl Applications<'_> {
         ) {
             ApplicationStep::Keep { id, aud } => self.keep(asked, Some(&row), id, aud).await,
             _ => Ok(Standing::Blocked(ALTERED.into())),
+        }
+    }
+
+    /// The row while nobody knows what became of a write. It says what was read back last, which may be there still, unless
+    /// what is asked for lets somebody in unasked: that may be there by now.
+    fn under_way(
+        &self,
+        asked: &AskedApplication,
+        before: Option<&AccessApplicationRow>,
+        id: ApplicationId,
+    ) -> AccessApplicationRow {
+        let row = self.unsettled(asked, before, Some(id));
+        match before.filter(|_| !asked.wanted.has_bypass()) {
+            Some(before) => AccessApplicationRow { body: before.body.clone(), ..row },
+            None => row,
         }
     }
 

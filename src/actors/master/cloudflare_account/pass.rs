@@ -297,7 +297,7 @@ impl<'a> Pass<'a> {
         let mut found = std::mem::take(&mut self.found.protection);
         let ended = self.protecting().protect(&mut found).await;
         self.found.protection = found;
-        self.found.names.take_protections(&self.read.wanted, self.found.protection.said());
+        self.found.names.take_protections(&self.read.wanted, &self.found.protection.said);
         ended
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cloudflare::{self, CfError, Cloudflare};
+use crate::cloudflare::{CfError, Cloudflare};
 use crate::domain::access::{Account, IdentityProvider, ServiceToken};
 
 /// Lists this young are not read again for a name that is not in them.
@@ -63,15 +63,9 @@ impl People {
         }
         let (idps, tokens) =
             futures_util::join!(client.list_identity_providers(), client.list_service_tokens());
-        let idp = |idp: cloudflare::IdentityProvider| IdentityProvider {
-            id: idp.id,
-            name: idp.name,
-            kind: idp.kind,
-        };
-        let token = |token: cloudflare::ServiceToken| ServiceToken { id: token.id, name: token.name };
         let listed = Listed {
-            idps: unless_refused(idps)?.map(|idps| idps.into_iter().map(idp).collect()),
-            tokens: unless_refused(tokens)?.map(|tokens| tokens.into_iter().map(token).collect()),
+            idps: unless_refused(idps)?,
+            tokens: unless_refused(tokens)?,
             owner_email: self.owner_email.clone(),
         };
         *known = Some((listed.clone(), Instant::now()));

@@ -51,12 +51,12 @@ impl Owned for Policies<'_> {
             PolicyStep::Create => {
                 self.note(self.unsettled(wanted, row.as_ref(), None)).await?;
                 let made = self.client.create_access_policy(&wanted.body).await?;
-                self.read_back(wanted, made.id).await
+                self.read_back(wanted, None, made.id).await
             }
             PolicyStep::Update { id, body } => {
-                self.note(self.unsettled(wanted, row.as_ref(), Some(id.clone()))).await?;
+                self.note(self.under_way(wanted, row.as_ref(), id.clone())).await?;
                 self.client.put_access_policy(&id, &body).await?;
-                self.read_back(wanted, id).await
+                self.read_back(wanted, row.as_ref(), id).await
             }
             PolicyStep::Blocked { reason } => Ok(Standing::Blocked(reason)),
         }
@@ -131,14 +131,34 @@ impl Policies<'_> {
     }
 
     /// The answer to a write is not believed: what Cloudflare keeps is read.
-    async fn read_back(&self, wanted: &WantedPolicy, id: PolicyId) -> Result<Standing, OwnedError> {
-        let row = self.unsettled(wanted, None, Some(id.clone()));
+    async fn read_back(
+        &self,
+        wanted: &WantedPolicy,
+        before: Option<&AccessPolicyRow>,
+        id: PolicyId,
+    ) -> Result<Standing, OwnedError> {
+        let row = self.under_way(wanted, before, id.clone());
         self.note(row.clone()).await?;
         let found = self.client.read_access_policy(&id).await?.map(found_policy);
         let own = OwnPolicy { key: wanted.key.clone(), id: Some(id.clone()) };
         match policy_step(wanted, found.as_slice(), Some(&own)) {
             PolicyStep::Keep { id } => self.keep(wanted, Some(&row), id).await,
             _ => Ok(Standing::Blocked(ALTERED.into())),
+        }
+    }
+
+    /// The row while nobody knows what became of a write. It says what was read back last, which may be there still, unless
+    /// what is asked for lets everybody in: that may be there by now.
+    fn under_way(
+        &self,
+        wanted: &WantedPolicy,
+        before: Option<&AccessPolicyRow>,
+        id: PolicyId,
+    ) -> AccessPolicyRow {
+        let row = self.unsettled(wanted, before, Some(id));
+        match before.filter(|_| !wanted.is_bypass) {
+            Some(before) => AccessPolicyRow { body: before.body.clone(), ..row },
+            None => row,
         }
     }
 

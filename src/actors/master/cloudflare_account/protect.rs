@@ -35,7 +35,13 @@ enum EnsuredPolicy {
     Failed(CfError),
 }
 
-type EnsuredPolicies = BTreeMap<String, EnsuredPolicy>;
+/// What came of the policies that are needed.
+struct EnsuredPolicies {
+    /// Each of them, by its name.
+    needed: BTreeMap<String, EnsuredPolicy>,
+    /// Every policy of the account that is ours, as its row is after that.
+    rows: BTreeMap<String, AccessPolicyRow>,
+}
 
 const ZONE_NOT_KNOWN: &str = "its labels leave it to the Access application of its zone (`default_tld`), and the name of that \
     zone is not known, so it is closed; give the container a group (`access.group`)";
@@ -66,10 +72,10 @@ impl Protecting<'_> {
             return Ok(());
         }
         let policies = self.ensure_policies(&due).await?;
-        let our_policies = self.our_policies().await?;
+        let our_policies = ids_of(&policies.rows);
         let work = stream::iter(due).map(async |(route, need)| {
             let end = match need {
-                Need::Application(wanted) => self.ensure(wanted, &policies, &our_policies).await,
+                Need::Application(wanted) => self.ensure(route, wanted, &policies, &our_policies).await,
                 Need::Zone => self.look_at_zone(route).await,
                 Need::Nothing => End::Known(Standing::Ours),
             };
@@ -98,7 +104,7 @@ impl Protecting<'_> {
         });
         let ends: Vec<_> = work.buffer_unordered(SIDE_BY_SIDE).collect().await;
         let rows = access::policies_of(&self.shared.db, self.shared.cloudflare.account()).await?;
-        let mut policies = BTreeMap::new();
+        let mut needed = BTreeMap::new();
         for (name, end) in ends {
             let id = rows.get(&name).and_then(|row| row.policy_id.clone());
             let end = match (end, id) {
@@ -109,9 +115,9 @@ impl Protecting<'_> {
                 (End::Failed(OwnedError::Cloudflare(error)), _) => EnsuredPolicy::Failed(error),
                 (End::Failed(error), _) => return Err(error.into()),
             };
-            policies.insert(name, end);
+            needed.insert(name, end);
         }
-        Ok(policies)
+        Ok(EnsuredPolicies { needed, rows })
     }
 
     /// Looks at one thing if that is asked for, and puts it right if it is not as it should be. A look that fails says
@@ -131,16 +137,19 @@ impl Protecting<'_> {
 
     async fn ensure(
         &self,
+        route: &RouteKey,
         wanted: &WantedApplication,
         policies: &EnsuredPolicies,
         our_policies: &BTreeSet<PolicyId>,
     ) -> End {
         let mut ids = Vec::new();
         for policy in &wanted.policies {
-            match policies.get(&policy.name) {
+            match policies.needed.get(&policy.name) {
                 Some(EnsuredPolicy::There(id)) => ids.push(id.clone()),
                 Some(EnsuredPolicy::Blocked(reason)) => return End::Known(Standing::Blocked(reason.clone())),
-                Some(EnsuredPolicy::Failed(error)) => return self.unless_protected(wanted, error.clone()),
+                Some(EnsuredPolicy::Failed(error)) => {
+                    return self.unless_protected(route, wanted, &policies.rows, error.clone()).await;
+                }
                 None => return End::Failed(OwnedError::Unplanned(policy.name.clone())),
             }
         }
@@ -149,24 +158,40 @@ impl Protecting<'_> {
         let asked = AskedApplication { wanted: wanted.clone(), policies: ids };
         let is_settled = self.row(wanted).is_some_and(|row| asked.is_settled(row, tunnel));
         match self.ensure_one(&kind, &asked, is_settled).await {
-            End::Failed(OwnedError::Cloudflare(error)) => self.unless_protected(wanted, error),
+            End::Failed(OwnedError::Cloudflare(error)) => {
+                self.unless_protected(route, wanted, &policies.rows, error).await
+            }
             end => end,
         }
     }
 
-    /// A change of what protects a route failed in a way that time may heal. If nobody came in without being asked before,
-    /// the route stays as it is until then, with what protects it now; otherwise it is closed.
-    fn unless_protected(&self, wanted: &WantedApplication, error: CfError) -> End {
-        let decision = |id: &String| {
-            let mut rows = self.read.snapshot.policies.values();
-            let row = rows.find(|row| row.policy_id.as_ref().is_some_and(|policy| policy.as_str() == id))?;
-            row.body.get("decision")?.as_str()
+    /// A change of what protects a published route failed in a way that time may heal. If nobody comes in without being
+    /// asked, as it was read back last and as it is to be, the route stays as it is until then. It is closed if a comparison
+    /// found that somebody changed it, or if its application is gone: then it has no id any more. Once closed it stays so.
+    async fn unless_protected(
+        &self,
+        route: &RouteKey,
+        wanted: &WantedApplication,
+        policies: &BTreeMap<String, AccessPolicyRow>,
+        error: CfError,
+    ) -> End {
+        let is_published = self.read.snapshot.state(route) == Some(PublicState::Published);
+        if self.is_comparison || !is_published || !error.is_transient() || wanted.has_bypass() {
+            return End::Failed(OwnedError::Cloudflare(error));
+        }
+        let account = self.shared.cloudflare.account();
+        let row = match access::find_application(&self.shared.db, account, &wanted.domain).await {
+            Ok(row) => row.filter(|row| row.application_id.is_some() && row.tunnel_id == *self.tunnel),
+            Err(error) => return End::Failed(error.into()),
         };
-        let asks = |id: &String| decision(id).is_some_and(|decision| decision != BYPASS);
-        let linked =
-            self.row(wanted).filter(|row| row.application_id.is_some() && row.tunnel_id == *self.tunnel);
-        let linked = linked.map(|row| linked_policies(&row.body)).unwrap_or_default();
-        match error.is_transient() && !linked.is_empty() && linked.iter().all(asks) {
+        let asks = |id: &String| {
+            let mut rows = policies.values();
+            let row = rows.find(|row| row.policy_id.as_ref().is_some_and(|policy| policy.as_str() == id));
+            let decision = row.and_then(|row| row.body.get("decision")?.as_str());
+            decision.is_some_and(|decision| decision != BYPASS)
+        };
+        let linked = row.map(|row| linked_policies(&row.body)).unwrap_or_default();
+        match !linked.is_empty() && linked.iter().all(asks) {
             true => End::Kept(error),
             false => End::Failed(OwnedError::Cloudflare(error)),
         }
@@ -202,33 +227,28 @@ impl Protecting<'_> {
         Ok(zone_application(route, &name, &found).map_or_else(Standing::Blocked, |_| Standing::Theirs))
     }
 
-    async fn our_policies(&self) -> Result<BTreeSet<PolicyId>, Stop> {
-        let rows = access::policies_of(&self.shared.db, self.shared.cloudflare.account()).await?;
-        Ok(rows.into_values().filter_map(|row| row.policy_id).collect())
-    }
-
     /// Takes away what protected routes that nobody asks for any more, now that nothing of them is reachable, and policies
     /// that nothing uses.
     pub async fn remove(&self) -> Result<(), Stop> {
         let gone: Vec<String> =
             self.read.snapshot.applications_to_remove().map(|row| row.domain.clone()).collect();
-        let our_policies = self.our_policies().await?;
+        let rows = access::policies_of(&self.shared.db, self.shared.cloudflare.account()).await?;
+        let our_policies = ids_of(&rows);
         let (shared, client, tunnel) = (self.shared, self.client, self.tunnel);
         let kind = Applications { shared, client, tunnel, our_policies: &our_policies };
         remove_all(&kind, &gone).await?;
-        let unused = self.unused_policies().await?;
+        let unused = self.unused_policies(rows).await?;
         Ok(remove_all(&Policies { shared, client }, &unused).await?)
     }
 
     /// Policies of ours that no application of ours links to, and that no group is mirrored by.
-    async fn unused_policies(&self) -> Result<Vec<String>, Stop> {
+    async fn unused_policies(&self, rows: BTreeMap<String, AccessPolicyRow>) -> Result<Vec<String>, Stop> {
         let (db, account) = (&self.shared.db, self.shared.cloudflare.account());
         let linked: BTreeSet<String> = access::applications_of(db, account)
             .await?
             .iter()
             .flat_map(|row| linked_policies(&row.body))
             .collect();
-        let rows = access::policies_of(db, account).await?;
         let before = self.shared.clock.now() - TIDY_AFTER;
         let is_unused = |row: &AccessPolicyRow| {
             let is_linked = row.policy_id.as_ref().is_some_and(|id| linked.contains(id.as_str()));
@@ -236,6 +256,11 @@ impl Protecting<'_> {
         };
         Ok(rows.into_values().filter(is_unused).map(|row| row.name).collect())
     }
+}
+
+/// Ids of these policies, as far as they are known.
+fn ids_of(rows: &BTreeMap<String, AccessPolicyRow>) -> BTreeSet<PolicyId> {
+    rows.values().filter_map(|row| row.policy_id.clone()).collect()
 }
 
 /// Ids of the policies that an application was asked to have.

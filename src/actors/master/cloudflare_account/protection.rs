@@ -16,6 +16,7 @@ use crate::domain::route::RouteKey;
 use crate::domain::wanted::Wanted;
 
 const WAITS_FOR_ITS_TURN: &str = "its protection waits for its turn at Cloudflare";
+
 /// What each route needs, or why that cannot be said.
 pub(super) type Needs = BTreeMap<RouteKey, Result<Need, String>>;
 
@@ -86,11 +87,6 @@ impl FoundProtection {
                 self.refused.insert(route.clone(), refused.clone());
             }
         }
-    }
-
-    /// What is said of each route.
-    pub fn said(&self) -> &BTreeMap<RouteKey, Protection> {
-        &self.said
     }
 
     /// Protections that are refused now.
