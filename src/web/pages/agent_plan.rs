@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use super::plans::{Asked, ask};
-use super::posted::Posted;
+use super::posted::{Posted, ticked};
 use super::{Allowed, agent};
 use crate::web::api::agents::agent_id;
 use crate::web::api::plan_asks::PlanBody;
@@ -16,6 +16,8 @@ use crate::web::state::WebState;
 #[derive(Debug, Deserialize)]
 pub struct HostAsk {
     what: String,
+    #[serde(default, deserialize_with = "ticked")]
+    restart_services: bool,
 }
 
 /// `POST /agents/{id}/plan`: asks a host what installing everything, or what mends holes, would change.
@@ -28,8 +30,14 @@ pub async fn ask_host(
     form: Posted<HostAsk>,
 ) -> Result<HttpResponse, ApiError> {
     let id = agent_id(&id)?;
-    let (agents, what) = (Some(vec![id.to_string()]), Some(form.0.what));
-    match ask(&person, &state, PlanBody { agents, what, ..PlanBody::default() }).await? {
+    let HostAsk { what, restart_services } = form.0;
+    let body = PlanBody {
+        agents: Some(vec![id.to_string()]),
+        what: Some(what),
+        restart_services: Some(restart_services),
+        ..PlanBody::default()
+    };
+    match ask(&person, &state, body).await? {
         Asked::Done(answer) => Ok(answer),
         Asked::Refused(refusal) => {
             agent::show_refused(&person, &state, &id, refusal, agent::Fields::default()).await

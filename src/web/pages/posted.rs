@@ -7,7 +7,8 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, Unexpected};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{Shell, SignedIn};
@@ -24,6 +25,14 @@ pub struct Posted<T>(pub T);
 /// A form without fields of its own.
 #[derive(Debug, serde::Deserialize)]
 pub struct Nothing {}
+
+/// Reads a box to tick; one that is not ticked is not sent.
+pub fn ticked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "true" => Ok(true),
+        other => Err(D::Error::invalid_value(Unexpected::Str(other), &"`true`")),
+    }
+}
 
 /// Why a form was not carried out, for the person who can send it again.
 pub struct Refusal {

@@ -3,10 +3,11 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use serde::Deserialize;
 
 use super::overview::fragment_of;
 use super::plans::{self, Asked, ChangeTable, Known, run_href};
-use super::posted::{Nothing, Posted};
+use super::posted::{Nothing, Posted, ticked};
 use super::runs::{by, name_of, run_badge, what};
 use super::view::{Badge, Fact, Moment, badge, fact, host_href};
 use super::{Allowed, Shell, SignedIn, go_to, page_with, part};
@@ -100,6 +101,13 @@ pub async fn fragment(
     Ok(fragment_of(render(&person, &state, &row).await?.1))
 }
 
+/// What belongs to the way back.
+#[derive(Debug, Deserialize)]
+pub struct BackFields {
+    #[serde(default, deserialize_with = "ticked")]
+    restart_services: bool,
+}
+
 /// `POST /runs/{agent}/{run}/undo`: asks the host what taking the run back would change.
 #[utoipa::path(post, path = "/runs/{agent}/{run}/undo", tag = "pages",
     params(("agent" = String, Path), ("run" = String, Path)),
@@ -108,12 +116,13 @@ pub async fn undo(
     Allowed(person, _): Allowed<Operator>,
     state: web::Data<WebState>,
     path: web::Path<(String, String)>,
-    _: Posted<Nothing>,
+    form: Posted<BackFields>,
 ) -> Result<HttpResponse, ApiError> {
     let (agent, run) = path.into_inner();
     let row = one(&state, &agent, &run).await?;
-    let name = RunName { agent, id: row.id.to_string() };
-    match plans::ask(&person, &state, PlanBody { run: Some(name), ..PlanBody::default() }).await? {
+    let run = Some(RunName { agent, id: row.id.to_string() });
+    let restart_services = Some(form.0.restart_services);
+    match plans::ask(&person, &state, PlanBody { run, restart_services, ..PlanBody::default() }).await? {
         Asked::Done(answer) => Ok(answer),
         Asked::Refused(refusal) => show_with(&person, &state, &row, refusal.shell(&person, "/runs")).await,
     }

@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use super::filter::Pages;
 use super::overview::fragment_of;
 use super::plans::{self, Asked};
-use super::posted::Posted;
+use super::posted::{Posted, ticked};
 use super::truth::{TruthLine, truth_lines};
 use super::update::{HOSTS, Which};
 use super::view::{Badge, Moment, count};
@@ -121,6 +121,8 @@ pub struct Chosen {
     days: String,
     #[serde(default)]
     back: String,
+    #[serde(default, deserialize_with = "ticked")]
+    restart_services: bool,
     /// The chosen ones, each under a name of its own.
     #[serde(flatten)]
     picks: Map<String, Value>,
@@ -360,7 +362,7 @@ pub async fn decide(
     state: web::Data<WebState>,
     form: Posted<Chosen>,
 ) -> Result<HttpResponse, ApiError> {
-    let Chosen { decision, days, back, picks } = form.0;
+    let Chosen { decision, days, back, picks, .. } = form.0;
     let now = state.master().clock.now();
     let days: i64 = days.parse().unwrap_or(7).clamp(1, 365);
     let until = (decision == "snooze").then(|| now + TimeDelta::days(days));
@@ -389,7 +391,7 @@ pub async fn plan(
     state: web::Data<WebState>,
     form: Posted<Chosen>,
 ) -> Result<HttpResponse, ApiError> {
-    let Chosen { back, picks, .. } = form.0;
+    let Chosen { back, picks, restart_services, .. } = form.0;
     let ids = chosen(&state, picks, &[]).await?;
     let again = Wanted::in_address(&back);
     if ids.is_empty() {
@@ -398,7 +400,8 @@ pub async fn plan(
         return list_with(&person, &state, (StatusCode::OK, shell), &again).await;
     }
     let updates = Some(ids.into_iter().map(|id| id.to_string()).collect());
-    match plans::ask(&person, &state, PlanBody { updates, ..PlanBody::default() }).await? {
+    let body = PlanBody { updates, restart_services: Some(restart_services), ..PlanBody::default() };
+    match plans::ask(&person, &state, body).await? {
         Asked::Done(answer) => Ok(answer),
         Asked::Refused(refusal) => {
             list_with(&person, &state, refusal.shell(&person, "/updates"), &again).await

@@ -196,6 +196,54 @@ async fn a_host_is_asked_from_its_own_page_and_an_empty_plan_has_no_button() {
 }
 
 #[actix_web::test]
+async fn services_are_restarted_where_the_box_was_ticked_and_the_page_of_the_plan_says_so() {
+    // given: a host with a newer bash, and a run on it that could be taken back
+    let master = TestMaster::start().await;
+    let browser = Browser::signed_in(&master).await;
+    let host = Host::new(&master, "web-1").await;
+    host.has_newer("bash").await;
+    let run = json!({ "id": "20260131-120000-x7k2", "plan": { "changes": [upgrade("dash", "1.1")], "on_host": {} },
+        "by": "root", "started_at": "2026-01-31T12:00:00Z", "ended_at": "2026-01-31T12:01:00Z", "steps": [],
+        "outcome": "verified" });
+    host.tell("runs", json!({ "run": run, "log": "" }), 200).await;
+    let (own, back) = (format!("/agents/{}", host.id), format!("/runs/{}/20260131-120000-x7k2", host.id));
+    let forms = [
+        ("/updates", "/updates/plan".to_owned(), ("pick-x", "apt bash")),
+        (own.as_str(), format!("{own}/plan"), ("what", "all")),
+        (back.as_str(), format!("{back}/undo"), ("back", "")),
+    ];
+    for (place, to, field) in &forms {
+        for is_ticked in [false, true] {
+            // when: that is asked for with the box, or without it
+            let shown = browser.get(place).await.text;
+            assert!(shown.contains("name=\"restart_services\" value=\"true\""), "{place}: {shown}");
+            let mut fields = vec![*field];
+            fields.extend(is_ticked.then_some(("restart_services", "true")));
+            let page = location(&browser.submit(place, to, &fields).await);
+
+            // then: the host is asked so, and the page of the plan says what is approved with it
+            let answer = master.admin_get(&format!("/api/v3{page}")).expect(200).await.json();
+            let asked = &answer["ask"]["restart_services"];
+            assert_eq!(*asked, if is_ticked { json!(true) } else { Value::Null }, "{place}: {answer}");
+            let on_host = json!({ "services": [{ "name": "t-web" }] });
+            host.answers(json!([upgrade("bash", "1.1")]), on_host).await;
+            let shown = browser.get(&page).await.text;
+            assert_eq!(shown.contains("for a restart of the services"), is_ticked, "{place}: {shown}");
+            assert_eq!(
+                shown.contains("Services that are restarted afterwards"),
+                is_ticked,
+                "{place}: {shown}"
+            );
+            assert!(shown.contains("<code>t-web</code>"), "{place}: {shown}");
+        }
+    }
+    let odd = [("what", "all"), ("restart_services", "perhaps")];
+    let refused = browser.submit(&own, &format!("{own}/plan"), &odd).await;
+    assert!(refused.status == 400 && refused.text.contains("restart_services"), "{}", refused.text);
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn a_host_that_cannot_carry_it_out_is_named_with_the_way_out_and_not_ticked() {
     let master = TestMaster::start().await;
     let browser = Browser::signed_in(&master).await;

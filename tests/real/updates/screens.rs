@@ -30,6 +30,18 @@ async fn press_soon(browser: &WebDriver, words: &str) {
     .await;
 }
 
+/// Ticks the first box that fits.
+async fn tick(browser: &WebDriver, selector: &'static str) {
+    until(&format!("the box `{selector}` is ticked"), || async {
+        let tick = browser.find(By::Css(selector)).await.ok()?;
+        if !tick.is_selected().await.ok()? {
+            tick.click().await.ok()?;
+        }
+        tick.is_selected().await.ok()?.then_some(())
+    })
+    .await;
+}
+
 /// Opens the master's pages as a person who just set it up.
 async fn sign_up<H: AgentHost>(site: &mut Site<H>, browser: &WebDriver) {
     let set_up = site.master.said("first run: open ");
@@ -57,13 +69,11 @@ async fn follow_one<H: AgentHost>(mut site: Site<H>, kind: &str, found: &str, ch
     follow(&browser, found).await;
 
     // Chosen, looked at, approved.
-    until("the host is ticked", || async {
-        let tick = browser.find(By::Css("main input[type=checkbox]")).await.ok()?;
-        tick.click().await.ok()?;
-        tick.is_selected().await.ok()?.then_some(())
-    })
-    .await;
+    tick(&browser, "main input[type=checkbox]").await;
+    tick(&browser, "#restart-services").await;
+    shoot(&browser, &shot(1, "chosen")).await;
     press_soon(&browser, "See what would change").await;
+    until_shown(&browser, "and for a restart of the services").await;
     until_shown(&browser, changed).await;
     // The question names it too.
     until_shown(&browser, "Approve").await;

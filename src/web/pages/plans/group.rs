@@ -219,7 +219,7 @@ impl GroupCard {
             differs,
             changes: ChangeTable::of(&group.changes, Some(&undo)),
             size: count(group.changes.all().len() as u64, "change", "changes"),
-            lists: lists(group, known),
+            lists: lists(group, known, planned.first.ask.restarts_services()),
             held: group.held.iter().map(|held| HeldLine::of(held, known)).collect(),
             yeses: yeses(group, planned, known, person),
             form: if is_empty || !group.held.is_empty() { None } else { form(group, approvals, known) },
@@ -287,7 +287,7 @@ fn signed(bytes: i64) -> String {
     }
 }
 
-fn lists(group: &Group, known: &Known) -> Vec<Listed> {
+fn lists(group: &Group, known: &Known, restarts_services: bool) -> Vec<Listed> {
     let told = |lines: fn(&OnHost) -> Vec<String>| tally(&group.hosts, lines);
     let restart = told(|on_host| on_host.reboot.clone().into_iter().collect());
     let services = told(|on_host| {
@@ -298,6 +298,10 @@ fn lists(group: &Group, known: &Known) -> Vec<Listed> {
         let unknown = on_host.services_unknown.iter().map(|reason| format!("not known: {reason}"));
         on_host.services.iter().map(line).chain(unknown).collect()
     });
+    let services_title = match restarts_services {
+        true => "Services that are restarted afterwards, for they run on what is replaced",
+        false => "Services that run on what is replaced, and go on until somebody restarts them",
+    };
     let files = told(|on_host| {
         let edited = on_host.config_files.iter().filter(|file| file.is_edited);
         edited.map(|file| format!("`{}` of {}: {}", file.path, file.package, file.outcome)).collect()
@@ -321,7 +325,7 @@ fn lists(group: &Group, known: &Known) -> Vec<Listed> {
         Listed::of("Public names behind it", "warn", behind.collect()),
         Listed::of("Cannot be carried out as things stand", "bad", counted(unable, group.hosts.len())),
         Listed::of("Wants a restart of the host", "warn", restart),
-        Listed::of("Services that run on what is replaced", "idle", services),
+        Listed::of(services_title, "idle", services),
         Listed::of("Configuration files that somebody edited", "warn", files),
         Listed::of("This program itself stands on", "warn", ground),
         Listed::of("How containers are replaced", "idle", containers),

@@ -20,7 +20,7 @@ use super::posted::{Nothing, Posted, Refusal};
 use super::view::{Moment, count, host_href};
 use super::{Allowed, Shell, SignedIn, go_to, page, page_with, part};
 use crate::actors::master::{MasterError, OnHosts, Terms};
-use crate::db::read::{ApprovalFilter, agent_names, list_approvals, list_commands};
+use crate::db::read::{ApprovalFilter, HostPlanRow, agent_names, list_approvals, list_commands};
 use crate::domain::id::{AgentId, ApprovalId, RequestId};
 use crate::domain::text::spell_out;
 use crate::domain::update::{ApprovalMode, PlanAsk, PlanId, Problem, RebootAsk, Wanted};
@@ -260,7 +260,7 @@ fn live(
             }
             false => "Step 3 of 3: approved, and where each host stands.",
         },
-        asked: format!("{} asked for {}", spell_out(&planned.first.asked_by), wanted(&planned.first.ask)),
+        asked: asked(planned),
         at: Moment::of(planned.first.asked_at, known.now),
         answered: answers + failures.len(),
         all: answers + failures.len() + waiting.len(),
@@ -305,6 +305,16 @@ fn summary(answers: usize, waiting: usize, failed: usize) -> String {
         parts.push(format!("{failed} could not"));
     }
     format!("{}.", parts.join(", "))
+}
+
+/// Says who asked for what.
+fn asked(planned: &Planned) -> String {
+    let HostPlanRow { asked_by, ask, .. } = &planned.first;
+    let services = match ask.restarts_services() {
+        true => ", and for a restart of the services that run on replaced files afterwards",
+        false => "",
+    };
+    format!("{} asked for {}{services}", spell_out(asked_by), wanted(ask))
 }
 
 /// Says what was asked for.
@@ -364,7 +374,11 @@ pub async fn approve(
         return show_with(&person, &state, &request, (StatusCode::BAD_REQUEST, shell)).await;
     }
     let who = (person.name.as_str(), Some(state.source(&req).to_string()));
-    match state.master().approve_plan(&request, &plan, agents, Terms { lifetime, mode }, who).await {
+    match state
+        .master()
+        .approve_plan(&request, &plan, agents, Terms { lifetime, mode }, who)
+        .await
+    {
         Ok(done) => after(&person, &state, &request, &done).await,
         Err(error) => {
             let refused = Refusal::of(error)?.shell(&person, "/updates");
