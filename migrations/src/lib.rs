@@ -28,6 +28,7 @@ mod m0019_registry_logins;
 mod m0020_create_plans;
 mod m0021_approval_modes;
 mod m0022_access;
+mod m0023_schedule_approvals;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0020_create_plans::Migration),
             Box::new(m0021_approval_modes::Migration),
             Box::new(m0022_access::Migration),
+            Box::new(m0023_schedule_approvals::Migration),
         ]
     }
 }

@@ -47,7 +47,18 @@ pub(super) fn list(args: &ApprovalsArgs, common: &Common) -> anyhow::Result<Exit
         true => "nothing was approved yet; `lightship updates plan` asks what updates would change",
         false => "nothing that was approved is open; `--all` lists what is done too",
     };
-    let header = ["APPROVAL", "PLAN", "HOSTS", "STATUS", "MODE", "BY", "GIVEN", "COUNTS UNTIL", "QUESTION"];
+    let header = [
+        "APPROVAL",
+        "PLAN",
+        "HOSTS",
+        "STATUS",
+        "MODE",
+        "BY",
+        "GIVEN",
+        "NOT BEFORE",
+        "COUNTS UNTIL",
+        "QUESTION",
+    ];
     output::table(&header, rows(&approvals), empty)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -83,6 +94,7 @@ fn row(hosts: &[&Value]) -> Option<Vec<String>> {
         word("mode").replace('_', " "),
         word("given_by"),
         word("given_at"),
+        word("not_before"),
         word("expires_at"),
         word("request"),
     ])

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::common::Common;
@@ -58,6 +59,9 @@ pub(super) struct ApproveArgs {
     /// How long the yes counts: a number with `m`, `h`, `d` or `w`; one minute to one week.
     #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = seconds)]
     lifetime: u64,
+    /// When hosts are told, such as `2026-12-24T02:00:00Z`, at most a week from now; the yes counts from then on.
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<DateTime<Utc>>,
     /// How far the yes goes: `exact` is to exactly what is shown; `same-scope` also to newer versions of the same things, on
     /// every host that answered; `skip` passes over hosts that would change anything else.
     #[arg(long, value_enum, default_value_t = Mode::Exact)]
@@ -204,13 +208,14 @@ pub(super) fn approve(args: &ApproveArgs, common: &Common) -> anyhow::Result<Exi
             Mode::SameScope => ", or newer versions of the same,",
             Mode::Skip => ", passing over those that differ,",
         };
-        if !args.yes && !confirmed(&format!("Approve this{how} for {}?", names(&hosts)))? {
+        let when = args.not_before.map(|at| format!(", not before {at}")).unwrap_or_default();
+        if !args.yes && !confirmed(&format!("Approve this{how} for {}{when}?", names(&hosts)))? {
             return Ok(None);
         }
         // For the hosts that were shown, and no others.
         let agents: Vec<&Value> = hosts.iter().map(|host| &host["agent_id"]).collect();
         let body = json!({ "plan": group["id"], "agents": agents, "expires_in_seconds": args.lifetime,
-            "mode": args.mode.of_domain() });
+            "mode": args.mode.of_domain(), "not_before": args.not_before });
         let done = master
             .post(&format!("/api/v3/plans/{}/approve", admin_client::segment(&args.request)?), body)
             .await?;

@@ -37,6 +37,8 @@ pub struct ApprovalRow {
     pub given_at: DateTime<Utc>,
     /// Until when it counts.
     pub expires_at: DateTime<Utc>,
+    /// When the host is told; none: at once.
+    pub not_before: Option<DateTime<Utc>>,
     /// True if a second person's yes is needed.
     pub needs_second: bool,
     /// Whose yes had the host told.
@@ -74,6 +76,7 @@ impl ApprovalRow {
             given_from: row.given_from,
             given_at: time(row.given_at),
             expires_at: time(row.expires_at),
+            not_before: row.not_before.map(time),
             needs_second: row.needs_second,
             ordered_by: row.ordered_by,
             command_id: row.command_id.map(CommandId::new),

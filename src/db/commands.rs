@@ -22,6 +22,8 @@ pub struct CommandRow {
     /// The command.
     #[serde(flatten)]
     pub command: Command,
+    /// When it came to its end, master time.
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 impl CommandRow {
@@ -40,6 +42,7 @@ impl CommandRow {
                 outcome,
             },
             agent_id: AgentId::new(row.agent_id),
+            ended_at: row.ended_at.map(time),
         })
     }
 }
@@ -126,6 +129,8 @@ pub struct CommandFilter {
     pub action: Option<String>,
     /// Queued since then only.
     pub since: Option<DateTime<Utc>>,
+    /// Only those that came to their end after the first of these times, if there is one, and until the second.
+    pub ended: Option<(Option<DateTime<Utc>>, DateTime<Utc>)>,
 }
 
 impl CommandFilter {
@@ -145,6 +150,12 @@ impl CommandFilter {
         }
         if let Some(since) = self.since {
             query = query.filter(command::Column::QueuedAt.gte(micros(since)));
+        }
+        if let Some((after, until)) = self.ended {
+            query = query.filter(command::Column::EndedAt.lte(micros(until)));
+            if let Some(after) = after {
+                query = query.filter(command::Column::EndedAt.gt(micros(after)));
+            }
         }
         query
     }

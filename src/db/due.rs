@@ -1,12 +1,15 @@
-//! What the scheduler waits for: ends of grace periods, leases, expiries and of what was put off.
+//! What the scheduler waits for: ends of grace periods, leases, expiries and of what was put off, and times for which orders were
+//! scheduled.
 
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Query, SelectStatement};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::database::{Db, limit};
-use super::entities::{command, route, update};
+use super::entities::{agent, approval, command, host_plan, route, update};
 use super::error::DbError;
 use super::times::{micros, time};
+use crate::domain::agent::AgentStatus;
 use crate::domain::id::AgentId;
 
 /// What of an agent is due.
@@ -18,6 +21,10 @@ pub enum DueKind {
     Command,
     /// The time is over until which an update was put off.
     Update,
+    /// The time of a yes has come, or is over.
+    Approval,
+    /// The time has come at which a RedFlag agent installs what it was asked about.
+    Question,
 }
 
 /// Something of an agent that is due.
@@ -66,11 +73,47 @@ pub async fn list_due(db: &Db, now: DateTime<Utc>, max: u64) -> Result<Vec<Due>,
             .into_tuple()
             .all(&conn)
             .await?;
-        let routes = routes.into_iter().map(|row| due(DueKind::Route, row));
-        let commands = commands.into_iter().map(|row| due(DueKind::Command, row));
-        Ok(routes.chain(commands).chain(updates.into_iter().map(|row| due(DueKind::Update, row))).collect())
+        // Those of an agent that was removed are nobody's any more.
+        let approvals: Vec<(String, i64)> = approval::Entity::find()
+            .select_only()
+            .column(approval::Column::AgentId)
+            .column_as(approval::Column::DueAt.min(), "at")
+            .filter(approval::Column::DueAt.lte(now))
+            .filter(approval::Column::AgentId.in_subquery(listed_agents()))
+            .group_by(approval::Column::AgentId)
+            .limit(limit(max))
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        let questions: Vec<(String, i64)> = host_plan::Entity::find()
+            .select_only()
+            .column(host_plan::Column::AgentId)
+            .column_as(host_plan::Column::NotBefore.min(), "at")
+            .filter(host_plan::Column::NotBefore.lte(now))
+            .filter(host_plan::Column::Dependencies.is_not_null())
+            .group_by(host_plan::Column::AgentId)
+            .limit(limit(max))
+            .into_tuple()
+            .all(&conn)
+            .await?;
+        let all = [
+            (DueKind::Route, routes),
+            (DueKind::Command, commands),
+            (DueKind::Update, updates),
+            (DueKind::Approval, approvals),
+            (DueKind::Question, questions),
+        ];
+        Ok(all.into_iter().flat_map(|(kind, rows)| rows.into_iter().map(move |row| due(kind, row))).collect())
     })
     .await
+}
+
+fn listed_agents() -> SelectStatement {
+    Query::select()
+        .column(agent::Column::Id)
+        .from(agent::Entity)
+        .and_where(agent::Column::Status.ne(AgentStatus::Removed.as_str()))
+        .to_owned()
 }
 
 fn due(kind: DueKind, (agent, at): (String, i64)) -> Due {
@@ -103,7 +146,22 @@ pub async fn next_due_after(db: &Db, now: DateTime<Utc>) -> Result<Option<DateTi
             .into_tuple()
             .one(&conn)
             .await?;
-        let all = [route, command, update];
+        let approval: Option<Option<i64>> = approval::Entity::find()
+            .select_only()
+            .column_as(approval::Column::DueAt.min(), "at")
+            .filter(approval::Column::DueAt.gt(now))
+            .into_tuple()
+            .one(&conn)
+            .await?;
+        let question: Option<Option<i64>> = host_plan::Entity::find()
+            .select_only()
+            .column_as(host_plan::Column::NotBefore.min(), "at")
+            .filter(host_plan::Column::NotBefore.gt(now))
+            .filter(host_plan::Column::Dependencies.is_not_null())
+            .into_tuple()
+            .one(&conn)
+            .await?;
+        let all = [route, command, update, approval, question];
         Ok(all.into_iter().flatten().flatten().min().map(time))
     })
     .await

@@ -12,7 +12,7 @@ use super::error::DbError;
 use super::times::{micros, time};
 use super::words::{json, to_json, word};
 use crate::domain::id::{AgentId, CommandId, RequestId};
-use crate::domain::update::{Changes, OnHost, PlanAsk, PlanId, Problem, Then};
+use crate::domain::update::{Changes, Kind, OnHost, PlanAsk, PlanId, Problem, Then, Wanted};
 
 /// Answers that are kept of one host.
 pub const KEPT: u64 = 20;
@@ -38,6 +38,8 @@ pub struct HostPlanRow {
     pub answer: Option<HostPlanAnswer>,
     /// What a RedFlag agent, which makes no plan, says that comes along.
     pub dependencies: Option<Vec<String>>,
+    /// What comes of the answer begins at this time, and not before; none: at once.
+    pub not_before: Option<DateTime<Utc>>,
 }
 
 /// A host's answer.
@@ -50,6 +52,12 @@ pub struct HostPlanAnswer {
 }
 
 impl HostPlanRow {
+    /// True if who asked said yes to this update by its name.
+    pub fn is_yes_to(&self, kind: Kind, name: &str) -> bool {
+        let PlanAsk::Install { wanted: Wanted::Named(names), .. } = &self.ask else { return false };
+        self.then == Then::CarryOut && names.iter().any(|asked| *asked == format!("{kind}:{name}"))
+    }
+
     pub(super) fn model(&self) -> host_plan::Model {
         let answer = self.answer.as_ref();
         let plan = answer.and_then(|answer| answer.plan.as_ref().ok());
@@ -68,6 +76,7 @@ impl HostPlanRow {
             problem: problem.map(|problem| problem.reason.clone()),
             way_out: problem.and_then(|problem| problem.way_out.clone()),
             made_at: answer.map(|answer| micros(answer.at)),
+            not_before: self.not_before.map(micros),
         }
     }
 
@@ -91,6 +100,7 @@ impl HostPlanRow {
             asked_by: row.asked_by,
             asked_at: time(row.asked_at),
             answer: row.made_at.map(|at| HostPlanAnswer { at: time(at), plan }),
+            not_before: row.not_before.map(time),
         })
     }
 }
@@ -154,7 +164,39 @@ pub async fn host_plans_for(db: &Db, agent: &AgentId) -> Result<Vec<HostPlanRow>
     .await
 }
 
-/// Returns the questions to a host that are older than the newest [`KEPT`].
+/// Returns what these hosts were asked of which something comes at a later time, the newest first.
+pub async fn scheduled_plans(db: &Db, agents: &[AgentId]) -> Result<Vec<HostPlanRow>, DbError> {
+    let agents: Vec<String> = agents.iter().map(|id| id.as_str().to_owned()).collect();
+    db.read(move |conn| async move {
+        let mut found = Vec::new();
+        for chunk in agents.chunks(super::database::AT_ONCE) {
+            let query = host_plan::Entity::find()
+                .filter(host_plan::Column::AgentId.is_in(chunk))
+                .filter(host_plan::Column::NotBefore.is_not_null())
+                .order_by_desc(host_plan::Column::AskedAt);
+            found.extend(query.all(&conn).await?);
+        }
+        found.into_iter().map(HostPlanRow::of).collect()
+    })
+    .await
+}
+
+/// Returns what a RedFlag agent said of what it is to install at a later time, the earliest first.
+pub async fn scheduled_installs(db: &Db, agent: &AgentId) -> Result<Vec<HostPlanRow>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = host_plan::Entity::find()
+            .filter(host_plan::Column::AgentId.eq(agent))
+            .filter(host_plan::Column::NotBefore.is_not_null())
+            .filter(host_plan::Column::Dependencies.is_not_null())
+            .order_by_asc(host_plan::Column::NotBefore)
+            .limit(limit(100));
+        query.all(&conn).await?.into_iter().map(HostPlanRow::of).collect()
+    })
+    .await
+}
+
+/// Returns the questions to a host that are older than the newest [`KEPT`], but for those that wait for their time.
 pub async fn surplus_plans(db: &Db, agent: &AgentId) -> Result<Vec<RequestId>, DbError> {
     let agent = agent.as_str().to_owned();
     db.read(move |conn| async move {
@@ -162,6 +204,7 @@ pub async fn surplus_plans(db: &Db, agent: &AgentId) -> Result<Vec<RequestId>, D
             .select_only()
             .column(host_plan::Column::RequestId)
             .filter(host_plan::Column::AgentId.eq(agent))
+            .filter(host_plan::Column::NotBefore.is_null())
             .order_by_desc(host_plan::Column::AskedAt)
             .offset(KEPT)
             .limit(limit(100));

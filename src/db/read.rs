@@ -38,7 +38,7 @@ pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::failed_images::{HeldImageRow, held_among, list_held_images};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
 pub use super::order_keys::{OrderKeyRow, list_order_keys};
-pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, plans_by_id};
+pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, plans_by_id, scheduled_plans};
 pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
 pub use super::registry_logins::{RegistryLoginRow, list_registry_logins};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};

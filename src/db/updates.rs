@@ -11,6 +11,7 @@ use super::batch::RowChange;
 use super::database::{Db, limit};
 use super::entities::{host, scan, update, update_container, update_decision};
 use super::error::DbError;
+use super::plans::HostPlanRow;
 use super::times::{micros, time};
 use super::unit::Unit;
 use super::words::{json, to_json, word};
@@ -331,6 +332,18 @@ pub struct UpdateRow {
 }
 
 impl UpdateRow {
+    /// Returns when it is installed, if it was approved by its name for a time that is to come. `asked` is what hosts were asked,
+    /// the newest first.
+    pub fn scheduled_at(&self, asked: &[HostPlanRow], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if !matches!(self.update.state, Some(State::Approved | State::Planned)) {
+            return None;
+        }
+        let is_it = |row: &&HostPlanRow| {
+            row.agent_id == self.agent_id && row.is_yes_to(self.kind, &self.update.finding.name)
+        };
+        asked.iter().find(is_it)?.not_before.filter(|at| *at > now)
+    }
+
     pub(super) fn of(row: &update::Model) -> Result<Self, DbError> {
         Ok(Self {
             agent_id: AgentId::new(row.agent_id.clone()),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::id::{ApprovalId, CommandId, RequestId, SecretId, TunnelId, UpdateId};
-use super::update::{Kind, PlanAsk, PlanId, RunId, Then};
+use super::update::{Kind, PlanAsk, PlanId, RebootAsk, RunId, Then};
 
 /// What is to be done. Secrets are named, never held; the token is filled in at delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,8 @@ pub enum CommandKind {
     },
     /// RedFlag's agents only: check in as often as before.
     DisableHeartbeat,
+    /// RedFlag's agents only: start the host anew. Ours get a plan of it.
+    Reboot(RebootAsk),
     /// Change the host as it was approved; the signed order is made at delivery.
     CarryOutPlan {
         /// Whose yes it is.
@@ -95,6 +97,7 @@ impl CommandKind {
             Self::CarryOutPlan { .. } => "carry_out_plan",
             Self::EnableHeartbeat { .. } => "enable_heartbeat",
             Self::DisableHeartbeat => "disable_heartbeat",
+            Self::Reboot(_) => "reboot",
             Self::Unknown => "unknown",
         }
     }

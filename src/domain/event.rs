@@ -337,7 +337,13 @@ pub enum UpdateEvent {
         /// The plan that the person looked at, if the host's own is another one in its scope.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approved_plan: Option<PlanId>,
+        /// The host is told at this time, and not before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<DateTime<Utc>>,
     },
+    /// Everybody said yes who has to, and the time has not come yet.
+    #[serde(rename = "update_plan_scheduled")]
+    PlanScheduled { agent_id: AgentId, approval_id: ApprovalId },
     /// The plan no longer held on the host, and what it would change now is in the scope of the yes: that is ordered in its
     /// place, once. `command_id` carries it.
     #[serde(rename = "update_plan_reissued")]
@@ -348,9 +354,16 @@ pub enum UpdateEvent {
         number: u64,
         command_id: CommandId,
     },
-    /// The host is told: with the first yes, or with the second person's. `command_id` carries it.
+    /// The host is told: with the first yes, with the second person's, or when the time came. `command_id` carries it.
     #[serde(rename = "update_plan_ordered")]
-    PlanOrdered { agent_id: AgentId, approval_id: ApprovalId, command_id: CommandId },
+    PlanOrdered {
+        agent_id: AgentId,
+        approval_id: ApprovalId,
+        command_id: CommandId,
+        /// The order's place among those for the host, if others may have come between it and the first yes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+    },
     /// The yes counts no more, and nothing came of it: it was taken back, it is over, or the host refused.
     #[serde(rename = "update_plan_withdrawn")]
     PlanWithdrawn { agent_id: AgentId, approval_id: ApprovalId, reason: String },
@@ -624,6 +637,7 @@ impl UpdateEvent {
             Self::Decided { agent_id, .. }
             | Self::Reconsidered { agent_id, .. }
             | Self::PlanApproved { agent_id, .. }
+            | Self::PlanScheduled { agent_id, .. }
             | Self::PlanOrdered { agent_id, .. }
             | Self::PlanReissued { agent_id, .. }
             | Self::PlanWithdrawn { agent_id, .. }

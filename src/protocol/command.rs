@@ -178,6 +178,7 @@ pub fn wire_form(kind: &CommandKind, token: Option<&SecretString>) -> Map<String
         | CommandKind::ConfirmDependencies { .. }
         | CommandKind::EnableHeartbeat { .. }
         | CommandKind::DisableHeartbeat
+        | CommandKind::Reboot(_)
         | CommandKind::Unknown => return form,
     };
     if let Some(token) = token {

@@ -36,9 +36,6 @@ pub enum ApiError {
         /// When to try again.
         retry_after: Duration,
     },
-    /// Something of RedFlag's API that is not there yet.
-    #[error("{0} is not built yet; nothing was changed")]
-    NotBuiltYet(&'static str),
     /// It cannot be done as things stand.
     #[error("{0}")]
     NotNow(String),
@@ -144,7 +141,6 @@ impl ApiError {
     pub fn code(&self) -> (&'static str, StatusCode) {
         match self {
             Self::RateLimited { .. } => ("rate_limited", StatusCode::TOO_MANY_REQUESTS),
-            Self::NotBuiltYet(_) => ("not_built_yet", StatusCode::CONFLICT),
             Self::NotNow(_) => ("not_now", StatusCode::CONFLICT),
             Self::WrongSignIn => ("wrong_sign_in", StatusCode::UNAUTHORIZED),
             Self::AgentUnauthenticated

@@ -148,7 +148,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/api/v1/updates/{id}/confirm-dependencies", Api(Operator), &[404]),
     ("get", "/api/v1/commands/active", Api(Viewer), &[200]),
     ("get", "/api/v1/commands/recent", Api(Viewer), &[200]),
-    ("delete", "/api/v1/commands/failed", Api(Operator), &[409]),
+    ("delete", "/api/v1/commands/failed", Api(Operator), &[200]),
     ("post", "/api/v1/commands/{id}/retry", Api(Operator), &[404]),
     ("post", "/api/v1/commands/{id}/cancel", Api(Operator), &[404]),
     ("get", "/api/v1/logs", Api(Viewer), &[200]),

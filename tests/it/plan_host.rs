@@ -61,13 +61,17 @@ impl<'a> Host<'a> {
 
     /// Fetches its commands, and returns the id of the one that asks for this.
     pub async fn fetch(&self, action: &str) -> String {
+        let commands = self.fetch_all().await;
+        let is_it = |command: &&Value| command.to_string().contains(action);
+        let found = commands.iter().find(is_it).unwrap_or_else(|| panic!("no {action}: {commands:?}"));
+        found["command_id"].as_str().or(found["id"].as_str()).unwrap().to_owned()
+    }
+
+    /// Fetches its commands.
+    pub async fn fetch_all(&self) -> Vec<Value> {
         let path = format!("/api/v3/agents/{}/commands?wait=0&max=10", self.id);
         let asking = self.master.get(&path).key(&self.key).header("lightship-session", &self.session);
-        let answer = asking.expect(200).await.json();
-        let commands = answer["commands"].as_array().unwrap();
-        let is_it = |command: &&Value| command.to_string().contains(action);
-        let found = commands.iter().find(is_it).unwrap_or_else(|| panic!("no {action}: {answer}"));
-        found["command_id"].as_str().or(found["id"].as_str()).unwrap().to_owned()
+        asking.expect(200).await.json()["commands"].as_array().unwrap().clone()
     }
 
     /// Answers the question with these changes.

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::prelude::*;
+use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -93,7 +94,12 @@ pub enum Work {
     /// A person says yes to an update by its name, or to what comes along with it.
     Want { kind: Kind, name: String, confirms: bool, by: String, reply: Reply<CommandId> },
     /// A person says yes to many updates of a host.
-    WantAll { names: Vec<(Kind, String)>, by: String, reply: Reply<Vec<Result<CommandId, MasterError>>> },
+    WantAll {
+        names: Vec<(Kind, String)>,
+        not_before: Option<DateTime<Utc>>,
+        by: String,
+        reply: Reply<Vec<Result<CommandId, MasterError>>>,
+    },
     /// A RedFlag agent says what an update brings along.
     TakeDependencies { kind: Kind, name: String, dependencies: Vec<String>, reply: Reply<Option<CommandId>> },
     /// The host worked it out, or could not.

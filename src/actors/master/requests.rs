@@ -13,7 +13,7 @@ use crate::domain::id::{AgentId, ApprovalId, CommandId, KeyId, RequestId, TokenI
 use crate::domain::order::SignedOrder;
 use crate::domain::report::{Report, Reports};
 use crate::domain::token::TokenWish;
-use crate::domain::update::{ApprovalMode, PlanId};
+use crate::domain::update::{ApprovalMode, PlanId, Term};
 
 /// What an agent says of itself when it registers.
 #[derive(Debug, Clone)]
@@ -200,26 +200,28 @@ pub struct Yes {
     pub plan: PlanId,
     /// How far it goes.
     pub mode: ApprovalMode,
-    /// Until when it counts.
-    pub expires_at: DateTime<Utc>,
+    /// When it counts.
+    pub term: Term,
     /// Who gives it.
     pub by: String,
     /// From where; none over the socket of the master's own host.
     pub from: Option<String>,
 }
 
-/// How long a yes counts, and how far it goes.
+/// How long a yes counts, how far it goes, and when it begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     /// How long.
     pub lifetime: Duration,
     /// How far.
     pub mode: ApprovalMode,
+    /// When hosts are told, and not before; none: at once.
+    pub not_before: Option<DateTime<Utc>>,
 }
 
 impl From<Duration> for Terms {
     fn from(lifetime: Duration) -> Self {
-        Self { lifetime, mode: ApprovalMode::Exact }
+        Self { lifetime, mode: ApprovalMode::Exact, not_before: None }
     }
 }
 
@@ -232,4 +234,6 @@ pub enum Approval {
     Second { approval: ApprovalId, by: String },
     /// It is taken back.
     Withdraw { approval: ApprovalId, by: String },
+    /// What was to come of the answer to this command at a later time is taken back.
+    CallOff { command: CommandId, by: String },
 }

@@ -1,4 +1,4 @@
-//! Telling a host to look for pending updates now, and a RedFlag agent to ask more often.
+//! Telling a host to look for pending updates now, and a RedFlag agent to ask more often or to restart its host.
 
 use super::env::Env;
 use super::error::MasterError;
@@ -7,6 +7,7 @@ use super::requests::Dialect;
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind};
 use crate::domain::id::AgentId;
+use crate::domain::update::RebootAsk;
 
 /// Queues the command; an agent that was told and has not fetched it is not told twice.
 pub async fn scan_now(env: &Env, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
@@ -42,6 +43,28 @@ pub async fn set_heartbeat(
         Some(duration_minutes) => CommandKind::EnableHeartbeat { duration_minutes },
         None => CommandKind::DisableHeartbeat,
     };
+    env.fleet.ask(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
+}
+
+/// Queues the command that has a RedFlag agent start its host anew. It does that at once and asks nobody, and what it is told is
+/// not signed: so one person is enough only where one is for orders too, and nothing is installed meanwhile.
+pub async fn restart(env: &Env, agent: &AgentId, ask: RebootAsk, by: &str) -> Result<Command, MasterError> {
+    let slot = env.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
+    if let Some(reason) = why_told_nothing(slot.status()) {
+        return Err(MasterError::CannotPlan { agent: env.directory.name_of(agent), reason });
+    }
+    if env.settings.second_approval {
+        let reason = "a second person has to agree to changes of hosts (`updates.second_approval`), and RedFlag's agent knows of \
+                      no such yes: restart the host itself";
+        return Err(MasterError::CannotApprove(reason.into()));
+    }
+    // Its agent hands the text on to `shutdown`, which takes what begins so for an option.
+    if ask.message.starts_with('-') {
+        let reason =
+            "field `message` is not allowed: it begins with `-`, which `shutdown` takes for an option";
+        return Err(MasterError::Invalid(reason.into()));
+    }
+    let kind = CommandKind::Reboot(ask);
     env.fleet.ask(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
 }
 

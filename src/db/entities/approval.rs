@@ -27,6 +27,8 @@ pub struct Model {
     pub mode: String,
     pub approved_plan: Option<String>,
     pub reissued_at: Option<i64>,
+    pub not_before: Option<i64>,
+    pub due_at: Option<i64>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

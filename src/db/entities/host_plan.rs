@@ -21,6 +21,7 @@ pub struct Model {
     pub problem: Option<String>,
     pub way_out: Option<String>,
     pub made_at: Option<i64>,
+    pub not_before: Option<i64>,
 }
 
 /// No relation is followed by the mapper: reads name their joins.

@@ -26,6 +26,7 @@ pub(super) fn needs(needs: &mut Needs, event: &UpdateEvent) {
             needs.update_decisions.insert(of_update(agent_id, *kind, name));
         }
         UpdateEvent::PlanApproved { agent_id, approval_id, .. }
+        | UpdateEvent::PlanScheduled { agent_id, approval_id }
         | UpdateEvent::PlanOrdered { agent_id, approval_id, .. }
         | UpdateEvent::PlanReissued { agent_id, approval_id, .. }
         | UpdateEvent::PlanWithdrawn { agent_id, approval_id, .. }
@@ -65,6 +66,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) 
             needs_second,
             mode,
             approved_plan,
+            not_before,
         } => unit.approvals.put(approval::Model {
             agent_id: agent_id.as_str().into(),
             id: approval_id.as_str().into(),
@@ -85,12 +87,26 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) 
             mode: mode.as_str().into(),
             approved_plan: approved_plan.as_ref().map(ToString::to_string),
             reissued_at: None,
+            not_before: not_before.map(micros),
+            due_at: Some(micros(*expires_at)),
         }),
-        UpdateEvent::PlanOrdered { agent_id, approval_id, command_id } => {
+        UpdateEvent::PlanScheduled { agent_id, approval_id } => {
+            unit.approvals.change(&of_approval(agent_id, approval_id), |row| {
+                row.status = ApprovalStatus::Scheduled.as_str().into();
+                row.ordered_by = Some(origin.by.to_owned());
+                row.due_at = row.not_before;
+            });
+        }
+        UpdateEvent::PlanOrdered { agent_id, approval_id, command_id, number } => {
             unit.approvals.change(&of_approval(agent_id, approval_id), |row| {
                 row.status = ApprovalStatus::Ordered.as_str().into();
-                row.ordered_by = Some(origin.by.to_owned());
+                // Of one that waited for its time, whoever said yes last had the host told.
+                row.ordered_by.get_or_insert(origin.by.to_owned());
                 row.command_id = Some(command_id.as_str().into());
+                if let Some(number) = number {
+                    row.number = i64::try_from(*number).unwrap_or(i64::MAX);
+                }
+                row.due_at = None;
             });
         }
         UpdateEvent::PlanReissued { agent_id, approval_id, plan_id, number, command_id } => {
@@ -107,6 +123,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) 
                 row.status = ApprovalStatus::Withdrawn.as_str().into();
                 row.reason = Some(reason.clone());
                 row.ended_at = Some(origin.at);
+                row.due_at = None;
             });
         }
         UpdateEvent::RunEnded { agent_id, run_id, approval_id: Some(approval_id), outcome, .. } => {
@@ -115,6 +132,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &UpdateEvent) 
                 row.reason = outcome.reason().map(str::to_owned);
                 row.run_id = Some(run_id.as_str().to_owned());
                 row.ended_at = Some(origin.at);
+                row.due_at = None;
             });
         }
         UpdateEvent::RunEnded { approval_id: None, .. } => {}

@@ -109,7 +109,8 @@ impl World {
 
     fn about_a_plan(&self, agent_id: AgentId) -> UpdateEvent {
         let approval_id = ApprovalId::new(self.named("approval", 4));
-        match self.pick(7) {
+        match self.pick(8) {
+            7 => UpdateEvent::PlanScheduled { agent_id, approval_id },
             6 => UpdateEvent::PlanReissued {
                 agent_id,
                 approval_id,
@@ -137,10 +138,12 @@ impl World {
                 needs_second: self.pick(2) == 0,
                 mode: ApprovalMode::ALL[self.pick(3)],
                 approved_plan: (self.pick(3) == 0).then(|| PlanId::stored(self.named("plan", 3))),
+                not_before: (self.pick(3) == 0).then(|| at(self.clock + 60)),
             },
             2 => {
                 let command_id = CommandId::new(self.named("command", 12));
-                UpdateEvent::PlanOrdered { agent_id, approval_id, command_id }
+                let number = (self.pick(2) == 0).then(|| 1 + self.pick(9) as u64);
+                UpdateEvent::PlanOrdered { agent_id, approval_id, command_id, number }
             }
             3 => UpdateEvent::PlanWithdrawn { agent_id, approval_id, reason: self.named("reason", 3) },
             _ => UpdateEvent::RunEnded {

@@ -77,7 +77,8 @@ impl CommandKind {
             | Self::DryRunUpdate(_)
             | Self::ConfirmDependencies { .. }
             | Self::EnableHeartbeat { .. }
-            | Self::DisableHeartbeat => Family::Updates,
+            | Self::DisableHeartbeat
+            | Self::Reboot(_) => Family::Updates,
             Self::Unknown => Family::Unknown,
         }
     }

@@ -41,10 +41,13 @@ const V2_STOPS: u32 = 2;
 /// A RedFlag agent gets so long to say how a command went.
 pub const REDFLAG_LEASE: Duration = Duration::from_secs(2 * 3_600);
 
-/// Returns how long a command of a kind may wait for its agent: a restart that comes days later surprises.
+/// Returns how long a command of a kind may wait for its agent: a restart that comes days later surprises, and one of a host
+/// minutes later than it was told.
 pub fn lifetime(kind: &CommandKind) -> Duration {
     match kind {
         CommandKind::RestartTunnel { .. } => Duration::from_secs(3_600),
+        // A RedFlag agent that misses this checked in no more than twice.
+        CommandKind::Reboot(_) => Duration::from_secs(900),
         kind => kind.family().rules().lifetime,
     }
 }
@@ -52,6 +55,15 @@ pub fn lifetime(kind: &CommandKind) -> Duration {
 /// Returns the open command that already asks for `kind`, so that a second one is not queued.
 pub fn open_like<'a>(commands: &'a [Command], kind: &CommandKind) -> Option<&'a Command> {
     commands.iter().find(|command| command.status.is_open() && command.kind == *kind)
+}
+
+/// Says what stands in the way of a command: no host is started anew while it installs.
+pub fn hindrance(commands: &[Command], kind: &CommandKind) -> Option<&'static str> {
+    let installs = |command: &Command| {
+        command.status.is_open() && matches!(command.kind, CommandKind::ConfirmDependencies { .. })
+    };
+    let is_hindered = matches!(kind, CommandKind::Reboot(_)) && commands.iter().any(installs);
+    is_hindered.then_some("an update is being installed on the host: restart it once that is done")
 }
 
 /// Chooses what is handed over now, oldest first, at most `max`: the events to write before the answer is sent.
@@ -283,6 +295,7 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
                 | CommandKind::ConfirmDependencies { .. }
                 | CommandKind::EnableHeartbeat { .. }
                 | CommandKind::DisableHeartbeat
+                | CommandKind::Reboot(_)
                 | CommandKind::Unknown => false,
                 CommandKind::StopTunnel => tunnel.health == TunnelHealth::Stopped,
                 CommandKind::StartTunnel { tunnel_name, .. }

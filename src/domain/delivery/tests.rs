@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::id::{CommandId, SecretId, TunnelId};
+use super::super::command::RedFlagUpdate;
+use super::super::id::{CommandId, SecretId, TunnelId, UpdateId};
+use super::super::update::{Kind, RebootAsk};
 use super::*;
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -159,6 +161,23 @@ fn a_scan_goes_to_a_redflag_agent_once_and_is_given_up_two_hours_later() {
     assert!(superseded(&agent(), &[scan()], Superseding::Tunnel).is_empty());
     assert_eq!(poll(&mut scan(), 0, Dialect::V2), 0);
     assert_eq!(poll(&mut queued("t", start()), 0, Dialect::RedFlag), 0, "nor is a RedFlag agent of tunnels");
+}
+
+#[test]
+fn a_restart_of_a_host_goes_out_once_soon_and_not_while_it_installs() {
+    let reboot = || CommandKind::Reboot(RebootAsk { delay_minutes: 1, message: String::new() });
+    assert_eq!(deliveries(&mut queued("c", reboot()), Dialect::RedFlag), [0]);
+    assert_eq!(poll(&mut queued("c", reboot()), 899, Dialect::RedFlag), 1);
+    assert_eq!(poll(&mut queued("c", reboot()), 900, Dialect::RedFlag), 0, "it would surprise");
+
+    let update =
+        RedFlagUpdate { update_id: UpdateId::new("u"), package_type: Kind::Apt, package_name: "bash".into() };
+    let install = CommandKind::ConfirmDependencies { update: update.clone(), dependencies: Vec::new() };
+    let mut commands = [queued("i", install), queued("d", CommandKind::DryRunUpdate(update))];
+    assert!(hindrance(&commands, &reboot()).is_some());
+    assert!(hindrance(&commands, &CommandKind::ScanUpdates).is_none());
+    commands[0].status = CommandStatus::Failed;
+    assert!(hindrance(&commands, &reboot()).is_none(), "a dry run changes nothing");
 }
 
 #[test]

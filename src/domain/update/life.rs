@@ -179,7 +179,8 @@ pub fn next(state: State, happening: Happening, standing: Option<State>) -> Resu
         (Discovered | Failed | RolledBack | Ignored | Held | Snoozed, Hold) => Held,
         (Discovered | Failed | RolledBack | Ignored | Held | Snoozed, Snooze) => Snoozed,
         (Ignored | Held | Snoozed, Reconsider) => Discovered,
-        (Discovered | Failed | RolledBack, Approve) => Approved,
+        // Of one that is planned somebody said yes to what comes along.
+        (Discovered | Failed | RolledBack | Planned, Approve) => Approved,
         // A run that changed nothing leaves it as it was.
         (Approved | Planned | Installing, Withdraw) => anew,
         (Approved | Planned, Plan) => Planned,

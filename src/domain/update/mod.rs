@@ -25,7 +25,9 @@ mod severity;
 pub mod swap;
 mod version;
 
-pub use approval::{ApprovalStatus, LIFETIME, MAX_LIFETIME, MIN_LIFETIME, happening};
+pub use approval::{
+    ApprovalStatus, LIFETIME, MAX_DELAY, MAX_LIFETIME, MIN_LIFETIME, Term, TermFault, happening,
+};
 pub use ask::{AskFault, MAX_NAMES, PlanAsk, RebootAsk, Then, Wanted};
 pub use behind::routes_behind;
 pub use finding::{

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -36,6 +37,8 @@ pub struct ApproveBody {
     agents: Option<Vec<String>>,
     /// How long the yes counts, 60 to 604,800; a day if it is left out.
     expires_in_seconds: Option<u64>,
+    /// When hosts are told, at most 7 days from now; at once if it is left out. The yes counts from then on.
+    not_before: Option<DateTime<Utc>>,
     /// How far the yes goes: `exact` (which it is if it is left out), `same_scope` or `skip`.
     mode: Option<String>,
 }
@@ -160,7 +163,8 @@ pub async fn approve(
         return Err(MasterError::PlanNotFound(words).into());
     }
     let who = (operator.name.as_str(), Some(state.source(&req).to_string()));
-    let done = state.master().approve_plan(&request, &plan, agents, Terms { lifetime, mode }, who).await?;
+    let terms = Terms { lifetime, mode, not_before: body.0.not_before };
+    let done = state.master().approve_plan(&request, &plan, agents, terms, who).await?;
     Ok(decided(StatusCode::ACCEPTED, done))
 }
 
@@ -270,6 +274,6 @@ fn approval_form(row: &ApprovalRow) -> Value {
         "given_by": row.given_by, "given_from": row.given_from, "given_at": row.given_at, "expires_at": row.expires_at,
         "needs_second": row.needs_second, "ordered_by": row.ordered_by, "command_id": row.command_id, "run": row.run_id,
         "reason": row.reason, "ended_at": row.ended_at, "mode": row.mode, "approved_plan": row.shown_plan(),
-        "reissued_at": row.reissued_at,
+        "reissued_at": row.reissued_at, "not_before": row.not_before,
     })
 }

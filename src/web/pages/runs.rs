@@ -283,6 +283,7 @@ async fn open_lines(state: &WebState, wanted: &Wanted) -> Result<Vec<OpenLine>, 
             number => count(number as u64, "host", "hosts"),
         };
         let until = first.expires_at.format("%Y-%m-%d %H:%M UTC");
+        let from = first.not_before.map(|at| format!("from {} ", at.format("%Y-%m-%d %H:%M UTC")));
         let mode = mode_words(first.mode).map(|words| format!(" · {words}")).unwrap_or_default();
         let mark = |((word, tone), number): ((String, &'static str), usize)| match rows.len() {
             1 => badge(tone, word),
@@ -292,8 +293,9 @@ async fn open_lines(state: &WebState, wanted: &Wanted) -> Result<Vec<OpenLine>, 
             href: format!("/plans/{}", first.request_id),
             what: plans.get(&first.plan_id).map_or_else(|| first.plan_id.short().to_owned(), in_short),
             detail: format!(
-                "{hosts} · approved by {} · counts until {until}{mode}",
-                spell_out(&first.given_by)
+                "{hosts} · approved by {} · counts {}until {until}{mode}",
+                spell_out(&first.given_by),
+                from.unwrap_or_default()
             ),
             marks: counts.into_iter().map(mark).collect(),
         })

@@ -11,8 +11,8 @@ use super::view::{Badge, Fact, Moment, badge, fact, size};
 use super::view::{host_href, shown_version, state_word, update_marks};
 use super::{Shell, SignedIn, page, part};
 use crate::db::read::{
-    ScanRow, UpdateFilter, UpdateOrder, UpdateView, all_statuses, list_updates, routes_behind,
-    scans_of_agents,
+    HostPlanRow, ScanRow, UpdateFilter, UpdateOrder, UpdateView, all_statuses, list_updates, routes_behind,
+    scans_of_agents, scheduled_plans,
 };
 use crate::domain::id::AgentId;
 use crate::domain::update::{Kind, Standing};
@@ -121,6 +121,7 @@ async fn render(person: &SignedIn, state: &WebState, which: &Which) -> Result<(S
     };
     let agents: Vec<AgentId> = views.iter().map(|view| view.row.agent_id.clone()).collect();
     let scans = scans_of_agents(db, &agents).await.map_err(ApiError::internal)?;
+    let scheduled = scheduled_plans(db, &agents).await.map_err(ApiError::internal)?;
     let routes = match first.row.kind {
         Kind::DockerImage => routes_behind(db, &which.name).await.map_err(ApiError::internal)?,
         _ => Vec::new(),
@@ -136,7 +137,7 @@ async fn render(person: &SignedIn, state: &WebState, which: &Which) -> Result<(S
         description: finding.description.clone(),
         facts: about(first),
         routes: routes.into_iter().map(|(_, key)| key.to_string()).collect(),
-        hosts: views.iter().map(|view| host_line(state, view, &scans)).collect(),
+        hosts: views.iter().map(|view| host_line(state, view, &scans, &scheduled)).collect(),
     })?;
     Ok((title, live))
 }
@@ -156,7 +157,7 @@ fn about(view: &UpdateView) -> Vec<Fact> {
     facts
 }
 
-fn host_line(state: &WebState, view: &UpdateView, scans: &[ScanRow]) -> HostLine {
+fn host_line(state: &WebState, view: &UpdateView, scans: &[ScanRow], scheduled: &[HostPlanRow]) -> HostLine {
     let (row, finding, now) = (&view.row, &view.row.update.finding, state.master().clock.now());
     let scan = scans.iter().find(|scan| scan.agent_id == row.agent_id && scan.checked.kind == row.kind);
     let told = state.master().directory.slot(&row.agent_id).and_then(|slot| slot.checked_as_of(row.kind));
@@ -173,6 +174,9 @@ fn host_line(state: &WebState, view: &UpdateView, scans: &[ScanRow]) -> HostLine
     };
     let held = finding.held_back.as_ref().map(|held| held.reason.clone());
     let until = row.update.due_at.map(|at| format!("Put off until {}.", at.format("%Y-%m-%d %H:%M UTC")));
+    let begins = row.scheduled_at(scheduled, now).map(|at| {
+        format!("Approved to be installed at {}, and not before.", at.format("%Y-%m-%d %H:%M UTC"))
+    });
     HostLine {
         mark: format!("id-{}", row.update.id),
         id: row.update.id.to_string(),
@@ -181,7 +185,7 @@ fn host_line(state: &WebState, view: &UpdateView, scans: &[ScanRow]) -> HostLine
         detail: format!("{versions} · first seen {}", Moment::of(row.update.first_seen_at, now).ago),
         state: state_badge(view),
         checked: checked.map(|at| Moment::of(at, now)),
-        notes: problem(view, scan).into_iter().chain(held).chain(until).collect(),
+        notes: problem(view, scan).into_iter().chain(held).chain(until).chain(begins).collect(),
     }
 }
 

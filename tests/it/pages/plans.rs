@@ -1,6 +1,8 @@
 //! Updates in three steps on the page: choose, see exactly what would change, approve; and what was done.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use lightship::actors::master::MasterSettings;
+use lightship::clock::Clock;
 use lightship::domain::role::Role;
 use serde_json::{Value, json};
 
@@ -452,6 +454,43 @@ async fn how_far_a_yes_goes_is_chosen_on_the_page_and_stands_in_the_record() {
         row["mode"] == "same_scope" && row["plan"] != row["approved_plan"] && row["reissued_at"].is_string(),
         "{given}"
     );
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_yes_for_a_later_time_stands_on_the_pages_with_it_and_is_taken_back_there() {
+    // given
+    let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let master = TestMaster::on_clock(clock.clone()).await;
+    let browser = Browser::signed_in(&master).await;
+    let host = Host::new(&master, "web-1").await;
+    let question = json!({ "agents": [host.id], "what": "all" });
+    let asked = master.admin_post("/api/v3/plans", question).expect(202).await.json();
+    let page = format!("/plans/{}", asked["request"].as_str().unwrap());
+    host.answers(json!([upgrade("bash", "1.1")]), json!({})).await;
+    let answer = master.admin_get(&format!("/api/v3{page}")).expect(200).await.json();
+    let approve = async |at: DateTime<Utc>, status: u16| {
+        let body = json!({ "plan": answer["plans"][0]["id"], "not_before": at });
+        master.admin_post(&format!("/api/v3{page}/approve"), body).expect(status).await
+    };
+    let far = approve(clock.now() + TimeDelta::days(8), 400).await;
+    assert!(far.text.contains("more than 7 days away"), "{}", far.text);
+    // when: it is approved for the night
+    approve(DateTime::from_timestamp(1_800_020_000, 0).unwrap(), 202).await;
+    // then
+    let shown = browser.get(&page).await.text;
+    for words in
+        ["scheduled", "The host is told at 2027-01-15 13:33 UTC", "counts from 2027-01-15 13:33 UTC until"]
+    {
+        assert!(shown.contains(words), "`{words}` is missing: {shown}");
+    }
+    assert!(!shown.contains("Approve for web-1"), "{shown}");
+    let history = browser.get("/runs").await.text;
+    assert!(history.contains("scheduled") && history.contains("from 2027-01-15 13:33 UTC"), "{history}");
+    let id = shown.split("/approvals/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    assert_eq!(location(&browser.submit(&page, &format!("/approvals/{id}/withdraw"), &[]).await), page);
+    assert!(browser.get(&page).await.text.contains("Taken back by ann"));
+    assert!(host.fetch_all().await.is_empty());
     master.stop().await;
 }
 

@@ -1,7 +1,10 @@
 //! Installing over RedFlag's API: its own agents in their own commands, and agents of ours by plans.
 
+use chrono::{DateTime, TimeDelta};
+
 use super::*;
 use crate::plan_host::{Host, upgrade};
+use crate::support::until::until;
 
 /// An agent with one pending update; returns it with the update's id.
 async fn with_update<'a>(master: &'a TestMaster, name: &str) -> (FlagAgent<'a>, String) {
@@ -126,6 +129,41 @@ async fn a_dry_run_that_failed_leaves_the_update_pending_and_a_word_about_what_n
 }
 
 #[actix_web::test]
+async fn what_an_agent_says_nothing_of_is_over_and_can_be_approved_again() {
+    let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let master = unlimited_on(clock.clone()).await;
+    let (agent, id) = with_update(&master, "web-1").await;
+    let approve = async || {
+        let path = format!("/api/v1/updates/{id}/approve");
+        master.admin_post(&path, json!({})).expect(200).await.json()["command_id"].clone()
+    };
+    let over = async |expected: &str| {
+        until(&format!("it is {expected}"), async || {
+            (state_of(&master, &id).await == expected).then_some(())
+        })
+        .await;
+    };
+    // when: the agent has the question, and is silent
+    let first = approve().await;
+    assert_eq!(agent.check_in().await.len(), 1);
+    clock.jump(TimeDelta::hours(2) + TimeDelta::seconds(1));
+    over("pending").await;
+
+    // when: it has the order to install, and is silent
+    let second = approve().await;
+    assert_ne!(first, second);
+    agent.check_in().await;
+    agent.post("/dependencies", brings(&id, &[]), 200).await;
+    assert_eq!(agent.check_in().await[0]["type"], "confirm_dependencies");
+    assert_eq!(state_of(&master, &id).await, "installing");
+    clock.jump(TimeDelta::hours(2) + TimeDelta::seconds(1));
+    over("failed").await;
+    approve().await;
+    assert_eq!(state_of(&master, &id).await, "approved");
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn many_of_a_host_of_ours_are_one_question_and_what_it_leaves_as_it_is_stays_pending() {
     // given: more updates than a host takes tasks
     let master = unlimited().await;
@@ -162,9 +200,6 @@ async fn many_are_approved_together_and_those_that_cannot_be_are_named() {
     let done = master.admin_post("/api/v1/updates/approve", body).expect(200).await.json();
     assert_eq!((&done["count"], done["left"].as_array().unwrap().len()), (&json!(1), 1));
     assert_eq!(agent.check_in().await.len(), 1);
-    let later = json!({ "update_ids": [id], "scheduled_at": "2030-01-01T00:00:00Z" });
-    let refused = master.admin_post("/api/v1/updates/approve", later).expect(409).await.json();
-    assert_eq!(refused["code"], "not_built_yet");
     master.admin_post("/api/v1/updates/approve", json!({})).expect(400).await;
     master.stop().await;
 }

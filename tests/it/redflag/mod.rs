@@ -1,6 +1,7 @@
 //! RedFlag's API v1: its agents, unmodified, and people with scripts for it.
 
 mod access;
+mod commands;
 mod deviations;
 mod exchanges;
 mod garbage;
@@ -9,6 +10,7 @@ mod machines;
 mod people;
 mod renewal;
 mod reports;
+mod schedules;
 mod tokens;
 
 use std::net::IpAddr;

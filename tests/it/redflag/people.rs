@@ -94,19 +94,6 @@ async fn sums_count_what_is_there() {
 }
 
 #[actix_web::test]
-async fn what_is_not_built_says_so_and_changes_nothing() {
-    let master = unlimited().await;
-    let agent = FlagAgent::join(&master, "web-1").await;
-    agent.scan("", "Found 1 APT updates", json!([apt("a", "2")])).await;
-    let reboot = format!("/api/v1/agents/{}/reboot", agent.id);
-    let refused = master.admin_post(&reboot, json!({"delay_minutes": 5})).expect(409).await.json();
-    assert!(refused["error"].as_str().unwrap().contains("RedFlag's agent"), "{refused}");
-    assert_eq!(agent.updates("").await, [("a".to_owned(), "pending".to_owned())]);
-    assert_eq!(agent.check_in().await, Vec::<Value>::new());
-    master.stop().await;
-}
-
-#[actix_web::test]
 async fn an_agent_is_told_to_check_in_often_for_a_while_and_as_before() {
     let master = unlimited().await;
     let agent = FlagAgent::join(&master, "web-1").await;

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 
 use super::Master;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
 use crate::actors::master::registrar::{ExchangeOrderKey, LetImageGo};
-use crate::actors::master::requests::{Approval, Terms, Yes};
+use crate::actors::master::requests::{Approval, Dialect, Terms, Yes};
+use crate::actors::master::scans::restart;
 use crate::db::approvals::{ApprovalFilter, list_approvals};
 use crate::db::plans::{HostPlanAnswer, HostPlanRow, host_plans_of};
 use crate::db::runs::find_run;
@@ -18,9 +19,7 @@ use crate::domain::command::CommandKind;
 use crate::domain::id::{AgentId, ApprovalId, CommandId, RequestId};
 use crate::domain::order::Fingerprint;
 use crate::domain::text::repeated;
-use crate::domain::update::{
-    ApprovalMode, Kind, MAX_LIFETIME, MIN_LIFETIME, PlanAsk, PlanId, RebootAsk, RunId, Then,
-};
+use crate::domain::update::{ApprovalMode, Kind, LIFETIME, PlanAsk, PlanId, RebootAsk, RunId, Term, Then};
 use crate::protocol::v3::{PlanTold, RunTold};
 
 /// Hosts that are asked at the same time.
@@ -67,16 +66,19 @@ impl Master {
         Ok(sorted(id.clone(), stream::iter(asked).buffer_unordered(AT_ONCE).collect().await))
     }
 
-    /// Has a host started anew: it is asked for that plan, and what it answers is approved if it is that and nothing else.
-    /// Returns the command that asks it.
+    /// Has a host started anew: one of ours is asked for that plan, and what it answers is approved if it is that and nothing
+    /// else; RedFlag's agent is told. Returns the command that goes to it.
     pub async fn reboot_host(
         &self,
         agent: &AgentId,
         ask: RebootAsk,
         by: &str,
     ) -> Result<CommandId, MasterError> {
-        let ask = PlanAsk::Reboot(ask);
+        let (wish, ask) = (ask.clone(), PlanAsk::Reboot(ask));
         ask.check().map_err(|fault| MasterError::Invalid(fault.to_string()))?;
+        if self.directory.slot(agent).is_some_and(|slot| slot.dialect() == Dialect::RedFlag) {
+            return Ok(restart(&self.env, agent, wish, by).await?.id);
+        }
         let request = RequestId::new(self.chance.sorted_uuid(&self.clock).to_string());
         let (then, by) = (Then::CarryOut, by.to_owned());
         self.work(agent, |reply| Work::AskPlan { request, ask, then, by, reply }).await
@@ -91,22 +93,19 @@ impl Master {
         terms: impl Into<Terms>,
         (by, from): (&str, Option<String>),
     ) -> Result<OnHosts<ApprovalId>, MasterError> {
-        let Terms { lifetime, mode } = terms.into();
-        if !(MIN_LIFETIME..=MAX_LIFETIME).contains(&lifetime) {
-            let (least, most) = (MIN_LIFETIME.as_secs(), MAX_LIFETIME.as_secs());
-            return Err(MasterError::Invalid(format!("a yes counts for {least} to {most} seconds")));
-        }
+        let Terms { lifetime, mode, not_before } = terms.into();
+        let term = Term::new(self.env.now(), lifetime, not_before);
+        let term = term.map_err(|fault| MasterError::Invalid(fault.to_string()))?;
         if mode == ApprovalMode::SameScope {
             self.must_be_answered(request, plan).await?;
         }
-        let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
         let id = ApprovalId::new(self.chance.sorted_uuid(&self.clock).to_string());
         let yes = Yes {
             approval: id.clone(),
             request: request.clone(),
             plan: plan.clone(),
             mode,
-            expires_at: self.env.now() + lifetime,
+            term,
             by: by.to_owned(),
             from,
         };
@@ -162,16 +161,25 @@ impl Master {
         self.work(&row.agent_id, |reply| Work::Want { kind, name, confirms, by, reply }).await
     }
 
-    /// Says yes to many updates of one host by their names. Returns for each the command that goes to the host, or why there is
-    /// none.
+    /// Says yes to many updates of one host by their names; they are installed at `not_before`, or at once. Returns for each the
+    /// command that goes to the host, or why there is none.
     pub async fn want_updates(
         &self,
         agent: &AgentId,
         names: Vec<(Kind, String)>,
+        not_before: Option<DateTime<Utc>>,
         by: &str,
     ) -> Result<Vec<Result<CommandId, MasterError>>, MasterError> {
+        let term = Term::new(self.env.now(), LIFETIME, not_before);
+        let not_before = term.map_err(|fault| MasterError::Invalid(fault.to_string()))?.not_before;
         let by = by.to_owned();
-        self.work(agent, |reply| Work::WantAll { names, by, reply }).await
+        self.work(agent, |reply| Work::WantAll { names, not_before, by, reply }).await
+    }
+
+    /// Takes back what was to come at a later time of the answer to a command. Fails if nothing is.
+    pub async fn call_off(&self, agent: &AgentId, command: &CommandId, by: &str) -> Result<(), MasterError> {
+        let what = Approval::CallOff { command: command.clone(), by: by.to_owned() };
+        self.work(agent, |reply| Work::Approve { what, reply }).await
     }
 
     /// Takes in what a RedFlag agent says that an update brings along. Returns the command that installs it, if that is

@@ -16,13 +16,18 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::for_registrar::Retire;
 use crate::actors::master::requests::{LeftTunnel, RemovedAgent};
 use crate::actors::supervision::Ctx;
+use crate::db::approvals::{ApprovalFilter, ApprovalRow, list_approvals};
 use crate::db::{self, Batch, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::CommandKind;
 use crate::domain::delivery::Superseding;
-use crate::domain::event::{AgentEvent, Event, Stream};
+use crate::domain::event::{AgentEvent, Event, Stream, UpdateEvent};
 use crate::domain::guard;
 use crate::domain::id::{AgentId, KeyId};
+use crate::domain::update::ApprovalStatus;
+
+/// Open approvals of an agent that go with it.
+const MOST_OPEN: u64 = 1_000;
 
 /// Takes an agent off the list.
 #[derive(Message)]
@@ -72,6 +77,10 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<RemovedAgent>, Maste
     let stop =
         can_be_told.then(|| new_command(env, CommandKind::StopTunnel, Some(env.settings.removal_limit)));
 
+    let updates_end = expected(env, &Stream::updates(agent)).await?;
+    let filter = ApprovalFilter { agent: Some(agent.clone()), open: true, ..ApprovalFilter::default() };
+    let open = list_approvals(&env.db, &filter, MOST_OPEN).await?;
+    let ended = open.iter().map(|row| ended(row, &ask.by)).collect();
     let released = guard::release_all(agent, &routes);
     let mut commands = superseded(env, agent, Superseding::Removal).await?;
     commands.extend(stop.as_ref().map(|stop| queued(agent, stop)));
@@ -79,6 +88,7 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<RemovedAgent>, Maste
     let mut batch = env.batch(&ask.by);
     batch = append_some(batch, Stream::routes(agent), routes_end, released);
     batch = append_some(batch, Stream::commands(agent), commands_end, commands);
+    batch = append_some(batch, Stream::updates(agent), updates_end, ended);
     batch = batch
         .append(Stream::agent(agent), agent_end, vec![AgentEvent::Removed { agent_id: agent.clone() }])
         .row(RowChange::ForgetAgent { agent_id: agent.clone() });
@@ -94,6 +104,19 @@ async fn decide(env: &Env, ask: &Remove) -> Result<Decision<RemovedAgent>, Maste
         tunnel,
     };
     Ok(Decision { batch, answer })
+}
+
+/// Nothing of a yes may wait for a host that comes back one day.
+fn ended(row: &ApprovalRow, by: &str) -> UpdateEvent {
+    let words = match row.status {
+        ApprovalStatus::Ordered => " before it told what came of the order",
+        _ => "",
+    };
+    UpdateEvent::PlanWithdrawn {
+        agent_id: row.agent_id.clone(),
+        approval_id: row.id.clone(),
+        reason: format!("the host was removed by {by}{words}"),
+    }
 }
 
 fn append_some<E: Into<Event>>(batch: Batch, stream: Stream, end: db::Expected, events: Vec<E>) -> Batch {

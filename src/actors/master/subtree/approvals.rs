@@ -24,7 +24,7 @@ use crate::domain::id::{ApprovalId, CommandId};
 use crate::domain::role::may_be_one_person;
 use crate::domain::text::repeated;
 use crate::domain::update::{
-    ApprovalMode, ApprovalStatus, Changes, FailedImage, Happening, OnHost, PlanId, Problem, Then,
+    ApprovalMode, ApprovalStatus, Changes, FailedImage, Happening, OnHost, PlanId, Problem, Term, Then,
 };
 
 /// Approvals of a host that are looked through for what is over.
@@ -60,15 +60,18 @@ impl Keeper {
                 request_id: yes.request.clone(),
                 plan_id: plan.clone(),
                 number,
-                expires_at: yes.expires_at,
+                expires_at: yes.term.expires_at,
                 given_from: yes.from.clone(),
                 needs_second,
                 mode: yes.mode,
                 approved_plan: Some(yes.plan.clone()).filter(|approved| *approved != plan),
+                not_before: yes.term.not_before,
             }];
-            let command = self.order(&yes.approval, &plan, number, yes.expires_at);
+            let mut command = None;
             if !needs_second {
-                events.push(self.ordered(&yes.approval, &command));
+                let (event, order) = self.told(&yes.approval, &plan, yes.term, number);
+                events.push(event);
+                command = order;
             }
             let updates = Stream::updates(agent);
             let mut batch = env.batch(&yes.by).assume(self.is_listed()).append(
@@ -76,12 +79,12 @@ impl Keeper {
                 Expected::Version(ends.updates),
                 events,
             );
-            if !needs_second {
-                batch = self.with_command(batch, &ends, &command);
+            if let Some(command) = &command {
+                batch = self.with_command(batch, &ends, command);
             }
             batch = self.moved(batch, &changes, &on_host, Happening::Approve).await?;
             if self.commit(batch).await? {
-                env.due_at(agent, yes.expires_at);
+                env.due_at(agent, yes.term.not_before.unwrap_or(yes.term.expires_at));
                 return Ok(());
             }
         }
@@ -119,7 +122,7 @@ impl Keeper {
                     ));
                 }
                 ApprovalStatus::Waiting => {}
-                ApprovalStatus::Ordered => return Ok(()),
+                ApprovalStatus::Scheduled | ApprovalStatus::Ordered => return Ok(()),
                 status => {
                     let reason = format!("it came to its end: {}", status.as_str().replace('_', " "));
                     return Err(MasterError::CannotApprove(reason));
@@ -130,13 +133,21 @@ impl Keeper {
                               the master's host are one person)".into();
                 return Err(MasterError::CannotApprove(reason));
             }
-            let command = self.order(id, &row.plan_id, row.number, row.expires_at);
-            let batch = env.batch(by).assume(self.is_listed()).append(
+            // Others may have been ordered since the first yes, and a host takes none that is older than one it has.
+            let number = ends.updates + 1;
+            let (event, command) = self.told(id, &row.plan_id, term_of(&row, env.now()), number);
+            let mut batch = env.batch(by).assume(self.is_listed()).append(
                 Stream::updates(agent),
                 Expected::Version(ends.updates),
-                vec![self.ordered(id, &command)],
+                vec![event],
             );
-            if self.commit(self.with_command(batch, &ends, &command)).await? {
+            if let Some(command) = &command {
+                batch = self.with_command(batch, &ends, command);
+            }
+            if self.commit(batch).await? {
+                if let (None, Some(at)) = (command, row.not_before) {
+                    env.due_at(agent, at);
+                }
                 return Ok(());
             }
         }
@@ -174,7 +185,12 @@ impl Keeper {
                 // A host that refused the order may have been asked what it would change instead.
                 let refused = self.command_of(&row).await?.and_then(|command| command.outcome);
                 let reason = refused.map_or_else(
-                    || "nobody fetched it in time".to_owned(),
+                    || match row.status {
+                        ApprovalStatus::Scheduled => {
+                            "its time was over before the host could be told".to_owned()
+                        }
+                        _ => "nobody fetched it in time".to_owned(),
+                    },
                     |outcome| {
                         format!("{}; what it would change instead was not known in time", outcome.message)
                     },
@@ -320,13 +336,28 @@ impl Keeper {
         Command { expires_at, ..new_command(&self.own.env, kind, None) }
     }
 
-    fn ordered(&self, approval: &ApprovalId, command: &Command) -> UpdateEvent {
-        UpdateEvent::PlanOrdered {
-            agent_id: self.own.agent.clone(),
-            approval_id: approval.clone(),
-            command_id: command.id.clone(),
+    /// Everybody said yes who has to: what that is, and the command that tells the host, unless its time has not come.
+    pub(super) fn told(
+        &self,
+        approval: &ApprovalId,
+        plan: &PlanId,
+        term: Term,
+        number: u64,
+    ) -> (UpdateEvent, Option<Command>) {
+        let (agent_id, approval_id) = (self.own.agent.clone(), approval.clone());
+        if term.not_before.is_some() {
+            return (UpdateEvent::PlanScheduled { agent_id, approval_id }, None);
         }
+        let command = self.order(approval, plan, number, term.expires_at);
+        let command_id = command.id.clone();
+        let event = UpdateEvent::PlanOrdered { agent_id, approval_id, command_id, number: Some(number) };
+        (event, Some(command))
     }
+}
+
+/// When a yes counts, as things stand.
+pub(super) fn term_of(row: &ApprovalRow, now: DateTime<Utc>) -> Term {
+    Term { not_before: row.not_before.filter(|at| *at > now), expires_at: row.expires_at }
 }
 
 /// Says that the host gave no such plan.

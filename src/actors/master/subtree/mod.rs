@@ -16,7 +16,9 @@ mod picture;
 mod plans;
 mod queue;
 mod reissues;
+mod schedules;
 mod tunnel;
+mod unanswered;
 mod updates;
 
 use std::time::Duration;
@@ -161,8 +163,8 @@ impl Subtree {
             Work::AskPlan { request, ask, then, by, reply } => {
                 delivered(self.updates.tell(updates::AskPlan { request, ask, then, by, reply }))
             }
-            Work::WantAll { names, by, reply } => {
-                delivered(self.updates.tell(updates::WantAll { names, by, reply }))
+            Work::WantAll { names, not_before, by, reply } => {
+                delivered(self.updates.tell(updates::WantAll { names, not_before, by, reply }))
             }
             Work::Want { kind, name, confirms, by, reply } => {
                 delivered(self.updates.tell(updates::Want { kind, name, confirms, by, reply }))

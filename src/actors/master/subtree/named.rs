@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
 use super::moves::TRIES;
 use super::own::Own;
 use super::updates::Keeper;
@@ -19,8 +21,8 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome, RedFlagUpdate};
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
-    Change, Findings, Happening, Kind, MAX_NAMES, PlanAsk, Problem, State, Then, Update, Wanted,
-    after_happening,
+    ApprovalStatus, Change, Findings, Happening, Kind, MAX_NAMES, PlanAsk, Problem, State, Then, Update,
+    Wanted, after_happening,
 };
 
 /// Commands that are looked through for the one that installed something.
@@ -37,19 +39,25 @@ enum Free {
 }
 
 impl Keeper {
-    /// A person says yes to an update by its name. Returns the command that goes to the host; for one that is on its way
-    /// already, that one.
-    pub(super) async fn want(&mut self, kind: Kind, name: &str, by: &str) -> Result<CommandId, MasterError> {
-        let update = match self.is_free(kind, name).await? {
+    /// A person says yes to an update by its name; it is installed at `not_before`, or at once. Returns the command that goes to
+    /// the host; for one that is on its way already, that one.
+    pub(super) async fn want(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        not_before: Option<DateTime<Utc>>,
+        by: &str,
+    ) -> Result<CommandId, MasterError> {
+        let update = match self.is_free(kind, name, not_before).await? {
             Free::Yes(update) => update,
             Free::UnderWay(command) => return Ok(command),
         };
         let ask = PlanAsk::install(Wanted::Named(vec![format!("{kind}:{name}")]));
         if self.speaks_redflag() {
             let command = CommandKind::DryRunUpdate(in_words(&update, kind));
-            return self.ask(self.new_request(), ask, Then::CarryOut, command, by).await;
+            return self.ask(self.new_request(), (ask, Then::CarryOut, not_before), command, by).await;
         }
-        self.ask_plan(self.new_request(), ask, Then::CarryOut, by).await
+        self.ask_plan(self.new_request(), ask, Then::CarryOut, not_before, by).await
     }
 
     /// A person says yes to many updates. A host of ours is asked about all of them at once, and installs them in one run;
@@ -57,12 +65,13 @@ impl Keeper {
     pub(super) async fn want_all(
         &mut self,
         names: &[(Kind, String)],
+        not_before: Option<DateTime<Utc>>,
         by: &str,
     ) -> Result<Vec<Result<CommandId, MasterError>>, MasterError> {
         let mut done = Vec::with_capacity(names.len());
         if self.speaks_redflag() {
             for (kind, name) in names {
-                done.push(self.want(*kind, name, by).await);
+                done.push(self.want(*kind, name, not_before, by).await);
             }
             return Ok(done);
         }
@@ -70,7 +79,7 @@ impl Keeper {
             let mut standing = Vec::with_capacity(chunk.len());
             let mut free = Vec::new();
             for (kind, name) in chunk {
-                let one = self.is_free(*kind, name).await;
+                let one = self.is_free(*kind, name, not_before).await;
                 free.extend(matches!(one, Ok(Free::Yes(_))).then(|| format!("{kind}:{name}")));
                 standing.push(one);
             }
@@ -78,7 +87,7 @@ impl Keeper {
                 None
             } else {
                 let ask = PlanAsk::install(Wanted::Named(free));
-                Some(self.ask_plan(self.new_request(), ask, Then::CarryOut, by).await?)
+                Some(self.ask_plan(self.new_request(), ask, Then::CarryOut, not_before, by).await?)
             };
             done.extend(standing.into_iter().map(|one| match one? {
                 Free::UnderWay(command) => Ok(command),
@@ -93,7 +102,12 @@ impl Keeper {
     }
 
     /// Says whether a yes to an update can be given now.
-    async fn is_free(&self, kind: Kind, name: &str) -> Result<Free, MasterError> {
+    async fn is_free(
+        &self,
+        kind: Kind,
+        name: &str,
+        not_before: Option<DateTime<Utc>>,
+    ) -> Result<Free, MasterError> {
         let update = self.update(kind, name).await?;
         let asked = self.asked_for(kind, name).await?;
         match (update.state, asked) {
@@ -101,6 +115,13 @@ impl Keeper {
                 Ok(Free::Yes(Box::new(update)))
             }
             (Some(State::Approved | State::Planned | State::Installing), Some(row)) => {
+                let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
+                if not_before.is_some() && micros(not_before) != micros(row.not_before) {
+                    let begins = row.not_before.map_or("at once".into(), |at| format!("at {at}"));
+                    let reason =
+                        format!("the update was approved before, to begin {begins}: take that back first");
+                    return Err(MasterError::CannotApprove(reason));
+                }
                 Ok(Free::UnderWay(row.command_id))
             }
             (state, _) => {
@@ -124,17 +145,32 @@ impl Keeper {
         };
         let row = self.asked_for(kind, name).await?.filter(|_| update.state == Some(State::Planned));
         let row = row.ok_or_else(nothing)?;
-        if let Some(dependencies) = row.dependencies {
-            return self.install_with(&update, kind, dependencies, by).await;
+        let now = self.own.env.now();
+        if let Some(dependencies) = &row.dependencies {
+            let Some(at) = row.not_before.filter(|at| *at > now) else {
+                return self.install_with(&update, kind, dependencies.clone(), by).await;
+            };
+            let asked = HostPlanRow { asked_by: by.to_owned(), ..row.clone() };
+            let batch = self.batch().row(RowChange::PutHostPlan(Box::new(asked)));
+            let batch = self.moved_named(batch, &[(kind, name.to_owned())], Happening::Approve).await?;
+            self.own.env.ledger.commit(batch).await?;
+            self.own.env.due_at(&self.own.agent, at);
+            return Ok(row.command_id);
         }
-        let (plan, _) = row.answer.and_then(|answer| answer.plan.ok()).ok_or_else(nothing)?;
+        let answer = row.answer.as_ref().and_then(|answer| answer.plan.as_ref().ok());
+        let (plan, _) = answer.ok_or_else(nothing)?;
         let approval = ApprovalId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
-        let yes = self.yes_now(approval.clone(), row.request_id, plan, by);
+        let yes = self.usual_yes(approval.clone(), &row, plan.clone(), by);
         self.approve(&yes).await?;
         let given = db::approvals::find_approval(&self.own.env.db, &self.own.agent, &approval).await?;
-        given.and_then(|given| given.command_id).ok_or_else(|| {
-            MasterError::CannotApprove("a second person has to say yes too, on the page of the plan".into())
-        })
+        match given {
+            Some(given) if given.status != ApprovalStatus::Waiting => {
+                Ok(given.command_id.unwrap_or(row.command_id))
+            }
+            _ => Err(MasterError::CannotApprove(
+                "a second person has to say yes too, on the page of the plan".into(),
+            )),
+        }
     }
 
     /// A RedFlag agent says what an update brings along. With nothing else it is installed; else a person decides.
@@ -149,6 +185,7 @@ impl Keeper {
         // Nobody said yes to it: what comes along is of no use.
         let Some(row) = asked else { return Ok(None) };
         let is_alone = dependencies.is_empty();
+        let later = row.not_before.filter(|at| *at > self.own.env.now());
         let by = row.asked_by.clone();
         let problem = Problem { reason: NO_PLAN.into(), way_out: None };
         let answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
@@ -159,7 +196,10 @@ impl Keeper {
             batch = self.moved_named(batch, &name, Happening::Plan).await?;
         }
         self.own.env.ledger.commit(batch).await?;
-        if !is_alone {
+        if let Some(at) = later {
+            self.own.env.due_at(&self.own.agent, at);
+        }
+        if !is_alone || later.is_some() {
             return Ok(None);
         }
         self.install_with(&update, kind, Vec::new(), &by).await.map(Some)
@@ -239,7 +279,8 @@ impl Keeper {
         known.values().filter(|update| update.state == Some(State::Installing)).cloned().collect()
     }
 
-    async fn install_with(
+    /// Has a RedFlag agent install an update with what comes along.
+    pub(super) async fn install_with(
         &mut self,
         update: &Update,
         kind: Kind,
@@ -283,13 +324,8 @@ impl Keeper {
 
     /// The newest question about this update that was asked with a yes.
     async fn asked_for(&self, kind: Kind, name: &str) -> Result<Option<HostPlanRow>, MasterError> {
-        let asked = format!("{kind}:{name}");
         let rows = host_plans_for(&self.own.env.db, &self.own.agent).await?;
-        let is_it = |row: &HostPlanRow| {
-            let PlanAsk::Install { wanted: Wanted::Named(names), .. } = &row.ask else { return false };
-            row.then == Then::CarryOut && names.contains(&asked)
-        };
-        Ok(rows.into_iter().find(is_it))
+        Ok(rows.into_iter().find(|row| row.is_yes_to(kind, name)))
     }
 
     /// Returns the command with this id, if it is this agent's.

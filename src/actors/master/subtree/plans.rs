@@ -1,6 +1,6 @@
 //! What a host would change: the question, and its answer.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 
 use super::moves::TRIES;
 use super::own::Own;
@@ -18,30 +18,31 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::command::CommandKind;
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
-    ApprovalMode, Changes, Happening, Kind, LIFETIME, OnHost, PlanAsk, PlanId, Then, Wanted, concerns,
+    ApprovalMode, Changes, Happening, Kind, OnHost, PlanAsk, PlanId, Term, Then, Wanted, concerns,
 };
 use crate::protocol::v3::PlanTold;
 
 impl Keeper {
-    /// Asks the host what it would change. What is named counts as approved if the answer is to be carried out.
+    /// Asks the host what it would change. What is named counts as approved if the answer is to be carried out, which begins at
+    /// `not_before` if that is to come.
     pub(super) async fn ask_plan(
         &mut self,
         request: RequestId,
         ask: PlanAsk,
         then: Then,
+        not_before: Option<DateTime<Utc>>,
         by: &str,
     ) -> Result<CommandId, MasterError> {
         self.own.takes_orders()?;
         let kind = CommandKind::PlanUpdates { request: request.clone(), ask: ask.clone(), then };
-        self.ask(request, ask, then, kind, by).await
+        self.ask(request, (ask, then, not_before), kind, by).await
     }
 
     /// Queues what asks the host, and notes the question.
     pub(super) async fn ask(
         &mut self,
         request: RequestId,
-        ask: PlanAsk,
-        then: Then,
+        (ask, then, not_before): (PlanAsk, Then, Option<DateTime<Utc>>),
         kind: CommandKind,
         by: &str,
     ) -> Result<CommandId, MasterError> {
@@ -59,6 +60,7 @@ impl Keeper {
                 asked_at: env.now(),
                 answer: None,
                 dependencies: None,
+                not_before,
             };
             let batch = self.with_command(env.batch(by).assume(self.is_listed()), &ends, &command);
             let mut batch = batch.row(RowChange::PutHostPlan(Box::new(row)));
@@ -134,7 +136,7 @@ impl Keeper {
             return self.move_named(&names, Happening::Plan).await;
         }
         let id = ApprovalId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
-        let yes = self.yes_now(id, row.request_id.clone(), plan.clone(), &row.asked_by);
+        let yes = self.usual_yes(id, &row, plan.clone(), &row.asked_by);
         match self.approve(&yes).await {
             // A plan like it was approved meanwhile.
             Err(MasterError::CannotApprove(_)) => Ok(()),
@@ -142,11 +144,11 @@ impl Keeper {
         }
     }
 
-    /// A yes that counts as long as one does.
-    pub(super) fn yes_now(&self, approval: ApprovalId, request: RequestId, plan: PlanId, by: &str) -> Yes {
-        let expires_at = self.own.env.now() + TimeDelta::from_std(LIFETIME).unwrap_or(TimeDelta::MAX);
-        let mode = ApprovalMode::Exact;
-        Yes { approval, request, plan, mode, expires_at, by: by.to_owned(), from: None }
+    /// A yes to the answer to a question that counts as long as one does, from the time that was asked for.
+    pub(super) fn usual_yes(&self, approval: ApprovalId, asked: &HostPlanRow, plan: PlanId, by: &str) -> Yes {
+        let term = Term::usual(self.own.env.now(), asked.not_before);
+        let (request, mode) = (asked.request_id.clone(), ApprovalMode::Exact);
+        Yes { approval, request, plan, mode, term, by: by.to_owned(), from: None }
     }
 
     /// Returns what the host was asked with a question.

@@ -59,6 +59,9 @@ impl Queue {
             if let Some(waiting) = delivery::open_like(&waiting.cloned().collect::<Vec<_>>(), &kind) {
                 return Ok((Vec::new(), waiting.clone()));
             }
+            if let Some(reason) = delivery::hindrance(&known.open, &kind) {
+                return Err(MasterError::CannotApprove(reason.into()));
+            }
             let command = new_command(&own.env, kind.clone(), None);
             Ok((vec![queued(&own.agent, &command)], command))
         })
@@ -281,6 +284,10 @@ impl Queue {
                     self.own.count(&known);
                     self.ask_to_be_woken(&known.open);
                     self.known = Some(known);
+                    if events.iter().any(|event| matches!(event, CommandEvent::Expired { .. })) {
+                        // Something may have been approved that does not come now.
+                        self.own.env.due_at(&self.own.agent, now);
+                    }
                     return Ok(answer);
                 }
                 // Somebody was faster: what was known is gone, so it is read again.

@@ -26,7 +26,7 @@ impl Keeper {
         let request = RequestId::new(row.id.as_str());
         let kind =
             CommandKind::PlanUpdates { request: request.clone(), ask: asked.ask.clone(), then: Then::Show };
-        self.ask(request, asked.ask, Then::Reissue, kind, "system").await.map(drop)
+        self.ask(request, (asked.ask, Then::Reissue, None), kind, "system").await.map(drop)
     }
 
     /// The host answered: what is in the scope of the yes is ordered, once.

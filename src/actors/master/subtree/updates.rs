@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use actix::prelude::*;
+use chrono::{DateTime, Utc};
 
 use super::own::{self, Own, log, to};
 use crate::actors::master::bus::Note;
@@ -115,6 +116,8 @@ pub struct Want {
 pub struct WantAll {
     /// Their kinds and names.
     pub names: Vec<(Kind, String)>,
+    /// When they are installed; none: at once.
+    pub not_before: Option<DateTime<Utc>>,
     /// Who.
     pub by: String,
     /// For each the command that goes to the host, or why there is none.
@@ -187,7 +190,7 @@ pub struct OrderAnswered {
     pub part: Part,
 }
 
-/// A time is over until which something was put off, or a yes counted.
+/// A time is over until which something was put off, or a yes counted; or one has come for which something was scheduled.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct LookWhatIsDue;
@@ -252,7 +255,7 @@ impl Handler<AskPlan> for UpdateCoordinator {
 
     fn handle(&mut self, asked: AskPlan, _: &mut Ctx<Self>) -> Self::Result {
         let AskPlan { request, ask, then, by, reply } = asked;
-        self.run(async move |keeper| keeper.ask_plan(request, ask, then, &by).await, to(reply))
+        self.run(async move |keeper| keeper.ask_plan(request, ask, then, None, &by).await, to(reply))
     }
 }
 
@@ -263,7 +266,7 @@ impl Handler<Want> for UpdateCoordinator {
         let Want { kind, name, confirms, by, reply } = want;
         let decide = async move |keeper: &mut Keeper| match confirms {
             true => keeper.confirm(kind, &name, &by).await,
-            false => keeper.want(kind, &name, &by).await,
+            false => keeper.want(kind, &name, None, &by).await,
         };
         self.run(decide, to(reply))
     }
@@ -272,8 +275,9 @@ impl Handler<Want> for UpdateCoordinator {
 impl Handler<WantAll> for UpdateCoordinator {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, WantAll { names, by, reply }: WantAll, _: &mut Ctx<Self>) -> Self::Result {
-        self.run(async move |keeper| keeper.want_all(&names, &by).await, to(reply))
+    fn handle(&mut self, want: WantAll, _: &mut Ctx<Self>) -> Self::Result {
+        let WantAll { names, not_before, by, reply } = want;
+        self.run(async move |keeper| keeper.want_all(&names, not_before, &by).await, to(reply))
     }
 }
 
@@ -303,6 +307,7 @@ impl Handler<Approve> for UpdateCoordinator {
             Approval::Give(yes) => keeper.approve(yes).await,
             Approval::Second { approval, by } => keeper.second(approval, by).await,
             Approval::Withdraw { approval, by } => keeper.withdraw(approval, by).await,
+            Approval::CallOff { command, by } => keeper.call_off(command, by).await,
         };
         self.run(decide, to(reply))
     }
@@ -340,7 +345,10 @@ impl Handler<LookWhatIsDue> for UpdateCoordinator {
     fn handle(&mut self, _: LookWhatIsDue, _: &mut Ctx<Self>) -> Self::Result {
         let look = async |keeper: &mut Keeper| {
             keeper.end_snoozes().await?;
-            keeper.end_approvals().await
+            keeper.end_approvals().await?;
+            keeper.end_unanswered().await?;
+            keeper.order_what_is_due().await?;
+            keeper.install_what_is_due().await
         };
         self.run(look, log("updates that were put off, and approvals"))
     }

@@ -16,6 +16,7 @@ mod pushes;
 mod races;
 mod registration;
 mod removal;
+mod schedules;
 mod seats;
 mod updates;
 

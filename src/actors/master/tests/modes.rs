@@ -16,7 +16,7 @@ const NO_LONGER: &str =
     "the plan no longer holds: bash: upgrade 1.0 → 1.2, planned was upgrade 1.0 → 1.1; nothing was changed";
 
 fn terms(mode: ApprovalMode) -> Terms {
-    Terms { lifetime: DAY, mode }
+    Terms { lifetime: DAY, mode, not_before: None }
 }
 
 /// Says yes, and has the host fetch the order.

@@ -519,7 +519,7 @@ fn a_host_that_can_only_say_that_it_failed_answers_its_question_with_that() {
     });
 }
 
-fn container_plan(digest: &str) -> Plan {
+pub(super) fn container_plan(digest: &str) -> Plan {
     let change = PlannedChange {
         kind: Kind::DockerImage,
         name: "web".into(),
@@ -533,7 +533,7 @@ fn container_plan(digest: &str) -> Plan {
 }
 
 /// Asks a host, which answers with this plan.
-async fn planned_so(rig: &Rig, agent: &AgentId, plan: &Plan) -> RequestId {
+pub(super) async fn planned_so(rig: &Rig, agent: &AgentId, plan: &Plan) -> RequestId {
     let asked = rig.master.ask_plans(vec![(agent.clone(), ask())], "ann").await.unwrap();
     let leased = rig.master.lease_commands(agent, 10, Dialect::Native).await.unwrap();
     let command = leased[0].command.id.clone();

@@ -24,7 +24,7 @@ const HAPPENINGS: [Happening; 14] = [
 const TABLE: &str = "
 discovered  | discovered  discovered  resolved    ignored     held        snoozed     -           approved    -           -           -           -           -           -
 approved    | approved    approved    resolved    -           -           -           -           -           discovered  planned     installing  verified    failed      rolled_back
-planned     | planned     planned     resolved    -           -           -           -           -           discovered  planned     installing  verified    failed      rolled_back
+planned     | planned     planned     resolved    -           -           -           -           approved    discovered  planned     installing  verified    failed      rolled_back
 installing  | installing  installing  installing  -           -           -           -           -           discovered  -           -           verified    failed      rolled_back
 verified    | discovered  discovered  verified    -           -           -           -           -           -           -           -           -           -           -
 failed      | failed      discovered  resolved    ignored     held        snoozed     -           approved    -           -           -           -           -           -

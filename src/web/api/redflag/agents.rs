@@ -216,7 +216,7 @@ pub struct RebootBody {
     message: Option<String>,
 }
 
-/// `POST /api/v1/agents/{id}/reboot`: has a host of ours started anew, if its own policy allows that.
+/// `POST /api/v1/agents/{id}/reboot`: has a host started anew; one of ours if its own policy allows that.
 #[utoipa::path(post, path = "/api/v1/agents/{id}/reboot", tag = "v1", params(("id" = String, Path)),
     request_body = RebootBody, responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404),
         (status = 409)),

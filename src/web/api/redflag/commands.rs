@@ -1,26 +1,36 @@
 //! Commands, as RedFlag's clients see them.
 
 use actix_web::{HttpResponse, web};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 
 use crate::actors::master::MasterError;
 use crate::db::read::{
-    CommandFilter, CommandRow, agent_names, find_command, find_updates, list_newest_commands,
+    CommandFilter, CommandRow, agent_names, find_command, find_setting, find_updates, list_newest_commands,
 };
 use crate::domain::command::{CommandKind, CommandStatus};
 use crate::domain::id::CommandId;
 use crate::protocol::redflag::params;
 use crate::web::auth::{Operator, Viewer};
 use crate::web::error::ApiError;
-use crate::web::query::{Query, number};
+use crate::web::query::{Query, flag, number, number_within};
 use crate::web::state::WebState;
 
 /// Most commands of one answer, and how many there are unless the caller says so.
 const COMMANDS: (u64, u64) = (500, 50);
+/// Most commands that are counted when they are put away.
+const MOST_PUT_AWAY: u64 = 100_000;
+/// States of commands that can be put away.
+const UNDONE: [CommandStatus; 2] = [CommandStatus::Failed, CommandStatus::Expired];
+/// Until when commands came to their end that were put away.
+const PUT_AWAY: &str = "redflag.commands_archived_until";
 /// What a command that a person took back says of its end.
 const CANCELLED: &str = "cancelled by ";
+
+/// RedFlag's word for one that was put away.
+const ARCHIVED: &str = "archived_failed";
 
 /// How many commands.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,7 +61,7 @@ pub async fn active(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespons
     let statuses = vec![Queued, Delivered, Acknowledged, Failed, Expired];
     let filter = CommandFilter { statuses, ..CommandFilter::default() };
     let mut records = records(&state, &filter, COMMANDS.0).await?;
-    records.retain(|record| record["status"] != "cancelled");
+    records.retain(|record| record["status"] != "cancelled" && record["status"] != ARCHIVED);
     Ok(HttpResponse::Ok().json(json!({ "count": records.len(), "commands": records })))
 }
 
@@ -74,15 +84,21 @@ async fn records(state: &WebState, filter: &CommandFilter, max: u64) -> Result<V
     let agents: Vec<_> = rows.iter().map(|row| row.agent_id.clone()).collect();
     let names = agent_names(db, &agents).await.map_err(ApiError::internal)?;
     let name = |row: &CommandRow| names.get(&row.agent_id).cloned();
-    Ok(rows.iter().map(|row| record(row, name(row))).collect())
+    let until = put_away_until(state).await?;
+    let is_put_away = |row: &CommandRow| {
+        let ended = matches!(status(row), "failed" | "timed_out").then_some(row.ended_at).flatten();
+        ended.zip(until).is_some_and(|(ended, until)| ended <= until)
+    };
+    let shown = |row: &CommandRow| if is_put_away(row) { ARCHIVED } else { status(row) };
+    Ok(rows.iter().map(|row| record(row, name(row), shown(row))).collect())
 }
 
-fn record(row: &CommandRow, name: Option<String>) -> Value {
+fn record(row: &CommandRow, name: Option<String>, status: &str) -> Value {
     let (command, params) = (&row.command, params(&row.command.kind));
     let said = |field: &str| params.get(field).cloned().unwrap_or_else(|| json!("N/A"));
     json!({
         "id": command.id, "agent_id": row.agent_id, "command_type": command.kind.action(), "params": params,
-        "status": status(row), "source": "manual", "created_at": command.queued_at, "sent_at": command.delivered_at,
+        "status": status, "source": "manual", "created_at": command.queued_at, "sent_at": command.delivered_at,
         "completed_at": command.outcome.as_ref().and_then(|end| end.finished_at),
         "result": command.outcome.as_ref().map(|end| json!({ "success": end.succeeded, "message": end.message })),
         "agent_hostname": name, "package_name": said("package_name"), "package_type": said("package_type"),
@@ -155,7 +171,9 @@ pub async fn cancel(
 ) -> Result<HttpResponse, ApiError> {
     let row = own(&state, &id).await?;
     if !row.command.status.is_open() {
-        return Err(ApiError::Invalid("the command is at its end already".into()));
+        // What was to come of its answer later has no other command yet.
+        state.master().call_off(&row.agent_id, &row.command.id, &operator.name).await?;
+        return Ok(HttpResponse::Ok().json(json!({ "message": "command cancelled" })));
     }
     if let CommandKind::CarryOutPlan { approval, .. } = &row.command.kind {
         // A host that has the order carries it out: what cannot be stopped is not said to be.
@@ -169,9 +187,58 @@ pub async fn cancel(
     Ok(HttpResponse::Ok().json(json!({ "message": "command cancelled" })))
 }
 
-/// `DELETE /api/v1/commands/failed`: not built yet: history is kept, and there is no archive beside it.
-#[utoipa::path(delete, path = "/api/v1/commands/failed", tag = "v1",
-    responses((status = 401), (status = 403), (status = 409)), security(("admin_token" = [])))]
-pub async fn archive(_: Operator) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NotBuiltYet("archiving commands"))
+/// Which commands are put away.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct ArchiveQuery {
+    /// Came to their end so many days ago, or more; 0 to 3,650, and 7 if it is left out.
+    #[param(value_type = Option<u64>)]
+    older_than_days: Option<String>,
+    /// Only those that were asked again; `true` puts away nothing, for a retry is a command of its own here.
+    #[param(value_type = Option<bool>)]
+    only_retried: Option<String>,
+    /// `true`: of any age.
+    #[param(value_type = Option<bool>)]
+    all_failed: Option<String>,
+}
+
+impl ArchiveQuery {
+    /// Until when commands came to their end that are put away; none if none are.
+    fn until(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, ApiError> {
+        let days = number_within("older_than_days", self.older_than_days.as_deref(), 7, 0..=3_650)?;
+        let days = TimeDelta::days(i64::try_from(days).unwrap_or(i64::MAX));
+        let is_all = flag("all_failed", self.all_failed.as_deref())?;
+        let is_none = flag("only_retried", self.only_retried.as_deref())?;
+        Ok((!is_none).then(|| if is_all { now } else { now - days }))
+    }
+}
+
+/// `DELETE /api/v1/commands/failed`: puts commands away that failed or timed out: `active` lists them no more. The record has them
+/// all the same, and `recent` calls them `archived_failed`.
+#[utoipa::path(delete, path = "/api/v1/commands/failed", tag = "v1", params(ArchiveQuery),
+    responses((status = 200), (status = 400), (status = 401), (status = 403)), security(("admin_token" = [])))]
+pub async fn archive(
+    operator: Operator,
+    state: web::Data<WebState>,
+    query: Query<ArchiveQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let before = put_away_until(&state).await?;
+    let until = query.0.until(state.master().clock.now())?;
+    let mut count = 0;
+    if let Some(until) = until.filter(|until| before.is_none_or(|before| *until > before)) {
+        let (statuses, ended) = (UNDONE.to_vec(), Some((before, until)));
+        let filter = CommandFilter { statuses, ended, ..CommandFilter::default() };
+        let rows = list_newest_commands(&state.master().db, &filter, MOST_PUT_AWAY).await;
+        count = rows.map_err(ApiError::internal)?.0.iter().filter(|row| status(row) != "cancelled").count();
+        if count > 0 {
+            state.master().change_setting(PUT_AWAY, json!(until), &operator.name).await?;
+        }
+    }
+    Ok(HttpResponse::Ok()
+        .json(json!({ "message": format!("{count} failed commands archived"), "count": count })))
+}
+
+/// Returns until when commands came to their end that were put away, if any were.
+async fn put_away_until(state: &WebState) -> Result<Option<DateTime<Utc>>, ApiError> {
+    let row = find_setting(&state.master().db, PUT_AWAY).await.map_err(ApiError::internal)?;
+    Ok(row.and_then(|row| serde_json::from_value(row.value).ok()))
 }

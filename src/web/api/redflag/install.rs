@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::{HttpResponse, web};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -12,7 +13,7 @@ use super::agents::listed;
 use crate::actors::master::MasterError;
 use crate::db::read::{UpdateFilter, UpdateOrder, UpdateRow, find_updates, list_updates};
 use crate::domain::id::{AgentId, CommandId, UpdateId};
-use crate::domain::update::Kind;
+use crate::domain::update::{Kind, LIFETIME, Term};
 use crate::web::api::agents::agent_id;
 use crate::web::auth::Operator;
 use crate::web::body::Lenient;
@@ -27,8 +28,8 @@ const MOST_IDS: usize = 1_000;
 pub struct ApproveBody {
     /// Their ids, at most 1,000.
     update_ids: Option<Vec<String>>,
-    /// When to begin: nothing is scheduled, so a time is refused.
-    scheduled_at: Option<Value>,
+    /// When they are installed, at most 7 days from now; at once if it is left out.
+    scheduled_at: Option<DateTime<Utc>>,
 }
 
 /// `POST /api/v1/updates/{id}/approve`: says yes to an update; its host is told at once.
@@ -59,8 +60,9 @@ pub async fn approve_many(
             "field `update_ids` is not allowed: send 1 to 1,000 ids of updates".into(),
         ));
     }
-    if body.0.scheduled_at.is_some_and(|at| !at.is_null()) {
-        return Err(ApiError::NotBuiltYet("beginning at a later time"));
+    let at = body.0.scheduled_at;
+    if let Err(fault) = Term::new(state.master().clock.now(), LIFETIME, at) {
+        return Err(ApiError::Invalid(format!("field `scheduled_at` is not allowed: {fault}")));
     }
     let ids: Vec<UpdateId> = ids.into_iter().map(UpdateId::new).collect();
     let rows = find_updates(&state.master().db, &ids).await.map_err(ApiError::internal)?;
@@ -70,10 +72,10 @@ pub async fn approve_many(
         .filter(|id| !known.contains(id))
         .map(|id| json!({ "update_id": id, "error": "no update has this id" }))
         .collect();
-    let Approved { count, commands, left, .. } = want_all(&state, &rows, &operator.name).await;
+    let Approved { count, commands, left, .. } = want_all(&state, &rows, at, &operator.name).await;
     let left = [left, unknown].concat();
     Ok(HttpResponse::Ok().json(json!({
-        "message": "updates approved", "count": count, "command_ids": commands, "left": left,
+        "message": "updates approved", "count": count, "scheduled_at": at, "command_ids": commands, "left": left,
     })))
 }
 
@@ -134,7 +136,7 @@ pub async fn update_host(
     let action = body.0.action.clone().unwrap_or_default();
     let package = body.0.package_name.clone();
     let rows = body.0.rows(&state, agent).await?;
-    let Approved { commands, left, refused, .. } = want_all(&state, &rows, &operator.name).await;
+    let Approved { commands, left, refused, .. } = want_all(&state, &rows, None, &operator.name).await;
     match (commands.first(), refused) {
         (None, Some(why)) => Err(why.into()),
         (None, None) => {
@@ -188,7 +190,7 @@ struct Approved {
 }
 
 /// Says yes to updates, host by host.
-async fn want_all(state: &WebState, rows: &[UpdateRow], by: &str) -> Approved {
+async fn want_all(state: &WebState, rows: &[UpdateRow], at: Option<DateTime<Utc>>, by: &str) -> Approved {
     let mut by_host = BTreeMap::<&AgentId, Vec<&UpdateRow>>::new();
     for row in rows {
         by_host.entry(&row.agent_id).or_default().push(row);
@@ -196,7 +198,7 @@ async fn want_all(state: &WebState, rows: &[UpdateRow], by: &str) -> Approved {
     let mut all = Approved::default();
     for (agent, rows) in by_host {
         let names = rows.iter().map(|row| (row.kind, row.update.finding.name.clone())).collect();
-        let done = match state.master().want_updates(agent, names, by).await {
+        let done = match state.master().want_updates(agent, names, at, by).await {
             Ok(done) => done,
             Err(why) => {
                 let words = why.to_string();

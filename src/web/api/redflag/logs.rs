@@ -57,7 +57,7 @@ impl LogsQuery {
             Some(_) => return None,
         };
         let (agent, action) = (filled(&self.agent_id).map(AgentId::new), filled(&self.action));
-        Some(CommandFilter { agent, statuses, action, since })
+        Some(CommandFilter { agent, statuses, action, since, ended: None })
     }
 
     fn of_logs(&self, since: Option<DateTime<Utc>>) -> UpdateLogFilter {

@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use super::{PageOf, filled};
 use crate::db::read::{
     UpdateCount, UpdateFilter, UpdateOrder, UpdateRow, count_updates, find_updates, is_status, list_updates,
-    update_counts,
+    scheduled_plans, update_counts,
 };
 use crate::domain::id::{AgentId, UpdateId};
 use crate::domain::update::{Decision, Kind, Severity};
@@ -238,7 +238,13 @@ pub async fn one(
     state: web::Data<WebState>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(record(&find(&state, &id).await?)))
+    let row = find(&state, &id).await?;
+    let db = &state.master().db;
+    let scheduled = scheduled_plans(db, std::slice::from_ref(&row.agent_id)).await;
+    let at = row.scheduled_at(&scheduled.map_err(ApiError::internal)?, state.master().clock.now());
+    let mut record = record(&row);
+    record["scheduled_at"] = json!(at);
+    Ok(HttpResponse::Ok().json(record))
 }
 
 /// `GET /api/v1/updates/{id}/logs`: what was said while it was installed; nothing is installed yet.

@@ -432,7 +432,11 @@ fn yes(
 }
 
 fn detail(row: &ApprovalRow, is_own: bool) -> String {
-    let mut parts = vec![format!("counts until {}", row.expires_at.format("%Y-%m-%d %H:%M UTC"))];
+    let until = row.expires_at.format("%Y-%m-%d %H:%M UTC");
+    let mut parts = vec![match row.not_before {
+        Some(at) => format!("counts from {} until {until}", at.format("%Y-%m-%d %H:%M UTC")),
+        None => format!("counts until {until}"),
+    }];
     parts.extend(mode_words(row.mode).map(str::to_owned));
     parts.push(match &row.given_from {
         Some(from) => format!("from {from}"),

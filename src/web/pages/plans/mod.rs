@@ -376,7 +376,7 @@ pub async fn approve(
     let who = (person.name.as_str(), Some(state.source(&req).to_string()));
     match state
         .master()
-        .approve_plan(&request, &plan, agents, Terms { lifetime, mode }, who)
+        .approve_plan(&request, &plan, agents, Terms { lifetime, mode, not_before: None }, who)
         .await
     {
         Ok(done) => after(&person, &state, &request, &done).await,

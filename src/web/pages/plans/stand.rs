@@ -160,6 +160,14 @@ impl Stand {
                 can_go_back: true,
                 ..stand("warn", "waits for a second yes")
             },
+            ApprovalStatus::Scheduled => Self {
+                note: row.not_before.map(|at| {
+                    let at = at.format("%Y-%m-%d %H:%M UTC");
+                    format!("the host is told at {at}; until then it can be taken back")
+                }),
+                can_go_back: true,
+                ..stand("idle", "scheduled")
+            },
             ApprovalStatus::Ordered => Self::ordered(row, known),
             ApprovalStatus::Withdrawn if row.ended_at.is_some_and(|at| at >= row.expires_at) => {
                 stand("idle", "over, nothing was changed")
