@@ -7,6 +7,7 @@
 mod error;
 mod files;
 mod journal;
+mod label_prefix;
 mod last_scan;
 mod order_keys;
 mod outbox;
@@ -27,6 +28,7 @@ use crate::io::{Io, open_lock_file};
 
 pub use error::StateError;
 pub use journal::{NewCommand, Recorded, UnfinishedCommand};
+pub use label_prefix::{keep_label_prefix, kept_label_prefix};
 pub use last_scan::{LastScan, read_last_scan, replace_file, replace_file_in, write_last_scan};
 pub use order_keys::{AgentIs, KnownOrders, OrderKeys, RefusedKey, TakenOrder};
 pub use outbox::{Spooled, SpooledItem};

@@ -11,19 +11,28 @@ use crate::support::ship::Rig;
 use crate::support::until::until;
 
 /// A small disk of its own.
-struct Disk {
-    dir: TempDir,
+pub struct Disk {
+    path: PathBuf,
+    _dir: Option<TempDir>,
 }
 
 impl Disk {
     fn new(size: &str) -> Self {
         let dir = TempDir::new().unwrap();
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "lightship-test", text(dir.path())]);
-        Self { dir }
+        let mut disk = Self::over(dir.path(), size);
+        disk._dir = Some(dir);
+        disk
+    }
+
+    /// In the place of a folder that is there.
+    pub fn over(path: &Path, size: &str) -> Self {
+        let options = format!("size={size},mode=700");
+        run("mount", &["-t", "tmpfs", "-o", &options, "lightship-test", text(path)]);
+        Self { path: path.to_owned(), _dir: None }
     }
 
     fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
     }
 
     fn make_read_only(&self) {
@@ -31,7 +40,7 @@ impl Disk {
     }
 
     /// Takes all space that is left.
-    fn fill(&self) -> PathBuf {
+    pub fn fill(&self) -> PathBuf {
         let path = self.path().join("ballast");
         let mut file = std::fs::File::create(&path).unwrap();
         let block = [0; 4096];

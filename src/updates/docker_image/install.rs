@@ -21,6 +21,7 @@ use crate::domain::registry::Reference;
 use crate::domain::update::swap::{Group, Phase, Swap, Swaps, stops_first};
 use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run, Wanted};
 use crate::registry::{Credentials, DockerLogins};
+use crate::state_dir::kept_label_prefix;
 use crate::updates::installer::Installer;
 use crate::updates::run::{At, Back, Progress, Step, StepFailed, cancelled};
 use crate::updates::scanner::Scanner;
@@ -29,7 +30,7 @@ use crate::updates::scanner::Scanner;
 pub struct ImageInstaller {
     scanner: DockerImage,
     engine: EngineContainers,
-    visitor: Visitor,
+    label_prefix: Option<String>,
     clock: Clock,
 }
 
@@ -41,8 +42,18 @@ impl ImageInstaller {
         label_prefix: Option<&str>,
         clock: Clock,
     ) -> Self {
-        let visitor = Visitor::new(engine.clone(), label_prefix.map(str::to_owned));
-        Self { scanner, engine, visitor, clock }
+        Self { scanner, engine, label_prefix: label_prefix.map(str::to_owned), clock }
+    }
+
+    /// Asks as visitors do, of what this host publishes: by its own prefix of labels, else by the one that its master named.
+    fn visitor(&self, state_dir: &Path) -> Visitor {
+        let learnt = || {
+            kept_label_prefix(state_dir).unwrap_or_else(|error| {
+                tracing::warn!(%error, "which prefix of labels the master named is not known");
+                None
+            })
+        };
+        Visitor::new(self.engine.clone(), self.label_prefix.clone().or_else(learnt))
     }
 }
 
@@ -66,25 +77,25 @@ impl Installer for ImageInstaller {
     }
 
     async fn plan(&self, wanted: &Wanted, state_dir: &Path) -> Result<Plan, Problem> {
-        work_out(&self.scanner, &self.engine, &self.visitor, wanted, state_dir, &self.clock).await
+        work_out(&self.scanner, &self.engine, &self.visitor(state_dir), wanted, state_dir, &self.clock).await
     }
 
     async fn plan_undo(&self, run: &Run, only: &[String], state_dir: &Path) -> Result<Plan, Problem> {
-        work_out_undo(&self.engine, &self.visitor, run, only, state_dir).await
+        work_out_undo(&self.engine, &self.visitor(state_dir), run, only, state_dir).await
     }
 
     async fn automatic(&self, _plan: &Plan) -> Result<Vec<String>, Problem> {
         Ok(Vec::new())
     }
 
-    fn steps(&self, _state_dir: &Path) -> Vec<Box<dyn Step>> {
-        let (engine, visitor) = (&self.engine, &self.visitor);
+    fn steps(&self, state_dir: &Path) -> Vec<Box<dyn Step>> {
+        let (engine, visitor) = (&self.engine, self.visitor(state_dir));
         let logins: Arc<dyn Credentials> = Arc::new(DockerLogins::of_this_user());
         vec![
             Box::new(Settle(engine.clone(), visitor.clone())),
             Box::new(Check(engine.clone())),
             Box::new(Pull(engine.clone(), logins)),
-            Box::new(Replace(engine.clone(), visitor.clone())),
+            Box::new(Replace(engine.clone(), visitor)),
             Box::new(Look(engine.clone())),
         ]
     }
@@ -126,7 +137,8 @@ impl Step for Settle {
         };
         let journal = Journal::of(&folder);
         let swaps = journal.read().map_err(StepFailed::because)?;
-        let mut swapper = Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps };
+        let mut swapper =
+            Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps, is_unwritten: false };
         for group in (0..swapper.swaps.groups.len()).rev() {
             swapper.give_up(group, "it was cut off, and taken back").map_err(StepFailed::because)?;
             swapper.end(group).await.map_err(|stuck| match stuck {
@@ -254,7 +266,8 @@ impl Step for Replace {
         let untouched = |reason: String| StepFailed { reason, back: Back::NotNeeded };
         let journal = Journal::of(at.folder);
         let swaps = journal.read().map_err(StepFailed::because)?;
-        let mut swapper = Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps };
+        let mut swapper =
+            Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps, is_unwritten: false };
         // What was begun before is brought to its end first.
         for group in 0..swapper.swaps.groups.len() {
             bring_to_end(&mut swapper, group).await?;

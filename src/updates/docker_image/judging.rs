@@ -86,7 +86,7 @@ impl Swapper<'_> {
             self.say(&swap, &one.to_string());
         }
         self.swaps.groups[number].swaps[place].visits = visited;
-        self.journal.write(&self.swaps)?;
+        self.write()?;
         Ok(None)
     }
 

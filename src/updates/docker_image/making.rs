@@ -46,15 +46,31 @@ impl Swapper<'_> {
             let Some(was) = &swap.was else { continue };
             let mut old = swap.old.clone();
             if self.engine.inspect(&old).await.map_err(text)?.is_none() {
-                self.say(&swap, "makes the old container anew from its record");
-                self.remove_half(&swap.aside_name(), &swap.old_image).await?;
-                old = self.make(&swap, was, &swap.old_image, &swap.aside_name(), &made).await?;
+                old = match self.made_before(&swap).await? {
+                    Some(made) => made,
+                    None => {
+                        self.say(&swap, "makes the old container anew from its record");
+                        self.remove_half(&swap.aside_name(), &swap.old_image).await?;
+                        self.make(&swap, was, &swap.old_image, &swap.aside_name(), &made).await?
+                    }
+                };
                 self.swaps.groups[number].swaps[place].old = old.clone();
-                self.journal.write(&self.swaps)?;
+                // Not written down it is found again by its name.
+                let _ = self.write();
             }
             made.note(id_of(was).to_owned(), old, swap.name);
         }
         Ok(())
+    }
+
+    /// The one that was made anew before, when that could not be written down: it has the name already.
+    async fn made_before(&self, swap: &Swap) -> Result<Option<String>, String> {
+        if swap.keeps_its_image() {
+            return Ok(None);
+        }
+        let found = self.engine.inspect(&swap.name).await.map_err(text)?;
+        let found = found.filter(|found| image_id(found) == swap.old_image);
+        Ok(found.map(|found| id_of(&found).to_owned()))
     }
 
     async fn make(

@@ -34,6 +34,8 @@ pub(super) struct Swapper<'a> {
     pub(super) at: &'a At<'a>,
     pub(super) journal: Journal,
     pub(super) swaps: Swaps,
+    /// Set once the journal could not be written.
+    pub(super) is_unwritten: bool,
 }
 
 /// Why a group is neither replaced nor put back.
@@ -49,14 +51,15 @@ impl Swapper<'_> {
     pub(super) async fn end(&mut self, number: usize) -> Result<(), Stuck> {
         loop {
             match self.swaps.groups[number].phase.clone() {
-                Phase::Open => {
-                    let phase = match self.forward(number).await {
-                        Ok(()) => Phase::Good,
-                        // An Engine that ended meanwhile says nothing of an image.
-                        Err(reason) => Phase::Bad { reason, is_failure: !self.is_away().await },
-                    };
-                    self.note(number, phase).map_err(Stuck::NotBack)?;
-                }
+                Phase::Open => match self.forward(number).await {
+                    // Not in the journal it counts for nothing: the old one stays until somebody goes on and judges again.
+                    Ok(()) => self.note(number, Phase::Good).map_err(Stuck::Untidy)?,
+                    Err(reason) => {
+                        // An Engine that ended meanwhile says nothing of an image, and neither does a full disk.
+                        let is_failure = !self.is_unwritten && !self.is_away().await;
+                        self.note_if_possible(number, Phase::Bad { reason, is_failure });
+                    }
+                },
                 Phase::Good => {
                     if self.tidy(number).await.is_err() {
                         // The Engine may have ended in the middle.
@@ -71,7 +74,7 @@ impl Swapper<'_> {
                         back = self.put_back(number).await;
                     }
                     back.map_err(|error| Stuck::NotBack(format!("{reason}; then {error}")))?;
-                    self.note(number, Phase::Back { reason, is_failure }).map_err(Stuck::NotBack)?;
+                    self.note_if_possible(number, Phase::Back { reason, is_failure });
                 }
                 Phase::Done | Phase::Back { .. } => return Ok(()),
             }
@@ -89,8 +92,22 @@ impl Swapper<'_> {
     /// Writes down that a group is begun; nothing was done before.
     pub(super) fn begin(&mut self, swaps: Vec<Swap>) -> Result<usize, String> {
         self.swaps.groups.push(Group { phase: Phase::Open, swaps });
-        self.journal.write(&self.swaps)?;
+        self.write()?;
         Ok(self.swaps.groups.len() - 1)
+    }
+
+    pub(super) fn write(&mut self) -> Result<(), String> {
+        let written = self.journal.write(&self.swaps);
+        self.is_unwritten |= written.is_err();
+        written
+    }
+
+    /// Notes what is right also if nobody can read it: whoever goes on with a record that says less looks at what is there, and
+    /// the old ones have to come back on a full disk too.
+    fn note_if_possible(&mut self, number: usize, phase: Phase) {
+        if let Err(error) = self.note(number, phase) {
+            (self.at.tell)(Progress::Does(format!("goes back, though that cannot be written down: {error}")));
+        }
     }
 
     fn note(&mut self, number: usize, phase: Phase) -> Result<(), String> {
@@ -99,7 +116,7 @@ impl Swapper<'_> {
             self.swaps.groups[number].swaps.iter_mut().for_each(|swap| swap.was = None);
         }
         self.swaps.groups[number].phase = phase;
-        self.journal.write(&self.swaps)
+        self.write()
     }
 
     pub(super) fn say(&self, swap: &Swap, words: &str) {
@@ -134,7 +151,7 @@ impl Swapper<'_> {
             None => self.create(&swap, old.inspection(), replaced).await?,
         };
         self.swaps.groups[number].swaps[place].new = Some(new.clone());
-        self.journal.write(&self.swaps)?;
+        self.write()?;
         if swap.beside {
             self.start_new(&swap, &new, "starts the new container beside the old one").await?;
             self.until_good(number, place, &new).await?;

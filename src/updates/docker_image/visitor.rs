@@ -28,7 +28,8 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    /// Takes the operator's own prefix of labels, if any.
+    /// Takes the prefix of labels that counts beside the known ones, if any. What is published by hand, and not by labels, would
+    /// come with it.
     pub(super) fn new(engine: EngineContainers, prefix: Option<String>) -> Self {
         let is_local = |host: &str| {
             Url::parse(&format!("http://{host}")).is_ok_and(|url| crate::http_client::is_loopback(&url))

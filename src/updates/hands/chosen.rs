@@ -73,6 +73,15 @@ impl Hands for ChosenHands {
         }
     }
 
+    /// Both learn it, for the same reason.
+    async fn learn_label_prefix(&self, said: Option<&str>) -> Result<(), Problem> {
+        let own = self.own.learn_label_prefix(said).await;
+        match self.helper() {
+            Some(helper) => helper.learn_label_prefix(said).await.and(own),
+            None => own,
+        }
+    }
+
     async fn untold(&self, agent: &AgentId) -> Result<Vec<RunId>, Problem> {
         let mut untold = self.own.untold(agent).await?;
         if let Some(helper) = self.helper() {

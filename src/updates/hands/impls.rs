@@ -8,7 +8,7 @@ use crate::domain::id::AgentId;
 use crate::domain::order::{KeyOffer, Offered};
 use crate::domain::update::{Kind, Plan, PlanAsk, Problem, Run, RunId};
 use crate::protocol::v3::{LOG_LIMIT, RunTold};
-use crate::state_dir::{StateError, read_end};
+use crate::state_dir::{StateError, keep_label_prefix, read_end};
 use crate::updates::{ScanAsk, cancel, failed_images};
 
 /// Most runs that are named at once.
@@ -95,6 +95,10 @@ impl Hands for OwnHands {
         };
         let trusted = known.keys.present().map(|key| key.fingerprint());
         Ok(KeyNews { was, trusted, shown: offer.key.fingerprint() })
+    }
+
+    async fn learn_label_prefix(&self, said: Option<&str>) -> Result<(), Problem> {
+        keep_label_prefix(&self.parts.dir, said).map_err(in_words)
     }
 
     async fn untold(&self, agent: &AgentId) -> Result<Vec<RunId>, Problem> {

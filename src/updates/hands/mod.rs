@@ -50,6 +50,10 @@ pub trait Hands: Send + Sync + 'static {
     /// Takes in the key that the master shows.
     async fn offer_key(&self, offer: &KeyOffer, agent: &AgentId) -> Result<KeyNews, Problem>;
 
+    /// Takes in which prefix of labels counts beside the known ones, as the master says: by it they know which containers are
+    /// published. None forgets it.
+    async fn learn_label_prefix(&self, said: Option<&str>) -> Result<(), Problem>;
+
     /// Returns some runs that ended and were not told as this agent's, the oldest first.
     async fn untold(&self, agent: &AgentId) -> Result<Vec<RunId>, Problem>;
 

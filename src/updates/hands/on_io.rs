@@ -56,6 +56,11 @@ impl Hands for OnIo {
         self.io.run(async move { hands.offer_key(&offer, &agent).await }).await
     }
 
+    async fn learn_label_prefix(&self, said: Option<&str>) -> Result<(), Problem> {
+        let (hands, said) = (Arc::clone(&self.hands), said.map(str::to_owned));
+        self.io.run(async move { hands.learn_label_prefix(said.as_deref()).await }).await
+    }
+
     async fn untold(&self, agent: &AgentId) -> Result<Vec<RunId>, Problem> {
         let (hands, agent) = (Arc::clone(&self.hands), agent.clone());
         self.io.run(async move { hands.untold(&agent).await }).await

@@ -155,6 +155,10 @@ impl Hands for HelperHands {
         }
     }
 
+    async fn learn_label_prefix(&self, said: Option<&str>) -> Result<(), Problem> {
+        self.ask(Question::LabelPrefix(said.map(str::to_owned))).await.map(drop)
+    }
+
     async fn untold(&self, agent: &AgentId) -> Result<Vec<RunId>, Problem> {
         match self.ask(Question::Untold(agent.clone())).await? {
             Answer::Untold(runs) => Ok(runs),

@@ -55,6 +55,8 @@ enum Question {
         /// Who wants it.
         by: String,
     },
+    /// This prefix of labels counts beside the known ones.
+    LabelPrefix(Option<String>),
     /// The master shows this key.
     OfferKey {
         /// It.
@@ -93,7 +95,12 @@ impl Question {
                 Some(agent)
             }
             Self::Untold(agent) => Some(agent),
-            Self::Status | Self::Refresh | Self::Plan(_) | Self::Read(_) | Self::Cancel { .. } => None,
+            Self::Status
+            | Self::Refresh
+            | Self::Plan(_)
+            | Self::Read(_)
+            | Self::Cancel { .. }
+            | Self::LabelPrefix(_) => None,
         }
     }
 }

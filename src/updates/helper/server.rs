@@ -161,6 +161,7 @@ async fn answer_quickly(question: Question, hands: &dyn Hands) -> Answer {
         Question::Told { run, agent } => hands.mark_told(&run, &agent).await.map(|()| Answer::Done),
         Question::Cancel { run, by } => hands.cancel(&run, &by).await.map(|()| Answer::Done),
         Question::OfferKey { offer, agent } => hands.offer_key(&offer, &agent).await.map(Answer::Key),
+        Question::LabelPrefix(said) => hands.learn_label_prefix(said.as_deref()).await.map(|()| Answer::Done),
         Question::Apply { .. } => Err(Problem { reason: "it is no quick question".into(), way_out: None }),
     };
     answered.unwrap_or_else(Answer::Failed)

@@ -19,6 +19,7 @@ use crate::updates::{Allowed, ChosenHands, Errand, Hands, HandsStatus, KeyWas, T
 #[derive(Default)]
 struct Slow {
     errands: Mutex<Vec<Errand>>,
+    prefix: Mutex<Option<String>>,
     go: Notify,
     ended: Notify,
 }
@@ -70,6 +71,11 @@ impl Hands for Slow {
 
     async fn offer_key(&self, offer: &KeyOffer, _: &AgentId) -> Result<KeyNews, Problem> {
         Ok(KeyNews { was: KeyWas::First, trusted: None, shown: offer.key.fingerprint() })
+    }
+
+    async fn learn_label_prefix(&self, said: Option<&str>) -> Result<(), Problem> {
+        *self.prefix.lock() = said.map(str::to_owned);
+        Ok(())
     }
 
     async fn untold(&self, _: &AgentId) -> Result<Vec<RunId>, Problem> {
@@ -216,4 +222,14 @@ async fn the_helper_does_it_as_soon_as_it_is_there_and_runs_of_both_are_told() {
     both.carry_out(errand(), Arc::new(|_| ())).await.unwrap();
     assert_eq!((own.errands.lock().len(), rig.hands.errands.lock().len()), (1, 1));
     assert_eq!(both.untold(&AgentId::new("a1")).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_prefix_of_labels_that_a_master_named_is_known_to_both() {
+    let (rig, own) = (Rig::new(), Arc::new(Slow::default()));
+    let both = ChosenHands::new(own.clone(), rig.client());
+    for said in [Some("team"), None] {
+        both.learn_label_prefix(said).await.unwrap();
+        assert_eq!((own.prefix.lock().as_deref(), rig.hands.prefix.lock().as_deref()), (said, said));
+    }
 }

@@ -14,8 +14,8 @@ use super::containers::{Host, lasting, outcome, well};
 use crate::support::ship::binary;
 
 /// How a container is replaced, which follows from what it is.
-#[derive(Clone, Copy, PartialEq)]
-enum Form {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Form {
     /// The old one is stopped first.
     StopFirst,
     /// The old one is gone with its stop.
@@ -34,7 +34,7 @@ impl Form {
     }
 
     /// Runs what the tag holds now.
-    async fn run(self, host: &Host) -> ContainerInspectResponse {
+    pub(super) async fn run(self, host: &Host) -> ContainerInspectResponse {
         let body = match self {
             Self::StopFirst => ContainerCreateBody::default(),
             Self::Remove => {
@@ -81,7 +81,7 @@ fn published() -> ContainerCreateBody {
     }
 }
 
-fn begin(host: &Host, args: &[&str]) -> Child {
+pub(super) fn begin(host: &Host, args: &[&str]) -> Child {
     let mut verb = Command::new(binary());
     verb.args(args).env_clear().env("PATH", "/nonexistent").env("LIGHTSHIP_STATE_DIR", host.state.path());
     verb.env("DOCKER_HOST", host.engine.docker_host());
@@ -104,7 +104,7 @@ fn kill_at(mut child: Child, words: &str) {
 }
 
 /// All that a run says when a part of it begins, as a run that nobody disturbs says it.
-async fn parts(host: &Host, form: Form) -> Vec<String> {
+pub(super) async fn parts(host: &Host, form: Form) -> Vec<String> {
     form.prepare(host).await;
     host.push("app", "before", &well()).await;
     form.run(host).await;
@@ -264,7 +264,7 @@ async fn an_engine_that_is_killed_at_any_part_leaves_exactly_one_and_the_same_pl
 }
 
 /// Returns as soon as it says this; the rest of what it says comes with its end.
-fn until_said(child: &mut Child, words: &str) -> std::thread::JoinHandle<Vec<String>> {
+pub(super) fn until_said(child: &mut Child, words: &str) -> std::thread::JoinHandle<Vec<String>> {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let is_said = lines.by_ref().map_while(Result::ok).any(|line| line.contains(words));
     assert!(is_said, "it never said {words:?}");

@@ -7,6 +7,7 @@ use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig,
 use serde_json::{Value, json};
 
 use super::containers::{Host, in_network_of, outcome, well};
+use super::orders::Site;
 use crate::support::ship::binary;
 
 /// An image that serves this at port 8080, and says so; its health check is always content.
@@ -141,6 +142,36 @@ async fn what_visitors_are_answered_is_compared_with_what_the_old_one_answered()
         host.engine.remove("app").await;
     }
     host.clear().await;
+}
+
+#[actix_web::test]
+async fn a_container_that_only_the_masters_prefix_publishes_is_asked_as_visitors_ask_it_too() {
+    let host = Host::start().await;
+    network(&host, "edge").await;
+    host.push("app", "1.0", &serving("200 Fine")).await;
+    let mut body = published("edge", &[]);
+    let labels = body.labels.take().unwrap().into_iter();
+    body.labels =
+        Some(labels.map(|(label, value)| (label.replacen("dockflare.", "team.", 1), value)).collect());
+    let before = host.run("app", body).await;
+    host.push("app", "1.1", &serving("500 Odd")).await;
+    let site = Site::with(host, &[("LABEL_PREFIX", "team")]).await;
+
+    let (request, plan) = site.ask(json!({ "agents": [site.id], "names": ["docker_image:app"] })).await;
+    let how = plan["plans"][0]["hosts"][0]["on_host"]["containers"]["app"].as_str().unwrap();
+    assert!(how.contains("serves beside the old one first"), "it is known as published: {how}");
+    let over = site.until_over(&site.approve(&request, &plan).await).await;
+
+    let reason = over["reason"].as_str().unwrap_or_default();
+    assert_eq!(over["status"], "rolled_back", "{over}");
+    assert!(reason.contains("app.example.com") && reason.contains("answers 500"), "{over}");
+    assert_eq!(site.root.look("app").await.id, before.id);
+    // The verbs of the host know it too, also while the master is away.
+    let kept = std::fs::read_to_string(site.root.state.path().join("label_prefix.txt")).unwrap();
+    assert_eq!(kept, "team");
+    let Site { agent, root, .. } = site;
+    drop(agent);
+    root.clear().await;
 }
 
 #[tokio::test]

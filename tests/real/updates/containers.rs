@@ -55,12 +55,18 @@ impl Host {
         self.registry.push(&format!("team/{name}"), "stable", &TwoPlatforms::saying(version, says)).await;
     }
 
-    /// Runs what the tag holds now.
-    pub(super) async fn run(&self, name: &str, body: ContainerCreateBody) -> ContainerInspectResponse {
+    /// Has the Engine fetch what the tag holds now.
+    pub(super) async fn pull(&self, name: &str) -> String {
         let image = self.image(name);
         let options = CreateImageOptionsBuilder::default().from_image(&image).build();
         let pulled = self.engine.client().create_image(Some(options), None, None);
         pulled.try_for_each(|_| async { Ok(()) }).await.unwrap();
+        image
+    }
+
+    /// Runs what the tag holds now.
+    pub(super) async fn run(&self, name: &str, body: ContainerCreateBody) -> ContainerInspectResponse {
+        let image = self.pull(name).await;
         self.engine.run_body(name, ContainerCreateBody { image: Some(image), ..body }).await;
         self.look(name).await
     }

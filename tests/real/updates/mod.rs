@@ -6,6 +6,7 @@ mod apt_install;
 mod apt_odd;
 mod apt_root;
 mod container_kills;
+mod container_odd;
 mod container_verdicts;
 mod containers;
 mod containers_beside;

@@ -48,7 +48,7 @@ pub(super) struct Site<H> {
     pub(super) agent: Option<Ship>,
     pub(super) master: Ship,
     pub(super) id: String,
-    key: String,
+    pub(super) key: String,
     pub(super) root: H,
     _dir: TempDir,
 }
@@ -59,19 +59,10 @@ impl<H: AgentHost> Site<H> {
     }
 
     /// With these settings of the master.
-    async fn with(root: H, settings: &[(&str, &str)]) -> Self {
-        let dir = TempDir::new().unwrap();
-        let mut rig = Rig::new("master", &subfolder(&dir, "master"));
-        for (name, value) in settings {
-            rig = rig.env(name, *value);
-        }
-        let master = rig.start();
-        let key = master.new_key().await;
-        let mut site = Self { agent: None, master, id: String::new(), key, root, _dir: dir };
+    pub(super) async fn with(root: H, settings: &[(&str, &str)]) -> Self {
+        let mut site = Self::without_agent(root, settings).await;
         site.begin();
-        site.id = site.master.until_agent("pending").await;
-        let path = format!("/api/v3/agents/{}/approve", site.id);
-        assert_eq!(site.master.post(&path, json!({})).await.0, 200);
+        site.join().await;
         site
     }
 
@@ -81,6 +72,27 @@ impl<H: AgentHost> Site<H> {
         let rig =
             rig.env("DOCKFLARE_MASTER_URL", self.master.url()).env("DOCKFLARE_API_KEY", self.key.clone());
         self.agent = Some(rig.start());
+    }
+}
+
+impl<H> Site<H> {
+    /// With a master only: what starts the agent is tried too.
+    pub(super) async fn without_agent(root: H, settings: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut rig = Rig::new("master", &subfolder(&dir, "master"));
+        for (name, value) in settings {
+            rig = rig.env(name, *value);
+        }
+        let master = rig.start();
+        let key = master.new_key().await;
+        Self { agent: None, master, id: String::new(), key, root, _dir: dir }
+    }
+
+    /// Waits for the agent, and says yes to it.
+    pub(super) async fn join(&mut self) {
+        self.id = self.master.until_agent("pending").await;
+        let path = format!("/api/v3/agents/{}/approve", self.id);
+        assert_eq!(self.master.post(&path, json!({})).await.0, 200);
     }
 
     /// Asks, and waits for the host's answer: the question, and the plans.
@@ -108,7 +120,7 @@ impl<H: AgentHost> Site<H> {
         done["approval"].as_str().unwrap().to_owned()
     }
 
-    async fn approval(&self, id: &str) -> Value {
+    pub(super) async fn approval(&self, id: &str) -> Value {
         self.master.get(&format!("/api/v3/approvals/{id}")).await["approvals"][0].clone()
     }
 

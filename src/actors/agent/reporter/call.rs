@@ -62,6 +62,15 @@ impl Call {
                     }
                     _ => None,
                 };
+                if let Ok(registered) = &registered {
+                    let said = registered.label_prefix.as_deref();
+                    if let Err(problem) = hands.learn_label_prefix(said).await {
+                        tracing::warn!(
+                            reason = %problem.reason,
+                            "whoever replaces containers here does not know which prefix of labels the master names"
+                        );
+                    }
+                }
                 CallEnd::Registered(registered, news)
             }
             Self::Result { link } => send_spooled(link, uplink, state).await,

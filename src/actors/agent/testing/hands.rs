@@ -34,6 +34,7 @@ struct State {
     offers: Vec<(KeyOffer, AgentId)>,
     key: KeyWas,
     cancelled: Vec<String>,
+    prefix: Option<String>,
 }
 
 impl Default for FakeHands {
@@ -49,6 +50,7 @@ impl Default for FakeHands {
             offers: Vec::new(),
             key: KeyWas::First,
             cancelled: Vec::new(),
+            prefix: None,
         };
         Self(Arc::new(Inner { state: Mutex::new(state), held: watch::Sender::new(false) }))
     }
@@ -112,6 +114,11 @@ impl FakeHands {
         self.0.state.lock().offers.clone()
     }
 
+    /// Which prefix of labels they know beside the usual ones.
+    pub fn prefix(&self) -> Option<String> {
+        self.0.state.lock().prefix.clone()
+    }
+
     async fn until_let_go(&self) {
         let mut held = self.0.held.subscribe();
         held.wait_for(|is_held| !is_held).await.expect("the sender is in `self`");
@@ -163,6 +170,11 @@ impl Hands for FakeHands {
         state.offers.push((offer.clone(), agent.clone()));
         let shown = offer.key.fingerprint();
         Ok(KeyNews { was: state.key, trusted: Some(shown.clone()), shown })
+    }
+
+    async fn learn_label_prefix(&self, said: Option<&str>) -> Result<(), Problem> {
+        self.0.state.lock().prefix = said.map(str::to_owned);
+        Ok(())
     }
 
     async fn untold(&self, agent: &AgentId) -> Result<Vec<RunId>, Problem> {

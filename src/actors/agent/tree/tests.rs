@@ -91,6 +91,7 @@ struct Host {
     ports: AgentPorts,
     state: StateDir,
     changes: Arc<Mutex<Vec<String>>>,
+    hands: FakeHands,
 }
 
 /// A whole agent without an Engine.
@@ -120,6 +121,7 @@ async fn host_set(
 ) -> Host {
     let state = StateDir::open(dir.path(), Io::current()).unwrap();
     let (docker, uplink) = (Arc::new(engine), Arc::new(master.clone()));
+    let hands = FakeHands::default();
     let settings = AgentSettings::new(settings, Some("h1".into()));
     let (spec, ports) = agent(AgentParts {
         settings,
@@ -128,7 +130,7 @@ async fn host_set(
         state: state.clone(),
         link: CurrentLink::default(),
         look: nothing_to_see(),
-        hands: Arc::new(FakeHands::default()),
+        hands: Arc::new(hands.clone()),
     });
     let changes: Arc<Mutex<Vec<String>>> = Arc::default();
     let sink = Arc::clone(&changes);
@@ -138,7 +140,7 @@ async fn host_set(
         Change::Exited(_) => sink.lock().push(format!("-{}", event.path)),
         _ => {}
     });
-    Host { root: Root::start(tree, "agent", spec).await, ports, state, changes }
+    Host { root: Root::start(tree, "agent", spec).await, ports, state, changes, hands }
 }
 
 #[test]
@@ -211,7 +213,7 @@ fn a_prefix_that_the_master_tells_is_looked_for_before_anything_is_said() {
             settings.labels.prefix = own.map(str::to_owned);
             // when
             let dir = tempfile::tempdir().unwrap();
-            let _host = host_set(&settings, engine, &master, &dir).await;
+            let host = host_set(&settings, engine, &master, &dir).await;
             // then
             let snapshots = |heard: &Heard| {
                 let (_, items) = batches(heard)?;
@@ -223,6 +225,8 @@ fn a_prefix_that_the_master_tells_is_looked_for_before_anything_is_said() {
             let first = master.until(1, snapshots).await.remove(0);
             let names: Vec<_> = first.iter().map(|found| found.name.as_str()).collect();
             assert_eq!(names, expected, "{own:?}");
+            // Whoever replaces containers is told too; a setting of the host counts more there as well.
+            assert_eq!(host.hands.prefix().as_deref(), Some("mine"));
         });
     }
 }
