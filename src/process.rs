@@ -415,6 +415,17 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|path| is_program(path))
 }
 
+/// Returns where this very program is, for others to start it. Once an upgrade replaced it that is the new one.
+pub fn own_program() -> std::io::Result<PathBuf> {
+    Ok(as_it_is_now(std::env::current_exe()?))
+}
+
+/// What the kernel says of a program whose file was replaced leads nowhere.
+fn as_it_is_now(program: PathBuf) -> PathBuf {
+    let replaced = program.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    replaced.filter(|path| !is_program(&program) && is_program(path)).unwrap_or(program)
+}
+
 fn is_program(path: &Path) -> bool {
     match path.metadata() {
         Ok(found) => found.is_file() && found.permissions().mode() & 0o111 != 0,
@@ -461,6 +472,22 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("`{}` was never written", file.display());
+    }
+
+    #[test]
+    fn a_program_that_was_replaced_is_the_new_one_at_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, gone) = (dir.path().join("p"), dir.path().join("p (deleted)"));
+        let put = |path: &Path| {
+            fs::write(path, "").unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        assert_eq!(as_it_is_now(gone.clone()), gone, "nothing is in its place");
+        put(&place);
+        assert_eq!(as_it_is_now(gone.clone()), place);
+        assert_eq!(as_it_is_now(place.clone()), place);
+        put(&gone);
+        assert_eq!(as_it_is_now(gone.clone()), gone, "it is really called so");
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use super::places::Places;
 use super::plan::{in_words, now_installed, thing};
 use super::{Apt, helper};
 use crate::domain::update::{Changes, Kind, Operation, Plan, PlanAsk, PlannedChange, Problem, Run, Wanted};
-use crate::process::{Program, find};
+use crate::process::{Program, find, own_program};
 use crate::updates::installer::{Installer, Patience};
 use crate::updates::keep::{shown, trouble};
 use crate::updates::kept::Kept;
@@ -413,7 +413,7 @@ impl Shared {
         };
         let set_up = || -> std::io::Result<()> {
             fs::create_dir_all(&folder)?;
-            let program = std::env::current_exe()?;
+            let program = own_program()?;
             for name in [helper::SOLVER, helper::GATE] {
                 let link = folder.join(name);
                 let _ = fs::remove_file(&link);

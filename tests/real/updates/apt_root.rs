@@ -23,7 +23,7 @@ CONF
 chmod -R a+rX .
 "#;
 
-const MAKE_PACKAGE: &str = r#"
+pub(super) const MAKE_PACKAGE: &str = r#"
 repo=$1 suite=$2 name=$3 version=$4 fields=$5 postinst=$6
 d=$(mktemp -d); mkdir -p $d/DEBIAN $d/usr/share/$name; echo $version >$d/usr/share/$name/version; chmod 755 $d
 printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: Lab <lab@example.test>\n%bDescription: fixture\n' \
@@ -49,7 +49,7 @@ printf 'Package: %s\nVersion: %s\nArchitecture: %s\nMulti-Arch: same\nMaintainer
 dpkg-deb --root-owner-group -b $d $repo/pool/stable/${name}_${version}_${arch}.deb >/dev/null; rm -r $d
 "#;
 
-const PUBLISH: &str = r#"
+pub(super) const PUBLISH: &str = r#"
 cd "$1/repo"
 for suite in stable stable-security; do
   [ $suite = stable ] && label=Lab || label=Lab-Security

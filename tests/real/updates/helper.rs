@@ -1,7 +1,7 @@
 //! `lightship host-helper`: a real service of root on a real socket, asked by root, by its agent's user and by others.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -60,7 +60,12 @@ impl Helper {
     }
 
     fn on(root: AptRoot) -> Self {
-        let mut process = Command::new(binary())
+        Self::run(root, &binary())
+    }
+
+    /// With this program.
+    fn run(root: AptRoot, program: &Path) -> Self {
+        let mut process = Command::new(program)
             .args(["--state-dir", &root.at("helper"), "host-helper"])
             .env("APT_CONFIG", text(&root.config()))
             .env("DOCKER_HOST", NO_ENGINE)
@@ -279,6 +284,30 @@ async fn a_helper_that_is_replaced_in_the_middle_of_dpkg_cuts_nothing_off() {
     );
     assert!(steps.lock().iter().any(|step| step == "apt.apply"), "{:?}", steps.lock());
     assert_eq!(helper.root.audit(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_whose_program_was_replaced_under_it_has_apt_held_by_the_new_one() {
+    // given: one that nobody started anew when its program was upgraded
+    let root = AptRoot::with(&["t-lib"]);
+    root.package("t-lib", "1.1", "");
+    root.publish();
+    root.apt(&["update"]);
+    let program = PathBuf::from(root.at("lightship"));
+    std::fs::copy(binary(), &program).unwrap();
+    let helper = Helper::run(root, &program);
+    std::fs::copy(binary(), helper.root.at("lightship.new")).unwrap();
+    std::fs::rename(helper.root.at("lightship.new"), &program).unwrap();
+    helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
+    let changes = helper.planned().await;
+
+    let run =
+        helper.carry_out(order("c1", 1, PlanAsk::install(Wanted::All), changes).sign(&key(1))).await.unwrap();
+
+    assert_eq!(
+        (run.outcome, helper.root.installed()),
+        (Some(RunOutcome::Verified), vec!["t-lib 1.1 ii".to_owned()])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

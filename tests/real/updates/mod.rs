@@ -20,6 +20,8 @@ mod reboot;
 mod rpm_root;
 mod screens;
 mod services;
+mod systemd_root;
+mod units;
 mod verbs;
 mod windows;
 
