@@ -243,7 +243,9 @@ pub async fn one(
     let scheduled = scheduled_plans(db, std::slice::from_ref(&row.agent_id)).await;
     let at = row.scheduled_at(&scheduled.map_err(ApiError::internal)?, state.master().clock.now());
     let mut record = record(&row);
-    record["scheduled_at"] = json!(at);
+    if let Some(at) = at {
+        record["scheduled_at"] = json!(at);
+    }
     Ok(HttpResponse::Ok().json(record))
 }
 
