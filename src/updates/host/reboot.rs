@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::files::read;
 use crate::domain::host::Reboot;
+use crate::domain::text::spell_out;
 use crate::domain::update::Problem;
 use crate::process::{Program, find};
 use crate::updates::processes::{look_at_processes, replaced_code};
@@ -62,6 +65,13 @@ pub(super) async fn ask_programs(found: &mut Reboot) {
         {
             found.reasons.push("core packages were replaced since the start (`needs-restarting -r`)".into());
         }
+    } else if find("dnf5").is_some() {
+        let program = Program::new("dnf5").args(["needs-restarting", "--json"]);
+        if let Ok(ended) = program.time_limit(PROGRAM_LIMIT).run().await
+            && let Some(reason) = wanted_by_dnf5(&ended.stdout)
+        {
+            found.reasons.push(reason);
+        }
     }
     found.wanted = !found.reasons.is_empty();
 }
@@ -83,6 +93,19 @@ fn kernel_by_needrestart(text: &str) -> Option<String> {
     let state = value("NEEDRESTART-KSTA:")?;
     let expected = value("NEEDRESTART-KEXP:").unwrap_or_else(|| "newer".into());
     matches!(state.as_str(), "2" | "3").then(|| format!("kernel {expected} is installed, an older one runs"))
+}
+
+/// Reads `dnf5 needs-restarting --json`: what it found out, a thing each.
+fn wanted_by_dnf5(text: &str) -> Option<String> {
+    let found: Vec<Value> = serde_json::from_str(text).ok()?;
+    let is = |one: &Value, key: &str, value: Value| one.get(key) == Some(&value);
+    let is_wanted =
+        |one: &&Value| is(one, "type", "reboot".into()) && is(one, "reboot_required", true.into());
+    let wanted = found.iter().find(is_wanted)?;
+    let packages = wanted.get("packages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let name = |package: &Value| package.as_str().or_else(|| package.get("name")?.as_str()).map(spell_out);
+    let names: Vec<String> = packages.iter().filter_map(name).collect();
+    Some(format!("{} (`dnf5 needs-restarting`)", asked_for_by(&names.join("\n"))))
 }
 
 /// Returns the newest installed kernel of the running one's flavour, if that is newer. Where the running one is not
@@ -183,6 +206,26 @@ mod tests {
         let said = |state: &str| kernel_by_needrestart(&format!("{text}{state}\n"));
         assert_eq!(said("3").as_deref(), Some("kernel 6.1.0-18 is installed, an older one runs"));
         assert_eq!((said("1"), said("0"), kernel_by_needrestart("")), (None, None, None));
+    }
+
+    #[test]
+    fn dnf5_says_which_packages_ask_for_a_restart() {
+        for (said, expected) in [
+            (
+                r#"[{"type":"reboot","reboot_required":true,"packages":["systemd","glibc"]}]"#,
+                Some("asked for by glibc, systemd (`dnf5 needs-restarting`)"),
+            ),
+            (
+                r#"[{"type":"reboot","reboot_required":true}]"#,
+                Some("a package asked for it (`dnf5 needs-restarting`)"),
+            ),
+            (r#"[{"type":"reboot","reboot_required":false,"packages":[]}]"#, None),
+            (r#"[{"type":"service","name":"ssh"}]"#, None),
+            ("{}", None),
+            ("Unknown argument \"needs-restarting\" for command \"dnf5\".", None),
+        ] {
+            assert_eq!(wanted_by_dnf5(said).as_deref(), expected, "{said}");
+        }
     }
 
     /// A child of ours looks as an ordinary user; root is refused nothing.
