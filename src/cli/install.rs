@@ -11,7 +11,7 @@ use super::host_run::{
     self, Agreed, Host, NEEDS_ROOT, PENDING, REFUSED, confirmed, finish, plan_in_json, show_plan, told,
 };
 use super::output;
-use crate::domain::update::{Difference, Plan, PlanAsk, Run, Wanted};
+use crate::domain::update::{Difference, Plan, PlanAsk, Run, RunOutcome, Wanted};
 use crate::state_dir::{keep_plan, kept_plan};
 
 /// What is to be installed.
@@ -95,8 +95,9 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
             if let Some(run) = unfinished.clone().filter(|run| run.plan.id().is_meant_by(&text)) {
                 return go_on(&host, run, "was cut off", &args.agreed, common);
             }
-            // Where a plan failed it is gone on with; a later run makes that another host.
-            let newest = host.runs().list()?.into_iter().next();
+            // Where a plan failed it is gone on with; a later run that changed something makes that another host.
+            let is_of_the_host = |run: &Run| !matches!(run.outcome, Some(RunOutcome::NotStarted { .. }));
+            let newest = host.runs().list()?.into_iter().find(is_of_the_host);
             let is_meant = |run: &Run| run.can_be_gone_on_with() && run.plan.id().is_meant_by(&text);
             if let Some(failed) = newest.filter(is_meant) {
                 let run = host.hands.new_run_after(&failed, host_run::user());

@@ -16,8 +16,24 @@ const PROBE_BYTES: usize = 16 * 1024;
 
 /// Makes `dir` and its parents, for this user only, if it is not there.
 pub(super) fn make_dir(dir: &Path) -> Result<(), StateError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|e| StateError::from_io(dir, "created", e))
+    make_lasting_dir(dir, 0o700).map_err(|e| StateError::from_io(dir, "created", e))
+}
+
+/// Makes `dir` and its parents with this mode, if it is not there, and has the disk hold that: a file that is on the disk is
+/// lost all the same with a folder that is not. Blocks.
+pub fn make_lasting_dir(dir: &Path, mode: u32) -> std::io::Result<()> {
+    let is_missing = |one: &&Path| !one.as_os_str().is_empty() && !one.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
+    DirBuilder::new().recursive(true).mode(mode).create(dir)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match sync_dir(parent) {
+            // Whoever may make a folder there need not be allowed to read what else is there.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// Fails if no file of ours could be written in `dir` now.

@@ -27,6 +27,7 @@ use crate::domain::id::{AgentId, CommandId};
 use crate::io::{Io, open_lock_file};
 
 pub use error::StateError;
+pub use files::make_lasting_dir;
 pub use journal::{NewCommand, Recorded, UnfinishedCommand};
 pub use label_prefix::{keep_label_prefix, kept_label_prefix};
 pub use last_scan::{LastScan, read_last_scan, replace_file, replace_file_in, write_last_scan};

@@ -321,3 +321,15 @@ async fn json_of_another_shape_is_named_as_damaged() {
         assert_eq!(names(&dir.path().join(folder)), [format!("{name}.corrupt-1")], "{folder}");
     }
 }
+
+#[test]
+fn folders_are_made_with_all_above_them_and_one_that_is_there_stays_as_it_is() {
+    let dir = temp();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let folder = dir.path().join("a/b/c");
+    make_lasting_dir(&folder, 0o700).unwrap();
+    make_lasting_dir(&folder, 0o755).unwrap();
+    assert_eq!((mode(&folder), mode(&dir.path().join("a"))), (0o700, 0o700));
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    assert!(make_lasting_dir(&dir.path().join("file/x"), 0o700).is_err());
+}

@@ -4,15 +4,15 @@
 //! nothing while the package manager has it too.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
 use crate::domain::update::PlannedChange;
+use crate::state_dir::make_lasting_dir;
 
 /// Where packages of one kind are kept. Everything here blocks.
 #[derive(Debug, Clone)]
@@ -50,23 +50,23 @@ impl Kept {
         })
     }
 
-    /// Keeps a file of this version. Returns the digest of its content.
+    /// Keeps a file of this version, on the disk when it returns. Returns the digest of its content.
     pub fn keep(&self, change: &PlannedChange, version: &str, file: &Path) -> std::io::Result<String> {
-        DirBuilder::new().recursive(true).mode(0o755).create(&self.root)?;
+        make_lasting_dir(&self.root, 0o755)?;
         let digest = digest_of(file)?;
         let name = format!("{}{digest}{}", beginning(&change.name, version, &change.arch), self.ending);
         let place = self.root.join(name);
-        if place.exists() && digest_of(&place)? == digest {
-            return Ok(digest);
+        if !place.exists() || digest_of(&place)? != digest {
+            let half = self.root.join(format!(".{digest}.new"));
+            let _ = fs::remove_file(&half);
+            // What is linked shares its content with a file of the package manager, which never writes into one.
+            if fs::hard_link(file, &half).is_err() {
+                fs::copy(file, &half)?;
+            }
+            File::open(&half)?.sync_all()?;
+            fs::rename(&half, &place)?;
         }
-        let half = self.root.join(format!(".{digest}.new"));
-        let _ = fs::remove_file(&half);
-        // What is linked shares its content with a file of the package manager, which never writes into one.
-        if fs::hard_link(file, &half).is_err() {
-            fs::copy(file, &half)?;
-        }
-        File::open(&half)?.sync_all()?;
-        fs::rename(&half, &place)?;
+        // Whoever kept one that is there already may have been killed before this.
         File::open(&self.root)?.sync_all()?;
         Ok(digest)
     }

@@ -2,8 +2,8 @@
 //!
 //! Every step can be done twice. What APT prints goes to the run's log; it is never killed with us.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -16,23 +16,29 @@ use tokio::time::{Instant, sleep};
 
 use super::gate::Work;
 use super::locks::holder;
-use super::parse::{self, Refresh};
-use super::places::Places;
+use super::parse::{self, Installed, Refresh};
+use super::places::{Places, file_in};
 use super::plan::{in_words, now_installed, thing};
 use super::{Apt, helper};
-use crate::domain::update::{Changes, Kind, Operation, Plan, PlanAsk, PlannedChange, Problem, Run, Wanted};
+use crate::domain::update::{
+    Changes, Kind, Operation, Plan, PlanAsk, PlannedChange, Problem, Run, UndoSource, Wanted,
+};
 use crate::process::{Program, find, own_program};
 use crate::updates::installer::{Installer, Patience};
 use crate::updates::keep::{shown, trouble};
-use crate::updates::kept::Kept;
-use crate::updates::packages::{failed, has_room, looked_at, not_kept};
+use crate::updates::kept::{Kept, digest_of};
+use crate::updates::packages::{
+    Inventory, changed_beside, emptied, failed, has_room, looked_at, not_kept, note_inventory,
+};
 use crate::updates::run::{At, Back, Progress, Step, StepFailed};
 use crate::updates::watch::{Watched, length, tail, watched};
 
 /// How often is looked whether a lock is free.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// How long one package may take to be fetched.
-const FETCH_LIMIT: Duration = Duration::from_secs(600);
+/// How long the present versions may take to be fetched.
+const FETCH_LIMIT: Duration = Duration::from_secs(3_600);
+/// Most names that are given to a program at once.
+const NAMES_AT_ONCE: usize = 500;
 
 /// Installs packages through APT.
 pub struct AptInstaller {
@@ -171,6 +177,7 @@ impl Step for Check {
         let on_host = &at.run.plan.on_host;
         has_room(places.archives(), on_host.download_bytes)?;
         has_room(places.dpkg(), u64::try_from(on_host.disk_bytes).unwrap_or(0))?;
+        note_inventory(at, Kind::Apt, &inventory(&installed))?;
         Ok(Value::Null)
     }
 }
@@ -185,15 +192,18 @@ impl Step for KeepOld {
         let places = self.0.apt.places().await.map_err(failed)?;
         let kept = Apt::kept(&self.0.state_dir);
         let folder = at.folder.join("old");
-        let mut digests = Vec::new();
+        let (mut digests, mut missing) = (Vec::new(), Vec::new());
         for change in at.run.plan.changes.of(Kind::Apt) {
             let Some(from) = change.from.as_ref().filter(|_| change.operation != Operation::Configure) else {
                 continue;
             };
-            if let Some(file) = kept.find(change, from) {
-                digests.push(file.digest);
-                continue;
+            match kept.find(change, from) {
+                Some(file) => digests.push(file.digest),
+                None => missing.push((change, from)),
             }
+        }
+        self.0.fetch_together(at, &places, &missing, &folder).await?;
+        for (change, from) in missing {
             let source = self.0.old_file(&places, change, from, &folder).await?;
             if let Some(file) = source {
                 digests.push(kept.keep(change, from, &file).map_err(|error| not_kept(&change.name, &error))?);
@@ -221,9 +231,13 @@ impl Step for Fetch {
             // What is undone was kept. And APT fetches nothing while an installation is broken off, which may be what is mended.
             return Ok(Value::Null);
         }
-        self.0.free(at).await?;
+        let places = self.0.free(at).await?;
+        discard_altered(at, &places).map_err(|error| not_in_cache(&places, &error))?;
         let aside = self.0.set_up(at, false)?;
         self.0.apt_get(at, &aside, &["--download-only"]).await?;
+        // After a power cut APT would find files of the right length, and without their content.
+        let files = fetched(at, &places).map(|(_, file)| file);
+        have_on_disk(places.archives(), files).map_err(|error| not_in_cache(&places, &error))?;
         Ok(Value::Null)
     }
 }
@@ -280,15 +294,17 @@ impl Step for Mark {
             .map(|change| in_words(change, &places.native))
             .filter(|name| at.run.automatic.contains(name))
             .collect();
-        if names.is_empty() {
-            return Ok(Value::Null);
+        if !names.is_empty() {
+            let ended = self.0.apt.program("apt-mark").args(["auto", "--"]).args(&names).run().await;
+            let ended = ended.map_err(|error| StepFailed::because(error.to_string()))?;
+            if ended.code != Some(0) {
+                let reason = parse::error_of(&ended.stderr).unwrap_or_else(|| "APT did not say why".into());
+                return Err(not_marked(&reason));
+            }
         }
-        let ended = self.0.apt.program("apt-mark").args(["auto", "--"]).args(&names).run().await;
-        let ended = ended.map_err(|error| StepFailed::because(error.to_string()))?;
-        if ended.code != Some(0) {
-            let reason = parse::error_of(&ended.stderr).unwrap_or_else(|| "APT did not say why".into());
-            return Err(StepFailed::because(shown(&format!("the marks of packages were not set: {reason}"))));
-        }
+        let marks = places.marks();
+        let folder = marks.parent().unwrap_or(Path::new("/")).to_owned();
+        have_on_disk(&folder, std::iter::once(marks)).map_err(|error| not_marked(&error.to_string()))?;
         Ok(Value::Null)
     }
 }
@@ -315,6 +331,7 @@ impl Step for Look {
                 return Err(StepFailed::because(format!("{} is half installed", change.name)));
             }
         }
+        changed_beside(at, Kind::Apt, &inventory(&installed))?;
         let left: Vec<&str> = installed
             .iter()
             .filter(|(_, package)| package.is_broken)
@@ -346,6 +363,35 @@ impl Shared {
         Ok(places)
     }
 
+    /// Fetches with one start of APT what a repository had when it was planned. What cannot be had spoils all of it: then each
+    /// is asked for by itself.
+    async fn fetch_together(
+        &self,
+        at: &At<'_>,
+        places: &Places,
+        missing: &[(&PlannedChange, &String)],
+        folder: &Path,
+    ) -> Result<(), StepFailed> {
+        let is_offered = |change: &PlannedChange| {
+            at.run.plan.on_host.undo.get(&thing(change)) == Some(&UndoSource::Repository)
+        };
+        let offered = missing.iter().filter(|(change, _)| is_offered(change));
+        let named: Vec<String> =
+            offered.map(|(change, from)| format!("{}={from}", in_words(change, &places.native))).collect();
+        let folder = together(folder);
+        emptied(&folder)?;
+        for some in named.chunks(NAMES_AT_ONCE) {
+            let download = self.download().args(some).in_folder(&folder).time_limit(FETCH_LIMIT);
+            // What is there afterwards is looked at.
+            let _ = download.run().await;
+        }
+        Ok(())
+    }
+
+    fn download(&self) -> Program {
+        self.apt.program("apt-get").args(["download", "-q", "-o", "APT::Sandbox::User=root", "--"])
+    }
+
     /// Returns a file of the present version: from APT's cache, from a repository, or put together again.
     async fn old_file(
         &self,
@@ -354,28 +400,23 @@ impl Shared {
         version: &str,
         folder: &Path,
     ) -> Result<Option<PathBuf>, StepFailed> {
-        if let Some(file) = places.archive(&change.name, version, &change.arch)
-            && self.is_of(&file, change, version).await
-        {
-            return Ok(Some(file));
+        let fetched = file_in(&together(folder), &change.name, version, &change.arch);
+        for file in [places.archive(&change.name, version, &change.arch), fetched].into_iter().flatten() {
+            if self.is_of(&file, change, version).await {
+                return Ok(Some(file));
+            }
         }
         let name = in_words(change, &places.native);
-        let made = fs::remove_dir_all(folder).or_else(|error| match error.kind() {
-            ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        });
-        made.and_then(|()| fs::create_dir_all(folder)).map_err(|error| not_kept(&name, &error))?;
-        let download =
-            self.apt.program("apt-get").args(["download", "-q", "-o", "APT::Sandbox::User=root", "--"]);
-        let download = download.arg(format!("{name}={version}"));
-        let mut ways = vec![download];
+        let folder = folder.join("alone");
+        emptied(&folder)?;
+        let mut ways = vec![self.download().arg(format!("{name}={version}"))];
         if find("dpkg-repack").is_some() {
             ways.push(self.apt.program("dpkg-repack").arg(&name));
         }
         for way in ways {
-            let ended = way.in_folder(folder).time_limit(FETCH_LIMIT).run().await;
+            let ended = way.in_folder(&folder).time_limit(FETCH_LIMIT).run().await;
             if ended.is_ok_and(|ended| ended.code == Some(0))
-                && let Some(file) = only_file(folder)
+                && let Some(file) = only_file(&folder)
                 && self.is_of(&file, change, version).await
             {
                 return Ok(Some(file));
@@ -535,6 +576,12 @@ impl Shared {
     }
 }
 
+fn inventory(installed: &BTreeMap<String, Installed>) -> Inventory {
+    let entry =
+        |(name, package): (&String, &Installed)| (name.clone(), (package.version.clone(), package.is_broken));
+    installed.iter().map(entry).collect()
+}
+
 /// True if a broken off installation is no reason to stop: it is what is mended.
 fn mends(at: &At<'_>) -> bool {
     at.run.undoes.is_some() || at.run.asked() == PlanAsk::Repair
@@ -545,6 +592,52 @@ fn apts_own(at: &At<'_>) -> Changes {
     let is_apts =
         |change: &PlannedChange| change.kind == Kind::Apt && change.operation != Operation::Configure;
     at.run.plan.changes.filtered(is_apts)
+}
+
+/// What APT's cache holds of the plan.
+fn fetched<'a>(at: &'a At<'_>, places: &'a Places) -> impl Iterator<Item = (&'a PlannedChange, PathBuf)> {
+    at.run.plan.changes.of(Kind::Apt).filter_map(|change| {
+        let file = places.archive(&change.name, change.to.as_ref()?, &change.arch)?;
+        Some((change, file))
+    })
+}
+
+/// Removes what has another content than was planned: APT takes any file of the right length for what it would fetch, and
+/// the gate would then refuse it each time.
+fn discard_altered(at: &At<'_>, places: &Places) -> std::io::Result<()> {
+    for (change, file) in fetched(at, places) {
+        if change.digest != Some(digest_of(&file)?) {
+            fs::remove_file(file)?;
+        }
+    }
+    Ok(())
+}
+
+/// Has the disk hold files that APT leaves to the kernel; those that are not there need not be.
+fn have_on_disk(folder: &Path, files: impl Iterator<Item = PathBuf>) -> std::io::Result<()> {
+    for file in files {
+        match File::open(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => opened?.sync_all()?,
+        }
+    }
+    File::open(folder)?.sync_all()
+}
+
+fn not_marked(reason: &str) -> StepFailed {
+    StepFailed::because(shown(&format!("the marks of packages were not set: {reason}")))
+}
+
+fn not_in_cache(places: &Places, error: &std::io::Error) -> StepFailed {
+    StepFailed::because(format!(
+        "what was fetched into {} is not sound: {error}",
+        places.archives().display()
+    ))
+}
+
+/// Where what was fetched at once is, in the folder of what is kept.
+fn together(folder: &Path) -> PathBuf {
+    folder.join("together")
 }
 
 fn only_file(folder: &Path) -> Option<PathBuf> {

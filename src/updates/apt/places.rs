@@ -75,8 +75,7 @@ impl Places {
 
     /// Returns the file of a version in APT's cache, if it is there.
     pub(super) fn archive(&self, name: &str, version: &str, arch: &str) -> Option<PathBuf> {
-        let path = self.archives.join(format!("{name}_{}_{arch}.deb", version.replace(':', "%3a")));
-        path.is_file().then_some(path)
+        file_in(&self.archives, name, version, arch)
     }
 
     /// Where APT keeps what it fetched.
@@ -100,6 +99,11 @@ impl Places {
         let mut lists: Vec<PathBuf> = files.filter(|file| packed_with(file).is_some()).collect();
         lists.sort();
         lists.iter().any(|file| packed_with(file) != Some("")).then_some(lists)
+    }
+
+    /// Where APT notes which packages are there for others' sake.
+    pub(super) fn marks(&self) -> PathBuf {
+        self.state.join("extended_states")
     }
 
     /// Where APT's settings are.
@@ -182,7 +186,7 @@ impl Places {
     pub(super) fn print(&self) -> Print {
         let mut print = Print::default()
             .file(&self.status)
-            .file(&self.state.join("extended_states"))
+            .file(&self.marks())
             .folder(&self.dpkg().join("updates"))
             .folder(&self.lists)
             .folder(&self.etc);
@@ -191,6 +195,12 @@ impl Places {
         }
         print
     }
+}
+
+/// Returns the file of a version in a folder that APT fetched it into, if it is there.
+pub(super) fn file_in(folder: &Path, name: &str, version: &str, arch: &str) -> Option<PathBuf> {
+    let path = folder.join(format!("{name}_{}_{arch}.deb", version.replace(':', "%3a")));
+    path.is_file().then_some(path)
 }
 
 fn modified(path: &Path) -> Option<DateTime<Utc>> {

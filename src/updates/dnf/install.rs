@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Dnf;
 use super::now::{Packages, Stands, label, nevra};
-use super::plan::thing;
+use super::plan::{is_damaged, thing};
 use super::repodata::{self, Described, Offered};
 use super::transaction::{self, Outcome, Reason};
 use crate::domain::update::{Changes, Kind, Operation, Plan, PlannedChange, Problem, Run, Wanted};
@@ -23,7 +22,9 @@ use crate::process::Program;
 use crate::updates::installer::{Installer, Patience};
 use crate::updates::keep::{shown, trouble};
 use crate::updates::kept::{Kept, digest_of};
-use crate::updates::packages::{failed, has_room, looked_at, not_kept};
+use crate::updates::packages::{
+    changed_beside, emptied, failed, flush, has_room, looked_at, not_kept, not_read, note_inventory,
+};
 use crate::updates::run::{At, Back, Progress, Step, StepFailed};
 use crate::updates::watch::{Watched, length, tail, watched};
 
@@ -147,6 +148,7 @@ impl Step for Check {
             }
         }
         has_room(&self.0.state_dir, at.run.plan.on_host.download_bytes)?;
+        note_inventory(at, Kind::Dnf, &packages.inventory())?;
         Ok(Value::Null)
     }
 }
@@ -273,10 +275,10 @@ impl Step for Apply {
 
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
         let applied = self.0.apply(at, at.is_again(self.name())).await;
-        match applied {
-            Ok(()) => Ok(Value::Null),
-            Err(failed) => Err(looked_at(failed, self.0.is_untouched(at).await)),
+        if let Err(failed) = applied {
+            return Err(looked_at(failed, self.0.is_untouched(at).await));
         }
+        self.0.have_on_disk(at).await.map(|()| Value::Null)
     }
 }
 
@@ -300,6 +302,7 @@ impl Step for Look {
                 return Err(StepFailed::because(reason));
             }
         }
+        changed_beside(at, Kind::Dnf, &packages.inventory())?;
         let _ = fs::remove_dir_all(at.folder.join("dnf"));
         Ok(json!({ "looked_at": at.run.plan.changes.of(Kind::Dnf).count() }))
     }
@@ -307,8 +310,8 @@ impl Step for Look {
 
 /// What is still to be done of a plan.
 #[derive(Default)]
-struct Left<'a> {
-    changes: Vec<&'a PlannedChange>,
+struct Left {
+    changes: Vec<PlannedChange>,
     /// Packages that RPM has to forget, so that they are installed anew with all their scripts.
     forgotten: Vec<String>,
 }
@@ -324,8 +327,14 @@ impl Shared {
                 continue;
             }
             let packages = self.dnf.packages().await.map_err(failed)?;
-            let ended_well = is_again && self.is_ended_well(&comment).await;
-            let left = left(at, &packages, is_again, ended_well)?;
+            let found = match is_again {
+                true => Some(Found {
+                    ended_well: self.is_ended_well(&comment).await,
+                    damaged: self.damaged(at, &packages).await?,
+                }),
+                false => None,
+            };
+            let left = left(at, &packages, found.as_ref())?;
             if left.changes.is_empty() {
                 let said = tail(&at.log(), begun_at.unwrap_or(0));
                 return transaction::failed_scripts(&said)
@@ -346,7 +355,8 @@ impl Shared {
                     }
                 }
             }
-            let file = self.set_up(at, &packages, &left.changes).await?;
+            let changes: Vec<&PlannedChange> = left.changes.iter().collect();
+            let file = self.set_up(at, &packages, &changes).await?;
             let program = self.exact(at, &comment, &file).await?;
             let before = length(&at.log());
             let (outcome, said) = self.run(at, program).await?;
@@ -405,7 +415,7 @@ impl Shared {
     ) -> Result<(BTreeMap<String, PathBuf>, Option<String>), StepFailed> {
         let mut found = BTreeMap::new();
         let nevras = wanted.iter().map(|(change, version)| nevra(change, version)).collect();
-        let offered = self.dnf.contents(nevras).await.map_err(failed)?;
+        let offered = self.dnf.fetched_contents(nevras).await.map_err(failed)?;
         if offered.is_empty() {
             return Ok((found, None));
         }
@@ -530,6 +540,34 @@ impl Shared {
         said.is_ok_and(|ended| transaction::is_ended_well(&ended.stdout, comment))
     }
 
+    /// Has the disk hold what was installed: RPM leaves that to the kernel, and what is written down next counts as done.
+    async fn have_on_disk(&self, at: &At<'_>) -> Result<(), StepFailed> {
+        let comes = |change: &PlannedChange| Some(label(change, change.to.as_ref()?));
+        let labels: Vec<String> = at.run.plan.changes.of(Kind::Dnf).filter_map(comes).collect();
+        let files = self.dnf.files(&labels).await.map_err(failed)?;
+        let flushed = tokio::task::spawn_blocking(move || flush(&files)).await;
+        flushed.map_err(std::io::Error::other).flatten().map_err(|error| {
+            StepFailed::because(format!("it is installed, and the disk does not hold it: {error}"))
+        })
+    }
+
+    /// Names those of the planned versions that are there, and not with all their files: after a power cut RPM knows of files
+    /// whose content no disk ever held.
+    async fn damaged(&self, at: &At<'_>, packages: &Packages) -> Result<BTreeSet<String>, StepFailed> {
+        let mut damaged = BTreeSet::new();
+        for change in at.run.plan.changes.of(Kind::Dnf) {
+            let there = change.to.as_ref().filter(|_| packages.stands(change) == Stands::After);
+            let Some(label) = there.map(|to| label(change, to)) else { continue };
+            let verify = self.rpm()?.args(["-V", "--nodeps", "--noscripts", "--"]).arg(&label).run().await;
+            // It ends with 1 if something differs.
+            let said = verify.map_err(trouble).map_err(failed)?.stdout;
+            if said.lines().any(is_damaged) {
+                damaged.insert(label);
+            }
+        }
+        Ok(damaged)
+    }
+
     /// True if everything is as it was before; what cannot be found out is taken for changed.
     async fn is_untouched(&self, at: &At<'_>) -> bool {
         let Ok(packages) = self.dnf.packages().await else { return false };
@@ -537,32 +575,40 @@ impl Shared {
     }
 }
 
-/// Returns what is still to be done. After a crash every package is in one of four states, and each has its way on.
-fn left<'a>(
-    at: &At<'a>,
-    packages: &Packages,
-    is_again: bool,
+/// What a step that was cut off left behind.
+struct Found {
+    /// DNF's last work was this run's, and ended well.
     ended_well: bool,
-) -> Result<Left<'a>, StepFailed> {
+    /// What [`Shared::damaged`] names.
+    damaged: BTreeSet<String>,
+}
+
+/// Returns what is still to be done. After a crash every package is in one of four states, and each has its way on.
+/// `found` is there if the step was begun before.
+fn left(at: &At<'_>, packages: &Packages, found: Option<&Found>) -> Result<Left, StepFailed> {
     let mut left = Left::default();
     for change in at.run.plan.changes.of(Kind::Dnf) {
         let to = change.to.as_ref().map(|to| label(change, to));
-        match (packages.stands(change), to) {
-            (Stands::Before, _) => left.changes.push(change),
+        match (packages.stands(change), to, found) {
+            (Stands::Before, ..) => left.changes.push(change.clone()),
             // RPM takes the old versions away last of all: the new one's script may not have ended.
-            (Stands::Between, Some(to)) if is_again || at.run.undoes.is_some() => {
+            (Stands::Between, Some(to), found) if found.is_some() || at.run.undoes.is_some() => {
                 left.forgotten.push(to);
-                left.changes.push(change);
+                left.changes.push(change.clone());
             }
             // So may that of a package that is new.
-            (Stands::After, Some(to))
-                if is_again && !ended_well && change.operation == Operation::Install =>
+            (Stands::After, Some(to), Some(found))
+                if !found.ended_well && change.operation == Operation::Install =>
             {
                 left.forgotten.push(to);
-                left.changes.push(change);
+                left.changes.push(change.clone());
             }
-            (Stands::After, _) if is_again => {}
-            (other, _) => return Err(no_longer(change, &other)),
+            (Stands::After, Some(to), Some(found)) if found.damaged.contains(&to) => {
+                let from = change.to.clone();
+                left.changes.push(PlannedChange { operation: Operation::Reinstall, from, ..change.clone() });
+            }
+            (Stands::After, _, Some(_)) => {}
+            (other, ..) => return Err(no_longer(change, &other)),
         }
     }
     Ok(left)
@@ -589,10 +635,6 @@ fn differs_in(differs: &str) -> StepFailed {
     StepFailed::refused(shown(&format!("the plan no longer holds: {differs}")))
 }
 
-fn not_read(path: &Path, error: &std::io::Error) -> StepFailed {
-    StepFailed { reason: format!("{}: {error}", path.display()), back: Back::NotNeeded }
-}
-
 /// A file that a DNF of this run has open for as long as it works.
 fn work_file(at: &At<'_>) -> PathBuf {
     at.folder.join("dnf/at_work")
@@ -605,15 +647,6 @@ fn at_work(file: &Path) -> Option<u32> {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         (fs::read_link(entry.path().join("fd/3")).ok()? == file).then_some(pid)
     })
-}
-
-/// Makes a folder that is empty.
-fn emptied(folder: &Path) -> Result<(), StepFailed> {
-    let removed = fs::remove_dir_all(folder).or_else(|error| match error.kind() {
-        ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    });
-    removed.and_then(|()| fs::create_dir_all(folder)).map_err(|error| not_read(folder, &error))
 }
 
 fn write_json(file: &Path, value: &Value) -> Result<(), StepFailed> {

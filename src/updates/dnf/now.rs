@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::evr::Evr;
 use crate::domain::update::{Operation, PlannedChange};
+use crate::updates::packages::Inventory;
 
 /// What [`Packages::read`] reads.
 pub(super) const FORMAT: &str = "%{NAME}|%|EPOCH?{%{EPOCH}}:{0}||%{VERSION}|%{RELEASE}|%{ARCH}|%{SIZE}\n";
@@ -61,6 +62,16 @@ impl Packages {
 
     pub(super) fn versions(&self, name: &str, arch: &str) -> &[Version] {
         self.all.get(&(name.to_owned(), arch.to_owned())).map_or(&[], Vec::as_slice)
+    }
+
+    /// All of it, by `name:arch`; versions that are beside each other are named together.
+    pub(super) fn inventory(&self) -> Inventory {
+        let entry = |((name, arch), versions): (&(String, String), &Vec<Version>)| {
+            let there: BTreeSet<String> = versions.iter().map(|version| version.evr.text()).collect();
+            let there: Vec<String> = there.into_iter().collect();
+            (format!("{name}:{arch}"), (there.join(" and "), false))
+        };
+        self.all.iter().map(entry).collect()
     }
 
     /// Of which architectures a package is installed.

@@ -223,14 +223,28 @@ impl Dnf {
         Changes::new(all).map_err(|fault| Problem { reason: fault.to_string(), way_out: None })
     }
 
-    /// What repositories say of packages, by what they are.
-    pub(super) async fn contents(
+    /// What repositories say of packages, by what they are, as DNF read it a moment ago.
+    async fn contents(&self, wanted: Vec<String>) -> Result<BTreeMap<String, Vec<Content>>, Problem> {
+        self.contents_of(&["-C"], wanted).await
+    }
+
+    /// The same where DNF may have read nothing yet: after a crash, or after somebody cleaned up.
+    pub(super) async fn fetched_contents(
         &self,
+        wanted: Vec<String>,
+    ) -> Result<BTreeMap<String, Vec<Content>>, Problem> {
+        self.contents_of(&[], wanted).await
+    }
+
+    async fn contents_of(
+        &self,
+        cache: &[&str],
         wanted: Vec<String>,
     ) -> Result<BTreeMap<String, Vec<Content>>, Problem> {
         let mut found: BTreeMap<String, Vec<Content>> = BTreeMap::new();
         for some in wanted.chunks(NAMES_AT_ONCE) {
-            let query = self.dnf().await?.args(["-q", "-C", "repoquery", "--qf", CONTENT_FORMAT]).args(some);
+            let query = self.dnf().await?.args(cache).args(["-q", "repoquery", "--qf", CONTENT_FORMAT]);
+            let query = query.args(some);
             let listed = worked("dnf repoquery", query.run().await.map_err(trouble)?, &[0])?;
             for content in contents(&listed.stdout) {
                 found.entry(content.nevra.clone()).or_default().push(content);
@@ -293,8 +307,13 @@ impl Dnf {
     pub(super) async fn files_of(&self, changes: &Changes) -> Result<BTreeSet<String>, Problem> {
         let goes = |change: &PlannedChange| Some(label(change, change.from.as_ref()?));
         let olds: Vec<String> = changes.of(Kind::Dnf).filter_map(goes).collect();
+        self.files(&olds).await
+    }
+
+    /// The files of packages that are installed.
+    pub(super) async fn files(&self, labels: &[String]) -> Result<BTreeSet<String>, Problem> {
         let mut files = BTreeSet::new();
-        for some in olds.chunks(NAMES_AT_ONCE) {
+        for some in labels.chunks(NAMES_AT_ONCE) {
             let read = |line: &str| {
                 if line.starts_with('/') {
                     files.insert(line.to_owned());
@@ -430,11 +449,27 @@ fn left_behind(table: &Table, names: &[String], reasons: &BTreeMap<String, Strin
     found.into_iter().map(|(name, reason)| LeftOut { name, reason }).collect()
 }
 
-/// Reads a line of `rpm -V`: the path of a configuration file whose content is not the package's.
-fn edited(line: &str) -> Option<&str> {
+/// Reads a line of `rpm -V`: whether the file is gone or has another content than the package's, what kind of file it is
+/// if it is no ordinary one, and its path.
+fn verified(line: &str) -> Option<(bool, Option<&str>, &str)> {
     let (marks, rest) = line.split_once(' ')?;
-    let path = rest.trim_start().strip_prefix("c ")?;
-    (marks == "missing" || marks.contains('5')).then_some(path.trim_start())
+    let rest = rest.trim_start();
+    let differs = marks == "missing" || marks.contains('5');
+    match rest.split_once(' ') {
+        Some((kind, path)) if kind.len() == 1 => Some((differs, Some(kind), path.trim_start())),
+        _ => Some((differs, None, rest)),
+    }
+}
+
+/// The path of a configuration file whose content is not the package's.
+fn edited(line: &str) -> Option<&str> {
+    verified(line).filter(|(differs, kind, _)| *differs && *kind == Some("c")).map(|(.., path)| path)
+}
+
+/// True if a file is not the package's that nobody but RPM is to change.
+pub(super) fn is_damaged(line: &str) -> bool {
+    // Settings, and what packages only name: files that are made later, or need not be there.
+    verified(line).is_some_and(|(differs, kind, _)| differs && !matches!(kind, Some("c" | "g" | "m")))
 }
 
 fn reboot(changes: &Changes) -> Option<String> {
@@ -449,15 +484,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edited_configuration_file_is_told_from_other_lines() {
-        for (line, expected) in [
-            ("S.5....T.  c /etc/a b.conf", Some("/etc/a b.conf")),
-            ("missing    c /etc/gone", Some("/etc/gone")),
-            (".......T.  c /etc/touched", None),
-            ("S.5....T.    /usr/bin/x", None),
-            ("", None),
+    fn an_edited_configuration_file_and_a_damaged_one_are_told_from_other_lines() {
+        for (line, expected, damaged) in [
+            ("S.5....T.  c /etc/a b.conf", Some("/etc/a b.conf"), false),
+            ("missing    c /etc/gone", Some("/etc/gone"), false),
+            (".......T.  c /etc/touched", None, false),
+            ("S.5....T.    /usr/bin/x", None, true),
+            ("S.5....T.  d /usr/share/doc/x", None, true),
+            ("missing      /usr/bin/a b", None, true),
+            ("missing    g /var/log/x", None, false),
+            (".M.......    /usr/bin/x", None, false),
+            ("", None, false),
         ] {
-            assert_eq!(edited(line), expected, "{line}");
+            assert_eq!((edited(line), is_damaged(line)), (expected, damaged), "{line}");
         }
     }
 }

@@ -205,11 +205,10 @@ pub(super) fn file(changes: &[&PlannedChange], reason: impl Fn(&PlannedChange) -
             Operation::Downgrade => ("Downgrade", "Downgraded"),
             Operation::Install => ("Install", ""),
             Operation::Remove => ("", "Removed"),
-            Operation::Upgrade
-            | Operation::Reinstall
-            | Operation::Replace
-            | Operation::Configure
-            | Operation::Restart => ("Upgrade", "Upgraded"),
+            Operation::Reinstall => ("Reinstall", "Reinstalled"),
+            Operation::Upgrade | Operation::Replace | Operation::Configure | Operation::Restart => {
+                ("Upgrade", "Upgraded")
+            }
         };
         // Of what stays installed DNF keeps its own reason if the one in the file is the weakest there is.
         let stays = change.from.is_some() && change.to.is_some();
@@ -295,8 +294,8 @@ pub(super) fn outcome(code: Option<i32>, said: &str) -> Outcome {
         lines.next().map(|line| line.trim_start_matches("Error: ").trim()).filter(|line| !line.is_empty());
     let rest = lines.take_while(|line| line.starts_with(' ')).map(str::trim);
     // The error itself does not name them.
-    let altered = said.lines().filter(|line| line.ends_with("has incorrect checksum"));
-    let words: Vec<&str> = first.into_iter().chain(rest).chain(altered).collect();
+    let named = said.lines().map(str::trim).filter(|line| is_about_a_file(line));
+    let words: Vec<&str> = first.into_iter().chain(rest).chain(named).collect();
     let why = words.join(" ");
     if why.contains("occurred while replaying the transaction") {
         let differs = why.split_once(": ").map_or(why.as_str(), |(_, differs)| differs);
@@ -308,6 +307,15 @@ pub(super) fn outcome(code: Option<i32>, said: &str) -> Outcome {
         (None, true, Some(code)) => format!("DNF ended with {code} and did not say why"),
         (None, true, None) => "DNF was killed".into(),
     })
+}
+
+/// True if a line says of a file that was fetched why it is not taken: for its content, or for its signature.
+fn is_about_a_file(line: &str) -> bool {
+    line.ends_with("has incorrect checksum")
+        || line.starts_with("Package ") && line.ends_with(" is not signed")
+        || line.starts_with("Problem opening package ")
+        || line.starts_with("The GPG keys listed for ")
+        || line.contains(". Failing package is: ")
 }
 
 /// True if `dnf history info last` is about this call, and says that it ended well.

@@ -27,8 +27,10 @@ const SILENCE: Duration = Duration::from_secs(45);
 const ANSWER_LIMIT: u32 = 48 * 1024 * 1024;
 /// How long a helper may be away while it carries an order out: it may be the one that is replaced.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
-/// Wait before it is asked again.
-const AGAIN: Duration = Duration::from_secs(5);
+/// Wait before it is asked again, at first. Replaced, it is back in a moment.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Longest wait before it is asked again.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// The hands of a helper that runs as root on this host.
 pub struct HelperHands {
@@ -116,7 +118,7 @@ impl Hands for HelperHands {
     async fn carry_out(&self, errand: Errand, tell: TellProgress) -> Result<Run, NotCarriedOut> {
         // Whether it is too late is known to the helper, which may have begun it in time.
         let question = Question::Apply { order: Box::new(errand.order), agent: errand.agent };
-        let mut due = Instant::now() + PATIENCE;
+        let (mut due, mut wait) = (Instant::now() + PATIENCE, FIRST_WAIT);
         loop {
             let way = |answer| {
                 if let Answer::Progress(progress) = answer {
@@ -133,13 +135,14 @@ impl Hands for HelperHands {
             };
             // It was there in between.
             if begun.elapsed() > SILENCE + CONNECT_TIME {
-                due = Instant::now() + PATIENCE;
+                (due, wait) = (Instant::now() + PATIENCE, FIRST_WAIT);
             }
             if Instant::now() >= due {
                 return Err(NotCarriedOut(self.away(&error).reason));
             }
             warn!(%error, "the helper went away while it carried an order out; it is asked again");
-            sleep(AGAIN).await;
+            sleep(wait).await;
+            wait = LAST_WAIT.min(wait * 2);
         }
     }
 

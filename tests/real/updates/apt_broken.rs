@@ -1,12 +1,12 @@
 //! Runs of APT that failed and are gone on with, and installations that were broken off and are repaired.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
 use super::apt_root::AptRoot;
 use super::shell;
-use super::verbs::{self, outcome};
+use super::verbs::{self, PackageHost, outcome};
 
 fn verb(root: &AptRoot, args: &[&str]) -> (i32, Value, String) {
     verbs::verb(&root.rig(), args)
@@ -142,10 +142,7 @@ fn a_script_that_hangs_ends_the_run_with_its_name_and_the_plan_is_gone_on_with()
     assert_eq!((code, word), (1, "failed"), "{errors}");
     assert!(reason.contains("it hangs at") && reason.contains("t-slow"), "{reason}");
     assert_ne!(root.audit(), "", "the script was not ended");
-    let mut going = Command::new(crate::support::ship::binary());
-    going.args(["install", "--plan", id, "--yes"]).env("APT_CONFIG", root.config());
-    going.env("LIGHTSHIP_STATE_DIR", root.at("state")).env("DOCKER_HOST", super::apt_install::NO_ENGINE);
-    let mut going = going.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut going = root.begin(&["install", "--plan", id, "--yes"]);
     verbs::until_said(&mut going, "waits for");
     std::fs::write(root.at("go"), "").unwrap();
 

@@ -1,13 +1,13 @@
 //! APT, as `lightship install` and `lightship rollback` change a host with it.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
 use super::apt_root::AptRoot;
-use super::verbs::{self, outcome, until_said, until_there};
+use super::verbs::{self, PackageHost, outcome, plan_id, until_said, until_there};
 use super::{shell, text};
 use crate::support::ship::{Rig, binary};
 
@@ -41,12 +41,6 @@ pub(super) const AFTER: [&str; 3] = ["t-app 1.1 ii", "t-lib 1.1 ii", "t-new 1.0 
 
 fn verb(root: &AptRoot, args: &[&str]) -> (i32, Value, String) {
     verbs::verb(&root.rig(), args)
-}
-
-fn plan_id(root: &AptRoot) -> String {
-    let (code, plan, errors) = verb(root, &["plan-updates", "--json"]);
-    assert_eq!(code, 2, "{errors}");
-    plan["id"].as_str().unwrap_or_else(|| panic!("{plan}")).to_owned()
 }
 
 #[test]
@@ -340,7 +334,7 @@ fn whoever_installs_already_is_named_and_waited_for() {
     for file in ["lib/dpkg/lock-frontend", "lib/dpkg/lock", "cache/apt/archives/lock", "lib/apt/lists/lock"] {
         let held = lock(&root.at(&format!("root/var/{file}")));
         let name = std::fs::read_to_string("/proc/self/comm").unwrap();
-        let mut child = begin(&root, &["install", "t-lib", "--yes"]);
+        let mut child = root.begin(&["install", "t-lib", "--yes"]);
         let waits = format!("waits for `{}` (process {})", name.trim(), std::process::id());
         until_said(&mut child, &waits);
         drop(held);
@@ -348,28 +342,6 @@ fn whoever_installs_already_is_named_and_waited_for() {
         let (code, _, errors) = verb(&root, &["rollback", "t-lib", "--yes"]);
         assert_eq!(code, 0, "{errors}");
     }
-}
-
-fn begin(root: &AptRoot, args: &[&str]) -> Child {
-    let mut verb = Command::new(binary());
-    verb.args(args).env("APT_CONFIG", root.config()).env("LIGHTSHIP_STATE_DIR", root.at("state"));
-    verb.env("DOCKER_HOST", NO_ENGINE);
-    verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-/// Ends a process as a power cut would: it and all that it started.
-fn kill_all(root: &AptRoot, child: &mut Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-    kill_apt(root);
-}
-
-/// APT and dpkg are in a group of their own, and go on without us.
-fn kill_apt(root: &AptRoot) {
-    shell(
-        "pkill -KILL -f \"$1/root\" || true; while pgrep -f \"$1/root\" >/dev/null; do :; done",
-        &[&root.at("")],
-    );
 }
 
 /// A host on which the new version of t-slow waits in its script until the file `go` is there.
@@ -387,10 +359,10 @@ fn a_run_that_is_killed_in_the_middle_of_dpkg_goes_on_with_the_same_plan_or_back
     for goes_on in [true, false] {
         let root = slow_host();
         let id = plan_id(&root);
-        let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
+        let mut child = root.begin(&["install", "--plan", &id, "--yes"]);
         until_there(&root.at("begun"));
 
-        kill_all(&root, &mut child);
+        root.kill_all(&mut child);
 
         assert_ne!(root.audit(), "", "it was in the middle");
         std::fs::write(root.at("go"), "").unwrap();
@@ -416,7 +388,7 @@ fn a_run_that_is_killed_in_the_middle_of_dpkg_goes_on_with_the_same_plan_or_back
 fn a_run_whose_program_alone_is_killed_is_ended_by_apt_and_looked_at_afterwards() {
     let root = slow_host();
     let id = plan_id(&root);
-    let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
+    let mut child = root.begin(&["install", "--plan", &id, "--yes"]);
     until_there(&root.at("begun"));
     // Whoever comes meanwhile is told that it is under way, not that it was cut off.
     let (code, _, errors) = verb(&root, &["install", "--all", "--yes"]);
@@ -425,7 +397,7 @@ fn a_run_whose_program_alone_is_killed_is_ended_by_apt_and_looked_at_afterwards(
     child.wait().unwrap();
 
     // APT is still at work; who goes on waits for it.
-    let mut second = begin(&root, &["install", "--plan", &id, "--yes"]);
+    let mut second = root.begin(&["install", "--plan", &id, "--yes"]);
     until_said(&mut second, "waits for");
     std::fs::write(root.at("go"), "").unwrap();
 
@@ -438,10 +410,10 @@ fn a_run_whose_program_alone_is_killed_is_ended_by_apt_and_looked_at_afterwards(
 fn an_apt_that_is_killed_alone_ends_the_run_as_failed_and_what_is_half_installed_is_named_and_taken_back() {
     let root = slow_host();
     let id = plan_id(&root);
-    let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
+    let mut child = root.begin(&["install", "--plan", &id, "--yes"]);
     until_there(&root.at("begun"));
 
-    kill_apt(&root);
+    root.kill_packages();
 
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_ne!(root.audit(), "", "it was in the middle");
@@ -458,17 +430,17 @@ fn an_apt_that_is_killed_alone_ends_the_run_as_failed_and_what_is_half_installed
     assert_eq!(root.audit(), "");
 }
 
-impl verbs::PackageHost for AptRoot {
+impl PackageHost for AptRoot {
     fn rig(&self) -> Rig {
         self.rig()
     }
 
-    fn begin(&self, args: &[&str]) -> Child {
-        begin(self, args)
+    fn path(&self, path: &str) -> String {
+        self.at(path)
     }
 
-    fn kill_all(&self, child: &mut Child) {
-        kill_all(self, child);
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![("APT_CONFIG", text(&self.config()))]
     }
 
     fn installed(&self) -> Vec<String> {

@@ -32,6 +32,16 @@ if [ -n "$postinst" ]; then printf '#!/bin/sh\n%s\n' "$postinst" >$d/DEBIAN/post
 dpkg-deb --root-owner-group -b $d $repo/pool/$suite/${name}_${version}_all.deb >/dev/null; rm -r $d
 "#;
 
+const MAKE_PACKAGE_WITH_TRIGGERS: &str = r#"
+repo=$1 name=$2 version=$3 triggers=$4 script=$5
+d=$(mktemp -d); mkdir -p $d/DEBIAN $d/usr/share/$name; echo $version >$d/usr/share/$name/version; chmod 755 $d
+printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: Lab <lab@example.test>\nDescription: fixture\n' \
+  "$name" "$version" >$d/DEBIAN/control
+echo "$triggers" >$d/DEBIAN/triggers
+printf '#!/bin/sh\n%s\n' "$script" >$d/DEBIAN/postinst; chmod 755 $d/DEBIAN/postinst
+dpkg-deb --root-owner-group -b $d $repo/pool/stable/${name}_${version}_all.deb >/dev/null; rm -r $d
+"#;
+
 const MAKE_PACKAGE_WITH_CONFIG: &str = r#"
 repo=$1 name=$2 version=$3 content=$4
 d=$(mktemp -d); mkdir -p $d/DEBIAN $d/etc; echo "$content" >$d/etc/$name.conf; chmod 755 $d
@@ -130,6 +140,17 @@ impl AptRoot {
     /// Makes a package that runs something when it is configured.
     pub fn package_that_runs(&self, name: &str, version: &str, script: &str) {
         shell(MAKE_PACKAGE, &[&self.at("repo"), "stable", name, version, "", script]);
+    }
+
+    /// Makes a package with a file of triggers (`deb-triggers(5)`) and a script that is run for them, too.
+    pub fn package_with_triggers(&self, name: &str, version: &str, triggers: &str, script: &str) {
+        shell(MAKE_PACKAGE_WITH_TRIGGERS, &[&self.at("repo"), name, version, triggers, script]);
+    }
+
+    /// Has dpkg write as it does on a host: what it unpacks is on the disk before it counts as unpacked.
+    pub fn sync_what_is_unpacked(&self) {
+        let config = std::fs::read_to_string(self.config()).unwrap();
+        std::fs::write(self.config(), config.replace("\"--force-unsafe-io\"; ", "")).unwrap();
     }
 
     /// Makes a package with a configuration file of this content.

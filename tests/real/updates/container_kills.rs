@@ -82,8 +82,18 @@ fn published() -> ContainerCreateBody {
 }
 
 pub(super) fn begin(host: &Host, args: &[&str]) -> Child {
-    let mut verb = Command::new(binary());
-    verb.args(args).env_clear().env("PATH", "/nonexistent").env("LIGHTSHIP_STATE_DIR", host.state.path());
+    begin_with(host, &[], args)
+}
+
+/// Begins a verb that is handed to another program, named with its own arguments.
+pub(super) fn begin_with(host: &Host, before: &[&str], args: &[&str]) -> Child {
+    let program = binary();
+    let whole = [before, &[program.to_str().unwrap()], args].concat();
+    let mut verb = Command::new(whole[0]);
+    verb.args(&whole[1..])
+        .env_clear()
+        .env("PATH", "/nonexistent")
+        .env("LIGHTSHIP_STATE_DIR", host.state.path());
     verb.env("DOCKER_HOST", host.engine.docker_host());
     verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }

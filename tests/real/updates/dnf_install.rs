@@ -1,13 +1,13 @@
 //! DNF 4, as `lightship install` and `lightship rollback` change a host with it.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::rpm_root::{Advisory, RpmRoot};
 use super::shell;
-use super::verbs::{self, outcome, until_said, until_there};
-use crate::support::ship::{Rig, binary};
+use super::verbs::{self, PackageHost, outcome, plan_id, until_said, until_there};
+use crate::support::ship::Rig;
 
 /// A host that has t-lib, t-app and t-old in version 1.0, and is offered 1.1 of t-app, which wants t-lib 1.1 and the
 /// package t-new; t-next takes the place of t-old.
@@ -27,7 +27,7 @@ pub(super) fn host() -> RpmRoot {
 }
 
 /// A host that has these in version 1.0.
-fn with(names: &[&str]) -> RpmRoot {
+pub(super) fn with(names: &[&str]) -> RpmRoot {
     let root = RpmRoot::empty();
     for name in names {
         root.package("repo", name, "1.0", "1", "");
@@ -38,16 +38,10 @@ fn with(names: &[&str]) -> RpmRoot {
 }
 
 pub(super) const BEFORE: [&str; 3] = ["t-app 1.0-1", "t-lib 1.0-1", "t-old 1.0-1"];
-const AFTER: [&str; 4] = ["t-app 1.1-1", "t-lib 1:1.1-1", "t-new 1.0-1", "t-next 2.0-1"];
+pub(super) const AFTER: [&str; 4] = ["t-app 1.1-1", "t-lib 1:1.1-1", "t-new 1.0-1", "t-next 2.0-1"];
 
 fn verb(root: &RpmRoot, args: &[&str]) -> (i32, Value, String) {
     verbs::verb(&root.rig(), args)
-}
-
-fn plan_id(root: &RpmRoot) -> String {
-    let (code, plan, errors) = verb(root, &["plan-updates", "--json"]);
-    assert_eq!(code, 2, "{errors}");
-    plan["id"].as_str().unwrap_or_else(|| panic!("{plan}")).to_owned()
 }
 
 fn lines_of(plan: &Value) -> Vec<String> {
@@ -250,25 +244,6 @@ fn a_kernel_comes_beside_the_others_the_oldest_goes_and_both_are_taken_back() {
     assert_eq!(root.installed(), before);
 }
 
-fn begin(root: &RpmRoot, args: &[&str]) -> Child {
-    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", root.at("bin"));
-    let mut verb = Command::new(binary());
-    verb.args(args).env("PATH", path).env("APT_CONFIG", root.at("apt.conf"));
-    verb.env("LIGHTSHIP_STATE_DIR", root.at("state")).stdout(Stdio::null()).stderr(Stdio::piped());
-    verb.spawn().unwrap()
-}
-
-/// Ends a process as a power cut would: it and all that it started.
-fn kill_all(root: &RpmRoot, child: &mut Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-    // DNF is in a group of its own, and goes on without us.
-    shell(
-        "pkill -KILL -f \"$1/root\" || true; while pgrep -f \"$1/root\" >/dev/null; do :; done",
-        &[&root.at("")],
-    );
-}
-
 /// A host on which the new version of t-slow, and t-first, which is new, wait in their scripts until they may go on; each
 /// notes what its script was told.
 fn slow_host() -> RpmRoot {
@@ -299,9 +274,9 @@ fn a_run_that_is_killed_in_the_middle_of_a_script_goes_on_with_the_same_plan_or_
         if at == "t-slow" {
             may_go_on(&root, "t-first");
         }
-        let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
+        let mut child = root.begin(&["install", "--plan", &id, "--yes"]);
         until_there(&root.at(&format!("root/begun-{at}")));
-        kill_all(&root, &mut child);
+        root.kill_all(&mut child);
         may_go_on(&root, "t-first");
         may_go_on(&root, "t-slow");
 
@@ -329,13 +304,13 @@ fn a_run_that_is_killed_in_the_middle_of_a_script_goes_on_with_the_same_plan_or_
 fn a_run_whose_program_alone_is_killed_is_ended_by_dnf_and_looked_at_afterwards() {
     let root = slow_host();
     let id = plan_id(&root);
-    let mut child = begin(&root, &["install", "--plan", &id, "--yes"]);
+    let mut child = root.begin(&["install", "--plan", &id, "--yes"]);
     until_there(&root.at("root/begun-t-first"));
     child.kill().unwrap();
     child.wait().unwrap();
 
     // DNF is still at work; who goes on waits for it.
-    let mut second = begin(&root, &["install", "--plan", &id, "--yes"]);
+    let mut second = root.begin(&["install", "--plan", &id, "--yes"]);
     until_said(&mut second, "which this run began");
     may_go_on(&root, "t-first");
     may_go_on(&root, "t-slow");
@@ -354,7 +329,7 @@ fn whoever_installs_already_is_named_and_waited_for() {
     let mut other = other.spawn().unwrap();
     until_there(&root.at("root/begun-t-first"));
 
-    let mut child = begin(&root, &["install", "t-lib", "--yes"]);
+    let mut child = root.begin(&["install", "t-lib", "--yes"]);
     until_said(&mut child, &format!("waits for `dnf` (process {})", other.id()));
     may_go_on(&root, "t-first");
     may_go_on(&root, "t-slow");
@@ -364,17 +339,17 @@ fn whoever_installs_already_is_named_and_waited_for() {
     assert_eq!(root.installed(), ["t-first 1.0-1", "t-lib 1.1-1", "t-slow 1.1-1"]);
 }
 
-impl verbs::PackageHost for RpmRoot {
+impl PackageHost for RpmRoot {
     fn rig(&self) -> Rig {
         self.rig()
     }
 
-    fn begin(&self, args: &[&str]) -> Child {
-        begin(self, args)
+    fn path(&self, path: &str) -> String {
+        self.at(path)
     }
 
-    fn kill_all(&self, child: &mut Child) {
-        kill_all(self, child);
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![("PATH", self.programs()), ("APT_CONFIG", self.at("apt.conf"))]
     }
 
     fn installed(&self) -> Vec<String> {

@@ -17,7 +17,7 @@ use super::apt_install::NO_ENGINE;
 use super::apt_root::AptRoot;
 use super::orders::{AgentHost, Site};
 use super::text;
-use super::verbs::{until_said, until_there, verb};
+use super::verbs::{PackageHost, until_said, until_there, verb};
 use crate::support::ship::{Rig, binary};
 use crate::support::until::until;
 
@@ -25,28 +25,49 @@ const NOBODY: &str = "65534";
 const NOBODYS_ID: u32 = 65_534;
 
 /// A helper of root on a host with its own packages. Dropping it ends it.
-struct Helper {
-    root: AptRoot,
+pub(super) struct Helper<R: PackageHost = AptRoot> {
+    pub(super) root: R,
     process: std::process::Child,
 }
 
-impl Drop for Helper {
+impl<R: PackageHost> Drop for Helper<R> {
     fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.kill();
     }
 }
 
-fn key(seed: u8) -> SigningKey {
+pub(super) fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&[seed; 32])
 }
 
-fn offer(seed: u8) -> KeyOffer {
+pub(super) fn offer(seed: u8) -> KeyOffer {
     KeyOffer { key: key(seed).public(), endorsed: Vec::new() }
 }
 
-fn agent() -> AgentId {
+pub(super) fn agent() -> AgentId {
     AgentId::new("a1")
+}
+
+/// Starts this program as the helper of this root. `before` is a program that it is handed to, with that program's own
+/// arguments.
+fn begun(root: &impl PackageHost, program: &Path, before: &[&str]) -> std::process::Child {
+    let program = text(program);
+    let helper = root.path("helper");
+    let whole = [before, &[&program, "--state-dir", &helper, "host-helper"]].concat();
+    let mut process = Command::new(whole[0])
+        .args(&whole[1..])
+        .envs(root.environment())
+        .env("DOCKER_HOST", NO_ENGINE)
+        .env("LIGHTSHIP__UPDATES__HELPER_SOCKET", root.path("run/helper.sock"))
+        .env("LIGHTSHIP__UPDATES__HELPER_USER", "nobody")
+        .env("LIGHTSHIP__UPDATES__HELPER_GROUP", NOBODY)
+        .env("LIGHTSHIP__UPDATES__POLICY_FILE", root.path("policy.toml"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process.stderr = process.stdout.take().map(|out| std::os::fd::OwnedFd::from(out).into());
+    until_said(&mut process, "helper of the agent");
+    process
 }
 
 impl Helper {
@@ -58,48 +79,56 @@ impl Helper {
         root.apt(&["update"]);
         Self::on(root)
     }
+}
 
-    fn on(root: AptRoot) -> Self {
-        Self::run(root, &binary())
+impl<R: PackageHost> Helper<R> {
+    pub(super) fn on(root: R) -> Self {
+        Self::handed_to(root, &[])
     }
 
-    /// With this program.
-    fn run(root: AptRoot, program: &Path) -> Self {
-        let mut process = Command::new(program)
-            .args(["--state-dir", &root.at("helper"), "host-helper"])
-            .env("APT_CONFIG", text(&root.config()))
-            .env("DOCKER_HOST", NO_ENGINE)
-            .env("LIGHTSHIP__UPDATES__HELPER_SOCKET", root.at("run/helper.sock"))
-            .env("LIGHTSHIP__UPDATES__HELPER_USER", "nobody")
-            .env("LIGHTSHIP__UPDATES__HELPER_GROUP", NOBODY)
-            .env("LIGHTSHIP__UPDATES__POLICY_FILE", root.at("policy.toml"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        process.stderr = process.stdout.take().map(|out| std::os::fd::OwnedFd::from(out).into());
-        until_said(&mut process, "helper of the agent");
+    fn of(root: R, program: &Path) -> Self {
+        Self::run(root, program, &[])
+    }
+
+    /// One that is started by another program.
+    pub(super) fn handed_to(root: R, before: &[&str]) -> Self {
+        Self::run(root, &binary(), before)
+    }
+
+    fn run(root: R, program: &Path, before: &[&str]) -> Self {
+        // Whoever makes the way to its socket must let the agent in.
+        std::fs::set_permissions(root.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let process = begun(&root, program, before);
         Self { root, process }
     }
 
-    fn restart(mut self) -> Self {
-        let root = std::mem::replace(&mut self.root, AptRoot::empty());
-        drop(self);
-        Self::on(root)
+    /// `kill -9`, also of one that was killed already.
+    pub(super) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again after it was killed.
+    pub(super) fn begin(&mut self) {
+        self.process = begun(&self.root, &binary(), &[]);
     }
 
     fn socket(&self) -> PathBuf {
-        self.root.at("run/helper.sock").into()
+        self.root.path("run/helper.sock").into()
     }
 
-    fn hands(&self) -> HelperHands {
+    pub(super) fn hands(&self) -> HelperHands {
         HelperHands::at(&self.socket())
     }
 
-    async fn carry_out(&self, order: SignedOrder) -> Result<lightship::domain::update::Run, String> {
+    pub(super) async fn carry_out(
+        &self,
+        order: SignedOrder,
+    ) -> Result<lightship::domain::update::Run, String> {
         self.hands().carry_out(errand(order), Arc::new(|_| ())).await.map_err(|refusal| refusal.to_string())
     }
 
-    async fn planned(&self) -> Changes {
+    pub(super) async fn planned(&self) -> Changes {
         self.hands().plan(&PlanAsk::install(Wanted::All)).await.unwrap().changes
     }
 
@@ -117,14 +146,14 @@ impl Helper {
     }
 }
 
-impl AgentHost for Helper {
+impl<R: PackageHost> AgentHost for Helper<R> {
     fn agent(&self) -> Rig {
         self.root
             .rig()
             .user(NOBODYS_ID)
             .env("DOCKER_HOST", NO_ENGINE)
             .env("LIGHTSHIP__UPDATES__CHECK_PACKAGES", "always")
-            .env("LIGHTSHIP__UPDATES__HELPER_SOCKET", self.root.at("run/helper.sock"))
+            .env("LIGHTSHIP__UPDATES__HELPER_SOCKET", self.root.path("run/helper.sock"))
     }
 }
 
@@ -132,7 +161,7 @@ fn errand(order: SignedOrder) -> Errand {
     Errand { order, agent: agent(), ahead: None, expired: None }
 }
 
-fn order(id: &str, number: u64, ask: PlanAsk, changes: Changes) -> Order {
+pub(super) fn order(id: &str, number: u64, ask: PlanAsk, changes: Changes) -> Order {
     let now = Utc::now();
     let expires_at = now + TimeDelta::hours(1);
     Order {
@@ -154,8 +183,6 @@ fn only_root_and_the_user_of_the_agent_are_listened_to() {
     assert_eq!((about.permissions().mode() & 0o777, about.gid()), (0o660, 65534));
     let kept = std::fs::metadata(helper.root.at("helper")).unwrap();
     assert_eq!((kept.permissions().mode() & 0o777, kept.uid()), (0o700, 0));
-    // Whoever makes the way there must let them in, too.
-    std::fs::set_permissions(helper.root.at(""), std::fs::Permissions::from_mode(0o755)).unwrap();
 
     assert!(helper.asked_by(NOBODY).contains("installs_packages"), "{}", helper.asked_by(NOBODY));
     assert!(helper.asked_by("0").contains("installs_packages"));
@@ -165,7 +192,7 @@ fn only_root_and_the_user_of_the_agent_are_listened_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_known_by_the_helper_itself_and_carried_out_once() {
-    let helper = Helper::start();
+    let mut helper = Helper::start();
     let changes = helper.planned().await;
     let whole = order("c1", 5, PlanAsk::install(Wanted::All), changes.clone());
     let signed = whole.sign(&key(1));
@@ -190,7 +217,8 @@ async fn an_order_is_known_by_the_helper_itself_and_carried_out_once() {
     assert_eq!(helper.hands().untold(&agent()).await.unwrap(), std::slice::from_ref(&run.id));
 
     // What it knows outlives it.
-    let helper = helper.restart();
+    helper.kill();
+    helper.begin();
     assert_eq!(helper.carry_out(signed).await.unwrap().id, run.id, "it tells how the run ended");
     let older = order("c2", 5, PlanAsk::install(Wanted::All), changes).sign(&key(1));
     assert!(helper.carry_out(older).await.unwrap_err().contains("used before"));
@@ -221,8 +249,7 @@ async fn an_agent_that_is_not_root_has_the_helper_do_what_its_master_ordered_and
     assert_eq!(site.root.root.installed(), ["t-lib 1.0 ii"]);
 
     // Without the helper it says why it can do nothing, and what would help.
-    site.root.process.kill().unwrap();
-    site.root.process.wait().unwrap();
+    site.root.kill();
     let (_, asked) = site.master.post("/api/v3/plans", json!({ "agents": [site.id], "what": "all" })).await;
     let path = format!("/api/v3/plans/{}", asked["request"].as_str().unwrap());
     let failed = until("the host says that it cannot", async || {
@@ -261,7 +288,7 @@ async fn a_helper_that_is_replaced_in_the_middle_of_dpkg_cuts_nothing_off() {
     root.package_that_runs("t-slow", "1.1", &wait);
     root.publish();
     root.apt(&["update"]);
-    let helper = Helper::on(root);
+    let mut helper = Helper::on(root);
     helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
     let changes = helper.planned().await;
     let signed = order("c1", 1, PlanAsk::install(Wanted::All), changes).sign(&key(1));
@@ -273,7 +300,8 @@ async fn a_helper_that_is_replaced_in_the_middle_of_dpkg_cuts_nothing_off() {
     let begun = helper.root.at("begun");
     tokio::task::spawn_blocking(move || until_there(&begun)).await.unwrap();
 
-    let helper = helper.restart();
+    helper.kill();
+    helper.begin();
     assert_ne!(helper.root.audit(), "", "dpkg is in the middle");
     std::fs::write(helper.root.at("go"), "").unwrap();
 
@@ -295,7 +323,7 @@ async fn a_helper_whose_program_was_replaced_under_it_has_apt_held_by_the_new_on
     root.apt(&["update"]);
     let program = PathBuf::from(root.at("lightship"));
     std::fs::copy(binary(), &program).unwrap();
-    let helper = Helper::run(root, &program);
+    let helper = Helper::of(root, &program);
     std::fs::copy(binary(), helper.root.at("lightship.new")).unwrap();
     std::fs::rename(helper.root.at("lightship.new"), &program).unwrap();
     helper.hands().offer_key(&offer(1), &agent()).await.unwrap();

@@ -67,7 +67,7 @@ impl<H: AgentHost> Site<H> {
     }
 
     /// Starts the agent; one that ran before ended.
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         let rig = self.root.agent();
         let rig =
             rig.env("DOCKFLARE_MASTER_URL", self.master.url()).env("DOCKFLARE_API_KEY", self.key.clone());
@@ -109,7 +109,7 @@ impl<H> Site<H> {
         (request, answered)
     }
 
-    async fn ask_for_all(&self) -> (String, Value) {
+    pub(super) async fn ask_for_all(&self) -> (String, Value) {
         self.ask(json!({ "agents": [self.id], "what": "all" })).await
     }
 

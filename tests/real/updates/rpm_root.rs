@@ -17,6 +17,8 @@ exec /usr/bin/dnf --installroot=$R --releasever=1 --setopt=reposdir=$R/etc/yum.r
 SH
 cat >bin/rpm <<SH
 #!/bin/sh
+# RPM names files as if the root were the machine's own.
+case " \$* " in *" -l "*) /usr/bin/rpm --root=$R "\$@" | sed "s|^/|$R/|"; exit ;; esac
 exec /usr/bin/rpm --root=$R "\$@"
 SH
 chmod 755 bin/*
@@ -35,9 +37,25 @@ rpmbuild -bb --quiet --define "_topdir $1/build" --define "_rpmdir $1/$2" \
 const PUBLISH: &str = r#"
 cd "$1"; for repo in repo bare; do createrepo_c -q $repo; done
 modifyrepo_c updateinfo.xml repo/repodata >/dev/null
+[ ! -e modules.yaml ] || modifyrepo_c --mdtype=modules modules.yaml repo/repodata >/dev/null
 for repo in repo bare; do
-  printf '[%s]\nname=%s\nbaseurl=%s/%s\nmetadata_expire=0\ngpgcheck=0\n' $repo $repo "$2" $repo >root/etc/yum.repos.d/$repo.repo
+  trust=gpgcheck=0; [ ! -e $repo.trust ] || trust=$(cat $repo.trust)
+  printf '[%s]\nname=%s\nbaseurl=%s/%s\nmetadata_expire=0\n%s\n' $repo $repo "$2" $repo "$trust" \
+    >root/etc/yum.repos.d/$repo.repo
 done
+"#;
+
+const MAKE_KEY: &str = r#"
+cd "$1"; mkdir -p keys; chmod 700 keys
+G="gpg --batch --quiet --homedir $1/keys --pinentry-mode loopback --passphrase="
+$G --quick-gen-key "$2@example.test" rsa2048 sign never; $G --armor --export "$2@example.test" >"$2.asc"
+gpgconf --homedir "$1/keys" --kill gpg-agent
+"#;
+
+const SIGN: &str = r#"
+cd "$1"; key=$2; shift 2
+rpmsign --define "__gpg $(command -v gpg)" --define "_gpg_name $key@example.test" --define "_gpg_path $PWD/keys" --addsign "$@" >/dev/null 2>&1
+gpgconf --homedir "$PWD/keys" --kill gpg-agent
 "#;
 
 /// One advisory of the repository.
@@ -77,6 +95,29 @@ impl RpmRoot {
     /// Makes a package; `fields` are lines of its recipe, each with `\n` behind it.
     pub fn package(&self, repository: &str, name: &str, version: &str, release: &str, fields: &str) {
         shell(MAKE_PACKAGE, &[&self.at(""), repository, name, version, release, fields]);
+    }
+
+    /// Makes a key of this name.
+    pub fn make_key(&self, key: &str) {
+        shell(MAKE_KEY, &[&self.at(""), key]);
+    }
+
+    /// Signs packages of the first repository with a key.
+    pub fn sign(&self, key: &str, files: &[&str]) {
+        let files: Vec<String> = files.iter().map(|file| format!("repo/{file}.noarch.rpm")).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        shell(SIGN, &[&[self.at("").as_str(), key], files.as_slice()].concat());
+    }
+
+    /// Has packages of the first repository taken only if this key signed them, from when they are offered next.
+    pub fn take_only_signed_with(&self, key: &str) {
+        let trust = format!("gpgcheck=1\ngpgkey=file://{}\n", self.at(&format!("{key}.asc")));
+        std::fs::write(self.at("repo.trust"), trust).unwrap();
+    }
+
+    /// Says which packages of the first repository are of which module and stream.
+    pub fn modules(&self, yaml: &str) {
+        std::fs::write(self.at("modules.yaml"), yaml).unwrap();
     }
 
     /// What the first repository says of its packages.
@@ -134,7 +175,9 @@ impl RpmRoot {
     pub fn installed(&self) -> Vec<String> {
         let form = "%{NAME} %|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\n";
         let said = shell("\"$1\" -qa --qf \"$2\" | LC_ALL=C sort", &[&self.at("bin/rpm"), form]);
-        said.lines().map(str::to_owned).collect()
+        // Keys of publishers are packages to RPM.
+        let said = said.lines().filter(|line| !line.starts_with("gpg-pubkey "));
+        said.map(str::to_owned).collect()
     }
 
     /// Packages that are there for others' sake.
@@ -148,11 +191,15 @@ impl RpmRoot {
         shell("\"$1\" -Va --nodeps 2>/dev/null || true", &[&self.at("bin/rpm")])
     }
 
+    /// Where programs are, those that see this root first.
+    pub fn programs(&self) -> String {
+        format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.at("bin"))
+    }
+
     /// Verbs of a host that has this root and no APT.
     pub fn rig(&self) -> Rig {
-        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.at("bin"));
         Rig::new("agent", self.dir.path().join("state").as_path())
-            .env("PATH", path)
+            .env("PATH", self.programs())
             .env("APT_CONFIG", self.at("apt.conf"))
     }
 }

@@ -1,12 +1,14 @@
 //! What the tests of installers have in common: how verbs are begun, and what they say.
 
 use std::io::{BufRead, BufReader};
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::ship::Rig;
+use super::apt_install::NO_ENGINE;
+use super::shell;
+use crate::support::ship::{Rig, binary};
 
 /// Runs a verb: its exit code, what it says as JSON or as text, and what it says beside it.
 pub fn verb(rig: &Rig, args: &[&str]) -> (i32, Value, String) {
@@ -55,26 +57,58 @@ pub trait PackageHost {
     /// Its verbs.
     fn rig(&self) -> Rig;
 
-    /// Begins a verb.
-    fn begin(&self, args: &[&str]) -> Child;
+    /// A path below its folder.
+    fn path(&self, path: &str) -> String;
 
-    /// Ends a verb as a power cut would: it and all that it started.
-    fn kill_all(&self, child: &mut Child);
+    /// What makes programs see it.
+    fn environment(&self) -> Vec<(&'static str, String)>;
 
     /// What is installed.
     fn installed(&self) -> Vec<String>;
 
     /// What the package manager finds wrong.
     fn audit(&self) -> String;
+
+    /// Begins a verb.
+    fn begin(&self, args: &[&str]) -> Child {
+        self.begin_with(&[], args)
+    }
+
+    /// Begins a verb that is handed to another program, named with its own arguments.
+    fn begin_with(&self, before: &[&str], args: &[&str]) -> Child {
+        let program = binary();
+        let whole = [before, &[program.to_str().unwrap()], args].concat();
+        let mut verb = Command::new(whole[0]);
+        verb.args(&whole[1..]).envs(self.environment()).env("DOCKER_HOST", NO_ENGINE);
+        verb.env("LIGHTSHIP_STATE_DIR", self.path("state"));
+        verb.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Ends a verb and all that it started.
+    fn kill_all(&self, child: &mut Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        self.kill_packages();
+    }
+
+    /// Ends what works on its packages, which is in a group of its own and goes on without us.
+    fn kill_packages(&self) {
+        shell(
+            "pkill -KILL -f \"$1/root\" || true; while pgrep -f \"$1/root\" >/dev/null; do :; done",
+            &[&self.path("")],
+        );
+    }
+}
+
+/// The id of the plan for all that is pending.
+pub fn plan_id(host: &impl PackageHost) -> String {
+    let (code, plan, errors) = verb(&host.rig(), &["plan-updates", "--json"]);
+    assert_eq!(code, 2, "{errors}");
+    plan["id"].as_str().unwrap_or_else(|| panic!("{plan}")).to_owned()
 }
 
 /// Kills a run when each of its steps begins, as an undisturbed one names them; then the same plan again, or the way back.
 pub fn killed_at_every_step<H: PackageHost>(host: impl Fn() -> H, before: &[&str], after: &[&str]) {
-    let plan_id = |host: &H| {
-        let (code, plan, errors) = verb(&host.rig(), &["plan-updates", "--json"]);
-        assert_eq!(code, 2, "{errors}");
-        plan["id"].as_str().unwrap_or_else(|| panic!("{plan}")).to_owned()
-    };
     let whole = host();
     let (code, out, errors) = verb(&whole.rig(), &["install", "--plan", &plan_id(&whole), "--yes"]);
     assert_eq!(code, 0, "{out} {errors}");

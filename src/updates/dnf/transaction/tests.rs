@@ -98,6 +98,10 @@ fn a_plan_is_written_as_dnf_reads_it() {
             change(Operation::Downgrade, Some("1:1.1-1"), Some("1.0-1")),
             vec!["Downgrade t-1.0-1.noarch clean", "Downgraded t-1:1.1-1.noarch clean"],
         ),
+        (
+            change(Operation::Reinstall, Some("1.0-1"), Some("1.0-1")),
+            vec!["Reinstall t-1.0-1.noarch clean", "Reinstalled t-1.0-1.noarch clean"],
+        ),
         (change(Operation::Install, None, Some("1.0-1")), vec!["Install t-1.0-1.noarch dependency"]),
         (change(Operation::Remove, Some("1.0-1"), None), vec!["Removed t-1.0-1.noarch dependency"]),
     ] {
@@ -157,6 +161,16 @@ fn how_a_call_ended_is_read_from_its_code_and_words() {
         ),
         (Some(1), replay, Outcome::Refused("Cannot find rpm nevra \"t-pre-9-9.noarch\".".into())),
         (Some(1), "Error: \n Problem: x\n  - y\n", Outcome::Failed("Problem: x - y".into())),
+        (
+            Some(1),
+            "Public key for t-1-1.noarch.rpm is not installed. Failing package is: t-1-1.noarch\n \
+             GPG Keys are configured as: file:///x.asc\nPackage u-1-1.noarch.rpm is not signed\nError: GPG check FAILED\n",
+            Outcome::Failed(
+                "GPG check FAILED Public key for t-1-1.noarch.rpm is not installed. Failing package is: t-1-1.noarch \
+                 Package u-1-1.noarch.rpm is not signed"
+                    .into(),
+            ),
+        ),
         (Some(7), "", Outcome::Failed("DNF ended with 7 and did not say why".into())),
         (None, "", Outcome::Failed("DNF was killed".into())),
     ] {
