@@ -15,6 +15,7 @@ mod bare;
 mod churn;
 mod commands;
 mod engine;
+mod exact;
 mod fleet;
 mod footprint;
 mod growth;
@@ -95,6 +96,9 @@ async fn measure(plan: &Plan) -> Sheet {
     }
     if plan.wants("scans") {
         sheet.group("scans", limit(240), scans::measure(plan)).await;
+    }
+    if plan.wants("exact") {
+        sheet.group("exact", limit(300), exact::measure(plan)).await;
     }
     if plan.wants("images") {
         sheet.group("images", limit(60), images::measure(plan)).await;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Groups that can be measured alone.
-const GROUPS: [&str; 14] = [
+const GROUPS: [&str; 15] = [
     "heartbeats",
     "publish",
     "commands",
@@ -12,6 +12,7 @@ const GROUPS: [&str; 14] = [
     "updates",
     "orders",
     "scans",
+    "exact",
     "images",
     "start",
     "fleet",

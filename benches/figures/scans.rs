@@ -3,7 +3,7 @@
 
 #[allow(dead_code, reason = "shared with the tests; a part of it is used here")]
 #[path = "../../tests/real/updates/rpm_root.rs"]
-mod rpm_root;
+pub mod rpm_root;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -128,7 +128,7 @@ async fn look(scanner: &impl Scanner, last: Option<&Findings>) -> (Findings, Dur
 }
 
 /// Runs a program to its end; what it prints goes where it costs nothing.
-fn ended(mut program: Command) -> Duration {
+pub fn ended(mut program: Command) -> Duration {
     let begun = Instant::now();
     let status = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     let took = begun.elapsed();
@@ -136,26 +136,49 @@ fn ended(mut program: Command) -> Duration {
     took
 }
 
-/// A look and a list right after it, again and again.
-struct Pairs {
-    looks: Vec<f64>,
-    lists: Vec<f64>,
+/// What is measured and what it is compared with, one right after the other, again and again.
+pub struct Pairs {
+    ours: Vec<f64>,
+    plain: Vec<f64>,
 }
 
 impl Pairs {
-    const fn new() -> Self {
-        Self { looks: Vec::new(), lists: Vec::new() }
+    /// Without any.
+    pub const fn new() -> Self {
+        Self { ours: Vec::new(), plain: Vec::new() }
     }
 
-    fn add(&mut self, look: Duration, list: Duration) {
-        self.looks.push(millis(look));
-        self.lists.push(millis(list));
+    fn add(&mut self, ours: Duration, plain: Duration) {
+        self.ours.push(millis(ours));
+        self.plain.push(millis(plain));
     }
 
-    fn row(self, what: String, goal: Goal) -> Row {
-        let ratios = Samples::new(self.looks.iter().zip(&self.lists).map(|(look, list)| look / list));
-        let [look, list] = [self.looks, self.lists].map(|times| Samples::new(times).median());
-        let detail = format!("{look:.1} ms against {list:.1}; largest ratio {:.2}", ratios.max());
+    /// Measures one, in another order than the one before it; `back` undoes what either of them did.
+    pub fn pair(
+        &mut self,
+        round: usize,
+        ours: &impl Fn() -> Duration,
+        plain: &impl Fn() -> Duration,
+        back: &impl Fn(),
+    ) {
+        let after = |took: Duration| {
+            back();
+            took
+        };
+        if round.is_multiple_of(2) {
+            let took = after(ours());
+            self.add(took, after(plain()));
+        } else {
+            let took = after(plain());
+            self.add(after(ours()), took);
+        }
+    }
+
+    /// The median of the ratios.
+    pub fn row(self, what: String, goal: Goal) -> Row {
+        let ratios = Samples::new(self.ours.iter().zip(&self.plain).map(|(ours, plain)| ours / plain));
+        let [ours, plain] = [self.ours, self.plain].map(|times| Samples::new(times).median());
+        let detail = format!("{ours:.1} ms against {plain:.1}; largest ratio {:.2}", ratios.max());
         Row::new(what, goal, ratios.median(), "").detail(detail)
     }
 }
@@ -200,7 +223,7 @@ async fn memory(plan: &Plan) -> Vec<Row> {
 }
 
 /// Runs a shell script that must work; its arguments are `$1` and so on.
-fn shell(script: &str, args: &[&str]) -> String {
+pub fn shell(script: &str, args: &[&str]) -> String {
     let mut bash = Command::new("/bin/bash");
     let ended = bash.args(["-euo", "pipefail", "-c", script, "bash"]).args(args).output().unwrap();
     assert!(ended.status.success(), "{script}\n{}", String::from_utf8_lossy(&ended.stderr));
@@ -208,6 +231,6 @@ fn shell(script: &str, args: &[&str]) -> String {
 }
 
 /// A file's path as text.
-fn text(path: &Path) -> String {
+pub fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
