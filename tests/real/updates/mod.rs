@@ -17,6 +17,7 @@ mod dnf_odd;
 mod file_server;
 mod helper;
 mod lifelines;
+mod order_kills;
 mod orders;
 mod reboot;
 mod rpm_root;

@@ -247,7 +247,8 @@ fn the_check_can_fail() {
         1 openat(AT_FDCWD</>, \"/s/runs/a/log.txt\", O_WRONLY|O_CREAT, 0600) = 5</s/runs/a/log.txt>\n\
         1 execve(\"/bin/x\", [\"x\"], 0x1 /* 1 var */) = 0\n1 sendto(6<socket:[7]>, \"POST /v1.41/containers/a/stop HTTP/1.1\", 9, 0, NULL, 0) = 9\n";
     let disk = Disk::as_listed("/s", whole);
-    assert_eq!((disk.faults.as_slice(), disk.effects, disk.synced), (&[][..], 3, 3));
+    assert_eq!(disk.faults, Vec::<String>::new());
+    assert_eq!((disk.effects, disk.synced), (3, 3));
     for (left_out, fault) in [
         ("1 fsync(3</s/runs>) = 0\n", "`/bin/x` is started, and not on the disk are [\"runs/a\"]"),
         ("1 fsync(4</s/runs/a>) = 0\n", "`/bin/x` is started, and not on the disk are [\"runs/a/x\"]"),
