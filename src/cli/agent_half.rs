@@ -74,6 +74,12 @@ fn host_name() -> Option<String> {
     kernel_host_name().filter(|name| !(is_container && is_made_up(name)))
 }
 
+/// The beginning of the id of the container that this runs in, if it runs in one that nobody named.
+pub(super) fn own_container() -> Option<String> {
+    let is_container = std::path::Path::new("/.dockerenv").exists();
+    kernel_host_name().filter(|name| is_container && is_made_up(name))
+}
+
 /// The Docker Engine names a container by its id, which is another one after every upgrade.
 fn is_made_up(name: &str) -> bool {
     name.len() == 12 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))

@@ -19,18 +19,24 @@ pub(super) struct ConfigArgs {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum RoleArg {
+pub(super) enum RoleArg {
     Standalone,
     Master,
     Agent,
 }
 
+impl RoleArg {
+    pub(super) fn role(self) -> Role {
+        match self {
+            Self::Standalone => Role::Standalone,
+            Self::Master => Role::Master,
+            Self::Agent => Role::Agent,
+        }
+    }
+}
+
 pub(super) fn run(args: ConfigArgs, common: &Common) -> anyhow::Result<ExitCode> {
-    let role = match args.role {
-        RoleArg::Standalone => Role::Standalone,
-        RoleArg::Master => Role::Master,
-        RoleArg::Agent => Role::Agent,
-    };
+    let role = args.role.role();
     let loaded = sources::load(common, role)?;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");

@@ -14,7 +14,9 @@ mod config;
 mod database;
 mod desk;
 mod desk_lookup;
+mod doctor;
 mod events;
+mod explain;
 mod fleet;
 mod fleet_updates;
 mod groups_file;
@@ -126,6 +128,12 @@ enum Verb {
     Migrate(migrate::MigrateArgs),
     /// Set the password of somebody who may sign in to the page.
     Admin(admin::AdminArgs),
+    /// Tell the whole story of a container, a hostname or a hostname with a path: from its labels to what it waits for.
+    Explain(explain::ExplainArgs),
+    /// Look at this host, and at what a role needs of others: token, rights, network, Docker, disk. Changes nothing.
+    ///
+    /// Exit codes: 0 all is fine, 1 there is a problem, 3 something could not be checked.
+    Doctor(doctor::DoctorArgs),
     /// Show the settings in force and where each came from; secrets are not shown.
     Config(config::ConfigArgs),
     /// Exit 0 if the master or agent that uses this state directory is alive.
@@ -192,6 +200,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Events(args) => events::run(args, &common),
         Verb::Migrate(args) => migrate::run(args, &common),
         Verb::Admin(args) => admin::run(args, &common),
+        Verb::Explain(args) => explain::run(&args, &common),
+        Verb::Doctor(args) => doctor::run(args, &common),
         Verb::Config(args) => config::run(args, &common),
         Verb::Health => health::run(&common),
     }

@@ -36,6 +36,20 @@ pub(super) fn handed_sockets() -> (Option<i32>, usize) {
     (pid, number("LISTEN_FDS").and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
+/// Proxies that the environment names, without their passwords.
+pub(super) fn proxies() -> Vec<(String, String)> {
+    let is_one = |name: &str| PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let mut found: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| is_one(name) && !value.trim().is_empty())
+        .map(|(name, value)| (name, super::output::address(&value)))
+        .collect();
+    found.sort();
+    found
+}
+
+const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+
 /// The value of `TZ`.
 pub(super) fn time_zone() -> Option<String> {
     // What is no text is no zone either.

@@ -84,7 +84,8 @@ impl MasterValues {
     }
 }
 
-fn cloudflare(settings: &Settings, io: Io) -> anyhow::Result<Option<Cloudflare>> {
+/// The way to the account, if there is a token.
+pub(super) fn cloudflare(settings: &Settings, io: Io) -> anyhow::Result<Option<Cloudflare>> {
     let config = &settings.cloudflare;
     match (config.api_token.get(), &config.account_id) {
         (Some(token), Some(account)) => {
@@ -147,14 +148,24 @@ pub(super) struct AgentValues {
 
 impl AgentValues {
     pub(super) fn read(settings: &Settings, master: &str, key: SecretString, io: Io) -> anyhow::Result<Self> {
-        let agent = &settings.agent;
-        let (id, secret) = (agent.cf_access_client_id.as_ref(), agent.cf_access_client_secret.get());
-        let access = AccessToken::new(id, secret);
-        let ca_file = agent.ca_file.clone();
-        let uplink = UplinkSettings { master_url: master.to_owned(), api_key: key, access, ca_file };
         let docker = BollardDocker::at(engine(settings)?, io.clone());
-        Ok(Self { docker, uplink: HttpUplink::new(&uplink, io)? })
+        Ok(Self { docker, uplink: uplink(settings, master, key, io)? })
     }
+}
+
+/// The way to the master.
+pub(super) fn uplink(
+    settings: &Settings,
+    master: &str,
+    key: SecretString,
+    io: Io,
+) -> anyhow::Result<HttpUplink> {
+    let agent = &settings.agent;
+    let (id, secret) = (agent.cf_access_client_id.as_ref(), agent.cf_access_client_secret.get());
+    let access = AccessToken::new(id, secret);
+    let ca_file = agent.ca_file.clone();
+    let uplink = UplinkSettings { master_url: master.to_owned(), api_key: key, access, ca_file };
+    Ok(HttpUplink::new(&uplink, io)?)
 }
 
 /// Returns where the Engine is, by the settings.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -109,6 +109,12 @@ fn clean(text: &str) -> String {
 
 fn visible(c: char) -> char {
     if c.is_control() { ' ' } else { c }
+}
+
+/// Reads when an answer was made.
+pub(super) fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(text.trim()).ok().map(|at| at.to_utc())
 }
 
 fn retry_after(headers: &HeaderMap) -> Duration {

@@ -11,6 +11,7 @@ mod call;
 mod dns;
 mod envelope;
 mod error;
+mod probe;
 mod rights;
 mod transport;
 mod tunnels;

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use reqwest::Method;
 use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -15,8 +16,11 @@ use url::Url;
 use super::base::read_base;
 use super::budget::{Budget, BudgetKeeper, COVERED, Class};
 use super::call::Call;
-use super::envelope::{Answer, decode};
+use super::envelope::{Answer, date, decode};
 use super::error::CfError;
+use super::rights::shown_by_write;
+use crate::clock::Clock;
+use crate::domain::doctor::time::Told;
 use crate::domain::id::AccountId;
 use crate::http_client;
 use crate::io::Io;
@@ -57,6 +61,10 @@ struct Inner {
     line: tokio::sync::Mutex<()>,
     /// What was said when the token was refused; none once it was taken again.
     refusal: Mutex<Option<String>>,
+    /// What the last answer said of the time.
+    told: Mutex<Option<Told>>,
+    /// Rights that were shown by more than reading since the start.
+    written: Mutex<Vec<&'static str>>,
 }
 
 impl Cloudflare {
@@ -82,6 +90,8 @@ impl Cloudflare {
             covered: tokio::sync::Mutex::default(),
             line: tokio::sync::Mutex::default(),
             refusal: Mutex::default(),
+            told: Mutex::default(),
+            written: Mutex::default(),
         });
         Ok(Self {
             inner,
@@ -143,6 +153,26 @@ impl Cloudflare {
         self.inner.refusal.lock().clone()
     }
 
+    /// Returns what the last answer said of the time; none before one did.
+    pub fn told_time(&self) -> Option<Told> {
+        *self.inner.told.lock()
+    }
+
+    /// Returns the rights that were shown by more than reading since the start, by the names in Cloudflare's form.
+    pub fn written(&self) -> Vec<&'static str> {
+        self.inner.written.lock().clone()
+    }
+
+    /// Something was done that takes this right.
+    pub(super) fn note_shown(&self, right: &'static str) {
+        self.inner.note_write(Some(right));
+    }
+
+    /// Returns where the API is, without its path.
+    pub fn api(&self) -> String {
+        self.inner.base.origin().ascii_serialization()
+    }
+
     /// Makes one call.
     pub(super) async fn call<T>(&self, call: Call) -> Result<Answer<T>, CfError>
     where
@@ -182,11 +212,13 @@ impl Cloudflare {
             return Err(CfError::TooLate { call: call.name });
         }
         let (name, right, limit, inner) = (call.name, call.right, self.time_limit, &self.inner);
+        let shown = if call.method == Method::GET { None } else { shown_by_write(&call.path) };
         let exchange = tokio::time::timeout(limit, inner.exchange(call)).await;
         let (status, headers, body) = exchange.unwrap_or_else(|_| {
             let reason = format!("no answer within {} s", limit.as_secs_f64());
             Err(CfError::NoAnswer { call: name, reason, sent: true })
         })?;
+        inner.note_time(&headers);
         let answer = decode(name, status, &headers, &body)
             .map_err(|error| inner.without_token(error).with_right(right));
         if let Err(CfError::RateLimited { retry_after, .. }) = &answer {
@@ -194,7 +226,10 @@ impl Cloudflare {
             inner.note_pause().await;
         }
         match &answer {
-            Ok(_) => *inner.refusal.lock() = None,
+            Ok(_) => {
+                *inner.refusal.lock() = None;
+                inner.note_write(shown);
+            }
             Err(error) if error.is_about_the_token() => *inner.refusal.lock() = Some(error.to_string()),
             Err(_) => {}
         }
@@ -262,6 +297,19 @@ impl Inner {
             left = COVERED;
         }
         *covered = Some(left - 1);
+    }
+
+    fn note_time(&self, headers: &HeaderMap) {
+        if let Some(theirs) = date(headers) {
+            *self.told.lock() = Some(Told { theirs, ours: Clock::system().now() });
+        }
+    }
+
+    fn note_write(&self, shown: Option<&'static str>) {
+        let mut written = self.written.lock();
+        if let Some(right) = shown.filter(|right| !written.contains(right)) {
+            written.push(right);
+        }
     }
 
     /// A pause that Cloudflare asked for is noted at once.

@@ -4,7 +4,9 @@ use serde::Deserialize;
 
 use super::call::Call;
 use super::error::CfError;
+use super::rights;
 use super::transport::Cloudflare;
+use crate::domain::doctor::token::Owner;
 use crate::domain::id::ZoneId;
 use crate::domain::zone::Zone;
 
@@ -37,6 +39,7 @@ impl Cloudflare {
             Call::get("list zones", &["zones"])
                 .query("account.id", self.account().as_str())
                 .query("status", "active")
+                .needs(rights::ZONE_READ)
         };
         self.list(call, PER_PAGE).await
     }
@@ -49,14 +52,20 @@ impl Cloudflare {
 
     /// Asks whether the token is valid, whether a user or the account owns it.
     pub async fn verify_token(&self) -> Result<TokenStatus, CfError> {
+        self.verify_owned_token().await.map(|(status, _)| status)
+    }
+
+    /// The same, and says who owns it.
+    pub(super) async fn verify_owned_token(&self) -> Result<(TokenStatus, Owner), CfError> {
         let name = "verify token";
         let of_user = self.call(Call::get(name, &["user", "tokens", "verify"])).await;
         match of_user {
             Err(CfError::Refused { codes, .. }) if codes.contains(&INVALID_TOKEN) => {
                 let path = ["accounts", self.account().as_str(), "tokens", "verify"];
-                self.call(Call::get(name, &path)).await?.required(name)
+                let status = self.call(Call::get(name, &path)).await?.required(name)?;
+                Ok((status, Owner::Account))
             }
-            answer => answer?.required(name),
+            answer => Ok((answer?.required(name)?, Owner::User)),
         }
     }
 }

@@ -159,7 +159,7 @@ impl TunnelStatusRow {
     }
 }
 
-fn dns_record(row: dns_record::Model) -> DnsRecordRow {
+pub(super) fn dns_record(row: dns_record::Model) -> DnsRecordRow {
     DnsRecordRow {
         zone_id: ZoneId::new(row.zone_id),
         name: row.name,

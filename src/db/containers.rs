@@ -29,7 +29,7 @@ pub struct ContainerRow {
 }
 
 impl ContainerRow {
-    fn of(row: container::Model) -> Result<Self, DbError> {
+    pub(super) fn of(row: container::Model) -> Result<Self, DbError> {
         Ok(Self {
             container: Container {
                 labels: json("container", &row.id, &row.labels)?,

@@ -33,6 +33,7 @@ pub mod runs;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
+pub mod story;
 pub mod tokens;
 pub mod tunnels;
 pub mod update_counts;

@@ -47,6 +47,10 @@ pub use super::sessions::find_signed_in;
 pub use super::settings::{
     AdminRow, SettingRow, find_admin, find_setting, has_admin, list_admins, list_settings,
 };
+pub use super::story::{
+    askers_of, asks_protection, containers_called, find_container, get_container, known_names,
+    problems_of_container, records_of_name, routes_of_container, routes_of_hostname, statuses_of_hostname,
+};
 pub use super::tokens::{TokenRow, find_token, list_token_users, list_tokens};
 pub use super::tunnels::{TunnelObservedRow, TunnelRow, find_tunnel, find_tunnel_observed, list_tunnels};
 pub use super::update_counts::{UpdateCount, count_updates, update_counts};

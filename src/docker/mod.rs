@@ -12,6 +12,7 @@ mod containers;
 mod convert;
 mod error;
 mod images;
+mod probe;
 mod request;
 mod types;
 

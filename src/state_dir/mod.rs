@@ -223,6 +223,14 @@ pub fn find_agent_key(root: &Path) -> Result<Option<SecretString>, StateError> {
     })
 }
 
+/// Returns who the agent of the directory `root` is and which tunnel it is to run, as far as that is written there, without
+/// taking the directory: an agent may have it. What cannot be read is left as it is. Blocks.
+pub fn peek(root: &Path) -> (Option<AgentId>, Option<TunnelState>) {
+    let text = |name: &str| std::fs::read(root.join(name)).ok();
+    let id = text(AGENT_ID).and_then(|bytes| AgentId::parse(std::str::from_utf8(&bytes).ok()?.trim()).ok());
+    (id, text(TUNNEL_STATE).and_then(|bytes| TunnelState::from_json(&bytes).ok()))
+}
+
 fn lock(root: &Path) -> Result<File, StateError> {
     let path = root.join(LOCK);
     let file = open_lock_file(&path).map_err(|e| StateError::from_io(&path, "opened", e))?;

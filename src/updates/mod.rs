@@ -35,7 +35,7 @@ pub use dnf::{Dnf, DnfInstaller};
 pub use docker_image::{DockerImage, EngineLookup, ImageInstaller, failed_images};
 pub use hands::{
     ChosenHands, Errand, Hands, HandsFault, HandsParts, HandsStatus, KeyNews, KeyWas, NotCarriedOut, OnIo,
-    OwnHands, Rights, TellProgress,
+    OwnHands, Rights, TellProgress, check_policy,
 };
 pub use helper::{Allowed, HelperHands, serve as serve_helper};
 pub use host::{HostReader, Virtualisation};

@@ -11,6 +11,9 @@ use super::error::UplinkError;
 use crate::http_client::{Request, send, shown, why};
 use crate::protocol::body;
 
+/// What is said of a refusal without words of a master.
+const NO_REASON: &str = "no reason was given";
+
 /// A call to be made.
 pub(super) struct Call {
     pub request: Request,
@@ -31,11 +34,35 @@ pub(super) async fn exchange(client: &Client, call: Call) -> Result<Answer, Upli
     let limit = call.time_limit;
     match tokio::time::timeout(limit, follow(client, call)).await {
         Ok(result) => result,
-        Err(_) => Err(UplinkError::NoAnswer {
-            address,
-            reason: format!("nothing came within {} s", limit.as_secs()),
-        }),
+        Err(_) => Err(too_slow(address, limit)),
     }
+}
+
+fn too_slow(address: String, limit: Duration) -> UplinkError {
+    UplinkError::NoAnswer { address, reason: format!("nothing came within {} s", limit.as_secs()) }
+}
+
+/// What came back to a question, whatever it was.
+pub(super) struct Peeked {
+    pub status: u16,
+    /// Who answered, without secrets.
+    pub address: String,
+    /// True for a success, and for a refusal in the words of a master.
+    pub has_words: bool,
+    pub master_time: Option<DateTime<Utc>>,
+}
+
+/// Makes the call; a refusal is an answer too.
+pub(super) async fn peek(client: &Client, call: Call) -> Result<Peeked, UplinkError> {
+    let (address, limit) = (shown(&call.request.url), call.time_limit);
+    let asked = async {
+        let (response, address) = send(client, call.request).await?;
+        let (status, master_time) = (response.status(), date(response.headers()));
+        let body = read_body(response, &address, call.size_limit).await?;
+        let has_words = status.is_success() || words(&body).1 != NO_REASON;
+        Ok(Peeked { status: status.as_u16(), address, has_words, master_time })
+    };
+    tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| Err(too_slow(address, limit)))
 }
 
 async fn follow(client: &Client, call: Call) -> Result<Answer, UplinkError> {
@@ -43,22 +70,31 @@ async fn follow(client: &Client, call: Call) -> Result<Answer, UplinkError> {
     finish(response, address, call.size_limit).await
 }
 
-async fn finish(mut response: Response, address: String, size_limit: usize) -> Result<Answer, UplinkError> {
+async fn finish(response: Response, address: String, size_limit: usize) -> Result<Answer, UplinkError> {
     let status = response.status();
     let master_time = date(response.headers());
     let retry_after = retry_after(response.headers(), master_time);
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| no_answer(&address, &e))? {
-        if body.len() + chunk.len() > size_limit {
-            return Err(UplinkError::TooLarge { address, limit_bytes: size_limit });
-        }
-        body.extend_from_slice(&chunk);
-    }
+    let body = read_body(response, &address, size_limit).await?;
     if status.is_success() {
         return Ok(Answer { address, body, master_time });
     }
     let (code, message) = words(&body);
     Err(UplinkError::Refused { address, status: status.as_u16(), code, message, retry_after })
+}
+
+async fn read_body(
+    mut response: Response,
+    address: &str,
+    limit_bytes: usize,
+) -> Result<Vec<u8>, UplinkError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| no_answer(address, &e))? {
+        if body.len() + chunk.len() > limit_bytes {
+            return Err(UplinkError::TooLarge { address: address.to_owned(), limit_bytes });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn no_answer(address: &str, error: &reqwest::Error) -> UplinkError {
@@ -73,7 +109,7 @@ fn words(bytes: &[u8]) -> (Option<String>, String) {
         Some(text.chars().filter(|c| !c.is_control()).take(300).collect::<String>())
     };
     let message = text("error").or_else(|| text("message"));
-    (text("code"), message.unwrap_or_else(|| "no reason was given".into()))
+    (text("code"), message.unwrap_or_else(|| NO_REASON.into()))
 }
 
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::address::MasterUrl;
 use super::error::UplinkError;
-use super::exchange::{Answer, Call, exchange};
+use super::exchange::{Answer, Call, Peeked, exchange, peek};
 use super::{CommandDelivery, ReportsTaken, Uplink};
 use crate::domain::command::Outcome;
 use crate::domain::id::{AgentId, CommandId, TunnelId};
@@ -87,6 +87,17 @@ impl HttpUplink {
     async fn call(&self, call: Call) -> Result<Answer, UplinkError> {
         let client = self.0.client.clone();
         self.0.io.run(async move { exchange(&client, call).await }).await
+    }
+
+    /// Asks for `path` once; a refusal is an answer too.
+    pub(super) async fn peek(&self, path: &str) -> Result<Peeked, UplinkError> {
+        let (client, call) = (self.0.client.clone(), self.get(path));
+        self.0.io.run(async move { peek(&client, call).await }).await
+    }
+
+    /// Returns where the master is, without secrets.
+    pub(super) fn address(&self) -> String {
+        self.0.base.to_string()
     }
 
     fn get(&self, path: &str) -> Call {

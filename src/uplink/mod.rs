@@ -7,6 +7,7 @@ mod address;
 mod error;
 mod exchange;
 mod http_uplink;
+mod probe;
 
 use std::time::Duration;
 

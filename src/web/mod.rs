@@ -18,6 +18,7 @@ mod doubts;
 pub mod error;
 mod forwarded;
 mod hashing;
+mod label_words;
 mod listings;
 pub mod openapi;
 pub mod ops;
@@ -37,6 +38,8 @@ pub mod server;
 mod session;
 mod speak;
 pub mod state;
+mod story;
+mod token_check;
 mod wording;
 
 use actix_web::HttpMessage;
@@ -53,7 +56,7 @@ pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, install};
-use api::{access, admins, keys, native, overview, plans, registries, runs, updates};
+use api::{access, admins, doctor, explain, keys, native, overview, plans, registries, runs, updates};
 use route::at;
 use speak::speak;
 
@@ -137,6 +140,8 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/routes").get(overview::routes))
                 .service(at("/access/groups").get(access::list))
                 .service(at("/access/groups/{id}").get(access::show).put(access::set).delete(access::remove))
+                .service(at("/explain").get(explain::explain))
+                .service(at("/doctor").get(doctor::look))
                 .service(at("/updates").get(updates::list))
                 .service(at("/updates/summary").get(updates::summary))
                 .service(at("/updates/decisions").post(updates::decide))
@@ -292,6 +297,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/access").get(pages::access::show))
         .service(at("/access/groups").post(pages::access::set))
         .service(at("/access/groups/{id}/remove").post(pages::access::remove))
+        .service(at("/routes/of").get(pages::story::show))
         .service(at("/updates").get(pages::updates::list))
         .service(at("/updates/of").get(pages::update::show))
         .service(at("/updates/decide").post(pages::updates::decide))
@@ -306,6 +312,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/runs/{agent}/{run}/undo").post(pages::run::undo))
         .service(at("/runs/{agent}/{run}/cancel").post(pages::run::cancel))
         .service(at("/system").get(pages::system::show))
+        .service(at("/system/check-token").post(pages::token::check))
         .service(at("/api/docs").get(pages::api_docs::show))
         .service(at("/registries/logins").post(pages::system::set_login))
         .service(at("/registries/logins/{registry}/remove").post(pages::registries::remove))
@@ -315,6 +322,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/fragments/agents/{id}").get(pages::agent::fragment))
         .service(at("/fragments/routes").get(pages::routes::fragment))
         .service(at("/fragments/access").get(pages::access::fragment))
+        .service(at("/fragments/routes/of").get(pages::story::fragment))
         .service(at("/fragments/updates").get(pages::updates::list_fragment))
         .service(at("/fragments/updates/of").get(pages::update::fragment))
         .service(at("/fragments/plans/{request}").get(pages::plans::fragment))

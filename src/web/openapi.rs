@@ -48,6 +48,7 @@ use super::{agent_api, api, assets, ops, pages};
         api::runs::exchange_order_key,
         api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
         api::registries::pushed, api::registries::list, api::registries::set, api::registries::remove,
+        api::doctor::look, api::explain::explain,
         api::native::plan, api::native::apply, api::native::events, api::native::tree,
         assets::asset, pages::live::live, pages::api_docs::show,
         pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::set_up::show,
@@ -60,12 +61,13 @@ use super::{agent_api, api, assets, ops, pages};
         pages::agent::show, pages::agent::show_keys, pages::agent::fragment,
         pages::routes::show, pages::routes::apply, pages::routes::fragment,
         pages::access::show, pages::access::fragment, pages::access::set, pages::access::remove,
+        pages::story::show, pages::story::fragment,
         pages::updates::list, pages::updates::list_fragment, pages::update::show, pages::update::fragment,
         pages::updates::decide, pages::updates::plan,
         pages::agent_plan::ask_host, pages::plans::show, pages::plans::fragment, pages::plans::approve, pages::plans::let_go::let_go,
         pages::plans::second, pages::plans::withdraw,
         pages::runs::list, pages::runs::list_fragment, pages::run::show, pages::run::fragment, pages::run::undo, pages::run::cancel,
-        pages::system::show, pages::system::fragment,
+        pages::system::show, pages::system::fragment, pages::token::check,
         pages::system::set_login, pages::registries::remove, pages::registries::fragment,
     )
 )]

@@ -25,6 +25,7 @@ use super::hashing::Hashing;
 use super::listings::Listings;
 use super::rates::{self, RateLimits};
 use super::room::Room;
+use super::token_check::TokenCheck;
 use crate::actors::master::Master;
 use crate::db::read::{DbError, find_setting};
 
@@ -97,6 +98,7 @@ struct Inner {
     listings: Listings,
     hashing: Hashing,
     body_room: Room,
+    token_check: TokenCheck,
     stop: CancellationToken,
     /// Compared with when a name is unknown, so that the time does not tell.
     decoy_hash: String,
@@ -126,6 +128,7 @@ impl WebState {
             listings: Listings::default(),
             hashing: Hashing::default(),
             body_room: Room::default(),
+            token_check: TokenCheck::default(),
             stop: CancellationToken::new(),
             decoy_hash,
         }))
@@ -251,6 +254,11 @@ impl WebState {
     /// The memory that bodies take together.
     pub(super) fn body_room(&self) -> &Room {
         &self.0.body_room
+    }
+
+    /// How the token for Cloudflare was found.
+    pub fn token_check(&self) -> &TokenCheck {
+        &self.0.token_check
     }
 
     /// Where answers that list everything are made.

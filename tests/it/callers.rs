@@ -89,6 +89,8 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/api/v3/access/groups/{id}", Api(Viewer), &[404]),
     ("put", "/api/v3/access/groups/{id}", Api(Admin), &[400]),
     ("delete", "/api/v3/access/groups/{id}", Api(Admin), &[404]),
+    ("get", "/api/v3/explain", Api(Viewer), &[400]),
+    ("get", "/api/v3/doctor", Api(Admin), &[200]),
     ("post", "/api/v3/agents/{id}/approve", Api(Operator), &[404]),
     ("post", "/api/v3/agents/{id}/scan", Api(Operator), &[404]),
     ("get", "/api/v3/updates", Api(Viewer), &[200]),
@@ -180,6 +182,8 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("get", "/fragments/access", Page(Viewer), &[200]),
     ("post", "/access/groups", Page(Admin), &[400]),
     ("post", "/access/groups/{id}/remove", Page(Admin), &[404]),
+    ("get", "/routes/of", Page(Viewer), &[404]),
+    ("get", "/fragments/routes/of", Page(Viewer), &[404]),
     ("get", "/system", Page(Viewer), &[200]),
     ("get", "/api/docs", Page(Viewer), &[200]),
     ("post", "/registries/logins", Page(Admin), &[400]),
@@ -228,6 +232,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/agents/{id}/revoke", Page(Admin), &[200]),
     ("post", "/agents/{id}/remove", Page(Admin), &[200]),
     ("post", "/routes/apply", Page(Operator), &[200]),
+    ("post", "/system/check-token", Page(Admin), &[303]),
     // Nearly last: it takes the RedFlag agent off the list.
     ("delete", "/api/v1/agents/{id}", RedFlagOrAdmin, &[200, 404]),
     // Last: it ends the session of the caller.

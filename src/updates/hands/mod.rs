@@ -26,6 +26,7 @@ pub use chosen::ChosenHands;
 pub use fault::HandsFault;
 pub use on_io::OnIo;
 pub use own::{HandsParts, OwnHands, Rights};
+pub use policy_file::check_policy;
 
 /// Whoever changes this host for its agent: the agent itself, or a helper that may do more.
 #[async_trait]

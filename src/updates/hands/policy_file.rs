@@ -11,6 +11,12 @@ use crate::domain::update::Policy;
 /// Largest policy that is read, in bytes.
 const LIMIT: u64 = 1024 * 1024;
 
+/// Says whether the policy at `path` is there; fails if it is, and cannot be followed. Blocks.
+pub fn check_policy(path: &Path) -> Result<bool, HandsFault> {
+    let is_there = path.try_exists().unwrap_or(true);
+    read(path).map(|_| is_there)
+}
+
 /// Reads what the owner of this host allows. What cannot be read, or could be written by others, allows nothing. Blocks.
 pub(super) fn read(path: &Path) -> Result<Policy, HandsFault> {
     let fault = |reason: String| HandsFault::Policy { path: path.to_owned(), reason };

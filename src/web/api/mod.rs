@@ -3,6 +3,8 @@
 pub mod access;
 pub mod admins;
 pub mod agents;
+pub mod doctor;
+pub mod explain;
 pub mod keys;
 pub mod native;
 pub mod overview;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::confirm::{MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
 use super::host_card::{HostCard, KeyLine, ScanLine};
-use super::overview::{fragment_of, label_problem, shortened};
+use super::overview::fragment_of;
 use super::posted::Refusal;
 use super::runs::{RunLine, run_lines};
 use super::view::{AgentLine, Badge, Fact, RouteLine, badge, fact, permitted, tunnel_badge};
@@ -23,6 +23,7 @@ use crate::domain::limits::Limits;
 use crate::domain::refresh::in_force;
 use crate::web::api::agents::agent_id;
 use crate::web::error::ApiError;
+use crate::web::label_words::{label_problem, shortened};
 use crate::web::picture::{Statuses, moving, presence, warning};
 use crate::web::state::WebState;
 

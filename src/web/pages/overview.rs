@@ -7,11 +7,11 @@ use askama::Template;
 
 use super::filter::{Cut, Gathering, Wanted};
 use super::truth::{TruthLine, truth_lines};
-use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, tunnel_badge};
+use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, story_of, tunnel_badge};
 use super::{Shell, SignedIn, page, part, protect};
 use crate::db::read::{
-    AgentView, ContainerProblem, ContainerProblemView, RouteStatusRow, RouteView, TunnelObservedRow,
-    TunnelStatusRow, container_problem_views, refused_views, route_views, tunnel_status_after, update_totals,
+    AgentView, ContainerProblemView, RouteStatusRow, RouteView, TunnelObservedRow, TunnelStatusRow,
+    container_problem_views, refused_views, route_views, tunnel_status_after, update_totals,
 };
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
@@ -19,6 +19,7 @@ use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::publish::{PublicState, TunnelState};
 use crate::domain::tunnel::{TunnelHealth, UNREADABLE};
 use crate::web::error::ApiError;
+use crate::web::label_words::label_problem;
 use crate::web::listings::next;
 use crate::web::picture::{Member, Members, ROWS, presence, warning};
 use crate::web::state::WebState;
@@ -369,8 +370,8 @@ fn refused(members: &Members, status: &RouteStatusRow) -> Problem {
     Problem {
         title: status.key.to_string(),
         detail: status.reason.as_ref().map_or_else(word, |reason| members.with_names(reason)),
-        href: Some(format!("/agents/{}", status.agent_id)),
-        link: "Agent",
+        href: Some(story_of(&status.key)),
+        link: "Its story",
     }
 }
 
@@ -382,23 +383,6 @@ fn unreadable_label(members: &Members, view: &ContainerProblemView) -> Problem {
         detail: label_problem(&view.row.problem),
         href: Some(format!("/agents/{id}")),
         link: "Agent",
-    }
-}
-
-/// Says what is wrong with a label.
-pub fn label_problem(problem: &ContainerProblem) -> String {
-    let ContainerProblem { label, value, reason } = problem;
-    match value.is_empty() {
-        true => format!("`{label}`: {reason}"),
-        false => format!("`{label}={}`: {reason}", shortened(value)),
-    }
-}
-
-/// Returns a value that fits on a line.
-pub fn shortened(value: &str) -> String {
-    match value.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
     }
 }
 

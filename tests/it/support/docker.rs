@@ -79,6 +79,11 @@ impl Engine {
         Proxy::start(self.host().socket()).await
     }
 
+    /// A way to this Engine over TCP that answers 403 to what it is told to refuse, by the request line.
+    pub async fn proxy_refusing(&self, refuse: fn(&str) -> bool) -> Proxy {
+        Proxy::refusing(self.host().socket(), refuse).await
+    }
+
     /// The address at which containers of this Engine reach the test's own listeners.
     pub fn gateway(&self) -> IpAddr {
         self.host().gateway()

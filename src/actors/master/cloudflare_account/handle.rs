@@ -13,8 +13,8 @@ use super::actor::{
 };
 use super::plan::{ApplyReport, Plan, plan};
 use super::requests::{
-    AccountStatus, Apply, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel, ProvideTunnel,
-    PutRules,
+    AccountStatus, Apply, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel, LookAtToken, NameZone,
+    ProvideTunnel, PutRules,
 };
 use super::shared::{AccountParts, StoredBudget};
 use super::tunnels::ProvidedTunnel;
@@ -24,7 +24,8 @@ use crate::actors::supervision::{ChildSpec, Overflow, Port};
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;
 use crate::domain::connector::Connector;
-use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::doctor::token::Facts as TokenFacts;
+use crate::domain::id::{AgentId, TunnelId, ZoneId};
 use crate::domain::publish::PublishSettings;
 use crate::domain::wanted::KnownZones;
 
@@ -36,6 +37,8 @@ const PLAN_LIMIT: Duration = Duration::from_secs(20);
 const PUT_LIMIT: Duration = Duration::from_secs(25);
 /// How long Cloudflare may take to list connectors: one call.
 const CONNECTORS_LIMIT: Duration = Duration::from_secs(20);
+/// How long a look at the token may take: some dozen calls.
+const LOOK_LIMIT: Duration = Duration::from_secs(40);
 /// The part of the time for an `apply` that is kept for saying how far it came.
 const SUMMARY: Duration = Duration::from_secs(2);
 
@@ -92,6 +95,16 @@ pub trait Account: Send + Sync {
     /// Returns the connectors of a tunnel. A check that can wait: it is limited to the part of the budget that is for the
     /// background.
     async fn connectors(&self, tunnel: &TunnelId) -> Result<Vec<Connector>, MasterError>;
+
+    /// Finds out what the token is and what it may, by harmless reads.
+    async fn look_at_token(&self) -> Result<TokenFacts, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    /// Returns the name of a zone, as far as it is known; makes no call.
+    async fn zone_name(&self, _zone: &ZoneId) -> Option<String> {
+        None
+    }
 }
 
 /// How actors hold it.
@@ -195,6 +208,15 @@ impl Account for Connected {
     async fn connectors(&self, tunnel_id: &TunnelId) -> Result<Vec<Connector>, MasterError> {
         let tunnel_id = tunnel_id.clone();
         self.ask(|reply| GetConnectors { tunnel_id, reply }, CONNECTORS_LIMIT).await
+    }
+
+    async fn look_at_token(&self) -> Result<TokenFacts, MasterError> {
+        self.ask(|reply| LookAtToken { reply }, LOOK_LIMIT).await
+    }
+
+    async fn zone_name(&self, zone: &ZoneId) -> Option<String> {
+        let zone = zone.clone();
+        self.ask(|reply| NameZone { zone, reply }, PATIENCE).await.ok().flatten()
     }
 }
 

@@ -25,12 +25,15 @@ use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{ALL, Expected, cloudflare, tunnels};
 use crate::domain::connector::Connector;
+use crate::domain::doctor::token::Facts as TokenFacts;
 use crate::domain::event::{Event, Stream, TunnelEvent};
-use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::id::{AgentId, TunnelId, ZoneId};
 use crate::domain::ingress::Contact;
 use crate::domain::publish::{Consent, PublicState, TunnelState};
 use crate::domain::wanted::KnownZones;
 
+/// How long one read of a look at the token may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(8);
 /// How long a plan waits for zones that are being read; it says less without them.
 const ZONES_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -54,6 +57,46 @@ impl Handler<GetConnectors> for CloudflareAccount {
             answer(reply, connectors.map_err(refused));
         };
         ctx.spawn(work.into_actor(self));
+    }
+}
+
+/// Asks what the token is and what it may; it is found out by harmless reads.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LookAtToken {
+    /// Where the answer goes.
+    pub reply: Reply<TokenFacts>,
+}
+
+impl Handler<LookAtToken> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, LookAtToken { reply }: LookAtToken, ctx: &mut Ctx<Self>) {
+        let shared = Arc::clone(&self.shared);
+        let work = async move {
+            let client = shared.cloudflare.background().with_time_limit(LOOK_LIMIT);
+            answer(reply, Ok(client.look_at_token(shared.zones.by_setting()).await));
+        };
+        ctx.spawn(work.into_actor(self));
+    }
+}
+
+/// Asks for the name of a zone, as far as it is known already.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct NameZone {
+    /// Which zone.
+    pub zone: ZoneId,
+    /// Where the answer goes.
+    pub reply: Reply<Option<String>>,
+}
+
+impl Handler<NameZone> for CloudflareAccount {
+    type Result = ();
+
+    fn handle(&mut self, NameZone { zone, reply }: NameZone, ctx: &mut Ctx<Self>) {
+        let shared = Arc::clone(&self.shared);
+        ctx.spawn(async move { answer(reply, Ok(shared.zones.name_of(&zone).await)) }.into_actor(self));
     }
 }
 

@@ -70,6 +70,22 @@ impl Zones {
         Self { default, known: tokio::sync::Mutex::default() }
     }
 
+    /// Returns the zone by setting.
+    pub fn by_setting(&self) -> Option<&ZoneId> {
+        self.default.as_ref()
+    }
+
+    /// Returns the name of a zone, as far as it was read already; asks nobody.
+    pub async fn name_of(&self, zone: &ZoneId) -> Option<String> {
+        let known = self.known.lock().await;
+        let listed = match &known.last {
+            Last::List { zones, .. } => zones.as_deref().unwrap_or_default(),
+            Last::Nothing | Last::Failed { .. } => &[],
+        };
+        let by_list = listed.iter().find(|one| one.id == *zone).map(|one| one.name.clone());
+        by_list.or_else(|| known.default_name.clone().filter(|_| self.default.as_ref() == Some(zone)))
+    }
+
     /// Returns the zones. `is_missing` asks to read a list again that is not fresh. Fails only if time may heal
     /// it; a token without the right is an answer too.
     pub async fn get(&self, cloudflare: &Cloudflare, is_missing: bool) -> Result<Listing, CfError> {

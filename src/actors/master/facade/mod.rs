@@ -24,7 +24,8 @@ use crate::actors::supervision::{AskError, Port, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::Db;
-use crate::domain::id::AgentId;
+use crate::domain::doctor::token::Facts as TokenFacts;
+use crate::domain::id::{AgentId, ZoneId};
 
 pub use orders::{MOST_HOSTS, OnHosts};
 
@@ -63,6 +64,16 @@ impl Master {
     /// What Cloudflare says, if it refuses the token: nothing is published then.
     pub fn cloudflare_refusal(&self) -> Option<String> {
         self.env.account.refusal()
+    }
+
+    /// Finds out what the token for Cloudflare is and what it may, by harmless reads.
+    pub async fn look_at_token(&self) -> Result<TokenFacts, MasterError> {
+        self.env.account.look_at_token().await
+    }
+
+    /// Returns the name of a zone, as far as it is known; makes no call.
+    pub async fn zone_name(&self, zone: &ZoneId) -> Option<String> {
+        self.env.account.zone_name(zone).await
     }
 
     /// Listens to changes from now on.

@@ -1,6 +1,7 @@
 //! Agents and routes, each on a line, with the word for where they stand.
 
 use chrono::{DateTime, Utc};
+use url::form_urlencoded::Serializer;
 
 use super::super::filter::Line;
 use super::{Badge, Moment, badge, count};
@@ -8,7 +9,7 @@ use crate::db::read::{AgentView, TunnelObservedRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
 use crate::domain::publish::PublicState;
-use crate::domain::route::{Route, RouteState};
+use crate::domain::route::{Route, RouteKey, RouteState};
 use crate::domain::tunnel::TunnelHealth;
 use crate::web::picture::{Presence, Standing};
 
@@ -112,6 +113,8 @@ pub struct RouteLine {
     pub name: String,
     /// Its address, if it is published.
     pub href: Option<String>,
+    /// The page that tells its story.
+    pub story: String,
     /// What it leads to.
     pub service: String,
     /// The container behind it.
@@ -148,6 +151,7 @@ impl RouteLine {
             reason_tone: if state.tone == "good" { "warn" } else { state.tone },
             name: route.spec.key.to_string(),
             href: is_link.then(|| format!("https://{}", route.spec.key)),
+            story: story_of(&route.spec.key),
             service: route.spec.service.clone(),
             container: route.container_name.clone(),
             agent: agent.unwrap_or(route.agent_id.as_str()).to_owned(),
@@ -162,6 +166,16 @@ impl RouteLine {
             cloudflare: standing.answer.map(str::to_owned),
         }
     }
+}
+
+/// The page that tells the story of a route.
+pub fn story_of(key: &RouteKey) -> String {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("hostname", &key.hostname);
+    if !key.path.is_empty() {
+        query.append_pair("path", &key.path);
+    }
+    format!("/routes/of?{}", query.finish())
 }
 
 impl Line for RouteLine {
@@ -183,7 +197,7 @@ pub fn route_words() -> Vec<String> {
 }
 
 /// Says where a route stands, for a person: what is published is live only if it can be reached.
-fn route_badge(state: PublicState, reach: Option<Reach>) -> Badge {
+pub fn route_badge(state: PublicState, reach: Option<Reach>) -> Badge {
     match state {
         PublicState::Published => match reach {
             Some(Reach::Yes) => badge("good", "live"),
@@ -198,5 +212,17 @@ fn route_badge(state: PublicState, reach: Option<Reach>) -> Badge {
         PublicState::PendingDeletion => badge("warn", "container gone"),
         PublicState::Held => badge("warn", "removal held"),
         PublicState::Conflict | PublicState::Failed => badge("bad", state.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_a_page_whatever_its_path_holds() {
+        let key = |path: &str| RouteKey { hostname: "*.example.com".into(), path: path.into() };
+        assert_eq!(story_of(&key("")), "/routes/of?hostname=*.example.com");
+        assert_eq!(story_of(&key("/a&b c")), "/routes/of?hostname=*.example.com&path=%2Fa%26b+c");
     }
 }

@@ -1,0 +1,87 @@
+//! The whole story of a route or a container, section by section, for somebody who wonders why it is not reached.
+//!
+//! Here are its words; what they are about is read by whoever tells it.
+
+mod asked;
+mod nearest;
+mod waits;
+
+use serde::{Deserialize, Serialize};
+
+pub use asked::Asked;
+pub use nearest::nearest;
+pub use waits::{Place, Wait, waits_for};
+
+/// One part of a story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// What it is about.
+    pub title: String,
+    /// What is known, each with what it is.
+    pub facts: Vec<Fact>,
+    /// What there is to say beside that.
+    pub notes: Vec<String>,
+}
+
+/// Something that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What it is.
+    pub title: String,
+    /// What there is to say.
+    pub text: String,
+}
+
+impl Section {
+    /// Begins a section.
+    pub fn new(title: &str) -> Self {
+        Self { title: title.to_owned(), facts: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Adds something that is known.
+    #[must_use]
+    pub fn fact(mut self, title: impl Into<String>, text: impl Into<String>) -> Self {
+        self.facts.push(Fact { title: title.into(), text: text.into() });
+        self
+    }
+
+    /// The same, if it is known.
+    #[must_use]
+    pub fn maybe(self, title: impl Into<String>, text: Option<impl Into<String>>) -> Self {
+        match text {
+            Some(text) => self.fact(title, text),
+            None => self,
+        }
+    }
+
+    /// Adds a sentence.
+    #[must_use]
+    pub fn note(mut self, text: impl Into<String>) -> Self {
+        self.notes.push(text.into());
+        self
+    }
+
+    /// The same, if there is one.
+    #[must_use]
+    pub fn maybe_note(self, text: Option<impl Into<String>>) -> Self {
+        match text {
+            Some(text) => self.note(text),
+            None => self,
+        }
+    }
+}
+
+/// The story of one route on one agent, or of a container that has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// Hostname and path of the route; none for a container that asks for nothing that can be read.
+    pub route: Option<String>,
+    /// The agent it is on.
+    pub agent: String,
+    /// The container that asks for it, if it is known.
+    pub container: Option<String>,
+    /// Where it stands, in the word that every list has for it.
+    pub state: String,
+    /// From the container to what it waits for, in this order.
+    pub sections: Vec<Section>,
+}
