@@ -1,12 +1,8 @@
-//! The look at the token for Cloudflare, and how the last one came out.
+//! How the last look at the token for Cloudflare came out.
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
-use super::error::ApiError;
-use super::state::WebState;
-use crate::actors::master::MasterError;
-use crate::db::read::asks_protection;
 use crate::domain::doctor::Check;
 
 /// How the last look came out; none since the start if nobody looked.
@@ -14,7 +10,7 @@ use crate::domain::doctor::Check;
 pub struct TokenCheck {
     last: Mutex<Option<Looked>>,
     /// One look at a time: each takes dozens of calls.
-    turn: tokio::sync::Mutex<()>,
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 /// A look.
@@ -31,26 +27,9 @@ impl TokenCheck {
     pub fn last(&self) -> Option<Looked> {
         self.last.lock().clone()
     }
-}
 
-/// Looks now; nothing is written at Cloudflare. Who asks while somebody looks waits for that, and looks again.
-pub async fn look(state: &WebState) -> Result<Looked, ApiError> {
-    let check = state.token_check();
-    let _turn = check.turn.lock().await;
-    let master = state.master();
-    let checks = match master.look_at_token().await {
-        Ok(mut facts) => {
-            facts.asks_protection = Some(asks_protection(&master.db).await.map_err(ApiError::internal)?);
-            facts.judge(master.clock.now())
-        }
-        Err(MasterError::NoCloudflareToken) => vec![Check::not_checked(
-            "API token",
-            "none is set: routes are planned, and not published",
-            "set CF_API_TOKEN and CF_ACCOUNT_ID, and start the master again",
-        )],
-        Err(error) => return Err(error.into()),
-    };
-    let looked = Looked { at: master.clock.now(), checks };
-    *check.last.lock() = Some(looked.clone());
-    Ok(looked)
+    /// Keeps how a look came out.
+    pub fn keep(&self, looked: Looked) {
+        *self.last.lock() = Some(looked);
+    }
 }

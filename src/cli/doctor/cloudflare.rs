@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Patient;
+use super::patient::Patient;
 use crate::cli::{output, values};
 use crate::clock::Clock;
 use crate::domain::doctor::{Check, Family};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use secrecy::ExposeSecret;
 
-use super::Patient;
+use super::patient::Patient;
 use crate::cli::{agent_half, values};
 use crate::docker::{BollardDocker, ContainerDetails, Docker, DockerError, METRICS_PORT};
 use crate::domain::agent_tunnel::{AGENT_LABEL, RunState};

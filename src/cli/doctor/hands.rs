@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::Patient;
+use super::patient::Patient;
 use crate::cli::agent_hands::hands;
 use crate::config::CheckPackages;
 use crate::domain::doctor::Check;

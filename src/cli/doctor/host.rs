@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
-use super::Patient;
+use super::patient::Patient;
 use crate::config::Role;
 use crate::domain::doctor::Check;
 use crate::domain::doctor::host::{

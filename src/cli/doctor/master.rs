@@ -1,6 +1,6 @@
 //! An agent's way to its master.
 
-use super::Patient;
+use super::patient::Patient;
 use crate::cli::output;
 use crate::cli::values::{agent_way, uplink};
 use crate::domain::doctor::{Check, master, time};

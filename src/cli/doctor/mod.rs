@@ -7,8 +7,8 @@ mod hands;
 mod host;
 mod master;
 mod network;
+mod patient;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,13 +20,14 @@ use tokio::time::timeout;
 use super::common::Common;
 use super::config::RoleArg;
 use super::{output, sources, values};
-use crate::config::{Role, Settings};
+use crate::config::Role;
 use crate::domain::doctor::{Check, Family, Verdict, worst};
-use crate::domain::id::AgentId;
 use crate::domain::text::spell_out;
-use crate::io::{Io, IoRuntime};
+use crate::io::IoRuntime;
 use crate::process::until_all_ended;
-use crate::state_dir::{self, TunnelState};
+use crate::state_dir;
+
+use patient::Patient;
 
 /// How long a family may take; its questions have limits of their own.
 const LIMIT: Duration = Duration::from_secs(50);
@@ -42,21 +43,6 @@ pub(super) struct DoctorArgs {
     /// Address to ask in place of Cloudflare's edge, such as region1.v2.argotunnel.com:7844; may be repeated.
     #[arg(long = "edge", value_name = "HOST:PORT")]
     edges: Vec<String>,
-}
-
-/// What is looked at, and with which settings.
-struct Patient {
-    settings: Settings,
-    role: Role,
-    dir: PathBuf,
-    io: Io,
-    /// Who registered from the state directory.
-    agent: Option<AgentId>,
-    /// The tunnel that is written there.
-    tunnel: Option<TunnelState>,
-    edges: Vec<String>,
-    /// Proxies of the environment, without passwords.
-    proxies: Vec<(String, String)>,
 }
 
 pub(super) fn run(args: DoctorArgs, common: &Common) -> anyhow::Result<ExitCode> {

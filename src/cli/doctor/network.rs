@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::Patient;
+use super::patient::Patient;
 use crate::config::Role;
 use crate::domain::doctor::Check;
 use crate::domain::doctor::ways::{

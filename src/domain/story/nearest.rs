@@ -47,7 +47,7 @@ mod tests {
             ["app.example.com", "api.example.com", "shop", "grafana.example.com"].map(str::to_owned).to_vec();
         for (name, expected) in [
             ("ap.example.com", vec!["api.example.com", "app.example.com"]),
-            ("app.exmaple.com", vec!["app.example.com"]),
+            ("app.exmaple.com", vec!["app.example.com", "api.example.com"]),
             ("app.example.org", vec!["app.example.com"]),
             ("grafana", vec!["grafana.example.com"]),
             ("shopp", vec!["shop"]),
@@ -55,15 +55,7 @@ mod tests {
             ("something-else", vec![]),
             ("x", vec![]),
         ] {
-            let mut found = nearest(name, &known);
-            found.sort();
-            let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
-            expected.sort();
-            if name == "app.exmaple.com" {
-                assert_eq!(found.first(), expected.first(), "{name}");
-            } else {
-                assert_eq!(found, expected, "{name}");
-            }
+            assert_eq!(nearest(name, &known), expected, "{name}");
         }
         assert!(nearest(&"x".repeat(400), &known).is_empty());
     }

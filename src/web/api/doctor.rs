@@ -3,12 +3,14 @@
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use crate::domain::doctor::{Family, worst};
+use crate::actors::master::MasterError;
+use crate::db::read::asks_protection;
+use crate::domain::doctor::{Check, Family, worst};
 use crate::web::auth::Admin;
 use crate::web::error::ApiError;
 use crate::web::query::{KnownQuery, NoParameters};
 use crate::web::state::WebState;
-use crate::web::token_check;
+use crate::web::token_check::Looked;
 
 /// `GET /api/v3/doctor`: looks at the token for Cloudflare and its rights, by harmless reads.
 #[utoipa::path(get, path = "/api/v3/doctor", tag = "system",
@@ -19,8 +21,30 @@ pub async fn look(
     state: web::Data<WebState>,
     _: KnownQuery<NoParameters>,
 ) -> Result<HttpResponse, ApiError> {
-    let looked = token_check::look(&state).await?;
+    let looked = look_now(&state).await?;
     let family = Family::new("Cloudflare", looked.checks);
     let verdict = worst(&family.checks);
     Ok(HttpResponse::Ok().json(json!({ "at": looked.at, "verdict": verdict, "families": [family] })))
+}
+
+/// Looks now; nothing is written at Cloudflare. Who asks while somebody looks waits for that, and looks again.
+pub async fn look_now(state: &WebState) -> Result<Looked, ApiError> {
+    let check = state.token_check();
+    let _turn = check.turn.lock().await;
+    let master = state.master();
+    let checks = match master.look_at_token().await {
+        Ok(mut facts) => {
+            facts.asks_protection = Some(asks_protection(&master.db).await.map_err(ApiError::internal)?);
+            facts.judge(master.clock.now())
+        }
+        Err(MasterError::NoCloudflareToken) => vec![Check::not_checked(
+            "API token",
+            "none is set: routes are planned, and not published",
+            "set CF_API_TOKEN and CF_ACCOUNT_ID, and start the master again",
+        )],
+        Err(error) => return Err(error.into()),
+    };
+    let looked = Looked { at: master.clock.now(), checks };
+    check.keep(looked.clone());
+    Ok(looked)
 }

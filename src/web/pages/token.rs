@@ -7,10 +7,10 @@ use super::posted::{Nothing, Posted};
 use super::view::{Badge, Moment, badge};
 use super::{Allowed, SignedIn, go_to, part};
 use crate::domain::doctor::{Check, Verdict};
+use crate::web::api::doctor::look_now;
 use crate::web::auth::Admin;
 use crate::web::error::ApiError;
 use crate::web::state::WebState;
-use crate::web::token_check;
 
 #[derive(Template)]
 #[template(path = "token_check.html")]
@@ -55,6 +55,6 @@ pub async fn check(
     state: web::Data<WebState>,
     _: Posted<Nothing>,
 ) -> Result<HttpResponse, ApiError> {
-    token_check::look(&state).await?;
+    look_now(&state).await?;
     Ok(go_to("/system#token"))
 }
