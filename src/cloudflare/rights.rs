@@ -1,19 +1,19 @@
-//! Rights of an API token, by the names in Cloudflare's form: scope, group and level.
+//! Rights of an API token, by the names that Cloudflare gives them.
 
 /// Zones and their names.
 pub(super) use crate::domain::doctor::token::ZONE_READ;
 
 /// Tunnels, their configurations and their tokens. Newer forms call the group `Cloudflare One Connector: cloudflared`.
-pub(super) const TUNNEL: &str = "Account / Cloudflare Tunnel / Edit";
+pub(super) const TUNNEL: &str = "Cloudflare Tunnel Write";
 /// Records of a zone.
-pub(super) const DNS: &str = "Zone / DNS / Edit";
+pub(super) const DNS: &str = "DNS Write";
 /// Applications and the policies that they link.
-pub(super) const ACCESS_APPS: &str = "Account / Access: Apps and Policies / Edit";
+pub(super) const ACCESS_APPS: &str = "Access: Apps and Policies Write";
 /// The ways to sign in that the account offers.
 pub(super) const ACCESS_IDENTITY_PROVIDERS: &str =
-    "Account / Access: Organizations, Identity Providers, and Groups / Read";
+    "Access: Organizations, Identity Providers, and Groups Read";
 /// Names of service tokens; never their secrets.
-pub(super) const ACCESS_SERVICE_TOKENS: &str = "Account / Access: Service Tokens / Read";
+pub(super) const ACCESS_SERVICE_TOKENS: &str = "Access: Service Tokens Read";
 
 /// Returns the right that somebody has who wrote at this path.
 pub(super) fn shown_by_write(path: &[String]) -> Option<&'static str> {

@@ -158,7 +158,7 @@ impl Cloudflare {
         *self.inner.told.lock()
     }
 
-    /// Returns the rights that were shown by more than reading since the start, by the names in Cloudflare's form.
+    /// Returns the rights that were shown by more than reading since the start, by the names that Cloudflare gives them.
     pub fn written(&self) -> Vec<&'static str> {
         self.inner.written.lock().clone()
     }

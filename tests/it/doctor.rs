@@ -6,9 +6,9 @@ use crate::pages::Browser;
 use crate::support::cloudflare::{ACCOUNT, Fault, TOKEN, Trouble};
 use crate::support::master::TestMaster;
 
-const DNS: &str = "Right `Zone / DNS / Edit`, zone example.com";
-const TUNNEL: &str = "Right `Account / Cloudflare Tunnel / Edit`";
-const APPS: &str = "Right `Account / Access: Apps and Policies / Edit`";
+const DNS: &str = "Right `DNS Write`, zone example.com";
+const TUNNEL: &str = "Right `Cloudflare Tunnel Write`";
+const APPS: &str = "Right `Access: Apps and Policies Write`";
 
 async fn checks(master: &TestMaster) -> (Value, Vec<Value>) {
     let answer = master.admin_get("/api/v3/doctor").expect(200).await;
@@ -44,7 +44,7 @@ async fn a_token_that_has_what_is_needed_is_fine_once_something_was_written_with
     // then: reading shows reading, and nothing was written
     assert_eq!(verdict, "not_checked", "{found:#?}");
     let writing = check(&found, "Rights to write");
-    assert!(writing["detail"].as_str().unwrap().contains("Zone / DNS / Edit"), "{writing}");
+    assert!(writing["detail"].as_str().unwrap().contains("DNS Write"), "{writing}");
     assert_eq!(check(&found, "API token")["verdict"], "fine");
     assert!(check(&found, "Account")["detail"].as_str().unwrap().contains(ACCOUNT));
     assert!(check(&found, "Zones")["detail"].as_str().unwrap().contains("example.com"));
@@ -143,7 +143,7 @@ async fn the_system_page_looks_at_the_token_when_a_person_wants_it() {
     assert_eq!(sent.status, 303, "{}", sent.text);
 
     let page = browser.get("/system").await.text;
-    for words in ["Zone / DNS / Edit", "problem", "token lacks it", "Check now"] {
+    for words in ["DNS Write", "problem", "token lacks it", "Check now"] {
         assert!(page.contains(words), "`{words}` is missing: {page}");
     }
     assert!(!page.contains(TOKEN));

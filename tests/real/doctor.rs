@@ -237,12 +237,12 @@ async fn a_masters_token_is_looked_at_with_and_without_a_master_that_runs() {
     let said = doctor(&rig, 3, &[]);
     assert_eq!(said["role"], "master");
     let open = detail(&said, "Rights to write");
-    assert!(open.contains("Zone / DNS / Edit") && !open.contains("Cloudflare Tunnel"), "{open}");
+    assert!(open.contains("DNS Write") && !open.contains("Cloudflare Tunnel"), "{open}");
     assert!(standin.calls().iter().all(|call| call.method == "GET"), "only reads");
     // and with a right taken away
     standin.take_right("DNS ");
     let said = doctor(&rig, 1, &[]);
-    assert_eq!(verdict(&said, "Right `Zone / DNS / Edit`, zone example.com"), "problem");
+    assert_eq!(verdict(&said, "Right `DNS Write`, zone example.com"), "problem");
     standin.give_rights_back();
     // and with a token that is none
     let wrong = rig.clone().env("CF_API_TOKEN", "not-the-token");

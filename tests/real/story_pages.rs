@@ -56,7 +56,7 @@ async fn a_person_follows_a_route_to_its_story_and_looks_at_the_token() {
     browser.goto(format!("{}/system", master.url())).await.unwrap();
     until_shown(&browser, "Nobody looked at it since").await;
     press(&browser, "Check now").await;
-    until_shown(&browser, "Zone / DNS / Edit").await;
+    until_shown(&browser, "DNS Write").await;
     until_shown(&browser, "token lacks it").await;
     assert_eq!(hindrances(&browser).await, Vec::<String>::new());
     shoot(&browser, "story-3-token").await;

@@ -1,6 +1,6 @@
 //! The token for Cloudflare: whether it is taken, which account and zones it sees, and which rights it has.
 //!
-//! A right is named as Cloudflare's form names it: scope, group and level. Whether a token may read is seen by reading.
+//! A right is named as Cloudflare names it, with the line of its form that gives it. Whether a token may read is seen by reading.
 //! Whether it may also write is known by writing alone, and nothing is written for a check: a write that was made anyway
 //! counts.
 
@@ -207,12 +207,15 @@ impl Facts {
             Answer::Told(_) => Check::problem(
                 name,
                 "the token sees no zone of the account, so no hostname can be published",
-                format!("give it `{ZONE_READ}` for the zones, at {WHERE}; or set CF_ZONE_ID to the one zone"),
+                format!(
+                    "give it `{}` for the zones, at {WHERE}; or set CF_ZONE_ID to the one zone",
+                    in_form(ZONE_READ)
+                ),
             ),
             Answer::Refused(words) => Check::problem(
                 name,
                 format!("the token may not list zones: {words}"),
-                format!("give it `{ZONE_READ}`, at {WHERE}; or set CF_ZONE_ID to the one zone"),
+                format!("give it `{}`, at {WHERE}; or set CF_ZONE_ID to the one zone", in_form(ZONE_READ)),
             ),
             Answer::None(reason) => Check::not_checked(name, reason.clone(), AGAIN),
         }
@@ -238,14 +241,18 @@ impl Facts {
                     format!(
                         "the token lacks it ({words}), and whether it is needed is not known here: {WHO_NEEDS_IT}"
                     ),
-                    format!("add it at {WHERE} if a container is to be protected by Cloudflare Access"),
+                    format!(
+                        "add `{}` at {WHERE} if a container is to be protected by Cloudflare Access",
+                        in_form(probe.right)
+                    ),
                 )
             }
             Answer::Refused(words) => Check::problem(
                 name,
                 format!("the token lacks it: {words}"),
                 format!(
-                    "open the token at {WHERE}, add this permission{place}, and save; the token stays the same"
+                    "open the token at {WHERE}, add the permission `{}`{place}, and save; the token stays the same",
+                    in_form(probe.right)
                 ),
             ),
             Answer::None(reason) => Check::not_checked(name, reason.clone(), AGAIN),
@@ -268,7 +275,7 @@ impl Facts {
         for probe in &self.probes {
             let is_asked = probe.need == Need::Publish || self.asks_protection == Some(true);
             let is_open = is_asked
-                && probe.right.ends_with(EDIT)
+                && probe.right.ends_with(WRITE)
                 && matches!(probe.answer, Answer::Told(()))
                 && !self.written.contains(&probe.right)
                 && !open.contains(&probe.right);
@@ -280,7 +287,7 @@ impl Facts {
             let names = open.iter().map(|right| format!("`{right}`")).collect::<Vec<_>>().join(", ");
             Check::not_checked(
                 "Rights to write",
-                format!("{names}: reading shows `Read` only, whether it is `Edit` is known by writing, and nothing is written for a check"),
+                format!("{names}: reading shows `Read` only, whether it is `Edit` in the form is known by writing, and nothing is written for a check"),
                 "look at the token in Cloudflare's form, or publish a route: a running master knows what it wrote",
             )
         })
@@ -289,18 +296,31 @@ impl Facts {
 
 const WHO_NEEDS_IT: &str = "only containers with `access.*` labels need it";
 /// The right to list zones.
-pub const ZONE_READ: &str = "Zone / Zone / Read";
+pub const ZONE_READ: &str = "Zone Read";
 /// How rights end that include writing.
-const EDIT: &str = "/ Edit";
+const WRITE: &str = " Write";
+/// How the others end.
+const READ: &str = " Read";
+
+/// Returns the line of Cloudflare's form that gives a right: scope, group and level.
+fn in_form(right: &str) -> String {
+    let (group, level) = match (right.strip_suffix(WRITE), right.strip_suffix(READ)) {
+        (Some(group), _) => (group, "Edit"),
+        (None, Some(group)) => (group, "Read"),
+        (None, None) => (right, "Edit"),
+    };
+    let scope = if matches!(group, "Zone" | "DNS") { "Zone" } else { "Account" };
+    format!("{scope} / {group} / {level}")
+}
 
 #[cfg(test)]
 mod tests {
     use super::super::{Verdict, worst};
     use super::*;
 
-    const TUNNEL: &str = "Account / Cloudflare Tunnel / Edit";
-    const DNS: &str = "Zone / DNS / Edit";
-    const APPS: &str = "Account / Access: Apps and Policies / Edit";
+    const TUNNEL: &str = "Cloudflare Tunnel Write";
+    const DNS: &str = "DNS Write";
+    const APPS: &str = "Access: Apps and Policies Write";
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).unwrap()
@@ -359,9 +379,12 @@ mod tests {
         let mut facts = good();
         facts.probes[1].answer = Answer::Refused("Authentication error".into());
         let checks = facts.judge(now());
-        let check = found(&checks, "`Zone / DNS / Edit`, zone example.com");
+        let check = found(&checks, "`DNS Write`, zone example.com");
         assert_eq!(check.verdict, Verdict::Problem);
-        assert!(check.way_out.as_ref().unwrap().contains("add this permission"), "{check:?}");
+        assert!(
+            check.way_out.as_ref().unwrap().contains("`Zone / DNS / Edit`, zone example.com"),
+            "{check:?}"
+        );
         assert!(checks.iter().all(|check| check.name != "Rights to write"), "it is named once");
     }
 
@@ -429,9 +452,22 @@ mod tests {
     }
 
     #[test]
+    fn a_right_is_found_in_the_form_by_its_line() {
+        for (right, line) in [
+            (TUNNEL, "Account / Cloudflare Tunnel / Edit"),
+            (DNS, "Zone / DNS / Edit"),
+            (ZONE_READ, "Zone / Zone / Read"),
+            (APPS, "Account / Access: Apps and Policies / Edit"),
+            ("Access: Service Tokens Read", "Account / Access: Service Tokens / Read"),
+        ] {
+            assert_eq!(in_form(right), line);
+        }
+    }
+
+    #[test]
     fn no_zone_and_more_zones_than_are_tried_are_named() {
         let none = Facts { zones: Answer::Told(vec![]), ..good() }.judge(now());
-        assert!(found(&none, "Zones").way_out.as_ref().unwrap().contains(ZONE_READ));
+        assert!(found(&none, "Zones").way_out.as_ref().unwrap().contains("`Zone / Zone / Read`"));
         let many = Facts { zones_left: 7, ..good() }.judge(now());
         assert_eq!(found(&many, "7 more zones").verdict, Verdict::NotChecked);
     }
