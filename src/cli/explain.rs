@@ -67,6 +67,7 @@ mod tests {
             agent: "web-1".into(),
             container: None,
             state: "pending_deletion".into(),
+            serves: None,
             sections: vec![
                 Section::new("Container").fact("Name", "a\u{202e}b"),
                 Section::new("Claim").note("nobody"),

@@ -83,6 +83,7 @@ async fn a_published_route_is_told_from_its_labels_to_what_it_waits_for_by_each_
             story["sections"].as_array().unwrap().iter().map(|one| one["title"].as_str().unwrap()).collect();
         assert_eq!(titles, SECTIONS, "{name}");
         assert_eq!((&story["state"], &story["agent"]), (&json!("published"), &json!("web-1")));
+        assert!([json!("no"), json!("unknown")].contains(&story["serves"]), "no connector serves: {story:#}");
         for (title, words) in [
             ("Container", "shop"),
             ("Labels", "dockflare.hostname"),
@@ -91,7 +92,7 @@ async fn a_published_route_is_told_from_its_labels_to_what_it_waits_for_by_each_
             ("Rule", "\\\"service\\\":\\\"http://app:80\\\""),
             ("Rule", "edge-of-web-1"),
             ("Rule", "Version at Cloudflare"),
-            ("Protection", "none: whoever has the address gets in"),
+            ("Protection", "none of its own"),
             ("Zone and record", "example.com ("),
             ("Zone and record", "cfargotunnel.com"),
             ("Last call and answer", "published"),

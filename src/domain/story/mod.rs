@@ -8,6 +8,8 @@ mod waits;
 
 use serde::{Deserialize, Serialize};
 
+use super::connector::Reach;
+
 pub use asked::Asked;
 pub use nearest::nearest;
 pub use waits::{Place, Wait, waits_for};
@@ -82,6 +84,8 @@ pub struct Story {
     pub container: Option<String>,
     /// Where it stands, in the word that every list has for it.
     pub state: String,
+    /// Whether requests reach the tunnel that it is published in; none if it is not published.
+    pub serves: Option<Reach>,
     /// From the container to what it waits for, in this order.
     pub sections: Vec<Section>,
 }

@@ -91,7 +91,7 @@ async fn render(state: &WebState, key: &RouteKey) -> Result<String, ApiError> {
 
 fn told(number: usize, story: Story, is_alone: bool) -> Told {
     let state = match PublicState::parse(&story.state) {
-        Some(state) => route_badge(state, None),
+        Some(state) => route_badge(state, story.serves),
         None => badge("idle", story.state.replace('_', " ")),
     };
     Told {

@@ -71,6 +71,7 @@ async fn story(state: &WebState, scene: &Scene) -> Result<Story, ApiError> {
         agent: scene.agent_name().to_owned(),
         container: scene.container_name().map(str::to_owned),
         state: scene.state().map_or("not_asked", |state| state.as_str()).to_owned(),
+        serves: scene.reach(),
         sections,
     })
 }

@@ -5,10 +5,8 @@ use crate::domain::story::Section;
 
 pub(super) fn section(scene: &Scene) -> Section {
     let section = Section::new("Protection");
-    let asks = scene.route.as_ref().map(|row| row.route.spec.has_access_labels);
-    match asks {
-        Some(true) => section.fact("Asked for", "by `access.*` labels"),
-        Some(false) => section.fact("Asked for", "none: whoever has the address gets in"),
+    match scene.route.as_ref().map(|row| &row.route.spec.access) {
+        Some(access) => section.fact("Asked for", access.in_words()),
         None => section.note("Nothing is asked for: this agent does not hold the route."),
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn waits(state: &WebState, scene: &Scene) -> Section {
     let wait = waits_for(Place {
         state: stands,
         cause: scene.status.as_ref().and_then(|status| status.cause),
-        reach: scene.standing().and_then(|standing| standing.reach.map(|reach| reach.reach)),
+        reach: scene.reach(),
         has_token: state.master().has_cloudflare(),
         has_tunnel: scene.tunnel_id().is_some(),
         is_heard: known.is_some_and(|known| presence(state, &scene.agent, Some(&known.row)).is_online),

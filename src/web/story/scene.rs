@@ -8,6 +8,7 @@ use crate::db::read::{
     self, AgentRow, AppliedRule, ContainerProblem, ContainerRow, DnsRecordRow, RouteRow, RouteStatusRow,
     TunnelObservedRow, TunnelStatusRow,
 };
+use crate::domain::connector::Reach;
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::ingress::IngressRule;
 use crate::domain::publish::PublicState;
@@ -73,6 +74,11 @@ impl Scene {
     pub fn state(&self) -> Option<PublicState> {
         let of_status = || self.status.as_ref().and_then(|status| PublicState::parse(&status.state));
         self.standing().map(|standing| standing.state).or_else(of_status)
+    }
+
+    /// Whether requests reach its tunnel; none if it is not published.
+    pub fn reach(&self) -> Option<Reach> {
+        self.standing().and_then(|standing| standing.reach.map(|reach| reach.reach))
     }
 
     /// The tunnel that the names of its agent are published in.
