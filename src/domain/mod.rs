@@ -29,6 +29,7 @@ pub mod moving;
 pub mod networks;
 pub mod order;
 pub mod origin;
+pub mod origin_option;
 pub mod path;
 pub mod presence;
 pub mod protection;

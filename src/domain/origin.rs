@@ -1,10 +1,9 @@
 //! Services behind routes: what an ingress rule may point at.
 
-use super::route::OriginRequest;
 use super::text::is_hidden;
 
-/// Schemes of web services: they alone take options towards the service, and may leave out the port.
-const WEB: [&str; 2] = ["http", "https"];
+/// Schemes of web services, which may leave out the port.
+const WEB: [&str; 4] = ["http", "https", "ws", "wss"];
 /// Schemes that carry plain connections and need a port.
 const STREAM: [&str; 4] = ["tcp", "ssh", "rdp", "smb"];
 /// Words that stand alone.
@@ -31,7 +30,7 @@ pub enum OriginError {
     Blank,
     /// No scheme, or one that the connector does not know.
     #[error(
-        "the service must begin with `http://`, `https://`, `tcp://`, `ssh://`, `rdp://`, `smb://`, \
+        "the service must begin with `http://`, `https://`, `ws://`, `wss://`, `tcp://`, `ssh://`, `rdp://`, `smb://`, \
          `unix:/` or `unix+tls:/`, or be `http_status:404`, `bastion`, `hello_world` or `socks-proxy`"
     )]
     Scheme,
@@ -53,7 +52,7 @@ pub enum OriginError {
     #[error("the port must be a number from 1 to 65535")]
     Port,
     /// The status is not one.
-    #[error("the status after `http_status:` must be a number from 100 to 599")]
+    #[error("the status after `http_status:` must be a number from 100 to 999")]
     Status,
     /// The socket's path is not absolute.
     #[error("a `unix:` service needs the absolute path of a socket, as in `unix:/run/app.sock`")]
@@ -102,6 +101,18 @@ pub enum Wish {
     SniOfHost,
     /// No chunked bodies.
     Unchunked,
+    /// A limit to how long connecting may take.
+    Connecting,
+    /// Signs of life on a TCP connection.
+    TcpKeepAlive,
+    /// How many connections are kept though nobody uses them, and how long.
+    IdleConnections,
+    /// Which kind of address is tried first.
+    AddressFamilies,
+    /// Another way of carrying plain connections.
+    Proxying,
+    /// A look at the token of Access before anything is passed on.
+    AccessCheck,
     /// Some of the requests only.
     Path,
 }
@@ -111,16 +122,23 @@ pub enum Wish {
 /// It speaks HTTP over a socket as well, and TLS over one of `unix+tls:`, but leaves the `Host` header and the TLS server
 /// name alone there. What carries plain connections, or answers by itself, knows of none of them.
 pub fn takes(service: &str, wish: Wish) -> bool {
-    use Wish::{HostHeader, Path, Tls, Unchunked};
+    use Wish::{
+        AccessCheck, AddressFamilies, Connecting, HostHeader, IdleConnections, Path, Proxying, TcpKeepAlive,
+        Tls, Unchunked,
+    };
+    let is_by_socket = || matches!(wish, Unchunked | Path | Connecting | IdleConnections);
     match kind(service) {
-        "http://" => matches!(wish, HostHeader | Unchunked | Path),
-        "https://" => true,
-        "unix:" => matches!(wish, Unchunked | Path),
-        "unix+tls:" => matches!(wish, Tls | Unchunked | Path),
-        // Its clients ask for no path by themselves.
-        "bastion" | "socks-proxy" => false,
+        // It comes before the service.
+        _ if wish == AccessCheck => true,
+        "http://" | "ws://" => matches!(wish, HostHeader | TcpKeepAlive | AddressFamilies) || is_by_socket(),
+        "https://" | "wss://" => wish != Proxying,
+        "unix:" => is_by_socket(),
+        "unix+tls:" => wish == Tls || is_by_socket(),
+        // It answers by itself, and its clients ask for no path.
+        "socks-proxy" => false,
         "hello_world" | "http_status:" => wish == Path,
-        _ => false,
+        // The clients of `bastion` and of plain connections ask for no path either.
+        _ => matches!(wish, Connecting | TcpKeepAlive | Proxying),
     }
 }
 
@@ -134,29 +152,14 @@ pub fn kind(service: &str) -> &str {
     &service[..end]
 }
 
-/// Returns the options that reach a kept service. A web service is given all that were asked for, also those that its
-/// scheme leaves without effect: that is how DockFlare wrote them.
-pub fn options_for(service: &str, wished: &OriginRequest) -> OriginRequest {
-    let is_web =
-        WEB.iter().any(|scheme| service.split_once("://").is_some_and(|(found, _)| found == *scheme));
-    let wished = wished.clone();
-    if is_web {
-        return wished;
-    }
-    let tls = takes(service, Wish::Tls);
-    OriginRequest {
-        no_tls_verify: wished.no_tls_verify.filter(|_| tls),
-        origin_server_name: wished.origin_server_name.filter(|_| tls),
-        http2_origin: wished.http2_origin.filter(|_| tls),
-        disable_chunked_encoding: wished.disable_chunked_encoding.filter(|_| takes(service, Wish::Unchunked)),
-        http_host_header: None,
-        match_sni_to_host: None,
-    }
+/// True if a kept service is a web service on a network.
+pub(super) fn is_web(service: &str) -> bool {
+    service.split_once("://").is_some_and(|(scheme, _)| WEB.contains(&scheme))
 }
 
 fn parse_status(status: &str) -> Result<u16, OriginError> {
     let fits = status.len() == 3 && status.bytes().all(|b| b.is_ascii_digit());
-    status.parse().ok().filter(|code| fits && (100..=599).contains(code)).ok_or(OriginError::Status)
+    status.parse().ok().filter(|code| fits && (100..=999).contains(code)).ok_or(OriginError::Status)
 }
 
 fn parse_address(scheme: &str, rest: &str) -> Result<String, OriginError> {
@@ -243,6 +246,9 @@ mod tests {
             "ssh://box:22",
             "rdp://pc:3389",
             "smb://nas:445",
+            "ws://app",
+            "wss://app:8443",
+            "http_status:999",
             "unix:/run/app.sock",
             "unix+tls:/run/app.sock",
             "http_status:404",
@@ -285,7 +291,7 @@ mod tests {
             ("http://a b", E::Blank),
             ("http://a\np", E::Blank),
             ("http_status:99", E::Status),
-            ("http_status:600", E::Status),
+            ("http_status:1000", E::Status),
             ("unix:relative", E::Socket),
         ] {
             assert_eq!(parse_service(text), Err(why), "{text}");
@@ -294,47 +300,54 @@ mod tests {
 
     #[test]
     fn each_kind_of_service_takes_what_the_connector_uses_there() {
-        use Wish::{HostHeader, Path, SniOfHost, Tls, Unchunked};
-        let all = [HostHeader, Tls, SniOfHost, Unchunked, Path];
+        use Wish::{
+            AccessCheck, AddressFamilies, Connecting, HostHeader, IdleConnections, Path, Proxying, SniOfHost,
+            TcpKeepAlive, Tls, Unchunked,
+        };
+        let all = [
+            HostHeader,
+            Tls,
+            SniOfHost,
+            Unchunked,
+            Path,
+            Connecting,
+            IdleConnections,
+            TcpKeepAlive,
+            AddressFamilies,
+            Proxying,
+            AccessCheck,
+        ];
+        let http = [
+            HostHeader,
+            Unchunked,
+            Path,
+            Connecting,
+            IdleConnections,
+            TcpKeepAlive,
+            AddressFamilies,
+            AccessCheck,
+        ];
+        let https: Vec<Wish> = all.into_iter().filter(|wish| *wish != Proxying).collect();
+        let stream = [Connecting, TcpKeepAlive, Proxying, AccessCheck];
         for (service, expected) in [
-            ("http://app", vec![HostHeader, Unchunked, Path]),
-            ("https://app:1", all.to_vec()),
-            ("unix:/run/a.sock", vec![Unchunked, Path]),
-            ("unix+tls:/run/a.sock", vec![Tls, Unchunked, Path]),
-            ("tcp://db:1", vec![]),
-            ("ssh://box:22", vec![]),
-            ("rdp://pc:3389", vec![]),
-            ("smb://nas:445", vec![]),
-            ("bastion", vec![]),
-            ("socks-proxy", vec![]),
-            ("http_status:404", vec![Path]),
-            ("hello_world", vec![Path]),
+            ("http://app", http.to_vec()),
+            ("ws://app", http.to_vec()),
+            ("https://app:1", https.clone()),
+            ("wss://app:1", https),
+            ("unix:/run/a.sock", vec![Unchunked, Path, Connecting, IdleConnections, AccessCheck]),
+            ("unix+tls:/run/a.sock", vec![Tls, Unchunked, Path, Connecting, IdleConnections, AccessCheck]),
+            ("tcp://db:1", stream.to_vec()),
+            ("ssh://box:22", stream.to_vec()),
+            ("rdp://pc:3389", stream.to_vec()),
+            ("smb://nas:445", stream.to_vec()),
+            ("bastion", stream.to_vec()),
+            ("socks-proxy", vec![AccessCheck]),
+            ("http_status:404", vec![Path, AccessCheck]),
+            ("hello_world", vec![Path, AccessCheck]),
         ] {
             let taken: Vec<_> = all.into_iter().filter(|wish| takes(service, *wish)).collect();
             assert_eq!(taken, expected, "{service}");
         }
-    }
-
-    #[test]
-    fn only_options_that_reach_the_service_are_written() {
-        let all = OriginRequest {
-            no_tls_verify: Some(true),
-            origin_server_name: Some("a".into()),
-            http_host_header: Some("b".into()),
-            http2_origin: Some(true),
-            disable_chunked_encoding: Some(true),
-            match_sni_to_host: Some(true),
-        };
-        for service in ["http://app", "https://app"] {
-            assert_eq!(options_for(service, &all), all, "{service}");
-        }
-        for service in ["tcp://db:1", "http_status:404", "bastion"] {
-            assert_eq!(options_for(service, &all), OriginRequest::default(), "{service}");
-        }
-        let unchunked = OriginRequest { disable_chunked_encoding: Some(true), ..OriginRequest::default() };
-        assert_eq!(options_for("unix:/x", &all), unchunked);
-        let tls = OriginRequest { http_host_header: None, match_sni_to_host: None, ..all.clone() };
-        assert_eq!(options_for("unix+tls:/x", &all), tls);
     }
 
     proptest! {

@@ -13,6 +13,36 @@ const MAX_PATH: usize = 1024;
 /// What has a meaning in a regular expression, in Go's and in Rust's.
 const META: &str = r"\.+*?()|[]{}^$";
 
+/// What a regular expression begins with that a person gives in the place of a path: it is written as it is.
+pub const EXPRESSION: char = '~';
+
+/// True if a kept path is a regular expression.
+pub fn is_expression(path: &str) -> bool {
+    path.starts_with(EXPRESSION)
+}
+
+/// Returns the form in which the expression of a rule is kept: a path, if that is written in just this way.
+pub fn kept_path(pattern: &str) -> String {
+    match plain_path(pattern).filter(|path| path_regex(path).as_deref() == Some(pattern)) {
+        _ if pattern.is_empty() => String::new(),
+        Some(path) => path,
+        None => format!("{EXPRESSION}{pattern}"),
+    }
+}
+
+/// Fails if the connector could not read the expression. Its engine and ours agree in all that is simple.
+pub fn check_expression(pattern: &str) -> Result<(), String> {
+    if pattern.len() > MAX_PATH || pattern.chars().any(is_hidden) {
+        return Err(format!(
+            "the regular expression is longer than {MAX_PATH} bytes, or holds what is not seen"
+        ));
+    }
+    let read = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build();
+    read.map(drop).map_err(|_| {
+        "this is no regular expression that the connector could read; mind brackets and what stands behind `\\`".to_owned()
+    })
+}
+
 /// Why a text is not a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -95,6 +125,9 @@ fn find_escape(text: &str) -> Option<String> {
 pub fn path_regex(path: &str) -> Option<String> {
     if path.is_empty() {
         return None;
+    }
+    if let Some(pattern) = path.strip_prefix(EXPRESSION) {
+        return Some(pattern.to_owned());
     }
     let mut pattern = String::with_capacity(path.len() + 8);
     pattern.push('^');

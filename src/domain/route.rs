@@ -45,6 +45,69 @@ pub struct OriginRequest {
     /// Use the request's host name as the TLS server name.
     #[serde(rename = "matchSNItoHost", skip_serializing_if = "Option::is_none")]
     pub match_sni_to_host: Option<bool>,
+    /// Seconds that a connection to the service may take to be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<u32>,
+    /// Seconds that TLS may take to be agreed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_timeout: Option<u32>,
+    /// Seconds between the signs of life of a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_keep_alive: Option<u32>,
+    /// Seconds after which a connection that nobody uses is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive_timeout: Option<u32>,
+    /// Most connections that are kept although nobody uses them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive_connections: Option<u32>,
+    /// Do not try IPv4 and IPv6 side by side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_happy_eyeballs: Option<bool>,
+    /// File where the connector runs, with the authorities that may sign the service's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_pool: Option<String>,
+    /// `socks`: the connector speaks SOCKS to the service's clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_type: Option<String>,
+    /// What the connector checks of each request's Access token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessCheck>,
+}
+
+/// What the connector checks of the token that Cloudflare Access puts on a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccessCheck {
+    /// Refuse requests without a good one.
+    pub required: bool,
+    /// The team that has to have given it out.
+    pub team_name: String,
+    /// The applications for which it has to be: one of these.
+    pub aud_tag: Vec<String>,
+}
+
+impl OriginRequest {
+    /// Takes up what is set in `other`.
+    pub fn take_from(&mut self, other: Self) {
+        let own = std::mem::take(self);
+        *self = Self {
+            no_tls_verify: other.no_tls_verify.or(own.no_tls_verify),
+            origin_server_name: other.origin_server_name.or(own.origin_server_name),
+            http_host_header: other.http_host_header.or(own.http_host_header),
+            http2_origin: other.http2_origin.or(own.http2_origin),
+            disable_chunked_encoding: other.disable_chunked_encoding.or(own.disable_chunked_encoding),
+            match_sni_to_host: other.match_sni_to_host.or(own.match_sni_to_host),
+            connect_timeout: other.connect_timeout.or(own.connect_timeout),
+            tls_timeout: other.tls_timeout.or(own.tls_timeout),
+            tcp_keep_alive: other.tcp_keep_alive.or(own.tcp_keep_alive),
+            keep_alive_timeout: other.keep_alive_timeout.or(own.keep_alive_timeout),
+            keep_alive_connections: other.keep_alive_connections.or(own.keep_alive_connections),
+            no_happy_eyeballs: other.no_happy_eyeballs.or(own.no_happy_eyeballs),
+            ca_pool: other.ca_pool.or(own.ca_pool),
+            proxy_type: other.proxy_type.or(own.proxy_type),
+            access: other.access.or(own.access),
+        };
+    }
 }
 
 /// What one set of labels asks for: the route without its owner.
@@ -134,6 +197,8 @@ pub enum Release {
         /// Whose host that is.
         to: AgentId,
     },
+    /// A person handed the name over to a rule of his own.
+    TakenOver,
 }
 
 impl Release {

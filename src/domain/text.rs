@@ -67,6 +67,16 @@ pub fn spell_out_json(json: &str) -> String {
     out
 }
 
+/// True if the text means yes, as DockFlare reads it.
+pub fn is_yes(text: &str) -> bool {
+    ["true", "1", "t", "yes"].iter().any(|yes| text.trim().eq_ignore_ascii_case(yes))
+}
+
+/// True if the text means no, or nothing stands there.
+pub fn is_no(text: &str) -> bool {
+    ["", "false", "0", "f", "no"].iter().any(|no| text.trim().eq_ignore_ascii_case(no))
+}
+
 /// True if quotes stand around the text: they belong to a file that it was copied from.
 pub fn is_in_quotes(text: &str) -> bool {
     let text = text.trim();

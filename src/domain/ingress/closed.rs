@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::access::AccessAsk;
 use super::super::hostname::{covers, is_wildcard};
-use super::super::path::{lies_within, plain_path};
+use super::super::path::{is_expression, lies_within, plain_path};
 use super::super::route::{OriginRequest, RouteKey, Service};
 use super::place::text;
 use super::{IngressRule, RuleId, wanted_rules};
@@ -86,7 +86,8 @@ fn shares_names(one: &str, other: &str) -> bool {
 }
 
 fn shares_paths(one: &str, other: &str) -> bool {
-    lies_within(one, other) || lies_within(other, one)
+    // What an expression matches is anybody's guess.
+    is_expression(one) || is_expression(other) || lies_within(one, other) || lies_within(other, one)
 }
 
 impl RuleId {

@@ -121,16 +121,7 @@ pub fn merge(
     contact: Contact,
 ) -> Result<MergeOutcome, MergeError> {
     let empty = Map::new();
-    let config = match observed {
-        Value::Null => &empty,
-        Value::Object(config) => config,
-        _ => return Err(MergeError::NotAnObject),
-    };
-    let rules = match config.get("ingress") {
-        None | Some(Value::Null) => &[][..],
-        Some(Value::Array(rules)) => rules,
-        Some(_) => return Err(MergeError::NotAList),
-    };
+    let (config, rules) = read_config(observed, &empty)?;
     let mut parts = take_apart(rules, applied);
     if contact == Contact::First {
         let foreign = list_foreign(&parts.foreign, config, wanted);
@@ -139,8 +130,7 @@ pub fn merge(
         }
     }
     let claims = match_foreign(wanted, &mut parts, contact);
-    let kept: BTreeMap<RuleId, &Vec<String>> =
-        applied.iter().filter(|rule| !rule.kept.is_empty()).map(|rule| (rule.id(), &rule.kept)).collect();
+    let before: BTreeMap<RuleId, &IngressRule> = applied.iter().map(|rule| (rule.id(), rule)).collect();
     let ours: Vec<Placed> = wanted
         .iter()
         .filter(|rule| !claims.conflicts.iter().any(|conflict| conflict.wanted.id() == rule.id()))
@@ -148,7 +138,7 @@ pub fn merge(
             let id = rule.id();
             let there = parts.ours.get(&id).cloned().unwrap_or_default();
             let stays = |name: &String| {
-                claims.adopted.contains(&id) || kept.get(&id).is_some_and(|kept| kept.contains(name))
+                claims.adopted.contains(&id) || before.get(&id).is_some_and(|rule| rule.leaves(name))
             };
             Placed { rule: rule.keeping(own_options(&there).filter(stays)), there }
         })
@@ -179,6 +169,30 @@ pub fn merge(
         adopted: claims.adopted,
         waiting: false,
     })
+}
+
+/// Returns the rules that others made, as they stand there; not the one that catches all.
+pub fn foreign_rules(applied: &[IngressRule], observed: &Value) -> Result<Vec<Value>, MergeError> {
+    let empty = Map::new();
+    let (_, rules) = read_config(observed, &empty)?;
+    Ok(take_apart(rules, applied).foreign)
+}
+
+/// Returns a configuration and its rules; `empty` stands for that of a fresh tunnel.
+fn read_config<'v>(
+    observed: &'v Value,
+    empty: &'v Map<String, Value>,
+) -> Result<(&'v Map<String, Value>, &'v [Value]), MergeError> {
+    let config = match observed {
+        Value::Null => empty,
+        Value::Object(config) => config,
+        _ => return Err(MergeError::NotAnObject),
+    };
+    match config.get("ingress") {
+        None | Some(Value::Null) => Ok((config, &[])),
+        Some(Value::Array(rules)) => Ok((config, rules)),
+        Some(_) => Err(MergeError::NotAList),
+    }
 }
 
 fn waits(
@@ -214,8 +228,12 @@ fn waits(
 /// Returns the rule of this id as it stands in a configuration.
 pub fn rule_there(observed: &Value, id: &RuleId) -> Option<IngressRule> {
     let rules = observed.get("ingress")?.as_array()?;
-    let rule = rules.iter().find(|rule| rule_id(rule) == *id)?;
-    serde_json::from_value(rule.clone()).ok()
+    let mut rule = rules.iter().find(|rule| rule_id(rule) == *id)?.clone();
+    serde_json::from_value(rule.clone()).ok().or_else(|| {
+        // Somebody wrote options in it that the connector does not read either.
+        rule.as_object_mut()?.remove("originRequest");
+        serde_json::from_value(rule).ok()
+    })
 }
 
 struct Claims {
@@ -288,7 +306,8 @@ fn list_foreign(rules: &[Value], config: &Map<String, Value>, wanted: &[IngressR
 fn is_default(value: &Value) -> bool {
     match value {
         Value::Object(inner) => inner.values().all(is_default),
-        Value::Array(inner) => inner.is_empty(),
+        // Somebody chose it.
+        Value::Number(_) => false,
         other => super::is_off(other),
     }
 }

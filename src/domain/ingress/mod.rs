@@ -19,23 +19,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::hostname::is_wildcard;
-use super::origin::options_for;
-use super::path::path_regex;
+use super::origin_option::{options_for, own_fields};
+use super::path::{is_expression, kept_path, path_regex};
 use super::route::{OriginRequest, RouteKey, Service};
 
 pub use closed::{CLOSED, foreign_services, guarded_rules};
-pub use merge::{Contact, Foreign, MergeError, MergeOutcome, RuleConflict, SYSTEM, merge, rule_there};
+pub use merge::{
+    Contact, Foreign, MergeError, MergeOutcome, RuleConflict, SYSTEM, foreign_rules, merge, rule_there,
+};
 pub use trial::Trial;
-
-/// Options towards a service that labels can set; others in a rule of ours were set by somebody else.
-const OWN_OPTIONS: [&str; 6] = [
-    "noTLSVerify",
-    "originServerName",
-    "httpHostHeader",
-    "http2Origin",
-    "disableChunkedEncoding",
-    "matchSNItoHost",
-];
 
 /// What tells two rules of one tunnel apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,7 +66,21 @@ pub struct IngressRule {
     /// it can be ours. Somebody else may have made another one, and our write may never have arrived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
+    /// False in what an earlier release wrote down, whose labels set [`FIRST_OPTIONS`] only: what somebody set of the
+    /// others in it meanwhile is not ours, and stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_all_options: bool,
 }
+
+/// Options that labels could set from the beginning.
+const FIRST_OPTIONS: [&str; 6] = [
+    "noTLSVerify",
+    "originServerName",
+    "httpHostHeader",
+    "http2Origin",
+    "disableChunkedEncoding",
+    "matchSNItoHost",
+];
 
 fn is_unset(options: &OriginRequest) -> bool {
     *options == OriginRequest::default()
@@ -90,6 +96,7 @@ impl IngressRule {
             origin_request: options_for(&service.service, &service.origin_request),
             kept: Vec::new(),
             unseen: false,
+            has_all_options: true,
         }
     }
 
@@ -100,7 +107,7 @@ impl IngressRule {
 
     /// Returns the rule as labels ask for it.
     pub fn as_wanted(&self) -> Self {
-        Self { kept: Vec::new(), unseen: false, ..self.clone() }
+        Self { kept: Vec::new(), unseen: false, has_all_options: true, ..self.clone() }
     }
 
     /// True if the rule that stands there under its name is the one that was written.
@@ -108,10 +115,21 @@ impl IngressRule {
         !self.unseen || self.written_over(there).as_object() == Some(there)
     }
 
+    /// True if this option was somebody else's in it, whatever labels can set now.
+    fn leaves(&self, option: &str) -> bool {
+        let is_newer = !self.has_all_options && !FIRST_OPTIONS.contains(&option);
+        is_newer || self.kept.iter().any(|kept| kept == option)
+    }
+
     /// Returns the rule with those of `options` that no label sets.
     fn keeping(&self, options: impl Iterator<Item = String>) -> Self {
         let set = serde_json::to_value(&self.origin_request).unwrap_or_default();
         Self { kept: options.filter(|name| set.get(name).is_none()).collect(), ..self.clone() }
+    }
+
+    /// Returns what becomes of a rule of somebody else that stands there when it becomes this one of ours.
+    pub fn as_adopted(&self, there: &Map<String, Value>) -> Value {
+        self.keeping(own_options(there)).written_over(there)
     }
 
     /// Returns the rule as it is written to a configuration.
@@ -134,9 +152,7 @@ impl IngressRule {
         }
         let had_options = rule.get("originRequest").is_some_and(Value::is_object);
         let mut options = rule.get("originRequest").and_then(Value::as_object).cloned().unwrap_or_default();
-        options.retain(|name, value| {
-            !OWN_OPTIONS.contains(&name.as_str()) || is_off(value) || self.kept.contains(name)
-        });
+        options.retain(|name, value| !is_own(name) || is_off(value) || self.kept.contains(name));
         if let Ok(Value::Object(own)) = serde_json::to_value(&self.origin_request) {
             options.extend(own);
         }
@@ -149,12 +165,17 @@ impl IngressRule {
     }
 }
 
+/// True for the options towards a service that labels can set; others in a rule of ours were set by somebody else.
+fn is_own(option: &str) -> bool {
+    own_fields().any(|own| own == option)
+}
+
 /// Returns the options that labels could set and that are set in the rule that stands there.
 fn own_options(there: &Map<String, Value>) -> impl Iterator<Item = String> {
     let options = there.get("originRequest").and_then(Value::as_object);
     let is_set =
         move |name: &&str| options.and_then(|all| all.get(*name)).is_some_and(|value| !is_off(value));
-    OWN_OPTIONS.into_iter().filter(is_set).map(str::to_owned)
+    own_fields().filter(is_set).map(str::to_owned)
 }
 
 fn there_is_empty(there: &Map<String, Value>) -> bool {
@@ -163,7 +184,14 @@ fn there_is_empty(there: &Map<String, Value>) -> bool {
 
 /// Says whether a value is what the API fills in for "not set".
 fn is_off(value: &Value) -> bool {
-    matches!(value, Value::Null | Value::Bool(false)) || value.as_str().is_some_and(str::is_empty)
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(inner) => inner.is_empty(),
+        Value::Object(inner) => inner.values().all(is_off),
+    }
 }
 
 /// Returns the rules of routes in the order in which the connector must try them.
@@ -177,8 +205,26 @@ pub fn wanted_rules<'a>(routes: impl IntoIterator<Item = &'a Service>) -> Vec<In
     routes.into_iter().map(IngressRule::new).collect()
 }
 
+/// Returns rules that are ready already in that order.
+pub fn in_order(mut rules: Vec<IngressRule>) -> Vec<IngressRule> {
+    rules.sort_by_cached_key(|rule| {
+        let pattern = rule.path.as_deref().unwrap_or_default();
+        specificity(&rule.hostname, &kept_path(pattern))
+    });
+    rules
+}
+
 /// The smaller, the earlier.
-type Rank = (bool, Reverse<usize>, Reverse<usize>, String, String);
+type Rank = (bool, Reverse<usize>, Extent, Reverse<usize>, String, String);
+
+/// How much of a name a rule takes. An expression comes behind paths, also behind those that hold the place of a route which
+/// may not be reached: what it matches is not to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    Path,
+    Expression,
+    Whole,
+}
 
 fn specificity(hostname: &str, path: &str) -> Rank {
     let wildcard = is_wildcard(hostname) || hostname.is_empty() || hostname == "*";
@@ -187,5 +233,10 @@ fn specificity(hostname: &str, path: &str) -> Rank {
     } else {
         0
     };
-    (wildcard, Reverse(depth), Reverse(path.len()), hostname.to_owned(), path.to_owned())
+    let extent = match path {
+        "" => Extent::Whole,
+        path if is_expression(path) => Extent::Expression,
+        _ => Extent::Path,
+    };
+    (wildcard, Reverse(depth), extent, Reverse(path.len()), hostname.to_owned(), path.to_owned())
 }

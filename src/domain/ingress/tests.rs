@@ -5,7 +5,7 @@ mod properties;
 use serde_json::json;
 
 use super::super::access::AccessAsk;
-use super::super::route::RouteKey;
+use super::super::route::{AccessCheck, RouteKey};
 use super::*;
 
 fn service(name: &str, path: &str, to: &str) -> Service {
@@ -81,6 +81,71 @@ fn options_are_written_for_web_services_only() {
 }
 
 #[test]
+fn times_are_written_as_whole_seconds_and_what_the_connector_checks_as_an_object() {
+    let origin_request = OriginRequest {
+        connect_timeout: Some(90),
+        keep_alive_connections: Some(5),
+        ca_pool: Some("/ca.pem".into()),
+        access: Some(AccessCheck { required: true, team_name: "team".into(), aud_tag: vec!["aa".into()] }),
+        ..OriginRequest::default()
+    };
+    let rule = IngressRule::new(&Service { origin_request, ..service("a.example.com", "", "https://app") });
+    assert_eq!(
+        rule.to_json()["originRequest"],
+        json!({
+            "connectTimeout": 90, "keepAliveConnections": 5, "caPool": "/ca.pem",
+            "access": {"required": true, "teamName": "team", "audTag": ["aa"]}
+        })
+    );
+}
+
+#[test]
+fn what_the_api_fills_in_for_options_is_no_difference() {
+    let wanted = rules(&[("a.example.com", "", "https://a")]);
+    let filled = json!({
+        "connectTimeout": 0, "keepAliveConnections": 0, "noHappyEyeballs": false, "caPool": "", "proxyType": "",
+        "access": {"required": false, "teamName": "", "audTag": []}
+    });
+    let rule = json!({"hostname": "a.example.com", "service": "https://a", "originRequest": filled});
+    let observed = json!({"ingress": [rule, {"service": "http_status:404"}]});
+    assert!(!merged(&wanted, &wanted, &observed, Contact::Written).changed);
+}
+
+#[test]
+fn what_somebody_set_before_labels_could_is_his_and_stays() {
+    let stored = json!({"hostname": "a.example.com", "service": "https://a"});
+    let old: IngressRule = serde_json::from_value(stored).unwrap();
+    let options = json!({"connectTimeout": 7, "noTLSVerify": true, "caPool": "/ca"});
+    let rule = json!({"hostname": "a.example.com", "service": "https://a", "originRequest": options});
+    let observed = json!({"ingress": [rule, {"service": "http_status:404"}]});
+    let wanted = rules(&[("a.example.com", "", "https://a")]);
+    assert_eq!(old.as_wanted(), wanted[0], "a new release alone is no change");
+
+    let first = merged(&[old], &wanted, &observed, Contact::Written);
+    let stays = json!({"connectTimeout": 7, "caPool": "/ca"});
+    assert_eq!(first.config["ingress"][0]["originRequest"], stays, "what labels could set is undone as ever");
+    assert!(!merged(&first.applied_after, &wanted, &first.config, Contact::Written).changed);
+
+    // What is set in it from now on is undone.
+    let mut edited = first.config.clone();
+    edited["ingress"][0]["originRequest"]["tlsTimeout"] = 3.into();
+    let again = merged(&first.applied_after, &wanted, &edited, Contact::Written);
+    assert_eq!(again.config["ingress"][0]["originRequest"], stays);
+}
+
+#[test]
+fn a_rule_of_ours_is_found_whatever_somebody_wrote_as_its_options() {
+    for options in
+        [json!({"connectTimeout": "30s"}), json!({"connectTimeout": 1.5}), json!("odd"), json!({"x": 1})]
+    {
+        let rule = json!({"hostname": "a.example.com", "service": "https://a", "originRequest": options});
+        let id = RuleId { hostname: "a.example.com".into(), path: String::new() };
+        let found = rule_there(&json!({"ingress": [rule]}), &id).unwrap();
+        assert_eq!(found.service, "https://a", "{options}");
+    }
+}
+
+#[test]
 fn a_fresh_tunnel_gets_our_rules_and_a_catch_all() {
     let wanted = rules(&[("a.example.com", "/x", "http://a")]);
     let outcome = merged(&[], &wanted, &Value::Null, Contact::First);
@@ -140,7 +205,8 @@ fn foreign_rules_and_keys_survive_and_an_equal_rule_becomes_ours() {
     let conflicts: Vec<_> =
         outcome.conflicts.iter().map(|c| (c.wanted.hostname.as_str(), c.service.as_str())).collect();
     assert_eq!(conflicts, [("c.example.com", "http://elsewhere")]);
-    assert_eq!(outcome.applied_after, [wanted[0].clone(), wanted[2].clone()]);
+    let kept = IngressRule { kept: vec!["caPool".into()], ..wanted[0].clone() };
+    assert_eq!(outcome.applied_after, [kept, wanted[2].clone()]);
 }
 
 #[test]

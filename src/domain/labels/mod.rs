@@ -19,9 +19,10 @@ use std::collections::BTreeMap;
 use super::access::{AccessAsk, MAX_RULES};
 use super::hostname::parse_hostname;
 use super::origin::{Wish, parse_service};
+use super::origin_option::{OPTIONS, OriginOption, problem_of_check};
 use super::path::normalise_path;
 use super::route::{OriginRequest, RouteKey, Service};
-use super::text::{is_hidden, is_in_quotes};
+use super::text::is_in_quotes;
 use access::AccessReader;
 pub use allowance::{Allowance, MAX_ROUTES};
 use effects::Effects;
@@ -42,8 +43,6 @@ const MAX_SENT: usize = 4_096;
 const MAX_WRITTEN: usize = 512 << 10;
 /// The label that stands for those of a container that have more than [`MAX_WRITTEN`].
 const TOO_LARGE: &str = "labels-too-large";
-/// Most bytes of a header or server name in a label.
-const MAX_NAME: usize = 255;
 
 /// What the labels of one container say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -274,12 +273,17 @@ fn read_service<'a>(
             Some(service)
         }
         None => {
-            if keeps_out {
+            if keeps_out || asks_for_check(table, level) {
                 guard.lose(Lost::of(table, level));
             }
             None
         }
     }
+}
+
+/// True if the connector is to turn away visitors without a token, however well that is said.
+fn asks_for_check(table: &Labelled<'_>, level: Level) -> bool {
+    table.get_or_base(level, "access_required").is_some_and(|found| !is_no(found.value))
 }
 
 /// Reads the labels of one level and notes what is wrong with them.
@@ -301,8 +305,8 @@ impl<'a> Reader<'a, '_> {
         let target = self.checked(&service, parse_service);
         let path = self.setting("path", normalise_path).map(Option::unwrap_or_default);
         let zone_name = self.setting("zonename", parse_hostname);
-        let (options, wishes) = self.origin_request();
-        let target = target?;
+        let options = self.origin_request();
+        let (target, (options, wishes)) = (target?, options?);
         for (found, wish) in wishes {
             self.effects.note(&target, found, wish);
         }
@@ -366,57 +370,44 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Options whose labels are wrong are left out and shown; the route itself is good. Beside them: what is wished, by
-    /// which label.
-    fn origin_request(&mut self) -> (OriginRequest, Vec<(table::Found<'a>, Wish)>) {
-        let mut wishes = Vec::new();
-        let mut wished = |found: Option<table::Found<'a>>, wish| {
-            let found = found?;
-            let value = found.value.trim();
-            wishes.push((found, wish));
-            Some(value)
-        };
-        let options = OriginRequest {
-            no_tls_verify: wished(self.flag("no_tls_verify"), Wish::Tls).map(|_| true),
-            origin_server_name: wished(self.name("originsrvname"), Wish::Tls).map(str::to_owned),
-            http_host_header: wished(self.name("httpHostHeader"), Wish::HostHeader).map(str::to_owned),
-            http2_origin: wished(self.flag("http2_origin"), Wish::Tls).map(|_| true),
-            disable_chunked_encoding: wished(self.flag("disable_chunked_encoding"), Wish::Unchunked)
-                .map(|_| true),
-            match_sni_to_host: wished(self.flag("match_sni_to_host"), Wish::SniOfHost).map(|_| true),
-        };
-        (options, wishes)
+    /// Options whose labels are wrong are left out and shown, and the route itself is good; unless they are to keep
+    /// visitors out: then there is no route. Beside them: what is wished, by which label.
+    fn origin_request(&mut self) -> Option<(OriginRequest, Vec<(table::Found<'a>, Wish)>)> {
+        let (mut options, mut wishes, mut is_open) = (OriginRequest::default(), Vec::new(), true);
+        for option in &OPTIONS {
+            let Some(found) = self.table.get_or_base(self.level, option.label) else { continue };
+            match self.take(option, &found, &mut options) {
+                Some(true) => wishes.push((found, option.wish)),
+                Some(false) => {}
+                None => is_open &= !option.is_check(),
+            }
+        }
+        let is_checked = options.access.as_ref().is_some_and(|check| check.required);
+        for (found, _) in wishes.iter().filter(|(_, wish)| *wish == Wish::AccessCheck && !is_checked) {
+            self.problem(found, "has no effect unless `access_required` says that tokens are checked");
+        }
+        if let Some((found, _)) = wishes.iter().find(|(_, wish)| *wish == Wish::AccessCheck)
+            && let Some(reason) = problem_of_check(&options)
+        {
+            self.problem(found, reason);
+            is_open = false;
+        }
+        options.access = options.access.filter(|check| check.required);
+        is_open.then_some((options, wishes))
     }
 
-    /// The label, if it means yes.
-    fn flag(&mut self, suffix: &str) -> Option<table::Found<'a>> {
-        let found = self.table.get_or_base(self.level, suffix)?;
-        if !is_yes(found.value) && !is_no(found.value) {
-            let reason = match is_in_quotes(found.value) {
-                true => IN_QUOTES,
-                false => "the value means neither yes nor no, so it counts as no; write `true` or `false`",
-            };
-            self.problem(&found, reason);
-        }
-        is_yes(found.value).then_some(found)
-    }
-
-    /// The label, if it holds a name.
-    fn name(&mut self, suffix: &str) -> Option<table::Found<'a>> {
-        let found = self.table.get_or_base(self.level, suffix)?;
-        let value = found.value.trim();
-        if is_in_quotes(value) {
-            self.problem(&found, IN_QUOTES);
-            return None;
-        }
-        if value.len() > MAX_NAME || value.chars().any(|c| is_hidden(c) || c.is_whitespace()) {
-            self.problem(
-                &found,
-                format!("a name without white space of at most {MAX_NAME} bytes belongs here; ignored"),
-            );
-            return None;
-        }
-        Some(found)
+    /// Returns whether a label sets its option; `None` if nobody can tell.
+    fn take(
+        &mut self,
+        option: &OriginOption,
+        found: &table::Found<'a>,
+        options: &mut OriginRequest,
+    ) -> Option<bool> {
+        let taken = match is_in_quotes(found.value) {
+            true => Err(IN_QUOTES.to_owned()),
+            false => option.take(found.value, options),
+        };
+        taken.map_err(|reason| self.problem(found, reason)).ok()
     }
 }
 

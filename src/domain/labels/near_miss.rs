@@ -6,7 +6,7 @@ use super::problem::LabelProblem;
 use super::table::{Labelled, Level, SUFFIXES};
 
 /// Words that people write for a suffix that looks quite different.
-const ALIASES: [(&str, &str); 16] = [
+const ALIASES: [(&str, &str); 21] = [
     ("enabled", "enable"),
     ("active", "enable"),
     ("host", "hostname"),
@@ -19,6 +19,11 @@ const ALIASES: [(&str, &str); 16] = [
     ("zone", "zonename"),
     ("zone_name", "zonename"),
     ("originservername", "originsrvname"),
+    ("origin_server_name", "originsrvname"),
+    ("http_host_header", "httpHostHeader"),
+    ("connecttimeout", "connect_timeout"),
+    ("capool", "ca_pool"),
+    ("proxytype", "proxy_type"),
     ("notlsverify", "no_tls_verify"),
     ("http2origin", "http2_origin"),
     ("group", "access.group"),

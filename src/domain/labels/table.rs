@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+pub(super) use crate::domain::text::{is_no, is_yes};
+
 /// Most routes that one container may ask for.
 pub const MAX_SERVICES: usize = 256;
 /// Prefixes that every master knows, in the order of their weight.
 const PREFIXES: [&str; 2] = ["dockflare.", "cloudflare.tunnel."];
 /// Every suffix with a meaning.
-pub(super) const SUFFIXES: [&str; 20] = [
+pub(super) const SUFFIXES: [&str; 31] = [
     "enable",
     "hostname",
     "service",
@@ -19,6 +21,17 @@ pub(super) const SUFFIXES: [&str; 20] = [
     "http2_origin",
     "disable_chunked_encoding",
     "match_sni_to_host",
+    "connect_timeout",
+    "tls_timeout",
+    "tcp_keep_alive",
+    "keep_alive_timeout",
+    "keep_alive_connections",
+    "no_happy_eyeballs",
+    "ca_pool",
+    "proxy_type",
+    "access_required",
+    "access_team_name",
+    "access_aud_tag",
     "access.group",
     "access.groups",
     "access.policy",
@@ -150,12 +163,4 @@ fn split_level(suffix: &str) -> (Level, &str) {
         (index.to_string() == number).then_some((Level::Index(index), rest))
     });
     split.unwrap_or((Level::Base, suffix))
-}
-
-pub(super) fn is_yes(value: &str) -> bool {
-    ["true", "1", "t", "yes"].iter().any(|yes| value.trim().eq_ignore_ascii_case(yes))
-}
-
-pub(super) fn is_no(value: &str) -> bool {
-    ["", "false", "0", "f", "no"].iter().any(|no| value.trim().eq_ignore_ascii_case(no))
 }

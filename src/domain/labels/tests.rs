@@ -5,7 +5,8 @@ mod access;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::text::spell_out;
+use crate::domain::route::AccessCheck;
+use crate::domain::text::{is_hidden, spell_out};
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
@@ -37,6 +38,16 @@ fn every_label_of_the_table_is_read() {
         ("dockflare.http2_origin", "1"),
         ("dockflare.disable_chunked_encoding", "T"),
         ("dockflare.match_sni_to_host", "TRUE"),
+        ("dockflare.connect_timeout", "10"),
+        ("dockflare.tls_timeout", "10s"),
+        ("cloudflare.tunnel.tcp_keep_alive", "1m30s"),
+        ("dockflare.keep_alive_timeout", "2m"),
+        ("dockflare.keep_alive_connections", "100"),
+        ("dockflare.no_happy_eyeballs", "true"),
+        ("dockflare.ca_pool", "/etc/ssl/own-ca.pem"),
+        ("dockflare.access_required", "true"),
+        ("dockflare.access_team_name", "my-team"),
+        ("dockflare.access_aud_tag", "aa11,bb22"),
     ]);
     assert_eq!(read.problems, []);
     assert_eq!(
@@ -51,6 +62,19 @@ fn every_label_of_the_table_is_read() {
                 http2_origin: Some(true),
                 disable_chunked_encoding: Some(true),
                 match_sni_to_host: Some(true),
+                connect_timeout: Some(10),
+                tls_timeout: Some(10),
+                tcp_keep_alive: Some(90),
+                keep_alive_timeout: Some(120),
+                keep_alive_connections: Some(100),
+                no_happy_eyeballs: Some(true),
+                ca_pool: Some("/etc/ssl/own-ca.pem".into()),
+                proxy_type: None,
+                access: Some(AccessCheck {
+                    required: true,
+                    team_name: "my-team".into(),
+                    aud_tag: vec!["aa11".into(), "bb22".into()],
+                }),
             },
             zone_name: Some("example.com".into()),
             access: AccessAsk::Nothing,
@@ -180,6 +204,77 @@ fn a_wrong_option_is_shown_and_the_route_stays() {
 }
 
 #[test]
+fn numbered_options_are_read_under_both_prefixes() {
+    for prefix in ["dockflare", "cloudflare.tunnel"] {
+        let label = |name: &str| format!("{prefix}.{name}");
+        let mut given = labels(&[("dockflare.enable", "true"), ("dockflare.hostname", "db.example.com")]);
+        given.extend([
+            (label("service"), "tcp://db:5432".to_owned()),
+            (label("connect_timeout"), "5".to_owned()),
+            (label("proxy_type"), "socks".to_owned()),
+            (label("0.hostname"), "app.example.com".to_owned()),
+            (label("0.service"), "https://app".to_owned()),
+            (label("0.connect_timeout"), "7s".to_owned()),
+            (label("0.ca_pool"), "/ca.pem".to_owned()),
+        ]);
+        let read = read_labels(&given, None, MAX_PROBLEMS);
+        assert_eq!(read.problems, [], "{prefix}");
+        let [db, app] = &read.services[..] else { panic!("two routes: {:?}", read.services) };
+        assert_eq!(
+            (db.origin_request.connect_timeout, app.origin_request.connect_timeout),
+            (Some(5), Some(7))
+        );
+        assert_eq!(
+            (db.origin_request.proxy_type.as_deref(), &db.origin_request.ca_pool),
+            (Some("socks"), &None)
+        );
+        assert_eq!(app.origin_request.ca_pool.as_deref(), Some("/ca.pem"));
+    }
+}
+
+#[test]
+fn every_option_has_its_label_and_no_label_is_an_option_twice() {
+    for option in &OPTIONS {
+        assert_eq!(table::SUFFIXES.iter().filter(|suffix| **suffix == option.label).count(), 1, "{option:?}");
+    }
+}
+
+#[test]
+fn a_slip_in_what_keeps_visitors_out_withholds_the_route() {
+    let base = [
+        ("dockflare.enable", "true"),
+        ("dockflare.hostname", "app.example.com"),
+        ("dockflare.service", "http://app"),
+    ];
+    let good = [
+        ("dockflare.access_required", "true"),
+        ("dockflare.access_team_name", "my-team"),
+        ("dockflare.access_aud_tag", "aa11"),
+    ];
+    for (changed, at, words) in [
+        ("ture", 0, "neither yes nor no"),
+        ("'true'", 0, "in quotes"),
+        ("my team", 1, "name of a team"),
+        ("", 1, "`access_team_name`"),
+        ("a b", 2, "audience tags"),
+        ("", 2, "`access_aud_tag`"),
+    ] {
+        let mut given = labels(&base);
+        given.extend(labels(&good));
+        given.insert(good[at].0.into(), changed.into());
+        let read = read_labels(&given, None, MAX_PROBLEMS);
+        assert_eq!(read.services, [], "{changed:?}");
+        assert!(read.problems.iter().any(|problem| problem.reason.contains(words)), "{:?}", read.problems);
+    }
+    // What asks for no check is none.
+    let mut given = labels(&base);
+    given.extend(labels(&[("dockflare.access_required", "false"), ("dockflare.access_aud_tag", "aa11")]));
+    let read = read_labels(&given, None, MAX_PROBLEMS);
+    assert_eq!(read.services[0].origin_request, OriginRequest::default());
+    assert!(problem_of(&read, "dockflare.access_aud_tag").reason.contains("`access_required`"));
+}
+
+#[test]
 fn several_hostnames_in_one_label_are_refused_with_the_way_out() {
     for names in [
         "a.example.com,b.example.com",
@@ -233,17 +328,36 @@ fn what_has_no_effect_on_a_service_is_shown_and_the_route_stays() {
         ("http2_origin", "true"),
         ("disable_chunked_encoding", "true"),
         ("match_sni_to_host", "true"),
+        ("connect_timeout", "10"),
+        ("tls_timeout", "10"),
+        ("tcp_keep_alive", "10"),
+        ("keep_alive_timeout", "10"),
+        ("keep_alive_connections", "10"),
+        ("no_happy_eyeballs", "true"),
+        ("ca_pool", "/ca.pem"),
+        ("proxy_type", "socks"),
         ("path", "/x"),
     ];
+    let stream = ["connect_timeout", "tcp_keep_alive", "proxy_type"];
+    let socket = [
+        "connect_timeout",
+        "keep_alive_timeout",
+        "keep_alive_connections",
+        "disable_chunked_encoding",
+        "path",
+    ];
+    let http = [&socket[..], &["httpHostHeader", "tcp_keep_alive", "no_happy_eyeballs"]].concat();
+    let https = options.map(|(name, _)| name).into_iter().filter(|name| *name != "proxy_type");
     for (service, kind, taken) in [
-        ("tcp://db:5432", "tcp://", vec![]),
-        ("ssh://box:22", "ssh://", vec![]),
-        ("rdp://pc:3389", "rdp://", vec![]),
-        ("bastion", "bastion", vec![]),
+        ("tcp://db:5432", "tcp://", stream.to_vec()),
+        ("ssh://box:22", "ssh://", stream.to_vec()),
+        ("rdp://pc:3389", "rdp://", stream.to_vec()),
+        ("bastion", "bastion", stream.to_vec()),
+        ("socks-proxy", "socks-proxy", vec![]),
         ("http_status:404", "http_status:", vec!["path"]),
-        ("unix:/run/a.sock", "unix:", vec!["disable_chunked_encoding", "path"]),
-        ("http://app", "http://", vec!["httpHostHeader", "disable_chunked_encoding", "path"]),
-        ("https://app", "https://", options.map(|(name, _)| name).to_vec()),
+        ("unix:/run/a.sock", "unix:", socket.to_vec()),
+        ("http://app", "http://", http),
+        ("https://app", "https://", https.collect()),
     ] {
         let mut given = labels(&[
             ("dockflare.enable", "true"),
@@ -346,6 +460,10 @@ fn near_misses_name_what_was_meant() {
         ("dockflare.0.servce", "`service`"),
         ("dockflare.acces.policy", "`access.policy`"),
         ("dockflare.noTLSVerify", "`no_tls_verify`"),
+        ("dockflare.connectTimeout", "`connect_timeout`"),
+        ("dockflare.keepalive_timeout", "`keep_alive_timeout`"),
+        ("dockflare.http_host_header", "`httpHostHeader`"),
+        ("dockflare.access_requird", "`access_required`"),
     ] {
         let read = read(&[(label, "s3cret-value")]);
         let problem = problem_of(&read, label);

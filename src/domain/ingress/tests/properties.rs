@@ -7,8 +7,13 @@ use super::super::super::hostname::covers;
 use super::*;
 
 fn any_route() -> impl Strategy<Value = Service> {
-    ("(\\*\\.)?([ab]\\.){1,2}io", "(/[xy]){0,2}", "http://[pq]")
-        .prop_map(|(name, path, to)| service(&name, &path, &to))
+    let timeout = proptest::option::of(1_u32..3);
+    ("(\\*\\.)?([ab]\\.){1,2}io", "(/[xy]){0,2}", "http://[pq]", timeout).prop_map(
+        |(name, path, to, connect_timeout)| Service {
+            origin_request: OriginRequest { connect_timeout, ..OriginRequest::default() },
+            ..service(&name, &path, &to)
+        },
+    )
 }
 
 fn any_foreign() -> impl Strategy<Value = Value> {
@@ -87,7 +92,8 @@ proptest! {
                 && r.get("path").and_then(Value::as_str) == rule.path.as_deref()).count();
             let conflict = outcome.conflicts.iter().any(|c| c.wanted == *rule);
             prop_assert!(there >= 1 || conflict, "{:?} {}", rule, outcome.config);
-            prop_assert_eq!(outcome.applied_after.contains(rule), !conflict);
+            let is_applied = outcome.applied_after.iter().any(|applied| applied.as_wanted() == *rule);
+            prop_assert_eq!(is_applied, !conflict);
             // none of ours stands behind a foreign rule that takes all its requests,
             let shadowed = ingress.iter().take_while(|r| r["hostname"] != rule.hostname.as_str() || r["service"] != rule.service.as_str())
                 .any(|r| r.get("path").is_none() && covers(r["hostname"].as_str().unwrap_or(""), &rule.hostname));
