@@ -1,6 +1,7 @@
 //! What a tunnel costs where all of them are looked at together: the plan, a person's consent, the line of comparisons.
 //! In this process, on a database in memory: what is measured is how the cost grows.
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -43,7 +44,7 @@ pub async fn measure(plan: &Plan) -> Vec<Row> {
             black_box(plan_from_database(&db, &settings, KnownZones::Unknown, true).await.unwrap());
             planned.push(per_tunnel(size, began));
             let began = Instant::now();
-            black_box(consents(&rows, &statuses, &routes));
+            black_box(consents(&rows, &statuses, &routes, &HashMap::new()));
             agreed.push(per_tunnel(size, began));
             let began = Instant::now();
             compare_all(&rows);
@@ -149,7 +150,7 @@ fn batch(clock: &Clock, number: usize) -> Batch {
         .append(Stream::routes(&agent_id), Expected::Version(0), (0..ROUTES).map(claim).collect());
     for route in 0..ROUTES {
         batch = batch.row(RowChange::PutRouteStatus(RouteStatusRow {
-            agent_id: agent_id.clone(),
+            agent_id: Some(agent_id.clone()),
             key: key_of(route),
             state: if route % 2 == 0 { "published" } else { "waiting" }.into(),
             reason: None,

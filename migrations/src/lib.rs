@@ -29,6 +29,7 @@ mod m0020_create_plans;
 mod m0021_approval_modes;
 mod m0022_access;
 mod m0023_schedule_approvals;
+mod m0024_manual_rules;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0021_approval_modes::Migration),
             Box::new(m0022_access::Migration),
             Box::new(m0023_schedule_approvals::Migration),
+            Box::new(m0024_manual_rules::Migration),
         ]
     }
 }

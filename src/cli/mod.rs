@@ -35,6 +35,7 @@ mod reboot_host;
 mod repair;
 mod rollback;
 mod routes;
+mod rules;
 mod run;
 mod runs;
 mod scan;
@@ -116,6 +117,8 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// List routes with their state and its reason.
     Routes(routes::RoutesArgs),
+    /// List, make and remove rules for what is no container, and take over those that others made in a tunnel.
+    Rules(rules::RulesArgs),
     /// List, make and remove groups of people and machines that may reach what is published.
     Access(access::AccessArgs),
     /// List pending updates of all hosts, decide about them, see what installing them would change, and approve that.
@@ -194,6 +197,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Agents(args) => agents::run(args, &common),
         Verb::Keys(args) => keys::run(args, &common),
         Verb::Routes(args) => routes::run(args, &common),
+        Verb::Rules(args) => rules::run(args, &common),
         Verb::Access(args) => access::run(args, &common),
         Verb::Updates(args) => updates::run(args, &common),
         Verb::Runs(args) => runs::run(args, &common),

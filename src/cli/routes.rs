@@ -35,6 +35,9 @@ fn print(routes: &[Value]) -> anyhow::Result<()> {
     let keys = ["hostname", "path", "service", "agent", "container"];
     let row = |route: &Value| {
         let mut row = keys.map(|key| output::text(route, key)).to_vec();
+        if let (Some(container), "manual") = (row.last_mut(), route["source"].as_str().unwrap_or_default()) {
+            *container = format!("rule in {}", output::text(route, "tunnel_name"));
+        }
         row.push(output::text(&route["protection"], "in_words"));
         row.extend(["state", "serves"].map(|key| output::text(route, key)));
         row.push(reasons(route));

@@ -185,7 +185,7 @@ pub enum RowChange {
     /// Stores what Cloudflare made of a route.
     PutRouteStatus(RouteStatusRow),
     /// Forgets it.
-    DeleteRouteStatus { agent_id: AgentId, key: RouteKey },
+    DeleteRouteStatus { agent_id: Option<AgentId>, key: RouteKey },
     /// Stores what Cloudflare made of a tunnel.
     PutTunnelStatus(TunnelStatusRow),
     /// Forgets it, and who served the tunnel.
@@ -239,6 +239,16 @@ pub enum CommitError {
         hostname: String,
         /// Who holds it.
         by: AgentId,
+    },
+    /// A rule that a person made has the hostname.
+    #[error(
+        "hostname `{hostname}` has a rule that a person made, in tunnel `{tunnel_id}`; it is free again when that goes"
+    )]
+    ClaimedByRule {
+        /// The hostname.
+        hostname: String,
+        /// Where the rule is.
+        tunnel_id: TunnelId,
     },
     /// Another agent uses the key.
     #[error("key `{key_id}` belongs to agent `{by}`; make another key for this one")]

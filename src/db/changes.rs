@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::batch::RowChange;
-use super::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow};
+use super::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow, status_key};
 use super::containers::ContainerProblem;
 use super::entities::{
     access_application, access_policy, agent_observed, applied_rule, call_budget, container,
@@ -286,7 +286,7 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
         }
         RowChange::PutRouteStatus(row) => put_route_status(unit, row),
         RowChange::DeleteRouteStatus { agent_id, key } => {
-            unit.route_status.delete(&(agent_id.as_str().into(), key.hostname.clone(), key.path.clone()));
+            unit.route_status.delete(&status_key(agent_id.as_ref(), key));
         }
         RowChange::PutTunnelStatus(row) => put_tunnel_status(unit, row),
         RowChange::DeleteTunnelStatus { tunnel_id } => {
@@ -334,19 +334,22 @@ fn put_tunnel_status(unit: &mut Unit, row: &TunnelStatusRow) {
 /// Stores what is said of a route, if it can still be said. Whoever says it looked before this commit: meanwhile the
 /// route may have been released, or its agent removed, and nobody would take the row away again.
 fn put_route_status(unit: &mut Unit, row: &RouteStatusRow) {
-    let agent_id = row.agent_id.as_str();
-    let (hostname, path) = (row.key.hostname.clone(), row.key.path.clone());
+    let key = status_key(row.agent_id.as_ref(), &row.key);
+    let (agent_id, hostname, path) = key.clone();
+    let place = (hostname.clone(), path.clone());
     let is_of_a_claim = PublicState::parse(&row.state).is_some_and(PublicState::is_from_publisher);
-    let route = unit.routes.get(&(hostname.clone(), path.clone()));
-    let has_claim = route.is_some_and(|route| route.agent_id == agent_id);
-    let agent = unit.agents.get(&agent_id.into());
+    let has_claim = match &row.agent_id {
+        Some(_) => unit.routes.get(&place).is_some_and(|route| route.agent_id == agent_id),
+        None => unit.manual_rules.get(&place).is_some(),
+    };
+    let agent = unit.agents.get(&agent_id);
     let is_removed = agent.is_some_and(|agent| agent.status == AgentStatus::Removed.as_str());
     if is_removed || (is_of_a_claim && !has_claim) {
-        unit.route_status.delete(&(agent_id.into(), hostname, path));
+        unit.route_status.delete(&key);
         return;
     }
     unit.route_status.put(route_status::Model {
-        agent_id: agent_id.into(),
+        agent_id,
         hostname,
         path,
         state: row.state.clone(),

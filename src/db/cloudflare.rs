@@ -18,6 +18,9 @@ use crate::domain::id::{AccountId, AgentId, RecordId, TunnelId, ZoneId};
 use crate::domain::publish::Cause;
 use crate::domain::route::RouteKey;
 
+/// Stands in the place of an agent in what is said of a rule that a person made.
+pub(super) const NOBODYS: &str = "";
+
 /// An ingress rule that is ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedRule {
@@ -51,8 +54,8 @@ pub struct DnsRecordRow {
 /// What Cloudflare made of a route, or why it was not asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteStatusRow {
-    /// Whose route; a refused second claim has a row of its own.
-    pub agent_id: AgentId,
+    /// Whose route; a refused second claim has a row of its own. None for a rule that a person made.
+    pub agent_id: Option<AgentId>,
     /// Hostname and path.
     #[serde(flatten)]
     pub key: RouteKey,
@@ -131,7 +134,7 @@ pub struct CallBudgetRow {
 impl RouteStatusRow {
     pub(super) fn of(row: route_status::Model) -> Self {
         Self {
-            agent_id: AgentId::new(row.agent_id),
+            agent_id: Some(row.agent_id).filter(|id| id != NOBODYS).map(AgentId::new),
             key: RouteKey { hostname: row.hostname, path: row.path },
             state: row.state,
             reason: row.reason,
@@ -157,6 +160,12 @@ impl TunnelStatusRow {
             is_settled: row.settled,
         })
     }
+}
+
+/// What a row about a route is found by.
+pub(super) fn status_key(agent_id: Option<&AgentId>, key: &RouteKey) -> (String, String, String) {
+    let agent_id = agent_id.map_or(NOBODYS, AgentId::as_str);
+    (agent_id.to_owned(), key.hostname.clone(), key.path.clone())
 }
 
 pub(super) fn dns_record(row: dns_record::Model) -> DnsRecordRow {
@@ -223,6 +232,28 @@ pub async fn dns_records_of(
     .await
 }
 
+/// Returns our DNS records that lead to these targets, whoever is to have them, each by zone and name.
+pub async fn dns_records_to(
+    db: &Db,
+    targets: &[String],
+) -> Result<HashMap<String, Vec<DnsRecordRow>>, DbError> {
+    let targets = targets.to_vec();
+    db.read(move |conn| async move {
+        let mut found = HashMap::<String, Vec<DnsRecordRow>>::new();
+        for chunk in targets.chunks(AT_ONCE) {
+            let query = dns_record::Entity::find()
+                .filter(dns_record::Column::Content.is_in(chunk))
+                .order_by_asc(dns_record::Column::ZoneId)
+                .order_by_asc(dns_record::Column::Name);
+            for row in query.all(&conn).await?.into_iter().map(dns_record) {
+                found.entry(row.content.clone()).or_default().push(row);
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
 /// Returns what Cloudflare made of these tunnels.
 pub async fn tunnel_status_of(
     db: &Db,
@@ -256,8 +287,9 @@ pub async fn route_status_of(
                 .filter(route_status::Column::AgentId.is_in(chunk))
                 .order_by_asc(route_status::Column::Hostname)
                 .order_by_asc(route_status::Column::Path);
-            for row in query.all(&conn).await?.into_iter().map(RouteStatusRow::of) {
-                found.entry(row.agent_id.clone()).or_default().push(row);
+            for row in query.all(&conn).await? {
+                let agent = AgentId::new(row.agent_id.clone());
+                found.entry(agent).or_default().push(RouteStatusRow::of(row));
             }
         }
         Ok(found)
@@ -327,6 +359,7 @@ pub async fn list_agents_with_route_state(
             .column(route_status::Column::AgentId)
             .distinct()
             .filter(route_status::Column::State.eq(state))
+            .filter(route_status::Column::AgentId.ne(NOBODYS))
             .filter(route_status::Column::Hostname.is_in(hostnames))
             .into_tuple()
             .all(&conn)

@@ -22,6 +22,7 @@ pub mod error;
 pub mod events;
 pub mod failed_images;
 pub mod keys;
+pub mod manual_rules;
 pub mod order_keys;
 pub mod plans;
 pub mod read;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::batch::{Assumption, RowChange};
+use super::cloudflare::status_key;
 use crate::domain::event::Stream;
 use crate::domain::update::{Change, Kind};
 
@@ -161,13 +162,12 @@ impl Needs {
             }
             RowChange::PutRouteStatus(row) => {
                 // It is stored only of a route that its agent still holds.
-                self.agents.insert(row.agent_id.as_str().into());
+                self.agents.extend(row.agent_id.iter().map(|id| id.as_str().to_owned()));
                 self.hostnames.insert(row.key.hostname.clone());
-                let key = (row.agent_id.as_str().into(), row.key.hostname.clone(), row.key.path.clone());
-                self.route_status.insert(key);
+                self.route_status.insert(status_key(row.agent_id.as_ref(), &row.key));
             }
             RowChange::DeleteRouteStatus { agent_id, key } => {
-                self.route_status.insert((agent_id.as_str().into(), key.hostname.clone(), key.path.clone()));
+                self.route_status.insert(status_key(agent_id.as_ref(), key));
             }
             RowChange::PutTunnelStatus(row) => {
                 self.tunnel_status.insert(row.tunnel_id.as_str().into());

@@ -8,8 +8,11 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::cloudflare::NOBODYS;
 use super::database::{AT_ONCE, limit};
-use super::entities::{agent, command, container, container_problem, route, route_status, tunnel_observed};
+use super::entities::{
+    agent, command, container, container_problem, manual_rule, route, route_status, tunnel_observed,
+};
 pub use super::error::DbError;
 use super::words::json;
 use crate::domain::agent::AgentStatus;
@@ -37,6 +40,7 @@ pub use super::database::{ALL, Db};
 pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::failed_images::{HeldImageRow, held_among, list_held_images};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
+pub use super::manual_rules::{ManualRuleRow, count_rules, find_rule, list_rules, status_of_rules};
 pub use super::order_keys::{OrderKeyRow, list_order_keys};
 pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, plans_by_id, scheduled_plans};
 pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
@@ -269,9 +273,11 @@ async fn networks_of(
 pub struct RefusedView {
     /// What is said of it.
     pub status: RouteStatusRow,
+    /// Who asks for it.
+    pub agent_id: AgentId,
     /// The container that asks for it, if its label has the name as it is written.
     pub container: Option<String>,
-    /// True if another agent has that very route.
+    /// True if another agent, or a rule that a person made, has that very route.
     pub is_held: bool,
 }
 
@@ -300,13 +306,19 @@ pub async fn refused_views(
         let askers = askers(&conn, &rows).await?;
         let held = held(&conn, &rows).await?;
         let view = |status: RouteStatusRow| RefusedView {
-            container: askers.get(&(status.agent_id.to_string(), status.key.to_string())).cloned(),
+            container: askers.get(&(agent_of(&status), status.key.to_string())).cloned(),
             is_held: held.contains(&status.key),
+            agent_id: AgentId::new(agent_of(&status)),
             status,
         };
         Ok(rows.into_iter().map(view).collect())
     })
     .await
+}
+
+/// The agent that a row is about, as it is stored.
+fn agent_of(row: &RouteStatusRow) -> String {
+    row.agent_id.as_ref().map_or(NOBODYS, AgentId::as_str).to_owned()
 }
 
 /// True for a state without a claimed route of its agent.
@@ -318,7 +330,8 @@ fn refused() -> Expr {
         .and_where(same(route::Column::Hostname, route_status::Column::Hostname))
         .and_where(same(route::Column::Path, route_status::Column::Path))
         .to_owned();
-    Expr::exists(claimed).not()
+    // Of a rule that a person made something is said only while it is there.
+    Expr::exists(claimed).not().and(route_status::Column::AgentId.ne(NOBODYS))
 }
 
 fn same(claimed: route::Column, said: route_status::Column) -> Expr {
@@ -337,7 +350,13 @@ async fn held(conn: &DatabaseConnection, rows: &[RouteStatusRow]) -> Result<Hash
             .into_tuple()
             .all(conn)
             .await?;
-        held.extend(keys.into_iter().map(|(hostname, path)| RouteKey { hostname, path }));
+        let query = manual_rule::Entity::find()
+            .filter(manual_rule::Column::Hostname.is_in(chunk.iter().copied()))
+            .select_only()
+            .columns([manual_rule::Column::Hostname, manual_rule::Column::Path]);
+        let ruled: Vec<(String, String)> = query.into_tuple().all(conn).await?;
+        let keys = keys.into_iter().chain(ruled);
+        held.extend(keys.map(|(hostname, path)| RouteKey { hostname, path }));
     }
     Ok(held)
 }
@@ -350,7 +369,7 @@ async fn askers(
     let mut askers = HashMap::new();
     for chunk in rows.chunks(AT_ONCE) {
         let names = chunk.iter().map(|row| row.key.to_string());
-        let agents = chunk.iter().map(|row| row.agent_id.as_str());
+        let agents = chunk.iter().map(agent_of);
         let problems = container_problem::Entity::find()
             .filter(container_problem::Column::Value.is_in(names))
             .filter(container_problem::Column::AgentId.is_in(agents))

@@ -5,8 +5,9 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 use super::commit::begin;
 use super::database::Db;
 use super::entities::{
-    access_group, admin, agent, agent_key, approval, claim, command, event, failed_image, order_key,
-    registration_token, registration_token_usage, registry_login, route, setting, tunnel, update_decision,
+    access_group, admin, agent, agent_key, approval, claim, command, event, failed_image, manual_rule,
+    order_key, registration_token, registration_token_usage, registry_login, route, setting, tunnel,
+    update_decision,
 };
 use super::error::DbError;
 use super::event_store::page;
@@ -43,6 +44,7 @@ async fn empty(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     command::Entity::delete_many().exec(transaction).await?;
     route::Entity::delete_many().exec(transaction).await?;
     claim::Entity::delete_many().exec(transaction).await?;
+    manual_rule::Entity::delete_many().exec(transaction).await?;
     tunnel::Entity::delete_many().exec(transaction).await?;
     admin::Entity::delete_many().exec(transaction).await?;
     setting::Entity::delete_many().exec(transaction).await?;
@@ -64,7 +66,9 @@ async fn drop_unheld(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     let statement = format!(
         "DELETE FROM route_status WHERE \
            (state IN ({}) AND NOT EXISTS (SELECT 1 FROM routes WHERE routes.hostname = route_status.hostname \
-              AND routes.path = route_status.path AND routes.agent_id = route_status.agent_id)) \
+              AND routes.path = route_status.path AND routes.agent_id = route_status.agent_id) \
+              AND NOT (route_status.agent_id = '' AND EXISTS (SELECT 1 FROM manual_rules \
+                WHERE manual_rules.hostname = route_status.hostname AND manual_rules.path = route_status.path))) \
            OR agent_id IN (SELECT id FROM agents WHERE status = '{}')",
         words.join(", "),
         AgentStatus::Removed.as_str()

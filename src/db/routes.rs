@@ -7,9 +7,10 @@ use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
-use super::database::{AT_ONCE, Db, limit};
+use super::database::{ALL, AT_ONCE, Db, limit};
 use super::entities::{claim, route};
 use super::error::DbError;
+use super::manual_rules::list_rules;
 use super::times::time;
 use super::words::json;
 use crate::domain::id::{AgentId, ContainerId, GroupId};
@@ -138,23 +139,17 @@ pub async fn list_routes(db: &Db, after: Option<&RouteKey>, max: u64) -> Result<
     .await
 }
 
-/// Returns the routes whose labels name a group of Access, in the order of their keys. All routes are read for it.
+/// Returns the routes, and the rules of people, that name a group of Access, in the order of their keys. All are read for it.
 pub async fn routes_asking_for_group(db: &Db, group: &GroupId) -> Result<Vec<RouteKey>, DbError> {
-    let group = group.clone();
-    db.read(move |conn| async move {
-        let query =
-            route::Entity::find().order_by_asc(route::Column::Hostname).order_by_asc(route::Column::Path);
-        let rows = query.all(&conn).await?.into_iter().map(RouteRow::of);
-        let routes = rows.filter_map(|row| match row {
-            Ok(row) => row.route.spec.access.asks_for(&group).then_some(Ok(row.route.spec.key)),
-            Err(error) => Some(Err(error)),
-        });
-        routes.collect()
-    })
-    .await
+    let rules = list_rules(db, None, ALL).await?.into_iter().map(|row| row.rule.spec);
+    let routes = list_routes(db, None, ALL).await?.into_iter().map(|row| row.route.spec);
+    let asking = routes.chain(rules).filter(|spec| spec.access.asks_for(group));
+    let mut keys: Vec<RouteKey> = asking.map(|spec| spec.key).collect();
+    keys.sort();
+    Ok(keys)
 }
 
-/// Returns who holds a hostname.
+/// Returns the agent that holds a hostname; none if it is free, or has a rule that a person made.
 pub async fn find_claim(db: &Db, hostname: &str) -> Result<Option<AgentId>, DbError> {
     let hostname = hostname.to_owned();
     db.read(move |conn| async move {

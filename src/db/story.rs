@@ -9,6 +9,7 @@ use super::database::{Db, limit};
 use super::entities::{container, container_problem, dns_record, route, route_status};
 use super::error::DbError;
 use super::routes::RouteRow;
+use super::update_lists::KEEPS_OUT;
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::route::RouteKey;
 
@@ -168,13 +169,16 @@ pub async fn known_names(db: &Db, max: u64) -> Result<Vec<String>, DbError> {
     .await
 }
 
-/// True if labels of any route ask for protection.
+/// How a route is stored that asks for policies of groups, whoever these let in.
+const OF_GROUPS: &str = "\"access\":{\"kind\":\"groups\"";
+
+/// True if labels of any route ask for something of Access.
 pub async fn asks_protection(db: &Db) -> Result<bool, DbError> {
     db.read(move |conn| async move {
         let asks = route::Entity::find()
             .select_only()
             .column(route::Column::Hostname)
-            .filter(route::Column::Service.contains("\"has_access_labels\":true"))
+            .filter(route::Column::Service.like(KEEPS_OUT).or(route::Column::Service.contains(OF_GROUPS)))
             .limit(1);
         let found: Option<String> = asks.into_tuple().one(&conn).await?;
         Ok(found.is_some())

@@ -6,9 +6,10 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 use super::entities::{
     access_application, access_group, access_policy, admin, agent, agent_key, agent_observed, applied_rule,
     approval, call_budget, claim, command, container, container_problem, dns_record, event, failed_image,
-    host, host_plan, order_key, plan, refresh_token, registration_token, registration_token_usage,
-    registry_login, route, route_status, run, scan, secret, session, setting, stream, tunnel,
-    tunnel_connectors, tunnel_observed, tunnel_status, update, update_container, update_decision, update_log,
+    host, host_plan, manual_rule, order_key, plan, refresh_token, registration_token,
+    registration_token_usage, registry_login, route, route_status, run, scan, secret, session, setting,
+    stream, tunnel, tunnel_connectors, tunnel_observed, tunnel_status, update, update_container,
+    update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -23,6 +24,7 @@ row!(agent_key, id: String as Id);
 row!(command, id: String as Id);
 row!(route, (hostname: String as Hostname), (path: String as Path));
 row!(claim, hostname: String as Hostname);
+row!(manual_rule, (hostname: String as Hostname), (path: String as Path));
 row!(tunnel, id: String as Id);
 row!(admin, name: String as Name);
 row!(setting, key: String as Key);
@@ -111,6 +113,7 @@ tables! {
     commands: command,
     routes: route,
     claims: claim,
+    manual_rules: manual_rule,
     tunnels: tunnel,
     admins: admin,
     settings: setting,
@@ -185,7 +188,8 @@ impl Unit {
             self.agents.load_where(conn, uses.add(agent::Column::SharedKeyId.is_in(keys))).await?;
         }
         for names in chunks(&needs.hostnames) {
-            self.routes.load_where(conn, any(route::Column::Hostname.is_in(names))).await?;
+            self.routes.load_where(conn, any(route::Column::Hostname.is_in(names.clone()))).await?;
+            self.manual_rules.load_where(conn, any(manual_rule::Column::Hostname.is_in(names))).await?;
         }
         for ids in chunks(&needs.leaving_agents) {
             self.routes.load_where(conn, any(route::Column::AgentId.is_in(ids.clone()))).await?;

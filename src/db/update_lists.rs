@@ -144,13 +144,13 @@ fn routes_to_it(columns: SelectStatement, without_login: bool) -> SelectStatemen
         .and_where(same(at("update_containers", "package_name"), at("updates", "package_name")))
         .and_where(Expr::col(at("updates", "package_type")).eq(Kind::DockerImage.as_str()));
     if without_login {
-        query.and_where(route::Column::Service.not_like(LOGIN));
+        query.and_where(route::Column::Service.not_like(KEEPS_OUT));
     }
     query
 }
 
 /// How a route that keeps somebody out is stored.
-const LOGIN: &str = "%\"has_access_labels\":true%";
+pub(super) const KEEPS_OUT: &str = "%\"has_access_labels\":true%";
 
 /// States in which a name may be reached.
 fn reachable() -> [&'static str; 4] {
@@ -468,7 +468,7 @@ pub async fn update_totals(db: &Db) -> Result<UpdateTotals, DbError> {
             totals.public_services += 1;
             if service.outdated != 0 {
                 totals.outdated_services += 1;
-                let has_login = service.service.contains(LOGIN.trim_matches('%'));
+                let has_login = service.service.contains(KEEPS_OUT.trim_matches('%'));
                 totals.open_outdated_services += u64::from(!has_login);
             }
             totals.unchecked_services += u64::from(service.unchecked != 0);

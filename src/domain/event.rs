@@ -2,8 +2,8 @@
 //!
 //! A stream has one owner: `keys` and `agent/<id>` belong to the registrar, `agent/<id>/commands` to that
 //! agent's dispatcher, `agent/<id>/routes` to its container mirror, `agent/<id>/presence` to its shard,
-//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin`, `access` and
-//! `token/<id>` to the registrar.
+//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin`, `access`, `rules`
+//! and `token/<id>` to the registrar.
 
 use std::fmt;
 
@@ -19,6 +19,7 @@ use super::id::{
     TunnelId, ZoneId,
 };
 use super::machine::OtherMachine;
+use super::manual_rule::ManualRule;
 use super::order::{Endorsement, PublicKey};
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
@@ -74,6 +75,11 @@ impl Stream {
     /// Who may reach what is published.
     pub fn access() -> Self {
         Self("access".into())
+    }
+
+    /// Rules that people make.
+    pub fn rules() -> Self {
+        Self("rules".into())
     }
 
     /// What became of a registration token.
@@ -133,6 +139,8 @@ pub enum Event {
     Token(TokenEvent),
     /// Who may reach what is published.
     Access(AccessEvent),
+    /// Rules that people make.
+    Rule(RuleEvent),
 }
 
 /// Decisions about agent keys.
@@ -401,7 +409,10 @@ pub enum TunnelEvent {
     /// A person agreed to what `foreign` rules were found in a tunnel; we may write to it.
     #[serde(rename = "tunnel_confirmed")]
     Confirmed { tunnel_id: TunnelId, by: String },
-    /// The tunnel that an agent was enrolled with was not there before: we made it.
+    /// A tunnel that no agent of ours has is known from now on: rules of people are in it.
+    #[serde(rename = "tunnel_added")]
+    Added { tunnel_id: TunnelId, account_id: AccountId, tunnel_name: String, secret_id: SecretId },
+    /// The tunnel that an agent was enrolled with, or rules are in, was not there before: we made it.
     #[serde(rename = "tunnel_made")]
     Made { tunnel_id: TunnelId },
     /// A tunnel of our making was deleted: its agent is removed, and nobody is connected to it.
@@ -460,6 +471,21 @@ pub enum AccessEvent {
     GroupRemoved { group_id: GroupId },
 }
 
+/// Decisions about rules that people make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum RuleEvent {
+    /// The rule is this from now on.
+    #[serde(rename = "rule_set")]
+    Set {
+        #[serde(flatten)]
+        rule: ManualRule,
+    },
+    /// There is no such rule any more, or it is in another tunnel from now on.
+    #[serde(rename = "rule_removed")]
+    Removed { tunnel_id: TunnelId, route: RouteKey },
+}
+
 impl From<KeyEvent> for Event {
     fn from(event: KeyEvent) -> Self {
         Self::Key(event)
@@ -508,6 +534,12 @@ impl From<AccessEvent> for Event {
     }
 }
 
+impl From<RuleEvent> for Event {
+    fn from(event: RuleEvent) -> Self {
+        Self::Rule(event)
+    }
+}
+
 impl From<TokenEvent> for Event {
     fn from(event: TokenEvent) -> Self {
         Self::Token(event)
@@ -531,6 +563,7 @@ impl<'de> Deserialize<'de> for Event {
                 AdminEvent::deserialize(value).map(Self::Admin)
             }
             "access" => AccessEvent::deserialize(value).map(Self::Access),
+            "rule" => RuleEvent::deserialize(value).map(Self::Rule),
             "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };
@@ -546,7 +579,12 @@ impl Event {
             Self::Command(event) => Some(event.agent()),
             Self::Route(event) => Some(event.agent()),
             Self::Update(event) => Some(event.agent()),
-            Self::Key(_) | Self::Tunnel(_) | Self::Admin(_) | Self::Token(_) | Self::Access(_) => None,
+            Self::Key(_)
+            | Self::Tunnel(_)
+            | Self::Admin(_)
+            | Self::Token(_)
+            | Self::Access(_)
+            | Self::Rule(_) => None,
         }
     }
 }
@@ -630,6 +668,24 @@ impl RouteEvent {
     }
 }
 
+impl RuleEvent {
+    /// Returns the route that it is about.
+    pub fn route(&self) -> &RouteKey {
+        match self {
+            Self::Set { rule } => &rule.spec.key,
+            Self::Removed { route, .. } => route,
+        }
+    }
+
+    /// Returns the tunnel that the rule is or was in.
+    pub fn tunnel(&self) -> &TunnelId {
+        match self {
+            Self::Set { rule } => &rule.tunnel_id,
+            Self::Removed { tunnel_id, .. } => tunnel_id,
+        }
+    }
+}
+
 impl UpdateEvent {
     /// Returns whose it is.
     pub fn agent(&self) -> &AgentId {
@@ -679,6 +735,7 @@ pub fn all_types() -> std::collections::BTreeSet<String> {
         of::<AdminEvent>(),
         of::<TokenEvent>(),
         of::<AccessEvent>(),
+        of::<RuleEvent>(),
     ];
     topics.into_iter().flatten().collect()
 }

@@ -34,6 +34,7 @@ mod rates;
 mod records;
 mod room;
 mod route;
+mod rules;
 pub mod server;
 mod session;
 mod speak;
@@ -124,6 +125,8 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/agents/keys/{id}").delete(keys::delete))
                 .service(at("/overview").get(overview::overview))
                 .service(at("/services").get(overview::services))
+                .service(at("/rules/manual").post(api::rules::legacy_set))
+                .service(at("/rules/manual/{key}").delete(api::rules::legacy_remove))
                 .service(at("/ping").get(overview::ping)),
         )
         .service(
@@ -138,6 +141,10 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/keys/{id}/seats").post(keys::seats))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
+                .service(at("/rules/manual").get(api::rules::list).put(api::rules::set))
+                .service(at("/rules/manual/{key}").delete(api::rules::remove))
+                .service(at("/rules/foreign").get(api::rules::foreign))
+                .service(at("/rules/import").post(api::rules::import))
                 .service(at("/access/groups").get(access::list))
                 .service(at("/access/groups/{id}").get(access::show).put(access::set).delete(access::remove))
                 .service(at("/explain").get(explain::explain))
@@ -294,6 +301,8 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/agents/{id}/remove").post(pages::agent_actions::remove))
         .service(at("/routes").get(pages::routes::show))
         .service(at("/routes/apply").post(pages::routes::apply))
+        .service(at("/routes/rule").get(pages::rule::show).post(pages::rule::set))
+        .service(at("/routes/rule/{key}/remove").post(pages::rule::remove))
         .service(at("/access").get(pages::access::show))
         .service(at("/access/groups").post(pages::access::set))
         .service(at("/access/groups/{id}/remove").post(pages::access::remove))

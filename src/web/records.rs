@@ -15,7 +15,7 @@ use crate::domain::access::AccessAsk;
 use crate::domain::command::{Command, CommandStatus};
 use crate::domain::connector::Reachability;
 use crate::domain::id::{AgentId, GroupId, KeyId};
-use crate::domain::route::{Route, RouteState};
+use crate::domain::route::{Route, RouteState, Service};
 use crate::domain::tunnel::{TunnelHealth, TunnelReport};
 use crate::protocol::command::wire_form;
 
@@ -208,32 +208,42 @@ fn key_record(state: &WebState, key: &KeyRow) -> Value {
     })
 }
 
+/// Returns what a route asks for, and where it stands, as `/services` lists it; `source` is whose it is.
+pub fn spec_record(spec: &Service, standing: &Standing<'_>, source: &str) -> Value {
+    let origin = &spec.origin_request;
+    json!({
+        "hostname": spec.key.hostname, "path": some(&spec.key.path), "service": spec.service,
+        "status": standing.state.v2_status(), "reason": standing.reasons(),
+        "cloudflare_answer": standing.answer, "source": source, "live": standing.is_live(),
+        "serves": serves(standing.reach), "serves_reason": standing.reach.and_then(|reach| reach.reason.as_deref()),
+        "zone_id": null, "zone_name": spec.zone_name,
+        "no_tls_verify": origin.no_tls_verify.unwrap_or(false), "origin_server_name": origin.origin_server_name,
+        "http_host_header": origin.http_host_header, "http2_origin": origin.http2_origin.unwrap_or(false),
+        "disable_chunked_encoding": origin.disable_chunked_encoding.unwrap_or(false),
+        "match_sni_to_host": origin.match_sni_to_host.unwrap_or(false),
+        "protection": protection(&spec.access),
+        "access_app_id": null, "access_app_config_hash": null,
+        "access_group_id": groups_of(&spec.access), "access_policy_type": policy_type(&spec.access),
+        "access_policy_ui_override": false, "rule_ui_override": false,
+    })
+}
+
 /// Returns a rule as `/services` lists it.
 pub fn rule_record(route: &Route, agent: Option<&Member>, standing: Standing<'_>) -> Value {
-    let origin = &route.spec.origin_request;
     let delete_at = match &route.state {
         RouteState::PendingDeletion { due_at, .. } => {
             Some(due_at.to_rfc3339_opts(SecondsFormat::Micros, true))
         }
         RouteState::Active => None,
     };
-    json!({
-        "hostname": route.spec.key.hostname, "path": some(&route.spec.key.path), "service": route.spec.service,
-        "status": standing.state.v2_status(), "delete_at": delete_at, "reason": standing.reasons(),
-        "cloudflare_answer": standing.answer, "source": "agent", "live": standing.is_live(),
-        "serves": serves(standing.reach), "serves_reason": standing.reach.and_then(|reach| reach.reason.as_deref()),
-        "agent_id": route.agent_id, "container_id": route.container_id, "container_name": route.container_name,
-        "tunnel_id": agent.and_then(|a| a.tunnel_id.as_ref()), "tunnel_name": agent.and_then(|a| a.tunnel_name.as_ref()),
-        "zone_id": null, "zone_name": route.spec.zone_name,
-        "no_tls_verify": origin.no_tls_verify.unwrap_or(false), "origin_server_name": origin.origin_server_name,
-        "http_host_header": origin.http_host_header, "http2_origin": origin.http2_origin.unwrap_or(false),
-        "disable_chunked_encoding": origin.disable_chunked_encoding.unwrap_or(false),
-        "match_sni_to_host": origin.match_sni_to_host.unwrap_or(false),
-        "protection": protection(&route.spec.access),
-        "access_app_id": null, "access_app_config_hash": null,
-        "access_group_id": groups_of(&route.spec.access), "access_policy_type": policy_type(&route.spec.access),
-        "access_policy_ui_override": false, "rule_ui_override": false,
-    })
+    let mut record = spec_record(&route.spec, &standing, "agent");
+    record["delete_at"] = json!(delete_at);
+    record["agent_id"] = json!(route.agent_id);
+    record["container_id"] = json!(route.container_id);
+    record["container_name"] = json!(route.container_name);
+    record["tunnel_id"] = json!(agent.and_then(|agent| agent.tunnel_id.as_ref()));
+    record["tunnel_name"] = json!(agent.and_then(|agent| agent.tunnel_name.as_ref()));
+    record
 }
 
 /// Says what protects a route: by a word, by the groups that it asks for, and as people read it.
@@ -266,7 +276,7 @@ pub fn refused_record(status: &RouteStatusRow) -> Value {
 }
 
 /// Says whether requests reach a tunnel, in a word; null if there is none to reach.
-fn serves(reach: Option<&Reachability>) -> Value {
+pub fn serves(reach: Option<&Reachability>) -> Value {
     json!(reach.map(|reach| reach.reach))
 }
 

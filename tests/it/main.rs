@@ -19,6 +19,7 @@ mod ipv6;
 mod layering;
 mod lists;
 mod machines;
+mod manual_rules;
 mod master_tree;
 mod moved_containers;
 mod moving;

@@ -3,6 +3,7 @@
 mod access;
 mod administrators;
 mod fleet;
+mod rules;
 mod way;
 
 use std::path::PathBuf;

@@ -80,8 +80,8 @@ impl Env {
         }
     }
 
-    /// Lets agents that were refused these hostnames ask for them again.
-    pub async fn names_freed(&self, by: &AgentId, hostnames: &[String]) {
+    /// Lets agents that were refused these hostnames ask for them again; not the one that gave them up, if one did.
+    pub async fn names_freed(&self, by: Option<&AgentId>, hostnames: &[String]) {
         for agent in self.who_waits_for(by, hostnames).await {
             self.fleet.nudge(&agent, Work::NameFreed);
         }
@@ -89,13 +89,13 @@ impl Env {
 
     /// Lets agents that were refused these hostnames ask for them again once they may take them over.
     pub async fn names_given_up(&self, by: &AgentId, hostnames: &[String]) {
-        for agent in self.who_waits_for(by, hostnames).await {
+        for agent in self.who_waits_for(Some(by), hostnames).await {
             self.due_at(&agent, self.now() + MOVES_AFTER);
         }
     }
 
     /// Agents other than `by` that were refused one of these hostnames.
-    async fn who_waits_for(&self, by: &AgentId, hostnames: &[String]) -> BTreeSet<AgentId> {
+    async fn who_waits_for(&self, by: Option<&AgentId>, hostnames: &[String]) -> BTreeSet<AgentId> {
         let mut waiting = BTreeSet::new();
         // Looked up in bites: one query takes a limited number of names.
         for names in hostnames.chunks(500) {
@@ -106,7 +106,7 @@ impl Env {
             )
             .await
             {
-                Ok(agents) => waiting.extend(agents.into_iter().filter(|agent| agent != by)),
+                Ok(agents) => waiting.extend(agents.into_iter().filter(|agent| Some(agent) != by)),
                 // Their next report that differs asks again.
                 Err(error) => tracing::warn!(%error, "could not tell who waits for a hostname"),
             }

@@ -1,6 +1,7 @@
 //! What can go wrong when the master is asked for something, once, for pages, API and command line.
 
-use crate::domain::id::{AgentId, ApprovalId, CommandId, GroupId, KeyId, UpdateId};
+use crate::domain::id::{AgentId, ApprovalId, CommandId, GroupId, KeyId, TunnelId, UpdateId};
+use crate::domain::route::RouteKey;
 use crate::domain::text::{repeated, some_of};
 use crate::domain::update::RunId;
 
@@ -163,6 +164,39 @@ pub enum MasterError {
         /// The routes.
         routes: Vec<String>,
     },
+    /// No such rule of a person (404).
+    #[error("no rule of a person has this hostname and path; `lightship rules` lists them")]
+    RuleNotFound,
+    /// No such tunnel (404).
+    #[error("no tunnel is called `{}`, and none has that id; correct it, or have it made", repeated(.0))]
+    TunnelNotFound(String),
+    /// An agent has the hostname (409).
+    #[error(
+        "`{hostname}` belongs to {}, which publishes it for {}; remove it there, or take it over:          `--take-over`, or `\"take_over\": true`",
+        .by.name,
+        .by.containers
+    )]
+    HostnameHeld {
+        /// The name.
+        hostname: String,
+        /// Who has it.
+        by: Box<HostnameHolder>,
+    },
+    /// Other rules of the hostname are in another tunnel (409).
+    #[error(
+        "the other rules of `{hostname}` are in tunnel `{tunnel}`, and one name leads to one tunnel; put this one there too, or \
+         take them all over: `--take-over`, or `\"take_over\": true`"
+    )]
+    RuleElsewhere {
+        /// The name.
+        hostname: String,
+        /// One of those rules.
+        route: RouteKey,
+        /// Its tunnel.
+        tunnel_id: TunnelId,
+        /// What that is called.
+        tunnel: String,
+    },
     /// No account was set for this registry (404).
     #[error("no login is set for this registry; the list of logins has those that are")]
     LoginNotFound,
@@ -183,6 +217,21 @@ pub enum MasterError {
     /// The database failed (500).
     #[error("the database could not be read or written")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Whose a hostname is that a person wants to make a rule for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostnameHolder {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// The agent, in words.
+    pub name: String,
+    /// Its containers behind the name, in words.
+    pub containers: String,
+    /// One of its routes.
+    pub route: RouteKey,
+    /// Its tunnel, if it has one.
+    pub tunnel_id: Option<TunnelId>,
 }
 
 impl MasterError {
@@ -224,6 +273,10 @@ impl MasterError {
             Self::AdminNotFound(_) => "admin_not_found",
             Self::GroupNotFound => "group_not_found",
             Self::GroupInUse { .. } => "group_in_use",
+            Self::RuleNotFound => "rule_not_found",
+            Self::TunnelNotFound(_) => "tunnel_not_found",
+            Self::HostnameHeld { .. } => "hostname_held",
+            Self::RuleElsewhere { .. } => "rule_elsewhere",
             Self::GroupBuiltIn(_) => "group_built_in",
             Self::LoginNotFound => "login_not_found",
             Self::Invalid(_) => "invalid",
@@ -244,6 +297,8 @@ impl MasterError {
             | Self::KeyNotFound(_)
             | Self::TokenNotFound
             | Self::GroupNotFound
+            | Self::RuleNotFound
+            | Self::TunnelNotFound(_)
             | Self::LoginNotFound
             | Self::UpdateNotFound(_)
             | Self::PlanNotFound(_)
@@ -262,6 +317,8 @@ impl MasterError {
             | Self::NoSecondNeeded
             | Self::PassedOver
             | Self::GroupInUse { .. }
+            | Self::HostnameHeld { .. }
+            | Self::RuleElsewhere { .. }
             | Self::GroupBuiltIn(_)
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)

@@ -20,8 +20,9 @@ use crate::db::events::{EventFilter, last_seq, list_events};
 use crate::db::roster::load_roster;
 use crate::db::{self, Db, DbError, Recorded};
 use crate::domain::delivery::Dialect;
-use crate::domain::event::{AdminEvent, AgentEvent, CommandEvent, Event, RouteEvent};
+use crate::domain::event::{AdminEvent, AgentEvent, CommandEvent, Event, RouteEvent, RuleEvent};
 use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::route::Release;
 
 /// Events that are read on at a time.
 const PAGE: u64 = 500;
@@ -115,6 +116,10 @@ struct Aftermath {
     ended: BTreeSet<AgentId>,
     freed: BTreeMap<AgentId, Vec<String>>,
     given_up: BTreeMap<AgentId, Vec<String>>,
+    /// Hostnames of rules that people removed.
+    unruled: Vec<String>,
+    /// Agents of which a person took names.
+    taken_from: BTreeSet<AgentId>,
     registries: BTreeSet<String>,
 }
 
@@ -128,6 +133,7 @@ impl Aftermath {
             Event::Route(event) => self.add_of_route(event),
             Event::Update(event) => drop(self.notes.insert(Note::Updates(event.agent().clone()))),
             Event::Tunnel(_) => {}
+            Event::Rule(event) => self.add_of_rule(event),
             // A group may protect routes of any tunnel.
             Event::Access(_) => {
                 self.notes.insert(Note::Settings);
@@ -186,8 +192,20 @@ impl Aftermath {
         }
     }
 
+    fn add_of_rule(&mut self, event: &RuleEvent) {
+        self.notes.insert(Note::Published);
+        self.tunnels.insert(event.tunnel().clone());
+        if matches!(event, RuleEvent::Removed { .. }) {
+            self.unruled.push(event.route().hostname.clone());
+        }
+    }
+
     fn add_of_route(&mut self, event: &RouteEvent) {
         let agent = event.agent();
+        if matches!(event, RouteEvent::Released { why: Release::TakenOver, .. }) {
+            // Its container runs still, and is to be shown without the name.
+            self.taken_from.insert(agent.clone());
+        }
         self.notes.insert(Note::Routes(agent.clone()));
         self.routes.insert(agent.clone());
         let names = match event {
@@ -224,15 +242,19 @@ impl Aftermath {
         for note in self.notes {
             env.notices.announce(note);
         }
-        if self.freed.is_empty() && self.given_up.is_empty() {
+        for agent in &self.taken_from {
+            env.fleet.nudge(agent, Work::NameFreed);
+        }
+        if self.freed.is_empty() && self.given_up.is_empty() && self.unruled.is_empty() {
             return;
         }
         let env = env.clone();
         // Who waits for a name is read from the database, and no commit waits for that.
         actix_rt::spawn(async move {
             for (agent, names) in &self.freed {
-                env.names_freed(agent, names).await;
+                env.names_freed(Some(agent), names).await;
             }
+            env.names_freed(None, &self.unruled).await;
             for (agent, names) in &self.given_up {
                 env.names_given_up(agent, names).await;
             }

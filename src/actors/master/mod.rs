@@ -39,8 +39,9 @@ pub use cloudflare_account::{
     WaitingTunnel,
 };
 pub use directory::{Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refused, digest_key};
-pub use error::MasterError;
-pub use facade::{MOST_HOSTS, Master, OnHosts};
+pub use error::{HostnameHolder, MasterError};
+pub use facade::{Imported, MOST_HOSTS, Master, OnHosts, RuleOrder, RulePlace, RuleSet};
+pub use registrar::RulesSet;
 pub use requests::{
     DeliveredCommand, Dialect, Enrolled, Incoming, Joined, KeyDropped, KeyRef, LeftTunnel, NewKey, NewToken,
     RegisterInput, Registered, RemovedAgent, Renewed, Terms,

@@ -67,9 +67,11 @@ impl From<CommitFailed> for MasterError {
         match failed {
             CommitFailed::Full | CommitFailed::Unknown => Self::Busy,
             // The one that decided reads again and decides again; who still meets a conflict should come later.
-            CommitFailed::Refused(CommitError::VersionConflict { .. } | CommitError::Claimed { .. }) => {
-                Self::Busy
-            }
+            CommitFailed::Refused(
+                CommitError::VersionConflict { .. }
+                | CommitError::Claimed { .. }
+                | CommitError::ClaimedByRule { .. },
+            ) => Self::Busy,
             CommitFailed::Refused(CommitError::NotListed { .. } | CommitError::KeyRevoked { .. }) => {
                 Self::KeyRevoked
             }

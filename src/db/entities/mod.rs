@@ -19,6 +19,7 @@ pub mod event;
 pub mod failed_image;
 pub mod host;
 pub mod host_plan;
+pub mod manual_rule;
 pub mod order_key;
 pub mod plan;
 pub mod refresh_token;

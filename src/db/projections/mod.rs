@@ -1,7 +1,7 @@
 //! What each event makes of the tables that are derived from events. No input or output: rows are in memory.
 //!
 //! An event that concerns a row that is not there changes nothing: history is never refused afterwards. The rules
-//! that only the whole database can keep (one agent per key, hostname and tunnel) are kept here, because the
+//! that only the whole database can keep (one agent per key, hostname and tunnel; no rule of a person for the hostname of an agent) are kept here, because the
 //! transaction that calls this is the only one that writes.
 
 mod access;
@@ -9,6 +9,7 @@ mod agents;
 mod commands;
 mod origin;
 mod routes;
+mod rules;
 mod settings;
 mod tokens;
 mod updates;
@@ -32,6 +33,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Res
         Event::Admin(event) => settings::project(unit, origin, event),
         Event::Token(event) => tokens::project(unit, origin, event),
         Event::Access(event) => access::project(unit, origin, event),
+        Event::Rule(event) => rules::project(unit, origin, event)?,
     }
     Ok(())
 }
@@ -48,5 +50,6 @@ pub(super) fn needs(needs: &mut Needs, event: &Event) {
         Event::Admin(event) => settings::needs(needs, event),
         Event::Token(event) => tokens::needs(needs, event),
         Event::Access(event) => access::needs(needs, event),
+        Event::Rule(event) => rules::needs(needs, event),
     }
 }

@@ -3,6 +3,7 @@
 //! A claim is there while its agent holds at least one route of the hostname.
 
 use super::origin::Origin;
+use super::rules::tunnel_of;
 use crate::db::batch::CommitError;
 use crate::db::entities::{claim, route};
 use crate::db::needs::Needs;
@@ -65,6 +66,9 @@ fn model(route: &Route, claimed_at: i64, changed_at: i64) -> route::Model {
 }
 
 fn claim(unit: &mut Unit, origin: Origin<'_>, agent: &AgentId, hostname: &str) -> Result<(), CommitError> {
+    if let Some(tunnel_id) = tunnel_of(unit, hostname) {
+        return Err(CommitError::ClaimedByRule { hostname: hostname.into(), tunnel_id });
+    }
     match unit.claims.get(&hostname.to_owned()) {
         Some(held) if held.agent_id == agent.as_str() => Ok(()),
         Some(held) => {

@@ -1,7 +1,7 @@
 //! What was decided about tunnels, administrators and settings.
 
 use super::origin::Origin;
-use crate::db::entities::{admin, order_key, registry_login, setting};
+use crate::db::entities::{admin, order_key, registry_login, setting, tunnel};
 use crate::db::needs::Needs;
 use crate::db::unit::Unit;
 use crate::db::words::to_json;
@@ -11,6 +11,7 @@ use crate::domain::event::{AdminEvent, TunnelEvent};
 pub(super) fn needs_of_tunnel(needs: &mut Needs, event: &TunnelEvent) {
     match event {
         TunnelEvent::Confirmed { tunnel_id, .. }
+        | TunnelEvent::Added { tunnel_id, .. }
         | TunnelEvent::Made { tunnel_id }
         | TunnelEvent::Deleted { tunnel_id } => {
             needs.tunnels.insert(tunnel_id.as_str().into());
@@ -45,6 +46,7 @@ pub(super) fn project_tunnel(unit: &mut Unit, origin: Origin<'_>, event: &Tunnel
                 tunnel.confirmed_by = Some(by.clone());
             })
         }
+        TunnelEvent::Added { .. } => add_tunnel(unit, origin, event),
         TunnelEvent::Made { tunnel_id } => {
             unit.tunnels.change(&tunnel_id.as_str().into(), |tunnel| tunnel.made = true)
         }
@@ -52,6 +54,28 @@ pub(super) fn project_tunnel(unit: &mut Unit, origin: Origin<'_>, event: &Tunnel
         // Its row is not derived from events.
         TunnelEvent::RecordForgotten { .. } => {}
     }
+}
+
+/// One that is known stays as it is: an agent may have it by now.
+fn add_tunnel(unit: &mut Unit, origin: Origin<'_>, event: &TunnelEvent) {
+    let TunnelEvent::Added { tunnel_id, account_id, tunnel_name, secret_id } = event else { return };
+    if unit.tunnels.get(&tunnel_id.as_str().into()).is_some() {
+        return;
+    }
+    unit.tunnels.put(tunnel::Model {
+        id: tunnel_id.as_str().into(),
+        account_id: account_id.as_str().into(),
+        name: tunnel_name.clone(),
+        agent_id: None,
+        secret_id: secret_id.as_str().into(),
+        enrolled_at: origin.at,
+        confirmed_at: None,
+        confirmed_by: None,
+        joining: None,
+        left_by: None,
+        made: false,
+        removed: false,
+    });
 }
 
 /// Projects an event about what people set.

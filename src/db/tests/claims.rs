@@ -6,13 +6,15 @@ use crate::db::cloudflare::{RouteStatusRow, list_route_status};
 use crate::db::commands::{get_command, list_agents_with_open_commands, list_open_commands};
 use crate::db::due::{Due, DueKind, list_due, next_due_after};
 use crate::db::keys::{find_key, load_keys};
+use crate::db::manual_rules::{Claimant, find_claimant, status_of_rules};
 use crate::db::routes::{find_claim, find_route, list_agent_routes, list_claims};
 use crate::db::tunnels::get_tunnel;
 use crate::db::{Batch, CommitError, Db, Expected, RowChange};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::command::{CommandStatus, Outcome};
-use crate::domain::event::{AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream};
+use crate::domain::event::{AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, RuleEvent, Stream};
 use crate::domain::id::{CommandId, ContainerId, KeyId, TunnelId};
+use crate::domain::manual_rule::ManualRule;
 use crate::domain::route::{Route, RouteState};
 
 async fn routes(db: &Db, name: &str, events: Vec<Event>) -> Result<(), CommitError> {
@@ -245,9 +247,90 @@ async fn a_batch_may_write_several_streams_or_none_of_them() {
     .await;
 }
 
+fn ruled(tunnel: &str, hostname: &str, path: &str) -> Event {
+    let rule = ManualRule { tunnel_id: TunnelId::new(tunnel), spec: service(hostname, path) };
+    Event::Rule(RuleEvent::Set { rule })
+}
+
+fn unruled(tunnel: &str, hostname: &str, path: &str) -> Event {
+    Event::Rule(RuleEvent::Removed { tunnel_id: TunnelId::new(tunnel), route: route_key(hostname, path) })
+}
+
+async fn rules(db: &Db, events: Vec<Event>) -> Result<(), CommitError> {
+    commit(db, Stream::rules(), events).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn a_hostname_is_an_agents_or_has_rules_of_people_in_one_tunnel() {
+    on_every_engine(async |db| {
+        routes(&db, "a", vec![claimed("a", "x.test", "/api")]).await.unwrap();
+        rules(&db, vec![ruled("t", "y.test", ""), ruled("t", "y.test", "/api")]).await.unwrap();
+        assert_eq!(find_claimant(&db, "x.test").await.unwrap(), Some(Claimant::Agent(agent("a"))));
+        assert_eq!(find_claimant(&db, "y.test").await.unwrap(), Some(Claimant::Rule(TunnelId::new("t"))));
+        assert_eq!(find_claimant(&db, "z.test").await.unwrap(), None);
+
+        let held = rules(&db, vec![ruled("t", "x.test", "")]).await.unwrap_err();
+        assert!(matches!(&held, CommitError::Claimed { by, .. } if *by == agent("a")), "{held}");
+        let has_rule = routes(&db, "a", vec![claimed("a", "y.test", "/other")]).await.unwrap_err();
+        assert!(
+            matches!(&has_rule, CommitError::ClaimedByRule { hostname, .. } if hostname == "y.test"),
+            "{has_rule}"
+        );
+        let elsewhere = rules(&db, vec![ruled("u", "y.test", "/other")]).await.unwrap_err();
+        assert!(
+            matches!(&elsewhere, CommitError::ClaimedByRule { tunnel_id, .. } if tunnel_id.as_str() == "t"),
+            "{elsewhere}"
+        );
+
+        // The name changes hands in one transaction, both ways.
+        let taken = Batch::new("ann", at(1))
+            .append(Stream::routes(&agent("a")), Expected::Head, vec![released("a", "x.test", "/api")])
+            .append(Stream::rules(), Expected::Head, vec![ruled("t", "x.test", "")]);
+        db.commit(taken).await.unwrap();
+        assert_eq!(find_claimant(&db, "x.test").await.unwrap(), Some(Claimant::Rule(TunnelId::new("t"))));
+        rules(&db, vec![unruled("u", "x.test", ""), unruled("t", "y.test", "")]).await.unwrap();
+        assert!(
+            routes(&db, "a", vec![claimed("a", "x.test", "")]).await.is_err(),
+            "no rule of that tunnel went"
+        );
+        assert!(
+            routes(&db, "a", vec![claimed("a", "y.test", "")]).await.is_err(),
+            "another rule has it still"
+        );
+        rules(&db, vec![unruled("t", "x.test", ""), unruled("t", "y.test", "/api")]).await.unwrap();
+        routes(&db, "a", vec![claimed("a", "x.test", ""), claimed("a", "y.test", "")]).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_rule_counts_only_while_it_is_there() {
+    on_every_engine(async |db| {
+        let says = |hostname: &str| {
+            let RowChange::PutRouteStatus(row) = said("a", hostname, "published") else { unreachable!() };
+            Batch::new("system", at(1))
+                .row(RowChange::PutRouteStatus(RouteStatusRow { agent_id: None, ..row }))
+        };
+        rules(&db, vec![ruled("t", "x.test", "")]).await.unwrap();
+        db.commit(says("x.test")).await.unwrap();
+        db.commit(says("y.test")).await.unwrap();
+        let of_rule = ("rule".to_owned(), "x.test".to_owned());
+        assert_eq!(spoken_of(&db).await, [of_rule.clone()]);
+        assert_eq!(status_of_rules(&db, &["x.test".into()]).await.unwrap().len(), 1);
+        db.rebuild().await.unwrap();
+        assert_eq!(spoken_of(&db).await, [of_rule]);
+
+        let forget = RowChange::DeleteRouteStatus { agent_id: None, key: route_key("x.test", "") };
+        db.commit(batch(Stream::rules(), vec![unruled("t", "x.test", "")]).row(forget)).await.unwrap();
+        db.commit(says("x.test")).await.unwrap();
+        assert!(spoken_of(&db).await.is_empty());
+    })
+    .await;
+}
+
 fn said(name: &str, hostname: &str, state: &str) -> RowChange {
     RowChange::PutRouteStatus(RouteStatusRow {
-        agent_id: agent(name),
+        agent_id: Some(agent(name)),
         key: route_key(hostname, ""),
         state: state.into(),
         reason: None,
@@ -259,7 +342,8 @@ fn said(name: &str, hostname: &str, state: &str) -> RowChange {
 
 async fn spoken_of(db: &Db) -> Vec<(String, String)> {
     let rows = list_route_status(db, None, 10).await.unwrap();
-    rows.into_iter().map(|row| (row.agent_id.to_string(), row.key.hostname)).collect()
+    let whose = |row: &RouteStatusRow| row.agent_id.as_ref().map_or("rule".into(), ToString::to_string);
+    rows.into_iter().map(|row| (whose(&row), row.key.hostname)).collect()
 }
 
 #[tokio::test]

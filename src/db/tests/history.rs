@@ -12,21 +12,22 @@ use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
     access_group, admin, agent as agent_entity, agent_key, approval, claim, command, event, failed_image,
-    order_key, registration_token, registration_token_usage, registry_login, route, route_status, setting,
-    tunnel, update_decision,
+    manual_rule, order_key, registration_token, registration_token_usage, registry_login, route,
+    route_status, setting, tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::access::{self, AppOptions, Group, PolicySpec, Selector};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{
-    AccessEvent, AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, Stream, TunnelEvent,
-    UpdateEvent,
+    AccessEvent, AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, RuleEvent, Stream,
+    TunnelEvent, UpdateEvent,
 };
 use crate::domain::id::{
-    AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TokenId, TunnelId,
-    ZoneId,
+    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TokenId,
+    TunnelId, ZoneId,
 };
 use crate::domain::machine::OtherMachine;
+use crate::domain::manual_rule::ManualRule;
 use crate::domain::order::SigningKey;
 use crate::domain::role::Role;
 use crate::domain::route::Release;
@@ -285,7 +286,14 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(13) {
+        match self.pick(17) {
+            14..=16 => Event::Rule(self.about_a_rule()),
+            13 => Event::Tunnel(TunnelEvent::Added {
+                tunnel_id: self.tunnel(),
+                account_id: AccountId::new("account"),
+                tunnel_name: self.named("tunnel", 4),
+                secret_id: SecretId::new(self.named("secret", 3)),
+            }),
             12 => Event::Access(AccessEvent::GroupRemoved { group_id: GroupId::new("group0") }),
             11 => Event::Access(AccessEvent::GroupSet { group: self.group() }),
             10 => Event::Admin(AdminEvent::ImageLetGo { digest: self.named("digest", 3) }),
@@ -315,6 +323,17 @@ impl World {
             4 => Event::Admin(AdminEvent::Created { name: self.named("person", 2), role: self.role() }),
             5 => Event::Admin(AdminEvent::PasswordChanged { name: self.named("person", 2) }),
             _ => setting(&self.named("setting", 3), self.clock),
+        }
+    }
+
+    fn about_a_rule(&self) -> RuleEvent {
+        // Some names are never asked for by containers: one rule at least is there in the end.
+        let hostname = self.named(["host", "nas"][self.pick(2)], 6);
+        let spec = service(&hostname, ["", "/a"][self.pick(2)]);
+        let tunnel_id = self.tunnel();
+        match self.pick(4) {
+            0 => RuleEvent::Removed { tunnel_id, route: spec.key },
+            _ => RuleEvent::Set { rule: ManualRule { tunnel_id, spec } },
         }
     }
 
@@ -365,6 +384,7 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<route::Entity>(db).await,
         rows::<claim::Entity>(db).await,
         rows::<tunnel::Entity>(db).await,
+        rows::<manual_rule::Entity>(db).await,
         rows::<admin::Entity>(db).await,
         rows::<setting::Entity>(db).await,
         rows::<registry_login::Entity>(db).await,

@@ -135,7 +135,7 @@ async fn a_list_in_pages_is_the_whole_list_in_the_same_order() {
         // given: routes of two agents with each a refused one, and labels that cannot be carried out
         let said = |name: &str, hostname: &str, path: &str| {
             RowChange::PutRouteStatus(RouteStatusRow {
-                agent_id: agent(name),
+                agent_id: Some(agent(name)),
                 key: route_key(hostname, path),
                 state: "conflict".into(),
                 reason: None,
@@ -172,7 +172,7 @@ async fn a_list_in_pages_is_the_whole_list_in_the_same_order() {
         // when
         let refused = in_pages(
             async |after| refused_views(&db, after.as_ref(), 2).await.unwrap(),
-            |view| (view.status.key.clone(), view.status.agent_id.clone()),
+            |view| (view.status.key.clone(), view.agent_id.clone()),
         )
         .await;
         let problems = in_pages(
@@ -199,7 +199,7 @@ async fn a_list_in_pages_is_the_whole_list_in_the_same_order() {
         // then
         let names: Vec<_> = refused
             .iter()
-            .map(|view| (view.status.key.to_string(), view.status.agent_id.to_string(), view.is_held))
+            .map(|view| (view.status.key.to_string(), view.agent_id.to_string(), view.is_held))
             .collect();
         let name = |key: &str, agent: &str, is_held| (key.to_owned(), agent.to_owned(), is_held);
         assert_eq!(

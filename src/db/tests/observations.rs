@@ -207,7 +207,7 @@ async fn what_is_ours_at_cloudflare_is_kept_per_tunnel_and_zone() {
 async fn route_and_tunnel_states_are_stored_and_a_removed_agent_is_forgotten() {
     on_every_engine(async |db| {
         let status = |name: &str| RouteStatusRow {
-            agent_id: agent(name),
+            agent_id: Some(agent(name)),
             key: route_key("a.test", "/x"),
             state: "conflict".into(),
             reason: Some("held by `b`".into()),

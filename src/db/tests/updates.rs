@@ -262,7 +262,7 @@ async fn publish_as(db: &Db, agent_id: &AgentId, hostname: &str, container: &str
         }
     }
     let status = crate::db::cloudflare::RouteStatusRow {
-        agent_id: agent_id.clone(),
+        agent_id: Some(agent_id.clone()),
         key: RouteKey { hostname: hostname.into(), path: String::new() },
         state: PublicState::Published.as_str().into(),
         reason: None,

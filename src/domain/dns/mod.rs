@@ -36,6 +36,11 @@ pub fn tunnel_target(tunnel_id: &TunnelId) -> String {
     format!("{tunnel_id}{TUNNEL_SUFFIX}")
 }
 
+/// Returns the tunnel that a record with this content leads to.
+pub fn tunnel_of_target(content: &str) -> Option<TunnelId> {
+    content.strip_suffix(TUNNEL_SUFFIX).map(TunnelId::new)
+}
+
 /// Returns the zone's name if Cloudflare put it behind a `wanted` name, as it does with one that lies outside the zone.
 pub fn zone_put_behind<'a>(made: &'a str, wanted: &str) -> Option<&'a str> {
     let (front, rest) = made.split_at_checked(wanted.len())?;

@@ -5,6 +5,8 @@
 //! to the agent that claimed it first; on one agent a route belongs to the container *name* that holds it, so
 //! a container made anew keeps it; two new claims are settled by name, and copies of one service share a route.
 //!
+//! A name that a person made a rule for is no agent's until that rule goes.
+//!
 //! First come protects a name for as long as somebody there asks for it. Once nobody does, another agent that asks gets
 //! it after [`MOVES_AFTER`], so that a container which is only started anew does not lose its name to a spare one.
 //!
@@ -94,6 +96,8 @@ pub struct Mirrored<'a> {
     pub ended: &'a BTreeMap<ContainerId, String>,
     /// Hostnames that other agents hold.
     pub others: &'a BTreeMap<String, Holder>,
+    /// Hostnames that rules of people have.
+    pub ruled: &'a BTreeSet<String>,
     /// When routes were lost or carried by another container, within [`TURNS_WINDOW`].
     pub turns: &'a BTreeMap<RouteKey, Vec<DateTime<Utc>>>,
     /// Restless routes whose container is away.
@@ -118,6 +122,14 @@ pub enum ConflictReason {
         hostname: String,
         /// Who holds it.
         by: AgentId,
+    },
+    /// A person made a rule for it.
+    #[error(
+        "`{hostname}` has a rule that a person made; remove that (`lightship rules`), or choose another name"
+    )]
+    HeldByRule {
+        /// The name.
+        hostname: String,
     },
     /// Another agent had it and does not ask for it any more.
     #[error(
@@ -320,6 +332,9 @@ fn keep(seen: &Mirrored<'_>, route: &Route, holder: Candidate<'_>, events: &mut 
 }
 
 fn refuse(seen: &Mirrored<'_>, key: &RouteKey) -> Option<ConflictReason> {
+    if seen.ruled.contains(&key.hostname) {
+        return Some(ConflictReason::HeldByRule { hostname: key.hostname.clone() });
+    }
     let forbidden = seen.limits.forbid(&key.hostname);
     if let Some(holder) = seen.others.get(&key.hostname) {
         let (hostname, by) = (key.hostname.clone(), holder.agent.clone());

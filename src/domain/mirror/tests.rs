@@ -40,6 +40,7 @@ struct Host {
     enrolled: bool,
     routes: Vec<Route>,
     others: BTreeMap<String, Holder>,
+    ruled: BTreeSet<String>,
     limits: Limits,
     ended: BTreeMap<ContainerId, String>,
     turns: BTreeMap<RouteKey, Vec<DateTime<Utc>>>,
@@ -53,6 +54,7 @@ impl Host {
             enrolled: true,
             routes: vec![],
             others: BTreeMap::new(),
+            ruled: BTreeSet::new(),
             limits: Limits::default(),
             ended: BTreeMap::new(),
             turns: BTreeMap::new(),
@@ -68,6 +70,7 @@ impl Host {
             routes: &self.routes,
             ended: &self.ended,
             others: &self.others,
+            ruled: &self.ruled,
             turns: &self.turns,
             away: &self.away,
             limits: &self.limits,
@@ -263,6 +266,22 @@ fn a_clock_that_leaps_moves_the_grace_periods_with_it() {
         host.routes[0].state,
         RouteState::PendingDeletion { due_at: at(87_000), held: false, explained: false }
     );
+}
+
+#[test]
+fn a_name_with_a_rule_of_a_person_is_no_containers_until_the_rule_goes() {
+    let mut host = Host::new();
+    host.ruled.insert("app.example.com".into());
+    let asks = [running("web", "c1", &["app", "free"])];
+    let decided = host.decide(&asks, 0);
+    let claimed: Vec<&str> = decided.events.iter().map(|event| event.route().hostname.as_str()).collect();
+    assert_eq!(claimed, ["free.example.com"]);
+    let [conflict] = &decided.conflicts[..] else { panic!("one conflict: {:?}", decided.conflicts) };
+    let said = conflict.reason.to_string();
+    assert!(said.contains("`app.example.com` has a rule") && said.contains("lightship rules"), "{said}");
+
+    host.ruled.clear();
+    assert!(host.decide(&asks, 1).conflicts.is_empty());
 }
 
 fn held_by(agent: &str, given_up_at: Option<DateTime<Utc>>) -> Holder {

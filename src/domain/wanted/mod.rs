@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::id::ZoneId;
 use super::ingress::{IngressRule, RuleId, guarded_rules};
 use super::publish::{PublishSettings, held_back};
-use super::route::{Route, RouteKey, Service};
+use super::route::{RouteKey, Service};
 use super::zone::{DefaultZone, Zone, ZoneProblem, choose_zone};
 
 /// What is known of the account's zones.
@@ -73,16 +73,15 @@ pub struct PublishedRecord<'a> {
 
 impl Wanted {
     /// Reads the routes. What is in `published` stays even if its zone is not in the list any more.
-    pub fn read(
-        routes: &[Route],
+    pub fn read<'s>(
+        services: impl IntoIterator<Item = &'s Service>,
         zones: KnownZones<'_>,
         settings: &PublishSettings,
         published: &Published<'_>,
     ) -> Self {
         let has_zones = !matches!(zones, KnownZones::Unknown);
         let mut wanted = Self { has_zones, ..Self::default() };
-        for route in routes {
-            let service = &route.spec;
+        for service in services {
             match held_back(service, settings) {
                 Some(reason) => wanted.refuse(service, reason),
                 None => wanted.add(service, zones, published),

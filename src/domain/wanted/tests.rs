@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::access::AccessAsk;
 use crate::domain::id::{AgentId, ContainerId, GroupId};
-use crate::domain::route::{OriginRequest, RouteState};
+use crate::domain::route::{OriginRequest, Route, RouteState};
 
 fn route(hostname: &str, zone_name: Option<&str>) -> Route {
     Route {
@@ -21,6 +21,10 @@ fn route(hostname: &str, zone_name: Option<&str>) -> Route {
     }
 }
 
+fn specs(routes: &[Route]) -> impl Iterator<Item = &Service> {
+    routes.iter().map(|route| &route.spec)
+}
+
 fn zones() -> Vec<Zone> {
     vec![Zone { id: ZoneId::new("z"), name: "example.com".into() }]
 }
@@ -36,7 +40,7 @@ fn reason(wanted: &Wanted) -> &str {
 #[test]
 fn a_route_in_a_zone_is_wanted() {
     let wanted = Wanted::read(
-        &[route("a.example.com", None)],
+        specs(&[route("a.example.com", None)]),
         KnownZones::Listed(&zones()),
         &PublishSettings::default(),
         &Published::default(),
@@ -66,7 +70,7 @@ fn a_route_that_asks_for_protection_is_wanted_and_closed_until_it_has_it() {
     let routes = [route("a.example.com", None), admin.clone()];
     // when
     let wanted = Wanted::read(
-        &routes,
+        specs(&routes),
         KnownZones::Listed(&zones()),
         &PublishSettings::default(),
         &Published::default(),
@@ -86,7 +90,7 @@ fn no_other_route_answers_for_a_protected_one_that_is_refused() {
         admin.spec.access = asks;
         let routes = [route("a.example.com", None), admin.clone()];
         let wanted = Wanted::read(
-            &routes,
+            specs(&routes),
             KnownZones::Listed(&zones()),
             &PublishSettings::default(),
             &Published::default(),
@@ -101,7 +105,7 @@ fn no_other_route_answers_for_a_protected_one_that_is_refused() {
 #[test]
 fn a_route_outside_every_zone_is_refused_with_the_zones_named() {
     let wanted = Wanted::read(
-        &[route("a.example.net", None)],
+        specs(&[route("a.example.net", None)]),
         KnownZones::Listed(&zones()),
         &PublishSettings::default(),
         &Published::default(),
@@ -127,7 +131,7 @@ fn what_is_published_stays_when_its_zone_cannot_be_found_any_more() {
         KnownZones::Listed(&zones),
     ] {
         let routes = [published_route.clone(), route("b.example.net", None)];
-        let wanted = Wanted::read(&routes, known, &PublishSettings::default(), &published);
+        let wanted = Wanted::read(specs(&routes), known, &PublishSettings::default(), &published);
         assert_eq!(wanted.services, std::slice::from_ref(&published_route.spec), "{known:?}");
         assert_eq!(wanted.names, BTreeMap::from([("a.example.net".into(), zone_id.clone())]));
         assert!(wanted.warnings.contains_key(&published_route.spec.key) && wanted.misses_a_zone);
@@ -142,7 +146,8 @@ fn the_zone_by_setting_counts_if_no_zone_is_listed() {
         for (name, count) in [(None, 2), (Some("example.net"), 1)] {
             let default = by_setting(name);
             let known = KnownZones::of(list.as_deref(), Some(&default));
-            let wanted = Wanted::read(&routes, known, &PublishSettings::default(), &Published::default());
+            let wanted =
+                Wanted::read(specs(&routes), known, &PublishSettings::default(), &Published::default());
             assert_eq!(wanted.names["a.example.net"], ZoneId::new("set"));
             assert_eq!((wanted.services.len(), wanted.refused.len()), (count, 2 - count), "{known:?}");
         }
@@ -158,7 +163,7 @@ fn a_record_that_was_made_stays_in_its_zone_while_zones_cannot_be_listed() {
         let published = Published { records, ..Published::default() };
         let routes = [route("a.example.net", None)];
         let known = KnownZones::Unlisted(Some(&set));
-        let wanted = Wanted::read(&routes, known, &PublishSettings::default(), &published);
+        let wanted = Wanted::read(specs(&routes), known, &PublishSettings::default(), &published);
         assert_eq!(wanted.names["a.example.net"], ZoneId::new(zone));
     }
 }
@@ -166,8 +171,12 @@ fn a_record_that_was_made_stays_in_its_zone_while_zones_cannot_be_listed() {
 #[test]
 fn before_zones_could_be_read_every_name_passes() {
     let settings = PublishSettings::default();
-    let wanted =
-        Wanted::read(&[route("a.example.net", None)], KnownZones::Unknown, &settings, &Published::default());
+    let wanted = Wanted::read(
+        specs(&[route("a.example.net", None)]),
+        KnownZones::Unknown,
+        &settings,
+        &Published::default(),
+    );
     assert!(!wanted.is_empty() && !wanted.has_zones);
 }
 
@@ -179,7 +188,7 @@ fn the_digest_tells_services_apart() {
     let mut protected = route("a.example.com", None);
     protected.spec.access = staff();
     let digest = |route: Route| {
-        Wanted::read(&[route], KnownZones::Listed(&zones()), &settings, &Published::default()).digest()
+        Wanted::read(specs(&[route]), KnownZones::Listed(&zones()), &settings, &Published::default()).digest()
     };
     assert_eq!(digest(route("a.example.com", None)), digest(route("a.example.com", None)));
     assert_ne!(digest(route("a.example.com", None)), digest(other));

@@ -12,5 +12,6 @@ pub mod plan_asks;
 pub mod plans;
 pub mod redflag;
 pub mod registries;
+pub mod rules;
 pub mod runs;
 pub mod updates;

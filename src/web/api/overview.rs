@@ -19,6 +19,7 @@ use crate::web::listings::{self, Elements, Page, Sink, next};
 use crate::web::picture::{Members, ROWS};
 use crate::web::query::{KnownQuery, NoParameters};
 use crate::web::records::{legacy_time, refused_record, rule_record, write_agents_and_keys};
+use crate::web::rules::{RuleView, legacy_record, route_record, rule_page};
 use crate::web::state::WebState;
 
 /// How a list shows routes.
@@ -26,6 +27,7 @@ use crate::web::state::WebState;
 struct Shape {
     claimed: fn(&mut Elements, &Members, &RouteView) -> Result<(), ApiError>,
     refused: fn(&mut Elements, &Members, &RefusedView) -> Result<(), ApiError>,
+    manual: fn(&mut Elements, &RuleView) -> Result<(), ApiError>,
     /// True if a name that another holds, or another asks for as well, is left out.
     is_by_name: bool,
 }
@@ -38,6 +40,7 @@ pub async fn services(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespo
     let shape = Shape {
         claimed: |to, members, view| to.push(&rule(members, view)),
         refused: |to, _, view| to.push(&refused_record(&view.status)),
+        manual: |to, view| to.push(&legacy_record(view)),
         is_by_name: false,
     };
     listings::json(|mut out| async move {
@@ -58,6 +61,7 @@ pub async fn overview(_: Viewer, state: web::Data<WebState>) -> Result<HttpRespo
     let shape = Shape {
         claimed: |to, members, view| to.entry(&by_name(&view.route.route.spec.key), &rule(members, view)),
         refused: |to, _, view| to.entry(&by_name(&view.status.key), &refused_record(&view.status)),
+        manual: |to, view| to.entry(&by_name(&view.row.rule.spec.key), &legacy_record(view)),
         is_by_name: true,
     };
     listings::json(|mut out| async move {
@@ -122,6 +126,7 @@ pub async fn routes(
     let shape = Shape {
         claimed: |to, members, view| to.push(&claimed_record(members, view)),
         refused: |to, members, view| to.push(&asked_record(members, view)),
+        manual: |to, view| to.push(&route_record(view)),
         is_by_name: false,
     };
     listings::json(|mut out| async move {
@@ -144,7 +149,7 @@ async fn members(state: &WebState) -> Result<Arc<Members>, ApiError> {
     state.listings().make(async move { Members::read(&all).await.map(Arc::new) }).await
 }
 
-/// Writes the claimed routes, then those that were refused.
+/// Writes the claimed routes, the rules that people made, then the routes that were refused.
 async fn write_routes(
     state: &WebState,
     members: &Arc<Members>,
@@ -153,6 +158,7 @@ async fn write_routes(
 ) -> Result<(), ApiError> {
     let lists = state.listings();
     lists.pages(out, |after| claimed_page(state.clone(), Arc::clone(members), shape, after)).await?;
+    lists.pages(out, |after| rule_page(state.clone(), Arc::clone(members), shape.manual, after)).await?;
     lists.pages(out, |after| refused_page(state.clone(), Arc::clone(members), shape, after)).await
 }
 
@@ -186,7 +192,7 @@ async fn refused_page(
         }
         before = Some(view.status.key.clone());
     }
-    let place = |view: &RefusedView| (view.status.key.clone(), view.status.agent_id.clone());
+    let place = |view: &RefusedView| (view.status.key.clone(), view.agent_id.clone());
     Ok((elements, next(&views, ROWS, place)))
 }
 
@@ -211,7 +217,7 @@ fn asked_record(members: &Members, view: &RefusedView) -> Value {
     let mut entry = refused_record(status);
     entry["state"] = json!(status.state);
     entry["path"] = json!(status.key.path);
-    entry["agent"] = json!(members.name(&status.agent_id));
+    entry["agent"] = json!(members.name(&view.agent_id));
     entry["container"] = json!(view.container);
     entry
 }

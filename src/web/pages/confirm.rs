@@ -61,6 +61,12 @@ pub const REMOVE_LOGIN: Question = Question {
     text: "Forget this login? Private images of the registry cannot be checked by the master any more, unless `docker login` \
            left another one.",
 };
+/// Removing a rule that a person made.
+pub const REMOVE_RULE: Question = Question {
+    verb: "remove",
+    title: "Remove rule",
+    text: "Remove this rule? What it published is not reachable any more, and its DNS record goes if we made it.",
+};
 /// Removing a group that nothing asks for.
 pub const REMOVE_GROUP: Question = Question {
     verb: "remove",
@@ -130,7 +136,8 @@ impl Question {
         fields: &[(String, String)],
     ) -> Result<HttpResponse, ApiError> {
         let action = format!("{path}/{}", self.verb);
-        let here = ["/system", "/access"].into_iter().find(|here| *here == back).unwrap_or("/agents");
+        let here =
+            ["/system", "/access", "/routes"].into_iter().find(|here| *here == back).unwrap_or("/agents");
         page(&ConfirmPage { shell: Shell::new(person, here), question: self, action, back, fields })
     }
 }

@@ -19,6 +19,7 @@ pub mod plans;
 pub mod posted;
 pub mod registries;
 pub mod routes;
+pub mod rule;
 pub mod run;
 pub mod runs;
 pub mod set_up;

@@ -10,8 +10,8 @@ use super::truth::{TruthLine, truth_lines};
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, story_of, tunnel_badge};
 use super::{Shell, SignedIn, page, part, protect};
 use crate::db::read::{
-    AgentView, ContainerProblemView, RouteStatusRow, RouteView, TunnelObservedRow, TunnelStatusRow,
-    container_problem_views, refused_views, route_views, tunnel_status_after, update_totals,
+    AgentView, ContainerProblemView, RefusedView, RouteView, TunnelObservedRow,
+    TunnelStatusRow, container_problem_views, refused_views, route_views, tunnel_status_after, update_totals,
 };
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
@@ -22,6 +22,7 @@ use crate::web::error::ApiError;
 use crate::web::label_words::label_problem;
 use crate::web::listings::next;
 use crate::web::picture::{Member, Members, ROWS, presence, warning};
+use crate::web::rules::{RuleView, rule_views};
 use crate::web::state::WebState;
 
 /// Most lines of a kind on this page.
@@ -77,6 +78,7 @@ async fn live(state: &WebState) -> Result<String, ApiError> {
     let members = Members::read_with(state, |view, member| agents.add(state, view, member)).await?;
     let mut routes = Routes::new();
     each_route(state, |view| routes.add(&members, view)).await?;
+    each_rule(state, &members, |view| routes.add_rule(view)).await?;
     let problems = problems(state, &members, &mut agents, &mut routes).await?;
     let totals = update_totals(&state.master().db).await.map_err(ApiError::internal)?;
     part(&Live {
@@ -161,6 +163,18 @@ impl Routes {
         }
         self.lines.add(route_line(members, view));
     }
+
+    fn add_rule(&mut self, view: &RuleView) {
+        let standing = view.standing();
+        self.live += usize::from(standing.is_live());
+        self.published += usize::from(standing.state == PublicState::Published);
+        if standing.state.is_bad() {
+            let detail = standing.reasons().unwrap_or_else(|| standing.state.as_str().to_owned());
+            let title = view.row.rule.spec.key.to_string();
+            self.problems.add(Problem { title, detail, href: Some("/routes".into()), link: "Routes" });
+        }
+        self.lines.add(RouteLine::of_rule(view));
+    }
 }
 
 /// Puts an agent on a line.
@@ -174,6 +188,23 @@ pub fn agent_line(state: &WebState, view: &AgentView) -> AgentLine {
 pub fn route_line(members: &Members, view: &RouteView) -> RouteLine {
     let route = &view.route.route;
     RouteLine::of(route, members.standing(view), members.name(&route.agent_id))
+}
+
+/// Shows every rule that a person made to `on`, by name.
+pub async fn each_rule(
+    state: &WebState,
+    members: &Members,
+    mut on: impl FnMut(&RuleView),
+) -> Result<(), ApiError> {
+    let mut after = None;
+    loop {
+        let (views, end) = rule_views(state, members, after.as_ref()).await?;
+        views.iter().for_each(&mut on);
+        after = end;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Shows every claimed route to `on`, by name.
@@ -200,8 +231,8 @@ pub async fn each_refusal(
     let mut after = None;
     loop {
         let views = refused_views(db, after.as_ref(), ROWS).await.map_err(ApiError::internal)?;
-        views.iter().for_each(|view| on(refused(members, &view.status)));
-        after = next(&views, ROWS, |view| (view.status.key.clone(), view.status.agent_id.clone()));
+        views.iter().for_each(|view| on(refused(members, view)));
+        after = next(&views, ROWS, |view| (view.status.key.clone(), view.agent_id.clone()));
         if after.is_none() {
             break;
         }
@@ -365,7 +396,8 @@ fn tunnel_problem(observed: &TunnelObservedRow, has_tunnel: bool) -> Option<Stri
 }
 
 /// What labels asked for and did not get.
-fn refused(members: &Members, status: &RouteStatusRow) -> Problem {
+fn refused(members: &Members, view: &RefusedView) -> Problem {
+    let status = &view.status;
     let word = || status.state.replace('_', " ");
     Problem {
         title: status.key.to_string(),

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::filter::{Cut, Filter, Gathering, LINES, Shown, Wanted};
-use super::overview::{each_refusal, each_route, fragment_of, route_line};
+use super::overview::{each_refusal, each_route, each_rule, fragment_of, route_line};
 use super::posted::{Nothing, Posted};
 use super::view::{Problem, RouteLine, count, route_words};
 use super::{Allowed, Shell, SignedIn, page, part};
@@ -105,6 +105,7 @@ async fn render(person: &SignedIn, state: &WebState, wanted: Wanted) -> Result<(
         let members = Members::read(&all).await?;
         let mut routes = Gathering::new(wanted.clone(), |_| ());
         each_route(&all, |view| routes.add(route_line(&members, view))).await?;
+        each_rule(&all, &members, |view| routes.add(RouteLine::of_rule(view))).await?;
         let (mut refused, mut not_published) = (Cut::new(LINES), 0);
         each_refusal(&all, &members, |problem| {
             not_published += 1;

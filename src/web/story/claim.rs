@@ -32,7 +32,7 @@ pub(super) fn section(scene: &Scene, key: &RouteKey) -> Section {
     for (name, other) in &scene.others {
         let why = other.reason.as_deref().map(|reason| format!(": {}", scene.with_names(reason)));
         let why = why.unwrap_or_default();
-        section = section.note(format!("agent {name} has it as `{}`{why}", other.state));
+        section = section.note(format!("{name} has it as `{}`{why}", other.state));
     }
     section
 }

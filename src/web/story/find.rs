@@ -68,7 +68,7 @@ async fn all_of_hostname(state: &WebState, hostname: &str) -> Result<Vec<Subject
     let claimed = routes_of_hostname(db, hostname).await.map_err(ApiError::internal)?;
     let said = statuses_of_hostname(db, hostname).await.map_err(ApiError::internal)?;
     let claimed = claimed.into_iter().map(|row| (row.route.agent_id, row.route.spec.key));
-    let said = said.into_iter().map(|row| (row.agent_id, row.key));
+    let said = said.into_iter().filter_map(|row| Some((row.agent_id?, row.key)));
     let mut seen = BTreeSet::new();
     let fresh = claimed.chain(said).filter(|one| seen.insert(one.clone()));
     Ok(fresh.map(|(agent, key)| Subject { agent, key: Some(key), container: None }).collect())

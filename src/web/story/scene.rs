@@ -40,7 +40,7 @@ pub(super) struct Scene {
     pub status: Option<RouteStatusRow>,
     /// Who holds the hostname, and since when, with the name of that agent.
     pub holder: Option<Holder>,
-    /// What others ask for under the same name, with the names of their agents.
+    /// What others ask for under the same name, and who they are.
     pub others: Vec<(String, RouteStatusRow)>,
     pub records: Vec<DnsRecordRow>,
     /// Names of agents by their ids, for sentences that have those.
@@ -142,7 +142,7 @@ impl<'a> Teller<'a> {
         let holder = read::find_claim(db, &key.hostname).await.map_err(ApiError::internal)?;
         scene.records = read::records_of_name(db, &key.hostname).await.map_err(ApiError::internal)?;
 
-        let mut agents: Vec<AgentId> = said.iter().map(|row| row.agent_id.clone()).collect();
+        let mut agents: Vec<AgentId> = said.iter().filter_map(|row| row.agent_id.clone()).collect();
         agents.extend(holder.clone());
         scene.names = read::agent_names(db, &agents).await.map_err(ApiError::internal)?;
         let name = |id: &AgentId| scene.names.get(id).cloned().unwrap_or_else(|| id.to_string());
@@ -152,9 +152,13 @@ impl<'a> Teller<'a> {
             name: name(&agent),
             agent,
         });
-        let is_other = |row: &&RouteStatusRow| row.key == *key && row.agent_id != scene.agent;
-        scene.others = said.iter().filter(is_other).map(|row| (name(&row.agent_id), row.clone())).collect();
-        scene.status = said.into_iter().find(|row| row.key == *key && row.agent_id == scene.agent);
+        let is_other = |row: &&RouteStatusRow| row.key == *key && row.agent_id.as_ref() != Some(&scene.agent);
+        let who = |row: &RouteStatusRow| match &row.agent_id {
+            Some(id) => format!("agent {}", name(id)),
+            None => "the rule that a person made".to_owned(),
+        };
+        scene.others = said.iter().filter(is_other).map(|row| (who(row), row.clone())).collect();
+        scene.status = said.into_iter().find(|row| row.key == *key && row.agent_id.as_ref() == Some(&scene.agent));
         scene.route =
             claimed.into_iter().find(|row| row.route.spec.key == *key && row.route.agent_id == scene.agent);
         if scene.container.is_none() {

@@ -35,6 +35,8 @@ async fn a_form_without_the_pages_token_changes_nothing() {
         format!("/agents/{id}/remove"),
         "/access/groups".to_owned(),
         "/access/groups/x/remove".to_owned(),
+        "/routes/rule".to_owned(),
+        "/routes/rule/x%7C/remove".to_owned(),
         "/registries/logins".to_owned(),
         "/registries/logins/ghcr.io/remove".to_owned(),
         "/routes/apply".to_owned(),

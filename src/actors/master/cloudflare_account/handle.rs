@@ -16,6 +16,7 @@ use super::requests::{
     AccountStatus, Apply, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel, LookAtToken, NameZone,
     ProvideTunnel, PutRules,
 };
+use super::rules::{FindTunnel, IsMeant, ListZones, PreviewImport};
 use super::shared::{AccountParts, StoredBudget};
 use super::tunnels::ProvidedTunnel;
 use crate::actors::master::error::MasterError;
@@ -26,8 +27,10 @@ use crate::db::Db;
 use crate::domain::connector::Connector;
 use crate::domain::doctor::token::Facts as TokenFacts;
 use crate::domain::id::{AgentId, TunnelId, ZoneId};
+use crate::domain::import::Preview;
 use crate::domain::publish::PublishSettings;
 use crate::domain::wanted::KnownZones;
+use crate::domain::zone::Zone;
 
 /// How long a question waits for a place in the mailbox.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,6 +80,21 @@ pub trait Account: Send + Sync {
 
     /// Finds a tunnel by its exact name or makes it.
     async fn provide_tunnel(&self, name: &str, max: Duration) -> Result<ProvidedTunnel, MasterError>;
+
+    /// Finds the tunnel of exactly this name or id; none if there is none.
+    async fn find_tunnel(&self, _: &str, _: Duration) -> Result<Option<ProvidedTunnel>, MasterError> {
+        Ok(None)
+    }
+
+    /// Says what would become of what others made in a tunnel, if rules of these hostnames were taken over. Changes nothing.
+    async fn preview_import(&self, _: &TunnelId, _: IsMeant, _: Duration) -> Result<Preview, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    /// Returns the zones of the account; none if the token may not list them.
+    async fn zones(&self, _: Duration) -> Result<Option<Vec<Zone>>, MasterError> {
+        Ok(None)
+    }
 
     /// False if Cloudflare says that the tunnel is not there any more. A single read; changes nothing.
     async fn has_tunnel(&self, _tunnel: &TunnelId, _max: Duration) -> Result<bool, MasterError> {
@@ -176,6 +194,29 @@ impl Account for Connected {
         self.ask(|reply| ProvideTunnel { name, reply }, max).await
     }
 
+    async fn find_tunnel(
+        &self,
+        name_or_id: &str,
+        max: Duration,
+    ) -> Result<Option<ProvidedTunnel>, MasterError> {
+        let name_or_id = name_or_id.to_owned();
+        self.ask(|reply| FindTunnel { name_or_id, reply }, max).await
+    }
+
+    async fn preview_import(
+        &self,
+        tunnel_id: &TunnelId,
+        is_meant: IsMeant,
+        max: Duration,
+    ) -> Result<Preview, MasterError> {
+        let tunnel_id = tunnel_id.clone();
+        self.ask(|reply| PreviewImport { tunnel_id, is_meant, reply }, max).await
+    }
+
+    async fn zones(&self, max: Duration) -> Result<Option<Vec<Zone>>, MasterError> {
+        self.ask(|reply| ListZones { reply }, max).await
+    }
+
     async fn has_tunnel(&self, tunnel_id: &TunnelId, max: Duration) -> Result<bool, MasterError> {
         let tunnel_id = tunnel_id.clone();
         self.ask(|reply| HasTunnel { tunnel_id, reply }, max).await
@@ -233,6 +274,10 @@ impl Account for PlanOnly {
     fn wake_tunnel(&self, _: &TunnelId) {}
 
     async fn provide_tunnel(&self, _: &str, _: Duration) -> Result<ProvidedTunnel, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    async fn find_tunnel(&self, _: &str, _: Duration) -> Result<Option<ProvidedTunnel>, MasterError> {
         Err(MasterError::NoCloudflareToken)
     }
 

@@ -1,6 +1,6 @@
 //! The only caller of Cloudflare for an account.
 //!
-//! A message only wakes [`CloudflareAccount`] (`actor`; who waits for an answer: `requests`); what is wanted is read from the database (`picture`),
+//! A message only wakes [`CloudflareAccount`] (`actor`; who waits for an answer: `requests`, `rules`); what is wanted is read from the database (`picture`),
 //! compared with what is known to be there, and only a difference leads to calls (`pass`). Each tunnel has one pass at a
 //! time, many tunnels go side by side; when a tunnel has its turn is decided in `schedule`. 429, 5xx and time-outs are
 //! states with their own retry.
@@ -25,6 +25,7 @@ mod protect;
 mod protection;
 mod records;
 mod requests;
+mod rules;
 mod schedule;
 mod shared;
 mod tunnels;

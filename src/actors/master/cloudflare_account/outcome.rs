@@ -21,6 +21,9 @@ use crate::domain::ingress::{CLOSED, IngressRule, RuleId};
 use crate::domain::publish::{Cause, PublicState, TunnelState};
 use crate::domain::route::{RouteKey, Service};
 
+/// Who wants a rule that a person made.
+const A_PERSON: &str = "a rule that a person made";
+
 /// What the actor learns of a pass.
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -155,20 +158,15 @@ impl Statement<'_> {
             let zone_id = read.wanted.names.get(name)?.clone();
             Some(RowChange::DeleteDnsRecord { zone_id, name: name.clone() })
         }));
-        match &read.snapshot.tunnel.agent_id {
-            Some(agent) => {
-                rows.extend(route_changes(agent, &read.snapshot.route_status, &self.routes(), now))
-            }
-            // Nobody has it any more, and nothing of ours is left in it.
-            None if result.is_ok() && read.wanted.is_empty() => {
-                let forget = |row: &TunnelStatusRow| RowChange::DeleteTunnelStatus {
-                    tunnel_id: row.tunnel_id.clone(),
-                };
-                rows.extend(read.snapshot.status.as_ref().map(forget));
-                return rows;
-            }
-            None => {}
+        // Nobody has it any more, and nothing of ours is left in it.
+        if read.snapshot.is_left() && result.is_ok() && read.wanted.is_empty() {
+            let forget =
+                |row: &TunnelStatusRow| RowChange::DeleteTunnelStatus { tunnel_id: row.tunnel_id.clone() };
+            rows.extend(read.snapshot.status.as_ref().map(forget));
+            return rows;
         }
+        let said = spoken_of(&read.snapshot, self.routes());
+        rows.extend(route_changes(&read.snapshot.route_status, &said, now, |key| agent_of(read, key)));
         if found.has_looked || result.is_err() {
             rows.extend(tunnel_change(self.tunnel_row_there(now).as_ref(), self.tunnel_row(now)));
         }
@@ -195,7 +193,7 @@ impl Statement<'_> {
         };
         let mut row = tunnel_row(&read.snapshot.tunnel.id, state, before, now);
         if let Some(foreign) = &found.config.foreign {
-            row.foreign_rules = serde_json::json!(foreign_words(foreign, &self.containers()));
+            row.foreign_rules = serde_json::json!(foreign_words(foreign, &self.wanted_by()));
         }
         row.config_version = found.config.version.or(row.config_version);
         let gap = found.config.gap.clone();
@@ -238,8 +236,7 @@ impl Statement<'_> {
 
     /// The zones could not be read, or a fault of ours came first: what was said holds, and what is new waits.
     fn routes_without_zones(&self) -> BTreeMap<RouteKey, Said> {
-        let services = self.read.snapshot.routes.iter().map(|route| &route.spec);
-        let words = services.map(|service| {
+        let words = self.read.snapshot.specs().map(|service| {
             let holds = |said: &Said| match self.result {
                 Err(Stop::Internal) => said.state == PublicState::Published,
                 _ => said.state != PublicState::Failed,
@@ -349,10 +346,13 @@ impl Statement<'_> {
         self.found.config.is_known && record.is_none_or(|row| row.is_settled)
     }
 
-    /// Names of the containers behind the rules that are wanted.
-    fn containers(&self) -> BTreeMap<RuleId, &str> {
-        let routes = self.read.snapshot.routes.iter();
-        routes.map(|route| (IngressRule::new(&route.spec).id(), route.container_name.as_str())).collect()
+    /// Who wants each of the rules, in words.
+    fn wanted_by(&self) -> BTreeMap<RuleId, String> {
+        let snapshot = &self.read.snapshot;
+        let container = |name: &str| format!("container `{name}`");
+        let routes = snapshot.routes.iter().map(|route| (&route.spec, container(&route.container_name)));
+        let rules = snapshot.rules.iter().map(|rule| (&rule.spec, A_PERSON.to_owned()));
+        routes.chain(rules).map(|(spec, who)| (IngressRule::new(spec).id(), who)).collect()
     }
 
     fn why_it_waits(&self) -> String {
@@ -362,21 +362,19 @@ impl Statement<'_> {
 
     /// The rows that say which of these names serve by now, while calls about others are still under way.
     pub fn served(&self, names: &[String], now: DateTime<Utc>) -> Vec<RouteStatusRow> {
-        let Some(agent) = &self.read.snapshot.tunnel.agent_id else { return Vec::new() };
         let names: BTreeSet<&String> = names.iter().collect();
         let in_force = self.found.config.rules_in_force();
         let services = self.read.wanted.services.iter();
         let services = services.filter(|service| names.contains(&service.key.hostname));
         let said = services.map(|service| (service.key.clone(), self.route(service, &in_force)));
         let said = said.filter(|(_, said)| said.state == PublicState::Published).collect();
-        route_puts(agent, &self.read.snapshot.route_status, &said, now)
+        route_rows(self.read, said, now)
     }
 }
 
 /// The rows that say of the names `in_line` that they wait for their turn, and of what waited for a person that it is on
 /// its way. What serves goes on serving.
 pub(super) fn set_out(read: &Read, in_line: &BTreeSet<&str>, now: DateTime<Utc>) -> Vec<RouteStatusRow> {
-    let Some(agent) = &read.snapshot.tunnel.agent_id else { return Vec::new() };
     let word = |service: &Service| match read.snapshot.state(&service.key) {
         Some(PublicState::Published) => None,
         _ if in_line.contains(service.key.hostname.as_str()) => Some(Said::in_line()),
@@ -385,12 +383,28 @@ pub(super) fn set_out(read: &Read, in_line: &BTreeSet<&str>, now: DateTime<Utc>)
     };
     let services = read.wanted.services.iter();
     let said = services.filter_map(|service| Some((service.key.clone(), word(service)?))).collect();
-    route_puts(agent, &read.snapshot.route_status, &said, now)
+    route_rows(read, said, now)
+}
+
+/// Returns the rows that say something else than `said` of the tunnel's routes, as they are to be.
+fn route_rows(read: &Read, said: BTreeMap<RouteKey, Said>, now: DateTime<Utc>) -> Vec<RouteStatusRow> {
+    let said = spoken_of(&read.snapshot, said);
+    route_puts(&read.snapshot.route_status, &said, now, |key| agent_of(read, key))
+}
+
+/// Of routes that an agent took along to another tunnel that one speaks.
+fn spoken_of(snapshot: &Snapshot, mut said: BTreeMap<RouteKey, Said>) -> BTreeMap<RouteKey, Said> {
+    said.retain(|key, _| snapshot.speaks_of(key));
+    said
+}
+
+fn agent_of(read: &Read, key: &RouteKey) -> Option<AgentId> {
+    read.snapshot.agent_of(key).cloned()
 }
 
 /// Routes of which the publisher said something, and that are gone.
 pub(super) fn gone_routes(snapshot: &Snapshot) -> Vec<RouteKey> {
-    let is_there = |row: &RouteStatusRow| snapshot.routes.iter().any(|route| route.spec.key == row.key);
+    let is_there = |row: &RouteStatusRow| snapshot.specs().any(|spec| spec.key == row.key);
     let rows = snapshot.route_status.iter().filter(|row| is_from_publisher(row) && !is_there(row));
     rows.map(|row| row.key.clone()).collect()
 }
@@ -404,27 +418,27 @@ fn gap_before(row: &TunnelStatusRow) -> Option<String> {
     row.reason.clone().filter(|_| row.cause == Some(Cause::WrittenBetween))
 }
 
-/// Returns the changes that make an agent's rows say `said`. Rows in words that are not the publisher's stay,
+/// Returns the changes that make a tunnel's rows say `said`. Rows in words that are not the publisher's stay,
 /// unless the route is to be spoken of now.
 fn route_changes(
-    agent: &AgentId,
     rows: &[RouteStatusRow],
     said: &BTreeMap<RouteKey, Said>,
     now: DateTime<Utc>,
+    agent_of: impl Fn(&RouteKey) -> Option<AgentId>,
 ) -> Vec<RowChange> {
     let gone = rows.iter().filter(|row| !said.contains_key(&row.key) && is_from_publisher(row));
     let deletes =
-        gone.map(|row| RowChange::DeleteRouteStatus { agent_id: agent.clone(), key: row.key.clone() });
-    let puts = route_puts(agent, rows, said, now).into_iter().map(RowChange::PutRouteStatus);
+        gone.map(|row| RowChange::DeleteRouteStatus { agent_id: row.agent_id.clone(), key: row.key.clone() });
+    let puts = route_puts(rows, said, now, agent_of).into_iter().map(RowChange::PutRouteStatus);
     puts.chain(deletes).collect()
 }
 
 /// Returns the rows that say something else than `said`, as they are to be.
 fn route_puts(
-    agent: &AgentId,
     rows: &[RouteStatusRow],
     said: &BTreeMap<RouteKey, Said>,
     now: DateTime<Utc>,
+    agent_of: impl Fn(&RouteKey) -> Option<AgentId>,
 ) -> Vec<RouteStatusRow> {
     let there: BTreeMap<&RouteKey, &RouteStatusRow> = rows.iter().map(|row| (&row.key, row)).collect();
     let is_said = |row: &RouteStatusRow, said: &Said| {
@@ -433,7 +447,7 @@ fn route_puts(
     };
     let puts = said.iter().filter(|(key, said)| !there.get(key).is_some_and(|row| is_said(row, said)));
     let puts = puts.map(|(key, said)| RouteStatusRow {
-        agent_id: agent.clone(),
+        agent_id: agent_of(key),
         key: key.clone(),
         state: said.state.as_str().into(),
         reason: said.reason.clone(),

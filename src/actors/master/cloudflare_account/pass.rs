@@ -219,10 +219,11 @@ impl<'a> Pass<'a> {
     /// What was said of routes that are gone holds no longer once calls are made: the route may come back meanwhile.
     async fn forget_gone_routes(&mut self) -> Result<(), Stop> {
         let snapshot = &mut self.read.snapshot;
-        let Some(agent) = &snapshot.tunnel.agent_id else { return Ok(()) };
         let gone = gone_routes(snapshot);
+        // What people's rules were said to be goes with them.
+        let agent = snapshot.tunnel.agent_id.as_ref();
         let forget =
-            |key: &RouteKey| RowChange::DeleteRouteStatus { agent_id: agent.clone(), key: key.clone() };
+            |key: &RouteKey| RowChange::DeleteRouteStatus { agent_id: agent.cloned(), key: key.clone() };
         self.shared.write(gone.iter().map(forget).collect()).await?;
         snapshot.route_status.retain(|row| !gone.contains(&row.key));
         Ok(())
@@ -322,20 +323,26 @@ impl<'a> Pass<'a> {
             self.found.is_waiting = true;
             return Ok(true);
         }
-        let records = self.records_due().await?;
+        let mut records = self.records_due().await?;
+        // A name that is led over from another tunnel comes once its rule is here: until then it is served there.
+        let is_led_over = |wanted: &WantedRecord| wanted.leads_from(&self.job.tunnel).is_some();
+        let waits = outcome.changed && records.iter().any(is_led_over);
+        if waits {
+            records.retain(|wanted| !is_led_over(wanted));
+        }
         if outcome.changed || !records.is_empty() {
             self.note_damage();
             self.announce(&outcome, &records).await?;
         }
-        self.make_calls(observed.version, &outcome, records).await
+        Ok(self.make_calls(observed.version, &outcome, records).await? && !waits)
     }
 
     /// The records that need a call, in this round.
     async fn records_due(&mut self) -> Result<Vec<WantedRecord>, Stop> {
         let mut due = WantedRecord::due(&self.read, &self.found, self.job.order.background);
         for wanted in &mut due {
-            let other = wanted.find_row(self.shared, &self.job.tunnel).await?;
-            self.found.names.took_from.extend(other);
+            wanted.find_row(self.shared).await?;
+            self.found.names.took_from.extend(wanted.leads_from(&self.job.tunnel));
         }
         Ok(due)
     }
@@ -478,8 +485,8 @@ impl<'a> Pass<'a> {
                 Some(standing) => standing,
                 None => {
                     self.note_damage();
-                    let other = wanted.find_row(self.shared, &self.job.tunnel).await?;
-                    self.found.names.took_from.extend(other);
+                    wanted.find_row(self.shared).await?;
+                    self.found.names.took_from.extend(wanted.leads_from(&self.job.tunnel));
                     put_right(self.shared, &self.records(&self.client), &wanted).await
                 }
             };

@@ -1,6 +1,6 @@
 //! What is known of one tunnel: what the database says of it, read together, and what a pass has found since. No calls.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,28 +12,35 @@ use super::owned::{Ended, OwnedError, Standing};
 use super::policies::is_settled;
 use super::protection::{FoundProtection, Needs, RefusedNeeds};
 use super::schedule::REFUSED_RETRY;
+use super::shared::tunnel_of_name;
 use super::words::{NameFailure, RefusedNames, RefusedRule, RefusedRules, Stop};
 use crate::cloudflare::CfError;
 use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
-use crate::db::{Db, DbError, cloudflare, routes, tunnels};
+use crate::db::{Db, DbError, cloudflare, manual_rules, routes, tunnels};
 use crate::domain::access::{AccessAsk, Group, Need, WantedPolicy};
 use crate::domain::dns::tunnel_target;
 use crate::domain::id::{AccountId, AgentId, GroupId, TunnelId};
 use crate::domain::ingress::{
     CLOSED, Contact, Foreign, IngressRule, MergeOutcome, RuleConflict, RuleId, Trial, foreign_services,
-    rule_there,
+    in_order, rule_there,
 };
+use crate::domain::manual_rule::ManualRule;
 use crate::domain::protection::{Protection, waiting};
 use crate::domain::publish::{Cause, PublicState, PublishSettings, TunnelState};
-use crate::domain::route::{Route, RouteKey};
+use crate::domain::route::{Route, RouteKey, Service};
 use crate::domain::wanted::{KnownZones, Published, PublishedRecord, Wanted};
 
 /// One tunnel, as the database has it.
 pub(super) struct Snapshot {
     pub tunnel: TunnelRow,
+    /// Routes of its agent.
     pub routes: Vec<Route>,
+    /// Rules that people made.
+    pub rules: Vec<ManualRule>,
+    /// Names that are another tunnel's by now, and lead here still: until they lead there, their rules stay.
+    pub leaving: BTreeSet<String>,
     pub applied: Vec<IngressRule>,
     pub records: Vec<DnsRecordRow>,
     /// Our applications that protect its routes.
@@ -58,16 +65,23 @@ impl Snapshot {
         let ids: Vec<TunnelId> = tunnels.iter().map(|tunnel| tunnel.id.clone()).collect();
         let of = |tunnel: &TunnelRow| tunnel.agent_id.clone().or(tunnel.left_by.clone());
         let agents: Vec<AgentId> = tunnels.iter().filter_map(of).collect();
-        let (routes, mut applied, mut records, mut applications, mut statuses, mut route_status) = futures_util::try_join!(
-            routes::routes_of_agents(db, &agents),
-            cloudflare::applied_rules_of(db, &ids),
-            cloudflare::dns_records_of(db, &ids),
-            access::applications_of_tunnels(db, &ids),
-            cloudflare::tunnel_status_of(db, &ids),
-            cloudflare::route_status_of(db, &agents),
-        )?;
-        let asks = |route: &Route| route.spec.access != AccessAsk::Nothing;
-        let has_access = !applications.is_empty() || routes.values().flatten().any(asks);
+        let (routes, mut rules, mut applied, mut records, mut applications, mut statuses, mut route_status) =
+            futures_util::try_join!(
+                routes::routes_of_agents(db, &agents),
+                manual_rules::rules_of_tunnels(db, &ids),
+                cloudflare::applied_rules_of(db, &ids),
+                cloudflare::dns_records_of(db, &ids),
+                access::applications_of_tunnels(db, &ids),
+                cloudflare::tunnel_status_of(db, &ids),
+                cloudflare::route_status_of(db, &agents),
+            )?;
+        let specs = routes.values().flatten().map(|route| &route.spec);
+        let mut specs = specs.chain(rules.values().flatten().map(|rule| &rule.spec));
+        let has_access = !applications.is_empty() || specs.any(|spec| spec.access != AccessAsk::Nothing);
+        let names: Vec<String> =
+            rules.values().flatten().map(|rule| rule.spec.key.hostname.clone()).collect();
+        let said_of_rules = manual_rules::status_of_rules(db, &names).await?;
+        let mut leaving = read_leaving(db, &tunnels, &routes, &rules).await?;
         let account = tunnels.first().map(|tunnel| tunnel.account_id.clone()).filter(|_| has_access);
         let (policies, groups) = read_access(db, account.as_ref()).await?;
         let snapshot = |tunnel: TunnelRow| {
@@ -82,15 +96,23 @@ impl Snapshot {
                     |name: &str| records.iter().any(|record| record.name == name && leads_to(record, id));
                 routes.retain(|route| stays(&route.spec.key.hostname));
             }
+            let rules = rules.remove(id).unwrap_or_default();
+            let is_rule = |key: &RouteKey| rules.iter().any(|rule| rule.spec.key == *key);
+            // What is said of a name that its agent asks for too is said of the rule that has it.
+            let mut route_status = agent.and_then(|agent| route_status.remove(agent)).unwrap_or_default();
+            route_status.retain(|row| !is_rule(&row.key));
+            route_status.extend(said_of_rules.iter().filter(|row| is_rule(&row.key)).cloned());
             Self {
                 routes,
+                leaving: leaving.remove(id).unwrap_or_default(),
                 applied: applied.into_iter().filter_map(read_rule).collect(),
                 records,
                 applications,
                 policies: Arc::clone(&policies),
                 groups: Arc::clone(&groups),
-                route_status: agent.and_then(|agent| route_status.remove(agent)).unwrap_or_default(),
+                route_status,
                 status: statuses.remove(id),
+                rules,
                 tunnel,
             }
         };
@@ -104,7 +126,35 @@ impl Snapshot {
             (row.name.as_str(), record)
         });
         let rules = self.applied.iter().map(IngressRule::id).collect();
-        Wanted::read(&self.routes, zones, settings, &Published { rules, records: records.collect() })
+        Wanted::read(self.specs(), zones, settings, &Published { rules, records: records.collect() })
+    }
+
+    /// Everything that is asked for in the tunnel, by labels and by people.
+    pub fn specs(&self) -> impl Iterator<Item = &Service> {
+        let routes = self.routes.iter().map(|route| &route.spec);
+        routes.chain(self.rules.iter().map(|rule| &rule.spec))
+    }
+
+    /// The agent whose route this is; none if a person made it.
+    pub fn agent_of(&self, key: &RouteKey) -> Option<&AgentId> {
+        let is_rule = self.rules.iter().any(|rule| rule.spec.key == *key);
+        self.tunnel.agent_id.as_ref().filter(|_| !is_rule)
+    }
+
+    /// The agent that has a name in the tunnel; none if rules of people have it.
+    pub fn agent_with(&self, hostname: &str) -> Option<&AgentId> {
+        let is_ruled = self.rules.iter().any(|rule| rule.spec.key.hostname == hostname);
+        self.tunnel.agent_id.as_ref().filter(|_| !is_ruled)
+    }
+
+    /// True if this tunnel says how a route stands. Of those that an agent took along to another tunnel that one does.
+    pub fn speaks_of(&self, key: &RouteKey) -> bool {
+        self.tunnel.agent_id.is_some() || self.rules.iter().any(|rule| rule.spec.key == *key)
+    }
+
+    /// True if names that are not led here yet are to be.
+    pub fn leads(&self, name: &str) -> bool {
+        self.tunnel.agent_id.is_some() || self.rules.iter().any(|rule| rule.spec.key.hostname == name)
     }
 
     /// How well we know the tunnel.
@@ -114,7 +164,7 @@ impl Snapshot {
 
     /// True if nobody has the tunnel: what is left in it goes, and no name is led to it any more.
     pub fn is_left(&self) -> bool {
-        self.tunnel.agent_id.is_none()
+        self.tunnel.agent_id.is_none() && self.rules.is_empty()
     }
 
     /// Returns what the publisher said last about a route.
@@ -162,12 +212,8 @@ impl Snapshot {
 
     /// Returns the applications that no route asks for any more, also none that is refused for now.
     pub fn applications_to_remove(&self) -> impl Iterator<Item = &AccessApplicationRow> {
-        let asked: BTreeSet<String> = self
-            .routes
-            .iter()
-            .filter(|route| route.spec.access.has_own_application())
-            .map(|route| route.spec.key.to_string())
-            .collect();
+        let asked = self.specs().filter(|spec| spec.access.has_own_application());
+        let asked: BTreeSet<String> = asked.map(|spec| spec.key.to_string()).collect();
         self.applications.iter().filter(move |row| !asked.contains(&row.domain))
     }
 
@@ -198,6 +244,12 @@ impl Snapshot {
         let mut needs = needs.iter();
         needs.all(|(key, need)| need.as_ref().map_or_else(|_| is_closed(key), is_in_place))
             && self.applications_to_remove().next().is_none()
+    }
+
+    /// Rules of ours whose names are another tunnel's by now, and lead here still.
+    pub fn leaving_rules(&self) -> impl Iterator<Item = IngressRule> {
+        let stays = self.applied.iter().filter(|rule| !rule.unseen && self.leaving.contains(&rule.hostname));
+        stays.map(IngressRule::as_wanted)
     }
 
     /// True if the name is known to lead to this tunnel, by our record or by somebody else's.
@@ -242,8 +294,9 @@ impl Snapshot {
             .iter()
             .partition(|service| self.state(&service.key) == Some(PublicState::Published));
         let is_blocked = |key| self.state(key) == Some(PublicState::Blocked);
+        let stays = self.leaving_rules();
         let rules: BTreeSet<_> =
-            published.iter().map(|service| IngressRule::new(service)).map(by_id).collect();
+            published.iter().map(|service| IngressRule::new(service)).chain(stays).map(by_id).collect();
         let applied = self.applied.iter().filter(|rule| !self.is_guard(wanted, rule));
         let applied: BTreeSet<_> = applied.map(IngressRule::as_wanted).map(by_id).collect();
         let has_record =
@@ -419,7 +472,14 @@ impl Read {
                 || !unguarded.iter().any(|guard: &IngressRule| guard.id().shares_requests(&rule.id()))
         };
         rules.retain(is_guarded);
-        rules
+        // Of an agent that moved the routes may be asked for here as well: a rule that stood there twice would stay for ever.
+        let is_there = |rule: &IngressRule| rules.iter().any(|other| other.id() == rule.id());
+        let leaving: Vec<IngressRule> =
+            self.snapshot.leaving_rules().filter(|rule| !is_there(rule)).collect();
+        match leaving.is_empty() {
+            true => rules,
+            false => in_order(rules.into_iter().chain(leaving).collect()),
+        }
     }
 
     /// Rules that were refused not long ago and are asked for still; after a while they are tried again.
@@ -626,6 +686,33 @@ fn read_rule(row: AppliedRule) -> Option<IngressRule> {
     serde_json::from_value(row.rule)
         .inspect_err(|error| tracing::error!(%error, route = %row.key, "an applied rule cannot be read"))
         .ok()
+}
+
+/// Finds the names that lead to each of these tunnels, although somebody has them who publishes them in another one of the
+/// account. That is rare: they change hands one by one.
+async fn read_leaving(
+    db: &Db,
+    tunnels: &[TunnelRow],
+    routes: &HashMap<AgentId, Vec<Route>>,
+    rules: &HashMap<TunnelId, Vec<ManualRule>>,
+) -> Result<HashMap<TunnelId, BTreeSet<String>>, DbError> {
+    let targets: Vec<String> = tunnels.iter().map(|tunnel| tunnel_target(&tunnel.id)).collect();
+    let records = cloudflare::dns_records_to(db, &targets).await?;
+    let mut leaving = HashMap::new();
+    for tunnel in tunnels {
+        let own = tunnel.agent_id.as_ref().and_then(|agent| routes.get(agent));
+        let own = own.into_iter().flatten().map(|route| &route.spec.key.hostname);
+        let by_people = rules.get(&tunnel.id).into_iter().flatten().map(|rule| &rule.spec.key.hostname);
+        let own: BTreeSet<&String> = own.chain(by_people).collect();
+        let leads_here = records.get(&tunnel_target(&tunnel.id)).into_iter().flatten();
+        for record in leads_here.filter(|record| record.record_id.is_some() && !own.contains(&record.name)) {
+            let next = tunnel_of_name(db, &tunnel.account_id, &record.name).await?;
+            if next.is_some_and(|next| next != tunnel.id) {
+                leaving.entry(tunnel.id.clone()).or_insert_with(BTreeSet::new).insert(record.name.clone());
+            }
+        }
+    }
+    Ok(leaving)
 }
 
 type Access = (Arc<BTreeMap<String, AccessPolicyRow>>, Arc<BTreeMap<GroupId, Group>>);

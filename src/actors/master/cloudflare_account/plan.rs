@@ -274,7 +274,7 @@ fn add_records(plan: &mut Plan, snap: &Snapshot, wanted: &Wanted, with_records: 
 fn change(snap: &Snapshot, kind: ChangeKind, hostname: &str, path: &str, detail: String) -> PlannedChange {
     PlannedChange {
         kind,
-        agent_id: snap.tunnel.agent_id.clone(),
+        agent_id: snap.agent_with(hostname).cloned(),
         tunnel_name: snap.tunnel.name.clone(),
         hostname: hostname.to_owned(),
         path: path.to_owned(),
@@ -295,7 +295,7 @@ fn waiting(snap: &Snapshot) -> WaitingTunnel {
 
 fn blocked(snap: &Snapshot, key: &RouteKey, reason: String) -> BlockedChange {
     BlockedChange {
-        agent_id: snap.tunnel.agent_id.clone(),
+        agent_id: snap.agent_with(&key.hostname).cloned(),
         hostname: key.hostname.clone(),
         path: key.path.clone(),
         reason,

@@ -9,7 +9,8 @@ use crate::cloudflare::{Cloudflare, DnsMeta, DnsRecord, NewDnsRecord};
 use crate::db::cloudflare::DnsRecordRow;
 use crate::db::{DbError, Expected, RowChange, cloudflare};
 use crate::domain::dns::{
-    DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, dns_steps, tunnel_target, zone_put_behind,
+    DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, dns_steps, tunnel_of_target, tunnel_target,
+    zone_put_behind,
 };
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::{RecordId, TunnelId, ZoneId};
@@ -57,10 +58,9 @@ impl WantedRecord {
 
     /// Returns the names that need a call still.
     pub fn due(read: &Read, found: &Found, is_background: bool) -> Vec<Self> {
-        if read.snapshot.is_left() {
-            return Vec::new();
-        }
-        let is_due = |name: &&String| !found.is_dealt_with(name) && !read.has_settled_name(name);
+        let is_due = |name: &&String| {
+            read.snapshot.leads(name) && !found.is_dealt_with(name) && !read.has_settled_name(name)
+        };
         let wanted = read.wanted.names.keys().filter(is_due).filter_map(|name| {
             let mut states = read.wanted.of_name(name).map(|service| read.snapshot.state(&service.key));
             let is_unknown = states.all(|state| matches!(state, None | Some(PublicState::Publishing)));
@@ -71,17 +71,20 @@ impl WantedRecord {
         wanted.collect()
     }
 
-    /// Reads its row if it has none: one may lead to another tunnel still, which is returned.
-    pub async fn find_row(
-        &mut self,
-        shared: &Shared,
-        tunnel: &TunnelId,
-    ) -> Result<Option<TunnelId>, DbError> {
+    /// Reads its row if it has none: one may lead to another tunnel still.
+    pub async fn find_row(&mut self, shared: &Shared) -> Result<(), DbError> {
         if self.row.is_none() {
             self.row = cloudflare::find_dns_record(&shared.db, &self.zone, &self.name).await?;
             self.look_first |= self.row.is_some();
         }
-        Ok(self.row.as_ref().map(|row| row.tunnel_id.clone()).filter(|other| other != tunnel))
+        Ok(())
+    }
+
+    /// The other tunnel that our record of it leads to still, or whose it was.
+    pub fn leads_from(&self, tunnel: &TunnelId) -> Option<TunnelId> {
+        let row = self.row.as_ref()?;
+        let led_to = tunnel_of_target(&row.content).filter(|_| row.record_id.is_some());
+        led_to.into_iter().chain([row.tunnel_id.clone()]).find(|other| other != tunnel)
     }
 
     /// True if nobody has ever tried it.

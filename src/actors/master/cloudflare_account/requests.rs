@@ -23,13 +23,14 @@ use crate::actors::supervision::Ctx;
 use crate::cloudflare::CfError;
 use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
-use crate::db::{ALL, Expected, cloudflare, tunnels};
+use crate::db::{ALL, Expected, cloudflare, manual_rules, tunnels};
 use crate::domain::connector::Connector;
 use crate::domain::doctor::token::Facts as TokenFacts;
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::{AgentId, TunnelId, ZoneId};
 use crate::domain::ingress::Contact;
 use crate::domain::publish::{Consent, PublicState, TunnelState};
+use crate::domain::route::RouteKey;
 use crate::domain::wanted::KnownZones;
 
 /// How long one read of a look at the token may take.
@@ -320,7 +321,9 @@ async fn agree(shared: &Shared, by: &str) -> Result<Agreed, MasterError> {
     shared.zones.forgive();
     let routes = cloudflare::list_route_status(&shared.db, None, ALL).await?;
     let statuses = cloudflare::list_tunnel_status(&shared.db, ALL).await?;
-    let consents = consents(&rows, &statuses, &routes);
+    let rules = manual_rules::list_rules(&shared.db, None, ALL).await?;
+    let rules = rules.into_iter().map(|row| (row.rule.spec.key, row.rule.tunnel_id)).collect();
+    let consents = consents(&rows, &statuses, &routes, &rules);
     let mut agreed = Agreed { confirmed: Vec::new(), again: HashSet::new(), all: Vec::new() };
     for (row, consent) in rows.into_iter().zip(consents) {
         if consent.is_given {
@@ -335,21 +338,32 @@ async fn agree(shared: &Shared, by: &str) -> Result<Agreed, MasterError> {
     Ok(agreed)
 }
 
-/// Says what an `apply` means for each tunnel, by what was said of it and of its routes.
+/// Says what an `apply` means for each tunnel, by what was said of it and of its routes; `rules` says in which tunnels the
+/// rules of people are.
 pub fn consents(
     tunnels: &[TunnelRow],
     statuses: &[TunnelStatusRow],
     routes: &[RouteStatusRow],
+    rules: &HashMap<RouteKey, TunnelId>,
 ) -> Vec<Consent> {
     let states: HashMap<&TunnelId, Option<TunnelState>> =
         statuses.iter().map(|row| (&row.tunnel_id, TunnelState::parse(&row.state))).collect();
     let mut routes_of: HashMap<&AgentId, Vec<&RouteStatusRow>> = HashMap::new();
+    let mut rules_of: HashMap<&TunnelId, Vec<&RouteStatusRow>> = HashMap::new();
     for row in routes {
-        routes_of.entry(&row.agent_id).or_default().push(row);
+        match (&row.agent_id, rules.get(&row.key)) {
+            (Some(agent), _) => routes_of.entry(agent).or_default().push(row),
+            (None, Some(tunnel)) => rules_of.entry(tunnel).or_default().push(row),
+            (None, None) => {}
+        }
     }
     let consent = |row: &TunnelRow| {
         let routes = row.agent_id.as_ref().and_then(|agent| routes_of.get(agent));
-        let routes = routes.into_iter().flatten().map(|row| (PublicState::parse(&row.state), row.cause));
+        let routes = routes
+            .into_iter()
+            .chain(rules_of.get(&row.id))
+            .flatten()
+            .map(|row| (PublicState::parse(&row.state), row.cause));
         let state = states.get(&row.id).copied().flatten();
         Consent::to(Contact::of(row.confirmed_by.as_deref()), state, routes)
     };
@@ -387,11 +401,11 @@ async fn read_plan(shared: &Shared) -> Result<Plan, MasterError> {
     Ok(plan(&shared.db, &shared.settings, known, true).await?)
 }
 
-fn refused(error: CfError) -> MasterError {
+pub(super) fn refused(error: CfError) -> MasterError {
     MasterError::Cloudflare(error.to_string())
 }
 
-fn answer<T>(reply: Reply<T>, result: Result<T, MasterError>) {
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, MasterError>) {
     // Who gave up waiting needs no answer.
     let _ = reply.send(result);
 }

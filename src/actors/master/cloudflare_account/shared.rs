@@ -21,7 +21,8 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cloudflare::{BudgetKeeper, BudgetNote, Cloudflare};
 use crate::db::cloudflare::{CallBudgetRow, find_call_budget};
-use crate::db::{Batch, Db, DbError, Expected, RowChange, agents, routes, settings};
+use crate::db::manual_rules::{Claimant, find_claimant};
+use crate::db::{Batch, Db, DbError, Expected, RowChange, agents, settings, tunnels};
 use crate::domain::access::policy_mark;
 use crate::domain::dns::owner_marker;
 use crate::domain::event::{AdminEvent, Event, Stream};
@@ -131,10 +132,27 @@ impl Shared {
 
     /// The tunnel of whoever holds a public name now, if it is one of this account.
     pub async fn next_tunnel(&self, name: &str) -> Result<Option<TunnelId>, DbError> {
-        let Some(holder) = routes::find_claim(&self.db, name).await? else { return Ok(None) };
-        let agent = agents::find_agent(&self.db, &holder).await?;
-        let here = agent.filter(|agent| agent.account_id.as_ref() == Some(self.cloudflare.account()));
-        Ok(here.and_then(|agent| agent.publishes_in().cloned()))
+        tunnel_of_name(&self.db, self.cloudflare.account(), name).await
+    }
+}
+
+/// The tunnel of whoever holds a public name now, agent or person, if it is one of the account.
+pub(super) async fn tunnel_of_name(
+    db: &Db,
+    account: &AccountId,
+    name: &str,
+) -> Result<Option<TunnelId>, DbError> {
+    match find_claimant(db, name).await? {
+        None => Ok(None),
+        Some(Claimant::Agent(agent)) => {
+            let agent = agents::find_agent(db, &agent).await?;
+            let here = agent.filter(|agent| agent.account_id.as_ref() == Some(account));
+            Ok(here.and_then(|agent| agent.publishes_in().cloned()))
+        }
+        Some(Claimant::Rule(tunnel)) => {
+            let row = tunnels::find_tunnel(db, &tunnel).await?;
+            Ok(row.filter(|row| row.account_id == *account).map(|row| row.id))
+        }
     }
 }
 

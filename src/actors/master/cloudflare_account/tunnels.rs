@@ -15,7 +15,7 @@ use crate::cloudflare::{CfError, Cloudflare, Tunnel, TunnelConfig};
 use crate::db::agents::AgentRow;
 use crate::db::cloudflare::{TunnelConnectorsRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
-use crate::db::{Db, DbError, Expected, RowChange, agents, cloudflare, events, tunnels};
+use crate::db::{Db, DbError, Expected, RowChange, agents, cloudflare, events, manual_rules, tunnels};
 use crate::domain::connector::{Connector, Listed, Remedy, Said, Sight, TAKES_IT_WITHIN};
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream, TunnelEvent};
@@ -109,8 +109,17 @@ pub(super) async fn provide(shared: &Shared, name: &str) -> Result<ProvidedTunne
     let _held = shared.locks.lock(&format!("tunnel {name}")).await;
     let (tunnel, is_made) =
         find_or_create(shared, name).await.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
+    provided(shared, tunnel, is_made).await
+}
+
+/// Reads what it takes to run a tunnel. Fails for one whose configuration is on its host.
+pub(super) async fn provided(
+    shared: &Shared,
+    tunnel: Tunnel,
+    is_made: bool,
+) -> Result<ProvidedTunnel, MasterError> {
     if tunnel.is_local() {
-        return Err(MasterError::TunnelIsLocal(name.to_owned()));
+        return Err(MasterError::TunnelIsLocal(tunnel.name));
     }
     let token = shared.cloudflare.tunnel_token(&tunnel.id);
     let (token, connectors) = join(token, list_connectors(&shared.cloudflare, &tunnel.id)).await;
@@ -172,7 +181,7 @@ pub(super) struct Looked {
 pub(super) async fn look(shared: &Shared, tunnel: &TunnelId) -> Result<Looked, Stop> {
     let row = tunnels::find_tunnel(&shared.db, tunnel).await?;
     let Some(row) = row else { return Ok(Looked::default()) };
-    let Some(agent) = &row.agent_id else { return let_go(shared, &row).await };
+    let Some(agent) = &row.agent_id else { return look_without_agent(shared, &row).await };
     let (agent, observed, status, known) = futures_util::try_join!(
         agents::find_agent(&shared.db, agent),
         tunnels::find_tunnel_observed(&shared.db, agent),
@@ -201,6 +210,24 @@ pub(super) async fn look(shared: &Shared, tunnel: &TunnelId) -> Result<Looked, S
     decide(shared, Sight { listed: Some(&listed), ..by_agent }, known).await
 }
 
+/// Looks who serves a tunnel that no agent of ours has. If rules of people are in it, somebody should.
+async fn look_without_agent(shared: &Shared, row: &TunnelRow) -> Result<Looked, Stop> {
+    let ids = std::slice::from_ref(&row.id);
+    let by_people = manual_rules::rules_of_tunnels(&shared.db, ids).await?;
+    if by_people.is_empty() || row.account_id != *shared.cloudflare.account() {
+        return let_go(shared, row).await;
+    }
+    let (status, known) = futures_util::try_join!(
+        cloudflare::find_tunnel_status(&shared.db, &row.id),
+        cloudflare::find_tunnel_connectors(&shared.db, &row.id),
+    )?;
+    let connectors = list_connectors(&shared.cloudflare.background(), &row.id).await?;
+    let listed = Listed { connectors, at: shared.clock.now() };
+    let written = status.as_ref().and_then(written);
+    let sight = Sight { tunnel: &row.id, name: Some(&row.name), said: None, listed: Some(&listed), written };
+    decide(shared, sight, known).await
+}
+
 /// Looks whether the connector of the tunnel that an agent moves to is there: then its names move.
 async fn look_for_the_new_one(shared: &Shared, agent: &AgentRow) -> Result<Looked, Stop> {
     let (Some(to), Some(since)) = (&agent.tunnel_id, agent.enrolled_at) else { return Ok(Looked::default()) };
@@ -220,10 +247,15 @@ async fn let_go(shared: &Shared, row: &TunnelRow) -> Result<Looked, Stop> {
         return Ok(Looked::default());
     }
     let later = Ok(Looked { again: Some(STARTS_WITHIN.saturating_mul(3)), ..Looked::default() });
-    let (rules, records) = futures_util::try_join!(
+    let ids = std::slice::from_ref(&row.id);
+    let (rules, records, by_people) = futures_util::try_join!(
         cloudflare::list_applied_rules(&shared.db, &row.id),
         cloudflare::list_dns_records(&shared.db, &row.id),
+        manual_rules::rules_of_tunnels(&shared.db, ids),
     )?;
+    if !by_people.is_empty() {
+        return later;
+    }
     // Somebody may be about to enrol an agent with its name.
     let _held = shared.locks.lock(&format!("tunnel {}", row.name)).await;
     let client = shared.cloudflare.background();

@@ -126,12 +126,12 @@ pub(super) fn why_it_waits(tunnel_name: &str, foreign: &[Foreign]) -> String {
     )
 }
 
-/// What others wrote into a tunnel and what becomes of it, one text each; `containers` by the rule that they want.
-pub(super) fn foreign_words(foreign: &[Foreign], containers: &BTreeMap<RuleId, &str>) -> Vec<String> {
+/// What others wrote into a tunnel and what becomes of it, one text each; who wants each, in words, by its rule.
+pub(super) fn foreign_words(foreign: &[Foreign], wanted_by: &BTreeMap<RuleId, String>) -> Vec<String> {
     let words = |foreign: &Foreign| match foreign {
         Foreign::Rule { id, service, equal_to } => {
-            let fate = match equal_to.as_ref().and_then(|equal| containers.get(equal)) {
-                Some(container) => format!("becomes ours, for container `{container}`"),
+            let fate = match equal_to.as_ref().and_then(|equal| wanted_by.get(equal)) {
+                Some(for_whom) => format!("becomes ours, for {for_whom}"),
                 None => "stays".to_owned(),
             };
             format!("rule `{}{}` to `{service}` {fate}", id.hostname, id.path)

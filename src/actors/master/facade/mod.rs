@@ -5,6 +5,7 @@ mod admins;
 mod agents;
 mod orders;
 mod redflag;
+mod rules;
 mod updates;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::domain::doctor::token::Facts as TokenFacts;
 use crate::domain::id::{AgentId, ZoneId};
 
 pub use orders::{MOST_HOSTS, OnHosts};
+pub use rules::{Imported, RuleOrder, RulePlace, RuleSet};
 
 /// Longest wait for a decision about identity.
 const DECISION: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use actix::prelude::*;
 use secrecy::SecretString;
 
 use super::agents::listed;
-use super::{Decision, Registrar, commit, expected};
+use super::{Decision, Registrar, commit, expected, rules};
 use crate::actors::master::cloudflare_account::ProvidedTunnel;
 use crate::actors::master::commands::{new_command, queued, superseded};
 use crate::actors::master::directory::LackingSeat;
@@ -240,8 +240,9 @@ async fn enrol(env: &Env, ask: &CommitEnrolment) -> Result<Enrolled, MasterError
         if let Some(old) = row.secret_id {
             batch = batch.row(RowChange::DeleteSecret { id: old });
         }
-        if left.is_some() && !waits {
+        if let Some(left) = left.filter(|_| !waits) {
             batch.rows.extend(nothing_said(env, &ask.agent).await?);
+            batch = rules::follow_agent(env, batch, &left, &ask.tunnel.tunnel_id).await?;
         }
         let enrolled = Enrolled {
             tunnel_id: ask.tunnel.tunnel_id.clone(),
@@ -329,6 +330,7 @@ async fn finish_move(env: &Env, ask: &FinishMove) -> Result<(), MasterError> {
         if ask.seen.as_ref().is_some_and(|seen| *seen != to) {
             return Ok(Decision { batch, answer: () });
         }
+        batch = rules::follow_agent(env, batch, &from, &to).await?;
         let event = AgentEvent::Moved { agent_id: row.id, from, to };
         batch = batch.append(Stream::agent(&ask.agent), end, vec![event]);
         batch.rows.extend(nothing_said(env, &ask.agent).await?);

@@ -15,6 +15,7 @@ mod order_keys;
 mod registries;
 mod removal;
 mod renewal;
+mod rules;
 mod said;
 mod tokens;
 
@@ -44,6 +45,7 @@ pub use order_keys::ExchangeOrderKey;
 pub use registries::{RemoveRegistryLogin, SetRegistryLogin};
 pub use removal::Remove;
 pub use renewal::Renew;
+pub use rules::{RemoveRule, RuleTunnel, RulesSet, SetRules};
 pub use said::{KeepLog, NoteVersion};
 pub use tokens::{DeleteToken, DropExpiredTokens, MakeToken, RevokeToken};
 
@@ -125,6 +127,11 @@ async fn commit<T>(
             Ok(_) => return Ok(answer),
             Err(CommitFailed::Refused(CommitError::VersionConflict { stream, .. })) => {
                 tracing::info!(%stream, "another writer was faster; deciding again");
+            }
+            Err(CommitFailed::Refused(
+                CommitError::Claimed { hostname, .. } | CommitError::ClaimedByRule { hostname, .. },
+            )) => {
+                tracing::info!(hostname, "somebody else took the hostname first; deciding again");
             }
             Err(CommitFailed::Refused(CommitError::KeyTaken { key_id, .. })) => {
                 tracing::info!(key.id = %key_id, "another host came first with the key; deciding again");

@@ -275,7 +275,9 @@ impl Mirrorer {
                 }
                 // Somebody was faster: the picture is gone, so it is read again.
                 Err(CommitFailed::Refused(
-                    CommitError::VersionConflict { .. } | CommitError::Claimed { .. },
+                    CommitError::VersionConflict { .. }
+                    | CommitError::Claimed { .. }
+                    | CommitError::ClaimedByRule { .. },
                 )) => {}
                 Err(failed) => return Err(failed.into()),
             }

@@ -107,6 +107,7 @@ impl Draft {
             routes: &picture.routes,
             ended: &ended,
             others: &others.holders,
+            ruled: &others.ruled,
             turns: &picture.turns,
             away: &memory.away,
             limits: &picture.limits,
@@ -214,6 +215,8 @@ struct Others {
     routes: BTreeMap<String, Vec<RouteKey>>,
     /// Version of each holder's stream of routes.
     versions: BTreeMap<AgentId, u64>,
+    /// Names that rules of people have.
+    ruled: BTreeSet<String>,
 }
 
 impl Others {
@@ -226,6 +229,8 @@ impl Others {
         let mut others = Self::default();
         // Looked up in bites: one query takes a limited number of names.
         for names in hostnames.chunks(500) {
+            let ruled = db::manual_rules::rules_of_names(db, names).await?;
+            others.ruled.extend(ruled.into_iter().map(|row| row.rule.spec.key.hostname));
             let claims = db::routes::list_claims(db, names).await?;
             let held: Vec<(String, AgentId)> =
                 claims.into_iter().filter(|(_, by)| *by != own.agent).collect();
@@ -335,7 +340,8 @@ fn container_rows(
 fn conflict_rows(own: &Own, picture: &Picture, conflicts: &BTreeMap<RouteKey, String>) -> Vec<RowChange> {
     // A route that was given meanwhile gets its row from the publisher; ours is in its way until then.
     let gone = picture.conflicts.keys().filter(|key| !conflicts.contains_key(key));
-    let gone = gone.map(|key| RowChange::DeleteRouteStatus { agent_id: own.agent.clone(), key: key.clone() });
+    let gone =
+        gone.map(|key| RowChange::DeleteRouteStatus { agent_id: Some(own.agent.clone()), key: key.clone() });
     // Between two containers of this agent the route itself is held: its state is the publisher's to tell.
     let held: HashSet<&RouteKey> = picture.routes.iter().map(|route| &route.spec.key).collect();
     let new = conflicts
@@ -343,7 +349,7 @@ fn conflict_rows(own: &Own, picture: &Picture, conflicts: &BTreeMap<RouteKey, St
         .filter(|(key, reason)| picture.conflicts.get(*key) != Some(*reason) && !held.contains(key));
     let new = new.map(|(key, reason)| {
         RowChange::PutRouteStatus(RouteStatusRow {
-            agent_id: own.agent.clone(),
+            agent_id: Some(own.agent.clone()),
             key: key.clone(),
             state: PublicState::Conflict.as_str().into(),
             reason: Some(reason.clone()),

@@ -8,10 +8,12 @@ use super::{Badge, Moment, badge, count};
 use crate::db::read::{AgentView, TunnelObservedRow};
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
+use crate::domain::path::is_expression;
 use crate::domain::publish::PublicState;
-use crate::domain::route::{Route, RouteKey, RouteState};
+use crate::domain::route::{Route, RouteKey, RouteState, Service};
 use crate::domain::tunnel::TunnelHealth;
 use crate::web::picture::{Presence, Standing};
+use crate::web::rules::{RuleView, form_of};
 
 /// An agent on a line.
 pub struct AgentLine {
@@ -117,12 +119,8 @@ pub struct RouteLine {
     pub story: String,
     /// What it leads to.
     pub service: String,
-    /// The container behind it.
-    pub container: String,
     /// Whose it is.
-    pub agent: String,
-    /// That agent's page.
-    pub agent_href: String,
+    pub source: Source,
     /// What protects it.
     pub protection: String,
     /// Where it stands.
@@ -137,28 +135,64 @@ pub struct RouteLine {
     pub cloudflare: Option<String>,
 }
 
+/// Whose a route is.
+pub enum Source {
+    /// A container asks for it.
+    Container {
+        /// Its name.
+        container: String,
+        /// On whose host.
+        agent: String,
+        /// That agent's page.
+        href: String,
+    },
+    /// A person made it.
+    Rule {
+        /// Name of the tunnel that it is in.
+        tunnel: String,
+        /// Where it is changed.
+        href: String,
+    },
+}
+
 impl RouteLine {
     /// Puts a route on a line.
     pub fn of(route: &Route, standing: Standing<'_>, agent: Option<&str>) -> Self {
-        let is_link = standing.state == PublicState::Published && !route.spec.key.hostname.starts_with('*');
         let due = match &route.state {
             RouteState::PendingDeletion { due_at, .. } => Some(due_at.format("%H:%M:%S UTC").to_string()),
             RouteState::Active => None,
         };
+        let source = Source::Container {
+            container: route.container_name.clone(),
+            agent: agent.unwrap_or(route.agent_id.as_str()).to_owned(),
+            href: format!("/agents/{}", route.agent_id),
+        };
+        Self { due, ..Self::new(&route.spec, &standing, source) }
+    }
+
+    /// Puts a rule that a person made on a line.
+    pub fn of_rule(view: &RuleView) -> Self {
+        let spec = &view.row.rule.spec;
+        let source = Source::Rule { tunnel: view.tunnel_name().to_owned(), href: form_of(&spec.key) };
+        Self::new(spec, &view.standing(), source)
+    }
+
+    fn new(spec: &Service, standing: &Standing<'_>, source: Source) -> Self {
+        let is_link = standing.state == PublicState::Published
+            && !spec.key.hostname.starts_with('*')
+            && !is_expression(&spec.key.path);
         let state = route_badge(standing.state, standing.reach.map(|reach| reach.reach));
         let unreached = standing.reach.and_then(|reach| reach.reason.as_deref());
         Self {
             reason_tone: if state.tone == "good" { "warn" } else { state.tone },
-            name: route.spec.key.to_string(),
-            href: is_link.then(|| format!("https://{}", route.spec.key)),
-            story: story_of(&route.spec.key),
-            service: route.spec.service.clone(),
-            container: route.container_name.clone(),
-            agent: agent.unwrap_or(route.agent_id.as_str()).to_owned(),
-            agent_href: format!("/agents/{}", route.agent_id),
-            protection: route.spec.access.in_words(),
+            name: spec.key.to_string(),
+            href: is_link.then(|| format!("https://{}", spec.key)),
+            story: story_of(&spec.key),
+            service: spec.service.clone(),
+            source,
+            protection: spec.access.in_words(),
             state,
-            due,
+            due: None,
             reason: match (unreached, standing.reasons()) {
                 (Some(one), Some(other)) => Some(format!("{one}; {other}")),
                 (one, other) => other.or_else(|| one.map(str::to_owned)),
@@ -180,7 +214,12 @@ pub fn story_of(key: &RouteKey) -> String {
 
 impl Line for RouteLine {
     fn texts(&self) -> Vec<&str> {
-        vec![&self.name, &self.service, &self.container, &self.agent, &self.protection]
+        let common = [&self.name, &self.service, &self.protection].map(String::as_str);
+        let of_source = match &self.source {
+            Source::Container { container, agent, .. } => vec![container, agent],
+            Source::Rule { tunnel, .. } => vec![tunnel],
+        };
+        common.into_iter().chain(of_source.into_iter().map(String::as_str)).collect()
     }
 
     fn word(&self) -> Option<&str> {

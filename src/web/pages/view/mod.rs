@@ -8,7 +8,9 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::filter::Line;
 
-pub use lines::{AgentLine, RouteLine, agent_words, route_badge, route_words, story_of, tunnel_badge};
+pub use lines::{
+    AgentLine, RouteLine, Source, agent_words, route_badge, route_words, story_of, tunnel_badge,
+};
 pub use said::said;
 pub use update_words::{host_href, shown_version, state_word, update_marks};
 

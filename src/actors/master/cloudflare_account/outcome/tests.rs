@@ -8,7 +8,7 @@ fn key(hostname: &str) -> RouteKey {
 
 fn row(hostname: &str, state: &str) -> RouteStatusRow {
     RouteStatusRow {
-        agent_id: AgentId::new("a"),
+        agent_id: Some(AgentId::new("a")),
         key: key(hostname),
         state: state.into(),
         reason: None,
@@ -28,7 +28,7 @@ fn only_rows_that_differ_are_written_and_only_ours_are_deleted() {
     ];
     let said = ["same", "new-word", "fresh"].map(|name| (key(name), Said::plain(PublicState::Published)));
 
-    let changes = route_changes(&AgentId::new("a"), &rows, &said.into(), DateTime::UNIX_EPOCH);
+    let changes = route_changes(&rows, &said.into(), DateTime::UNIX_EPOCH, |_| Some(AgentId::new("a")));
 
     let named: Vec<String> = changes
         .iter()

@@ -56,6 +56,8 @@ fn snapshot() -> Snapshot {
             removed: false,
         },
         routes: vec![route(CLOSED), route(OPEN)],
+        rules: Vec::new(),
+        leaving: Default::default(),
         applied: Vec::new(),
         records: Vec::new(),
         applications: Vec::new(),
@@ -78,7 +80,7 @@ fn published() -> Snapshot {
         is_settled: true,
     };
     let said = |name: &str| RouteStatusRow {
-        agent_id: AgentId::new("a"),
+        agent_id: Some(AgentId::new("a")),
         key: service(name).key,
         state: PublicState::Published.as_str().into(),
         reason: None,
@@ -247,7 +249,7 @@ fn what_answers_for_a_path_that_waits_is_settled_and_is_not_called_open() {
     let (read, mut found) = protected(with_a_published_path(), Protection::Missing(REASON.into()));
     snapshot.applied = read.wanted_rules(&found, &serde_json::Value::Null);
     let said = |route: &Route, state: PublicState| RouteStatusRow {
-        agent_id: AgentId::new("a"),
+        agent_id: Some(AgentId::new("a")),
         key: route.spec.key.clone(),
         state: state.as_str().into(),
         reason: Some(REASON.into()),
