@@ -16,7 +16,8 @@ run: ## build, then start master and local agent; prints the page's address
 .PHONY: test
 test: ## every test, with the real parts: Engine, processes, browser, PostgreSQL
 	scripts/need build docker browser compose namespaces image postgres updates accessibility api
-	$(MAKE) --no-print-directory build
+	@# Side by side: each has long stretches that keep one core only, and their directories have locks of their own.
+	cargo test --locked --workspace --no-run & tests=$$!; $(MAKE) --no-print-directory build && wait $$tests
 	scripts/test
 
 .PHONY: check
