@@ -9,6 +9,8 @@ use sea_orm_migration::schema::{big_integer, text};
 pub struct Migration;
 
 const BY_TUNNEL: &str = "manual_rules_tunnel";
+/// A name that changes hands is looked for in all tunnels.
+const BY_NAME: &str = "applied_rules_hostname";
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
@@ -29,10 +31,13 @@ impl MigrationTrait for Migration {
             .to_owned();
         manager.create_table(rules).await?;
         let by_tunnel = Index::create().name(BY_TUNNEL).table("manual_rules").col("tunnel_id").to_owned();
-        manager.create_index(by_tunnel).await
+        manager.create_index(by_tunnel).await?;
+        let by_name = Index::create().name(BY_NAME).table("applied_rules").col("hostname").to_owned();
+        manager.create_index(by_name).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.drop_index(Index::drop().name(BY_NAME).table("applied_rules").to_owned()).await?;
         manager.drop_index(Index::drop().name(BY_TUNNEL).table("manual_rules").to_owned()).await?;
         manager.drop_table(Table::drop().table("manual_rules").to_owned()).await
     }

@@ -1,6 +1,6 @@
 //! What is ours at Cloudflare, and what Cloudflare made of what we asked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -206,6 +206,21 @@ pub async fn applied_rules_of(
             }
         }
         Ok(found)
+    })
+    .await
+}
+
+/// Returns the tunnels that have rules of ours for a hostname.
+pub async fn tunnels_with_rules(db: &Db, hostname: &str) -> Result<BTreeSet<TunnelId>, DbError> {
+    let hostname = hostname.to_owned();
+    db.read(move |conn| async move {
+        let query = applied_rule::Entity::find()
+            .select_only()
+            .column(applied_rule::Column::TunnelId)
+            .distinct()
+            .filter(applied_rule::Column::Hostname.eq(hostname));
+        let found: Vec<String> = query.into_tuple().all(&conn).await?;
+        Ok(found.into_iter().map(TunnelId::new).collect())
     })
     .await
 }

@@ -14,6 +14,7 @@ mod doctor;
 mod excess;
 mod explain;
 mod garbage;
+mod handing_over;
 mod indexing;
 mod ipv6;
 mod layering;

@@ -13,14 +13,14 @@ use crate::support::master::{ADMIN, TestMaster};
 const NAME: &str = "nas.example.com";
 
 /// A host with its key, its id and its tunnel.
-struct Host {
-    key: String,
-    id: String,
-    tunnel: String,
+pub struct Host {
+    pub key: String,
+    pub id: String,
+    pub tunnel: String,
 }
 
 impl Host {
-    async fn new(master: &TestMaster, name: &str) -> Self {
+    pub async fn new(master: &TestMaster, name: &str) -> Self {
         let (key, id) = master.new_agent(name).await;
         let enrolled = master.enroll(&id, &format!("edge-{name}")).await;
         Self { key, id, tunnel: enrolled["command"]["tunnel_id"].as_str().unwrap().to_owned() }
@@ -42,16 +42,16 @@ impl Host {
     }
 }
 
-fn rule(hostname: &str, tunnel: &str) -> Value {
+pub fn rule(hostname: &str, tunnel: &str) -> Value {
     json!({ "hostname": hostname, "service": "http://10.0.0.5:5000", "tunnel": tunnel })
 }
 
-fn with(mut rule: Value, more: Value) -> Value {
+pub fn with(mut rule: Value, more: Value) -> Value {
     rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     rule
 }
 
-async fn set(master: &TestMaster, rule: Value) -> Answer {
+pub async fn set(master: &TestMaster, rule: Value) -> Answer {
     master.ask(Method::PUT, "/api/v3/rules/manual").key(ADMIN).json(rule).send().await
 }
 
@@ -66,7 +66,7 @@ async fn rules(master: &TestMaster) -> Vec<Value> {
 }
 
 /// Waits until the route of a hostname stands there, by this source; returns it.
-async fn until(master: &TestMaster, hostname: &str, source: &str, status: &str) -> Value {
+pub async fn until(master: &TestMaster, hostname: &str, source: &str, status: &str) -> Value {
     let is =
         |rule: &&Value| rule["hostname"] == hostname && rule["source"] == source && rule["status"] == status;
     let what = format!("{hostname} by {source} is {status}");
@@ -97,7 +97,7 @@ fn must_serve(master: &TestMaster, hostname: &'static str) {
 }
 
 /// Waits until no rule of the name is left in a tunnel.
-async fn until_left(master: &TestMaster, tunnel: &str, hostname: &str) {
+pub async fn until_left(master: &TestMaster, tunnel: &str, hostname: &str) {
     master
         .standin
         .until("the old rule is gone", |state| {

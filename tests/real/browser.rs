@@ -78,7 +78,10 @@ pub async fn shoot(browser: &WebDriver, name: &str) {
 }
 
 pub async fn type_in(browser: &WebDriver, field: &str, text: &str) {
-    browser.find(By::Name(field)).await.unwrap().send_keys(text).await.unwrap();
+    // A click does not wait for the page that it leads to.
+    let what = format!("there is a field `{field}`");
+    let there = until(&what, async || browser.find(By::Name(field)).await.ok()).await;
+    there.send_keys(text).await.unwrap();
 }
 
 pub async fn press(browser: &WebDriver, words: &str) {

@@ -10,8 +10,8 @@ use super::truth::{TruthLine, truth_lines};
 use super::view::{AgentLine, Badge, Problem, RouteLine, badge, count, story_of, tunnel_badge};
 use super::{Shell, SignedIn, page, part, protect};
 use crate::db::read::{
-    AgentView, ContainerProblemView, RefusedView, RouteView, TunnelObservedRow,
-    TunnelStatusRow, container_problem_views, refused_views, route_views, tunnel_status_after, update_totals,
+    AgentView, ContainerProblemView, RefusedView, RouteView, TunnelObservedRow, TunnelStatusRow,
+    container_problem_views, refused_views, route_views, tunnel_status_after, update_totals,
 };
 use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;

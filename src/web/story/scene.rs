@@ -158,7 +158,8 @@ impl<'a> Teller<'a> {
             None => "the rule that a person made".to_owned(),
         };
         scene.others = said.iter().filter(is_other).map(|row| (who(row), row.clone())).collect();
-        scene.status = said.into_iter().find(|row| row.key == *key && row.agent_id.as_ref() == Some(&scene.agent));
+        scene.status =
+            said.into_iter().find(|row| row.key == *key && row.agent_id.as_ref() == Some(&scene.agent));
         scene.route =
             claimed.into_iter().find(|row| row.route.spec.key == *key && row.route.agent_id == scene.agent);
         if scene.container.is_none() {

@@ -38,7 +38,10 @@ async fn rules_are_made_changed_listed_and_removed_from_the_command_line() {
             &["rules", "set", "b.example.com", "http://b", "--tunnel", "own", "--option", "x=1"],
             "`x` is no option",
         ),
-        (&["rules", "set", "b.example.com", "gopher://b", "--tunnel", "own"], "gopher"),
+        (
+            &["rules", "set", "b.example.com", "gopher://b", "--tunnel", "own"],
+            "`service`: the service must begin",
+        ),
         (&["rules", "remove", "b.example.com"], "`lightship rules` lists them"),
     ] {
         let (_, said) = desk.near(1, args);

@@ -7,13 +7,14 @@
 //!
 //! What we own at Cloudflare is of one kind or another (`owned`): looked at, ensured and removed in the same way: DNS
 //! `records`, `policies` and `applications` of Access. What protects a route (`protection`) is put in place (`protect`) before it is made
-//! reachable; who can be let in is in `people`. What a pass came to is said in `outcome`, in the `words` for people.
+//! reachable; who can be let in is in `people`. A name that another tunnel gets is `leaving`. What a pass came to is said in `outcome`, in the `words` for people.
 //!
 //! Everybody else holds an [`Account`], which is made in `handle`.
 
 mod actor;
 mod applications;
 mod handle;
+mod leaving;
 mod outcome;
 mod owned;
 mod pass;

@@ -35,11 +35,12 @@ use super::tunnels::read_config;
 use super::words::Stop;
 use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
 use crate::db::{Expected, RowChange};
+use crate::domain::access::need;
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{Contact, MergeOutcome, SYSTEM, Trial, merge};
 use crate::domain::publish::TunnelState;
-use crate::domain::route::RouteKey;
+use crate::domain::route::{RouteKey, Service};
 
 /// Writes of one pass; somebody who writes as often as we do does not keep us here for ever.
 const MAX_ROUNDS: usize = 8;
@@ -198,7 +199,12 @@ impl<'a> Pass<'a> {
         if said.values().any(Result::is_err) && (is_news || self.job.order.look_again) {
             said = say(&shared.people.read(client).await?);
         }
-        self.read.needs = said;
+        read.needs = said;
+        let listed = shared.people.known().await;
+        let groups = Arc::clone(&read.snapshot.groups);
+        let need_of =
+            |service: &Service| need(&service.key, &service.access, &groups, &listed.account(), &shared.mark);
+        read.snapshot.decide_who_stays(need_of);
         Ok(())
     }
 
@@ -298,6 +304,7 @@ impl<'a> Pass<'a> {
         let mut found = std::mem::take(&mut self.found.protection);
         let ended = self.protecting().protect(&mut found).await;
         self.found.protection = found;
+        self.found.names.took_from.append(&mut self.found.protection.elsewhere);
         self.found.names.take_protections(&self.read.wanted, &self.found.protection.said);
         ended
     }
@@ -309,6 +316,7 @@ impl<'a> Pass<'a> {
             tunnel: &self.job.tunnel,
             read: &self.read,
             is_comparison: self.is_comparison(),
+            is_news: self.job.remembered.digest != Some(self.read.digest()),
         }
     }
 
@@ -324,17 +332,18 @@ impl<'a> Pass<'a> {
             return Ok(true);
         }
         let mut records = self.records_due().await?;
-        // A name that is led over from another tunnel comes once its rule is here: until then it is served there.
-        let is_led_over = |wanted: &WantedRecord| wanted.leads_from(&self.job.tunnel).is_some();
-        let waits = outcome.changed && records.iter().any(is_led_over);
-        if waits {
-            records.retain(|wanted| !is_led_over(wanted));
-        }
+        // A name that is led over from another tunnel comes once its rule is here: until then it may be served there.
+        let has_rule = |name: &str| outcome.applied_after.iter().any(|rule| rule.hostname == name);
+        let waits = |wanted: &WantedRecord| {
+            wanted.leads_from(&self.job.tunnel).is_some() && (outcome.changed || !has_rule(&wanted.name))
+        };
+        let comes_again = outcome.changed && records.iter().any(waits);
+        records.retain(|wanted| !waits(wanted));
         if outcome.changed || !records.is_empty() {
             self.note_damage();
             self.announce(&outcome, &records).await?;
         }
-        Ok(self.make_calls(observed.version, &outcome, records).await? && !waits)
+        Ok(self.make_calls(observed.version, &outcome, records).await? && !comes_again)
     }
 
     /// The records that need a call, in this round.
@@ -497,6 +506,11 @@ impl<'a> Pass<'a> {
 
     /// Takes away names that nobody wants any more, now that their rules are gone, and what protected routes last.
     async fn remove_names(&mut self) -> Result<(), Stop> {
+        if self.found.config.has_written {
+            // They may have waited for rules to go from here.
+            let next = self.read.snapshot.leaving.values().map(|leaving| leaving.next.clone());
+            self.found.names.took_from.extend(next);
+        }
         let gone: Vec<_> = self
             .read
             .snapshot
@@ -510,10 +524,11 @@ impl<'a> Pass<'a> {
         self.note_damage();
         self.tell_progress(&self.read.names()).await?;
         remove_all(&self.records(&self.client), &gone).await?;
-        match has_applications {
-            true => self.protecting().remove().await,
-            false => Ok(()),
+        if has_applications {
+            let others = self.protecting().remove().await?;
+            self.found.names.took_from.extend(others);
         }
+        Ok(())
     }
 
     /// Writes down how it ended.

@@ -1,25 +1,23 @@
 //! What is known of one tunnel: what the database says of it, read together, and what a pass has found since. No calls.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::applications::AskedApplication;
+use super::leaving::{Leaving, is_noted, read_leaving};
 use super::owned::{Ended, OwnedError, Standing};
-use super::policies::is_settled;
 use super::protection::{FoundProtection, Needs, RefusedNeeds};
 use super::schedule::REFUSED_RETRY;
-use super::shared::tunnel_of_name;
 use super::words::{NameFailure, RefusedNames, RefusedRule, RefusedRules, Stop};
 use crate::cloudflare::CfError;
 use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, cloudflare, manual_rules, routes, tunnels};
-use crate::domain::access::{AccessAsk, Group, Need, WantedPolicy};
+use crate::domain::access::{AccessAsk, Group, Need};
 use crate::domain::dns::tunnel_target;
 use crate::domain::id::{AccountId, AgentId, GroupId, TunnelId};
 use crate::domain::ingress::{
@@ -39,8 +37,10 @@ pub(super) struct Snapshot {
     pub routes: Vec<Route>,
     /// Rules that people made.
     pub rules: Vec<ManualRule>,
-    /// Names that are another tunnel's by now, and lead here still: until they lead there, their rules stay.
-    pub leaving: BTreeSet<String>,
+    /// Names that are another tunnel's by now, and lead here still.
+    pub leaving: BTreeMap<String, Leaving>,
+    /// Those of them whose rules stay until they lead there.
+    pub staying: BTreeSet<String>,
     pub applied: Vec<IngressRule>,
     pub records: Vec<DnsRecordRow>,
     /// Our applications that protect its routes.
@@ -76,12 +76,14 @@ impl Snapshot {
                 cloudflare::route_status_of(db, &agents),
             )?;
         let specs = routes.values().flatten().map(|route| &route.spec);
-        let mut specs = specs.chain(rules.values().flatten().map(|rule| &rule.spec));
+        let specs = specs.chain(rules.values().flatten().map(|rule| &rule.spec));
+        let mut leaving = read_leaving(db, &tunnels, &routes, &rules).await?;
+        let asked_next = leaving.values().flat_map(BTreeMap::values).flat_map(|leaving| &leaving.asks);
+        let mut specs = specs.chain(asked_next);
         let has_access = !applications.is_empty() || specs.any(|spec| spec.access != AccessAsk::Nothing);
         let names: Vec<String> =
             rules.values().flatten().map(|rule| rule.spec.key.hostname.clone()).collect();
         let said_of_rules = manual_rules::status_of_rules(db, &names).await?;
-        let mut leaving = read_leaving(db, &tunnels, &routes, &rules).await?;
         let account = tunnels.first().map(|tunnel| tunnel.account_id.clone()).filter(|_| has_access);
         let (policies, groups) = read_access(db, account.as_ref()).await?;
         let snapshot = |tunnel: TunnelRow| {
@@ -105,6 +107,7 @@ impl Snapshot {
             Self {
                 routes,
                 leaving: leaving.remove(id).unwrap_or_default(),
+                staying: BTreeSet::new(),
                 applied: applied.into_iter().filter_map(read_rule).collect(),
                 records,
                 applications,
@@ -224,20 +227,12 @@ impl Snapshot {
 
     /// True if what protects the routes is in place, as far as we know.
     pub fn is_protected(&self, needs: &Needs) -> bool {
-        let is_there = |wanted: &WantedPolicy| is_settled(self.policies.get(&wanted.name), wanted, None);
         let is_in_place = |need: &Need| match need {
             Need::Nothing | Need::Zone => true,
             Need::Application(wanted) => {
-                let ids = wanted.policies.iter().map(|policy| {
-                    self.policies.get(&policy.name).filter(|_| is_there(policy))?.policy_id.clone()
-                });
-                let row = self.applications.iter().find(|row| row.domain == wanted.domain);
-                match (ids.collect::<Option<Vec<_>>>(), row) {
-                    (Some(policies), Some(row)) => {
-                        AskedApplication { wanted: wanted.clone(), policies }.is_settled(row, &self.tunnel.id)
-                    }
-                    _ => false,
-                }
+                let mut rows = self.applications.iter().filter(|row| row.tunnel_id == self.tunnel.id);
+                let row = rows.find(|row| row.domain == wanted.domain);
+                row.is_some_and(|row| is_noted(wanted, &self.policies, row))
             }
         };
         let is_closed = |key| matches!(self.state(key), Some(PublicState::Blocked));
@@ -246,9 +241,18 @@ impl Snapshot {
             && self.applications_to_remove().next().is_none()
     }
 
-    /// Rules of ours whose names are another tunnel's by now, and lead here still.
+    /// Says which of the names that are another tunnel's by now keep their rules until they lead there.
+    pub fn decide_who_stays(&mut self, need_of: impl Fn(&Service) -> Result<Need, String>) {
+        let may_stay = |(name, leaving): &(&String, &Leaving)| {
+            let rules: Vec<_> = self.applied.iter().filter(|rule| rule.hostname == **name).collect();
+            leaving.may_stay(name, &rules, &self.policies, &need_of)
+        };
+        self.staying = self.leaving.iter().filter(may_stay).map(|(name, _)| name.clone()).collect();
+    }
+
+    /// Rules of ours whose names are another tunnel's by now, and that stay until they lead there.
     pub fn leaving_rules(&self) -> impl Iterator<Item = IngressRule> {
-        let stays = self.applied.iter().filter(|rule| !rule.unseen && self.leaving.contains(&rule.hostname));
+        let stays = self.applied.iter().filter(|rule| !rule.unseen && self.staying.contains(&rule.hostname));
         stays.map(IngressRule::as_wanted)
     }
 
@@ -472,10 +476,15 @@ impl Read {
                 || !unguarded.iter().any(|guard: &IngressRule| guard.id().shares_requests(&rule.id()))
         };
         rules.retain(is_guarded);
-        // Of an agent that moved the routes may be asked for here as well: a rule that stood there twice would stay for ever.
-        let is_there = |rule: &IngressRule| rules.iter().any(|other| other.id() == rule.id());
+        // Of an agent that moved the routes may be asked for here as well: a rule that stood there twice would stay for ever,
+        // and what was found closed stays closed.
+        let is_named = |rule: &IngressRule| {
+            rules.iter().any(|other| other.id() == rule.id())
+                || found.names.shut.contains(&rule.hostname)
+                || closed.iter().any(|key| key.hostname == rule.hostname)
+        };
         let leaving: Vec<IngressRule> =
-            self.snapshot.leaving_rules().filter(|rule| !is_there(rule)).collect();
+            self.snapshot.leaving_rules().filter(|rule| !is_named(rule)).collect();
         match leaving.is_empty() {
             true => rules,
             false => in_order(rules.into_iter().chain(leaving).collect()),
@@ -686,33 +695,6 @@ fn read_rule(row: AppliedRule) -> Option<IngressRule> {
     serde_json::from_value(row.rule)
         .inspect_err(|error| tracing::error!(%error, route = %row.key, "an applied rule cannot be read"))
         .ok()
-}
-
-/// Finds the names that lead to each of these tunnels, although somebody has them who publishes them in another one of the
-/// account. That is rare: they change hands one by one.
-async fn read_leaving(
-    db: &Db,
-    tunnels: &[TunnelRow],
-    routes: &HashMap<AgentId, Vec<Route>>,
-    rules: &HashMap<TunnelId, Vec<ManualRule>>,
-) -> Result<HashMap<TunnelId, BTreeSet<String>>, DbError> {
-    let targets: Vec<String> = tunnels.iter().map(|tunnel| tunnel_target(&tunnel.id)).collect();
-    let records = cloudflare::dns_records_to(db, &targets).await?;
-    let mut leaving = HashMap::new();
-    for tunnel in tunnels {
-        let own = tunnel.agent_id.as_ref().and_then(|agent| routes.get(agent));
-        let own = own.into_iter().flatten().map(|route| &route.spec.key.hostname);
-        let by_people = rules.get(&tunnel.id).into_iter().flatten().map(|rule| &rule.spec.key.hostname);
-        let own: BTreeSet<&String> = own.chain(by_people).collect();
-        let leads_here = records.get(&tunnel_target(&tunnel.id)).into_iter().flatten();
-        for record in leads_here.filter(|record| record.record_id.is_some() && !own.contains(&record.name)) {
-            let next = tunnel_of_name(db, &tunnel.account_id, &record.name).await?;
-            if next.is_some_and(|next| next != tunnel.id) {
-                leaving.entry(tunnel.id.clone()).or_insert_with(BTreeSet::new).insert(record.name.clone());
-            }
-        }
-    }
-    Ok(leaving)
 }
 
 type Access = (Arc<BTreeMap<String, AccessPolicyRow>>, Arc<BTreeMap<GroupId, Group>>);

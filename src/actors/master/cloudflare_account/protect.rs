@@ -16,6 +16,7 @@ use super::shared::Shared;
 use super::words::Stop;
 use crate::cloudflare::{CfError, Cloudflare};
 use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
+use crate::db::{DbError, cloudflare, tunnels};
 use crate::domain::access::{Need, WantedApplication, WantedPolicy, zone_application};
 use crate::domain::id::{PolicyId, TunnelId};
 use crate::domain::protection::Protection;
@@ -54,6 +55,8 @@ pub(super) struct Protecting<'a> {
     pub read: &'a Read,
     /// True if what is in place by our rows is looked at all the same.
     pub is_comparison: bool,
+    /// True unless the same was asked for when the last pass came to its end.
+    pub is_news: bool,
 }
 
 impl Protecting<'_> {
@@ -111,7 +114,9 @@ impl Protecting<'_> {
                 (End::Known(Standing::Blocked(reason)), _) => EnsuredPolicy::Blocked(reason),
                 (End::Unseen(error), _) => return Err(Stop::Cloudflare(error)),
                 (End::Known(_) | End::Kept(_), Some(id)) => EnsuredPolicy::There(id),
-                (End::Known(_) | End::Kept(_), None) => return Err(Stop::Unplanned(name)),
+                (End::Known(_) | End::Kept(_), None) | (End::Elsewhere(_), _) => {
+                    return Err(Stop::Unplanned(name));
+                }
                 (End::Failed(OwnedError::Cloudflare(error)), _) => EnsuredPolicy::Failed(error),
                 (End::Failed(error), _) => return Err(error.into()),
             };
@@ -157,6 +162,13 @@ impl Protecting<'_> {
         let kind = Applications { shared, client, tunnel, our_policies };
         let asked = AskedApplication { wanted: wanted.clone(), policies: ids };
         let is_settled = self.row(wanted).is_some_and(|row| asked.is_settled(row, tunnel));
+        if !is_settled {
+            match self.holders(&asked, route).await {
+                Ok(holders) if holders.is_empty() => {}
+                Ok(holders) => return End::Elsewhere(holders),
+                Err(error) => return End::Failed(error.into()),
+            }
+        }
         match self.ensure_one(&kind, &asked, is_settled).await {
             End::Failed(OwnedError::Cloudflare(error)) => {
                 self.unless_protected(route, wanted, &policies.rows, error).await
@@ -197,6 +209,35 @@ impl Protecting<'_> {
         }
     }
 
+    /// The other tunnels whose rules are behind an application that would become another one.
+    async fn holders(
+        &self,
+        asked: &AskedApplication,
+        route: &RouteKey,
+    ) -> Result<BTreeSet<TunnelId>, DbError> {
+        let (db, account) = (&self.shared.db, self.shared.cloudflare.account());
+        let row = access::find_application(db, account, &asked.wanted.domain).await?;
+        let body = asked.wanted.body(&asked.policies);
+        match row.is_some_and(|row| row.application_id.is_some() && row.body != body) {
+            true => self.others_with(&route.hostname).await,
+            false => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// The other tunnels that have rules for a hostname.
+    async fn others_with(&self, hostname: &str) -> Result<BTreeSet<TunnelId>, DbError> {
+        let (db, account) = (&self.shared.db, self.shared.cloudflare.account());
+        let mut others = BTreeSet::new();
+        for tunnel in cloudflare::tunnels_with_rules(db, hostname).await? {
+            let row = tunnels::find_tunnel(db, &tunnel).await?;
+            // Of another account nobody takes rules away, nor can what they serve be reached by a name of this one.
+            if tunnel != *self.tunnel && row.is_some_and(|row| row.account_id == *account) {
+                others.insert(tunnel);
+            }
+        }
+        Ok(others)
+    }
+
     fn row(&self, wanted: &WantedApplication) -> Option<&AccessApplicationRow> {
         self.read.snapshot.applications.iter().find(|row| row.domain == wanted.domain)
     }
@@ -204,7 +245,8 @@ impl Protecting<'_> {
     /// The application of the whole zone may be anybody's; without one the name would be open.
     async fn look_at_zone(&self, route: &RouteKey) -> End {
         let is_published = self.read.snapshot.state(route) == Some(PublicState::Published);
-        if is_published && !self.is_comparison {
+        // It may have been published behind something else.
+        if is_published && !self.is_comparison && !self.is_news {
             return End::Known(Standing::Theirs);
         }
         match self.find_zone_application(route).await {
@@ -228,17 +270,29 @@ impl Protecting<'_> {
     }
 
     /// Takes away what protected routes that nobody asks for any more, now that nothing of them is reachable, and policies
-    /// that nothing uses.
-    pub async fn remove(&self) -> Result<(), Stop> {
-        let gone: Vec<String> =
-            self.read.snapshot.applications_to_remove().map(|row| row.domain.clone()).collect();
+    /// that nothing uses. Returns the tunnels that have to go on with what is left: those that have rules for such a name
+    /// still, and those that get it.
+    pub async fn remove(&self) -> Result<BTreeSet<TunnelId>, Stop> {
+        let (mut gone, mut others) = (Vec::new(), BTreeSet::new());
+        for row in self.read.snapshot.applications_to_remove() {
+            let hostname = row.domain.split('/').next().unwrap_or_default();
+            let holders = self.others_with(hostname).await?;
+            let next = self.shared.next_tunnel(hostname).await?.filter(|next| next != self.tunnel);
+            // What others serve behind it would be open.
+            if holders.is_empty() || next.is_some() {
+                gone.push(row.domain.clone());
+            }
+            others.extend(holders);
+            others.extend(next);
+        }
         let rows = access::policies_of(&self.shared.db, self.shared.cloudflare.account()).await?;
         let our_policies = ids_of(&rows);
         let (shared, client, tunnel) = (self.shared, self.client, self.tunnel);
         let kind = Applications { shared, client, tunnel, our_policies: &our_policies };
         remove_all(&kind, &gone).await?;
         let unused = self.unused_policies(rows).await?;
-        Ok(remove_all(&Policies { shared, client }, &unused).await?)
+        remove_all(&Policies { shared, client }, &unused).await?;
+        Ok(others)
     }
 
     /// Policies of ours that no application of ours links to, and that no group is mirrored by.

@@ -1,6 +1,6 @@
 //! What routes need before they may be reachable, and what a pass has found of that. No calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,12 +10,13 @@ use super::schedule::REFUSED_RETRY;
 use super::words::{NameFailure, Stop};
 use crate::cloudflare::CfError;
 use crate::domain::access::{Account, Group, Need, need};
-use crate::domain::id::GroupId;
+use crate::domain::id::{GroupId, TunnelId};
 use crate::domain::protection::Protection;
 use crate::domain::route::RouteKey;
 use crate::domain::wanted::Wanted;
 
 const WAITS_FOR_ITS_TURN: &str = "its protection waits for its turn at Cloudflare";
+const WAITS_FOR_OTHERS: &str = "its protection is to change, and waits until the rules for its name are gone from the tunnel that had it before";
 
 /// What each route needs, or why that cannot be said.
 pub(super) type Needs = BTreeMap<RouteKey, Result<Need, String>>;
@@ -40,6 +41,8 @@ pub(super) enum End {
     Kept(CfError),
     /// What should be in place could not be looked at.
     Unseen(CfError),
+    /// It is to be another one, and the rules of these tunnels would be answered for by it.
+    Elsewhere(BTreeSet<TunnelId>),
     Failed(OwnedError),
 }
 
@@ -74,6 +77,8 @@ pub(super) struct FoundProtection {
     kept: BTreeMap<RouteKey, NameFailure>,
     /// Routes whose calls wait for their turn still, and how long.
     put_off: BTreeMap<RouteKey, Duration>,
+    /// Tunnels whose rules have to go first.
+    pub elsewhere: BTreeSet<TunnelId>,
 }
 
 impl FoundProtection {
@@ -127,6 +132,10 @@ impl FoundProtection {
             End::Kept(error) => {
                 self.kept.insert(route.clone(), NameFailure::new(&error));
                 Protection::InPlace
+            }
+            End::Elsewhere(tunnels) => {
+                self.elsewhere.extend(tunnels);
+                Protection::Missing(WAITS_FOR_OTHERS.into())
             }
             // That a look failed says nothing about what is there.
             End::Unseen(error) => return Err(Stop::Cloudflare(error)),

@@ -58,6 +58,7 @@ fn snapshot() -> Snapshot {
         routes: vec![route(CLOSED), route(OPEN)],
         rules: Vec::new(),
         leaving: Default::default(),
+        staying: Default::default(),
         applied: Vec::new(),
         records: Vec::new(),
         applications: Vec::new(),
