@@ -19,6 +19,7 @@ mod helper;
 mod lifelines;
 mod order_kills;
 mod orders;
+mod power_cut;
 mod reboot;
 mod rpm_root;
 mod screens;
