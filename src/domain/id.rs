@@ -112,6 +112,10 @@ text_id!(
     GroupId
 );
 text_id!(
+    /// Where people are told what happened, named by a person; see [`TargetId::parse`].
+    TargetId
+);
+text_id!(
     /// A reusable Access policy at Cloudflare; opaque.
     PolicyId
 );
@@ -172,6 +176,22 @@ impl GroupId {
         }
         Err(InvalidId {
             kind: "the id of a group",
+            value: value.chars().take(80).collect(),
+            reason: "1 to 64 characters of a-z, 0-9, `.`, `_` and `-` are allowed",
+        })
+    }
+}
+
+impl TargetId {
+    /// Checks an id that a person chose: 1 to 64 characters of `a-z0-9._-`, neither `.` nor `..`, which mean something
+    /// else in a path.
+    pub fn parse(value: &str) -> Result<Self, InvalidId> {
+        let is_good = is_plain(value) && !value.bytes().any(|b| b.is_ascii_uppercase());
+        if is_good && ![".", ".."].contains(&value) {
+            return Ok(Self::new(value));
+        }
+        Err(InvalidId {
+            kind: "the id of a target",
             value: value.chars().take(80).collect(),
             reason: "1 to 64 characters of a-z, 0-9, `.`, `_` and `-` are allowed",
         })

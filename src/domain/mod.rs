@@ -29,6 +29,7 @@ pub mod manual_rule;
 pub mod mirror;
 pub mod moving;
 pub mod networks;
+pub mod notify;
 pub mod order;
 pub mod origin;
 pub mod origin_option;

@@ -1,5 +1,7 @@
 //! Groups that keep nobody out: worth a question before they are made.
 
+use super::super::id::GroupId;
+use super::ask::AccessAsk;
 use super::group::Group;
 use super::policy::{Decision, PolicySpec};
 use super::selector::Selector;
@@ -12,7 +14,39 @@ impl Group {
     }
 }
 
+impl Group {
+    /// True if one of its policies lets in whoever comes, without asking who that is.
+    pub fn asks_nobody(&self) -> bool {
+        self.policies.iter().any(PolicySpec::asks_nobody)
+    }
+}
+
+impl AccessAsk {
+    /// Says why everybody reaches what asks for this, if that is so; `groups` are all that there are.
+    pub fn open_because(&self, groups: &[Group]) -> Option<&'static str> {
+        let asks_nobody = |id: &GroupId| groups.iter().any(|group| group.id == *id && group.asks_nobody());
+        match self {
+            Self::Nothing => Some(
+                "no label asks for a login; an application for the whole zone, if there is one, stands before it all the \
+                 same",
+            ),
+            Self::Public => Some("its labels say that it is public"),
+            Self::Groups { groups } if groups.iter().any(asks_nobody) => {
+                Some("a group that it asks for lets in everybody without a login")
+            }
+            Self::Own { policies, .. } if policies.iter().any(PolicySpec::asks_nobody) => {
+                Some("its own policies let in everybody without a login")
+            }
+            Self::Inherit | Self::Groups { .. } | Self::Own { .. } | Self::Unreadable { .. } => None,
+        }
+    }
+}
+
 impl PolicySpec {
+    fn asks_nobody(&self) -> bool {
+        matches!(self.decision, Decision::Bypass | Decision::NonIdentity) && self.is_open_to_everyone()
+    }
+
     fn is_open_to_everyone(&self) -> bool {
         self.decision != Decision::Deny
             && self.include.iter().any(Selector::is_everyone)

@@ -139,7 +139,8 @@ impl Selector {
     }
 }
 
-fn check_email(email: &str) -> Result<(), String> {
+/// Fails if a text is no e-mail address of one person.
+pub fn check_email(email: &str) -> Result<(), String> {
     let wrong = |reason: &str| Err(format!("`{}` is no e-mail address{reason}", repeated(email)));
     let Some((name, domain)) = email.rsplit_once('@') else { return wrong("; write `a@example.com`") };
     if name.is_empty() {
