@@ -13,6 +13,7 @@ pub mod docker;
 pub mod domain;
 pub mod http_client;
 pub mod io;
+pub mod notify;
 pub mod process;
 pub mod protocol;
 pub mod registry;

@@ -30,6 +30,7 @@ mod m0021_approval_modes;
 mod m0022_access;
 mod m0023_schedule_approvals;
 mod m0024_manual_rules;
+mod m0025_notifications;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0022_access::Migration),
             Box::new(m0023_schedule_approvals::Migration),
             Box::new(m0024_manual_rules::Migration),
+            Box::new(m0025_notifications::Migration),
         ]
     }
 }

@@ -27,6 +27,7 @@ use crate::db::{Batch, Db, RowChange, secrets, settings};
 use crate::domain::access::Group;
 use crate::domain::id::{SecretId, ZoneId};
 use crate::domain::role::BY_FILE;
+use crate::notify::Sender;
 use crate::web::state::AskDocker;
 use crate::web::{Listen, WebSettings, WebState, serve};
 
@@ -80,6 +81,7 @@ impl MasterHalf {
             default_zone: settings.cloudflare.zone_id.clone().map(ZoneId::new),
             account: None,
             registries: Some(desk.registries()),
+            messenger: Some(Arc::new(Sender::new(start.io.clone())?)),
             settings: MasterSettings { shards: shards.count(), ..master_settings(settings) },
             clock: start.clock.clone(),
             chance: start.chance.clone(),
@@ -218,6 +220,7 @@ fn master_settings(settings: &Settings) -> MasterSettings {
         publish_host_access: settings.publish.allow_host_access,
         compare_every: Duration::from_secs(settings.publish.compare_interval_seconds),
         second_approval: settings.updates.second_approval,
+        notify_window: Duration::from_secs(settings.notifications.grouping_seconds),
         ..MasterSettings::default()
     }
 }

@@ -29,6 +29,7 @@ mod install;
 mod keys;
 mod master;
 mod migrate;
+mod notify;
 mod output;
 mod plan;
 mod reboot_host;
@@ -121,6 +122,8 @@ enum Verb {
     Rules(rules::RulesArgs),
     /// List, make and remove groups of people and machines that may reach what is published.
     Access(access::AccessArgs),
+    /// Say where people are told what happened, test that, and list what was sent.
+    Notify(notify::NotifyArgs),
     /// List pending updates of all hosts, decide about them, see what installing them would change, and approve that.
     Updates(updates::UpdatesArgs),
     /// List what was done on all hosts, follow a run, and ask for the way back.
@@ -199,6 +202,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Routes(args) => routes::run(args, &common),
         Verb::Rules(args) => rules::run(args, &common),
         Verb::Access(args) => access::run(args, &common),
+        Verb::Notify(args) => notify::run(args, &common),
         Verb::Updates(args) => updates::run(args, &common),
         Verb::Runs(args) => runs::run(args, &common),
         Verb::Events(args) => events::run(args, &common),

@@ -103,6 +103,11 @@ pub(super) fn check(
         "publish.compare_interval_seconds",
         "expected 0, or 30 to 86400 seconds",
     );
+    expect(
+        settings.notifications.grouping_seconds <= 3_600,
+        "notifications.grouping_seconds",
+        "expected 0 to 3600 seconds",
+    );
     expect(!settings.server.host.trim().is_empty(), "server.host", "expected an address such as 0.0.0.0");
     expect(
         !settings.tunnel.network.trim().starts_with("container:"),

@@ -42,6 +42,8 @@ pub struct Settings {
     pub labels: Labels,
     /// When a route is published and withdrawn.
     pub publish: Publish,
+    /// When people are told what happened.
+    pub notifications: Notifications,
     /// This host as an agent.
     pub agent: Agent,
     /// The Docker Engine.
@@ -204,6 +206,20 @@ impl Default for Publish {
             compare_interval_seconds: 300,
             access_groups_file: None,
         }
+    }
+}
+
+/// `[notifications]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notifications {
+    /// Seconds in which further things of a kind go into the same message, after the first (default 30).
+    pub grouping_seconds: u64,
+}
+
+impl Default for Notifications {
+    fn default() -> Self {
+        Self { grouping_seconds: 30 }
     }
 }
 

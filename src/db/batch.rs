@@ -10,6 +10,7 @@ use super::cloudflare::{
 use super::containers::ContainerProblem;
 use super::error::DbError;
 use super::events::Recorded;
+use super::notifications::{MessageRow, TargetStateRow};
 use super::plans::HostPlanRow;
 use super::refresh_tokens::RefreshTokenRow;
 use super::runs::RunRow;
@@ -19,7 +20,10 @@ use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
 use crate::domain::event::{Event, Stream};
 use crate::domain::host::Host;
-use crate::domain::id::{AccountId, AgentId, ContainerId, KeyId, RequestId, SecretId, TunnelId, ZoneId};
+use crate::domain::id::{
+    AccountId, AgentId, ContainerId, KeyId, RequestId, SecretId, TargetId, TunnelId, ZoneId,
+};
+use crate::domain::notify::{Known, Notice, Topic};
 use crate::domain::route::RouteKey;
 use crate::domain::tunnel::TunnelReport;
 use crate::domain::update::{Change, Changes, Checked, Kind, PlanId};
@@ -194,6 +198,30 @@ pub enum RowChange {
     PutTunnelConnectors(TunnelConnectorsRow),
     /// Stores how many calls an account may still make.
     PutCallBudget(CallBudgetRow),
+    /// Stores how far the record was followed to tell people.
+    PutNotificationPlace { seq: u64 },
+    /// Stores that something is the case.
+    PutCondition(Known),
+    /// Stores that it is no more.
+    DeleteCondition { topic: Topic, subject: String },
+    /// Forgets how far the record was followed and what is the case: nobody is to be told.
+    StopTelling,
+    /// Stores what waits to be told, if there is such a target.
+    PutNotice { target_id: TargetId, notice: Notice },
+    /// Forgets it.
+    DeleteNotice { target_id: TargetId, topic: Topic, subject: String },
+    /// Stores a message, if there is such a target.
+    PutMessage(Box<MessageRow>),
+    /// Forgets it.
+    DeleteMessage { id: String },
+    /// Stores how a target is, if there is one; how many things were left out for it stays.
+    PutTargetState(TargetStateRow),
+    /// Stores how many things were left out for a target since its last message.
+    SetLeftOut { target_id: TargetId, left_out: u32 },
+    /// Has a target be tried at once.
+    RetryTarget { target_id: TargetId },
+    /// Forgets what waits for a target, what was sent to it and how it is.
+    ForgetTarget { target_id: TargetId },
 }
 
 /// A batch that is on disk.

@@ -10,6 +10,7 @@ use super::entities::{
     container_problem, dns_record, route_status, session, tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
+use super::notification_changes;
 use super::plans::plan_model;
 use super::secret_key::{SecretError, SecretKey};
 use super::sessions::{MOST_SESSIONS, SessionRow};
@@ -76,6 +77,18 @@ pub(super) fn carry_out(
         | RowChange::PutTunnelConnectors(_)
         | RowChange::DeleteTunnelStatus { .. }
         | RowChange::PutCallBudget(_) => of_cloudflare(unit, change),
+        RowChange::PutNotificationPlace { .. }
+        | RowChange::PutCondition(_)
+        | RowChange::DeleteCondition { .. }
+        | RowChange::StopTelling
+        | RowChange::PutNotice { .. }
+        | RowChange::DeleteNotice { .. }
+        | RowChange::PutMessage(_)
+        | RowChange::DeleteMessage { .. }
+        | RowChange::PutTargetState(_)
+        | RowChange::SetLeftOut { .. }
+        | RowChange::RetryTarget { .. }
+        | RowChange::ForgetTarget { .. } => notification_changes::apply(unit, change),
     }
     Ok(())
 }

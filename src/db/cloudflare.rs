@@ -146,7 +146,7 @@ impl RouteStatusRow {
 }
 
 impl TunnelStatusRow {
-    fn of(row: tunnel_status::Model) -> Result<Self, DbError> {
+    pub(super) fn of(row: tunnel_status::Model) -> Result<Self, DbError> {
         Ok(Self {
             foreign_rules: json("tunnel", &row.tunnel_id, &row.foreign_rules)?,
             tunnel_id: TunnelId::new(row.tunnel_id),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::batch::{Assumption, RowChange};
 use super::cloudflare::status_key;
+use super::notifications::TargetStateRow;
 use crate::domain::event::Stream;
 use crate::domain::update::{Change, Kind};
 
@@ -26,6 +27,12 @@ pub(super) struct Needs {
     pub(super) settings: BTreeSet<String>,
     pub(super) registry_logins: BTreeSet<String>,
     pub(super) access_groups: BTreeSet<String>,
+    pub(super) targets: BTreeSet<String>,
+    pub(super) target_states: BTreeSet<String>,
+    /// Targets of which nothing is to be left.
+    pub(super) forgotten_targets: BTreeSet<String>,
+    /// True if everything that is the case is wanted.
+    pub(super) all_conditions: bool,
     pub(super) access_policies: BTreeSet<(String, String)>,
     pub(super) access_applications: BTreeSet<(String, String)>,
     pub(super) agents_observed: BTreeSet<String>,
@@ -76,6 +83,24 @@ impl Needs {
             RowChange::PutUpdateLog(log) => {
                 self.update_logs.insert((log.agent_id.as_str().into(), log.place));
             }
+            // What is sent to a target is kept only while there is one.
+            RowChange::PutNotice { target_id, .. } => drop(self.targets.insert(target_id.as_str().into())),
+            RowChange::PutMessage(row) => drop(self.targets.insert(row.target_id.as_str().into())),
+            RowChange::PutTargetState(TargetStateRow { target_id, .. })
+            | RowChange::SetLeftOut { target_id, .. }
+            | RowChange::RetryTarget { target_id } => {
+                self.targets.insert(target_id.as_str().into());
+                self.target_states.insert(target_id.as_str().into());
+            }
+            RowChange::ForgetTarget { target_id } => {
+                self.forgotten_targets.insert(target_id.as_str().into());
+            }
+            RowChange::StopTelling => self.all_conditions = true,
+            RowChange::DeleteNotice { .. }
+            | RowChange::DeleteMessage { .. }
+            | RowChange::PutNotificationPlace { .. }
+            | RowChange::PutCondition(_)
+            | RowChange::DeleteCondition { .. } => {}
             // Gone is gone, whatever it was.
             RowChange::DeleteRefreshToken { .. } => {}
             RowChange::EndSession { .. } => {}

@@ -41,6 +41,10 @@ pub use super::events::{EventFilter, EventRow, list_events};
 pub use super::failed_images::{HeldImageRow, held_among, list_held_images};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
 pub use super::manual_rules::{ManualRuleRow, count_rules, find_rule, list_rules, status_of_rules};
+pub use super::notifications::{
+    MessageRow, MessageState, TargetRow, TargetStateRow, count_waiting, find_target, list_messages,
+    list_target_states, list_targets,
+};
 pub use super::order_keys::{OrderKeyRow, list_order_keys};
 pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, plans_by_id, scheduled_plans};
 pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};

@@ -6,7 +6,8 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 use super::entities::{
     access_application, access_group, access_policy, admin, agent, agent_key, agent_observed, applied_rule,
     approval, call_budget, claim, command, container, container_problem, dns_record, event, failed_image,
-    host, host_plan, manual_rule, order_key, plan, refresh_token, registration_token,
+    host, host_plan, manual_rule, notice, notification_condition, notification_message, notification_place,
+    notification_target, notification_target_state, order_key, plan, refresh_token, registration_token,
     registration_token_usage, registry_login, route, route_status, run, scan, secret, session, setting,
     stream, tunnel, tunnel_connectors, tunnel_observed, tunnel_status, update, update_container,
     update_decision, update_log,
@@ -59,6 +60,12 @@ row!(run, (agent_id: String as AgentId), (id: String as Id));
 row!(approval, (agent_id: String as AgentId), (id: String as Id));
 row!(order_key, fingerprint: String as Fingerprint);
 row!(failed_image, digest: String as Digest);
+row!(notification_target, id: String as Id);
+row!(notification_target_state, target_id: String as TargetId);
+row!(notification_place, id: i32 as Id);
+row!(notification_condition, (topic: String as Topic), (subject: String as Subject));
+row!(notice, (target_id: String as TargetId), (topic: String as Topic), (subject: String as Subject));
+row!(notification_message, id: String as Id);
 
 /// Declares the tables once, and what is done with each of them.
 macro_rules! tables {
@@ -148,6 +155,12 @@ tables! {
     approvals: approval,
     order_keys: order_key,
     failed_images: failed_image,
+    targets: notification_target,
+    target_states: notification_target_state,
+    notification_place: notification_place,
+    conditions: notification_condition,
+    notices: notice,
+    messages: notification_message,
 }
 
 impl Unit {
@@ -178,6 +191,7 @@ impl Unit {
         self.settings.load(conn, needs.settings.iter().cloned()).await?;
         self.registry_logins.load(conn, needs.registry_logins.iter().cloned()).await?;
         self.access_groups.load(conn, needs.access_groups.iter().cloned()).await?;
+        self.targets.load(conn, needs.targets.iter().cloned()).await?;
         self.registration_tokens.load(conn, needs.registration_tokens.iter().cloned()).await?;
         for ids in chunks(&needs.registration_tokens) {
             let of_these = registration_token_usage::Column::TokenId.is_in(ids);
@@ -218,6 +232,7 @@ impl Unit {
         self.tunnel_status.load(conn, needs.tunnel_status).await?;
         self.tunnel_connectors.load(conn, needs.tunnel_connectors).await?;
         self.call_budgets.load(conn, needs.call_budgets).await?;
+        self.target_states.load(conn, needs.target_states).await?;
         self.refresh_tokens.load(conn, needs.refresh_tokens).await?;
         self.update_logs.load(conn, needs.update_logs).await?;
         let of_containers: Vec<_> = needs.containers.into_iter().collect();
@@ -255,6 +270,13 @@ impl Unit {
         }
         for names in chunks(&needs.sessions_of_admins) {
             self.sessions.load_where(conn, any(session::Column::Admin.is_in(names))).await?;
+        }
+        for ids in chunks(&needs.forgotten_targets) {
+            self.notices.load_where(conn, any(notice::Column::TargetId.is_in(ids.clone()))).await?;
+            self.messages.load_where(conn, any(notification_message::Column::TargetId.is_in(ids))).await?;
+        }
+        if needs.all_conditions {
+            self.conditions.load_where(conn, Condition::all()).await?;
         }
         for ids in chunks(&needs.applied_rules) {
             self.applied_rules.load_where(conn, any(applied_rule::Column::TunnelId.is_in(ids))).await?;

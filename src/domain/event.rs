@@ -2,8 +2,8 @@
 //!
 //! A stream has one owner: `keys` and `agent/<id>` belong to the registrar, `agent/<id>/commands` to that
 //! agent's dispatcher, `agent/<id>/routes` to its container mirror, `agent/<id>/presence` to its shard,
-//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin`, `access`, `rules`
-//! and `token/<id>` to the registrar.
+//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin`, `access`, `rules`,
+//! `notifications` and `token/<id>` to the registrar.
 
 use std::fmt;
 
@@ -15,11 +15,12 @@ use serde_json::Value;
 use super::access::Group;
 use super::command::{CommandKind, Outcome};
 use super::id::{
-    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TokenId,
-    TunnelId, ZoneId,
+    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TargetId,
+    TokenId, TunnelId, ZoneId,
 };
 use super::machine::OtherMachine;
 use super::manual_rule::ManualRule;
+use super::notify::Target;
 use super::order::{Endorsement, PublicKey};
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
@@ -82,6 +83,11 @@ impl Stream {
         Self("rules".into())
     }
 
+    /// Where people are told what happened.
+    pub fn notifications() -> Self {
+        Self("notifications".into())
+    }
+
     /// What became of a registration token.
     pub fn token(id: &TokenId) -> Self {
         Self(format!("token/{id}"))
@@ -141,6 +147,8 @@ pub enum Event {
     Access(AccessEvent),
     /// Rules that people make.
     Rule(RuleEvent),
+    /// Where people are told what happened.
+    Notify(NotifyEvent),
 }
 
 /// Decisions about agent keys.
@@ -486,6 +494,18 @@ pub enum RuleEvent {
     Removed { tunnel_id: TunnelId, route: RouteKey },
 }
 
+/// Decisions about where people are told what happened. What opens a target is in table `secrets`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum NotifyEvent {
+    /// The target is this from now on.
+    #[serde(rename = "notify_target_set")]
+    TargetSet { target: Box<Target> },
+    /// There is no such target any more.
+    #[serde(rename = "notify_target_removed")]
+    TargetRemoved { target_id: TargetId },
+}
+
 impl From<KeyEvent> for Event {
     fn from(event: KeyEvent) -> Self {
         Self::Key(event)
@@ -540,6 +560,12 @@ impl From<RuleEvent> for Event {
     }
 }
 
+impl From<NotifyEvent> for Event {
+    fn from(event: NotifyEvent) -> Self {
+        Self::Notify(event)
+    }
+}
+
 impl From<TokenEvent> for Event {
     fn from(event: TokenEvent) -> Self {
         Self::Token(event)
@@ -564,6 +590,7 @@ impl<'de> Deserialize<'de> for Event {
             }
             "access" => AccessEvent::deserialize(value).map(Self::Access),
             "rule" => RuleEvent::deserialize(value).map(Self::Rule),
+            "notify" => NotifyEvent::deserialize(value).map(Self::Notify),
             "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };
@@ -584,7 +611,8 @@ impl Event {
             | Self::Admin(_)
             | Self::Token(_)
             | Self::Access(_)
-            | Self::Rule(_) => None,
+            | Self::Rule(_)
+            | Self::Notify(_) => None,
         }
     }
 }
@@ -736,6 +764,7 @@ pub fn all_types() -> std::collections::BTreeSet<String> {
         of::<TokenEvent>(),
         of::<AccessEvent>(),
         of::<RuleEvent>(),
+        of::<NotifyEvent>(),
     ];
     topics.into_iter().flatten().collect()
 }

@@ -20,6 +20,7 @@ mod forwarded;
 mod hashing;
 mod label_words;
 mod listings;
+mod notifications;
 pub mod openapi;
 pub mod ops;
 pub mod pages;
@@ -57,7 +58,10 @@ pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, install};
-use api::{access, admins, doctor, explain, keys, native, overview, plans, registries, runs, updates};
+use api::{
+    access, admins, doctor, explain, keys, native, notifications as told, overview, plans, registries, runs,
+    updates,
+};
 use route::at;
 use speak::speak;
 
@@ -147,6 +151,10 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/rules/import").post(api::rules::import))
                 .service(at("/access/groups").get(access::list))
                 .service(at("/access/groups/{id}").get(access::show).put(access::set).delete(access::remove))
+                .service(at("/notifications/targets").get(told::list))
+                .service(at("/notifications/targets/{id}").put(told::set).delete(told::remove))
+                .service(at("/notifications/targets/{id}/test").post(told::test))
+                .service(at("/notifications/outbox").get(told::outbox))
                 .service(at("/explain").get(explain::explain))
                 .service(at("/doctor").get(doctor::look))
                 .service(at("/updates").get(updates::list))
@@ -306,6 +314,10 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/access").get(pages::access::show))
         .service(at("/access/groups").post(pages::access::set))
         .service(at("/access/groups/{id}/remove").post(pages::access::remove))
+        .service(at("/notifications").get(pages::notifications::show))
+        .service(at("/notifications/targets").post(pages::notifications::set))
+        .service(at("/notifications/targets/{id}/test").post(pages::notifications::test))
+        .service(at("/notifications/targets/{id}/remove").post(pages::notifications::remove))
         .service(at("/routes/of").get(pages::story::show))
         .service(at("/updates").get(pages::updates::list))
         .service(at("/updates/of").get(pages::update::show))
@@ -331,6 +343,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/fragments/agents/{id}").get(pages::agent::fragment))
         .service(at("/fragments/routes").get(pages::routes::fragment))
         .service(at("/fragments/access").get(pages::access::fragment))
+        .service(at("/fragments/notifications").get(pages::notifications::fragment))
         .service(at("/fragments/routes/of").get(pages::story::fragment))
         .service(at("/fragments/updates").get(pages::updates::list_fragment))
         .service(at("/fragments/updates/of").get(pages::update::fragment))

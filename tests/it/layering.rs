@@ -24,6 +24,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("registry", &[FOUNDATION]),
     ("uplink", &[FOUNDATION]),
     ("state_dir", &[FOUNDATION]),
+    ("notify", &[FOUNDATION]),
     ("updates", &[FOUNDATION, "docker", "registry", "state_dir"]),
     ("actors::supervision", &["domain", "clock", "chance"]),
     ("actors::agent", &[FOUNDATION, ADAPTERS, "actors::supervision"]),
@@ -32,7 +33,7 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 const FOUNDATION: &str = "domain protocol config process io http_client clock chance";
-const ADAPTERS: &str = "db backplane docker cloudflare registry uplink state_dir updates";
+const ADAPTERS: &str = "db backplane docker cloudflare registry uplink state_dir notify updates";
 
 /// These build everything, so they may see everything.
 const TOP: &[&str] = &["cli", "telemetry", "main", "lib", "actors"];

@@ -25,6 +25,7 @@ mod master_tree;
 mod moved_containers;
 mod moving;
 mod networks;
+mod notifications;
 mod pages;
 mod parameters;
 mod plan_host;

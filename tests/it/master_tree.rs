@@ -69,6 +69,7 @@ impl Rig {
             account: Some(Arc::new(Tunnels)),
             writer: None,
             registries: None,
+            messenger: None,
             settings: MasterSettings::default(),
             clock,
             chance,

@@ -63,6 +63,8 @@ async fn our_own_lists_refuse_a_parameter_that_they_do_not_know() {
         ("/api/v3/updates/summary?kind=apt", "`kind` is not known: there are none here"),
         ("/api/v3/routes?hostname=x", "`hostname` is not known: there are none here"),
         ("/api/v3/access/groups?name=x", "`name` is not known: there are none here"),
+        ("/api/v3/notifications/targets?name=x", "`name` is not known: there are none here"),
+        ("/api/v3/notifications/outbox?of=x", "`of` is not known"),
         ("/api/v3/rules/manual?name=x", "`name` is not known: there are none here"),
         ("/api/v3/plan?x", "`x` is not known"),
         ("/api/v3/tree?x=1", "`x` is not known"),

@@ -22,6 +22,7 @@ mod faults;
 mod image;
 mod journey;
 mod make_run;
+mod notifications_page;
 mod raw_client;
 mod registry;
 mod role_process;

@@ -3,6 +3,7 @@
 mod access;
 mod administrators;
 mod fleet;
+mod notify;
 mod rules;
 mod way;
 

@@ -36,6 +36,8 @@ pub enum Note {
     Published,
     /// Administrators and settings.
     Settings,
+    /// What people are told, and how that goes.
+    Notifications,
     /// Notes were lost: look at everything again.
     Resync,
 }

@@ -164,6 +164,17 @@ pub enum MasterError {
         /// The routes.
         routes: Vec<String>,
     },
+    /// No such target of notifications (404).
+    #[error("no target has this id; `lightship notify` lists them")]
+    TargetNotFound,
+    /// The target did not take the message (502).
+    #[error("the message did not arrive at {}: {reason}", repeated(name))]
+    TargetFailed {
+        /// What people call the target.
+        name: String,
+        /// What happened, in words that hold no secret.
+        reason: String,
+    },
     /// No such rule of a person (404).
     #[error("no rule of a person has this hostname and path; `lightship rules` lists them")]
     RuleNotFound,
@@ -273,6 +284,8 @@ impl MasterError {
             Self::AdminNotFound(_) => "admin_not_found",
             Self::GroupNotFound => "group_not_found",
             Self::GroupInUse { .. } => "group_in_use",
+            Self::TargetNotFound => "target_not_found",
+            Self::TargetFailed { .. } => "target_failed",
             Self::RuleNotFound => "rule_not_found",
             Self::TunnelNotFound(_) => "tunnel_not_found",
             Self::HostnameHeld { .. } => "hostname_held",
@@ -298,6 +311,7 @@ impl MasterError {
             | Self::TokenNotFound
             | Self::GroupNotFound
             | Self::RuleNotFound
+            | Self::TargetNotFound
             | Self::TunnelNotFound(_)
             | Self::LoginNotFound
             | Self::UpdateNotFound(_)
@@ -327,7 +341,7 @@ impl MasterError {
             | Self::AlreadySetUp
             | Self::AgentRevoked(_) => 409,
             Self::Database(_) => 500,
-            Self::Cloudflare(_) => 502,
+            Self::Cloudflare(_) | Self::TargetFailed { .. } => 502,
             Self::Busy | Self::StorageFull => 503,
         }
     }

@@ -139,6 +139,7 @@ impl Aftermath {
                 self.notes.insert(Note::Settings);
                 self.all_tunnels = true;
             }
+            Event::Notify(_) => drop(self.notes.insert(Note::Settings)),
             Event::Admin(event) => {
                 self.notes.insert(Note::Settings);
                 match event {

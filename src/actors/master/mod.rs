@@ -15,6 +15,7 @@ mod fleet;
 mod follow;
 mod for_registrar;
 mod leaps;
+mod notifier;
 mod old_plans;
 mod orders;
 mod pushes;

@@ -41,6 +41,14 @@ pub struct MasterSettings {
     pub push_rests: Duration,
     /// True if a host changes only after a second person's yes.
     pub second_approval: bool,
+    /// How long after something that is to be told further things of its kind go into the same message.
+    pub notify_window: Duration,
+    /// Shortest time between two looks at what is to be told.
+    pub notify_rests: Duration,
+    /// Longest time between them.
+    pub notify_look_again: Duration,
+    /// How long a target is left alone after it took a message for the first time not.
+    pub notify_retry: Duration,
 }
 
 impl Default for MasterSettings {
@@ -61,6 +69,10 @@ impl Default for MasterSettings {
             push_settles: Duration::from_secs(1),
             push_rests: Duration::from_secs(5),
             second_approval: false,
+            notify_window: Duration::from_secs(30),
+            notify_rests: Duration::from_secs(2),
+            notify_look_again: Duration::from_secs(30),
+            notify_retry: Duration::from_secs(30),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::facade::Master;
 use super::fleet::Fleet;
 use super::follow::Follower;
 use super::leaps::Leaps;
+use super::notifier::{self, Notifier};
 use super::pushes::{self, PushGatherer};
 use super::registrar::{self, Registrar};
 use super::router::{self, Planted, Router};
@@ -29,6 +30,7 @@ use crate::clock::Clock;
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;
 use crate::domain::id::ZoneId;
+use crate::notify::Messenger;
 use crate::registry::Registries;
 
 /// What the master is made of.
@@ -45,6 +47,8 @@ pub struct MasterParts {
     pub writer: Option<Arc<dyn Writer>>,
     /// Who asks registries what tags hold; none: agents ask by themselves.
     pub registries: Option<Arc<dyn Registries>>,
+    /// Who sends what people are told; none: nobody is told.
+    pub messenger: Option<Arc<dyn Messenger>>,
     /// Times and bounds.
     pub settings: MasterSettings,
     /// The time of day.
@@ -114,6 +118,7 @@ impl Master {
         let (scheduler_spec, scheduler) = wiring.scheduler(&parts.db, &parts.clock, &leaps);
         let (fleet_spec, registrar, routers) = wiring.fleet(&parts.arbiters);
         let (pushes_spec, pushes) = wiring.pushes();
+        let notifier = parts.messenger.take().map(|messenger| wiring.notifier(messenger));
         wiring.fleet.complete(routers.iter().map(Port::inlet).collect());
         let ledger = Ledger::new(store.inlet());
         let notices = Notices::new(bus, listeners);
@@ -145,7 +150,12 @@ impl Master {
             spec = spec.child(cloudflare);
         }
         let spec = spec.child(scheduler_spec.role("master-scheduler")).child(fleet_spec.role("master-fleet"));
-        let spec = spec.child(pushes_spec.role("master-pushes"));
+        let mut spec = spec.child(pushes_spec.role("master-pushes"));
+        let mut told = None;
+        if let Some((notifier_spec, notifier)) = notifier {
+            spec = spec.child(notifier_spec.role("master-notifier"));
+            told = Some(notifier);
+        }
         let master = Self {
             directory,
             db: parts.db,
@@ -154,6 +164,7 @@ impl Master {
             tree: parts.tree,
             env,
             pushes,
+            notifier: told,
             registrar,
             #[cfg(test)]
             routers,
@@ -183,6 +194,15 @@ impl Wiring {
         ChildSpec::actor("pushes", pushes::CAPACITY, Overflow::Reject, move || {
             PushGatherer::new(Arc::clone(&env))
         })
+    }
+
+    /// A test takes as long as its target, and what became of a message is tried to be written for a minute.
+    fn notifier(&self, messenger: Arc<dyn Messenger>) -> (ChildSpec, Port<Notifier>) {
+        let env = Arc::clone(&self.env);
+        let (spec, port) = ChildSpec::actor("notifier", notifier::CAPACITY, Overflow::Reject, move || {
+            Notifier::new(Arc::clone(&env), Arc::clone(&messenger))
+        });
+        (spec.deadline(Duration::from_secs(120)), port)
     }
 
     /// The fleet: the registrar, and for each shard its agents' supervisor and the router in front of it.

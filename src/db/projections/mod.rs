@@ -7,6 +7,7 @@
 mod access;
 mod agents;
 mod commands;
+mod notifications;
 mod origin;
 mod routes;
 mod rules;
@@ -34,6 +35,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Res
         Event::Token(event) => tokens::project(unit, origin, event),
         Event::Access(event) => access::project(unit, origin, event),
         Event::Rule(event) => rules::project(unit, origin, event)?,
+        Event::Notify(event) => notifications::project(unit, origin, event),
     }
     Ok(())
 }
@@ -51,5 +53,6 @@ pub(super) fn needs(needs: &mut Needs, event: &Event) {
         Event::Token(event) => tokens::needs(needs, event),
         Event::Access(event) => access::needs(needs, event),
         Event::Rule(event) => rules::needs(needs, event),
+        Event::Notify(event) => notifications::needs(needs, event),
     }
 }

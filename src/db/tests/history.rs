@@ -12,22 +12,23 @@ use super::support::*;
 use crate::chance::Chance;
 use crate::db::entities::{
     access_group, admin, agent as agent_entity, agent_key, approval, claim, command, event, failed_image,
-    manual_rule, order_key, registration_token, registration_token_usage, registry_login, route,
-    route_status, setting, tunnel, update_decision,
+    manual_rule, notification_target, order_key, registration_token, registration_token_usage,
+    registry_login, route, route_status, setting, tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::access::{self, AppOptions, Group, PolicySpec, Selector};
 use crate::domain::command::{CommandKind, Outcome};
 use crate::domain::event::{
-    AccessEvent, AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, RuleEvent, Stream,
-    TunnelEvent, UpdateEvent,
+    AccessEvent, AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, NotifyEvent, RouteEvent, RuleEvent,
+    Stream, TunnelEvent, UpdateEvent,
 };
 use crate::domain::id::{
-    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TokenId,
-    TunnelId, ZoneId,
+    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TargetId,
+    TokenId, TunnelId, ZoneId,
 };
 use crate::domain::machine::OtherMachine;
 use crate::domain::manual_rule::ManualRule;
+use crate::domain::notify::{Channel, Target};
 use crate::domain::order::SigningKey;
 use crate::domain::role::Role;
 use crate::domain::route::Release;
@@ -286,7 +287,10 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(17) {
+        match self.pick(19) {
+            17 => Event::Notify(NotifyEvent::TargetSet { target: Box::new(self.target()) }),
+            // The others stay, so that there are some in the end.
+            18 => Event::Notify(NotifyEvent::TargetRemoved { target_id: TargetId::new("target0") }),
             14..=16 => Event::Rule(self.about_a_rule()),
             13 => Event::Tunnel(TunnelEvent::Added {
                 tunnel_id: self.tunnel(),
@@ -334,6 +338,16 @@ impl World {
         match self.pick(4) {
             0 => RuleEvent::Removed { tunnel_id, route: spec.key },
             _ => RuleEvent::Set { rule: ManualRule { tunnel_id, spec } },
+        }
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            id: TargetId::new(self.named("target", 3)),
+            name: self.named("name", 3),
+            channel: Channel::Ntfy { server: "https://ntfy.sh".into() },
+            about: None,
+            quiet_hours: (self.pick(2) == 0).then(|| "22:00-07:00".parse().unwrap()),
         }
     }
 
@@ -389,6 +403,7 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<setting::Entity>(db).await,
         rows::<registry_login::Entity>(db).await,
         rows::<access_group::Entity>(db).await,
+        rows::<notification_target::Entity>(db).await,
         rows::<registration_token::Entity>(db).await,
         rows::<registration_token_usage::Entity>(db).await,
         rows::<update_decision::Entity>(db).await,

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod explain;
 pub mod keys;
 pub mod native;
+pub mod notifications;
 pub mod overview;
 pub mod plan_asks;
 pub mod plans;

@@ -87,6 +87,12 @@ pub const OPEN_GROUP: Question = Question {
     text: "Open this group to everyone? One of its policies lets in whoever comes, or whoever can sign in in any way: so do \
            all routes that ask for the group.",
 };
+/// Removing a target of notifications.
+pub const REMOVE_TARGET: Question = Question {
+    verb: "remove",
+    title: "Remove target",
+    text: "Remove this target? Nobody is told there any more, and what waits to be sent to it is forgotten.",
+};
 /// Removing an agent.
 pub const REMOVE: Question = Question {
     verb: "remove",
@@ -136,8 +142,10 @@ impl Question {
         fields: &[(String, String)],
     ) -> Result<HttpResponse, ApiError> {
         let action = format!("{path}/{}", self.verb);
-        let here =
-            ["/system", "/access", "/routes"].into_iter().find(|here| *here == back).unwrap_or("/agents");
+        let here = ["/system", "/access", "/routes", "/notifications"]
+            .into_iter()
+            .find(|here| *here == back)
+            .unwrap_or("/agents");
         page(&ConfirmPage { shell: Shell::new(person, here), question: self, action, back, fields })
     }
 }

@@ -14,6 +14,7 @@ mod filter;
 mod host_card;
 pub mod keys;
 pub mod live;
+pub mod notifications;
 pub mod overview;
 pub mod plans;
 pub mod posted;
@@ -118,6 +119,7 @@ impl Shell {
             ("Access", "/access"),
             ("Updates", "/updates"),
             ("History", "/runs"),
+            ("Notifications", "/notifications"),
             ("System", "/system"),
         ];
         pages.into_iter().map(|(title, href)| Entry { title, href, here: href == self.here }).collect()

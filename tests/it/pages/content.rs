@@ -28,6 +28,8 @@ async fn every_page_has_content_and_forbids_what_it_does_not_need() {
         (agent_page.as_str(), "edge-1"),
         ("/routes", "http://app:80"),
         ("/access", "public-default-bypass"),
+        ("/notifications", "Nobody is told yet"),
+        ("/notifications?kind=email", "Mail server"),
         ("/routes/rule", "Make the tunnel if there is none of that name"),
         ("/runs", "Nothing was installed yet"),
         ("/system", "registrar"),

@@ -4,6 +4,7 @@ mod access;
 mod content;
 mod forms;
 mod lists;
+mod notifications;
 mod plans;
 mod sign_in;
 mod truth;

@@ -16,6 +16,7 @@ use lightship::clock::Clock;
 use lightship::cloudflare::Cloudflare;
 use lightship::domain::id::AccountId;
 use lightship::io::{Io, IoRuntime};
+use lightship::notify::Sender;
 use lightship::web::state::RenderMetrics;
 use lightship::web::{Listen, Patience, WebSettings, WebState, serve_with};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -82,6 +83,11 @@ impl TestMaster {
         Self::assemble(ADDRESS, true, Clock::system(), settings, |_| {}).await
     }
 
+    /// With Cloudflare and other settings of its actors, on a clock that the test moves.
+    pub async fn with_actors_on_clock(settings: MasterSettings, clock: Clock) -> Self {
+        Self::assemble(ADDRESS, true, clock, settings, |_| {}).await
+    }
+
     /// With Cloudflare, on a clock that the test moves.
     pub async fn on_clock(clock: Clock) -> Self {
         Self::assemble(ADDRESS, true, clock, MasterSettings::default(), |_| {}).await
@@ -111,6 +117,7 @@ impl TestMaster {
             account: None,
             writer: None,
             registries: None,
+            messenger: Some(Arc::new(Sender::new(io.io()).unwrap())),
             settings,
             clock,
             chance,

@@ -11,6 +11,7 @@ pub mod docker;
 pub mod fake_registry;
 pub mod fault_proxy;
 pub mod host_agent;
+pub mod inbox;
 pub mod master;
 pub mod postgres;
 pub mod ship;

@@ -3,6 +3,7 @@
 mod access;
 mod admins;
 mod agents;
+mod notifications;
 mod orders;
 mod redflag;
 mod rules;
@@ -18,6 +19,7 @@ use super::directory::Directory;
 use super::env::Env;
 use super::error::MasterError;
 use super::fleet::{WORK, Work};
+use super::notifier::Notifier;
 use super::pushes::PushGatherer;
 use super::receipt::Reply;
 use super::registrar::Registrar;
@@ -50,6 +52,8 @@ pub struct Master {
     pub(super) env: Env,
     /// Who takes in what was pushed.
     pub(super) pushes: Port<PushGatherer>,
+    /// Who tells people, if messages can be sent.
+    pub(super) notifier: Option<Port<Notifier>>,
     /// Who decides about identity.
     pub(super) registrar: Port<Registrar>,
     /// The fleet's shards.

@@ -1,4 +1,5 @@
-//! The single writer of who is who: keys, agents, administrators, settings and accounts at registries.
+//! The single writer of who is who: keys, agents, administrators, settings, accounts at registries and where people are
+//! told what happened.
 //!
 //! It keeps no state. Each operation reads what it decides on, appends with the version it read, and starts over
 //! if another master wrote meanwhile; the directory follows the record by itself.
@@ -11,6 +12,7 @@ mod held_images;
 mod joining;
 mod keys;
 mod machine;
+mod notifications;
 mod order_keys;
 mod registries;
 mod removal;
@@ -41,6 +43,7 @@ pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
 pub use held_images::LetImageGo;
 pub use joining::Join;
 pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey};
+pub use notifications::{RemoveTarget, SetTarget};
 pub use order_keys::ExchangeOrderKey;
 pub use registries::{RemoveRegistryLogin, SetRegistryLogin};
 pub use removal::Remove;

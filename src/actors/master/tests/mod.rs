@@ -209,6 +209,7 @@ impl Rig {
             account: Some(publisher.clone()),
             writer,
             registries,
+            messenger: None,
             settings: settings.clone(),
             clock,
             chance,

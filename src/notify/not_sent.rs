@@ -1,0 +1,19 @@
+//! Why a message did not arrive.
+
+use std::time::Duration;
+
+/// Why a message is not known to have arrived, in words that hold no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSent {
+    /// What happened.
+    pub reason: String,
+    /// How long the target wants to be left alone, if it said so.
+    pub wait: Option<Duration>,
+}
+
+impl NotSent {
+    /// It was this, and nothing was said of when to try again.
+    pub(super) fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), wait: None }
+    }
+}
