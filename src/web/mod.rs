@@ -59,7 +59,7 @@ pub use state::{WebSettings, WebState};
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, install};
 use api::{
-    access, admins, doctor, explain, keys, native, notifications as told, overview, plans, registries, runs,
+    access, admins, doctor, explain, keys, native, notifications as told, overview, plans, registries, runs, legacy, legacy_rules,
     updates,
 };
 use route::at;
@@ -119,6 +119,7 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/agents/generate-key").post(keys::generate))
                 .service(at("/agents/revoke-key").post(keys::revoke))
                 .service(at("/agents/keys/revoked").delete(keys::delete_revoked))
+                .service(at("/agents/keys/cleanup").post(keys::cleanup))
                 .service(at("/agents").get(api::agents::list))
                 .service(at("/agents/{id}/enroll").post(api::agents::enroll))
                 .service(at("/agents/{id}/redeploy-tunnel").post(api::agents::redeploy))
@@ -131,7 +132,15 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/services").get(overview::services))
                 .service(at("/rules/manual").post(api::rules::legacy_set))
                 .service(at("/rules/manual/{key}").delete(api::rules::legacy_remove))
-                .service(at("/ping").get(overview::ping)),
+                .service(at("/rules/{key}/force-delete").post(legacy_rules::force_delete))
+                .service(at("/rules/{key}/access-policy").put(legacy_rules::set_access))
+                .service(at("/zones").get(legacy::zones))
+                .service(at("/tunnels/account").get(legacy::tunnels))
+                .service(at("/tunnels/{id}/dns-records").get(legacy::records))
+                .service(at("/reconciliation-status").get(legacy::reconciliation_status))
+                .service(at("/reconcile").post(legacy::reconcile))
+                .service(at("/ping").get(overview::ping))
+                .default_service(web::to(api::refused::fallback)),
         )
         .service(
             web::scope("/api/v3")
@@ -143,6 +152,7 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/agents/{id}/limit").post(api::agents::limit))
                 .service(at("/agents/{id}/move").post(api::agents::move_names))
                 .service(at("/keys/{id}/seats").post(keys::seats))
+                .service(at("/keys/digests/{sha256}").get(keys::known).put(keys::take))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
                 .service(at("/rules/manual").get(api::rules::list).put(api::rules::set))

@@ -45,7 +45,7 @@ pub use facade::{Imported, MOST_HOSTS, Master, OnHosts, RuleOrder, RulePlace, Ru
 pub use registrar::RulesSet;
 pub use requests::{
     DeliveredCommand, Dialect, Enrolled, Incoming, Joined, KeyDropped, KeyRef, LeftTunnel, NewKey, NewToken,
-    RegisterInput, Registered, RemovedAgent, Renewed, Terms,
+    RegisterInput, Registered, RemovedAgent, Renewed, TakenKey, Terms,
 };
 pub use settings::MasterSettings;
 pub use slot::{Slot, Source};

@@ -134,6 +134,15 @@ pub enum KeyRef {
     Raw(SecretString),
 }
 
+/// A key that another program made, and that is known here now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenKey {
+    /// Its id.
+    pub key_id: KeyId,
+    /// False if it was known before.
+    pub is_new: bool,
+}
+
 /// A key that was revoked or deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyDropped {

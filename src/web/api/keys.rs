@@ -1,6 +1,7 @@
 //! Agent keys: made, revoked, dropped. A raw key is in the answer that makes it and nowhere else.
 
 use actix_web::{HttpResponse, web};
+use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -17,6 +18,8 @@ use crate::web::state::WebState;
 
 /// Longest text that says whom a key is for.
 const OWNER_LIMIT: usize = 200;
+/// How long DockFlare keeps revoked keys.
+const RETENTION_DAYS: u32 = 30;
 
 /// Whom a key is for, and which hostnames its agent may claim (none: any).
 #[derive(Debug, Deserialize, ToSchema)]
@@ -95,6 +98,72 @@ pub async fn seats(
     })))
 }
 
+/// Which revoked keys go.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CleanupBody {
+    /// Those that were revoked longer ago than so many days; 30 if nothing is said.
+    retention_days: Option<u32>,
+}
+
+/// `POST /api/v2/agents/keys/cleanup`: drops keys that were revoked long ago.
+#[utoipa::path(post, path = "/api/v2/agents/keys/cleanup", tag = "keys", request_body = CleanupBody,
+    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
+pub async fn cleanup(
+    admin: Admin,
+    state: web::Data<WebState>,
+    body: Lenient<CleanupBody>,
+) -> Result<HttpResponse, ApiError> {
+    let days = body.0.retention_days.unwrap_or(RETENTION_DAYS);
+    let before = state.master().clock.now() - TimeDelta::days(days.into());
+    let dropped = state.master().delete_revoked_keys(Some(before), &admin.name).await?;
+    let ids: Vec<_> = dropped.into_iter().map(|key| key.key_id).collect();
+    Ok(HttpResponse::Ok().json(json!({
+        "status": "success", "cleaned_count": ids.len(), "retention_days": days, "expired_keys": ids,
+    })))
+}
+
+/// A key that another program made.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct TakeKeyBody {
+    /// Whom it is for.
+    owner: Option<String>,
+    /// How many agents may be enrolled with it; 1 if nothing is said.
+    seats: Option<u32>,
+}
+
+/// `GET /api/v3/keys/digests/{sha256}`: the key of this digest.
+#[utoipa::path(get, path = "/api/v3/keys/digests/{sha256}", tag = "keys", params(("sha256" = String, Path)),
+    responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn known(
+    _: Admin,
+    state: web::Data<WebState>,
+    sha256: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let key = state.master().key_of_digest(&sha256).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "key_id": key.id, "owner": key.owner, "status": key.status, "seats": key.seats,
+    })))
+}
+
+/// `PUT /api/v3/keys/digests/{sha256}`: has a key that another program made open what agent keys open. Only its SHA-256 is
+/// told; a key that is known stays as it is.
+#[utoipa::path(put, path = "/api/v3/keys/digests/{sha256}", tag = "keys", params(("sha256" = String, Path)),
+    request_body = TakeKeyBody,
+    responses((status = 200, description = "it was known"), (status = 201), (status = 400), (status = 401)),
+    security(("admin_token" = [])))]
+pub async fn take(
+    admin: Admin,
+    state: web::Data<WebState>,
+    sha256: web::Path<String>,
+    body: Lenient<TakeKeyBody>,
+) -> Result<HttpResponse, ApiError> {
+    let owner = body.0.owner.unwrap_or_default();
+    let taken = state.master().take_key(&sha256, &owner, body.0.seats.unwrap_or(1), &admin.name).await?;
+    let mut answer = if taken.is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
+    let message = if taken.is_new { "Key taken over." } else { "This key is known already." };
+    Ok(answer.json(json!({ "message": message, "key_id": taken.key_id })))
+}
+
 /// `DELETE /api/v2/agents/keys/{id}`: drops one revoked key.
 #[utoipa::path(delete, path = "/api/v2/agents/keys/{id}", tag = "keys", params(("id" = String, Path)),
     responses((status = 200), (status = 400, description = "not revoked yet"), (status = 401), (status = 404)),
@@ -115,7 +184,7 @@ pub async fn delete(
 #[utoipa::path(delete, path = "/api/v2/agents/keys/revoked", tag = "keys",
     responses((status = 200), (status = 401)), security(("admin_token" = [])))]
 pub async fn delete_revoked(admin: Admin, state: web::Data<WebState>) -> Result<HttpResponse, ApiError> {
-    let dropped = state.master().delete_revoked_keys(&admin.name).await?;
+    let dropped = state.master().delete_revoked_keys(None, &admin.name).await?;
     let ids: Vec<&KeyDropped> = dropped.iter().collect();
     let ids: Vec<_> = ids.iter().map(|key| &key.key_id).collect();
     let mut body = answer::success(&format!("{} revoked keys deleted.", ids.len()));

@@ -95,11 +95,16 @@ fn dockflare_fields(state: &WebState, rules: usize) -> Value {
         },
         "display_token": null, "docker_available": false, "external_cloudflared": false, "external_tunnel_id": null,
         "initialization": { "complete": true, "in_progress": false }, "log_stream_path": null,
-        "reconciliation_info": {
-            "in_progress": false, "progress": 100, "total_items": rules, "processed_items": rules,
-            "status": "", "start_time": null, "completed_at": null,
-        },
+        "reconciliation_info": reconciliation(rules),
         "tunnel_state": { "id": null, "name": null, "token": null, "status_message": null, "error": null },
+    })
+}
+
+/// How DockFlare tells of its reconciliation. Here every change is reconciled by itself, so it is always done.
+pub fn reconciliation(rules: usize) -> Value {
+    json!({
+        "in_progress": false, "progress": 100, "total_items": rules, "processed_items": rules,
+        "status": "", "start_time": null, "completed_at": null,
     })
 }
 

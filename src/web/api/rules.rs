@@ -303,7 +303,7 @@ fn foreign_record(rule: &ForeignRule) -> Value {
 }
 
 /// Why it was not done, in the words that DockFlare's scripts know.
-struct Refusal {
+pub(super) struct Refusal {
     status: u16,
     word: &'static str,
     message: String,
@@ -311,11 +311,11 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: u16, word: &'static str, message: String) -> Self {
+    pub(super) fn new(status: u16, word: &'static str, message: String) -> Self {
         Self { status, word, message, more: json!({}) }
     }
 
-    fn of(error: &MasterError) -> Self {
+    pub(super) fn of(error: &MasterError) -> Self {
         let said = |status, word| Self::new(status, word, error.to_string());
         match error {
             MasterError::Invalid(_) | MasterError::TooMuch(_) => said(400, "validation_failed"),
@@ -335,7 +335,7 @@ impl Refusal {
         }
     }
 
-    fn answer(self) -> HttpResponse {
+    pub(super) fn answer(self) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut said = answer::error(&self.message);
         said["error"] = json!(self.word);

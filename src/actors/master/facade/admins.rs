@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -12,8 +13,9 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::fleet::Work;
 use crate::actors::master::for_registrar::FinishMove;
 use crate::actors::master::registrar::{self, Enrolment};
-use crate::actors::master::requests::{Enrolled, KeyDropped, KeyRef, NewKey, RemovedAgent};
+use crate::actors::master::requests::{Enrolled, KeyDropped, KeyRef, NewKey, RemovedAgent, TakenKey};
 use crate::db;
+use crate::db::keys::KeyRow;
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind};
 use crate::domain::id::{AgentId, TunnelId};
@@ -63,9 +65,31 @@ impl Master {
         self.decide(registrar::DeleteKey { key, by: by.into() }).await
     }
 
-    /// Drops every revoked key from the list.
-    pub async fn delete_revoked_keys(&self, by: &str) -> Result<Vec<KeyDropped>, MasterError> {
-        self.decide(registrar::DeleteRevokedKeys { by: by.into() }).await
+    /// Drops revoked keys from the list: those that were revoked before, or all.
+    pub async fn delete_revoked_keys(
+        &self,
+        before: Option<DateTime<Utc>>,
+        by: &str,
+    ) -> Result<Vec<KeyDropped>, MasterError> {
+        self.decide(registrar::DeleteRevokedKeys { before, by: by.into() }).await
+    }
+
+    /// Takes over a key that another program made, by its digest; one that is known stays as it is.
+    pub async fn take_key(
+        &self,
+        sha256: &str,
+        owner: &str,
+        seats: u32,
+        by: &str,
+    ) -> Result<TakenKey, MasterError> {
+        let ask = registrar::TakeKey { sha256: sha256.into(), owner: owner.into(), seats, by: by.into() };
+        self.decide(ask).await
+    }
+
+    /// Returns the key of a digest.
+    pub async fn key_of_digest(&self, sha256: &str) -> Result<KeyRow, MasterError> {
+        let row = db::keys::find_key_by_digest(&self.db, sha256).await?;
+        row.ok_or_else(|| MasterError::KeyNotFound("under this digest".into()))
     }
 
     /// Gives an agent a new key. The old one works until the agent registers with the new one, or is revoked.
@@ -200,6 +224,15 @@ impl Master {
             }
         }
         Ok((released, all))
+    }
+
+    /// Has what is published compared with what is wanted; returns at once.
+    pub fn compare(&self) -> Result<(), MasterError> {
+        if !self.has_cloudflare() {
+            return Err(MasterError::NoCloudflareToken);
+        }
+        self.env.account.wake();
+        Ok(())
     }
 
     /// Writes this agent's wanted rules to its tunnel now; returns the version of the configuration.

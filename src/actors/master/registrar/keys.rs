@@ -2,13 +2,14 @@
 //! good, and dropped from the list.
 
 use actix::prelude::*;
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Decision, Registrar, commit, expected};
 use crate::actors::master::directory::digest_key;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::MasterError;
-use crate::actors::master::requests::{KeyDropped, KeyRef, NewKey};
+use crate::actors::master::requests::{KeyDropped, KeyRef, NewKey, TakenKey};
 use crate::actors::supervision::Ctx;
 use crate::db::keys::KeyRow;
 use crate::db::{self, Batch, Expected};
@@ -93,8 +94,73 @@ impl Draft {
     }
 }
 
+/// Takes over a key that another program made, by its digest: the key itself is never told.
+#[derive(Message)]
+#[rtype(result = "Result<TakenKey, MasterError>")]
+pub struct TakeKey {
+    /// Hex SHA-256 of the key.
+    pub sha256: String,
+    /// Whom it is for, in words.
+    pub owner: String,
+    /// How many agents may be enrolled with it.
+    pub seats: u32,
+    /// Who asks.
+    pub by: String,
+}
+
+impl Handler<TakeKey> for Registrar {
+    type Result = AtomicResponse<Self, Result<TakenKey, MasterError>>;
+
+    fn handle(&mut self, ask: TakeKey, _: &mut Ctx<Self>) -> Self::Result {
+        self.decide(move |env| async move { take(&env, &ask).await })
+    }
+}
+
+/// A key that is known already stays as it is.
+async fn take(env: &Env, ask: &TakeKey) -> Result<TakenKey, MasterError> {
+    if ask.sha256.len() != 64 || !ask.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        let reason = "the digest of a key is its SHA-256 as 64 small hex digits; the key itself is not taken";
+        return Err(MasterError::Invalid(reason.into()));
+    }
+    check_seats(ask.seats)?;
+    let owner = owner_of(&ask.owner);
+    commit(env, async || {
+        let keys_end = env.directory.keys_end();
+        if let Some(row) = db::keys::find_key_by_digest(&env.db, &ask.sha256).await? {
+            if row.status == KeyStatus::Revoked {
+                let reason = format!("this key was revoked here as `{}`; make a new one", row.id);
+                return Err(MasterError::Invalid(reason));
+            }
+            let answer = TakenKey { key_id: row.id, is_new: false };
+            return Ok(Decision { batch: env.batch(&ask.by), answer });
+        }
+        let key_id = KeyId::new(env.chance.sorted_uuid(&env.clock).to_string());
+        let (owner, sha256) = (owner.clone(), ask.sha256.clone());
+        let mut events =
+            vec![KeyEvent::Generated { key_id: key_id.clone(), owner, sha256, rolled_from: None }];
+        if ask.seats != 1 {
+            events.push(KeyEvent::Seated { key_id: key_id.clone(), seats: ask.seats });
+        }
+        let batch = env.batch(&ask.by).append(Stream::keys(), keys_end, events);
+        Ok(Decision { batch, answer: TakenKey { key_id, is_new: true } })
+    })
+    .await
+}
+
+/// What is kept of the words that say whom a key is for.
+fn owner_of(text: &str) -> String {
+    text.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
+}
+
+fn check_seats(seats: u32) -> Result<(), MasterError> {
+    match (1..=MOST_SEATS).contains(&seats) {
+        true => Ok(()),
+        false => Err(MasterError::Invalid(format!("`seats` is a number from 1 to {MOST_SEATS}"))),
+    }
+}
+
 async fn generate(env: &Env, ask: GenerateKey) -> Result<NewKey, MasterError> {
-    let owner: String = ask.owner.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
+    let owner = owner_of(&ask.owner);
     let patterns = patterns(&ask.hostname_patterns)?;
     let draft = commit(env, async || {
         let draft = Draft::new(env);
@@ -168,10 +234,12 @@ pub struct DeleteKey {
     pub by: String,
 }
 
-/// Drops every revoked key from the list.
+/// Drops revoked keys from the list.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<KeyDropped>, MasterError>")]
 pub struct DeleteRevokedKeys {
+    /// Those only that were revoked before; none: all of them.
+    pub before: Option<DateTime<Utc>>,
     /// Who asks.
     pub by: String,
 }
@@ -196,7 +264,7 @@ impl Handler<DeleteRevokedKeys> for Registrar {
     type Result = AtomicResponse<Self, Result<Vec<KeyDropped>, MasterError>>;
 
     fn handle(&mut self, ask: DeleteRevokedKeys, _: &mut Ctx<Self>) -> Self::Result {
-        self.decide(move |env| async move { delete_revoked(&env, &ask.by).await })
+        self.decide(move |env| async move { delete_revoked(&env, &ask).await })
     }
 }
 
@@ -342,9 +410,7 @@ impl Handler<SeatKey> for Registrar {
 }
 
 async fn seat(env: &Env, ask: &SeatKey) -> Result<KeyDropped, MasterError> {
-    if !(1..=MOST_SEATS).contains(&ask.seats) {
-        return Err(MasterError::Invalid(format!("`seats` is a number from 1 to {MOST_SEATS}")));
-    }
+    check_seats(ask.seats)?;
     commit(env, async || {
         let keys_end = env.directory.keys_end();
         let row = find(env, &ask.key).await?;
@@ -379,13 +445,14 @@ async fn delete(env: &Env, key: &KeyRef, by: &str) -> Result<KeyDropped, MasterE
     .await
 }
 
-async fn delete_revoked(env: &Env, by: &str) -> Result<Vec<KeyDropped>, MasterError> {
+async fn delete_revoked(env: &Env, ask: &DeleteRevokedKeys) -> Result<Vec<KeyDropped>, MasterError> {
+    let is_old = |row: &KeyRow| ask.before.is_none_or(|before| row.revoked_at.is_some_and(|at| at < before));
     commit(env, async || {
         let keys_end = env.directory.keys_end();
         let mut rows = db::keys::load_keys(&env.db).await?;
-        rows.retain(|row| row.status == KeyStatus::Revoked);
+        rows.retain(|row| row.status == KeyStatus::Revoked && is_old(row));
         let events: Vec<_> = rows.iter().map(|row| KeyEvent::Deleted { key_id: row.id.clone() }).collect();
-        let mut batch = env.batch(by);
+        let mut batch = env.batch(&ask.by);
         if !events.is_empty() {
             batch = batch.append(Stream::keys(), keys_end, events);
         }

@@ -42,7 +42,7 @@ pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, v
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
 pub use held_images::LetImageGo;
 pub use joining::Join;
-pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey};
+pub use keys::{DeleteKey, DeleteRevokedKeys, GenerateKey, RevokeKey, RollKey, SeatKey, TakeKey};
 pub use notifications::{RemoveTarget, SetTarget};
 pub use order_keys::ExchangeOrderKey;
 pub use registries::{RemoveRegistryLogin, SetRegistryLogin};

@@ -33,8 +33,8 @@ fn deleting_revoked_keys_leaves_the_others() {
             let spare = rig.key().await;
             rig.master.revoke_key(KeyRef::Raw(spare.into()), "admin").await.unwrap();
         }
-        assert_eq!(rig.master.delete_revoked_keys("admin").await.unwrap().len(), 3);
-        assert_eq!(rig.master.delete_revoked_keys("admin").await.unwrap().len(), 0);
+        assert_eq!(rig.master.delete_revoked_keys(None, "admin").await.unwrap().len(), 3);
+        assert_eq!(rig.master.delete_revoked_keys(None, "admin").await.unwrap().len(), 0);
         assert!(rig.master.directory.authenticate(&raw).is_some());
     });
 }
