@@ -46,7 +46,13 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
             master: half.master.clone(),
             db: half.db.clone(),
             key: key.id,
-            tunnel: format!("lightship-{}", agent_half::kernel_host_name().unwrap_or_else(|| "local".into())),
+            tunnel: start
+                .loaded
+                .settings
+                .tunnel
+                .name
+                .clone()
+                .map_or_else(own_tunnel, |name| name.trim().to_owned()),
         };
         let agent = agent.child(enrolment(enroller));
         root.add("standalone", ChildSpec::supervisor("agent", agent))
@@ -63,6 +69,11 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
         half.end().await?;
         Ok(code)
     })
+}
+
+/// The tunnel of this host if nobody named one.
+fn own_tunnel() -> String {
+    format!("lightship-{}", agent_half::kernel_host_name().unwrap_or_else(|| "local".into()))
 }
 
 /// Asks the local agent, once it runs, what is wrong with the Engine.

@@ -50,6 +50,13 @@ pub(super) fn check(
             "a quote stands at one end of it; leave it out",
         );
     }
+    let is_tunnel_name =
+        |name: &str| name.len() <= 100 && !name.trim().is_empty() && !name.chars().any(char::is_control);
+    expect(
+        settings.tunnel.name.as_deref().is_none_or(is_tunnel_name),
+        "tunnel.name",
+        "expected 1 to 100 bytes without control characters",
+    );
     let is_master = matches!(role, Role::Master | Role::Standalone);
     expect(
         !is_master || settings.admin.token.expose().is_none_or(|token| token.chars().count() >= ADMIN_TOKEN),

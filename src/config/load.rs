@@ -212,6 +212,13 @@ impl Layers {
                     .into(),
             );
         }
+        if settings.tunnel.name.is_some() && matches!(role, Role::Master | Role::Agent) {
+            self.warnings.push(
+                "`tunnel.name` (`TUNNEL_NAME`) counts on `standalone` only: elsewhere a host's tunnel is chosen when it is \
+                 enrolled"
+                    .into(),
+            );
+        }
         let admin_token_is_alias = origins.get("admin.token").is_some_and(is_alias_of_the_token);
         Ok(Loaded { settings, origins, warnings: self.warnings, admin_token_is_alias })
     }

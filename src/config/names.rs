@@ -14,6 +14,7 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("REPORT_INTERVAL_SECONDS", "agent.report_interval_seconds"),
     ("CF_ACCESS_CLIENT_ID", "agent.cf_access_client_id"),
     ("CF_ACCESS_CLIENT_SECRET", "agent.cf_access_client_secret"),
+    ("TUNNEL_NAME", "tunnel.name"),
     ("CLOUDFLARED_IMAGE", "tunnel.image"),
     ("CLOUDFLARED_NETWORK_NAME", "tunnel.network"),
     ("DOCKER_HOST", "docker.host"),
@@ -50,7 +51,6 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
 
 /// Names of DockFlare and RedFlag that have no counterpart here, and what there is instead.
 pub(super) const NOT_READ: &[(&str, &str)] = &[
-    ("TUNNEL_NAME", "a host's tunnel is chosen when it is enrolled"),
     ("USE_EXTERNAL_CLOUDFLARED", "each agent runs its connector; enrol it with the tunnel that serves today"),
     ("EXTERNAL_TUNNEL_ID", "each agent runs its connector; enrol it with the tunnel that serves today"),
     ("CLOUDFLARED_CONTAINER_NAME", "the connector is always named `dockflare-agent-tunnel`"),

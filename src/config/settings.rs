@@ -276,6 +276,8 @@ pub struct Docker {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tunnel {
+    /// On `standalone`: name of the tunnel of its own host (default `lightship-HOSTNAME`); found, or made.
+    pub name: Option<String>,
     /// Image of the connector; a digest may be pinned.
     pub image: String,
     /// Network the connector joins; made if it is missing.
@@ -293,6 +295,7 @@ pub struct Tunnel {
 impl Default for Tunnel {
     fn default() -> Self {
         Self {
+            name: None,
             image: "cloudflare/cloudflared:2025.9.0".into(),
             network: "cloudflare-net".into(),
             protocol: None,
