@@ -14,6 +14,7 @@ mod config;
 mod database;
 mod desk;
 mod desk_lookup;
+mod dockflare;
 mod doctor;
 mod events;
 mod explain;
@@ -140,6 +141,13 @@ enum Verb {
     ///
     /// Exit codes: 0 all is fine, 1 there is a problem, 3 something could not be checked.
     Doctor(doctor::DoctorArgs),
+    /// Look, beside a DockFlare that runs, what would be kept, changed and refused. Changes nothing, and only reads at Cloudflare.
+    ///
+    /// Ends with the two commands to switch and to switch back. Exit codes: 0 all is kept, 2 something would change, 3 something
+    /// would be refused or could not be checked, 1 failed.
+    Try(dockflare::trial::TryArgs),
+    /// Take over what another program kept: rules, groups, agents and keys of DockFlare.
+    Import(dockflare::import::ImportArgs),
     /// Show the settings in force and where each came from; secrets are not shown.
     Config(config::ConfigArgs),
     /// Exit 0 if the master or agent that uses this state directory is alive.
@@ -210,6 +218,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Admin(args) => admin::run(args, &common),
         Verb::Explain(args) => explain::run(&args, &common),
         Verb::Doctor(args) => doctor::run(args, &common),
+        Verb::Try(args) => dockflare::trial::run(&args, &common),
+        Verb::Import(args) => dockflare::import::run(&args, &common),
         Verb::Config(args) => config::run(args, &common),
         Verb::Health => health::run(&common),
     }

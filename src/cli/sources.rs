@@ -1,9 +1,9 @@
 //! Gathers what settings are read from: file, `.env` and environment. The only reader of the environment.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::common::Common;
 use crate::config::{Loaded, Role, Sources, read_dot_env};
@@ -11,14 +11,36 @@ use crate::telemetry;
 
 /// Reads the settings for `role`. Options of the command line win over all of them.
 pub(super) fn load(common: &Common, role: Role) -> anyhow::Result<Loaded> {
-    // Variables that are not text cannot be ours.
-    let environment: BTreeMap<_, _> = std::env::vars_os()
+    let dot_env = read_dot_env(".env".as_ref(), &environment())
+        .context("cannot read `.env` in the working directory")?;
+    load_beside(common, role, dot_env)
+}
+
+/// Reads the settings for `role`, with this file in the place of `.env`; it has to be there. Returns its variables too.
+pub(super) fn load_with(
+    common: &Common,
+    role: Role,
+    file: &Path,
+) -> anyhow::Result<(Loaded, BTreeMap<String, String>)> {
+    let place = || format!("cannot read `{}`", file.display());
+    // Opening a pipe that nobody writes to would wait for ever.
+    if !std::fs::metadata(file).with_context(place)?.is_file() {
+        bail!("`{}` is not a file; name the file with DockFlare's variables", file.display());
+    }
+    let variables = read_dot_env(file, &environment()).with_context(place)?;
+    Ok((load_beside(common, role, variables.clone())?, variables))
+}
+
+/// Variables that are not text cannot be ours.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let dot_env =
-        read_dot_env(".env".as_ref(), &environment).context("cannot read `.env` in the working directory")?;
-    let sources =
-        Sources { file: common.config.clone(), environment, dot_env, options: options(common, role)? };
+        .collect()
+}
+
+fn load_beside(common: &Common, role: Role, dot_env: BTreeMap<String, String>) -> anyhow::Result<Loaded> {
+    let (file, environment) = (common.config.clone(), environment());
+    let sources = Sources { file, environment, dot_env, options: options(common, role)? };
     let mut loaded = Loaded::read(&sources, role)?;
     loaded.warnings.extend(time_zone().as_deref().and_then(telemetry::zone_problem));
     let dir = loaded.settings.state.dir.take();
@@ -39,13 +61,8 @@ pub(super) fn handed_sockets() -> (Option<i32>, usize) {
 /// Proxies that the environment names, without their passwords.
 pub(super) fn proxies() -> Vec<(String, String)> {
     let is_one = |name: &str| PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name));
-    let mut found: Vec<_> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, value)| is_one(name) && !value.trim().is_empty())
-        .map(|(name, value)| (name, super::output::address(&value)))
-        .collect();
-    found.sort();
-    found
+    let found = environment().into_iter().filter(|(name, value)| is_one(name) && !value.trim().is_empty());
+    found.map(|(name, value)| (name, super::output::address(&value))).collect()
 }
 
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];

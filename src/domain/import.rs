@@ -63,7 +63,8 @@ fn foreign_rule(there: &Map<String, Value>) -> ForeignRule {
     ForeignRule { there: Value::Object(there.clone()), spec, changes }
 }
 
-fn differences(before: &Map<String, Value>, after: &Value) -> Vec<String> {
+/// Names what is different between two rules, field by field.
+pub(super) fn differences(before: &Map<String, Value>, after: &Value) -> Vec<String> {
     let mut fields: Vec<&String> =
         before.keys().chain(after.as_object().into_iter().flat_map(Map::keys)).collect();
     fields.sort();

@@ -9,6 +9,7 @@ pub mod connector_log;
 pub mod container;
 pub mod delivery;
 pub mod dns;
+pub mod dockflare;
 pub mod doctor;
 pub mod event;
 pub mod guard;

@@ -13,6 +13,7 @@ mod connectors;
 mod doctor;
 mod excess;
 mod explain;
+mod from_dockflare;
 mod garbage;
 mod handing_over;
 mod indexing;

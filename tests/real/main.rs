@@ -17,6 +17,7 @@ mod browser;
 mod cloudflare_faults;
 mod disk;
 mod docker_engine;
+mod dockflare;
 mod doctor;
 mod faults;
 mod image;

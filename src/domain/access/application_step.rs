@@ -44,7 +44,8 @@ impl FoundApplication {
         all.filter(|domain| !domain.is_empty()).map(kept_domain).collect()
     }
 
-    fn stands_before(&self, domain: &str) -> bool {
+    /// True if requests for this hostname, or this hostname with a path, meet it.
+    pub fn stands_before(&self, domain: &str) -> bool {
         let place = place_of(domain);
         !BEFORE_NOTHING.contains(&self.text("type"))
             && self.domains().iter().any(|own| place_of(own) == place)
@@ -72,7 +73,8 @@ impl FoundApplication {
         links.into_iter().map(|(_, id)| id).collect()
     }
 
-    fn in_words(&self) -> String {
+    /// Its name and id, for people.
+    pub fn in_words(&self) -> String {
         format!("application `{}` ({})", repeated(self.text("name")), self.id)
     }
 }

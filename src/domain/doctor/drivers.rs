@@ -49,8 +49,14 @@ impl Running {
         name.split(':').next().unwrap_or_default()
     }
 
-    fn is_dockflare(&self) -> bool {
+    /// True if it is a DockFlare, master or agent, by its image.
+    pub fn is_dockflare(&self) -> bool {
         self.image_name().contains("dockflare")
+    }
+
+    /// True if it is an agent of DockFlare.
+    pub fn is_dockflare_agent(&self) -> bool {
+        self.image_name().contains("dockflare-agent")
     }
 
     fn is_watchtower(&self) -> bool {
