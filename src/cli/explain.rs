@@ -14,7 +14,7 @@ use crate::domain::text::spell_out;
 /// Options of `lightship explain`.
 #[derive(clap::Args)]
 pub(super) struct ExplainArgs {
-    /// Name or id of a container, a hostname, or a hostname with a path.
+    /// Name or id of a container, a hostname, or a hostname with a path; rules that people made are told of, too.
     name: String,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn run(args: &ExplainArgs, common: &Common) -> anyhow::Result<ExitCod
 fn text(story: &Story) -> String {
     let name = story.route.as_deref().or(story.container.as_deref()).unwrap_or("?");
     let mut text =
-        format!("{} on {}: {}\n", spell_out(name), spell_out(&story.agent), story.state.replace('_', " "));
+        format!("{} {}: {}\n", spell_out(name), spell_out(&story.whose()), story.state.replace('_', " "));
     for section in &story.sections {
         text.push_str(&format!("\n{}\n", section.title));
         let width = section.facts.iter().map(|fact| fact.title.chars().count()).max().unwrap_or(0).min(32);
@@ -58,13 +58,15 @@ fn text(story: &Story) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::story::Section;
+    use crate::domain::story::{Asker, Section};
 
     #[test]
     fn a_story_is_told_in_the_order_of_its_sections_and_nothing_hidden_reaches_the_terminal() {
         let story = Story {
             route: Some("app.example.com".into()),
-            agent: "web-1".into(),
+            source: Asker::Container,
+            agent: Some("web-1".into()),
+            tunnel: None,
             container: None,
             state: "pending_deletion".into(),
             serves: None,
@@ -81,5 +83,7 @@ mod tests {
             "{said}"
         );
         assert!(said.ends_with("\nClaim\n  nobody\n"), "{said}");
+        let rule = Story { source: Asker::Person, agent: None, tunnel: Some("edge".into()), ..story };
+        assert!(text(&rule).starts_with("app.example.com by a rule in tunnel edge: "), "{}", text(&rule));
     }
 }

@@ -20,7 +20,9 @@ use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::networks::Networks;
 use crate::domain::route::RouteKey;
 
-pub use super::access::{AccessGroupRow, find_group, list_groups};
+pub use super::access::{
+    AccessApplicationRow, AccessGroupRow, AccessPolicyRow, find_application, find_group, list_groups, policies_of,
+};
 pub use super::agents::{AgentRow, agent_names, find_agent, find_limits, get_agent, list_agents};
 pub use super::approvals::{ApprovalFilter, ApprovalRow, find_approval_of, list_approvals};
 pub use super::cloudflare::{
@@ -44,6 +46,8 @@ pub use super::manual_rules::{ManualRuleRow, count_rules, find_rule, list_rules,
 pub use super::notifications::{
     MessageRow, MessageState, TargetRow, TargetStateRow, count_waiting, find_target, list_messages,
     list_target_states, list_targets,
+pub use super::manual_rules::{
+    Claimant, ManualRuleRow, count_rules, find_claimant, find_rule, list_rules, rules_of_names, status_of_rules,
 };
 pub use super::order_keys::{OrderKeyRow, list_order_keys};
 pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, plans_by_id, scheduled_plans};

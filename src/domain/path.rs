@@ -146,6 +146,26 @@ pub fn lies_within(path: &str, parent: &str) -> bool {
     path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Returns which of the kept paths of one name takes a request for `asked`: the longest path that it lies within, else an
+/// expression that matches it, else the whole host.
+pub fn path_that_takes<'a>(kept: impl IntoIterator<Item = &'a str>, asked: &str) -> Option<&'a str> {
+    let (mut expressions, paths): (Vec<&str>, Vec<&str>) =
+        kept.into_iter().partition(|path| is_expression(path));
+    if let Some(exact) = expressions.iter().find(|one| **one == asked) {
+        return Some(exact);
+    }
+    expressions.sort_by_key(|one| (std::cmp::Reverse(one.len()), *one));
+    let longest = paths.into_iter().filter(|path| lies_within(asked, path)).max_by_key(|path| path.len());
+    let by_path = longest.filter(|path| !path.is_empty());
+    by_path.or_else(|| expressions.into_iter().find(|one| matches(one, asked))).or(longest)
+}
+
+fn matches(expression: &str, path: &str) -> bool {
+    let pattern = expression.strip_prefix(EXPRESSION).unwrap_or(expression);
+    let read = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build();
+    read.is_ok_and(|read| read.is_match(path))
+}
+
 /// Returns the path that somebody else's expression means, if it is a plain one.
 ///
 /// Reads what DockFlare and people write for "this path and below": `/api`, `^/api/`, `/api/.*`,
@@ -383,6 +403,25 @@ mod tests {
         ] {
             let read = PathPattern::new(pattern);
             assert_eq!((read.covers_path(path), read.is_below(path)), (covers, below), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_request_goes_to_the_longest_path_then_to_an_expression_then_to_the_whole_host() {
+        let all = ["", "/api", "/api/users", r"~\.jpg$", r"~^/photos/.*\.jpg$"];
+        for (kept, asked, taken) in [
+            (&all[..], "/api", Some("/api")),
+            (&all, "/api/users/7", Some("/api/users")),
+            (&all, "/apis", Some("")),
+            (&all, "", Some("")),
+            (&all, "/a.jpg", Some(r"~\.jpg$")),
+            (&all, "/photos/a.jpg", Some(r"~^/photos/.*\.jpg$")),
+            (&all, "/api/a.jpg", Some("/api")),
+            (&all, r"~\.jpg$", Some(r"~\.jpg$")),
+            (&["/api", "~("], "/other", None),
+            (&[], "/api", None),
+        ] {
+            assert_eq!(path_that_takes(kept.iter().copied(), asked), taken, "{asked}");
         }
     }
 

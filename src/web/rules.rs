@@ -33,6 +33,33 @@ pub struct RuleView {
 }
 
 impl RuleView {
+    /// Reads what is known of a rule. `of_agent` says whether requests reach the tunnel of an agent, who knows it best.
+    pub async fn read(
+        state: &WebState,
+        row: ManualRuleRow,
+        tunnel: Option<TunnelRow>,
+        of_agent: Option<Reachability>,
+    ) -> Result<Self, ApiError> {
+        let (db, id) = (&state.master().db, &row.rule.tunnel_id);
+        let names = [row.rule.spec.key.hostname.clone()];
+        let said = read::status_of_rules(db, &names).await.map_err(ApiError::internal)?;
+        let reach = match &tunnel {
+            Some(one) if one.agent_id.is_none() => {
+                let status = read::find_tunnel_status(db, id).await.map_err(ApiError::internal)?;
+                let listed = read::find_tunnel_connectors(db, id).await.map_err(ApiError::internal)?;
+                Some(reach_without_agent(state, one, status.as_ref(), listed.as_ref()))
+            }
+            _ => of_agent,
+        };
+        Ok(Self {
+            status: said.into_iter().find(|status| status.key == row.rule.spec.key),
+            is_led: state.master().has_cloudflare(),
+            tunnel,
+            reach,
+            row,
+        })
+    }
+
     /// Returns where it stands.
     pub fn standing(&self) -> Standing<'_> {
         let said = self.status.as_ref().and_then(|row| PublicState::parse(&row.state));
@@ -71,7 +98,10 @@ pub async fn rule_views(
     let mut tunnels = HashMap::new();
     for id in &ids {
         if let Some(tunnel) = read::find_tunnel(db, id).await.map_err(ApiError::internal)? {
-            let reach = reach(state, members, &tunnel, statuses.get(id), listed.get(id));
+            let reach = match &tunnel.agent_id {
+                Some(agent) => members.member(agent).and_then(|member| member.reach.clone()),
+                None => Some(reach_without_agent(state, &tunnel, statuses.get(id), listed.get(id))),
+            };
             tunnels.insert(id.clone(), (tunnel, reach));
         }
     }
@@ -84,17 +114,13 @@ pub async fn rule_views(
     Ok((rows.into_iter().map(view).collect(), end))
 }
 
-/// The agent of a tunnel knows best whether it serves; of one without an agent Cloudflare was asked.
-fn reach(
+/// Of a tunnel without an agent Cloudflare was asked.
+pub fn reach_without_agent(
     state: &WebState,
-    members: &Members,
     tunnel: &TunnelRow,
     status: Option<&TunnelStatusRow>,
     listed: Option<&TunnelConnectorsRow>,
-) -> Option<Reachability> {
-    if let Some(agent) = &tunnel.agent_id {
-        return members.member(agent)?.reach.clone();
-    }
+) -> Reachability {
     let sight = Sight {
         tunnel: &tunnel.id,
         name: Some(&tunnel.name),
@@ -102,7 +128,7 @@ fn reach(
         listed: listed.map(|row| &row.listed),
         written: status.and_then(|row| Some((row.config_version?, row.version_since?))),
     };
-    Some(sight.reachability(state.master().clock.now()))
+    sight.reachability(state.master().clock.now())
 }
 
 /// Makes a page of a list of rules; `add` says how they are shown.

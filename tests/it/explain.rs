@@ -1,15 +1,27 @@
 //! The whole story of a name: in order, from what is known here, with nobody asked.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::pages::Browser;
 use crate::support::asking::Answer;
 use crate::support::cloudflare::{Fault, Trouble};
-use crate::support::master::TestMaster;
+use crate::support::master::{ADMIN, TestMaster};
 
 const SECTIONS: [&str; 8] = [
     "Container",
     "Labels",
+    "Claim",
+    "Rule",
+    "Protection",
+    "Zone and record",
+    "Last call and answer",
+    "What it waits for",
+];
+
+/// Of a rule that a person made.
+const SECTIONS_OF_A_RULE: [&str; 7] = [
+    "Made by a person",
     "Claim",
     "Rule",
     "Protection",
@@ -220,5 +232,93 @@ async fn a_name_that_nobody_knows_is_refused_with_those_that_are_like_it() {
     }
     let unknown = Browser::signed_in(&master).await.get("/routes/of?hostname=ap.example.com").await;
     assert!(unknown.status == 404 && unknown.text.contains("app.example.com"), "{}", unknown.text);
+    master.stop().await;
+}
+
+async fn set_rule(master: &TestMaster, rule: Value) {
+    let answer = master.ask(Method::PUT, "/api/v3/rules/manual").key(ADMIN).json(rule).send().await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+}
+
+fn titles(story: &Value) -> Vec<&str> {
+    story["sections"].as_array().unwrap().iter().map(|one| one["title"].as_str().unwrap()).collect()
+}
+
+#[actix_web::test]
+async fn a_rule_of_a_person_is_told_as_fully_as_a_containers_route() {
+    // given: a rule behind a group, published in the tunnel of a host
+    let master = TestMaster::start().await;
+    host(&master, "web-1").await;
+    let policies = json!([{ "decision": "allow", "include": [{ "email": { "email": "ann@example.com" } }] }]);
+    let group = json!({ "name": "Staff", "policies": policies });
+    master.ask(Method::PUT, "/api/v3/access/groups/staff").key(ADMIN).json(group).expect(200).await;
+    let rule = json!({
+        "hostname": "nas.example.com", "path": "/files", "service": "http://10.0.0.5:5000", "tunnel": "edge-of-web-1",
+        "origin_request": { "connectTimeout": 10 }, "access": { "kind": "groups", "groups": ["staff"] },
+    });
+    set_rule(&master, rule).await;
+    until_state(&master, "nas.example.com", "active").await;
+    // when: nobody at Cloudflare answers any more
+    master.standin.inject(Fault::any(Trouble::NeverAnswers).always());
+    for name in ["nas.example.com", "nas.example.com/files/deep", "https://NAS.example.com/files", "nas.example.com|/files"] {
+        // then
+        let told = stories(&master, name).await;
+        assert_eq!(told.len(), 1, "{name}");
+        let story = &told[0];
+        assert_eq!(titles(story), SECTIONS_OF_A_RULE, "{name}");
+        assert_eq!((&story["source"], &story["agent"]), (&json!("manual"), &Value::Null));
+        assert_eq!((&story["tunnel"], &story["state"]), (&json!("edge-of-web-1"), &json!("published")));
+        for (title, words) in [
+            ("Made by a person", "token"),
+            ("Made by a person", "connectTimeout"),
+            ("Made by a person", "the connector of agent web-1"),
+            ("Claim", "rules of people, in tunnel edge-of-web-1"),
+            ("Rule", "\\\"service\\\":\\\"http://10.0.0.5:5000\\\""),
+            ("Rule", "Version at Cloudflare"),
+            ("Protection", "group `staff`"),
+            ("Protection", "lets in anyone of ann@example.com"),
+            ("Protection", "DockFlare-nas.example.com-files"),
+            ("Protection", "Lightship-AccessGroup-staff"),
+            ("Protection", "This is what was read back at Cloudflare"),
+            ("Zone and record", "cfargotunnel.com"),
+            ("Last call and answer", "published"),
+        ] {
+            let text = section(story, title);
+            assert!(text.contains(words), "{name}: {title} lacks `{words}`: {text}");
+        }
+        let whole = story.to_string();
+        assert!(!whole.contains("labels") && !whole.contains("container is"), "{whole}");
+    }
+    let page = Browser::signed_in(&master).await;
+    let of = page.get("/routes/of?hostname=nas.example.com&path=%2Ffiles").await;
+    assert!(of.status == 200 && SECTIONS_OF_A_RULE.iter().all(|title| of.text.contains(title)), "{}", of.text);
+    assert!(of.text.contains("/routes/rule?key=nas.example.com"), "the way to change it: {}", of.text);
+    master.standin.heal();
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_rule_in_a_tunnel_without_an_agent_and_a_container_that_wants_its_name_are_both_told_of() {
+    // given
+    let master = TestMaster::start().await;
+    let web = host(&master, "web-1").await;
+    let rule = json!({ "hostname": "nas.example.com", "service": "http://10.0.0.5:5000", "tunnel": "of-nobody", "make_tunnel": true });
+    set_rule(&master, rule).await;
+    until_state(&master, "nas.example.com", "active").await;
+    set_rule(&master, json!({ "hostname": "nas.example.com", "path": r"~\.jpg$", "service": "http://10.0.0.6", "tunnel": "of-nobody" })).await;
+    // when
+    report(&master, &web, &[published("copy", "nas.example.com")]).await;
+    until_state(&master, "nas.example.com", "conflict").await;
+    // then
+    let told = stories(&master, "nas.example.com/").await;
+    assert_eq!(told.len(), 2, "{told:#?}");
+    let (rule, refused) = (&told[0], &told[1]);
+    assert_eq!((&rule["source"], &refused["source"]), (&json!("manual"), &json!("agent")));
+    assert!(section(rule, "Made by a person").contains("a connector that no agent looks after"), "{rule:#}");
+    assert!(section(rule, "Claim").contains("agent web-1 has it as `conflict`"), "{rule:#}");
+    assert!(section(rule, "What it waits for").contains("connector"), "{rule:#}");
+    assert!(section(refused, "Claim").contains("rules of people, in tunnel of-nobody"), "{refused:#}");
+    let by_expression = stories(&master, "nas.example.com/cat.jpg").await;
+    assert_eq!((by_expression.len(), &by_expression[0]["route"]), (1, &json!(r"nas.example.com~\.jpg$")));
     master.stop().await;
 }

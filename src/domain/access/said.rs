@@ -12,7 +12,7 @@ const MOST: usize = 300;
 impl Group {
     /// Says whom it lets in and whom it keeps out, a sentence a policy, in their order.
     pub fn in_words(&self) -> Vec<String> {
-        self.policies.iter().map(sentence).collect()
+        self.policies.iter().map(PolicySpec::sentence).collect()
     }
 }
 
@@ -51,11 +51,11 @@ impl AccessAsk {
     pub fn in_words(&self) -> String {
         let said = match self {
             Self::Nothing => "none of its own".into(),
-            Self::Public => "none: its labels say that it is public".into(),
+            Self::Public => "none: it was said that it is public".into(),
             Self::Inherit => "the Access application of its zone".into(),
             Self::Groups { groups } => of_groups(groups),
             Self::Own { policies, .. } => {
-                let rules: Vec<String> = policies.iter().map(sentence).collect();
+                let rules: Vec<String> = policies.iter().map(PolicySpec::sentence).collect();
                 format!("rules of its own: {}", rules.join("; "))
             }
             Self::Unreadable { reasons } if reasons.is_empty() => {
@@ -69,8 +69,11 @@ impl AccessAsk {
     }
 }
 
-fn sentence(policy: &PolicySpec) -> String {
-    format!("{} {}", policy.decision.in_words(), policy.in_words())
+impl PolicySpec {
+    /// Says what it does, and to whom.
+    pub fn sentence(&self) -> String {
+        format!("{} {}", self.decision.in_words(), self.in_words())
+    }
 }
 
 fn of_groups(groups: &[GroupId]) -> String {
@@ -113,7 +116,7 @@ mod tests {
         let unreadable = |reason: &str| AccessAsk::Unreadable { reasons: vec![reason.to_owned()] };
         for (ask, words) in [
             (AccessAsk::Nothing, "none of its own"),
-            (AccessAsk::Public, "its labels say that it is public"),
+            (AccessAsk::Public, "it was said that it is public"),
             (AccessAsk::Inherit, "the Access application of its zone"),
             (groups(&["staff"]), "group `staff`"),
             (groups(&["staff", "family"]), "groups `staff`, `family`"),

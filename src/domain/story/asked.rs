@@ -1,7 +1,7 @@
 //! What somebody wants to know the story of.
 
 use crate::domain::hostname::{kept_form, parse_hostname};
-use crate::domain::path::normalise_path;
+use crate::domain::path::{EXPRESSION, kept_path, normalise_path};
 use crate::domain::text::repeated;
 
 /// What a name may mean.
@@ -31,19 +31,28 @@ impl Asked {
             return Err(format!("`{}` is too long for a name", repeated(text)));
         }
         let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let (host, path) = match bare.split_once('/') {
-            Some((host, path)) => (host, Some(format!("/{path}"))),
-            None => (bare, None),
+        let (host, path) = match bare.find(['/', EXPRESSION, '|']) {
+            Some(at) => bare.split_at(at),
+            None => (bare, ""),
         };
+        let path = (!path.is_empty()).then(|| read_path(path));
         // A port is no part of the name that is published.
         let host = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(host, _)| host);
-        let path = path.map(|path| normalise_path(&path).unwrap_or(path));
         Ok(Self { text: text.to_owned(), hostname: kept_form(host), path })
     }
 
     /// True if it can be a hostname.
     pub fn is_hostname(&self) -> bool {
         self.hostname.contains('.') && parse_hostname(&self.hostname).is_ok()
+    }
+}
+
+/// A path as it is kept; an expression as well, and what stands behind the `|` of a rule's key.
+fn read_path(text: &str) -> String {
+    let text = text.strip_prefix('|').unwrap_or(text);
+    match text.strip_prefix(EXPRESSION) {
+        Some(pattern) => kept_path(pattern),
+        None => normalise_path(text).unwrap_or_else(|_| text.to_owned()),
     }
 }
 
@@ -66,6 +75,10 @@ mod tests {
             ("bücher.example.com", "xn--bcher-kva.example.com", None),
             ("*.example.com", "*.example.com", None),
             ("my_app-1", "my_app-1", None),
+            (r"nas.example.com~\.jpg$", "nas.example.com", Some(r"~\.jpg$")),
+            ("nas.example.com~^/(a|b)", "nas.example.com", Some("~^/(a|b)")),
+            ("nas.example.com|", "nas.example.com", Some("")),
+            ("nas.example.com|files/", "nas.example.com", Some("/files")),
         ] {
             let asked = Asked::parse(text).unwrap();
             assert_eq!((asked.hostname.as_str(), asked.path.as_deref()), (hostname, path), "{text}");

@@ -12,7 +12,7 @@ use super::connector::Reach;
 
 pub use asked::Asked;
 pub use nearest::nearest;
-pub use waits::{Place, Wait, waits_for};
+pub use waits::{Asker, Place, Wait, waits_for};
 
 /// One part of a story.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,19 +73,34 @@ impl Section {
     }
 }
 
-/// The story of one route on one agent, or of a container that has none.
+/// The story of one route on one agent, of a rule that a person made, or of a container that asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Story {
     /// Hostname and path of the route; none for a container that asks for nothing that can be read.
     pub route: Option<String>,
-    /// The agent it is on.
-    pub agent: String,
+    /// Who asks for it: a container or a person.
+    pub source: Asker,
+    /// The agent that it is on; none for a rule of a person.
+    pub agent: Option<String>,
+    /// The tunnel that a rule of a person is in.
+    pub tunnel: Option<String>,
     /// The container that asks for it, if it is known.
     pub container: Option<String>,
     /// Where it stands, in the word that every list has for it.
     pub state: String,
     /// Whether requests reach the tunnel that it is published in; none if it is not published.
     pub serves: Option<Reach>,
-    /// From the container to what it waits for, in this order.
+    /// From who asks for it to what it waits for, in this order.
     pub sections: Vec<Section>,
+}
+
+impl Story {
+    /// Says whose it is, to be followed by where it stands.
+    pub fn whose(&self) -> String {
+        match (&self.agent, &self.tunnel) {
+            (Some(agent), _) => format!("on {agent}"),
+            (None, Some(tunnel)) => format!("by a rule in tunnel {tunnel}"),
+            (None, None) => "by a rule".to_owned(),
+        }
+    }
 }

@@ -1,11 +1,26 @@
 //! What a route waits for, and who can do something about it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::connector::Reach;
 use crate::domain::publish::{Cause, PublicState};
+
+/// Who asks for a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asker {
+    /// A container of an agent, by its labels.
+    #[serde(rename = "agent")]
+    Container,
+    /// A person, who made a rule.
+    #[serde(rename = "manual")]
+    Person,
+}
 
 /// Where a route stands, as far as it decides what it waits for.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
+    /// Who asks for it.
+    pub asker: Asker,
     /// The word for it.
     pub state: PublicState,
     /// Why, in a word.
@@ -14,10 +29,10 @@ pub struct Place {
     pub reach: Option<Reach>,
     /// True if there is a token for Cloudflare.
     pub has_token: bool,
-    /// True if its agent has a tunnel.
+    /// True if there is a tunnel for it.
     pub has_tunnel: bool,
-    /// True if its agent is heard.
-    pub is_heard: bool,
+    /// True if the agent of its tunnel is heard; none if no agent has the tunnel.
+    pub is_heard: Option<bool>,
 }
 
 /// What is waited for.
@@ -55,19 +70,11 @@ pub fn waits_for(place: Place) -> Wait {
             "a person's yes: a rule that is not ours serves it already",
             "an operator makes the rule ours with `lightship apply --yes`",
         ),
-        (_, Some(Cause::TunnelGone)) => wait(
-            "a tunnel: its own was deleted at Cloudflare",
-            "an operator enrols the agent again, with the same tunnel name or another",
-        ),
-        (_, Some(Cause::TunnelLocal)) => wait(
-            "a tunnel that takes its configuration from Cloudflare",
-            "whoever manages the account makes the tunnel remotely managed, or an operator enrols the agent with another one",
-        ),
-        (PublicState::Blocked, _) => wait(
-            "what is in the way to be gone",
-            "whoever sets the labels, or whoever manages the account, as the reason says; then `lightship apply --yes` looks \
-             again at once",
-        ),
+        (_, Some(Cause::TunnelGone)) => wait("a tunnel: its own was deleted at Cloudflare", other_tunnel(place.asker)),
+        (_, Some(Cause::TunnelLocal)) => {
+            wait("a tunnel that takes its configuration from Cloudflare", remote_tunnel(place.asker))
+        }
+        (PublicState::Blocked, _) => wait("what is in the way to be gone", way_free(place.asker)),
         (PublicState::Conflict, _) => wait(
             "the name to be free for it",
             "whoever runs the holder's container gives the name up, or whoever sets these labels takes another name; patterns \
@@ -88,12 +95,52 @@ pub fn waits_for(place: Place) -> Wait {
     }
 }
 
+/// Who can do something about a tunnel that is gone.
+fn other_tunnel(asker: Asker) -> &'static str {
+    match asker {
+        Asker::Container => "an operator enrols the agent again, with the same tunnel name or another",
+        Asker::Person => "an operator sets the rule again with another tunnel, or enrols the agent of this one again",
+    }
+}
+
+/// Who can do something about a tunnel that is configured on its host.
+fn remote_tunnel(asker: Asker) -> &'static str {
+    match asker {
+        Asker::Container => {
+            "whoever manages the account makes the tunnel remotely managed, or an operator enrols the agent with another one"
+        }
+        Asker::Person => {
+            "whoever manages the account makes the tunnel remotely managed, or an operator sets the rule again with another one"
+        }
+    }
+}
+
+/// Who can do something about what is in the way.
+fn way_free(asker: Asker) -> &'static str {
+    match asker {
+        Asker::Container => {
+            "whoever sets the labels, or whoever manages the account, as the reason says; then `lightship apply --yes` looks \
+             again at once"
+        }
+        Asker::Person => {
+            "an operator changes the rule, or whoever manages the account changes what is there, as the reason says; then \
+             `lightship apply --yes` looks again at once"
+        }
+    }
+}
+
 fn published(place: Place) -> Wait {
     match place.reach {
         Some(Reach::Yes) => Wait { what: "nothing: it is published, and its tunnel is connected", who: None },
         Some(Reach::Outdated) => Wait {
             what: "its connector to take the newest configuration; it is written once more by itself",
             who: None,
+        },
+        Some(Reach::No) if place.is_heard.is_none() => Wait {
+            what: "a connector of its tunnel: none is connected",
+            who: Some(
+                "whoever runs `cloudflared` for this tunnel starts it with the tunnel's token; no agent does it for this one",
+            ),
         },
         Some(Reach::No) => Wait {
             what: "its connector, which is not connected",
@@ -102,7 +149,7 @@ fn published(place: Place) -> Wait {
                        `lightship agents redeploy`",
             ),
         },
-        Some(Reach::Unknown) | None if !place.is_heard => Wait {
+        Some(Reach::Unknown) | None if place.is_heard == Some(false) => Wait {
             what: "word of its agent, which is not heard: whether its tunnel serves is not known",
             who: Some("whoever has the host sees whether the agent runs and reaches the master"),
         },
@@ -118,7 +165,8 @@ mod tests {
     use super::*;
 
     fn place(state: PublicState) -> Place {
-        Place { state, cause: None, reach: None, has_token: true, has_tunnel: true, is_heard: true }
+        let (asker, is_heard) = (Asker::Container, Some(true));
+        Place { asker, state, cause: None, reach: None, has_token: true, has_tunnel: true, is_heard }
     }
 
     #[test]
@@ -142,10 +190,23 @@ mod tests {
             (Place { cause: Some(Cause::TunnelLocal), ..place(Failed) }, "takes its configuration"),
             (Place { reach: Some(Reach::Yes), ..place(Published) }, "nothing"),
             (Place { reach: Some(Reach::No), ..place(Published) }, "not connected"),
-            (Place { is_heard: false, ..place(Published) }, "is not heard"),
+            (Place { is_heard: Some(false), ..place(Published) }, "is not heard"),
+            (Place { is_heard: None, reach: Some(Reach::No), ..place(Published) }, "none is connected"),
+            (Place { is_heard: None, ..place(Published) }, "could not be checked yet"),
             (place(Published), "could not be checked yet"),
         ] {
             assert!(waits_for(place).what.contains(words), "{place:?}: {}", waits_for(place).what);
+        }
+    }
+
+    #[test]
+    fn nobody_is_sent_to_labels_for_a_rule_that_a_person_made() {
+        for state in [PublicState::Blocked, PublicState::Failed, PublicState::Publishing, PublicState::Waiting] {
+            for cause in [None, Some(Cause::TunnelGone), Some(Cause::TunnelLocal)] {
+                let rule = Place { asker: Asker::Person, cause, ..place(state) };
+                let who = waits_for(rule).who.unwrap_or_default();
+                assert!(!who.contains("labels") && !who.contains("container"), "{state:?} {cause:?}: {who}");
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The whole story of one route: from its container to what it waits for.
+//! The whole story of one route: from who asks for it to what it waits for.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -10,9 +10,10 @@ use super::view::{Badge, badge, route_badge, story_of};
 use super::{Shell, SignedIn, page, part};
 use crate::domain::publish::PublicState;
 use crate::domain::route::RouteKey;
-use crate::domain::story::{Section, Story};
+use crate::domain::story::{Asker, Section, Story};
 use crate::web::error::ApiError;
 use crate::web::query::Query;
+use crate::web::rules::form_of;
 use crate::web::state::WebState;
 use crate::web::story;
 
@@ -46,7 +47,9 @@ struct Told {
     /// Tells its headings from those of others on the page.
     mark: String,
     /// Whose it is; of one alone it is not said.
-    agent: Option<String>,
+    whose: Option<String>,
+    /// Where a rule of a person is changed.
+    form: Option<String>,
     state: Badge,
     sections: Vec<Section>,
 }
@@ -85,18 +88,19 @@ pub async fn fragment(
 async fn render(state: &WebState, key: &RouteKey) -> Result<String, ApiError> {
     let stories = story::tell_route(state, key).await?;
     let is_alone = stories.len() == 1;
-    let told = stories.into_iter().enumerate().map(|(number, story)| told(number, story, is_alone));
+    let told = stories.into_iter().enumerate().map(|(number, story)| told(number, story, key, is_alone));
     part(&Live { stories: told.collect() })
 }
 
-fn told(number: usize, story: Story, is_alone: bool) -> Told {
+fn told(number: usize, story: Story, key: &RouteKey, is_alone: bool) -> Told {
     let state = match PublicState::parse(&story.state) {
         Some(state) => route_badge(state, story.serves),
         None => badge("idle", story.state.replace('_', " ")),
     };
     Told {
         mark: format!("story-{number}"),
-        agent: (!is_alone).then_some(story.agent),
+        whose: (!is_alone).then(|| story.whose()),
+        form: (story.source == Asker::Person).then(|| form_of(key)),
         state,
         sections: story.sections,
     }

@@ -40,16 +40,18 @@ pub(super) fn section(state: &WebState, scene: &Scene) -> Section {
         }
     };
     let Some(known) = &scene.known else {
-        return section.fact("Agent", scene.agent.as_str()).note("The agent is not on the list any more.");
+        let agent = scene.agent().map(|id| id.as_str());
+        return section.maybe("Agent", agent).note("The agent is not on the list any more.");
     };
-    let presence = presence(state, &scene.agent, Some(&known.row));
+    let id = &known.row.id;
+    let presence = presence(state, id, Some(&known.row));
     let heard = match (presence.is_online, presence.last_seen) {
         (true, _) => "it is heard".to_owned(),
         (false, Some(at)) => format!("it is not heard; last {}", moment(at)),
         (false, None) => "it was never heard".to_owned(),
     };
     section
-        .fact("Agent", format!("{} ({})", scene.agent_name(), scene.agent))
+        .fact("Agent", format!("{} ({id})", known.row.display_name))
         .fact("The agent", format!("{}, {heard}", known.row.status.as_str()))
 }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::db::read::{
-    self, ContainerRow, containers_called, routes_of_container, routes_of_hostname, statuses_of_hostname,
+    self, ContainerRow, containers_called, routes_of_container, routes_of_hostname, rules_of_names,
+    statuses_of_hostname,
 };
 use crate::domain::hostname::is_wildcard;
 use crate::domain::id::AgentId;
 use crate::domain::labels::{MAX_PROBLEMS, read_labels};
+use crate::domain::path::path_that_takes;
 use crate::domain::route::RouteKey;
 use crate::domain::story::Asked;
 use crate::web::error::ApiError;
@@ -16,9 +18,18 @@ use crate::web::state::WebState;
 /// Most stories of one name.
 const MOST: usize = 40;
 
+/// Whose a route is, or who wants it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    /// A person made a rule.
+    Person,
+    /// A container of this agent asks for it.
+    Agent(AgentId),
+}
+
 /// What one story is about.
 pub(super) struct Subject {
-    pub agent: AgentId,
+    pub owner: Owner,
     pub key: Option<RouteKey>,
     pub container: Option<ContainerRow>,
 }
@@ -48,30 +59,29 @@ pub(super) async fn of_route(state: &WebState, key: &RouteKey) -> Result<Vec<Sub
     Ok(found)
 }
 
-/// A path that nobody has is served by the route that covers it.
+/// A path that nobody has is served by the route that takes it.
 async fn of_hostname(state: &WebState, hostname: &str, path: Option<&str>) -> Result<Vec<Subject>, ApiError> {
     let mut found = all_of_hostname(state, hostname).await?;
     let Some(path) = path else { return Ok(found) };
-    let path_of = |subject: &Subject| subject.key.as_ref().map(|key| key.path.clone()).unwrap_or_default();
-    let nearest = found.iter().map(path_of).filter(|own| covers(own, path)).max_by_key(String::len);
-    found.retain(|subject| Some(path_of(subject)) == nearest);
+    let kept = found.iter().filter_map(|subject| subject.key.as_ref()).map(|key| key.path.as_str());
+    let taken = path_that_takes(kept, path).map(str::to_owned);
+    found.retain(|subject| subject.key.as_ref().map(|key| &key.path) == taken.as_ref());
     Ok(found)
 }
 
-fn covers(own: &str, path: &str) -> bool {
-    path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Claimed routes, then what was refused; each agent's route once.
+/// Rules of people, claimed routes, then what was refused; each one's route once.
 async fn all_of_hostname(state: &WebState, hostname: &str) -> Result<Vec<Subject>, ApiError> {
     let db = &state.master().db;
+    let name = [hostname.to_owned()];
+    let rules = rules_of_names(db, &name).await.map_err(ApiError::internal)?;
     let claimed = routes_of_hostname(db, hostname).await.map_err(ApiError::internal)?;
     let said = statuses_of_hostname(db, hostname).await.map_err(ApiError::internal)?;
-    let claimed = claimed.into_iter().map(|row| (row.route.agent_id, row.route.spec.key));
-    let said = said.into_iter().filter_map(|row| Some((row.agent_id?, row.key)));
+    let rules = rules.into_iter().map(|row| (Owner::Person, row.rule.spec.key));
+    let claimed = claimed.into_iter().map(|row| (Owner::Agent(row.route.agent_id), row.route.spec.key));
+    let said = said.into_iter().filter_map(|row| Some((Owner::Agent(row.agent_id?), row.key)));
     let mut seen = BTreeSet::new();
-    let fresh = claimed.chain(said).filter(|one| seen.insert(one.clone()));
-    Ok(fresh.map(|(agent, key)| Subject { agent, key: Some(key), container: None }).collect())
+    let fresh = rules.chain(claimed).chain(said).filter(|one| seen.insert(one.clone()));
+    Ok(fresh.map(|(owner, key)| Subject { owner, key: Some(key), container: None }).collect())
 }
 
 /// What the containers of this name ask for, and what those asked for that are gone.
@@ -82,15 +92,15 @@ async fn of_container(state: &WebState, name: &str) -> Result<Vec<Subject>, ApiE
     for row in containers {
         let prefix = state.settings().label_prefix.as_deref();
         let read = read_labels(&row.container.labels, prefix, MAX_PROBLEMS);
-        let agent = row.agent_id.clone();
+        let owner = Owner::Agent(row.agent_id.clone());
         if read.services.is_empty() {
-            found.push(Subject { agent, key: None, container: Some(row) });
+            found.push(Subject { owner, key: None, container: Some(row) });
             continue;
         }
         for service in read.services {
-            seen.insert((agent.clone(), service.key.clone()));
+            seen.insert((owner.clone(), service.key.clone()));
             found.push(Subject {
-                agent: agent.clone(),
+                owner: owner.clone(),
                 key: Some(service.key),
                 container: Some(row.clone()),
             });
@@ -98,9 +108,9 @@ async fn of_container(state: &WebState, name: &str) -> Result<Vec<Subject>, ApiE
     }
     let held = routes_of_container(db, name, MOST as u64).await.map_err(ApiError::internal)?;
     for row in held {
-        let (agent, key) = (row.route.agent_id, row.route.spec.key);
-        if !seen.contains(&(agent.clone(), key.clone())) {
-            found.push(Subject { agent, key: Some(key), container: None });
+        let (owner, key) = (Owner::Agent(row.route.agent_id), row.route.spec.key);
+        if !seen.contains(&(owner.clone(), key.clone())) {
+            found.push(Subject { owner, key: Some(key), container: None });
         }
     }
     Ok(found)
@@ -117,23 +127,5 @@ pub(super) async fn asker(
     match asks.first() {
         Some(id) => read::get_container(db, agent, id).await.map_err(ApiError::internal),
         None => Ok(None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::covers;
-
-    #[test]
-    fn a_path_is_covered_by_what_stands_above_it() {
-        for (own, path, expected) in [
-            ("", "/api", true),
-            ("/api", "/api", true),
-            ("/api", "/api/users", true),
-            ("/api", "/apis", false),
-            ("/api/users", "/api", false),
-        ] {
-            assert_eq!(covers(own, path), expected, "{own} {path}");
-        }
     }
 }

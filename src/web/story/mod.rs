@@ -5,6 +5,7 @@
 mod claim;
 mod container;
 mod find;
+mod made;
 mod protection;
 mod record;
 mod rule;
@@ -19,7 +20,7 @@ use crate::domain::route::RouteKey;
 use crate::domain::story::{Asked, Section, Story, nearest};
 use crate::domain::text::repeated;
 
-use find::{Subject, of_name, of_route};
+use find::{Owner, Subject, of_name, of_route};
 use scene::{Scene, Teller};
 
 /// Most names that are compared with one that nobody knows.
@@ -35,7 +36,7 @@ pub async fn tell(state: &WebState, asked: &Asked) -> Result<Vec<Story>, ApiErro
     told(state, subjects).await
 }
 
-/// Tells the stories of a route, of each agent that has or wants it.
+/// Tells the stories of a route, of everybody who has or wants it.
 pub async fn tell_route(state: &WebState, key: &RouteKey) -> Result<Vec<Story>, ApiError> {
     let subjects = of_route(state, key).await?;
     if subjects.is_empty() {
@@ -57,18 +58,24 @@ async fn told(state: &WebState, subjects: Vec<Subject>) -> Result<Vec<Story>, Ap
 }
 
 async fn story(state: &WebState, scene: &Scene) -> Result<Story, ApiError> {
-    let mut sections: Vec<Section> = vec![container::section(state, scene), container::labels(state, scene)];
+    let mut sections: Vec<Section> = match (&scene.owner, &scene.rule) {
+        (Owner::Agent(_), _) => vec![container::section(state, scene), container::labels(state, scene)],
+        (Owner::Person, Some(rule)) => vec![made::section(scene, rule)],
+        (Owner::Person, None) => Vec::new(),
+    };
     if let Some(key) = &scene.key {
         sections.push(claim::section(scene, key));
         sections.push(rule::section(scene));
-        sections.push(protection::section(scene));
+        sections.push(protection::section(state, scene, key));
         sections.push(record::section(state, scene, key).await?);
         sections.push(said::last_answer(scene));
     }
     sections.push(said::waits(state, scene));
     Ok(Story {
         route: scene.key.as_ref().map(ToString::to_string),
-        agent: scene.agent_name().to_owned(),
+        source: said::asker(scene),
+        agent: scene.agent_name().map(str::to_owned),
+        tunnel: scene.rule.as_ref().map(|rule| rule.tunnel_name().to_owned()),
         container: scene.container_name().map(str::to_owned),
         state: scene.state().map_or("not_asked", |state| state.as_str()).to_owned(),
         serves: scene.reach(),
@@ -87,9 +94,9 @@ async fn unknown(state: &WebState, asked: &Asked) -> Result<ApiError, ApiError> 
     let near: Vec<String> = near.iter().map(|name| format!("`{}`", repeated(name))).collect();
     let hint = match near.is_empty() {
         false => format!("the nearest known names are {}", near.join(", ")),
-        true => "agents tell of containers that run and have labels of ours; `lightship routes` lists what these ask for, and \
-                 `lightship agents` who tells"
+        true => "agents tell of containers that run and have labels of ours, and people make rules; `lightship routes` lists what \
+                 these ask for, and `lightship agents` who tells"
             .to_owned(),
     };
-    Ok(ApiError::Missing(format!("no container and no route is called `{name}`: {hint}")))
+    Ok(ApiError::Missing(format!("no container, no route and no rule is called `{name}`: {hint}")))
 }

@@ -8,8 +8,9 @@ use crate::web::error::ApiError;
 use crate::web::state::WebState;
 
 pub(super) async fn section(state: &WebState, scene: &Scene, key: &RouteKey) -> Result<Section, ApiError> {
-    let by_label = scene.route.as_ref().and_then(|row| row.route.spec.zone_name.as_deref());
-    let mut section = Section::new("Zone and record").maybe("Zone by label", by_label);
+    let named = scene.spec().and_then(|spec| spec.zone_name.as_deref());
+    let title = if scene.rule.is_some() { "Zone by rule" } else { "Zone by label" };
+    let mut section = Section::new("Zone and record").maybe(title, named);
     if scene.records.is_empty() {
         return Ok(section.note(format!("No DNS record of ours leads from `{}` to a tunnel.", key.hostname)));
     }
@@ -26,9 +27,9 @@ pub(super) async fn section(state: &WebState, scene: &Scene, key: &RouteKey) -> 
             (Some(_), false) => section.note("A change of it is under way, or its end is not known yet."),
             (Some(_), true) => section,
         };
-        if scene.route.is_some() && scene.tunnel_id().is_some_and(|tunnel| *tunnel != record.tunnel_id) {
-            section =
-                section.note(format!("It leads to another tunnel than this agent's: {}.", record.tunnel_id));
+        let is_elsewhere = scene.tunnel.as_ref().is_some_and(|place| place.id != record.tunnel_id);
+        if scene.spec().is_some() && is_elsewhere {
+            section = section.note(format!("It leads to another tunnel than this one: {}.", record.tunnel_id));
         }
     }
     Ok(section)

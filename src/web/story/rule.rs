@@ -1,7 +1,8 @@
-//! The rule in the tunnel: as labels ask for it, and as it was written.
+//! The rule in the tunnel: as it is asked for, and as it was written.
 
 use serde_json::Value;
 
+use super::find::Owner;
 use super::scene::Scene;
 use super::times::moment;
 use crate::domain::story::Section;
@@ -10,27 +11,26 @@ use crate::domain::text::spell_out;
 pub(super) fn section(scene: &Scene) -> Section {
     let section = Section::new("Rule");
     let Some(wanted) = scene.wanted() else {
-        return section.note("None is wanted: this agent does not hold the route.");
+        return section.note(match scene.owner {
+            Owner::Agent(_) => "None is wanted: this agent does not hold the route.",
+            Owner::Person => "None is wanted: the rule is not there any more.",
+        });
     };
     let section = section.fact("Wanted", shown(&wanted.to_json()));
-    let Some(known) = &scene.known else { return section };
-    let Some(tunnel_id) = scene.tunnel_id() else {
+    if scene.agent().is_some() && scene.known.is_none() {
+        return section;
+    }
+    let Some(place) = &scene.tunnel else {
         return section.note("Its agent has no tunnel that it could stand in.");
     };
     let id = wanted.id();
     let applied =
-        known.applied.iter().find(|rule| rule.key.hostname == id.hostname && rule.key.path == id.path);
+        place.applied.iter().find(|rule| rule.key.hostname == id.hostname && rule.key.path == id.path);
     let written = applied.map(|rule| shown(&rule.rule));
-    let name = known
-        .row
-        .tunnel_name
-        .as_deref()
-        .filter(|_| known.row.moving_from.is_none())
-        .unwrap_or("the one before");
     let mut section = section
         .fact("Written", written.unwrap_or_else(|| "not yet, or taken away".to_owned()))
-        .fact("Tunnel", format!("{name} ({tunnel_id})"));
-    match &known.tunnel {
+        .fact("Tunnel", format!("{} ({})", place.name(), place.id));
+    match &place.status {
         Some(tunnel) => {
             section = section
                 .fact("Tunnel's configuration", tunnel.state.as_str())
@@ -44,7 +44,8 @@ pub(super) fn section(scene: &Scene) -> Section {
         }
         None => section = section.note("Nothing was written to the tunnel, and it was not looked at yet."),
     }
-    let in_force = known.observed.as_ref().and_then(|seen| seen.report.config_version);
+    let observed = scene.known.as_ref().and_then(|known| known.observed.as_ref());
+    let in_force = observed.and_then(|seen| seen.report.config_version);
     section.maybe("Version in force at the connector", in_force.map(|version| version.to_string()))
 }
 
