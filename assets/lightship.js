@@ -1,4 +1,4 @@
-// Six conveniences; every page works without them.
+// Seven conveniences; every page works without them.
 (function () {
   "use strict";
 
@@ -36,6 +36,17 @@
     field.name = "confirmed";
     field.value = "yes";
     event.target.appendChild(field);
+  });
+
+  // A slash leads to the search, unless something is being written.
+  document.addEventListener("keydown", function (event) {
+    var find = document.getElementById("find-all");
+    var place = event.target;
+    var writes = place.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(place.tagName);
+    if (event.key !== "/" || writes || !find || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    find.focus();
+    find.select();
   });
 
   // The stream that keeps the page true is cut: said if it is not back soon.

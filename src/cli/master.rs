@@ -20,13 +20,15 @@ use super::run as process;
 use super::run::Start;
 use super::shards::Shards;
 use super::values::MasterValues;
-use crate::actors::master::{Master, MasterParts, MasterSettings};
+use crate::actors::master::{MakeClient, Master, MasterParts, MasterSettings, TakeToken};
 use crate::actors::supervision::{Root, SupSpec};
+use crate::cloudflare::Cloudflare;
 use crate::config::{Role, Settings};
 use crate::db::{Batch, Db, RowChange, secrets, settings};
 use crate::domain::access::Group;
-use crate::domain::id::{SecretId, ZoneId};
+use crate::domain::id::{AccountId, SecretId, ZoneId};
 use crate::domain::role::BY_FILE;
+use crate::io::Io;
 use crate::notify::Sender;
 use crate::web::state::AskDocker;
 use crate::web::{Listen, WebSettings, WebState, serve};
@@ -71,12 +73,20 @@ impl MasterHalf {
         let db =
             database::open_for_master(settings, &start.state_dir, start.io.clone(), start.chance.clone())
                 .await?;
+        let make = make_client(&settings.cloudflare.api_base_url, &start.io);
+        let persons = match cloudflare {
+            Some(_) => None,
+            None => stored_client(&db, &make).await?,
+        };
+        let take_token = Some(TakeToken { make, is_persons: persons.is_some() });
+        let cloudflare = cloudflare.or(persons);
         let has_cloudflare = cloudflare.is_some();
         let shards = Shards::start(&start.watchdog);
         let desk = RegistryDesk::open(start, db.clone())?;
         let parts = MasterParts {
             db: db.clone(),
             cloudflare,
+            take_token,
             writer: None,
             default_zone: settings.cloudflare.zone_id.clone().map(ZoneId::new),
             account: None,
@@ -178,7 +188,7 @@ impl MasterHalf {
             tracing::info!("publishing through Cloudflare");
         } else {
             tracing::info!(
-                "no Cloudflare token: routes are planned; set CF_API_TOKEN and CF_ACCOUNT_ID to publish"
+                "no Cloudflare token: routes are planned; give one on the page Settings, or set CF_API_TOKEN and CF_ACCOUNT_ID"
             );
         }
         Ok(())
@@ -209,6 +219,23 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
             SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port()))
         }
         _ => address,
+    }
+}
+
+/// How the client of an account is made, once a person gives a token.
+fn make_client(api_base_url: &str, io: &Io) -> MakeClient {
+    let (base, io) = (api_base_url.to_owned(), io.clone());
+    Arc::new(move |account, token| Cloudflare::new(&base, account, token, io.clone()))
+}
+
+/// The client with the token that a person gave, if one did.
+async fn stored_client(db: &Db, make: &MakeClient) -> anyhow::Result<Option<Cloudflare>> {
+    let account = settings::find_setting(db, settings::CLOUDFLARE_ACCOUNT).await?;
+    let account = account.as_ref().and_then(|row| row.value.as_str()).map(AccountId::new);
+    let token = secrets::find_secret(db, &settings::cloudflare_token_secret()).await?;
+    match (account, token) {
+        (Some(account), Some(token)) => Ok(Some(make(account, token)?)),
+        _ => Ok(None),
     }
 }
 

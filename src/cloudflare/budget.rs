@@ -140,6 +140,31 @@ impl Budget {
     }
 }
 
+/// How a budget stands, to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetView {
+    /// Calls that could be made now.
+    pub left: u32,
+    /// Of those, calls that reads in the background could make.
+    pub background_left: u32,
+    /// How long Cloudflare asked to make none at all.
+    pub blocked_for: Option<Duration>,
+}
+
+impl Budget {
+    /// Says how it stands.
+    pub fn view(&mut self, now: Instant) -> BudgetView {
+        self.background.fill(now);
+        let left = self.left(now);
+        let blocked_for = self.blocked_until.and_then(|until| until.checked_duration_since(now));
+        BudgetView {
+            left,
+            background_left: left.min(self.background.tokens as u32),
+            blocked_for: blocked_for.filter(|wait| !wait.is_zero()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Bucket {
     tokens: f64,
@@ -212,6 +237,19 @@ mod tests {
         while budget.take(now, Class::Background).is_ok() {}
         assert_eq!(budget.left(now), 225);
         assert_eq!(budget.take(now, Class::Change), Ok(()));
+    }
+
+    #[test]
+    fn how_it_stands_is_shown_with_what_cloudflare_asked_for() {
+        let now = Instant::now();
+        let mut budget = Budget::new(now);
+        assert_eq!(budget.view(now), BudgetView { left: 300, background_left: 75, blocked_for: None });
+        while budget.take(now, Class::Change).is_ok() {}
+        budget.block(now, Duration::from_secs(60));
+        let wait = Some(Duration::from_secs(60));
+        assert_eq!(budget.view(now), BudgetView { left: 0, background_left: 0, blocked_for: wait });
+        let later = now + Duration::from_secs(100);
+        assert_eq!(budget.view(later), BudgetView { left: 300, background_left: 75, blocked_for: None });
     }
 
     #[test]

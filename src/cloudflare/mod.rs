@@ -19,7 +19,7 @@ mod zones;
 
 pub use access::{AccessApp, AccessPolicy};
 pub use base::PUBLIC_API;
-pub use budget::{ALLOWANCE, Budget, BudgetKeeper, BudgetNote, Class};
+pub use budget::{ALLOWANCE, Budget, BudgetKeeper, BudgetNote, BudgetView, Class};
 pub use dns::{DnsBatch, DnsBatchDone, DnsMeta, DnsRecord, NewDnsRecord};
 pub use error::CfError;
 pub use transport::Cloudflare;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::base::read_base;
-use super::budget::{Budget, BudgetKeeper, COVERED, Class};
+use super::budget::{Budget, BudgetKeeper, BudgetView, COVERED, Class};
 use super::call::Call;
 use super::envelope::{Answer, date, decode};
 use super::error::CfError;
@@ -50,7 +50,7 @@ struct Inner {
     http: reqwest::Client,
     base: Url,
     account: AccountId,
-    token: SecretString,
+    token: Mutex<SecretString>,
     io: Io,
     budget: Mutex<Budget>,
     /// Where the budget is noted, if anywhere.
@@ -83,7 +83,7 @@ impl Cloudflare {
             http,
             base,
             account,
-            token,
+            token: Mutex::new(token),
             io,
             budget,
             keeper: OnceLock::new(),
@@ -141,6 +141,18 @@ impl Cloudflare {
     /// Returns the account it speaks for.
     pub fn account(&self) -> &AccountId {
         &self.inner.account
+    }
+
+    /// Uses another token from now on, for the same account; nothing that was said of the one before counts any more.
+    pub fn exchange_token(&self, token: SecretString) {
+        *self.inner.token.lock() = token;
+        *self.inner.refusal.lock() = None;
+        self.inner.written.lock().clear();
+    }
+
+    /// Says how the budget stands.
+    pub fn budget(&self) -> BudgetView {
+        self.inner.budget.lock().view(Instant::now())
     }
 
     /// Returns how many calls could be made now.
@@ -344,7 +356,8 @@ impl Inner {
         let mut url = self.base.clone();
         // Ids are opaque: each becomes one path segment, whatever it holds.
         url.path_segments_mut().expect("checked when the base was read").pop_if_empty().extend(&call.path);
-        let mut request = self.http.request(call.method, url).bearer_auth(self.token.expose_secret());
+        let token = self.token.lock().clone();
+        let mut request = self.http.request(call.method, url).bearer_auth(token.expose_secret());
         if !call.query.is_empty() {
             request = request.query(&call.query);
         }
@@ -356,7 +369,8 @@ impl Inner {
 
     /// Takes the token out of Cloudflare's words, should they repeat it.
     fn without_token(&self, error: CfError) -> CfError {
-        let token = self.token.expose_secret();
+        let token = self.token.lock().clone();
+        let token = token.expose_secret();
         let hide = |text: String| if token.is_empty() { text } else { text.replace(token, "[token]") };
         match error {
             CfError::Refused { call, status, codes, message, missing_right } => {

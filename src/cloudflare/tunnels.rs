@@ -1,5 +1,7 @@
 //! Calls about tunnels and their configuration.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -76,7 +78,14 @@ pub struct Connector {
     pub run_at: Option<String>,
     /// Live connections to the edge; those that only linger are not counted.
     pub connections: usize,
+    /// Those by the data centre that they lead to; of some it may not be said.
+    pub places: BTreeMap<String, usize>,
 }
+
+/// Most characters of a name or a version that is kept; longer ones are none.
+const MAX_WORD: usize = 64;
+/// Most connections of one connector whose data centres are told apart; it opens four.
+const MAX_PLACES: usize = 64;
 
 #[derive(Deserialize)]
 struct ConfigAnswer {
@@ -98,6 +107,7 @@ struct ConnectorAnswer {
 #[derive(Deserialize)]
 struct ConnectionAnswer {
     is_pending_reconnect: Option<bool>,
+    colo_name: Option<String>,
 }
 
 impl Cloudflare {
@@ -185,15 +195,26 @@ impl Cloudflare {
     }
 }
 
+fn word(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty() && text.len() <= MAX_WORD)
+}
+
 impl ConnectorAnswer {
     fn into_connector(self) -> Option<Connector> {
-        let live = |connection: &&ConnectionAnswer| connection.is_pending_reconnect != Some(true);
+        let is_live = |connection: &ConnectionAnswer| connection.is_pending_reconnect != Some(true);
+        let live: Vec<_> = self.conns.unwrap_or_default().into_iter().filter(is_live).collect();
+        let connections = live.len();
+        let mut places = BTreeMap::new();
+        for place in live.into_iter().take(MAX_PLACES).filter_map(|connection| word(connection.colo_name)) {
+            *places.entry(place).or_default() += 1;
+        }
         Some(Connector {
             id: self.id?,
-            version: self.version,
+            version: word(self.version),
             config_version: self.config_version,
-            run_at: self.run_at,
-            connections: self.conns.unwrap_or_default().iter().filter(live).count(),
+            run_at: word(self.run_at),
+            connections,
+            places,
         })
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
 use super::database::{AT_ONCE, Db, limit};
 use super::entities::{
-    applied_rule, call_budget, dns_record, route_status, tunnel_connectors, tunnel_status,
+    access_application, access_policy, applied_rule, call_budget, dns_record, route, route_status, tunnel,
+    tunnel_connectors, tunnel_status,
 };
 use super::error::DbError;
 use super::times::time;
@@ -462,6 +464,49 @@ pub async fn tunnel_connectors_of(
             }
         }
         Ok(found)
+    })
+    .await
+}
+
+/// True for a state without a claimed route of its agent.
+pub(super) fn refused() -> Expr {
+    let claimed = Query::select()
+        .expr(Expr::val(1))
+        .from(route::Entity)
+        .and_where(same(route::Column::AgentId, route_status::Column::AgentId))
+        .and_where(same(route::Column::Hostname, route_status::Column::Hostname))
+        .and_where(same(route::Column::Path, route_status::Column::Path))
+        .to_owned();
+    // Of a rule that a person made something is said only while it is there.
+    Expr::exists(claimed).not().and(route_status::Column::AgentId.ne(NOBODYS))
+}
+
+fn same(claimed: route::Column, said: route_status::Column) -> Expr {
+    Expr::col((route::Entity, claimed)).equals((route_status::Entity, said))
+}
+
+/// How many things of ours are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Tunnels, also those that others made and we publish in.
+    pub tunnels: u64,
+    /// DNS records.
+    pub records: u64,
+    /// Applications of Access.
+    pub applications: u64,
+    /// Reusable policies of Access.
+    pub policies: u64,
+}
+
+/// Counts what is ours at Cloudflare.
+pub async fn count_owned(db: &Db) -> Result<Owned, DbError> {
+    db.read(move |conn| async move {
+        Ok(Owned {
+            tunnels: tunnel::Entity::find().count(&conn).await?,
+            records: dns_record::Entity::find().count(&conn).await?,
+            applications: access_application::Entity::find().count(&conn).await?,
+            policies: access_policy::Entity::find().count(&conn).await?,
+        })
     })
     .await
 }

@@ -1,22 +1,32 @@
 //! The record of decisions, for people and for actors that start again.
 
-use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait, Func};
+use std::cmp::{max, min};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 use serde::{Deserialize, Serialize};
 
 use super::database::{Db, limit};
 use super::entities::{event, stream};
 use super::error::DbError;
+use super::search::{escaped, has_text};
 use super::times::{micros, time};
 use super::words::json;
+use crate::domain::activity::Earlier;
 use crate::domain::event::{AgentEvent, Event, Stream};
 use crate::domain::id::{AgentId, TunnelId};
+use crate::domain::role::{BY_AGENT, BY_MASTER};
 
 /// Events that are read at a time on the way back from a stream's end.
 const SINCE_PAGE: u64 = 64;
+/// A clock that was set back by less than this hides no event from a look by time.
+const CLOCK_SLACK: TimeDelta = TimeDelta::days(1);
+/// Of so many events of its stream an earlier one about the same thing is looked for.
+const LOOKED_BACK: u64 = 20_000;
 
 /// An event as it was written down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +91,76 @@ pub struct EventFilter {
     pub before_seq: Option<u64>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
+    /// Only what this one decided.
+    pub actor: Option<String>,
+    /// Only what people decided, and not agents or the master itself.
+    pub people_only: bool,
+    /// Only these types; one that ends with `_` stands for all that begin so. None: all.
+    pub kinds: Vec<String>,
+    /// Only those with this in what they say, or in the name of their stream, in any case.
+    pub text: Option<String>,
+    /// Only those from then on.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those until then.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What was found of events in one look.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundEvents {
+    /// Those that fit.
+    pub rows: Vec<EventRow>,
+    /// Where to go on: the next look is at events before this one, or after it if the oldest come first. None if there are no
+    /// others.
+    pub next: Option<u64>,
+    /// True if it ended because enough was looked at, and not because enough was found.
+    pub is_cut: bool,
+}
+
+impl EventFilter {
+    fn applied_to(&self, mut query: Select<event::Entity>, backend: DbBackend) -> Select<event::Entity> {
+        use event::Column;
+        if let Some(actor) = &self.actor {
+            query = query.filter(Column::Actor.eq(actor));
+        }
+        if self.people_only {
+            query = query.filter(Column::Actor.ne(BY_MASTER)).filter(starts(Column::Actor, BY_AGENT).not());
+        }
+        if !self.kinds.is_empty() {
+            let is_one = self.kinds.iter().fold(Condition::any(), |any, kind| match kind.ends_with('_') {
+                true => any.add(starts(Column::Kind, kind)),
+                false => any.add(Column::Kind.eq(kind)),
+            });
+            query = query.filter(is_one);
+        }
+        if let Some(text) = self.text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+            let has = |column| has_text((event::Entity, column), text);
+            query = query.filter(has(Column::Payload).or(has(Column::Stream)));
+        }
+        if let Some(since) = self.since {
+            query = query.filter(Column::At.gte(micros(since)));
+        }
+        if let Some(until) = self.until {
+            query = query.filter(Column::At.lte(micros(until)));
+        }
+        if let Some(prefix) = &self.stream_prefix {
+            query = query.filter(begins_with(prefix));
+            if backend == DbBackend::Sqlite {
+                // Lets SQLite use its index; elsewhere text may be ordered by a language's rules.
+                let end = format!("{prefix}{}", char::MAX);
+                query = query.filter(Column::Stream.between(prefix, &end));
+            }
+        }
+        match self.newest_first {
+            true => query.order_by_desc(Column::Seq),
+            false => query.order_by_asc(Column::Seq),
+        }
+    }
+}
+
+/// True for texts that begin with `start`; only for texts of ours, where capitals make no difference.
+fn starts(column: event::Column, start: &str) -> Expr {
+    Expr::col((event::Entity, column)).like(LikeExpr::new(format!("{}%", escaped(start))).escape('\\'))
 }
 
 /// True for streams whose name begins with `prefix`. Not LIKE: names may hold `_`, and SQLite's ignores case.
@@ -100,19 +180,118 @@ pub async fn list_events(db: &Db, filter: &EventFilter, max: u64) -> Result<Vec<
         if let Some(before) = filter.before_seq {
             query = query.filter(event::Column::Seq.lt(i64::try_from(before).unwrap_or(i64::MAX)));
         }
-        query = match filter.newest_first {
-            true => query.order_by_desc(event::Column::Seq),
-            false => query.order_by_asc(event::Column::Seq),
+        query = filter.applied_to(query, conn.get_database_backend());
+        query.all(&conn).await?.into_iter().map(EventRow::of).collect()
+    })
+    .await
+}
+
+/// Returns events that fit `filter`, at most `most`, and looks at no more than `look` for them.
+pub async fn find_events(
+    db: &Db,
+    filter: &EventFilter,
+    most: u64,
+    look: u64,
+) -> Result<FoundEvents, DbError> {
+    let filter = filter.clone();
+    db.read(move |conn| async move {
+        let last = newest_seq(&conn).await?;
+        let place = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+        // Events between these two, which are not among them.
+        let (mut below, mut above) = (place(filter.after_seq), last + 1);
+        above = min(above, filter.before_seq.map_or(i64::MAX, place));
+        if let Some(until) = filter.until {
+            above = min(above, seq_at(&conn, last, until + CLOCK_SLACK).await? + 1);
+        }
+        if let Some(since) = filter.since {
+            below = max(below, seq_at(&conn, last, since - CLOCK_SLACK).await?);
+        }
+        let (first, end) = match filter.newest_first {
+            true => (max(below, above.saturating_sub(place(look)) - 1), above),
+            false => (below, min(above, below.saturating_add(place(look)).saturating_add(1))),
         };
-        if let Some(prefix) = filter.stream_prefix {
-            query = query.filter(begins_with(&prefix));
-            if conn.get_database_backend() == DbBackend::Sqlite {
-                // Lets SQLite use its index; elsewhere text may be ordered by a language's rules.
-                let end = format!("{prefix}{}", char::MAX);
-                query = query.filter(event::Column::Stream.between(prefix, end));
+        let query = event::Entity::find()
+            .filter(event::Column::Seq.gt(first))
+            .filter(event::Column::Seq.lt(end))
+            .limit(limit(most.saturating_add(1)));
+        let query = filter.applied_to(query, conn.get_database_backend());
+        let found = query.all(&conn).await?.into_iter().map(EventRow::of);
+        let mut rows = found.collect::<Result<Vec<_>, DbError>>()?;
+        let (is_full, has_rest) = (rows.len() as u64 > most, first > below || end < above);
+        rows.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        let onward = if filter.newest_first { first + 1 } else { end - 1 };
+        let next = match (is_full, has_rest) {
+            (true, _) => rows.last().map(|row| row.seq),
+            (false, true) => Some(u64::try_from(onward).unwrap_or(0)),
+            (false, false) => None,
+        };
+        Ok(FoundEvents { rows, next, is_cut: !is_full && has_rest })
+    })
+    .await
+}
+
+/// Returns the number of the last event that was written down until `at`, by bisection: times grow with numbers.
+async fn seq_at(conn: &impl ConnectionTrait, last: i64, at: DateTime<Utc>) -> Result<i64, DbErr> {
+    let (mut low, mut high) = (0, last);
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        let found: Option<i64> = event::Entity::find_by_id(middle)
+            .select_only()
+            .column(event::Column::At)
+            .into_tuple()
+            .one(conn)
+            .await?;
+        match found.is_some_and(|time| time <= micros(at)) {
+            true => low = middle,
+            false => high = middle - 1,
+        }
+    }
+    Ok(low)
+}
+
+/// Returns an event by its number.
+pub async fn find_event(db: &Db, seq: u64) -> Result<Option<EventRow>, DbError> {
+    let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+    db.read(move |conn| async move {
+        event::Entity::find_by_id(seq).one(&conn).await?.map(EventRow::of).transpose()
+    })
+    .await
+}
+
+/// Returns what was said before of the thing that an event says how it is; none if it says that of nothing.
+pub async fn find_earlier(db: &Db, row: &EventRow) -> Result<Option<Earlier<EventRow>>, DbError> {
+    let Some(thing) = row.event.thing() else { return Ok(None) };
+    let (stream, version) = (row.stream.0.clone(), i64::try_from(row.version).unwrap_or(i64::MAX));
+    db.read(move |conn| async move {
+        // What JSON writes in another way is not looked for by its text.
+        let is_plain =
+            thing.hint.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+        let hint = if is_plain { thing.hint.clone() } else { String::new() };
+        let lowest = version.saturating_sub(i64::try_from(LOOKED_BACK).unwrap_or(i64::MAX));
+        let mut before = version;
+        loop {
+            let page = event::Entity::find()
+                .filter(has_text((event::Entity, event::Column::Payload), &hint))
+                .filter(event::Column::Stream.eq(&stream))
+                .filter(event::Column::Version.lt(before))
+                .filter(event::Column::Version.gte(lowest))
+                .filter(event::Column::Kind.is_in(thing.kinds.iter().copied()))
+                .order_by_desc(event::Column::Version)
+                .limit(SINCE_PAGE);
+            let rows = page.all(&conn).await?;
+            let is_last = (rows.len() as u64) < SINCE_PAGE;
+            for row in rows {
+                before = row.version;
+                let row = EventRow::of(row)?;
+                if row.event.thing().as_ref() == Some(&thing) {
+                    let is_gone = row.event.takes_away();
+                    return Ok(Some(if is_gone { Earlier::Nothing } else { Earlier::Was(row) }));
+                }
+            }
+            if is_last {
+                return Ok(Some(if lowest > 1 { Earlier::NotLookedUp } else { Earlier::Nothing }));
             }
         }
-        query.all(&conn).await?.into_iter().map(EventRow::of).collect()
     })
     .await
 }

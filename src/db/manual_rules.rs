@@ -36,7 +36,7 @@ pub enum Claimant {
     Rule(TunnelId),
 }
 
-fn row(row: manual_rule::Model) -> Result<ManualRuleRow, DbError> {
+pub(super) fn row(row: manual_rule::Model) -> Result<ManualRuleRow, DbError> {
     let id = format!("{}{}", row.hostname, row.path);
     let spec = json("rule", &id, &row.service)?;
     let rule = ManualRule { tunnel_id: TunnelId::new(row.tunnel_id), spec };

@@ -33,6 +33,7 @@ pub mod registry_logins;
 pub mod roster;
 pub mod routes;
 pub mod runs;
+pub mod search;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;

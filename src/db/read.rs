@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{
     ColumnTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde::{Deserialize, Serialize};
 
-use super::cloudflare::NOBODYS;
+use super::cloudflare::{NOBODYS, refused};
 use super::database::{AT_ONCE, limit};
 use super::entities::{
     agent, command, container, container_problem, manual_rule, route, route_status, tunnel_observed,
@@ -21,14 +21,15 @@ use crate::domain::networks::Networks;
 use crate::domain::route::RouteKey;
 
 pub use super::access::{
-    AccessApplicationRow, AccessGroupRow, AccessPolicyRow, find_application, find_group, list_groups, policies_of,
+    AccessApplicationRow, AccessGroupRow, AccessPolicyRow, find_application, find_group, list_groups,
+    policies_of,
 };
 pub use super::agents::{AgentRow, agent_names, find_agent, find_limits, get_agent, list_agents};
 pub use super::approvals::{ApprovalFilter, ApprovalRow, find_approval_of, list_approvals};
 pub use super::cloudflare::{
-    AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow, find_tunnel_connectors,
-    find_tunnel_status, list_applied_rules, list_dns_records, list_route_status, route_status_of,
-    tunnel_connectors_of, tunnel_status_after, tunnel_status_of,
+    AppliedRule, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow, count_owned,
+    find_tunnel_connectors, find_tunnel_status, list_applied_rules, list_dns_records, list_route_status,
+    route_status_of, tunnel_connectors_of, tunnel_status_after, tunnel_status_of,
 };
 pub use super::commands::{
     CommandFilter, CommandRow, find_command, list_commands, list_newest_commands, list_open_commands,
@@ -39,15 +40,18 @@ pub use super::containers::{
     list_containers, networks_behind_routes,
 };
 pub use super::database::{ALL, Db};
-pub use super::events::{EventFilter, EventRow, list_events};
+pub use super::events::{
+    EventFilter, EventRow, FoundEvents, find_earlier, find_event, find_events, last_seq, list_events,
+};
 pub use super::failed_images::{HeldImageRow, held_among, list_held_images};
 pub use super::keys::{KeyRow, find_key, keys_after, list_keys};
-pub use super::manual_rules::{ManualRuleRow, count_rules, find_rule, list_rules, status_of_rules};
+pub use super::manual_rules::{
+    Claimant, ManualRuleRow, count_rules, find_claimant, find_rule, list_rules, rules_of_names,
+    status_of_rules,
+};
 pub use super::notifications::{
     MessageRow, MessageState, TargetRow, TargetStateRow, count_waiting, find_target, list_messages,
     list_target_states, list_targets,
-pub use super::manual_rules::{
-    Claimant, ManualRuleRow, count_rules, find_claimant, find_rule, list_rules, rules_of_names, status_of_rules,
 };
 pub use super::order_keys::{OrderKeyRow, list_order_keys};
 pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, plans_by_id, scheduled_plans};
@@ -55,6 +59,9 @@ pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
 pub use super::registry_logins::{RegistryLoginRow, list_registry_logins};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};
 pub use super::runs::{RunFilter, RunPage, RunRow, StepDone, find_run, list_runs, run_that_took_back};
+pub use super::search::{
+    FoundAgent, search_agents, search_containers, search_refused, search_routes, search_rules, search_tunnels,
+};
 pub use super::sessions::find_signed_in;
 pub use super::settings::{
     AdminRow, SettingRow, find_admin, find_setting, has_admin, list_admins, list_settings,
@@ -327,23 +334,6 @@ pub async fn refused_views(
 /// The agent that a row is about, as it is stored.
 fn agent_of(row: &RouteStatusRow) -> String {
     row.agent_id.as_ref().map_or(NOBODYS, AgentId::as_str).to_owned()
-}
-
-/// True for a state without a claimed route of its agent.
-fn refused() -> Expr {
-    let claimed = Query::select()
-        .expr(Expr::val(1))
-        .from(route::Entity)
-        .and_where(same(route::Column::AgentId, route_status::Column::AgentId))
-        .and_where(same(route::Column::Hostname, route_status::Column::Hostname))
-        .and_where(same(route::Column::Path, route_status::Column::Path))
-        .to_owned();
-    // Of a rule that a person made something is said only while it is there.
-    Expr::exists(claimed).not().and(route_status::Column::AgentId.ne(NOBODYS))
-}
-
-fn same(claimed: route::Column, said: route_status::Column) -> Expr {
-    Expr::col((route::Entity, claimed)).equals((route_status::Entity, said))
 }
 
 /// Which of these routes somebody has.

@@ -45,6 +45,14 @@ pub fn password_secret(admin: &str) -> SecretId {
     SecretId::new(format!("admin-password/{admin}"))
 }
 
+/// The setting that names the account whose token a person gave the master.
+pub const CLOUDFLARE_ACCOUNT: &str = "cloudflare_account";
+
+/// Returns where the token for Cloudflare is kept that a person gave the master.
+pub fn cloudflare_token_secret() -> SecretId {
+    SecretId::new("cloudflare-token")
+}
+
 pub(super) fn admin_row(row: admin::Model) -> Result<AdminRow, DbError> {
     Ok(AdminRow {
         role: word("administrator", &row.name, &row.role)?,

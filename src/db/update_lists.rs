@@ -4,7 +4,7 @@
 //! routes asks for a login.
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, LikeExpr, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, EntityTrait, FromQueryResult, JoinType, Order, QueryFilter, QueryOrder,
     QuerySelect, Select,
@@ -13,6 +13,7 @@ use sea_orm::{
 use super::database::{AT_ONCE, Db, limit};
 use super::entities::{agent, host, route, route_status, scan, update, update_container};
 use super::error::DbError;
+use super::search::has_text;
 use super::times::time;
 use super::updates::{ScanRow, UpdateRow};
 use super::words::word;
@@ -244,17 +245,8 @@ pub(super) fn filtered(filter: &UpdateFilter) -> Select<update::Entity> {
         query = query.filter(update::Column::CreatedAt.lt(super::times::micros(before)));
     }
     if let Some(search) = filter.search.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        let literal: String = search
-            .to_lowercase()
-            .chars()
-            .flat_map(|c| if matches!(c, '%' | '_' | '\\') { vec!['\\', c] } else { vec![c] })
-            .collect();
-        let pattern = || LikeExpr::new(format!("%{literal}%")).escape('\\');
-        let lower = |column: update::Column| {
-            Expr::expr(sea_orm::sea_query::Func::lower(Expr::col((update::Entity, column))))
-        };
-        let by_name = lower(update::Column::PackageName).like(pattern());
-        query = query.filter(by_name.or(lower(update::Column::Title).like(pattern())));
+        let has = |column: update::Column| has_text((update::Entity, column), search);
+        query = query.filter(has(update::Column::PackageName).or(has(update::Column::Title)));
     }
     query
 }

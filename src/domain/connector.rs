@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +20,7 @@ pub const TAKES_IT_WITHIN: TimeDelta = TimeDelta::seconds(60);
 pub const WRITTEN_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(180);
 
 /// A connector of a tunnel, as Cloudflare lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connector {
     /// Its id; new with every start.
     pub id: String,
@@ -26,6 +28,15 @@ pub struct Connector {
     pub config_version: Option<i64>,
     /// Live connections to the edge.
     pub connections: usize,
+    /// Those by the data centre that they lead to, as far as Cloudflare says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<String, usize>,
+    /// Version of `cloudflared`, if Cloudflare says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When it started, if Cloudflare says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<DateTime<Utc>>,
 }
 
 impl Connector {

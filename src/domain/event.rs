@@ -745,12 +745,12 @@ impl KeyEvent {
 }
 
 /// The types of all events there are, as their readers list them to somebody who wrote another one.
-#[cfg(test)]
 pub fn all_types() -> std::collections::BTreeSet<String> {
     fn of<T: serde::de::DeserializeOwned + fmt::Debug>() -> Vec<String> {
-        let error = serde_json::from_value::<T>(serde_json::json!({ "type": "" })).unwrap_err().to_string();
-        let (_, listed) =
-            error.split_once("expected one of").or(error.split_once("expected")).expect("a list");
+        let read = serde_json::from_value::<T>(serde_json::json!({ "type": "" }));
+        let error = read.err().map(|error| error.to_string()).unwrap_or_default();
+        let listed = error.split_once("expected one of").or(error.split_once("expected"));
+        let (_, listed) = listed.unwrap_or_default();
         listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }
     let topics = [

@@ -1,13 +1,17 @@
 //! The rules of the product: pure types and functions. No input or output, no clock, no `async`.
 
 pub mod access;
+pub mod activity;
 pub mod agent;
 pub mod agent_tunnel;
 pub mod command;
 pub mod connector;
 pub mod connector_log;
+pub mod connector_version;
 pub mod container;
+pub mod csv;
 pub mod delivery;
+pub mod difference;
 pub mod dns;
 pub mod dockflare;
 pub mod doctor;

@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn only_a_connector_that_is_connected_and_was_not_there_before_is_seen() {
         let connector =
-            |id: &str, connections| Connector { id: id.into(), config_version: None, connections };
+            |id: &str, connections| Connector { id: id.into(), connections, ..Connector::default() };
         for (name, connectors, expected) in [
             ("nobody", vec![], false),
             ("one from before", vec![connector("old", 4)], false),

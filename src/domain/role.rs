@@ -40,6 +40,10 @@ impl Role {
 pub const BY_TOKEN: &str = "token";
 /// What it calls root, and the master's own user, over the socket on the master's host.
 pub const BY_SOCKET: &str = "local";
+/// What it calls the master itself.
+pub const BY_MASTER: &str = "system";
+/// What stands there before the id of an agent that decided for itself.
+pub const BY_AGENT: &str = "agent:";
 /// As the record calls a file that the master reads when it starts.
 pub const BY_FILE: &str = "file";
 

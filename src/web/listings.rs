@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::{Stream, StreamExt, stream};
@@ -143,6 +143,14 @@ impl Sink {
         Ok(())
     }
 
+    /// Writes lines of a table; waits for a slow reader.
+    pub async fn lines(&mut self, lines: &str) {
+        if self.text.len() + lines.len() >= PIECE {
+            self.send().await;
+        }
+        self.text.extend_from_slice(lines.as_bytes());
+    }
+
     /// Writes the next elements of a list; waits for a slow reader.
     pub async fn elements(&mut self, elements: Elements) {
         if elements.count == 0 {
@@ -177,13 +185,22 @@ pub async fn json<F>(write: impl FnOnce(Sink) -> F) -> Result<HttpResponse, ApiE
 where
     F: Future<Output = Result<Sink, ApiError>> + 'static,
 {
+    stream_of(HttpResponse::Ok().insert_header(header::ContentType::json()), write).await
+}
+
+/// The same in another form: `answer` has its headers.
+pub async fn stream_of<F>(
+    answer: &mut HttpResponseBuilder,
+    write: impl FnOnce(Sink) -> F,
+) -> Result<HttpResponse, ApiError>
+where
+    F: Future<Output = Result<Sink, ApiError>> + 'static,
+{
     let mut body = Body::of(write);
     let first = body.next().await.transpose()?.unwrap_or_default();
     if let Some(error) = body.failure.take() {
         return Err(error);
     }
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header(header::ContentType::json());
     if body.making.is_none() && body.pieces.is_empty() {
         return Ok(answer.body(first));
     }

@@ -5,6 +5,7 @@
 
 mod access_groups;
 mod access_token;
+mod activity;
 pub mod agent_api;
 mod agent_limit;
 pub mod api;
@@ -13,6 +14,7 @@ pub mod attempts;
 pub mod auth;
 pub mod body;
 mod check_ins;
+mod connectors;
 mod credential;
 mod doubts;
 pub mod error;
@@ -59,8 +61,8 @@ pub use state::{WebSettings, WebState};
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, install};
 use api::{
-    access, admins, doctor, explain, keys, native, notifications as told, overview, plans, registries, runs, legacy, legacy_rules,
-    updates,
+    access, admins, doctor, events, explain, keys, legacy, legacy_rules, native, notifications as told,
+    overview, plans, registries, runs, updates,
 };
 use route::at;
 use speak::speak;
@@ -190,7 +192,9 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/order-key/exchange").post(runs::exchange_order_key))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))
-                .service(at("/events").get(native::events))
+                .service(at("/events").get(events::list))
+                .service(at("/events/export").get(events::export))
+                .service(at("/events/{seq}").get(events::show))
                 .service(at("/tree").get(native::tree)),
         );
 }
@@ -342,8 +346,14 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/runs/{agent}/{run}").get(pages::run::show))
         .service(at("/runs/{agent}/{run}/undo").post(pages::run::undo))
         .service(at("/runs/{agent}/{run}/cancel").post(pages::run::cancel))
+        .service(at("/activity").get(pages::activity::list))
+        .service(at("/activity/of").get(pages::activity::show))
+        .service(at("/search").get(pages::search::show))
+        .service(at("/cloudflare").get(pages::cloudflare::show))
         .service(at("/system").get(pages::system::show))
-        .service(at("/system/check-token").post(pages::token::check))
+        .service(at("/settings").get(pages::token::show))
+        .service(at("/settings/check-token").post(pages::token::check))
+        .service(at("/settings/token").post(pages::token::take))
         .service(at("/api/docs").get(pages::api_docs::show))
         .service(at("/registries/logins").post(pages::system::set_login))
         .service(at("/registries/logins/{registry}/remove").post(pages::registries::remove))
@@ -360,6 +370,8 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/fragments/plans/{request}").get(pages::plans::fragment))
         .service(at("/fragments/runs").get(pages::runs::list_fragment))
         .service(at("/fragments/runs/{agent}/{run}").get(pages::run::fragment))
+        .service(at("/fragments/cloudflare").get(pages::cloudflare::fragment))
+        .service(at("/fragments/activity").get(pages::activity::fragment))
         .service(at("/fragments/system").get(pages::system::fragment))
         .service(at("/fragments/registries").get(pages::registries::fragment));
 }

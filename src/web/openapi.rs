@@ -55,7 +55,8 @@ use super::{agent_api, api, assets, ops, pages};
         api::updates::list, api::updates::summary, api::updates::show, api::updates::decide,
         api::registries::pushed, api::registries::list, api::registries::set, api::registries::remove,
         api::doctor::look, api::explain::explain,
-        api::native::plan, api::native::apply, api::native::events, api::native::tree,
+        api::native::plan, api::native::apply, api::native::tree,
+        api::events::list, api::events::export, api::events::show,
         assets::asset, pages::live::live, pages::api_docs::show,
         pages::sign_in::login, pages::sign_in::sign_in, pages::sign_in::sign_out, pages::set_up::show,
         pages::set_up::set_up, pages::overview::show, pages::overview::fragment,
@@ -76,7 +77,9 @@ use super::{agent_api, api, assets, ops, pages};
         pages::agent_plan::ask_host, pages::plans::show, pages::plans::fragment, pages::plans::approve, pages::plans::let_go::let_go,
         pages::plans::second, pages::plans::withdraw,
         pages::runs::list, pages::runs::list_fragment, pages::run::show, pages::run::fragment, pages::run::undo, pages::run::cancel,
-        pages::system::show, pages::system::fragment, pages::token::check,
+        pages::system::show, pages::system::fragment, pages::token::show, pages::token::check, pages::token::take,
+        pages::activity::list, pages::activity::fragment, pages::activity::show, pages::search::show,
+        pages::cloudflare::show, pages::cloudflare::fragment,
         pages::system::set_login, pages::registries::remove, pages::registries::fragment,
     )
 )]

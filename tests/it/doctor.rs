@@ -135,14 +135,14 @@ async fn tokens_of_accounts_and_tokens_that_are_refused_are_told_apart() {
 async fn the_system_page_looks_at_the_token_when_a_person_wants_it() {
     let master = TestMaster::start().await;
     let browser = Browser::signed_in(&master).await;
-    assert!(browser.get("/system").await.text.contains("Nobody looked at it since"));
+    assert!(browser.get("/settings").await.text.contains("Nobody looked at it since"));
     assert!(master.standin.calls().is_empty(), "showing the page asks nobody");
 
     master.standin.take_right("DNS ");
-    let sent = browser.submit("/system", "/system/check-token", &[]).await;
+    let sent = browser.submit("/settings", "/settings/check-token", &[]).await;
     assert_eq!(sent.status, 303, "{}", sent.text);
 
-    let page = browser.get("/system").await.text;
+    let page = browser.get("/settings").await.text;
     for words in ["DNS Write", "problem", "token lacks it", "Check now"] {
         assert!(page.contains(words), "`{words}` is missing: {page}");
     }

@@ -260,7 +260,12 @@ async fn a_rule_of_a_person_is_told_as_fully_as_a_containers_route() {
     until_state(&master, "nas.example.com", "active").await;
     // when: nobody at Cloudflare answers any more
     master.standin.inject(Fault::any(Trouble::NeverAnswers).always());
-    for name in ["nas.example.com", "nas.example.com/files/deep", "https://NAS.example.com/files", "nas.example.com|/files"] {
+    for name in [
+        "nas.example.com",
+        "nas.example.com/files/deep",
+        "https://NAS.example.com/files",
+        "nas.example.com|/files",
+    ] {
         // then
         let told = stories(&master, name).await;
         assert_eq!(told.len(), 1, "{name}");
@@ -291,7 +296,11 @@ async fn a_rule_of_a_person_is_told_as_fully_as_a_containers_route() {
     }
     let page = Browser::signed_in(&master).await;
     let of = page.get("/routes/of?hostname=nas.example.com&path=%2Ffiles").await;
-    assert!(of.status == 200 && SECTIONS_OF_A_RULE.iter().all(|title| of.text.contains(title)), "{}", of.text);
+    assert!(
+        of.status == 200 && SECTIONS_OF_A_RULE.iter().all(|title| of.text.contains(title)),
+        "{}",
+        of.text
+    );
     assert!(of.text.contains("/routes/rule?key=nas.example.com"), "the way to change it: {}", of.text);
     master.standin.heal();
     master.stop().await;

@@ -65,6 +65,7 @@ impl Rig {
         let parts = MasterParts {
             db,
             cloudflare: None,
+            take_token: None,
             default_zone: None,
             account: Some(Arc::new(Tunnels)),
             writer: None,

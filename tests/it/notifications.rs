@@ -512,6 +512,7 @@ impl Process {
         let parts = MasterParts {
             db,
             cloudflare: None,
+            take_token: None,
             default_zone: None,
             account: None,
             writer: None,

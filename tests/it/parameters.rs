@@ -59,7 +59,10 @@ async fn our_own_lists_refuse_a_parameter_that_they_do_not_know() {
     for (path, words) in [
         ("/api/v3/updates?agnet=x", "`agnet` is not known: send `agent_id`, `kind`"),
         ("/api/v3/updates?agent_id=x&Kind=apt", "`Kind` is not known"),
-        ("/api/v3/events?streams=x", "`streams` is not known: send `after`, `stream`, `newest`, `limit`"),
+        (
+            "/api/v3/events?streams=x",
+            "`streams` is not known: send `after`, `before`, `newest`, `limit`, `stream`",
+        ),
         ("/api/v3/updates/summary?kind=apt", "`kind` is not known: there are none here"),
         ("/api/v3/routes?hostname=x", "`hostname` is not known: there are none here"),
         ("/api/v3/access/groups?name=x", "`name` is not known: there are none here"),

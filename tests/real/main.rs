@@ -8,6 +8,7 @@
 mod support;
 
 mod access_page;
+mod account_pages;
 mod agent_docker;
 mod agent_process;
 mod agent_tunnel;

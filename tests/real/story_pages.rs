@@ -53,7 +53,7 @@ async fn a_person_follows_a_route_to_its_story_and_looks_at_the_token() {
 
     // and when: the token is looked at
     standin.take_right("DNS ");
-    browser.goto(format!("{}/system", master.url())).await.unwrap();
+    browser.goto(format!("{}/settings", master.url())).await.unwrap();
     until_shown(&browser, "Nobody looked at it since").await;
     press(&browser, "Check now").await;
     until_shown(&browser, "DNS Write").await;

@@ -33,11 +33,12 @@ mod subtree;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod token_desk;
 
 pub use bus::{Changes, Note};
 pub use cloudflare_account::{
-    Account, ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, ProvidedTunnel, SharedAccount,
-    WaitingTunnel,
+    Account, AccountStatus, AccountView, ApplyReport, BlockedChange, BudgetView, ChangeKind, LastZones, Plan,
+    PlannedChange, ProvidedTunnel, SharedAccount, WaitingTunnel,
 };
 pub use directory::{Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refused, digest_key};
 pub use error::{HostnameHolder, MasterError};
@@ -50,5 +51,6 @@ pub use requests::{
 pub use settings::MasterSettings;
 pub use slot::{Slot, Source};
 pub use start::MasterParts;
+pub use token_desk::{MakeClient, TakeToken};
 
 pub use crate::domain::agent::AgentStatus;

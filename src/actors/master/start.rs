@@ -7,7 +7,7 @@ use actix_rt::ArbiterHandle;
 
 use super::bus::{self, Bus, Notices};
 use super::cloudflare_account::{
-    self, AccountParts, MasterStore, PlanOnly, PublishSettings, SharedAccount, installation,
+    self, AccountParts, Late, MasterStore, PlanOnly, PublishSettings, SharedAccount, installation,
 };
 use super::desk::Desk;
 use super::directory::Directory;
@@ -24,6 +24,7 @@ use super::router::{self, Planted, Router};
 use super::scheduler::{self, Scheduler};
 use super::settings::MasterSettings;
 use super::store::{self, Follow, Ledger, Store, Writer};
+use super::token_desk::{Connects, TakeToken, TokenDesk};
 use crate::actors::supervision::{ChildSpec, Overflow, Port, SupSpec, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -39,6 +40,8 @@ pub struct MasterParts {
     pub db: Db,
     /// The client of the account; none without a Cloudflare token: then routes are only planned.
     pub cloudflare: Option<Cloudflare>,
+    /// How a token is taken from a person; none: only settings give one.
+    pub take_token: Option<TakeToken>,
     /// Zone to use if the account's zones cannot be listed.
     pub default_zone: Option<ZoneId>,
     /// Who publishes instead of all that; for tests of other parts.
@@ -68,26 +71,48 @@ impl MasterParts {
         ledger: &Ledger,
         notices: &Notices,
         registrar: &Port<Registrar>,
-    ) -> Result<(SharedAccount, Option<ChildSpec>), MasterError> {
+    ) -> Result<(SharedAccount, Option<ChildSpec>, TokenDesk), MasterError> {
         let settings = PublishSettings { publish_host_access: self.settings.publish_host_access };
-        match (self.account.take(), self.cloudflare.take()) {
-            (Some(account), _) => Ok((account, None)),
-            (None, None) => Ok((Arc::new(PlanOnly { db: self.db.clone(), settings }), None)),
-            (None, Some(cloudflare)) => {
-                let (spec, account) = cloudflare_account::describe(AccountParts {
-                    cloudflare,
-                    db: self.db.clone(),
-                    store: Arc::new(MasterStore::new(ledger.clone(), notices.clone(), registrar.inlet())),
-                    clock: self.clock.clone(),
-                    settings,
-                    default_zone: self.default_zone.take(),
-                    compare_every: self.settings.compare_every,
-                    owner_email: None,
-                    installation: installation(&self.db, &self.clock, &self.chance).await?,
-                });
-                Ok((Arc::new(account), Some(spec)))
+        let plan_only =
+            |db: &Db| -> SharedAccount { Arc::new(PlanOnly { db: db.clone(), settings: settings.clone() }) };
+        let default_zone = self.default_zone.take();
+        let (take, cloudflare) = match (self.account.take(), self.take_token.take(), self.cloudflare.take()) {
+            (Some(account), ..) => return Ok((account, None, TokenDesk::closed())),
+            (None, None, None) => return Ok((plan_only(&self.db), None, TokenDesk::closed())),
+            (None, take, cloudflare) => (take, cloudflare),
+        };
+        let installation = installation(&self.db, &self.clock, &self.chance).await?;
+        let parts = {
+            let (db, clock, zone) = (self.db.clone(), self.clock.clone(), default_zone.clone());
+            let (compare_every, settings) = (self.settings.compare_every, settings.clone());
+            let (ledger, notices, registrar) = (ledger.clone(), notices.clone(), registrar.clone());
+            move |cloudflare| AccountParts {
+                cloudflare,
+                db: db.clone(),
+                store: Arc::new(MasterStore::new(ledger.clone(), notices.clone(), registrar.inlet())),
+                clock: clock.clone(),
+                settings: settings.clone(),
+                default_zone: zone.clone(),
+                compare_every,
+                owner_email: None,
+                installation: installation.clone(),
             }
-        }
+        };
+        let is_persons = take.as_ref().is_some_and(|take| take.is_persons);
+        let desk = |connects| TokenDesk::new(take.map(|take| take.make), default_zone, connects);
+        Ok(match cloudflare {
+            Some(cloudflare) => {
+                let (spec, account) = cloudflare_account::describe(parts(cloudflare.clone()));
+                let connects = if is_persons { Connects::Exchange(cloudflare) } else { Connects::Never };
+                (Arc::new(account), Some(spec), desk(connects))
+            }
+            None => {
+                let late = Arc::new(Late::new(plan_only(&self.db)));
+                let (spec, accounts) = ChildSpec::supervisor_with_handle("accounts", SupSpec::one_for_one());
+                let connects = Connects::First { late: Arc::clone(&late), accounts, parts: Box::new(parts) };
+                (late, Some(spec), desk(connects))
+            }
+        })
     }
 }
 
@@ -122,7 +147,7 @@ impl Master {
         wiring.fleet.complete(routers.iter().map(Port::inlet).collect());
         let ledger = Ledger::new(store.inlet());
         let notices = Notices::new(bus, listeners);
-        let (account, cloudflare_spec) = parts.publisher(&ledger, &notices, &registrar).await?;
+        let (account, cloudflare_spec, tokens) = parts.publisher(&ledger, &notices, &registrar).await?;
 
         let env = Env {
             db: parts.db.clone(),
@@ -166,6 +191,7 @@ impl Master {
             pushes,
             notifier: told,
             registrar,
+            tokens: Arc::new(tokens),
             #[cfg(test)]
             routers,
         };

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::domain::csv::quoted;
 use crate::domain::update::{Checked, Finding, HeldCause, Kind, Standing, State};
 use crate::state_dir::LastScan;
 
@@ -225,14 +226,6 @@ pub(super) fn csv(items: &[RedflagItem<'_>]) -> String {
         out.push_str(&fields.map(|field| quoted(&field)).join(","));
     }
     out
-}
-
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.into()
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod observations;
 mod open;
 #[path = "../../../tests/it/support/postgres.rs"]
 mod postgres;
+mod record;
 mod secrets;
 mod sessions;
 mod severed;

@@ -246,7 +246,12 @@ async fn route_and_tunnel_states_are_stored_and_a_removed_agent_is_forgotten() {
         assert!(list_containers(&db, &agent("a")).await.unwrap().is_empty());
         assert!(list_container_problems(&db, None, 10).await.unwrap().is_empty());
         let listed = Listed {
-            connectors: vec![Connector { id: "c".into(), config_version: Some(3), connections: 4 }],
+            connectors: vec![Connector {
+                id: "c".into(),
+                config_version: Some(3),
+                connections: 4,
+                ..Connector::default()
+            }],
             at: at(2),
         };
         let row = TunnelConnectorsRow { tunnel_id: TunnelId::new("t1"), listed, written_again: Some(4) };

@@ -28,6 +28,7 @@ fn list(connections: &[usize], seconds: i64) -> Listed {
         id: format!("c{number}"),
         config_version: Some(1),
         connections: *connections,
+        ..Connector::default()
     });
     Listed { connectors: connectors.collect(), at: at(seconds) }
 }

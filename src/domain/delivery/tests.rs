@@ -309,8 +309,8 @@ fn only_an_effect_after_the_delivery_confirms() {
     let listed = |command: &Command, now: &[(&str, usize)]| {
         let connector = |(id, connections): &(&str, usize)| Connector {
             id: (*id).into(),
-            config_version: None,
             connections: *connections,
+            ..Connector::default()
         };
         let now: Vec<Connector> = now.iter().map(connector).collect();
         confirm(command, Evidence::Connectors { now: &now, at_enrolment: &["old".to_owned()] })

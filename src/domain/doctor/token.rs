@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::time::{self, Told};
-use super::{Answer, Check, listed};
+use super::{Answer, Check, Verdict, listed};
 
 /// A token that ends so soon is to be replaced.
 const SOON: TimeDelta = TimeDelta::days(14);
@@ -102,6 +102,19 @@ impl Facts {
         checks.extend(self.writing());
         checks.push(time::judge("Cloudflare", self.time));
         checks
+    }
+
+    /// Says why nothing can be done with the token; none if it is good, whatever rights it lacks.
+    pub fn unusable(&self, now: DateTime<Utc>) -> Option<String> {
+        let why = |check: &Check| match (check.verdict, &check.way_out) {
+            (Verdict::Fine, _) => None,
+            (_, Some(way_out)) => Some(format!("{}; {way_out}", check.detail)),
+            (_, None) => Some(check.detail.clone()),
+        };
+        let (way, token, account) = (self.way(), self.token(now), self.account());
+        // That a token may not list accounts says nothing against it.
+        let account = Some(account).filter(|check| check.verdict == Verdict::Problem);
+        why(&way).or_else(|| why(&token)).or_else(|| account.as_ref().and_then(why))
     }
 
     /// True if Cloudflare answered at all.

@@ -52,7 +52,8 @@ pub fn waits_for(place: Place) -> Wait {
         (PublicState::Published, _) => published(place),
         (PublicState::Planned, _) if !place.has_token => wait(
             "a token for Cloudflare: without one routes are only planned",
-            "whoever runs the master sets CF_API_TOKEN and CF_ACCOUNT_ID and starts it again",
+            "an administrator gives one on the page Settings, or whoever runs the master sets CF_API_TOKEN and CF_ACCOUNT_ID and starts \
+             it again",
         ),
         (PublicState::Planned, _) if !place.has_tunnel => wait(
             "its agent to get a tunnel",
@@ -70,7 +71,9 @@ pub fn waits_for(place: Place) -> Wait {
             "a person's yes: a rule that is not ours serves it already",
             "an operator makes the rule ours with `lightship apply --yes`",
         ),
-        (_, Some(Cause::TunnelGone)) => wait("a tunnel: its own was deleted at Cloudflare", other_tunnel(place.asker)),
+        (_, Some(Cause::TunnelGone)) => {
+            wait("a tunnel: its own was deleted at Cloudflare", other_tunnel(place.asker))
+        }
         (_, Some(Cause::TunnelLocal)) => {
             wait("a tunnel that takes its configuration from Cloudflare", remote_tunnel(place.asker))
         }
@@ -99,7 +102,9 @@ pub fn waits_for(place: Place) -> Wait {
 fn other_tunnel(asker: Asker) -> &'static str {
     match asker {
         Asker::Container => "an operator enrols the agent again, with the same tunnel name or another",
-        Asker::Person => "an operator sets the rule again with another tunnel, or enrols the agent of this one again",
+        Asker::Person => {
+            "an operator sets the rule again with another tunnel, or enrols the agent of this one again"
+        }
     }
 }
 
@@ -201,7 +206,9 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_labels_for_a_rule_that_a_person_made() {
-        for state in [PublicState::Blocked, PublicState::Failed, PublicState::Publishing, PublicState::Waiting] {
+        for state in
+            [PublicState::Blocked, PublicState::Failed, PublicState::Publishing, PublicState::Waiting]
+        {
             for cause in [None, Some(Cause::TunnelGone), Some(Cause::TunnelLocal)] {
                 let rule = Place { asker: Asker::Person, cause, ..place(state) };
                 let who = waits_for(rule).who.unwrap_or_default();

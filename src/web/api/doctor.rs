@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::actors::master::MasterError;
 use crate::db::read::asks_protection;
+use crate::domain::doctor::token::Facts;
 use crate::domain::doctor::{Check, Family, worst};
 use crate::web::auth::Admin;
 use crate::web::error::ApiError;
@@ -33,18 +34,25 @@ pub async fn look_now(state: &WebState) -> Result<Looked, ApiError> {
     let _turn = check.turn.lock().await;
     let master = state.master();
     let checks = match master.look_at_token().await {
-        Ok(mut facts) => {
-            facts.asks_protection = Some(asks_protection(&master.db).await.map_err(ApiError::internal)?);
-            facts.judge(master.clock.now())
-        }
+        Ok(facts) => return keep_look(state, facts).await,
         Err(MasterError::NoCloudflareToken) => vec![Check::not_checked(
             "API token",
             "none is set: routes are planned, and not published",
-            "set CF_API_TOKEN and CF_ACCOUNT_ID, and start the master again",
+            "give one on the page Settings, or set CF_API_TOKEN and CF_ACCOUNT_ID and start the master again",
         )],
         Err(error) => return Err(error.into()),
     };
     let looked = Looked { at: master.clock.now(), checks };
     check.keep(looked.clone());
+    Ok(looked)
+}
+
+/// Judges what was found of the token, and keeps how that came out.
+pub async fn keep_look(state: &WebState, mut facts: Facts) -> Result<Looked, ApiError> {
+    let master = state.master();
+    facts.asks_protection = Some(asks_protection(&master.db).await.map_err(ApiError::internal)?);
+    let now = master.clock.now();
+    let looked = Looked { at: now, checks: facts.judge(now) };
+    state.token_check().keep(looked.clone());
     Ok(looked)
 }

@@ -4,6 +4,7 @@ pub mod access;
 pub mod admins;
 pub mod agents;
 pub mod doctor;
+pub mod events;
 pub mod explain;
 pub mod keys;
 pub mod legacy;

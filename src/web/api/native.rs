@@ -1,4 +1,4 @@
-//! Our own admin endpoints: plan, apply, events, the supervision tree.
+//! Our own admin endpoints: plan, apply, the supervision tree.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,15 +6,13 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::actors::master::{BlockedChange, ChangeKind, Plan, PlannedChange};
-use crate::db::read::{EventFilter, list_events};
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
 use crate::web::error::ApiError;
-use crate::web::listings::{self, Elements, Page, Sink};
-use crate::web::query::{KnownQuery, NoParameters, flag, number};
+use crate::web::query::{KnownQuery, NoParameters};
 use crate::web::state::WebState;
 
 /// Longest time an `apply` may take.
@@ -30,27 +28,6 @@ pub struct ApplyBody {
     #[serde(default)]
     yes: bool,
 }
-
-/// Which events.
-#[derive(Debug, Deserialize, IntoParams)]
-pub struct EventsQuery {
-    /// Only events after this number.
-    #[param(value_type = Option<u64>)]
-    after: Option<String>,
-    /// Only events of streams that begin so.
-    stream: Option<String>,
-    /// The newest first.
-    #[param(value_type = Option<bool>)]
-    newest: Option<String>,
-    /// Most events, 1 to 1,000; 100 if it is left out.
-    #[param(value_type = Option<u64>)]
-    limit: Option<String>,
-}
-
-/// Most events in one answer, and how many are in it unless the caller says so.
-const EVENTS: (u64, u64) = (1_000, 100);
-/// Events that are read at a time.
-const EVENTS_AT_ONCE: u64 = 200;
 
 /// `GET /api/v3/plan`: what would be changed at Cloudflare, and what waits for a person.
 #[utoipa::path(get, path = "/api/v3/plan", tag = "routes",
@@ -86,66 +63,6 @@ pub async fn apply(
         "blocked": blocked_records(&report.blocked, "blocked"), "failed": blocked_records(&report.failed, "failed"),
         "confirmed_tunnels": report.confirmed_tunnels, "released_routes": report.released_routes,
     })))
-}
-
-/// `GET /api/v3/events`: what was decided, oldest first; `more` says that there is more of it.
-#[utoipa::path(get, path = "/api/v3/events", tag = "system", params(EventsQuery),
-    responses((status = 200), (status = 400), (status = 401)), security(("admin_token" = [])))]
-pub async fn events(
-    _: Viewer,
-    state: web::Data<WebState>,
-    KnownQuery(query): KnownQuery<EventsQuery>,
-) -> Result<HttpResponse, ApiError> {
-    let limit = number("limit", query.limit.as_deref(), EVENTS.1, 1..=EVENTS.0)?;
-    let filter = EventFilter {
-        after_seq: number("after", query.after.as_deref(), 0, 0..=u64::MAX)?,
-        before_seq: None,
-        newest_first: flag("newest", query.newest.as_deref())?,
-        stream_prefix: query.stream,
-    };
-    let state = WebState::clone(&state);
-    listings::json(|mut out| async move {
-        out.text("{\"events\":[");
-        let more = write_events(&state, filter, limit, &mut out).await?;
-        out.text(if more { "],\"more\":true}" } else { "],\"more\":false}" });
-        Ok(out)
-    })
-    .await
-}
-
-/// Writes events up to `limit`; returns whether there are more.
-async fn write_events(
-    state: &WebState,
-    mut filter: EventFilter,
-    limit: u64,
-    out: &mut Sink,
-) -> Result<bool, ApiError> {
-    let mut left = limit;
-    loop {
-        let asked = left.min(EVENTS_AT_ONCE);
-        let page = event_page(state.clone(), filter.clone(), asked);
-        let (elements, last) = state.listings().make(page).await?;
-        out.elements(elements).await;
-        left -= asked;
-        match last {
-            Some(last) if left > 0 && filter.newest_first => filter.before_seq = Some(last),
-            Some(last) if left > 0 => filter.after_seq = last,
-            last => return Ok(last.is_some()),
-        }
-    }
-}
-
-/// Makes a page of `asked` events; after the last one there are more.
-async fn event_page(state: WebState, filter: EventFilter, asked: u64) -> Page<u64> {
-    let found = list_events(&state.master().db, &filter, asked + 1).await;
-    let mut events = found.map_err(ApiError::internal)?;
-    let has_more = events.len() as u64 > asked;
-    events.truncate(asked as usize);
-    let mut elements = Elements::default();
-    for event in &events {
-        elements.push(event)?;
-    }
-    Ok((elements, events.last().filter(|_| has_more).map(|event| event.seq)))
 }
 
 /// `GET /api/v3/tree`: the supervision tree as it is.

@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::cloudflare::AgentConnectors;
 use super::confirm::{MOVE, Question, REDEPLOY, REMOVE, REVOKE_KEY};
 use super::host_card::{HostCard, KeyLine, ScanLine};
 use super::overview::fragment_of;
@@ -54,6 +55,7 @@ struct AgentPage {
 struct Live {
     agent: AgentLine,
     tunnel: Option<TunnelLine>,
+    connectors: Option<AgentConnectors>,
     facts: Vec<Fact>,
     host: Option<HostCard>,
     scans: Vec<ScanLine>,
@@ -285,6 +287,12 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
             state.master().clock.now(),
         ),
         tunnel: tunnel_line(&view),
+        connectors: AgentConnectors::read(
+            state,
+            &view.agent,
+            view.tunnel.as_ref().and_then(|seen| seen.report.version.as_deref()),
+        )
+        .await?,
         facts: moving(state, &view.agent)
             .map(|(words, _)| fact("Names", words))
             .into_iter()
@@ -348,11 +356,8 @@ fn facts(view: &AgentView, slot: Option<&Slot>, limits: &Limits) -> Vec<Fact> {
     if !limits.key.is_empty() {
         facts.push(fact("Its key permits", permitted(&limits.key)));
     }
-    if let Some(observed) = &view.tunnel {
-        facts.push(fact("cloudflared", known(&observed.report.version)));
-        if let Some(connections) = observed.report.ready_connections {
-            facts.push(fact("Connections to the edge", connections.to_string()));
-        }
+    if let Some(connections) = view.tunnel.as_ref().and_then(|observed| observed.report.ready_connections) {
+        facts.push(fact("Connections to the edge", connections.to_string()));
     }
     facts
 }

@@ -3,11 +3,13 @@
 //! Every page works without scripts; every form carries its session's token. Nothing here decides anything.
 
 pub mod access;
+pub mod activity;
 pub mod agent;
 pub mod agent_actions;
 pub mod agent_plan;
 pub mod agents;
 pub mod api_docs;
+pub mod cloudflare;
 mod confirm;
 pub mod deploy;
 mod filter;
@@ -23,6 +25,7 @@ pub mod routes;
 pub mod rule;
 pub mod run;
 pub mod runs;
+pub mod search;
 pub mod set_up;
 pub mod sign_in;
 pub mod story;
@@ -70,6 +73,8 @@ pub struct Shell {
     csrf: String,
     here: &'static str,
     notice: Option<Badge>,
+    /// What is looked for.
+    find: String,
 }
 
 /// An entry of the menu.
@@ -102,7 +107,14 @@ impl Shell {
             csrf: session.csrf.clone(),
             here,
             notice: None,
+            find: String::new(),
         }
+    }
+
+    /// Shows again what was looked for.
+    pub fn looking_for(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.find);
+        self
     }
 
     /// Adds a line above the content.
@@ -117,9 +129,12 @@ impl Shell {
             ("Agents", "/agents"),
             ("Routes", "/routes"),
             ("Access", "/access"),
+            ("Cloudflare", "/cloudflare"),
             ("Updates", "/updates"),
             ("History", "/runs"),
             ("Notifications", "/notifications"),
+            ("Activity", "/activity"),
+            ("Settings", "/settings"),
             ("System", "/system"),
         ];
         pages.into_iter().map(|(title, href)| Entry { title, href, here: href == self.here }).collect()

@@ -311,7 +311,7 @@ fn token_problems(state: &WebState, has_agents: bool) -> Vec<Problem> {
     let problem = |title: &str, detail: String| Problem { title: title.into(), detail, href: None, link: "" };
     let mut found = Vec::new();
     if !state.master().has_cloudflare() && has_agents {
-        let detail = "Routes are planned and not published. Set `CF_API_TOKEN` and `CF_ACCOUNT_ID`, and restart the master.";
+        let detail = "Routes are planned and not published. Give one under Settings, or set `CF_API_TOKEN` and `CF_ACCOUNT_ID` and start the master again.";
         found.push(problem("No Cloudflare token", detail.into()));
     }
     if let Some(refusal) = state.master().cloudflare_refusal() {

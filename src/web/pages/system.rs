@@ -1,4 +1,4 @@
-//! The supervision tree as it is right now, the token for Cloudflare, and the accounts at registries.
+//! The supervision tree as it is right now, and the accounts at registries.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::overview::fragment_of;
 use super::posted::{Posted, Refusal};
 use super::view::{Badge, Fact, Moment, badge, count, fact};
-use super::{Allowed, Shell, SignedIn, go_to, page_with, part, registries, token};
+use super::{Allowed, Shell, SignedIn, go_to, page_with, part, registries};
 use crate::actors::supervision::{Info, Kind, State};
 use crate::db::read;
 use crate::web::auth::Admin;
@@ -27,7 +27,6 @@ const ROWS: usize = 500;
 struct SystemPage {
     shell: Shell,
     live: String,
-    token: String,
     registries: String,
     form: LoginForm,
 }
@@ -97,8 +96,8 @@ async fn show_with(
     (status, shell): (StatusCode, Shell),
     form: LoginForm,
 ) -> Result<HttpResponse, ApiError> {
-    let (token, registries) = (token::render(person, state)?, registries::render(person, state).await?);
-    page_with(status, &SystemPage { shell, live: render(state).await?, token, registries, form })
+    let registries = registries::render(person, state).await?;
+    page_with(status, &SystemPage { shell, live: render(state).await?, registries, form })
 }
 
 /// `GET /fragments/system`: its live part.

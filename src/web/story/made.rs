@@ -19,10 +19,13 @@ pub(super) fn section(scene: &Scene, rule: &RuleView) -> Section {
         .maybe("Zone", spec.zone_name.as_deref())
         .maybe("Options", options.map(|options| spell_out(&serde_json::json!(options).to_string())))
         .fact("Tunnel", format!("{} ({})", rule.tunnel_name(), row.rule.tunnel_id))
-        .fact("Served by", match agent {
-            Some(agent) => format!("the connector of agent {agent}"),
-            None => "a connector that no agent looks after".to_owned(),
-        });
+        .fact(
+            "Served by",
+            match agent {
+                Some(agent) => format!("the connector of agent {agent}"),
+                None => "a connector that no agent looks after".to_owned(),
+            },
+        );
     for words in without_effect(spec) {
         section = section.note(words);
     }

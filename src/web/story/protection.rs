@@ -60,7 +60,9 @@ fn group(section: Section, scene: &Scene, id: &GroupId) -> Section {
             .in_words()
             .into_iter()
             .fold(section, |section, words| section.fact(format!("Group {id}"), beginning(&words, WORDS))),
-        None => section.fact(format!("Group {id}"), "is not known; make it under Access, or ask for another one"),
+        None => {
+            section.fact(format!("Group {id}"), "is not known; make it under Access, or ask for another one")
+        }
     }
 }
 
@@ -75,10 +77,25 @@ fn application(state: &WebState, section: Section, scene: &Scene, key: &RouteKey
     section = section.maybe("Session", session).maybe("Audience", row.aud.as_deref());
     for (place, id) in policy_ids(&row.body).into_iter().enumerate() {
         let title = format!("Policy {}", place + 1);
-        section = match scene.policies.iter().find(|policy| policy.policy_id.as_ref().is_some_and(|known| known.as_str() == id)) {
+        section = match scene
+            .policies
+            .iter()
+            .find(|policy| policy.policy_id.as_ref().is_some_and(|known| known.as_str() == id))
+        {
             Some(policy) => {
-                let stands = if policy.is_settled { "" } else { "; a change of it is under way, or its end is not known yet" };
-                section.fact(title, format!("{}: {}{stands}", spell_out(&policy.name), beginning(&words_of(&policy.body), WORDS)))
+                let stands = if policy.is_settled {
+                    ""
+                } else {
+                    "; a change of it is under way, or its end is not known yet"
+                };
+                section.fact(
+                    title,
+                    format!(
+                        "{}: {}{stands}",
+                        spell_out(&policy.name),
+                        beginning(&words_of(&policy.body), WORDS)
+                    ),
+                )
             }
             None => section.fact(title, format!("`{}`, which is not among ours", spell_out(id))),
         };
@@ -100,14 +117,17 @@ fn closed(section: Section, scene: &Scene) -> Section {
     let reason = scene.status.as_ref().and_then(|status| status.reason.as_deref());
     match reason {
         Some(reason) => section.fact("Waits for", scene.with_names(reason)),
-        None => section.fact("Waits for", "its turn: nothing is published before its protection was read back"),
+        None => {
+            section.fact("Waits for", "its turn: nothing is published before its protection was read back")
+        }
     }
 }
 
 fn without_token(state: &WebState, section: Section) -> Section {
     match state.master().has_cloudflare() {
         true => section,
-        false => section.note("There is no token for Cloudflare, so nothing is put in place and nothing is published."),
+        false => section
+            .note("There is no token for Cloudflare, so nothing is put in place and nothing is published."),
     }
 }
 

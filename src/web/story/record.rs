@@ -29,7 +29,8 @@ pub(super) async fn section(state: &WebState, scene: &Scene, key: &RouteKey) -> 
         };
         let is_elsewhere = scene.tunnel.as_ref().is_some_and(|place| place.id != record.tunnel_id);
         if scene.spec().is_some() && is_elsewhere {
-            section = section.note(format!("It leads to another tunnel than this one: {}.", record.tunnel_id));
+            section =
+                section.note(format!("It leads to another tunnel than this one: {}.", record.tunnel_id));
         }
     }
     Ok(section)

@@ -230,23 +230,24 @@ impl<'a> Teller<'a> {
             Some(id) => format!("agent {}", name(id)),
             None => "a rule that a person made".to_owned(),
         };
-        scene.others = said.iter().filter(is_other).map(|row| (who(row), row.clone())).collect();
-        scene.status =
-            said.into_iter().find(|row| row.key == *key && row.agent_id.as_ref() == Some(&scene.agent));
-        scene.route =
-            claimed.into_iter().find(|row| row.route.spec.key == *key && row.route.agent_id == scene.agent);
         let (own, others): (Vec<_>, Vec<_>) = said
             .into_iter()
             .filter(|row| row.key == *key)
             .partition(|row| row.agent_id.as_ref() == scene.agent());
         scene.others = others.into_iter().map(|row| (who(&row), row)).collect();
         scene.status = own.into_iter().next();
-        let is_own = |row: &RouteRow| row.route.spec.key == *key && Some(&row.route.agent_id) == scene.agent();
+        let is_own =
+            |row: &RouteRow| row.route.spec.key == *key && Some(&row.route.agent_id) == scene.agent();
         scene.route = claimed.into_iter().find(is_own);
         Ok(())
     }
 
-    async fn read_route(&mut self, scene: &mut Scene, agent: &AgentId, key: &RouteKey) -> Result<(), ApiError> {
+    async fn read_route(
+        &mut self,
+        scene: &mut Scene,
+        agent: &AgentId,
+        key: &RouteKey,
+    ) -> Result<(), ApiError> {
         let db = &self.state.master().db;
         if scene.container.is_none() {
             scene.container = match &scene.route {
@@ -285,7 +286,8 @@ impl<'a> Teller<'a> {
                 scene.groups.insert(id, row.group);
             }
         }
-        let account = scene.tunnel.as_ref().and_then(|place| place.row.as_ref()).map(|row| row.account_id.clone());
+        let account =
+            scene.tunnel.as_ref().and_then(|place| place.row.as_ref()).map(|row| row.account_id.clone());
         let Some(account) = account else { return Ok(()) };
         let found = read::find_application(db, &account, &key.to_string()).await;
         let tunnel = scene.tunnel.as_ref().map(|place| &place.id);

@@ -68,7 +68,7 @@ async fn agents_are_found_by_their_name_and_where_they_stand() {
     master.new_agent("web-2").await;
     let browser = Browser::signed_in(&master).await;
     let all = browser.get("/agents").await.text;
-    assert!(has(&all, "web-1") && has(&all, "web-2") && !all.contains("role=\"search\""), "{all}");
+    assert!(has(&all, "web-1") && has(&all, "web-2") && !all.contains("name=\"find\""), "{all}");
 
     for (query, found) in [
         ("find=WEB-2", "web-2"),
@@ -79,7 +79,7 @@ async fn agents_are_found_by_their_name_and_where_they_stand() {
         let page = browser.get(&format!("/agents?{query}")).await.text;
         let live = browser.get(&format!("/fragments/agents?{query}")).await.text;
         assert!(live.contains("1 of 2") && has(&live, found) && rows(&live) == 1, "{query}: {live}");
-        assert!(page.contains("role=\"search\"") && page.contains("Show all"), "{query}: {page}");
+        assert!(page.contains("name=\"find\"") && page.contains("Show all"), "{query}: {page}");
     }
     master.stop().await;
 }

@@ -1,11 +1,15 @@
 //! The pages, as a browser without scripts meets them.
 
 mod access;
+mod activity;
+mod cloudflare;
 mod content;
 mod forms;
 mod lists;
 mod notifications;
 mod plans;
+mod search;
+mod settings;
 mod sign_in;
 mod truth;
 

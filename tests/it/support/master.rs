@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_rt::Arbiter;
 use actix_web::cookie::Key;
 use actix_web::dev::ServerHandle;
-use lightship::actors::master::{Master, MasterParts, MasterSettings};
+use lightship::actors::master::{MakeClient, Master, MasterParts, MasterSettings, TakeToken};
 use lightship::actors::supervision::{Root, Tree};
 use lightship::chance::Chance;
 use lightship::clock::Clock;
@@ -112,6 +112,7 @@ impl TestMaster {
         let shards: Vec<_> = (0..settings.shards).map(|_| Arbiter::new()).collect();
         let parts = MasterParts {
             cloudflare,
+            take_token: Some(TakeToken { make: maker_of(&standin, io.io()), is_persons: false }),
             default_zone: None,
             db: db.clone(),
             account: None,
@@ -267,6 +268,11 @@ impl TestMaster {
 
 fn client_of(standin: &CloudflareStandIn, io: Io) -> Cloudflare {
     Cloudflare::new(&standin.base_url(), AccountId::new(ACCOUNT), TOKEN.to_owned().into(), io).unwrap()
+}
+
+fn maker_of(standin: &CloudflareStandIn, io: Io) -> MakeClient {
+    let base = standin.base_url();
+    Arc::new(move |account, token| Cloudflare::new(&base, account, token, io.clone()))
 }
 
 fn web_settings(tree_changes: watch::Receiver<()>) -> WebSettings {

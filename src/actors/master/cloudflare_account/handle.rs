@@ -19,6 +19,7 @@ use super::requests::{
 use super::rules::{FindTunnel, IsMeant, ListZones, PreviewImport};
 use super::shared::{AccountParts, StoredBudget};
 use super::tunnels::ProvidedTunnel;
+use super::view::{AccountView, GetView};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
@@ -121,6 +122,11 @@ pub trait Account: Send + Sync {
 
     /// Returns the name of a zone, as far as it is known; makes no call.
     async fn zone_name(&self, _zone: &ZoneId) -> Option<String> {
+        None
+    }
+
+    /// Returns what is known of the account, to be shown; makes no call. None without a token, and while its actor restarts.
+    async fn view(&self) -> Option<AccountView> {
         None
     }
 }
@@ -258,6 +264,10 @@ impl Account for Connected {
     async fn zone_name(&self, zone: &ZoneId) -> Option<String> {
         let zone = zone.clone();
         self.ask(|reply| NameZone { zone, reply }, PATIENCE).await.ok().flatten()
+    }
+
+    async fn view(&self) -> Option<AccountView> {
+        self.port.ask(GetView, PATIENCE).await.ok()
     }
 }
 

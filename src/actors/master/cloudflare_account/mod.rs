@@ -1,6 +1,6 @@
 //! The only caller of Cloudflare for an account.
 //!
-//! A message only wakes [`CloudflareAccount`] (`actor`; who waits for an answer: `requests`, `rules`); what is wanted is read from the database (`picture`),
+//! A message only wakes [`CloudflareAccount`] (`actor`; who waits for an answer: `requests`, `rules`, `view`); what is wanted is read from the database (`picture`),
 //! compared with what is known to be there, and only a difference leads to calls (`pass`). Each tunnel has one pass at a
 //! time, many tunnels go side by side; when a tunnel has its turn is decided in `schedule`. 429, 5xx and time-outs are
 //! states with their own retry.
@@ -9,11 +9,12 @@
 //! `records`, `policies` and `applications` of Access. What protects a route (`protection`) is put in place (`protect`) before it is made
 //! reachable; who can be let in is in `people`. A name that another tunnel gets is `leaving`. What a pass came to is said in `outcome`, in the `words` for people.
 //!
-//! Everybody else holds an [`Account`], which is made in `handle`.
+//! Everybody else holds an [`Account`], which is made in `handle`; one whose token may come later is in `late`.
 
 mod actor;
 mod applications;
 mod handle;
+mod late;
 mod leaving;
 mod outcome;
 mod owned;
@@ -30,17 +31,21 @@ mod rules;
 mod schedule;
 mod shared;
 mod tunnels;
+mod view;
 mod waiters;
 mod words;
 mod zones;
 
 pub use self::actor::{CAPACITY, CloudflareAccount};
 pub use self::handle::{Account, Connected, PlanOnly, SharedAccount, describe};
+pub use self::late::Late;
 pub use self::plan::{
     ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel, plan as plan_from_database,
 };
 pub use self::requests::{AccountStatus, GetStatus, consents};
 pub use self::shared::{AccountParts, AccountStore, MasterStore, StoreFailed, installation};
 pub use self::tunnels::ProvidedTunnel;
+pub use self::view::{AccountView, BudgetView};
+pub use self::zones::LastZones;
 pub use crate::domain::publish::PublishSettings;
 pub use crate::domain::wanted::KnownZones;

@@ -146,6 +146,9 @@ pub(super) async fn list_connectors(
         id: found.id,
         config_version: found.config_version,
         connections: found.connections,
+        places: found.places,
+        version: found.version,
+        run_at: found.run_at.and_then(|at| DateTime::parse_from_rfc3339(&at).ok()).map(|at| at.to_utc()),
     });
     Ok(found.collect())
 }

@@ -64,7 +64,42 @@ enum Last {
     },
 }
 
+/// The zones as far as anybody knows them, to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LastZones {
+    /// Nobody needed them yet.
+    NotRead,
+    /// They are being read now.
+    BeingRead,
+    /// They could not be read, because of this.
+    Failed(String),
+    /// The token may not list them.
+    NotAllowed,
+    /// They are these, and were read so long ago.
+    Listed {
+        /// All of them.
+        zones: Vec<Zone>,
+        /// Since when they were not read again.
+        age: Duration,
+    },
+}
+
 impl Zones {
+    /// Returns what is known of them and of the zone by setting; waits for nobody.
+    pub fn last(&self) -> (LastZones, Option<DefaultZone>) {
+        let by_setting = |name| self.default.clone().map(|id| DefaultZone { id, name });
+        let Ok(known) = self.known.try_lock() else { return (LastZones::BeingRead, by_setting(None)) };
+        let last = match &known.last {
+            Last::Nothing => LastZones::NotRead,
+            Last::Failed { reason, .. } => LastZones::Failed(reason.clone()),
+            Last::List { zones: None, .. } => LastZones::NotAllowed,
+            Last::List { zones: Some(zones), at } => {
+                LastZones::Listed { zones: zones.clone(), age: at.elapsed() }
+            }
+        };
+        (last, by_setting(known.default_name.clone()))
+    }
+
     /// With the zone by setting, if there is one.
     pub fn new(default: Option<ZoneId>) -> Self {
         Self { default, known: tokio::sync::Mutex::default() }

@@ -1,6 +1,7 @@
 //! The master as pages, API and command line see it.
 
 mod access;
+mod account;
 mod admins;
 mod agents;
 mod notifications;
@@ -23,12 +24,12 @@ use super::notifier::Notifier;
 use super::pushes::PushGatherer;
 use super::receipt::Reply;
 use super::registrar::Registrar;
+use super::token_desk::TokenDesk;
 use crate::actors::supervision::{AskError, Port, Tree};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::Db;
-use crate::domain::doctor::token::Facts as TokenFacts;
-use crate::domain::id::{AgentId, ZoneId};
+use crate::domain::id::AgentId;
 
 pub use orders::{MOST_HOSTS, OnHosts};
 pub use rules::{Imported, RuleOrder, RulePlace, RuleSet};
@@ -56,6 +57,8 @@ pub struct Master {
     pub(super) notifier: Option<Port<Notifier>>,
     /// Who decides about identity.
     pub(super) registrar: Port<Registrar>,
+    /// Who takes a token for Cloudflare from a person.
+    pub(super) tokens: Arc<TokenDesk>,
     /// The fleet's shards.
     #[cfg(test)]
     pub(super) routers: Vec<Port<super::router::Router>>,
@@ -70,16 +73,6 @@ impl Master {
     /// What Cloudflare says, if it refuses the token: nothing is published then.
     pub fn cloudflare_refusal(&self) -> Option<String> {
         self.env.account.refusal()
-    }
-
-    /// Finds out what the token for Cloudflare is and what it may, by harmless reads.
-    pub async fn look_at_token(&self) -> Result<TokenFacts, MasterError> {
-        self.env.account.look_at_token().await
-    }
-
-    /// Returns the name of a zone, as far as it is known; makes no call.
-    pub async fn zone_name(&self, zone: &ZoneId) -> Option<String> {
-        self.env.account.zone_name(zone).await
     }
 
     /// Listens to changes from now on.

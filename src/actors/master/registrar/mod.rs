@@ -7,6 +7,7 @@
 mod access;
 mod admin;
 mod agents;
+mod cloudflare;
 mod enrolment;
 mod held_images;
 mod joining;
@@ -39,6 +40,7 @@ use crate::domain::event::Stream;
 pub use access::{RemoveGroup, SetGroup};
 pub use admin::{ChangeSetting, EndSession, OpenSession, SetAdminPassword, SetUpAdmin};
 pub use agents::{LimitAgent, Register, Rename, Revoke, identify, open_session, version_of};
+pub use cloudflare::SetCloudflareToken;
 pub use enrolment::{Approve, BeginEnrolment, CommitEnrolment, Enrolment};
 pub use held_images::LetImageGo;
 pub use joining::Join;

@@ -145,7 +145,7 @@ impl Account for Publisher {
     }
 
     async fn connectors(&self, _: &TunnelId) -> Result<Vec<Connector>, MasterError> {
-        let connected = |id: &String| Connector { id: id.clone(), config_version: None, connections: 4 };
+        let connected = |id: &String| Connector { id: id.clone(), connections: 4, ..Connector::default() };
         Ok(self.connectors.lock().iter().map(connected).collect())
     }
 }
@@ -204,6 +204,7 @@ impl Rig {
         let tree = Tree::new(clock.clone(), chance.clone(), |_| {});
         let parts = MasterParts {
             cloudflare: None,
+            take_token: None,
             default_zone: None,
             db,
             account: Some(publisher.clone()),
