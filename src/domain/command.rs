@@ -170,6 +170,9 @@ impl CommandStatus {
     }
 }
 
+/// What a command that a person took back says of its end.
+const CANCELLED: &str = "cancelled by ";
+
 /// How a command ended, as the agent says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -180,6 +183,18 @@ pub struct Outcome {
     /// When, by the agent's clock.
     #[serde(default)]
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Outcome {
+    /// A person took it back; an agent that has it may do it all the same.
+    pub fn cancelled_by(by: &str) -> Self {
+        Self { succeeded: false, message: format!("{CANCELLED}{by}"), finished_at: None }
+    }
+
+    /// True if a person took it back.
+    pub fn is_cancelled(&self) -> bool {
+        !self.succeeded && self.message.starts_with(CANCELLED)
+    }
 }
 
 /// A command with all that is recorded of it.

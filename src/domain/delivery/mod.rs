@@ -66,6 +66,26 @@ pub fn hindrance(commands: &[Command], kind: &CommandKind) -> Option<&'static st
     is_hindered.then_some("an update is being installed on the host: restart it once that is done")
 }
 
+/// So long after the time that it was told, a host may be about to start anew: it needs time to do so.
+const RESTART_TAKES: TimeDelta = TimeDelta::minutes(5);
+
+/// Returns until when a host may be about to start anew, by what it was told; none if it is not. An agent that called `shutdown`
+/// says so at once, and the host goes down when the time is over that it was told.
+pub fn restarts_until(commands: &[Command], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let until = |command: &Command| {
+        let CommandKind::Reboot(ask) = &command.kind else { return None };
+        let is_cancelled = command.outcome.as_ref().is_some_and(Outcome::is_cancelled);
+        match (command.status, command.delivered_at) {
+            // By then it is told, or is not any more.
+            (CommandStatus::Queued, _) => Some(command.expires_at),
+            // It said that it could not. One that was taken back too late it does all the same.
+            (CommandStatus::Failed, _) if !is_cancelled => None,
+            (_, told_at) => Some(told_at? + TimeDelta::minutes(ask.delay_minutes.into()) + RESTART_TAKES),
+        }
+    };
+    commands.iter().filter_map(until).filter(|until| *until > now).max()
+}
+
 /// Chooses what is handed over now, oldest first, at most `max`: the events to write before the answer is sent.
 pub fn hand_over(
     agent_id: &AgentId,

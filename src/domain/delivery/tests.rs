@@ -385,3 +385,30 @@ proptest! {
         prop_assert_eq!(poll(&mut command, end, dialect), 0);
     }
 }
+
+#[test]
+fn a_host_may_be_about_to_start_anew_until_the_time_is_over_that_it_was_told() {
+    let told = at(1_000);
+    let restart = |status, delivered_at, outcome| {
+        let ask = RebootAsk { delay_minutes: 30, message: String::new() };
+        vec![Command { status, delivered_at, outcome, ..queued("r", CommandKind::Reboot(ask)) }]
+    };
+    let said = |succeeded: bool| Some(Outcome { succeeded, message: "x".into(), finished_at: None });
+    let cancelled = Some(Outcome::cancelled_by("ann"));
+    let over = Some(told + TimeDelta::minutes(35));
+    for (commands, expected, why) in [
+        (restart(CommandStatus::Succeeded, Some(told), said(true)), over, "it called `shutdown`"),
+        (restart(CommandStatus::Delivered, Some(told), None), over, "it says nothing yet"),
+        (restart(CommandStatus::Expired, Some(told), None), over, "it never said anything"),
+        (restart(CommandStatus::Failed, Some(told), said(false)), None, "it could not"),
+        (restart(CommandStatus::Failed, Some(told), cancelled.clone()), over, "taken back too late"),
+        (restart(CommandStatus::Failed, None, cancelled), None, "taken back in time"),
+        (restart(CommandStatus::Expired, None, None), None, "it never heard of it"),
+        (Vec::new(), None, "nobody said anything"),
+    ] {
+        assert_eq!(restarts_until(&commands, told), expected, "{why}");
+        assert_eq!(restarts_until(&commands, told + TimeDelta::minutes(35)), None, "{why}, and it is over");
+    }
+    let waits = restart(CommandStatus::Queued, None, None);
+    assert_eq!(restarts_until(&waits, at(0)), waits.first().map(|command| command.expires_at));
+}

@@ -101,8 +101,7 @@ impl Master {
 
     /// Ends a command that its agent has not finished. One that was handed over may be carried out all the same.
     pub async fn give_up(&self, agent: &AgentId, command: &CommandId, by: &str) -> Result<(), MasterError> {
-        let outcome = Outcome { succeeded: false, message: format!("cancelled by {by}"), finished_at: None };
-        self.finish(agent, command, outcome).await
+        self.finish(agent, command, Outcome::cancelled_by(by)).await
     }
 
     fn name_of(&self, agent: &AgentId) -> Option<(String, bool)> {

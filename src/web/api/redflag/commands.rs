@@ -8,9 +8,10 @@ use utoipa::IntoParams;
 
 use crate::actors::master::MasterError;
 use crate::db::read::{
-    CommandFilter, CommandRow, agent_names, find_command, find_setting, find_updates, list_newest_commands,
+    CommandFilter, CommandRow, agent_names, find_command, find_host_plan_of, find_setting, find_updates,
+    list_newest_commands,
 };
-use crate::domain::command::{CommandKind, CommandStatus};
+use crate::domain::command::{CommandKind, CommandStatus, Outcome};
 use crate::domain::id::CommandId;
 use crate::protocol::redflag::params;
 use crate::web::auth::{Operator, Viewer};
@@ -26,9 +27,6 @@ const MOST_PUT_AWAY: u64 = 100_000;
 const UNDONE: [CommandStatus; 2] = [CommandStatus::Failed, CommandStatus::Expired];
 /// Until when commands came to their end that were put away.
 const PUT_AWAY: &str = "redflag.commands_archived_until";
-/// What a command that a person took back says of its end.
-const CANCELLED: &str = "cancelled by ";
-
 /// RedFlag's word for one that was put away.
 const ARCHIVED: &str = "archived_failed";
 
@@ -42,7 +40,7 @@ pub struct RecentQuery {
 
 /// RedFlag's word for where a command stands.
 pub fn status(row: &CommandRow) -> &'static str {
-    let was_cancelled = row.command.outcome.as_ref().is_some_and(|end| end.message.starts_with(CANCELLED));
+    let was_cancelled = row.command.outcome.as_ref().is_some_and(Outcome::is_cancelled);
     match row.command.status {
         CommandStatus::Queued => "pending",
         CommandStatus::Delivered | CommandStatus::Acknowledged => "sent",
