@@ -145,6 +145,28 @@ pub async fn list_approvals(db: &Db, filter: &ApprovalFilter, max: u64) -> Resul
     .await
 }
 
+/// Returns what a host is to be told by `now`, in the order in which it was to begin and was given; at most `max`.
+pub async fn due_orders(
+    db: &Db,
+    agent: &AgentId,
+    now: DateTime<Utc>,
+    max: u64,
+) -> Result<Vec<ApprovalRow>, DbError> {
+    let (agent, now) = (agent.as_str().to_owned(), micros(now));
+    db.read(move |conn| async move {
+        let query = approval::Entity::find()
+            .filter(approval::Column::AgentId.eq(agent))
+            .filter(approval::Column::Status.eq(ApprovalStatus::Scheduled.as_str()))
+            .filter(approval::Column::DueAt.lte(now))
+            .order_by_asc(approval::Column::NotBefore)
+            .order_by_asc(approval::Column::GivenAt)
+            .order_by_asc(approval::Column::Number)
+            .limit(limit(max));
+        query.all(&conn).await?.into_iter().map(ApprovalRow::of).collect()
+    })
+    .await
+}
+
 /// Returns one host's part of a yes.
 pub async fn find_approval(
     db: &Db,

@@ -27,8 +27,8 @@ use crate::domain::update::{
     ApprovalMode, ApprovalStatus, Changes, FailedImage, Happening, OnHost, PlanId, Problem, Term, Then,
 };
 
-/// Approvals of a host that are looked through for what is over.
-const MOST_OPEN: u64 = 100;
+/// Most approvals of a host of which something may still come that are looked through: more than people can be thought to give.
+const MOST_OPEN: u64 = 10_000;
 
 impl Keeper {
     /// Writes a yes down, and with it the command that carries the order, unless a second person has to agree.
@@ -178,10 +178,12 @@ impl Keeper {
     /// Withdraws what is over. A command ends by itself, at the same time.
     pub(super) async fn end_approvals(&mut self) -> Result<(), MasterError> {
         let now = self.own.env.now();
-        for row in self.open_approvals().await? {
-            if now < row.expires_at {
-                self.own.env.due_at(&self.own.agent, row.expires_at);
-            } else if !self.is_fetched(&row).await? && !self.is_running(&row).await? {
+        let open = self.open_approvals().await?;
+        if let Some(next) = open.iter().map(|row| row.expires_at).filter(|at| now < *at).min() {
+            self.own.env.due_at(&self.own.agent, next);
+        }
+        for row in open {
+            if now >= row.expires_at && !self.is_fetched(&row).await? && !self.is_running(&row).await? {
                 // A host that refused the order may have been asked what it would change instead.
                 let refused = self.command_of(&row).await?.and_then(|command| command.outcome);
                 let reason = refused.map_or_else(

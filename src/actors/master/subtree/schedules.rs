@@ -7,27 +7,38 @@ use chrono::{DateTime, Utc};
 
 use super::approvals::term_of;
 use super::moves::TRIES;
+use super::named::Install;
 use super::plans::named;
 use super::updates::Keeper;
+use crate::actors::master::bus::Note;
 use crate::actors::master::error::MasterError;
-use crate::db::approvals::{ApprovalRow, find_approval};
+use crate::db::approvals::{ApprovalRow, due_orders, find_approval};
 use crate::db::plans::{HostPlanRow, find_host_plan_of, find_plan, scheduled_installs};
 use crate::db::updates::updates_of;
 use crate::db::{Expected, RowChange};
 use crate::domain::event::Stream;
 use crate::domain::id::CommandId;
-use crate::domain::update::{ApprovalStatus, Happening, State, Then};
+use crate::domain::update::{ApprovalStatus, Happening, State, Term, Then};
+
+/// Orders that go out before others are heard; the scheduler comes again for the rest.
+const AT_ONCE: u64 = 100;
+
+/// What became of what was to be installed at a time that has come.
+enum Due {
+    /// It is on its way, or nothing is to be done.
+    Done,
+    /// The host is about to start anew until then.
+    After(DateTime<Utc>),
+    /// It came too late for what was said yes to.
+    Over,
+}
 
 impl Keeper {
-    /// Orders what was approved for a time that has come.
+    /// Orders what was approved for a time that has come: what was to begin first comes first, and of that what was approved first.
     pub(super) async fn order_what_is_due(&mut self) -> Result<(), MasterError> {
         let now = self.own.env.now();
-        for row in self.open_approvals().await? {
-            match row.not_before.filter(|_| row.status == ApprovalStatus::Scheduled) {
-                Some(at) if now < at => self.own.env.due_at(&self.own.agent, at),
-                Some(_) => self.order_now(&row).await?,
-                None => {}
-            }
+        for row in due_orders(&self.own.env.db, &self.own.agent, now, AT_ONCE).await? {
+            self.order_now(&row).await?;
         }
         Ok(())
     }

@@ -184,3 +184,33 @@ fn nothing_waits_for_a_host_that_was_removed() {
         assert!(!due.iter().any(|due| due.kind == DueKind::Approval), "{due:?}");
     });
 }
+
+#[test]
+fn what_is_due_at_once_goes_out_in_the_order_of_its_times_and_then_in_that_in_which_it_was_given() {
+    run(async {
+        // given: yeses in this order, for these hours
+        let rig = Rig::start().await;
+        let agent = host(&rig, "edge").await;
+        let mut given = Vec::new();
+        for (to, hours) in [("1.1", 3), ("1.2", 2), ("1.3", 3), ("1.4", 3)] {
+            let (request, plan_id) = planned(&rig, &agent, to).await;
+            let terms = in_hours(&rig, hours);
+            given.push(approve(&rig, &agent, (&request, &plan_id), terms, "ann").await.unwrap());
+        }
+
+        // when: the master hears of all of them at the same time
+        rig.master.clock.jump(TimeDelta::hours(4));
+        let rig = rig.restart().await;
+        for id in &given {
+            until_ordered(&rig, &agent, id).await;
+        }
+
+        // then
+        let mut numbers = Vec::new();
+        for id in &given {
+            numbers.push(approval(&rig, &agent, id).await.number);
+        }
+        let [first, earliest, third, last] = numbers[..] else { panic!("four") };
+        assert!(earliest < first && first < third && third < last, "{numbers:?}");
+    });
+}
