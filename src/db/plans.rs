@@ -16,6 +16,8 @@ use crate::domain::update::{Changes, Kind, OnHost, PlanAsk, PlanId, Problem, The
 
 /// Answers that are kept of one host.
 pub const KEPT: u64 = 20;
+/// Most questions of one kind that are looked through: more than can be approved together.
+const MOST_YESES: u64 = 2_000;
 
 /// What a host was asked, and its answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,14 +153,35 @@ pub async fn find_host_plan_of(
     .await
 }
 
-/// Returns what one host was asked, the newest first; at most the [`KEPT`] that are kept.
-pub async fn host_plans_for(db: &Db, agent: &AgentId) -> Result<Vec<HostPlanRow>, DbError> {
+/// Returns the questions to one host that were asked with a yes to this update by its name, the newest first.
+pub async fn yeses_to(db: &Db, agent: &AgentId, kind: Kind, name: &str) -> Result<Vec<HostPlanRow>, DbError> {
+    let (agent, name) = (agent.as_str().to_owned(), name.to_owned());
+    // As it stands in what is stored; letters that mean more in a pattern find too much, and the rows are looked at.
+    let named = to_json(&format!("{kind}:{name}"));
+    db.read(move |conn| async move {
+        let query = host_plan::Entity::find()
+            .filter(host_plan::Column::AgentId.eq(agent))
+            .filter(host_plan::Column::Then.eq(Then::CarryOut.as_str()))
+            .filter(host_plan::Column::Ask.contains(named))
+            .order_by_desc(host_plan::Column::AskedAt)
+            .order_by_desc(host_plan::Column::RequestId)
+            .limit(limit(MOST_YESES));
+        let rows: Result<Vec<_>, _> = query.all(&conn).await?.into_iter().map(HostPlanRow::of).collect();
+        Ok(rows?.into_iter().filter(|row| row.is_yes_to(kind, &name)).collect())
+    })
+    .await
+}
+
+/// Returns the questions to one host that were asked with a yes and have no answer, the oldest first.
+pub async fn unanswered_yeses(db: &Db, agent: &AgentId) -> Result<Vec<HostPlanRow>, DbError> {
     let agent = agent.as_str().to_owned();
     db.read(move |conn| async move {
         let query = host_plan::Entity::find()
             .filter(host_plan::Column::AgentId.eq(agent))
-            .order_by_desc(host_plan::Column::AskedAt)
-            .limit(limit(KEPT));
+            .filter(host_plan::Column::Then.eq(Then::CarryOut.as_str()))
+            .filter(host_plan::Column::MadeAt.is_null())
+            .order_by_asc(host_plan::Column::AskedAt)
+            .limit(limit(MOST_YESES));
         query.all(&conn).await?.into_iter().map(HostPlanRow::of).collect()
     })
     .await
@@ -196,20 +219,19 @@ pub async fn scheduled_installs(db: &Db, agent: &AgentId) -> Result<Vec<HostPlan
     .await
 }
 
-/// Returns the questions to a host that are older than the newest [`KEPT`], but for those that wait for their time.
-pub async fn surplus_plans(db: &Db, agent: &AgentId) -> Result<Vec<RequestId>, DbError> {
+/// Returns the questions to a host that are older than the newest [`KEPT`], but for those that were asked with a yes and have
+/// no answer yet, or wait for their time.
+pub async fn surplus_plans(db: &Db, agent: &AgentId) -> Result<Vec<HostPlanRow>, DbError> {
     let agent = agent.as_str().to_owned();
     db.read(move |conn| async move {
+        let is_over = host_plan::Column::MadeAt.is_not_null().and(host_plan::Column::NotBefore.is_null());
         let query = host_plan::Entity::find()
-            .select_only()
-            .column(host_plan::Column::RequestId)
             .filter(host_plan::Column::AgentId.eq(agent))
-            .filter(host_plan::Column::NotBefore.is_null())
+            .filter(is_over.or(host_plan::Column::Then.ne(Then::CarryOut.as_str())))
             .order_by_desc(host_plan::Column::AskedAt)
             .offset(KEPT)
             .limit(limit(100));
-        let ids: Vec<String> = query.into_tuple().all(&conn).await?;
-        Ok(ids.into_iter().map(RequestId::new).collect())
+        query.all(&conn).await?.into_iter().map(HostPlanRow::of).collect()
     })
     .await
 }

@@ -320,6 +320,19 @@ pub async fn overdue_of(
     .await
 }
 
+/// Returns kinds and names of what is being installed on a host.
+pub async fn installing_of(db: &Db, agent: &AgentId) -> Result<BTreeSet<(Kind, String)>, DbError> {
+    let agent = agent.as_str().to_owned();
+    db.read(move |conn| async move {
+        let query = update::Entity::find()
+            .filter(update::Column::AgentId.eq(agent))
+            .filter(update::Column::Status.eq(State::Installing.as_str()));
+        let read = |row: update::Model| Ok((word("update", &row.id, &row.package_type)?, row.package_name));
+        query.all(&conn).await?.into_iter().map(read).collect()
+    })
+    .await
+}
+
 /// An update with the host that it is on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpdateRow {

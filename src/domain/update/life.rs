@@ -72,6 +72,11 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
+    /// True if somebody said yes to it, and it is not over.
+    pub fn is_under_way(self) -> bool {
+        matches!(self, Self::Approved | Self::Planned | Self::Installing)
+    }
+
     /// True if somebody has something to do about it.
     pub fn is_open(self) -> bool {
         matches!(

@@ -238,3 +238,95 @@ async fn a_host_is_updated_as_a_whole_or_by_one_package() {
     assert_eq!(agent.check_in().await, Vec::<Value>::new(), "what is under way is not told again");
     master.stop().await;
 }
+
+#[actix_web::test]
+async fn each_of_many_that_are_approved_together_is_installed_confirmed_or_over() {
+    // given: more than a host's answers that are kept
+    let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let master = unlimited_on(clock.clone()).await;
+    let agent = FlagAgent::join(&master, "web-1").await;
+    let items: Vec<Value> = (0..30).map(|number| apt(&format!("lib{number:02}"), "2")).collect();
+    agent.scan("", "Found 30 APT updates", json!(items)).await;
+    let path = format!("/api/v1/agents/{}/updates?page_size=1000", agent.id);
+    let all = master.admin_get(&path).expect(200).await.json();
+    let ids: Vec<&str> =
+        all["updates"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let done =
+        master.admin_post("/api/v1/updates/approve", json!({ "update_ids": ids })).expect(200).await.json();
+    assert_eq!((&done["count"], &done["left"]), (&json!(30), &json!([])), "{done}");
+    let fetched = async |expected: usize| {
+        let mut told = Vec::new();
+        while told.len() < expected {
+            let some = agent.check_in().await;
+            assert!(!some.is_empty(), "{} of {expected}: {told:?}", told.len());
+            told.extend(some);
+        }
+        told
+    };
+    // when: of every third nothing is said, of another third that something comes along
+    for (number, dry_run) in fetched(30).await.iter().enumerate() {
+        let dependencies: &[&str] = match number % 3 {
+            0 => continue,
+            1 => &[],
+            _ => &["libc6"],
+        };
+        let params = &dry_run["params"];
+        let brings = json!({ "package_name": params["package_name"], "package_type": "apt",
+            "update_id": params["update_id"], "dependencies": dependencies });
+        agent.post("/dependencies", brings, 200).await;
+        agent.post("/logs", said(dry_run, "dry_run", "success"), 200).await;
+    }
+    // then
+    let installs = fetched(10).await;
+    assert!(installs.iter().all(|one| one["type"] == "confirm_dependencies"), "{installs:?}");
+    let mut waiting = Vec::new();
+    for id in &ids {
+        if state_of(&master, id).await == "pending_dependencies" {
+            waiting.push(*id);
+        }
+    }
+    assert_eq!(waiting.len(), 10);
+    for id in waiting {
+        let confirm = format!("/api/v1/updates/{id}/confirm-dependencies");
+        master.admin_post(&confirm, json!({})).expect(200).await;
+    }
+    fetched(10).await;
+    clock.jump(TimeDelta::hours(2) + TimeDelta::seconds(1));
+    until("those of which nothing was said are over", async || {
+        let states: Vec<String> = agent.updates("").await.into_iter().map(|(_, state)| state).collect();
+        let count = |word: &str| states.iter().filter(|state| *state == word).count();
+        (count("pending") == 10 && count("failed") == 20).then_some(())
+    })
+    .await;
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_late_word_about_what_is_over_says_nothing_of_what_was_approved_after_it() {
+    let clock = Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let master = unlimited_on(clock.clone()).await;
+    let (agent, id) = with_update(&master, "web-1").await;
+    let approve = async || {
+        master.admin_post(&format!("/api/v1/updates/{id}/approve"), json!({})).expect(200).await;
+        agent.check_in().await.remove(0)
+    };
+    // given: a dry run that failed, and one after it
+    let first = approve().await;
+    agent.post("/logs", said(&first, "dry_run", "failed"), 200).await;
+    assert_eq!(state(&agent).await, "pending");
+    approve().await;
+    // when: the first one is looked at, and heard of again
+    clock.jump(TimeDelta::minutes(1));
+    agent.post("/logs", said(&first, "dry_run", "failed"), 200).await;
+    assert_eq!(state(&agent).await, "approved");
+    // given: an install that nobody heard of, and what was approved anew
+    agent.post("/dependencies", brings(&id, &[]), 200).await;
+    let install = agent.check_in().await.remove(0);
+    clock.jump(TimeDelta::hours(2) + TimeDelta::seconds(1));
+    until("it is over", async || (state_of(&master, &id).await == "failed").then_some(())).await;
+    approve().await;
+    // when
+    agent.post("/logs", said(&install, "upgrade", "failed"), 200).await;
+    assert_eq!(state(&agent).await, "approved");
+    master.stop().await;
+}

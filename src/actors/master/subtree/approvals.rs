@@ -7,9 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::moves::TRIES;
 use super::own::Own;
-use super::plans::named;
 use super::updates::Keeper;
-use crate::actors::master::bus::Note;
 use crate::actors::master::commands::new_command;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Yes;
@@ -17,7 +15,7 @@ use crate::db::approvals::{ApprovalFilter, ApprovalRow, find_approval, find_appr
 use crate::db::failed_images::held_among;
 use crate::db::plans::{HostPlanAnswer, find_plan};
 use crate::db::runs::find_run_of;
-use crate::db::{self, Expected, RowChange};
+use crate::db::{self, Expected};
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome};
 use crate::domain::event::{CommandEvent, Stream, UpdateEvent};
 use crate::domain::id::{ApprovalId, CommandId};
@@ -219,17 +217,12 @@ impl Keeper {
             && let Some(mut row) = self.unanswered(command).await?
         {
             // An agent that knows nothing of plans says no more than that it could not.
+            if row.then != Then::Reissue {
+                return self.end_question(row, outcome.message.clone()).await;
+            }
             let problem = Problem { reason: outcome.message.clone(), way_out: None };
             row.answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
-            if row.then == Then::Reissue {
-                return self.reissue(&row).await;
-            }
-            let names = if row.then == Then::CarryOut { named(&row.ask) } else { Vec::new() };
-            let batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
-            let batch = self.moved_named(batch, &names, Happening::Withdraw).await?;
-            self.own.env.ledger.commit(batch).await?;
-            self.own.env.notices.announce(Note::Updates(self.own.agent.clone()));
-            return Ok(());
+            return self.reissue(&row).await;
         }
         let Own { env, agent } = &self.own;
         let Some(row) = find_approval_of(&env.db, agent, command).await? else { return Ok(()) };

@@ -14,19 +14,20 @@ use super::updates::Keeper;
 use crate::actors::master::commands::new_command;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Dialect;
-use crate::db::plans::{HostPlanAnswer, HostPlanRow, find_host_plan_of, host_plans_for};
+use crate::db::plans::{HostPlanAnswer, HostPlanRow, find_host_plan_of, yeses_to};
 use crate::db::updates::updates_of;
 use crate::db::{self, RowChange};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus, Outcome, RedFlagUpdate};
+use crate::domain::delivery::restarts_until;
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
     ApprovalStatus, Change, Findings, Happening, Kind, MAX_NAMES, PlanAsk, Problem, State, Then, Update,
     Wanted, after_happening,
 };
 
-/// Commands that are looked through for the one that installed something.
-const RECENT: u64 = 100;
+/// Restarts that are looked through for one that a host is still to make.
+const RESTARTS: u64 = 20;
 /// What a RedFlag agent's answer is, in place of a plan.
 const NO_PLAN: &str = "RedFlag's agent makes no plan: it says what comes along, and is not bound to it";
 
@@ -211,17 +212,24 @@ impl Keeper {
         command: &Command,
         outcome: &Outcome,
     ) -> Result<(), MasterError> {
-        let (update, happening) = match &command.kind {
-            CommandKind::DryRunUpdate(update) if !outcome.succeeded => (update, Happening::Withdraw),
+        let Own { env, agent } = &self.own;
+        match &command.kind {
+            CommandKind::DryRunUpdate(_) if !outcome.succeeded => {
+                match find_host_plan_of(&env.db, agent, &command.id).await? {
+                    Some(row) => self.end_question(row, outcome.message.clone()).await,
+                    None => Ok(()),
+                }
+            }
             CommandKind::ConfirmDependencies { update, .. } if !outcome.succeeded => {
-                (update, Happening::Fail)
+                let name = (update.package_type, update.package_name.clone());
+                let newest = self.newest_installs().await?.remove(&name);
+                // A late word about one that was given up says nothing of the one that came after it.
+                let is_it = newest.is_none_or(|newest| newest.id == command.id);
+                if is_it { self.fail_installs(vec![name]).await } else { Ok(()) }
             }
-            CommandKind::ConfirmDependencies { .. } => {
-                return self.queue(CommandKind::ScanUpdates).await.map(drop);
-            }
-            _ => return Ok(()),
-        };
-        self.move_named(&[(update.package_type, update.package_name.clone())], happening).await
+            CommandKind::ConfirmDependencies { .. } => self.queue(CommandKind::ScanUpdates).await.map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// What a scan says of updates that a RedFlag agent says it installed: gone is verified, still there is failed.
@@ -234,18 +242,11 @@ impl Keeper {
         if installing.is_empty() || !self.speaks_redflag() {
             return Ok(());
         }
-        let Own { env, agent } = &self.own;
-        let (kind, now) = (found.checked.kind, env.now());
-        let commands = db::commands::list_commands(&env.db, agent, RECENT).await?;
+        let (kind, now) = (found.checked.kind, self.own.env.now());
+        let mut newest = self.newest_installs().await?;
         for before in installing {
             let name = &before.finding.name;
-            let is_of = |command: &&Command| match &command.kind {
-                CommandKind::ConfirmDependencies { update, .. } => {
-                    update.package_type == kind && update.package_name == *name
-                }
-                _ => false,
-            };
-            let last = commands.iter().find(is_of);
+            let last = newest.remove(&(kind, name.clone()));
             if last.is_none_or(|command| command.status != CommandStatus::Succeeded) {
                 continue;
             }
@@ -324,8 +325,18 @@ impl Keeper {
 
     /// The newest question about this update that was asked with a yes.
     async fn asked_for(&self, kind: Kind, name: &str) -> Result<Option<HostPlanRow>, MasterError> {
-        let rows = host_plans_for(&self.own.env.db, &self.own.agent).await?;
-        Ok(rows.into_iter().find(|row| row.is_yes_to(kind, name)))
+        Ok(yeses_to(&self.own.env.db, &self.own.agent, kind, name).await?.into_iter().next())
+    }
+
+    /// True if an update was not said yes to anew after this question.
+    pub(super) async fn is_newest(
+        &self,
+        row: &HostPlanRow,
+        kind: Kind,
+        name: &str,
+    ) -> Result<bool, MasterError> {
+        let newest = self.asked_for(kind, name).await?;
+        Ok(newest.is_some_and(|newest| newest.request_id == row.request_id))
     }
 
     /// Returns the command with this id, if it is this agent's.

@@ -1,5 +1,8 @@
 //! What a host would change: the question, and its answer.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use chrono::{DateTime, Utc};
 
 use super::moves::TRIES;
@@ -10,15 +13,15 @@ use crate::actors::master::commands::new_command;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{Dialect, Yes};
 use crate::db::RowChange;
-use crate::db::approvals::ApprovalRow;
-use crate::db::plans::{
-    HostPlanAnswer, HostPlanRow, find_host_plan, find_host_plan_of, find_plan, surplus_plans,
-};
+use crate::db::approvals::{ApprovalFilter, ApprovalRow, list_approvals};
+use crate::db::plans::{HostPlanAnswer, HostPlanRow, find_host_plan, find_host_plan_of, surplus_plans};
+use crate::db::updates::updates_of;
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::CommandKind;
 use crate::domain::id::{ApprovalId, CommandId, RequestId};
 use crate::domain::update::{
-    ApprovalMode, Changes, Happening, Kind, OnHost, PlanAsk, PlanId, Term, Then, Wanted, concerns,
+    ApprovalMode, Changes, Happening, Kind, OnHost, Plan, PlanAsk, PlanId, State, Term, Then, Update, Wanted,
+    concerns,
 };
 use crate::protocol::v3::PlanTold;
 
@@ -67,15 +70,8 @@ impl Keeper {
             if then == Then::CarryOut {
                 batch = self.moved_named(batch, &named(&ask), Happening::Approve).await?;
             }
-            let open = self.open_approvals().await?;
-            for old in surplus_plans(&env.db, agent).await? {
-                // The question for an order that is reissued has the id of the yes.
-                let is_of = |approval: &ApprovalRow| {
-                    approval.request_id == old || approval.id.as_str() == old.as_str()
-                };
-                if !open.iter().any(is_of) {
-                    batch = batch.row(RowChange::DeleteHostPlan { agent_id: agent.clone(), request_id: old });
-                }
+            for old in self.surplus().await? {
+                batch = batch.row(RowChange::DeleteHostPlan { agent_id: agent.clone(), request_id: old });
             }
             if self.commit(batch).await? {
                 return Ok(command.id);
@@ -84,64 +80,124 @@ impl Keeper {
         Err(MasterError::Busy)
     }
 
+    /// Returns the questions of which nothing comes any more, and that nobody looks at.
+    async fn surplus(&self) -> Result<Vec<RequestId>, MasterError> {
+        let Own { env, agent } = &self.own;
+        let rows = surplus_plans(&env.db, agent).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let open = self.open_approvals().await?;
+        let mut updates = BTreeMap::new();
+        let mut surplus = Vec::new();
+        for row in rows {
+            // The question for an order that is reissued has the id of the yes.
+            let is_of = |approval: &ApprovalRow| {
+                approval.request_id == row.request_id || approval.id.as_str() == row.request_id.as_str()
+            };
+            let is_over = !open.iter().any(is_of)
+                && (row.then != Then::CarryOut
+                    || self.named_in(&row.ask, &mut updates, State::is_under_way).await?.is_empty());
+            if is_over {
+                surplus.push(row.request_id);
+            }
+        }
+        Ok(surplus)
+    }
+
+    /// Returns the updates that a question names, as far as they stand so. `known` is filled as it is needed.
+    pub(super) async fn named_in(
+        &self,
+        ask: &PlanAsk,
+        known: &mut BTreeMap<Kind, BTreeMap<String, Update>>,
+        stands: impl Fn(State) -> bool,
+    ) -> Result<Vec<(Kind, String)>, MasterError> {
+        let mut found = Vec::new();
+        for (kind, name) in named(ask) {
+            if let Entry::Vacant(unknown) = known.entry(kind) {
+                unknown.insert(updates_of(&self.own.env.db, &self.own.agent, kind).await?);
+            }
+            let update = known.get(&kind).and_then(|of_kind| of_kind.get(&name));
+            if update.and_then(|update| update.state).is_some_and(&stands) {
+                found.push((kind, name));
+            }
+        }
+        Ok(found)
+    }
+
     /// Keeps what the host worked out. A word about a question that is not known is passed over: it is not kept any more.
+    ///
+    /// What becomes of a yes that the question was asked with is decided once. One that was taken back, or was over before the
+    /// host answered, has its answer already; what comes late is there to be looked at.
     pub(super) async fn take_plan(&mut self, told: PlanTold) -> Result<(), MasterError> {
         let Own { env, agent } = &self.own;
-        let Some(mut row) = find_host_plan_of(&env.db, agent, &told.command).await? else {
+        let Some(before) = find_host_plan_of(&env.db, agent, &told.command).await? else {
             return Ok(());
         };
         let mut batch = self.batch();
-        let plan = match (told.plan, told.problem) {
+        let plan = match (&told.plan, told.problem) {
             (Some(plan), _) => {
                 batch = batch.row(RowChange::PutPlan(plan.changes.clone()));
-                Ok((plan.id(), Box::new(plan.on_host)))
+                Ok((plan.id(), Box::new(plan.on_host.clone())))
             }
             (None, Some(problem)) => Err(problem),
             (None, None) => {
                 return Err(MasterError::Invalid("neither `plan` nor `problem` is there; send one".into()));
             }
         };
-        row.answer = Some(HostPlanAnswer { at: env.now(), plan });
-        let batch = batch.row(RowChange::PutHostPlan(Box::new(row.clone())));
+        let answer = Some(HostPlanAnswer { at: env.now(), plan });
+        let row = HostPlanRow { answer, ..before.clone() };
+        let mut batch = batch.row(RowChange::PutHostPlan(Box::new(row.clone())));
+        let Sequel { withdrawn, waits, approved } = match row.then {
+            Then::CarryOut => sequel(&row.ask, told.plan.as_ref()),
+            Then::Show | Then::Reissue => Sequel::default(),
+        };
+        if before.answer.is_none() {
+            batch = self.moved_named(batch, &withdrawn, Happening::Withdraw).await?;
+            batch = self.moved_named(batch, &waits, Happening::Plan).await?;
+        }
         env.ledger.commit(batch).await?;
         env.notices.announce(Note::Updates(agent.clone()));
-        match row.then {
-            Then::Show => Ok(()),
-            Then::CarryOut => self.carry_out_named(row).await,
-            Then::Reissue => self.reissue(&row).await,
+        if row.then == Then::Reissue {
+            return self.reissue(&row).await;
+        }
+        match approved {
+            Some(plan) if self.is_to_approve(&before, &plan).await? => self.approve_named(row, plan).await,
+            _ => Ok(()),
         }
     }
 
-    /// Who asked said yes to what is named: a plan with nothing else is approved by that, any other one waits for a yes of its
-    /// own.
-    async fn carry_out_named(&mut self, row: HostPlanRow) -> Result<(), MasterError> {
-        let names = named(&row.ask);
-        let answer = row.answer.as_ref().and_then(|answer| answer.plan.as_ref().ok());
-        let changes = match answer {
-            Some((plan, _)) => find_plan(&self.own.env.db, plan).await?.filter(|changes| !changes.is_empty()),
-            None => None,
-        };
-        let (Some(changes), Some((plan, on_host))) = (changes, answer) else {
-            return self.move_named(&names, Happening::Withdraw).await;
-        };
-        // What the host leaves as it is was not approved in vain for ever.
-        let settled = concerns(&changes, on_host);
-        let (names, left): (Vec<_>, Vec<_>) = names
-            .into_iter()
-            .partition(|(kind, name)| settled.get(kind).is_some_and(|names| names.contains(name)));
-        self.move_named(&left, Happening::Withdraw).await?;
-        // A restart is named by nothing but itself.
-        let is_restart = matches!(row.ask, PlanAsk::Reboot(_));
-        if !is_restart && !holds_only(&changes, on_host, &names) {
-            return self.move_named(&names, Happening::Plan).await;
+    /// True if nothing is decided yet of the yes that a question was asked with: the host answers it now; or it told this plan
+    /// before, and the master was stopped before the yes to it was written down.
+    async fn is_to_approve(&self, before: &HostPlanRow, plan: &PlanId) -> Result<bool, MasterError> {
+        let Some(answer) = &before.answer else { return Ok(true) };
+        if !answer.plan.as_ref().is_ok_and(|(told, _)| told == plan) {
+            return Ok(false);
         }
+        let (agent, request) = (Some(self.own.agent.clone()), Some(before.request_id.clone()));
+        let filter = ApprovalFilter { agent, request, ..ApprovalFilter::default() };
+        Ok(list_approvals(&self.own.env.db, &filter, 1).await?.is_empty())
+    }
+
+    /// Who asked said yes to what is named, and the plan is that and nothing else.
+    async fn approve_named(&mut self, row: HostPlanRow, plan: PlanId) -> Result<(), MasterError> {
         let id = ApprovalId::new(self.own.env.chance.sorted_uuid(&self.own.env.clock).to_string());
         let yes = self.usual_yes(id, &row, plan.clone(), &row.asked_by);
         match self.approve(&yes).await {
-            // A plan like it was approved meanwhile.
-            Err(MasterError::CannotApprove(_)) => Ok(()),
-            done => done,
+            Err(MasterError::CannotApprove(_)) => {}
+            done => return done,
         }
+        if self.open_approvals().await?.iter().any(|open| open.is_about(&plan)) {
+            // A plan like it was approved meanwhile.
+            return Ok(());
+        }
+        // It may not be approved at all: what was said yes to is not approved for ever.
+        let names = named(&row.ask);
+        let row = HostPlanRow { then: Then::Show, ..row };
+        let batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
+        let batch = self.moved_named(batch, &names, Happening::Withdraw).await?;
+        self.own.env.ledger.commit(batch).await?;
+        Ok(())
     }
 
     /// A yes to the answer to a question that counts as long as one does, from the time that was asked for.
@@ -176,6 +232,34 @@ pub(super) fn named(ask: &PlanAsk) -> Vec<(Kind, String)> {
         Some((kind.parse::<Kind>().ok()?, name.to_owned()))
     };
     names.iter().filter_map(of).collect()
+}
+
+/// What becomes of a yes that a question was asked with.
+#[derive(Default)]
+struct Sequel {
+    /// What the host leaves as it is was not approved in vain for ever.
+    withdrawn: Vec<(Kind, String)>,
+    /// What waits for a yes to all that the host would change.
+    waits: Vec<(Kind, String)>,
+    /// The plan, if it holds what is named and nothing else.
+    approved: Option<PlanId>,
+}
+
+/// Who asked said yes to what is named: a plan with nothing else is approved by that, any other one waits for a yes of its own.
+fn sequel(ask: &PlanAsk, plan: Option<&Plan>) -> Sequel {
+    let names = named(ask);
+    let Some(plan) = plan.filter(|plan| !plan.changes.is_empty()) else {
+        return Sequel { withdrawn: names, ..Sequel::default() };
+    };
+    let settled = concerns(&plan.changes, &plan.on_host);
+    let is_settled = |(kind, name): &(Kind, String)| settled.get(kind).is_some_and(|of| of.contains(name));
+    let (waits, withdrawn): (Vec<_>, Vec<_>) = names.into_iter().partition(is_settled);
+    // A restart is named by nothing but itself.
+    let is_restart = matches!(ask, PlanAsk::Reboot(_));
+    if is_restart || holds_only(&plan.changes, &plan.on_host, &waits) {
+        return Sequel { withdrawn, waits: Vec::new(), approved: Some(plan.id()) };
+    }
+    Sequel { withdrawn, waits, approved: None }
 }
 
 /// True if a plan changes nothing but what is named.

@@ -123,10 +123,13 @@ impl Keeper {
         if row.then != Then::CarryOut || !row.not_before.as_ref().is_some_and(waits) {
             return Err(nothing());
         }
-        let names = named(&row.ask);
+        let names = self.waiting_for(&row).await?;
         // Nothing comes of it any more but that somebody can look at it.
-        self.put(HostPlanRow { not_before: None, then: Then::Show, ..row }).await?;
-        self.move_named(&names, Happening::Withdraw).await
+        let row = HostPlanRow { not_before: None, then: Then::Show, ..row };
+        let batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
+        self.own.env.ledger.commit(self.moved_named(batch, &names, Happening::Withdraw).await?).await?;
+        self.own.env.notices.announce(Note::Updates(self.own.agent.clone()));
+        Ok(())
     }
 
     async fn put(&self, row: HostPlanRow) -> Result<(), MasterError> {

@@ -5,6 +5,7 @@ mod containers;
 mod enrolment;
 mod fleet;
 mod keys;
+mod late;
 mod leaps;
 mod limits;
 mod lost_tunnels;

@@ -432,7 +432,7 @@ fn the_key_of_orders_is_made_once_and_an_exchanged_one_is_followed_by_hosts() {
 }
 
 /// Says yes to `bash` by its name, as RedFlag's API does.
-async fn want(
+pub(super) async fn want(
     rig: &Rig,
     agent: &AgentId,
     confirms: bool,
