@@ -54,7 +54,9 @@ pub use super::notifications::{
     list_target_states, list_targets,
 };
 pub use super::order_keys::{OrderKeyRow, list_order_keys};
-pub use super::plans::{HostPlanAnswer, HostPlanRow, find_plan, host_plans_of, plans_by_id, scheduled_plans};
+pub use super::plans::{
+    HostPlanAnswer, HostPlanRow, find_host_plan_of, find_plan, host_plans_of, plans_by_id, scheduled_plans,
+};
 pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
 pub use super::registry_logins::{RegistryLoginRow, list_registry_logins};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};

@@ -50,9 +50,12 @@ async fn a_redflag_agent_says_at_once_what_comes_along_and_installs_at_the_time(
     let told: DateTime<Utc> = serde_json::from_value(shown["scheduled_at"].clone()).unwrap();
     assert_eq!(told.timestamp_micros(), at.timestamp_micros());
     assert!(agent.check_in().await.is_empty(), "its time has not come");
-    // Asked again for another time it is left as it is; asked for none it is under way.
+    // Asked again for another time it is left as it is.
     let other = approve(&master, &[&id], at + TimeDelta::hours(1)).await;
     assert!(other["left"][0]["error"].as_str().unwrap().contains("was approved before"), "{other}");
+    // Nor is it said to be under way where somebody wants it at once.
+    let now = master.admin_post(&format!("/api/v1/updates/{id}/install"), json!({})).expect(409).await;
+    assert!(now.text.contains("to begin at 2027-01-15"), "{}", now.text);
 
     clock.jump(TimeDelta::hours(5) + TimeDelta::seconds(1));
     let install = until("it is told to install", async || agent.check_in().await.pop()).await;
@@ -178,5 +181,94 @@ async fn a_time_that_is_over_too_far_or_none_is_refused_and_nothing_is_approved(
     let none = json!({ "update_ids": [id], "scheduled_at": null });
     master.admin_post("/api/v1/updates/approve", none).expect(200).await;
     assert_eq!(agent.check_in().await.len(), 1);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn what_could_not_be_told_for_a_day_after_its_time_is_not_installed_any_more() {
+    let clock = clock();
+    let master = unlimited_on(clock.clone()).await;
+    let (agent, id) = with_update(&master, "web-1").await;
+    approve(&master, &[&id], clock.now() + TimeDelta::hours(5)).await;
+    agent.check_in().await;
+    agent.post("/dependencies", brings(&id, &[]), 200).await;
+
+    clock.jump(TimeDelta::hours(29) + TimeDelta::seconds(1));
+
+    until("it is pending again", async || {
+        let shown = update(&master, &id).await;
+        (shown["status"] == "pending" && shown["scheduled_at"].is_null()).then_some(())
+    })
+    .await;
+    assert!(agent.check_in().await.is_empty(), "it was wanted yesterday");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn what_was_taken_back_does_not_begin_for_what_was_approved_after_it() {
+    let clock = clock();
+    let master = unlimited_on(clock.clone()).await;
+    let agent = FlagAgent::join(&master, "web-1").await;
+    agent.scan("", "Found 2 APT updates", json!([apt("bash", "2"), apt("curl", "2")])).await;
+    let all = master.admin_get(&format!("/api/v1/agents/{}/updates", agent.id)).expect(200).await.json();
+    let id_of = |name: &str| {
+        let all = all["updates"].as_array().unwrap();
+        all.iter().find(|one| one["package_name"] == name).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let (bash, curl) = (id_of("bash"), id_of("curl"));
+    approve(&master, &[&bash], clock.now() + TimeDelta::minutes(50)).await;
+    approve(&master, &[&curl], clock.now() + TimeDelta::minutes(51)).await;
+    let dry_runs = agent.check_in().await;
+    agent.post("/dependencies", brings(&bash, &[]), 200).await;
+    let other =
+        json!({ "package_name": "curl", "package_type": "apt", "update_id": curl, "dependencies": [] });
+    agent.post("/dependencies", other, 200).await;
+    // given: the first is taken back while the agent has not said how its dry run went, and is approved for later
+    let is_bash = |command: &&Value| command["params"]["package_name"] == "bash";
+    let dry_run = dry_runs.iter().find(is_bash).unwrap();
+    let cancel = format!("/api/v1/commands/{}/cancel", dry_run["id"].as_str().unwrap());
+    master.admin_post(&cancel, json!({})).expect(200).await;
+    assert_eq!(update(&master, &bash).await["status"], "pending");
+    approve(&master, &[&bash], clock.now() + TimeDelta::hours(8)).await;
+    assert_eq!(agent.check_in().await.len(), 1);
+
+    clock.jump(TimeDelta::minutes(52));
+    let told = until("what comes after it is told", async || agent.check_in().await.pop()).await;
+
+    assert_eq!(told["params"]["package_name"], "curl");
+    assert_eq!(update(&master, &bash).await["status"], "approved");
+    assert!(agent.check_in().await.is_empty(), "not before the time of the second yes");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn what_is_asked_again_keeps_its_time_and_is_for_a_person_to_decide_once_that_is_over() {
+    let clock = clock();
+    let master = unlimited_on(clock.clone()).await;
+    let (agent, id) = with_update(&master, "web-1").await;
+    let at = clock.now() + TimeDelta::hours(5);
+    approve(&master, &[&id], at).await;
+    let fails = async || {
+        let command = agent.check_in().await.remove(0);
+        let said = json!({ "command_id": command["id"], "action": "dry_run", "result": "failed", "stdout": "",
+            "stderr": "busy", "exit_code": 1, "duration_seconds": 1 });
+        agent.post("/logs", said, 200).await;
+        let shown = update(&master, &id).await;
+        assert_eq!((&shown["status"], &shown["scheduled_at"]), (&json!("pending"), &Value::Null));
+        format!("/api/v1/commands/{}/retry", command["id"].as_str().unwrap())
+    };
+    let retry = fails().await;
+    master.admin_post(&retry, json!({})).expect(200).await;
+
+    let shown = update(&master, &id).await;
+    let told: DateTime<Utc> = serde_json::from_value(shown["scheduled_at"].clone()).unwrap();
+    assert_eq!((&shown["status"], told.timestamp_micros()), (&json!("approved"), at.timestamp_micros()));
+
+    let retry = fails().await;
+    clock.jump(TimeDelta::hours(6));
+    let refused = master.admin_post(&retry, json!({})).expect(409).await;
+    assert!(refused.text.contains("which is over: approve it anew"), "{}", refused.text);
+    assert_eq!(update(&master, &id).await["status"], "pending");
+    assert!(agent.check_in().await.is_empty());
     master.stop().await;
 }

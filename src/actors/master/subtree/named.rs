@@ -117,8 +117,9 @@ impl Keeper {
             }
             (Some(State::Approved | State::Planned | State::Installing), Some(row)) => {
                 let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
-                if not_before.is_some() && micros(not_before) != micros(row.not_before) {
-                    let begins = row.not_before.map_or("at once".into(), |at| format!("at {at}"));
+                let begins = row.not_before.filter(|at| *at > self.own.env.now());
+                if micros(not_before) != micros(begins) {
+                    let begins = begins.map_or("at once".into(), |at| format!("at {at}"));
                     let reason =
                         format!("the update was approved before, to begin {begins}: take that back first");
                     return Err(MasterError::CannotApprove(reason));

@@ -155,7 +155,25 @@ async fn again(state: &WebState, row: &CommandRow, by: &str) -> Result<CommandId
     let found = found.map_err(ApiError::internal)?.into_iter().next();
     let found =
         found.ok_or_else(|| ApiError::Missing("the update of this command is not known any more".into()))?;
-    Ok(state.master().want_update(&found, false, by).await?)
+    let at = time_of(state, row).await?;
+    let names = vec![(found.kind, found.update.finding.name.clone())];
+    let mut done = state.master().want_updates(&found.agent_id, names, at, by).await?;
+    Ok(done.pop().unwrap_or(Err(MasterError::Busy))?)
+}
+
+/// Returns for when something was approved that is asked again; none: at once. What was to begin at a time that is over is for a
+/// person to decide anew.
+async fn time_of(state: &WebState, row: &CommandRow) -> Result<Option<DateTime<Utc>>, ApiError> {
+    // What is told to install has its time behind it.
+    let CommandKind::DryRunUpdate(_) = row.command.kind else { return Ok(None) };
+    let asked = find_host_plan_of(&state.master().db, &row.agent_id, &row.command.id).await;
+    let why = match asked.map_err(ApiError::internal)?.map(|asked| asked.not_before) {
+        Some(None) => return Ok(None),
+        Some(Some(at)) if at > state.master().clock.now() => return Ok(Some(at)),
+        Some(Some(at)) => format!("the update was approved for {at}, which is over"),
+        None => "for when the update was approved is not kept any more".into(),
+    };
+    Err(MasterError::CannotApprove(format!("{why}: approve it anew, at once or for another time")).into())
 }
 
 /// `POST /api/v1/commands/{id}/cancel`: takes back what is not at its end; what was handed over may be done all the same.
