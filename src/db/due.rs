@@ -91,6 +91,7 @@ pub async fn list_due(db: &Db, now: DateTime<Utc>, max: u64) -> Result<Vec<Due>,
             .column_as(host_plan::Column::NotBefore.min(), "at")
             .filter(host_plan::Column::NotBefore.lte(now))
             .filter(host_plan::Column::Dependencies.is_not_null())
+            .filter(host_plan::Column::AgentId.in_subquery(listed_agents()))
             .group_by(host_plan::Column::AgentId)
             .limit(limit(max))
             .into_tuple()

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta};
 use lightship::actors::master::MasterSettings;
 
 use super::*;
+use crate::support::until::until;
 
 fn clock() -> Clock {
     Clock::moved(DateTime::from_timestamp(1_800_000_000, 0).unwrap())
@@ -150,5 +151,51 @@ async fn failed_commands_are_put_away_and_stay_in_the_record() {
     assert_eq!(statuses, ["archived_failed", "cancelled", "archived_failed"], "{recent}");
     let odd = master.ask(Method::DELETE, "/api/v1/commands/failed?older_than_days=x").key(ADMIN).send().await;
     assert_eq!(odd.status, 400);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn nothing_is_installed_on_a_host_that_was_told_to_restart_until_that_is_over() {
+    let clock = clock();
+    let master = unlimited_on(clock.clone()).await;
+    let agent = FlagAgent::join(&master, "web-1").await;
+    agent.scan("", "Found 2 APT updates", json!([apt("bash", "2"), apt("curl", "2")])).await;
+    let all = master.admin_get(&format!("/api/v1/agents/{}/updates", agent.id)).expect(200).await.json();
+    let id_of = |name: &str| {
+        let all = all["updates"].as_array().unwrap();
+        all.iter().find(|one| one["package_name"] == name).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let (bash, curl) = (id_of("bash"), id_of("curl"));
+    for id in [&bash, &curl] {
+        master.admin_post(&format!("/api/v1/updates/{id}/approve"), json!({})).expect(200).await;
+    }
+    assert_eq!(agent.check_in().await.len(), 2);
+    // given: it called `shutdown`, and waits half an hour
+    let path = format!("/api/v1/agents/{}/reboot", agent.id);
+    master.admin_post(&path, json!({ "delay_minutes": 30 })).expect(200).await;
+    let told = agent.check_in().await.remove(0);
+    agent.post("/logs", said(&told, "success"), 200).await;
+
+    // when: it says that nothing comes along, and of the other one that something does
+    let brings = |name: &str, id: &str, dependencies: &[&str]| json!({ "package_name": name, "package_type": "apt", "update_id": id, "dependencies": dependencies });
+    agent.post("/dependencies", brings("bash", &bash, &[]), 200).await;
+    agent.post("/dependencies", brings("curl", &curl, &["libcurl4"]), 200).await;
+
+    // then: the one is put off, and the other one is not confirmed before
+    assert_eq!(agent.check_in().await, Vec::<Value>::new(), "it may go down in the middle");
+    let shown = master.admin_get(&format!("/api/v1/updates/{bash}")).expect(200).await.json();
+    let at: DateTime<chrono::Utc> = serde_json::from_value(shown["scheduled_at"].clone()).unwrap();
+    let waits = at - clock.now();
+    assert_eq!(shown["status"], "approved");
+    assert!(TimeDelta::minutes(34) < waits && waits <= TimeDelta::minutes(35), "{waits}");
+    let confirm = format!("/api/v1/updates/{curl}/confirm-dependencies");
+    let refused = master.admin_post(&confirm, json!({})).expect(409).await;
+    assert!(refused.text.contains("about to start anew"), "{}", refused.text);
+
+    clock.jump(TimeDelta::minutes(35) + TimeDelta::seconds(1));
+    let install = until("it is told to install", async || agent.check_in().await.pop()).await;
+    assert_eq!(install["params"]["package_name"], "bash");
+    master.admin_post(&confirm, json!({})).expect(200).await;
+    assert_eq!(agent.check_in().await[0]["params"]["package_name"], "curl");
     master.stop().await;
 }

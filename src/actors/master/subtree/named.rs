@@ -39,6 +39,14 @@ enum Free {
     UnderWay(CommandId),
 }
 
+/// What became of telling a RedFlag agent to install something.
+pub(super) enum Install {
+    /// It is told with this command.
+    Begun(CommandId),
+    /// Its host may be about to start anew until then, and is told nothing before.
+    After(DateTime<Utc>),
+}
+
 impl Keeper {
     /// A person says yes to an update by its name; it is installed at `not_before`, or at once. Returns the command that goes to
     /// the host; for one that is on its way already, that one.
@@ -150,7 +158,13 @@ impl Keeper {
         let now = self.own.env.now();
         if let Some(dependencies) = &row.dependencies {
             let Some(at) = row.not_before.filter(|at| *at > now) else {
-                return self.install_with(&update, kind, dependencies.clone(), by).await;
+                return match self.install_with(&update, kind, dependencies.clone(), by).await? {
+                    Install::Begun(command) => Ok(command),
+                    Install::After(until) => {
+                        let reason = format!("the host is about to start anew: confirm it after {until}");
+                        Err(MasterError::CannotApprove(reason))
+                    }
+                };
             };
             let asked = HostPlanRow { asked_by: by.to_owned(), ..row.clone() };
             let batch = self.batch().row(RowChange::PutHostPlan(Box::new(asked)));
@@ -192,7 +206,7 @@ impl Keeper {
         let problem = Problem { reason: NO_PLAN.into(), way_out: None };
         let answer = Some(HostPlanAnswer { at: self.own.env.now(), plan: Err(problem) });
         let row = HostPlanRow { answer, dependencies: Some(dependencies), ..row };
-        let mut batch = self.batch().row(RowChange::PutHostPlan(Box::new(row)));
+        let mut batch = self.batch().row(RowChange::PutHostPlan(Box::new(row.clone())));
         if !is_alone {
             let name = [(kind, name.to_owned())];
             batch = self.moved_named(batch, &name, Happening::Plan).await?;
@@ -204,7 +218,10 @@ impl Keeper {
         if !is_alone || later.is_some() {
             return Ok(None);
         }
-        self.install_with(&update, kind, Vec::new(), &by).await.map(Some)
+        match self.install_with(&update, kind, Vec::new(), &by).await? {
+            Install::Begun(command) => Ok(Some(command)),
+            Install::After(until) => self.put_off(row, until).await.map(|()| None),
+        }
     }
 
     /// A RedFlag agent said how a command went. What it calls a success is believed once a scan shows it.
@@ -281,23 +298,27 @@ impl Keeper {
         known.values().filter(|update| update.state == Some(State::Installing)).cloned().collect()
     }
 
-    /// Has a RedFlag agent install an update with what comes along.
+    /// Has a RedFlag agent install an update with what comes along, unless its host is about to start anew: that would cut it off.
     pub(super) async fn install_with(
         &mut self,
         update: &Update,
         kind: Kind,
         dependencies: Vec<String>,
         by: &str,
-    ) -> Result<CommandId, MasterError> {
+    ) -> Result<Install, MasterError> {
         let env = &self.own.env;
         let command = CommandKind::ConfirmDependencies { update: in_words(update, kind), dependencies };
         let command = new_command(env, command, None);
         let name = [(kind, update.finding.name.clone())];
         for _ in 0..TRIES {
-            let batch =
-                self.with_command(env.batch(by).assume(self.is_listed()), &self.ends().await?, &command);
+            let ends = self.ends().await?;
+            let restarts = self.told_of("reboot", RESTARTS).await?;
+            if let Some(until) = restarts_until(&restarts, env.now()) {
+                return Ok(Install::After(until));
+            }
+            let batch = self.with_command(env.batch(by).assume(self.is_listed()), &ends, &command);
             if self.commit(self.moved_named(batch, &name, Happening::Begin).await?).await? {
-                return Ok(command.id);
+                return Ok(Install::Begun(command.id));
             }
         }
         Err(MasterError::Busy)

@@ -86,7 +86,8 @@ impl Keeper {
         }
     }
 
-    /// Has a RedFlag agent install what it was asked about for a time that has come, if what comes along was agreed to.
+    /// Has a RedFlag agent install what it was asked about for a time that has come, if what comes along was agreed to. Whoever said
+    /// yes for a time did not do so for days later: that ends as an order does.
     pub(super) async fn install_what_is_due(&mut self) -> Result<(), MasterError> {
         let agent = self.own.agent.clone();
         for row in scheduled_installs(&self.own.env.db, &agent).await? {
@@ -95,17 +96,50 @@ impl Keeper {
                 self.own.env.due_at(&agent, at);
                 continue;
             }
-            for (kind, name) in named(&row.ask) {
-                let update = updates_of(&self.own.env.db, &agent, kind).await?.remove(&name);
-                // One that is planned waits for a yes to what comes along, and is installed with that.
-                if let Some(update) = update.filter(|update| update.state == Some(State::Approved)) {
-                    let dependencies = row.dependencies.clone().unwrap_or_default();
-                    self.install_with(&update, kind, dependencies, &row.asked_by).await?;
-                }
+            if !self.speaks_redflag() {
+                self.end_question(row, "its time came, and the host runs another agent".into()).await?;
+                continue;
             }
-            // Cut off before this, it is looked at again, and what is on its way is not approved any more.
-            self.put(HostPlanRow { not_before: None, ..row }).await?;
+            match self.install_all_of(&row).await? {
+                Due::Over => {
+                    self.end_question(row, "its time was over before the host could be told".into()).await?
+                }
+                Due::After(until) => self.put_off(row, until).await?,
+                // Cut off before this, it is looked at again, and what is on its way is not approved any more.
+                Due::Done => self.put(HostPlanRow { not_before: None, ..row }).await?,
+            }
         }
+        Ok(())
+    }
+
+    /// Has what a question names installed, as far as it was agreed to.
+    async fn install_all_of(&mut self, row: &HostPlanRow) -> Result<Due, MasterError> {
+        let over_at = Term::usual(row.asked_at, row.not_before).expires_at;
+        for (kind, name) in named(&row.ask) {
+            let update = updates_of(&self.own.env.db, &self.own.agent, kind).await?.remove(&name);
+            // One that is planned waits for a yes to what comes along, and is installed with that. What was said yes to anew
+            // waits for what comes of that question.
+            let approved = update.filter(|update| update.state == Some(State::Approved));
+            let Some(update) = approved else { continue };
+            if !self.is_newest(row, kind, &name).await? {
+                continue;
+            }
+            if self.own.env.now() >= over_at {
+                return Ok(Due::Over);
+            }
+            let dependencies = row.dependencies.clone().unwrap_or_default();
+            match self.install_with(&update, kind, dependencies, &row.asked_by).await? {
+                Install::Begun(_) => {}
+                Install::After(until) => return Ok(Due::After(until)),
+            }
+        }
+        Ok(Due::Done)
+    }
+
+    /// What comes of a question begins only then.
+    pub(super) async fn put_off(&self, row: HostPlanRow, until: DateTime<Utc>) -> Result<(), MasterError> {
+        self.put(HostPlanRow { not_before: Some(until), ..row }).await?;
+        self.own.env.due_at(&self.own.agent, until);
         Ok(())
     }
 
