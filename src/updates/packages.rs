@@ -80,24 +80,46 @@ pub(super) fn flush(files: &BTreeSet<String>) -> io::Result<()> {
 /// What is installed, by name: its version, and whether that is only half there.
 pub(super) type Inventory = BTreeMap<String, (String, bool)>;
 
-/// Writes down what is installed before anything is changed, so that [`changed_beside`] can tell afterwards what a script
+/// Writes down what is installed right before anything is changed, so that [`changed_beside`] can tell afterwards what a script
 /// did that no plan has. It stands in a file of its own: thousands of lines that nobody reads are no part of a run's record.
-pub(super) fn note_inventory(at: &At<'_>, kind: Kind, inventory: &Inventory) -> Result<(), StepFailed> {
-    let json = serde_json::to_vec(inventory).expect("it holds nothing that JSON cannot");
-    replace_file(&noted_in(at.folder, kind), &json).map_err(|error| StepFailed::because(error.to_string()))
+///
+/// Called by the step that changes, once nobody else installs: what others did while they were waited for is not ours. If that
+/// step is begun again (`is_again`), what was noted first stays, also of the run that failed and is gone on with.
+pub(super) fn note_inventory(
+    at: &At<'_>,
+    kind: Kind,
+    is_again: bool,
+    inventory: &Inventory,
+) -> Result<(), StepFailed> {
+    let (own, first) = (noted_in(at.folder, kind), noted_first(at, kind));
+    let json = match first.filter(|_| is_again) {
+        Some(first) if first == own => return Ok(()),
+        Some(first) => std::fs::read(&first).map_err(|error| not_read(&first, &error))?,
+        // Nobody knows any more what was there before the run that failed.
+        None if is_again && at.run.goes_on.is_some() => return Ok(()),
+        None => serde_json::to_vec(inventory).expect("it holds nothing that JSON cannot"),
+    };
+    replace_file(&own, &json).map_err(|error| StepFailed::because(error.to_string()))
+}
+
+/// Where it stands what was there before the run, or before the one that it goes on with.
+fn noted_first(at: &At<'_>, kind: Kind) -> Option<PathBuf> {
+    let first = at.run.goes_on.as_ref().and_then(|run| Some(at.folder.parent()?.join(run.as_str())));
+    let folders = [Some(at.folder.to_owned()), first];
+    folders.into_iter().flatten().map(|folder| noted_in(&folder, kind)).find(|file| file.exists())
 }
 
 /// Fails if anything is not as it was before that is not in the plan. Nothing is said of a run that noted nothing.
 pub(super) fn changed_beside(at: &At<'_>, kind: Kind, now: &Inventory) -> Result<(), StepFailed> {
-    // One that goes on with a run that failed begins behind its note.
-    let first = at.run.goes_on.as_ref().and_then(|run| Some(at.folder.parent()?.join(run.as_str())));
-    let folders = [Some(at.folder.to_owned()), first];
-    let noted = folders.into_iter().flatten().find_map(|folder| std::fs::read(noted_in(&folder, kind)).ok());
+    let noted = noted_first(at, kind).and_then(|file| std::fs::read(file).ok());
     let Some(before) = noted.and_then(|noted| serde_json::from_slice::<Inventory>(&noted).ok()) else {
         return Ok(());
     };
-    let planned: BTreeSet<&str> = at.run.plan.changes.of(kind).map(|change| change.name.as_str()).collect();
-    let changed = differences(&before, now, |name| planned.contains(name));
+    let mut planned = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for change in at.run.plan.changes.of(kind) {
+        planned.entry(&change.name).or_default().insert(&change.arch);
+    }
+    let changed = differences(&before, now, &planned);
     if changed.is_empty() {
         return Ok(());
     }
@@ -115,8 +137,20 @@ fn noted_in(folder: &Path, kind: Kind) -> PathBuf {
     folder.join(format!("before.{kind}.json"))
 }
 
-/// Says what differs. `is_planned` is asked for names without their architecture.
-fn differences(before: &Inventory, now: &Inventory, is_planned: impl Fn(&str) -> bool) -> Vec<String> {
+/// Architectures of packages that stand in the place of any other one.
+const ANY: [&str; 2] = ["all", "noarch"];
+
+/// True if a plan has this package. One of any architecture can take the place of one of a certain one, and the other way round;
+/// beside each other there are only those of certain ones.
+fn is_planned(package: &str, planned: &BTreeMap<&str, BTreeSet<&str>>) -> bool {
+    let (name, arch) = package.rsplit_once(':').unwrap_or((package, ""));
+    planned.get(name).is_some_and(|arches| {
+        ANY.contains(&arch) || arches.contains(arch) || ANY.iter().any(|any| arches.contains(any))
+    })
+}
+
+/// Says what differs and is not planned: by name, with the architectures that are.
+fn differences(before: &Inventory, now: &Inventory, planned: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let differs = |name: &&String| match (before.get(*name), now.get(*name)) {
         (Some((was, _)), None) => Some(format!("{name} {was} is gone")),
@@ -126,13 +160,14 @@ fn differences(before: &Inventory, now: &Inventory, is_planned: impl Fn(&str) ->
         // What was half installed before may be whole now.
         _ => None,
     };
-    let bare = |name: &str| name.rsplit_once(':').map_or(name, |(name, _)| name).to_owned();
-    names.iter().filter(|name| !is_planned(&bare(name))).filter_map(differs).collect()
+    names.iter().filter(|name| !is_planned(name, planned)).filter_map(differs).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::domain::update::{Plan, Run, RunId};
 
     #[test]
     fn what_no_plan_has_is_named_and_nothing_else() {
@@ -145,6 +180,8 @@ mod tests {
             ("app:all", "1", false),
             ("gone:amd64", "1", false),
             ("half:all", "1", false),
+            ("lib:amd64", "1", false),
+            ("lib:i386", "1", false),
             ("mended:all", "1", true),
             ("moved:all", "1", false),
             ("same:all", "1", false),
@@ -153,19 +190,65 @@ mod tests {
             ("app:amd64", "2", false),
             ("came:i386", "3", false),
             ("half:all", "1", true),
+            ("lib:amd64", "2", false),
             ("mended:all", "1", false),
             ("moved:all", "2", false),
             ("same:all", "1", false),
         ]);
+        let planned =
+            BTreeMap::from([("app", BTreeSet::from(["amd64"])), ("lib", BTreeSet::from(["amd64"]))]);
         assert_eq!(
-            differences(&before, &now, |name| name == "app"),
+            differences(&before, &now, &planned),
             [
                 "came:i386 3 came",
                 "gone:amd64 1 is gone",
                 "half:all 1 is half installed",
+                "lib:i386 1 is gone",
                 "moved:all is 2 and was 1"
             ]
         );
-        assert!(differences(&before, &before, |_| false).is_empty());
+        assert!(differences(&before, &before, &BTreeMap::new()).is_empty());
+    }
+
+    #[test]
+    fn what_was_there_first_is_noted_once_also_for_runs_that_go_on_with_one_that_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::system();
+        let run = |id: &str, goes_on: Option<&str>| Run {
+            goes_on: goes_on.and_then(RunId::parse),
+            ..Run::new(RunId::parse(id).unwrap(), Plan::nothing(), "root", clock.now())
+        };
+        let one = |version: &str| Inventory::from([("beside:all".to_owned(), (version.to_owned(), false))]);
+        let with = |run: &Run, what: &dyn Fn(&At<'_>) -> Result<(), StepFailed>| {
+            let folder = dir.path().join(run.id.as_str());
+            std::fs::create_dir_all(&folder).unwrap();
+            what(&At { run, folder: &folder, clock: &clock, tell: &|_| () })
+        };
+        let note = |run: &Run, is_again, version: &str| {
+            with(run, &|at| note_inventory(at, Kind::Apt, is_again, &one(version))).unwrap();
+        };
+        let looks = |run: &Run, version: &str| with(run, &|at| changed_beside(at, Kind::Apt, &one(version)));
+
+        // While others were waited for they changed something; and then it begins.
+        let (first, second, third) = (run("1", None), run("2", Some("1")), run("3", Some("2")));
+        note(&first, false, "1");
+        note(&first, false, "2");
+        assert_eq!(looks(&first, "2"), Ok(()));
+        // Cut off, and begun again after a script changed something.
+        note(&first, true, "3");
+        assert!(looks(&first, "3").unwrap_err().reason.contains("beside:all is 3 and was 2"));
+        // It failed, and so did the one that went on with it.
+        for run in [&second, &third] {
+            note(run, true, "3");
+            assert!(looks(run, "3").unwrap_err().reason.contains("beside:all is 3 and was 2"), "{}", run.id);
+        }
+        // Of one that is gone nobody knows what was there before it.
+        let lost = run("5", Some("4"));
+        note(&lost, true, "3");
+        assert_eq!(looks(&lost, "4"), Ok(()));
+        // One that was cut off while it waited for others had changed nothing.
+        let waited = run("6", None);
+        note(&waited, true, "3");
+        assert!(looks(&waited, "4").is_err());
     }
 }

@@ -177,7 +177,6 @@ impl Step for Check {
         let on_host = &at.run.plan.on_host;
         has_room(places.archives(), on_host.download_bytes)?;
         has_room(places.dpkg(), u64::try_from(on_host.disk_bytes).unwrap_or(0))?;
-        note_inventory(at, Kind::Apt, &inventory(&installed))?;
         Ok(Value::Null)
     }
 }
@@ -254,27 +253,12 @@ impl Step for Apply {
 
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
         let is_again = at.is_again(self.name());
-        let places = self.0.free(at).await?;
-        if (is_again || mends(at)) && (places.is_interrupted() || self.0.is_half(&places).await?) {
-            // A run of ours was cut off in the middle; to go on, or back, is what was ordered. What cannot be configured
-            // is for APT to say.
-            let options = self.0.apt.dpkg_options().await;
-            let configure = self.0.apt.program("dpkg").args(options);
-            let configure = configure.args(["--force-confdef", "--force-confold", "--configure", "-a"]);
-            let (log, file) = (at.log(), at.folder.join("progress.txt"));
-            let watched_for = Watched { file: &file, log: &log, silence: self.0.patience.silence };
-            let running = configure.run_apart(&log, &file);
-            let ended = watched(running, watched_for, parse::progress, at.tell).await?;
-            ended.map_err(|error| StepFailed::because(error.to_string()))?;
-        }
-        if apts_own(at).is_empty() {
-            return self.0.all_whole(at, &places).await.map(|()| Value::Null);
-        }
-        let aside = self.0.set_up(at, is_again)?;
-        let applied = self.0.apt_get(at, &aside, &[]).await;
-        match applied {
+        // One that was begun before may have stopped anywhere, whatever it is that ends it now.
+        let mut is_begun = is_again;
+        match self.0.apply(at, is_again, &mut is_begun).await {
             Ok(()) => Ok(Value::Null),
-            Err(failed) => Err(looked_at(failed, self.0.is_untouched(at).await)),
+            Err(failed) if is_begun => Err(looked_at(failed, self.0.is_untouched(at).await)),
+            Err(failed) => Err(failed),
         }
     }
 }
@@ -342,6 +326,33 @@ impl Step for Look {
 }
 
 impl Shared {
+    /// Installs, or what is left of it. `is_begun` is set before anything is changed.
+    async fn apply(&self, at: &At<'_>, is_again: bool, is_begun: &mut bool) -> Result<(), StepFailed> {
+        let places = self.free(at).await?;
+        let installed = self.apt.installed(&places).await.map_err(failed)?;
+        note_inventory(at, Kind::Apt, is_again, &inventory(&installed))?;
+        let is_half = installed.values().any(|package| package.is_broken);
+        if (is_again || mends(at)) && (places.is_interrupted() || is_half) {
+            // A run of ours was cut off in the middle; to go on, or back, is what was ordered. What cannot be configured
+            // is for APT to say.
+            let options = self.apt.dpkg_options().await;
+            let configure = self.apt.program("dpkg").args(options);
+            let configure = configure.args(["--force-confdef", "--force-confold", "--configure", "-a"]);
+            let (log, file) = (at.log(), at.folder.join("progress.txt"));
+            let watched_for = Watched { file: &file, log: &log, silence: self.patience.silence };
+            *is_begun = true;
+            let running = configure.run_apart(&log, &file);
+            let ended = watched(running, watched_for, parse::progress, at.tell).await?;
+            ended.map_err(|error| StepFailed::because(error.to_string()))?;
+        }
+        if apts_own(at).is_empty() {
+            return self.all_whole(at, &places).await;
+        }
+        let aside = self.set_up(at, is_again)?;
+        *is_begun = true;
+        self.apt_get(at, &aside, &[]).await
+    }
+
     /// Waits until nobody else installs.
     async fn free(&self, at: &At<'_>) -> Result<Places, StepFailed> {
         let places = self.apt.places().await.map_err(failed)?;
@@ -559,15 +570,13 @@ impl Shared {
         }
     }
 
-    async fn is_half(&self, places: &Places) -> Result<bool, StepFailed> {
-        let installed = self.apt.installed(places).await.map_err(failed)?;
-        Ok(installed.values().any(|package| package.is_broken))
-    }
-
     /// True if everything is as it was before; what cannot be found out is taken for changed.
     async fn is_untouched(&self, at: &At<'_>) -> bool {
         let Ok(places) = self.apt.places().await else { return false };
         let Ok(installed) = self.apt.installed(&places).await else { return false };
+        if places.is_interrupted() {
+            return false;
+        }
         at.run.plan.changes.of(Kind::Apt).all(|change| {
             let now = now_installed(&installed, change);
             now.map(|package| &package.version) == change.from.as_ref()

@@ -148,7 +148,6 @@ impl Step for Check {
             }
         }
         has_room(&self.0.state_dir, at.run.plan.on_host.download_bytes)?;
-        note_inventory(at, Kind::Dnf, &packages.inventory())?;
         Ok(Value::Null)
     }
 }
@@ -340,6 +339,7 @@ impl Shared {
                 return transaction::failed_scripts(&said)
                     .map_or(Ok(()), |reason| Err(StepFailed::because(shown(&reason))));
             }
+            note_inventory(at, Kind::Dnf, is_again, &packages.inventory())?;
             if !left.forgotten.is_empty() {
                 let forget = self.rpm()?.args(["-e", "--justdb", "--noscripts", "--notriggers", "--nodeps"]);
                 let ended = forget.args(&left.forgotten).run().await.map_err(trouble).map_err(failed)?;

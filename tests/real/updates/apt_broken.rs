@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use super::apt_install::lock;
 use super::apt_root::AptRoot;
 use super::shell;
 use super::verbs::{self, PackageHost, outcome};
@@ -54,6 +55,28 @@ fn a_plan_whose_run_failed_is_gone_on_with_once_its_script_is_mended() {
         verb(&root, &["rollback", run["run"]["id"].as_str().unwrap(), "--yes", "--json"]);
     assert_eq!((code, outcome(&back)), (0, ("verified", "")), "{errors}");
     assert_eq!(root.installed(), ["t-bad 1.0 ii", "t-lib 1.0 ii"]);
+}
+
+#[test]
+fn a_run_that_goes_on_and_waits_too_long_for_others_is_not_said_to_have_changed_nothing() {
+    // given: a run that stopped in the middle
+    let root = bad_host();
+    let (_, plan, _) = verb(&root, &["plan-updates", "--json"]);
+    let id = plan["id"].as_str().unwrap();
+    let (code, run, errors) = verb(&root, &["install", "--plan", id, "--yes", "--json"]);
+    assert_eq!((code, outcome(&run).0), (1, "failed"), "{errors}");
+    let held = lock(&root.at("root/var/lib/dpkg/lock-frontend"));
+    let quick = root.rig().env("LIGHTSHIP__UPDATES__LOCK_WAIT_SECONDS", "1");
+
+    let (code, run, errors) = verbs::verb(&quick, &["install", "--plan", id, "--yes", "--json"]);
+
+    let (word, reason) = outcome(&run);
+    assert_eq!((code, word), (1, "failed"), "{errors}");
+    assert!(reason.contains("since 1 s"), "{reason}");
+    drop(held);
+    mend(&root);
+    let (code, run, errors) = verb(&root, &["install", "--plan", id, "--yes", "--json"]);
+    assert_eq!((code, outcome(&run)), (0, ("verified", "")), "{errors}");
 }
 
 #[test]

@@ -321,7 +321,7 @@ fn an_ordinary_user_sees_the_plan_and_is_told_that_installing_needs_root() {
 }
 
 /// Holds a file's lock as APT and dpkg hold theirs.
-fn lock(path: &str) -> std::fs::File {
+pub(super) fn lock(path: &str) -> std::fs::File {
     let file =
         std::fs::File::options().create(true).truncate(false).write(true).read(true).open(path).unwrap();
     rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();

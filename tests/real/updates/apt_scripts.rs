@@ -46,6 +46,22 @@ fn a_package_that_a_trigger_removes_is_named_and_the_run_has_failed() {
 }
 
 #[test]
+fn what_others_did_before_the_run_changed_anything_is_not_held_against_it() {
+    // Somebody removes a package while the run fetches: that is before it has the host to itself.
+    let root = host("true");
+    let meanwhile = "mkdir \"$1/bin\"; printf '#!/bin/sh\ncase \"$*\" in *--download-only*) dpkg --root=%s/root \
+                     --force-script-chrootless --remove t-other >&2;; esac\nexec /usr/bin/apt-get \"$@\"\n' \"$1\" \
+                     >\"$1/bin/apt-get\"; chmod 755 \"$1/bin/apt-get\"";
+    shell(meanwhile, &[&root.at("")]);
+    let rig = root.rig().env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", root.at("bin")));
+
+    let (code, run, errors) = verb(&rig, &["install", "--all", "--yes", "--json"]);
+
+    assert_eq!((code, outcome(&run)), (0, ("verified", "")), "{errors}");
+    assert_eq!(root.installed(), ["t-app 1.1 ii", "t-trig 1.0 ii"]);
+}
+
+#[test]
 fn a_package_whose_trigger_fails_is_named_and_the_plan_is_gone_on_with_once_it_is_mended() {
     let root = host("[ -e HERE/mended ] || { echo boom >&2; exit 1; }");
     let rig = root.rig();
