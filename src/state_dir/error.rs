@@ -65,6 +65,24 @@ pub enum StateError {
         /// What is wrong with it; never quotes its content.
         reason: String,
     },
+    /// The file held something else than it should. What it is for is told again, so it was removed.
+    #[error(
+        "`{path}` could not be read: {reason}; it was removed, and is written anew once it is told again"
+    )]
+    Dropped {
+        /// The file.
+        path: PathBuf,
+        /// What was wrong with it; never quotes its content.
+        reason: String,
+    },
+    /// What was to be kept is not what the file is for. Nothing was changed.
+    #[error("`{path}` is not written: {reason}")]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why not; never quotes it.
+        reason: String,
+    },
     /// Another agent uses the directory.
     #[error(
         "`{dir}` is in use by another agent; stop that one, or name another directory in `LIGHTSHIP_STATE_DIR`"
@@ -105,6 +123,8 @@ impl StateError {
             Self::Io { .. } => "state_io",
             Self::Corrupt { .. } => "state_corrupt",
             Self::Unreadable { .. } => "state_unreadable",
+            Self::Dropped { .. } => "state_dropped",
+            Self::Refused { .. } => "state_refused",
             Self::InUse { .. } => "state_in_use",
             Self::SpoolFull { .. } => "state_spool_full",
         }

@@ -118,23 +118,43 @@ pub(super) fn read_checked_up_to<T>(
     size_limit: u64,
     parse: impl FnOnce(&[u8]) -> Result<T, String>,
 ) -> Result<Option<T>, StateError> {
+    let Some(parsed) = read_parsed(path, size_limit, parse)? else { return Ok(None) };
+    parsed.map(Some).or_else(|reason| {
+        let kept_as = set_aside(path)?;
+        let error = StateError::Corrupt { path: path.to_owned(), kept_as, reason };
+        // Named here, because whoever asks next finds no file and would say nothing.
+        tracing::error!(error = %error, "a file of the agent was set aside");
+        Err(error)
+    })
+}
+
+/// The same for a file whose content is told again anyway: what `parse` refuses is removed, and reported as
+/// [`StateError::Dropped`]. Nothing that another program says makes copies of it pile up.
+pub(super) fn read_or_drop<T>(
+    path: &Path,
+    size_limit: u64,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<Option<T>, StateError> {
+    let Some(parsed) = read_parsed(path, size_limit, parse)? else { return Ok(None) };
+    parsed.map(Some).or_else(|reason| {
+        remove(path)?;
+        Err(StateError::Dropped { path: path.to_owned(), reason })
+    })
+}
+
+/// Reads a file; `None` if it is not there, and the reason if it is not what it should be.
+fn read_parsed<T>(
+    path: &Path,
+    size_limit: u64,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<Option<Result<T, String>>, StateError> {
     let bytes = match read(path, size_limit) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(StateError::from_io(path, "read", e)),
     };
     let too_large = bytes.len() as u64 > size_limit;
-    let parsed = if too_large { Err("it is larger than any file of ours".to_owned()) } else { parse(&bytes) };
-    match parsed {
-        Ok(value) => Ok(Some(value)),
-        Err(reason) => {
-            let kept_as = set_aside(path)?;
-            let error = StateError::Corrupt { path: path.to_owned(), kept_as, reason };
-            // Named here, because whoever asks next finds no file and would say nothing.
-            tracing::error!(error = %error, "a file of the agent was set aside");
-            Err(error)
-        }
-    }
+    Ok(Some(if too_large { Err("it is larger than any file of ours".to_owned()) } else { parse(&bytes) }))
 }
 
 fn read(path: &Path, size_limit: u64) -> std::io::Result<Vec<u8>> {

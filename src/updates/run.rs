@@ -146,17 +146,19 @@ pub async fn carry_out(
 
 /// Where it is written that a run is to stop, and who wants it.
 const CANCEL: &str = "cancel";
-/// Longest name that is read there.
-const MAX_BY: u64 = 200;
+/// Longest name that is written there.
+const MAX_BY: usize = 200;
 
 /// Has a run stop at its next safe point: before a step, or between two groups of containers. Blocks.
 pub fn cancel(runs: &Runs, run: &RunId, by: &str) -> Result<(), StateError> {
+    let by: String = by.chars().take(MAX_BY).collect();
     replace_file(&runs.folder(run)?.join(CANCEL), by.as_bytes())
 }
 
 /// Returns who wants the run to stop that has this folder.
 pub(super) fn cancelled(folder: &Path) -> Option<String> {
-    let by = read_end(&folder.join(CANCEL), 0, MAX_BY);
+    // A letter has at most four bytes.
+    let by = read_end(&folder.join(CANCEL), 0, 4 * MAX_BY as u64);
     (!by.is_empty()).then(|| spell_out(&by))
 }
 
