@@ -26,6 +26,10 @@ pub trait Step: Send + Sync {
 
     /// Does it, or what is left of it. Returns what those after it need to know.
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed>;
+
+    /// Has what is down because this step was cut off run again. Called instead of [`Step::go`] while the record cannot be written:
+    /// on a full disk nothing goes on, and nothing has to stay down until there is room. Whoever goes on later looks at what is there.
+    async fn keep_up(&self, _at: &At<'_>) {}
 }
 
 /// What a step is told.
@@ -110,7 +114,13 @@ pub async fn carry_out(
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Run, StateError> {
     let folder = runs.folder(&run.id)?;
-    runs.write(&run)?;
+    if let Err(error) = runs.write(&run) {
+        let cut_off = steps.iter().find(|step| run.begun.as_deref() == Some(step.name()));
+        if let Some(step) = cut_off {
+            step.keep_up(&At { run: &run, folder: &folder, clock, tell }).await;
+        }
+        return Err(error);
+    }
     for step in steps {
         let name = step.name();
         if run.found(name).is_some() {
@@ -222,6 +232,11 @@ mod tests {
                 Does::Hang => std::future::pending().await,
             }
         }
+
+        async fn keep_up(&self, at: &At<'_>) {
+            assert!(at.is_again(self.name));
+            self.seen.lock().push(format!("{} stays up", self.name));
+        }
     }
 
     struct Rig {
@@ -276,6 +291,31 @@ mod tests {
             assert_eq!(*rig.seen.lock(), expected);
             assert_eq!(rig.runs.read(&run().id).unwrap(), Some(ended));
         }
+    }
+
+    #[tokio::test]
+    async fn while_the_record_cannot_be_written_nothing_goes_on_but_what_was_cut_off_is_kept_up() {
+        let rig = Rig::new();
+        let mut does = [Does::Work; 3];
+        does[1] = Does::Hang;
+        let cut = tokio::time::timeout(std::time::Duration::from_millis(50), rig.go(run(), does)).await;
+        assert!(cut.is_err());
+        let kept = rig.runs.read(&run().id).unwrap().unwrap();
+        // No file can be made where the next record would be written first.
+        let folder = rig.runs.folder(&run().id).unwrap();
+        let in_the_way = folder.join(".run.json.new");
+        std::fs::create_dir(&in_the_way).unwrap();
+
+        let steps = rig.steps([Does::Work; 3]);
+        let refused = carry_out(&rig.runs, kept.clone(), &steps, &Clock::system(), &|_| ()).await;
+
+        assert!(refused.is_err());
+        assert_eq!(*rig.seen.lock(), ["first", "change", "change stays up"]);
+        assert_eq!(rig.runs.read(&run().id).unwrap(), Some(kept.clone()));
+        std::fs::remove_dir(&in_the_way).unwrap();
+        let ended = carry_out(&rig.runs, kept, &steps, &Clock::system(), &|_| ()).await.unwrap();
+        assert_eq!(ended.outcome, Some(RunOutcome::Verified));
+        assert_eq!(rig.seen.lock()[3..], ["change again", "look"]);
     }
 
     #[tokio::test]

@@ -293,6 +293,19 @@ impl Step for Replace {
         }
         Ok(Value::Null)
     }
+
+    async fn keep_up(&self, at: &At<'_>) {
+        let journal = Journal::of(at.folder);
+        let swaps = match journal.read() {
+            Ok(swaps) => swaps,
+            Err(reason) => return (at.tell)(Progress::Does(reason)),
+        };
+        let mut swapper =
+            Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps, is_unwritten: false };
+        for group in 0..swapper.swaps.groups.len() {
+            swapper.keep_up(group).await;
+        }
+    }
 }
 
 impl Replace {

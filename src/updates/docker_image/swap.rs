@@ -34,7 +34,7 @@ pub(super) struct Swapper<'a> {
     pub(super) at: &'a At<'a>,
     pub(super) journal: Journal,
     pub(super) swaps: Swaps,
-    /// Set once the journal could not be written.
+    /// True while the journal cannot be written.
     pub(super) is_unwritten: bool,
 }
 
@@ -89,6 +89,23 @@ impl Swapper<'_> {
         }
     }
 
+    /// Has the old ones of a group that was cut off run again, where nothing can be written down. Whoever goes on with it once there
+    /// is room judges again, or goes back, as far as it is.
+    pub(super) async fn keep_up(&mut self, number: usize) {
+        if !matches!(self.swaps.groups[number].phase, Phase::Open | Phase::Bad { .. }) {
+            return;
+        }
+        let mut back = self.put_back(number).await;
+        if back.is_err() {
+            back = self.put_back(number).await;
+        }
+        let names = self.swaps.groups[number].names();
+        (self.at.tell)(Progress::Does(match back {
+            Ok(()) => format!("{names}: the old one runs again until there is room on the disk"),
+            Err(reason) => format!("{names}: the old one is not back: {reason}"),
+        }));
+    }
+
     /// Writes down that a group is begun; nothing was done before.
     pub(super) fn begin(&mut self, swaps: Vec<Swap>) -> Result<usize, String> {
         self.swaps.groups.push(Group { phase: Phase::Open, swaps });
@@ -98,7 +115,7 @@ impl Swapper<'_> {
 
     pub(super) fn write(&mut self) -> Result<(), String> {
         let written = self.journal.write(&self.swaps);
-        self.is_unwritten |= written.is_err();
+        self.is_unwritten = written.is_err();
         written
     }
 

@@ -172,3 +172,40 @@ async fn the_old_one_comes_back_on_a_full_disk_too_and_that_is_not_held_against_
     drop(disk);
     host.clear().await;
 }
+
+#[tokio::test]
+async fn one_that_was_cut_off_on_its_way_back_serves_again_though_the_disk_is_still_full() {
+    let host = Host::start().await;
+    let disk = Disk::over(host.state.path(), "2m");
+    host.push("app", "1.0", &well()).await;
+    let before = host.run("app", ContainerCreateBody::default()).await;
+    host.push("app", "1.1", &well()).await;
+    let (id, _) = host.plan(&["app"]);
+    let mut run = begin(&host, &["install", "--plan", &id, "--yes"]);
+    let rest = until_said(&mut run, "app: starts the new container");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    rest.join().unwrap();
+    // given: the new one is gone, and the old one stands beside and is stopped
+    let ballast = disk.fill();
+    host.engine.remove("app").await;
+    assert!(
+        host.running().await.iter().all(|line| !line.ends_with(" running")),
+        "{:?}",
+        host.running().await
+    );
+
+    let (code, out, errors) = host.verb(&["install", "--plan", &id, "--yes"]);
+
+    assert_eq!(code, 1, "nothing goes on: {out} {errors}");
+    assert!(errors.contains("the old one runs again until there is room on the disk"), "{errors}");
+    assert_eq!(host.look("app").await.id, before.id, "{errors}");
+    assert_eq!(host.running().await, ["app running"], "{errors}");
+    std::fs::remove_file(ballast).unwrap();
+    let (code, out, errors) = host.verb(&["install", "--plan", &id, "--yes"]);
+    assert_eq!(code, 0, "{out} {errors}");
+    assert_ne!(host.look("app").await.image, before.image);
+    assert_eq!(host.running().await, ["app running"]);
+    drop(disk);
+    host.clear().await;
+}
