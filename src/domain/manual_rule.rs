@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::access::AccessAsk;
+use super::expression::check_expression;
 use super::hostname::parse_hostname;
 use super::id::{GroupId, TunnelId};
 use super::origin::{kind, parse_service, takes};
-use super::origin_option::{OPTIONS, checked, own_fields};
-use super::path::{EXPRESSION, check_expression, is_expression, kept_path, normalise_path};
+use super::origin_option::{OPTIONS, checked, inner_fields, own_fields};
+use super::path::{EXPRESSION, is_expression, kept_path, normalise_path};
 use super::route::{OriginRequest, RouteKey, Service};
 
 /// Most rules that people may make in all.
@@ -99,19 +100,20 @@ pub fn without_effect(rule: &Service) -> Vec<String> {
         .collect()
 }
 
-/// Reads what Cloudflare calls `originRequest`; fails with all that nobody knows.
+/// Reads what Cloudflare calls `originRequest`; fails with all that nobody knows. In a check of tokens that would be a check
+/// that is not made.
 pub fn read_origin_request(value: &Value) -> Result<OriginRequest, Vec<String>> {
     let Value::Object(given) = value else {
         return Err(vec!["`origin_request`: an object of options belongs here".to_owned()]);
     };
     let known: Vec<&str> = own_fields().collect();
-    let mut bad: Vec<String> = given
-        .keys()
-        .filter(|name| !known.contains(&name.as_str()))
-        .map(|name| {
-            format!("`{}`: no such option; known are {}", super::text::repeated(name), known.join(", "))
-        })
-        .collect();
+    let mut bad = not_among("", given, &known);
+    for (name, value) in given {
+        let inner: Vec<&str> = inner_fields(name).collect();
+        if let Some(fields) = value.as_object().filter(|_| !inner.is_empty()) {
+            bad.extend(not_among(&format!("{name}."), fields, &inner));
+        }
+    }
     let mut read = OriginRequest::default();
     for (name, value) in given.iter().filter(|(name, _)| known.contains(&name.as_str())) {
         match one_option(name, value) {
@@ -120,6 +122,14 @@ pub fn read_origin_request(value: &Value) -> Result<OriginRequest, Vec<String>> 
         }
     }
     if bad.is_empty() { Ok(read) } else { Err(bad) }
+}
+
+fn not_among(within: &str, given: &Map<String, Value>, known: &[&str]) -> Vec<String> {
+    let unknown = given.keys().filter(|name| !known.contains(&name.as_str()));
+    let said = |name: &String| {
+        format!("`{within}{}`: no such option; known are {}", super::text::repeated(name), known.join(", "))
+    };
+    unknown.map(said).collect()
 }
 
 /// Returns what a rule in a tunnel asks for that somebody else made, so that it can be taken over as it is; or why it cannot.
@@ -158,12 +168,12 @@ fn one_option(name: &str, value: &Value) -> Option<OriginRequest> {
 }
 
 fn parse_rule_path(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    match text.strip_prefix(EXPRESSION) {
+    match text.trim_start().strip_prefix(EXPRESSION) {
         None => normalise_path(text).map_err(|error| {
             format!("{error}; behind a `{EXPRESSION}` a regular expression is written as it is")
         }),
-        Some(pattern) => check_expression(pattern.trim()).map(|()| kept_path(pattern.trim())),
+        // A blank counts: somebody else may have written one, and the rule was taken over with it.
+        Some(pattern) => check_expression(pattern).map(|()| kept_path(pattern)),
     }
 }
 
@@ -204,7 +214,8 @@ mod tests {
             ("", "", None),
             ("/api", "/api", Some("^/api(/|$)")),
             ("~^/(api|ws)", "~^/(api|ws)", Some("^/(api|ws)")),
-            ("~ /api", "~/api", Some("/api")),
+            (" ~/api ", "~/api ", Some("/api ")),
+            ("~ /api", "~ /api", Some(" /api")),
             // This is how a path is written anyway.
             ("~^/api(/|$)", "/api", Some("^/api(/|$)")),
             ("~", "", None),
@@ -244,6 +255,10 @@ mod tests {
             (json!({"connect_timeout": 10}), "`connect_timeout`: no such option; known are noTLSVerify"),
             (json!({"connectTimeout": "10s"}), "`connectTimeout`: this value"),
             (json!({"connectTimeout": -1}), "`connectTimeout`: this value"),
+            (
+                json!({"access": {"require": true, "teamName": "t", "audTag": ["aa"]}}),
+                "`access.require`: no such option; known are required, teamName, audTag",
+            ),
             (json!([1]), "an object"),
         ] {
             let said = read_origin_request(&bad).unwrap_err().join("; ");
@@ -275,6 +290,10 @@ mod tests {
                 "a.example.com~/api",
             ),
             (
+                json!({"hostname": "a.example.com", "path": "\\.jpg ", "service": "ws://a"}),
+                "a.example.com~\\.jpg ",
+            ),
+            (
                 json!({"hostname": "*.example.com", "path": "\\.jpg$", "service": "ws://a"}),
                 "*.example.com~\\.jpg$",
             ),
@@ -296,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_reads_back_as_it_was(hostname in "(\\*\\.)?[ab]{1,3}\\.io", path in "~?[\\^/a-c.|()$]{0,9}", service in "(http|tcp|unix)://?[a-c]{1,3}(:[1-9]{1,4})?") {
+        fn what_is_kept_reads_back_as_it_was(hostname in "(\\*\\.)?[ab]{1,3}\\.io", path in "~?[\\^/a-c.|()$ ]{0,9}", service in "(http|tcp|unix)://?[a-c]{1,3}(:[1-9]{1,4})?") {
             if let Ok(rule) = draft(&hostname, &path, &service).check() {
                 let again = draft(&rule.key.hostname, &rule.key.path, &rule.service).check();
                 prop_assert_eq!(again, Ok(rule));

@@ -16,6 +16,7 @@ pub mod dns;
 pub mod dockflare;
 pub mod doctor;
 pub mod event;
+pub mod expression;
 pub mod guard;
 pub mod host;
 pub mod host_access;

@@ -186,6 +186,14 @@ pub fn own_fields() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().filter(is_first).map(top)
 }
 
+/// Names the fields of an option that is an object; none if it is no object.
+pub fn inner_fields(field: &str) -> impl Iterator<Item = &'static str> {
+    OPTIONS
+        .iter()
+        .filter_map(move |option| option.field.split_once('.').filter(|(top, _)| *top == field))
+        .map(|(_, inner)| inner)
+}
+
 /// Says what is wrong with the check of Access, if anything is asked of it: with less the connector lets nobody in.
 pub fn problem_of_check(options: &OriginRequest) -> Option<&'static str> {
     let check = options.access.as_ref().filter(|check| check.required)?;

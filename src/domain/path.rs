@@ -4,6 +4,8 @@
 //! `/apis`. The connector matches a Go regular expression against the decoded path of the request, not
 //! anchored; so ours is escaped, anchored in front and ended on a segment boundary: `^/api(/|$)`.
 
+use std::borrow::Cow;
+
 use regex::Regex;
 
 use super::text::is_hidden;
@@ -28,19 +30,6 @@ pub fn kept_path(pattern: &str) -> String {
         Some(path) => path,
         None => format!("{EXPRESSION}{pattern}"),
     }
-}
-
-/// Fails if the connector could not read the expression. Its engine and ours agree in all that is simple.
-pub fn check_expression(pattern: &str) -> Result<(), String> {
-    if pattern.len() > MAX_PATH || pattern.chars().any(is_hidden) {
-        return Err(format!(
-            "the regular expression is longer than {MAX_PATH} bytes, or holds what is not seen"
-        ));
-    }
-    let read = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build();
-    read.map(drop).map_err(|_| {
-        "this is no regular expression that the connector could read; mind brackets and what stands behind `\\`".to_owned()
-    })
 }
 
 /// Why a text is not a path.
@@ -164,6 +153,18 @@ fn matches(expression: &str, path: &str) -> bool {
     let pattern = expression.strip_prefix(EXPRESSION).unwrap_or(expression);
     let read = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build();
     read.is_ok_and(|read| read.is_match(path))
+/// True if some request might be for both of two kept paths; of expressions that cannot be compared it might.
+pub fn may_share_requests(one: &str, other: &str) -> bool {
+    if !is_expression(one) && !is_expression(other) {
+        return lies_within(one, other) || lies_within(other, one);
+    match (beginning(one), beginning(other)) {
+        (Some(one), Some(other)) => one.starts_with(&*other) || other.starts_with(&*one),
+        _ => true,
+/// Returns what every request of a kept path begins with; none if that cannot be told.
+fn beginning(path: &str) -> Option<Cow<'_, str>> {
+    match path.strip_prefix(EXPRESSION) {
+        None => Some(Cow::Borrowed(path)),
+        Some(pattern) => anchored_literal(pattern).map(Cow::Owned),
 }
 
 /// Returns the path that somebody else's expression means, if it is a plain one.
@@ -213,6 +214,12 @@ fn literal_prefix(pattern: &str) -> (String, &str) {
     (literal, rest)
 }
 
+/// Returns the text that all begins with what an expression matches; none if it may begin anywhere.
+fn anchored_literal(pattern: &str) -> Option<String> {
+    let body = pattern.strip_prefix('^').filter(|body| !has_outer_alternative(body))?;
+    Some(literal_prefix(body).0)
+}
+
 /// Says whether a `|` stands outside all brackets: it is not bound to the text in front of it.
 fn has_outer_alternative(pattern: &str) -> bool {
     let mut depth = 0_u32;
@@ -220,13 +227,33 @@ fn has_outer_alternative(pattern: &str) -> bool {
     while let Some(c) = chars.next() {
         match c {
             '\\' => drop(chars.next()),
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth = depth.saturating_sub(1),
+            '[' => chars = behind_set(chars.as_str()).chars(),
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
             '|' if depth == 0 => return true,
             _ => {}
         }
     }
     false
+}
+
+/// Returns what follows a set of characters, of which the `[` was read. Brackets within mean themselves.
+fn behind_set(text: &str) -> &str {
+    let text = text.strip_prefix('^').unwrap_or(text);
+    let mut chars = text.strip_prefix(']').unwrap_or(text).chars();
+    while let Some(c) = chars.next() {
+        let rest = chars.as_str();
+        match c {
+            '\\' => drop(chars.next()),
+            '[' => {
+                let class = rest.strip_prefix(':').and_then(|rest| rest.split_once(":]"));
+                chars = class.map_or(rest, |(_, rest)| rest).chars();
+            }
+            ']' => return rest,
+            _ => {}
+        }
+    }
+    ""
 }
 
 /// A path expression of any origin, made ready for comparing it with others.
@@ -241,9 +268,7 @@ impl PathPattern {
     /// Reads an expression; one that the connector would refuse is kept and covers nothing.
     pub fn new(text: &str) -> Self {
         let regex = regex::RegexBuilder::new(text).size_limit(1 << 20).build().ok();
-        let body = text.strip_prefix('^').filter(|body| !has_outer_alternative(body));
-        let anchored_literal = body.map(|body| literal_prefix(body).0);
-        Self { text: text.to_owned(), regex, anchored_literal }
+        Self { text: text.to_owned(), regex, anchored_literal: anchored_literal(text) }
     }
 
     /// Says whether all requests of a kept, non-empty `path` match this expression.
@@ -383,6 +408,32 @@ mod tests {
             (r"^/\d+", None),
         ] {
             assert_eq!(plain_path(pattern).as_deref(), meaning, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn paths_share_requests_unless_no_request_can_begin_as_both_do() {
+        for (one, other, expected) in [
+            ("/api", "", true),
+            ("/api", "/api/v1", true),
+            ("/api", "/apis", false),
+            ("/api", r"~\.php$", true),
+            ("", r"~\.php$", true),
+            ("/api", "~^/(api|web)$", true),
+            ("/foo", "~/api", true),
+            ("/apis", "~^/api", true),
+            ("/foo", "~^/api/?x", false),
+            ("/foo", "~^/api|^/foo", true),
+            ("~^/foo/x", "~^/api", false),
+            ("~^/api", "~^/api/v[0-9]", true),
+            // A bracket within a set means itself.
+            ("/foo", "~^/api[[]|^/foo", true),
+            ("/foo", "~^/api[](]|^/foo", true),
+            ("/foo", "~^/api[[:alpha:](]|^/foo", true),
+            ("/foo", "~^/api[|]x", false),
+        ] {
+            let shares = (may_share_requests(one, other), may_share_requests(other, one));
+            assert_eq!(shares, (expected, expected), "{one} {other}");
         }
     }
 

@@ -195,8 +195,8 @@ pub fn key_text(key: &RouteKey) -> String {
 pub fn read_key(text: &str) -> RouteKey {
     let (hostname, path) = text.split_once('|').unwrap_or((text, ""));
     let hostname = crate::domain::hostname::kept_form(hostname);
-    let path = match path.trim().strip_prefix(EXPRESSION) {
-        Some(pattern) => kept_path(pattern.trim()),
+    let path = match path.trim_start().strip_prefix(EXPRESSION) {
+        Some(pattern) => kept_path(pattern),
         None => crate::domain::path::normalise_path(path).unwrap_or_else(|_| path.to_owned()),
     };
     RouteKey { hostname, path }
@@ -228,6 +228,8 @@ mod tests {
             ("App.example.com.", "app.example.com"),
             ("app.example.com|api/", "app.example.com/api"),
             ("app.example.com|~^/(a|b)", "app.example.com~^/(a|b)"),
+            ("app.example.com| ~\\.jpg ", "app.example.com~\\.jpg "),
+            ("app.example.com| /api ", "app.example.com/api"),
             ("*.example.com|/x|y", "*.example.com/x|y"),
         ] {
             assert_eq!(read_key(text).to_string(), kept, "{text}");
