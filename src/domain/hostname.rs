@@ -158,6 +158,11 @@ pub fn covers(pattern: &str, name: &str) -> bool {
     inner.len() > parent.len() && is_within(inner, parent)
 }
 
+/// True if some name might be for both of two patterns.
+pub fn may_share_names(one: &str, other: &str) -> bool {
+    covers(one, other) || covers(other, one)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

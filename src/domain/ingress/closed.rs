@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::super::access::AccessAsk;
-use super::super::hostname::{covers, is_wildcard};
-use super::super::path::{is_expression, lies_within, plain_path};
+use super::super::hostname::{is_wildcard, may_share_names};
+use super::super::path::{kept_path, may_share_requests};
 use super::super::route::{OriginRequest, RouteKey, Service};
 use super::place::text;
 use super::{IngressRule, RuleId, wanted_rules};
@@ -74,32 +74,17 @@ impl<'a> Others<'a> {
     /// Exact names come before wildcards, so what an exact name gets of a wildcard's requests is its own anyway.
     fn may_answer_for(&self, key: &RouteKey) -> bool {
         let of_name = self.by_name.get(key.hostname.as_str()).into_iter().flatten();
-        of_name
-            .chain(&self.wildcards)
-            .any(|other| shares_names(&key.hostname, &other.hostname) && shares_paths(&key.path, &other.path))
-            || self.foreign.iter().any(|rule| rule.shares_requests(&RuleId::of(key)))
+        of_name.chain(&self.wildcards).any(|other| {
+            may_share_names(&key.hostname, &other.hostname) && may_share_requests(&key.path, &other.path)
+        }) || self.foreign.iter().any(|rule| rule.shares_requests(&RuleId::of(key)))
     }
 }
 
-fn shares_names(one: &str, other: &str) -> bool {
-    covers(one, other) || covers(other, one)
-}
-
-fn shares_paths(one: &str, other: &str) -> bool {
-    // What an expression matches is anybody's guess.
-    is_expression(one) || is_expression(other) || lies_within(one, other) || lies_within(other, one)
-}
-
 impl RuleId {
-    /// True if some request might be for both of two rules; of expressions that cannot be compared it is.
+    /// True if some request might be for both of two rules; of expressions that cannot be compared it might.
     pub fn shares_requests(&self, other: &Self) -> bool {
-        let path =
-            |rule: &Self| if rule.path.is_empty() { Some(String::new()) } else { plain_path(&rule.path) };
-        shares_names(&self.hostname, &other.hostname)
-            && match (path(self), path(other)) {
-                (Some(one), Some(other)) => shares_paths(&one, &other),
-                _ => true,
-            }
+        may_share_names(&self.hostname, &other.hostname)
+            && may_share_requests(&kept_path(&self.path), &kept_path(&other.path))
     }
 }
 
@@ -110,6 +95,8 @@ mod tests {
     use proptest::prelude::*;
     use regex::Regex;
 
+    use super::super::super::path::plain_path;
+    use super::super::{Contact, merge};
     use super::*;
 
     fn key(hostname: &str, path: &str) -> RouteKey {
@@ -121,15 +108,26 @@ mod tests {
         Service { service: format!("http://{}", key.to_string().replace(['*', '/'], "-")), ..guard(key) }
     }
 
-    /// Which rule answers, as the connector finds it: the first one whose name and expression match.
-    fn answers<'r>(rules: &'r [IngressRule], hostname: &str, path: &str) -> Option<&'r IngressRule> {
-        rules.iter().find(|rule| {
-            let is_name = match rule.hostname.strip_prefix('*') {
-                Some(end) => hostname.ends_with(end),
-                None => rule.hostname == hostname,
-            };
-            is_name && rule.path.as_deref().is_none_or(|path_of| Regex::new(path_of).unwrap().is_match(path))
-        })
+    /// Rules as the connector has them.
+    struct Connector(Vec<(IngressRule, Option<Regex>)>);
+
+    impl Connector {
+        fn new(rules: &[IngressRule]) -> Self {
+            let read = |rule: &IngressRule| rule.path.as_deref().map(|path| Regex::new(path).unwrap());
+            Self(rules.iter().map(|rule| (rule.clone(), read(rule))).collect())
+        }
+
+        /// Which rule answers: the first one whose name and expression match.
+        fn answers(&self, hostname: &str, path: &str) -> Option<&IngressRule> {
+            let found = self.0.iter().find(|(rule, regex)| {
+                let is_name = match rule.hostname.strip_prefix('*') {
+                    Some(end) => hostname.ends_with(end),
+                    None => rule.hostname.is_empty() || rule.hostname == hostname,
+                };
+                is_name && regex.as_ref().is_none_or(|regex| regex.is_match(path))
+            });
+            found.map(|(rule, _)| rule)
+        }
     }
 
     #[test]
@@ -202,44 +200,144 @@ mod tests {
         }
     }
 
-    fn any_key() -> impl Strategy<Value = RouteKey> {
-        ("(\\*\\.)?([ab]\\.){1,2}io", "(/[xy.]{1,2}){0,3}").prop_map(|(name, path)| key(&name, &path))
+    #[test]
+    fn a_guard_stands_before_our_expressions_wherever_rules_of_others_stand() {
+        // given: what others made, one of them below the closed path, and an expression of ours that goes before the first
+        let observed = serde_json::json!({ "ingress": [
+            { "hostname": "*.other.io", "service": "http://other" },
+            { "hostname": "a.x.io", "path": "^/admin/deep(/|$)", "service": "http://theirs" },
+            { "service": "http_status:404" },
+        ] });
+        let open = [service(&key("a.x.io", "~\\.php$"))];
+        // when
+        let rules = guarded_rules(&open, [&key("a.x.io", "/admin")], &foreign_services(&observed, &[]));
+        let written = merge(&[], &rules, &observed, Contact::Confirmed).unwrap().config;
+        // then
+        let written = Connector::new(&ingress_rules(&written));
+        let of = |path: &str| written.answers("a.x.io", path).unwrap().service.as_str();
+        assert_eq!(of("/admin/x.php"), CLOSED);
+        assert_eq!(of("/admin/deep/x"), "http://theirs", "what others made stays reachable");
+        assert_eq!(of("/x.php"), open[0].service);
     }
 
-    fn any_request() -> impl Strategy<Value = (String, String)> {
-        ("([abc]\\.){1,3}io", "(/[xyz.]{1,2}){0,4}/?")
+    fn ingress_rules(config: &Value) -> Vec<IngressRule> {
+        let rules = config["ingress"].as_array().unwrap().iter();
+        rules.filter_map(|rule| serde_json::from_value(rule.clone()).ok()).collect()
+    }
+
+    fn any_key() -> impl Strategy<Value = RouteKey> {
+        let path = prop_oneof![
+            3 => "(/[xy.]{1,2}){0,3}",
+            1 => proptest::sample::select(vec!["~[xy]$", "~^/(x|y)", "~/x", "~^/x/?y", "~^/[.]|y"]).prop_map(str::to_owned),
+        ];
+        ("(\\*\\.)?([ab]\\.){1,2}io", path).prop_map(|(name, path)| key(&name, &path))
+    }
+
+    fn any_routes() -> impl Strategy<Value = BTreeMap<RouteKey, bool>> {
+        proptest::collection::btree_map(any_key(), any::<bool>(), 0..12)
+    }
+
+    fn any_foreign() -> impl Strategy<Value = Value> {
+        let path = proptest::sample::select(vec!["^/x/y(/|$)", "^/[xy]", "\\.y$", "^/y(/|$)", "/x", ""]);
+        let name = prop_oneof!["(\\*\\.)?([ab]\\.){1,2}io", Just(String::new())];
+        let service = proptest::sample::select(vec!["http://theirs", "http_status:410"]);
+        (name, path, service).prop_map(
+            |(name, path, service)| serde_json::json!({ "hostname": name, "path": path, "service": service }),
+        )
+    }
+
+    /// Requests, some for each of these routes.
+    fn any_requests() -> impl Strategy<Value = Vec<(String, String)>> {
+        proptest::collection::vec(("([abc]\\.){1,3}io", "(/[xyz.]{1,2}){0,4}/?"), 1..20)
+    }
+
+    fn with_those_of(
+        routes: &BTreeMap<RouteKey, bool>,
+        requests: Vec<(String, String)>,
+    ) -> Vec<(String, String)> {
+        let path =
+            |key: &RouteKey| if key.path.starts_with('~') { "/x/y".to_owned() } else { key.path.clone() };
+        let at = routes.keys().map(|key| (key.hostname.replace('*', "c"), path(key)));
+        let below = routes.keys().map(|key| (key.hostname.replace('*', "a"), format!("{}/x", path(key))));
+        requests.into_iter().chain(at).chain(below).collect()
+    }
+
+    /// Routes, some of them closed, and the order in which they would be tried if all were open.
+    struct Case {
+        services: Vec<Service>,
+        closed: BTreeSet<RouteKey>,
+        all: Connector,
+    }
+
+    impl Case {
+        fn new(routes: &BTreeMap<RouteKey, bool>) -> Self {
+            let services: Vec<Service> = routes.keys().map(service).collect();
+            let closed = routes.iter().filter(|(_, is_closed)| **is_closed).map(|(key, _)| key.clone());
+            Self { closed: closed.collect(), all: Connector::new(&wanted_rules(&services)), services }
+        }
+
+        fn guarded(&self, foreign: &[RuleId]) -> Vec<IngressRule> {
+            let open = self.services.iter().filter(|service| !self.closed.contains(&service.key));
+            guarded_rules(open, &self.closed, foreign)
+        }
+
+        /// Says what is wrong if one of ours, or nobody, answers so.
+        fn wrong(&self, hostname: &str, path: &str, got: Option<&IngressRule>) -> Option<String> {
+            let got = got.map(|rule| rule.service.as_str());
+            let meant = self.all.answers(hostname, path).map(|rule| rule.service.as_str());
+            let is_closed = |meant: &str| {
+                self.services.iter().any(|one| one.service == meant && self.closed.contains(&one.key))
+            };
+            let is_right = match meant {
+                Some(meant) if is_closed(meant) => got.is_none() || got == Some(CLOSED),
+                meant => got == meant,
+            };
+            (!is_right).then(|| format!("{hostname}{path}: {got:?} in the place of {meant:?}"))
+        }
     }
 
     proptest! {
         #[test]
         fn no_request_of_a_closed_route_reaches_a_service_and_all_others_reach_theirs(
-            routes in proptest::collection::btree_map(any_key(), any::<bool>(), 0..12),
-            requests in proptest::collection::vec(any_request(), 1..20),
+            routes in any_routes(), requests in any_requests(),
         ) {
-            // given: routes, some of them closed, and the order in which they would be tried if all were open
-            let services: Vec<Service> = routes.keys().map(service).collect();
-            let all = wanted_rules(&services);
-            let is_closed = |key: &RouteKey| routes[key];
-            let closed: BTreeSet<&RouteKey> = routes.keys().filter(|key| is_closed(key)).collect();
-            let of_closed: BTreeSet<String> = closed.iter().map(|key| service(key).service).collect();
+            // given
+            let case = Case::new(&routes);
             // when
-            let rules = guarded_rules(services.iter().filter(|service| !is_closed(&service.key)), closed, &[]);
+            let rules = case.guarded(&[]);
             // then
-            let paths = routes.keys().map(|key| (key.hostname.replace('*', "c"), key.path.clone()));
-            let below = routes.keys().map(|key| (key.hostname.replace('*', "a"), format!("{}/x", key.path)));
-            for (hostname, path) in requests.into_iter().chain(paths).chain(below) {
-                let meant = answers(&all, &hostname, &path).map(|rule| rule.service.clone());
-                let got = answers(&rules, &hostname, &path).map(|rule| rule.service.clone());
-                match meant {
-                    Some(meant) if of_closed.contains(&meant) => {
-                        prop_assert!(got.is_none() || got.as_deref() == Some(CLOSED), "{hostname}{path} {got:?} {rules:?}");
-                    }
-                    meant => prop_assert_eq!(got, meant, "{}{}", hostname, path),
-                }
+            let connector = Connector::new(&rules);
+            for (hostname, path) in with_those_of(&routes, requests) {
+                let wrong = case.wrong(&hostname, &path, connector.answers(&hostname, &path));
+                prop_assert!(wrong.is_none(), "{wrong:?} {rules:?}");
             }
             // nobody stands in a place without a reason
             for guard in rules.iter().filter(|rule| rule.service == CLOSED) {
                 prop_assert!(rules.iter().any(|rule| rule.service != CLOSED && rule.id().shares_requests(&guard.id())));
+            }
+        }
+
+        #[test]
+        fn among_rules_of_others_too_no_route_of_ours_answers_for_another_one(
+            routes in any_routes(), foreign in proptest::collection::vec(any_foreign(), 0..5), requests in any_requests(),
+        ) {
+            // given: a tunnel that holds what others made, and a person agreed to that
+            let case = Case::new(&routes);
+            let end = serde_json::json!({ "service": "http_status:404" });
+            let observed = serde_json::json!({ "ingress": foreign.into_iter().chain([end]).collect::<Vec<_>>() });
+            // when
+            let rules = case.guarded(&foreign_services(&observed, &[]));
+            let outcome = merge(&[], &rules, &observed, Contact::Confirmed).unwrap();
+            // What has the name and path of somebody else's rule is not written.
+            prop_assume!(outcome.conflicts.is_empty());
+            // then
+            let connector = Connector::new(&ingress_rules(&outcome.config));
+            for (hostname, path) in with_those_of(&routes, requests) {
+                let got = connector.answers(&hostname, &path);
+                if got.is_some_and(|got| rules.iter().any(|rule| rule.id() == got.id())) {
+                    let wrong = case.wrong(&hostname, &path, got);
+                    prop_assert!(wrong.is_none(), "{wrong:?} {}", outcome.config);
+                }
             }
         }
     }

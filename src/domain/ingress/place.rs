@@ -2,12 +2,13 @@
 //!
 //! The first match wins. So a rule of ours stands before every foreign one that would take all its requests,
 //! and behind every foreign one whose requests it would take; between those bounds it stands before the first
-//! foreign rule that is less specific.
+//! foreign rule that is less specific. Among ourselves the order holds wherever two rules might get one request: it
+//! keeps what is open from answering for what is closed.
 
 use serde_json::{Map, Value};
 
-use super::super::hostname::covers;
-use super::super::path::{PathPattern, plain_path};
+use super::super::hostname::{covers, may_share_names};
+use super::super::path::{PathPattern, kept_path, may_share_requests, plain_path};
 use super::{IngressRule, Rank, specificity};
 
 /// A rule of ours with the one that stands in the configuration already, if any.
@@ -23,6 +24,8 @@ struct Matcher {
     path: Option<PathPattern>,
     /// The kept path, if the expression is a plain one.
     plain: Option<String>,
+    /// The form in which we would keep it.
+    kept: String,
     rank: Rank,
 }
 
@@ -30,9 +33,15 @@ impl Matcher {
     fn new(hostname: &str, pattern: &str) -> Self {
         let hostname = hostname.to_ascii_lowercase();
         let plain = if pattern.is_empty() { Some(String::new()) } else { plain_path(pattern) };
-        let rank = specificity(&hostname, plain.as_deref().unwrap_or(pattern));
+        let kept = kept_path(pattern);
+        let rank = specificity(&hostname, plain.as_deref().unwrap_or(&kept));
         let path = (!pattern.is_empty()).then(|| PathPattern::new(pattern));
-        Self { hostname, path, plain, rank }
+        Self { hostname, path, plain, kept, rank }
+    }
+
+    /// Says whether some request might be for both.
+    fn shares_requests(&self, other: &Self) -> bool {
+        may_share_names(&self.hostname, &other.hostname) && may_share_requests(&self.kept, &other.kept)
     }
 
     /// Says whether it takes every request that `other` would take, as far as expressions can be compared.
@@ -70,22 +79,27 @@ pub(super) fn interleave(ours: &[Placed], foreign: &[Value]) -> Vec<Value> {
 
 /// Chooses for each of ours the foreign rule it stands before.
 fn choose_gaps(own: &[Matcher], theirs: &[Matcher]) -> Vec<usize> {
-    let mut gaps = vec![theirs.len(); own.len()];
     if theirs.is_empty() {
-        return gaps;
+        return vec![0; own.len()];
     }
     // A foreign rule that gets no request anyway needs no place in front of ours.
     let alive: Vec<bool> = (0..theirs.len())
         .map(|i| !theirs[..i].iter().any(|earlier| earlier.takes_all_of(&theirs[i])))
         .collect();
-    for (i, rule) in own.iter().enumerate().rev() {
+    let mut gaps: Vec<usize> = Vec::with_capacity(own.len());
+    for rule in own {
         let last = theirs.iter().position(|f| f.takes_all_of(rule)).unwrap_or(theirs.len());
         let taken = (0..theirs.len()).rev().find(|f| alive[*f] && rule.takes_all_of(&theirs[*f]));
-        let first = taken.map_or(0, |f| f + 1).min(last);
-        let gap = (first..last).find(|f| theirs[*f].rank > rule.rank).unwrap_or(last);
-        // Among ourselves the order holds wherever one rule would take the other's requests.
-        let behind = (i + 1..own.len()).filter(|j| own[*j].takes_all_of(rule)).map(|j| gaps[j]).min();
-        gaps[i] = behind.map_or(gap, |limit| gap.min(limit));
+        let before = own.iter().zip(&gaps).filter(|(earlier, _)| earlier.shares_requests(rule));
+        let behind_ours = before.map(|(_, gap)| *gap).max().unwrap_or(0);
+        let first = taken.map_or(0, |f| f + 1).max(behind_ours).min(last);
+        gaps.push((first..last).find(|f| theirs[*f].rank > rule.rank).unwrap_or(last));
+    }
+    // One that has to stand before a foreign rule takes along those of ours that stand before it.
+    for (i, rule) in own.iter().enumerate().rev() {
+        let later = own.iter().zip(&gaps).skip(i + 1).filter(|(later, _)| later.shares_requests(rule));
+        let limit = later.map(|(_, gap)| *gap).min();
+        gaps[i] = limit.map_or(gaps[i], |limit| limit.min(gaps[i]));
     }
     gaps
 }
