@@ -323,6 +323,16 @@ pub async fn names_with_records(db: &Db) -> Result<HashSet<String>, DbError> {
     .await
 }
 
+/// True if a name has a record of ours, in whatever zone.
+pub async fn has_dns_record(db: &Db, name: &str) -> Result<bool, DbError> {
+    let name = name.to_owned();
+    db.read(move |conn| async move {
+        let query = dns_record::Entity::find().filter(dns_record::Column::Name.eq(name));
+        Ok(query.one(&conn).await?.is_some())
+    })
+    .await
+}
+
 fn texts(tunnels: &[TunnelId]) -> Vec<String> {
     tunnels.iter().map(|id| id.as_str().to_owned()).collect()
 }

@@ -183,7 +183,8 @@ pub enum MasterError {
     TunnelNotFound(String),
     /// An agent has the hostname (409).
     #[error(
-        "`{hostname}` belongs to {}, which publishes it for {}; remove it there, or take it over:          `--take-over`, or `\"take_over\": true`",
+        "`{hostname}` belongs to {}, which publishes it for {}; remove it there, or take it over: \
+         `--take-over`, or `\"take_over\": true`",
         .by.name,
         .by.containers
     )]
@@ -207,6 +208,21 @@ pub enum MasterError {
         tunnel_id: TunnelId,
         /// What that is called.
         tunnel: String,
+    },
+    /// A record that somebody else made leads the hostname to the tunnel that it is to leave (409).
+    #[error(
+        "`{}` leads to its tunnel by a DNS record that somebody else made, a CNAME to `{target}`; it is never changed here, so \
+         nobody would get to the other tunnel; remove that record at Cloudflare, wait until one is made here in its place \
+         (`lightship apply --yes`), and repeat this",
+        .route.hostname
+    )]
+    RecordOfOthers {
+        /// One of the routes that are to move.
+        route: RouteKey,
+        /// Where they are now.
+        tunnel_id: TunnelId,
+        /// Where the record leads.
+        target: String,
     },
     /// No account was set for this registry (404).
     #[error("no login is set for this registry; the list of logins has those that are")]
@@ -290,6 +306,7 @@ impl MasterError {
             Self::TunnelNotFound(_) => "tunnel_not_found",
             Self::HostnameHeld { .. } => "hostname_held",
             Self::RuleElsewhere { .. } => "rule_elsewhere",
+            Self::RecordOfOthers { .. } => "record_of_others",
             Self::GroupBuiltIn(_) => "group_built_in",
             Self::LoginNotFound => "login_not_found",
             Self::Invalid(_) => "invalid",
@@ -333,6 +350,7 @@ impl MasterError {
             | Self::GroupInUse { .. }
             | Self::HostnameHeld { .. }
             | Self::RuleElsewhere { .. }
+            | Self::RecordOfOthers { .. }
             | Self::GroupBuiltIn(_)
             | Self::TunnelTaken { .. }
             | Self::TunnelIsLocal(_)

@@ -12,14 +12,17 @@ use crate::actors::master::cloudflare_account::ProvidedTunnel;
 use crate::actors::master::env::Env;
 use crate::actors::master::error::{HostnameHolder, MasterError};
 use crate::actors::supervision::Ctx;
+use crate::db::cloudflare::{RouteStatusRow, has_dns_record, list_route_status};
 use crate::db::manual_rules::{
-    Claimant, count_rules, find_claimant, find_rule, rules_of_names, rules_of_tunnels,
+    Claimant, count_rules, find_claimant, find_rule, rules_of_names, rules_of_tunnels, status_of_rules,
 };
 use crate::db::{self, Batch, Expected, RowChange};
+use crate::domain::dns::tunnel_target;
 use crate::domain::event::{Event, RouteEvent, RuleEvent, Stream, TunnelEvent};
 use crate::domain::id::{AgentId, SecretId, TunnelId};
 use crate::domain::ingress::Contact;
 use crate::domain::manual_rule::{MAX_RULES, ManualRule};
+use crate::domain::publish::PublicState;
 use crate::domain::route::{Release, Route, RouteKey, Service};
 
 /// Where a rule is to be.
@@ -108,6 +111,7 @@ async fn decide(env: &Env, ask: &SetRules) -> Result<Decision<RulesSet>, MasterE
                     by: Box::new(held.holder(env).await?),
                 });
             }
+            held.may_leave(env, tunnel).await?;
             let (_, events) = released.entry(held.agent.clone()).or_insert((held.end, Vec::new()));
             events.extend(held.released());
             answer.taken_from.insert(held.agent);
@@ -198,7 +202,29 @@ async fn led_over(env: &Env, ask: &SetRules, name: &str) -> Result<Vec<RuleEvent
             tunnel: row.map_or_else(|| other.tunnel_id.to_string(), |row| row.name),
         });
     }
+    if let Some(rule) = elsewhere.first() {
+        let said = status_of_rules(&env.db, &[name.to_owned()]).await?;
+        may_leave(env, &rule.spec.key, &rule.tunnel_id, &said).await?;
+    }
     Ok(moved(elsewhere, tunnel))
+}
+
+/// Fails if a record that somebody else made leads the hostname to the tunnel that it is to leave: it serves without one of
+/// ours. That record would stay as it is, so the name would be lost there and get nobody in the other tunnel.
+async fn may_leave(
+    env: &Env,
+    route: &RouteKey,
+    from: &TunnelId,
+    said: &[RouteStatusRow],
+) -> Result<(), MasterError> {
+    let serves = |row: &RouteStatusRow| {
+        row.key.hostname == route.hostname && PublicState::parse(&row.state) == Some(PublicState::Published)
+    };
+    if !said.iter().any(serves) || has_dns_record(&env.db, &route.hostname).await? {
+        return Ok(());
+    }
+    let (route, tunnel_id, target) = (route.clone(), from.clone(), tunnel_target(from));
+    Err(MasterError::RecordOfOthers { route, tunnel_id, target })
 }
 
 /// Moves rules to another tunnel.
@@ -229,6 +255,15 @@ impl Held {
         routes.retain(|route| route.spec.key.hostname == hostname);
         // Given up meanwhile.
         Ok((!routes.is_empty()).then_some(Self { agent, routes, end }))
+    }
+
+    /// Fails if the hostname cannot be led to another tunnel.
+    async fn may_leave(&self, env: &Env, to: &TunnelId) -> Result<(), MasterError> {
+        let row = db::agents::find_agent(&env.db, &self.agent).await?;
+        let from = row.as_ref().and_then(|row| row.publishes_in()).filter(|from| *from != to);
+        let (Some(from), Some(route)) = (from, self.routes.first()) else { return Ok(()) };
+        let said = list_route_status(&env.db, Some(&self.agent), db::ALL).await?;
+        may_leave(env, &route.spec.key, from, &said).await
     }
 
     /// Who that is, in words.
