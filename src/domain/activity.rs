@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::difference::{Difference, differences};
 use super::event::{
-    AccessEvent, AdminEvent, AgentEvent, Event, KeyEvent, RouteEvent, RuleEvent, UpdateEvent,
+    AccessEvent, AdminEvent, AgentEvent, Event, KeyEvent, NotifyEvent, RouteEvent, RuleEvent, UpdateEvent,
 };
 
 /// What decisions are about, and how their types begin.
-pub const TOPICS: [(&str, &[&str]); 9] = [
+pub const TOPICS: [(&str, &[&str]); 10] = [
     ("agents", &["agent_"]),
     ("keys", &["key_", "token_"]),
     ("commands", &["command_"]),
@@ -17,6 +17,7 @@ pub const TOPICS: [(&str, &[&str]); 9] = [
     ("access", &["access_"]),
     ("tunnels", &["tunnel_", "dns_"]),
     ("updates", &["update_"]),
+    ("notifications", &["notify_"]),
     ("settings", &["admin_", "setting_", "registry_", "order_", "image_"]),
 ];
 
@@ -60,6 +61,8 @@ impl Event {
         match self {
             Self::Access(AccessEvent::GroupSet { group }) => thing(group.id.as_str(), GROUPS),
             Self::Access(AccessEvent::GroupRemoved { group_id }) => thing(group_id.as_str(), GROUPS),
+            Self::Notify(NotifyEvent::TargetSet { target }) => thing(target.id.as_str(), TARGETS),
+            Self::Notify(NotifyEvent::TargetRemoved { target_id }) => thing(target_id.as_str(), TARGETS),
             Self::Rule(event) => {
                 let key = event.route();
                 named(&key.to_string(), &key.hostname, RULES)
@@ -99,6 +102,7 @@ impl Event {
             self,
             Self::Access(AccessEvent::GroupRemoved { .. })
                 | Self::Rule(RuleEvent::Removed { .. })
+                | Self::Notify(NotifyEvent::TargetRemoved { .. })
                 | Self::Admin(AdminEvent::RegistryLoginRemoved { .. })
                 | Self::Route(RouteEvent::Released { .. })
                 | Self::Update(UpdateEvent::Reconsidered { .. })
@@ -132,6 +136,7 @@ impl Event {
 
 const GROUPS: &[&str] = &["access_group_set", "access_group_removed"];
 const RULES: &[&str] = &["rule_set", "rule_removed"];
+const TARGETS: &[&str] = &["notify_target_set", "notify_target_removed"];
 const LOGINS: &[&str] = &["registry_login_set", "registry_login_removed"];
 const NAMES: &[&str] = &["agent_renamed", "agent_registered"];
 const ROUTES: &[&str] = &["route_claimed", "route_changed", "route_released"];

@@ -126,6 +126,7 @@ impl fmt::Display for Stream {
 /// A decision, by what it is about. In the database it is its topic's event, whose tag is the event's type.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "an event is written at once and not kept")]
 pub enum Event {
     /// Agent keys.
     Key(KeyEvent),
@@ -487,7 +488,7 @@ pub enum RuleEvent {
     #[serde(rename = "rule_set")]
     Set {
         #[serde(flatten)]
-        rule: ManualRule,
+        rule: Box<ManualRule>,
     },
     /// There is no such rule any more, or it is in another tunnel from now on.
     #[serde(rename = "rule_removed")]

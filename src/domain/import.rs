@@ -1,11 +1,14 @@
 //! Rules that somebody made in a tunnel, and what becomes of them if a person takes them over as rules of his own.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
-use super::hostname::{covers, is_wildcard};
-use super::ingress::{Contact, IngressRule, MergeError, foreign_rules, in_order, merge};
+use super::hostname::{covers, is_wildcard, kept_form};
+use super::ingress::{Contact, IngressRule, MergeError, foreign_rules, in_order, merge, rule_there};
 use super::manual_rule::as_manual;
-use super::route::Service;
+use super::path::kept_path;
+use super::route::{RouteKey, Service};
 
 /// A rule of somebody else.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,12 +39,20 @@ pub fn preview(
     is_meant: impl Fn(&str) -> bool,
 ) -> Result<Preview, MergeError> {
     let found = foreign_rules(applied, observed)?;
-    let meant = found.iter().filter_map(Value::as_object).filter(|there| is_meant(hostname(there)));
-    let rules: Vec<ForeignRule> = meant.map(foreign_rule).collect();
-    let taken: Vec<IngressRule> =
+    let ours = applied.iter().filter(|rule| !rule.unseen && rule_there(observed, &rule.id()).is_some());
+    let mut taken: BTreeSet<RouteKey> =
+        ours.map(|rule| key(&rule.hostname, rule.path.as_deref().unwrap_or_default())).collect();
+    let mut rules = Vec::new();
+    for there in found.iter().filter_map(Value::as_object) {
+        let is_first = taken.insert(key(text(there, "hostname"), text(there, "path")));
+        if is_meant(text(there, "hostname")) {
+            rules.push(foreign_rule(there, is_first));
+        }
+    }
+    let to_take: Vec<IngressRule> =
         rules.iter().filter_map(|rule| Some(IngressRule::new(rule.spec.as_ref().ok()?))).collect();
     let before = merge(applied, wanted, observed, Contact::Confirmed)?;
-    let all = in_order(wanted.iter().chain(&taken).cloned().collect());
+    let all = in_order(wanted.iter().chain(&to_take).cloned().collect());
     let after = merge(applied, &all, observed, Contact::Confirmed)?;
     Ok(Preview { order_changes: names(&before.config) != names(&after.config), rules })
 }
@@ -54,8 +65,12 @@ pub fn is_named(hostname: &str, names: &[String]) -> bool {
     })
 }
 
-fn foreign_rule(there: &Map<String, Value>) -> ForeignRule {
-    let spec = as_manual(there);
+/// The connector uses the first rule of a name and path.
+fn foreign_rule(there: &Map<String, Value>, is_first: bool) -> ForeignRule {
+    let spec = match is_first {
+        true => as_manual(there),
+        false => Err("an earlier rule gets all its requests".to_owned()),
+    };
     let changes = match &spec {
         Ok(spec) => differences(there, &IngressRule::new(spec).as_adopted(there)),
         Err(_) => Vec::new(),
@@ -78,8 +93,12 @@ pub(super) fn differences(before: &Map<String, Value>, after: &Value) -> Vec<Str
     differs.collect()
 }
 
-fn hostname(rule: &Map<String, Value>) -> &str {
-    rule.get("hostname").and_then(Value::as_str).unwrap_or_default()
+fn text<'r>(rule: &'r Map<String, Value>, field: &str) -> &'r str {
+    rule.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn key(hostname: &str, pattern: &str) -> RouteKey {
+    RouteKey { hostname: kept_form(hostname), path: kept_path(pattern) }
 }
 
 /// What tells the rules of a configuration apart, in their order.
@@ -139,6 +158,38 @@ mod tests {
             ]
         );
         assert!(seen.rules[1].spec.as_ref().unwrap_err().contains("every hostname"));
+    }
+
+    #[test]
+    fn of_several_rules_of_one_name_and_path_the_first_is_taken_as_the_connector_does() {
+        // given
+        let rule = |name: &str, path: &str, service: &str| json!({"hostname": name, "path": path, "service": service});
+        let end = json!({"service": "http_status:404"});
+        let observed = json!({"ingress": [
+            rule("a.example.com", "^/api(/|$)", "http://first"), rule("A.example.com", "^/api(/|$)", "http://dead"),
+            rule("a.example.com", "", "http://other"), rule("b.example.com", "", "ftp://odd"),
+            rule("b.example.com", "", "http://dead"), end,
+        ]});
+        // when
+        let seen = all(&observed);
+        // then
+        let fate = |rule: &ForeignRule| match &rule.spec {
+            Ok(spec) => spec.service.clone(),
+            Err(reason) => reason.split(' ').take(3).collect::<Vec<_>>().join(" "),
+        };
+        let fates: Vec<String> = seen.rules.iter().map(fate).collect();
+        assert_eq!(fates[..3], ["http://first", "an earlier rule", "http://other"]);
+        assert_eq!(fates[4], "an earlier rule", "{fates:?}");
+        let one = preview(&[], &[], &observed, |name| name == "A.example.com").unwrap();
+        assert!(one.rules[0].spec.is_err(), "chosen alone it gets no request either");
+
+        // given: the first one is ours
+        let ours = IngressRule::new(seen.rules[0].spec.as_ref().unwrap());
+        // when
+        let seen =
+            preview(std::slice::from_ref(&ours), std::slice::from_ref(&ours), &observed, |_| true).unwrap();
+        // then
+        assert_eq!(fate(&seen.rules[0]), "an earlier rule");
     }
 
     #[test]

@@ -153,18 +153,25 @@ fn matches(expression: &str, path: &str) -> bool {
     let pattern = expression.strip_prefix(EXPRESSION).unwrap_or(expression);
     let read = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build();
     read.is_ok_and(|read| read.is_match(path))
+}
+
 /// True if some request might be for both of two kept paths; of expressions that cannot be compared it might.
 pub fn may_share_requests(one: &str, other: &str) -> bool {
     if !is_expression(one) && !is_expression(other) {
         return lies_within(one, other) || lies_within(other, one);
+    }
     match (beginning(one), beginning(other)) {
         (Some(one), Some(other)) => one.starts_with(&*other) || other.starts_with(&*one),
         _ => true,
+    }
+}
+
 /// Returns what every request of a kept path begins with; none if that cannot be told.
 fn beginning(path: &str) -> Option<Cow<'_, str>> {
     match path.strip_prefix(EXPRESSION) {
         None => Some(Cow::Borrowed(path)),
         Some(pattern) => anchored_literal(pattern).map(Cow::Owned),
+    }
 }
 
 /// Returns the path that somebody else's expression means, if it is a plain one.

@@ -56,7 +56,7 @@ pub async fn set(master: &TestMaster, rule: Value) -> Answer {
 }
 
 async fn remove(master: &TestMaster, key: &str) -> Answer {
-    let key: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+    let key = url::form_urlencoded::byte_serialize(key.as_bytes()).collect::<String>().replace('+', "%20");
     master.ask(Method::DELETE, &format!("/api/v3/rules/manual/{key}")).key(ADMIN).send().await
 }
 
@@ -393,6 +393,69 @@ async fn rules_of_others_are_shown_and_taken_over_as_they_are() {
 }
 
 #[actix_web::test]
+async fn of_two_rules_of_others_for_the_same_the_one_in_use_is_taken_over_and_a_blank_stays() {
+    // given
+    let master = TestMaster::start().await;
+    let tunnel = master.standin.add_tunnel("theirs", "cloudflare");
+    let theirs = |path: &str, service: &str| json!({ "hostname": NAME, "path": path, "service": service });
+    let [used, dead, blank] = [
+        theirs("^/api(/|$)", "http://used:1"),
+        theirs("^/api(/|$)", "http://dead:1"),
+        theirs("\\.jpg ", "http://jpg:1"),
+    ];
+    let list = json!([used, dead, blank, { "service": "http_status:404" }]);
+    master.standin.write_config(&tunnel, json!({ "ingress": list }));
+    // when
+    let seen = master.admin_get("/api/v3/rules/foreign?tunnel=theirs").expect(200).await.json();
+    let misspelt = json!({ "tunnel": "theirs", "hostname": ["a.example.com"], "yes": true });
+    master.admin_post("/api/v3/rules/import", misspelt).expect(400).await;
+    let order = json!({ "tunnel": "theirs", "yes": true });
+    let imported = master.admin_post("/api/v3/rules/import", order).expect(200).await.json();
+    // then
+    assert_eq!(seen["rules"][1]["reason"], "an earlier rule gets all its requests");
+    assert_eq!(imported["taken"], json!(["nas.example.com/api", "nas.example.com~\\.jpg "]));
+    let left =
+        json!([{ "hostname": NAME, "code": "invalid", "reason": "an earlier rule gets all its requests" }]);
+    assert_eq!(imported["left"], left);
+    until(&master, NAME, "manual", "active").await;
+    let services = |all: &[Value]| all.iter().map(|rule| rule["service"].clone()).collect::<Vec<_>>();
+    assert_eq!(services(&rules(&master).await), ["http://used:1", "http://jpg:1"]);
+    let now = master.standin.config(&tunnel).1;
+    assert_eq!(services(now["ingress"].as_array().unwrap())[0], "http://used:1");
+
+    // when the one with the blank is changed and removed
+    let changed = json!({ "hostname": NAME, "path": "~\\.jpg ", "service": "http://jpg:2" });
+    assert_eq!(set(&master, changed).await.status, 200);
+    assert_eq!(remove(&master, "nas.example.com|~\\.jpg ").await.status, 200);
+    // then
+    assert_eq!(services(&rules(&master).await), ["http://used:1"]);
+}
+
+#[actix_web::test]
+async fn a_name_that_a_record_of_others_leads_stays_where_it_is() {
+    // given: a rule that was taken over, with the record that somebody made for it
+    let master = TestMaster::start().await;
+    let _two = Host::new(&master, "two").await;
+    let theirs = master.standin.add_tunnel("theirs", "cloudflare");
+    let list = json!([{ "hostname": NAME, "service": "http://nas:1" }, { "service": "http_status:404" }]);
+    master.standin.write_config(&theirs, json!({ "ingress": list }));
+    master.standin.add_record("example.com", "CNAME", NAME, &target(&theirs));
+    let order = json!({ "tunnel": "theirs", "yes": true });
+    master.admin_post("/api/v3/rules/import", order).expect(200).await;
+    until(&master, NAME, "manual", "active").await;
+    // when
+    let refused = set(&master, rule(NAME, "edge-two")).await;
+    // then
+    assert_eq!((refused.status, refused.json()["code"].as_str().unwrap()), (409, "record_of_others"));
+    let words = refused.json()["error"].as_str().unwrap().to_owned();
+    assert!(words.contains(&target(&theirs)) && words.contains("remove that record"), "{words}");
+    assert_eq!(rules(&master).await[0]["tunnel_id"], theirs.as_str());
+    assert_eq!(master.standin.hostnames(&theirs), [NAME]);
+    let elsewhere = set(&master, rule("other.example.com", "edge-two")).await;
+    assert_eq!(elsewhere.status, 201, "other names are not concerned");
+}
+
+#[actix_web::test]
 async fn what_cannot_be_read_is_refused_with_everything_that_is_wrong() {
     let master = TestMaster::start().await;
     Host::new(&master, "one").await;
@@ -411,6 +474,30 @@ async fn what_cannot_be_read_is_refused_with_everything_that_is_wrong() {
             vec!["access_team_name"],
         ),
         (with(rule(NAME, "edge-one"), json!({ "access": { "kind": "everybody" } })), vec!["`access`: "]),
+        // A slip in what keeps people out.
+        (with(rule(NAME, "edge-one"), json!({ "access_group_ids": ["staff"] })), vec!["access_group_ids"]),
+        (with(rule(NAME, "edge-one"), json!({ "acces": { "kind": "inherit" } })), vec!["acces"]),
+        (
+            with(rule(NAME, "edge-one"), json!({ "access": { "kind": "public", "groups": ["staff"] } })),
+            vec!["`access`: ", "`groups`"],
+        ),
+        (
+            with(
+                rule(NAME, "edge-one"),
+                json!({ "access": { "kind": "own", "policies": [{
+                    "decision": "allow", "include": [{ "everyone": {} }], "requires": [{ "geo": { "country_code": "DE" } }]
+                }] } }),
+            ),
+            vec!["`access`: ", "policy 1: `requires` cannot be set"],
+        ),
+        (
+            with(
+                rule(NAME, "edge-one"),
+                json!({ "origin_request": { "access": { "require": true, "teamName": "t", "audTag": ["aa"] } } }),
+            ),
+            vec!["`access.require`: no such option"],
+        ),
+        (with(rule(NAME, "edge-one"), json!({ "path": "~a{1001}" })), vec!["more than 1000 times"]),
     ] {
         let refused = set(&master, body.clone()).await;
         assert_eq!(refused.status, 400, "{body}: {refused:?}");
@@ -434,6 +521,7 @@ async fn dockflares_scripts_make_and_remove_rules_and_know_the_refusals() {
     // when, then
     for (given, status, word) in [
         (body(json!({ "service": "x" })), 400, "validation_failed"),
+        (body(json!({ "access_groups": ["staff"] })), 400, "validation_failed"),
         (body(json!({ "tunnel_id": null })), 400, "validation_failed"),
         (body(json!({ "tunnel_id": "11111111-1111-4111-8111-111111111111" })), 404, "tunnel_not_found"),
         (body(json!({ "zone_id": "nowhere" })), 409, "zone_not_found"),

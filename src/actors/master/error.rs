@@ -212,8 +212,8 @@ pub enum MasterError {
     /// A record that somebody else made leads the hostname to the tunnel that it is to leave (409).
     #[error(
         "`{}` leads to its tunnel by a DNS record that somebody else made, a CNAME to `{target}`; it is never changed here, so \
-         nobody would get to the other tunnel; remove that record at Cloudflare, wait until one is made here in its place \
-         (`lightship apply --yes`), and repeat this",
+         nobody would get to the other tunnel; remove that record at Cloudflare, wait until the next comparison \
+         has made one here in its place, and repeat this",
         .route.hostname
     )]
     RecordOfOthers {

@@ -249,7 +249,7 @@ async fn a_batch_may_write_several_streams_or_none_of_them() {
 
 fn ruled(tunnel: &str, hostname: &str, path: &str) -> Event {
     let rule = ManualRule { tunnel_id: TunnelId::new(tunnel), spec: service(hostname, path) };
-    Event::Rule(RuleEvent::Set { rule })
+    Event::Rule(RuleEvent::Set { rule: Box::new(rule) })
 }
 
 fn unruled(tunnel: &str, hostname: &str, path: &str) -> Event {
@@ -315,7 +315,7 @@ async fn what_is_said_of_a_rule_counts_only_while_it_is_there() {
         db.commit(says("x.test")).await.unwrap();
         db.commit(says("y.test")).await.unwrap();
         let of_rule = ("rule".to_owned(), "x.test".to_owned());
-        assert_eq!(spoken_of(&db).await, [of_rule.clone()]);
+        assert_eq!(spoken_of(&db).await, std::slice::from_ref(&of_rule));
         assert_eq!(status_of_rules(&db, &["x.test".into()]).await.unwrap().len(), 1);
         db.rebuild().await.unwrap();
         assert_eq!(spoken_of(&db).await, [of_rule]);

@@ -337,7 +337,7 @@ impl World {
         let tunnel_id = self.tunnel();
         match self.pick(4) {
             0 => RuleEvent::Removed { tunnel_id, route: spec.key },
-            _ => RuleEvent::Set { rule: ManualRule { tunnel_id, spec } },
+            _ => RuleEvent::Set { rule: Box::new(ManualRule { tunnel_id, spec }) },
         }
     }
 

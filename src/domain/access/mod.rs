@@ -3,8 +3,8 @@
 //! From the bottom: `selector` (one condition), `policy` (who comes in), `options` (of an application), `group` (what a
 //! person makes of them), `ask` (what the labels of a route ask for), `account` (what Cloudflare knows of people), `need`
 //! (what a route takes at Cloudflare), `compare`, `policy_step` and `application_step` (what is to be done about what was
-//! found), `words` (a policy as people read it). What people hand in: `lines` (conditions on lines), `read` (groups in calls
-//! and files); `open` (whether a group keeps anybody out), `said` (what protects a route, in words).
+//! found), `words` (a policy as people read it). What people hand in: `lines` (conditions on lines), `read` (groups and asks
+//! in calls and files); `open` (whether a group keeps anybody out), `said` (what protects a route, in words).
 //!
 //! Everything fails closed: what cannot be read or had is an error with its reason, and never "public".
 
@@ -39,5 +39,5 @@ pub use need::{Need, PolicyKey, WantedApplication, WantedPolicy, need, policy_ma
 pub use options::AppOptions;
 pub use policy::{Decision, MAX_RULES, PolicySpec, parse_rules};
 pub use policy_step::{FoundPolicy, OwnPolicy, PolicyStep, is_policy_as_wanted, policy_step};
-pub use read::{MAX_FILE, MAX_GROUPS, is_built_in, read_group, read_groups};
+pub use read::{MAX_FILE, MAX_GROUPS, is_built_in, read_ask, read_group, read_groups};
 pub use selector::{Selector, check_email};

@@ -1,4 +1,5 @@
-//! Groups as people hand them in: in a call, in a file. What cannot be read names its field, the reason and the way out.
+//! Groups, and what a rule asks for, as people hand them in: in a call, in a file. What cannot be read names its field, the
+//! reason and the way out: a slip must not let more people in than were meant.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +7,10 @@ use serde_json::{Map, Value};
 
 use super::super::id::GroupId;
 use super::super::text::repeated;
+use super::ask::AccessAsk;
 use super::group::{Group, system_groups};
 use super::options::AppOptions;
-use super::policy::parse_rules;
+use super::policy::{PolicySpec, parse_rules};
 
 /// What a group holds.
 const KNOWN: [&str; 4] = ["id", "name", "options", "policies"];
@@ -18,6 +20,9 @@ pub const TOLD: [&str; 7] =
 /// What the options of a group hold; its applications are called by their hostnames.
 const KNOWN_OPTIONS: [&str; 4] =
     ["session_duration", "app_launcher_visible", "allowed_idps", "auto_redirect_to_identity"];
+/// What the options of one application hold.
+const OWN_OPTIONS: [&str; 5] =
+    ["name", "session_duration", "app_launcher_visible", "allowed_idps", "auto_redirect_to_identity"];
 /// Most bytes of a file of groups.
 pub const MAX_FILE: usize = 1 << 20;
 /// Most groups that are kept: each of their policies is one of the account's, which has room for 500.
@@ -39,14 +44,8 @@ pub fn read_group(id: Option<&GroupId>, value: Value) -> Result<Group, Vec<Strin
     let mut wrong: Vec<String> = unknown("", &fields, &KNOWN);
     let id = noting(&mut wrong, read_id(id, fields.get("id")));
     let name = noting(&mut wrong, read_name(id.as_ref(), fields.get("name")));
-    let options = noting(&mut wrong, read_options(fields.remove("options")));
-    let policies = match fields.remove("policies") {
-        None => Err(format!("`policies` is missing; they say who comes in, as in `{EXAMPLE}`")),
-        Some(policies) => {
-            parse_rules(&policies.to_string()).map_err(|reason| format!("`policies`: {reason}"))
-        }
-    };
-    let policies = noting(&mut wrong, policies);
+    let options = noting(&mut wrong, read_options(fields.remove("options"), &KNOWN_OPTIONS));
+    let policies = noting(&mut wrong, read_policies(fields.remove("policies")));
     match (id, name, options, policies) {
         (Some(id), Some(name), Some(options), Some(policies)) if wrong.is_empty() => {
             let group = Group { id, name, options, policies };
@@ -54,6 +53,40 @@ pub fn read_group(id: Option<&GroupId>, value: Value) -> Result<Group, Vec<Strin
         }
         _ => Err(wrong),
     }
+}
+
+/// Reads what is to protect a rule.
+pub fn read_ask(value: Value) -> Result<AccessAsk, Vec<String>> {
+    const KINDS: &str = "`nothing`, `public`, `inherit`, `groups` and `own`";
+    let Value::Object(mut fields) = value else {
+        return Err(vec![
+            "it is no object; write such as `{\"kind\":\"groups\",\"groups\":[\"staff\"]}`".into(),
+        ]);
+    };
+    let kind = fields.remove("kind");
+    let Some(kind) = kind.as_ref().and_then(Value::as_str) else {
+        return Err(vec![format!("`kind` is missing or no text; there are {KINDS}")]);
+    };
+    let known: &[&str] = match kind {
+        "nothing" | "public" | "inherit" => &[],
+        "groups" => &["groups"],
+        "own" => &["options", "policies"],
+        other => return Err(vec![format!("`{}` is no kind; there are {KINDS}", repeated(other))]),
+    };
+    let mut wrong = unknown_beside_kind(kind, &fields, known);
+    let ask = match kind {
+        "nothing" => Some(AccessAsk::Nothing),
+        "public" => Some(AccessAsk::Public),
+        "inherit" => Some(AccessAsk::Inherit),
+        "groups" => noting(&mut wrong, read_group_ids(fields.get("groups")))
+            .map(|groups| AccessAsk::Groups { groups }),
+        _ => {
+            let options = noting(&mut wrong, read_own_options(fields.remove("options")));
+            let policies = noting(&mut wrong, read_policies(fields.remove("policies")));
+            options.zip(policies).map(|(options, policies)| AccessAsk::Own { options, policies })
+        }
+    };
+    ask.filter(|_| wrong.is_empty()).ok_or(wrong)
 }
 
 /// Reads a file of groups, a JSON array; what is wrong names the group.
@@ -118,7 +151,43 @@ fn read_name(id: Option<&GroupId>, field: Option<&Value>) -> Result<String, Stri
     }
 }
 
-fn read_options(field: Option<Value>) -> Result<AppOptions, String> {
+fn unknown_beside_kind(kind: &str, fields: &Map<String, Value>, known: &[&str]) -> Vec<String> {
+    match fields.keys().next().filter(|_| known.is_empty()) {
+        Some(name) => vec![format!("`{}` does not belong to `{kind}`, which stands alone", repeated(name))],
+        None => unknown("", fields, known),
+    }
+}
+
+fn read_group_ids(field: Option<&Value>) -> Result<Vec<GroupId>, String> {
+    let ids = field.and_then(Value::as_array).filter(|ids| !ids.is_empty());
+    let read = |id: &Value| {
+        GroupId::parse(id.as_str().unwrap_or_default()).map_err(|error| format!("`groups`: {error}"))
+    };
+    match ids {
+        Some(ids) => ids.iter().map(read).collect(),
+        None => Err("`groups` names no group; write such as `[\"staff\"]`".into()),
+    }
+}
+
+fn read_policies(field: Option<Value>) -> Result<Vec<PolicySpec>, String> {
+    match field {
+        None => Err(format!("`policies` is missing; they say who comes in, as in `{EXAMPLE}`")),
+        Some(policies) => {
+            parse_rules(&policies.to_string()).map_err(|reason| format!("`policies`: {reason}"))
+        }
+    }
+}
+
+/// Those of one application, which may have a name.
+fn read_own_options(field: Option<Value>) -> Result<AppOptions, String> {
+    let options = read_options(field, &OWN_OPTIONS)?;
+    options.check().map_err(|wrong| {
+        wrong.into_iter().map(|reason| format!("`options`: {reason}")).collect::<Vec<_>>().join("; ")
+    })?;
+    Ok(options)
+}
+
+fn read_options(field: Option<Value>, known: &[&str]) -> Result<AppOptions, String> {
     let fields = match field {
         None | Some(Value::Null) => return Ok(AppOptions::default()),
         Some(Value::Object(fields)) => fields,
@@ -126,7 +195,7 @@ fn read_options(field: Option<Value>) -> Result<AppOptions, String> {
             return Err("`options` is no object; write such as `{\"session_duration\":\"24h\"}`".into());
         }
     };
-    if let Some(reason) = unknown("options.", &fields, &KNOWN_OPTIONS).into_iter().next() {
+    if let Some(reason) = unknown("options.", &fields, known).into_iter().next() {
         return Err(reason);
     }
     let read = serde_json::from_value(Value::Object(fields));
@@ -214,6 +283,74 @@ mod tests {
         assert_eq!(read_group(None, several).unwrap_err().len(), 3);
         let long = with(&"x".repeat(50_000), json!(1));
         assert!(read_group(None, long).unwrap_err().join("; ").len() < 400);
+    }
+
+    #[test]
+    fn what_a_rule_asks_for_is_read_as_it_is_kept() {
+        let own = json!({
+            "kind": "own", "options": { "name": "Shop", "session_duration": "8h" },
+            "policies": [{ "decision": "allow", "include": [{ "everyone": {} }], "require": [{ "geo": { "country_code": "DE" } }] }],
+        });
+        for value in [
+            json!({ "kind": "nothing" }),
+            json!({ "kind": "public" }),
+            json!({ "kind": "inherit" }),
+            json!({ "kind": "groups", "groups": ["staff", "family"] }),
+            own.clone(),
+        ] {
+            let read = read_ask(value.clone()).unwrap();
+            assert_eq!(serde_json::from_value::<AccessAsk>(value).unwrap(), read);
+            assert_eq!(
+                read_ask(serde_json::to_value(&read).unwrap()),
+                Ok(read),
+                "what is told may come back"
+            );
+        }
+        let mut brief = own;
+        brief.as_object_mut().unwrap().remove("options");
+        assert!(
+            matches!(read_ask(brief), Ok(AccessAsk::Own { options, .. }) if options == AppOptions::default())
+        );
+    }
+
+    #[test]
+    fn a_slip_in_what_a_rule_asks_for_is_refused_and_lets_nobody_in() {
+        let policy = |more: Value| {
+            let mut policy = json!({ "decision": "allow", "include": [{ "everyone": {} }] });
+            policy.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            policy
+        };
+        let own = |more: Value| {
+            let mut own = json!({ "kind": "own", "policies": [policy(json!({}))] });
+            own.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            own
+        };
+        for (value, words) in [
+            (json!([]), "it is no object"),
+            (json!({}), "`kind` is missing"),
+            (json!({ "kind": "everybody" }), "`everybody` is no kind; there are `nothing`"),
+            (json!({ "kind": "unreadable", "reasons": [] }), "`unreadable` is no kind"),
+            (json!({ "kind": "public", "groups": ["staff"] }), "`groups` does not belong to `public`"),
+            (json!({ "kind": "groups", "group": ["staff"] }), "`group` is not known; there are `groups`"),
+            (json!({ "kind": "groups" }), "`groups` names no group"),
+            (json!({ "kind": "groups", "groups": [] }), "`groups` names no group"),
+            (json!({ "kind": "groups", "groups": ["My Staff"] }), "`groups`: "),
+            (json!({ "kind": "groups", "groups": [1] }), "`groups`: "),
+            (json!({ "kind": "own" }), "`policies` is missing"),
+            (own(json!({ "policies": [] })), "nobody could come in"),
+            (
+                own(
+                    json!({ "policies": [policy(json!({ "requires": [{ "email": { "email": "a@example.com" } }] }))] }),
+                ),
+                "policy 1: `requires` cannot be set here",
+            ),
+            (own(json!({ "option": {} })), "`option` is not known; there are `options`, `policies`"),
+            (own(json!({ "options": { "session": "1h" } })), "`options.session` is not known"),
+            (own(json!({ "options": { "session_duration": "1d" } })), "`d` is no unit"),
+        ] {
+            let wrong = read_ask(value.clone()).expect_err(&value.to_string()).join("; ");
+            assert!(wrong.contains(words), "{value}: {wrong}");
+        }
     }
 
     #[test]

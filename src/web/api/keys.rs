@@ -21,8 +21,10 @@ const OWNER_LIMIT: usize = 200;
 /// How long DockFlare keeps revoked keys.
 const RETENTION_DAYS: u32 = 30;
 
-/// Whom a key is for, and which hostnames its agent may claim (none: any).
+/// Whom a key is for, and which hostnames its agent may claim (none: any). What is not known is refused: it might have been
+/// the patterns.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewKeyBody {
     owner: Option<String>,
     hostname_patterns: Option<Patterns>,

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::actors::master::{MasterError, RuleOrder, RulePlace, RuleSet};
-use crate::domain::access::AccessAsk;
+use crate::domain::access::{AccessAsk, read_ask};
 use crate::domain::id::{AgentId, GroupId};
 use crate::domain::import::ForeignRule;
 use crate::domain::manual_rule::{RuleDraft, read_origin_request, without_effect};
 use crate::domain::route::{OriginRequest, RouteKey};
 use crate::domain::zone::choose_zone;
+use crate::protocol::body::shaped;
 use crate::protocol::v2::answer;
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
@@ -25,8 +26,9 @@ use crate::web::query::{KnownQuery, NoParameters};
 use crate::web::rules::{key_text, read_key, rule_page, rule_record};
 use crate::web::state::WebState;
 
-/// A rule, as a person writes it.
+/// A rule, as a person writes it. What is not known is refused: it might have been what keeps people out.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RuleBody {
     /// Public name.
     hostname: Option<String>,
@@ -56,6 +58,7 @@ pub struct RuleBody {
 
 /// A rule, as DockFlare's scripts write it.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LegacyRuleBody {
     hostname: Option<String>,
     service: Option<String>,
@@ -75,6 +78,7 @@ pub struct ForeignQuery {
 
 /// What is taken over.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ImportBody {
     /// Name or id of the tunnel.
     tunnel: Option<String>,
@@ -185,9 +189,13 @@ pub async fn import(
 pub async fn legacy_set(
     operator: Operator,
     state: web::Data<WebState>,
-    body: Lenient<LegacyRuleBody>,
+    body: Lenient<Value>,
 ) -> Result<HttpResponse, ApiError> {
-    let order = match legacy_order(&state, body.0).await {
+    let body = match shaped(body.0) {
+        Ok(body) => body,
+        Err(error) => return Ok(Refusal::new(400, "validation_failed", error.to_string()).answer()),
+    };
+    let order = match legacy_order(&state, body).await {
         Ok(order) => order,
         Err(refusal) => return Ok(refusal.answer()),
     };
@@ -220,9 +228,9 @@ fn order(body: RuleBody) -> Result<RuleOrder, ApiError> {
         None => OriginRequest::default(),
     };
     let access = match body.access.filter(|value| !value.is_null()) {
-        Some(value) => serde_json::from_value::<AccessAsk>(value).map_err(|error| {
-            ApiError::Invalid(format!("`access`: {error}; docs/manual-rules.md says what may stand there"))
-        })?,
+        Some(value) => {
+            read_ask(value).map_err(|wrong| invalid(vec![format!("`access`: {}", wrong.join("; "))]))?
+        }
         None => AccessAsk::Nothing,
     };
     let place = match (body.agent, body.tunnel) {
@@ -324,7 +332,8 @@ impl Refusal {
                 let more = json!({ "rule_key": key_text(&by.route), "existing_tunnel_id": by.tunnel_id });
                 Self { more, ..said(409, "hostname_conflict") }
             }
-            MasterError::RuleElsewhere { route, tunnel_id, .. } => {
+            MasterError::RuleElsewhere { route, tunnel_id, .. }
+            | MasterError::RecordOfOthers { route, tunnel_id, .. } => {
                 let more = json!({ "rule_key": key_text(route), "existing_tunnel_id": tunnel_id });
                 Self { more, ..said(409, "hostname_conflict") }
             }

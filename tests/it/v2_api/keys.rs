@@ -78,6 +78,8 @@ async fn keys_and_agents_are_limited_to_hostnames() {
     let form = [("hostname_patterns", "*.lab.example.com, app.example.com")];
     let by_form = master.post("/api/v2/agents/generate-key").key(ADMIN).form(&form).expect(201).await.json();
     assert_eq!(by_form["meta"]["hostname_patterns"], patterns);
+    let misspelt = make(json!({ "hostname_pattern": patterns })).expect(400).await.json();
+    assert!(misspelt["message"].as_str().unwrap().contains("`hostname_pattern` is not known"), "{misspelt}");
     let refused = make(json!({ "hostname_patterns": ["https://app.example.com"] })).expect(400).await.json();
     let message = refused["message"].as_str().unwrap();
     assert!(message.contains("`https://app.example.com` is no hostname pattern"), "{message}");

@@ -128,7 +128,7 @@ async fn decide(env: &Env, ask: &SetRules) -> Result<Decision<RulesSet>, MasterE
             answer.made.push(spec.key.clone());
         }
         events.retain(|event| !matches!(event, RuleEvent::Set { rule: led } if led.spec.key == spec.key));
-        events.push(RuleEvent::Set { rule });
+        events.push(RuleEvent::Set { rule: Box::new(rule) });
     }
     if count_rules(&env.db).await? + answer.made.len() as u64 > MAX_RULES as u64 {
         return Err(MasterError::TooMuch(format!(
@@ -235,7 +235,7 @@ fn moved(rules: Vec<ManualRule>, to: &TunnelId) -> Vec<RuleEvent> {
     let left: Vec<RuleEvent> = left.collect();
     let set = rules
         .into_iter()
-        .map(|rule| RuleEvent::Set { rule: ManualRule { tunnel_id: to.clone(), spec: rule.spec } });
+        .map(|rule| RuleEvent::Set { rule: Box::new(ManualRule { tunnel_id: to.clone(), spec: rule.spec }) });
     left.into_iter().chain(set).collect()
 }
 
