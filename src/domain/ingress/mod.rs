@@ -66,7 +66,7 @@ pub struct IngressRule {
     /// it can be ours. Somebody else may have made another one, and our write may never have arrived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
-    /// False in what an earlier release wrote down, whose labels set [`FIRST_OPTIONS`] only: what somebody set of the
+    /// False in what an earlier release wrote down, whose labels set `FIRST_OPTIONS` only: what somebody set of the
     /// others in it meanwhile is not ours, and stays.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_all_options: bool,
