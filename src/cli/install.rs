@@ -95,11 +95,9 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
             if let Some(run) = unfinished.clone().filter(|run| run.plan.id().is_meant_by(&text)) {
                 return go_on(&host, run, "was cut off", &args.agreed, common);
             }
-            // Where a plan failed it is gone on with; a later run that changed something makes that another host.
-            let is_of_the_host = |run: &Run| !matches!(run.outcome, Some(RunOutcome::NotStarted { .. }));
-            let newest = host.runs().list()?.into_iter().find(is_of_the_host);
+            // Where a plan failed it is gone on with.
             let is_meant = |run: &Run| run.can_be_gone_on_with() && run.plan.id().is_meant_by(&text);
-            if let Some(failed) = newest.filter(is_meant) {
+            if let Some(failed) = newest(&host)?.filter(is_meant) {
                 let run = host.hands.new_run_after(&failed, host_run::user());
                 return go_on(&host, run, "failed", &args.agreed, common);
             }
@@ -119,11 +117,33 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
     if let Some(approved) = approved
         && let Some(refusal) = differs(&approved, &plan)
     {
+        // Whoever did not hear how it ended asks again.
+        let is_meant =
+            |run: &Run| run.outcome == Some(RunOutcome::Verified) && run.plan.id() == approved.id();
+        if nothing_is_left(&approved, &plan)
+            && let Some(done) = newest(&host)?.filter(is_meant)
+        {
+            told("this plan was carried out already, and nothing of it is left to do");
+            return finish(&done, common);
+        }
         eprintln!("lightship: {refusal}");
         return Ok(ExitCode::from(REFUSED));
     }
     keep(host.hands.dir(), asked, &plan);
     host.ask_and_carry_out(plan, &ask, "Install exactly this?", &args.agreed, common)
+}
+
+/// The run that made the host what it is: a later one that changed something makes it another host.
+fn newest(host: &Host) -> anyhow::Result<Option<Run>> {
+    let has_changed = |run: &Run| !matches!(run.outcome, Some(RunOutcome::NotStarted { .. }));
+    Ok(host.runs().list()?.into_iter().find(has_changed))
+}
+
+/// True if the host would change nothing any more of what was planned.
+fn nothing_is_left(approved: &Plan, now: &Plan) -> bool {
+    let differences = approved.changes.compare(&now.changes);
+    let gone = differences.iter().filter(|one| one.planned.is_some() && one.now.is_none());
+    gone.count() == approved.changes.all().len()
 }
 
 /// Goes on with a plan whose run came to no good end.

@@ -64,11 +64,19 @@ fn a_plan_is_installed_exactly_and_taken_back_though_the_repository_forgot_the_o
     );
     assert_eq!(root.installed(), BEFORE, "a plan changes nothing");
 
-    let (code, run, errors) = verb(&root, &["install", "--plan", &plan_id(&root), "--yes", "--json"]);
+    let plan = plan_id(&root);
+    let (code, run, errors) = verb(&root, &["install", "--plan", &plan, "--yes", "--json"]);
 
     assert_eq!((code, outcome(&run)), (0, ("verified", "")), "{errors}");
     assert_eq!(root.installed(), AFTER);
     assert_eq!(root.automatic(), ["t-lib", "t-new"]);
+    // Who did not hear that asks again.
+    let (code, again, errors) = verb(&root, &["install", "--plan", &plan, "--yes", "--json"]);
+    assert_eq!(
+        (code, outcome(&again), &again["run"]["id"]),
+        (0, ("verified", ""), &run["run"]["id"]),
+        "{errors}"
+    );
 
     // The repository and APT's cache forget what was there before.
     shell(
