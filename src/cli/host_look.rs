@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::CheckPackages;
 use crate::docker::Docker;
 use crate::domain::host::{Ability, Host};
-use crate::domain::update::{Findings, HostScan, Kind};
+use crate::domain::update::{Checked, Findings, HostScan, Kind};
 use crate::io::Io;
 use crate::state_dir::{LastScan, read_last_scan, write_last_scan};
 use crate::updates::{Hands, HostReader, Images, Scanner, scan_all, scanners};
@@ -89,10 +89,9 @@ impl Looker {
         }
         let (last, name) = (self.last().await, self.reader.hostname());
         let scan = scan_after(last, name, &self.scanners, &self.clock, by_person, |_| ()).await;
-        let at = scan.at;
-        let findings = self.keep(scan).await;
-        let host = self.host(&findings).await;
-        Seen { scan: Arc::new(HostScan { at, findings }), host: Box::new(host) }
+        let scan = self.keep(scan).await;
+        let host = self.host(&scan.scanned().scanners).await;
+        Seen { scan: Arc::new(scan), host: Box::new(host) }
     }
 
     /// What was found last, also before this start.
@@ -111,21 +110,31 @@ impl Looker {
         }
     }
 
-    /// Keeps it for the next look and the next start, and hands back what was found. There may be thousands: what is on the
-    /// disk is not in memory too.
-    async fn keep(&self, scan: LastScan) -> Vec<Findings> {
-        let (dir, scan) = (self.dir.clone(), Arc::new(scan));
-        let written = Arc::clone(&scan);
-        let written = tokio::task::spawn_blocking(move || write_last_scan(&dir, &written)).await;
-        if let Ok(Err(error)) = &written {
-            warn!(error = error as &dyn std::error::Error, "what was found is not kept for the next start");
-        }
-        *self.last.lock() = (!matches!(written, Ok(Ok(())))).then(|| LastScan::clone(&scan));
-        Arc::try_unwrap(scan).map_or_else(|scan| scan.scanners.clone(), |scan| scan.scanners)
+    /// Keeps it for the next look and the next start, and hands back what was found.
+    async fn keep(&self, scan: LastScan) -> HostScan {
+        let dir = self.dir.clone();
+        let keep = move || {
+            let written = write_last_scan(&dir, &scan);
+            if let Err(error) = &written {
+                let error = error as &dyn std::error::Error;
+                warn!(error, "what was found is not kept for the next start");
+            }
+            // There may be thousands: what is on the disk is not in memory too.
+            let unwritten = written.is_err().then(|| scan.clone());
+            (HostScan::new(scan.at, scan.scanners), unwritten)
+        };
+        let (scan, unwritten) = match tokio::task::spawn_blocking(keep).await {
+            Ok(kept) => kept,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is going away: so is the process.
+            Err(_) => std::future::pending().await,
+        };
+        *self.last.lock() = unwritten;
+        scan
     }
 
     /// What the machine is, and what can be done here.
-    async fn host(&self, findings: &[Findings]) -> Host {
+    async fn host(&self, scanners: &[Checked]) -> Host {
         let mut host = self.reader.read().await;
         let packages = &mut host.abilities.checks_packages;
         match self.packages {
@@ -142,10 +151,9 @@ impl Looker {
                 Ability::no(error.to_string(), Some("see that the agent reaches the Engine".into()))
             }
         };
-        host.abilities.checks_images = match findings.iter().find(|one| one.checked.kind == Kind::DockerImage)
-        {
-            Some(found) if found.checked.as_of.is_some() || found.checked.ok => Ability::yes(),
-            Some(found) => Ability { yes: false, problem: found.checked.problem.clone() },
+        host.abilities.checks_images = match scanners.iter().find(|one| one.kind == Kind::DockerImage) {
+            Some(checked) if checked.as_of.is_some() || checked.ok => Ability::yes(),
+            Some(checked) => Ability { yes: false, problem: checked.problem.clone() },
             None => Ability { yes: false, problem: host.abilities.publishes.problem.clone() },
         };
         let hands = self.hands.status().await;

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::status::{ActorStatus, GetStatus};
 use crate::actors::supervision::Ctx;
 use crate::domain::host::Host;
-use crate::domain::update::HostScan;
+use crate::domain::update::{Checked, HostScan};
 
 /// Share by which the interval varies, so that a fleet does not ask registries and mirrors in step.
 const JITTER: f64 = 0.1;
@@ -142,9 +142,9 @@ impl UpdateScanner {
         if is_news {
             info!("{words}");
         }
-        self.problem = seen.scan.findings.iter().find_map(|one| {
-            let problem = one.checked.problem.as_ref()?;
-            Some(format!("{}: {}", one.checked.kind, problem.reason))
+        self.problem = seen.scan.scanned().scanners.iter().find_map(|checked| {
+            let problem = checked.problem.as_ref()?;
+            Some(format!("{}: {}", checked.kind, problem.reason))
         });
         self.last = Some((ctx.clock().now(), Arc::clone(&seen.scan)));
         if !(self.parts.tell_reporter)(seen) {
@@ -156,15 +156,15 @@ impl UpdateScanner {
 
 /// Says in one line what a look found.
 fn summary(scan: &HostScan) -> String {
-    if scan.findings.is_empty() {
+    let scanners = &scan.scanned().scanners;
+    if scanners.is_empty() {
         return "there is nothing on this host that could be looked at for updates".into();
     }
-    let one = |findings: &crate::domain::update::Findings| {
-        let checked = &findings.checked;
+    let one = |checked: &Checked| {
         let doubt = if checked.ok { "" } else { ", not all could be checked" };
         format!("{}: {} pending{doubt}", checked.kind, checked.pending)
     };
-    scan.findings.iter().map(one).collect::<Vec<_>>().join("; ")
+    scanners.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 impl Actor for UpdateScanner {
@@ -221,7 +221,7 @@ impl Handler<GetStatus> for UpdateScanner {
         };
         let detail = json!({
             "last_look": self.last.as_ref().map(|(at, _)| at),
-            "found": self.last.as_ref().map(|(_, scan)| scan.scanned().scanners),
+            "found": self.last.as_ref().map(|(_, scan)| &scan.scanned().scanners),
         });
         ActorStatus { state, problem: self.problem.clone(), detail }
     }

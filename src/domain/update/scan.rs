@@ -1,6 +1,11 @@
 //! What a scan says of a host: of each scanner whether it could look, and what it found.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -49,20 +54,40 @@ pub struct Scanned {
     pub scanners: Vec<Checked>,
 }
 
-/// All that a scan of a host found.
+/// All that a scan of a host found. It is kept for as long as nothing else is found, and asked for seldom: thousands of
+/// findings lie packed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostScan {
-    /// When it ended.
-    pub at: DateTime<Utc>,
-    /// Of every scanner that the host has.
-    pub findings: Vec<Findings>,
+    scanned: Scanned,
+    /// Of each scanner, in the same order.
+    packed: Vec<Arc<[u8]>>,
 }
 
 impl HostScan {
-    /// Returns it without what was found.
-    pub fn scanned(&self) -> Scanned {
-        Scanned { at: self.at, scanners: self.findings.iter().map(|one| one.checked.clone()).collect() }
+    /// Packs what was found until `at`. Of thousands it takes some ten milliseconds.
+    pub fn new(at: DateTime<Utc>, findings: Vec<Findings>) -> Self {
+        let (scanners, packed) = findings.into_iter().map(|one| (one.checked, pack(&one.items))).unzip();
+        Self { scanned: Scanned { at, scanners }, packed }
     }
+
+    /// Returns it without what was found.
+    pub fn scanned(&self) -> &Scanned {
+        &self.scanned
+    }
+
+    /// Returns what the scanner of this kind found; none if the host has no such scanner.
+    pub fn findings(&self, kind: Kind) -> Option<Findings> {
+        let mut all = self.scanned.scanners.iter().zip(&self.packed);
+        let (checked, packed) = all.find(|(checked, _)| checked.kind == kind)?;
+        let items = serde_json::from_reader(GzDecoder::new(&**packed)).expect("it was packed here");
+        Some(Findings { checked: checked.clone(), items })
+    }
+}
+
+fn pack(items: &[Finding]) -> Arc<[u8]> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    serde_json::to_writer(&mut packer, items).expect("it holds nothing that JSON cannot");
+    packer.finish().expect("memory takes all").into()
 }
 
 /// All that one scanner found.
@@ -157,7 +182,7 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::update::Standing;
+    use crate::domain::update::{Cause, Standing};
 
     #[test]
     fn findings_have_one_order_and_one_digest_however_they_came() {
@@ -168,6 +193,45 @@ mod tests {
         assert_eq!(found(&["b", "a"]), found(&["a", "b", "a"]));
         assert_ne!(found(&["a"]).checked.digest, found(&["a", "b"]).checked.digest);
         assert_eq!(found(&["a", "b"]).checked.pending, 2);
+    }
+
+    #[test]
+    fn what_lies_packed_comes_out_as_it_was() {
+        let at = "2026-01-31T12:00:00Z".parse().unwrap();
+        let mut odd = Finding::new("libc6:i386", Standing::RestartNeeded);
+        odd.description = Some("\u{202e}\n\"ü\"".into());
+        odd.details.insert("score".into(), serde_json::json!(0.1));
+        let last = Standing::Unchecked {
+            cause: Cause::Waits,
+            reason: "busy".into(),
+            last_known_at: Some(at),
+            retry_at: None,
+        };
+        let found = [
+            Findings::new(Kind::Apt, vec![odd, Finding::new("zlib1g", last)]).as_of(at),
+            Findings::new(Kind::DockerImage, Vec::new()).with_problem("no Engine", None),
+        ];
+        let scan = HostScan::new(at, found.to_vec());
+        assert_eq!(scan.scanned().scanners, found.each_ref().map(|one| one.checked.clone()));
+        assert_eq!([scan.findings(Kind::Apt), scan.findings(Kind::DockerImage)], found.map(Some));
+        assert_eq!(scan.findings(Kind::Winget), None);
+    }
+
+    #[test]
+    fn thousands_of_findings_take_little_room() {
+        let item = |n: usize| {
+            let mut item = Finding::new(format!("package-{n}"), Standing::Newer);
+            item.current_version = Some(format!("1.{n}-1"));
+            item.available_version = Some(format!("1.{n}-2"));
+            item.source = Some("stable (Debian:12)".into());
+            item
+        };
+        let scan = HostScan::new(
+            DateTime::UNIX_EPOCH,
+            vec![Findings::new(Kind::Apt, (0..5_000).map(item).collect())],
+        );
+        let bytes: usize = scan.packed.iter().map(|packed| packed.len()).sum();
+        assert!(bytes < 200 * 1024, "{bytes}");
     }
 
     #[test]

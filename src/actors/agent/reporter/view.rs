@@ -227,11 +227,11 @@ impl View {
                 return Some(Report::Host { host: seen.host.clone() });
             }
             self.is_scan_due = false;
-            return Some(Report::Scanned { scan: seen.scan.scanned() });
+            return Some(Report::Scanned { scan: seen.scan.scanned().clone() });
         }
         while let Some(kind) = self.wanted.pop_first() {
-            if let Some(findings) = seen.scan.findings.iter().find(|one| one.checked.kind == kind) {
-                return Some(Report::Findings { findings: findings.clone() });
+            if let Some(findings) = seen.scan.findings(kind) {
+                return Some(Report::Findings { findings });
             }
         }
         None

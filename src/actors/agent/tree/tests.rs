@@ -107,7 +107,7 @@ async fn host_with(engine: impl Docker, master: &FakeMaster, dir: &tempfile::Tem
 /// A host without anything that could be looked at for updates.
 fn nothing_to_see() -> LookAtHost {
     Arc::new(|_| {
-        let scan = HostScan { at: at("2026-01-31T12:00:00Z"), findings: Vec::new() };
+        let scan = HostScan::new(at("2026-01-31T12:00:00Z"), Vec::new());
         Box::pin(async { Ok(Seen { scan: Arc::new(scan), host: Box::default() }) })
     })
 }

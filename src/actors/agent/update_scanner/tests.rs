@@ -25,7 +25,7 @@ struct Looks {
 fn seen(pending: usize) -> Seen {
     let items = (0..pending).map(|n| Finding::new(format!("p{n}"), Standing::Newer)).collect();
     let findings = vec![Findings::new(Kind::Apt, items)];
-    let scan = HostScan { at: at("2026-01-31T12:00:00Z"), findings };
+    let scan = HostScan::new(at("2026-01-31T12:00:00Z"), findings);
     Seen { scan: Arc::new(scan), host: Box::default() }
 }
 

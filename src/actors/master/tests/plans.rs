@@ -9,8 +9,8 @@ use crate::db::updates::updates_of;
 use crate::domain::id::{ApprovalId, RequestId};
 use crate::domain::order::{Order, PinnedKeys};
 use crate::domain::update::{
-    ApprovalStatus, Changes, Checked, FailedImage, Finding, Findings, HostScan, Kind, Operation, Plan,
-    PlanAsk, PlanId, PlannedChange, Problem, Run, RunId, RunOutcome, RunProgress, Standing, State, Wanted,
+    ApprovalStatus, Changes, Checked, FailedImage, Finding, Findings, Kind, Operation, Plan, PlanAsk, PlanId,
+    PlannedChange, Problem, Run, RunId, RunOutcome, RunProgress, Scanned, Standing, State, Wanted,
 };
 use crate::protocol::v3::{PlanTold, RunTold};
 
@@ -53,10 +53,10 @@ pub(super) async fn host(rig: &Rig, tunnel: &str) -> AgentId {
         count: 1,
         pending: 1,
     };
-    let scan =
-        HostScan { at: rig.master.clock.now(), findings: vec![Findings { checked, items: vec![finding] }] };
-    rig.report(&agent, vec![Report::Scanned { scan: scan.scanned() }]).await;
-    rig.report(&agent, vec![Report::Findings { findings: scan.findings[0].clone() }]).await;
+    let scan = Scanned { at: rig.master.clock.now(), scanners: vec![checked.clone()] };
+    rig.report(&agent, vec![Report::Scanned { scan }]).await;
+    let findings = Findings { checked, items: vec![finding] };
+    rig.report(&agent, vec![Report::Findings { findings }]).await;
     agent
 }
 

@@ -91,7 +91,7 @@ fn what_a_look_found_is_sent_when_the_master_asks_for_it_and_not_before() {
             Findings::new(Kind::Apt, vec![Finding::new("openssl", Standing::Newer)]),
             Findings::new(Kind::DockerImage, vec![Finding::new("nginx:1", Standing::Same)]),
         ];
-        let scan = Arc::new(HostScan { at: at("2026-01-31T12:00:00Z"), findings });
+        let scan = Arc::new(HostScan::new(at("2026-01-31T12:00:00Z"), findings));
         // when the master lacks both, and a kind that this host does not have
         master.want(&[Kind::Apt, Kind::DockerImage, Kind::Winget]);
         agent.reporter.tell(HostSeen { scan: Arc::clone(&scan), host: Box::default() }).unwrap();
