@@ -1,7 +1,7 @@
 //! What people may have to be told, as the rows have it now: who is offline, which tunnel is not well, who is in
 //! conflict.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::ExprTrait;
@@ -109,12 +109,21 @@ pub async fn tunnel_words(db: &Db, also: &BTreeSet<TunnelId>) -> Result<Vec<Tunn
                 .filter(agent::Column::TunnelId.is_in(chunk.iter().copied()));
             agents.extend(query.all(&conn).await?);
         }
-        let mut seen = BTreeSet::new();
-        for row in agents.into_iter().filter(|row| seen.insert(row.id.clone())) {
+        let mut words: BTreeMap<String, tunnel_observed::Model> =
+            odd.into_iter().map(|row| (row.agent_id.clone(), row)).collect();
+        let well: Vec<&str> =
+            agents.iter().map(|row| row.id.as_str()).filter(|id| !words.contains_key(*id)).collect();
+        let mut others = Vec::new();
+        for chunk in well.chunks(AT_ONCE) {
+            let query = tunnel_observed::Entity::find()
+                .filter(tunnel_observed::Column::AgentId.is_in(chunk.iter().copied()));
+            others.extend(query.all(&conn).await?);
+        }
+        words.extend(others.into_iter().map(|row| (row.agent_id.clone(), row)));
+        for row in agents {
             let Some(tunnel_id) = row.tunnel_id.clone().map(TunnelId::new) else { continue };
-            let Some(observed) = tunnel_observed::Entity::find_by_id(&row.id).one(&conn).await? else {
-                continue;
-            };
+            // Taken out: an agent may be among those of both queries.
+            let Some(observed) = words.remove(&row.id) else { continue };
             let tunnel_name = row.tunnel_name.clone();
             let report = TunnelObservedRow::of(observed)?.report;
             found.push(TunnelWord { agent: hearing(row)?, tunnel_id, tunnel_name, report });
@@ -140,17 +149,19 @@ pub async fn tunnel_troubles(
                 .filter(Column::Cause.is_null().or(Column::Cause.is_not_in(causes)));
             rows.extend(query.all(&conn).await?);
         }
-        let mut found = Vec::new();
-        for row in rows {
-            let name: Option<String> = tunnel::Entity::find_by_id(&row.tunnel_id)
+        let mut names = BTreeMap::<String, String>::new();
+        for chunk in rows.chunks(AT_ONCE) {
+            let query = tunnel::Entity::find()
                 .select_only()
-                .column(tunnel::Column::Name)
-                .into_tuple()
-                .one(&conn)
-                .await?;
-            found.push((TunnelStatusRow::of(row)?, name));
+                .columns([tunnel::Column::Id, tunnel::Column::Name])
+                .filter(tunnel::Column::Id.is_in(chunk.iter().map(|row| row.tunnel_id.as_str())));
+            names.extend(query.into_tuple::<(String, String)>().all(&conn).await?);
         }
-        Ok(found)
+        let named = |row: tunnel_status::Model| {
+            let name = names.get(&row.tunnel_id).cloned();
+            Ok((TunnelStatusRow::of(row)?, name))
+        };
+        rows.into_iter().map(named).collect()
     })
     .await
 }

@@ -8,7 +8,7 @@ use reqwest::{Client, Response};
 use url::Url;
 
 use super::not_sent::NotSent;
-use crate::domain::notify::{Call, Channel, Secrets, refusal, was_taken};
+use crate::domain::notify::{Call, Channel, Secrets, is_about_the_message, refusal, was_taken};
 use crate::http_client::{SetupError, build, builder, is_loopback, why};
 
 /// Most bytes of an answer that are read: what is shown of it is a sentence.
@@ -53,7 +53,8 @@ impl HttpSender {
         }
         let wait = wait(&answer);
         let body = beginning_of(answer).await;
-        Err(NotSent { reason: refusal(channel, secrets, status, &body), wait })
+        let reason = refusal(channel, secrets, status, &body);
+        Err(NotSent { reason, wait, is_refused: is_about_the_message(status) })
     }
 }
 

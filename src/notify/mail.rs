@@ -14,28 +14,38 @@ use lettre::transport::smtp::extension::ClientId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::not_sent::NotSent;
 use crate::domain::notify::{Encryption, Mail};
 
 /// Most bytes that a mail server may say in one conversation.
 const SAID: usize = 256 << 10;
 
-/// Sends a mail; fails with what happened, in words.
-pub(super) async fn send(mail: &Mail) -> Result<(), String> {
-    let message = message(mail)?;
-    let mut connection = connect(mail).await?;
+/// Sends a mail.
+pub(super) async fn send(mail: &Mail) -> Result<(), NotSent> {
+    let message = message(mail).map_err(NotSent::because)?;
+    let mut connection = connect(mail).await.map_err(NotSent::because)?;
     if let Some((name, password)) = &mail.login {
         let login = Credentials::new(name.clone(), password.clone());
         let mechanisms = [Mechanism::Plain, Mechanism::Login];
         connection
             .auth(&mechanisms, &login)
             .await
-            .map_err(|error| format!("it did not let us in: {}", words(&error)))?;
+            .map_err(|error| NotSent::because(format!("it did not let us in: {}", words(&error))))?;
     }
     let sent = connection.send(message.envelope(), &message.formatted()).await;
-    let sent = sent.map(drop).map_err(|error| format!("it did not take the mail: {}", words(&error)));
+    let sent = sent.map(drop).map_err(|error| NotSent {
+        is_refused: error.status().is_some_and(|code| is_about_the_mail(u16::from(code))),
+        ..NotSent::because(format!("it did not take the mail: {}", words(&error)))
+    });
     // What is taken is taken, whatever it says to the good-bye.
     let _ = connection.quit().await;
     sent
+}
+
+/// True if this code is about what is in the mail (too large, or taken for spam), and not about who writes to whom
+/// (RFC 5321, 4.2.2).
+fn is_about_the_mail(code: u16) -> bool {
+    matches!(code, 552 | 554)
 }
 
 fn message(mail: &Mail) -> Result<Message, String> {

@@ -59,7 +59,8 @@ async fn attempt(
         match sent {
             Outgoing::Call(call) => http.post(channel, secrets, *call).await,
             Outgoing::Mail(mail) => {
-                mail::send(&mail).await.map_err(|reason| NotSent::because(secrets.hide_in(&reason)))
+                let sent = mail::send(&mail).await;
+                sent.map_err(|failed| NotSent { reason: secrets.hide_in(&failed.reason), ..failed })
             }
         }
     };

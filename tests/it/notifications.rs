@@ -8,6 +8,7 @@ use lightship::actors::master::{Master, MasterParts, MasterSettings};
 use lightship::actors::supervision::{Root, Tree};
 use lightship::chance::Chance;
 use lightship::clock::Clock;
+use lightship::db::conditions::hearings;
 use lightship::db::notifications::{
     list_conditions, list_notices, list_open_messages, notification_place, target_secret,
 };
@@ -227,6 +228,69 @@ async fn a_dead_target_is_shown_as_such_tried_again_and_told_everything_when_it_
     let ids: std::collections::BTreeSet<String> =
         inbox.posts().iter().map(|post| post.headers["idempotency-key"].clone()).collect();
     assert_eq!(ids.len(), 2);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_message_that_its_target_does_not_want_is_given_up_and_those_behind_it_go_on() {
+    let (master, inbox) = (TestMaster::with_actors(at_once()).await, Inbox::start().await);
+    let (_, agent) = master.new_agent("web-1").await;
+    inbox.reply(Reply::Status(422, r#"{"error":"no such topic"}"#.into()));
+    hook(&master, &inbox, json!({})).await;
+    // when
+    failed_run(&master.db, &agent, 1).await;
+    until("it is given up", || async {
+        outbox(&master).await.iter().any(|row| row["state"] == "failed").then_some(())
+    })
+    .await;
+    // then
+    let given_up = outbox(&master).await.remove(0);
+    assert_eq!(
+        (&given_up["attempts"], &given_up["error"]),
+        (&json!(5), &json!("it answered 422: no such topic"))
+    );
+    assert!(given_up["settled_at"].is_string(), "{given_up}");
+    // when another one comes
+    inbox.reply(Reply::Status(200, String::new()));
+    failed_run(&master.db, &agent, 2).await;
+    // then
+    until("the next one is sent", || async {
+        outbox(&master).await.iter().any(|row| row["state"] == "sent").then_some(())
+    })
+    .await;
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn whoever_was_not_told_of_a_beginning_is_not_told_of_its_end() {
+    let (master, inbox) =
+        (TestMaster::with_actors_on_clock(quick(), Clock::moved(start())).await, Inbox::start().await);
+    let agents = agents(&master, 2).await;
+    speak(&master, &agents).await;
+    // given: one is offline before there is anybody to tell
+    master.clock().jump(TimeDelta::seconds(15));
+    speak(&master, &agents[1..]).await;
+    master.clock().jump(TimeDelta::seconds(10));
+    until("it is offline", || async {
+        let silent = hearings(&master.db, &Default::default()).await.unwrap();
+        (silent.len() == 1).then_some(())
+    })
+    .await;
+    hook(&master, &inbox, json!({})).await;
+    until("that is known", || async {
+        (list_conditions(&master.db).await.unwrap().len() == 1).then_some(())
+    })
+    .await;
+    // when it is back, and the other one is lost
+    speak(&master, &agents[..1]).await;
+    master.clock().jump(TimeDelta::seconds(15));
+    speak(&master, &agents[..1]).await;
+    until_waiting(&master, 1).await;
+    master.clock().jump(TimeDelta::seconds(15));
+    speak(&master, &agents[..1]).await;
+    // then
+    inbox.until_posts(1).await;
+    assert_eq!(inbox.titles(), ["Agent host-01 is offline"]);
     master.stop().await;
 }
 

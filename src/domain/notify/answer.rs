@@ -14,6 +14,11 @@ pub fn was_taken(status: u16) -> bool {
     (200..300).contains(&status)
 }
 
+/// True if this status is about what was sent, and not about the way there or who sends it.
+pub fn is_about_the_message(status: u16) -> bool {
+    matches!(status, 400 | 413 | 415 | 422)
+}
+
 /// Says why it is not: the status, what it means for this kind of target, and the beginning of what was answered.
 pub fn refusal(channel: &Channel, secrets: &Secrets, status: u16, body: &str) -> String {
     let mut words = format!("it answered {status}");

@@ -19,7 +19,7 @@ mod target;
 mod tests;
 mod topic;
 
-pub use answer::{refusal, was_taken};
+pub use answer::{is_about_the_message, refusal, was_taken};
 pub use compare::{Changes, How, Known, Seen, compare};
 pub use gather::{Due, MOST_PENDING, due, take_in, wants};
 pub use mail::Mail;

@@ -30,7 +30,7 @@ use crate::web::state::WebState;
 /// Lines on a page.
 const LINES: u64 = 50;
 /// Events that are looked at for one page; who looks for more goes on from there.
-const LOOK: u64 = 200_000;
+const LOOK: u64 = 20_000;
 /// Most characters of what a decision says.
 const WORDS: usize = 240;
 /// Most changed fields of one decision on the list.

@@ -19,6 +19,8 @@ use crate::notify::{Messenger, NotSent};
 
 /// How often the outcome is tried to be written, a second apart, before the message is left as one that may be sent again.
 const TRIES: u32 = 60;
+/// How often a message is tried that its target answers and does not want. Others wait behind it.
+const REFUSALS: u32 = 5;
 
 /// Sends a message and notes how that went; does nothing if it is at its end already. False if that could not be written
 /// down.
@@ -79,7 +81,7 @@ async fn send(
     target: &Target,
     row: &MessageRow,
 ) -> Result<(), NotSent> {
-    let not_sent = |reason: String| NotSent { reason, wait: None };
+    let not_sent = |reason: String| NotSent { reason, wait: None, is_refused: false };
     let sealed = find_secret(&env.db, &target_secret(&target.id)).await;
     let secrets = match sealed {
         Ok(Some(sealed)) => serde_json::from_str(sealed.expose_secret())
@@ -143,6 +145,7 @@ fn outcome(
                 next_try_at: Some(now + pause),
                 ..state
             };
+            let is_tried_again = is_tried_again && !(failed.is_refused && row.attempts >= REFUSALS);
             let settled_at = (!is_tried_again).then_some(now);
             let after = if is_tried_again { MessageState::Waiting } else { MessageState::Failed };
             (

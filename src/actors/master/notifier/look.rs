@@ -50,15 +50,26 @@ pub(super) struct Sight {
     pub(super) looked_at: BTreeSet<Topic>,
 }
 
-/// Looks at everything; of what is `known` it is said, too, that it is not so any more.
-pub(super) async fn look(env: &Env, token: TokenSight, known: &[Known]) -> Result<Sight, MasterError> {
+/// Looks at everything, at each single route only if `at_routes`; of what is `known` it is said, too, that it is not so any
+/// more.
+pub(super) async fn look(
+    env: &Env,
+    token: TokenSight,
+    known: &[Known],
+    at_routes: bool,
+) -> Result<Sight, MasterError> {
+    let mut looked_at = BTreeSet::from(Topic::ALL);
     let mut seen = agents(env, known).await?;
     seen.extend(tunnels(env, known).await?);
     seen.extend(in_conflict(env).await?);
-    seen.extend(open_routes(env).await?);
+    if at_routes {
+        seen.extend(open_routes(env).await?);
+    } else {
+        looked_at.remove(&Topic::Unprotected);
+    }
     seen.extend(registration_tokens(env).await?);
     seen.extend(token.seen(env));
-    Ok(Sight { seen, looked_at: Topic::ALL.into() })
+    Ok(Sight { seen, looked_at })
 }
 
 fn subjects<'a>(known: &'a [Known], topics: &'a [Topic]) -> impl Iterator<Item = &'a str> {

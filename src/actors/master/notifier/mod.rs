@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 
 use self::look::TokenSight;
 use self::round::Next;
@@ -26,6 +27,9 @@ pub const CAPACITY: usize = 64;
 /// Targets that are sent to at the same time.
 const AT_ONCE: usize = 8;
 
+/// Each single route is looked at anew after this time, whatever was heard.
+const ROUTES_EVERY: Duration = Duration::from_secs(600);
+
 /// Tells people.
 pub struct Notifier {
     env: Arc<OnceLock<Env>>,
@@ -36,6 +40,9 @@ pub struct Notifier {
     /// Number of the timer that counts; earlier ones were replaced by a shorter one.
     timer: u64,
     is_looking: bool,
+    /// True if routes may be others than when each was looked at.
+    routes_changed: bool,
+    routes_looked_at: Option<Instant>,
     /// True if something changed since the round that is under way began.
     is_stale: bool,
 }
@@ -67,6 +74,8 @@ impl Notifier {
             busy: BTreeSet::new(),
             timer: 0,
             is_looking: false,
+            routes_changed: true,
+            routes_looked_at: None,
             is_stale: false,
         }
     }
@@ -79,18 +88,19 @@ impl Notifier {
     /// Waits for a word that something changed; many within the rest are one.
     fn listen(&self, mut changes: Changes, rest: Duration, ctx: &mut Ctx<Self>) {
         let heard = async move {
-            loop {
+            let note = loop {
                 match changes.next().await {
                     // Its own word, and that of people about targets comes with others.
                     Some(Note::Notifications) => {}
-                    Some(_) => break,
+                    Some(note) => break note,
                     None => std::future::pending().await,
                 }
-            }
+            };
             tokio::time::sleep(rest).await;
-            changes
+            (note, changes)
         };
-        ctx.spawn(heard.into_actor(self).map(move |changes, actor, ctx| {
+        ctx.spawn(heard.into_actor(self).map(move |(note, changes), actor, ctx| {
+            actor.routes_changed |= is_about_routes(&note);
             actor.wake(ctx);
             actor.listen(changes, rest, ctx);
         }));
@@ -99,12 +109,19 @@ impl Notifier {
     fn look(&mut self, env: Env, ctx: &mut Ctx<Self>) {
         (self.is_looking, self.is_stale) = (true, false);
         let token = self.token;
+        let was_long_ago = self.routes_looked_at.is_none_or(|at| at.elapsed() >= ROUTES_EVERY);
+        let at_routes = std::mem::take(&mut self.routes_changed) || was_long_ago;
         let round = async move {
-            let next = round::round(&env, token).await;
+            let next = round::round(&env, token, at_routes).await;
             (env, next)
         };
-        ctx.spawn(round.into_actor(self).map(|(env, next), actor, ctx| {
+        ctx.spawn(round.into_actor(self).map(move |(env, next), actor, ctx| {
             actor.is_looking = false;
+            match &next {
+                Ok(_) if at_routes => actor.routes_looked_at = Some(Instant::now()),
+                Ok(_) => {}
+                Err(_) => actor.routes_changed |= at_routes,
+            }
             actor.after_round(&env, next, ctx);
         }));
     }
@@ -174,6 +191,15 @@ impl Notifier {
             actor.busy.remove(&target);
             actor.wake_in(pause, ctx);
         }));
+    }
+}
+
+/// True if a route may be protected in another way now. What containers, updates and connectors do changes none by itself.
+fn is_about_routes(note: &Note) -> bool {
+    match note {
+        Note::Agent(_) | Note::Routes(_) | Note::Published | Note::Settings | Note::Resync => true,
+        Note::Containers(_) | Note::Tunnel(_) | Note::Commands(_) | Note::Updates(_) => false,
+        Note::Keys | Note::Notifications => false,
     }
 }
 

@@ -42,8 +42,8 @@ pub(super) struct Next {
     pub(super) is_on: bool,
 }
 
-/// Does all that is due now.
-pub(super) async fn round(env: &Env, token: TokenSight) -> Result<Next, MasterError> {
+/// Does all that is due now; looks at each single route only if `at_routes`.
+pub(super) async fn round(env: &Env, token: TokenSight, at_routes: bool) -> Result<Next, MasterError> {
     let targets = list_targets(&env.db).await?;
     let place = notification_place(&env.db).await?;
     if targets.is_empty() {
@@ -55,7 +55,7 @@ pub(super) async fn round(env: &Env, token: TokenSight) -> Result<Next, MasterEr
     match place {
         // Nobody was to be told before: what is the case already is no news.
         None => begin(env, token).await?,
-        Some(place) => follow(env, token, &targets, place).await?,
+        Some(place) => follow(env, token, at_routes, &targets, place).await?,
     }
     gather(env, &targets).await?;
     what_to_send(env, &targets).await
@@ -71,8 +71,9 @@ async fn commit(env: &Env, batch: Batch) -> Result<(), MasterError> {
 async fn begin(env: &Env, token: TokenSight) -> Result<(), MasterError> {
     // The number first: what is added while the rest is read is followed then.
     let seq = last_seq(&env.db).await?;
-    let sight = look(env, token, &[]).await?;
-    let begun = compare(&[], sight.seen, &sight.looked_at, env.now()).begun;
+    let sight = look(env, token, &[], true).await?;
+    // Of its end nobody wants to hear who was not told when it began: that was before there was a target.
+    let begun = compare(&[], sight.seen, &sight.looked_at, DateTime::UNIX_EPOCH).begun;
     let mut batch = env.batch("system").row(RowChange::PutNotificationPlace { seq });
     batch.rows.extend(begun.into_iter().map(RowChange::PutCondition));
     commit(env, batch).await
@@ -80,7 +81,13 @@ async fn begin(env: &Env, token: TokenSight) -> Result<(), MasterError> {
 
 /// Takes in what happened since the last round. How far that was, what is the case and what waits to be told are written
 /// together: after a restart nothing is missing, and nothing there twice.
-async fn follow(env: &Env, token: TokenSight, targets: &[TargetRow], place: u64) -> Result<(), MasterError> {
+async fn follow(
+    env: &Env,
+    token: TokenSight,
+    at_routes: bool,
+    targets: &[TargetRow],
+    place: u64,
+) -> Result<(), MasterError> {
     let (mut place, mut waits) = (place, Waiting::read(env).await?);
     let mut batch = env.batch("system");
     loop {
@@ -99,7 +106,7 @@ async fn follow(env: &Env, token: TokenSight, targets: &[TargetRow], place: u64)
         }
     }
     let known = list_conditions(&env.db).await?;
-    let sight = look(env, token, &known).await?;
+    let sight = look(env, token, &known, at_routes).await?;
     let Changes { begun, ended, notices } = compare(&known, sight.seen, &sight.looked_at, env.now());
     for (notice, since) in &notices {
         waits.add(targets, notice, *since);
