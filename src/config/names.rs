@@ -17,6 +17,7 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
     ("TUNNEL_NAME", "tunnel.name"),
     ("CLOUDFLARED_IMAGE", "tunnel.image"),
     ("CLOUDFLARED_NETWORK_NAME", "tunnel.network"),
+    ("USE_EXTERNAL_CLOUDFLARED", "tunnel.external"),
     ("DOCKER_HOST", "docker.host"),
     (PROTOCOL, "tunnel.protocol"),
     (EDGE_IP_VERSION, "tunnel.edge_ip_version"),
@@ -51,8 +52,10 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
 
 /// Names of DockFlare and RedFlag that have no counterpart here, and what there is instead.
 pub(super) const NOT_READ: &[(&str, &str)] = &[
-    ("USE_EXTERNAL_CLOUDFLARED", "each agent runs its connector; enrol it with the tunnel that serves today"),
-    ("EXTERNAL_TUNNEL_ID", "each agent runs its connector; enrol it with the tunnel that serves today"),
+    (
+        "EXTERNAL_TUNNEL_ID",
+        "enrol the host with the tunnel that serves today, by its name (on `standalone`: `TUNNEL_NAME`)",
+    ),
     ("CLOUDFLARED_CONTAINER_NAME", "the connector is always named `dockflare-agent-tunnel`"),
     (
         "CLOUDFLARED_METRICS_PORT",

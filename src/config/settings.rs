@@ -290,6 +290,8 @@ pub struct Tunnel {
     pub post_quantum: Option<bool>,
     /// What happens to the connector when the agent is stopped (default `remove`).
     pub on_shutdown: OnShutdown,
+    /// Somebody else runs the connector of this host's tunnel; the agent starts, changes and stops none (default `false`).
+    pub external: bool,
 }
 
 impl Default for Tunnel {
@@ -302,6 +304,7 @@ impl Default for Tunnel {
             edge_ip_version: None,
             post_quantum: None,
             on_shutdown: OnShutdown::Remove,
+            external: false,
         }
     }
 }

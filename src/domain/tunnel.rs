@@ -13,6 +13,9 @@ pub const CONTAINER_NAME: &str = "dockflare-agent-tunnel";
 /// Why a tunnel's state is unknown although nothing is wrong: on some networks nobody can ask the connector.
 pub const UNREADABLE: &str = "its readiness cannot be read";
 
+/// Why a tunnel's state is unknown to an agent that is told to leave the connector to somebody else.
+pub const ELSEWHERE: &str = "somebody else runs its connector";
+
 /// How the tunnel's connector is, as its agent sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

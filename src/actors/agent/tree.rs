@@ -65,6 +65,7 @@ impl AgentSettings {
             },
             tunnel: TunnelSettings {
                 options: tunnel.options().unwrap_or_default(),
+                is_external: tunnel.external,
                 ..TunnelSettings::new(&tunnel.image, &tunnel.network, tunnel.on_shutdown)
             },
             label_prefix: settings.labels.prefix.clone(),

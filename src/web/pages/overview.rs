@@ -17,7 +17,7 @@ use crate::domain::agent::AgentStatus;
 use crate::domain::connector::Reach;
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::publish::{PublicState, TunnelState};
-use crate::domain::tunnel::{TunnelHealth, UNREADABLE};
+use crate::domain::tunnel::{ELSEWHERE, TunnelHealth, UNREADABLE};
 use crate::web::error::ApiError;
 use crate::web::label_words::label_problem;
 use crate::web::listings::next;
@@ -383,7 +383,7 @@ fn tunnel_problem(observed: &TunnelObservedRow, has_tunnel: bool) -> Option<Stri
         // It serves, and something else is wrong on that host, such as a full disk.
         TunnelHealth::Running => reason.is_some(),
         // Such as an Engine that is away: what runs on that host is not known either.
-        TunnelHealth::Unknown => reason.is_some_and(|reason| reason != UNREADABLE),
+        TunnelHealth::Unknown => reason.is_some_and(|reason| ![UNREADABLE, ELSEWHERE].contains(&reason)),
     };
     let how = match observed.report.health {
         TunnelHealth::Unknown => "How the tunnel is, is not known".to_owned(),

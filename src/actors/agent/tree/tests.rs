@@ -1,5 +1,6 @@
 //! The wired agent, without an Engine.
 
+mod external;
 mod failures;
 mod handover;
 mod networks;

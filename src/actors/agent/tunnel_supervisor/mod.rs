@@ -161,7 +161,8 @@ impl Actor for TunnelSupervisor {
     /// Removes the connector before the end, if that is how it was set.
     fn stopping(&mut self, ctx: &mut Self::Context) -> Running {
         let is_wanted = self.orders.state().desired_state == DesiredState::Running;
-        let keeps = self.parts.settings.on_shutdown == OnShutdown::Keep || !is_wanted;
+        let settings = &self.parts.settings;
+        let keeps = settings.is_external || settings.on_shutdown == OnShutdown::Keep || !is_wanted;
         if self.ending == Ending::Done || !ctx.is_stopping() || keeps {
             return Running::Stop;
         }

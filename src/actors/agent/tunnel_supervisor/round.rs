@@ -14,7 +14,7 @@ use super::{Ending, TunnelSupervisor};
 use crate::actors::supervision::{Backoff, Ctx};
 use crate::docker::DockerError;
 use crate::domain::agent_tunnel::{Desired, NextStep, RunState, Step};
-use crate::domain::tunnel::TunnelHealth;
+use crate::domain::tunnel::{ELSEWHERE, TunnelHealth};
 use crate::state_dir::DesiredState;
 
 /// Waits while the Engine is away or refuses.
@@ -50,6 +50,9 @@ impl TunnelSupervisor {
         if self.save(ctx) {
             return;
         }
+        if self.parts.settings.is_external {
+            return self.leave_to_others(ctx);
+        }
         let (docker, network) = (Arc::clone(&self.parts.docker), self.parts.settings.network.clone());
         let looked = async move {
             let network = name_of_network(&*docker, &network).await?;
@@ -78,6 +81,25 @@ impl TunnelSupervisor {
             self.retire(ctx);
         }
         self.ending != Ending::No
+    }
+
+    /// Nothing is started, looked at or stopped here: an order is kept, and said to be with whoever runs the connector.
+    fn leave_to_others(&mut self, ctx: &mut Ctx<Self>) {
+        self.is_busy = false;
+        let now = ctx.clock().now();
+        match self.orders.state().desired_state {
+            DesiredState::Running => {
+                self.orders.succeed(&format!("nothing was started: {ELSEWHERE}"), now);
+            }
+            DesiredState::Stopped => {
+                self.orders.forget_tunnel();
+                self.orders.succeed(&format!("nothing was stopped: {ELSEWHERE}"), now);
+            }
+            DesiredState::Unknown => {}
+        }
+        self.tell(None, now);
+        let (is_kept, calm) = (self.orders.to_save().is_none(), self.parts.settings.check);
+        self.look_after(if is_kept { calm } else { calm.min(self.keeping.wait()) }, ctx);
     }
 
     fn seen(&mut self, sight: SeenContainers, ctx: &mut Ctx<Self>) {

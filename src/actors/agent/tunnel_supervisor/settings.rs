@@ -24,6 +24,8 @@ pub struct TunnelSettings {
     pub on_shutdown: OnShutdown,
     /// Time between two comparisons while all is well.
     pub check: Duration,
+    /// True if somebody else runs it.
+    pub is_external: bool,
 }
 
 impl TunnelSettings {
@@ -36,6 +38,13 @@ impl TunnelSettings {
         // Containers list the network behind this mode by its name.
         let network = if network.trim() == "default" { "bridge" } else { network.trim() };
         let options = ConnectorOptions::default();
-        Self { image: clean.image, network: network.to_owned(), options, on_shutdown, check: CHECK }
+        Self {
+            image: clean.image,
+            network: network.to_owned(),
+            options,
+            on_shutdown,
+            check: CHECK,
+            is_external: false,
+        }
     }
 }

@@ -5,13 +5,17 @@ use chrono::{DateTime, Utc};
 use super::look::SeenContainers;
 use super::step::StepError;
 use super::{TunnelSupervisor, health};
-use crate::domain::tunnel::{TunnelHealth, TunnelReport};
+use crate::domain::tunnel::{ELSEWHERE, TunnelHealth, TunnelReport};
 
 impl TunnelSupervisor {
     pub(super) fn tell(&mut self, trouble: Option<String>, now: DateTime<Utc>) {
         let kept = self.keeping.problem().or(self.no_commands.as_ref()).or(self.notice.as_ref());
         let trouble = trouble.or_else(|| kept.cloned());
-        let report = health::report(self.orders.state(), &self.sight, trouble, now);
+        let mut report = health::report(self.orders.state(), &self.sight, trouble.clone(), now);
+        if self.parts.settings.is_external && report.health != TunnelHealth::Stopped {
+            report.health = TunnelHealth::Unknown;
+            report.reason = trouble.or_else(|| Some(ELSEWHERE.into()));
+        }
         self.tell_if_new(report);
     }
 
