@@ -26,6 +26,16 @@ pub enum Need {
     Application(WantedApplication),
 }
 
+impl Need {
+    /// Returns the application of its own, if it takes one.
+    pub fn application(&self) -> Option<&WantedApplication> {
+        match self {
+            Self::Application(wanted) => Some(wanted),
+            Self::Nothing | Self::Zone => None,
+        }
+    }
+}
+
 /// An Access application as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedApplication {

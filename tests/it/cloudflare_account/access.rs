@@ -12,6 +12,7 @@ use super::APP;
 use crate::support::account::TestAccount;
 use crate::support::cloudflare::{ACCOUNT, CloudflareStandIn, Edge, Fault, Op, Trouble};
 
+const OPEN: &str = "open.example.com";
 const ADMIN_PART: &str = "app.example.com/admin";
 
 fn group(id: &str, emails: &[&str]) -> Group {
@@ -302,6 +303,42 @@ async fn what_somebody_changed_and_cannot_be_put_right_closes_the_route() {
         test.until_state("a", APP, "published").await;
         assert_eq!(policies(&test, APP).len(), 1);
     }
+}
+
+#[actix_web::test]
+async fn what_was_changed_while_a_route_was_closed_is_seen_before_it_opens() {
+    // given
+    let (test, _) = published(guarded(&[APP])).await;
+    test.removes_group("staff").await;
+    test.until_state("a", APP, "blocked").await;
+    test.until_quiet().await;
+    test.standin.state().access.apps.iter_mut().for_each(|app| app.links.clear());
+
+    // when
+    test.sets_group(group("staff", &["ann@example.com"])).await;
+
+    // then
+    test.until_state("a", APP, "published").await;
+    assert_eq!(policies(&test, APP).len(), 1);
+}
+
+#[actix_web::test]
+async fn a_policy_that_was_changed_is_put_right_before_it_protects_what_was_open() {
+    // given
+    let (test, _) = published(CloudflareStandIn::start()).await;
+    test.claims("a", OPEN).await;
+    test.until_state("a", OPEN, "published").await;
+    test.until_quiet().await;
+    test.standin.state().access.policies[0].body["include"] = json!([{ "everyone": {} }]);
+
+    // when
+    test.asks_for("a", OPEN, groups(&["staff"])).await;
+
+    // then
+    let is_behind = |edge| matches!(edge, Edge::Reaches { behind: Some(_), .. });
+    test.standin.until("it is behind an application", |state| is_behind(state.edge(OPEN, "/"))).await;
+    let include = test.standin.state().access.policies[0].body["include"].to_string();
+    assert!(include.contains("ann@example.com") && !include.contains("everyone"), "{include}");
 }
 
 #[actix_web::test]

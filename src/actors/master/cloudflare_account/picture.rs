@@ -17,7 +17,7 @@ use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, cloudflare, manual_rules, routes, tunnels};
-use crate::domain::access::{AccessAsk, Group, Need};
+use crate::domain::access::{AccessAsk, Group, Need, WantedApplication};
 use crate::domain::dns::tunnel_target;
 use crate::domain::id::{AccountId, AgentId, GroupId, TunnelId};
 use crate::domain::ingress::{
@@ -225,15 +225,18 @@ impl Snapshot {
         self.groups.values().any(|group| group.policy_names(mark).iter().any(|name| name == policy))
     }
 
+    /// True if the rows say that just this application is there for the tunnel, with just these policies.
+    pub fn has_noted(&self, wanted: &WantedApplication) -> bool {
+        let mut rows = self.applications.iter().filter(|row| row.tunnel_id == self.tunnel.id);
+        let row = rows.find(|row| row.domain == wanted.domain);
+        row.is_some_and(|row| is_noted(wanted, &self.policies, row))
+    }
+
     /// True if what protects the routes is in place, as far as we know.
     pub fn is_protected(&self, needs: &Needs) -> bool {
         let is_in_place = |need: &Need| match need {
             Need::Nothing | Need::Zone => true,
-            Need::Application(wanted) => {
-                let mut rows = self.applications.iter().filter(|row| row.tunnel_id == self.tunnel.id);
-                let row = rows.find(|row| row.domain == wanted.domain);
-                row.is_some_and(|row| is_noted(wanted, &self.policies, row))
-            }
+            Need::Application(wanted) => self.has_noted(wanted),
         };
         let is_closed = |key| matches!(self.state(key), Some(PublicState::Blocked));
         let mut needs = needs.iter();

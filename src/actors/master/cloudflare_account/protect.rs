@@ -93,16 +93,19 @@ impl Protecting<'_> {
 
     /// Puts every policy that is needed in place, each once; what came of it, by its name.
     async fn ensure_policies(&self, due: &[(&RouteKey, &Need)]) -> Result<EnsuredPolicies, Stop> {
-        let wanted = due.iter().filter_map(|(_, need)| match need {
-            Need::Application(wanted) => Some(&wanted.policies),
-            _ => None,
-        });
+        let wanted = due.iter().filter_map(|(_, need)| need.application());
+        let wanted = wanted.flat_map(|application| &application.policies);
         let wanted: BTreeMap<&str, &WantedPolicy> =
-            wanted.flatten().map(|policy| (policy.name.as_str(), policy)).collect();
+            wanted.map(|policy| (policy.name.as_str(), policy)).collect();
         let kind = Policies { shared: self.shared, client: self.client };
         let work = stream::iter(wanted.into_values()).map(async |policy| {
             let row = self.read.snapshot.policies.get(&policy.name);
-            let end = self.ensure_one(&kind, policy, policies::is_settled(row, policy, None)).await;
+            let is_settled = policies::is_settled(row, policy, None);
+            let is_trusted = due.iter().all(|(route, need)| {
+                let behind = need.application().filter(|wanted| wanted.policies.contains(policy));
+                behind.is_none_or(|wanted| self.is_published(route) && self.read.snapshot.has_noted(wanted))
+            });
+            let end = self.ensure_one(&kind, policy, is_settled, is_trusted).await;
             (policy.name.clone(), end)
         });
         let ends: Vec<_> = work.buffer_unordered(SIDE_BY_SIDE).collect().await;
@@ -127,13 +130,23 @@ impl Protecting<'_> {
 
     /// Looks at one thing if that is asked for, and puts it right if it is not as it should be. A look that fails says
     /// nothing about what is there.
-    async fn ensure_one<K: Owned>(&self, kind: &K, wanted: &K::Wanted, is_settled: bool) -> End {
-        match (is_settled, self.is_comparison) {
-            (true, false) => End::Known(Standing::Ours),
-            (true, true) => match kind.look(wanted).await {
+    ///
+    /// A row is trusted only for a route that is open: what stood before a closed one was compared by nobody.
+    async fn ensure_one<K: Owned>(
+        &self,
+        kind: &K,
+        wanted: &K::Wanted,
+        is_settled: bool,
+        is_trusted: bool,
+    ) -> End {
+        match (is_settled, is_trusted && !self.is_comparison) {
+            (true, true) => End::Known(Standing::Ours),
+            (true, false) => match kind.look(wanted).await {
                 Ok(Some(standing)) => End::Known(standing),
                 Ok(None) => kind.ensure(wanted).await.into(),
-                Err(OwnedError::Cloudflare(error)) if error.is_transient() => End::Unseen(error),
+                Err(OwnedError::Cloudflare(error)) if self.is_comparison && error.is_transient() => {
+                    End::Unseen(error)
+                }
                 Err(error) => End::Failed(error),
             },
             (false, _) => kind.ensure(wanted).await.into(),
@@ -169,7 +182,7 @@ impl Protecting<'_> {
                 Err(error) => return End::Failed(error.into()),
             }
         }
-        match self.ensure_one(&kind, &asked, is_settled).await {
+        match self.ensure_one(&kind, &asked, is_settled, self.is_published(route)).await {
             End::Failed(OwnedError::Cloudflare(error)) => {
                 self.unless_protected(route, wanted, &policies.rows, error).await
             }
@@ -187,8 +200,7 @@ impl Protecting<'_> {
         policies: &BTreeMap<String, AccessPolicyRow>,
         error: CfError,
     ) -> End {
-        let is_published = self.read.snapshot.state(route) == Some(PublicState::Published);
-        if self.is_comparison || !is_published || !error.is_transient() || wanted.has_bypass() {
+        if self.is_comparison || !self.is_published(route) || !error.is_transient() || wanted.has_bypass() {
             return End::Failed(OwnedError::Cloudflare(error));
         }
         let account = self.shared.cloudflare.account();
@@ -238,13 +250,17 @@ impl Protecting<'_> {
         Ok(others)
     }
 
+    fn is_published(&self, route: &RouteKey) -> bool {
+        self.read.snapshot.state(route) == Some(PublicState::Published)
+    }
+
     fn row(&self, wanted: &WantedApplication) -> Option<&AccessApplicationRow> {
         self.read.snapshot.applications.iter().find(|row| row.domain == wanted.domain)
     }
 
     /// The application of the whole zone may be anybody's; without one the name would be open.
     async fn look_at_zone(&self, route: &RouteKey) -> End {
-        let is_published = self.read.snapshot.state(route) == Some(PublicState::Published);
+        let is_published = self.is_published(route);
         // It may have been published behind something else.
         if is_published && !self.is_comparison && !self.is_news {
             return End::Known(Standing::Theirs);
