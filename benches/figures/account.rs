@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use lightship::actors::master::cloudflare_account::{
-    KnownZones, PublishSettings, consents, plan_from_database,
+    KnownAccess, KnownZones, PublishSettings, consents, plan_from_database,
 };
 use lightship::clock::Clock;
 use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
@@ -41,7 +41,11 @@ pub async fn measure(plan: &Plan) -> Vec<Row> {
         let routes = cloudflare::list_route_status(&db, None, ALL).await.unwrap();
         for _ in 0..rounds {
             let (settings, began) = (PublishSettings::default(), Instant::now());
-            black_box(plan_from_database(&db, &settings, KnownZones::Unknown, true).await.unwrap());
+            black_box(
+                plan_from_database(&db, &settings, KnownZones::Unknown, KnownAccess::default(), true)
+                    .await
+                    .unwrap(),
+            );
             planned.push(per_tunnel(size, began));
             let began = Instant::now();
             black_box(consents(&rows, &statuses, &routes, &HashMap::new()));

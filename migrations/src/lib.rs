@@ -31,6 +31,7 @@ mod m0022_access;
 mod m0023_schedule_approvals;
 mod m0024_manual_rules;
 mod m0025_notifications;
+mod m0026_drift_and_review;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0023_schedule_approvals::Migration),
             Box::new(m0024_manual_rules::Migration),
             Box::new(m0025_notifications::Migration),
+            Box::new(m0026_drift_and_review::Migration),
         ]
     }
 }

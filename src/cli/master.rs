@@ -27,6 +27,7 @@ use crate::config::{Role, Settings};
 use crate::db::{Batch, Db, RowChange, secrets, settings};
 use crate::domain::access::Group;
 use crate::domain::id::{AccountId, SecretId, ZoneId};
+use crate::domain::publish::PublishSettings;
 use crate::domain::role::BY_FILE;
 use crate::io::Io;
 use crate::notify::Sender;
@@ -244,7 +245,11 @@ fn master_settings(settings: &Settings) -> MasterSettings {
         grace: Duration::from_secs(settings.publish.grace_period_seconds),
         offline_after: Duration::from_secs(settings.publish.agent_timeout_seconds),
         label_prefix: settings.labels.prefix.clone(),
-        publish_host_access: settings.publish.allow_host_access,
+        publish: PublishSettings {
+            publish_host_access: settings.publish.allow_host_access,
+            drift: settings.publish.drift,
+            changes: settings.publish.changes,
+        },
         compare_every: Duration::from_secs(settings.publish.compare_interval_seconds),
         second_approval: settings.updates.second_approval,
         notify_window: Duration::from_secs(settings.notifications.grouping_seconds),

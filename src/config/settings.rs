@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
 use crate::domain::agent_tunnel::{BadOption, ConnectorOptions};
+use crate::domain::publish::{ChangeMode, DriftMode};
 
 /// What this process is. Some names of the environment mean different things to different roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +194,11 @@ pub struct Publish {
     /// Seconds between two comparisons with Cloudflare although nothing changed here; 0: after a start only
     /// (default 300).
     pub compare_interval_seconds: u64,
+    /// What becomes of what somebody changed or deleted of ours at Cloudflare: `heal` (default) puts it right, `show` waits
+    /// for a person. What protects a route closes it meanwhile.
+    pub drift: DriftMode,
+    /// When what labels ask for is carried out: `automatic` (default), or `review`: once a person said yes.
+    pub changes: ChangeMode,
     /// File with groups of Access (a JSON array, docs/access.md): what of them differs is set when the master starts.
     pub access_groups_file: Option<PathBuf>,
 }
@@ -204,6 +210,8 @@ impl Default for Publish {
             allow_host_access: false,
             agent_timeout_seconds: 60,
             compare_interval_seconds: 300,
+            drift: DriftMode::Heal,
+            changes: ChangeMode::Automatic,
             access_groups_file: None,
         }
     }

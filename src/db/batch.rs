@@ -8,6 +8,7 @@ use super::cloudflare::{
     AppliedRule, CallBudgetRow, DnsRecordRow, RouteStatusRow, TunnelConnectorsRow, TunnelStatusRow,
 };
 use super::containers::ContainerProblem;
+use super::drifts::DriftRow;
 use super::error::DbError;
 use super::events::Recorded;
 use super::notifications::{MessageRow, TargetStateRow};
@@ -24,7 +25,8 @@ use crate::domain::id::{
     AccountId, AgentId, ContainerId, KeyId, RequestId, SecretId, TargetId, TunnelId, ZoneId,
 };
 use crate::domain::notify::{Known, Notice, Topic};
-use crate::domain::route::RouteKey;
+use crate::domain::owned::OwnedKind;
+use crate::domain::route::{RouteKey, Service};
 use crate::domain::tunnel::TunnelReport;
 use crate::domain::update::{Change, Changes, Checked, Kind, PlanId};
 
@@ -170,7 +172,7 @@ pub enum RowChange {
     /// Stores how a run is.
     PutRun(Box<RunRow>),
     /// Forgets what was observed of a removed agent, but for its dialect: containers, problems, tunnel, route states,
-    /// updates, machine, last time, what renews its access, what it said of commands.
+    /// updates, machine, last time, what renews its access, what it said of commands, what was said yes to of its routes.
     ForgetAgent { agent_id: AgentId },
     /// Makes these the tunnel's only rules that are ours.
     PutAppliedRules { tunnel_id: TunnelId, rules: Vec<AppliedRule> },
@@ -178,6 +180,12 @@ pub enum RowChange {
     PutDnsRecord(DnsRecordRow),
     /// Forgets a DNS record.
     DeleteDnsRecord { zone_id: ZoneId, name: String },
+    /// Stores what others changed of a thing of ours.
+    PutDrift(DriftRow),
+    /// Forgets it.
+    DeleteDrift { account_id: AccountId, kind: OwnedKind, name: String },
+    /// Makes these the only routes of the agent that a person said yes to.
+    PutReviewedRoutes { agent_id: AgentId, services: Vec<Service> },
     /// Stores a policy of Access that is ours.
     PutAccessPolicy(AccessPolicyRow),
     /// Forgets it.

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use super::batch::RowChange;
 use super::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow, status_key};
 use super::containers::ContainerProblem;
+use super::drifts::drift_key;
 use super::entities::{
     access_application, access_policy, agent_observed, applied_rule, call_budget, container,
-    container_problem, dns_record, route_status, session, tunnel_connectors, tunnel_observed, tunnel_status,
+    container_problem, dns_record, drift, reviewed_route, route_status, session, tunnel_connectors,
+    tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
 use super::notification_changes;
@@ -21,6 +23,7 @@ use super::words::to_json;
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::Container;
 use crate::domain::publish::PublicState;
+use crate::domain::route::{RouteKey, Service};
 use crate::domain::tunnel::TunnelReport;
 
 /// Carries out one change that was asked for at `at`.
@@ -69,6 +72,9 @@ pub(super) fn carry_out(
         | RowChange::DeleteAccessPolicy { .. }
         | RowChange::PutAccessApplication(_)
         | RowChange::DeleteAccessApplication { .. }
+        | RowChange::PutDrift(_)
+        | RowChange::DeleteDrift { .. }
+        | RowChange::PutReviewedRoutes { .. }
         | RowChange::PutDnsRecord(_)
         | RowChange::DeleteDnsRecord { .. }
         | RowChange::PutRouteStatus(_)
@@ -249,6 +255,7 @@ fn forget(unit: &mut Unit, agent_id: &str) {
     for row in unit.update_logs.all(|row| row.agent_id == agent_id) {
         unit.update_logs.delete(&(row.agent_id, row.place));
     }
+    put_reviewed(unit, agent_id, &[]);
     unit.tunnel_observed.delete(&agent_id.into());
     updates::forget(unit, agent_id);
     if let Some(seen) = unit.agent_observed.get(&agent_id.into()).cloned() {
@@ -272,6 +279,22 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
         }),
         RowChange::DeleteDnsRecord { zone_id, name } => {
             unit.dns_records.delete(&(zone_id.as_str().into(), name.clone()));
+        }
+        RowChange::PutDrift(row) => unit.drifts.put(drift::Model {
+            account_id: row.account_id.as_str().into(),
+            kind: row.drift.kind.as_str().into(),
+            name: row.drift.name.clone(),
+            tunnel_id: row.tunnel_id.as_str().into(),
+            wanted: row.drift.wanted.clone(),
+            found: row.drift.found.clone(),
+            found_at: micros(row.found_at),
+            state: row.state.as_str().into(),
+        }),
+        RowChange::DeleteDrift { account_id, kind, name } => {
+            unit.drifts.delete(&drift_key(account_id, *kind, name));
+        }
+        RowChange::PutReviewedRoutes { agent_id, services } => {
+            put_reviewed(unit, agent_id.as_str(), services)
         }
         RowChange::PutAccessPolicy(row) => unit.access_policies.put(access_policy::Model {
             account_id: row.account_id.as_str().into(),
@@ -371,6 +394,24 @@ fn put_route_status(unit: &mut Unit, row: &RouteStatusRow) {
         answer: row.answer.clone(),
         updated_at: micros(row.updated_at),
     });
+}
+
+fn put_reviewed(unit: &mut Unit, agent_id: &str, services: &[Service]) {
+    let wanted: BTreeSet<_> = services.iter().map(|service| &service.key).collect();
+    for row in unit.reviewed_routes.all(|row| row.agent_id == agent_id) {
+        let key = RouteKey { hostname: row.hostname, path: row.path };
+        if !wanted.contains(&key) {
+            unit.reviewed_routes.delete(&(row.agent_id, key.hostname, key.path));
+        }
+    }
+    for service in services {
+        unit.reviewed_routes.put(reviewed_route::Model {
+            agent_id: agent_id.into(),
+            hostname: service.key.hostname.clone(),
+            path: service.key.path.clone(),
+            service: to_json(service),
+        });
+    }
 }
 
 fn put_applied_rules(unit: &mut Unit, tunnel_id: &str, rules: &[AppliedRule]) {

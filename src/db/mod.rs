@@ -18,6 +18,7 @@ pub mod cloudflare;
 pub mod commands;
 pub mod conditions;
 pub mod containers;
+pub mod drifts;
 pub mod due;
 pub mod error;
 pub mod events;

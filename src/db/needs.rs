@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::batch::{Assumption, RowChange};
 use super::cloudflare::status_key;
+use super::drifts::drift_key;
 use super::notifications::TargetStateRow;
 use crate::domain::event::Stream;
 use crate::domain::update::{Change, Kind};
@@ -42,6 +43,9 @@ pub(super) struct Needs {
     pub(super) tunnels_observed: BTreeSet<String>,
     pub(super) applied_rules: BTreeSet<String>,
     pub(super) dns_records: BTreeSet<(String, String)>,
+    pub(super) drifts: BTreeSet<(String, String, String)>,
+    /// Agents of which is wanted what a person said yes to.
+    pub(super) reviewed_of_agents: BTreeSet<String>,
     pub(super) route_status: BTreeSet<(String, String, String)>,
     pub(super) tunnel_status: BTreeSet<String>,
     pub(super) sessions_of_admins: BTreeSet<String>,
@@ -127,6 +131,7 @@ impl Needs {
                 self.containers_of_agents.insert(agent_id.as_str().into());
                 self.tunnels_observed.insert(agent_id.as_str().into());
                 self.forgotten_agents.insert(agent_id.as_str().into());
+                self.reviewed_of_agents.insert(agent_id.as_str().into());
             }
             RowChange::DeletePlan { id, .. } => drop(self.plans.insert(id.to_string())),
             // Whoever writes these has read what is there, and names what differs.
@@ -149,6 +154,9 @@ impl Needs {
             RowChange::PutAppliedRules { .. }
             | RowChange::PutDnsRecord(_)
             | RowChange::DeleteDnsRecord { .. }
+            | RowChange::PutDrift(_)
+            | RowChange::DeleteDrift { .. }
+            | RowChange::PutReviewedRoutes { .. }
             | RowChange::PutAccessPolicy(_)
             | RowChange::DeleteAccessPolicy { .. }
             | RowChange::PutAccessApplication(_)
@@ -172,6 +180,15 @@ impl Needs {
             }
             RowChange::DeleteDnsRecord { zone_id, name } => {
                 self.dns_records.insert((zone_id.as_str().into(), name.clone()));
+            }
+            RowChange::PutDrift(row) => {
+                self.drifts.insert(drift_key(&row.account_id, row.drift.kind, &row.drift.name));
+            }
+            RowChange::DeleteDrift { account_id, kind, name } => {
+                self.drifts.insert(drift_key(account_id, *kind, name));
+            }
+            RowChange::PutReviewedRoutes { agent_id, .. } => {
+                self.reviewed_of_agents.insert(agent_id.as_str().into());
             }
             RowChange::PutAccessPolicy(row) => {
                 self.access_policies.insert((row.account_id.as_str().into(), row.name.clone()));

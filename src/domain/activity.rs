@@ -8,7 +8,7 @@ use super::event::{
 };
 
 /// What decisions are about, and how their types begin.
-pub const TOPICS: [(&str, &[&str]); 10] = [
+pub const TOPICS: [(&str, &[&str]); 11] = [
     ("agents", &["agent_"]),
     ("keys", &["key_", "token_"]),
     ("commands", &["command_"]),
@@ -16,6 +16,7 @@ pub const TOPICS: [(&str, &[&str]); 10] = [
     ("rules", &["rule_"]),
     ("access", &["access_"]),
     ("tunnels", &["tunnel_", "dns_"]),
+    ("cloudflare", &["owned_"]),
     ("updates", &["update_"]),
     ("notifications", &["notify_"]),
     ("settings", &["admin_", "setting_", "registry_", "order_", "image_"]),

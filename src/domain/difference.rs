@@ -2,8 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use super::text::beginning;
+
 /// Most fields that are told apart.
 const MOST: usize = 200;
+/// Most characters of a value that a sentence shows.
+const MOST_CHARACTERS: usize = 300;
 
 /// A field that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -61,11 +65,41 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// Says of each field that differs what it is and what it becomes; inner objects are compared as a whole.
+pub fn in_words(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<String> {
+    let mut fields: Vec<&String> = before.keys().chain(after.keys()).collect();
+    fields.sort();
+    fields.dedup();
+    let differs = fields.into_iter().filter_map(|field| {
+        let (old, new) = (before.get(field), after.get(field));
+        (old != new).then(|| format!("{field}: {} becomes {}", quoted(old), quoted(new)))
+    });
+    differs.collect()
+}
+
+fn quoted(value: Option<&Value>) -> String {
+    value.map_or_else(
+        || "nothing".to_owned(),
+        |value| format!("`{}`", beginning(&value.to_string(), MOST_CHARACTERS)),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn each_field_that_differs_is_said_and_no_other() {
+        let before = json!({ "a": 1, "b": "x", "gone": true });
+        let after = json!({ "a": 1, "b": "y", "new": [1] });
+        let said = in_words(before.as_object().unwrap(), after.as_object().unwrap());
+        assert_eq!(
+            said,
+            ["b: `\"x\"` becomes `\"y\"`", "gone: `true` becomes nothing", "new: nothing becomes `[1]`"]
+        );
+    }
 
     fn told(before: &Value, after: &Value) -> Vec<(String, Option<String>, Option<String>)> {
         differences(before, after).into_iter().map(|one| (one.field, one.before, one.after)).collect()

@@ -2,8 +2,8 @@
 //!
 //! A stream has one owner: `keys` and `agent/<id>` belong to the registrar, `agent/<id>/commands` to that
 //! agent's dispatcher, `agent/<id>/routes` to its container mirror, `agent/<id>/presence` to its shard,
-//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` to the Cloudflare account, `admin`, `access`, `rules`,
-//! `notifications` and `token/<id>` to the registrar.
+//! `agent/<id>/updates` to its update coordinator, `tunnel/<id>` and `account/<id>` to the Cloudflare account, `admin`,
+//! `access`, `rules`, `notifications` and `token/<id>` to the registrar.
 
 use std::fmt;
 
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::access::Group;
 use super::command::{CommandKind, Outcome};
+use super::drift::DriftState;
 use super::id::{
     AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TargetId,
     TokenId, TunnelId, ZoneId,
@@ -22,6 +23,7 @@ use super::machine::OtherMachine;
 use super::manual_rule::ManualRule;
 use super::notify::Target;
 use super::order::{Endorsement, PublicKey};
+use super::owned::OwnedKind;
 use super::role::Role;
 use super::route::{Release, RouteKey, Service};
 use super::token::TokenEvent;
@@ -71,6 +73,11 @@ impl Stream {
     /// What a person decided about a tunnel, and what was given up of it.
     pub fn tunnel(id: &TunnelId) -> Self {
         Self(format!("tunnel/{id}"))
+    }
+
+    /// What others changed of ours in an account, what became ours there, and what a person said yes to.
+    pub fn account(id: &AccountId) -> Self {
+        Self(format!("account/{id}"))
     }
 
     /// Who may reach what is published.
@@ -150,6 +157,8 @@ pub enum Event {
     Rule(RuleEvent),
     /// Where people are told what happened.
     Notify(NotifyEvent),
+    /// What is ours at Cloudflare.
+    Owned(OwnedEvent),
 }
 
 /// Decisions about agent keys.
@@ -507,6 +516,50 @@ pub enum NotifyEvent {
     TargetRemoved { target_id: TargetId },
 }
 
+/// What others changed of ours at Cloudflare, what became ours there, and what a person said yes to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum OwnedEvent {
+    /// Somebody changed something of ours, or deleted it: `found` is what it is, `wanted` what it should be.
+    #[serde(rename = "owned_drifted")]
+    Drifted {
+        account_id: AccountId,
+        tunnel_id: TunnelId,
+        kind: OwnedKind,
+        name: String,
+        wanted: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<String>,
+        /// Whether it is put right, or waits for a person.
+        state: DriftState,
+    },
+    /// A person has what others changed in a tunnel put right.
+    #[serde(rename = "owned_restored")]
+    Restored { account_id: AccountId, tunnel_id: TunnelId, kind: OwnedKind, name: String },
+    /// A person made something of others ours: it goes with its route.
+    #[serde(rename = "owned_adopted")]
+    Adopted {
+        account_id: AccountId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tunnel_id: Option<TunnelId>,
+        kind: OwnedKind,
+        name: String,
+        /// Its id at Cloudflare.
+        id: String,
+        /// What differs from then on.
+        changes: Vec<String>,
+    },
+    /// A person said yes to what the labels on a host ask for; the routes that differ from what was published.
+    #[serde(rename = "owned_reviewed")]
+    Reviewed {
+        account_id: AccountId,
+        agent_id: AgentId,
+        published: Vec<String>,
+        changed: Vec<String>,
+        withdrawn: Vec<String>,
+    },
+}
+
 impl From<KeyEvent> for Event {
     fn from(event: KeyEvent) -> Self {
         Self::Key(event)
@@ -567,6 +620,12 @@ impl From<NotifyEvent> for Event {
     }
 }
 
+impl From<OwnedEvent> for Event {
+    fn from(event: OwnedEvent) -> Self {
+        Self::Owned(event)
+    }
+}
+
 impl From<TokenEvent> for Event {
     fn from(event: TokenEvent) -> Self {
         Self::Token(event)
@@ -592,6 +651,7 @@ impl<'de> Deserialize<'de> for Event {
             "access" => AccessEvent::deserialize(value).map(Self::Access),
             "rule" => RuleEvent::deserialize(value).map(Self::Rule),
             "notify" => NotifyEvent::deserialize(value).map(Self::Notify),
+            "owned" => OwnedEvent::deserialize(value).map(Self::Owned),
             "token" => TokenEvent::deserialize(value).map(Self::Token),
             _ => return Err(D::Error::custom(format!("`{kind}` is no type of event"))),
         };
@@ -614,6 +674,10 @@ impl Event {
             | Self::Access(_)
             | Self::Rule(_)
             | Self::Notify(_) => None,
+            Self::Owned(event) => match event {
+                OwnedEvent::Reviewed { agent_id, .. } => Some(agent_id),
+                OwnedEvent::Drifted { .. } | OwnedEvent::Restored { .. } | OwnedEvent::Adopted { .. } => None,
+            },
         }
     }
 }
@@ -766,6 +830,7 @@ pub fn all_types() -> std::collections::BTreeSet<String> {
         of::<AccessEvent>(),
         of::<RuleEvent>(),
         of::<NotifyEvent>(),
+        of::<OwnedEvent>(),
     ];
     topics.into_iter().flatten().collect()
 }

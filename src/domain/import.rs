@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::difference::in_words;
 use super::hostname::{covers, is_wildcard, kept_form};
 use super::ingress::{Contact, IngressRule, MergeError, foreign_rules, in_order, merge, rule_there};
 use super::manual_rule::as_manual;
@@ -72,25 +73,13 @@ fn foreign_rule(there: &Map<String, Value>, is_first: bool) -> ForeignRule {
         false => Err("an earlier rule gets all its requests".to_owned()),
     };
     let changes = match &spec {
-        Ok(spec) => differences(there, &IngressRule::new(spec).as_adopted(there)),
+        Ok(spec) => {
+            let after = IngressRule::new(spec).as_adopted(there);
+            after.as_object().map(|after| in_words(there, after)).unwrap_or_default()
+        }
         Err(_) => Vec::new(),
     };
     ForeignRule { there: Value::Object(there.clone()), spec, changes }
-}
-
-/// Names what is different between two rules, field by field.
-pub(super) fn differences(before: &Map<String, Value>, after: &Value) -> Vec<String> {
-    let mut fields: Vec<&String> =
-        before.keys().chain(after.as_object().into_iter().flat_map(Map::keys)).collect();
-    fields.sort();
-    fields.dedup();
-    let differs = fields.into_iter().filter_map(|field| {
-        let (old, new) = (before.get(field), after.get(field));
-        let text =
-            |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), |value| format!("`{value}`"));
-        (old != new).then(|| format!("{field}: {} becomes {}", text(old), text(new)))
-    });
-    differs.collect()
 }
 
 fn text<'r>(rule: &'r Map<String, Value>, field: &str) -> &'r str {

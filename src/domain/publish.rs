@@ -21,11 +21,22 @@ pub enum Cause {
     TunnelLocal,
     /// Somebody wrote to the tunnel between our read and our write.
     WrittenBetween,
+    /// Somebody changed or deleted something of ours, and a person is to say whether it is put right.
+    Drift,
+    /// It is new, and a person is to say yes to it.
+    InReview,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::EqualRule, Self::TunnelGone, Self::TunnelLocal, Self::WrittenBetween];
+    pub const ALL: [Self; 6] = [
+        Self::EqualRule,
+        Self::TunnelGone,
+        Self::TunnelLocal,
+        Self::WrittenBetween,
+        Self::Drift,
+        Self::InReview,
+    ];
 
     /// Returns the word.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +45,8 @@ impl Cause {
             Self::TunnelGone => "tunnel_gone",
             Self::TunnelLocal => "tunnel_local",
             Self::WrittenBetween => "written_between",
+            Self::Drift => "drift",
+            Self::InReview => "in_review",
         }
     }
 
@@ -197,11 +210,37 @@ impl Consent {
     }
 }
 
+/// What becomes of what somebody changed or deleted of ours at Cloudflare.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftMode {
+    /// It is put right.
+    #[default]
+    Heal,
+    /// It is shown, and waits for a person.
+    Show,
+}
+
+/// When what labels ask for is carried out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeMode {
+    /// At once.
+    #[default]
+    Automatic,
+    /// Once a person said yes.
+    Review,
+}
+
 /// What may be published, by setting.
 #[derive(Debug, Clone, Default)]
 pub struct PublishSettings {
     /// Publish services that open the host or its network as a whole.
     pub publish_host_access: bool,
+    /// What becomes of what others change.
+    pub drift: DriftMode,
+    /// When changes are carried out.
+    pub changes: ChangeMode,
 }
 
 /// Returns why a route is held back until the operator allows it; `None` if it is not.
@@ -305,7 +344,7 @@ mod tests {
             access: AccessAsk::Nothing,
         };
         let strict = PublishSettings::default();
-        let allowed = PublishSettings { publish_host_access: true };
+        let allowed = PublishSettings { publish_host_access: true, ..PublishSettings::default() };
         for held in ["bastion", "unix:/var/run/docker.sock", "http://169.254.169.254"] {
             let reason = held_back(&service(held), &strict).unwrap_or_default();
             assert!(reason.contains(HOST_SETTING) && reason.contains(&format!("`{held}`")), "{reason}");

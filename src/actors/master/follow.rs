@@ -132,7 +132,7 @@ impl Aftermath {
             Event::Command(event) => self.add_of_command(event),
             Event::Route(event) => self.add_of_route(event),
             Event::Update(event) => drop(self.notes.insert(Note::Updates(event.agent().clone()))),
-            Event::Tunnel(_) => {}
+            Event::Tunnel(_) | Event::Owned(_) => {}
             Event::Rule(event) => self.add_of_rule(event),
             // A group may protect routes of any tunnel.
             Event::Access(_) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::domain::command::CommandKind;
 use crate::domain::delivery::lifetime;
 use crate::domain::presence::DEFAULT_TIMEOUT;
+use crate::domain::publish::PublishSettings;
 
 /// How the master keeps time and bounds.
 #[derive(Debug, Clone)]
@@ -30,8 +31,8 @@ pub struct MasterSettings {
     pub removal_limit: Duration,
     /// Prefix of labels besides the two built-in ones.
     pub label_prefix: Option<String>,
-    /// True if services are published that open the host or its network as a whole.
-    pub publish_host_access: bool,
+    /// What may be published, and when.
+    pub publish: PublishSettings,
     /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
     pub compare_every: Duration,
     /// From a push to a registry until hosts are told: whoever pushes one image often pushes more, and a registry may speak
@@ -64,7 +65,7 @@ impl Default for MasterSettings {
             cool_down: Duration::from_secs(10),
             removal_limit: lifetime(&CommandKind::StopTunnel),
             label_prefix: None,
-            publish_host_access: false,
+            publish: PublishSettings::default(),
             compare_every: Duration::from_secs(300),
             push_settles: Duration::from_secs(1),
             push_rests: Duration::from_secs(5),

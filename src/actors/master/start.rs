@@ -7,7 +7,7 @@ use actix_rt::ArbiterHandle;
 
 use super::bus::{self, Bus, Notices};
 use super::cloudflare_account::{
-    self, AccountParts, Late, MasterStore, PlanOnly, PublishSettings, SharedAccount, installation,
+    self, AccountParts, Late, MasterStore, PlanOnly, SharedAccount, installation,
 };
 use super::desk::Desk;
 use super::directory::Directory;
@@ -72,7 +72,7 @@ impl MasterParts {
         notices: &Notices,
         registrar: &Port<Registrar>,
     ) -> Result<(SharedAccount, Option<ChildSpec>, TokenDesk), MasterError> {
-        let settings = PublishSettings { publish_host_access: self.settings.publish_host_access };
+        let settings = self.settings.publish.clone();
         let plan_only =
             |db: &Db| -> SharedAccount { Arc::new(PlanOnly { db: db.clone(), settings: settings.clone() }) };
         let default_zone = self.default_zone.take();

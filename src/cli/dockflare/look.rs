@@ -228,7 +228,10 @@ impl Look<'_> {
     /// Compares what is asked for in a tunnel with what is there.
     async fn compare(&self, one: &InTunnel, facts: &Facts) -> Vec<Name> {
         let services = one.asked.iter().map(|(_, service)| service);
-        let settings = PublishSettings { publish_host_access: self.settings.publish.allow_host_access };
+        let settings = PublishSettings {
+            publish_host_access: self.settings.publish.allow_host_access,
+            ..PublishSettings::default()
+        };
         let wanted = Wanted::read(services, facts.zones(), &settings, &Published::default());
         let rules = self.rules_of(one, &wanted).await;
         let records: BTreeMap<&String, Part> = stream::iter(&wanted.names)

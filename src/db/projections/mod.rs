@@ -9,6 +9,7 @@ mod agents;
 mod commands;
 mod notifications;
 mod origin;
+mod owned;
 mod routes;
 mod rules;
 mod settings;
@@ -34,6 +35,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &Event) -> Res
         Event::Admin(event) => settings::project(unit, origin, event),
         Event::Token(event) => tokens::project(unit, origin, event),
         Event::Access(event) => access::project(unit, origin, event),
+        Event::Owned(event) => owned::project(unit, event),
         Event::Rule(event) => rules::project(unit, origin, event)?,
         Event::Notify(event) => notifications::project(unit, origin, event),
     }
@@ -52,6 +54,7 @@ pub(super) fn needs(needs: &mut Needs, event: &Event) {
         Event::Admin(event) => settings::needs(needs, event),
         Event::Token(event) => tokens::needs(needs, event),
         Event::Access(event) => access::needs(needs, event),
+        Event::Owned(event) => owned::needs(needs, event),
         Event::Rule(event) => rules::needs(needs, event),
         Event::Notify(event) => notifications::needs(needs, event),
     }

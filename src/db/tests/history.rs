@@ -18,9 +18,10 @@ use crate::db::entities::{
 use crate::db::{Batch, Db, Expected};
 use crate::domain::access::{self, AppOptions, Group, PolicySpec, Selector};
 use crate::domain::command::{CommandKind, Outcome};
+use crate::domain::drift::DriftState;
 use crate::domain::event::{
-    AccessEvent, AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, NotifyEvent, RouteEvent, RuleEvent,
-    Stream, TunnelEvent, UpdateEvent,
+    AccessEvent, AdminEvent, AgentEvent, CommandEvent, Event, KeyEvent, NotifyEvent, OwnedEvent, RouteEvent,
+    RuleEvent, Stream, TunnelEvent, UpdateEvent,
 };
 use crate::domain::id::{
     AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TargetId,
@@ -30,6 +31,7 @@ use crate::domain::machine::OtherMachine;
 use crate::domain::manual_rule::ManualRule;
 use crate::domain::notify::{Channel, Target};
 use crate::domain::order::SigningKey;
+use crate::domain::owned::OwnedKind;
 use crate::domain::role::Role;
 use crate::domain::route::Release;
 use crate::domain::token::TokenEvent;
@@ -287,10 +289,11 @@ impl World {
     }
 
     fn about_the_rest(&self) -> Event {
-        match self.pick(19) {
+        match self.pick(21) {
             17 => Event::Notify(NotifyEvent::TargetSet { target: Box::new(self.target()) }),
             // The others stay, so that there are some in the end.
             18 => Event::Notify(NotifyEvent::TargetRemoved { target_id: TargetId::new("target0") }),
+            19 | 20 => Event::Owned(self.about_what_is_ours()),
             14..=16 => Event::Rule(self.about_a_rule()),
             13 => Event::Tunnel(TunnelEvent::Added {
                 tunnel_id: self.tunnel(),
@@ -327,6 +330,33 @@ impl World {
             4 => Event::Admin(AdminEvent::Created { name: self.named("person", 2), role: self.role() }),
             5 => Event::Admin(AdminEvent::PasswordChanged { name: self.named("person", 2) }),
             _ => setting(&self.named("setting", 3), self.clock),
+        }
+    }
+
+    fn about_what_is_ours(&self) -> OwnedEvent {
+        let account_id = AccountId::new("account");
+        let (tunnel_id, name) = (self.tunnel(), self.named("host", 6));
+        let kind = OwnedKind::ALL[self.pick(5)];
+        match self.pick(4) {
+            0 => OwnedEvent::Drifted {
+                account_id,
+                tunnel_id,
+                kind,
+                name,
+                wanted: self.named("value", 2),
+                found: (self.pick(2) == 0).then(|| self.named("value", 2)),
+                state: DriftState::Healing,
+            },
+            1 => OwnedEvent::Restored { account_id, tunnel_id, kind, name },
+            2 => {
+                let (tunnel_id, id) = (Some(tunnel_id), self.named("id", 3));
+                OwnedEvent::Adopted { account_id, tunnel_id, kind, name, id, changes: Vec::new() }
+            }
+            _ => {
+                let (agent_id, published) = (self.agent(), vec![name]);
+                let (changed, withdrawn) = (Vec::new(), Vec::new());
+                OwnedEvent::Reviewed { account_id, agent_id, published, changed, withdrawn }
+            }
         }
     }
 

@@ -40,4 +40,5 @@ pub use options::AppOptions;
 pub use policy::{Decision, MAX_RULES, PolicySpec, parse_rules};
 pub use policy_step::{FoundPolicy, OwnPolicy, PolicyStep, is_policy_as_wanted, policy_step};
 pub use read::{MAX_FILE, MAX_GROUPS, is_built_in, read_ask, read_group, read_groups};
+pub use said::policy_in_words;
 pub use selector::{Selector, check_email};

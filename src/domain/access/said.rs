@@ -76,6 +76,12 @@ impl PolicySpec {
     }
 }
 
+/// Says whom a policy as Cloudflare has it lets in or keeps out; as it is written, if nobody here can read it.
+pub fn policy_in_words(body: &serde_json::Value) -> String {
+    let read = serde_json::from_value::<PolicySpec>(body.clone());
+    beginning(&read.map_or_else(|_| body.to_string(), |policy| policy.sentence()), MOST)
+}
+
 fn of_groups(groups: &[GroupId]) -> String {
     match groups {
         [one] if one.as_str() == PUBLIC_BYPASS => format!("none: the group `{one}` lets everybody in"),

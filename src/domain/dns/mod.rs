@@ -10,7 +10,9 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use super::drift::Drift;
 use super::id::{RecordId, TunnelId, ZoneId};
+use super::owned::OwnedKind;
 
 /// Kinds that cannot stand beside a CNAME of the same name.
 const EXCLUSIVE: [&str; 4] = ["A", "AAAA", "CNAME", "NS"];
@@ -201,6 +203,32 @@ pub fn dns_steps(
         steps.extend(world.provide(name));
     }
     steps
+}
+
+/// Says what somebody changed of a record that was as our row has it.
+pub fn record_drift(own: &OwnRecord, found: &[FoundRecord], marker: &str) -> Option<Drift> {
+    let id = own.record_id.as_ref()?;
+    let wanted = format!("CNAME {}, proxied", own.target);
+    let said = |found: Option<String>| Some(Drift::in_words(OwnedKind::Record, &own.name, &wanted, found));
+    let Some(there) = found.iter().find(|record| record.id == *id) else {
+        let others: Vec<String> = found
+            .iter()
+            .filter(|record| EXCLUSIVE.contains(&record.kind.as_str()))
+            .map(|record| format!("{} {}, made by somebody else", record.kind, record.content))
+            .collect();
+        return said((!others.is_empty()).then(|| others.join("; ")));
+    };
+    let is_marked = there.comment.as_deref().is_some_and(|comment| comment.trim() == marker);
+    let leads_there = there.kind == "CNAME" && there.content.eq_ignore_ascii_case(&own.target);
+    if leads_there && there.is_proxied && is_marked {
+        return None;
+    }
+    let proxied = if there.is_proxied { "proxied" } else { "DNS only" };
+    let comment = match is_marked {
+        true => String::new(),
+        false => format!(", with the comment `{}`", there.comment.as_deref().unwrap_or_default()),
+    };
+    said(Some(format!("{} {}, {proxied}{comment}", there.kind, there.content)))
 }
 
 struct World<'a> {

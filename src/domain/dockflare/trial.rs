@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use super::super::access::{
     ApplicationStep, FoundApplication, Need, WantedApplication, application_step, zone_application,
 };
+use super::super::difference::in_words;
 use super::super::dns::DnsStep;
 use super::super::event::RouteEvent;
 use super::super::id::{AgentId, ContainerId, PolicyId};
-use super::super::import::differences;
 use super::super::ingress::{Contact, Foreign, MergeOutcome, RuleId, merge};
 use super::super::labels::{MAX_PROBLEMS, is_enabled, read_labels};
 use super::super::limits::Limits;
@@ -222,7 +222,7 @@ fn rule_part(service: &Service, merged: &MergeOutcome, config: &Value) -> Part {
         return Part::new("rule", Verdict::Kept, format!("the tunnel leads it to `{}`", service.service));
     }
     let changes = match (rule_at(config, &id), rule_at(&merged.config, &id)) {
-        (Some(before), Some(after)) => differences(before, &Value::Object(after.clone())),
+        (Some(before), Some(after)) => in_words(before, after),
         _ => Vec::new(),
     };
     Part::new("rule", Verdict::Change, format!("its rule is written in another way: {}", changes.join("; ")))

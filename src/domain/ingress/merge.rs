@@ -171,6 +171,18 @@ pub fn merge(
     })
 }
 
+/// Returns the rules of ours that are not there as they were written, each with what stands there under its name.
+pub fn changed_rules(applied: &[IngressRule], observed: &Value) -> Vec<(IngressRule, Option<Value>)> {
+    let rules = observed.get("ingress").and_then(Value::as_array);
+    let there = |id: &RuleId| rules.into_iter().flatten().find(|rule| rule_id(rule) == *id);
+    let seen = applied.iter().filter(|rule| !rule.unseen);
+    let changed = seen.filter_map(|rule| match there(&rule.id()) {
+        Some(Value::Object(found)) if rule.written_over(found).as_object() == Some(found) => None,
+        found => Some((rule.clone(), found.cloned())),
+    });
+    changed.collect()
+}
+
 /// Returns the rules that others made, as they stand there; not the one that catches all.
 pub fn foreign_rules(applied: &[IngressRule], observed: &Value) -> Result<Vec<Value>, MergeError> {
     let empty = Map::new();

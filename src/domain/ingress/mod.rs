@@ -25,7 +25,8 @@ use super::route::{OriginRequest, RouteKey, Service};
 
 pub use closed::{CLOSED, foreign_services, guarded_rules};
 pub use merge::{
-    Contact, Foreign, MergeError, MergeOutcome, RuleConflict, SYSTEM, foreign_rules, merge, rule_there,
+    Contact, Foreign, MergeError, MergeOutcome, RuleConflict, SYSTEM, changed_rules, foreign_rules, merge,
+    rule_there,
 };
 pub use trial::Trial;
 
@@ -42,6 +43,11 @@ impl RuleId {
     /// Returns that of a route's rule.
     pub fn of(key: &RouteKey) -> Self {
         Self { hostname: key.hostname.clone(), path: path_regex(&key.path).unwrap_or_default() }
+    }
+
+    /// Returns the route whose rule it is.
+    pub fn route(&self) -> RouteKey {
+        RouteKey { hostname: self.hostname.clone(), path: kept_path(&self.path) }
     }
 }
 

@@ -63,6 +63,10 @@ pub fn waits_for(place: Place) -> Wait {
         (PublicState::Publishing, _) => {
             by_itself("the calls that are under way, or their turn under Cloudflare's limit")
         }
+        (PublicState::Waiting, Some(Cause::InReview)) => wait(
+            "a person's yes: changes are reviewed before they are carried out",
+            "an operator looks at `lightship plan` or the Routes page and applies it, there or with `lightship apply --yes`",
+        ),
         (PublicState::Waiting, _) => wait(
             "a person's yes to what others wrote into its tunnel",
             "an operator looks at the Routes page and confirms, there or with `lightship apply --yes`",
@@ -70,6 +74,10 @@ pub fn waits_for(place: Place) -> Wait {
         (PublicState::Blocked, Some(Cause::EqualRule)) => wait(
             "a person's yes: a rule that is not ours serves it already",
             "an operator makes the rule ours with `lightship apply --yes`",
+        ),
+        (PublicState::Blocked, Some(Cause::Drift)) => wait(
+            "a person's word: somebody changed or deleted something of it at Cloudflare",
+            "an operator has it put right with `lightship apply --yes` or on the Routes page",
         ),
         (_, Some(Cause::TunnelGone)) => {
             wait("a tunnel: its own was deleted at Cloudflare", other_tunnel(place.asker))

@@ -17,7 +17,7 @@ use super::{Shell, SignedIn, page, page_with, part};
 use crate::db::read::{EventFilter, EventRow, agent_names, find_events, list_admins};
 use crate::domain::activity::{Earlier, TOPICS};
 use crate::domain::difference::{Difference, fields};
-use crate::domain::event::{AccessEvent, Event, all_types};
+use crate::domain::event::{AccessEvent, Event, OwnedEvent, all_types};
 use crate::domain::id::AgentId;
 use crate::domain::role::{BY_AGENT, BY_MASTER, BY_SOCKET, BY_TOKEN};
 use crate::domain::text::beginning;
@@ -339,6 +339,12 @@ fn about(event: &Event, names: &HashMap<AgentId, String>) -> Option<Link> {
             Some(Link { href: "/access".into(), word: format!("group {}", group.id) })
         }
         Event::Access(_) => Some(Link { href: "/access".into(), word: "Access".into() }),
+        // What others changed, and what may be adopted, stands there.
+        Event::Owned(
+            OwnedEvent::Drifted { name, .. }
+            | OwnedEvent::Restored { name, .. }
+            | OwnedEvent::Adopted { name, .. },
+        ) => Some(Link { href: "/routes".into(), word: name.clone() }),
         other => other.agent().map(|id| Link {
             href: format!("/agents/{id}"),
             word: names.get(id).cloned().unwrap_or_else(|| id.to_string()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::owned::{Owned, OwnedError, Standing};
+use super::owned::{Looked, Owned, OwnedError, Standing};
 use super::shared::Shared;
 use crate::cloudflare::{AccessApp, Cloudflare};
 use crate::db::RowChange;
@@ -10,7 +10,9 @@ use crate::db::access::{AccessApplicationRow, find_application};
 use crate::domain::access::{
     ApplicationStep, FoundApplication, OwnApplication, WantedApplication, application_step,
 };
+use crate::domain::drift::Drift;
 use crate::domain::id::{ApplicationId, PolicyId, TunnelId};
+use crate::domain::owned::OwnedKind;
 
 /// What Cloudflare keeps is not what it was asked for.
 const ALTERED: &str = "Cloudflare took the application, but keeps another one than it was asked for";
@@ -55,15 +57,26 @@ impl Owned for Applications<'_> {
         None
     }
 
-    async fn look(&self, asked: &AskedApplication) -> Result<Option<Standing>, OwnedError> {
-        let _held = self.hold(&asked.wanted.domain).await;
-        let row = self.row(&asked.wanted.domain).await?;
-        let is_noted = row.as_ref().is_some_and(|row| asked.is_settled(row, self.tunnel));
-        Ok(match self.step(asked, row.as_ref()).await? {
-            ApplicationStep::Keep { .. } if is_noted => Some(Standing::Ours),
+    async fn look(&self, asked: &AskedApplication) -> Result<Looked, OwnedError> {
+        let domain = &asked.wanted.domain;
+        let _held = self.hold(domain).await;
+        let row = self.row(domain).await?;
+        let noted = row.as_ref().filter(|row| asked.is_settled(row, self.tunnel));
+        let found = self.found(domain, row.as_ref()).await?;
+        let own = row.as_ref().map(|row| OwnApplication { id: row.application_id.clone() });
+        let step = application_step(&asked.wanted, &asked.policies, self.our_policies, &found, own.as_ref());
+        let is_kept = matches!(step, ApplicationStep::Keep { .. });
+        let drift = noted.filter(|_| !is_kept).map(|row| {
+            let there = found.iter().find(|app| Some(&app.id) == row.application_id.as_ref());
+            let there = there.map(|app| serde_json::Value::Object(app.raw.clone()));
+            Drift::of(OwnedKind::Application, domain, &row.body, there.as_ref())
+        });
+        let standing = match step {
+            ApplicationStep::Keep { .. } if noted.is_some() => Some(Standing::Ours),
             ApplicationStep::Blocked { reason } => Some(Standing::Blocked(reason)),
             _ => None,
-        })
+        };
+        Ok(Looked { standing, drift })
     }
 
     async fn ensure(&self, asked: &AskedApplication) -> Result<Standing, OwnedError> {

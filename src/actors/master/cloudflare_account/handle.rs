@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::actor::{
     CAPACITY, CloudflareAccount, CompareAgent, LookAtConnectors, Missed, Wake, WakeAgent, WakeAll,
 };
-use super::plan::{ApplyReport, Plan, plan};
+use super::plan::{ApplyReport, KnownAccess, Plan, plan};
 use super::requests::{
     AccountStatus, Apply, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel, LookAtToken, NameZone,
     ProvideTunnel, PutRules,
@@ -292,7 +292,7 @@ impl Account for PlanOnly {
     }
 
     async fn plan(&self) -> Result<Plan, MasterError> {
-        Ok(plan(&self.db, &self.settings, KnownZones::Unknown, false).await?)
+        Ok(plan(&self.db, &self.settings, KnownZones::Unknown, KnownAccess::default(), false).await?)
     }
 
     async fn apply(&self, _: &str, _: Duration) -> Result<ApplyReport, MasterError> {

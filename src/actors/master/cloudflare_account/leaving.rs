@@ -6,18 +6,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::drifts::Drifts;
 use super::policies::is_settled;
 use super::shared::tunnel_of_name;
 use crate::db::access::{AccessApplicationRow, AccessPolicyRow, applications_of};
+use crate::db::routes::RouteRow;
 use crate::db::tunnels::TunnelRow;
-use crate::db::{Db, DbError, cloudflare, manual_rules, story};
+use crate::db::{Db, DbError, cloudflare, drifts, manual_rules, story};
 use crate::domain::access::{Need, WantedApplication, WantedPolicy};
 use crate::domain::dns::tunnel_target;
 use crate::domain::hostname::is_wildcard;
 use crate::domain::id::{AgentId, PolicyId, TunnelId};
 use crate::domain::ingress::{CLOSED, IngressRule, RuleId};
 use crate::domain::manual_rule::ManualRule;
+use crate::domain::owned::OwnedKind;
 use crate::domain::publish::TunnelState;
+use crate::domain::review::reviewed;
 use crate::domain::route::{Route, Service};
 
 /// A name that leads here, and is another tunnel's.
@@ -40,6 +44,7 @@ impl Leaving {
         hostname: &str,
         rules: &[&IngressRule],
         policies: &BTreeMap<String, AccessPolicyRow>,
+        drifts: &Drifts,
         need_of: impl Fn(&Service) -> Result<Need, String>,
     ) -> bool {
         // What lies below a wildcard may be closed here, and would be answered for by it.
@@ -52,18 +57,33 @@ impl Leaving {
             asked.insert(RuleId::of(&service.key));
             match need_of(service) {
                 Ok(Need::Nothing) => {}
-                Ok(Need::Application(wanted)) if self.is_led && self.is_in_place(&wanted, policies) => {
+                Ok(Need::Application(wanted))
+                    if self.is_led && self.is_in_place(&wanted, policies, drifts) =>
+                {
                     others.remove(wanted.domain.as_str());
                 }
                 Ok(Need::Application(_) | Need::Zone) | Err(_) => return false,
             }
         }
-        others.is_empty() && rules.iter().all(|rule| rule.service != CLOSED && asked.contains(&rule.id()))
+        let is_as_written = |id: &RuleId| !drifts.is_open(OwnedKind::Rule, &id.route().to_string());
+        let may_stay = |rule: &&IngressRule| {
+            let id = rule.id();
+            rule.service != CLOSED && asked.contains(&id) && is_as_written(&id)
+        };
+        others.is_empty() && rules.iter().all(may_stay)
     }
 
-    fn is_in_place(&self, wanted: &WantedApplication, policies: &BTreeMap<String, AccessPolicyRow>) -> bool {
+    /// What others changed is not in place, whatever the rows say.
+    fn is_in_place(
+        &self,
+        wanted: &WantedApplication,
+        policies: &BTreeMap<String, AccessPolicyRow>,
+        drifts: &Drifts,
+    ) -> bool {
         let row = self.applications.iter().find(|row| row.domain == wanted.domain);
         row.is_some_and(|row| is_noted(wanted, policies, row))
+            && !drifts.is_open(OwnedKind::Application, &wanted.domain)
+            && wanted.policies.iter().all(|policy| !drifts.is_open(OwnedKind::Policy, &policy.name))
     }
 }
 
@@ -82,12 +102,13 @@ pub(super) fn is_noted(
 }
 
 /// Finds the names that lead to each of these tunnels, although somebody has them who publishes them in another one of the
-/// account. That is rare: they change hands one by one.
+/// account. That is rare: they change hands one by one. While changes are reviewed, `approved` says what agents publish.
 pub(super) async fn read_leaving(
     db: &Db,
     tunnels: &[TunnelRow],
     routes: &HashMap<AgentId, Vec<Route>>,
     rules: &HashMap<TunnelId, Vec<ManualRule>>,
+    approved: Option<&HashMap<AgentId, Vec<Service>>>,
 ) -> Result<HashMap<TunnelId, BTreeMap<String, Leaving>>, DbError> {
     let targets: Vec<String> = tunnels.iter().map(|tunnel| tunnel_target(&tunnel.id)).collect();
     let records = cloudflare::dns_records_to(db, &targets).await?;
@@ -96,10 +117,12 @@ pub(super) async fn read_leaving(
         let own = tunnel.agent_id.as_ref().and_then(|agent| routes.get(agent));
         let own = own.into_iter().flatten().map(|route| &route.spec.key.hostname);
         let by_people = rules.get(&tunnel.id).into_iter().flatten().map(|rule| &rule.spec.key.hostname);
-        let own: BTreeSet<&String> = own.chain(by_people).collect();
+        let reviewed = tunnel.agent_id.as_ref().and_then(|agent| approved?.get(agent));
+        let reviewed = reviewed.into_iter().flatten().map(|service| &service.key.hostname);
+        let own: BTreeSet<&String> = own.chain(by_people).chain(reviewed).collect();
         let leads_here = records.get(&tunnel_target(&tunnel.id)).into_iter().flatten();
         for record in leads_here.filter(|record| record.record_id.is_some() && !own.contains(&record.name)) {
-            if let Some(leaving) = read_one(db, tunnel, &record.name).await? {
+            if let Some(leaving) = read_one(db, tunnel, &record.name, approved.is_some()).await? {
                 let names: &mut BTreeMap<_, _> = found.entry(tunnel.id.clone()).or_default();
                 names.insert(record.name.clone(), leaving);
             }
@@ -108,22 +131,47 @@ pub(super) async fn read_leaving(
     Ok(found)
 }
 
-async fn read_one(db: &Db, tunnel: &TunnelRow, hostname: &str) -> Result<Option<Leaving>, DbError> {
+async fn read_one(
+    db: &Db,
+    tunnel: &TunnelRow,
+    hostname: &str,
+    is_reviewed: bool,
+) -> Result<Option<Leaving>, DbError> {
     let account = &tunnel.account_id;
     let Some(next) = tunnel_of_name(db, account, hostname).await?.filter(|next| *next != tunnel.id) else {
         return Ok(None);
     };
     let status = cloudflare::find_tunnel_status(db, &next).await?;
     let is_led = status.is_none_or(|status| status.state != TunnelState::Waiting.as_str());
-    let by_agents = story::routes_of_hostname(db, hostname).await?.into_iter().map(|row| row.route.spec);
+    let routes = story::routes_of_hostname(db, hostname).await?;
+    let by_agents = match is_reviewed {
+        true => as_reviewed(db, hostname, routes).await?,
+        false => routes.into_iter().map(|row| row.route.spec).collect(),
+    };
     let by_people = manual_rules::rules_of_names(db, &[hostname.to_owned()]).await?;
-    let asks = by_agents.chain(by_people.into_iter().map(|row| row.rule.spec)).collect();
+    let asks = by_agents.into_iter().chain(by_people.into_iter().map(|row| row.rule.spec)).collect();
     let is_before = |domain: &str| {
         domain.strip_prefix(hostname).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let mut applications = applications_of(db, account).await?;
     applications.retain(|row| is_before(&row.domain));
     Ok(Some(Leaving { next, asks, is_led, applications }))
+}
+
+/// Of what labels ask for under a name, what a person said yes to: nothing else is published there.
+async fn as_reviewed(db: &Db, hostname: &str, routes: Vec<RouteRow>) -> Result<Vec<Service>, DbError> {
+    let mut asked = BTreeMap::<AgentId, Vec<Service>>::new();
+    for row in routes {
+        asked.entry(row.route.agent_id).or_default().push(row.route.spec);
+    }
+    let agents: Vec<AgentId> = asked.keys().cloned().collect();
+    let mut approved = drifts::reviewed_of_agents(db, &agents).await?;
+    let published = asked.into_iter().flat_map(|(agent, asked)| {
+        let mut approved = approved.remove(&agent).unwrap_or_default();
+        approved.retain(|service| service.key.hostname == hostname);
+        reviewed(&asked, &approved).services
+    });
+    Ok(published.collect())
 }
 
 #[cfg(test)]
@@ -172,6 +220,8 @@ mod tests {
         need: Result<Need, String>,
         applications: Vec<AccessApplicationRow>,
         is_led: bool,
+        /// What others changed, and is not put right yet.
+        drifted: &'static [(OwnedKind, &'static str)],
         stays: bool,
     }
 
@@ -184,6 +234,7 @@ mod tests {
                 need: Ok(Need::Nothing),
                 applications: Vec::new(),
                 is_led: false,
+                drifted: &[],
                 stays: true,
             }
         }
@@ -225,6 +276,8 @@ mod tests {
                 applications: vec![AccessApplicationRow { body: serde_json::json!({}), ..row(NAME, true) }],
                 ..Case::protected()
             }),
+            gone(Case { drifted: &[(OwnedKind::Application, NAME)], ..Case::protected() }),
+            gone(Case { drifted: &[(OwnedKind::Rule, NAME)], ..Case::public() }),
             gone(Case { is_led: false, ..Case::protected() }),
             gone(Case { need: Ok(Need::Zone), ..Case::public() }),
             gone(Case { need: Err("an unknown group".into()), ..Case::public() }),
@@ -239,7 +292,10 @@ mod tests {
                 applications: case.applications,
             };
             let rules: Vec<&IngressRule> = case.rules.iter().collect();
-            let stays = leaving.may_stay(case.name, &rules, &BTreeMap::new(), |_| case.need.clone());
+            let stays =
+                leaving.may_stay(case.name, &rules, &BTreeMap::new(), &Drifts::found(case.drifted), |_| {
+                    case.need.clone()
+                });
             assert_eq!(stays, case.stays, "case {number}");
         }
     }

@@ -13,6 +13,7 @@
 
 mod actor;
 mod applications;
+mod drifts;
 mod handle;
 mod late;
 mod leaving;
@@ -40,7 +41,8 @@ pub use self::actor::{CAPACITY, CloudflareAccount};
 pub use self::handle::{Account, Connected, PlanOnly, SharedAccount, describe};
 pub use self::late::Late;
 pub use self::plan::{
-    ApplyReport, BlockedChange, ChangeKind, Plan, PlannedChange, WaitingTunnel, plan as plan_from_database,
+    ApplyReport, BlockedChange, ChangeKind, Drifted, KnownAccess, Plan, PlannedChange, WaitingTunnel,
+    plan as plan_from_database,
 };
 pub use self::requests::{AccountStatus, GetStatus, consents};
 pub use self::shared::{AccountParts, AccountStore, MasterStore, StoreFailed, installation};

@@ -19,6 +19,7 @@ use crate::db::{DbError, RowChange};
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::ingress::{CLOSED, IngressRule, RuleId};
 use crate::domain::publish::{Cause, PublicState, TunnelState};
+use crate::domain::review::{CHANGE_NOT_REVIEWED, Unreviewed};
 use crate::domain::route::{RouteKey, Service};
 
 /// Who wants a rule that a person made.
@@ -150,7 +151,11 @@ impl Statement<'_> {
         let tunnel = &read.snapshot.tunnel.id;
         let mut rows = Vec::new();
         if let Some(in_force) = &found.config.in_force {
-            rows.extend(applied_change(tunnel, &read.applied, in_force));
+            let is_drifting = |rule: &&IngressRule| found.config.drifting.contains_key(&rule.id());
+            let ours = in_force.iter().filter(|rule| !is_drifting(rule));
+            let as_written = read.snapshot.applied.iter().filter(is_drifting);
+            let after: Vec<IngressRule> = ours.chain(as_written).cloned().collect();
+            rows.extend(applied_change(tunnel, &read.applied, &after));
         }
         // Nothing was sent for them: next time nobody needs to look first.
         let unsent = found.names.put_off.keys().filter(|name| found.names.untried.contains(*name));
@@ -221,6 +226,7 @@ impl Statement<'_> {
         let refused = self.read.wanted.refused.iter();
         let blocked = |reason: &String| Said::because(PublicState::Blocked, reason.clone());
         let mut said: BTreeMap<_, _> = refused.map(|(key, reason)| (key.clone(), blocked(reason))).collect();
+        said.extend(self.in_review());
         let in_force = self.found.config.rules_in_force();
         for service in &self.read.wanted.services {
             let word = match self.found.has_looked || self.result.is_err() {
@@ -232,6 +238,13 @@ impl Statement<'_> {
             }
         }
         said
+    }
+
+    /// Routes that nobody said yes to yet.
+    fn in_review(&self) -> impl Iterator<Item = (RouteKey, Said)> {
+        let waits = self.read.snapshot.review.iter().flat_map(|review| &review.waits);
+        let new = waits.filter(|(_, why)| **why == Unreviewed::New);
+        new.map(|(key, _)| (key.clone(), Said::in_review()))
     }
 
     /// The zones could not be read, or a fault of ours came first: what was said holds, and what is new waits.
@@ -246,7 +259,7 @@ impl Statement<'_> {
             let failing = || self.result.as_ref().err().map_or_else(Said::on_its_way, Said::failing);
             (service.key.clone(), before.unwrap_or_else(failing))
         });
-        words.collect()
+        words.chain(self.in_review()).collect()
     }
 
     /// Nothing was asked, so what was said still holds.
@@ -315,12 +328,18 @@ impl Statement<'_> {
                 },
             });
         }
+        if let Some(reason) = config.drifting.get(id).or_else(|| names.drifted.get(name)) {
+            return Some(Said::drifted(reason));
+        }
         Some(Said::because(PublicState::Blocked, names.blocked.get(name)?.clone()))
     }
 
     /// What is to be known about a route that serves.
     fn note(&self, service: &Service) -> Option<String> {
         let name = &service.key.hostname;
+        if self.read.snapshot.unreviewed(&service.key).is_some() {
+            return Some(CHANGE_NOT_REVIEWED.into());
+        }
         let warning = self.read.wanted.warnings.get(&service.key);
         match self.found.names.led.get(name) {
             Some(false) => Some(LEADS_HERE_ALREADY.into()),
@@ -392,9 +411,9 @@ fn route_rows(read: &Read, said: BTreeMap<RouteKey, Said>, now: DateTime<Utc>) -
     route_puts(&read.snapshot.route_status, &said, now, |key| agent_of(read, key))
 }
 
-/// Of routes that an agent took along to another tunnel that one speaks.
+/// Of routes that an agent took along to another tunnel that one speaks, and of those that are gone nobody.
 fn spoken_of(snapshot: &Snapshot, mut said: BTreeMap<RouteKey, Said>) -> BTreeMap<RouteKey, Said> {
-    said.retain(|key, _| snapshot.speaks_of(key));
+    said.retain(|key, _| snapshot.speaks_of(key) && snapshot.unreviewed(key) != Some(Unreviewed::Gone));
     said
 }
 
@@ -404,7 +423,7 @@ fn agent_of(read: &Read, key: &RouteKey) -> Option<AgentId> {
 
 /// Routes of which the publisher said something, and that are gone.
 pub(super) fn gone_routes(snapshot: &Snapshot) -> Vec<RouteKey> {
-    let is_there = |row: &RouteStatusRow| snapshot.specs().any(|spec| spec.key == row.key);
+    let is_there = |row: &RouteStatusRow| snapshot.is_asked(&row.key);
     let rows = snapshot.route_status.iter().filter(|row| is_from_publisher(row) && !is_there(row));
     rows.map(|row| row.key.clone()).collect()
 }

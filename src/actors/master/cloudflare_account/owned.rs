@@ -16,6 +16,7 @@ use super::shared::{Shared, StoreFailed};
 use super::words::Stop;
 use crate::cloudflare::CfError;
 use crate::db::{DbError, RowChange};
+use crate::domain::drift::{Drift, Remedy};
 
 /// Calls about things of one kind that run side by side.
 pub(super) const SIDE_BY_SIDE: usize = 8;
@@ -36,14 +37,39 @@ pub(super) trait Owned {
     /// writes it itself.
     fn row_before(&self, wanted: &Self::Wanted) -> Option<RowChange>;
 
-    /// Says how a thing stands, if nothing is to be done for it at Cloudflare; changes nothing there.
-    async fn look(&self, wanted: &Self::Wanted) -> Result<Option<Standing>, OwnedError>;
+    /// Says how a thing stands, and what others changed of it; changes nothing at Cloudflare.
+    async fn look(&self, wanted: &Self::Wanted) -> Result<Looked, OwnedError>;
 
     /// Makes or changes it, so that it is as wanted. Its row must be written already.
     async fn ensure(&self, wanted: &Self::Wanted) -> Result<Standing, OwnedError>;
 
     /// Removes it if it is still ours, and its row; writes before that call that the row is not settled.
     async fn remove(&self, key: &Self::Key) -> Result<(), OwnedError>;
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// How the thing stands; none if something is to be done for it.
+    pub standing: Option<Standing>,
+    /// What somebody changed of it since it was known to be as it should.
+    pub drift: Option<Drift>,
+}
+
+impl Looked {
+    /// What can be done about what was changed: what is somebody else's by now is left to people.
+    pub fn remedy(&self) -> Remedy {
+        match self.standing {
+            Some(Standing::Theirs | Standing::Blocked(_)) => Remedy::ByPerson,
+            Some(Standing::Ours) | None => Remedy::Either,
+        }
+    }
+}
+
+impl From<Option<Standing>> for Looked {
+    fn from(standing: Option<Standing>) -> Self {
+        Self { standing, drift: None }
+    }
 }
 
 /// How a thing stands.
@@ -88,15 +114,12 @@ impl From<OwnedError> for Stop {
     }
 }
 
-/// Looks at one. Returns none if there is something to be done for it.
-pub(super) async fn look<K: Owned>(
-    kind: &K,
-    wanted: &K::Wanted,
-) -> Result<Option<Result<Standing, OwnedError>>, Stop> {
+/// Looks at one.
+pub(super) async fn look<K: Owned>(kind: &K, wanted: &K::Wanted) -> Result<Result<Looked, OwnedError>, Stop> {
     match kind.look(wanted).await {
         // Nothing is known of the others either.
         Err(OwnedError::Cloudflare(error)) if error.is_transient() => Err(Stop::from(error)),
-        standing => Ok(standing.transpose()),
+        looked => Ok(looked),
     }
 }
 
@@ -109,7 +132,8 @@ pub(super) async fn look_all<K: Owned>(
 ) -> Result<Vec<Ended>, Stop> {
     let looks = stream::iter(&wanted).map(async |wanted| {
         may_go_on()?;
-        Ok(look(kind, wanted).await?.map(|standing| (K::name(wanted).to_owned(), standing)))
+        let standing = look(kind, wanted).await?.map(|looked| looked.standing).transpose();
+        Ok(standing.map(|standing| (K::name(wanted).to_owned(), standing)))
     });
     let looks: Vec<Result<_, Stop>> = looks.buffer_unordered(side_by_side).collect().await;
     looks.into_iter().filter_map(Result::transpose).collect()

@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,11 +20,15 @@ use std::time::Duration;
 use futures_util::future::{FutureExt, join};
 use futures_util::{StreamExt, stream};
 
+use super::drifts::Watch;
 use super::outcome::{
     Outcome, Statement, applied_change, gone_routes, set_out, tunnel_change, tunnel_row,
     unless_something_failed,
 };
-use super::owned::{Ended, Owned, SIDE_BY_SIDE, ensure_all, look, look_all, put_right, remove_all};
+use super::owned::{
+    Ended, Looked, Owned, OwnedError, SIDE_BY_SIDE, Standing, ensure_all, look, look_all, put_right,
+    remove_all,
+};
 use super::people::Listed;
 use super::picture::{Found, Read, Remembered, Snapshot};
 use super::protect::Protecting;
@@ -35,10 +40,14 @@ use super::tunnels::read_config;
 use super::words::Stop;
 use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
 use crate::db::{Expected, RowChange};
-use crate::domain::access::need;
+use crate::domain::access::{Need, need};
+use crate::domain::drift::{Drift, Remedy};
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::TunnelId;
-use crate::domain::ingress::{Contact, MergeOutcome, SYSTEM, Trial, merge};
+use crate::domain::ingress::{
+    CLOSED, Contact, IngressRule, MergeOutcome, SYSTEM, Trial, changed_rules, merge,
+};
+use crate::domain::owned::OwnedKind;
 use crate::domain::publish::TunnelState;
 use crate::domain::route::{RouteKey, Service};
 
@@ -77,7 +86,7 @@ pub(super) async fn make_pass(shared: &Shared, job: &Job) -> Outcome {
 }
 
 async fn read_and_run(shared: &Shared, job: &Job) -> Outcome {
-    match Snapshot::read(&shared.db, &job.tunnel).await {
+    match Snapshot::read(&shared.db, &job.tunnel, &shared.settings).await {
         Ok(Some(snapshot)) => {
             let mut pass = Pass::new(shared, job, snapshot);
             let result = pass.run().await;
@@ -90,7 +99,7 @@ async fn read_and_run(shared: &Shared, job: &Job) -> Outcome {
 
 /// Says of the tunnel that a fault of ours ended the pass.
 async fn conclude_broken(shared: &Shared, job: &Job) -> Outcome {
-    match Snapshot::read(&shared.db, &job.tunnel).await {
+    match Snapshot::read(&shared.db, &job.tunnel, &shared.settings).await {
         Ok(Some(snapshot)) => Pass::new(shared, job, snapshot).conclude(Err(Stop::Internal)).await,
         Ok(None) | Err(_) => Outcome::broken(),
     }
@@ -127,6 +136,7 @@ impl<'a> Pass<'a> {
     /// Brings Cloudflare to what is wanted.
     async fn run(&mut self) -> Result<(), Stop> {
         self.check_account()?;
+        self.begin_review().await?;
         self.read_wanted().await?;
         if !self.is_due()? {
             return Ok(());
@@ -156,6 +166,19 @@ impl<'a> Pass<'a> {
         Err(Stop::Outwritten)
     }
 
+    /// Reviews begin with what is published: from now on a change of it waits.
+    async fn begin_review(&mut self) -> Result<(), Stop> {
+        let snapshot = &mut self.read.snapshot;
+        if let (true, Some(review), Some(agent)) =
+            (snapshot.begins_review, &snapshot.review, &snapshot.tunnel.agent_id)
+        {
+            let (agent_id, services) = (agent.clone(), review.services.clone());
+            self.shared.write(vec![RowChange::PutReviewedRoutes { agent_id, services }]).await?;
+            snapshot.begins_review = false;
+        }
+        Ok(())
+    }
+
     /// In another account nothing is found, which says nothing about what is there.
     fn check_account(&self) -> Result<(), Stop> {
         let (theirs, ours) = (&self.read.snapshot.tunnel.account_id, self.shared.cloudflare.account());
@@ -183,6 +206,7 @@ impl<'a> Pass<'a> {
         self.found.protection.take_up(&read.remembered.needs, &read.needs);
         self.found.config.trial = Trial::knowing(read.known_refused_rules());
         self.found.names.failed = read.known_refused_names();
+        self.found.take_drifts(&self.read);
         Ok(())
     }
 
@@ -317,14 +341,22 @@ impl<'a> Pass<'a> {
             read: &self.read,
             is_comparison: self.is_comparison(),
             is_news: self.job.remembered.digest != Some(self.read.digest()),
+            watch: self.watch(),
         }
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch { shared: self.shared, tunnel: &self.job.tunnel, drifts: &self.read.snapshot.drifts }
     }
 
     /// The second phase: merges with what was read and writes. Returns false if it has to be read again.
     async fn publish(&mut self, observed: TunnelConfig) -> Result<bool, Stop> {
         self.found.config.take_version(&self.job.tunnel, observed.version);
+        self.note_changed_rules(&observed.config).await?;
         let rules = self.read.wanted_rules(&self.found, &observed.config);
-        let outcome = merge(&self.read.applied, &rules, &observed.config, self.read.contact)?;
+        let mut outcome = merge(&self.read.applied, &rules, &observed.config, self.read.contact)?;
+        // What others changed and what waits is noted as it was written, or nobody would know it for a change.
+        outcome.applied_before = self.as_written(&outcome.applied_before);
         self.found.config.foreign = Some(outcome.foreign.clone());
         self.found.config.conflicts = outcome.conflicts.clone();
         if outcome.waiting {
@@ -344,6 +376,42 @@ impl<'a> Pass<'a> {
             self.announce(&outcome, &records).await?;
         }
         Ok(self.make_calls(observed.version, &outcome, records).await? && !comes_again)
+    }
+
+    /// Takes note of the rules that somebody changed or deleted since they were written, once in a pass and before it writes
+    /// itself. What answers in the place of a route that may not be reached is put right in any case.
+    async fn note_changed_rules(&mut self, observed: &serde_json::Value) -> Result<(), Stop> {
+        let is_as_written = self.read.snapshot.is_config_known() && !self.found.config.has_written;
+        if self.found.config.has_compared || !is_as_written || self.read.contact == Contact::First {
+            return Ok(());
+        }
+        self.found.config.has_compared = true;
+        let changed = changed_rules(&self.read.applied, observed);
+        let before = std::mem::take(&mut self.found.config.drifting);
+        let wanted = self.read.wanted_rules(&self.found, observed);
+        for (rule, found) in &changed {
+            let id = rule.id();
+            let Some(now) = wanted.iter().find(|wanted| wanted.id() == id) else { continue };
+            let name = id.route().to_string();
+            let drift = Drift::of(OwnedKind::Rule, &name, &rule.to_json(), found.as_ref());
+            let is_ours_to_change = now.service == CLOSED || now.as_wanted() != rule.as_wanted();
+            let remedy = if is_ours_to_change { Remedy::AtOnce } else { Remedy::Either };
+            if let Some(reason) = self.watch().seen(OwnedKind::Rule, &name, Some(drift), remedy).await? {
+                self.found.config.drifting.insert(id, reason);
+            }
+        }
+        for id in before.keys().filter(|id| changed.iter().all(|(rule, _)| rule.id() != **id)) {
+            self.watch().seen(OwnedKind::Rule, &id.route().to_string(), None, Remedy::Either).await?;
+        }
+        Ok(())
+    }
+
+    /// These rules of ours, but those that others changed as we wrote them.
+    fn as_written(&self, rules: &[IngressRule]) -> Vec<IngressRule> {
+        let drifting = &self.found.config.drifting;
+        let others = rules.iter().filter(|rule| !drifting.contains_key(&rule.id()));
+        let written = self.read.snapshot.applied.iter().filter(|rule| drifting.contains_key(&rule.id()));
+        others.chain(written).cloned().collect()
     }
 
     /// The records that need a call, in this round.
@@ -484,24 +552,43 @@ impl<'a> Pass<'a> {
     /// false if one is blocked: its rule has to go.
     async fn compare_names(&mut self) -> Result<bool, Stop> {
         let client = self.shared.cloudflare.background();
-        let names: Vec<String> =
-            self.read.names().into_iter().filter(|name| !self.found.is_dealt_with(name)).collect();
+        let is_due =
+            |name: &String| self.found.names.drifted.contains_key(name) || !self.found.is_dealt_with(name);
+        let names: Vec<String> = self.read.names().into_iter().filter(is_due).collect();
         let mut is_blocked = false;
         for name in names {
             self.make_way()?;
-            let Some(mut wanted) = WantedRecord::of(&self.read, &name, true) else { continue };
+            let Some(wanted) = WantedRecord::of(&self.read, &name, true) else { continue };
             let standing = match look(&self.records(&client), &wanted).await? {
-                Some(standing) => standing,
-                None => {
-                    self.note_damage();
-                    wanted.find_row(self.shared).await?;
-                    self.found.names.took_from.extend(wanted.leads_from(&self.job.tunnel));
-                    put_right(self.shared, &self.records(&self.client), &wanted).await
-                }
+                Ok(looked) => self.take_look(wanted, looked).await?,
+                Err(error) => Some(Err(error)),
             };
-            is_blocked |= self.found.names.take((name, standing))?;
+            if let Some(standing) = standing {
+                is_blocked |= self.found.names.take((name, standing))?;
+            }
         }
         Ok(!is_blocked)
+    }
+
+    /// Puts a record right at once that is not as it should be, unless that waits for a person: then nothing is returned.
+    async fn take_look(
+        &mut self,
+        mut wanted: WantedRecord,
+        mut looked: Looked,
+    ) -> Result<Option<Result<Standing, OwnedError>>, Stop> {
+        let (drift, remedy) = (looked.drift.take(), looked.remedy());
+        self.found.names.drifted.remove(&wanted.name);
+        if let Some(reason) = self.watch().seen(OwnedKind::Record, &wanted.name, drift, remedy).await? {
+            self.found.names.drifted.insert(wanted.name, reason);
+            return Ok(None);
+        }
+        if let Some(standing) = looked.standing {
+            return Ok(Some(Ok(standing)));
+        }
+        self.note_damage();
+        wanted.find_row(self.shared).await?;
+        self.found.names.took_from.extend(wanted.leads_from(&self.job.tunnel));
+        Ok(Some(put_right(self.shared, &self.records(&self.client), &wanted).await))
     }
 
     /// Takes away names that nobody wants any more, now that their rules are gone, and what protected routes last.
@@ -531,6 +618,33 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// What others changed is put right once the pass came to its end; a tunnel that they deleted is noted.
+    async fn settle_drifts(&self, result: &Result<(), Stop>) -> Result<(), Stop> {
+        if !self.found.has_looked || !self.read.has_wanted {
+            return Ok(());
+        }
+        let (watch, name) = (self.watch(), &self.read.snapshot.tunnel.name);
+        let is_gone = matches!(result, Err(Stop::Gone(_)));
+        if is_gone {
+            let drift = Drift::in_words(OwnedKind::Tunnel, name, name, None);
+            watch.seen(OwnedKind::Tunnel, name, Some(drift), Remedy::ByPerson).await?;
+        }
+        let mut rules: BTreeSet<String> =
+            self.read.wanted.all_rules().iter().map(|rule| rule.id().route().to_string()).collect();
+        rules.extend(self.read.wanted.guarded.iter().map(ToString::to_string));
+        let applications = self.read.needs.values().flatten().filter_map(Need::application);
+        let is_asked = |drift: &Drift| match drift.kind {
+            OwnedKind::Rule => rules.contains(&drift.name),
+            OwnedKind::Record => self.read.wanted.names.contains_key(&drift.name),
+            OwnedKind::Application => applications.clone().any(|wanted| wanted.domain == drift.name),
+            OwnedKind::Policy => applications
+                .clone()
+                .any(|wanted| wanted.policies.iter().any(|policy| policy.name == drift.name)),
+            OwnedKind::Tunnel => is_gone,
+        };
+        watch.settle(result.is_ok(), is_asked).await
+    }
+
     /// Writes down how it ended.
     async fn conclude(self, result: Result<(), Stop>) -> Outcome {
         let result = result.and_then(|()| unless_something_failed(&self.found));
@@ -541,10 +655,14 @@ impl<'a> Pass<'a> {
         }
         let rows = statement.rows(self.shared.clock.now());
         let has_changes = !rows.is_empty();
-        if let Err(error) = self.shared.write(rows).await {
+        let written = match self.shared.write(rows).await {
+            Ok(()) => self.settle_drifts(&result).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
             outcome.ending = Ending::Failed(None);
             outcome.digest = None;
-            outcome.error = Some(Stop::from(error).failure());
+            outcome.error = Some(error.failure());
         }
         if has_changes {
             self.shared.store.announce();

@@ -1,12 +1,13 @@
 //! What is known of one tunnel: what the database says of it, read together, and what a pass has found since. No calls.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::drifts::Drifts;
 use super::leaving::{Leaving, is_noted, read_leaving};
 use super::owned::{Ended, OwnedError, Standing};
 use super::protection::{FoundProtection, Needs, RefusedNeeds};
@@ -15,6 +16,7 @@ use super::words::{NameFailure, RefusedNames, RefusedRule, RefusedRules, Stop};
 use crate::cloudflare::CfError;
 use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
 use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelStatusRow};
+use crate::db::drifts::reviewed_of_agents;
 use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, cloudflare, manual_rules, routes, tunnels};
 use crate::domain::access::{AccessAsk, Group, Need, WantedApplication};
@@ -25,8 +27,10 @@ use crate::domain::ingress::{
     in_order, rule_there,
 };
 use crate::domain::manual_rule::ManualRule;
+use crate::domain::owned::OwnedKind;
 use crate::domain::protection::{Protection, waiting};
-use crate::domain::publish::{Cause, PublicState, PublishSettings, TunnelState};
+use crate::domain::publish::{Cause, ChangeMode, PublicState, PublishSettings, TunnelState};
+use crate::domain::review::{Reviewed, Unreviewed, reviewed};
 use crate::domain::route::{Route, RouteKey, Service};
 use crate::domain::wanted::{KnownZones, Published, PublishedRecord, Wanted};
 
@@ -51,17 +55,27 @@ pub(super) struct Snapshot {
     pub groups: Arc<BTreeMap<GroupId, Group>>,
     pub route_status: Vec<RouteStatusRow>,
     pub status: Option<TunnelStatusRow>,
+    /// What others changed of ours in the account, and is not put right yet.
+    pub drifts: Drifts,
+    /// What is published of what labels ask for, while changes are reviewed.
+    pub review: Option<Reviewed>,
+    /// True if that was not written down yet: reviews begin with what is published.
+    pub begins_review: bool,
 }
 
 impl Snapshot {
     /// Reads it; none if we never had such a tunnel.
-    pub async fn read(db: &Db, id: &TunnelId) -> Result<Option<Self>, DbError> {
+    pub async fn read(db: &Db, id: &TunnelId, settings: &PublishSettings) -> Result<Option<Self>, DbError> {
         let Some(tunnel) = tunnels::find_tunnel(db, id).await? else { return Ok(None) };
-        Ok(Self::read_many(db, vec![tunnel]).await?.pop())
+        Ok(Self::read_many(db, vec![tunnel], settings).await?.pop())
     }
 
     /// Reads many: it costs no more queries than one.
-    pub async fn read_many(db: &Db, tunnels: Vec<TunnelRow>) -> Result<Vec<Self>, DbError> {
+    pub async fn read_many(
+        db: &Db,
+        tunnels: Vec<TunnelRow>,
+        settings: &PublishSettings,
+    ) -> Result<Vec<Self>, DbError> {
         let ids: Vec<TunnelId> = tunnels.iter().map(|tunnel| tunnel.id.clone()).collect();
         let of = |tunnel: &TunnelRow| tunnel.agent_id.clone().or(tunnel.left_by.clone());
         let agents: Vec<AgentId> = tunnels.iter().filter_map(of).collect();
@@ -75,17 +89,28 @@ impl Snapshot {
                 cloudflare::tunnel_status_of(db, &ids),
                 cloudflare::route_status_of(db, &agents),
             )?;
-        let specs = routes.values().flatten().map(|route| &route.spec);
-        let specs = specs.chain(rules.values().flatten().map(|rule| &rule.spec));
-        let mut leaving = read_leaving(db, &tunnels, &routes, &rules).await?;
-        let asked_next = leaving.values().flat_map(BTreeMap::values).flat_map(|leaving| &leaving.asks);
-        let mut specs = specs.chain(asked_next);
-        let has_access = !applications.is_empty() || specs.any(|spec| spec.access != AccessAsk::Nothing);
+        let approved = match settings.changes {
+            ChangeMode::Automatic => None,
+            ChangeMode::Review => Some(read_approved(db, &agents).await?),
+        };
+        let mut leaving = read_leaving(db, &tunnels, &routes, &rules, approved.as_ref()).await?;
+        let has_access = !applications.is_empty() || {
+            let by_labels = routes.values().flatten().map(|route| &route.spec);
+            let by_people = rules.values().flatten().map(|rule| &rule.spec);
+            let asked_next = leaving.values().flat_map(BTreeMap::values).flat_map(|leaving| &leaving.asks);
+            let reviewed = approved.iter().flat_map(HashMap::values).flatten();
+            let mut specs = by_labels.chain(by_people).chain(asked_next).chain(reviewed);
+            specs.any(|spec| spec.access != AccessAsk::Nothing)
+        };
         let names: Vec<String> =
             rules.values().flatten().map(|rule| rule.spec.key.hostname.clone()).collect();
         let said_of_rules = manual_rules::status_of_rules(db, &names).await?;
-        let account = tunnels.first().map(|tunnel| tunnel.account_id.clone()).filter(|_| has_access);
-        let (policies, groups) = read_access(db, account.as_ref()).await?;
+        let account = tunnels.first().map(|tunnel| tunnel.account_id.clone());
+        let drifts = match &account {
+            Some(account) => Drifts::read(db, account, settings.drift).await?,
+            None => Drifts::default(),
+        };
+        let (policies, groups) = read_access(db, account.as_ref().filter(|_| has_access)).await?;
         let snapshot = |tunnel: TunnelRow| {
             let (id, agent) = (&tunnel.id, tunnel.agent_id.as_ref());
             let applied = applied.remove(id).unwrap_or_default();
@@ -116,8 +141,12 @@ impl Snapshot {
                 route_status,
                 status: statuses.remove(id),
                 rules,
+                drifts: drifts.clone(),
+                review: None,
+                begins_review: false,
                 tunnel,
             }
+            .reviewed(approved.as_ref())
         };
         Ok(tunnels.into_iter().map(snapshot).collect())
     }
@@ -132,10 +161,51 @@ impl Snapshot {
         Wanted::read(self.specs(), zones, settings, &Published { rules, records: records.collect() })
     }
 
-    /// Everything that is asked for in the tunnel, by labels and by people.
+    /// Leaves of what labels ask for what a person said yes to, if that is needed.
+    fn reviewed(mut self, approved: Option<&HashMap<AgentId, Vec<Service>>>) -> Self {
+        let Some(approved) = approved else { return self };
+        let agent = self.tunnel.agent_id.as_ref().or(self.tunnel.left_by.as_ref());
+        let mut approved = agent.and_then(|agent| approved.get(agent)).cloned().unwrap_or_default();
+        if self.tunnel.agent_id.is_none() {
+            let leads_here = |name: &str| {
+                self.records.iter().any(|row| row.name == name && leads_to(row, &self.tunnel.id))
+            };
+            approved.retain(|service| leads_here(&service.key.hostname));
+        }
+        let is_ruled =
+            |service: &Service| self.rules.iter().any(|rule| rule.spec.key.hostname == service.key.hostname);
+        approved.retain(|service| !is_ruled(service));
+        if approved.is_empty() {
+            approved = self.in_force();
+            self.begins_review = !approved.is_empty();
+        }
+        self.review = Some(reviewed(self.routes.iter().map(|route| &route.spec), &approved));
+        self
+    }
+
+    /// Routes that have a rule in the tunnel: what counts as reviewed when reviews begin, as its labels ask then.
+    fn in_force(&self) -> Vec<Service> {
+        let is_applied =
+            |service: &&Service| self.applied.iter().any(|rule| rule.id() == RuleId::of(&service.key));
+        self.routes.iter().map(|route| &route.spec).filter(is_applied).cloned().collect()
+    }
+
+    /// Everything that is asked for in the tunnel, by labels and by people; while changes are reviewed, as far as a person
+    /// said yes to it.
     pub fn specs(&self) -> impl Iterator<Item = &Service> {
-        let routes = self.routes.iter().map(|route| &route.spec);
-        routes.chain(self.rules.iter().map(|rule| &rule.spec))
+        let reviewed = self.review.iter().flat_map(|review| &review.services);
+        let routes = self.routes.iter().filter(|_| self.review.is_none()).map(|route| &route.spec);
+        reviewed.chain(routes).chain(self.rules.iter().map(|rule| &rule.spec))
+    }
+
+    /// True if labels or people ask for the route, be it reviewed or not.
+    pub fn is_asked(&self, key: &RouteKey) -> bool {
+        self.specs().any(|spec| spec.key == *key) || self.routes.iter().any(|route| route.spec.key == *key)
+    }
+
+    /// Why a route waits for a person, while changes are reviewed.
+    pub fn unreviewed(&self, key: &RouteKey) -> Option<Unreviewed> {
+        self.review.as_ref()?.waits.get(key).copied()
     }
 
     /// The agent whose route this is; none if a person made it.
@@ -173,7 +243,22 @@ impl Snapshot {
     /// Returns what the publisher said last about a route.
     pub fn state(&self, key: &RouteKey) -> Option<PublicState> {
         let said = self.row(key).and_then(|row| PublicState::parse(&row.state));
-        said.filter(|state| state.is_from_publisher())
+        // Nothing is said of a route that nobody asks for any more; it is published until a person says yes.
+        let gone =
+            self.unreviewed(key).filter(|why| *why == Unreviewed::Gone).map(|_| PublicState::Published);
+        said.filter(|state| state.is_from_publisher()).or(gone)
+    }
+
+    /// True if the publisher said last that the route is open. Of one that waits to be withdrawn nothing is said, and it may have
+    /// been closed.
+    pub fn is_said_open(&self, key: &RouteKey) -> bool {
+        self.row(key).is_some_and(|row| row.state == PublicState::Published.as_str())
+    }
+
+    /// True if somebody changed a rule, or the record of its name, and it waits for a person.
+    pub fn is_drifting(&self, id: &RuleId) -> bool {
+        self.drifts.waits(OwnedKind::Rule, &id.route().to_string()).is_some()
+            || self.drifts.waits(OwnedKind::Record, &id.hostname).is_some()
     }
 
     /// Returns the row of a route.
@@ -248,7 +333,7 @@ impl Snapshot {
     pub fn decide_who_stays(&mut self, need_of: impl Fn(&Service) -> Result<Need, String>) {
         let may_stay = |(name, leaving): &(&String, &Leaving)| {
             let rules: Vec<_> = self.applied.iter().filter(|rule| rule.hostname == **name).collect();
-            leaving.may_stay(name, &rules, &self.policies, &need_of)
+            leaving.may_stay(name, &rules, &self.policies, &self.drifts, &need_of)
         };
         self.staying = self.leaving.iter().filter(may_stay).map(|(name, _)| name.clone()).collect();
     }
@@ -305,6 +390,7 @@ impl Snapshot {
         let rules: BTreeSet<_> =
             published.iter().map(|service| IngressRule::new(service)).chain(stays).map(by_id).collect();
         let applied = self.applied.iter().filter(|rule| !self.is_guard(wanted, rule));
+        let applied = applied.filter(|rule| !self.is_drifting(&rule.id()));
         let applied: BTreeSet<_> = applied.map(IngressRule::as_wanted).map(by_id).collect();
         let has_record =
             |name: &str| self.record(name).is_none_or(|record| leads_to(record, &self.tunnel.id));
@@ -389,6 +475,10 @@ pub(super) struct FoundConfig {
     /// Version that our last write should have made, its answer heard or lost.
     expected: Option<i64>,
     lost_answers: u32,
+    /// True once it was compared with what was written last.
+    pub has_compared: bool,
+    /// Rules that others changed or deleted and that wait for a person, and why.
+    pub drifting: BTreeMap<RuleId, String>,
     /// The rules of ours that Cloudflare is known to have.
     pub in_force: Option<Vec<IngressRule>>,
     pub foreign: Option<Vec<Foreign>>,
@@ -410,6 +500,8 @@ pub(super) struct FoundNames {
     pub led: BTreeMap<String, bool>,
     /// Names that records of others are in the way of, and why.
     pub blocked: BTreeMap<String, String>,
+    /// Names whose records others changed and that wait for a person, and why.
+    pub drifted: BTreeMap<String, String>,
     /// Names whose calls wait for their turn still, and how long.
     pub put_off: BTreeMap<String, Duration>,
     /// Names that nobody ever tried before this pass.
@@ -460,11 +552,12 @@ impl Read {
         let foreign = foreign_services(observed, &self.applied);
         for rule in self.wanted.rules(&found.names.without_rules(), &closed, &foreign) {
             let id = rule.id();
-            if !left_out.contains(&id) {
+            let is_guard = guards.contains(&id);
+            let is_drifting = !is_guard && found.config.drifting.contains_key(&id);
+            if !left_out.contains(&id) && !is_drifting {
                 rules.push(rule);
                 continue;
             }
-            let is_guard = guards.contains(&id);
             let there = rule_there(observed, &id)
                 .filter(|there| is_ours(&id) && (!is_guard || there.service == CLOSED));
             match there {
@@ -546,6 +639,20 @@ impl Found {
             ..FoundConfig::default()
         };
         Self { config, ..Self::default() }
+    }
+
+    /// Takes up what waits for a person of what others changed.
+    pub fn take_drifts(&mut self, read: &Read) {
+        let drifts = &read.snapshot.drifts;
+        let reasons = read.wanted.names.keys();
+        let reasons = reasons.filter_map(|name| Some((name.clone(), drifts.waits(OwnedKind::Record, name)?)));
+        self.names.drifted = reasons.collect();
+        let reasons = read.applied.iter().map(IngressRule::id);
+        let reasons = reasons.filter_map(|id| {
+            let reason = drifts.waits(OwnedKind::Rule, &id.route().to_string())?;
+            Some((id, reason))
+        });
+        self.config.drifting = reasons.collect();
     }
 
     /// True if this pass has to do nothing more for the name.
@@ -655,6 +762,7 @@ impl FoundNames {
         self.shut.contains(name)
             || self.led.contains_key(name)
             || self.blocked.contains_key(name)
+            || self.drifted.contains_key(name)
             || self.failed.contains_key(name)
             || self.put_off.contains_key(name)
     }
@@ -698,6 +806,19 @@ fn read_rule(row: AppliedRule) -> Option<IngressRule> {
     serde_json::from_value(row.rule)
         .inspect_err(|error| tracing::error!(%error, route = %row.key, "an applied rule cannot be read"))
         .ok()
+}
+
+/// What a person said yes to of what labels ask for. A name that a person made a rule for since is out of it: that is a yes, too.
+async fn read_approved(db: &Db, agents: &[AgentId]) -> Result<HashMap<AgentId, Vec<Service>>, DbError> {
+    let mut approved = reviewed_of_agents(db, agents).await?;
+    let names: BTreeSet<String> =
+        approved.values().flatten().map(|service| service.key.hostname.clone()).collect();
+    let ruled = manual_rules::rules_of_names(db, &names.into_iter().collect::<Vec<_>>()).await?;
+    let ruled: BTreeSet<String> = ruled.into_iter().map(|row| row.rule.spec.key.hostname).collect();
+    for services in approved.values_mut() {
+        services.retain(|service| !ruled.contains(&service.key.hostname));
+    }
+    Ok(approved)
 }
 
 type Access = (Arc<BTreeMap<String, AccessPolicyRow>>, Arc<BTreeMap<GroupId, Group>>);

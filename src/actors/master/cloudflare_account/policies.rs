@@ -3,13 +3,17 @@
 //!
 //! They belong to the account and not to a tunnel, so rows are read and written while the policy's name is held.
 
-use super::owned::{Owned, OwnedError, Standing};
+use std::collections::BTreeSet;
+
+use super::owned::{Looked, Owned, OwnedError, Standing};
 use super::shared::Shared;
 use crate::cloudflare::{AccessPolicy, Cloudflare};
 use crate::db::RowChange;
-use crate::db::access::{AccessPolicyRow, find_policy};
+use crate::db::access::{AccessApplicationRow, AccessPolicyRow, find_policy};
 use crate::domain::access::{FoundPolicy, OwnPolicy, PolicyStep, WantedPolicy, policy_step};
+use crate::domain::drift::Drift;
 use crate::domain::id::PolicyId;
+use crate::domain::owned::OwnedKind;
 
 /// What Cloudflare keeps is not what it was asked for.
 const ALTERED: &str = "Cloudflare took the policy, but keeps another one than it was asked for";
@@ -33,14 +37,23 @@ impl Owned for Policies<'_> {
         None
     }
 
-    async fn look(&self, wanted: &WantedPolicy) -> Result<Option<Standing>, OwnedError> {
+    async fn look(&self, wanted: &WantedPolicy) -> Result<Looked, OwnedError> {
         let _held = self.hold(&wanted.name).await;
         let row = self.row(&wanted.name).await?;
-        Ok(match self.step(wanted, row.as_ref()).await? {
-            PolicyStep::Keep { id } if is_settled(row.as_ref(), wanted, Some(&id)) => Some(Standing::Ours),
+        let found = self.candidates(wanted, row.as_ref()).await?;
+        let noted = row.as_ref().filter(|row| is_settled(Some(row), wanted, None));
+        let step = step_among(wanted, &found, row.as_ref());
+        let is_kept = matches!(&step, PolicyStep::Keep { id } if is_settled(noted, wanted, Some(id)));
+        let drift = noted.filter(|_| !is_kept).map(|row| {
+            let there = found.iter().find(|policy| Some(&policy.id) == row.policy_id.as_ref());
+            Drift::of(OwnedKind::Policy, &wanted.name, &row.body, there.map(|policy| &policy.body))
+        });
+        let standing = match step {
+            PolicyStep::Keep { .. } if is_kept => Some(Standing::Ours),
             PolicyStep::Blocked { reason } => Some(Standing::Blocked(reason)),
             _ => None,
-        })
+        };
+        Ok(Looked { standing, drift })
     }
 
     async fn ensure(&self, wanted: &WantedPolicy) -> Result<Standing, OwnedError> {
@@ -117,6 +130,15 @@ impl Policies<'_> {
         wanted: &WantedPolicy,
         row: Option<&AccessPolicyRow>,
     ) -> Result<PolicyStep, OwnedError> {
+        Ok(step_among(wanted, &self.candidates(wanted, row).await?, row))
+    }
+
+    /// The policy of our row, or those that have its name.
+    async fn candidates(
+        &self,
+        wanted: &WantedPolicy,
+        row: Option<&AccessPolicyRow>,
+    ) -> Result<Vec<FoundPolicy>, OwnedError> {
         let by_id = match row {
             Some(row) if row.policy_id.is_some() => self.found(row).await?,
             _ => None,
@@ -125,9 +147,7 @@ impl Policies<'_> {
             Some(policy) => vec![policy],
             None => self.client.find_access_policies(&wanted.name).await?,
         };
-        let found: Vec<FoundPolicy> = found.into_iter().map(found_policy).collect();
-        let own = row.map(|row| OwnPolicy { key: wanted.key.clone(), id: row.policy_id.clone() });
-        Ok(policy_step(wanted, &found, own.as_ref()))
+        Ok(found.into_iter().map(found_policy).collect())
     }
 
     /// The answer to a write is not believed: what Cloudflare keeps is read.
@@ -192,6 +212,30 @@ impl Policies<'_> {
     async fn note(&self, row: AccessPolicyRow) -> Result<(), OwnedError> {
         Ok(self.shared.write(vec![RowChange::PutAccessPolicy(row)]).await?)
     }
+}
+
+/// Policies of ours that none of these applications links to, and that no group is mirrored by.
+pub(super) fn unused<'r>(
+    rows: impl IntoIterator<Item = &'r AccessPolicyRow>,
+    applications: &[&AccessApplicationRow],
+    is_mirror: impl Fn(&str) -> bool,
+) -> Vec<&'r AccessPolicyRow> {
+    let linked: BTreeSet<String> = applications.iter().flat_map(|row| linked_policies(&row.body)).collect();
+    let is_linked =
+        |row: &AccessPolicyRow| row.policy_id.as_ref().is_some_and(|id| linked.contains(id.as_str()));
+    rows.into_iter().filter(|row| !is_linked(row) && !is_mirror(&row.name)).collect()
+}
+
+/// Ids of the policies that an application was asked to have.
+pub(super) fn linked_policies(body: &serde_json::Value) -> Vec<String> {
+    let policies = body.get("policies").and_then(serde_json::Value::as_array);
+    let ids = policies.into_iter().flatten().filter_map(|policy| policy.get("id")?.as_str());
+    ids.map(str::to_owned).collect()
+}
+
+fn step_among(wanted: &WantedPolicy, found: &[FoundPolicy], row: Option<&AccessPolicyRow>) -> PolicyStep {
+    let own = row.map(|row| OwnPolicy { key: wanted.key.clone(), id: row.policy_id.clone() });
+    policy_step(wanted, found, own.as_ref())
 }
 
 fn found_policy(policy: AccessPolicy) -> FoundPolicy {

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, stream};
 
 use super::applications::{Applications, AskedApplication, found_application};
+use super::drifts::Watch;
 use super::owned::{Owned, OwnedError, SIDE_BY_SIDE, Standing, remove_all};
 use super::picture::Read;
-use super::policies::{self, Policies};
+use super::policies::{self, Policies, linked_policies};
 use super::protection::{End, FoundProtection};
 use super::shared::Shared;
 use super::words::Stop;
@@ -19,8 +20,8 @@ use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
 use crate::db::{DbError, cloudflare, tunnels};
 use crate::domain::access::{Need, WantedApplication, WantedPolicy, zone_application};
 use crate::domain::id::{PolicyId, TunnelId};
+use crate::domain::owned::OwnedKind;
 use crate::domain::protection::Protection;
-use crate::domain::publish::PublicState;
 use crate::domain::route::RouteKey;
 
 /// A policy this young is not tidied away: whoever made it may not have used it yet.
@@ -57,6 +58,8 @@ pub(super) struct Protecting<'a> {
     pub is_comparison: bool,
     /// True unless the same was asked for when the last pass came to its end.
     pub is_news: bool,
+    /// Who takes note of what others changed.
+    pub watch: Watch<'a>,
 }
 
 impl Protecting<'_> {
@@ -105,7 +108,7 @@ impl Protecting<'_> {
                 let behind = need.application().filter(|wanted| wanted.policies.contains(policy));
                 behind.is_none_or(|wanted| self.is_published(route) && self.read.snapshot.has_noted(wanted))
             });
-            let end = self.ensure_one(&kind, policy, is_settled, is_trusted).await;
+            let end = self.ensure_one(&kind, OwnedKind::Policy, policy, is_settled, is_trusted).await;
             (policy.name.clone(), end)
         });
         let ends: Vec<_> = work.buffer_unordered(SIDE_BY_SIDE).collect().await;
@@ -116,6 +119,7 @@ impl Protecting<'_> {
             let end = match (end, id) {
                 (End::Known(Standing::Blocked(reason)), _) => EnsuredPolicy::Blocked(reason),
                 (End::Unseen(error), _) => return Err(Stop::Cloudflare(error)),
+                (End::Stopped(stop), _) => return Err(stop),
                 (End::Known(_) | End::Kept(_), Some(id)) => EnsuredPolicy::There(id),
                 (End::Known(_) | End::Kept(_), None) | (End::Elsewhere(_), _) => {
                     return Err(Stop::Unplanned(name));
@@ -131,25 +135,36 @@ impl Protecting<'_> {
     /// Looks at one thing if that is asked for, and puts it right if it is not as it should be. A look that fails says
     /// nothing about what is there.
     ///
-    /// A row is trusted only for a route that is open: what stood before a closed one was compared by nobody.
+    /// What others changed and what waits for a person closes the route: nobody knows whom it lets in. And a row is trusted
+    /// only for a route that is open: what stood before a closed one was compared by nobody.
     async fn ensure_one<K: Owned>(
         &self,
         kind: &K,
+        what: OwnedKind,
         wanted: &K::Wanted,
         is_settled: bool,
         is_trusted: bool,
     ) -> End {
-        match (is_settled, is_trusted && !self.is_comparison) {
-            (true, true) => End::Known(Standing::Ours),
-            (true, false) => match kind.look(wanted).await {
-                Ok(Some(standing)) => End::Known(standing),
-                Ok(None) => kind.ensure(wanted).await.into(),
-                Err(OwnedError::Cloudflare(error)) if self.is_comparison && error.is_transient() => {
-                    End::Unseen(error)
-                }
-                Err(error) => End::Failed(error),
-            },
-            (false, _) => kind.ensure(wanted).await.into(),
+        if !is_settled {
+            return kind.ensure(wanted).await.into();
+        }
+        if is_trusted && !self.is_comparison {
+            let waits = self.read.snapshot.drifts.waits(what, K::name(wanted));
+            return End::Known(waits.map_or(Standing::Ours, Standing::Blocked));
+        }
+        let mut looked = match kind.look(wanted).await {
+            Ok(looked) => looked,
+            Err(OwnedError::Cloudflare(error)) if self.is_comparison && error.is_transient() => {
+                return End::Unseen(error);
+            }
+            Err(error) => return End::Failed(error),
+        };
+        let (drift, remedy) = (looked.drift.take(), looked.remedy());
+        match (self.watch.seen(what, K::name(wanted), drift, remedy).await, looked.standing) {
+            (Err(stop), _) => End::Stopped(stop),
+            (Ok(Some(reason)), _) => End::Known(Standing::Blocked(reason)),
+            (Ok(None), Some(standing)) => End::Known(standing),
+            (Ok(None), None) => kind.ensure(wanted).await.into(),
         }
     }
 
@@ -182,7 +197,8 @@ impl Protecting<'_> {
                 Err(error) => return End::Failed(error.into()),
             }
         }
-        match self.ensure_one(&kind, &asked, is_settled, self.is_published(route)).await {
+        let is_trusted = self.is_published(route);
+        match self.ensure_one(&kind, OwnedKind::Application, &asked, is_settled, is_trusted).await {
             End::Failed(OwnedError::Cloudflare(error)) => {
                 self.unless_protected(route, wanted, &policies.rows, error).await
             }
@@ -251,7 +267,7 @@ impl Protecting<'_> {
     }
 
     fn is_published(&self, route: &RouteKey) -> bool {
-        self.read.snapshot.state(route) == Some(PublicState::Published)
+        self.read.snapshot.is_said_open(route)
     }
 
     fn row(&self, wanted: &WantedApplication) -> Option<&AccessApplicationRow> {
@@ -314,28 +330,16 @@ impl Protecting<'_> {
     /// Policies of ours that no application of ours links to, and that no group is mirrored by.
     async fn unused_policies(&self, rows: BTreeMap<String, AccessPolicyRow>) -> Result<Vec<String>, Stop> {
         let (db, account) = (&self.shared.db, self.shared.cloudflare.account());
-        let linked: BTreeSet<String> = access::applications_of(db, account)
-            .await?
-            .iter()
-            .flat_map(|row| linked_policies(&row.body))
-            .collect();
+        let applications = access::applications_of(db, account).await?;
+        let applications: Vec<&AccessApplicationRow> = applications.iter().collect();
+        let is_mirror = |name: &str| self.read.snapshot.mirrors(name, &self.shared.mark);
         let before = self.shared.clock.now() - TIDY_AFTER;
-        let is_unused = |row: &AccessPolicyRow| {
-            let is_linked = row.policy_id.as_ref().is_some_and(|id| linked.contains(id.as_str()));
-            !is_linked && row.created_at < before && !self.read.snapshot.mirrors(&row.name, &self.shared.mark)
-        };
-        Ok(rows.into_values().filter(is_unused).map(|row| row.name).collect())
+        let unused = policies::unused(rows.values(), &applications, is_mirror);
+        Ok(unused.into_iter().filter(|row| row.created_at < before).map(|row| row.name.clone()).collect())
     }
 }
 
 /// Ids of these policies, as far as they are known.
 fn ids_of(rows: &BTreeMap<String, AccessPolicyRow>) -> BTreeSet<PolicyId> {
     rows.values().filter_map(|row| row.policy_id.clone()).collect()
-}
-
-/// Ids of the policies that an application was asked to have.
-fn linked_policies(body: &serde_json::Value) -> Vec<String> {
-    let policies = body.get("policies").and_then(serde_json::Value::as_array);
-    let ids = policies.into_iter().flatten().filter_map(|policy| policy.get("id")?.as_str());
-    ids.map(str::to_owned).collect()
 }

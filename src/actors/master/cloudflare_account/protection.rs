@@ -43,6 +43,8 @@ pub(super) enum End {
     Unseen(CfError),
     /// It is to be another one, and the rules of these tunnels would be answered for by it.
     Elsewhere(BTreeSet<TunnelId>),
+    /// The whole pass ends.
+    Stopped(Stop),
     Failed(OwnedError),
 }
 
@@ -139,6 +141,7 @@ impl FoundProtection {
             }
             // That a look failed says nothing about what is there.
             End::Unseen(error) => return Err(Stop::Cloudflare(error)),
+            End::Stopped(stop) => return Err(stop),
             End::Failed(OwnedError::Cloudflare(CfError::NotYet { retry_after, .. })) => {
                 self.put_off.insert(route.clone(), retry_after);
                 Protection::Missing(WAITS_FOR_ITS_TURN.into())

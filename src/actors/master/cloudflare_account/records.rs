@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::owned::{Owned, OwnedError, Standing};
+use super::owned::{Looked, Owned, OwnedError, Standing};
 use super::picture::{Found, Read, leads_to};
 use super::shared::{Shared, StoreFailed};
 use crate::cloudflare::{Cloudflare, DnsMeta, DnsRecord, NewDnsRecord};
 use crate::db::cloudflare::DnsRecordRow;
 use crate::db::{DbError, Expected, RowChange, cloudflare};
 use crate::domain::dns::{
-    DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, dns_steps, tunnel_of_target, tunnel_target,
-    zone_put_behind,
+    DnsStep, FoundRecord, OwnRecord, RecordKeeper, WantedName, dns_steps, record_drift, tunnel_of_target,
+    tunnel_target, zone_put_behind,
 };
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::{RecordId, TunnelId, ZoneId};
+use crate::domain::owned::OwnedKind;
 use crate::domain::publish::PublicState;
 use crate::domain::route::Service;
 use crate::domain::zone::ZoneProblem;
@@ -53,7 +54,9 @@ impl WantedRecord {
         let is_blocked = |service: &&Service| read.snapshot.state(&service.key) == Some(PublicState::Blocked);
         let services = read.wanted.services.iter().filter(is_blocked);
         let names: BTreeSet<&String> = services.map(|service| &service.key.hostname).collect();
-        names.into_iter().filter_map(|name| Self::of(read, name, true)).collect()
+        // What others changed is looked at by comparisons.
+        let waits = |name: &&String| read.snapshot.drifts.waits(OwnedKind::Record, name).is_some();
+        names.into_iter().filter(|name| !waits(name)).filter_map(|name| Self::of(read, name, true)).collect()
     }
 
     /// Returns the names that need a call still.
@@ -111,21 +114,31 @@ impl Owned for Records<'_> {
         (wanted.row.as_ref() != Some(&row)).then_some(RowChange::PutDnsRecord(row))
     }
 
-    async fn look(&self, wanted: &WantedRecord) -> Result<Option<Standing>, OwnedError> {
+    async fn look(&self, wanted: &WantedRecord) -> Result<Looked, OwnedError> {
         let _held = self.shared.locks.lock(&wanted.name).await;
-        for step in self.steps(&[self.wanted_name(wanted)], &wanted.zone, &wanted.name).await? {
-            match step {
+        let (row, found) = self.read(&wanted.zone, &wanted.name).await?;
+        let noted = row.as_ref().filter(|row| leads_to(row, self.tunnel)).map(own_record);
+        let drift = noted.and_then(|own| record_drift(&own, &found, &self.shared.marker));
+        let own = row.as_ref().map(own_record);
+        let wanted_name = self.wanted_name(wanted);
+        let mut standing = None;
+        for step in dns_steps(&[wanted_name], &found, own.as_slice(), &self.shared.marker) {
+            standing = match step {
                 DnsStep::Keep { record_id, .. } if wanted.notes(self.tunnel, &record_id) => {
-                    return Ok(Some(Standing::Ours));
+                    Some(Standing::Ours)
                 }
-                DnsStep::UseAsIs { .. } => return Ok(Some(Standing::Theirs)),
-                DnsStep::Blocked { reason, .. } => return Ok(Some(Standing::Blocked(reason))),
+                DnsStep::UseAsIs { .. } => Some(Standing::Theirs),
+                DnsStep::Blocked { reason, .. } => Some(Standing::Blocked(reason)),
                 // It is no longer ours.
-                DnsStep::Forget { zone_id, name } => self.forget(&zone_id, &name).await?,
-                _ => return Ok(None),
-            }
+                DnsStep::Forget { zone_id, name } => {
+                    self.forget(&zone_id, &name).await?;
+                    continue;
+                }
+                _ => None,
+            };
+            break;
         }
-        Ok(None)
+        Ok(Looked { standing, drift })
     }
 
     async fn ensure(&self, wanted: &WantedRecord) -> Result<Standing, OwnedError> {
@@ -230,16 +243,20 @@ impl Records<'_> {
         zone: &ZoneId,
         name: &str,
     ) -> Result<Vec<DnsStep>, OwnedError> {
+        let (row, found) = self.read(zone, name).await?;
+        let own = row.as_ref().map(own_record);
+        Ok(dns_steps(wanted, &found, own.as_slice(), &self.shared.marker))
+    }
+
+    /// Our row of a name, and all records of it.
+    async fn read(
+        &self,
+        zone: &ZoneId,
+        name: &str,
+    ) -> Result<(Option<DnsRecordRow>, Vec<FoundRecord>), OwnedError> {
         let row = cloudflare::find_dns_record(&self.shared.db, zone, name).await?;
         let there = self.client.list_dns(zone, name).await?;
-        let found: Vec<FoundRecord> = there.into_iter().map(|record| found(zone, record)).collect();
-        let own = row.map(|row| OwnRecord {
-            zone_id: row.zone_id,
-            name: row.name,
-            target: row.content,
-            record_id: row.record_id,
-        });
-        Ok(dns_steps(wanted, &found, own.as_slice(), &self.shared.marker))
+        Ok((row, there.into_iter().map(|record| found(zone, record)).collect()))
     }
 
     /// Makes the record. What was noted of one that is gone must not stand for the new one, should its answer be lost.
@@ -306,7 +323,16 @@ impl Records<'_> {
     }
 }
 
-fn found(zone: &ZoneId, record: DnsRecord) -> FoundRecord {
+fn own_record(row: &DnsRecordRow) -> OwnRecord {
+    OwnRecord {
+        zone_id: row.zone_id.clone(),
+        name: row.name.clone(),
+        target: row.content.clone(),
+        record_id: row.record_id.clone(),
+    }
+}
+
+pub(super) fn found(zone: &ZoneId, record: DnsRecord) -> FoundRecord {
     FoundRecord {
         zone_id: zone.clone(),
         id: record.id,

@@ -12,7 +12,8 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use super::actor::CloudflareAccount;
-use super::plan::{ApplyReport, Plan, plan};
+use super::drifts::restore;
+use super::plan::{ApplyReport, KnownAccess, Plan, plan};
 use super::schedule::{Order, Turn};
 use super::shared::Shared;
 use super::tunnels::{ProvidedTunnel, has_tunnel, list_connectors, provide, read_tunnels};
@@ -23,18 +24,21 @@ use crate::actors::supervision::Ctx;
 use crate::cloudflare::CfError;
 use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
-use crate::db::{ALL, Expected, cloudflare, manual_rules, tunnels};
+use crate::db::{ALL, Expected, RowChange, cloudflare, drifts, manual_rules, routes, tunnels};
 use crate::domain::connector::Connector;
 use crate::domain::doctor::token::Facts as TokenFacts;
-use crate::domain::event::{Event, Stream, TunnelEvent};
+use crate::domain::event::{Event, OwnedEvent, Stream, TunnelEvent};
 use crate::domain::id::{AgentId, TunnelId, ZoneId};
 use crate::domain::ingress::Contact;
-use crate::domain::publish::{Consent, PublicState, TunnelState};
-use crate::domain::route::RouteKey;
+use crate::domain::publish::{ChangeMode, Consent, PublicState, TunnelState};
+use crate::domain::review::{Unreviewed, reviewed};
+use crate::domain::route::{RouteKey, Service};
 use crate::domain::wanted::KnownZones;
 
 /// How long one read of a look at the token may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(8);
+/// Most routes of a kind that the record names of a person's yes.
+const NAMED: usize = 100;
 /// How long a plan waits for zones that are being read; it says less without them.
 const ZONES_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -319,6 +323,8 @@ impl CloudflareAccount {
 async fn agree(shared: &Shared, by: &str) -> Result<Agreed, MasterError> {
     let rows = read_tunnels(&shared.db, shared.cloudflare.account()).await?;
     shared.zones.forgive();
+    let restored = restore(shared, by).await?;
+    approve(shared, &rows, by).await?;
     let routes = cloudflare::list_route_status(&shared.db, None, ALL).await?;
     let statuses = cloudflare::list_tunnel_status(&shared.db, ALL).await?;
     let rules = manual_rules::list_rules(&shared.db, None, ALL).await?;
@@ -330,12 +336,50 @@ async fn agree(shared: &Shared, by: &str) -> Result<Agreed, MasterError> {
             confirm(shared, &row.id, by).await?;
             agreed.confirmed.push(row.id.clone());
         }
-        if consent.look_again {
+        if consent.look_again || restored.contains(&row.id) {
             agreed.again.insert(row.id.clone());
         }
         agreed.all.push(row.id);
     }
     Ok(agreed)
+}
+
+/// A person says yes to what labels ask for, while changes are reviewed.
+async fn approve(shared: &Shared, tunnels: &[TunnelRow], by: &str) -> Result<(), MasterError> {
+    if shared.settings.changes != ChangeMode::Review {
+        return Ok(());
+    }
+    let agents: Vec<AgentId> = tunnels.iter().filter_map(|row| row.agent_id.clone()).collect();
+    let asked = routes::routes_of_agents(&shared.db, &agents).await?;
+    let mut approved = drifts::reviewed_of_agents(&shared.db, &agents).await?;
+    let account_id = shared.cloudflare.account();
+    for agent_id in agents {
+        let now: Vec<Service> =
+            asked.get(&agent_id).into_iter().flatten().map(|route| route.spec.clone()).collect();
+        let before = approved.remove(&agent_id).unwrap_or_default();
+        if before == now {
+            continue;
+        }
+        let waits = reviewed(&now, &before).waits;
+        let names = |wanted: Unreviewed| -> Vec<String> {
+            let routes = waits.iter().filter(|(_, why)| **why == wanted);
+            routes.map(|(key, _)| key.to_string()).take(NAMED).collect()
+        };
+        let event = OwnedEvent::Reviewed {
+            account_id: account_id.clone(),
+            agent_id: agent_id.clone(),
+            published: names(Unreviewed::New),
+            changed: names(Unreviewed::Changed),
+            withdrawn: names(Unreviewed::Gone),
+        };
+        let mut batch = shared.batch().row(RowChange::PutReviewedRoutes { agent_id, services: now });
+        batch.by = by.to_owned();
+        if !waits.is_empty() {
+            batch = batch.append(Stream::account(account_id), Expected::Head, vec![event]);
+        }
+        shared.store.commit(batch).await?;
+    }
+    Ok(())
 }
 
 /// Says what an `apply` means for each tunnel, by what was said of it and of its routes; `rules` says in which tunnels the
@@ -398,7 +442,9 @@ async fn read_plan(shared: &Shared) -> Result<Plan, MasterError> {
         Ok(Ok(zones)) => zones.known(),
         Ok(Err(_)) | Err(_) => KnownZones::Unknown,
     };
-    Ok(plan(&shared.db, &shared.settings, known, true).await?)
+    let people = shared.people.known().await;
+    let access = KnownAccess { people: Some(people.account()), mark: &shared.mark };
+    Ok(plan(&shared.db, &shared.settings, known, access, true).await?)
 }
 
 pub(super) fn refused(error: CfError) -> MasterError {

@@ -112,7 +112,7 @@ async fn read_preview(
     is_meant: &(dyn Fn(&str) -> bool + Send + Sync),
 ) -> Result<Preview, MasterError> {
     let config = shared.cloudflare.get_config(tunnel).await.map_err(refused)?;
-    let snapshot = Snapshot::read(&shared.db, tunnel).await?;
+    let snapshot = Snapshot::read(&shared.db, tunnel, &shared.settings).await?;
     let (applied, wanted) = match &snapshot {
         Some(snapshot) => {
             // Nobody has to be asked for it: what is published already is among what is ours.

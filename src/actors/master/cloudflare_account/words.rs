@@ -14,6 +14,7 @@ use crate::db::DbError;
 use crate::domain::id::AccountId;
 use crate::domain::ingress::{Foreign, IngressRule, MergeError, RuleConflict, RuleId};
 use crate::domain::publish::{Cause, PublicState};
+use crate::domain::review::NOT_REVIEWED;
 
 const NOT_PROTECTED: &str =
     "Cloudflare did not take what protects it, so it is closed; it is tried again by itself";
@@ -45,6 +46,16 @@ impl Said {
 
     pub fn because(state: PublicState, reason: impl Into<String>) -> Self {
         Self { reason: Some(reason.into()), ..Self::plain(state) }
+    }
+
+    /// Others changed something of it, and it waits for a person.
+    pub fn drifted(reason: &str) -> Self {
+        Self { cause: Some(Cause::Drift), ..Self::because(PublicState::Blocked, reason) }
+    }
+
+    /// Nobody said yes to it yet.
+    pub fn in_review() -> Self {
+        Self { cause: Some(Cause::InReview), ..Self::because(PublicState::Waiting, NOT_REVIEWED) }
     }
 
     /// It is on its way.

@@ -33,9 +33,9 @@ impl Owned for Notes {
         None
     }
 
-    async fn look(&self, wanted: &String) -> Result<Option<Standing>, OwnedError> {
+    async fn look(&self, wanted: &String) -> Result<Looked, OwnedError> {
         self.call("look", wanted)?;
-        Ok((wanted != "missing").then_some(Standing::Ours))
+        Ok((wanted != "missing").then_some(Standing::Ours).into())
     }
 
     async fn ensure(&self, wanted: &String) -> Result<Standing, OwnedError> {

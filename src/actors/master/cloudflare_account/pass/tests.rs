@@ -66,6 +66,9 @@ fn snapshot() -> Snapshot {
         groups: Arc::default(),
         route_status: Vec::new(),
         status: None,
+        drifts: Default::default(),
+        review: None,
+        begins_review: false,
     }
 }
 
