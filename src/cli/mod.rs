@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod admin_client;
+mod adopt;
 mod agent;
 mod agent_half;
 mod agent_hands;
@@ -113,6 +114,10 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Carry out what waits for a confirmation.
     Apply(apply::ApplyArgs),
+    /// List what others made at Cloudflare and names here could have, and make it ours with --yes.
+    ///
+    /// Exit codes: 0 nothing to adopt, or all adopted; 2 something can be; 3 adopted in part.
+    Adopt(adopt::AdoptArgs),
     /// List and manage agents.
     Agents(agents::AgentsArgs),
     /// List, make and revoke agent keys.
@@ -209,6 +214,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Keys(args) => keys::run(args, &common),
         Verb::Routes(args) => routes::run(args, &common),
         Verb::Rules(args) => rules::run(args, &common),
+        Verb::Adopt(args) => adopt::run(args, &common),
         Verb::Access(args) => access::run(args, &common),
         Verb::Notify(args) => notify::run(args, &common),
         Verb::Updates(args) => updates::run(args, &common),

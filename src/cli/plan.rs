@@ -16,7 +16,8 @@ pub(super) struct PlanArgs {}
 
 pub(super) fn run(_: PlanArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let plan = admin_client::converse(common, async |master| master.get("/api/v3/plan").await)?;
-    let pending = ["changes", "waiting", "held", "failed"].iter().any(|key| !items(&plan, key).is_empty());
+    let pending =
+        ["changes", "waiting", "held", "failed", "drift"].iter().any(|key| !items(&plan, key).is_empty());
     if common.json {
         output::json(&plan)?;
     } else {
@@ -40,6 +41,9 @@ fn show(plan: &Value) -> anyhow::Result<()> {
     }
     for route in items(plan, "held") {
         eprintln!("held: {}: {}", name(route), output::text(route, "reason"));
+    }
+    if plan["review"] == true && !items(plan, "changes").is_empty() {
+        eprintln!("changes wait for a person (`publish.changes`): `lightship apply --yes` carries them out");
     }
     tell_not_applied(plan);
     if plan["connected"] == false {

@@ -146,6 +146,16 @@ impl Cloudflare {
         Ok(records.into_iter().filter(|record| record.name.eq_ignore_ascii_case(name)).collect())
     }
 
+    /// Returns the records of a zone that lead to tunnels, whoever made them.
+    pub async fn list_tunnel_records(&self, zone: &ZoneId) -> Result<Vec<DnsRecord>, CfError> {
+        let call = || {
+            Call::get("list records that lead to tunnels", &["zones", zone.as_str(), "dns_records"])
+                .query("type", "CNAME")
+                .query("content.endswith", ".cfargotunnel.com")
+        };
+        self.list::<DnsRecord>(call, PER_PAGE).await
+    }
+
     /// Makes a record. Never send it twice without looking: the first may have taken effect.
     pub async fn create_dns(&self, zone: &ZoneId, record: &NewDnsRecord) -> Result<DnsRecord, CfError> {
         let name = "create DNS record";

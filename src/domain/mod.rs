@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod activity;
+pub mod adopt;
 pub mod agent;
 pub mod agent_tunnel;
 pub mod command;

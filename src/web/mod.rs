@@ -61,8 +61,8 @@ pub use state::{WebSettings, WebState};
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, install};
 use api::{
-    access, admins, doctor, events, explain, keys, legacy, legacy_rules, native, notifications as told,
-    overview, plans, registries, runs, updates,
+    access, admins, adopt, doctor, events, explain, keys, legacy, legacy_rules, native,
+    notifications as told, overview, plans, registries, runs, updates,
 };
 use route::at;
 use speak::speak;
@@ -190,6 +190,7 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/held-images/{digest}/let-go").post(runs::let_go))
                 .service(at("/order-key").get(runs::order_key))
                 .service(at("/order-key/exchange").post(runs::exchange_order_key))
+                .service(at("/adopt").get(adopt::list).post(adopt::adopt))
                 .service(at("/plan").get(native::plan))
                 .service(at("/apply").post(native::apply))
                 .service(at("/events").get(events::list))
@@ -323,6 +324,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/agents/{id}/remove").post(pages::agent_actions::remove))
         .service(at("/routes").get(pages::routes::show))
         .service(at("/routes/apply").post(pages::routes::apply))
+        .service(at("/routes/adopt").get(pages::adopt::show).post(pages::adopt::adopt))
         .service(at("/routes/rule").get(pages::rule::show).post(pages::rule::set))
         .service(at("/routes/rule/{key}/remove").post(pages::rule::remove))
         .service(at("/access").get(pages::access::show))

@@ -37,8 +37,8 @@ mod token_desk;
 
 pub use bus::{Changes, Note};
 pub use cloudflare_account::{
-    Account, AccountStatus, AccountView, ApplyReport, BlockedChange, BudgetView, ChangeKind, LastZones, Plan,
-    PlannedChange, ProvidedTunnel, SharedAccount, WaitingTunnel,
+    Account, AccountStatus, AccountView, Adopted, ApplyReport, BlockedChange, BudgetView, ChangeKind,
+    Drifted, LastZones, Plan, PlannedChange, ProvidedTunnel, SharedAccount, WaitingTunnel,
 };
 pub use directory::{Directory, Errand, KeyAccess, KeyDigest, LackingSeat, Refused, digest_key};
 pub use error::{HostnameHolder, MasterError};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::super::differences::differences;
 use super::super::hostname::kept_form;
 use super::super::id::{ApplicationId, PolicyId};
 use super::super::route::RouteKey;
@@ -270,6 +271,42 @@ fn name_place(body: &mut Map<String, Value>, domain: &str) {
         };
         places.insert(0, ours);
     }
+}
+
+/// Says what would become of an application of somebody else that stands before what is wanted, if it was made ours; or why it
+/// cannot be: what else it stands before would lose it when the route goes. `policy_ids` are those of the wanted policies, as
+/// far as they are there.
+pub fn adoption(
+    wanted: &WantedApplication,
+    policy_ids: &[PolicyId],
+    found: &FoundApplication,
+) -> Option<Result<Vec<String>, String>> {
+    if !found.stands_before(&wanted.domain) {
+        return None;
+    }
+    if found.text("type") != SELF_HOSTED {
+        return Some(Err(format!(
+            "it is of kind `{}`, and what protects a route is `{SELF_HOSTED}`; delete it at Cloudflare, or choose another name",
+            repeated(found.text("type"))
+        )));
+    }
+    let place = kept_domain(&wanted.domain);
+    let others: BTreeSet<String> = found.domains().into_iter().filter(|domain| *domain != place).collect();
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(|domain| format!("`{}`", repeated(domain))).collect();
+        return Some(Err(format!(
+            "it stands before {} too, which would lose it with this route; take them out of it at Cloudflare first",
+            others.join(", ")
+        )));
+    }
+    let after = written_over(wanted, policy_ids, &found.raw);
+    let mut changes =
+        after.as_object().map(|after| differences(&sent_back(&found.raw), after)).unwrap_or_default();
+    changes.retain(|change| !change.starts_with("policies: "));
+    let names: Vec<&str> = wanted.policies.iter().map(|policy| policy.name.as_str()).collect();
+    changes.push(format!("policies: what it has becomes {}", names.join(", ")));
+    changes.push("it is deleted when its route goes".to_owned());
+    Some(Ok(changes))
 }
 
 /// Returns the application that covers a route as a part of its zone, or why none does. To Access a star stands for one

@@ -29,7 +29,8 @@ mod words;
 
 pub use account::{Account, IDENTITY_RIGHT, IdentityProvider, OWNER_NOT_KNOWN, ServiceToken, TOKENS_RIGHT};
 pub use application_step::{
-    ApplicationStep, FoundApplication, OwnApplication, application_step, is_as_wanted, zone_application,
+    ApplicationStep, FoundApplication, OwnApplication, adoption, application_step, is_as_wanted,
+    zone_application,
 };
 pub use ask::AccessAsk;
 pub use duration::parse_duration;

@@ -17,7 +17,7 @@ use super::owned::OwnedKind;
 /// Kinds that cannot stand beside a CNAME of the same name.
 const EXCLUSIVE: [&str; 4] = ["A", "AAAA", "CNAME", "NS"];
 /// Where all tunnels are.
-const TUNNEL_SUFFIX: &str = ".cfargotunnel.com";
+pub(super) const TUNNEL_SUFFIX: &str = ".cfargotunnel.com";
 /// Most characters of a comment that every plan of Cloudflare takes.
 const MAX_COMMENT: usize = 100;
 /// What to do about a record that has a wanted name.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admins;
+pub mod adopt;
 pub mod agents;
 pub mod doctor;
 pub mod events;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::actors::master::{BlockedChange, ChangeKind, Plan, PlannedChange};
+use crate::actors::master::{BlockedChange, ChangeKind, Drifted, Plan, PlannedChange};
 use crate::web::auth::{Operator, Viewer};
 use crate::web::body::Lenient;
 use crate::web::error::ApiError;
@@ -73,8 +73,13 @@ pub async fn tree(_: Viewer, state: web::Data<WebState>, _: KnownQuery<NoParamet
 }
 
 fn plan_record(plan: &Plan) -> Value {
-    let word = if plan.connected { "due" } else { "planned" };
+    let word = match (plan.connected, plan.review) {
+        (false, _) => "planned",
+        (true, true) => "waits",
+        (true, false) => "due",
+    };
     let mut list: Vec<Value> = plan.changes.iter().map(|change| change_record(change, word)).collect();
+    list.extend(plan.drift.iter().map(drift_record));
     list.extend(blocked_records(&plan.held, "held"));
     list.extend(plan.waiting.iter().map(|tunnel| {
         let found = tunnel.foreign.join("; ");
@@ -84,23 +89,41 @@ fn plan_record(plan: &Plan) -> Value {
         })
     }));
     json!({
-        "connected": plan.connected, "changes": list, "waiting": plan.waiting, "held": plan.held,
+        "connected": plan.connected, "review": plan.review, "changes": list, "waiting": plan.waiting,
+        "held": plan.held, "drift": plan.drift,
         "blocked": blocked_records(&plan.blocked, "blocked"), "failed": blocked_records(&plan.failed, "failed"),
     })
 }
 
 fn change_record(change: &PlannedChange, state: &str) -> Value {
     json!({
-        "action": change.kind, "what": what(change.kind, &change.hostname, &change.path, &change.detail),
-        "state": state, "reason": Value::Null, "hostname": change.hostname, "path": change.path,
+        "action": change.kind, "what": what(change), "state": state, "reason": change.reason,
+        "hostname": change.hostname, "path": change.path, "name": change.name,
         "tunnel_name": change.tunnel_name, "agent_id": change.agent_id, "detail": change.detail,
     })
 }
 
-fn what(kind: ChangeKind, hostname: &str, path: &str, detail: &str) -> String {
-    match kind {
-        ChangeKind::RemoveRule | ChangeKind::DeleteDns => format!("{hostname}{path}"),
-        _ => format!("{hostname}{path} → {detail}"),
+/// What others changed, as a change that puts it right.
+fn drift_record(drifted: &Drifted) -> Value {
+    json!({
+        "action": "restore", "what": format!("{} {}", drifted.kind, drifted.name),
+        "state": if drifted.waits { "waits" } else { "due" }, "reason": drifted.reason, "name": drifted.name,
+        "tunnel_name": drifted.tunnel_name,
+    })
+}
+
+/// What is changed and how, in a line.
+pub fn what(change: &PlannedChange) -> String {
+    match change.kind {
+        ChangeKind::RemoveRule | ChangeKind::DeleteDns => format!("{}{}", change.hostname, change.path),
+        ChangeKind::AddRule | ChangeKind::ChangeRule | ChangeKind::CreateDns | ChangeKind::ChangeDns => {
+            format!("{}{} → {}", change.hostname, change.path, change.detail)
+        }
+        ChangeKind::DeletePolicy | ChangeKind::DeleteApplication => change.name.clone(),
+        ChangeKind::CreatePolicy
+        | ChangeKind::ChangePolicy
+        | ChangeKind::CreateApplication
+        | ChangeKind::ChangeApplication => format!("{} → {}", change.name, change.detail),
     }
 }
 

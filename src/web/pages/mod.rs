@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod activity;
+pub mod adopt;
 pub mod agent;
 pub mod agent_actions;
 pub mod agent_plan;

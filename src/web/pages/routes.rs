@@ -8,6 +8,8 @@ use super::overview::{each_refusal, each_route, each_rule, fragment_of, route_li
 use super::posted::{Nothing, Posted};
 use super::view::{Problem, RouteLine, count, route_words};
 use super::{Allowed, Shell, SignedIn, page, part};
+use crate::actors::master::{ChangeKind, Plan};
+use crate::web::api::native::what;
 use crate::web::auth::Operator;
 use crate::web::error::ApiError;
 use crate::web::picture::Members;
@@ -31,6 +33,9 @@ struct RoutesPage {
 struct Live {
     csrf: String,
     waiting: Cut<Problem>,
+    /// True if applying carries something out that waits by setting.
+    planned: Cut<PlanLine>,
+    is_review: bool,
     routes: Shown<RouteLine>,
     refused: Cut<Problem>,
 }
@@ -100,7 +105,9 @@ pub async fn apply(
 
 /// Returns the live part, and how many lines there are.
 async fn render(person: &SignedIn, state: &WebState, wanted: Wanted) -> Result<(String, usize), ApiError> {
-    let (csrf, waiting, all) = (person.session.csrf.clone(), waiting(state).await?, state.clone());
+    let plan = state.master().plan().await?;
+    let (csrf, waiting, all) = (person.session.csrf.clone(), waiting(&plan), state.clone());
+    let (planned, is_review) = (planned(&plan), plan.review && plan.connected);
     let live = async move {
         let members = Members::read(&all).await?;
         let mut routes = Gathering::new(wanted.clone(), |_| ());
@@ -115,14 +122,53 @@ async fn render(person: &SignedIn, state: &WebState, wanted: Wanted) -> Result<(
         })
         .await?;
         let total = routes.total() + not_published;
-        Ok((part(&Live { csrf, waiting, routes: routes.page(PLACES.0), refused })?, total))
+        let routes = routes.page(PLACES.0);
+        Ok((part(&Live { csrf, waiting, planned, is_review, routes, refused })?, total))
     };
     state.listings().make(live).await
 }
 
-/// Tunnels that hold rules of others, and removals that the guard holds.
-async fn waiting(state: &WebState) -> Result<Cut<Problem>, ApiError> {
-    let plan = state.master().plan().await?;
+/// A change at Cloudflare.
+struct PlanLine {
+    action: String,
+    what: String,
+    tunnel: String,
+    reason: String,
+}
+
+/// What is due at Cloudflare, or waits for a person, the first of it.
+fn planned(plan: &Plan) -> Cut<PlanLine> {
+    let mut lines = Cut::new(LINES);
+    for change in &plan.changes {
+        lines.add(PlanLine {
+            action: action(change.kind).to_owned(),
+            what: what(change),
+            tunnel: change.tunnel_name.clone(),
+            reason: change.reason.clone(),
+        });
+    }
+    lines
+}
+
+fn action(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::AddRule => "Add rule",
+        ChangeKind::ChangeRule => "Change rule",
+        ChangeKind::RemoveRule => "Remove rule",
+        ChangeKind::CreateDns => "Create record",
+        ChangeKind::ChangeDns => "Change record",
+        ChangeKind::DeleteDns => "Delete record",
+        ChangeKind::CreatePolicy => "Create policy",
+        ChangeKind::ChangePolicy => "Change policy",
+        ChangeKind::DeletePolicy => "Delete policy",
+        ChangeKind::CreateApplication => "Create application",
+        ChangeKind::ChangeApplication => "Change application",
+        ChangeKind::DeleteApplication => "Delete application",
+    }
+}
+
+/// Tunnels that hold rules of others, removals that the guard holds, and what others changed.
+fn waiting(plan: &Plan) -> Cut<Problem> {
     let tunnels = plan.waiting.iter().map(|tunnel| Problem {
         title: format!("Tunnel {}", tunnel.tunnel_name),
         detail: format!("It holds what others made: {}", tunnel.foreign.join("; ")),
@@ -135,7 +181,13 @@ async fn waiting(state: &WebState) -> Result<Cut<Problem>, ApiError> {
         href: None,
         link: "",
     });
+    let drift = plan.drift.iter().filter(|drifted| drifted.waits).map(|drifted| Problem {
+        title: drifted.name.clone(),
+        detail: drifted.reason.clone(),
+        href: None,
+        link: "",
+    });
     let mut waiting = Cut::new(LINES);
-    tunnels.chain(held).for_each(|problem| waiting.add(problem));
-    Ok(waiting)
+    tunnels.chain(held).chain(drift).for_each(|problem| waiting.add(problem));
+    waiting
 }

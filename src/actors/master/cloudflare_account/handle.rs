@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::actor::{
     CAPACITY, CloudflareAccount, CompareAgent, LookAtConnectors, Missed, Wake, WakeAgent, WakeAll,
 };
+use super::adopt::{Adopt, Adopted, ListOffers};
 use super::plan::{ApplyReport, KnownAccess, Plan, plan};
 use super::requests::{
     AccountStatus, Apply, ConfirmTunnel, GetConnectors, GetPlan, GetStatus, HasTunnel, LookAtToken, NameZone,
@@ -25,6 +26,7 @@ use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;
+use crate::domain::adopt::{Meant, Offer};
 use crate::domain::connector::Connector;
 use crate::domain::doctor::token::Facts as TokenFacts;
 use crate::domain::id::{AgentId, TunnelId, ZoneId};
@@ -89,6 +91,16 @@ pub trait Account: Send + Sync {
 
     /// Says what would become of what others made in a tunnel, if rules of these hostnames were taken over. Changes nothing.
     async fn preview_import(&self, _: &TunnelId, _: IsMeant, _: Duration) -> Result<Preview, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    /// Says what others made that could be made ours.
+    async fn offers(&self, _: Duration) -> Result<Vec<Offer>, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    /// Makes ours what is meant.
+    async fn adopt(&self, _: Meant, _by: &str, _: Duration) -> Result<Adopted, MasterError> {
         Err(MasterError::NoCloudflareToken)
     }
 
@@ -217,6 +229,15 @@ impl Account for Connected {
     ) -> Result<Preview, MasterError> {
         let tunnel_id = tunnel_id.clone();
         self.ask(|reply| PreviewImport { tunnel_id, is_meant, reply }, max).await
+    }
+
+    async fn offers(&self, max: Duration) -> Result<Vec<Offer>, MasterError> {
+        self.ask(|reply| ListOffers { reply }, max).await
+    }
+
+    async fn adopt(&self, meant: Meant, by: &str, max: Duration) -> Result<Adopted, MasterError> {
+        let by = by.to_owned();
+        self.ask(|reply| Adopt { meant, by, reply }, max).await
     }
 
     async fn zones(&self, max: Duration) -> Result<Option<Vec<Zone>>, MasterError> {

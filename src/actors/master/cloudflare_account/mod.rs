@@ -12,6 +12,7 @@
 //! Everybody else holds an [`Account`], which is made in `handle`; one whose token may come later is in `late`.
 
 mod actor;
+mod adopt;
 mod applications;
 mod drifts;
 mod handle;
@@ -38,6 +39,7 @@ mod words;
 mod zones;
 
 pub use self::actor::{CAPACITY, CloudflareAccount};
+pub use self::adopt::Adopted;
 pub use self::handle::{Account, Connected, PlanOnly, SharedAccount, describe};
 pub use self::late::Late;
 pub use self::plan::{

@@ -31,6 +31,7 @@ use super::owned::{
 };
 use super::people::Listed;
 use super::picture::{Found, Read, Remembered, Snapshot};
+use super::policies::is_made_here;
 use super::protect::Protecting;
 use super::protection::needs;
 use super::records::{Records, WantedRecord};
@@ -605,13 +606,18 @@ impl<'a> Pass<'a> {
             .map(|row| (row.zone_id.clone(), row.name.clone()))
             .collect();
         let has_applications = self.read.snapshot.applications_to_remove().next().is_some();
-        if gone.is_empty() && !has_applications {
+        // What was adopted goes once others use it no more, and nobody tells of that.
+        let mut policies = self.read.snapshot.policies.keys();
+        let has_adopted = policies.any(|name| !is_made_here(name, &self.shared.mark));
+        if gone.is_empty() && !has_applications && !has_adopted {
             return Ok(());
         }
-        self.note_damage();
+        if !gone.is_empty() || has_applications {
+            self.note_damage();
+        }
         self.tell_progress(&self.read.names()).await?;
         remove_all(&self.records(&self.client), &gone).await?;
-        if has_applications {
+        if has_applications || has_adopted {
             let others = self.protecting().remove().await?;
             self.found.names.took_from.extend(others);
         }

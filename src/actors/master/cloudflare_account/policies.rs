@@ -11,6 +11,7 @@ use crate::cloudflare::{AccessPolicy, Cloudflare};
 use crate::db::RowChange;
 use crate::db::access::{AccessApplicationRow, AccessPolicyRow, find_policy};
 use crate::domain::access::{FoundPolicy, OwnPolicy, PolicyStep, WantedPolicy, policy_step};
+use crate::domain::adopt::used_by;
 use crate::domain::drift::Drift;
 use crate::domain::id::PolicyId;
 use crate::domain::owned::OwnedKind;
@@ -81,6 +82,10 @@ impl Owned for Policies<'_> {
         let Some(row) = self.row(name).await? else { return Ok(()) };
         let found = self.found(&row).await?;
         if let Some(policy) = found {
+            // Others use what was adopted, and need not be asked in vain.
+            if used_by(&policy.raw).is_some_and(|apps| apps > 0) {
+                return Ok(());
+            }
             if row.is_settled {
                 self.note(AccessPolicyRow { is_settled: false, ..row.clone() }).await?;
             }
@@ -214,6 +219,11 @@ impl Policies<'_> {
     }
 }
 
+/// True if a policy of ours was made here; others were adopted.
+pub(super) fn is_made_here(name: &str, mark: &str) -> bool {
+    name.ends_with(&format!(" ({mark})"))
+}
+
 /// Policies of ours that none of these applications links to, and that no group is mirrored by.
 pub(super) fn unused<'r>(
     rows: impl IntoIterator<Item = &'r AccessPolicyRow>,
@@ -238,6 +248,6 @@ fn step_among(wanted: &WantedPolicy, found: &[FoundPolicy], row: Option<&AccessP
     policy_step(wanted, found, own.as_ref())
 }
 
-fn found_policy(policy: AccessPolicy) -> FoundPolicy {
+pub(super) fn found_policy(policy: AccessPolicy) -> FoundPolicy {
     FoundPolicy { id: policy.id, name: policy.name, body: serde_json::Value::Object(policy.raw) }
 }

@@ -11,7 +11,7 @@ use super::applications::{Applications, AskedApplication, found_application};
 use super::drifts::Watch;
 use super::owned::{Owned, OwnedError, SIDE_BY_SIDE, Standing, remove_all};
 use super::picture::Read;
-use super::policies::{self, Policies, linked_policies};
+use super::policies::{self, Policies, is_made_here, linked_policies};
 use super::protection::{End, FoundProtection};
 use super::shared::Shared;
 use super::words::Stop;
@@ -25,7 +25,7 @@ use crate::domain::protection::Protection;
 use crate::domain::route::RouteKey;
 
 /// A policy this young is not tidied away: whoever made it may not have used it yet.
-const TIDY_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
+pub(super) const TIDY_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 
 /// Decision of a policy that lets everybody in.
 const BYPASS: &str = "bypass";
@@ -78,7 +78,7 @@ impl Protecting<'_> {
             return Ok(());
         }
         let policies = self.ensure_policies(&due).await?;
-        let our_policies = ids_of(&policies.rows);
+        let our_policies = ids_of(&policies.rows, &self.shared.mark);
         let work = stream::iter(due).map(async |(route, need)| {
             let end = match need {
                 Need::Application(wanted) => self.ensure(route, wanted, &policies, &our_policies).await,
@@ -318,7 +318,7 @@ impl Protecting<'_> {
             others.extend(next);
         }
         let rows = access::policies_of(&self.shared.db, self.shared.cloudflare.account()).await?;
-        let our_policies = ids_of(&rows);
+        let our_policies = ids_of(&rows, &self.shared.mark);
         let (shared, client, tunnel) = (self.shared, self.client, self.tunnel);
         let kind = Applications { shared, client, tunnel, our_policies: &our_policies };
         remove_all(&kind, &gone).await?;
@@ -339,7 +339,8 @@ impl Protecting<'_> {
     }
 }
 
-/// Ids of these policies, as far as they are known.
-fn ids_of(rows: &BTreeMap<String, AccessPolicyRow>) -> BTreeSet<PolicyId> {
-    rows.values().filter_map(|row| row.policy_id.clone()).collect()
+/// Ids of those of these policies that we made, as far as they are known. Adopted ones are others' in other applications.
+fn ids_of(rows: &BTreeMap<String, AccessPolicyRow>, mark: &str) -> BTreeSet<PolicyId> {
+    let made = rows.values().filter(|row| is_made_here(&row.name, mark));
+    made.filter_map(|row| row.policy_id.clone()).collect()
 }

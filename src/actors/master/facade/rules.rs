@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Master;
+use crate::actors::master::cloudflare_account::Adopted;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::registrar::{RemoveRule, RuleTunnel, RulesSet, SetRules};
 use crate::db;
 use crate::db::manual_rules::find_rule;
 use crate::db::tunnels::TunnelRow;
+use crate::domain::adopt::{Meant, Offer};
 use crate::domain::agent::AgentStatus;
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::import::{Preview, is_named};
@@ -21,6 +23,8 @@ use crate::domain::zone::Zone;
 const PROVIDE: Duration = Duration::from_secs(20);
 /// Longest time that it may take to say what is in one.
 const LOOK: Duration = Duration::from_secs(15);
+/// Longest time that may pass over what others made in a whole account.
+const ADOPT: Duration = Duration::from_secs(25);
 /// Longest name of a tunnel that is passed on.
 const MAX_NAME: usize = 100;
 
@@ -134,6 +138,16 @@ impl Master {
             }
         }
         Ok(imported)
+    }
+
+    /// Says what others made at Cloudflare that could be made ours.
+    pub async fn offers(&self) -> Result<Vec<Offer>, MasterError> {
+        self.env.account.offers(ADOPT).await
+    }
+
+    /// Makes ours what is meant.
+    pub async fn adopt(&self, meant: Meant, by: &str) -> Result<Adopted, MasterError> {
+        self.env.account.adopt(meant, by, ADOPT).await
     }
 
     /// Returns the zones of the account; none if they are not known.
