@@ -91,6 +91,18 @@ pub async fn drifts_of_names(db: &Db, names: &[String], max: u64) -> Result<Vec<
     .await
 }
 
+/// Returns the newest findings of policies, at most `max`.
+pub async fn policy_drifts(db: &Db, max: u64) -> Result<Vec<DriftRow>, DbError> {
+    db.read(move |conn| async move {
+        let query = drift::Entity::find()
+            .filter(drift::Column::Kind.eq(OwnedKind::Policy.as_str()))
+            .order_by_desc(drift::Column::FoundAt)
+            .limit(limit(max));
+        query.all(&conn).await?.into_iter().map(row).collect()
+    })
+    .await
+}
+
 /// Returns findings that were put right before a time, at most `max`.
 pub async fn healed_before(db: &Db, before: DateTime<Utc>, max: u64) -> Result<Vec<DriftRow>, DbError> {
     db.read(move |conn| async move {

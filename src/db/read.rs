@@ -40,6 +40,7 @@ pub use super::containers::{
     list_containers, networks_behind_routes,
 };
 pub use super::database::{ALL, Db};
+pub use super::drifts::{DriftRow, drifts_of_names, policy_drifts};
 pub use super::events::{
     EventFilter, EventRow, FoundEvents, find_earlier, find_event, find_events, last_seq, list_events,
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::super::differences::differences;
+use super::super::difference::in_words;
 use super::super::hostname::kept_form;
 use super::super::id::{ApplicationId, PolicyId};
 use super::super::route::RouteKey;
@@ -301,7 +301,7 @@ pub fn adoption(
     }
     let after = written_over(wanted, policy_ids, &found.raw);
     let mut changes =
-        after.as_object().map(|after| differences(&sent_back(&found.raw), after)).unwrap_or_default();
+        after.as_object().map(|after| in_words(&sent_back(&found.raw), after)).unwrap_or_default();
     changes.retain(|change| !change.starts_with("policies: "));
     let names: Vec<&str> = wanted.policies.iter().map(|policy| policy.name.as_str()).collect();
     changes.push(format!("policies: what it has becomes {}", names.join(", ")));

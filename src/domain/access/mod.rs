@@ -36,7 +36,7 @@ pub use ask::AccessAsk;
 pub use duration::parse_duration;
 pub use group::{AUTHENTICATED, Group, PUBLIC_BYPASS, find_group, system_groups};
 pub use lines::{read_lines, write_lines};
-pub use need::{Need, PolicyKey, WantedApplication, WantedPolicy, need, policy_mark};
+pub use need::{Need, PolicyKey, WantedApplication, WantedPolicy, is_policy_of, need, policy_mark};
 pub use options::AppOptions;
 pub use policy::{Decision, MAX_RULES, PolicySpec, parse_rules};
 pub use policy_step::{FoundPolicy, OwnPolicy, PolicyStep, is_policy_as_wanted, policy_step};

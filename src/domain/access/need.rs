@@ -90,6 +90,13 @@ impl PolicyKey {
     }
 }
 
+/// True if a policy of this name, of whatever installation, is one that a route with this ask has.
+pub fn is_policy_of(name: &str, route: &RouteKey, ask: &AccessAsk) -> bool {
+    let of_groups = ask.groups().iter().map(|group| format!("Lightship-AccessGroup-{group} "));
+    let of_its_own = std::iter::once(format!("Lightship-{route} #"));
+    of_groups.chain(of_its_own).any(|front| name.starts_with(&front))
+}
+
 /// Returns the mark of an installation: enough of its id to tell it from others in one account.
 pub fn policy_mark(installation: &str) -> String {
     installation.chars().take(8).collect()

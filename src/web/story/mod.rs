@@ -2,6 +2,7 @@
 //!
 //! Each section is a file. What stands before the protection of a route is told in `protection`.
 
+mod changed;
 mod claim;
 mod container;
 mod find;
@@ -68,6 +69,7 @@ async fn story(state: &WebState, scene: &Scene) -> Result<Story, ApiError> {
         sections.push(rule::section(scene));
         sections.push(protection::section(state, scene, key));
         sections.push(record::section(state, scene, key).await?);
+        sections.extend(changed::section(state, scene, key).await?);
         sections.push(said::last_answer(scene));
     }
     sections.push(said::waits(state, scene));

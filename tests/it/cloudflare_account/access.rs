@@ -15,7 +15,7 @@ use crate::support::cloudflare::{ACCOUNT, CloudflareStandIn, Edge, Fault, Op, Tr
 const OPEN: &str = "open.example.com";
 const ADMIN_PART: &str = "app.example.com/admin";
 
-fn group(id: &str, emails: &[&str]) -> Group {
+pub(super) fn group(id: &str, emails: &[&str]) -> Group {
     let include = emails.iter().map(|email| Selector::Email((*email).into())).collect();
     Group {
         id: GroupId::new(id),
@@ -31,12 +31,12 @@ pub(super) fn allow(include: Vec<Selector>) -> PolicySpec {
     PolicySpec { name: None, decision: Decision::Allow, include, require, exclude }
 }
 
-fn groups(ids: &[&str]) -> AccessAsk {
+pub(super) fn groups(ids: &[&str]) -> AccessAsk {
     AccessAsk::Groups { groups: ids.iter().map(|id| GroupId::new(*id)).collect() }
 }
 
 /// The stand-in, which complains about each moment at which one of these is open.
-fn guarded(names: &'static [&'static str]) -> CloudflareStandIn {
+pub(super) fn guarded(names: &'static [&'static str]) -> CloudflareStandIn {
     let standin = CloudflareStandIn::start();
     standin.on_change(move |state| {
         for name in names {
@@ -58,7 +58,7 @@ fn policies(test: &TestAccount, name: &str) -> Vec<(String, String)> {
     }
 }
 
-async fn published(standin: CloudflareStandIn) -> (TestAccount, TunnelId) {
+pub(super) async fn published(standin: CloudflareStandIn) -> (TestAccount, TunnelId) {
     let test = TestAccount::start_with(standin).await;
     let tunnel = test.enrolled("a", "edge").await;
     test.sets_group(group("staff", &["ann@example.com"])).await;

@@ -1,16 +1,20 @@
 //! The account's actor against the stand-in: what it publishes, what it leaves alone, how it comes through.
 
 mod access;
+mod adopt;
 mod allowance;
 mod drift;
 mod faults;
 mod moves;
 mod not_found;
 mod outcomes;
+mod plan;
 mod progress;
 mod publishing;
 mod refused;
+mod review;
 mod sequences;
+mod shown_drift;
 mod stale;
 mod theirs;
 mod trouble;

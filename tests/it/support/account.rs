@@ -9,15 +9,22 @@ use chrono::{DateTime, TimeDelta};
 use lightship::actors::master::cloudflare_account::{
     AccountParts, AccountStore, Connected, PublishSettings, StoreFailed, describe,
 };
-use lightship::actors::master::{Account, ApplyReport, MasterError};
+use lightship::actors::master::{Account, Adopted, ApplyReport, MasterError};
 use lightship::actors::supervision::{Root, SupSpec, Tree};
 use lightship::chance::Chance;
 use lightship::clock::Clock;
 use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
+use lightship::db::read::{EventFilter, list_events};
 use lightship::db::{Batch, Db, Expected, RowChange, cloudflare};
 use lightship::domain::access::{AccessAsk, Group};
-use lightship::domain::event::{AccessEvent, AgentEvent, Event, KeyEvent, RouteEvent, Stream};
+use lightship::domain::adopt::{Meant, Offer};
+use lightship::domain::drift::DriftState;
+use lightship::domain::event::{
+    AccessEvent, AgentEvent, Event, KeyEvent, OwnedEvent, RouteEvent, RuleEvent, Stream,
+};
 use lightship::domain::id::{AgentId, ContainerId, GroupId, KeyId, SecretId, TunnelId, ZoneId};
+use lightship::domain::manual_rule::ManualRule;
+use lightship::domain::owned::OwnedKind;
 use lightship::domain::route::{OriginRequest, Release, RouteKey, Service};
 use lightship::io::IoRuntime;
 use parking_lot::Mutex;
@@ -50,6 +57,7 @@ struct Settings {
     compare_every: Duration,
     default_zone: Option<ZoneId>,
     clock: Clock,
+    publish: PublishSettings,
 }
 
 impl Default for Settings {
@@ -59,6 +67,7 @@ impl Default for Settings {
             compare_every: COMPARE_EVERY,
             default_zone: None,
             clock: Clock::system(),
+            publish: PublishSettings::default(),
         }
     }
 }
@@ -127,6 +136,11 @@ impl TestAccount {
         Self::with(standin, Settings::default()).await
     }
 
+    /// Starts with other settings of what is published, and when.
+    pub async fn publishing(standin: CloudflareStandIn, publish: PublishSettings) -> Self {
+        Self::with(standin, Settings { publish, ..Settings::default() }).await
+    }
+
     /// Starts with another time limit per call.
     pub async fn with_time_limit(time_limit: Duration) -> Self {
         Self::with(CloudflareStandIn::start(), Settings { time_limit, ..Settings::default() }).await
@@ -180,7 +194,7 @@ impl TestAccount {
                 delay: delay.clone(),
             }),
             clock: clock.clone(),
-            settings: PublishSettings::default(),
+            settings: settings.publish.clone(),
             default_zone: settings.default_zone.clone(),
             compare_every: settings.compare_every,
             owner_email: None,
@@ -195,6 +209,12 @@ impl TestAccount {
     /// Ends the actor and starts another one, as a new process would; returns when all was compared once.
     pub async fn restart(self) -> Self {
         self.restart_after(async |_| {}).await
+    }
+
+    /// The same, with other settings of what is published, and when.
+    pub async fn restart_publishing(mut self, publish: PublishSettings) -> Self {
+        self.settings.publish = publish;
+        self.restart().await
     }
 
     /// The same; `meanwhile` changes the world.
@@ -402,6 +422,55 @@ impl TestAccount {
     /// Orders `apply`, with 20 seconds for it.
     pub async fn apply(&self) -> ApplyReport {
         self.account.apply("alice", Duration::from_secs(20)).await.expect("a report")
+    }
+
+    /// What others made that could be made ours.
+    pub async fn offers(&self) -> Vec<Offer> {
+        self.account.offers(Duration::from_secs(20)).await.expect("offers")
+    }
+
+    /// Makes ours what has one of these names; all of it without one.
+    pub async fn adopts(&self, names: &[&str]) -> Adopted {
+        let names = (!names.is_empty()).then(|| names.iter().map(|name| (*name).to_owned()).collect());
+        let meant = Meant { names, kinds: Vec::new() };
+        let adopted = self.account.adopt(meant, "alice", Duration::from_secs(20)).await;
+        self.until_quiet().await;
+        adopted.expect("an adoption")
+    }
+
+    /// A person makes a rule in a tunnel.
+    pub async fn sets_rule(&self, tunnel: &TunnelId, hostname: &str, service: &str, access: AccessAsk) {
+        let spec = Service { access, ..wanted(hostname, service) };
+        let rule = ManualRule { tunnel_id: tunnel.clone(), spec };
+        self.append(Stream::rules(), vec![RuleEvent::Set { rule: Box::new(rule) }.into()]).await;
+        self.account.wake_tunnel(tunnel);
+    }
+
+    /// A person removes a rule.
+    pub async fn removes_rule(&self, tunnel: &TunnelId, hostname: &str) {
+        let event = RuleEvent::Removed { tunnel_id: tunnel.clone(), route: key(hostname) };
+        self.append(Stream::rules(), vec![event.into()]).await;
+        self.account.wake_tunnel(tunnel);
+    }
+
+    /// What is recorded of what is ours at Cloudflare, with who said so.
+    pub async fn recorded(&self) -> Vec<(String, OwnedEvent)> {
+        let filter = EventFilter { stream_prefix: Some("account/".into()), ..EventFilter::default() };
+        let rows = list_events(&self.db, &filter, 1_000).await.unwrap();
+        let read = rows.into_iter().map(|row| match row.event {
+            Event::Owned(event) => (row.actor, event),
+            other => panic!("an event in the wrong stream: {other:?}"),
+        });
+        read.collect()
+    }
+
+    /// Kind, name and state of each finding that is recorded.
+    pub async fn drifts(&self) -> Vec<(OwnedKind, String, DriftState)> {
+        let found = self.recorded().await.into_iter().filter_map(|(_, event)| match event {
+            OwnedEvent::Drifted { kind, name, state, .. } => Some((kind, name, state)),
+            _ => None,
+        });
+        found.collect()
     }
 
     /// Waits until a route is said to be in this state; returns its row.
