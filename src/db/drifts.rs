@@ -115,6 +115,17 @@ pub async fn healed_before(db: &Db, before: DateTime<Utc>, max: u64) -> Result<V
     .await
 }
 
+/// Returns the hosts of which a person said yes to something.
+pub async fn reviewed_agents(db: &Db) -> Result<Vec<AgentId>, DbError> {
+    db.read(move |conn| async move {
+        let agents =
+            reviewed_route::Entity::find().select_only().column(reviewed_route::Column::AgentId).distinct();
+        let agents: Vec<String> = agents.into_tuple().all(&conn).await?;
+        Ok(agents.into_iter().map(AgentId::new).collect())
+    })
+    .await
+}
+
 /// Returns what a person said yes to of what the labels on these hosts ask for.
 pub async fn reviewed_of_agents(
     db: &Db,

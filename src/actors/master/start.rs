@@ -7,7 +7,7 @@ use actix_rt::ArbiterHandle;
 
 use super::bus::{self, Bus, Notices};
 use super::cloudflare_account::{
-    self, AccountParts, Late, MasterStore, PlanOnly, SharedAccount, installation,
+    self, AccountParts, Late, MasterStore, PlanOnly, SharedAccount, forget_reviews, installation,
 };
 use super::desk::Desk;
 use super::directory::Directory;
@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::cloudflare::Cloudflare;
 use crate::db::Db;
 use crate::domain::id::ZoneId;
+use crate::domain::publish::ChangeMode;
 use crate::notify::Messenger;
 use crate::registry::Registries;
 
@@ -73,6 +74,9 @@ impl MasterParts {
         registrar: &Port<Registrar>,
     ) -> Result<(SharedAccount, Option<ChildSpec>, TokenDesk), MasterError> {
         let settings = self.settings.publish.clone();
+        if settings.changes == ChangeMode::Automatic {
+            forget_reviews(&self.db, &self.clock).await?;
+        }
         let plan_only =
             |db: &Db| -> SharedAccount { Arc::new(PlanOnly { db: db.clone(), settings: settings.clone() }) };
         let default_zone = self.default_zone.take();

@@ -302,7 +302,13 @@ pub fn adoption(
     let after = written_over(wanted, policy_ids, &found.raw);
     let mut changes =
         after.as_object().map(|after| in_words(&sent_back(&found.raw), after)).unwrap_or_default();
-    changes.retain(|change| !change.starts_with("policies: "));
+    // Its one place is said in one way instead of another, and its policies are named below.
+    let is_said = |change: &String| {
+        ["policies: ", "self_hosted_domains: ", "destinations: "]
+            .iter()
+            .any(|field| change.starts_with(field))
+    };
+    changes.retain(|change| !is_said(change));
     let names: Vec<&str> = wanted.policies.iter().map(|policy| policy.name.as_str()).collect();
     changes.push(format!("policies: what it has becomes {}", names.join(", ")));
     changes.push("it is deleted when its route goes".to_owned());

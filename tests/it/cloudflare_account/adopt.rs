@@ -187,7 +187,8 @@ async fn policies_of_dockflare_are_adopted_as_they_are_and_go_once_nothing_uses_
     // then
     let mut taken = kinds(&adopted);
     taken.sort();
-    assert_eq!(taken, [OwnedKind::Application, OwnedKind::Policy, OwnedKind::Policy], "{adopted:?}");
+    let expected = [OwnedKind::Application, OwnedKind::Policy, OwnedKind::Policy, OwnedKind::Tunnel];
+    assert_eq!(taken, expected, "{adopted:?}");
     test.until_state("a", APP, "published").await;
     test.until_compared().await;
     let names = |test: &TestAccount| -> Vec<String> {

@@ -3,20 +3,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use lightship::actors::master::Account;
+use lightship::actors::master::cloudflare_account::PublishSettings;
 use lightship::chance::Chance;
 use lightship::domain::access::{AccessAsk, AppOptions, Group, Selector};
-use lightship::domain::id::GroupId;
+use lightship::domain::adopt::Meant;
+use lightship::domain::id::{GroupId, TunnelId};
+use lightship::domain::publish::DriftMode;
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::access::allow;
+use super::content;
 use crate::support::account::TestAccount;
-use crate::support::cloudflare::{CloudflareStandIn, Edge, Fault, Op, State, Trouble};
+use crate::support::cloudflare::{CloudflareStandIn, Edge, Fault, Op, State, Trouble, ZONE};
 
 const SEQUENCES: u64 = 8;
 const STEPS: usize = 20;
-const NAMES: [&str; 4] = ["a.example.com", "a.example.com/admin", "b.example.com", "c.example.com"];
+const NAMES: [&str; 6] =
+    ["a.example.com", "a.example.com/admin", "b.example.com", "c.example.com", THEIR_APP, THEIR_RECORD];
+/// Somebody's record and application are there for it, as DockFlare leaves them.
+const THEIR_APP: &str = "d.example.com";
+/// Somebody's record is there for it.
+const THEIR_RECORD: &str = "e.example.com";
+/// A person makes a rule for it.
+const RULED: &str = "m.example.com";
 const GROUPS: [&str; 2] = ["staff", "guests"];
 const CALLS: [Op; 10] = [
     Op::ListPolicies,
@@ -42,6 +55,11 @@ struct World {
     asks: BTreeMap<&'static str, AccessAsk>,
     groups: BTreeMap<&'static str, usize>,
     log: Vec<String>,
+    tunnel: TunnelId,
+    is_ruled: bool,
+    /// What others made, by its id, as it was; without what was adopted.
+    foreign: BTreeMap<String, Value>,
+    adopted: BTreeSet<&'static str>,
 }
 
 fn place(name: &str) -> (&str, &str) {
@@ -66,18 +84,56 @@ fn complaint(state: &State, guarded: &Guarded) -> Result<(), String> {
     open.map_or(Ok(()), |name| Err(format!("`{name}` is open")))
 }
 
+/// Everything that is in the account, by its id.
+fn all_things(state: &State) -> BTreeMap<String, Value> {
+    let records = state.records.iter().map(|record| {
+        let what =
+            json!([record.kind, record.name, record.content, record.comment, record.proxied, record.ttl]);
+        (record.id.clone(), what)
+    });
+    let apps = state.access.apps.iter().map(|app| {
+        let links: Vec<&String> = app.links.iter().map(|link| &link.policy).collect();
+        (app.id.clone(), json!([app.body, app.aud, links]))
+    });
+    let policies = state.access.policies.iter().map(|policy| (policy.id.clone(), json!(policy.body)));
+    records.chain(apps).chain(policies).collect()
+}
+
+/// What others have in the account before anything begins.
+fn add_foreign(standin: &CloudflareStandIn, tunnel: &TunnelId) {
+    let policy = standin.add_policy(json!({
+        "name": "DockFlare-AccessGroup-staff", "decision": "allow", "include": [{ "email": { "email": "a@x.io" } }],
+    }));
+    let app = |name: &str, domain: &str| {
+        standin.add_app(json!({
+            "type": "self_hosted", "name": name, "domain": domain, "session_duration": "12h",
+            "policies": [{ "id": policy, "precedence": 1 }], "something_new": [domain],
+        }))
+    };
+    app("theirs", "theirs.example.com");
+    app("DockFlare-d.example.com", THEIR_APP);
+    standin.add_record(ZONE, "A", "theirs.example.com", "192.0.2.1");
+    for name in [THEIR_APP, THEIR_RECORD] {
+        standin.add_record(ZONE, "CNAME", name, &content(tunnel));
+    }
+}
+
 impl World {
     async fn new(seed: u64) -> Self {
         let (standin, guarded) = (CloudflareStandIn::start(), Guarded::default());
+        let tunnel = TunnelId::new(standin.add_tunnel("edge", "cloudflare"));
+        add_foreign(&standin, &tunnel);
+        let foreign = all_things(&standin.state());
         let watched = Arc::clone(&guarded);
         standin.on_change(move |state| complaint(state, &watched));
-        standin.add_app(json!({
-            "type": "self_hosted", "name": "theirs", "domain": "theirs.example.com", "session_duration": "12h",
-        }));
-        let test = TestAccount::start_with(standin).await;
+        let drift = if seed % 2 == 0 { DriftMode::Heal } else { DriftMode::Show };
+        let test =
+            TestAccount::publishing(standin, PublishSettings { drift, ..PublishSettings::default() }).await;
         test.enrolled("a", "edge").await;
         let (asks, groups, log) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { test, chance: Chance::seeded(seed), guarded, asks, groups, log }
+        let (is_ruled, adopted) = (false, BTreeSet::new());
+        let chance = Chance::seeded(seed);
+        Self { test, chance, guarded, asks, groups, log, tunnel, is_ruled, foreign, adopted }
     }
 
     fn pick<T: Copy>(&self, all: &[T]) -> T {
@@ -101,7 +157,7 @@ impl World {
         let mut this = self;
         match this.pick(&[
             "claim", "claim", "claim", "ask", "ask", "release", "group", "group", "no group", "fault",
-            "fault", "compare", "restart",
+            "fault", "compare", "restart", "drift", "drift", "adopt", "rule", "apply",
         ]) {
             "claim" | "ask" => {
                 let (name, ask) = (this.pick(&NAMES), this.ask());
@@ -140,6 +196,23 @@ impl World {
                 this.test.standin.inject(trouble.times(this.pick(&[1, 2])));
             }
             "compare" => this.test.interval_passes().await,
+            "drift" => this.drifts(number).await,
+            "adopt" => {
+                let name = this.pick(&[THEIR_APP, THEIR_RECORD]);
+                this.log.push(format!("{number}: {name} is adopted"));
+                this.adopts(name).await;
+            }
+            "rule" => {
+                this.is_ruled = !this.is_ruled;
+                this.log.push(format!("{number}: the rule is there: {}", this.is_ruled));
+                match this.is_ruled {
+                    true => {
+                        this.test.sets_rule(&this.tunnel, RULED, "http://10.0.0.5", AccessAsk::Nothing).await;
+                    }
+                    false => this.test.removes_rule(&this.tunnel, RULED).await,
+                }
+            }
+            "apply" => drop(this.test.account.apply("alice", Duration::from_secs(20)).await),
             _ => {
                 this.log.push(format!("{number}: a restart"));
                 this.test = this.test.restart_unchecked(async |_| {}).await;
@@ -150,6 +223,49 @@ impl World {
             this.guard_what_settled();
         }
         this
+    }
+
+    /// Somebody changes or deletes something of ours. What he opens is open until the next comparison.
+    async fn drifts(&mut self, number: usize) {
+        if self.test.standin.failures_left() > 0 {
+            return;
+        }
+        self.test.until_quiet().await;
+        self.guarded.lock().clear();
+        let what = self.pick(&["rules", "record", "application", "policy"]);
+        self.log.push(format!("{number}: somebody changes {what}"));
+        {
+            let mut state = self.test.standin.state();
+            let ours = |id: &String| !self.foreign.contains_key(id);
+            match what {
+                "record" => state.records.retain(|record| !ours(&record.id) || record.name == RULED),
+                "application" => state.access.apps.iter_mut().filter(|app| ours(&app.id)).for_each(|app| {
+                    app.links.clear();
+                }),
+                "policy" => {
+                    state.access.policies.iter_mut().filter(|policy| ours(&policy.id)).for_each(|policy| {
+                        policy.body.insert("decision".into(), json!("bypass"));
+                    })
+                }
+                _ => {}
+            }
+        }
+        if what == "rules" {
+            self.test
+                .standin
+                .write_config(self.tunnel.as_str(), json!({ "ingress": [{ "service": "http_status:404" }] }));
+        }
+        self.test.until_compared().await;
+        self.guard_what_settled();
+    }
+
+    async fn adopts(&mut self, name: &'static str) {
+        let meant = Meant { names: Some(vec![name.to_owned()]), kinds: Vec::new() };
+        let adopted = self.test.account.adopt(meant, "alice", Duration::from_secs(20)).await;
+        for offer in adopted.map(|adopted| adopted.taken).unwrap_or_default() {
+            self.foreign.remove(&offer.id);
+            self.adopted.insert(name);
+        }
     }
 
     /// A container asks for this from now on. Until that was worked on, what was open before still is.
@@ -191,32 +307,57 @@ impl World {
     async fn ends_as_asked(mut self) {
         self.test.standin.heal();
         self.test = self.test.restart().await;
+        // What is asked for and has something of others in its way is adopted in the end, and what waits is put right.
+        for name in [THEIR_APP, THEIR_RECORD] {
+            if self.asks.contains_key(name) {
+                self.adopts(name).await;
+            }
+        }
+        self.test.apply().await;
         self.test.until_compared().await;
+        self.test.apply().await;
+        self.test.until_compared().await;
+        let log = self.log.join("\n");
         for (name, ask) in &self.asks {
             let state = if self.is_known(ask) { "published" } else { "blocked" };
-            self.test.until_state("a", name, state).await;
+            let row = self.test.status_of("a", name).await;
+            assert_eq!(row.as_ref().map(|row| row.state.as_str()), Some(state), "{name}: {row:?}\n{log}");
         }
         self.test.until_quiet().await;
         self.guard_what_settled();
-        let log = self.log.join("\n");
         assert_eq!(self.test.standin.violations(), Vec::<String>::new(), "{log}");
-        let mut apps = 1;
         for (name, ask) in &self.asks {
             let (hostname, path) = place(name);
             let edge = self.test.standin.edge(hostname, path);
             let reaches = matches!(edge, Edge::Reaches { .. });
             assert_eq!(reaches, self.is_known(ask), "{name}: {edge:?}\n{log}");
             if let (AccessAsk::Groups { groups }, Edge::Reaches { behind: Some(behind), .. }) = (ask, &edge) {
-                apps += 1;
                 assert_eq!(behind.policies.len(), groups.len(), "{name}: {behind:?}\n{log}");
             }
         }
+        let is_ruled = matches!(self.test.standin.edge(RULED, "/"), Edge::Reaches { .. });
+        assert_eq!(is_ruled, self.is_ruled, "{log}");
         let state = self.test.standin.state();
-        let closed = self.asks.values().filter(|ask| !self.is_known(ask)).count();
-        let found = state.access.apps.len();
-        assert!((apps..=apps + closed).contains(&found), "{found} applications instead of {apps}\n{log}");
-        let theirs = state.access.apps.iter().find(|app| app.body["name"] == "theirs").unwrap();
-        assert_eq!(theirs.body["session_duration"], "12h");
+        let now = all_things(&state);
+        for (id, before) in &self.foreign {
+            assert_eq!(now.get(id), Some(before), "{id} is others' and stays as it was\n{log}");
+        }
+        let with_access = self.asks.iter().filter(|(_, ask)| **ask != AccessAsk::Nothing);
+        let (known, unknown): (Vec<_>, Vec<_>) = with_access.partition(|(_, ask)| self.is_known(ask));
+        let ours = state.access.apps.iter().filter(|app| !self.foreign.contains_key(&app.id)).count();
+        assert!(
+            (known.len()..=known.len() + unknown.len()).contains(&ours),
+            "{ours} applications instead of {}\n{log}",
+            known.len()
+        );
+        let named = |name: &str| state.records.iter().any(|record| record.name == name);
+        for name in [THEIR_APP, THEIR_RECORD].into_iter().filter(|name| !self.asks.contains_key(name)) {
+            let is_theirs = state
+                .records
+                .iter()
+                .any(|record| record.name == name && self.foreign.contains_key(&record.id));
+            assert!(is_theirs || !named(name), "what was adopted goes with its route: {name}\n{log}");
+        }
     }
 }
 

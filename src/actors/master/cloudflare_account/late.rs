@@ -6,12 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
+use super::adopt::Adopted;
 use super::handle::{Account, SharedAccount};
 use super::plan::{ApplyReport, Plan};
 use super::rules::IsMeant;
 use super::tunnels::ProvidedTunnel;
 use super::view::AccountView;
 use crate::actors::master::error::MasterError;
+use crate::domain::adopt::{Meant, Offer};
 use crate::domain::connector::Connector;
 use crate::domain::doctor::token::Facts as TokenFacts;
 use crate::domain::id::{AgentId, TunnelId, ZoneId};
@@ -86,6 +88,14 @@ impl Account for Late {
         max: Duration,
     ) -> Result<Preview, MasterError> {
         self.now().preview_import(tunnel, is_meant, max).await
+    }
+
+    async fn offers(&self, max: Duration) -> Result<Vec<Offer>, MasterError> {
+        self.now().offers(max).await
+    }
+
+    async fn adopt(&self, meant: Meant, by: &str, max: Duration) -> Result<Adopted, MasterError> {
+        self.now().adopt(meant, by, max).await
     }
 
     async fn zones(&self, max: Duration) -> Result<Option<Vec<Zone>>, MasterError> {

@@ -47,7 +47,7 @@ pub use self::plan::{
     plan as plan_from_database,
 };
 pub use self::requests::{AccountStatus, GetStatus, consents};
-pub use self::shared::{AccountParts, AccountStore, MasterStore, StoreFailed, installation};
+pub use self::shared::{AccountParts, AccountStore, MasterStore, StoreFailed, forget_reviews, installation};
 pub use self::tunnels::ProvidedTunnel;
 pub use self::view::{AccountView, BudgetView};
 pub use self::zones::LastZones;

@@ -30,7 +30,7 @@ use super::owned::{
     remove_all,
 };
 use super::people::Listed;
-use super::picture::{Found, Read, Remembered, Snapshot};
+use super::picture::{Found, Read, Remembered, Snapshot, read_approved};
 use super::policies::is_made_here;
 use super::protect::Protecting;
 use super::protection::needs;
@@ -137,7 +137,7 @@ impl<'a> Pass<'a> {
     /// Brings Cloudflare to what is wanted.
     async fn run(&mut self) -> Result<(), Stop> {
         self.check_account()?;
-        self.begin_review().await?;
+        self.note_review().await?;
         self.read_wanted().await?;
         if !self.is_due()? {
             return Ok(());
@@ -167,15 +167,21 @@ impl<'a> Pass<'a> {
         Err(Stop::Outwritten)
     }
 
-    /// Reviews begin with what is published: from now on a change of it waits.
-    async fn begin_review(&mut self) -> Result<(), Stop> {
+    /// Writes down what counts as reviewed, if it was not: from now on a change of it waits.
+    async fn note_review(&mut self) -> Result<(), Stop> {
         let snapshot = &mut self.read.snapshot;
         if let (true, Some(review), Some(agent)) =
-            (snapshot.begins_review, &snapshot.review, &snapshot.tunnel.agent_id)
+            (!snapshot.is_review_noted, &snapshot.review, &snapshot.tunnel.agent_id)
         {
+            let _held = self.shared.locks.lock(&format!("review {agent}")).await;
+            let now = read_approved(&self.shared.db, std::slice::from_ref(agent)).await?.remove(agent);
+            // A person said yes meanwhile, and the next pass begins with that.
+            if now.unwrap_or_default() != snapshot.approved {
+                return Ok(());
+            }
             let (agent_id, services) = (agent.clone(), review.services.clone());
             self.shared.write(vec![RowChange::PutReviewedRoutes { agent_id, services }]).await?;
-            snapshot.begins_review = false;
+            snapshot.is_review_noted = true;
         }
         Ok(())
     }

@@ -59,8 +59,11 @@ pub(super) struct Snapshot {
     pub drifts: Drifts,
     /// What is published of what labels ask for, while changes are reviewed.
     pub review: Option<Reviewed>,
-    /// True if that was not written down yet: reviews begin with what is published.
-    pub begins_review: bool,
+    /// False if that is to be written down: reviews begin with what is published, and what begins to keep somebody out
+    /// does so at once.
+    pub is_review_noted: bool,
+    /// What a person said yes to, as it was read.
+    pub approved: Vec<Service>,
 }
 
 impl Snapshot {
@@ -143,7 +146,8 @@ impl Snapshot {
                 rules,
                 drifts: drifts.clone(),
                 review: None,
-                begins_review: false,
+                is_review_noted: true,
+                approved: Vec::new(),
                 tunnel,
             }
             .reviewed(approved.as_ref())
@@ -166,6 +170,7 @@ impl Snapshot {
         let Some(approved) = approved else { return self };
         let agent = self.tunnel.agent_id.as_ref().or(self.tunnel.left_by.as_ref());
         let mut approved = agent.and_then(|agent| approved.get(agent)).cloned().unwrap_or_default();
+        self.approved.clone_from(&approved);
         if self.tunnel.agent_id.is_none() {
             let leads_here = |name: &str| {
                 self.records.iter().any(|row| row.name == name && leads_to(row, &self.tunnel.id))
@@ -177,9 +182,12 @@ impl Snapshot {
         approved.retain(|service| !is_ruled(service));
         if approved.is_empty() {
             approved = self.in_force();
-            self.begins_review = !approved.is_empty();
+            self.is_review_noted = approved.is_empty();
         }
-        self.review = Some(reviewed(self.routes.iter().map(|route| &route.spec), &approved));
+        let review = reviewed(self.routes.iter().map(|route| &route.spec), &approved);
+        // What was closed at once stays so until a person says otherwise.
+        self.is_review_noted &= review.services == approved;
+        self.review = Some(review);
         self
     }
 
@@ -809,7 +817,10 @@ fn read_rule(row: AppliedRule) -> Option<IngressRule> {
 }
 
 /// What a person said yes to of what labels ask for. A name that a person made a rule for since is out of it: that is a yes, too.
-async fn read_approved(db: &Db, agents: &[AgentId]) -> Result<HashMap<AgentId, Vec<Service>>, DbError> {
+pub(super) async fn read_approved(
+    db: &Db,
+    agents: &[AgentId],
+) -> Result<HashMap<AgentId, Vec<Service>>, DbError> {
     let mut approved = reviewed_of_agents(db, agents).await?;
     let names: BTreeSet<String> =
         approved.values().flatten().map(|service| service.key.hostname.clone()).collect();

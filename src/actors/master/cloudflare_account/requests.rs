@@ -351,12 +351,13 @@ async fn approve(shared: &Shared, tunnels: &[TunnelRow], by: &str) -> Result<(),
     }
     let agents: Vec<AgentId> = tunnels.iter().filter_map(|row| row.agent_id.clone()).collect();
     let asked = routes::routes_of_agents(&shared.db, &agents).await?;
-    let mut approved = drifts::reviewed_of_agents(&shared.db, &agents).await?;
     let account_id = shared.cloudflare.account();
     for agent_id in agents {
         let now: Vec<Service> =
             asked.get(&agent_id).into_iter().flatten().map(|route| route.spec.clone()).collect();
-        let before = approved.remove(&agent_id).unwrap_or_default();
+        let _held = shared.locks.lock(&format!("review {agent_id}")).await;
+        let approved = drifts::reviewed_of_agents(&shared.db, std::slice::from_ref(&agent_id)).await?;
+        let before = approved.into_values().next().unwrap_or_default();
         if before == now {
             continue;
         }

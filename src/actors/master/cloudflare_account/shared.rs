@@ -21,6 +21,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cloudflare::{BudgetKeeper, BudgetNote, Cloudflare};
 use crate::db::cloudflare::{CallBudgetRow, find_call_budget};
+use crate::db::drifts::reviewed_agents;
 use crate::db::manual_rules::{Claimant, find_claimant};
 use crate::db::{Batch, Db, DbError, Expected, RowChange, agents, settings, tunnels};
 use crate::domain::access::policy_mark;
@@ -255,6 +256,17 @@ pub async fn installation(db: &Db, clock: &Clock, chance: &Chance) -> Result<Str
     let batch = Batch::new(SYSTEM, clock.now()).append(Stream::admin(), Expected::Head, vec![event]);
     db.commit(batch).await.map_err(CommitFailed::from)?;
     Ok(id)
+}
+
+/// Without reviews nobody says yes to anything, so what was said before does not count when they begin again.
+pub async fn forget_reviews(db: &Db, clock: &Clock) -> Result<(), MasterError> {
+    let agents = reviewed_agents(db).await?.into_iter();
+    let rows: Vec<RowChange> =
+        agents.map(|agent_id| RowChange::PutReviewedRoutes { agent_id, services: Vec::new() }).collect();
+    if !rows.is_empty() {
+        db.commit(Batch { rows, ..Batch::new(SYSTEM, clock.now()) }).await.map_err(CommitFailed::from)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

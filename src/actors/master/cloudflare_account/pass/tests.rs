@@ -68,7 +68,8 @@ fn snapshot() -> Snapshot {
         status: None,
         drifts: Default::default(),
         review: None,
-        begins_review: false,
+        is_review_noted: true,
+        approved: Vec::new(),
     }
 }
 
