@@ -1,10 +1,10 @@
-//! What: `drifts`, what others changed of ours at Cloudflare, and `reviewed_routes`, what a person said yes to while changes
-//! are reviewed. Why apart from events: they are what was seen and what is in force, and a rebuild must leave them alone; the
-//! events beside them are the history. Previous release: reads neither; it refuses the events, so `migrate` has to go down
-//! first.
+//! What: `drifts`, what others changed of ours at Cloudflare, `reviewed_routes`, what a person said yes to while changes are
+//! reviewed, and `owned_tunnels`, tunnels that we made, written before the call that makes them. Why apart from events: they are
+//! what was seen and what is in force, and a rebuild must leave them alone; the events beside them are the history. Previous
+//! release: reads none of them; it refuses the events, so `migrate` has to go down first.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::schema::{big_integer, text, text_null};
+use sea_orm_migration::schema::{big_integer, boolean, text, text_null};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -36,14 +36,23 @@ impl MigrationTrait for Migration {
             .col(text("service"))
             .primary_key(Index::create().col("agent_id").col("hostname").col("path"))
             .to_owned();
-        for table in [drifts, reviewed] {
+        let tunnels = Table::create()
+            .table("owned_tunnels")
+            .col(text("account_id"))
+            .col(text("name"))
+            .col(text_null("tunnel_id"))
+            .col(big_integer("created_at"))
+            .col(boolean("settled"))
+            .primary_key(Index::create().col("account_id").col("name"))
+            .to_owned();
+        for table in [drifts, reviewed, tunnels] {
             manager.create_table(table).await?;
         }
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in ["reviewed_routes", "drifts"] {
+        for table in ["owned_tunnels", "reviewed_routes", "drifts"] {
             manager.drop_table(Table::drop().table(table).to_owned()).await?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::common::Common;
 use super::plan::items;
 use super::{admin_client, output};
+use crate::domain::import::is_named;
 use crate::domain::text::spell_out;
 
 /// Exit code that says that something can be adopted.
@@ -43,7 +44,11 @@ pub(super) fn run(args: AdoptArgs, common: &Common) -> anyhow::Result<ExitCode> 
 fn list(args: &AdoptArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let answer = admin_client::converse(common, async |master| master.get("/api/v3/adopt").await)?;
     let is_meant = |offer: &&Value| {
-        args.kinds.is_empty() || args.kinds.iter().any(|kind| offer["kind"] == kind.as_str())
+        let name = offer["name"].as_str().unwrap_or_default();
+        let hostname = name.split('/').next().unwrap_or_default();
+        let is_one = args.names.iter().any(|one| one == name) || is_named(hostname, &args.names);
+        (args.kinds.is_empty() || args.kinds.iter().any(|kind| offer["kind"] == kind.as_str()))
+            && (args.names.is_empty() || is_one)
     };
     let offers: Vec<&Value> = items(&answer, "offers").iter().filter(is_meant).collect();
     if common.json {

@@ -16,6 +16,7 @@ use super::plans::HostPlanRow;
 use super::refresh_tokens::RefreshTokenRow;
 use super::runs::RunRow;
 use super::sessions::SessionRow;
+use super::tunnels::OwnedTunnelRow;
 use super::update_logs::UpdateLogRow;
 use crate::domain::container::Container;
 use crate::domain::delivery::Dialect;
@@ -180,6 +181,10 @@ pub enum RowChange {
     PutDnsRecord(DnsRecordRow),
     /// Forgets a DNS record.
     DeleteDnsRecord { zone_id: ZoneId, name: String },
+    /// Stores a tunnel that is ours, or is being made.
+    PutOwnedTunnel(OwnedTunnelRow),
+    /// Forgets it.
+    DeleteOwnedTunnel { account_id: AccountId, name: String },
     /// Stores what others changed of a thing of ours.
     PutDrift(DriftRow),
     /// Forgets it.

@@ -8,8 +8,8 @@ use super::containers::ContainerProblem;
 use super::drifts::drift_key;
 use super::entities::{
     access_application, access_policy, agent_observed, applied_rule, call_budget, container,
-    container_problem, dns_record, drift, reviewed_route, route_status, session, tunnel_connectors,
-    tunnel_observed, tunnel_status,
+    container_problem, dns_record, drift, owned_tunnel, reviewed_route, route_status, session,
+    tunnel_connectors, tunnel_observed, tunnel_status,
 };
 use super::error::DbError;
 use super::notification_changes;
@@ -72,6 +72,8 @@ pub(super) fn carry_out(
         | RowChange::DeleteAccessPolicy { .. }
         | RowChange::PutAccessApplication(_)
         | RowChange::DeleteAccessApplication { .. }
+        | RowChange::PutOwnedTunnel(_)
+        | RowChange::DeleteOwnedTunnel { .. }
         | RowChange::PutDrift(_)
         | RowChange::DeleteDrift { .. }
         | RowChange::PutReviewedRoutes { .. }
@@ -279,6 +281,16 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
         }),
         RowChange::DeleteDnsRecord { zone_id, name } => {
             unit.dns_records.delete(&(zone_id.as_str().into(), name.clone()));
+        }
+        RowChange::PutOwnedTunnel(row) => unit.owned_tunnels.put(owned_tunnel::Model {
+            account_id: row.account_id.as_str().into(),
+            name: row.name.clone(),
+            tunnel_id: row.tunnel_id.as_ref().map(|id| id.as_str().into()),
+            created_at: micros(row.created_at),
+            settled: row.is_settled,
+        }),
+        RowChange::DeleteOwnedTunnel { account_id, name } => {
+            unit.owned_tunnels.delete(&(account_id.as_str().into(), name.clone()));
         }
         RowChange::PutDrift(row) => unit.drifts.put(drift::Model {
             account_id: row.account_id.as_str().into(),

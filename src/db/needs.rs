@@ -43,6 +43,7 @@ pub(super) struct Needs {
     pub(super) tunnels_observed: BTreeSet<String>,
     pub(super) applied_rules: BTreeSet<String>,
     pub(super) dns_records: BTreeSet<(String, String)>,
+    pub(super) owned_tunnels: BTreeSet<(String, String)>,
     pub(super) drifts: BTreeSet<(String, String, String)>,
     /// Agents of which is wanted what a person said yes to.
     pub(super) reviewed_of_agents: BTreeSet<String>,
@@ -154,6 +155,8 @@ impl Needs {
             RowChange::PutAppliedRules { .. }
             | RowChange::PutDnsRecord(_)
             | RowChange::DeleteDnsRecord { .. }
+            | RowChange::PutOwnedTunnel(_)
+            | RowChange::DeleteOwnedTunnel { .. }
             | RowChange::PutDrift(_)
             | RowChange::DeleteDrift { .. }
             | RowChange::PutReviewedRoutes { .. }
@@ -180,6 +183,12 @@ impl Needs {
             }
             RowChange::DeleteDnsRecord { zone_id, name } => {
                 self.dns_records.insert((zone_id.as_str().into(), name.clone()));
+            }
+            RowChange::PutOwnedTunnel(row) => {
+                self.owned_tunnels.insert((row.account_id.as_str().into(), row.name.clone()));
+            }
+            RowChange::DeleteOwnedTunnel { account_id, name } => {
+                self.owned_tunnels.insert((account_id.as_str().into(), name.clone()));
             }
             RowChange::PutDrift(row) => {
                 self.drifts.insert(drift_key(&row.account_id, row.drift.kind, &row.drift.name));

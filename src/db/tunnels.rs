@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
 use super::database::{Db, limit};
-use super::entities::{tunnel, tunnel_observed};
+use super::entities::{owned_tunnel, tunnel, tunnel_observed};
 use super::error::DbError;
 use super::times::time;
 use super::words::json;
@@ -39,6 +39,41 @@ pub struct TunnelRow {
     pub made: bool,
     /// True if its agent was removed.
     pub removed: bool,
+}
+
+/// A tunnel that we made, or are making.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedTunnelRow {
+    /// Its account.
+    pub account_id: AccountId,
+    /// Its name.
+    pub name: String,
+    /// Its id; none while the call that makes it is under way.
+    pub tunnel_id: Option<TunnelId>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// False from before a call that makes or deletes it until its outcome is known.
+    pub is_settled: bool,
+}
+
+/// Returns the row of a tunnel that we made, or are making.
+pub async fn find_owned_tunnel(
+    db: &Db,
+    account: &AccountId,
+    name: &str,
+) -> Result<Option<OwnedTunnelRow>, DbError> {
+    let key = (account.as_str().to_owned(), name.to_owned());
+    db.read(move |conn| async move {
+        let row = owned_tunnel::Entity::find_by_id(key).one(&conn).await?;
+        Ok(row.map(|row| OwnedTunnelRow {
+            account_id: AccountId::new(row.account_id),
+            name: row.name,
+            tunnel_id: row.tunnel_id.map(TunnelId::new),
+            created_at: time(row.created_at),
+            is_settled: row.settled,
+        }))
+    })
+    .await
 }
 
 impl TunnelRow {

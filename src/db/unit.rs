@@ -7,10 +7,10 @@ use super::entities::{
     access_application, access_group, access_policy, admin, agent, agent_key, agent_observed, applied_rule,
     approval, call_budget, claim, command, container, container_problem, dns_record, drift, event,
     failed_image, host, host_plan, manual_rule, notice, notification_condition, notification_message,
-    notification_place, notification_target, notification_target_state, order_key, plan, refresh_token,
-    registration_token, registration_token_usage, registry_login, reviewed_route, route, route_status, run,
-    scan, secret, session, setting, stream, tunnel, tunnel_connectors, tunnel_observed, tunnel_status,
-    update, update_container, update_decision, update_log,
+    notification_place, notification_target, notification_target_state, order_key, owned_tunnel, plan,
+    refresh_token, registration_token, registration_token_usage, registry_login, reviewed_route, route,
+    route_status, run, scan, secret, session, setting, stream, tunnel, tunnel_connectors, tunnel_observed,
+    tunnel_status, update, update_container, update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -39,6 +39,7 @@ row!(container_problem, (agent_id: String as AgentId), (container_id: String as 
 row!(tunnel_observed, agent_id: String as AgentId);
 row!(applied_rule, (tunnel_id: String as TunnelId), (hostname: String as Hostname), (path: String as Path));
 row!(dns_record, (zone_id: String as ZoneId), (name: String as Name));
+row!(owned_tunnel, (account_id: String as AccountId), (name: String as Name));
 row!(drift, (account_id: String as AccountId), (kind: String as Kind), (name: String as Name));
 row!(reviewed_route, (agent_id: String as AgentId), (hostname: String as Hostname), (path: String as Path));
 row!(route_status, (agent_id: String as AgentId), (hostname: String as Hostname), (path: String as Path));
@@ -136,6 +137,7 @@ tables! {
     tunnel_observed: tunnel_observed,
     applied_rules: applied_rule,
     dns_records: dns_record,
+    owned_tunnels: owned_tunnel,
     drifts: drift,
     reviewed_routes: reviewed_route,
     route_status: route_status,
@@ -230,6 +232,7 @@ impl Unit {
         self.containers.load(conn, needs.containers.iter().cloned()).await?;
         self.tunnel_observed.load(conn, needs.tunnels_observed).await?;
         self.dns_records.load(conn, needs.dns_records).await?;
+        self.owned_tunnels.load(conn, needs.owned_tunnels).await?;
         self.drifts.load(conn, needs.drifts).await?;
         self.access_policies.load(conn, needs.access_policies).await?;
         self.access_applications.load(conn, needs.access_applications).await?;

@@ -101,11 +101,13 @@ pub enum DriftState {
     Healing,
     /// It was put right.
     Healed,
+    /// It is somebody else's by now, or nobody but a person can bring it back.
+    Lost,
 }
 
 impl DriftState {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Waits, Self::Healing, Self::Healed];
+    pub const ALL: [Self; 4] = [Self::Waits, Self::Healing, Self::Healed, Self::Lost];
 
     /// Returns the word.
     pub const fn as_str(self) -> &'static str {
@@ -113,6 +115,7 @@ impl DriftState {
             Self::Waits => "waits",
             Self::Healing => "healing",
             Self::Healed => "healed",
+            Self::Lost => "lost",
         }
     }
 
@@ -152,7 +155,7 @@ pub fn judge(
     let same = known.filter(|(before, _)| *before == found).map(|(_, state)| state);
     let is_news = same.is_none_or(|state| state == DriftState::Healed);
     let state = match (remedy, mode) {
-        (Remedy::ByPerson, _) => DriftState::Waits,
+        (Remedy::ByPerson, _) => DriftState::Lost,
         (Remedy::AtOnce, _) | (Remedy::Either, DriftMode::Heal) => DriftState::Healing,
         // A person ordered it, and it did not come to its end yet.
         (Remedy::Either, DriftMode::Show) if same == Some(DriftState::Healing) => DriftState::Healing,
@@ -189,7 +192,7 @@ mod tests {
     #[test]
     fn a_finding_is_news_once_and_waits_or_is_put_right_as_it_is_set() {
         use DriftMode::{Heal, Show};
-        use DriftState::{Healed, Healing, Waits};
+        use DriftState::{Healed, Healing, Lost, Waits};
         let (one, other) = (drift(None), drift(Some("CNAME b")));
         for (known, mode, remedy, state, is_news) in [
             (None, Heal, Remedy::Either, Healing, true),
@@ -204,8 +207,8 @@ mod tests {
             (Some((&one, Healed)), Show, Remedy::Either, Waits, true),
             (Some((&one, Waits)), Heal, Remedy::Either, Healing, false),
             (None, Show, Remedy::AtOnce, Healing, true),
-            (None, Heal, Remedy::ByPerson, Waits, true),
-            (Some((&one, Waits)), Heal, Remedy::ByPerson, Waits, false),
+            (None, Heal, Remedy::ByPerson, Lost, true),
+            (Some((&one, Lost)), Show, Remedy::ByPerson, Lost, false),
         ] {
             let judged = judge(&one, known, mode, remedy);
             assert_eq!(judged, Judgement { state, is_news }, "{known:?} {mode:?} {remedy:?}");

@@ -29,6 +29,7 @@ mod networks;
 mod notifications;
 mod pages;
 mod parameters;
+mod plan_api;
 mod plan_host;
 mod plans_api;
 mod protection;

@@ -28,6 +28,7 @@ pub mod notification_place;
 pub mod notification_target;
 pub mod notification_target_state;
 pub mod order_key;
+pub mod owned_tunnel;
 pub mod plan;
 pub mod refresh_token;
 pub mod registration_token;

@@ -177,7 +177,7 @@ pub fn changed_rules(applied: &[IngressRule], observed: &Value) -> Vec<(IngressR
     let there = |id: &RuleId| rules.into_iter().flatten().find(|rule| rule_id(rule) == *id);
     let seen = applied.iter().filter(|rule| !rule.unseen);
     let changed = seen.filter_map(|rule| match there(&rule.id()) {
-        Some(Value::Object(found)) if rule.written_over(found).as_object() == Some(found) => None,
+        Some(Value::Object(found)) if rule.stands_in(found) => None,
         found => Some((rule.clone(), found.cloned())),
     });
     changed.collect()

@@ -121,6 +121,12 @@ impl IngressRule {
         !self.unseen || self.written_over(there).as_object() == Some(there)
     }
 
+    /// True if the rule that stands there is this one, and nobody changed what we set of it.
+    fn stands_in(&self, there: &Map<String, Value>) -> bool {
+        let left = own_options(there).filter(|name| self.leaves(name));
+        self.keeping(left).written_over(there).as_object() == Some(there)
+    }
+
     /// True if this option was somebody else's in it, whatever labels can set now.
     fn leaves(&self, option: &str) -> bool {
         let is_newer = !self.has_all_options && !FIRST_OPTIONS.contains(&option);

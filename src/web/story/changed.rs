@@ -49,6 +49,9 @@ pub(super) async fn section(
             DriftState::Healing => {
                 format!("{}; it is being put right", sentence(drift.kind, &drift.name, wanted, there))
             }
+            DriftState::Lost => {
+                format!("{}; it is left to people", sentence(drift.kind, &drift.name, wanted, there))
+            }
             DriftState::Healed => {
                 format!("{}; it was put right", sentence(drift.kind, &drift.name, wanted, there))
             }

@@ -309,7 +309,7 @@ async fn a_tunnel_that_was_deleted_is_recorded_once() {
     test.standin.until("it is looked at again and again", |_| reads() > before + 2).await;
 
     // then
-    assert_eq!(test.drifts().await, [(OwnedKind::Tunnel, "edge".to_owned(), DriftState::Waits)]);
+    assert_eq!(test.drifts().await, [(OwnedKind::Tunnel, "edge".to_owned(), DriftState::Lost)]);
 }
 
 #[actix_web::test]

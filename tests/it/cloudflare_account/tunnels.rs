@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use lightship::actors::master::{Account, MasterError};
+use lightship::clock::Clock;
+use lightship::db::tunnels::{OwnedTunnelRow, find_owned_tunnel};
+use lightship::db::{Batch, RowChange};
+use lightship::domain::id::AccountId;
 
 use super::APP;
 use crate::support::account::TestAccount;
-use crate::support::cloudflare::{Fault, Op, Trouble};
+use crate::support::cloudflare::{ACCOUNT, Fault, Op, Trouble};
 
 #[actix_web::test]
 async fn a_tunnel_that_cannot_be_ours_is_refused() {
@@ -32,7 +36,46 @@ async fn a_tunnel_is_never_made_twice() {
     let again = test.account.provide_tunnel("edge", limit).await.unwrap();
 
     assert_eq!(found.tunnel_id, again.tunnel_id);
+    assert!(found.is_made, "it was not there before that call");
     assert_eq!(test.standin.calls_of(Op::CreateTunnel).len(), 1);
+}
+
+#[actix_web::test]
+async fn a_tunnel_whose_making_nobody_heard_the_end_of_is_ours_and_one_of_others_is_not() {
+    // given: what is there if the master is killed right after the call
+    let test = TestAccount::start().await;
+    let limit = Duration::from_secs(10);
+    let row = OwnedTunnelRow {
+        account_id: AccountId::new(ACCOUNT),
+        name: "edge".into(),
+        tunnel_id: None,
+        created_at: Clock::system().now(),
+        is_settled: false,
+    };
+    test.db.commit(Batch::new("system", row.created_at).row(RowChange::PutOwnedTunnel(row))).await.unwrap();
+    for name in ["edge", "theirs"] {
+        test.standin.add_tunnel(name, "cloudflare");
+    }
+
+    // when
+    let ours = test.account.provide_tunnel("edge", limit).await.unwrap();
+    let theirs = test.account.provide_tunnel("theirs", limit).await.unwrap();
+
+    // then
+    assert!(ours.is_made);
+    assert!(!theirs.is_made);
+    assert!(test.standin.calls_of(Op::CreateTunnel).is_empty());
+    let row = find_owned_tunnel(&test.db, &AccountId::new(ACCOUNT), "edge").await.unwrap().unwrap();
+    assert_eq!((row.tunnel_id, row.is_settled), (Some(ours.tunnel_id), true));
+    assert_eq!(find_owned_tunnel(&test.db, &AccountId::new(ACCOUNT), "theirs").await.unwrap(), None);
+
+    // when ours is deleted and somebody makes another one
+    test.standin.state().tunnels.iter_mut().for_each(|tunnel| tunnel.is_deleted = true);
+    test.standin.add_tunnel("edge", "cloudflare");
+    let again = test.account.provide_tunnel("edge", limit).await.unwrap();
+
+    // then
+    assert!(!again.is_made);
 }
 
 #[actix_web::test]

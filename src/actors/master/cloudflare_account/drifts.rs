@@ -94,7 +94,7 @@ impl Watch<'_> {
         let account = self.shared.cloudflare.account();
         let Some(drift) = drift else {
             // It is as it should be again, or it is not ours any more.
-            let is_open = |row: &&DriftRow| row.state == DriftState::Waits;
+            let is_open = |row: &&DriftRow| matches!(row.state, DriftState::Waits | DriftState::Lost);
             if self.drifts.rows.get(&(kind, name.to_owned())).filter(is_open).is_some() {
                 let (account_id, name) = (account.clone(), name.to_owned());
                 self.shared.write(vec![RowChange::DeleteDrift { account_id, kind, name }]).await?;
@@ -107,8 +107,7 @@ impl Watch<'_> {
         if judged.is_news || known.as_ref().is_none_or(|row| row.state != judged.state) {
             self.note(&drift, judged.state, judged.is_news).await?;
         }
-        let is_left = judged.state == DriftState::Waits && remedy == Remedy::Either;
-        Ok(is_left.then(|| waiting_words(&drift)))
+        Ok((judged.state == DriftState::Waits).then(|| waiting_words(&drift)))
     }
 
     /// Writes a finding down; what is news is an event.

@@ -18,6 +18,7 @@ mod drifts;
 mod handle;
 mod late;
 mod leaving;
+mod made_tunnels;
 mod outcome;
 mod owned;
 mod pass;

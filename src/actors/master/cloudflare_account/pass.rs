@@ -645,13 +645,13 @@ impl<'a> Pass<'a> {
             self.read.wanted.all_rules().iter().map(|rule| rule.id().route().to_string()).collect();
         rules.extend(self.read.wanted.guarded.iter().map(ToString::to_string));
         let applications = self.read.needs.values().flatten().filter_map(Need::application);
+        let domains: BTreeSet<&String> = applications.map(|wanted| &wanted.domain).collect();
         let is_asked = |drift: &Drift| match drift.kind {
             OwnedKind::Rule => rules.contains(&drift.name),
             OwnedKind::Record => self.read.wanted.names.contains_key(&drift.name),
-            OwnedKind::Application => applications.clone().any(|wanted| wanted.domain == drift.name),
-            OwnedKind::Policy => applications
-                .clone()
-                .any(|wanted| wanted.policies.iter().any(|policy| policy.name == drift.name)),
+            OwnedKind::Application => domains.contains(&drift.name),
+            // Other tunnels may need it.
+            OwnedKind::Policy => self.read.snapshot.policies.contains_key(&drift.name),
             OwnedKind::Tunnel => is_gone,
         };
         watch.settle(result.is_ok(), is_asked).await

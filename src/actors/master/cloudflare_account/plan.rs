@@ -284,7 +284,9 @@ fn add_tunnel(
 }
 
 fn add_drift(plan: &mut Plan, snap: &Snapshot) {
-    let found = snap.drifts.of_tunnel(&snap.tunnel.id).map(|row| {
+    // What is somebody else's by now is in the way of its route, and told there.
+    let open = snap.drifts.of_tunnel(&snap.tunnel.id).filter(|row| row.state != DriftState::Lost);
+    let found = open.map(|row| {
         let waits = row.state == DriftState::Waits;
         Drifted {
             kind: row.drift.kind,

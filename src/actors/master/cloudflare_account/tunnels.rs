@@ -7,6 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join;
 use secrecy::SecretString;
 
+use super::made_tunnels::Tunnels;
+use super::owned::{Owned, OwnedError, Standing};
 use super::schedule::{LOOKED_AT_AGAIN, STARTS_WITHIN};
 use super::shared::Shared;
 use super::words::Stop;
@@ -15,10 +17,9 @@ use crate::cloudflare::{CfError, Cloudflare, Tunnel, TunnelConfig};
 use crate::db::agents::AgentRow;
 use crate::db::cloudflare::{TunnelConnectorsRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
-use crate::db::{Db, DbError, Expected, RowChange, agents, cloudflare, events, manual_rules, tunnels};
+use crate::db::{Db, DbError, RowChange, agents, cloudflare, events, manual_rules, tunnels};
 use crate::domain::connector::{Connector, Listed, Remedy, Said, Sight, TAKES_IT_WITHIN};
 use crate::domain::delivery::Dialect;
-use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::{AccountId, TunnelId};
 use crate::domain::moving::{is_over, is_seen};
 
@@ -105,11 +106,19 @@ fn unless_stale(config: TunnelConfig, known: Option<i64>) -> Result<TunnelConfig
 /// Finds the undeleted tunnel of exactly this name, or makes it. Nothing is stored; who stores it learns if another
 /// agent has it.
 pub(super) async fn provide(shared: &Shared, name: &str) -> Result<ProvidedTunnel, MasterError> {
-    // Two agents that are enrolled with one new name at the same time get one tunnel, and the store decides.
-    let _held = shared.locks.lock(&format!("tunnel {name}")).await;
-    let (tunnel, is_made) =
-        find_or_create(shared, name).await.map_err(|error| MasterError::Cloudflare(error.to_string()))?;
-    provided(shared, tunnel, is_made).await
+    let kind = Tunnels { shared, client: &shared.cloudflare };
+    let (tunnel, standing) = kind.provide(name).await.map_err(of_tunnel)?;
+    // What is on record as made here is no news to whoever stores it.
+    let is_known = tunnels::find_tunnel(&shared.db, &tunnel.id).await?.is_some_and(|row| row.made);
+    provided(shared, tunnel, matches!(standing, Standing::Ours) && !is_known).await
+}
+
+fn of_tunnel(error: OwnedError) -> MasterError {
+    match error {
+        OwnedError::Store(error) => error.into(),
+        OwnedError::Db(error) => error.into(),
+        error => MasterError::Cloudflare(error.to_string()),
+    }
 }
 
 /// Reads what it takes to run a tunnel. Fails for one whose configuration is on its host.
@@ -151,21 +160,6 @@ pub(super) async fn list_connectors(
         run_at: found.run_at.and_then(|at| DateTime::parse_from_rfc3339(&at).ok()).map(|at| at.to_utc()),
     });
     Ok(found.collect())
-}
-
-/// Returns the tunnel, and whether it is known to be of our making.
-async fn find_or_create(shared: &Shared, name: &str) -> Result<(Tunnel, bool), CfError> {
-    if let Some(tunnel) = shared.cloudflare.find_tunnel(name).await? {
-        return Ok((tunnel, false));
-    }
-    match shared.cloudflare.create_tunnel(name).await {
-        // It may have been made all the same, or by somebody else just now: look, and never make a second one.
-        Err(error) if error.is_uncertain() || error.is_tunnel_name_taken() => {
-            let tunnel = shared.cloudflare.find_tunnel(name).await?.ok_or(error)?;
-            Ok((tunnel, false))
-        }
-        answer => Ok((answer?, true)),
-    }
 }
 
 /// What a look led to.
@@ -260,32 +254,25 @@ async fn let_go(shared: &Shared, row: &TunnelRow) -> Result<Looked, Stop> {
         return later;
     }
     // Somebody may be about to enrol an agent with its name.
-    let _held = shared.locks.lock(&format!("tunnel {}", row.name)).await;
     let client = shared.cloudflare.background();
-    let gone = match list_connectors(&client, &row.id).await {
-        Err(error) if error.is_tunnel_gone() => true,
+    let kind = Tunnels { shared, client: &client };
+    let _held = kind.hold(&row.name).await;
+    match list_connectors(&client, &row.id).await {
+        Err(error) if error.is_tunnel_gone() => {}
         connectors => {
             let is_served = connectors?.iter().any(Connector::is_connected);
             if !rules.is_empty() || !records.is_empty() || is_served {
                 return later;
             }
-            false
         }
-    };
+    }
     let is_still_to_go = tunnels::find_tunnel(&shared.db, &row.id).await?.is_some_and(|row| row.is_to_go());
     if !is_still_to_go {
         return Ok(Looked::default());
     }
-    match client.delete_tunnel(&row.id).await {
-        Ok(()) => {}
-        Err(error) if gone || error.is_tunnel_gone() => {}
-        // Such as connections that only linger.
-        Err(error) => return Err(error.into()),
-    }
+    // Refused, for instance, while connections linger.
+    kind.remove(row).await?;
     tracing::info!(tunnel.id = %row.id, tunnel.name = row.name, "a tunnel of our making was deleted: its agent is removed");
-    let event = Event::Tunnel(TunnelEvent::Deleted { tunnel_id: row.id.clone() });
-    let batch = shared.batch().append(Stream::tunnel(&row.id), Expected::Head, vec![event]);
-    shared.store.commit(batch.row(RowChange::DeleteTunnelStatus { tunnel_id: row.id.clone() })).await?;
     shared.store.announce();
     Ok(Looked::default())
 }
