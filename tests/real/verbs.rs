@@ -2,6 +2,7 @@
 
 mod access;
 mod administrators;
+mod adopt;
 mod fleet;
 mod notify;
 mod rules;

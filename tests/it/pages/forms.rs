@@ -42,6 +42,7 @@ async fn a_form_without_the_pages_token_changes_nothing() {
         "/routes/rule/x%7C/remove".to_owned(),
         "/registries/logins".to_owned(),
         "/registries/logins/ghcr.io/remove".to_owned(),
+        "/routes/adopt".to_owned(),
         "/routes/apply".to_owned(),
         "/updates/plan".to_owned(),
         format!("/agents/{id}/plan"),

@@ -94,8 +94,8 @@ impl Watch<'_> {
         let account = self.shared.cloudflare.account();
         let Some(drift) = drift else {
             // It is as it should be again, or it is not ours any more.
-            let is_open = |row: &&DriftRow| matches!(row.state, DriftState::Waits | DriftState::Lost);
-            if self.drifts.rows.get(&(kind, name.to_owned())).filter(is_open).is_some() {
+            let is_open = |row: &DriftRow| matches!(row.state, DriftState::Waits | DriftState::Lost);
+            if self.drifts.rows.get(&(kind, name.to_owned())).is_some_and(is_open) {
                 let (account_id, name) = (account.clone(), name.to_owned());
                 self.shared.write(vec![RowChange::DeleteDrift { account_id, kind, name }]).await?;
             }

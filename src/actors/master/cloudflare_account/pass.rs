@@ -635,7 +635,8 @@ impl<'a> Pass<'a> {
         if !self.found.has_looked || !self.read.has_wanted {
             return Ok(());
         }
-        let (watch, name) = (self.watch(), &self.read.snapshot.tunnel.name);
+        let snapshot = &self.read.snapshot;
+        let (watch, name) = (self.watch(), &snapshot.tunnel.name);
         let is_gone = matches!(result, Err(Stop::Gone(_)));
         if is_gone {
             let drift = Drift::in_words(OwnedKind::Tunnel, name, name, None);
@@ -648,10 +649,16 @@ impl<'a> Pass<'a> {
         let domains: BTreeSet<&String> = applications.map(|wanted| &wanted.domain).collect();
         let is_asked = |drift: &Drift| match drift.kind {
             OwnedKind::Rule => rules.contains(&drift.name),
-            OwnedKind::Record => self.read.wanted.names.contains_key(&drift.name),
-            OwnedKind::Application => domains.contains(&drift.name),
+            OwnedKind::Record => {
+                self.read.wanted.names.contains_key(&drift.name) || snapshot.record(&drift.name).is_some()
+            }
+            // As long as it is ours it may be needed again, and nobody may take it for what it was.
+            OwnedKind::Application => {
+                domains.contains(&drift.name)
+                    || snapshot.applications.iter().any(|row| row.domain == drift.name)
+            }
             // Other tunnels may need it.
-            OwnedKind::Policy => self.read.snapshot.policies.contains_key(&drift.name),
+            OwnedKind::Policy => snapshot.policies.contains_key(&drift.name),
             OwnedKind::Tunnel => is_gone,
         };
         watch.settle(result.is_ok(), is_asked).await

@@ -83,7 +83,8 @@ impl Owned for Policies<'_> {
         let found = self.found(&row).await?;
         if let Some(policy) = found {
             // Others use what was adopted, and need not be asked in vain.
-            if used_by(&policy.raw).is_some_and(|apps| apps > 0) {
+            let is_adopted = !is_made_here(name, &self.shared.mark);
+            if is_adopted && used_by(&policy.raw).is_some_and(|apps| apps > 0) {
                 return Ok(());
             }
             if row.is_settled {
