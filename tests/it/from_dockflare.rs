@@ -253,6 +253,7 @@ fn value(name: &str) -> &'static str {
         "DOCKER_HOST" => "tcp://docker-socket-proxy:2375",
         "REDIS_URL" => "redis://redis:6379/0",
         "LABEL_PREFIX" => "ship",
+        "USE_EXTERNAL_CLOUDFLARED" => "true",
         "CLOUDFLARED_IMAGE" => "cloudflare/cloudflared:latest",
         "CF_ACCESS_CLIENT_ID" | "CF_ACCESS_CLIENT_SECRET" | "TUNNEL_NAME" | "CLOUDFLARED_NETWORK_NAME" => {
             "some-name"

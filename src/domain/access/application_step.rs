@@ -182,7 +182,7 @@ pub fn application_step(
     let is_other = |app: &&FoundApplication| ours.is_none_or(|ours| ours.id != app.id);
     if let Some(other) = found.iter().filter(is_other).find(|app| app.stands_before(&wanted.domain)) {
         let reason = format!(
-            "{} that is not ours stands before `{}` already; adopt it, delete it at Cloudflare, or choose another name",
+            "{} that is not ours stands before `{}` already; make it ours with `lightship adopt`, or choose another name",
             other.in_words(),
             wanted.domain
         );
@@ -286,7 +286,7 @@ pub fn adoption(
     }
     if found.text("type") != SELF_HOSTED {
         return Some(Err(format!(
-            "it is of kind `{}`, and what protects a route is `{SELF_HOSTED}`; delete it at Cloudflare, or choose another name",
+            "it is of kind `{}`, and what protects a route is `{SELF_HOSTED}`; choose another name, or delete it at Cloudflare once no rule of others leads to the service",
             repeated(found.text("type"))
         )));
     }

@@ -175,6 +175,71 @@ async fn an_application_of_dockflare_is_adopted_whole_and_goes_with_its_route() 
     assert_eq!(test.standin.state().access.apps, [others]);
 }
 
+/// A host of DockFlare as it is before anybody agreed to anything: rule, record and application are DockFlare's.
+async fn as_it_was() -> (TestAccount, TunnelId) {
+    let standin = guarded(&[APP]);
+    let tunnel = standin.add_tunnel("edge", "cloudflare");
+    standin.add_record(ZONE, "CNAME", APP, &content(&TunnelId::new(tunnel.clone())));
+    let policy = standin.add_policy(json!({
+        "name": "DockFlare-AccessGroup-staff", "decision": "allow", "include": [{ "email": { "email": "ann@example.com" } }],
+    }));
+    standin.add_app(json!({
+        "type": "self_hosted", "name": "DockFlare-app.example.com", "domain": APP, "session_duration": "12h",
+        "policies": [{ "id": policy, "precedence": 1 }],
+    }));
+    let rules = json!([{ "hostname": APP, "service": "http://app:80" }, { "service": "http_status:404" }]);
+    standin.write_config(&tunnel, json!({ "ingress": rules }));
+    let test = TestAccount::start_with(standin).await;
+    let tunnel = test.enrolled("a", "edge").await;
+    test.sets_group(group("staff", &["ann@example.com"])).await;
+    test.claims_protected("a", APP, groups(&["staff"])).await;
+    let row = test.until_state("a", APP, "blocked").await;
+    assert!(row.reason.unwrap().contains("lightship adopt"));
+    (test, tunnel)
+}
+
+fn reaches_behind(test: &TestAccount, policy: &str) -> bool {
+    matches!(test.standin.edge(APP, "/"), Edge::Reaches { behind: Some(behind), .. } if behind.policies[0].1.starts_with(policy))
+}
+
+#[actix_web::test]
+async fn a_host_of_dockflare_is_taken_over_without_a_gap_and_open_at_no_moment() {
+    // given
+    let (test, _) = as_it_was().await;
+    assert!(reaches_behind(&test, "DockFlare-"));
+    test.standin.on_change(|state| match state.edge(APP, "/") {
+        Edge::Reaches { behind: Some(_), .. } => Ok(()),
+        other => Err(format!("{APP} is not served as it was: {other:?}")),
+    });
+    // when
+    let adopted = test.adopts(&[]).await;
+    assert!(kinds(&adopted).contains(&OwnedKind::Application), "{adopted:?}");
+    test.apply().await;
+    // then
+    test.until_state("a", APP, "published").await;
+    test.until_quiet().await;
+    assert!(reaches_behind(&test, "Lightship-AccessGroup-staff"));
+}
+
+#[actix_web::test]
+async fn who_agrees_to_the_rules_first_is_told_what_to_adopt_and_is_served_as_before_until_then() {
+    // given
+    let (test, _) = as_it_was().await;
+    // when
+    test.apply().await;
+    // then
+    let row = test.until_state("a", APP, "blocked").await;
+    let reason = row.reason.unwrap();
+    assert!(reason.contains("lightship adopt") && reason.contains("sends it to `http://app:80`"), "{reason}");
+    assert!(reaches_behind(&test, "DockFlare-"));
+    // when
+    test.adopts(&[]).await;
+    test.apply().await;
+    // then
+    test.until_state("a", APP, "published").await;
+    assert!(reaches_behind(&test, "Lightship-AccessGroup-staff"));
+}
+
 #[actix_web::test]
 async fn policies_of_dockflare_are_adopted_as_they_are_and_go_once_nothing_uses_them() {
     // given

@@ -310,13 +310,18 @@ impl Statement<'_> {
         if let Err(stop @ Stop::Local) = self.result {
             return Some(Said::because(PublicState::Blocked, stop.to_string()));
         }
+        let closed = names.unprotected.get(&service.key);
         if let Some(conflict) = config.conflicts.iter().find(|conflict| conflict.wanted.id() == *id) {
-            return Some(Said::in_conflict(conflict));
+            return Some(match closed {
+                // First of all it has no protection of ours; the rule alone would not help.
+                Some(reason) => Said::closed_beside(reason, conflict),
+                None => Said::in_conflict(conflict),
+            });
         }
         if *is_waiting {
             return Some(Said::because(PublicState::Waiting, self.why_it_waits()));
         }
-        if let Some(reason) = names.unprotected.get(&service.key) {
+        if let Some(reason) = closed {
             let rules = config.in_force.as_ref().unwrap_or(&self.read.applied);
             let is_open = |rule: &IngressRule| rule.id() == *id && rule.service != CLOSED;
             return Some(match self.result {

@@ -83,6 +83,13 @@ impl Said {
         Self { cause, ..Self::because(PublicState::Blocked, reason) }
     }
 
+    /// Its protection is missing, and a rule that is not ours answers for it meanwhile.
+    pub fn closed_beside(reason: &str, conflict: &RuleConflict) -> Self {
+        let service = &conflict.service;
+        let reason = format!("{reason}; until then a rule that is not ours sends it to `{service}`");
+        Self::because(PublicState::Blocked, reason)
+    }
+
     /// Cloudflare does not take its rule, with these words; `serves` as before if one of ours is there.
     pub fn rule_refused(words: &str, serves: bool) -> Self {
         let reason = if serves { CHANGE_REFUSED } else { RULE_REFUSED };
