@@ -9,7 +9,7 @@ use lightship::domain::publish::{Cause, ChangeMode};
 use super::APP;
 use super::access::{group, groups, guarded};
 use crate::support::account::TestAccount;
-use crate::support::cloudflare::{CloudflareStandIn, Edge};
+use crate::support::cloudflare::{CloudflareStandIn, Edge, Fault, Op, Trouble};
 
 fn reviewed() -> PublishSettings {
     PublishSettings { changes: ChangeMode::Review, ..PublishSettings::default() }
@@ -185,4 +185,26 @@ async fn what_a_person_orders_himself_does_not_wait() {
 
     // then
     test.standin.until("it is gone", |state| state.records.is_empty()).await;
+}
+
+#[actix_web::test]
+async fn a_rule_that_a_person_removed_is_not_kept_for_labels_that_nobody_said_yes_to() {
+    // given
+    let test = TestAccount::publishing(CloudflareStandIn::start(), reviewed()).await;
+    let tunnel = test.enrolled("a", "edge").await;
+    test.enrolled("b", "other").await;
+    test.sets_rule(&tunnel, APP, "http://10.0.0.5:5000", AccessAsk::Nothing).await;
+    test.standin.until("it is published", |state| state.edge(APP, "/").is_open()).await;
+    test.until_quiet().await;
+    test.standin.inject(Fault::on(Op::PutConfig, Trouble::ServerError).always());
+
+    // when
+    test.removes_rule(&tunnel, APP).await;
+    test.claims("b", APP).await;
+    test.standin.heal();
+
+    // then
+    test.standin.until("the rule is gone", |state| !state.edge(APP, "/").is_open()).await;
+    let row = test.until_state("b", APP, "waiting").await;
+    assert_eq!(row.cause, Some(Cause::InReview));
 }

@@ -125,7 +125,7 @@ impl World {
         let foreign = all_things(&standin.state());
         let watched = Arc::clone(&guarded);
         standin.on_change(move |state| complaint(state, &watched));
-        let drift = if seed % 2 == 0 { DriftMode::Heal } else { DriftMode::Show };
+        let drift = if seed.is_multiple_of(2) { DriftMode::Heal } else { DriftMode::Show };
         let test =
             TestAccount::publishing(standin, PublishSettings { drift, ..PublishSettings::default() }).await;
         test.enrolled("a", "edge").await;
