@@ -34,6 +34,6 @@ async fn a_record_of_others_is_listed_adopted_and_goes_with_its_rule() {
             state.records.iter().all(|record| record.name != "nas.example.com")
         })
         .await;
-    let (plan, _) = desk.near(0, &["plan"]);
-    assert!(plan.contains("nothing to change"), "{plan}");
+    let (_, said) = desk.near(0, &["plan"]);
+    assert!(said.contains("nothing to change"), "{said}");
 }
