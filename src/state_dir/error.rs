@@ -115,6 +115,11 @@ impl StateError {
         }
     }
 
+    /// What the system said, if it was the system that failed.
+    pub(super) fn cause(&self) -> Option<String> {
+        std::error::Error::source(self).map(ToString::to_string)
+    }
+
     /// Stable identifier, for status output and tests.
     pub fn code(&self) -> &'static str {
         match self {

@@ -142,6 +142,19 @@ pub(super) fn read_or_drop<T>(
     })
 }
 
+/// Reads a file for whoever only looks: one that is damaged stays where it is. `None` if it is not there.
+pub(super) fn peek<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    let failed = |reason: String| format!("`{}` cannot be read: {reason}", path.display());
+    match read_parsed(path, SIZE_LIMIT, parse) {
+        Ok(None) => Ok(None),
+        Ok(Some(parsed)) => parsed.map(Some).map_err(failed),
+        Err(error) => Err(failed(error.cause().unwrap_or_else(|| error.to_string()))),
+    }
+}
+
 /// Reads a file; `None` if it is not there, and the reason if it is not what it should be.
 fn read_parsed<T>(
     path: &Path,

@@ -91,13 +91,7 @@ impl StateDir {
     /// next call returns `None`. The master gives an agent that comes without an id its own one back.
     pub async fn agent_id(&self) -> Result<Option<AgentId>, StateError> {
         let path = self.0.root.join(AGENT_ID);
-        self.blocking(move |_| {
-            files::read_checked(&path, |bytes| {
-                let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
-                AgentId::parse(text.trim()).map_err(|e| e.to_string())
-            })
-        })
-        .await
+        self.blocking(move |_| files::read_checked(&path, read_agent_id)).await
     }
 
     /// Keeps the id, in the file a DockFlare agent uses.
@@ -223,12 +217,27 @@ pub fn find_agent_key(root: &Path) -> Result<Option<SecretString>, StateError> {
     })
 }
 
-/// Returns who the agent of the directory `root` is and which tunnel it is to run, as far as that is written there, without
-/// taking the directory: an agent may have it. What cannot be read is left as it is. Blocks.
-pub fn peek(root: &Path) -> (Option<AgentId>, Option<TunnelState>) {
-    let text = |name: &str| std::fs::read(root.join(name)).ok();
-    let id = text(AGENT_ID).and_then(|bytes| AgentId::parse(std::str::from_utf8(&bytes).ok()?.trim()).ok());
-    (id, text(TUNNEL_STATE).and_then(|bytes| TunnelState::from_json(&bytes).ok()))
+/// What is written in a state directory that may be another process's. Of each file: what it holds, none if it is not there,
+/// or in words why it cannot be read.
+#[derive(Debug)]
+pub struct Peek {
+    /// Who its agent is.
+    pub agent: Result<Option<AgentId>, String>,
+    /// The tunnel that it is to run.
+    pub tunnel: Result<Option<TunnelState>, String>,
+}
+
+/// Looks into the directory `root` without taking it: an agent may have it. What cannot be read is left as it is. Blocks.
+pub fn peek(root: &Path) -> Peek {
+    Peek {
+        agent: files::peek(&root.join(AGENT_ID), read_agent_id),
+        tunnel: files::peek(&root.join(TUNNEL_STATE), TunnelState::from_json),
+    }
+}
+
+fn read_agent_id(bytes: &[u8]) -> Result<AgentId, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
+    AgentId::parse(text.trim()).map_err(|e| e.to_string())
 }
 
 fn lock(root: &Path) -> Result<File, StateError> {

@@ -333,3 +333,37 @@ fn folders_are_made_with_all_above_them_and_one_that_is_there_stays_as_it_is() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert!(make_lasting_dir(&dir.path().join("file/x"), 0o700).is_err());
 }
+
+#[test]
+fn whoever_only_looks_learns_what_is_absent_and_what_cannot_be_read_and_changes_nothing() {
+    let dir = temp();
+    let look = peek(dir.path());
+    assert!(matches!((look.agent, look.tunnel), (Ok(None), Ok(None))));
+    fs::write(dir.path().join("agent_id.txt"), "a-1\n").unwrap();
+    fs::write(
+        dir.path().join("tunnel_state.json"),
+        r#"{"token":"hidden","id":"t-1","desired_state":"running"}"#,
+    )
+    .unwrap();
+    let look = peek(dir.path());
+    assert_eq!(look.agent, Ok(Some(AgentId::new("a-1"))));
+    assert_eq!(look.tunnel.unwrap().unwrap().id, Some(TunnelId::new("t-1")));
+    // Damaged ones are told apart from absent ones, and nothing of them is quoted.
+    fs::write(dir.path().join("agent_id.txt"), [0xff, 0xfe]).unwrap();
+    fs::write(dir.path().join("tunnel_state.json"), r#"{"token":"hidden""#).unwrap();
+    let before = names(dir.path());
+    let look = peek(dir.path());
+    let (agent, tunnel) = (look.agent.unwrap_err(), look.tunnel.unwrap_err());
+    assert!(agent.contains("agent_id.txt` cannot be read: it is not text"), "{agent}");
+    assert!(
+        tunnel.contains("tunnel_state.json` cannot be read: it is not the JSON")
+            && !tunnel.contains("hidden"),
+        "{tunnel}"
+    );
+    assert_eq!(names(dir.path()), before, "none is set aside");
+    // What the system does not give is no absence either.
+    fs::remove_file(dir.path().join("tunnel_state.json")).unwrap();
+    fs::create_dir(dir.path().join("tunnel_state.json")).unwrap();
+    let tunnel = peek(dir.path()).tunnel.unwrap_err();
+    assert!(tunnel.contains("directory"), "{tunnel}");
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bollard::models::ContainerCreateBody;
 use lightship::domain::agent_tunnel::{AGENT_LABEL, CONTAINER_NAME};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use crate::raw_client::RawClient;
 use crate::scene::subfolder;
 use crate::support::cloudflare::CloudflareStandIn;
-use crate::support::docker::Engine;
+use crate::support::docker::{CLOUDFLARED_IMAGE, Engine, token};
 use crate::support::ship::{Rig, Ship};
 
 /// Cloudflare's edge, as far as it is asked: a port that takes connections, and answers packets of QUIC if told so.
@@ -96,7 +97,7 @@ struct Desk {
     master: Ship,
     agent: Rig,
     _standin: CloudflareStandIn,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 async fn desk() -> Desk {
@@ -106,7 +107,7 @@ async fn desk() -> Desk {
         .env("DOCKFLARE_MASTER_URL", master.url())
         .env("DOCKFLARE_API_KEY", master.new_key().await)
         .env("LIGHTSHIP__UPDATES__POLICY_FILE", "/nonexistent/policy.toml");
-    Desk { master, agent, _standin: standin, _dir: dir }
+    Desk { master, agent, _standin: standin, dir }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,6 +163,36 @@ async fn others_that_drive_the_same_containers_are_named() {
     let said = doctor(&rig, 1, &["--role", "agent", "--edge", &at]);
     assert!(detail(&said, "Container `wt`").contains("Watchtower"), "{said:#}");
     assert!(detail(&said, "Connector").contains("belongs to agent `somebody-else`"), "{said:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_in_the_state_directory_is_not_called_fine() {
+    // given: an agent's files, damaged, and a connector of somebody
+    let (engine, desk, edge) = (Engine::lease().await, desk().await, Edge::start(true));
+    let rig = desk.agent.clone().engine(&engine);
+    let state = desk.dir.path().join("agent");
+    std::fs::write(state.join("tunnel_state.json"), "{\"token\":").unwrap();
+    std::fs::write(state.join("agent_id.txt"), [0xff]).unwrap();
+    let connector = ContainerCreateBody {
+        image: Some(CLOUDFLARED_IMAGE.to_owned()),
+        cmd: Some(vec!["tunnel".into(), "run".into()]),
+        env: Some(vec![format!("TUNNEL_TOKEN={}", token("t-1", "ready_after_ms=1"))]),
+        ..Default::default()
+    };
+    engine.run_body("theirs", connector).await;
+    // when
+    let said = doctor(&rig, 3, &["--role", "agent", "--edge", &edge.address()]);
+    // then
+    for (name, words) in [
+        ("Connector", "nobody knows if one is wanted"),
+        ("Container `theirs`", "nobody knows if it is for this host's tunnel"),
+        ("This agent at its master", "agent_id.txt` cannot be read"),
+    ] {
+        assert_eq!(verdict(&said, name), "not_checked", "{said:#}");
+        assert!(detail(&said, name).contains(words), "{said:#}");
+    }
+    let left = std::fs::read(state.join("tunnel_state.json")).unwrap();
+    assert_eq!(left, b"{\"token\":", "what is damaged stays as it is");
 }
 
 #[tokio::test(flavor = "multi_thread")]

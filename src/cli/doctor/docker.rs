@@ -48,9 +48,18 @@ async fn connector(patient: &Patient, docker: &BollardDocker) -> Facts {
     Facts {
         network: (network.clone(), state),
         container: container(docker).await.map_err(|error| error.to_string()),
-        own_agent: patient.agent.as_ref().map(ToString::to_string),
-        wants_tunnel: patient.tunnel.as_ref().is_some_and(wants),
+        own_agent: own_agent(patient),
+        wants_tunnel: read(&patient.tunnel).map(|tunnel| tunnel.is_some_and(wants)),
     }
+}
+
+/// What a file of the state directory holds, or why it cannot be read.
+fn read<T>(file: &Result<Option<T>, String>) -> Result<Option<&T>, String> {
+    file.as_ref().map(Option::as_ref).map_err(Clone::clone)
+}
+
+fn own_agent(patient: &Patient) -> Result<Option<String>, String> {
+    read(&patient.agent).map(|agent| agent.map(ToString::to_string))
 }
 
 async fn container(docker: &BollardDocker) -> Result<Option<Container>, DockerError> {
@@ -92,8 +101,8 @@ async fn others(patient: &Patient, docker: &BollardDocker) -> Vec<Check> {
         tunnel.id.clone().or_else(|| drivers::tunnel_of(tunnel.token.as_ref()?.expose_secret()))
     };
     let own = drivers::Own {
-        agent: patient.agent.as_ref().map(ToString::to_string),
-        tunnel: patient.tunnel.as_ref().and_then(token),
+        agent: own_agent(patient),
+        tunnel: read(&patient.tunnel).map(|tunnel| tunnel.and_then(token)),
         container: agent_half::own_container(),
     };
     match docker.list_drivers().await {

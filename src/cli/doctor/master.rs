@@ -3,7 +3,8 @@
 use super::patient::Patient;
 use crate::cli::output;
 use crate::cli::values::{agent_way, uplink};
-use crate::domain::doctor::{Check, master, time};
+use crate::domain::doctor::master::{self, AgentAnswer, Asked};
+use crate::domain::doctor::{Check, time};
 use crate::state_dir;
 
 pub(super) async fn look(patient: &Patient) -> Vec<Check> {
@@ -18,7 +19,11 @@ pub(super) async fn look(patient: &Patient) -> Vec<Check> {
             return vec![Check::problem("Way to the master", output::chain(&error), way_out)];
         }
     };
-    let (asked, told) = uplink.look(!is_token(patient), patient.agent.as_ref()).await;
+    let agent = patient.agent.as_ref().ok().and_then(Option::as_ref);
+    let (mut asked, told) = uplink.look(!is_token(patient), agent).await;
+    if let (Err(reason), Asked::Answered { agent: Some(answer), .. }) = (&patient.agent, &mut asked) {
+        *answer = AgentAnswer::NotRead(reason.clone());
+    }
     let mut checks = master::judge(&asked);
     checks.push(time::judge("the master", told));
     checks

@@ -25,7 +25,7 @@ use crate::domain::doctor::{Check, Family, Verdict, worst};
 use crate::domain::text::spell_out;
 use crate::io::IoRuntime;
 use crate::process::until_all_ended;
-use crate::state_dir;
+use crate::state_dir::{self, Peek};
 
 use patient::Patient;
 
@@ -56,7 +56,7 @@ pub(super) fn run(args: DoctorArgs, common: &Common) -> anyhow::Result<ExitCode>
     }
     let runtime = IoRuntime::start().context("cannot start the threads for input and output")?;
     let dir = loaded.settings.state.dir.clone().context("no state directory")?;
-    let (agent, tunnel) = state_dir::peek(&dir);
+    let Peek { agent, tunnel } = state_dir::peek(&dir);
     let patient = Patient {
         settings: loaded.settings,
         role,

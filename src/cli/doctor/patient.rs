@@ -13,10 +13,10 @@ pub(super) struct Patient {
     pub(super) role: Role,
     pub(super) dir: PathBuf,
     pub(super) io: Io,
-    /// Who registered from the state directory.
-    pub(super) agent: Option<AgentId>,
-    /// The tunnel that is written there.
-    pub(super) tunnel: Option<TunnelState>,
+    /// Who registered from the state directory; in words why that cannot be read.
+    pub(super) agent: Result<Option<AgentId>, String>,
+    /// The tunnel that is written there; in words why that cannot be read.
+    pub(super) tunnel: Result<Option<TunnelState>, String>,
     pub(super) edges: Vec<String>,
     /// Proxies of the environment, without passwords.
     pub(super) proxies: Vec<(String, String)>,

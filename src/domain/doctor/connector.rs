@@ -1,6 +1,6 @@
 //! The connector's container, the network it joins, and whether services on the host are reached from it.
 
-use super::Check;
+use super::{Check, READ_STATE};
 use crate::domain::agent_tunnel::RunState;
 use crate::domain::tunnel::CONTAINER_NAME;
 
@@ -41,29 +41,38 @@ pub struct Facts {
     pub network: (String, Network),
     /// The container, if it is there; in words why nobody could look.
     pub container: Result<Option<Container>, String>,
-    /// The agent of this state directory, if one registered.
-    pub own_agent: Option<String>,
-    /// True if this host is to have a tunnel.
-    pub wants_tunnel: bool,
+    /// The agent of this state directory, if one registered; in words why that cannot be read.
+    pub own_agent: Result<Option<String>, String>,
+    /// True if this host is to have a tunnel; in words why that cannot be read.
+    pub wants_tunnel: Result<bool, String>,
 }
 
 impl Facts {
     /// Judges them.
     pub fn judge(&self) -> Vec<Check> {
         let mut checks = vec![self.network()];
-        match &self.container {
-            Err(reason) => checks.push(Check::not_checked(
+        match (&self.container, &self.wants_tunnel) {
+            (Err(reason), _) => checks.push(Check::not_checked(
                 "Connector",
                 reason.clone(),
                 "put right the way to the Engine first",
             )),
-            Ok(None) if self.wants_tunnel => checks.push(Check::problem(
+            (Ok(None), Err(reason)) => checks.push(Check::not_checked(
+                "Connector",
+                format!(
+                    "there is no container `{CONTAINER_NAME}`, and nobody knows if one is wanted: {reason}"
+                ),
+                READ_STATE,
+            )),
+            (Ok(None), Ok(true)) => checks.push(Check::problem(
                 "Connector",
                 format!("this host has a tunnel, and there is no container `{CONTAINER_NAME}`"),
                 "see that the agent runs: it makes the container, and its log says what hinders it",
             )),
-            Ok(None) => checks.push(Check::fine("Connector", "none is wanted: this host has no tunnel yet")),
-            Ok(Some(container)) => {
+            (Ok(None), Ok(false)) => {
+                checks.push(Check::fine("Connector", "none is wanted: this host has no tunnel yet"));
+            }
+            (Ok(Some(container)), _) => {
                 checks.push(self.owner(container).unwrap_or_else(|| running(container)));
                 checks.extend(host_name(container));
             }
@@ -87,7 +96,16 @@ impl Facts {
 
     /// A container of another agent is not repaired, so nothing else counts.
     fn owner(&self, container: &Container) -> Option<Check> {
-        let (other, own) = (container.agent.as_ref()?, self.own_agent.as_ref());
+        let other = container.agent.as_ref()?;
+        let own = match &self.own_agent {
+            Ok(own) => own.as_ref(),
+            Err(reason) => {
+                let words = format!(
+                    "`{CONTAINER_NAME}` belongs to agent `{other}`, and nobody knows if that is this one: {reason}"
+                );
+                return Some(Check::not_checked("Connector", words, READ_STATE));
+            }
+        };
         (Some(other) != own).then(|| {
             let own = own.map_or_else(|| "none yet".to_owned(), |own| format!("`{own}`"));
             Check::problem(
@@ -173,8 +191,8 @@ mod tests {
         Facts {
             network: ("cloudflare-net".into(), Network::There),
             container: Ok(container),
-            own_agent: Some("a-1".into()),
-            wants_tunnel: true,
+            own_agent: Ok(Some("a-1".into())),
+            wants_tunnel: Ok(true),
         }
     }
 
@@ -197,13 +215,33 @@ mod tests {
         ] {
             assert_eq!(verdicts(&facts(found.clone())), expected, "{found:?}");
         }
-        assert_eq!(verdicts(&Facts { wants_tunnel: false, ..facts(None) }), [Fine, Fine]);
+        assert_eq!(verdicts(&Facts { wants_tunnel: Ok(false), ..facts(None) }), [Fine, Fine]);
         let away = Facts {
             network: ("edge".into(), Network::Unknown("away".into())),
             container: Err("away".into()),
             ..facts(None)
         };
         assert_eq!(verdicts(&away), [NotChecked, NotChecked]);
+    }
+
+    #[test]
+    fn what_the_state_directory_does_not_tell_is_not_fine() {
+        let unknown = |found: Option<Container>| Facts {
+            own_agent: Err("damaged".into()),
+            wants_tunnel: Err("damaged".into()),
+            ..facts(found)
+        };
+        for (found, expected) in [
+            (None, vec![Fine, NotChecked]),
+            (Some(container()), vec![Fine, NotChecked, Fine]),
+            (Some(Container { agent: None, ..container() }), vec![Fine, Fine, Fine]),
+        ] {
+            let facts = unknown(found);
+            assert_eq!(verdicts(&facts), expected, "{facts:?}");
+            let checks = facts.judge();
+            let open = checks.iter().filter(|check| check.verdict == NotChecked);
+            assert!(open.into_iter().all(|check| check.detail.contains("damaged")), "{checks:?}");
+        }
     }
 
     #[test]

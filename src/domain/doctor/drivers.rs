@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Check, listed};
+use super::{Check, READ_STATE, listed};
 use crate::domain::agent_tunnel::{AGENT_LABEL, CONTAINER_NAME, NEXT_NAME};
 use crate::domain::id::TunnelId;
 
@@ -71,12 +71,12 @@ impl Running {
 }
 
 /// Who looks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
-    /// The agent of this state directory.
-    pub agent: Option<String>,
-    /// The tunnel of this host.
-    pub tunnel: Option<TunnelId>,
+    /// The agent of this state directory, if one registered; in words why that cannot be read.
+    pub agent: Result<Option<String>, String>,
+    /// The tunnel of this host, if one is known; in words why that cannot be read.
+    pub tunnel: Result<Option<TunnelId>, String>,
     /// The beginning of the id of the container that this runs in, if it runs in one.
     pub container: Option<String>,
 }
@@ -112,14 +112,19 @@ fn other_driver(one: &Running, own: &Own) -> Option<Check> {
         ));
     }
     let other = one.agent.as_ref().filter(|_| [CONTAINER_NAME, NEXT_NAME].contains(&one.name.as_str()))?;
-    let is_others = own.agent.as_ref().is_some_and(|own| own != other);
-    is_others.then(|| {
-        Check::problem(
+    match &own.agent {
+        Ok(Some(own)) if own != other => Some(Check::problem(
             name,
             format!("it is the connector of agent `{other}`, so a second agent drives this host"),
             "stop one of the two agents; each host has one",
-        )
-    })
+        )),
+        Ok(_) => None,
+        Err(reason) => Some(Check::not_checked(
+            name,
+            format!("it is the connector of agent `{other}`, and nobody knows if that is this one: {reason}"),
+            READ_STATE,
+        )),
+    }
 }
 
 fn second_agent(running: &[Running], own: &Own) -> Option<Check> {
@@ -138,11 +143,25 @@ fn second_agent(running: &[Running], own: &Own) -> Option<Check> {
 }
 
 fn other_connector(one: &Running, own: &Own) -> Option<Check> {
-    let tunnel = own.tunnel.as_ref()?;
     if !one.is_cloudflared() || [CONTAINER_NAME, NEXT_NAME].contains(&one.name.as_str()) {
         return None;
     }
     let name = format!("Container `{}`", one.name);
+    let tunnel = match &own.tunnel {
+        Ok(Some(tunnel)) => tunnel,
+        Ok(None) => {
+            return Some(Check::not_checked(
+                name,
+                "it runs `cloudflared`, and no tunnel of this host is known yet, so nobody knows if it is for that one",
+                "look again once the agent has its tunnel; two connectors of one tunnel share its requests",
+            ));
+        }
+        Err(reason) => {
+            let words =
+                format!("it runs `cloudflared`, and nobody knows if it is for this host's tunnel: {reason}");
+            return Some(Check::not_checked(name, words, READ_STATE));
+        }
+    };
     match &one.tunnel {
         Some(its) if its == tunnel => Some(Check::problem(
             name,
@@ -202,8 +221,8 @@ mod tests {
 
     fn own() -> Own {
         Own {
-            agent: Some("a-1".into()),
-            tunnel: Some(TunnelId::new("t-1")),
+            agent: Ok(Some("a-1".into())),
+            tunnel: Ok(Some(TunnelId::new("t-1"))),
             container: Some("me-0123".into()),
         }
     }
@@ -237,6 +256,26 @@ mod tests {
             let checks = found(std::slice::from_ref(&one), &own());
             assert_eq!(checks.len(), 1, "{checks:?}");
             assert_eq!(checks[0].0, verdict, "{one:?}: {checks:?}");
+        }
+    }
+
+    #[test]
+    fn a_connector_beside_a_tunnel_that_nobody_knows_is_not_fine() {
+        let connector =
+            Running { tunnel: Some(TunnelId::new("t-1")), ..running("tunnel", "cloudflare/cloudflared") };
+        let labelled =
+            Running { agent: Some("a-1".into()), ..running(CONTAINER_NAME, "cloudflare/cloudflared") };
+        let unread = Own { agent: Err("damaged".into()), tunnel: Err("damaged".into()), ..own() };
+        for (one, own, verdict) in [
+            (&connector, Own { tunnel: Ok(None), ..own() }, NotChecked),
+            (&connector, unread.clone(), NotChecked),
+            (&labelled, unread.clone(), NotChecked),
+            (&labelled, Own { tunnel: Ok(None), ..own() }, Fine),
+            (&running("web", "nginx:1"), unread, Fine),
+        ] {
+            let checks = judge(std::slice::from_ref(one), &own);
+            assert_eq!((checks.len(), checks[0].verdict), (1, verdict), "{one:?}: {checks:?}");
+            assert_eq!(checks[0].detail.contains("damaged"), own.tunnel.is_err() && verdict == NotChecked);
         }
     }
 

@@ -1,6 +1,6 @@
 //! An agent's way to its master, and whether it is let in there.
 
-use super::Check;
+use super::{Check, READ_STATE};
 
 /// What a master said to the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum AgentAnswer {
     Unknown,
     /// The key belongs to another one.
     KeyOfAnother,
+    /// Nobody knows who was here, for this reason.
+    NotRead(String),
 }
 
 /// What came of asking a master.
@@ -95,6 +97,7 @@ pub fn judge(asked: &Asked) -> Vec<Check> {
             "the key belongs to another agent",
             "give this host a key of its own, or the state directory of the agent that the key belongs to",
         ),
+        AgentAnswer::NotRead(reason) => Check::not_checked(agent_name, reason.clone(), READ_STATE),
     }));
     checks
 }
@@ -113,6 +116,10 @@ mod tests {
             (answered(KeyAnswer::Taken, Some(AgentAnswer::NoneYet)), vec![Fine, Fine, Fine]),
             (answered(KeyAnswer::Taken, Some(AgentAnswer::Unknown)), vec![Fine, Fine, Fine]),
             (answered(KeyAnswer::Taken, Some(AgentAnswer::KeyOfAnother)), vec![Fine, Fine, Problem]),
+            (
+                answered(KeyAnswer::Taken, Some(AgentAnswer::NotRead("damaged".into()))),
+                vec![Fine, Fine, NotChecked],
+            ),
             (answered(KeyAnswer::Refused, None), vec![Fine, Problem]),
             (answered(KeyAnswer::NotShown, None), vec![Fine, NotChecked]),
             (

@@ -15,6 +15,10 @@ pub mod ways;
 
 use serde::{Deserialize, Serialize};
 
+/// The way out if a file of the state directory cannot be read.
+const READ_STATE: &str = "look as the user that the agent runs as, or as root; a file that is damaged is set aside when the \
+                          agent starts, and its master tells it again";
+
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
