@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions,
-    ListNetworksOptions, StartContainerOptions,
+    DownloadFromContainerOptionsBuilder, EventsOptionsBuilder, InspectContainerOptions,
+    ListContainersOptionsBuilder, ListImagesOptions, ListNetworksOptions, StartContainerOptions,
 };
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
@@ -22,6 +22,11 @@ use crate::domain::id::TunnelId;
 const LIMIT: Duration = Duration::from_secs(8);
 /// A name that no container has: what is asked of it changes nothing.
 const NOBODY: &str = "lightship-doctor-asks-only";
+
+/// Most bytes of a small file with what the archive adds.
+const SMALL: usize = 64 << 10;
+/// What an archive consists of.
+const TAR_BLOCK: usize = 512;
 
 /// What a part answered, and what it is for.
 type Asked = (&'static str, &'static str, Result<(), DockerError>);
@@ -128,6 +133,27 @@ impl BollardDocker {
         }
     }
 
+    /// Returns what a small file of a container holds; none if it is not there. The container need not run.
+    pub async fn read_small_file(&self, container: &str, path: &str) -> Result<Option<Vec<u8>>, DockerError> {
+        let (container, path) = (container.to_owned(), path.to_owned());
+        let asked = self.connection().call("read a file of a container", LIMIT, |client| async move {
+            let options = DownloadFromContainerOptionsBuilder::default().path(&path).build();
+            let mut chunks = std::pin::pin!(client.download_from_container(&container, Some(options)));
+            let mut archive = Vec::new();
+            while archive.len() < SMALL
+                && let Some(chunk) = chunks.try_next().await?
+            {
+                archive.extend_from_slice(&chunk);
+            }
+            Ok(archive)
+        });
+        match asked.await {
+            Ok(archive) => Ok(first_file(&archive).map(<[u8]>::to_vec)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the names that a container has addresses for, such as `host.docker.internal:host-gateway`.
     pub async fn hosts_of(&self, container: &str) -> Result<Vec<String>, DockerError> {
         let name = container.to_owned();
@@ -135,6 +161,19 @@ impl BollardDocker {
             client.inspect_container(&name, None::<InspectContainerOptions>).await
         });
         Ok(found.await?.host_config.and_then(|host| host.extra_hosts).unwrap_or_default())
+    }
+}
+
+/// The first file of a tar archive, as the Engine hands out files.
+fn first_file(mut archive: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (header, rest) = archive.split_at_checked(TAR_BLOCK)?;
+        let size = std::str::from_utf8(header.get(124..136)?).ok()?;
+        let size = usize::from_str_radix(size.trim_matches(['\0', ' ']), 8).ok()?;
+        if matches!(header.get(156)?, b'0' | 0) {
+            return rest.get(..size);
+        }
+        archive = rest.get(size.checked_next_multiple_of(TAR_BLOCK)?..)?;
     }
 }
 
@@ -147,5 +186,34 @@ fn permitted(answer: Result<(), DockerError>) -> Permitted {
         Ok(()) => Permitted::Yes,
         Err(DockerError::NotPermitted { .. }) => Permitted::No,
         Err(error) => Permitted::Unknown(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; TAR_BLOCK];
+        bytes[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+        bytes[156] = kind;
+        bytes.extend(content);
+        bytes.resize(bytes.len().next_multiple_of(TAR_BLOCK), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_file_is_taken_out_of_the_archive_that_the_engine_sends() {
+        let (file, more) = (entry(b'0', b"a-1\n"), entry(b'x', &[b'y'; 600]));
+        let end = [0; 2 * TAR_BLOCK];
+        assert_eq!(first_file(&[&file[..], &end].concat()), Some(&b"a-1\n"[..]));
+        assert_eq!(
+            first_file(&[&more[..], &file, &end].concat()),
+            Some(&b"a-1\n"[..]),
+            "behind what is said of it"
+        );
+        for odd in [&b""[..], &[b'x'; 700], &end, &more, &file[..TAR_BLOCK + 2], &entry(b'5', b"")] {
+            assert_eq!(first_file(odd), None, "{} bytes", odd.len());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::TagImageOptionsBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -78,6 +78,19 @@ impl Old {
         path
     }
 
+    /// An agent of DockFlare's runs here too, with this file as its `agent_id.txt`.
+    async fn runs_agent(&self, id_file: Option<&Path>) {
+        let tag = TagImageOptionsBuilder::default().repo("alplat/dockflare-agent").tag("stable").build();
+        self.engine.client().tag_image(APP_IMAGE, Some(tag)).await.unwrap();
+        let binds = id_file.map(|file| vec![format!("{}:/app/data/agent_id.txt", file.display())]);
+        let body = ContainerCreateBody {
+            image: Some("alplat/dockflare-agent:stable".into()),
+            host_config: Some(HostConfig { binds, ..Default::default() }),
+            ..Default::default()
+        };
+        self.engine.run_body("dockflare-agent", body).await;
+    }
+
     /// Its data folder.
     fn data(&self, state: &Value) -> PathBuf {
         let path = self.dir.path().join("data");
@@ -88,10 +101,13 @@ impl Old {
 
     /// What `lightship try` says: exit code, JSON.
     fn tried(&self, data: Option<&Path>) -> (i32, Value) {
+        let more: Vec<&str> = data.into_iter().flat_map(|data| ["--data", data.to_str().unwrap()]).collect();
+        self.tried_with(&self.env_file(), &more)
+    }
+
+    fn tried_with(&self, env: &Path, more: &[&str]) -> (i32, Value) {
         let rig = Rig::new("master", &subfolder_of(&self.dir, "try")).engine(&self.engine);
-        let env = self.env_file();
-        let mut args = vec!["try", "--json", "--env", env.to_str().unwrap()];
-        args.extend(data.into_iter().flat_map(|data| ["--data", data.to_str().unwrap()]));
+        let args = [&["try", "--json", "--env", env.to_str().unwrap()][..], more].concat();
         let (code, out, errors) = rig.verb(&args);
         assert!(!out.contains(TOKEN) && !errors.contains(TOKEN) && !out.contains(KEY), "{out}{errors}");
         (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{errors}")))
@@ -208,6 +224,62 @@ async fn a_trial_only_reads_and_says_of_each_name_what_would_become_of_it() {
     assert_eq!(old.standin.config(&old.tunnel), before);
     assert_eq!(std::fs::read_dir(old.dir.path().join("try")).unwrap().count(), 0, "no database, no socket");
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_trial_leaves_no_name_out() {
+    // given: agents of several hosts have the tunnel of this one
+    let old = Old::start().await;
+    old.publishes(&[("app.example.com", "", "http://app:80")]);
+    old.engine.run("app", &labels("app.example.com", &[])).await;
+    let host = |id: &str, hostname: &str| {
+        let labels = json!({ "dockflare.enable": "true", "dockflare.hostname": hostname, "dockflare.service": "http://x:80" });
+        json!({ "display_name": id, "assigned_tunnel_id": old.tunnel, "api_key": KEY,
+            "last_containers": [{ "name": "x", "labels": labels }] })
+    };
+    let data = old.data(&json!({
+        "managed_rules": {
+            "odd.example.com|x": { "service": 7, "source": "manual" },
+            "gone.example.com|": { "service": "http://x:80", "source": "docker", "access_policy_ui_override": true,
+                "access_policy_type": "bypass" },
+        },
+        "agents": { "a-2": host("a-2", "two.example.com"), "a-3": host("a-3", "app.example.com"), "a-4": 7 },
+    }));
+    // when: only a master runs here
+    let (code, said) = old.tried(Some(&data));
+    // then: each is another host, whatever its tunnel
+    assert_eq!(code, 3, "{said}");
+    let known = verdicts(&said);
+    for (name, verdict) in [
+        ("two.example.com", "change"),
+        ("odd.example.com/x", "refuse"),
+        ("gone.example.com", "not_checked"),
+        ("a-4", "not_checked"),
+    ] {
+        assert_eq!(known.get(name), Some(&verdict), "{name}: {said}");
+    }
+    assert!(words(&said, "gone.example.com").contains("`dockflare.access.policy=bypass`"), "{said}");
+    assert!(
+        said.to_string().contains("belongs to agent `this host`"),
+        "a-3 wants a name of this host: {said}"
+    );
+
+    // when an agent runs here whose id nobody can read
+    old.runs_agent(None).await;
+    let (code, said) = old.tried(Some(&data));
+    assert_eq!((code, verdicts(&said).get("two.example.com")), (3, Some(&"not_checked")), "{said}");
+    assert!(words(&said, "two.example.com").contains("agent_id.txt"), "{said}");
+    old.engine.remove("dockflare-agent").await;
+
+    // when it can be read: of that host the Engine says more
+    let id = old.dir.path().join("agent_id.txt");
+    std::fs::write(&id, "a-3\n").unwrap();
+    old.runs_agent(Some(&id)).await;
+    let (_, said) = old.tried(Some(&data));
+    assert_eq!(verdicts(&said).get("two.example.com"), Some(&"change"), "{said}");
+    assert!(!said.to_string().contains("belongs to agent"), "it is this host: {said}");
+    let calls = old.standin.calls();
+    assert!(calls.iter().all(|call| call.method == "GET"), "{calls:?}");
 }
 
 #[tokio::test]

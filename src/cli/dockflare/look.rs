@@ -1,6 +1,6 @@
 //! Gathers what a trial needs: containers of the Engine, tunnels, records and applications of Cloudflare. Every call reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, bail};
 use futures_util::{StreamExt, stream};
@@ -14,7 +14,7 @@ use crate::domain::access::{
     Account, FoundApplication, Group, IdentityProvider, ServiceToken, need, policy_mark,
 };
 use crate::domain::dns::{FoundRecord, RecordKeeper, WantedName, dns_steps, owner_marker};
-use crate::domain::dockflare::state::Rule;
+use crate::domain::dockflare::state::{OddKind, Rule};
 use crate::domain::dockflare::switch::Setup;
 use crate::domain::dockflare::takeover::{groups, manual_service, only_on_the_page};
 use crate::domain::dockflare::trial::{
@@ -35,6 +35,8 @@ const SIDE_BY_SIDE: usize = 4;
 /// Stands for an installation that there is not yet.
 const NOBODY: &str = "trial";
 const HERE: &str = "this host";
+/// Where an agent of DockFlare keeps its id.
+const AGENT_ID: &str = "/app/data/agent_id.txt";
 /// What DockFlare's master calls its connector begins so.
 const MASTERS_CONNECTOR: &str = "cloudflared-agent-";
 
@@ -54,6 +56,23 @@ pub(super) struct Look<'a> {
 pub(super) struct Found {
     pub(super) names: Vec<Name>,
     pub(super) setup: Setup,
+}
+
+/// The agents of DockFlare that run on this host.
+#[derive(Default)]
+struct AgentsHere {
+    ids: BTreeSet<String>,
+    /// Why there may be another one.
+    unknown: Option<String>,
+}
+
+/// What the hosts of other agents have.
+#[derive(Default)]
+struct OtherHosts {
+    /// Each with its tunnel, or why that is not known.
+    hosts: Vec<(Result<TunnelId, String>, Host)>,
+    /// Names of which nobody knows whose they are.
+    names: Vec<Name>,
 }
 
 /// What is asked for in one tunnel.
@@ -87,7 +106,9 @@ impl Look<'_> {
         let containers = containers.into_iter().map(|one| (one.name, one.labels)).collect();
         let mut hosts =
             vec![(Ok(here.clone()), Host { name: HERE.into(), agent: AgentId::new(HERE), containers })];
-        hosts.extend(self.other_hosts(&here));
+        let others = self.other_hosts(&here, &self.agents_here(&running).await);
+        hosts.extend(others.hosts);
+        names.extend(others.names);
         for (tunnel, host) in hosts {
             let asks = read_host(&host, self.settings.labels.prefix.as_deref(), &held, Clock::system().now());
             let Asks { given, others } = asks;
@@ -102,6 +123,7 @@ impl Look<'_> {
             names.extend(self.compare(one, &facts).await);
         }
         self.add_what_no_label_says(&mut names);
+        self.add_what_cannot_be_read(&mut names);
         names.sort_by(|one, other| one.name.cmp(&other.name));
         let tunnel = self.client.get_tunnel(&here).await.ok().map(|tunnel| tunnel.name);
         Ok(Found { names, setup: Setup { tunnel, ..self.setup(&running).await } })
@@ -181,23 +203,66 @@ impl Look<'_> {
         self.files.iter().flat_map(|files| &files.state.rules)
     }
 
-    /// Hosts of DockFlare's agents, as they reported last; not the one that is looked at itself.
-    fn other_hosts(&self, here: &TunnelId) -> Vec<(Result<TunnelId, String>, Host)> {
+    /// Which agents of DockFlare run on this host, by the file in which each keeps its id.
+    async fn agents_here(&self, running: &[Running]) -> AgentsHere {
+        let mut here = AgentsHere::default();
+        let old = || running.iter().filter(|one| one.is_dockflare() && !one.is_cloudflared());
+        if old().next().is_none() {
+            here.unknown = Some("no DockFlare runs here".to_owned());
+        }
+        for agent in old().filter(|one| one.is_dockflare_agent()) {
+            let why = match self.docker.read_small_file(&agent.name, AGENT_ID).await {
+                Ok(Some(id)) => match String::from_utf8(id) {
+                    Ok(id) => {
+                        here.ids.insert(id.trim().to_owned());
+                        continue;
+                    }
+                    Err(_) => "it is not text".to_owned(),
+                },
+                Ok(None) => "it is not there".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            here.unknown = Some(format!("`{AGENT_ID}` of container `{}` cannot be read: {why}", agent.name));
+        }
+        here
+    }
+
+    /// Hosts of DockFlare's agents, as they reported last, but for those that run on this one: of it the Engine says more.
+    fn other_hosts(&self, here: &TunnelId, agents_here: &AgentsHere) -> OtherHosts {
         let agents = self.files.iter().flat_map(|files| &files.state.agents);
-        let others = agents.filter(|agent| {
-            !agent.containers.is_empty() && agent.tunnel_id.as_deref() != Some(here.as_str())
-        });
+        let mut others = OtherHosts::default();
+        for agent in
+            agents.filter(|agent| !agent.containers.is_empty() && !agents_here.ids.contains(&agent.id))
+        {
+            let host = Host {
+                name: agent.name.clone(),
+                agent: AgentId::new(agent.id.clone()),
+                containers: agent.containers.clone(),
+            };
+            match &agents_here.unknown {
+                Some(reason) if agent.tunnel_id.as_deref() == Some(here.as_str()) => {
+                    others.names.extend(self.not_checked(&host, reason));
+                }
+                _ => {
+                    let tunnel = agent.tunnel_id.clone().map(TunnelId::new);
+                    others.hosts.push((tunnel.ok_or_else(|| "its host has no tunnel yet".to_owned()), host));
+                }
+            }
+        }
         others
-            .map(|agent| {
-                let tunnel = agent.tunnel_id.clone().map(TunnelId::new);
-                let host = Host {
-                    name: agent.name.clone(),
-                    agent: AgentId::new(agent.id.clone()),
-                    containers: agent.containers.clone(),
-                };
-                (tunnel.ok_or_else(|| "its host has no tunnel yet".to_owned()), host)
-            })
-            .collect()
+    }
+
+    /// The names of an agent of which nobody knows if it is the one of this host.
+    fn not_checked(&self, host: &Host, reason: &str) -> Vec<Name> {
+        let words = format!(
+            "its agent has the tunnel of this host, so it may be the one that runs here, and nobody knows: {reason}"
+        );
+        let prefix = self.settings.labels.prefix.as_deref();
+        let asks = read_host(host, prefix, &BTreeMap::new(), Clock::system().now());
+        let given = asks.given.into_iter().map(|(by, service)| (service.key.to_string(), by));
+        let others = asks.others.into_iter().map(|name| (name.name, name.asked_by));
+        let part = || vec![Part::new("rule", Verdict::NotChecked, words.clone())];
+        given.chain(others).map(|(name, by)| Name::new(name, by, part())).collect()
     }
 
     async fn facts(&self) -> Facts {
@@ -296,16 +361,36 @@ impl Look<'_> {
     }
 
     /// What a person set on DockFlare's page for a container stands in no label.
-    fn add_what_no_label_says(&self, names: &mut [Name]) {
+    fn add_what_no_label_says(&self, names: &mut Vec<Name>) {
         for rule in self.rules().filter(|rule| !rule.is_manual()) {
             let Some(reason) = only_on_the_page(rule) else { continue };
             let path = normalise_path(rule.path.as_deref().unwrap_or_default()).unwrap_or_default();
             let key = RouteKey { hostname: kept_form(rule.hostname.as_deref().unwrap_or_default()), path };
+            let part = Part::new("labels", Verdict::Change, reason);
+            let mut is_met = false;
             for name in names.iter_mut().filter(|name| name.name == key.to_string()) {
                 let mut parts = name.parts.clone();
-                parts.push(Part::new("labels", Verdict::Change, reason.clone()));
+                parts.push(part.clone());
                 *name = Name::new(&name.name, &name.asked_by, parts);
+                is_met = true;
             }
+            if !is_met {
+                let nobody = "no container that was found asks for it; start it, and try again";
+                let parts = vec![part, Part::new("labels", Verdict::NotChecked, nobody)];
+                names.push(Name::new(rule.name(), "a rule of a container, in DockFlare's files", parts));
+            }
+        }
+    }
+
+    /// What DockFlare's files hold and nobody can read may be published all the same.
+    fn add_what_cannot_be_read(&self, names: &mut Vec<Name>) {
+        for odd in self.files.iter().flat_map(|files| &files.state.odd) {
+            let part = match odd.kind {
+                OddKind::Rule => Part::new("rule", Verdict::Refuse, odd.reason()),
+                OddKind::Agent => Part::new("labels", Verdict::NotChecked, odd.reason()),
+            };
+            let by = format!("{} in DockFlare's files", odd.kind.as_str());
+            names.push(Name::new(odd.name(), by, vec![part]));
         }
     }
 

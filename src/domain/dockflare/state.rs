@@ -23,8 +23,58 @@ pub struct State {
     pub groups: Vec<(String, Value)>,
     /// Its agents.
     pub agents: Vec<Agent>,
-    /// Entries that could not be read: what they are, and why.
-    pub odd: Vec<(String, String)>,
+    /// Entries that could not be read.
+    pub odd: Vec<Odd>,
+}
+
+/// An entry that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Odd {
+    /// What it is.
+    pub kind: OddKind,
+    /// What it stands under.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A kind of entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OddKind {
+    /// A rule.
+    Rule,
+    /// An agent.
+    Agent,
+}
+
+impl OddKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+impl Odd {
+    /// What people know it by.
+    pub fn name(&self) -> String {
+        let (hostname, path) = self.key.split_once('|').unwrap_or((&self.key, ""));
+        match self.kind {
+            OddKind::Rule => repeated(&shown(hostname, path)),
+            OddKind::Agent => repeated(&self.key),
+        }
+    }
+
+    /// Why nothing becomes of it, and the way out.
+    pub fn reason(&self) -> String {
+        let way_out = match self.kind {
+            OddKind::Rule => "make it with `lightship rules set`",
+            OddKind::Agent => "say yes to it with `lightship agents enroll` once it has come",
+        };
+        format!("it cannot be read: {}; {way_out}", self.why)
+    }
 }
 
 /// A rule: a hostname and where it leads.
@@ -100,10 +150,14 @@ impl Rule {
 
     /// Returns hostname and path as they stand there, for people.
     pub fn name(&self) -> String {
-        let path = self.path.as_deref().unwrap_or_default().trim();
-        let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
-        format!("{}{slash}{path}", self.hostname.as_deref().unwrap_or_default())
+        shown(self.hostname.as_deref().unwrap_or_default(), self.path.as_deref().unwrap_or_default())
     }
+}
+
+fn shown(hostname: &str, path: &str) -> String {
+    let path = path.trim();
+    let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
+    format!("{hostname}{slash}{path}")
 }
 
 /// An agent.
@@ -181,7 +235,10 @@ impl State {
                     rule.path.get_or_insert_with(|| path.to_owned());
                     self.rules.push(rule);
                 }
-                Err(error) => self.note("rule", key, &error),
+                Err(error) => {
+                    let why = error.to_string().chars().take(200).collect();
+                    self.odd.push(Odd { kind: OddKind::Rule, key: key.clone(), why });
+                }
             }
         }
         Ok(())
@@ -192,9 +249,8 @@ impl State {
             Ok(stored) => stored,
             // An error of the reader may repeat what it met, and that may be the key.
             Err(_) => {
-                return self
-                    .odd
-                    .push((format!("agent `{}`", repeated(id)), "its record cannot be read".into()));
+                let why = "its record holds something else than DockFlare writes".into();
+                return self.odd.push(Odd { kind: OddKind::Agent, key: id.to_owned(), why });
             }
         };
         let containers = stored.last_containers.unwrap_or_default();
@@ -211,11 +267,6 @@ impl State {
                 .map(|one| (one.name.unwrap_or_default(), one.labels.unwrap_or_default()))
                 .collect(),
         });
-    }
-
-    fn note(&mut self, kind: &str, name: &str, error: &serde_json::Error) {
-        let why: String = error.to_string().chars().take(200).collect();
-        self.odd.push((format!("{kind} `{}`", repeated(name)), why));
     }
 }
 
@@ -280,8 +331,8 @@ mod tests {
         );
         assert_eq!((one.key.as_deref(), one.containers.len()), (Some(digest(&key).as_str()), 1));
         assert_eq!((two.name.as_str(), two.is_named, &two.key), ("a-2", false, &None));
-        let odd: Vec<&str> = state.odd.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(odd, ["rule `odd.example.com|`", "agent `a-3`"]);
+        let odd: Vec<_> = state.odd.iter().map(|odd| (odd.kind.as_str(), odd.name())).collect();
+        assert_eq!(odd, [("rule", "odd.example.com".to_owned()), ("agent", "a-3".to_owned())]);
         let said = format!("{state:?}");
         assert!(!said.contains(&key) && !said.contains("secret") && !said.contains("hidden"), "{said}");
     }

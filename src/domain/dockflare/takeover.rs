@@ -162,10 +162,7 @@ pub fn plan(state: &State, keys: &[Key], here: &Here) -> Vec<Item> {
     items.extend(keys.iter().map(|key| take_key(key, state, here)));
     items.extend(state.rules.iter().filter_map(|rule| take_rule(rule, &groups, here)));
     items.extend(state.agents.iter().map(|agent| take_agent(agent, here)));
-    let odd = state.odd.iter().map(|(name, why)| {
-        let kind = if name.starts_with("rule") { "rule" } else { "agent" };
-        Item::left(kind, name.clone(), format!("it cannot be read: {why}"))
-    });
+    let odd = state.odd.iter().map(|odd| Item::left(odd.kind.as_str(), odd.name(), odd.reason()));
     items.extend(odd);
     items
 }

@@ -221,3 +221,12 @@ fn a_second_time_nothing_is_taken() {
     let revoked = Here { keys: BTreeMap::from([(key, KeyHere { is_active: false })]), ..here };
     assert!(reason(&plan(&state, &[], &revoked)[1]).contains("revoked here"));
 }
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let state = state(json!({"managed_rules": {"odd.example.com|x": {"service": 7}}, "agents": {"a-1": 7}}));
+    let items = plan(&state, &[], &Here::default());
+    let said: Vec<_> = items.iter().map(|item| (item.kind, item.name.as_str())).collect();
+    assert_eq!(said, [("rule", "odd.example.com/x"), ("agent", "a-1")]);
+    assert!(items.iter().all(|item| reason(item).contains("cannot be read")), "{items:?}");
+}
