@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use super::common::Common;
-use crate::config::{Loaded, Role, Sources, read_dot_env};
+use crate::config::{Loaded, Role, Sources, is_ours, read_dot_env};
 use crate::telemetry;
 
 /// Reads the settings for `role`. Options of the command line win over all of them.
@@ -29,6 +29,15 @@ pub(super) fn load_with(
     }
     let variables = read_dot_env(file, &environment()).with_context(place)?;
     Ok((load_beside(common, role, variables.clone())?, variables))
+}
+
+/// True if a variable of this name changes what this program does.
+pub(super) fn is_read(name: &str) -> bool {
+    is_ours(name) || name == "TZ" || is_proxy(name)
+}
+
+fn is_proxy(name: &str) -> bool {
+    PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Variables that are not text cannot be ours.
@@ -60,8 +69,7 @@ pub(super) fn handed_sockets() -> (Option<i32>, usize) {
 
 /// Proxies that the environment names, without their passwords.
 pub(super) fn proxies() -> Vec<(String, String)> {
-    let is_one = |name: &str| PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name));
-    let found = environment().into_iter().filter(|(name, value)| is_one(name) && !value.trim().is_empty());
+    let found = environment().into_iter().filter(|(name, value)| is_proxy(name) && !value.trim().is_empty());
     found.map(|(name, value)| (name, super::output::address(&value))).collect()
 }
 

@@ -16,6 +16,7 @@ mod value_file;
 pub use dot_env::{DotEnvError, read_dot_env};
 pub use error::{ConfigError, Origin};
 pub use load::{Loaded, Sources};
+pub use names::is_ours;
 pub use secret::Secret;
 pub use settings::{
     Admin, Agent, CheckPackages, Cloudflare, Database, Docker, Labels, Log, LogFormat, OnShutdown, Publish,

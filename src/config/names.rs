@@ -129,7 +129,7 @@ pub(super) fn file_variable(name: &str) -> String {
 }
 
 /// True if a variable of this name is read.
-pub(super) fn is_ours(name: &str) -> bool {
+pub fn is_ours(name: &str) -> bool {
     let known = |name: &str| {
         [DOCKFLARE_API_KEY, DOCKER_TLS_VERIFY].contains(&name)
             || native_key(name).is_some()

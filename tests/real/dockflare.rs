@@ -283,6 +283,54 @@ async fn a_trial_leaves_no_name_out() {
 }
 
 #[tokio::test]
+async fn a_command_names_only_a_file_that_docker_reads_as_it_was_read() {
+    // given: a file as compose takes it
+    let old = Old::start().await;
+    old.publishes(&[("app.example.com", "", "http://app:80")]);
+    old.engine.run("app", &labels("app.example.com", &[])).await;
+    let file = old.dir.path().join("quoted.env");
+    let text = format!(
+        "CF_API_TOKEN=\"{TOKEN}\"\nCF_ACCOUNT_ID={ACCOUNT} # mine\nCF_API_BASE_URL={}\nexport WAITRESS_PORT=5000\nTHEIRS='x'\n",
+        old.standin.base_url()
+    );
+    std::fs::write(&file, text).unwrap();
+    // when, then: no command, and each line that is in the way
+    let (code, said) = old.tried_with(&file, &[]);
+    assert_eq!((code, &said["switch"], &said["switch_back"]), (3, &Value::Null, &Value::Null), "{said}");
+    let hindrances = said["hindrances"].to_string();
+    for words in
+        ["line 1: ", "line 2: ", "line 4: ", "`CF_API_TOKEN`", "`CF_ACCOUNT_ID`", "export", "--write-env"]
+    {
+        assert!(hindrances.contains(words), "{words}: {hindrances}");
+    }
+    assert!(!hindrances.contains("THEIRS"), "{hindrances}");
+    assert_eq!(said["counts"]["kept"], 1, "{said}");
+    // when a file is made for Docker
+    let new = old.dir.path().join("lightship.env");
+    let more = ["--write-env", new.to_str().unwrap()];
+    let (code, said) = old.tried_with(&file, &more);
+    // then the command names it, with the port of the file
+    let switch = said["switch"].as_str().unwrap();
+    assert!(code == 0 && switch.contains(&format!("--env-file {}", new.display())), "{said}");
+    assert!(switch.contains(" -p 8080:5000 "), "{switch}");
+    let written = std::fs::read_to_string(&new).unwrap();
+    assert!(
+        written.contains(&format!("CF_API_TOKEN={TOKEN}\n")) && written.contains("THEIRS=x\n"),
+        "{written}"
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&new).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, said) = old.tried_with(&new, &[]);
+    assert!(code == 0 && said["switch"].is_string() && said["hindrances"] == json!([]), "{said}");
+    // and no file is written over
+    let rig = Rig::new("master", &subfolder(&old.dir, "again")).engine(&old.engine);
+    let args = ["try", "--env", file.to_str().unwrap(), "--write-env", new.to_str().unwrap()];
+    let (code, _, errors) = rig.verb(&args);
+    assert!(code == 1 && errors.contains("is there already"), "{errors}");
+    assert_eq!(std::fs::read_to_string(&new).unwrap(), written);
+}
+
+#[tokio::test]
 async fn a_trial_says_what_it_lacks_and_what_nobody_could_look_at() {
     let old = Old::start().await;
     old.publishes(&[("app.example.com", "", "http://app:80")]);

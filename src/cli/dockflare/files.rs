@@ -172,7 +172,8 @@ fn json(bytes: &[u8], name: &str) -> anyhow::Result<Value> {
         .map_err(|error| anyhow!("`{name}` is no JSON (line {}, column {})", error.line(), error.column()))
 }
 
-fn bounded(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
+/// Reads a file that has at most so many bytes.
+pub(super) fn bounded(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     // Opening a pipe that nobody writes to would wait for ever.
     if !std::fs::metadata(path).context("it cannot be read")?.is_file() {
         bail!("it is not a file");

@@ -3,20 +3,28 @@
 use serde_json::json;
 
 use crate::cli::output;
-use crate::domain::dockflare::switch::{Setup, commands};
 use crate::domain::dockflare::trial::{Name, Verdict};
 use crate::domain::text::spell_out;
 
 /// The order in which they are shown: what needs somebody comes last, where it is seen.
 const ORDER: [Verdict; 4] = [Verdict::Kept, Verdict::Change, Verdict::NotChecked, Verdict::Refuse];
 
+/// The commands to switch and to switch back; or what has to be done before there can be any.
+pub(super) type Commands = Result<(String, String), Vec<String>>;
+
 /// Prints it.
-pub(super) fn print(names: &[Name], notes: &[String], setup: &Setup, as_json: bool) -> anyhow::Result<()> {
-    let (switch, back) = commands(setup);
+pub(super) fn print(
+    names: &[Name],
+    notes: &[String],
+    commands: &Commands,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let count = |verdict: Verdict| names.iter().filter(|name| name.verdict == verdict).count();
     if as_json {
+        let (switch, back) = commands.as_ref().ok().cloned().unzip();
         return output::json(&json!({
             "names": names, "notes": notes, "switch": switch, "switch_back": back,
+            "hindrances": commands.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
             "counts": { "kept": count(Verdict::Kept), "change": count(Verdict::Change),
                 "not_checked": count(Verdict::NotChecked), "refuse": count(Verdict::Refuse) },
         }));
@@ -33,7 +41,13 @@ pub(super) fn print(names: &[Name], notes: &[String], setup: &Setup, as_json: bo
     }
     let counts = ORDER.map(|verdict| format!("{} {}", count(verdict), verdict.in_words()));
     eprintln!("\n{}; nothing was changed", counts.join(", "));
-    output::line(&format!("\nTo switch:\n  {switch}\nTo switch back:\n  {back}"))
+    output::line(&match commands {
+        Ok((switch, back)) => format!("\nTo switch:\n  {switch}\nTo switch back:\n  {back}"),
+        Err(hindrances) => {
+            let listed: Vec<String> = hindrances.iter().map(|one| format!("  {}", spell_out(one))).collect();
+            format!("\nBefore there is a command to switch:\n{}", listed.join("\n"))
+        }
+    })
 }
 
 fn text(name: &Name) -> String {

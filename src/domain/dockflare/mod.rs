@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a file or makes a call: `cli::dockflare` does.
 
+pub mod env_file;
 pub mod keys;
 pub mod state;
 pub mod switch;

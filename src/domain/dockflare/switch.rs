@@ -21,6 +21,8 @@ pub struct Setup {
     pub has_socket: bool,
     /// Name of the tunnel of this host.
     pub tunnel: Option<String>,
+    /// The port that a master listens on with these variables.
+    pub port: u16,
 }
 
 /// Returns the command to switch, and the one to switch back.
@@ -45,7 +47,9 @@ pub fn commands(setup: &Setup) -> (String, String) {
         _ => {
             let tunnel =
                 setup.tunnel.as_ref().map(|name| format!(" -e {}", word(&format!("TUNNEL_NAME={name}"))));
-            ("standalone", format!(" -p 8080:8080 -v lightship-data:/app/data{}", tunnel.unwrap_or_default()))
+            let place =
+                format!(" -p 8080:{} -v lightship-data:/app/data{}", setup.port, tunnel.unwrap_or_default());
+            ("standalone", place)
         }
     };
     let run = format!(
@@ -78,12 +82,13 @@ mod tests {
             network: Some("cloudflare-net".into()),
             has_socket: false,
             tunnel: Some("edge".into()),
+            port: 5000,
         };
         let (switch, back) = commands(&setup);
         assert_eq!(
             switch,
             "docker stop dockflare && docker run -d --name lightship --restart unless-stopped --network cloudflare-net \
-             --env-file .env -p 8080:8080 -v lightship-data:/app/data -e TUNNEL_NAME=edge -e LIGHTSHIP__TUNNEL__ON_SHUTDOWN=keep lightship:local standalone"
+             --env-file .env -p 8080:5000 -v lightship-data:/app/data -e TUNNEL_NAME=edge -e LIGHTSHIP__TUNNEL__ON_SHUTDOWN=keep lightship:local standalone"
         );
         assert_eq!(back, "docker rm -f lightship && docker start dockflare");
     }
