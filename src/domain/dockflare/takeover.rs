@@ -183,6 +183,7 @@ fn group(id: &str, value: &Value, here: &Here) -> Item {
         }
     };
     match read_group(Some(&parsed), group_body(value)) {
+        Ok(group) if opens_wider(&group) => Item::left("group", shown, OPENS_WIDER),
         Ok(group) => {
             let notes = group_notes(&group);
             let body = json!({ "name": group.name, "options": group.options, "policies": group.policies });
@@ -201,7 +202,8 @@ fn group(id: &str, value: &Value, here: &Here) -> Item {
 pub fn groups(state: &State) -> BTreeMap<GroupId, Group> {
     let read = |(id, value): &(String, Value)| {
         let id = GroupId::parse(id).ok()?;
-        Some((id.clone(), read_group(Some(&id), group_body(value)).ok()?))
+        let group = read_group(Some(&id), group_body(value)).ok().filter(|group| !opens_wider(group))?;
+        Some((id, group))
     };
     state.groups.iter().filter_map(read).collect()
 }
@@ -224,6 +226,17 @@ fn group_body(value: &Value) -> Value {
         body.insert("policies".to_owned(), policies);
     }
     body
+}
+
+const OPENS_WIDER: &str = "DockFlare sent only its first policy to Cloudflare, and one of the others lets in more than that: \
+                           everybody; make it by hand under Access, with the policies that are meant";
+
+/// True if all of its policies together let everybody in, or ask nobody who it is, and the first one alone does not: that is
+/// the only one that ever stood at Cloudflare.
+fn opens_wider(group: &Group) -> bool {
+    let first = Group { policies: group.policies.iter().take(1).cloned().collect(), ..group.clone() };
+    (group.is_open_to_everyone() && !first.is_open_to_everyone())
+        || (group.asks_nobody() && !first.asks_nobody())
 }
 
 fn group_notes(group: &Group) -> Vec<String> {

@@ -223,6 +223,31 @@ fn a_second_time_nothing_is_taken() {
 }
 
 #[test]
+fn a_group_that_would_open_to_everybody_is_left_out() {
+    let policy = |decision: &str, include: Value| json!({"decision": decision, "include": include});
+    let staff = policy("allow", json!([{"email_domain": {"domain": "example.com"}}]));
+    let login = policy("allow", json!([{"everyone": {}}]));
+    let anybody = policy("bypass", json!([{"everyone": {}}]));
+    for (policies, is_left) in [
+        (json!([staff, anybody]), true),
+        (json!([staff, login]), true),
+        (json!([login, anybody]), true),
+        (json!([anybody, staff]), false),
+        (json!([login, staff]), false),
+        (json!([staff, staff]), false),
+    ] {
+        let state = state(json!({"access_groups": {"staff": {"policies": policies}}}));
+        let item = plan(&state, &[], &Here::default()).remove(0);
+        assert_eq!(item.steps().is_empty(), is_left, "{policies}: {item:?}");
+        assert_eq!(groups(&state).is_empty(), is_left, "a trial knows it no better: {policies}");
+        match is_left {
+            true => assert!(reason(&item).contains("make it by hand"), "{item:?}"),
+            false => assert!(item.notes[0].contains("only the first of its 2"), "{item:?}"),
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let state = state(json!({"managed_rules": {"odd.example.com|x": {"service": 7}}, "agents": {"a-1": 7}}));
     let items = plan(&state, &[], &Here::default());
