@@ -85,15 +85,22 @@ async fn look(master: &AdminClient, files: &Files) -> anyhow::Result<Here> {
     let text =
         |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let agent = |(id, agent): (&String, &Value)| {
-        let here = AgentHere { is_pending: agent["status"] == "pending", name: text(agent, "display_name") };
+        let here = AgentHere {
+            is_pending: agent["status"] == "pending",
+            name: text(agent, "display_name"),
+            key_id: agent["key_id"].as_str().map(str::to_owned),
+        };
         (id.clone(), here)
     };
     let used = files.state.agents.iter().filter_map(|agent| agent.key.as_ref());
     let digests: BTreeSet<&String> = files.keys.iter().map(|key| &key.sha256).chain(used).collect();
     let mut keys = BTreeMap::new();
-    for sha256 in digests {
+    for sha256 in &digests {
         match master.get(&key_path(sha256)).await {
-            Ok(key) => drop(keys.insert(sha256.clone(), KeyHere { is_active: key["status"] == "active" })),
+            Ok(key) => {
+                let here = KeyHere { id: text(&key, "key_id"), is_active: key["status"] == "active" };
+                keys.insert((*sha256).clone(), here);
+            }
             Err(error) if error.is::<NotFound>() => {}
             Err(error) => return Err(error),
         }

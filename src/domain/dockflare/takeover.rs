@@ -37,6 +37,8 @@ pub struct Here {
 /// A key that the master knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyHere {
+    /// Its id.
+    pub id: String,
     /// False once it was revoked here.
     pub is_active: bool,
 }
@@ -48,6 +50,8 @@ pub struct AgentHere {
     pub is_pending: bool,
     /// What it is called.
     pub name: String,
+    /// Id of the key that it came with.
+    pub key_id: Option<String>,
 }
 
 /// One thing that is asked of the master.
@@ -289,7 +293,7 @@ fn take_key(key: &Key, state: &State, here: &Here) -> Item {
         owner => format!("key of {}", repeated(owner)),
     };
     match here.keys.get(&key.sha256) {
-        Some(KeyHere { is_active: true }) => return Item::new("key", name, Outcome::There),
+        Some(KeyHere { is_active: true, .. }) => return Item::new("key", name, Outcome::There),
         Some(_) if key.is_active => return Item::left("key", name, "it was revoked here; make a new one"),
         _ if !key.is_active => return Item::left("key", name, "it is revoked"),
         _ => {}
@@ -453,9 +457,20 @@ fn take_agent(agent: &Agent, here: &Here) -> Item {
                 },
             );
         }
+        (Some(_), true) if !has_its_key(agent, there, here) => {
+            let reason = "an agent with this id has come here, but not with the key that DockFlare's files have for it, so it may be \
+                          another host; look at it, and say yes to it with `lightship agents enroll`";
+            return Item::new("agent", name, Outcome::Waits { reason: reason.into() });
+        }
         (Some(tunnel), true) => steps.push(Step::Enrol { agent: agent.id.clone(), tunnel: tunnel.clone() }),
     }
     let note =
         format!("in tunnel `{}`, as before", repeated(agent.tunnel_name.as_deref().unwrap_or_default()));
     Item::taken("agent", name, steps, vec![note])
+}
+
+/// An agent chooses its id by itself, so only its key says whose it is.
+fn has_its_key(agent: &Agent, there: &AgentHere, here: &Here) -> bool {
+    let of_files = agent.key.as_ref().and_then(|sha256| here.keys.get(sha256));
+    of_files.is_some_and(|key| there.key_id.as_ref() == Some(&key.id))
 }

@@ -181,9 +181,9 @@ fn keys_stay_valid_and_agents_get_their_tunnel_once_they_come() {
     );
     assert!(reason(one).contains("has not come here yet") && reason(two).contains("has not come here yet"));
     // when they have come
-    let pending = |name: &str| AgentHere { is_pending: true, name: name.into() };
+    let pending = |name: &str| AgentHere { is_pending: true, name: name.into(), key_id: Some("k-1".into()) };
     let here = Here {
-        keys: BTreeMap::from([(sha256, KeyHere { is_active: true })]),
+        keys: BTreeMap::from([(sha256, KeyHere { id: "k-1".into(), is_active: true })]),
         agents: BTreeMap::from([("a-1".into(), pending("agent-a-1")), ("a-2".into(), pending("a-2"))]),
         ..Here::default()
     };
@@ -212,14 +212,47 @@ fn a_second_time_nothing_is_taken() {
     let here = Here {
         groups: BTreeSet::from(["staff".to_owned()]),
         rules: BTreeSet::from([RouteKey { hostname: "nas.example.com".into(), path: "/files".into() }]),
-        keys: BTreeMap::from([(key.clone(), KeyHere { is_active: true })]),
-        agents: BTreeMap::from([("a-1".into(), AgentHere { is_pending: false, name: "other".into() })]),
+        keys: BTreeMap::from([(key.clone(), KeyHere { id: "k-1".into(), is_active: true })]),
+        agents: BTreeMap::from([(
+            "a-1".into(),
+            AgentHere { is_pending: false, name: "other".into(), key_id: Some("k-1".into()) },
+        )]),
     };
     let items = plan(&state, &[], &here);
     assert_eq!(items.len(), 4);
     assert!(items.iter().all(|item| item.outcome == Outcome::There), "{items:?}");
-    let revoked = Here { keys: BTreeMap::from([(key, KeyHere { is_active: false })]), ..here };
+    let shut = KeyHere { id: "k-1".into(), is_active: false };
+    let revoked = Here { keys: BTreeMap::from([(key, shut)]), ..here };
     assert!(reason(&plan(&state, &[], &revoked)[1]).contains("revoked here"));
+}
+
+#[test]
+fn an_agent_gets_its_tunnel_only_with_the_key_that_it_had() {
+    let (raw, other) = ("k".repeat(43), "o".repeat(43));
+    let digest = |raw: &str| crate::domain::dockflare::keys::digest(raw);
+    let of = |key: Value| json!({"display_name": "web-1", "custom_name": true, "assigned_tunnel_name": "edge", "api_key": key});
+    let keys = BTreeMap::from([
+        (digest(&raw), KeyHere { id: "k-1".into(), is_active: true }),
+        (digest(&other), KeyHere { id: "k-2".into(), is_active: true }),
+    ]);
+    let came_with = |key_id: Option<&str>| {
+        let agent = AgentHere { is_pending: true, name: "a-1".into(), key_id: key_id.map(str::to_owned) };
+        Here { keys: keys.clone(), agents: BTreeMap::from([("a-1".into(), agent)]), ..Here::default() }
+    };
+    let planned =
+        |key: Value, here: &Here| plan(&state(json!({"agents": {"a-1": of(key)}})), &[], here).pop().unwrap();
+    assert_eq!(planned(json!(raw), &came_with(Some("k-1"))).steps().len(), 2);
+    for (key, came) in [
+        (json!(raw), Some("k-2")),
+        (json!(raw), None),
+        (json!(null), Some("k-1")),
+        (json!("unknown".repeat(7)), Some("k-1")),
+        (json!("unknown".repeat(7)), None),
+    ] {
+        let item = planned(key.clone(), &came_with(came));
+        assert!(reason(&item).contains("not with the key"), "{key} {came:?}: {item:?}");
+        assert_eq!((item.steps(), item.is_missing()), (&[][..], true), "not even its name");
+    }
 }
 
 #[test]
