@@ -32,6 +32,7 @@ mod m0023_schedule_approvals;
 mod m0024_manual_rules;
 mod m0025_notifications;
 mod m0026_drift_and_review;
+mod m0027_removals;
 
 /// Runs the migrations.
 pub struct Migrator;
@@ -66,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0024_manual_rules::Migration),
             Box::new(m0025_notifications::Migration),
             Box::new(m0026_drift_and_review::Migration),
+            Box::new(m0027_removals::Migration),
         ]
     }
 }

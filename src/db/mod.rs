@@ -31,6 +31,7 @@ pub mod plans;
 pub mod read;
 pub mod refresh_tokens;
 pub mod registry_logins;
+pub mod removals;
 pub mod roster;
 pub mod routes;
 pub mod runs;

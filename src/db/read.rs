@@ -60,6 +60,7 @@ pub use super::plans::{
 };
 pub use super::refresh_tokens::{RefreshTokenRow, refresh_tokens_of};
 pub use super::registry_logins::{RegistryLoginRow, list_registry_logins};
+pub use super::removals::{RemovalRow, withdrawn_among};
 pub use super::routes::{RouteRow, find_claim, find_route, list_agent_routes, list_routes, routes_of_agents};
 pub use super::runs::{RunFilter, RunPage, RunRow, StepDone, find_run, list_runs, run_that_took_back};
 pub use super::search::{

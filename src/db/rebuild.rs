@@ -6,8 +6,8 @@ use super::commit::begin;
 use super::database::Db;
 use super::entities::{
     access_group, admin, agent, agent_key, approval, claim, command, event, failed_image, manual_rule,
-    notification_target, order_key, registration_token, registration_token_usage, registry_login, route,
-    setting, tunnel, update_decision,
+    notification_target, order_key, registration_token, registration_token_usage, registry_login, removal,
+    route, setting, tunnel, update_decision,
 };
 use super::error::DbError;
 use super::event_store::page;
@@ -50,6 +50,7 @@ async fn empty(transaction: &DatabaseTransaction) -> Result<(), DbError> {
     setting::Entity::delete_many().exec(transaction).await?;
     registry_login::Entity::delete_many().exec(transaction).await?;
     access_group::Entity::delete_many().exec(transaction).await?;
+    removal::Entity::delete_many().exec(transaction).await?;
     notification_target::Entity::delete_many().exec(transaction).await?;
     registration_token_usage::Entity::delete_many().exec(transaction).await?;
     registration_token::Entity::delete_many().exec(transaction).await?;

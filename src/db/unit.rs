@@ -8,9 +8,9 @@ use super::entities::{
     approval, call_budget, claim, command, container, container_problem, dns_record, drift, event,
     failed_image, host, host_plan, manual_rule, notice, notification_condition, notification_message,
     notification_place, notification_target, notification_target_state, order_key, owned_tunnel, plan,
-    refresh_token, registration_token, registration_token_usage, registry_login, reviewed_route, route,
-    route_status, run, scan, secret, session, setting, stream, tunnel, tunnel_connectors, tunnel_observed,
-    tunnel_status, update, update_container, update_decision, update_log,
+    refresh_token, registration_token, registration_token_usage, registry_login, removal, reviewed_route,
+    route, route_status, run, scan, secret, session, setting, stream, tunnel, tunnel_connectors,
+    tunnel_observed, tunnel_status, update, update_container, update_decision, update_log,
 };
 use super::events::{Recorded, newest_seq};
 use super::needs::Needs;
@@ -31,6 +31,7 @@ row!(admin, name: String as Name);
 row!(setting, key: String as Key);
 row!(registry_login, registry: String as Registry);
 row!(access_group, id: String as Id);
+row!(removal, (kind: String as Kind), (id: String as Id));
 row!(access_policy, (account_id: String as AccountId), (name: String as Name));
 row!(access_application, (account_id: String as AccountId), (domain: String as Domain));
 row!(agent_observed, agent_id: String as AgentId);
@@ -129,6 +130,7 @@ tables! {
     settings: setting,
     registry_logins: registry_login,
     access_groups: access_group,
+    removals: removal,
     access_policies: access_policy,
     access_applications: access_application,
     agent_observed: agent_observed,

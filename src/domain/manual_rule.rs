@@ -25,6 +25,11 @@ pub struct ManualRule {
     pub spec: Service,
 }
 
+/// Returns the key of a rule as DockFlare writes it.
+pub fn key_text(key: &RouteKey) -> String {
+    format!("{}|{}", key.hostname, key.path)
+}
+
 /// What a person wrote for a rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuleDraft {

@@ -49,6 +49,7 @@ pub mod publish;
 pub mod refresh;
 pub mod registration;
 pub mod registry;
+pub mod removal;
 pub mod report;
 pub mod restart;
 pub mod review;

@@ -155,6 +155,7 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/agents/{id}/move").post(api::agents::move_names))
                 .service(at("/keys/{id}/seats").post(keys::seats))
                 .service(at("/keys/digests/{sha256}").get(keys::known).put(keys::take))
+                .service(at("/removed").post(api::removed::among))
                 .service(at("/admins/{name}/password").post(admins::set_password))
                 .service(at("/routes").get(overview::routes))
                 .service(at("/rules/manual").get(api::rules::list).put(api::rules::set))

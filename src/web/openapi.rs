@@ -38,7 +38,7 @@ use super::{agent_api, api, assets, ops, pages};
         agent_api::cloudflare_proxy::accounts, agent_api::cloudflare_proxy::put_configuration,
         ops::healthz, ops::readyz, ops::metrics, description,
         api::keys::generate, api::keys::revoke, api::keys::delete, api::keys::delete_revoked, api::keys::cleanup, api::keys::seats,
-        api::keys::known, api::keys::take,
+        api::keys::known, api::keys::take, api::removed::among,
         api::agents::list, api::agents::enroll, api::agents::redeploy, api::agents::move_names, api::agents::approve, api::agents::scan, api::agents::rename, api::agents::roll_key,
         api::agents::remove, api::agents::revoke, api::agents::limit,
         api::admins::set_password,

@@ -13,6 +13,7 @@ use super::state::WebState;
 use crate::db::read::{self, ManualRuleRow, RouteStatusRow, TunnelConnectorsRow, TunnelRow, TunnelStatusRow};
 use crate::domain::connector::{Reachability, Sight};
 use crate::domain::id::TunnelId;
+pub use crate::domain::manual_rule::key_text;
 use crate::domain::manual_rule::without_effect;
 use crate::domain::path::{EXPRESSION, kept_path};
 use crate::domain::publish::{PublicState, public_state};
@@ -184,11 +185,6 @@ pub fn rule_record(view: &RuleView) -> Value {
         "serves": serves(standing.reach), "serves_reason": standing.reach.and_then(|reach| reach.reason.as_deref()),
         "without_effect": without_effect(spec), "set_at": row.set_at, "set_by": row.set_by,
     })
-}
-
-/// Returns the key of a rule as DockFlare writes it.
-pub fn key_text(key: &RouteKey) -> String {
-    format!("{}|{}", key.hostname, key.path)
 }
 
 /// Reads the key of a rule. A path may stand there as it is kept or as somebody would write it.

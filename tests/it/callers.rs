@@ -93,6 +93,7 @@ const ROUTES: &[(&str, &str, Gate, &[u16])] = &[
     ("post", "/api/v3/keys/{id}/seats", Api(Admin), &[400]),
     ("get", "/api/v3/keys/digests/{sha256}", Api(Admin), &[404]),
     ("put", "/api/v3/keys/digests/{sha256}", Api(Admin), &[400]),
+    ("post", "/api/v3/removed", Api(Admin), &[400]),
     ("post", "/api/v3/admins/{name}/password", Api(Admin), &[400]),
     ("get", "/api/v3/routes", Api(Viewer), &[200]),
     ("get", "/api/v3/access/groups", Api(Viewer), &[200]),

@@ -220,6 +220,21 @@ async fn a_key_of_dockflare_opens_the_same_door_and_is_never_told() {
     let id = first.json()["key_id"].clone();
     master.admin_post("/api/v2/agents/revoke-key", json!({ "key_id": id })).expect(200).await;
     assert!(put().await.text.contains("was revoked here"));
+    // Nor does it come back once it is off the list.
+    let removed = async |kind: &str, ids: Value| {
+        let body = json!({ "kind": kind, "ids": ids });
+        master.admin_post("/api/v3/removed", body).expect(200).await.json()["removed"].clone()
+    };
+    assert_eq!(removed("key", json!([sha256])).await, json!([]));
+    let deleted = master.ask(Method::DELETE, "/api/v2/agents/keys/revoked").key(ADMIN).expect(200).await;
+    assert_eq!(deleted.json()["deleted_count"], 1);
+    master.admin_get(&path).expect(404).await;
+    let refused = put().await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("dropped from the list"), "{}", refused.text);
+    let found = removed("key", json!([sha256, "0".repeat(64)])).await;
+    assert_eq!((found.as_array().unwrap().len(), &found[0]["id"]), (1, &json!(sha256)), "{found}");
+    register(raw, "old-2").expect(401).await;
     let refused = master
         .ask(Method::PUT, &format!("/api/v3/keys/digests/{raw}"))
         .key(ADMIN)
@@ -227,6 +242,51 @@ async fn a_key_of_dockflare_opens_the_same_door_and_is_never_told() {
         .expect(400)
         .await;
     assert!(refused.text.contains("64 small hex digits") && !refused.text.contains(raw), "{}", refused.text);
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn what_was_removed_is_known_until_a_person_makes_it_again() {
+    // given
+    let master = TestMaster::start().await;
+    let (_, id) = master.new_agent("web-1").await;
+    let tunnel = master.enroll(&id, "edge").await["command"]["tunnel_id"].clone();
+    let removed = async |kind: &str, id: &str| {
+        let body = json!({ "kind": kind, "ids": [id, "other"] });
+        let answer = master.admin_post("/api/v3/removed", body).expect(200).await.json();
+        answer["removed"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect::<Vec<_>>()
+    };
+    let group = json!({ "policies": [{ "decision": "allow", "include": [{ "email": { "email": "a@example.com" } }] }] });
+    let rule = json!({ "hostname": "nas.example.com", "path": "/files", "service": "http://10.0.0.5:5000", "tunnel": tunnel });
+    let things = [
+        ("group", "staff", "/api/v3/access/groups/staff", "/api/v3/access/groups/staff", group),
+        (
+            "rule",
+            "nas.example.com|/files",
+            "/api/v3/rules/manual",
+            "/api/v3/rules/manual/nas.example.com%7C%2Ffiles",
+            rule,
+        ),
+    ];
+    for (kind, id, put, delete, body) in things {
+        let put = async || master.ask(Method::PUT, put).key(ADMIN).json(body.clone()).send().await.status;
+        assert!(put().await < 300);
+        assert_eq!(removed(kind, id).await, Vec::<Value>::new());
+        // when
+        master.ask(Method::DELETE, delete).key(ADMIN).expect(200).await;
+        // then
+        assert_eq!(removed(kind, id).await, [json!(id)]);
+        assert!(put().await < 300);
+        assert_eq!(removed(kind, id).await, Vec::<Value>::new(), "{kind}: a person made it again");
+    }
+    let many: Vec<String> = (0..=1000).map(|n| n.to_string()).collect();
+    for (body, words) in [
+        (json!({ "kind": "group", "ids": many }), "ask in parts"),
+        (json!({ "kind": "agent", "ids": [] }), "kind"),
+    ] {
+        let refused = master.admin_post("/api/v3/removed", body).expect(400).await;
+        assert!(refused.text.contains(words), "{}", refused.text);
+    }
     master.stop().await;
 }
 

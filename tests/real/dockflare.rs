@@ -447,6 +447,26 @@ async fn an_import_takes_over_what_labels_do_not_say_and_a_second_one_changes_no
     assert!(import(0, &["--yes"]).contains("here already"));
     import(0, &["--dry-run", "--json"]);
     assert_eq!(decisions(&master).await, before);
+    // What a person withdraws stays withdrawn, however often it is imported.
+    let ended = |args: &[&str]| {
+        let (code, out, errors) = rig.verb(args);
+        assert_eq!(code, 0, "{args:?}: {out}{errors}");
+    };
+    ended(&["rules", "remove", "nas.example.com", "--path", "/files"]);
+    ended(&["access", "remove", "staff"]);
+    let (status, said) = master.post("/api/v2/agents/revoke-key", json!({ "key": KEY })).await;
+    assert_eq!((status, &said["affected_agents"]), (200, &json!(["a-1"])), "{said}");
+    let (_, cleaned) = master.post("/api/v2/agents/keys/cleanup", json!({ "retention_days": 0 })).await;
+    assert_eq!(cleaned["cleaned_count"], 1, "{cleaned}");
+    let before = decisions(&master).await;
+    let said = import(0, &["--yes"]);
+    for (word, times) in
+        [("removed here  ", 3), ("it was removed here", 2), ("it was revoked here, and dropped", 1)]
+    {
+        assert_eq!(said.matches(word).count(), times, "`{word}`: {said}");
+    }
+    assert_eq!(decisions(&master).await, before, "nothing came back");
+    assert_eq!(master.get("/api/v3/rules/manual").await["rules"], json!([]));
     assert!(!master.log().contains(KEY));
     let (code, _, errors) = rig.verb(&["import", "dockflare", "/nowhere"]);
     assert!(code == 1 && errors.contains("cannot take over from `/nowhere`"), "{errors}");

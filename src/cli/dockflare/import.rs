@@ -12,7 +12,12 @@ use crate::cli::admin_client::{self, AdminClient, NotFound};
 use crate::cli::common::Common;
 use crate::cli::output;
 use crate::cli::plan::items;
-use crate::domain::dockflare::takeover::{AgentHere, Here, Item, KeyHere, Outcome, Step, plan};
+use crate::domain::dockflare::takeover::{
+    AgentHere, Here, Item, KeyHere, Outcome, Step, Withdrawals, plan, rules,
+};
+use crate::domain::id::GroupId;
+use crate::domain::manual_rule::key_text;
+use crate::domain::removal::Withdrawn;
 use crate::domain::route::RouteKey;
 use crate::domain::text::spell_out;
 
@@ -20,6 +25,8 @@ use crate::domain::text::spell_out;
 const PENDING: u8 = 2;
 /// Exit code for what was done in part.
 const IN_PART: u8 = 3;
+/// Most ids in one question to the master.
+const AT_ONCE: usize = 1_000;
 
 /// Options of `lightship import`.
 #[derive(clap::Args)]
@@ -33,7 +40,8 @@ enum From {
     /// Take over rules, groups, agents and keys of DockFlare, from its data folder or a backup of it.
     ///
     /// Shows first what becomes of each. What is here already stays as it is, so it may be done again: agents get their tunnel
-    /// once they have come here. Agent keys stay valid; the master is told their digests, and never the keys.
+    /// once they have come here. What was withdrawn here stays so. Agent keys stay valid; the master is told their digests, and
+    /// never the keys.
     /// Exit codes: 0 nothing to take, or all taken; 2 something can be; 3 taken in part; 1 failed.
     Dockflare(DockflareArgs),
 }
@@ -105,6 +113,8 @@ async fn look(master: &AdminClient, files: &Files) -> anyhow::Result<Here> {
             Err(error) => return Err(error),
         }
     }
+    let unknown = digests.into_iter().filter(|sha256| !keys.contains_key(*sha256)).cloned().collect();
+    let withdrawn = withdrawn(master, files, unknown).await?;
     Ok(Here {
         groups: items(&groups, "groups").iter().map(|group| text(group, "id")).collect(),
         rules: items(&rules, "rules")
@@ -113,7 +123,34 @@ async fn look(master: &AdminClient, files: &Files) -> anyhow::Result<Here> {
             .collect(),
         agents: agents["agents"].as_object().into_iter().flatten().map(agent).collect(),
         keys,
+        withdrawn,
     })
+}
+
+/// Asks the master what was withdrawn there of what DockFlare still has.
+async fn withdrawn(master: &AdminClient, files: &Files, digests: Vec<String>) -> anyhow::Result<Withdrawals> {
+    let groups = files.state.groups.iter().map(|(id, _)| id).filter(|id| GroupId::parse(id).is_ok()).cloned();
+    let rules: BTreeMap<String, RouteKey> =
+        rules(&files.state).into_iter().map(|key| (key_text(&key), key)).collect();
+    let withdrawn = withdrawn_among(master, Withdrawn::Rule, rules.keys().cloned().collect()).await?;
+    Ok(Withdrawals {
+        keys: withdrawn_among(master, Withdrawn::Key, digests).await?,
+        groups: withdrawn_among(master, Withdrawn::Group, groups.collect()).await?,
+        rules: rules.into_iter().filter(|(id, _)| withdrawn.contains(id)).map(|(_, key)| key).collect(),
+    })
+}
+
+async fn withdrawn_among(
+    master: &AdminClient,
+    kind: Withdrawn,
+    ids: Vec<String>,
+) -> anyhow::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for chunk in ids.chunks(AT_ONCE) {
+        let answer = master.post("/api/v3/removed", json!({ "kind": kind, "ids": chunk })).await?;
+        found.extend(items(&answer, "removed").iter().filter_map(|row| Some(row["id"].as_str()?.to_owned())));
+    }
+    Ok(found)
 }
 
 fn key_path(sha256: &str) -> String {
@@ -167,6 +204,7 @@ fn show(plan: &[Item], files: &Files) -> anyhow::Result<()> {
         let (word, reason) = match &item.outcome {
             Outcome::Take { .. } => ("taken over", None),
             Outcome::There => ("here already", None),
+            Outcome::RemovedHere { reason } => ("removed here", Some(reason)),
             Outcome::Waits { reason } => ("waits", Some(reason)),
             Outcome::Left { reason } => ("left out", Some(reason)),
         };

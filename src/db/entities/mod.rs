@@ -34,6 +34,7 @@ pub mod refresh_token;
 pub mod registration_token;
 pub mod registration_token_usage;
 pub mod registry_login;
+pub mod removal;
 pub mod reviewed_route;
 pub mod route;
 pub mod route_status;

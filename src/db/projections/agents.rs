@@ -1,6 +1,7 @@
 //! Agents, their keys and who has which tunnel.
 
 use super::origin::Origin;
+use super::removals;
 use crate::db::batch::CommitError;
 use crate::db::entities::{agent, agent_key, tunnel};
 use crate::db::needs::Needs;
@@ -10,6 +11,7 @@ use crate::db::words::to_json;
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::event::{AgentEvent, KeyEvent};
 use crate::domain::id::{AgentId, KeyId, TunnelId};
+use crate::domain::removal::Withdrawn;
 
 /// A list of hostname patterns that permits any name.
 const ANY_NAME: &str = "[]";
@@ -70,7 +72,13 @@ pub(super) fn project_key(unit: &mut Unit, origin: Origin<'_>, event: &KeyEvent)
             key.status = KeyStatus::Revoked.as_str().into();
             key.revoked_at.get_or_insert(origin.at);
         }),
-        KeyEvent::Deleted { key_id } => unit.keys.delete(&key_id.as_str().into()),
+        KeyEvent::Deleted { key_id } => {
+            let id = key_id.as_str().to_owned();
+            if let Some(sha256) = unit.keys.get(&id).map(|key| key.sha256.clone()) {
+                removals::note(unit, origin, Withdrawn::Key, sha256);
+            }
+            unit.keys.delete(&id);
+        }
     }
 }
 

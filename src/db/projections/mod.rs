@@ -10,6 +10,7 @@ mod commands;
 mod notifications;
 mod origin;
 mod owned;
+mod removals;
 mod routes;
 mod rules;
 mod settings;

@@ -1,6 +1,7 @@
 //! Rules that people make. A hostname belongs to an agent, or to the rules of one tunnel.
 
 use super::origin::Origin;
+use super::removals;
 use crate::db::batch::CommitError;
 use crate::db::entities::manual_rule;
 use crate::db::needs::Needs;
@@ -8,7 +9,8 @@ use crate::db::unit::Unit;
 use crate::db::words::to_json;
 use crate::domain::event::RuleEvent;
 use crate::domain::id::{AgentId, TunnelId};
-use crate::domain::manual_rule::ManualRule;
+use crate::domain::manual_rule::{ManualRule, key_text};
+use crate::domain::removal::Withdrawn;
 
 /// Names the hostname that an event is about: its claim, its routes and its rules.
 pub(super) fn needs(needs: &mut Needs, event: &RuleEvent) {
@@ -23,6 +25,7 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &RuleEvent) ->
             let id = (route.hostname.clone(), route.path.clone());
             if unit.manual_rules.get(&id).is_some_and(|row| row.tunnel_id == tunnel_id.as_str()) {
                 unit.manual_rules.delete(&id);
+                removals::note(unit, origin, Withdrawn::Rule, key_text(route));
             }
             Ok(())
         }
@@ -46,6 +49,7 @@ fn set(unit: &mut Unit, origin: Origin<'_>, rule: &ManualRule) -> Result<(), Com
         set_at: origin.at,
         set_by: origin.by.into(),
     });
+    removals::forget(unit, Withdrawn::Rule, key_text(&rule.spec.key));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use chrono::TimeDelta;
+use lightship_migrations::{Migrator, MigratorTrait};
 use sea_orm::{EntityTrait, IntoActiveModel};
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::chance::Chance;
 use crate::db::entities::{
     access_group, admin, agent as agent_entity, agent_key, approval, claim, command, event, failed_image,
     manual_rule, notification_target, order_key, registration_token, registration_token_usage,
-    registry_login, route, route_status, setting, tunnel, update_decision,
+    registry_login, removal, route, route_status, setting, tunnel, update_decision,
 };
 use crate::db::{Batch, Db, Expected};
 use crate::domain::access::{self, AppOptions, Group, PolicySpec, Selector};
@@ -433,6 +434,7 @@ async fn everything(db: &Db) -> Vec<Vec<String>> {
         rows::<setting::Entity>(db).await,
         rows::<registry_login::Entity>(db).await,
         rows::<access_group::Entity>(db).await,
+        rows::<removal::Entity>(db).await,
         rows::<notification_target::Entity>(db).await,
         rows::<registration_token::Entity>(db).await,
         rows::<registration_token_usage::Entity>(db).await,
@@ -559,6 +561,54 @@ async fn a_rebuild_drops_what_is_said_of_routes_that_nobody_holds() {
         left.sort();
         let of = |agent: &str| (agent.to_owned(), "held.test".to_owned());
         assert_eq!(left, [of("a"), of("b")]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_withdrawn_before_there_was_a_table_for_it_is_read_from_the_events() {
+    on_every_engine(async |db| {
+        // given: withdrawals, and what was made again
+        let key = |key: &str| KeyId::new(key);
+        let keys = vec![
+            key_made("k-1"),
+            key_made("k-2"),
+            Event::Key(KeyEvent::Revoked { key_id: key("k-1") }),
+            Event::Key(KeyEvent::Deleted { key_id: key("k-1") }),
+            Event::Key(KeyEvent::Revoked { key_id: key("k-2") }),
+        ];
+        commit(&db, Stream::keys(), keys).await.unwrap();
+        let group = |id: &str| Group {
+            id: GroupId::new(id),
+            name: id.into(),
+            options: AppOptions::default(),
+            policies: Vec::new(),
+        };
+        let set = |id: &str| Event::Access(AccessEvent::GroupSet { group: group(id) });
+        let gone = |id: &str| Event::Access(AccessEvent::GroupRemoved { group_id: GroupId::new(id) });
+        commit(&db, Stream::access(), vec![set("a"), set("b"), gone("a"), gone("b"), set("b")])
+            .await
+            .unwrap();
+        let rule = |hostname: &str, tunnel: &str| {
+            let (tunnel_id, spec) = (TunnelId::new(tunnel), service(hostname, "/x"));
+            Event::Rule(RuleEvent::Set { rule: Box::new(ManualRule { tunnel_id, spec }) })
+        };
+        let gone = |hostname: &str, tunnel: &str| {
+            let (tunnel_id, route) = (TunnelId::new(tunnel), service(hostname, "/x").key);
+            Event::Rule(RuleEvent::Removed { tunnel_id, route })
+        };
+        let rules =
+            vec![rule("a", "t-1"), rule("b", "t-1"), gone("a", "t-1"), gone("b", "t-1"), rule("b", "t-2")];
+        commit(&db, Stream::rules(), rules).await.unwrap();
+        let kept = rows::<removal::Entity>(&db).await;
+        assert_eq!(kept.len(), 3, "{kept:?}");
+        // when
+        let this =
+            Migrator::migrations().iter().rev().take_while(|one| one.name() != "m0025_notifications").count();
+        Migrator::down(&db.0.write, Some(this.try_into().unwrap())).await.unwrap();
+        Migrator::up(&db.0.write, None).await.unwrap();
+        // then
+        assert_eq!(rows::<removal::Entity>(&db).await, kept);
     })
     .await;
 }

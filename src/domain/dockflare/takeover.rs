@@ -1,7 +1,7 @@
 //! What of DockFlare's state becomes what here, in which order, and what is left out and why.
 //!
-//! What is here already stays as it is, whatever the state says: somebody may have changed it since. So a second time
-//! nothing is taken.
+//! What is here already stays as it is, whatever the state says: somebody may have changed it since. What was withdrawn here
+//! stays withdrawn. So a second time nothing is taken.
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +32,19 @@ pub struct Here {
     pub keys: BTreeMap<String, KeyHere>,
     /// Its agents by id.
     pub agents: BTreeMap<String, AgentHere>,
+    /// What was withdrawn there for good.
+    pub withdrawn: Withdrawals,
+}
+
+/// What was withdrawn at the master, and not made again since.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Withdrawals {
+    /// Digests of keys that were revoked and dropped from the list.
+    pub keys: BTreeSet<String>,
+    /// Ids of groups.
+    pub groups: BTreeSet<String>,
+    /// Rules of people.
+    pub rules: BTreeSet<RouteKey>,
 }
 
 /// A key that the master knows.
@@ -104,6 +117,11 @@ pub enum Outcome {
     },
     /// It is here already.
     There,
+    /// It was withdrawn here, and stays so.
+    RemovedHere {
+        /// What was done, and how it is had again all the same.
+        reason: String,
+    },
     /// It can be taken over later.
     Waits {
         /// For what.
@@ -139,6 +157,10 @@ impl Item {
         Self::new(kind, name, Outcome::Left { reason: reason.into() })
     }
 
+    fn removed_here(kind: &'static str, name: impl Into<String>, reason: &str) -> Self {
+        Self::new(kind, name, Outcome::RemovedHere { reason: reason.to_owned() })
+    }
+
     fn taken(kind: &'static str, name: impl Into<String>, steps: Vec<Step>, notes: Vec<String>) -> Self {
         Self { notes, ..Self::new(kind, name, Outcome::Take { steps }) }
     }
@@ -151,9 +173,14 @@ impl Item {
         }
     }
 
-    /// True if it is neither here nor taken.
+    /// True if it is neither here nor taken, and nobody wanted it so.
     pub fn is_missing(&self) -> bool {
         matches!(self.outcome, Outcome::Waits { .. } | Outcome::Left { .. })
+    }
+
+    /// True if it is here, or is from now on.
+    fn is_here(&self) -> bool {
+        matches!(self.outcome, Outcome::There | Outcome::Take { .. })
     }
 }
 
@@ -161,7 +188,7 @@ impl Item {
 pub fn plan(state: &State, keys: &[Key], here: &Here) -> Vec<Item> {
     let mut items: Vec<Item> = state.groups.iter().map(|(id, value)| group(id, value, here)).collect();
     let groups: BTreeSet<String> =
-        items.iter().filter(|item| !item.is_missing()).map(|item| item.name.clone()).collect();
+        items.iter().filter(|item| item.is_here()).map(|item| item.name.clone()).collect();
     let keys = all_keys(state, keys);
     items.extend(keys.iter().map(|key| take_key(key, state, here)));
     items.extend(state.rules.iter().filter_map(|rule| take_rule(rule, &groups, here)));
@@ -175,6 +202,13 @@ fn group(id: &str, value: &Value, here: &Here) -> Item {
     let shown = repeated(id);
     if is_built_in(&GroupId::new(id)) || here.groups.contains(id) {
         return Item::new("group", id, Outcome::There);
+    }
+    if here.withdrawn.groups.contains(id) {
+        return Item::removed_here(
+            "group",
+            shown,
+            "it was removed here; to have it again, make it under Access",
+        );
     }
     let parsed = match GroupId::parse(id) {
         Ok(parsed) => parsed,
@@ -294,7 +328,13 @@ fn take_key(key: &Key, state: &State, here: &Here) -> Item {
     };
     match here.keys.get(&key.sha256) {
         Some(KeyHere { is_active: true, .. }) => return Item::new("key", name, Outcome::There),
-        Some(_) if key.is_active => return Item::left("key", name, "it was revoked here; make a new one"),
+        Some(_) if key.is_active => {
+            return Item::removed_here("key", name, "it was revoked here; make a new one");
+        }
+        None if key.is_active && here.withdrawn.keys.contains(&key.sha256) => {
+            let reason = "it was revoked here, and dropped from the list; make a new one";
+            return Item::removed_here("key", name, reason);
+        }
         _ if !key.is_active => return Item::left("key", name, "it is revoked"),
         _ => {}
     }
@@ -316,6 +356,10 @@ fn take_rule(rule: &Rule, groups: &BTreeSet<String>, here: &Here) -> Option<Item
     Some(match rule_body(rule) {
         Err(reason) => Item::left("rule", name, reason),
         Ok((key, _)) if here.rules.contains(&key) => Item::new("rule", name, Outcome::There),
+        Ok((key, _)) if here.withdrawn.rules.contains(&key) => {
+            let reason = "it was removed here; to have it again, make it with `lightship rules set`";
+            Item::removed_here("rule", name, reason)
+        }
         Ok((key, body)) => {
             let mut notes = Vec::new();
             if !key.path.is_empty() {
@@ -473,4 +517,10 @@ fn take_agent(agent: &Agent, here: &Here) -> Item {
 fn has_its_key(agent: &Agent, there: &AgentHere, here: &Here) -> bool {
     let of_files = agent.key.as_ref().and_then(|sha256| here.keys.get(sha256));
     of_files.is_some_and(|key| there.key_id.as_ref() == Some(&key.id))
+}
+
+/// The rules of people in a state that can be taken over.
+pub fn rules(state: &State) -> Vec<RouteKey> {
+    let manual = state.rules.iter().filter(|rule| rule.is_manual());
+    manual.filter_map(|rule| manual_service(rule).ok()).map(|(service, _)| service.key).collect()
 }

@@ -18,6 +18,7 @@ pub mod plans;
 pub mod redflag;
 pub mod refused;
 pub mod registries;
+pub mod removed;
 pub mod rules;
 pub mod runs;
 pub mod updates;

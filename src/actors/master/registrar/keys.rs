@@ -12,12 +12,14 @@ use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::{KeyDropped, KeyRef, NewKey, TakenKey};
 use crate::actors::supervision::Ctx;
 use crate::db::keys::KeyRow;
+use crate::db::removals::withdrawn_among;
 use crate::db::{self, Batch, Expected};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::event::{AgentEvent, KeyEvent, Stream};
 use crate::domain::id::{AgentId, KeyId};
 use crate::domain::limits::parse_patterns;
 use crate::domain::registration::MAX_NAME_CHARS;
+use crate::domain::removal::Withdrawn;
 
 /// Makes a key that no agent uses yet.
 #[derive(Message)]
@@ -116,7 +118,7 @@ impl Handler<TakeKey> for Registrar {
     }
 }
 
-/// A key that is known already stays as it is.
+/// A key that is known already stays as it is, and one that was revoked stays shut, also once it is off the list.
 async fn take(env: &Env, ask: &TakeKey) -> Result<TakenKey, MasterError> {
     if ask.sha256.len() != 64 || !ask.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         let reason = "the digest of a key is its SHA-256 as 64 small hex digits; the key itself is not taken";
@@ -133,6 +135,11 @@ async fn take(env: &Env, ask: &TakeKey) -> Result<TakenKey, MasterError> {
             }
             let answer = TakenKey { key_id: row.id, is_new: false };
             return Ok(Decision { batch: env.batch(&ask.by), answer });
+        }
+        let dropped = withdrawn_among(&env.db, Withdrawn::Key, std::slice::from_ref(&ask.sha256)).await?;
+        if !dropped.is_empty() {
+            let reason = "this key was revoked here and dropped from the list; make a new one";
+            return Err(MasterError::Invalid(reason.into()));
         }
         let key_id = KeyId::new(env.chance.sorted_uuid(&env.clock).to_string());
         let (owner, sha256) = (owner.clone(), ask.sha256.clone());

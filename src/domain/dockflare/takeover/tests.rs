@@ -20,7 +20,7 @@ fn manual(more: Value) -> Value {
 
 fn reason(item: &Item) -> &str {
     match &item.outcome {
-        Outcome::Left { reason } | Outcome::Waits { reason } => reason,
+        Outcome::Left { reason } | Outcome::Waits { reason } | Outcome::RemovedHere { reason } => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -217,6 +217,7 @@ fn a_second_time_nothing_is_taken() {
             "a-1".into(),
             AgentHere { is_pending: false, name: "other".into(), key_id: Some("k-1".into()) },
         )]),
+        withdrawn: Withdrawals::default(),
     };
     let items = plan(&state, &[], &here);
     assert_eq!(items.len(), 4);
@@ -224,6 +225,43 @@ fn a_second_time_nothing_is_taken() {
     let shut = KeyHere { id: "k-1".into(), is_active: false };
     let revoked = Here { keys: BTreeMap::from([(key, shut)]), ..here };
     assert!(reason(&plan(&state, &[], &revoked)[1]).contains("revoked here"));
+}
+
+#[test]
+fn what_was_withdrawn_here_stays_withdrawn() {
+    // given: all of it was taken once, and removed by a person since
+    let raw = "k".repeat(43);
+    let state = state(json!({
+        "managed_rules": {
+            "nas.example.com|files/": {"service": "http://nas", "source": "manual", "tunnel_name": "edge", "access_group_id": "staff"},
+            "other.example.com|": {"service": "http://nas", "source": "manual", "tunnel_name": "edge", "access_group_id": "staff"},
+        },
+        "access_groups": {"staff": {"policies": [{"decision": "allow", "include": [{"email": {"email": "a@example.com"}}]}]}},
+        "agents": {"a-1": {"assigned_tunnel_name": "edge", "api_key": raw}},
+    }));
+    let key = RouteKey { hostname: "nas.example.com".into(), path: "/files".into() };
+    assert_eq!(rules(&state)[0], key, "what the master is asked about");
+    let here = Here {
+        withdrawn: Withdrawals {
+            keys: BTreeSet::from([crate::domain::dockflare::keys::digest(&raw)]),
+            groups: BTreeSet::from(["staff".to_owned()]),
+            rules: BTreeSet::from([key]),
+        },
+        ..Here::default()
+    };
+    // when
+    let items = plan(&state, &[], &here);
+    // then
+    let [group, key, nas, other, agent] = &items[..] else { panic!("{items:?}") };
+    for (item, words) in [(group, "removed here"), (key, "revoked here"), (nas, "`lightship rules set`")] {
+        assert!(matches!(item.outcome, Outcome::RemovedHere { .. }), "{item:?}");
+        assert!(reason(item).contains(words) && !item.is_missing(), "{item:?}");
+    }
+    assert!(other.notes[0].contains("until there is a group `staff`"), "it is not there: {other:?}");
+    assert!(reason(agent).contains("has not come here yet"));
+    // One that a person made again is here, whatever was withdrawn before.
+    let again = Here { groups: BTreeSet::from(["staff".to_owned()]), ..here };
+    assert_eq!(plan(&state, &[], &again)[0].outcome, Outcome::There);
 }
 
 #[test]
