@@ -65,6 +65,36 @@ async fn policies_with_rules_that_mean_nothing_are_refused() {
 }
 
 #[tokio::test]
+async fn service_tokens_tell_a_secret_once_and_stay_while_a_policy_names_them() {
+    let setup = Setup::start();
+    let (status, made) = post(&setup, "service_tokens", json!({ "name": "ci", "duration": "24h" })).await;
+    let (id, first) = (made["result"]["id"].as_str().unwrap(), &made["result"]["client_secret"]);
+    assert!(status == 201 && first.is_string(), "{made}");
+    let (status, second) = post(&setup, "service_tokens", json!({ "name": "ci" })).await;
+    assert_eq!(status, 201, "names may be there twice: {second}");
+    let (_, listed) = ask(&setup, Method::GET, "service_tokens", None).await;
+    assert_eq!(listed["result"].as_array().unwrap().len(), 2);
+    assert!(!listed.to_string().contains(first.as_str().unwrap()), "{listed}");
+    let (status, rotated) = ask(&setup, Method::POST, &format!("service_tokens/{id}/rotate"), None).await;
+    assert_eq!(status, 200, "{rotated}");
+    assert_ne!(&rotated["result"]["client_secret"], first);
+    let place = format!("service_tokens/{id}");
+    let (status, put) = ask(&setup, Method::PUT, &place, Some(json!({ "name": "cd" }))).await;
+    assert_eq!((status, &put["result"]["name"]), (200, &json!("cd")));
+    let rule = json!([{ "service_token": { "token_id": id } }]);
+    let policy = setup.standin.add_policy(with(policy("p"), "include", rule));
+    let (status, refused) = ask(&setup, Method::DELETE, &place, None).await;
+    assert_eq!((status, &refused["errors"][0]["code"]), (409, &json!(12132)), "{refused}");
+    assert_eq!(ask(&setup, Method::DELETE, &format!("policies/{policy}"), None).await.0, 200);
+    assert_eq!(ask(&setup, Method::DELETE, &place, None).await.0, 200);
+    assert_eq!(ask(&setup, Method::DELETE, &place, None).await.0, 404);
+    for body in [json!({ "name": " " }), json!({ "name": "x", "duration": "soon" })] {
+        let (status, refused) = post(&setup, "service_tokens", body).await;
+        assert_eq!(status, 400, "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn applications_that_could_not_be_are_refused() {
     let setup = Setup::start();
     let first = setup.standin.add_policy(policy("first"));
@@ -219,7 +249,12 @@ async fn requests_outside_the_contract_are_reported() {
         (Method::POST, own.as_str(), Some(json!({ "name": "p", "include": [] }))),
         (Method::POST, "groups", Some(json!({ "name": "g" }))),
         (Method::GET, "apps?names=x", None),
-        (Method::POST, "service_tokens", Some(json!({ "name": "t" }))),
+        (Method::POST, "service_tokens", Some(json!({ "duration": "24h" }))),
+        (
+            Method::POST,
+            "identity_providers",
+            Some(json!({ "name": "PIN", "type": "onetimepin", "config": {} })),
+        ),
         (Method::DELETE, "policies/x", Some(json!({}))),
     ];
     for (method, path, body) in bad {

@@ -1,6 +1,6 @@
-//! Access: policies that applications share, groups, ways to sign in and service tokens. Names may be there twice; what
+//! Access: policies that applications share, groups and ways to sign in. Names may be there twice; what
 //! is in use cannot be deleted; a PUT replaces; answers hold defaults that nobody sent. What applications do is in
-//! `apps`.
+//! `apps`, what service tokens do in `service_tokens`.
 
 use std::net::IpAddr;
 
@@ -18,6 +18,10 @@ pub struct Access {
     pub groups: Vec<Group>,
     pub identity_providers: Vec<Value>,
     pub service_tokens: Vec<Value>,
+    /// Every secret that was ever given out, by the id of its token; the last one of each is good.
+    pub service_secrets: Vec<(String, String)>,
+    /// How many service tokens the account may have.
+    pub max_service_tokens: Option<usize>,
     /// Nobody has switched Access on for the account.
     pub is_off: bool,
     /// How many applications the account may have.
@@ -270,26 +274,6 @@ impl State {
         let provider = json!({ "id": id, "name": name, "type": kind, "config": {} });
         self.access.identity_providers.push(provider);
         id
-    }
-
-    pub fn add_service_token(&mut self, name: &str) -> String {
-        let id = self.uuid();
-        let token = json!({
-            "id": id,
-            "name": name,
-            "client_id": format!("{}.access", self.hex_id()),
-            "duration": "8760h",
-            "expires_at": "2027-01-01T00:00:00Z",
-            "created_at": LONG_AGO,
-            "updated_at": LONG_AGO,
-        });
-        self.access.service_tokens.push(token);
-        id
-    }
-
-    pub(super) fn list_service_tokens(&self, name: Option<&str>) -> Vec<Value> {
-        let fits = |token: &&Value| name.is_none_or(|name| token["name"] == name);
-        self.access.service_tokens.iter().filter(fits).cloned().collect()
     }
 }
 

@@ -8,8 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::ops::{self, Op};
 
-const DOCUMENT: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contracts/cloudflare-openapi.json"));
+/// The published document, and what was written by hand beside it.
+const DOCUMENTS: [&str; 2] = [
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contracts/cloudflare-openapi.json")),
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contracts/cloudflare-additions.json")),
+];
 const SCHEMAS: &str = "#/components/schemas/";
 
 /// One operation of the contract.
@@ -39,7 +42,7 @@ struct Branch {
     validator: Validator,
 }
 
-/// The whole document, read once per process.
+/// Both documents, read once per process.
 pub(super) struct Contract {
     operations: Vec<Operation>,
     schemas: Map<String, Value>,
@@ -52,13 +55,19 @@ impl Contract {
     }
 
     fn read() -> Self {
-        let mut document: Value = serde_json::from_str(DOCUMENT).expect("the contract is JSON");
-        to_json_schema(&mut document);
-        let schemas = document["components"]["schemas"].as_object().expect("schemas").clone();
-        let mut operations = Vec::new();
-        for (template, methods) in document["paths"].as_object().expect("paths") {
-            for (method, operation) in methods.as_object().expect("methods") {
-                operations.push(Operation::read(method, template, operation));
+        let (mut operations, mut schemas) = (Vec::<Operation>::new(), Map::new());
+        for text in DOCUMENTS {
+            let mut document: Value = serde_json::from_str(text).expect("the contract is JSON");
+            to_json_schema(&mut document);
+            for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+                assert!(schemas.insert(name.clone(), schema.clone()).is_none(), "`{name}` is there twice");
+            }
+            for (template, methods) in document["paths"].as_object().expect("paths") {
+                for (method, operation) in methods.as_object().expect("methods") {
+                    let is_known = |known: &Operation| known.method == *method && known.template == *template;
+                    assert!(!operations.iter().any(is_known), "{method} {template} is there twice");
+                    operations.push(Operation::read(method, template, operation));
+                }
             }
         }
         Self { operations, schemas }

@@ -1,8 +1,8 @@
 //! A stand-in for the Cloudflare API: a real HTTP server on a free port, in a thread of its own.
 //!
-//! Every request is checked against `tests/contracts/cloudflare-openapi.json`; what breaks it is recorded and
+//! Every request is checked against `tests/contracts/cloudflare-openapi.json` and `cloudflare-additions.json`; what breaks it is recorded and
 //! fails the test ([`CloudflareStandIn::assert_no_violations`], also called on drop). Behind that it keeps the
-//! real semantics: see `tunnels`, `dns`, `access` and `apps`; `edge` says what a visitor meets. Faults, latency and a second writer are switched on by tests.
+//! real semantics: see `tunnels`, `dns`, `access`, `apps` and `service_tokens`; `edge` says what a visitor meets. Faults, latency and a second writer are switched on by tests.
 //!
 //! It uses nothing of `lightship`, so benches and `examples/cloudflare_standin.rs` include it by `#[path]`;
 //! [`control`] lets another process switch faults and read the log.
@@ -20,6 +20,7 @@ mod faults;
 mod operations;
 mod ops;
 mod server;
+mod service_tokens;
 mod state;
 mod tunnels;
 
@@ -45,6 +46,11 @@ pub const TOKEN: &str = "stand-in-token-0123456789abcdef0123456789";
 /// The zone it starts with.
 pub const ZONE: &str = "example.com";
 
+/// The one Super Administrator that the account starts with.
+pub const OWNER: &str = "owner@example.com";
+/// The name of the team that it starts with.
+pub const TEAM: &str = "stand-in";
+
 /// A running stand-in; ends with its owner.
 pub struct CloudflareStandIn {
     shared: Arc<Shared>,
@@ -53,10 +59,15 @@ pub struct CloudflareStandIn {
 }
 
 impl CloudflareStandIn {
-    /// Starts with one account, the zone [`ZONE`] and nothing else.
+    /// Starts with one account of one owner, the zone [`ZONE`] and nothing else.
     pub fn start() -> Self {
         let shared = Arc::new(Shared::default());
-        shared.state().add_zone(ZONE);
+        {
+            let mut state = shared.state();
+            state.add_zone(ZONE);
+            state.set_members(&[(OWNER, "accepted", true)]);
+            state.auth_domain = Some(format!("{TEAM}.cloudflareaccess.com"));
+        }
         let (address, server) = server::spawn(Arc::clone(&shared));
         Self { shared, address, server }
     }
@@ -130,6 +141,38 @@ impl CloudflareStandIn {
     /// Adds a service token and returns its id.
     pub fn add_service_token(&self, name: &str) -> String {
         self.state().add_service_token(name)
+    }
+
+    /// Lets a service token run out.
+    pub fn expire_service_token(&self, id: &str) {
+        self.state().expire_service_token(id);
+    }
+
+    /// Returns the service tokens of a name, as lists have them.
+    pub fn service_tokens(&self, name: &str) -> Vec<Value> {
+        self.state().access.service_tokens.iter().filter(|token| token["name"] == name).cloned().collect()
+    }
+
+    /// The secrets that service tokens have or had: nobody may see them but who asked for them.
+    pub fn service_secrets(&self) -> Vec<String> {
+        self.state().access.service_secrets.iter().map(|(_, secret)| secret.clone()).collect()
+    }
+
+    /// The secret that a service token is good with now; none if this one was rotated away, or nobody got one.
+    pub fn secret_of(&self, id: &str) -> Option<String> {
+        let state = self.state();
+        let secrets = state.access.service_secrets.iter().rev();
+        secrets.filter(|(token, _)| token == id).map(|(_, secret)| secret.clone()).next()
+    }
+
+    /// Puts these in the place of the members of the account: address, status, and whether they are Super Administrators.
+    pub fn set_members(&self, members: &[(&str, &str, bool)]) {
+        self.state().set_members(members);
+    }
+
+    /// Changes the team's address; none: there is no organization.
+    pub fn set_auth_domain(&self, domain: Option<&str>) {
+        self.state().auth_domain = domain.map(str::to_owned);
     }
 
     /// Adds a reusable policy as somebody else would; returns its id.

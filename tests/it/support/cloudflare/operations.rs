@@ -1,4 +1,4 @@
-//! What each operation does, one line each; the rules are in `tunnels`, `dns`, `access` and `apps`.
+//! What each operation does, one line each; the rules are in `tunnels`, `dns`, `access`, `apps` and `service_tokens`.
 
 use serde_json::{Value, json};
 
@@ -80,6 +80,9 @@ pub(super) fn operate(state: &mut State, call: &Call, values: &[String]) -> Outc
             tunnel.clients.clear();
             Value::Null
         }),
+        Op::ListMembers => {
+            return asked.page(state.list_members(asked.query("status").as_deref()), 20);
+        }
         Op::ListRecords => {
             let records = state.list_records(first, |name| asked.query(name))?;
             return asked.page(records, 100);
@@ -125,6 +128,11 @@ fn on_access(state: &mut State, op: Op, asked: &Asked<'_>) -> Outcome {
         Op::ListServiceTokens => {
             return asked.page(state.list_service_tokens(asked.query("name").as_deref()), SIZE);
         }
+        Op::CreateServiceToken => state.create_service_token(body),
+        Op::PutServiceToken => state.put_service_token(id, body),
+        Op::DeleteServiceToken => state.delete_service_token(id),
+        Op::RotateServiceToken => state.rotate_service_token(id),
+        Op::GetOrganization => state.get_organization(),
         _ => Err(Refusal::new(404, 7003, format!("{op:?} is not kept by this stand-in"))),
     };
     result.map(answer::success)

@@ -46,6 +46,12 @@ pub enum Op {
     DeleteGroup,
     ListIdentityProviders,
     ListServiceTokens,
+    CreateServiceToken,
+    PutServiceToken,
+    DeleteServiceToken,
+    RotateServiceToken,
+    ListMembers,
+    GetOrganization,
 }
 
 /// Returns what a method on a path of the contract is here, if it is carried out.
@@ -97,4 +103,14 @@ const OPS: &[(&str, &str, Op)] = &[
     ("delete", "/accounts/{account_id}/access/groups/{group_id}", Op::DeleteGroup),
     ("get", "/accounts/{account_id}/access/identity_providers", Op::ListIdentityProviders),
     ("get", "/accounts/{account_id}/access/service_tokens", Op::ListServiceTokens),
+    ("post", "/accounts/{account_id}/access/service_tokens", Op::CreateServiceToken),
+    ("put", "/accounts/{account_id}/access/service_tokens/{service_token_id}", Op::PutServiceToken),
+    ("delete", "/accounts/{account_id}/access/service_tokens/{service_token_id}", Op::DeleteServiceToken),
+    (
+        "post",
+        "/accounts/{account_id}/access/service_tokens/{service_token_id}/rotate",
+        Op::RotateServiceToken,
+    ),
+    ("get", "/accounts/{account_id}/access/organizations", Op::GetOrganization),
+    ("get", "/accounts/{account_id}/members", Op::ListMembers),
 ];

@@ -29,6 +29,10 @@ pub struct State {
     pub has_loose_name_filter: bool,
     /// Records are answered in the script of their zone, and not in Punycode.
     pub answers_in_script: bool,
+    /// Who is in the account.
+    pub members: Vec<Value>,
+    /// The team's address; none if there is no organization.
+    pub auth_domain: Option<String>,
     /// `/user/tokens/verify` refuses, as it does for tokens that an account owns.
     pub has_account_token: bool,
     ids: u64,
