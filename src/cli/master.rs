@@ -26,6 +26,7 @@ use crate::cloudflare::Cloudflare;
 use crate::config::{Role, Settings};
 use crate::db::{Batch, Db, RowChange, secrets, settings};
 use crate::domain::access::Group;
+use crate::domain::account_limits::AccountLimits;
 use crate::domain::id::{AccountId, SecretId, ZoneId};
 use crate::domain::publish::PublishSettings;
 use crate::domain::role::BY_FILE;
@@ -249,6 +250,14 @@ fn master_settings(settings: &Settings) -> MasterSettings {
             publish_host_access: settings.publish.allow_host_access,
             drift: settings.publish.drift,
             changes: settings.publish.changes,
+            access_team: settings.publish.team(),
+        },
+        account_owner_email: settings.publish.account_owner_email.clone(),
+        account_limits: AccountLimits {
+            tunnels: settings.cloudflare.max_tunnels,
+            applications: settings.cloudflare.max_access_applications,
+            policies: settings.cloudflare.max_access_policies,
+            service_tokens: settings.cloudflare.max_service_tokens,
         },
         compare_every: Duration::from_secs(settings.publish.compare_interval_seconds),
         second_approval: settings.updates.second_approval,

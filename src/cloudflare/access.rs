@@ -1,4 +1,4 @@
-//! Calls about Access: applications, reusable policies, ways to sign in and service tokens.
+//! Calls about Access: applications, reusable policies and ways to sign in. What of people and programs: `people`.
 //!
 //! What Cloudflare holds is handed on whole, with keys that nobody here knows: a PUT replaces, so whoever writes puts
 //! its own fields over what was read.
@@ -11,7 +11,7 @@ use super::call::Call;
 use super::error::CfError;
 use super::rights;
 use super::transport::Cloudflare;
-use crate::domain::access::{IdentityProvider, ServiceToken};
+use crate::domain::access::IdentityProvider;
 use crate::domain::id::{ApplicationId, PolicyId};
 
 const PER_PAGE: usize = 100;
@@ -149,7 +149,7 @@ impl Cloudflare {
     }
 }
 
-/// What applications and policies refer to.
+/// Ways to sign in, and what all calls about Access share.
 impl Cloudflare {
     /// Returns the ways to sign in that the account offers.
     pub async fn list_identity_providers(&self) -> Result<Vec<IdentityProvider>, CfError> {
@@ -160,15 +160,7 @@ impl Cloudflare {
         self.list(call, PER_PAGE).await
     }
 
-    /// Returns the service tokens of the account.
-    pub async fn list_service_tokens(&self) -> Result<Vec<ServiceToken>, CfError> {
-        let name = "list service tokens";
-        let call =
-            || self.access(name, Method::GET, "service_tokens", &[]).needs(rights::ACCESS_SERVICE_TOKENS);
-        self.list(call, PER_PAGE).await
-    }
-
-    fn access(&self, name: &'static str, method: Method, kind: &str, rest: &[&str]) -> Call {
+    pub(super) fn access(&self, name: &'static str, method: Method, kind: &str, rest: &[&str]) -> Call {
         let path = [&["accounts", self.account().as_str(), "access", kind], rest].concat();
         Call::new(name, method, &path)
     }
@@ -183,7 +175,7 @@ impl Cloudflare {
         }
     }
 
-    async fn delete(&self, call: Call) -> Result<(), CfError> {
+    pub(super) async fn delete(&self, call: Call) -> Result<(), CfError> {
         match self.call::<Value>(call).await {
             Err(error) if error.is_access_object_gone() => Ok(()),
             answer => answer.map(drop),

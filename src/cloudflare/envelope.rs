@@ -22,6 +22,8 @@ pub(super) struct Answer<T> {
     pub result: Option<T>,
     /// How long the pages are that Cloudflare sends, if it says so.
     pub per_page: Option<usize>,
+    /// How many there are in all, if it says so; wrong at times.
+    pub total_count: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +59,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     }
     let is_success = (200..300).contains(&status);
     if status == 204 {
-        return Ok(Answer { result: None, per_page: None });
+        return Ok(Answer { result: None, per_page: None, total_count: None });
     }
     let envelope = match serde_json::from_slice::<Envelope>(body) {
         Ok(envelope) => envelope,
@@ -68,12 +70,13 @@ pub(super) fn decode<T: DeserializeOwned>(
     if !(is_success && says_success) {
         return Err(refusal(call, status, envelope.errors.unwrap_or_default()));
     }
-    let per_page =
-        envelope.result_info.as_ref().and_then(|info| info["per_page"].as_f64()).map(|n| n as usize);
+    let info = envelope.result_info;
+    let figure = |key: &str| info.as_ref().and_then(|info| info.get(key)?.as_f64()).map(|n| n as usize);
+    let (per_page, total_count) = (figure("per_page"), figure("total_count"));
     match envelope.result.filter(|result| !result.is_null()) {
-        None => Ok(Answer { result: None, per_page }),
+        None => Ok(Answer { result: None, per_page, total_count }),
         Some(result) => match serde_json::from_value(result) {
-            Ok(result) => Ok(Answer { result: Some(result), per_page }),
+            Ok(result) => Ok(Answer { result: Some(result), per_page, total_count }),
             Err(error) => Err(CfError::Malformed { call, reason: clean(&error.to_string()) }),
         },
     }

@@ -20,6 +20,8 @@ const MOST_ZONES: usize = 25;
 const SIDE_BY_SIDE: usize = 4;
 /// Accounts that are asked for: a token sees few.
 const MOST_ACCOUNTS: &str = "50";
+/// Shorter pages of members there are not.
+const FEWEST_MEMBERS: &str = "5";
 
 #[derive(Deserialize)]
 struct SeenAccount {
@@ -54,6 +56,7 @@ impl Cloudflare {
             zones_left: 0,
             written: Vec::new(),
             asks_protection: None,
+            asks_owner: None,
             time: self.told_time(),
         };
         // Each further call would be refused like this one.
@@ -74,6 +77,7 @@ impl Cloudflare {
         for (right, kind) in ACCESS {
             facts.probes.push(self.probe_access(right, kind).await);
         }
+        facts.probes.push(self.probe_members().await);
         facts.written = self.written();
         facts.time = self.told_time();
         facts
@@ -132,6 +136,12 @@ impl Cloudflare {
         probe(rights::DNS, Some(zone.name), Need::Publish, tried)
     }
 
+    async fn probe_members(&self) -> Probe {
+        let path = ["accounts", self.account().as_str(), "members"];
+        let call = Call::get("list members", &path).query("per_page", FEWEST_MEMBERS).needs(rights::MEMBERS);
+        probe(rights::MEMBERS, None, Need::Owner, self.call::<Value>(call).await.map(drop))
+    }
+
     async fn probe_access(&self, right: &'static str, kind: &str) -> Probe {
         let path = ["accounts", self.account().as_str(), "access", kind];
         let call = Call::get("look at Access", &path).query("per_page", "1").needs(right);
@@ -152,7 +162,7 @@ fn nothing_tried() -> Vec<Probe> {
     let publish = [rights::TUNNEL, rights::DNS].map(|right| (right, Need::Publish));
     let protect = ACCESS.map(|(right, _)| (right, Need::Protect));
     let untried = |(right, need)| Probe { right, zone: None, need, answer: Answer::None(NOT_TAKEN.into()) };
-    publish.into_iter().chain(protect).map(untried).collect()
+    publish.into_iter().chain(protect).chain([(rights::MEMBERS, Need::Owner)]).map(untried).collect()
 }
 
 fn probe(right: &'static str, zone: Option<String>, need: Need, tried: Result<(), CfError>) -> Probe {

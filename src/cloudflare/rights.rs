@@ -14,6 +14,10 @@ pub(super) const ACCESS_IDENTITY_PROVIDERS: &str =
     "Access: Organizations, Identity Providers, and Groups Read";
 /// Names of service tokens; never their secrets.
 pub(super) const ACCESS_SERVICE_TOKENS: &str = "Access: Service Tokens Read";
+/// Making, rotating and revoking them.
+pub(super) const ACCESS_SERVICE_TOKENS_WRITE: &str = "Access: Service Tokens Write";
+/// Who is in the account.
+pub(super) use crate::domain::access::MEMBERS_RIGHT as MEMBERS;
 
 /// Returns the right that somebody has who wrote at this path.
 pub(super) fn shown_by_write(path: &[String]) -> Option<&'static str> {
@@ -22,6 +26,7 @@ pub(super) fn shown_by_write(path: &[String]) -> Option<&'static str> {
         ["accounts", _, "cfd_tunnel", ..] => Some(TUNNEL),
         ["zones", _, "dns_records", ..] => Some(DNS),
         ["accounts", _, "access", "apps" | "policies", ..] => Some(ACCESS_APPS),
+        ["accounts", _, "access", "service_tokens", ..] => Some(ACCESS_SERVICE_TOKENS_WRITE),
         _ => None,
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::error::{ConfigError, Origin};
 use super::secret::Secret;
 use super::settings::{Role, Settings};
+use crate::domain::access::Selector;
 use crate::domain::agent_tunnel::{EDGE_IP_VERSION, PROTOCOL};
+use crate::domain::origin_option::read_team;
 
 /// Fewest characters of an admin token, whose guesser has everything, and of others.
 const ADMIN_TOKEN: usize = 16;
@@ -110,6 +112,13 @@ pub(super) fn check(
         "publish.compare_interval_seconds",
         "expected 0, or 30 to 86400 seconds",
     );
+    let email = settings.publish.account_owner_email.clone();
+    if let Some(Err(reason)) = email.map(|email| Selector::Email(email).check()) {
+        expect(false, "publish.account_owner_email", &reason);
+    }
+    if let Some(Err(reason)) = settings.publish.access_team.as_deref().map(read_team) {
+        expect(false, "publish.access_team", &reason);
+    }
     expect(
         settings.notifications.grouping_seconds <= 3_600,
         "notifications.grouping_seconds",

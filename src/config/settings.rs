@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
+use crate::domain::account_limits::AccountLimits;
 use crate::domain::agent_tunnel::{BadOption, ConnectorOptions};
+use crate::domain::origin_option::read_team;
 use crate::domain::publish::{ChangeMode, DriftMode};
 
 /// What this process is. Some names of the environment mean different things to different roles.
@@ -159,15 +161,28 @@ pub struct Cloudflare {
     pub zone_id: Option<String>,
     /// Base of the API (default: the public v4 API).
     pub api_base_url: String,
+    /// Tunnels that the account may have (default 1000, as Cloudflare documents it); 0: nobody counts.
+    pub max_tunnels: u32,
+    /// Access applications that the account may have (default 500); 0: nobody counts.
+    pub max_access_applications: u32,
+    /// Reusable policies of Access that the account may have (default 500); 0: nobody counts.
+    pub max_access_policies: u32,
+    /// Service tokens that the account may have (default 50); 0: nobody counts.
+    pub max_service_tokens: u32,
 }
 
 impl Default for Cloudflare {
     fn default() -> Self {
+        let limits = AccountLimits::default();
         Self {
             api_token: Secret::default(),
             account_id: None,
             zone_id: None,
             api_base_url: "https://api.cloudflare.com/client/v4".into(),
+            max_tunnels: limits.tunnels,
+            max_access_applications: limits.applications,
+            max_access_policies: limits.policies,
+            max_service_tokens: limits.service_tokens,
         }
     }
 }
@@ -201,6 +216,18 @@ pub struct Publish {
     pub changes: ChangeMode,
     /// File with groups of Access (a JSON array, docs/access.md): what of them differs is set when the master starts.
     pub access_groups_file: Option<PathBuf>,
+    /// E-mail address of the account's owner, whom `access.policy=authenticate` lets in; it is read from the account if
+    /// it is left out.
+    pub account_owner_email: Option<String>,
+    /// Name of the Zero Trust team whose Access tokens connectors check; it is read from the account if it is left out.
+    pub access_team: Option<String>,
+}
+
+impl Publish {
+    /// The team by setting, whether its name or its address was written.
+    pub fn team(&self) -> Option<String> {
+        self.access_team.as_deref().and_then(|team| read_team(team).ok())
+    }
 }
 
 impl Default for Publish {
@@ -213,6 +240,8 @@ impl Default for Publish {
             drift: DriftMode::Heal,
             changes: ChangeMode::Automatic,
             access_groups_file: None,
+            account_owner_email: None,
+            access_team: None,
         }
     }
 }

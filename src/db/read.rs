@@ -71,7 +71,7 @@ pub use super::settings::{
     AdminRow, SettingRow, find_admin, find_setting, has_admin, list_admins, list_settings,
 };
 pub use super::story::{
-    askers_of, asks_protection, containers_called, find_container, get_container, known_names,
+    askers_of, asks_owner, asks_protection, containers_called, find_container, get_container, known_names,
     problems_of_container, records_of_name, routes_of_container, routes_of_hostname, statuses_of_hostname,
 };
 pub use super::tokens::{TokenRow, find_token, list_token_users, list_tokens};

@@ -6,10 +6,13 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use super::cloudflare::{DnsRecordRow, RouteStatusRow, dns_record};
 use super::containers::{ContainerProblem, ContainerProblemRow, ContainerRow};
 use super::database::{Db, limit};
-use super::entities::{container, container_problem, dns_record, route, route_status};
+use super::entities::{
+    access_group, container, container_problem, dns_record, manual_rule, route, route_status,
+};
 use super::error::DbError;
 use super::routes::RouteRow;
 use super::update_lists::KEEPS_OUT;
+use crate::domain::access::AUTHENTICATED;
 use crate::domain::id::{AgentId, ContainerId};
 use crate::domain::route::RouteKey;
 
@@ -171,6 +174,31 @@ pub async fn known_names(db: &Db, max: u64) -> Result<Vec<String>, DbError> {
 
 /// How a route is stored that asks for policies of groups, whoever these let in.
 const OF_GROUPS: &str = "\"access\":{\"kind\":\"groups\"";
+
+/// How the owner of the account is named: by the group that is always there, and in policies.
+const OWNER: [&str; 2] = [AUTHENTICATED, "account_owner"];
+
+/// True if a route asks for the owner of the account, or may do so by a group.
+pub async fn asks_owner(db: &Db) -> Result<bool, DbError> {
+    db.read(move |conn| async move {
+        for word in OWNER {
+            let routes = route::Entity::find().select_only().column(route::Column::Hostname);
+            let routes = routes.filter(route::Column::Service.contains(word)).limit(1);
+            let rules = manual_rule::Entity::find().select_only().column(manual_rule::Column::Hostname);
+            let rules = rules.filter(manual_rule::Column::Service.contains(word)).limit(1);
+            let groups = access_group::Entity::find().select_only().column(access_group::Column::Id);
+            let groups = groups.filter(access_group::Column::Body.contains(word)).limit(1);
+            let is_in = routes.into_tuple::<String>().one(&conn).await?.is_some()
+                || rules.into_tuple::<String>().one(&conn).await?.is_some()
+                || groups.into_tuple::<String>().one(&conn).await?.is_some();
+            if is_in {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
+    .await
+}
 
 /// True if labels of any route ask for something of Access.
 pub async fn asks_protection(db: &Db) -> Result<bool, DbError> {

@@ -16,8 +16,8 @@ use super::access::Group;
 use super::command::{CommandKind, Outcome};
 use super::drift::DriftState;
 use super::id::{
-    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TargetId,
-    TokenId, TunnelId, ZoneId,
+    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId,
+    ServiceTokenId, TargetId, TokenId, TunnelId, ZoneId,
 };
 use super::machine::OtherMachine;
 use super::manual_rule::ManualRule;
@@ -487,6 +487,21 @@ pub enum AccessEvent {
     /// There is no such group any more.
     #[serde(rename = "access_group_removed")]
     GroupRemoved { group_id: GroupId },
+    /// A service token was made at Cloudflare; its secret is nobody's here.
+    #[serde(rename = "access_token_created")]
+    TokenCreated { token_id: ServiceTokenId, name: String },
+    /// It was given another secret.
+    #[serde(rename = "access_token_rotated")]
+    TokenRotated {
+        token_id: ServiceTokenId,
+        name: String,
+        /// True if nobody heard whether it was.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_unconfirmed: bool,
+    },
+    /// It was deleted: programs that have it come in no more.
+    #[serde(rename = "access_token_revoked")]
+    TokenRevoked { token_id: ServiceTokenId, name: String },
 }
 
 /// Decisions about rules that people make.

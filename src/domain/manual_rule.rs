@@ -10,7 +10,7 @@ use super::id::{GroupId, TunnelId};
 use super::origin::{kind, parse_service, takes};
 use super::origin_option::{OPTIONS, checked, inner_fields, own_fields};
 use super::path::{EXPRESSION, is_expression, kept_path, normalise_path};
-use super::route::{OriginRequest, RouteKey, Service};
+use super::route::{AccessCheck, OriginRequest, RouteKey, Service};
 
 /// Most rules that people may make in all.
 pub const MAX_RULES: usize = 2_000;
@@ -62,7 +62,7 @@ impl RuleDraft {
                 None
             }
         };
-        let origin_request = match checked(&self.origin_request) {
+        let origin_request = match checked(&self.origin_request, &self.access) {
             Ok(options) => options,
             Err(reasons) => {
                 bad.extend(reasons);
@@ -150,7 +150,10 @@ pub fn as_manual(there: &Map<String, Value>) -> Result<Service, String> {
     let options = there.get("originRequest").and_then(Value::as_object);
     let mut origin_request = OriginRequest::default();
     for one in options.into_iter().flatten().filter_map(|(name, value)| one_option(name, value)) {
-        if let Ok(good) = checked(&one) {
+        // A check that leaves something open is completed for routes with an application of their own, and this has none.
+        if let Ok(good) = checked(&one, &AccessAsk::Nothing)
+            && !good.access.as_ref().is_some_and(AccessCheck::is_open)
+        {
             origin_request.take_from(good);
         }
     }

@@ -1,6 +1,7 @@
 //! The rules of the product: pure types and functions. No input or output, no clock, no `async`.
 
 pub mod access;
+pub mod account_limits;
 pub mod activity;
 pub mod adopt;
 pub mod agent;

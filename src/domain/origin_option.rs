@@ -1,6 +1,7 @@
 //! Options of the connector towards a service: one table for labels, for rules that people make, and for what is ours in
 //! the rule of a tunnel.
 
+use super::access::AccessAsk;
 use super::access::parse_duration;
 use super::origin::{Wish, is_web, takes};
 use super::route::{AccessCheck, OriginRequest};
@@ -140,7 +141,7 @@ impl OriginOption {
                 Ok(is_set)
             }
             Slot::Team => {
-                check_of(options).team_name = team(text)?;
+                check_of(options).team_name = read_team(text)?;
                 Ok(true)
             }
             Slot::Tags => {
@@ -194,22 +195,19 @@ pub fn inner_fields(field: &str) -> impl Iterator<Item = &'static str> {
         .map(|(_, inner)| inner)
 }
 
-/// Says what is wrong with the check of Access, if anything is asked of it: with less the connector lets nobody in.
-pub fn problem_of_check(options: &OriginRequest) -> Option<&'static str> {
+/// Says what is wrong with the check of Access, if anything is asked of it: with less the connector lets nobody in. What
+/// is left open is the tag of the route's application, if it has one, and the team of the account.
+pub fn problem_of_check(options: &OriginRequest, access: &AccessAsk) -> Option<&'static str> {
     let check = options.access.as_ref().filter(|check| check.required)?;
-    if check.team_name.is_empty() {
-        return Some(
-            "the connector lets nobody in unless `access_team_name` says whose tokens it is to check; add it",
-        );
-    }
-    check
-        .aud_tag
-        .is_empty()
-        .then_some("the connector lets nobody in unless `access_aud_tag` says which application's tokens it is to take; add it")
+    (check.aud_tag.is_empty() && !access.has_own_application()).then_some(
+        "the connector lets nobody in unless it is known which application's tokens it is to take: add `access_aud_tag`, or \
+         protect the route with `access.group`, then it is the tag of the route's application",
+    )
 }
 
-/// Checks options that did not come from labels, and returns them as labels would have said it.
-pub fn checked(options: &OriginRequest) -> Result<OriginRequest, Vec<String>> {
+/// Checks options that did not come from labels, and returns them as labels would have said it; `access` is what protects
+/// their route.
+pub fn checked(options: &OriginRequest, access: &AccessAsk) -> Result<OriginRequest, Vec<String>> {
     let (mut good, mut bad) = (OriginRequest::default(), Vec::new());
     for option in &OPTIONS {
         if let Some(text) = option.text(options)
@@ -218,7 +216,7 @@ pub fn checked(options: &OriginRequest) -> Result<OriginRequest, Vec<String>> {
             bad.push(format!("`{}`: {reason}", option.field));
         }
     }
-    bad.extend(problem_of_check(&good).map(str::to_owned));
+    bad.extend(problem_of_check(&good, access).map(str::to_owned));
     good.access = good.access.filter(|check| check.required);
     if bad.is_empty() { Ok(good) } else { Err(bad) }
 }
@@ -293,7 +291,8 @@ fn proxy_type(text: &str) -> Result<String, String> {
     }
 }
 
-fn team(text: &str) -> Result<String, String> {
+/// Reads the name of a team, or its address.
+pub fn read_team(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
     let name = name.to_ascii_lowercase();
     let name = name.strip_suffix(TEAM_DOMAIN).unwrap_or(&name);
@@ -323,6 +322,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
+    use super::super::id::GroupId;
     use super::*;
 
     fn taken(label: &str, text: &str) -> Result<Value, String> {
@@ -414,21 +414,24 @@ mod tests {
             }),
             ..OriginRequest::default()
         };
-        for (options, words) in [
-            (check(true, "", &[]), Some("access_team_name")),
-            (check(true, "", &["aa"]), Some("access_team_name")),
-            (check(true, "team", &[]), Some("access_aud_tag")),
-            (check(true, "team", &["aa"]), None),
-            (check(false, "", &["aa"]), None),
-            (OriginRequest::default(), None),
+        let own = AccessAsk::Groups { groups: vec![GroupId::new("staff")] };
+        for (options, access, is_problem) in [
+            (check(true, "", &[]), &AccessAsk::Nothing, true),
+            (check(true, "team", &[]), &AccessAsk::Public, true),
+            (check(true, "team", &[]), &AccessAsk::Inherit, true),
+            (check(true, "", &[]), &own, false),
+            (check(true, "", &["aa"]), &AccessAsk::Nothing, false),
+            (check(true, "team", &["aa"]), &AccessAsk::Nothing, false),
+            (check(false, "", &["aa"]), &AccessAsk::Nothing, false),
+            (OriginRequest::default(), &AccessAsk::Nothing, false),
         ] {
-            let problem = problem_of_check(&options);
-            assert_eq!(problem.is_some(), words.is_some(), "{options:?}");
-            assert!(problem.is_none_or(|said| said.contains(words.unwrap())), "{problem:?}");
-            assert_eq!(checked(&options).is_err(), words.is_some(), "{options:?}");
+            let problem = problem_of_check(&options, access);
+            assert_eq!(problem.is_some(), is_problem, "{options:?}");
+            assert!(problem.is_none_or(|said| said.contains("`access_aud_tag`")), "{problem:?}");
+            assert_eq!(checked(&options, access).is_err(), is_problem, "{options:?}");
         }
         assert_eq!(
-            checked(&check(false, "team", &["aa"])),
+            checked(&check(false, "team", &["aa"]), &AccessAsk::Nothing),
             Ok(OriginRequest::default()),
             "it asks for nothing"
         );
@@ -494,9 +497,9 @@ mod tests {
 
     #[test]
     fn good_options_are_good_however_they_came() {
-        assert_eq!(checked(&all()), Ok(all()));
+        assert_eq!(checked(&all(), &AccessAsk::Nothing), Ok(all()));
         let bad = OriginRequest { connect_timeout: Some(0), proxy_type: Some("http".into()), ..all() };
-        let said = checked(&bad).unwrap_err().join("; ");
+        let said = checked(&bad, &AccessAsk::Nothing).unwrap_err().join("; ");
         assert!(said.contains("`connectTimeout`: ") && said.contains("`proxyType`: "), "{said}");
     }
 

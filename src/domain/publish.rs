@@ -241,6 +241,8 @@ pub struct PublishSettings {
     pub drift: DriftMode,
     /// When changes are carried out.
     pub changes: ChangeMode,
+    /// The team of the account whose Access tokens connectors check; none if it is to be read.
+    pub access_team: Option<String>,
 }
 
 /// Returns why a route is held back until the operator allows it; `None` if it is not.

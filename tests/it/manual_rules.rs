@@ -471,7 +471,7 @@ async fn what_cannot_be_read_is_refused_with_everything_that_is_wrong() {
         ),
         (
             with(rule(NAME, "edge-one"), json!({ "origin_request": { "access": { "required": true } } })),
-            vec!["access_team_name"],
+            vec!["access_aud_tag"],
         ),
         (with(rule(NAME, "edge-one"), json!({ "access": { "kind": "everybody" } })), vec!["`access`: "]),
         // A slip in what keeps people out.

@@ -1,6 +1,6 @@
 //! What can go wrong when the master is asked for something, once, for pages, API and command line.
 
-use crate::domain::id::{AgentId, ApprovalId, CommandId, GroupId, KeyId, TunnelId, UpdateId};
+use crate::domain::id::{AgentId, ApprovalId, CommandId, GroupId, KeyId, ServiceTokenId, TunnelId, UpdateId};
 use crate::domain::route::RouteKey;
 use crate::domain::text::{repeated, some_of};
 use crate::domain::update::RunId;
@@ -164,6 +164,37 @@ pub enum MasterError {
         /// The routes.
         routes: Vec<String>,
     },
+    /// No such service token, or several (404).
+    #[error("{0}")]
+    ServiceTokenNotFound(String),
+    /// A service token has the name already (409).
+    #[error(
+        "there is a service token `{}` already ({id}); choose another name, give that one another secret \
+         (`lightship access tokens rotate`), or revoke it first",
+        repeated(name)
+    )]
+    TokenNameTaken {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: ServiceTokenId,
+    },
+    /// Groups name the service token (409).
+    #[error(
+        "the service token `{}` is named by {} {}; take it out there first",
+        repeated(name),
+        if groups.len() == 1 { "group" } else { "groups" },
+        some_of(&groups.iter().map(ToString::to_string).collect::<Vec<_>>())
+    )]
+    ServiceTokenInUse {
+        /// What it is called.
+        name: String,
+        /// The groups.
+        groups: Vec<GroupId>,
+    },
+    /// The Cloudflare account has as many of something as it may have (409).
+    #[error("{0}")]
+    AccountFull(String),
     /// No such target of notifications (404).
     #[error("no target has this id; `lightship notify` lists them")]
     TargetNotFound,
@@ -300,6 +331,10 @@ impl MasterError {
             Self::AdminNotFound(_) => "admin_not_found",
             Self::GroupNotFound => "group_not_found",
             Self::GroupInUse { .. } => "group_in_use",
+            Self::ServiceTokenNotFound(_) => "service_token_not_found",
+            Self::TokenNameTaken { .. } => "service_token_exists",
+            Self::ServiceTokenInUse { .. } => "service_token_in_use",
+            Self::AccountFull(_) => "account_full",
             Self::TargetNotFound => "target_not_found",
             Self::TargetFailed { .. } => "target_failed",
             Self::RuleNotFound => "rule_not_found",
@@ -327,6 +362,7 @@ impl MasterError {
             | Self::KeyNotFound(_)
             | Self::TokenNotFound
             | Self::GroupNotFound
+            | Self::ServiceTokenNotFound(_)
             | Self::RuleNotFound
             | Self::TargetNotFound
             | Self::TunnelNotFound(_)
@@ -348,6 +384,9 @@ impl MasterError {
             | Self::NoSecondNeeded
             | Self::PassedOver
             | Self::GroupInUse { .. }
+            | Self::TokenNameTaken { .. }
+            | Self::ServiceTokenInUse { .. }
+            | Self::AccountFull(_)
             | Self::HostnameHeld { .. }
             | Self::RuleElsewhere { .. }
             | Self::RecordOfOthers { .. }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::account_limits::AccountLimits;
 use crate::domain::command::CommandKind;
 use crate::domain::delivery::lifetime;
 use crate::domain::presence::DEFAULT_TIMEOUT;
@@ -33,6 +34,10 @@ pub struct MasterSettings {
     pub label_prefix: Option<String>,
     /// What may be published, and when.
     pub publish: PublishSettings,
+    /// Address of the Cloudflare account's owner; none if it is to be read.
+    pub account_owner_email: Option<String>,
+    /// How many of each kind the Cloudflare account may have.
+    pub account_limits: AccountLimits,
     /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
     pub compare_every: Duration,
     /// From a push to a registry until hosts are told: whoever pushes one image often pushes more, and a registry may speak
@@ -66,6 +71,8 @@ impl Default for MasterSettings {
             removal_limit: lifetime(&CommandKind::StopTunnel),
             label_prefix: None,
             publish: PublishSettings::default(),
+            account_owner_email: None,
+            account_limits: AccountLimits::default(),
             compare_every: Duration::from_secs(300),
             push_settles: Duration::from_secs(1),
             push_rests: Duration::from_secs(5),

@@ -89,6 +89,8 @@ impl MasterParts {
         let parts = {
             let (db, clock, zone) = (self.db.clone(), self.clock.clone(), default_zone.clone());
             let (compare_every, settings) = (self.settings.compare_every, settings.clone());
+            let (owner_email, limits) =
+                (self.settings.account_owner_email.clone(), self.settings.account_limits);
             let (ledger, notices, registrar) = (ledger.clone(), notices.clone(), registrar.clone());
             move |cloudflare| AccountParts {
                 cloudflare,
@@ -98,7 +100,8 @@ impl MasterParts {
                 settings: settings.clone(),
                 default_zone: zone.clone(),
                 compare_every,
-                owner_email: None,
+                owner_email: owner_email.clone(),
+                limits,
                 installation: installation.clone(),
             }
         };

@@ -11,7 +11,8 @@ use crate::cloudflare::{AccessApp, CfError, Cloudflare, DnsRecord};
 use crate::config::Settings;
 use crate::docker::{BollardDocker, Docker};
 use crate::domain::access::{
-    Account, FoundApplication, Group, IdentityProvider, ServiceToken, need, policy_mark,
+    Account, FoundApplication, Group, IdentityProvider, Owner, ServiceToken, asks_for_owner, need_of,
+    policy_mark,
 };
 use crate::domain::dns::{FoundRecord, RecordKeeper, WantedName, dns_steps, owner_marker};
 use crate::domain::dockflare::state::{OddKind, Rule};
@@ -89,6 +90,8 @@ struct Facts {
     apps: Result<Vec<FoundApplication>, String>,
     idps: Option<Vec<IdentityProvider>>,
     tokens: Option<Vec<ServiceToken>>,
+    /// Who owns the account; none if nothing asks for it, or nobody answered.
+    owner: Option<Owner>,
     groups: BTreeMap<GroupId, Group>,
 }
 
@@ -118,7 +121,7 @@ impl Look<'_> {
             names.extend(others);
             in_tunnels.push(InTunnel { tunnel, asked: given });
         }
-        let facts = self.facts().await;
+        let facts = self.facts(&in_tunnels).await;
         for one in &by_tunnel(in_tunnels) {
             names.extend(self.compare(one, &facts).await);
         }
@@ -265,7 +268,10 @@ impl Look<'_> {
         given.chain(others).map(|(name, by)| Name::new(name, by, part())).collect()
     }
 
-    async fn facts(&self) -> Facts {
+    async fn facts(&self, in_tunnels: &[InTunnel]) -> Facts {
+        let groups = self.files.map(|files| groups(&files.state)).unwrap_or_default();
+        let mut asked = in_tunnels.iter().flat_map(|one| &one.asked);
+        let asks_owner = asked.any(|(_, service)| asks_for_owner(&service.access, &groups));
         let (zones, apps, idps, tokens) = futures_util::join!(
             self.client.list_zones(),
             self.client.list_access_apps(),
@@ -286,15 +292,26 @@ impl Look<'_> {
                 .map_err(|error| error.to_string()),
             idps: idps.ok(),
             tokens: tokens.ok(),
-            groups: self.files.map(|files| groups(&files.state)).unwrap_or_default(),
+            owner: if asks_owner { self.owner().await } else { None },
+            groups,
         }
+    }
+
+    async fn owner(&self) -> Option<Owner> {
+        if let Some(email) = &self.settings.publish.account_owner_email {
+            return Some(Owner::Known(email.clone()));
+        }
+        let members = unless_refused(self.client.list_members().await).ok()?;
+        Some(members.map_or(Owner::Unreadable, |members| Owner::among(&members)))
     }
 
     /// Compares what is asked for in a tunnel with what is there.
     async fn compare(&self, one: &InTunnel, facts: &Facts) -> Vec<Name> {
         let services = one.asked.iter().map(|(_, service)| service);
+        let publish = &self.settings.publish;
         let settings = PublishSettings {
-            publish_host_access: self.settings.publish.allow_host_access,
+            publish_host_access: publish.allow_host_access,
+            access_team: publish.team(),
             ..PublishSettings::default()
         };
         let wanted = Wanted::read(services, facts.zones(), &settings, &Published::default());
@@ -431,9 +448,10 @@ impl Facts {
             Ok(apps) => apps,
             Err(reason) => return Part::new("protection", Verdict::NotChecked, reason),
         };
-        let account =
-            Account { idps: self.idps.as_deref(), tokens: self.tokens.as_deref(), owner_email: None };
-        let needed = need(&service.key, &service.access, &self.groups, &account, &policy_mark(NOBODY));
+        let (idps, tokens) = (self.idps.as_deref(), self.tokens.as_deref());
+        let account = Account { idps, tokens, owner: self.owner.as_ref() };
+        let check = service.origin_request.access.as_ref();
+        let needed = need_of(service, check, &self.groups, &account, &policy_mark(NOBODY));
         let listed = self.zones.iter().flatten().flatten().map(|zone| (&zone.id, Some(&zone.name)));
         let mut known = listed.chain(self.default.iter().map(|zone| (&zone.id, zone.name.as_ref())));
         let name = known.find(|(id, _)| Some(*id) == zone).and_then(|(_, name)| name);

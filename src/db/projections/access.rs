@@ -14,6 +14,10 @@ pub(super) fn needs(needs: &mut Needs, event: &AccessEvent) {
     let id = match event {
         AccessEvent::GroupSet { group } => &group.id,
         AccessEvent::GroupRemoved { group_id } => group_id,
+        // Service tokens are Cloudflare's: nothing is kept of them.
+        AccessEvent::TokenCreated { .. }
+        | AccessEvent::TokenRotated { .. }
+        | AccessEvent::TokenRevoked { .. } => return,
     };
     needs.access_groups.insert(id.as_str().into());
 }
@@ -34,5 +38,8 @@ pub(super) fn project(unit: &mut Unit, origin: Origin<'_>, event: &AccessEvent) 
             unit.access_groups.delete(&group_id.as_str().into());
             removals::note(unit, origin, Withdrawn::Group, group_id.as_str().into());
         }
+        AccessEvent::TokenCreated { .. }
+        | AccessEvent::TokenRotated { .. }
+        | AccessEvent::TokenRevoked { .. } => {}
     }
 }

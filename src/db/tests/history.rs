@@ -25,8 +25,8 @@ use crate::domain::event::{
     RuleEvent, Stream, TunnelEvent, UpdateEvent,
 };
 use crate::domain::id::{
-    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId, TargetId,
-    TokenId, TunnelId, ZoneId,
+    AccountId, AgentId, ApprovalId, CommandId, ContainerId, GroupId, KeyId, RequestId, SecretId,
+    ServiceTokenId, TargetId, TokenId, TunnelId, ZoneId,
 };
 use crate::domain::machine::OtherMachine;
 use crate::domain::manual_rule::ManualRule;
@@ -289,12 +289,22 @@ impl World {
         }
     }
 
+    fn about_a_service_token(&self) -> AccessEvent {
+        let (token_id, name) = (ServiceTokenId::new(self.named("token", 3)), self.named("ci", 3));
+        match self.pick(3) {
+            0 => AccessEvent::TokenCreated { token_id, name },
+            1 => AccessEvent::TokenRotated { token_id, name, is_unconfirmed: self.pick(2) == 0 },
+            _ => AccessEvent::TokenRevoked { token_id, name },
+        }
+    }
+
     fn about_the_rest(&self) -> Event {
-        match self.pick(21) {
+        match self.pick(22) {
             17 => Event::Notify(NotifyEvent::TargetSet { target: Box::new(self.target()) }),
             // The others stay, so that there are some in the end.
             18 => Event::Notify(NotifyEvent::TargetRemoved { target_id: TargetId::new("target0") }),
             19 | 20 => Event::Owned(self.about_what_is_ours()),
+            21 => Event::Access(self.about_a_service_token()),
             14..=16 => Event::Rule(self.about_a_rule()),
             13 => Event::Tunnel(TunnelEvent::Added {
                 tunnel_id: self.tunnel(),

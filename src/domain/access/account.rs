@@ -2,17 +2,19 @@
 
 use serde::Deserialize;
 
-use super::super::id::{IdentityProviderId, ServiceTokenId};
+use super::super::id::IdentityProviderId;
 use super::super::text::repeated;
 use super::group::ONE_TIME_PIN;
+use super::owner::Owner;
+use super::service_token::ServiceToken;
 
 /// The right to read identity providers, as Cloudflare's form calls it.
 pub const IDENTITY_RIGHT: &str = "Access: Organizations, Identity Providers, and Groups Read";
 /// The right to read service tokens.
 pub const TOKENS_RIGHT: &str = "Access: Service Tokens Read";
-/// Why the owner of the account cannot be let in.
-pub const OWNER_NOT_KNOWN: &str = "`authenticate` lets in the owner of the Cloudflare account, whose address is not read \
-                                   yet; make a group with that address, and name it in `access.group`";
+/// Why the owner of the account cannot be let in before anybody looked who that is.
+const OWNER_NOT_READ: &str =
+    "`authenticate` lets in the owner of the Cloudflare account, whose address was not read yet";
 
 /// A way to sign in.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,16 +28,6 @@ pub struct IdentityProvider {
     pub kind: String,
 }
 
-/// A service token.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ServiceToken {
-    /// Its id.
-    pub id: ServiceTokenId,
-    /// What people call it.
-    #[serde(default)]
-    pub name: String,
-}
-
 /// What is known of an account. What is missing could not be read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Account<'a> {
@@ -43,8 +35,8 @@ pub struct Account<'a> {
     pub idps: Option<&'a [IdentityProvider]>,
     /// Its service tokens.
     pub tokens: Option<&'a [ServiceToken]>,
-    /// The address of whoever owns it.
-    pub owner_email: Option<&'a str>,
+    /// Who owns it; none if nobody looked.
+    pub owner: Option<&'a Owner>,
 }
 
 impl<'a> Account<'a> {
@@ -65,18 +57,23 @@ impl<'a> Account<'a> {
         idps.get(place).map(|idp| &idp.id).ok_or_else(|| unread("the identity providers", IDENTITY_RIGHT))
     }
 
+    /// Returns its service tokens, or why they are not known.
+    pub fn all_tokens(&self) -> Result<&'a [ServiceToken], String> {
+        self.tokens.ok_or_else(|| unread("the service tokens of the account", TOKENS_RIGHT))
+    }
+
     /// Returns the service token of an id or a name, or why there is none.
-    pub(super) fn token(&self, wanted: &str) -> Result<&'a ServiceTokenId, String> {
-        let tokens = self.tokens.ok_or_else(|| unread("the service tokens of the account", TOKENS_RIGHT))?;
+    pub fn token(&self, wanted: &str) -> Result<&'a ServiceToken, String> {
+        let tokens = self.all_tokens()?;
         let known = || tokens.iter().map(|token| (token.id.as_str(), token.name.as_str()));
         let place =
             find(known(), wanted).map_err(|found| not_found("a service token", wanted, found, known()))?;
-        tokens.get(place).map(|token| &token.id).ok_or_else(|| unread("the service tokens", TOKENS_RIGHT))
+        tokens.get(place).ok_or_else(|| unread("the service tokens", TOKENS_RIGHT))
     }
 
     /// Returns the address of whoever owns the account, or why it is not known.
     pub(super) fn owner(&self) -> Result<&'a str, String> {
-        self.owner_email.ok_or_else(|| OWNER_NOT_KNOWN.to_owned())
+        self.owner.ok_or_else(|| OWNER_NOT_READ.to_owned())?.address()
     }
 }
 
@@ -148,8 +145,9 @@ mod tests {
         let account = Account::default();
         assert!(account.idp("1").unwrap_err().contains(IDENTITY_RIGHT));
         assert!(account.token("1").unwrap_err().contains(TOKENS_RIGHT));
-        assert!(account.owner().unwrap_err().contains(OWNER_NOT_KNOWN));
-        let none = Account { tokens: Some(&[]), owner_email: Some("a@example.com"), ..account };
+        assert!(account.owner().unwrap_err().contains("was not read yet"));
+        let owner = Owner::Known("a@example.com".into());
+        let none = Account { tokens: Some(&[]), owner: Some(&owner), ..account };
         assert!(none.token("ci").unwrap_err().contains("it has none"));
         assert_eq!(none.owner(), Ok("a@example.com"));
     }

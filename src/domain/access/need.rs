@@ -262,7 +262,7 @@ fn wanted_policy(
 fn resolved(selector: &Selector, account: &Account<'_>) -> Result<Value, String> {
     let known = match selector {
         Selector::IdentityProvider(idp) => Selector::IdentityProvider(account.idp(idp)?.to_string()),
-        Selector::ServiceToken(token) => Selector::ServiceToken(account.token(token)?.to_string()),
+        Selector::ServiceToken(token) => Selector::ServiceToken(account.token(token)?.id.to_string()),
         Selector::AccountOwner => Selector::Email(account.owner()?.to_owned()),
         Selector::Country(code) => Selector::Country(code.to_ascii_uppercase()),
         other => other.clone(),

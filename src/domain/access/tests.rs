@@ -26,7 +26,14 @@ fn idps() -> Vec<IdentityProvider> {
 }
 
 fn tokens() -> Vec<ServiceToken> {
-    vec![ServiceToken { id: ServiceTokenId::new("token-1"), name: "ci".into() }]
+    vec![ServiceToken {
+        id: ServiceTokenId::new("token-1"),
+        name: "ci".into(),
+        client_id: String::new(),
+        duration: None,
+        expires_at: None,
+        last_seen_at: None,
+    }]
 }
 
 fn policies(value: Value) -> Vec<PolicySpec> {
@@ -71,9 +78,8 @@ fn asks(names: &[&str]) -> AccessAsk {
 }
 
 fn needed(route: &RouteKey, ask: &AccessAsk) -> Result<Need, String> {
-    let (idps, tokens) = (idps(), tokens());
-    let account =
-        Account { idps: Some(&idps), tokens: Some(&tokens), owner_email: Some("owner@example.com") };
+    let (idps, tokens, owner) = (idps(), tokens(), Owner::Known("owner@example.com".into()));
+    let account = Account { idps: Some(&idps), tokens: Some(&tokens), owner: Some(&owner) };
     need(route, ask, &groups(), &account, MARK)
 }
 
@@ -223,7 +229,10 @@ fn without_a_right_it_waits_and_names_it_and_whoever_needs_it_not_goes_on() {
     let idps = idps();
     let no_owner = Account { idps: Some(&idps), ..Account::default() };
     let said = need(&key(""), &asks(&[AUTHENTICATED]), &groups, &no_owner, MARK).unwrap_err();
-    assert!(said.contains(OWNER_NOT_KNOWN), "{said}");
+    assert!(said.contains("was not read yet"), "{said}");
+    let unreadable = Account { owner: Some(&Owner::Unreadable), ..no_owner };
+    let said = need(&key(""), &asks(&[AUTHENTICATED]), &groups, &unreadable, MARK).unwrap_err();
+    assert!(said.contains(MEMBERS_RIGHT), "{said}");
     assert!(matches!(without(&asks(&[PUBLIC_BYPASS])), Ok(Need::Application(_))));
 }
 

@@ -53,6 +53,21 @@ pub enum Need {
     Publish,
     /// Only protection by Cloudflare Access needs it.
     Protect,
+    /// Only what lets in the owner of the account needs it, and only if no setting names the owner.
+    Owner,
+}
+
+impl Need {
+    /// Says what needs it.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Publish => "whatever is published needs it",
+            Self::Protect => "only containers with `access.*` labels need it",
+            Self::Owner => {
+                "only `access.policy=authenticate` needs it, and not if `publish.account_owner_email` names the owner"
+            }
+        }
+    }
 }
 
 /// A right, and how a harmless read with it came out.
@@ -89,6 +104,8 @@ pub struct Facts {
     pub written: Vec<&'static str>,
     /// Whether anything asks for protection; none if nobody here knows.
     pub asks_protection: Option<bool>,
+    /// Whether anything asks for the account's owner; none if nobody here knows.
+    pub asks_owner: Option<bool>,
     /// What the last answer said of the time.
     pub time: Option<Told>,
 }
@@ -234,11 +251,21 @@ impl Facts {
         }
     }
 
+    /// Whether anything here needs what is for this; none if nobody knows.
+    fn asks(&self, need: Need) -> Option<bool> {
+        match need {
+            Need::Publish => Some(true),
+            Need::Protect => self.asks_protection,
+            Need::Owner => self.asks_owner,
+        }
+    }
+
     /// Of a right that is for nothing here, and that nobody could look at, nothing is said.
     fn right(&self, probe: &Probe) -> Option<Check> {
         let place = probe.zone.as_ref().map(|zone| format!(", zone {zone}")).unwrap_or_default();
         let name = format!("Right `{}`{place}", probe.right);
-        let is_for_nothing = probe.need == Need::Protect && self.asks_protection == Some(false);
+        let (asks, needed_by) = (self.asks(probe.need), probe.need.words());
+        let is_for_nothing = asks == Some(false);
         Some(match &probe.answer {
             Answer::None(_) if is_for_nothing => return None,
             Answer::Told(()) if self.written.contains(&probe.right) => {
@@ -246,20 +273,22 @@ impl Facts {
             }
             Answer::Told(()) => Check::fine(name, "the token may read with it"),
             Answer::Refused(_) if is_for_nothing => {
-                Check::fine(name, format!("the token lacks it, and nothing here needs it: {WHO_NEEDS_IT}"))
+                Check::fine(name, format!("the token lacks it, and nothing here needs it: {needed_by}"))
             }
-            Answer::Refused(words) if probe.need == Need::Protect && self.asks_protection.is_none() => {
-                Check::not_checked(
-                    name,
-                    format!(
-                        "the token lacks it ({words}), and whether it is needed is not known here: {WHO_NEEDS_IT}"
-                    ),
-                    format!(
-                        "add `{}` at {WHERE} if a container is to be protected by Cloudflare Access",
-                        in_form(probe.right)
-                    ),
-                )
-            }
+            Answer::Refused(words) if asks.is_none() => Check::not_checked(
+                name,
+                format!(
+                    "the token lacks it ({words}), and whether it is needed is not known here: {needed_by}"
+                ),
+                format!(
+                    "add `{}` at {WHERE} if {}",
+                    in_form(probe.right),
+                    match probe.need {
+                        Need::Owner => "the owner of the account is to be let in",
+                        _ => "a container is to be protected by Cloudflare Access",
+                    }
+                ),
+            ),
             Answer::Refused(words) => Check::problem(
                 name,
                 format!("the token lacks it: {words}"),
@@ -286,7 +315,7 @@ impl Facts {
     fn writing(&self) -> Option<Check> {
         let mut open: Vec<&str> = Vec::new();
         for probe in &self.probes {
-            let is_asked = probe.need == Need::Publish || self.asks_protection == Some(true);
+            let is_asked = self.asks(probe.need) == Some(true);
             let is_open = is_asked
                 && probe.right.ends_with(WRITE)
                 && matches!(probe.answer, Answer::Told(()))
@@ -307,7 +336,6 @@ impl Facts {
     }
 }
 
-const WHO_NEEDS_IT: &str = "only containers with `access.*` labels need it";
 /// The right to list zones.
 pub const ZONE_READ: &str = "Zone Read";
 /// How rights end that include writing.
@@ -359,6 +387,7 @@ mod tests {
             zones_left: 0,
             written: vec![TUNNEL, DNS],
             asks_protection: Some(false),
+            asks_owner: Some(false),
             time: Some(Told { theirs: now(), ours: now() }),
         }
     }

@@ -305,7 +305,7 @@ impl<'a> Reader<'a, '_> {
         let target = self.checked(&service, parse_service);
         let path = self.setting("path", normalise_path).map(Option::unwrap_or_default);
         let zone_name = self.setting("zonename", parse_hostname);
-        let options = self.origin_request();
+        let options = self.origin_request(&access);
         let (target, (options, wishes)) = (target?, options?);
         for (found, wish) in wishes {
             self.effects.note(&target, found, wish);
@@ -372,7 +372,10 @@ impl<'a> Reader<'a, '_> {
 
     /// Options whose labels are wrong are left out and shown, and the route itself is good; unless they are to keep
     /// visitors out: then there is no route. Beside them: what is wished, by which label.
-    fn origin_request(&mut self) -> Option<(OriginRequest, Vec<(table::Found<'a>, Wish)>)> {
+    fn origin_request(
+        &mut self,
+        access: &AccessAsk,
+    ) -> Option<(OriginRequest, Vec<(table::Found<'a>, Wish)>)> {
         let (mut options, mut wishes, mut is_open) = (OriginRequest::default(), Vec::new(), true);
         for option in &OPTIONS {
             let Some(found) = self.table.get_or_base(self.level, option.label) else { continue };
@@ -387,7 +390,7 @@ impl<'a> Reader<'a, '_> {
             self.problem(found, "has no effect unless `access_required` says that tokens are checked");
         }
         if let Some((found, _)) = wishes.iter().find(|(_, wish)| *wish == Wish::AccessCheck)
-            && let Some(reason) = problem_of_check(&options)
+            && let Some(reason) = problem_of_check(&options, access)
         {
             self.problem(found, reason);
             is_open = false;

@@ -255,7 +255,6 @@ fn a_slip_in_what_keeps_visitors_out_withholds_the_route() {
         ("ture", 0, "neither yes nor no"),
         ("'true'", 0, "in quotes"),
         ("my team", 1, "name of a team"),
-        ("", 1, "`access_team_name`"),
         ("a b", 2, "audience tags"),
         ("", 2, "`access_aud_tag`"),
     ] {
@@ -265,6 +264,22 @@ fn a_slip_in_what_keeps_visitors_out_withholds_the_route() {
         let read = read_labels(&given, None, MAX_PROBLEMS);
         assert_eq!(read.services, [], "{changed:?}");
         assert!(read.problems.iter().any(|problem| problem.reason.contains(words)), "{:?}", read.problems);
+    }
+    // The team may be left open, and the tag where the route has an application of its own.
+    let parts = [
+        (
+            AccessCheck { required: true, team_name: String::new(), aud_tag: vec!["aa11".into()] },
+            "access_aud_tag",
+            "aa11",
+        ),
+        (AccessCheck { required: true, ..AccessCheck::default() }, "access.group", "staff"),
+    ];
+    for (check, suffix, value) in parts {
+        let mut given = labels(&base);
+        given.extend(labels(&[("dockflare.access_required", "true")]));
+        given.insert(format!("dockflare.{suffix}"), value.into());
+        let read = read_labels(&given, None, MAX_PROBLEMS);
+        assert_eq!(read.services[0].origin_request.access, Some(check), "{:?}", read.problems);
     }
     // What asks for no check is none.
     let mut given = labels(&base);

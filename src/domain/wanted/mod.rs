@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::id::ZoneId;
 use super::ingress::{IngressRule, RuleId, guarded_rules};
 use super::publish::{PublishSettings, held_back};
-use super::route::{RouteKey, Service};
+use super::route::{AccessCheck, RouteKey, Service};
 use super::zone::{DefaultZone, Zone, ZoneProblem, choose_zone};
 
 /// What is known of the account's zones.
@@ -47,6 +47,9 @@ pub struct Wanted {
     pub guarded: BTreeSet<RouteKey>,
     /// Notes on routes that are published all the same.
     pub warnings: BTreeMap<RouteKey, String>,
+    /// What of them has the connector check Access tokens and leaves open whose those are, as it was asked for; what is put
+    /// in stands in the route itself.
+    pub open_checks: BTreeMap<RouteKey, AccessCheck>,
     /// True if a name fits none of the zones: there may be a new one.
     pub misses_a_zone: bool,
     /// True if the zones of the names are those that records would be made in.
@@ -87,7 +90,20 @@ impl Wanted {
                 None => wanted.add(service, zones, published),
             }
         }
+        let check_of = |service: &Service| {
+            let check = service.origin_request.access.clone().filter(AccessCheck::is_open)?;
+            Some((service.key.clone(), check))
+        };
+        wanted.open_checks = wanted.services.iter().filter_map(check_of).collect();
         wanted
+    }
+
+    /// Puts this in the place of what a route left open of the connector's check.
+    pub fn complete_check(&mut self, key: &RouteKey, check: AccessCheck) {
+        let mut services = self.services.iter_mut();
+        if let Some(service) = services.find(|service| service.key == *key) {
+            service.origin_request.access = Some(check);
+        }
     }
 
     fn refuse(&mut self, service: &Service, reason: String) {

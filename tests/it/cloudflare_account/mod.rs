@@ -3,11 +3,14 @@
 mod access;
 mod adopt;
 mod allowance;
+mod checks;
 mod drift;
 mod faults;
+mod limits;
 mod moves;
 mod not_found;
 mod outcomes;
+mod people;
 mod plan;
 mod progress;
 mod publishing;

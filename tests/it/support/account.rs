@@ -17,6 +17,7 @@ use lightship::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use lightship::db::read::{EventFilter, list_events};
 use lightship::db::{Batch, Db, Expected, RowChange, cloudflare};
 use lightship::domain::access::{AccessAsk, Group};
+use lightship::domain::account_limits::AccountLimits;
 use lightship::domain::adopt::{Meant, Offer};
 use lightship::domain::drift::DriftState;
 use lightship::domain::event::{
@@ -25,7 +26,7 @@ use lightship::domain::event::{
 use lightship::domain::id::{AgentId, ContainerId, GroupId, KeyId, SecretId, TunnelId, ZoneId};
 use lightship::domain::manual_rule::ManualRule;
 use lightship::domain::owned::OwnedKind;
-use lightship::domain::route::{OriginRequest, Release, RouteKey, Service};
+use lightship::domain::route::{AccessCheck, OriginRequest, Release, RouteKey, Service};
 use lightship::io::IoRuntime;
 use parking_lot::Mutex;
 
@@ -50,14 +51,17 @@ pub struct TestAccount {
     io: IoRuntime,
 }
 
+/// What an operator sets of it.
 #[derive(Clone)]
-struct Settings {
+pub struct Settings {
     /// How long a call may take.
     time_limit: Duration,
     compare_every: Duration,
     default_zone: Option<ZoneId>,
     clock: Clock,
-    publish: PublishSettings,
+    pub publish: PublishSettings,
+    pub owner_email: Option<String>,
+    pub limits: AccountLimits,
 }
 
 impl Default for Settings {
@@ -68,6 +72,8 @@ impl Default for Settings {
             default_zone: None,
             clock: Clock::system(),
             publish: PublishSettings::default(),
+            owner_email: None,
+            limits: AccountLimits::default(),
         }
     }
 }
@@ -141,6 +147,13 @@ impl TestAccount {
         Self::with(standin, Settings { publish, ..Settings::default() }).await
     }
 
+    /// Starts with what an operator set.
+    pub async fn set_up(standin: CloudflareStandIn, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        Self::with(standin, settings).await
+    }
+
     /// Starts with another time limit per call.
     pub async fn with_time_limit(time_limit: Duration) -> Self {
         Self::with(CloudflareStandIn::start(), Settings { time_limit, ..Settings::default() }).await
@@ -197,7 +210,8 @@ impl TestAccount {
             settings: settings.publish.clone(),
             default_zone: settings.default_zone.clone(),
             compare_every: settings.compare_every,
-            owner_email: None,
+            owner_email: settings.owner_email.clone(),
+            limits: settings.limits,
             installation: "test".into(),
         };
         let (spec, account) = describe(parts);
@@ -352,6 +366,20 @@ impl TestAccount {
             container_id: ContainerId::new(format!("container-of-{hostname}")),
             container_name: "app".into(),
             service: Service { access, ..wanted(hostname, "http://app:80") },
+        });
+        self.append(Stream::routes(&agent_id), vec![claim]).await;
+        self.account.wake_agent(&agent_id);
+    }
+
+    /// The same, and its connector is to check Access tokens, as far as that is said here.
+    pub async fn claims_checked(&self, agent: &str, hostname: &str, access: AccessAsk, check: AccessCheck) {
+        let agent_id = AgentId::new(agent);
+        let origin_request = OriginRequest { access: Some(check), ..OriginRequest::default() };
+        let claim = Event::Route(RouteEvent::Claimed {
+            agent_id: agent_id.clone(),
+            container_id: ContainerId::new(format!("container-of-{hostname}")),
+            container_name: "app".into(),
+            service: Service { access, origin_request, ..wanted(hostname, "http://app:80") },
         });
         self.append(Stream::routes(&agent_id), vec![claim]).await;
         self.account.wake_agent(&agent_id);

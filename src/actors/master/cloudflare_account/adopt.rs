@@ -11,14 +11,16 @@ use actix::prelude::*;
 
 use super::actor::CloudflareAccount;
 use super::applications::found_application;
+use super::people::Asked;
 use super::picture::Snapshot;
 use super::policies::found_policy;
 use super::protect::TIDY_AFTER;
 use super::protection::needs;
 use super::records::found as found_record;
-use super::requests::{answer, refused};
+use super::requests::answer;
 use super::shared::{Shared, StoreFailed};
 use super::tunnels::read_tunnels;
+use super::words::refused;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::Ctx;
@@ -26,7 +28,7 @@ use crate::cloudflare::{AccessApp, Cloudflare, DnsBatch, DnsRecord, NewDnsRecord
 use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow, find_application};
 use crate::db::cloudflare::{DnsRecordRow, find_dns_record};
 use crate::db::{Batch, Expected, RowChange};
-use crate::domain::access::{WantedApplication, adoption};
+use crate::domain::access::{WantedApplication, adoption, asks_for_owner};
 use crate::domain::adopt::{Meant, Offer, policy_offer, record_offer, tunnel_offer};
 use crate::domain::dns::tunnel_target;
 use crate::domain::event::{OwnedEvent, Stream};
@@ -169,7 +171,11 @@ async fn add_access(
 ) -> Result<(), MasterError> {
     let (db, account) = (&shared.db, shared.cloudflare.account());
     let zones = shared.zones.get(client, false).await.map_err(refused)?;
-    let people = shared.people.read(client).await.map_err(refused)?;
+    let is_about_owner = |snapshot: &Snapshot| {
+        snapshot.specs().any(|service| asks_for_owner(&service.access, &snapshot.groups))
+    };
+    let who = Asked { lists: true, owner: snapshots.iter().any(is_about_owner), team: false };
+    let people = shared.people.read(client, who).await.map_err(refused)?;
     let mut wanted: Vec<(WantedApplication, &Snapshot)> = Vec::new();
     for snapshot in snapshots {
         let asked = snapshot.wanted(zones.known(), &shared.settings);

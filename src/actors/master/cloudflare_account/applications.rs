@@ -10,6 +10,7 @@ use crate::db::access::{AccessApplicationRow, find_application};
 use crate::domain::access::{
     ApplicationStep, FoundApplication, OwnApplication, WantedApplication, application_step,
 };
+use crate::domain::account_limits::Limited;
 use crate::domain::drift::Drift;
 use crate::domain::id::{ApplicationId, PolicyId, TunnelId};
 use crate::domain::owned::OwnedKind;
@@ -85,6 +86,10 @@ impl Owned for Applications<'_> {
         match self.step(asked, row.as_ref()).await? {
             ApplicationStep::Keep { id, aud } => self.keep(asked, row.as_ref(), id, aud).await,
             ApplicationStep::Create { body } => {
+                if let Some(reason) = self.shared.usage.take_place(self.client, Limited::Applications).await?
+                {
+                    return Ok(Standing::Blocked(reason));
+                }
                 self.note(self.unsettled(asked, row.as_ref(), None)).await?;
                 let made = self.client.create_access_app(&body).await?;
                 self.read_back(asked, None, made.id).await

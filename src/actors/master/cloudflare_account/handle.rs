@@ -19,13 +19,16 @@ use super::requests::{
 };
 use super::rules::{FindTunnel, IsMeant, ListZones, PreviewImport};
 use super::shared::{AccountParts, StoredBudget};
+use super::tokens::{CountUse, CreateToken, ListTokens, RevokeToken, RotateToken};
 use super::tunnels::ProvidedTunnel;
 use super::view::{AccountView, GetView};
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::{ChildSpec, Overflow, Port};
-use crate::cloudflare::Cloudflare;
+use crate::cloudflare::{Cloudflare, SecretToken};
 use crate::db::Db;
+use crate::domain::access::{ServiceToken, TokenDraft};
+use crate::domain::account_limits::LimitUse;
 use crate::domain::adopt::{Meant, Offer};
 use crate::domain::connector::Connector;
 use crate::domain::doctor::token::Facts as TokenFacts;
@@ -45,6 +48,9 @@ const PUT_LIMIT: Duration = Duration::from_secs(25);
 const CONNECTORS_LIMIT: Duration = Duration::from_secs(20);
 /// How long a look at the token may take: some dozen calls.
 const LOOK_LIMIT: Duration = Duration::from_secs(40);
+/// How long it may take until a service token is made, rotated or revoked: who gave up waiting for a secret never sees it,
+/// so there is time for a lost answer and the look after it.
+const TOKEN_LIMIT: Duration = Duration::from_secs(28);
 /// The part of the time for an `apply` that is kept for saying how far it came.
 const SUMMARY: Duration = Duration::from_secs(2);
 
@@ -140,6 +146,31 @@ pub trait Account: Send + Sync {
     /// Returns what is known of the account, to be shown; makes no call. None without a token, and while its actor restarts.
     async fn view(&self) -> Option<AccountView> {
         None
+    }
+
+    /// Returns the service tokens of the account.
+    async fn service_tokens(&self, _max: Duration) -> Result<Vec<ServiceToken>, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    /// Makes a service token whose name is free.
+    async fn create_service_token(&self, _: TokenDraft, _by: &str) -> Result<SecretToken, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    /// Gives a service token another secret.
+    async fn rotate_service_token(&self, _token: &str, _by: &str) -> Result<SecretToken, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    /// Deletes a service token that no group names.
+    async fn revoke_service_token(&self, _token: &str, _by: &str) -> Result<ServiceToken, MasterError> {
+        Err(MasterError::NoCloudflareToken)
+    }
+
+    /// Says how many of each kind the account has, and may have.
+    async fn limits(&self) -> Result<Vec<LimitUse>, MasterError> {
+        Err(MasterError::NoCloudflareToken)
     }
 }
 
@@ -289,6 +320,29 @@ impl Account for Connected {
 
     async fn view(&self) -> Option<AccountView> {
         self.port.ask(GetView, PATIENCE).await.ok()
+    }
+
+    async fn service_tokens(&self, max: Duration) -> Result<Vec<ServiceToken>, MasterError> {
+        self.ask(|reply| ListTokens { reply }, max).await
+    }
+
+    async fn create_service_token(&self, draft: TokenDraft, by: &str) -> Result<SecretToken, MasterError> {
+        let by = by.to_owned();
+        self.ask(|reply| CreateToken { draft, by, reply }, TOKEN_LIMIT).await
+    }
+
+    async fn rotate_service_token(&self, token: &str, by: &str) -> Result<SecretToken, MasterError> {
+        let (token, by) = (token.to_owned(), by.to_owned());
+        self.ask(|reply| RotateToken { token, by, reply }, TOKEN_LIMIT).await
+    }
+
+    async fn revoke_service_token(&self, token: &str, by: &str) -> Result<ServiceToken, MasterError> {
+        let (token, by) = (token.to_owned(), by.to_owned());
+        self.ask(|reply| RevokeToken { token, by, reply }, TOKEN_LIMIT).await
+    }
+
+    async fn limits(&self) -> Result<Vec<LimitUse>, MasterError> {
+        self.ask(|reply| CountUse { reply }, LOOK_LIMIT).await
     }
 }
 

@@ -13,6 +13,9 @@ use super::rules::IsMeant;
 use super::tunnels::ProvidedTunnel;
 use super::view::AccountView;
 use crate::actors::master::error::MasterError;
+use crate::cloudflare::SecretToken;
+use crate::domain::access::{ServiceToken, TokenDraft};
+use crate::domain::account_limits::LimitUse;
 use crate::domain::adopt::{Meant, Offer};
 use crate::domain::connector::Connector;
 use crate::domain::doctor::token::Facts as TokenFacts;
@@ -132,5 +135,25 @@ impl Account for Late {
 
     async fn view(&self) -> Option<AccountView> {
         self.now().view().await
+    }
+
+    async fn service_tokens(&self, max: Duration) -> Result<Vec<ServiceToken>, MasterError> {
+        self.now().service_tokens(max).await
+    }
+
+    async fn create_service_token(&self, draft: TokenDraft, by: &str) -> Result<SecretToken, MasterError> {
+        self.now().create_service_token(draft, by).await
+    }
+
+    async fn rotate_service_token(&self, token: &str, by: &str) -> Result<SecretToken, MasterError> {
+        self.now().rotate_service_token(token, by).await
+    }
+
+    async fn revoke_service_token(&self, token: &str, by: &str) -> Result<ServiceToken, MasterError> {
+        self.now().revoke_service_token(token, by).await
+    }
+
+    async fn limits(&self) -> Result<Vec<LimitUse>, MasterError> {
+        self.now().limits().await
     }
 }

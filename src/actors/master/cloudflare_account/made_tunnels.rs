@@ -6,6 +6,7 @@ use super::shared::Shared;
 use crate::cloudflare::{CfError, Cloudflare, Tunnel};
 use crate::db::tunnels::{OwnedTunnelRow, TunnelRow, find_owned_tunnel};
 use crate::db::{Expected, RowChange};
+use crate::domain::account_limits::Limited;
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::TunnelId;
 
@@ -36,7 +37,7 @@ impl Owned for Tunnels<'_> {
     }
 
     async fn ensure(&self, name: &String) -> Result<Standing, OwnedError> {
-        self.provide(name).await.map(|(_, standing)| standing)
+        Ok(self.provide(name).await?.map_or_else(Standing::Blocked, |(_, standing)| standing))
     }
 
     /// Whoever asks for it has seen that it is empty and that nobody is connected.
@@ -61,13 +62,20 @@ impl Tunnels<'_> {
         self.shared.locks.lock(&format!("tunnel {name}")).await
     }
 
-    /// Finds the undeleted tunnel of exactly this name, or makes it.
-    pub async fn provide(&self, name: &str) -> Result<(Tunnel, Standing), OwnedError> {
+    /// Finds the undeleted tunnel of exactly this name, or makes it. The reason if the account may have no more.
+    pub async fn provide(&self, name: &str) -> Result<Result<(Tunnel, Standing), String>, OwnedError> {
         let _held = self.hold(name).await;
         let row = self.row(name).await?;
         if let Some(tunnel) = self.client.find_tunnel(name).await? {
-            return self.keep(row, tunnel).await;
+            return self.keep(row, tunnel).await.map(Ok);
         }
+        match self.shared.usage.take_place(self.client, Limited::Tunnels).await? {
+            Some(reason) => Ok(Err(reason)),
+            None => self.make(name, row).await.map(Ok),
+        }
+    }
+
+    async fn make(&self, name: &str, row: Option<OwnedTunnelRow>) -> Result<(Tunnel, Standing), OwnedError> {
         self.note(name, None, false).await?;
         match self.client.create_tunnel(name).await {
             Ok(tunnel) => self.keep_made(name, tunnel).await,

@@ -7,7 +7,8 @@
 //!
 //! What we own at Cloudflare is of one kind or another (`owned`): looked at, ensured and removed in the same way: DNS
 //! `records`, `policies` and `applications` of Access. What protects a route (`protection`) is put in place (`protect`) before it is made
-//! reachable; who can be let in is in `people`. A name that another tunnel gets is `leaving`. What a pass came to is said in `outcome`, in the `words` for people.
+//! reachable; who can be let in is in `people`, whose `tokens` programs have there; how many of each kind there may be, in
+//! `usage`. A name that another tunnel gets is `leaving`. What a pass came to is said in `outcome`, in the `words` for people.
 //!
 //! Everybody else holds an [`Account`], which is made in `handle`; one whose token may come later is in `late`.
 
@@ -33,7 +34,9 @@ mod requests;
 mod rules;
 mod schedule;
 mod shared;
+mod tokens;
 mod tunnels;
+mod usage;
 mod view;
 mod waiters;
 mod words;

@@ -29,7 +29,7 @@ use super::owned::{
     Ended, Looked, Owned, OwnedError, SIDE_BY_SIDE, Standing, ensure_all, look, look_all, put_right,
     remove_all,
 };
-use super::people::Listed;
+use super::people::{Asked, Listed};
 use super::picture::{Found, Read, Remembered, Snapshot, read_approved};
 use super::policies::is_made_here;
 use super::protect::Protecting;
@@ -40,8 +40,8 @@ use super::shared::Shared;
 use super::tunnels::read_config;
 use super::words::Stop;
 use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
-use crate::db::{Expected, RowChange};
-use crate::domain::access::{Need, need};
+use crate::db::{Expected, RowChange, access};
+use crate::domain::access::{Need, asks_for_owner, need_of};
 use crate::domain::drift::{Drift, Remedy};
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::TunnelId;
@@ -50,7 +50,7 @@ use crate::domain::ingress::{
 };
 use crate::domain::owned::OwnedKind;
 use crate::domain::publish::TunnelState;
-use crate::domain::route::{RouteKey, Service};
+use crate::domain::route::RouteKey;
 
 /// Writes of one pass; somebody who writes as often as we do does not keep us here for ever.
 const MAX_ROUNDS: usize = 8;
@@ -219,23 +219,72 @@ impl<'a> Pass<'a> {
 
     /// Says what the routes need. Who can be let in is read from the account if something is named that is not known.
     async fn read_needs(&mut self) -> Result<(), Stop> {
-        let Self { shared, client, read, .. } = self;
-        let say =
-            |listed: &Listed| needs(&read.snapshot.groups, &read.wanted, &listed.account(), &shared.mark);
-        let mut said = say(&shared.people.known().await);
+        let (shared, is_comparison) = (self.shared, self.is_comparison());
+        let (snapshot, wanted) = (&self.read.snapshot, &self.read.wanted);
+        let asks_owner =
+            wanted.services.iter().any(|service| asks_for_owner(&service.access, &snapshot.groups));
+        let say = |listed: &Listed| needs(&snapshot.groups, wanted, &listed.account(), &shared.mark);
+        // Who owns the account, and what its team is called, may change: a comparison looks again.
+        let owner = asks_owner && is_comparison;
+        let asked = Asked { lists: false, owner, team: self.needs_team(is_comparison).await };
+        let mut said = say(&self.look_at_account(asked).await?);
         let is_news = said.iter().any(|(key, need)| {
-            let reason = read.snapshot.row(key).and_then(|row| row.reason.as_ref());
+            let reason = snapshot.row(key).and_then(|row| row.reason.as_ref());
             need.as_ref().is_err_and(|new| reason != Some(new))
         });
         if said.values().any(Result::is_err) && (is_news || self.job.order.look_again) {
-            said = say(&shared.people.read(client).await?);
+            let asked = Asked { lists: true, owner: asks_owner, team: false };
+            said = say(&shared.people.read(&self.client, asked).await?);
         }
-        read.needs = said;
+        self.read.needs = said;
         let listed = shared.people.known().await;
-        let groups = Arc::clone(&read.snapshot.groups);
-        let need_of =
-            |service: &Service| need(&service.key, &service.access, &groups, &listed.account(), &shared.mark);
-        read.snapshot.decide_who_stays(need_of);
+        let Read { snapshot, wanted, .. } = &mut self.read;
+        let groups = Arc::clone(&snapshot.groups);
+        snapshot.decide_who_stays(|service| {
+            let check = service.origin_request.access.as_ref();
+            need_of(service, check, &groups, &listed.account(), &shared.mark)
+        });
+        snapshot.complete_checks(wanted, &snapshot.applications, listed.team.as_ref());
+        Ok(())
+    }
+
+    /// True if the team of the account has to be read: connectors are to check tokens, and whose is left open.
+    async fn needs_team(&self, again: bool) -> bool {
+        let mut checks = self.read.wanted.open_checks.values();
+        let is_open = checks.any(|check| check.team_name.is_empty());
+        is_open && (again || self.shared.people.known().await.team.is_none())
+    }
+
+    /// Reads what is asked for. If Cloudflare does not answer, what was known holds, should there be anything.
+    async fn look_at_account(&self, asked: Asked) -> Result<Listed, Stop> {
+        let known = self.shared.people.known().await;
+        if !asked.is_any() {
+            return Ok(known);
+        }
+        match self.shared.people.read(&self.client, asked).await {
+            Err(error) if self.is_comparison() => {
+                tracing::info!(%error, "who owns the account and what its team is called is asked again later");
+                Ok(known)
+            }
+            read => Ok(read?),
+        }
+    }
+
+    /// Puts in what routes leave open of the connector's check, now that their applications are there. What nobody can check
+    /// is not made reachable.
+    async fn complete_checks(&mut self) -> Result<(), Stop> {
+        if self.read.wanted.open_checks.is_empty() {
+            return Ok(());
+        }
+        let (db, tunnel) = (&self.shared.db, &self.job.tunnel);
+        let mut rows = access::applications_of_tunnels(db, std::slice::from_ref(tunnel)).await?;
+        let team = self.shared.people.known().await.team;
+        let Read { snapshot, wanted, .. } = &mut self.read;
+        let rows = rows.remove(tunnel).unwrap_or_default();
+        let waiting = snapshot.complete_checks(wanted, &rows, team.as_ref());
+        for (route, reason) in waiting {
+            self.found.protection.close(&route, reason);
+        }
         Ok(())
     }
 
@@ -335,6 +384,7 @@ impl<'a> Pass<'a> {
         let mut found = std::mem::take(&mut self.found.protection);
         let ended = self.protecting().protect(&mut found).await;
         self.found.protection = found;
+        let ended = ended.and(self.complete_checks().await);
         self.found.names.took_from.append(&mut self.found.protection.elsewhere);
         self.found.names.take_protections(&self.read.wanted, &self.found.protection.said);
         ended

@@ -1,75 +1,162 @@
-//! Who can be let in: the identity providers and service tokens of the account, read once, and again when something is
-//! named that is not among them.
+//! Who can be let in: the identity providers and service tokens of the account, its owner and its team. Each is read once,
+//! and again when something is named that is not known.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::cloudflare::{CfError, Cloudflare};
-use crate::domain::access::{Account, IdentityProvider, ServiceToken};
+use crate::domain::access::{Account, IdentityProvider, Owner, ServiceToken, Team};
+use crate::domain::id::ServiceTokenId;
 
-/// Lists this young are not read again for a name that is not in them.
+/// What was read so lately is not read again.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// What is known of them. Whoever asks while they are being read waits for that.
 #[derive(Default)]
 pub(super) struct People {
-    /// E-mail address of the account's owner, by setting.
-    owner_email: Option<String>,
-    known: tokio::sync::Mutex<Option<(Listed, Instant)>>,
+    /// The account's owner, by setting.
+    owner: Option<Owner>,
+    /// The account's team, by setting.
+    team: Option<Team>,
+    known: tokio::sync::Mutex<Known>,
 }
 
-/// The lists as they were read last.
+/// What was read last, and when.
+#[derive(Default)]
+struct Known {
+    lists: Read<Lists>,
+    owner: Read<Owner>,
+    team: Read<Team>,
+}
+
+/// Something that is read from the account.
+struct Read<T>(Option<(T, Instant)>);
+
+/// Lists that are read together.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Listed {
+struct Lists {
     /// None if the token may not list them.
     idps: Option<Vec<IdentityProvider>>,
     /// None if the token may not list them.
     tokens: Option<Vec<ServiceToken>>,
-    owner_email: Option<String>,
+}
+
+/// What somebody needs to know.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    /// Identity providers and service tokens.
+    pub lists: bool,
+    pub owner: bool,
+    pub team: bool,
+}
+
+impl Asked {
+    /// True if anything is asked for.
+    pub fn is_any(self) -> bool {
+        self.lists || self.owner || self.team
+    }
+}
+
+/// What is known, as it was read last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listed {
+    lists: Lists,
+    owner: Option<Owner>,
+    /// The team; none if nobody looked.
+    pub team: Option<Team>,
 }
 
 impl Listed {
     /// As far as rules of Access are concerned.
     pub fn account(&self) -> Account<'_> {
         Account {
-            idps: self.idps.as_deref(),
-            tokens: self.tokens.as_deref(),
-            owner_email: self.owner_email.as_deref(),
+            idps: self.lists.idps.as_deref(),
+            tokens: self.lists.tokens.as_deref(),
+            owner: self.owner.as_ref(),
         }
     }
 }
 
+impl<T> Default for Read<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone> Read<T> {
+    fn is_fresh(&self) -> bool {
+        self.0.as_ref().is_some_and(|(_, at)| at.elapsed() < FRESH)
+    }
+
+    fn value(&self) -> Option<T> {
+        self.0.as_ref().map(|(value, _)| value.clone())
+    }
+
+    fn put(&mut self, value: T) {
+        self.0 = Some((value, Instant::now()));
+    }
+}
+
 impl People {
-    /// With the address of the account's owner, if it is known.
-    pub fn new(owner_email: Option<String>) -> Self {
-        Self { owner_email, known: tokio::sync::Mutex::default() }
+    /// With what settings say of the account.
+    pub fn new(owner_email: Option<String>, team: Option<String>) -> Self {
+        let (owner, team) = (owner_email.map(Owner::Known), team.map(Team::Named));
+        Self { owner, team, known: tokio::sync::Mutex::default() }
     }
 
     /// Returns what is known without asking.
     pub async fn known(&self) -> Listed {
-        let known = self.known.lock().await;
-        let listed = known.as_ref().map(|(listed, _)| listed.clone());
-        Listed { owner_email: self.owner_email.clone(), ..listed.unwrap_or_default() }
+        self.listed(&*self.known.lock().await)
     }
 
-    /// Reads the lists, unless they are fresh. Fails only if time may heal it; a token without the right is an answer too.
-    pub async fn read(&self, client: &Cloudflare) -> Result<Listed, CfError> {
+    /// Reads what is asked for, unless that is fresh. Fails only if time may heal it; a token without the right is an answer
+    /// too.
+    pub async fn read(&self, client: &Cloudflare, asked: Asked) -> Result<Listed, CfError> {
         let mut known = self.known.lock().await;
-        if let Some((listed, at)) = known.as_ref()
-            && at.elapsed() < FRESH
-        {
-            return Ok(Listed { owner_email: self.owner_email.clone(), ..listed.clone() });
+        if asked.lists && !known.lists.is_fresh() {
+            let (idps, tokens) =
+                futures_util::join!(client.list_identity_providers(), client.list_service_tokens());
+            let lists = Lists { idps: unless_refused(idps)?, tokens: unless_refused(tokens)? };
+            known.lists.put(lists);
         }
-        let (idps, tokens) =
-            futures_util::join!(client.list_identity_providers(), client.list_service_tokens());
-        let listed = Listed {
-            idps: unless_refused(idps)?,
-            tokens: unless_refused(tokens)?,
-            owner_email: self.owner_email.clone(),
-        };
-        *known = Some((listed.clone(), Instant::now()));
-        Ok(listed)
+        if asked.owner && self.owner.is_none() && !known.owner.is_fresh() {
+            let members = unless_refused(client.list_members().await)?;
+            known.owner.put(members.map_or(Owner::Unreadable, |members| Owner::among(&members)));
+        }
+        if asked.team && self.team.is_none() && !known.team.is_fresh() {
+            known.team.put(unless_refused(client.read_team().await)?.unwrap_or(Team::Unreadable));
+        }
+        Ok(self.listed(&known))
+    }
+
+    /// Takes note of the service tokens as they are now.
+    pub async fn put_tokens(&self, tokens: Vec<ServiceToken>) {
+        if let Read(Some((lists, _))) = &mut self.known.lock().await.lists {
+            lists.tokens = Some(tokens);
+        }
+    }
+
+    /// There is a service token more.
+    pub async fn add_token(&self, token: ServiceToken) {
+        if let Read(Some((Lists { tokens: Some(tokens), .. }, _))) = &mut self.known.lock().await.lists {
+            tokens.push(token);
+        }
+    }
+
+    /// There is one less.
+    pub async fn remove_token(&self, id: &ServiceTokenId) {
+        if let Read(Some((Lists { tokens: Some(tokens), .. }, _))) = &mut self.known.lock().await.lists {
+            tokens.retain(|token| token.id != *id);
+        }
+    }
+
+    fn listed(&self, known: &Known) -> Listed {
+        Listed {
+            lists: known.lists.value().unwrap_or_default(),
+            owner: self.owner.clone().or_else(|| known.owner.value()),
+            team: self.team.clone().or_else(|| known.team.value()),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::db::cloudflare::{AppliedRule, DnsRecordRow, RouteStatusRow, TunnelSta
 use crate::db::drifts::reviewed_of_agents;
 use crate::db::tunnels::TunnelRow;
 use crate::db::{Db, DbError, cloudflare, manual_rules, routes, tunnels};
-use crate::domain::access::{AccessAsk, Group, Need, WantedApplication};
+use crate::domain::access::{AccessAsk, Group, Need, Team, WantedApplication};
 use crate::domain::dns::tunnel_target;
 use crate::domain::id::{AccountId, AgentId, GroupId, TunnelId};
 use crate::domain::ingress::{
@@ -162,7 +162,47 @@ impl Snapshot {
             (row.name.as_str(), record)
         });
         let rules = self.applied.iter().map(IngressRule::id).collect();
-        Wanted::read(self.specs(), zones, settings, &Published { rules, records: records.collect() })
+        let published = Published { rules, records: records.collect() };
+        let mut wanted = Wanted::read(self.specs(), zones, settings, &published);
+        let team = settings.access_team.clone().map(Team::Named);
+        self.complete_checks(&mut wanted, &self.applications, team.as_ref());
+        wanted
+    }
+
+    /// Puts in what routes leave open of the connector's check of Access tokens, as far as it is known: the tags of these
+    /// `applications` of theirs, and the team. A team that was not read is the one that was written last. Says why the others wait.
+    pub fn complete_checks(
+        &self,
+        wanted: &mut Wanted,
+        applications: &[AccessApplicationRow],
+        team: Option<&Team>,
+    ) -> BTreeMap<RouteKey, String> {
+        let mut waiting = BTreeMap::new();
+        for (key, open) in wanted.open_checks.clone() {
+            let row = applications.iter().find(|row| row.domain == key.to_string());
+            let aud = row.filter(|row| row.application_id.is_some()).and_then(|row| row.aud.as_deref());
+            let written = self.written_team(&key);
+            let team = match team {
+                Some(Team::Named(_)) => team,
+                _ => written.as_ref().or(team),
+            };
+            match open.completed(aud, team) {
+                Ok(whole) => wanted.complete_check(&key, whole),
+                Err(reason) => {
+                    wanted.complete_check(&key, open);
+                    waiting.insert(key, reason);
+                }
+            }
+        }
+        waiting
+    }
+
+    /// The team that the rule of a route was written with.
+    fn written_team(&self, key: &RouteKey) -> Option<Team> {
+        let id = RuleId::of(key);
+        let rule = self.applied.iter().find(|rule| rule.id() == id)?;
+        let check = rule.origin_request.access.as_ref().filter(|check| !check.team_name.is_empty())?;
+        Some(Team::Named(check.team_name.clone()))
     }
 
     /// Leaves of what labels ask for what a person said yes to, if that is needed.

@@ -12,7 +12,7 @@ use super::picture::{Snapshot, leads_to};
 use super::policies::{is_settled, linked_policies, unused};
 use super::protection::needs;
 use crate::db::{Db, DbError, access, agents, cloudflare, routes, tunnels};
-use crate::domain::access::{Account, WantedApplication, policy_in_words};
+use crate::domain::access::{Account, WantedApplication, asks_for_owner, policy_in_words};
 use crate::domain::agent::AgentStatus;
 use crate::domain::difference::in_words;
 use crate::domain::drift::DriftState;
@@ -315,13 +315,20 @@ fn add_protection(plan: &mut Plan, snap: &Snapshot, wanted: &Wanted, access: Kno
                 }
             }
             // Nobody had to be asked yet who can be let in; the next pass asks.
-            Err(_) if people.idps.is_none() => add_asked_application(plan, snap, wanted, &key),
+            Err(_) if people.idps.is_none() || (people.owner.is_none() && asks_owner(snap, wanted, &key)) => {
+                add_asked_application(plan, snap, wanted, &key);
+            }
             Err(reason) if snap.state(&key) != Some(PublicState::Blocked) => {
                 plan.blocked.push(blocked(snap, &key, reason));
             }
             Err(_) => {}
         }
     }
+}
+
+fn asks_owner(snap: &Snapshot, wanted: &Wanted, key: &RouteKey) -> bool {
+    let mut services = wanted.services.iter();
+    services.any(|service| service.key == *key && asks_for_owner(&service.access, &snap.groups))
 }
 
 /// An application of which nothing more can be said than its route asks for.

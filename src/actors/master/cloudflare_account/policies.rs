@@ -11,6 +11,7 @@ use crate::cloudflare::{AccessPolicy, Cloudflare};
 use crate::db::RowChange;
 use crate::db::access::{AccessApplicationRow, AccessPolicyRow, find_policy};
 use crate::domain::access::{FoundPolicy, OwnPolicy, PolicyStep, WantedPolicy, policy_step};
+use crate::domain::account_limits::Limited;
 use crate::domain::adopt::used_by;
 use crate::domain::drift::Drift;
 use crate::domain::id::PolicyId;
@@ -63,6 +64,9 @@ impl Owned for Policies<'_> {
         match self.step(wanted, row.as_ref()).await? {
             PolicyStep::Keep { id } => self.keep(wanted, row.as_ref(), id).await,
             PolicyStep::Create => {
+                if let Some(reason) = self.shared.usage.take_place(self.client, Limited::Policies).await? {
+                    return Ok(Standing::Blocked(reason));
+                }
                 self.note(self.unsettled(wanted, row.as_ref(), None)).await?;
                 let made = self.client.create_access_policy(&wanted.body).await?;
                 self.read_back(wanted, None, made.id).await

@@ -9,10 +9,10 @@ use super::owned::{OwnedError, Standing};
 use super::schedule::REFUSED_RETRY;
 use super::words::{NameFailure, Stop};
 use crate::cloudflare::CfError;
-use crate::domain::access::{Account, Group, Need, need};
+use crate::domain::access::{Account, Group, Need, need_of};
 use crate::domain::id::{GroupId, TunnelId};
 use crate::domain::protection::Protection;
-use crate::domain::route::RouteKey;
+use crate::domain::route::{RouteKey, Service};
 use crate::domain::wanted::Wanted;
 
 const WAITS_FOR_ITS_TURN: &str = "its protection waits for its turn at Cloudflare";
@@ -28,9 +28,11 @@ pub(super) fn needs(
     account: &Account<'_>,
     mark: &str,
 ) -> Needs {
-    let services = wanted.services.iter();
-    let need_of = |ask, key| need(key, ask, groups, account, mark);
-    services.map(|service| (service.key.clone(), need_of(&service.access, &service.key))).collect()
+    let need_of = |service: &Service| {
+        let check = wanted.open_checks.get(&service.key);
+        (service.key.clone(), need_of(service, check, groups, account, mark))
+    };
+    wanted.services.iter().map(need_of).collect()
 }
 
 /// What came of one thing.
@@ -124,6 +126,13 @@ impl FoundProtection {
     /// True if a route is closed only because calls wait for their turn still.
     pub fn is_put_off(&self, route: &RouteKey) -> bool {
         self.put_off.contains_key(route)
+    }
+
+    /// What protects a route is in place, and its rule cannot be written for this reason.
+    pub fn close(&mut self, route: &RouteKey, reason: String) {
+        if self.said.get(route) == Some(&Protection::InPlace) {
+            self.said.insert(route.clone(), Protection::Missing(reason));
+        }
     }
 
     /// Takes note of what came of a route.

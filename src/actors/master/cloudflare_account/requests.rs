@@ -18,10 +18,10 @@ use super::schedule::{Order, Turn};
 use super::shared::Shared;
 use super::tunnels::{ProvidedTunnel, has_tunnel, list_connectors, provide, read_tunnels};
 use super::waiters::Ended;
+use super::words::refused;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::Ctx;
-use crate::cloudflare::CfError;
 use crate::db::cloudflare::{RouteStatusRow, TunnelStatusRow};
 use crate::db::tunnels::TunnelRow;
 use crate::db::{ALL, Expected, RowChange, cloudflare, drifts, manual_rules, routes, tunnels};
@@ -446,10 +446,6 @@ async fn read_plan(shared: &Shared) -> Result<Plan, MasterError> {
     let people = shared.people.known().await;
     let access = KnownAccess { people: Some(people.account()), mark: &shared.mark };
     Ok(plan(&shared.db, &shared.settings, known, access, true).await?)
-}
-
-pub(super) fn refused(error: CfError) -> MasterError {
-    MasterError::Cloudflare(error.to_string())
 }
 
 pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, MasterError>) {

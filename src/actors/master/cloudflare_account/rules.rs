@@ -7,9 +7,10 @@ use actix::prelude::*;
 
 use super::actor::CloudflareAccount;
 use super::picture::Snapshot;
-use super::requests::{answer, refused};
+use super::requests::answer;
 use super::shared::Shared;
 use super::tunnels::{ProvidedTunnel, provided};
+use super::words::refused;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::receipt::Reply;
 use crate::actors::supervision::Ctx;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use super::people::People;
+use super::usage::Usage;
 use super::zones::Zones;
 use crate::actors::master::bus::{Note, Notices};
 use crate::actors::master::error::MasterError;
@@ -25,6 +26,7 @@ use crate::db::drifts::reviewed_agents;
 use crate::db::manual_rules::{Claimant, find_claimant};
 use crate::db::{Batch, Db, DbError, Expected, RowChange, agents, settings, tunnels};
 use crate::domain::access::policy_mark;
+use crate::domain::account_limits::AccountLimits;
 use crate::domain::dns::owner_marker;
 use crate::domain::event::{AdminEvent, Event, Stream};
 use crate::domain::id::{AccountId, AgentId, TunnelId, ZoneId};
@@ -77,8 +79,10 @@ pub struct AccountParts {
     pub default_zone: Option<ZoneId>,
     /// How often everything is compared with Cloudflare although nothing changed here; zero: after a start only.
     pub compare_every: Duration,
-    /// E-mail address of the account's owner, whom `access.policy=authenticate` lets in; none if it is not known.
+    /// E-mail address of the account's owner, whom `access.policy=authenticate` lets in; none if it is to be read.
     pub owner_email: Option<String>,
+    /// How many of each kind the account may have.
+    pub limits: AccountLimits,
     /// This installation's own id: its DNS records bear it, so that two installations can share an account.
     pub installation: String,
 }
@@ -93,6 +97,7 @@ pub(super) struct Shared {
     pub compare_every: Duration,
     pub zones: Zones,
     pub people: People,
+    pub usage: Usage,
     pub locks: NameLocks,
     /// What every record that we make carries.
     pub marker: String,
@@ -105,7 +110,8 @@ impl Shared {
         Self {
             marker: owner_marker(&parts.installation),
             mark: policy_mark(&parts.installation),
-            people: People::new(parts.owner_email),
+            people: People::new(parts.owner_email, parts.settings.access_team.clone()),
+            usage: Usage::new(parts.limits),
             cloudflare: parts.cloudflare,
             db: parts.db,
             store: parts.store,

@@ -107,7 +107,8 @@ fn unless_stale(config: TunnelConfig, known: Option<i64>) -> Result<TunnelConfig
 /// agent has it.
 pub(super) async fn provide(shared: &Shared, name: &str) -> Result<ProvidedTunnel, MasterError> {
     let kind = Tunnels { shared, client: &shared.cloudflare };
-    let (tunnel, standing) = kind.provide(name).await.map_err(of_tunnel)?;
+    let (tunnel, standing) =
+        kind.provide(name).await.map_err(of_tunnel)?.map_err(MasterError::AccountFull)?;
     // What is on record as made here is no news to whoever stores it.
     let is_known = tunnels::find_tunnel(&shared.db, &tunnel.id).await?.is_some_and(|row| row.made);
     provided(shared, tunnel, matches!(standing, Standing::Ours) && !is_known).await

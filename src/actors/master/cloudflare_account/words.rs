@@ -331,6 +331,11 @@ impl Stop {
     }
 }
 
+/// Cloudflare did not do what somebody asked for, who waits for it.
+pub(super) fn refused(error: CfError) -> MasterError {
+    MasterError::Cloudflare(error.to_string())
+}
+
 /// Why a pass did not come to its end, for those who wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
