@@ -39,6 +39,7 @@ mod room;
 mod route;
 mod rules;
 pub mod server;
+mod service_tokens;
 mod session;
 mod speak;
 pub mod state;
@@ -60,6 +61,7 @@ pub use state::{WebSettings, WebState};
 
 use agent_api::{cloudflare_proxy, redflag as agent, v2, v3};
 use api::redflag::{self as people, install};
+use api::service_tokens as tokens;
 use api::{
     access, admins, adopt, doctor, events, explain, keys, legacy, legacy_rules, native,
     notifications as told, overview, plans, registries, runs, updates,
@@ -164,6 +166,10 @@ fn scripts(config: &mut ServiceConfig) {
                 .service(at("/rules/import").post(api::rules::import))
                 .service(at("/access/groups").get(access::list))
                 .service(at("/access/groups/{id}").get(access::show).put(access::set).delete(access::remove))
+                .service(at("/access/service-tokens").get(tokens::list).post(tokens::create))
+                .service(at("/access/service-tokens/{id}").delete(tokens::revoke))
+                .service(at("/access/service-tokens/{id}/rotate").post(tokens::rotate))
+                .service(at("/cloudflare/limits").get(api::limits::show))
                 .service(at("/notifications/targets").get(told::list))
                 .service(at("/notifications/targets/{id}").put(told::set).delete(told::remove))
                 .service(at("/notifications/targets/{id}/test").post(told::test))
@@ -331,6 +337,9 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/access").get(pages::access::show))
         .service(at("/access/groups").post(pages::access::set))
         .service(at("/access/groups/{id}/remove").post(pages::access::remove))
+        .service(at("/access/tokens").post(pages::access::tokens::create))
+        .service(at("/access/tokens/{id}/rotate").post(pages::access::tokens::rotate))
+        .service(at("/access/tokens/{id}/revoke").post(pages::access::tokens::revoke))
         .service(at("/notifications").get(pages::notifications::show))
         .service(at("/notifications/targets").post(pages::notifications::set))
         .service(at("/notifications/targets/{id}/test").post(pages::notifications::test))

@@ -58,6 +58,44 @@ async fn a_token_that_has_what_is_needed_is_fine_once_something_was_written_with
 }
 
 #[actix_web::test]
+async fn the_right_to_read_members_is_needed_only_where_the_owner_is_let_in() {
+    let master = TestMaster::start().await;
+    master.standin.take_right("Account Settings");
+    publish(&master, "app.example.com", &[], "active").await;
+    let (verdict, found) = checks(&master).await;
+    let members = check(&found, "Right `Account Settings Read`");
+    assert_eq!((&verdict, &members["verdict"]), (&json!("fine"), &json!("fine")), "{members}");
+    assert!(members["detail"].as_str().unwrap().contains("`publish.account_owner_email`"), "{members}");
+    master.stop().await;
+
+    let master = TestMaster::start().await;
+    master.standin.take_right("Account Settings");
+    master.standin.add_identity_provider("PIN", "onetimepin");
+    publish(&master, "app.example.com", &[("dockflare.access.policy", "authenticate")], "blocked").await;
+    let (verdict, found) = checks(&master).await;
+    let members = check(&found, "Right `Account Settings Read`");
+    assert_eq!((&verdict, &members["verdict"]), (&json!("problem"), &json!("problem")), "{members}");
+    let way_out = members["way_out"].as_str().unwrap();
+    assert!(way_out.contains("`Account / Account Settings / Read`"), "{way_out}");
+    master.stop().await;
+}
+
+#[actix_web::test]
+async fn a_limit_that_is_near_is_shown() {
+    let master = TestMaster::start().await;
+    for number in 0..49 {
+        master.standin.add_service_token(&format!("t{number}"));
+    }
+    let (verdict, found) = checks(&master).await;
+    let tokens = check(&found, "Limit of service tokens");
+    assert_eq!((&verdict, &tokens["verdict"]), (&json!("problem"), &json!("problem")), "{tokens}");
+    assert!(tokens["detail"].as_str().unwrap().contains("49 of 50"), "{tokens}");
+    assert!(tokens["way_out"].as_str().unwrap().contains("`cloudflare.max_service_tokens`"), "{tokens}");
+    assert_eq!(check(&found, "Limit of tunnels")["verdict"], "fine");
+    master.stop().await;
+}
+
+#[actix_web::test]
 async fn a_right_that_was_taken_away_is_named_as_the_form_names_it() {
     let master = TestMaster::start().await;
     publish(&master, "app.example.com", &[], "active").await;
@@ -70,7 +108,11 @@ async fn a_right_that_was_taken_away_is_named_as_the_form_names_it() {
         assert_eq!(check(&found, "API token")["verdict"], "fine", "the token itself is good");
         master.standin.give_rights_back();
     }
-    // Only to write: who may not, may not read the token of a tunnel either.
+    master.stop().await;
+    // Only to write: who may not, may not read the token of a tunnel either. Each look takes of the calls that are left for
+    // what is in the background.
+    let master = TestMaster::start().await;
+    publish(&master, "app.example.com", &[], "active").await;
     for right in [
         "Cloudflare One Connectors Write",
         "Cloudflare One Connector: cloudflared Write",

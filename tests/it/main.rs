@@ -36,6 +36,7 @@ mod protection;
 mod redflag;
 mod registries;
 mod registry;
+mod service_tokens;
 mod slow_clients;
 mod support;
 mod updates;

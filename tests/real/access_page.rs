@@ -1,12 +1,16 @@
-//! The Access page in a real browser: a group is made without JSON, a container asks for it, and both are shown.
+//! The Access page in a real browser: a group is made without JSON, a container asks for it, and both are shown; a service
+//! token is made, and its secret is seen once.
 
 use serde_json::json;
 use tempfile::TempDir;
 use thirtyfour::prelude::*;
 
-use crate::browser::{Driver, PASSWORD, hindrances, press, shoot, surplus, type_in, until_shown};
+use crate::browser::{
+    Driver, PASSWORD, hindrances, is_for_everybody, press, shoot, surplus, type_in, until_shown,
+};
 use crate::raw_client::RawClient;
 use crate::scene::subfolder;
+use crate::support::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
 use crate::support::ship::Rig;
 use crate::support::until::until;
 
@@ -15,14 +19,8 @@ async fn a_person_makes_a_group_and_sees_what_it_protects() {
     // Given a master that somebody can sign in to.
     let dir = TempDir::new().unwrap();
     let mut master = Rig::new("master", &subfolder(&dir, "master")).start();
-    let set_up = master.said("first run: open ");
     let driver = Driver::start();
-    let browser = driver.browser(&subfolder(&dir, "profile")).await;
-    browser.goto(&set_up).await.unwrap();
-    type_in(&browser, "name", "ada").await;
-    type_in(&browser, "password", PASSWORD).await;
-    type_in(&browser, "again", PASSWORD).await;
-    press(&browser, "Create administrator").await;
+    let browser = signed_in(&driver, &dir, &master.said("first run: open ")).await;
 
     // When a group is made, first with a mistake.
     browser.goto(format!("{}/access", master.url())).await.unwrap();
@@ -112,6 +110,66 @@ async fn a_person_makes_a_group_and_sees_what_it_protects() {
     })
     .await;
     browser.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_makes_and_rotates_a_service_token_and_sees_each_secret_once() {
+    // Given an account with a token that is over.
+    let (standin, dir) = (CloudflareStandIn::start(), TempDir::new().unwrap());
+    let old = standin.add_service_token("old");
+    standin.expire_service_token(&old);
+    let rig = Rig::new("master", &subfolder(&dir, "master"))
+        .env("CF_API_BASE_URL", standin.base_url())
+        .env("CF_API_TOKEN", TOKEN)
+        .env("CF_ACCOUNT_ID", ACCOUNT);
+    let mut master = rig.start();
+    let driver = Driver::start();
+    let browser = signed_in(&driver, &dir, &master.said("first run: open ")).await;
+
+    // When one is made.
+    browser.goto(format!("{}/access", master.url())).await.unwrap();
+    until_shown(&browser, "expired").await;
+    let name = By::Css("form[action='/access/tokens'] [name='name']");
+    browser.find(name).await.unwrap().send_keys("ci").await.unwrap();
+    press(&browser, "Make service token").await;
+
+    // Then its secret is on the page that follows, and on no other.
+    until_shown(&browser, "The secret is shown only now").await;
+    let id = standin.service_tokens("ci")[0]["id"].as_str().unwrap().to_owned();
+    let secret = shown_secret(&browser).await;
+    assert_eq!(standin.secret_of(&id), Some(secret.clone()));
+    is_for_everybody(&browser, "22-service-token-made").await;
+    browser.goto(format!("{}/access", master.url())).await.unwrap();
+    until_shown(&browser, "Service tokens").await;
+    assert!(!browser.source().await.unwrap().contains(&secret));
+    is_for_everybody(&browser, "23-service-tokens").await;
+
+    // When it is rotated, then a question comes first, and another secret is shown.
+    press_in_list(&browser, &format!("rotate-token-{id}")).await;
+    let question = browser.get_alert_text().await.unwrap();
+    assert!(question.contains("come in no more until they have the new one"), "{question}");
+    browser.accept_alert().await.unwrap();
+    until_shown(&browser, "Another secret for ci").await;
+    let second = shown_secret(&browser).await;
+    assert_ne!(second, secret);
+    assert_eq!(standin.secret_of(&id), Some(second));
+    browser.quit().await.unwrap();
+}
+
+/// A browser whose person has just made the first administrator.
+async fn signed_in(driver: &Driver, dir: &TempDir, set_up: &str) -> WebDriver {
+    let browser = driver.browser(&subfolder(dir, "profile")).await;
+    browser.goto(set_up).await.unwrap();
+    type_in(&browser, "name", "ada").await;
+    type_in(&browser, "password", PASSWORD).await;
+    type_in(&browser, "again", PASSWORD).await;
+    press(&browser, "Create administrator").await;
+    until_shown(&browser, "Overview").await;
+    browser
+}
+
+async fn shown_secret(browser: &WebDriver) -> String {
+    browser.find(By::Id("client-secret")).await.unwrap().text().await.unwrap()
 }
 
 /// Presses what has this id in the list, which is live: it may be put in its place anew at just that moment.

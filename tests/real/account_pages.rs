@@ -5,23 +5,12 @@ use serde_json::json;
 use tempfile::TempDir;
 use thirtyfour::prelude::*;
 
-use crate::browser::{Driver, PASSWORD, hindrances, press, shoot, surplus, type_in, until_shown};
+use crate::browser::{Driver, PASSWORD, is_for_everybody, press, type_in, until_shown};
 use crate::raw_client::RawClient;
 use crate::scene::subfolder;
 use crate::support::cloudflare::{ACCOUNT, CloudflareStandIn, TOKEN};
 use crate::support::ship::Rig;
 use crate::support::until::until;
-
-/// The page hinders nobody, at a desk and on a telephone.
-async fn is_for_everybody(browser: &WebDriver, name: &str) {
-    assert_eq!(hindrances(browser).await, Vec::<String>::new(), "{name}");
-    shoot(browser, name).await;
-    browser.set_window_rect(0, 0, 390, 844).await.unwrap();
-    assert_eq!(surplus(browser).await, 0, "{name}: something stands beside the screen of a telephone");
-    assert_eq!(hindrances(browser).await, Vec::<String>::new(), "{name}, on a telephone");
-    shoot(browser, &format!("{name}-telephone")).await;
-    browser.set_window_rect(0, 0, 1_280, 1_000).await.unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_gives_the_token_and_finds_rule_account_and_record_on_the_pages() {

@@ -192,6 +192,17 @@ pub async fn surplus(browser: &WebDriver) -> i64 {
     browser.execute(wide, Vec::new()).await.unwrap().convert().unwrap()
 }
 
+/// The page hinders nobody, at a desk and on a telephone.
+pub async fn is_for_everybody(browser: &WebDriver, name: &str) {
+    assert_eq!(hindrances(browser).await, Vec::<String>::new(), "{name}");
+    shoot(browser, name).await;
+    browser.set_window_rect(0, 0, 390, 844).await.unwrap();
+    assert_eq!(surplus(browser).await, 0, "{name}: something stands beside the screen of a telephone");
+    assert_eq!(hindrances(browser).await, Vec::<String>::new(), "{name}, on a telephone");
+    shoot(browser, &format!("{name}-telephone")).await;
+    browser.set_window_rect(0, 0, 1_280, 1_000).await.unwrap();
+}
+
 /// A host that tells of these findings, as an agent of ours does.
 async fn tell(
     master: &crate::support::ship::Ship,

@@ -1,6 +1,7 @@
-//! `lightship access`: groups of people and machines that may reach what is published.
+//! `lightship access`: groups of people and machines that may reach what is published, and what machines show for it.
 
 mod short;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use super::groups_file;
 use super::{admin_client, output};
 use crate::domain::text::spell_out;
 use short::ShortForm;
+use tokens::TokensVerb;
 
 /// Options of `lightship access`.
 #[derive(clap::Args)]
@@ -43,6 +45,11 @@ enum AccessVerb {
         /// Remove it although routes ask for it: nobody reaches those any more.
         #[arg(long)]
         close_routes: bool,
+    },
+    /// Service tokens of the Cloudflare account: what programs show instead of a sign-in.
+    Tokens {
+        #[command(subcommand)]
+        verb: Option<TokensVerb>,
     },
 }
 
@@ -75,6 +82,7 @@ pub(super) fn run(args: AccessArgs, common: &Common) -> anyhow::Result<ExitCode>
             let group = admin_client::converse(common, async |master| master.put(&path, body).await)?;
             if common.json { output::json(&group)? } else { show(&group)? }
         }
+        AccessVerb::Tokens { verb } => tokens::run(verb.unwrap_or(TokensVerb::List), common)?,
         AccessVerb::Remove { id, close_routes } => {
             let path = format!("{}?close_routes={close_routes}", path_of(&id)?);
             let answer = admin_client::converse(common, async |master| master.delete(&path).await)?;

@@ -4,7 +4,8 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::actors::master::MasterError;
-use crate::db::read::asks_protection;
+use crate::db::read::{asks_owner, asks_protection};
+use crate::domain::account_limits::LimitUse;
 use crate::domain::doctor::token::Facts;
 use crate::domain::doctor::{Check, Family, worst};
 use crate::web::auth::Admin;
@@ -34,7 +35,11 @@ pub async fn look_now(state: &WebState) -> Result<Looked, ApiError> {
     let _turn = check.turn.lock().await;
     let master = state.master();
     let checks = match master.look_at_token().await {
-        Ok(facts) => return keep_look(state, facts).await,
+        Ok(facts) => {
+            let mut checks = judge(state, facts).await?;
+            checks.extend(master.account_limits().await?.iter().map(LimitUse::judge));
+            checks
+        }
         Err(MasterError::NoCloudflareToken) => vec![Check::not_checked(
             "API token",
             "none is set: routes are planned, and not published",
@@ -48,11 +53,16 @@ pub async fn look_now(state: &WebState) -> Result<Looked, ApiError> {
 }
 
 /// Judges what was found of the token, and keeps how that came out.
-pub async fn keep_look(state: &WebState, mut facts: Facts) -> Result<Looked, ApiError> {
-    let master = state.master();
-    facts.asks_protection = Some(asks_protection(&master.db).await.map_err(ApiError::internal)?);
-    let now = master.clock.now();
-    let looked = Looked { at: now, checks: facts.judge(now) };
+pub async fn keep_look(state: &WebState, facts: Facts) -> Result<Looked, ApiError> {
+    let looked = Looked { at: state.master().clock.now(), checks: judge(state, facts).await? };
     state.token_check().keep(looked.clone());
     Ok(looked)
+}
+
+async fn judge(state: &WebState, mut facts: Facts) -> Result<Vec<Check>, ApiError> {
+    let master = state.master();
+    facts.asks_protection = Some(asks_protection(&master.db).await.map_err(ApiError::internal)?);
+    let asks_owner = asks_owner(&master.db).await.map_err(ApiError::internal)?;
+    facts.asks_owner = Some(asks_owner && !master.has_owner_by_setting());
+    Ok(facts.judge(master.clock.now()))
 }

@@ -80,6 +80,19 @@ pub const CLOSE_GROUP: Question = Question {
     text: "Remove this group? Every route that asks for it is closed: nobody reaches them until their containers ask for \
            another group, or there is such a group again.",
 };
+/// Giving a service token another secret.
+pub const ROTATE_SERVICE_TOKEN: Question = Question {
+    verb: "rotate",
+    title: "Make another secret",
+    text: "Give this service token another secret? Programs that have the one before come in no more until they have the new \
+           one.",
+};
+/// Deleting a service token.
+pub const REVOKE_SERVICE_TOKEN: Question = Question {
+    verb: "revoke",
+    title: "Revoke service token",
+    text: "Revoke this service token? Programs that have it come in no more, and nobody can bring it back.",
+};
 /// Making a group that keeps nobody out.
 pub const OPEN_GROUP: Question = Question {
     verb: "groups",

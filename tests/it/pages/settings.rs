@@ -18,6 +18,8 @@ async fn a_token_that_is_given_on_the_page_is_looked_at_and_used_at_once() {
     let (key, id) = master.new_agent("web-1").await;
     let page = browser.get("/settings").await.text;
     assert!(page.contains("There is none yet") && page.contains("name=\"token\""), "{page}");
+    let service_tokens = "/api/v3/access/service-tokens";
+    assert_eq!(master.admin_get(service_tokens).expect(409).await.json()["code"], "no_cloudflare_token");
 
     // when: one is given that Cloudflare does not take
     let trouble = Trouble::Refused { status: 401, code: 10000, message: "Authentication error".into() };
@@ -54,6 +56,9 @@ async fn a_token_that_is_given_on_the_page_is_looked_at_and_used_at_once() {
         .until_services("it is published", |rules| rules.iter().any(|rule| rule["status"] == "active"))
         .await;
     assert!(browser.get("/cloudflare").await.text.contains("of 300 at once"));
+    assert_eq!(master.admin_get(service_tokens).expect(200).await.json()["service_tokens"], json!([]));
+    let limits = master.admin_get("/api/v3/cloudflare/limits").expect(200).await.json();
+    assert_eq!(limits["limits"][0]["used"], 1, "{limits}");
 
     // when: another one takes its place, for this account and for another
     assert_eq!(give(&browser, ACCOUNT, TOKEN).await.status, 303);

@@ -135,3 +135,34 @@ async fn groups_in_a_file_are_set_at_the_start_and_a_wrong_file_stops_it() {
     let (code, _, said) = rig.verb(&["master"]);
     assert!(code == 1 && said.contains("it cannot be read"), "{said}");
 }
+
+#[tokio::test]
+async fn service_tokens_are_made_listed_rotated_and_revoked_and_a_secret_is_printed_once() {
+    let desk = Desk::start();
+    // when
+    let (made, said) = desk.far(0, &["access", "tokens", "create", "ci", "--duration", "24h"]);
+    // then
+    let secret =
+        made.lines().find_map(|line| line.strip_prefix("CF-Access-Client-Secret: ")).unwrap().to_owned();
+    assert!(made.contains("CF-Access-Client-Id: ") && said.contains("shown this once"), "{made}{said}");
+    desk.near(0, &["access", "set", "robots", "--decision", "non_identity", "--service-token", "ci"]);
+    let (list, _) = desk.near(0, &["access", "tokens"]);
+    assert!(list.contains("ci") && list.contains("robots") && !list.contains(&secret), "{list}");
+    let (rotated, _) = desk.near(0, &["access", "tokens", "rotate", "ci", "--json"]);
+    let rotated: Value = serde_json::from_str(&rotated).unwrap();
+    assert!(rotated["client_secret"].is_string() && rotated["client_secret"] != secret.as_str(), "{rotated}");
+    for (args, words) in [
+        (&["access", "tokens", "create", "CI"][..], "there is a service token `ci` already"),
+        (&["access", "tokens", "create", "x", "--duration", "1d"], "`d` is no unit"),
+        (&["access", "tokens", "rotate", "nobody"], "no `nobody` as a service token"),
+        (&["access", "tokens", "revoke", "ci"], "group `robots`"),
+    ] {
+        let (_, said) = desk.near(1, args);
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+    desk.near(0, &["access", "remove", "robots"]);
+    let (_, said) = desk.far(0, &["access", "tokens", "revoke", "ci"]);
+    assert!(said.contains("the service token `ci` is revoked"), "{said}");
+    let (events, _) = desk.near(0, &["events", "--json"]);
+    assert!(events.contains("access_token_revoked") && !events.contains(&secret), "{events}");
+}

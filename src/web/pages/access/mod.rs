@@ -1,7 +1,9 @@
 //! Access: groups of people and machines that may reach what is published, with what asks for each, and the form that
-//! makes one.
+//! makes one; and the service tokens of the account.
 
 pub mod form;
+mod token_list;
+pub mod tokens;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -41,6 +43,8 @@ const ROUTES: usize = 8;
 struct AccessPage {
     shell: Shell,
     live: String,
+    /// Not among what changes by itself: it takes calls to Cloudflare.
+    tokens: String,
     form: GroupForm,
 }
 
@@ -239,7 +243,8 @@ async fn show_with(
     (status, shell): (StatusCode, Shell),
     form: GroupForm,
 ) -> Result<HttpResponse, ApiError> {
-    page_with(status, &AccessPage { shell, live: render(person, state).await?, form })
+    let tokens = token_list::render(&person.session.csrf, state).await?;
+    page_with(status, &AccessPage { shell, live: render(person, state).await?, tokens, form })
 }
 
 async fn render(person: &SignedIn, state: &WebState) -> Result<String, ApiError> {
