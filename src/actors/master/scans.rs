@@ -53,10 +53,8 @@ pub async fn restart(env: &Env, agent: &AgentId, ask: RebootAsk, by: &str) -> Re
     if let Some(reason) = why_told_nothing(slot.status()) {
         return Err(MasterError::CannotPlan { agent: env.directory.name_of(agent), reason });
     }
-    if env.settings.second_approval {
-        let reason = "a second person has to agree to changes of hosts (`updates.second_approval`), and RedFlag's agent knows of \
-                      no such yes: restart the host itself";
-        return Err(MasterError::CannotApprove(reason.into()));
+    if let Some(reason) = env.settings.why_not_by_one("restart the host itself") {
+        return Err(MasterError::CannotApprove(reason));
     }
     // Its agent hands the text on to `shutdown`, which takes what begins so for an option.
     if ask.message.starts_with('-') {

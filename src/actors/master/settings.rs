@@ -57,6 +57,19 @@ pub struct MasterSettings {
     pub notify_retry: Duration,
 }
 
+impl MasterSettings {
+    /// Why one person may not have RedFlag's agent change its host, if that is so: a second yes has no way to it. `instead` is what
+    /// is left to do.
+    pub fn why_not_by_one(&self, instead: &str) -> Option<String> {
+        self.second_approval.then(|| {
+            format!(
+                "a second person has to agree to changes of hosts (`updates.second_approval`), and RedFlag's agent knows of no \
+                 such yes: {instead}"
+            )
+        })
+    }
+}
+
 impl Default for MasterSettings {
     fn default() -> Self {
         Self {

@@ -99,6 +99,12 @@ async fn no_host_is_restarted_while_it_installs_or_by_one_person_where_two_have_
     let path = format!("/api/v1/agents/{}/reboot", agent.id);
     let refused = master.admin_post(&path, json!({})).expect(409).await.json();
     assert!(refused["error"].as_str().unwrap().contains("second person"), "{refused}");
+    // Nor does one person have anything installed there.
+    agent.scan("", "Found 1 APT updates", json!([apt("bash", "2")])).await;
+    let all = master.admin_get(&format!("/api/v1/agents/{}/updates", agent.id)).expect(200).await.json();
+    let id = all["updates"][0]["id"].as_str().unwrap();
+    let refused = master.admin_post(&format!("/api/v1/updates/{id}/approve"), json!({})).expect(409).await;
+    assert!(refused.text.contains("`updates.second_approval`"), "{}", refused.text);
     assert_eq!(agent.check_in().await, Vec::<Value>::new());
     master.stop().await;
 }

@@ -4,6 +4,7 @@
 //! answer to the command; a yes that is over is withdrawn when its time comes.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::moves::TRIES;
 use super::own::Own;
@@ -12,7 +13,7 @@ use crate::actors::master::commands::new_command;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::requests::Yes;
 use crate::db::approvals::{ApprovalFilter, ApprovalRow, find_approval, find_approval_of, list_approvals};
-use crate::db::failed_images::held_among;
+use crate::db::failed_images::{HeldImageRow, held_among, list_held_images};
 use crate::db::plans::{HostPlanAnswer, find_plan};
 use crate::db::runs::find_run_of;
 use crate::db::{self, Expected};
@@ -22,7 +23,8 @@ use crate::domain::id::{ApprovalId, CommandId};
 use crate::domain::role::may_be_one_person;
 use crate::domain::text::repeated;
 use crate::domain::update::{
-    ApprovalMode, ApprovalStatus, Changes, FailedImage, Happening, OnHost, PlanId, Problem, Term, Then,
+    ApprovalMode, ApprovalStatus, Changes, FailedImage, Finding, Happening, OnHost, PlanId, Problem, Term,
+    Then,
 };
 
 /// Most approvals of a host of which something may still come that are looked through: more than people can be thought to give.
@@ -91,15 +93,28 @@ impl Keeper {
 
     /// Fails if an image of the plan failed on a host, and nobody let it go.
     pub(super) async fn must_not_be_held(&self, changes: &Changes) -> Result<(), MasterError> {
-        let Some(held) = held_among(&self.own.env.db, &changes.new_images()).await?.into_iter().next() else {
-            return Ok(());
+        let held = held_among(&self.own.env.db, &changes.new_images()).await?.into_iter().next();
+        held.map_or(Ok(()), |held| Err(MasterError::CannotApprove(self.why_held(held))))
+    }
+
+    /// Says why an image that is pulled by its name, with no plan that names its content, is held. By what the scan saw there; where
+    /// that is not known, nobody can say that it is another one than the one that failed.
+    pub(super) async fn why_held_by_name(&self, finding: &Finding) -> Result<Option<String>, MasterError> {
+        let db = &self.own.env.db;
+        let held = match finding.details.get("digest").and_then(Value::as_str) {
+            Some(digest) => held_among(db, &[digest.to_owned()]).await?.into_iter().next(),
+            None => list_held_images(db).await?.into_iter().find(|held| held.image.image == finding.name),
         };
+        Ok(held.map(|held| self.why_held(held)))
+    }
+
+    fn why_held(&self, held: HeldImageRow) -> String {
         let FailedImage { digest, image, reason } = held.image;
         let named = self.own.env.directory.name_of(&held.agent_id);
-        Err(MasterError::CannotApprove(format!(
+        format!(
             "`{image}` ({digest}) failed on `{named}`: {reason}; it is held on all hosts until there is a newer one, or a person \
              lets it go (`lightship updates let-go {digest}`)"
-        )))
+        )
     }
 
     /// Adds the second person's yes.

@@ -45,6 +45,8 @@ pub(super) enum Install {
     Begun(CommandId),
     /// Its host may be about to start anew until then, and is told nothing before.
     After(DateTime<Utc>),
+    /// It is not to be installed, and why.
+    Refused(String),
 }
 
 impl Keeper {
@@ -63,6 +65,7 @@ impl Keeper {
         };
         let ask = PlanAsk::install(Wanted::Named(vec![format!("{kind}:{name}")]));
         if self.speaks_redflag() {
+            self.must_be_installable(&update, kind).await?;
             let command = CommandKind::DryRunUpdate(in_words(&update, kind));
             return self.ask(self.new_request(), (ask, Then::CarryOut, not_before), command, by).await;
         }
@@ -157,6 +160,7 @@ impl Keeper {
         let row = row.ok_or_else(nothing)?;
         let now = self.own.env.now();
         if let Some(dependencies) = &row.dependencies {
+            self.must_be_installable(&update, kind).await?;
             let Some(at) = row.not_before.filter(|at| *at > now) else {
                 return match self.install_with(&update, kind, dependencies.clone(), by).await? {
                     Install::Begun(command) => Ok(command),
@@ -164,6 +168,7 @@ impl Keeper {
                         let reason = format!("the host is about to start anew: confirm it after {until}");
                         Err(MasterError::CannotApprove(reason))
                     }
+                    Install::Refused(why) => Err(MasterError::CannotApprove(why)),
                 };
             };
             let asked = HostPlanRow { asked_by: by.to_owned(), ..row.clone() };
@@ -200,6 +205,10 @@ impl Keeper {
         let asked = self.asked_for(kind, name).await?.filter(|_| update.state == Some(State::Approved));
         // Nobody said yes to it: what comes along is of no use.
         let Some(row) = asked else { return Ok(None) };
+        // It was said yes to before the master was told that two have to, or before the image failed on another host.
+        if let Some(why) = self.why_not_installed(&update, kind).await? {
+            return self.end_question(row, why).await.map(|()| None);
+        }
         let is_alone = dependencies.is_empty();
         let later = row.not_before.filter(|at| *at > self.own.env.now());
         let by = row.asked_by.clone();
@@ -221,7 +230,24 @@ impl Keeper {
         match self.install_with(&update, kind, Vec::new(), &by).await? {
             Install::Begun(command) => Ok(Some(command)),
             Install::After(until) => self.put_off(row, until).await.map(|()| None),
+            Install::Refused(why) => self.end_question(row, why).await.map(|()| None),
         }
+    }
+
+    /// Says why a RedFlag agent is not told to install something, whoever said yes to it.
+    async fn why_not_installed(&self, update: &Update, kind: Kind) -> Result<Option<String>, MasterError> {
+        let instead = "install it on the host itself, or put Lightship's agent there";
+        if let Some(why) = self.own.env.settings.why_not_by_one(instead) {
+            return Ok(Some(why));
+        }
+        if kind != Kind::DockerImage {
+            return Ok(None);
+        }
+        self.why_held_by_name(&update.finding).await
+    }
+
+    async fn must_be_installable(&self, update: &Update, kind: Kind) -> Result<(), MasterError> {
+        self.why_not_installed(update, kind).await?.map_or(Ok(()), |why| Err(MasterError::CannotApprove(why)))
     }
 
     /// A RedFlag agent said how a command went. What it calls a success is believed once a scan shows it.
@@ -298,7 +324,8 @@ impl Keeper {
         known.values().filter(|update| update.state == Some(State::Installing)).cloned().collect()
     }
 
-    /// Has a RedFlag agent install an update with what comes along, unless its host is about to start anew: that would cut it off.
+    /// Has a RedFlag agent install an update with what comes along, unless its host is about to start anew, which would cut it off,
+    /// or it is not to be installed at all.
     pub(super) async fn install_with(
         &mut self,
         update: &Update,
@@ -306,6 +333,9 @@ impl Keeper {
         dependencies: Vec<String>,
         by: &str,
     ) -> Result<Install, MasterError> {
+        if let Some(why) = self.why_not_installed(update, kind).await? {
+            return Ok(Install::Refused(why));
+        }
         let env = &self.own.env;
         let command = CommandKind::ConfirmDependencies { update: in_words(update, kind), dependencies };
         let command = new_command(env, command, None);

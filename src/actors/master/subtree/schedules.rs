@@ -31,6 +31,8 @@ enum Due {
     After(DateTime<Utc>),
     /// It came too late for what was said yes to.
     Over,
+    /// It is not to be installed any more, and why.
+    Refused(String),
 }
 
 impl Keeper {
@@ -104,6 +106,7 @@ impl Keeper {
                 Due::Over => {
                     self.end_question(row, "its time was over before the host could be told".into()).await?
                 }
+                Due::Refused(why) => self.end_question(row, why).await?,
                 Due::After(until) => self.put_off(row, until).await?,
                 // Cut off before this, it is looked at again, and what is on its way is not approved any more.
                 Due::Done => self.put(HostPlanRow { not_before: None, ..row }).await?,
@@ -131,6 +134,7 @@ impl Keeper {
             match self.install_with(&update, kind, dependencies, &row.asked_by).await? {
                 Install::Begun(_) => {}
                 Install::After(until) => return Ok(Due::After(until)),
+                Install::Refused(why) => return Ok(Due::Refused(why)),
             }
         }
         Ok(Due::Done)

@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 
-use super::plans::{answer, ask, change, container_plan, finish, host, orders, plan, planned, state, want};
+use super::plans::{
+    answer, ask, change, container_plan, finish, host, image_fails, only, orders, plan, planned, state, want,
+};
 use super::*;
 use crate::actors::master::fleet::Work;
 use crate::db::RowChange;
@@ -10,11 +12,8 @@ use crate::db::approvals::{ApprovalFilter, list_approvals};
 use crate::db::plans::{HostPlanAnswer, HostPlanRow, find_host_plan_of};
 use crate::db::updates::updates_of;
 use crate::domain::id::CommandId;
-use crate::domain::update::{
-    Changes, Checked, FailedImage, Finding, Findings, Kind, OnHost, Plan, PlanId, Run, RunId, RunOutcome,
-    Standing, State,
-};
-use crate::protocol::v3::{PlanTold, RunTold};
+use crate::domain::update::{Changes, Finding, Kind, OnHost, Plan, PlanId, Standing, State};
+use crate::protocol::v3::PlanTold;
 
 /// The host has the question, and says nothing yet.
 async fn asked(rig: &Rig, agent: &AgentId, in_hours: Option<i64>) -> CommandId {
@@ -163,30 +162,8 @@ fn a_yes_by_name_to_what_may_not_be_approved_comes_to_nothing_and_stays_so() {
         let rig = Rig::start().await;
         let [one, other] = [host(&rig, "a").await, host(&rig, "b").await];
         let bad = container_plan("sha256:bad");
-        let at = rig.master.clock.now();
-        let run = Run {
-            ended_at: Some(at),
-            outcome: Some(RunOutcome::RolledBack { reason: "web is unhealthy".into() }),
-            ..Run::new(RunId::parse("20270101-000000-aaaa").unwrap(), bad.clone(), "ann", at)
-        };
-        let image = FailedImage {
-            digest: "sha256:bad".into(),
-            image: "nginx:1.25".into(),
-            reason: "web is unhealthy".into(),
-        };
-        let told = RunTold { run, log: String::new(), failed_images: vec![image] };
-        rig.master.take_run(&one, told).await.unwrap();
-        let checked = Checked {
-            kind: Kind::DockerImage,
-            ok: true,
-            as_of: None,
-            problem: None,
-            is_complete: true,
-            digest: "d".into(),
-            count: 1,
-            pending: 1,
-        };
-        let findings = Findings { checked, items: vec![Finding::new("nginx:1.25", Standing::Newer)] };
+        image_fails(&rig, &one, "sha256:bad").await;
+        let findings = only(Kind::DockerImage, Finding::new("nginx:1.25", Standing::Newer));
         rig.report(&other, vec![Report::Findings { findings }]).await;
         let stands = async || {
             let of_kind = updates_of(rig.db(), &other, Kind::DockerImage).await.unwrap();

@@ -15,6 +15,7 @@ mod modes;
 mod plans;
 mod pushes;
 mod races;
+mod redflag;
 mod registration;
 mod removal;
 mod schedules;

@@ -36,15 +36,10 @@ pub(super) fn ask() -> PlanAsk {
     PlanAsk::install(Wanted::Named(vec!["apt:bash".into()]))
 }
 
-/// An enrolled agent of ours, on whose host a newer `bash` was found.
-pub(super) async fn host(rig: &Rig, tunnel: &str) -> AgentId {
-    let (agent, raw) = rig.enrolled(tunnel).await;
-    rig.register(&raw, native(Some(&agent))).await.unwrap();
-    rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap();
-    let mut finding = Finding::new("bash", Standing::Newer);
-    finding.available_version = Some("1.1".into());
+/// A scan that found this, and nothing else of its kind.
+pub(super) fn only(kind: Kind, finding: Finding) -> Findings {
     let checked = Checked {
-        kind: Kind::Apt,
+        kind,
         ok: true,
         as_of: None,
         problem: None,
@@ -53,9 +48,35 @@ pub(super) async fn host(rig: &Rig, tunnel: &str) -> AgentId {
         count: 1,
         pending: 1,
     };
-    let scan = Scanned { at: rig.master.clock.now(), scanners: vec![checked.clone()] };
+    Findings { checked, items: vec![finding] }
+}
+
+/// The image of [`container_plan`] fails on a host, and is put back there.
+pub(super) async fn image_fails(rig: &Rig, agent: &AgentId, digest: &str) {
+    let at = rig.master.clock.now();
+    let reason = "web is unhealthy".to_owned();
+    let run = Run {
+        ended_at: Some(at),
+        outcome: Some(RunOutcome::RolledBack { reason: reason.clone() }),
+        ..Run::new(RunId::parse("20270101-000000-aaaa").unwrap(), container_plan(digest), "ann", at)
+    };
+    let image = FailedImage { digest: digest.into(), image: "nginx:1.25".into(), reason };
+    rig.master
+        .take_run(agent, RunTold { run, log: String::new(), failed_images: vec![image] })
+        .await
+        .unwrap();
+}
+
+/// An enrolled agent of ours, on whose host a newer `bash` was found.
+pub(super) async fn host(rig: &Rig, tunnel: &str) -> AgentId {
+    let (agent, raw) = rig.enrolled(tunnel).await;
+    rig.register(&raw, native(Some(&agent))).await.unwrap();
+    rig.master.lease_commands(&agent, 10, Dialect::Native).await.unwrap();
+    let mut finding = Finding::new("bash", Standing::Newer);
+    finding.available_version = Some("1.1".into());
+    let findings = only(Kind::Apt, finding);
+    let scan = Scanned { at: rig.master.clock.now(), scanners: vec![findings.checked.clone()] };
     rig.report(&agent, vec![Report::Scanned { scan }]).await;
-    let findings = Findings { checked, items: vec![finding] };
     rig.report(&agent, vec![Report::Findings { findings }]).await;
     agent
 }
@@ -549,19 +570,7 @@ fn an_image_that_failed_on_one_host_is_held_on_all_until_a_newer_one_or_a_person
         let rig = Rig::start().await;
         let [one, other] = [host(&rig, "a").await, host(&rig, "b").await];
         let bad = container_plan("sha256:bad");
-        let at = rig.master.clock.now();
-        let run = Run {
-            ended_at: Some(at),
-            outcome: Some(RunOutcome::RolledBack { reason: "web is unhealthy".into() }),
-            ..Run::new(RunId::parse("20270101-000000-aaaa").unwrap(), bad.clone(), "ann", at)
-        };
-        let failed = FailedImage {
-            digest: "sha256:bad".into(),
-            image: "nginx:1.25".into(),
-            reason: "web is unhealthy".into(),
-        };
-        let told = RunTold { run, log: String::new(), failed_images: vec![failed] };
-        rig.master.take_run(&one, told).await.unwrap();
+        image_fails(&rig, &one, "sha256:bad").await;
 
         let request = planned_so(&rig, &other, &bad).await;
         let why = approve(&rig, &other, &request, &bad.id(), "ann").await.unwrap_err().to_string();

@@ -2,16 +2,15 @@
 
 use chrono::TimeDelta;
 
-use super::plans::{DAY, approval, container_plan, finish, host, orders, planned, planned_so, state};
+use super::plans::{
+    DAY, approval, container_plan, finish, host, image_fails, orders, planned, planned_so, state,
+};
 use super::*;
 use crate::actors::master::Terms;
 use crate::actors::master::fleet::Work;
 use crate::db::due::{Due, DueKind, list_due};
 use crate::domain::id::{ApprovalId, RequestId};
-use crate::domain::update::{
-    ApprovalMode, ApprovalStatus, FailedImage, PlanId, Run, RunId, RunOutcome, State,
-};
-use crate::protocol::v3::RunTold;
+use crate::domain::update::{ApprovalMode, ApprovalStatus, PlanId, State};
 
 fn in_hours(rig: &Rig, hours: i64) -> Terms {
     let not_before = Some(rig.master.clock.now() + TimeDelta::hours(hours));
@@ -137,19 +136,7 @@ fn what_is_taken_back_or_does_not_hold_any_more_when_its_time_comes_is_not_order
         let bad = container_plan("sha256:bad");
         let request = planned_so(&rig, &agent, &bad).await;
         let id = approve(&rig, &agent, (&request, &bad.id()), in_hours(&rig, 1), "ann").await.unwrap();
-        let at = rig.master.clock.now();
-        let run = Run {
-            ended_at: Some(at),
-            outcome: Some(RunOutcome::RolledBack { reason: "web is unhealthy".into() }),
-            ..Run::new(RunId::parse("20270101-000000-aaaa").unwrap(), bad.clone(), "ann", at)
-        };
-        let image = FailedImage {
-            digest: "sha256:bad".into(),
-            image: "nginx:1.25".into(),
-            reason: "web is unhealthy".into(),
-        };
-        let told = RunTold { run, log: String::new(), failed_images: vec![image] };
-        rig.master.take_run(&other, told).await.unwrap();
+        image_fails(&rig, &other, "sha256:bad").await;
         rig.master.clock.jump(TimeDelta::hours(2));
         until("it comes to nothing", async || {
             rig.master.env.fleet.nudge(&agent, Work::Due);
