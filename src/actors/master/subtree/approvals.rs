@@ -176,7 +176,7 @@ impl Keeper {
             if !row.status.is_open() {
                 return Ok(());
             }
-            if self.is_fetched(&row).await? {
+            if self.is_fetched(&row).await? || self.is_running(&row).await? {
                 let reason = "the host has fetched the order, and carries it out; once that is done it can be taken back \
                               as a run";
                 return Err(MasterError::CannotApprove(reason.into()));
@@ -196,21 +196,11 @@ impl Keeper {
             self.own.env.due_at(&self.own.agent, next);
         }
         for row in open {
-            if now >= row.expires_at && !self.is_fetched(&row).await? && !self.is_running(&row).await? {
-                // A host that refused the order may have been asked what it would change instead.
-                let refused = self.command_of(&row).await?.and_then(|command| command.outcome);
-                let reason = refused.map_or_else(
-                    || match row.status {
-                        ApprovalStatus::Scheduled => {
-                            "its time was over before the host could be told".to_owned()
-                        }
-                        _ => "nobody fetched it in time".to_owned(),
-                    },
-                    |outcome| {
-                        format!("{}; what it would change instead was not known in time", outcome.message)
-                    },
-                );
-                self.end_approval(&row, &reason, "system").await?;
+            let command = self.command_of(&row).await?;
+            let is_open =
+                command.as_ref().is_some_and(|command| may_be_there(command) && command.status.is_open());
+            if now >= row.expires_at && !is_open && !self.is_running(&row).await? {
+                self.end_approval(&row, &why_over(&row, command), "system").await?;
             }
         }
         Ok(())
@@ -313,7 +303,8 @@ impl Keeper {
     /// True if the host has the order, or may have it.
     async fn is_fetched(&self, row: &ApprovalRow) -> Result<bool, MasterError> {
         let command = self.command_of(row).await?;
-        Ok(command.is_some_and(|command| command.status.is_open() && command.attempt > 0))
+        // One that was given up because nothing was heard of the host is there as much as one that was not.
+        Ok(command.is_some_and(|command| may_be_there(&command) && command.status != CommandStatus::Failed))
     }
 
     /// True if the host told of a run that carries the order out, and not yet of its end. Should the host be away for long
@@ -368,6 +359,30 @@ impl Keeper {
 /// When a yes counts, as things stand.
 pub(super) fn term_of(row: &ApprovalRow, now: DateTime<Utc>) -> Term {
     Term { not_before: row.not_before.filter(|at| *at > now), expires_at: row.expires_at }
+}
+
+/// True if the host was handed the command, so that it may have it.
+fn may_be_there(command: &Command) -> bool {
+    command.attempt > 0
+}
+
+/// Says why a yes is over whose time is.
+fn why_over(row: &ApprovalRow, command: Option<Command>) -> String {
+    let was_handed_over = command.as_ref().is_some_and(may_be_there);
+    match (command.and_then(|command| command.outcome), row.status) {
+        (Some(outcome), _) if outcome.succeeded => "the host carried it out, and did not tell its run".into(),
+        // A host that refused the order may have been asked what it would change instead.
+        (Some(outcome), _) => {
+            format!("{}; what it would change instead was not known in time", outcome.message)
+        }
+        (None, _) if was_handed_over => {
+            "the host fetched it and was not heard of since: what it did is not known until it tells".into()
+        }
+        (None, ApprovalStatus::Scheduled) => {
+            "its time was over before the host could be told; nothing was changed".into()
+        }
+        (None, _) => "nobody fetched it in time; nothing was changed".into(),
+    }
 }
 
 /// Says that the host gave no such plan.

@@ -6,6 +6,7 @@ use crate::db::approvals::{ApprovalFilter, ApprovalRow, list_approvals};
 use crate::db::plans::{HostPlanRow, find_host_plan, find_plan};
 use crate::db::runs::find_run;
 use crate::db::updates::updates_of;
+use crate::domain::event::CommandEvent;
 use crate::domain::id::{ApprovalId, RequestId};
 use crate::domain::order::{Order, PinnedKeys};
 use crate::domain::update::{
@@ -338,10 +339,50 @@ fn a_run_that_takes_longer_than_its_yes_counts_is_neither_ordered_again_nor_said
         until("the lease is over", async || rig.events(&commands, "command_expired").await == 1).await;
         assert_eq!(approval(&rig, &agent, &id).await.status, ApprovalStatus::Ordered);
         assert_eq!(state(&rig, &agent).await, Some(State::Installing));
+        let late = rig.master.withdraw_approval(&id, "bob").await.unwrap();
+        assert!(late.left[0].1.to_string().contains("has fetched the order"), "{:?}", late.left);
+        assert_eq!(approval(&rig, &agent, &id).await.status, ApprovalStatus::Ordered);
 
         rig.master.take_run(&agent, ended(order, RunOutcome::Verified)).await.unwrap();
         assert_eq!(approval(&rig, &agent, &id).await.status, ApprovalStatus::Verified);
         assert_eq!(state(&rig, &agent).await, Some(State::Verified));
+    });
+}
+
+#[test]
+fn a_host_that_fetched_an_order_and_fell_silent_is_not_said_to_have_changed_nothing() {
+    run(async {
+        // given: a host that has the order, and a line that is down until after it would have expired
+        let rig = Rig::start().await;
+        let agent = host(&rig, "edge").await;
+        let (request, plan_id) = planned(&rig, &agent, "1.1").await;
+        let id = approve(&rig, &agent, &request, &plan_id, "ann").await.unwrap();
+        let [order] = &orders(&rig, &agent).await[..] else { panic!("one order") };
+        rig.master.acknowledge(&agent, &order.id).await.unwrap();
+        rig.master.clock.jump(chrono::TimeDelta::days(2));
+        let event = CommandEvent::Expired { agent_id: agent.clone(), command_id: order.id.clone() };
+        let env = &rig.master.env;
+        let batch = env.batch("system").append(Stream::commands(&agent), db::Expected::Head, vec![event]);
+        env.ledger.commit(batch).await.unwrap();
+
+        // when
+        let late = rig.master.withdraw_approval(&id, "bob").await.unwrap();
+
+        // then: it is not called taken back, and its end says what is known
+        if approval(&rig, &agent, &id).await.status == ApprovalStatus::Ordered {
+            assert!(late.left[0].1.to_string().contains("has fetched the order"), "{:?}", late.left);
+        }
+        until("it is over", async || {
+            env.fleet.nudge(&agent, super::super::fleet::Work::Due);
+            approval(&rig, &agent, &id).await.status == ApprovalStatus::Withdrawn
+        })
+        .await;
+        let reason = approval(&rig, &agent, &id).await.reason.unwrap();
+        assert!(reason.contains("fetched it and was not heard of since"), "{reason}");
+
+        // What the host tells later stands in its place.
+        rig.master.take_run(&agent, ended(order, RunOutcome::Verified)).await.unwrap();
+        assert_eq!(approval(&rig, &agent, &id).await.status, ApprovalStatus::Verified);
     });
 }
 

@@ -170,7 +170,8 @@ impl Stand {
             },
             ApprovalStatus::Ordered => Self::ordered(row, known),
             ApprovalStatus::Withdrawn if row.ended_at.is_some_and(|at| at >= row.expires_at) => {
-                stand("idle", "over, nothing was changed")
+                // Whether anything was changed is said by the reason: the host may have fetched it.
+                stand("idle", "over")
             }
             ApprovalStatus::Withdrawn => stand("idle", "not carried out"),
             ApprovalStatus::Verified => stand("good", "verified"),
