@@ -128,8 +128,7 @@ pub async fn carry_out(
         }
         if let Some(by) = cancelled(&folder) {
             let stopped = StepFailed::because(format!("it was cancelled by {by}"));
-            let is_changed =
-                steps.iter().any(|one| one.changes_the_host() && run.may_have_changed(one.name()));
+            let is_changed = may_have_changed(&run, steps);
             return end(runs, run, clock, outcome(stopped, is_changed));
         }
         tell(Progress::Begins(name));
@@ -145,8 +144,7 @@ pub async fn carry_out(
                 runs.write(&run)?;
             }
             Err(failed) => {
-                let is_changed =
-                    steps.iter().any(|one| one.changes_the_host() && run.may_have_changed(one.name()));
+                let is_changed = may_have_changed(&run, steps);
                 return end(runs, run, clock, outcome(failed, is_changed));
             }
         }
@@ -172,6 +170,11 @@ pub(super) fn cancelled(folder: &Path) -> Option<String> {
     (!by.is_empty()).then(|| spell_out(&by))
 }
 
+/// True if the host may be another one by a run that has these steps.
+pub(super) fn may_have_changed(run: &Run, steps: &[Box<dyn Step>]) -> bool {
+    steps.iter().any(|step| step.changes_the_host() && run.may_have_changed(step.name()))
+}
+
 fn outcome(StepFailed { reason, back }: StepFailed, is_changed: bool) -> RunOutcome {
     match back {
         Back::No if is_changed => RunOutcome::Failed { reason },
@@ -182,7 +185,8 @@ fn outcome(StepFailed { reason, back }: StepFailed, is_changed: bool) -> RunOutc
     }
 }
 
-fn end(runs: &Runs, mut run: Run, clock: &Clock, outcome: RunOutcome) -> Result<Run, StateError> {
+/// Writes the end of a run down.
+pub(super) fn end(runs: &Runs, mut run: Run, clock: &Clock, outcome: RunOutcome) -> Result<Run, StateError> {
     run.outcome = Some(outcome);
     run.ended_at = Some(clock.now());
     runs.write(&run)?;

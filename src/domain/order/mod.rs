@@ -115,10 +115,12 @@ impl Order {
         if self.number <= last {
             return Err(OrderFault::Used { number: self.number, last });
         }
-        if now >= self.expires_at {
-            return Err(OrderFault::Expired(self.expires_at));
-        }
-        Ok(())
+        self.check_time(now)
+    }
+
+    /// Says whether it may still be begun.
+    pub fn check_time(&self, now: DateTime<Utc>) -> Result<(), OrderFault> {
+        if now >= self.expires_at { Err(OrderFault::Expired(self.expires_at)) } else { Ok(()) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep};
 
 use super::progress::Teller;
@@ -60,7 +60,10 @@ impl OwnHands {
         let lock = self.when_free(is_begun).await?;
         let run = match self.runs.of_order(&order.id)? {
             Some(run) if run.outcome.is_some() => return Ok(run),
-            Some(run) if run.plan.id() == order.plan() => run,
+            Some(run) if run.plan.id() == order.plan() => match self.may_go_on(&run, &order, errand) {
+                Ok(()) => run,
+                Err(refusal) => return Ok(self.refuse_locked(run, refusal.0, &lock)?),
+            },
             Some(run) => return Err(NotCarriedOut(format!("the run {} carries out another plan", run.id))),
             None => self.begun(&order, errand, &lock).await?,
         };
@@ -95,6 +98,48 @@ impl OwnHands {
         }
     }
 
+    /// Judges the order of a run that was cut off once more, unless it has to be brought to its end because it changed something:
+    /// meanwhile it may be too late, or the owner of the host may allow it no more.
+    fn may_go_on(&self, run: &Run, order: &Order, errand: &Errand) -> Result<(), NotCarriedOut> {
+        if self.may_have_changed(run) {
+            return Ok(());
+        }
+        let allowed = self.in_time(order, errand).and_then(|()| self.allowed(order));
+        allowed.map_err(|NotCarriedOut(reason)| {
+            NotCarriedOut(format!(
+                "it was cut off before it changed anything, and is not gone on with: {reason}"
+            ))
+        })
+    }
+
+    /// Fails if it is too late to begin.
+    fn in_time(&self, order: &Order, errand: &Errand) -> Result<(), NotCarriedOut> {
+        match errand.expired {
+            Some(at) => Err(OrderFault::Expired(at).into()),
+            None => Ok(order.check_time(self.now_of(errand))?),
+        }
+    }
+
+    /// What time it is for who ordered it.
+    fn now_of(&self, errand: &Errand) -> DateTime<Utc> {
+        self.parts.clock.now() + errand.ahead.unwrap_or(TimeDelta::zero())
+    }
+
+    /// Fails unless this process may do it, and the owner of the host allows it now.
+    fn allowed(&self, order: &Order) -> Result<(), NotCarriedOut> {
+        let rights = &self.parts.rights;
+        for change in order.changes.all() {
+            let right = if change.kind == Kind::DockerImage { &rights.containers } else { &rights.packages };
+            may(right)?;
+        }
+        let forbidden = self.forbidden(&order.changes, &order.ask)?;
+        if forbidden.is_empty() {
+            Ok(())
+        } else {
+            Err(refused("the policy of this host forbids it", &forbidden))
+        }
+    }
+
     /// Judges an order that was not begun, and makes its run. The number is on the disk before anything else is looked at:
     /// what was refused once is refused for good.
     async fn begun(&self, order: &Order, errand: &Errand, lock: &RunLock) -> Result<Run, NotCarriedOut> {
@@ -110,11 +155,8 @@ impl OwnHands {
         if let Some(reason) = known.refusal_of(order) {
             return Err(NotCarriedOut(reason.to_owned()));
         }
-        if let Some(at) = errand.expired {
-            return Err(OrderFault::Expired(at).into());
-        }
-        let now = self.parts.clock.now() + errand.ahead.unwrap_or(TimeDelta::zero());
-        order.check(&errand.agent, now, known.last_before(order))?;
+        self.in_time(order, errand)?;
+        order.check(&errand.agent, self.now_of(errand), known.last_before(order))?;
         keys.take(order)?;
         match self.judged(order).await {
             Ok(run) => {
@@ -135,15 +177,7 @@ impl OwnHands {
             return Err(NotCarriedOut("the order is refused: it changes nothing".into()));
         }
         order.ask.check().map_err(|fault| NotCarriedOut(format!("the order is refused: {fault}")))?;
-        let rights = &self.parts.rights;
-        for change in order.changes.all() {
-            let right = if change.kind == Kind::DockerImage { &rights.containers } else { &rights.packages };
-            may(right)?;
-        }
-        let forbidden = self.forbidden(&order.changes, &order.ask)?;
-        if !forbidden.is_empty() {
-            return Err(refused("the policy of this host forbids it", &forbidden));
-        }
+        self.allowed(order)?;
         let plan = self
             .work_out(&order.ask)
             .await

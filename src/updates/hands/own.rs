@@ -14,6 +14,7 @@ use crate::domain::update::{
     Changes, DoneStep, Forbidden, Kind, Plan, PlanAsk, Problem, Run, RunId, RunOutcome, Wanted,
 };
 use crate::state_dir::{AgentIs, RunLock, Runs};
+use crate::updates::run::{end, may_have_changed};
 use crate::updates::tidy::tidy;
 use crate::updates::{Installer, Progress, Scanner, Step, carry_out, restart, services};
 
@@ -172,10 +173,19 @@ impl OwnHands {
     /// The same for who has the right to change the host already.
     pub(super) fn give_up_locked(&self, run: &Run, _lock: &RunLock) -> Result<(), HandsFault> {
         let step = run.begun.as_deref().unwrap_or("its beginning");
-        let mut ended = run.clone();
-        ended.outcome = Some(RunOutcome::Failed { reason: format!("it was cut off in {step}") });
-        ended.ended_at = Some(self.parts.clock.now());
-        Ok(self.runs.write(&ended)?)
+        let outcome = RunOutcome::Failed { reason: format!("it was cut off in {step}") };
+        Ok(end(&self.runs, run.clone(), &self.parts.clock, outcome).map(drop)?)
+    }
+
+    /// Ends a run that was cut off before it changed anything, and that may not be carried out any more.
+    pub(super) fn refuse_locked(&self, run: Run, reason: String, _lock: &RunLock) -> Result<Run, HandsFault> {
+        let outcome = RunOutcome::NotStarted { reason, is_refused: true };
+        Ok(end(&self.runs, run, &self.parts.clock, outcome)?)
+    }
+
+    /// True if a run may have made the host another one.
+    pub(super) fn may_have_changed(&self, run: &Run) -> bool {
+        may_have_changed(run, &self.steps_of(run))
     }
 
     /// A new run of a plan that was asked for, of which nothing is done yet.

@@ -238,13 +238,16 @@ async fn a_host_without_a_key_carries_nothing_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_was_cut_off_is_gone_on_with_also_after_its_order_expired() {
+async fn a_run_that_was_cut_off_while_it_changed_the_host_is_gone_on_with_whatever_is_allowed_now() {
     let rig = Rig::new().await;
     let late = Order { expires_at: now() + TimeDelta::seconds(1), ..order("c1", 1) };
     let plan = Plan { changes: upgrade("1.1"), on_host: Default::default() };
     let id = RunId::parse("20260131-110000-abc").unwrap();
-    let run = Run { order: Some(late.id.clone()), ..Run::new(id.clone(), plan, "ann", now()) };
+    let begun = Some("change".to_owned());
+    let run = Run { order: Some(late.id.clone()), begun, ..Run::new(id.clone(), plan, "ann", now()) };
     rig.hands.order_keys().take(&late).unwrap();
+    // Nor does it matter what is allowed now: what was begun is not left half done.
+    std::fs::write(rig.dir.path().join("policy.toml"), "deny = ['bash']").unwrap();
     rig.hands.runs().write(&run).unwrap();
     rig.refuses(signed(&order("c2", 2)), "was cut off").await;
 
@@ -255,6 +258,52 @@ async fn a_run_that_was_cut_off_is_gone_on_with_also_after_its_order_expired() {
 
     assert_eq!((ended.id, ended.outcome), (id, Some(RunOutcome::Verified)));
     assert_eq!((rig.changed(), rig.hands.runs().list().unwrap().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cut_off_before_it_changed_anything_is_judged_once_more() {
+    let (in_time, late) = (None, Some(TimeDelta::hours(9)));
+    for (policy, ahead, expected) in [
+        // 2026-01-31 is a Saturday.
+        (Some("windows = ['Mon-Wed']"), in_time, "outside of Mon-Wed"),
+        (Some("deny = ['bash']"), in_time, "`bash` is denied"),
+        (Some("no policy"), in_time, "cannot be followed"),
+        (None, late, "expired"),
+        (Some("windows = ['Fri-Sun']"), in_time, ""),
+    ] {
+        // given: a host that lost power while it fetched
+        let rig = Rig::new().await;
+        let whole = order("c1", 1);
+        let plan = Plan { changes: upgrade("1.1"), on_host: Default::default() };
+        let (order, begun) = (Some(whole.id.clone()), Some("fetch".to_owned()));
+        let id = RunId::parse("20260131-110000-abc").unwrap();
+        let run = Run { order, begun, ..Run::new(id.clone(), plan, "ann", now()) };
+        rig.hands.order_keys().take(&whole).unwrap();
+        rig.hands.runs().write(&run).unwrap();
+        if let Some(policy) = policy {
+            std::fs::write(rig.dir.path().join("policy.toml"), policy).unwrap();
+        }
+
+        // when: the order comes again, and once more
+        let errand = Errand { order: signed(&whole), agent: AgentId::new("a1"), ahead, expired: None };
+        let ended = rig.hands.carry_out(errand.clone(), Arc::new(|_| ())).await.unwrap();
+        std::fs::remove_file(rig.dir.path().join("policy.toml")).ok();
+        let again = rig.hands.carry_out(errand, Arc::new(|_| ())).await.unwrap();
+
+        // then: it is at its end, with the reason, and nothing was changed; or it went on
+        assert_eq!((&again, &ended.id), (&ended, &id), "{policy:?}");
+        let changed = usize::from(expected.is_empty());
+        assert_eq!(rig.changed(), changed, "{policy:?}: {:?}", ended.outcome);
+        match ended.outcome {
+            Some(RunOutcome::Verified) => assert_eq!(expected, ""),
+            Some(RunOutcome::NotStarted { reason, is_refused: true }) => {
+                assert!(!expected.is_empty() && reason.contains(expected), "{expected}: {reason}");
+            }
+            other => panic!("{policy:?}: {other:?}"),
+        }
+        // It stands in the way of nothing else.
+        rig.carry_out(signed(&Order { id: CommandId::new("c2"), number: 2, ..whole })).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
