@@ -21,6 +21,7 @@ struct Written {
     downgrades: Option<bool>,
     restart_services: Option<bool>,
     repairs: Option<bool>,
+    undo: Option<bool>,
     reboot: bool,
     windows: Vec<String>,
 }
@@ -35,6 +36,7 @@ pub struct Policy {
     forbids_downgrades: bool,
     forbids_restarts: bool,
     forbids_repairs: bool,
+    forbids_undo: bool,
     allows_reboot: bool,
     windows: Vec<Window>,
 }
@@ -86,21 +88,34 @@ impl Policy {
             forbids_downgrades: written.downgrades == Some(false),
             forbids_restarts: written.restart_services == Some(false),
             forbids_repairs: written.repairs == Some(false),
+            forbids_undo: written.undo == Some(false),
             allows_reboot: written.reboot,
             windows: written.windows.iter().map(|text| Window::parse(text)).collect::<Result<_, _>>()?,
         })
     }
 
     /// Returns all that is in the way of a plan at this time of the host's day; nothing if it may be carried out. What takes
-    /// back a run of this host may lower and remove: it was higher or not there before.
-    pub fn judge(&self, changes: &Changes, ask: &PlanAsk, now: NaiveDateTime) -> Vec<Forbidden> {
-        let is_undo = ask.undoes().is_some();
-        let mut found: Vec<Forbidden> = changes
-            .all()
-            .iter()
-            .filter_map(|change| self.judge_one(change, is_undo))
-            .map(Forbidden)
-            .collect();
+    /// back a recent run of this host may lower and remove: a short while ago it was higher or not there. Without that bound
+    /// somebody could walk a host back, run by run, to what it was long ago.
+    pub fn judge(
+        &self,
+        changes: &Changes,
+        ask: &PlanAsk,
+        is_recent: bool,
+        now: NaiveDateTime,
+    ) -> Vec<Forbidden> {
+        let back = match ask.undoes() {
+            None => Back::No,
+            Some(_) if is_recent => Back::Recent,
+            Some(_) => Back::Old,
+        };
+        let mut found: Vec<Forbidden> =
+            changes.all().iter().filter_map(|change| self.judge_one(change, back)).map(Forbidden).collect();
+        if self.forbids_undo && back != Back::No {
+            let reason =
+                "no run may be taken back: the owner of the host has to write `undo = true` into the policy";
+            found.push(Forbidden(reason.into()));
+        }
         if self.forbids_restarts && ask.restarts_services() {
             found.push(Forbidden("no service may be restarted".into()));
         }
@@ -114,7 +129,7 @@ impl Policy {
         found
     }
 
-    fn judge_one(&self, change: &PlannedChange, is_undo: bool) -> Option<String> {
+    fn judge_one(&self, change: &PlannedChange, back: Back) -> Option<String> {
         let PlannedChange { kind, name, .. } = change;
         if change.operation == Operation::Restart {
             let reason = "the host may not be restarted by a run: its owner has to write `reboot = true` into the policy";
@@ -130,13 +145,36 @@ impl Policy {
             return Some(format!("{name}: it is none of what is allowed"));
         }
         match change.operation {
-            Operation::Remove if self.forbids_removals && !is_undo => {
-                Some(format!("{name}: nothing may be removed"))
+            Operation::Remove if self.forbids_removals => {
+                back.why("removals", format!("{name}: nothing may be removed"))
             }
-            Operation::Downgrade if self.forbids_downgrades && !is_undo => {
-                Some(format!("{name}: nothing may go back to a lower version"))
+            Operation::Downgrade if self.forbids_downgrades => {
+                back.why("downgrades", format!("{name}: nothing may go back to a lower version"))
             }
             _ => None,
+        }
+    }
+}
+
+/// Whether a plan takes a run of this host back, and which.
+#[derive(Clone, Copy, PartialEq)]
+enum Back {
+    No,
+    /// One that is young enough to be taken back whatever else may be removed or lowered.
+    Recent,
+    Old,
+}
+
+impl Back {
+    /// Why something is forbidden by a line of the policy, if it is.
+    fn why(self, line: &str, reason: String) -> Option<String> {
+        match self {
+            Self::No => Some(reason),
+            Self::Recent => None,
+            Self::Old => Some(format!(
+                "{reason}, and the run that would be taken back is older than `updates.undo_days`: the owner of the host has to write \
+                 `{line} = true` into the policy, or a larger number there"
+            )),
         }
     }
 }
@@ -235,14 +273,45 @@ mod tests {
     }
 
     fn judged(policy: &str, change: PlannedChange, ask: &PlanAsk) -> Vec<String> {
+        judged_of(policy, change, ask, true)
+    }
+
+    fn judged_of(policy: &str, change: PlannedChange, ask: &PlanAsk, is_recent: bool) -> Vec<String> {
         let now = "2026-01-31T12:00:00".parse().unwrap();
         let changes = Changes::new(vec![change]).unwrap();
-        let found = Policy::parse(policy).unwrap().judge(&changes, ask, now);
+        let found = Policy::parse(policy).unwrap().judge(&changes, ask, is_recent, now);
         found.iter().map(Forbidden::to_string).collect()
     }
 
     fn install(restart_services: bool) -> PlanAsk {
         PlanAsk::Install { wanted: Wanted::All, restart_services }
+    }
+
+    fn undo() -> PlanAsk {
+        PlanAsk::undo(RunId::parse("1").unwrap(), Vec::new())
+    }
+
+    #[test]
+    fn only_what_came_last_may_be_taken_back_to_what_the_policy_forbids_else_and_with_a_line_of_it_nothing() {
+        use Operation::{Downgrade, Remove, Upgrade};
+        for (policy, operation, is_recent, expected) in [
+            ("downgrades = false", Downgrade, true, ""),
+            ("downgrades = false", Downgrade, false, "write `downgrades = true`"),
+            ("removals = false", Remove, true, ""),
+            ("removals = false", Remove, false, "write `removals = true`"),
+            // An old run is taken back where nothing stands against what that does.
+            ("", Downgrade, false, ""),
+            ("downgrades = false", Upgrade, false, ""),
+            ("undo = true", Downgrade, true, ""),
+            ("undo = false", Downgrade, true, "write `undo = true`"),
+            ("undo = false", Upgrade, false, "write `undo = true`"),
+        ] {
+            let found = judged_of(policy, change(Kind::Apt, "a", operation), &undo(), is_recent).join("; ");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{policy} {operation:?} {is_recent}: {found}");
+            assert!(found.contains(expected), "{policy} {operation:?} {is_recent}: {found}");
+        }
+        let forward = judged("undo = false", change(Kind::Apt, "a", Upgrade), &install(false));
+        assert!(forward.is_empty(), "it is about the way back: {forward:?}");
     }
 
     #[test]
@@ -278,8 +347,7 @@ mod tests {
             ("downgrades = false", change(Apt, "a", Downgrade), true, ""),
             ("deny = ['a']", change(Apt, "a", Downgrade), true, "is denied"),
         ] {
-            let undo = PlanAsk::undo(RunId::parse("1").unwrap(), Vec::new());
-            let ask = if is_undo { undo } else { install(false) };
+            let ask = if is_undo { undo() } else { install(false) };
             let found = judged(policy, change, &ask).join("; ");
             assert_eq!(found.is_empty(), expected.is_empty(), "{policy}: {found}");
             assert!(found.contains(expected), "{policy}: {found}");

@@ -144,11 +144,15 @@ impl OwnHands {
         Ok(whole)
     }
 
-    /// Says what the owner of this host forbids of a plan now. Blocks for a small file.
+    /// Says what the owner of this host forbids of a plan now. Blocks for small files.
     pub fn forbidden(&self, changes: &Changes, ask: &PlanAsk) -> Result<Vec<Forbidden>, HandsFault> {
         let policy = policy_file::read(&self.parts.policy_file)?;
-        let now = self.parts.clock.now().with_timezone(&chrono::Local).naive_local();
-        Ok(policy.judge(changes, ask, now))
+        let now = self.parts.clock.now();
+        let undone = ask.undoes().map(|run| self.runs.read(run)).transpose()?.flatten();
+        // For so long what it replaced is kept; whoever goes back further does not only take back what came last.
+        let is_recent = undone.is_some_and(|run| run.started_at >= now - self.parts.undo_window);
+        let local = now.with_timezone(&chrono::Local).naive_local();
+        Ok(policy.judge(changes, ask, is_recent, local))
     }
 
     /// Returns the run that was begun and did not end, if there is one. Fails while another process is at it. Blocks.

@@ -307,6 +307,45 @@ async fn a_run_that_was_cut_off_before_it_changed_anything_is_judged_once_more()
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_old_run_is_not_walked_back_beyond_what_the_owner_of_the_host_allows() {
+    // given: a run of yesterday, and one of before what is kept in any case
+    let rig = Rig::new().await;
+    let lower = Changes::new(vec![PlannedChange {
+        operation: Operation::Downgrade,
+        from: Some("1.1".into()),
+        to: Some("1.0".into()),
+        ..upgrade("1.1").all()[0].clone()
+    }])
+    .unwrap();
+    let run = |id: &str, days: i64| {
+        let plan = Plan { changes: upgrade("1.1"), on_host: Default::default() };
+        let outcome = Some(RunOutcome::Verified);
+        Run { outcome, ..Run::new(RunId::parse(id).unwrap(), plan, "ann", now() - TimeDelta::days(days)) }
+    };
+    let (recent, old) = (run("20260130-120000-abc", 1), run("20260120-120000-abc", 8));
+    for run in [&recent, &old] {
+        rig.hands.runs().write(run).unwrap();
+    }
+    let policy = rig.dir.path().join("policy.toml");
+    let back = |id: &str, number, run: &Run| {
+        signed(&Order {
+            ask: PlanAsk::undo(run.id.clone(), Vec::new()),
+            changes: lower.clone(),
+            ..order(id, number)
+        })
+    };
+
+    // when, then: the older one may not go where the policy allows nothing to go
+    std::fs::write(&policy, "downgrades = false").unwrap();
+    rig.refuses(back("c1", 1, &old), "older than `updates.undo_days`").await;
+    std::fs::write(&policy, "undo = false").unwrap();
+    rig.refuses(back("c2", 2, &recent), "`undo = true`").await;
+    // The plan of this host's only package is another one: beyond the policy, that is what is found.
+    std::fs::write(&policy, "downgrades = false").unwrap();
+    rig.refuses(back("c3", 3, &recent), "no longer holds").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_order_that_was_taken_and_not_begun_before_a_crash_is_begun() {
     let rig = Rig::new().await;
     rig.hands.order_keys().take(&order("c1", 1)).unwrap();
