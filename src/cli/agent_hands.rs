@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::scan::images;
-use super::values::{engine, patience};
+use super::values::{engine, helper_dir, patience};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{CheckPackages, Settings};
@@ -37,6 +37,7 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
     );
     let own = OwnHands::new(HandsParts {
         dir: dir.to_owned(),
+        beside: helper_dir(settings, dir),
         // Packages that are not the host's must not be taken for them. Without rights they are planned all the same.
         installers: all
             .into_iter()

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::common::Common;
 use super::host_run::{run_in_json, seen_after, show_plan};
+use super::records::Records;
+use super::values::helper_dir;
 use super::{output, sources};
 use crate::config::Role;
 use crate::domain::text::spell_out;
@@ -26,15 +28,25 @@ pub(super) struct HistoryArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &HistoryArgs, common: &Common) -> anyhow::Result<ExitCode> {
-    let dir = sources::load(common, Role::Client)?.settings.state.dir.context("no state directory")?;
-    let store = Runs::of(&dir);
-    let runs = store.list()?;
+    let settings = sources::load(common, Role::Client)?.settings;
+    let dir = settings.state.dir.clone().context("no state directory")?;
+    let helper = helper_dir(&settings, &dir).filter(|helper| helper.is_dir());
+    if helper.is_none()
+        && settings.updates.helper_state_dir != dir
+        && settings.updates.helper_state_dir.is_dir()
+    {
+        eprintln!(
+            "lightship: what the helper of this host did is shown to root only: run the same with sudo"
+        );
+    }
+    let records = Records::new([Some(dir), helper].into_iter().flatten().map(|dir| Runs::of(&dir)));
+    let runs = records.list()?;
     match &args.run {
         Some(text) => {
             let found = RunId::parse(text).and_then(|id| runs.iter().find(|run| run.id == id));
             let found = found
                 .with_context(|| format!("no run `{text}` on this host; `lightship history` lists them"))?;
-            one(&store, found, undone_by(&runs, found), common)?;
+            one(&records, found, undone_by(&runs, found), common)?;
         }
         None if common.json => {
             let all: Vec<_> = runs.iter().map(|run| run_in_json(run, undone_by(&runs, run))).collect();
@@ -73,8 +85,9 @@ fn row(runs: &[Run], run: &Run) -> Vec<String> {
     vec![run.id.to_string(), spell_out(&run.by), format!("{}{more}", named.join(", ")), outcome]
 }
 
-fn one(store: &Runs, run: &Run, undone_by: Option<&RunId>, common: &Common) -> anyhow::Result<()> {
-    let log = read_end(&store.folder(&run.id)?.join("log.txt"), 0, LOG_END);
+fn one(records: &Records, run: &Run, undone_by: Option<&RunId>, common: &Common) -> anyhow::Result<()> {
+    let place = records.of(&run.id)?.with_context(|| format!("the record of {} is gone", run.id))?;
+    let log = read_end(&place.folder(&run.id)?.join("log.txt"), 0, LOG_END);
     if common.json {
         let mut whole = run_in_json(run, undone_by);
         whole["plan"] = json!(run.plan);

@@ -9,24 +9,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use chrono::TimeDelta;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::common::Common;
-use super::host_run::NEEDS_ROOT;
+use super::host_run::{NEEDS_ROOT, hands_of_root};
 use super::scan::images;
-use super::values::{engine, patience};
 use super::{output, sources};
-use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{Role, Settings};
-use crate::docker::{BollardDocker, EngineContainers};
 use crate::domain::update::Kind;
 use crate::io::{Io, IoRuntime};
 use crate::state_dir::AgentIs;
 use crate::telemetry;
-use crate::updates::{Allowed, HandsParts, OwnHands, Rights, installers, scanners, serve_helper};
+use crate::updates::{Allowed, HandsParts, OwnHands, scanners, serve_helper};
 
 /// The first descriptor that is handed over by who listens for us.
 const FIRST_HANDED: i32 = 3;
@@ -69,28 +65,12 @@ pub(super) fn run(common: &Common) -> anyhow::Result<ExitCode> {
 
 fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<OwnHands> {
     let clock = Clock::system();
-    let containers = EngineContainers::new(BollardDocker::at(engine(settings)?, io.clone()));
     let refreshing = scanners(images(settings, dir, &clock, io.clone())?, dir)
         .into_iter()
         .filter(|scanner| matches!(scanner.kind(), Kind::Apt | Kind::Dnf))
         .collect();
-    Ok(OwnHands::new(HandsParts {
-        dir: dir.to_owned(),
-        installers: installers(
-            images(settings, dir, &clock, io.clone())?,
-            containers,
-            patience(settings),
-            settings.labels.prefix.as_deref(),
-            &clock,
-        ),
-        refreshing,
-        rights: Rights::all(),
-        agent_is: AgentIs::Told,
-        policy_file: settings.updates.policy_file.clone(),
-        undo_window: TimeDelta::days(i64::from(settings.updates.undo_days)),
-        clock,
-        chance: Chance::system(),
-    }))
+    let parts = hands_of_root(settings, dir, io)?;
+    Ok(OwnHands::new(HandsParts { refreshing, agent_is: AgentIs::Told, ..parts }))
 }
 
 /// Its records decide what root does: nobody else may write them.

@@ -1,6 +1,7 @@
 //! What the verbs have in common that change this host: its installers, its records, and how both are shown.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,20 +9,21 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::common::Common;
+use super::records::Records;
 use super::scan::images;
-use super::values::{engine, patience};
+use super::values::{engine, helper_dir, patience};
 use super::{output, sources};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::config::Role;
+use crate::config::{Role, Settings};
 use crate::docker::{BollardDocker, EngineContainers};
 use crate::domain::text::spell_out;
 use crate::domain::update::{
     Aftermath, OnHost, Operation, Plan, PlanAsk, PlannedChange, Run, RunId, RunOutcome, Service, UndoSource,
     Wanted,
 };
-use crate::io::IoRuntime;
-use crate::state_dir::{AgentIs, Runs};
+use crate::io::{Io, IoRuntime};
+use crate::state_dir::AgentIs;
 use crate::updates::{HandsFault, HandsParts, OwnHands, Progress, Rights, cancel, installers};
 
 /// Exit code: there is something to install.
@@ -35,9 +37,36 @@ const MOST_SHOWN: usize = 200;
 
 /// This host, for who changes it.
 pub(super) struct Host {
-    /// What changes it.
-    pub(super) hands: OwnHands,
+    /// What changes it, with the record of these verbs.
+    hands: OwnHands,
+    /// The same with the record of the helper, while there is one. A run is gone on with, or taken back, in the record that it is
+    /// in: what it left for that lies beside it.
+    helper: Option<OwnHands>,
     runtime: IoRuntime,
+}
+
+/// What whoever is root on a host changes it with, and records in `dir`.
+pub(super) fn hands_of_root(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<HandsParts> {
+    let clock = Clock::system();
+    let containers = EngineContainers::new(BollardDocker::at(engine(settings)?, io.clone()));
+    Ok(HandsParts {
+        dir: dir.to_owned(),
+        beside: helper_dir(settings, dir),
+        installers: installers(
+            images(settings, dir, &clock, io.clone())?,
+            containers,
+            patience(settings),
+            settings.labels.prefix.as_deref(),
+            &clock,
+        ),
+        refreshing: Vec::new(),
+        rights: Rights::all(),
+        agent_is: AgentIs::Own,
+        policy_file: settings.updates.policy_file.clone(),
+        undo_window: TimeDelta::days(i64::from(settings.updates.undo_days)),
+        clock,
+        chance: Chance::system(),
+    })
 }
 
 impl Host {
@@ -45,40 +74,70 @@ impl Host {
     pub(super) fn open(common: &Common) -> anyhow::Result<Self> {
         let settings = sources::load(common, Role::Client)?.settings;
         let dir = settings.state.dir.clone().context("no state directory")?;
-        let (runtime, clock) = (IoRuntime::start()?, Clock::system());
-        let containers = EngineContainers::new(BollardDocker::at(engine(&settings)?, runtime.io()));
-        let images = images(&settings, &dir, &clock, runtime.io())?;
-        let hands = OwnHands::new(HandsParts {
-            dir,
-            installers: installers(
-                images,
-                containers,
-                patience(&settings),
-                settings.labels.prefix.as_deref(),
-                &clock,
-            ),
-            refreshing: Vec::new(),
-            rights: Rights::all(),
-            agent_is: AgentIs::Own,
-            policy_file: settings.updates.policy_file.clone(),
-            undo_window: TimeDelta::days(i64::from(settings.updates.undo_days)),
-            clock,
-            chance: Chance::system(),
+        let runtime = IoRuntime::start()?;
+        let hands = OwnHands::new(hands_of_root(&settings, &dir, &runtime.io())?);
+        let helper = helper_dir(&settings, &dir).filter(|helper| helper.is_dir());
+        let helper = helper.map(|helper| -> anyhow::Result<OwnHands> {
+            // Who holds the right for the one record holds it for the other.
+            let parts = hands_of_root(&settings, &helper, &runtime.io())?;
+            Ok(OwnHands::new(HandsParts { beside: Some(dir), ..parts }))
         });
-        let host = Self { hands, runtime };
+        let host = Self { hands, helper: helper.transpose()?, runtime };
         // Who cannot be told what is forbidden is told so before anything is worked out.
         host.hands.forbidden(&Plan::nothing().changes, &PlanAsk::install(Wanted::All))?;
-        if host.is_root()
-            && let Some(run) = host.wait(host.hands.end_restart())?
-        {
-            told(&format!("{}: the host was started anew", run.id));
+        if host.is_root() {
+            for hands in host.all() {
+                if let Some(run) = host.wait(hands.end_restart())? {
+                    told(&format!("{}: the host was started anew", run.id));
+                }
+            }
         }
         Ok(host)
     }
 
-    /// Returns its records.
-    pub(super) fn runs(&self) -> &Runs {
-        self.hands.runs()
+    fn all(&self) -> impl Iterator<Item = &OwnHands> {
+        std::iter::once(&self.hands).chain(&self.helper)
+    }
+
+    /// Returns what changes the host with the record that a run is in; a run that is nowhere yet goes into that of these verbs.
+    fn hands_of(&self, run: &RunId) -> &OwnHands {
+        let has_it = |hands: &&OwnHands| hands.runs().read(run).is_ok_and(|run| run.is_some());
+        self.helper.as_ref().filter(has_it).unwrap_or(&self.hands)
+    }
+
+    /// The same for what is asked for.
+    fn hands_for(&self, ask: &PlanAsk) -> &OwnHands {
+        ask.undoes().map_or(&self.hands, |run| self.hands_of(run))
+    }
+
+    /// Returns where these verbs keep what they need.
+    pub(super) fn dir(&self) -> &Path {
+        self.hands.dir()
+    }
+
+    /// Returns all runs on this host, the newest first.
+    pub(super) fn runs(&self) -> anyhow::Result<Vec<Run>> {
+        Ok(Records::new(self.all().map(|hands| hands.runs().clone())).list()?)
+    }
+
+    /// Returns the run that was begun and did not end, if there is one. Fails while another process is at it.
+    pub(super) fn unfinished(&self) -> anyhow::Result<Option<Run>> {
+        for hands in self.all() {
+            if let Some(run) = hands.unfinished()? {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the record of a run that was cut off and is not gone on with.
+    pub(super) fn give_up(&self, run: &Run) -> anyhow::Result<()> {
+        Ok(self.hands_of(&run.id).give_up(run)?)
+    }
+
+    /// A run that goes on with a plan whose run failed.
+    pub(super) fn new_run_after(&self, failed: &Run) -> Run {
+        self.hands_of(&failed.id).new_run_after(failed, user())
     }
 
     /// True if this user may install packages.
@@ -89,7 +148,7 @@ impl Host {
 
     /// Says what the owner of this host forbids of a plan. True if that is nothing.
     pub(super) fn allows(&self, plan: &Plan, ask: &PlanAsk) -> anyhow::Result<bool> {
-        let forbidden = self.hands.forbidden(&plan.changes, ask)?;
+        let forbidden = self.hands_for(ask).forbidden(&plan.changes, ask)?;
         for one in forbidden.iter().take(MOST_SHOWN) {
             eprintln!("the policy of this host forbids it: {}", spell_out(&one.to_string()));
         }
@@ -98,13 +157,14 @@ impl Host {
 
     /// Works out what would be changed.
     pub(super) fn plan(&self, ask: &PlanAsk) -> anyhow::Result<Plan> {
-        Ok(self.wait(self.hands.work_out(ask))?)
+        Ok(self.wait(self.hands_for(ask).work_out(ask))?)
     }
 
     /// Carries a plan out as a new run, and tells how it goes on.
     pub(super) fn carry_out_new(&self, plan: Plan, ask: &PlanAsk) -> anyhow::Result<Run> {
-        let run = self.wait(self.hands.new_run(plan, user(), ask))?;
-        self.carry_out(run)
+        let hands = self.hands_for(ask);
+        let run = self.wait(hands.new_run(plan, user(), ask))?;
+        self.carry_out_with(hands, run)
     }
 
     /// Shows what would be done, asks, and does it; with the exit code of what came of it.
@@ -138,15 +198,21 @@ impl Host {
 
     /// Carries a run out, or to its end, and tells how it goes on.
     pub(super) fn carry_out(&self, run: Run) -> anyhow::Result<Run> {
-        let ended = self.wait(self.hands.carry_out_run(run, &|progress| tell(&progress)))?;
+        let hands = self.hands_of(run.goes_on.as_ref().unwrap_or(&run.id));
+        self.carry_out_with(hands, run)
+    }
+
+    fn carry_out_with(&self, hands: &OwnHands, run: Run) -> anyhow::Result<Run> {
+        let ended = self.wait(hands.carry_out_run(run, &|progress| tell(&progress)))?;
         end_line();
         Ok(ended)
     }
 
     /// Calls a restart off: who waits for it hears of it, and without one it is done here.
     pub(super) fn call_off(&self, run: &Run) -> anyhow::Result<()> {
-        match self.wait(self.hands.call_off_restart(run)) {
-            Err(HandsFault::Busy) => Ok(cancel(self.runs(), &run.id, &user())?),
+        let hands = self.hands_of(&run.id);
+        match self.wait(hands.call_off_restart(run)) {
+            Err(HandsFault::Busy) => Ok(cancel(hands.runs(), &run.id, &user())?),
             done => Ok(done?),
         }
     }

@@ -80,7 +80,7 @@ pub(super) fn plan_updates(args: PlanUpdatesArgs, common: &Common) -> anyhow::Re
     let host = Host::open(common)?;
     let ask = PlanAsk::install(asked.clone());
     let plan = host.plan(&ask)?;
-    keep(host.hands.dir(), asked, &plan);
+    keep(host.dir(), asked, &plan);
     print(&plan, common)?;
     host.allows(&plan, &ask)?;
     Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) })
@@ -89,7 +89,7 @@ pub(super) fn plan_updates(args: PlanUpdatesArgs, common: &Common) -> anyhow::Re
 /// Runs `lightship install`.
 pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let host = Host::open(common)?;
-    let unfinished = host.hands.unfinished()?;
+    let unfinished = host.unfinished()?;
     let (asked, approved) = match args.plan {
         Some(text) => {
             if let Some(run) = unfinished.clone().filter(|run| run.plan.id().is_meant_by(&text)) {
@@ -98,10 +98,10 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
             // Where a plan failed it is gone on with.
             let is_meant = |run: &Run| run.can_be_gone_on_with() && run.plan.id().is_meant_by(&text);
             if let Some(failed) = newest(&host)?.filter(is_meant) {
-                let run = host.hands.new_run_after(&failed, host_run::user());
+                let run = host.new_run_after(&failed);
                 return go_on(&host, run, "failed", &args.agreed, common);
             }
-            let shown = kept_plan::<Shown>(host.hands.dir(), &text)?;
+            let shown = kept_plan::<Shown>(host.dir(), &text)?;
             let shown = shown.with_context(|| {
                 format!("no plan `{text}` was shown on this host: `lightship plan-updates` makes one and prints its id")
             })?;
@@ -129,14 +129,14 @@ pub(super) fn install(args: InstallArgs, common: &Common) -> anyhow::Result<Exit
         eprintln!("lightship: {refusal}");
         return Ok(ExitCode::from(REFUSED));
     }
-    keep(host.hands.dir(), asked, &plan);
+    keep(host.dir(), asked, &plan);
     host.ask_and_carry_out(plan, &ask, "Install exactly this?", &args.agreed, common)
 }
 
 /// The run that made the host what it is: a later one that changed something makes it another host.
 fn newest(host: &Host) -> anyhow::Result<Option<Run>> {
     let has_changed = |run: &Run| !matches!(run.outcome, Some(RunOutcome::NotStarted { .. }));
-    Ok(host.runs().list()?.into_iter().find(has_changed))
+    Ok(host.runs()?.into_iter().find(has_changed))
 }
 
 /// True if the host would change nothing any more of what was planned.

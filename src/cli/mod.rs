@@ -35,6 +35,7 @@ mod notify;
 mod output;
 mod plan;
 mod reboot_host;
+mod records;
 mod repair;
 mod rollback;
 mod routes;

@@ -30,7 +30,7 @@ pub(super) fn run(args: RebootHostArgs, common: &Common) -> anyhow::Result<ExitC
     if args.cancel {
         return cancel(&host);
     }
-    if let Some(run) = host.hands.unfinished()? {
+    if let Some(run) = host.unfinished()? {
         bail!("{}", host_run::cut_off(&run));
     }
     let ask = PlanAsk::Reboot(RebootAsk { delay_minutes: args.delay_minutes, message: args.message });
@@ -45,7 +45,7 @@ fn cancel(host: &Host) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(NEEDS_ROOT));
     }
     let is_restart = |run: &Run| run.outcome.is_none() && matches!(run.ask, Some(PlanAsk::Reboot(_)));
-    let run = host.runs().list()?.into_iter().find(is_restart);
+    let run = host.runs()?.into_iter().find(is_restart);
     let run = run.context("no restart of this host is ordered; `lightship history` lists what was")?;
     host.call_off(&run)?;
     told(&format!("{}: called off", run.id));

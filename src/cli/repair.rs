@@ -19,7 +19,7 @@ pub(super) struct RepairArgs {
 /// Runs the verb.
 pub(super) fn run(args: &RepairArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let host = Host::open(common)?;
-    if let Some(run) = host.hands.unfinished()? {
+    if let Some(run) = host.unfinished()? {
         bail!("{}", host_run::cut_off(&run));
     }
     let plan = host.plan(&PlanAsk::Repair)?;

@@ -28,7 +28,7 @@ pub(super) struct RollbackArgs {
 /// Runs the verb.
 pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let host = Host::open(common)?;
-    let runs = host.runs().list()?;
+    let runs = host.runs()?;
     let (run, only) = meant(&runs, &args.what)?;
     let ask = PlanAsk::Undo { run: run.id.clone(), only, restart_services: args.restart_services };
     let plan = host.plan(&ask)?;
@@ -44,7 +44,7 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
             show_plan(&plan)?;
         }
         if !args.agreed.dry_run && run.outcome.is_none() && host.is_root() {
-            host.hands.give_up(run)?;
+            host.give_up(run)?;
         }
         return Ok(if plan.changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PENDING) });
     }
@@ -62,7 +62,7 @@ pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCo
         return Ok(ExitCode::FAILURE);
     }
     if run.outcome.is_none() {
-        host.hands.give_up(run)?;
+        host.give_up(run)?;
     }
     finish(&host.carry_out_new(plan, &ask)?, common)
 }

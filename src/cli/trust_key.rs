@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::common::Common;
+use super::values::helper_dir;
 use super::{output, sources};
 use crate::config::Role;
 use crate::domain::order::Fingerprint;
@@ -63,10 +64,9 @@ pub(super) fn run(args: &TrustKeyArgs, common: &Common) -> anyhow::Result<ExitCo
 /// The agent's own directory, and the helper's if this user may see into it.
 fn dirs(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
     let settings = sources::load(common, Role::Client)?.settings;
-    let own = settings.state.dir.context("no state directory")?;
-    let helper = settings.updates.helper_state_dir;
-    let is_used = std::fs::read_dir(&helper).is_ok() && helper != own;
-    Ok([Some(own).filter(|dir| dir.is_dir()), is_used.then_some(helper)].into_iter().flatten().collect())
+    let own = settings.state.dir.clone().context("no state directory")?;
+    let helper = helper_dir(&settings, &own);
+    Ok([Some(own), helper].into_iter().flatten().filter(|dir| dir.is_dir()).collect())
 }
 
 fn show(dirs: &[PathBuf], common: &Common) -> anyhow::Result<ExitCode> {

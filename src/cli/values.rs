@@ -2,7 +2,7 @@
 //! start here, and `lightship config` with the same words.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -30,6 +30,13 @@ pub(super) fn patience(settings: &Settings) -> Patience {
         locks: Duration::from_secs(settings.updates.lock_wait_seconds),
         silence: Duration::from_secs(settings.updates.silence_seconds),
     }
+}
+
+/// Where the helper keeps its records, for another process of root that changes the same host; also before there is a helper.
+/// Nobody else may see into it.
+pub(super) fn helper_dir(settings: &Settings, own: &Path) -> Option<PathBuf> {
+    let dir = &settings.updates.helper_state_dir;
+    (rustix::process::geteuid().is_root() && dir != own).then(|| dir.clone())
 }
 
 /// Fails for the first value that would stop a start as `role`.

@@ -23,28 +23,40 @@ const TOLD: &str = "told";
 #[derive(Debug, Clone)]
 pub struct Runs {
     root: PathBuf,
+    beside: Option<PathBuf>,
 }
 
 /// Held while something on the host is changed; the system frees it when the process dies.
 #[derive(Debug)]
-pub struct RunLock(#[expect(dead_code, reason = "it is held")] File);
+pub struct RunLock(#[expect(dead_code, reason = "they are held")] Vec<File>);
 
 impl Runs {
     /// Those of a state directory.
     pub fn of(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("runs") }
+        Self { root: state_dir.join("runs"), beside: None }
+    }
+
+    /// The same on a host that is also changed with the records in `other`, as soon as that is there: whoever has the right to change
+    /// the host has it for both.
+    pub fn beside(self, other: Option<PathBuf>) -> Self {
+        Self { beside: other, ..self }
     }
 
     /// Takes the right to change this host; none if another process has it.
     pub fn lock(&self) -> Result<Option<RunLock>, StateError> {
         files::make_dir(&self.root)?;
-        let path = self.root.join(".lock");
-        let file = open_lock_file(&path).map_err(|error| StateError::from_io(&path, "opened", error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(RunLock(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(StateError::from_io(&path, "locked", error)),
+        let mut roots = vec![self.root.clone()];
+        if let Some(other) = self.beside.as_ref().filter(|other| other.is_dir()) {
+            let other = other.join("runs");
+            files::make_dir(&other)?;
+            // Under two names it is one and the same, and nobody takes it twice.
+            if fs::canonicalize(&other).ok() != fs::canonicalize(&self.root).ok() {
+                roots.push(other);
+            }
         }
+        let locks: Option<Vec<File>> =
+            roots.iter().map(|root| lock_of(root)).collect::<Result<_, StateError>>()?;
+        Ok(locks.map(RunLock))
     }
 
     /// Returns the folder of a run, which is made if it is not there.
@@ -152,6 +164,17 @@ impl Runs {
     }
 }
 
+/// Takes the lock in a folder of runs; none if another process has it.
+fn lock_of(root: &Path) -> Result<Option<File>, StateError> {
+    let path = root.join(".lock");
+    let file = open_lock_file(&path).map_err(|error| StateError::from_io(&path, "opened", error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(StateError::from_io(&path, "locked", error)),
+    }
+}
+
 /// Reads what stands in a file from a place on, of much of it the last `most` bytes; of one that is not there nothing.
 /// Blocks.
 pub fn read_end(path: &Path, from: u64, most: u64) -> String {
@@ -237,5 +260,30 @@ mod tests {
         assert!(first.is_some() && runs.lock().unwrap().is_none());
         drop(first);
         assert!(runs.lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn one_at_a_time_may_change_a_host_that_has_two_records_and_none_waits_for_one_that_is_not_there() {
+        // given: the records of the verbs beside those of a helper that comes later
+        let dir = tempfile::tempdir().unwrap();
+        let (own, other) = (dir.path().join("own"), dir.path().join("helper"));
+        let verbs = Runs::of(&own).beside(Some(other.clone()));
+        assert!(verbs.lock().unwrap().is_some());
+        assert!(!other.exists(), "it is not made for that");
+        std::fs::create_dir(&other).unwrap();
+        let helper = Runs::of(&other);
+
+        // when, then: each is in the way of the other, and of nobody longer than that
+        let lock = verbs.lock().unwrap();
+        assert!(lock.is_some() && helper.lock().unwrap().is_none());
+        drop(lock);
+        let lock = helper.lock().unwrap();
+        assert!(lock.is_some() && verbs.lock().unwrap().is_none());
+        assert!(Runs::of(&own).lock().unwrap().is_some(), "what could not be taken whole is let go");
+        drop(lock);
+        // By another name it is the same folder.
+        std::os::unix::fs::symlink(&other, dir.path().join("name")).unwrap();
+        let twice = Runs::of(&other).beside(Some(dir.path().join("name")));
+        assert!(twice.lock().unwrap().is_some());
     }
 }

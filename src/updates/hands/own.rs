@@ -22,6 +22,8 @@ use crate::updates::{Installer, Progress, Scanner, Step, carry_out, restart, ser
 pub struct HandsParts {
     /// State directory: records, kept packages.
     pub dir: PathBuf,
+    /// Another one of this host that runs are recorded in: one run at a time changes the host, whichever it is.
+    pub beside: Option<PathBuf>,
     /// Every installer that may be asked, in the order in which they work.
     pub installers: Vec<Arc<dyn Installer>>,
     /// Scanners that fetch lists of what there is when somebody wants them fresh.
@@ -65,7 +67,7 @@ pub struct OwnHands {
 impl OwnHands {
     /// Takes what they need; changes nothing.
     pub fn new(parts: HandsParts) -> Self {
-        Self { runs: Runs::of(&parts.dir), parts }
+        Self { runs: Runs::of(&parts.dir).beside(parts.beside.clone()), parts }
     }
 
     /// Returns its state directory.

@@ -129,6 +129,7 @@ async fn a_whole_agent_lives_with_a_dockflare_master() {
         look: Arc::new(|_| Box::pin(async { Err("nothing is looked at here".to_owned()) })),
         hands: Arc::new(OwnHands::new(HandsParts {
             dir: dir.path().to_owned(),
+            beside: None,
             installers: Vec::new(),
             refreshing: Vec::new(),
             rights: Rights::all(),

@@ -315,6 +315,73 @@ async fn a_helper_that_is_replaced_in_the_middle_of_dpkg_cuts_nothing_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn root_knows_the_runs_of_the_helper_waits_for_them_goes_on_with_them_and_takes_them_back() {
+    // given: a helper in the middle of dpkg
+    let root = AptRoot::with(&["t-slow"]);
+    let wait = format!("touch {0}/begun; while [ ! -e {0}/go ]; do sleep 0.1; done", root.at(""));
+    root.package_that_runs("t-slow", "1.1", &wait);
+    root.publish();
+    root.apt(&["update"]);
+    let mut helper = Helper::on(root);
+    helper.hands().offer_key(&offer(1), &agent()).await.unwrap();
+    let changes = helper.planned().await;
+    let plan = changes.id().to_string();
+    let signed = order("c1", 1, PlanAsk::install(Wanted::All), changes).sign(&key(1));
+    let (hands, errand) = (helper.hands(), errand(signed.clone()));
+    let asked = tokio::spawn(async move { hands.carry_out(errand, Arc::new(|_| ())).await });
+    let begun = helper.root.at("begun");
+    tokio::task::spawn_blocking(move || until_there(&begun)).await.unwrap();
+    let rig = helper.root.rig().env("DOCKER_HOST", NO_ENGINE);
+    let rig = rig.env("LIGHTSHIP__UPDATES__HELPER_STATE_DIR", helper.root.at("helper"));
+    let listed = || {
+        let (code, said, errors) = verb(&rig, &["history", "--json"]);
+        assert_eq!(code, 0, "{errors}");
+        said["runs"].as_array().unwrap().clone()
+    };
+
+    // then: it is seen, and nothing else changes the host
+    let [run] = &listed()[..] else { panic!("one run: {:?}", listed()) };
+    assert_eq!((&run["by"], &run["outcome"]), (&json!("ann"), &Value::Null));
+    let id = run["id"].as_str().unwrap();
+    for words in [&["install", "--all", "--yes"][..], &["rollback", id, "--yes"]] {
+        let (code, _, errors) = verb(&rig, words);
+        assert!(code == 1 && errors.contains("another run is under way"), "{words:?}: {errors}");
+    }
+
+    // when: the helper dies, and root goes on with its run
+    helper.kill();
+    asked.abort();
+    std::fs::write(helper.root.at("go"), "").unwrap();
+    let (code, said, errors) = verb(&rig, &["install", "--plan", &plan, "--yes", "--json"]);
+
+    // then: that is done, in the record of the helper, which tells it like any other
+    assert_eq!(code, 0, "{said} {errors}");
+    assert_eq!((&said["run"]["id"], &said["run"]["outcome"]), (&json!(id), &json!("verified")));
+    assert_eq!(helper.root.installed(), ["t-slow 1.1 ii"]);
+
+    // when: it is taken back
+    let (code, said, errors) = verb(&rig, &["rollback", id, "--yes", "--json"]);
+
+    // then
+    assert_eq!(code, 0, "{said} {errors}");
+    assert_eq!((helper.root.installed(), helper.root.audit()), (vec!["t-slow 1.0 ii".into()], String::new()));
+    let runs = listed();
+    assert_eq!((runs.len(), &runs[1]["undone_by"]), (2, &runs[0]["id"]));
+    let (_, one, _) = verb(&rig, &["history", id, "--json"]);
+    assert!(one["log"].as_str().is_some_and(|log| log.contains("t-slow")), "{one}");
+    let own = std::fs::read_dir(helper.root.at("state/runs")).into_iter().flatten().flatten();
+    let own: Vec<_> = own.map(|entry| entry.file_name()).filter(|name| name != ".lock").collect();
+    assert!(own.is_empty(), "nothing is recorded twice: {own:?}");
+    helper.begin();
+    let untold = helper.hands().untold(&agent()).await.unwrap();
+    assert_eq!(
+        untold.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [id, runs[0]["id"].as_str().unwrap()]
+    );
+    assert_eq!(helper.carry_out(signed).await.unwrap().id.to_string(), id, "the order is done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_helper_whose_program_was_replaced_under_it_has_apt_held_by_the_new_one() {
     // given: one that nobody started anew when its program was upgraded
     let root = AptRoot::with(&["t-lib"]);

@@ -252,6 +252,25 @@ async fn the_units_as_they_are_shipped_do_what_the_master_orders_and_outlive_an_
     let host = &site.root;
     assert_eq!((host.version("t-lib"), host.0.said(&["dpkg", "--audit"])), ("1.2 ii".into(), String::new()));
     assert_eq!(host.0.show(HELPER, "ActiveState"), "active");
+
+    // when: root takes it back on the host itself
+    let run = over["run"].as_str().unwrap();
+    let lightship = ["env", "DOCKER_HOST=unix:///nonexistent/docker.sock", "/usr/bin/lightship"];
+    let history = host.0.said(&[&lightship[..], &["history"]].concat());
+    assert!(history.contains(run), "{history}");
+    host.0.said(&[&lightship[..], &["rollback", run, "--yes"]].concat());
+
+    // then: it is, and the master hears of that too
+    assert_eq!(host.version("t-lib"), "1.1 ii");
+    until("the master hears of it", async || {
+        let runs = site.master.get("/api/v3/runs").await;
+        if runs["runs"].as_array().unwrap().iter().any(|one| one["undoes"] == *run) {
+            Ok(())
+        } else {
+            Err(runs)
+        }
+    })
+    .await;
 }
 
 #[test]

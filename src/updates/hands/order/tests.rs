@@ -109,6 +109,7 @@ impl Rig {
         let package = Arc::new(OnePackage { newest: Mutex::new("1.1"), changed: Arc::default() });
         let hands = OwnHands::new(HandsParts {
             dir: dir.path().to_owned(),
+            beside: None,
             installers: vec![package.clone()],
             refreshing: Vec::new(),
             rights,
