@@ -86,10 +86,12 @@ pub fn normalise_path(text: &str) -> Result<String, PathError> {
         let plain = plain_path(text).filter(|path| !path.is_empty()).unwrap_or_else(|| "/api".to_owned());
         return Err(PathError::Expression(sign, plain));
     }
-    if text.split([',', ';', ' ']).filter(|part| part.trim().starts_with('/')).count() > 1 {
+    // Of what is kept, and not of what was written: that has to read back as it is.
+    let kept = if inner.is_empty() { String::new() } else { format!("/{inner}") };
+    if kept.split([',', ';', ' ']).filter(|part| part.starts_with('/')).count() > 1 {
         return Err(PathError::Several);
     }
-    Ok(if inner.is_empty() { String::new() } else { format!("/{inner}") })
+    Ok(kept)
 }
 
 /// Finds what a path never holds and an expression does. A URL writes most of these characters encoded; those that it
@@ -369,7 +371,7 @@ mod tests {
         ] {
             assert_eq!(normalise_path(text), Err(PathError::Expression(sign, plain.to_owned())), "{text}");
         }
-        for text in ["/api,/ws", "/api;/ws", "/api /ws", "/api, /ws,"] {
+        for text in ["/api,/ws", "/api;/ws", "/api /ws", "/api, /ws,", "api /ws", "$ /a"] {
             assert_eq!(normalise_path(text), Err(PathError::Several), "{text}");
         }
         for text in ["/c++", "/v1.0", "/a(b)", "/$batch", "/a,b", "/a b", "/~me/@x:y=1&z!'", "/.well-known"] {
