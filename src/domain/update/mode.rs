@@ -74,7 +74,8 @@ fn by_subject(changes: &Changes) -> BTreeMap<Subject<'_>, Vec<&PlannedChange>> {
 
 /// Returns what a host would change now that a yes to `approved` does not reach. In its scope are the same things, with the
 /// same done to them, from and to the same or newer versions; nothing new comes, and nothing else goes. Which image is the
-/// newer one nobody can tell: of a container that gets a new one anyway any will do.
+/// newer one nobody can tell: of a container that gets a new one anyway any will do, and one that was shown as keeping its own
+/// keeps it.
 pub fn beyond(approved: &Changes, now: &Changes) -> Vec<Beyond> {
     let (before, mut after) = (by_subject(approved), by_subject(now));
     let mut found = Vec::new();
@@ -102,7 +103,9 @@ fn too_far(old: &PlannedChange, new: &PlannedChange) -> Option<&'static str> {
         return Some("it is another file by the same version");
     }
     if old.kind == Kind::DockerImage {
-        return None;
+        let goes_along = |change: &PlannedChange| change.from == change.to;
+        let gets_one = goes_along(old) && !goes_along(new);
+        return gets_one.then_some("it was to keep its image, and would get another one");
     }
     if old.operation == Operation::Downgrade && (&old.from, &old.to) != (&new.from, &new.to) {
         return Some("it would go back from or to another version");
@@ -160,6 +163,8 @@ mod tests {
             (vec![change("n", install, None, Some("1.0"))], vec![change("n", install, None, Some("1.1"))]),
             (vec![change("o", remove, Some("1.0"), None)], vec![change("o", remove, Some("1.1"), None)]),
             (vec![image("sha256:a", "sha256:b")], vec![image("sha256:a", "sha256:c")]),
+            (vec![image("sha256:a", "sha256:b")], vec![image("sha256:b", "sha256:b")]),
+            (vec![image("sha256:a", "sha256:a")], vec![image("sha256:c", "sha256:c")]),
         ] {
             assert_eq!(said(approved.clone(), now.clone()), [""; 0], "{approved:?} {now:?}");
         }
@@ -184,6 +189,11 @@ mod tests {
                 vec!["`a`: it is at an older version than where it was approved from"],
             ),
             (vec![a()], vec![other_file], vec!["`a`: it is another file by the same version"]),
+            (
+                vec![image("sha256:a", "sha256:a")],
+                vec![image("sha256:a", "sha256:b")],
+                vec!["`web`: it was to keep its image, and would get another one"],
+            ),
             (vec![a()], vec![], vec!["`a`: it was approved, and would not be changed so any more"]),
             (
                 vec![a()],
