@@ -3,16 +3,19 @@
 //! Containers and images go in and out as the Engine says them: what is made anew must not lose an option that nobody here
 //! has a word for.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, EndpointSettings, NetworkConnectRequest, RestartPolicy,
+    ContainerCreateBody, ContainerSummary, ContainerUpdateBody, EndpointSettings, NetworkConnectRequest,
+    NetworkDisconnectRequest, RestartPolicy,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions, TagImageOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveImageOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
+    TagImageOptionsBuilder,
 };
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -22,6 +25,7 @@ use serde_json::Value;
 use super::bollard::BollardDocker;
 use super::error::DockerError;
 use super::images::{EngineLogin, credentials};
+use crate::domain::registry::Platform;
 
 /// For calls that only read or write the Engine's own books.
 const QUICK: Duration = Duration::from_secs(10);
@@ -62,13 +66,29 @@ impl EngineContainers {
         version.await.map(|version| (version.major_version, version.minor_version))
     }
 
+    /// Returns what the Engine itself runs on; none if it does not say so.
+    pub async fn platform(&self) -> Result<Option<Platform>, DockerError> {
+        let version =
+            self.call("tell its version", QUICK, |client| async move { client.version().await }).await?;
+        Ok(version.os.zip(version.arch).map(|(os, architecture)| Platform::new(&os, &architecture, None)))
+    }
+
     /// Returns the ids of all containers, in whatever state.
     pub async fn ids(&self) -> Result<Vec<String>, DockerError> {
+        Ok(self.list().await?.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// Returns the ids of the images that containers have, in whatever state these are.
+    pub async fn used_images(&self) -> Result<BTreeSet<String>, DockerError> {
+        Ok(self.list().await?.into_iter().filter_map(|container| container.image_id).collect())
+    }
+
+    async fn list(&self) -> Result<Vec<ContainerSummary>, DockerError> {
         let options = ListContainersOptionsBuilder::default().all(true).build();
         let listed = self.call("list its containers", QUICK, |client| async move {
             client.list_containers(Some(options)).await
         });
-        Ok(listed.await?.into_iter().filter_map(|container| container.id).collect())
+        listed.await
     }
 
     /// Returns all that the Engine knows of a container, by name or id.
@@ -89,9 +109,15 @@ impl EngineContainers {
         or_none(found.await)
     }
 
-    /// Makes a container and does not start it; returns its id.
-    pub async fn create(&self, name: &str, body: Value) -> Result<String, DockerError> {
-        let options = CreateContainerOptionsBuilder::default().name(name).build();
+    /// Makes a container and does not start it; returns its id. Of an image for several platforms the Engine takes its own one
+    /// unless another is named.
+    pub async fn create(
+        &self,
+        name: &str,
+        body: Value,
+        platform: Option<&Platform>,
+    ) -> Result<String, DockerError> {
+        let options = CreateContainerOptionsBuilder::default().name(name).platform(&word(platform)).build();
         let created = self.call("create a container", WORK, |client| async move {
             let body: ContainerCreateBody = from_json(body)?;
             client.create_container(Some(options), body).await
@@ -108,6 +134,16 @@ impl EngineContainers {
             client.connect_network(&network, request).await
         });
         connected.await
+    }
+
+    /// Takes a container out of a network.
+    pub async fn disconnect(&self, network: &str, container: &str) -> Result<(), DockerError> {
+        let network = network.to_owned();
+        let request = NetworkDisconnectRequest { container: container.to_owned(), force: None };
+        let disconnected = self.call("take a container out of a network", WORK, |client| async move {
+            client.disconnect_network(&network, request).await
+        });
+        disconnected.await
     }
 
     /// Gives a container another name.
@@ -163,9 +199,14 @@ impl EngineContainers {
         updated.await
     }
 
-    /// Pulls an image by its digest; takes minutes on a slow line.
-    pub async fn pull(&self, name: &str, login: Option<EngineLogin>) -> Result<(), DockerError> {
-        let options = CreateImageOptionsBuilder::default().from_image(name).build();
+    /// Pulls an image by its digest, for another platform than the Engine's if one is named; takes minutes on a slow line.
+    pub async fn pull(
+        &self,
+        name: &str,
+        login: Option<EngineLogin>,
+        platform: Option<&Platform>,
+    ) -> Result<(), DockerError> {
+        let options = CreateImageOptionsBuilder::default().from_image(name).platform(&word(platform)).build();
         let pulled = self.call("pull an image", PULL, |client| async move {
             let told = client.create_image(Some(options), None, login.map(credentials));
             told.try_for_each(|_| async { Ok(()) }).await
@@ -190,6 +231,25 @@ impl EngineContainers {
         tagged.await
     }
 
+    /// Returns the images on the host, each with its names, as the Engine lists them.
+    pub async fn images(&self) -> Result<Vec<Value>, DockerError> {
+        let listed = self.call("list its images", QUICK, |client| async move {
+            let images = client.list_images(None::<ListImagesOptions>).await?;
+            images.into_iter().map(to_json).collect::<Result<Vec<Value>, Error>>()
+        });
+        listed.await
+    }
+
+    /// Removes an image by its id; the Engine refuses if a container has it, or more than one repository names it.
+    pub async fn remove_image(&self, id: &str) -> Result<(), DockerError> {
+        let id = id.to_owned();
+        let options = RemoveImageOptionsBuilder::default().noprune(true).build();
+        let removed = self.call("remove an image", WORK, |client| async move {
+            client.remove_image(&id, Some(options), None).await
+        });
+        removed.await.map(drop)
+    }
+
     /// Returns the last lines that a container wrote.
     pub async fn last_lines(&self, id: &str, count: usize) -> Result<Vec<String>, DockerError> {
         let id = id.to_owned();
@@ -211,6 +271,10 @@ impl EngineContainers {
     {
         self.docker.connection().call(what, limit, work).await
     }
+}
+
+fn word(platform: Option<&Platform>) -> String {
+    platform.map(ToString::to_string).unwrap_or_default()
 }
 
 fn or_none(found: Result<Value, DockerError>) -> Result<Option<Value>, DockerError> {

@@ -41,6 +41,11 @@ impl Basis {
         Ok(Self { containers, images, stands_on })
     }
 
+    /// What the Engine knows of the image of a container; null if that is gone.
+    pub(super) fn image(&self, container: &Value) -> &Value {
+        self.images.get(image_id(container)).unwrap_or(&Value::Null)
+    }
+
     pub(super) fn get(&self, id: &str) -> Option<&Value> {
         self.containers.get(id)
     }

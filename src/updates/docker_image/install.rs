@@ -17,8 +17,8 @@ use super::swap::{Stuck, Swapper, until_there};
 use super::visitor::Visitor;
 use crate::clock::Clock;
 use crate::docker::{DockerError, EngineContainers};
-use crate::domain::registry::Reference;
-use crate::domain::update::swap::{Group, Phase, Swap, Swaps, stops_first};
+use crate::domain::registry::{Platform, Reference};
+use crate::domain::update::swap::{Group, Phase, Swap, Swaps, other_platform, stops_first};
 use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run, Wanted};
 use crate::registry::{Credentials, DockerLogins};
 use crate::state_dir::kept_label_prefix;
@@ -215,10 +215,13 @@ impl Step for Pull {
 
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
         let basis = Basis::of(&self.0).await.map_err(|error| failed(&error))?;
+        let engine = self.0.platform().await.map_err(|error| failed(&error))?;
         let mut images = BTreeMap::new();
         for change in planned(at) {
             let Some(container) = basis.named(&change.name) else { continue };
-            let image = self.image(at, image_name(container), to(change)).await?;
+            let old = basis.image(container);
+            let platform = other_platform(container, old, engine.as_ref());
+            let image = self.image(at, image_name(container), to(change), old, platform.as_ref()).await?;
             images.insert(change.name.clone(), image);
         }
         Ok(json!({ "images": images }))
@@ -226,28 +229,40 @@ impl Step for Pull {
 }
 
 impl Pull {
-    /// Returns the id of an image on the host, which is fetched by its digest if it is not there.
-    async fn image(&self, at: &At<'_>, name: &str, word: &str) -> Result<String, StepFailed> {
-        let find = async |name: &str| {
-            let found = self.0.inspect_image(name).await.map_err(|error| failed(&error))?;
-            Ok(found.and_then(|image| image["Id"].as_str().map(str::to_owned)))
-        };
-        if let Some(image) = find(word).await? {
+    /// Returns the id of an image on the host, which is fetched by its digest if it is not there, or only for another platform
+    /// than the one that runs.
+    async fn image(
+        &self,
+        at: &At<'_>,
+        name: &str,
+        word: &str,
+        old: &Value,
+        platform: Option<&Platform>,
+    ) -> Result<String, StepFailed> {
+        let find = async |name: &str| self.0.inspect_image(name).await.map_err(|error| failed(&error));
+        let id = |image: &Value| image["Id"].as_str().map(str::to_owned);
+        if let Some(image) = find(word).await?.as_ref().and_then(id) {
             return Ok(image);
         }
         let reference = Reference::parse(name).map_err(|error| {
             StepFailed::because(format!("{word} is not on the host, and `{name}`: {error}"))
         })?;
         let pinned = format!("{}@{word}", reference.familiar_repository());
-        if let Some(image) = find(&pinned).await? {
+        let is_for_it = |image: &Value| {
+            old["Architecture"].as_str().is_none_or(str::is_empty)
+                || (&image["Os"], &image["Architecture"]) == (&old["Os"], &old["Architecture"])
+        };
+        if let Some(image) = find(&pinned).await?.filter(is_for_it).as_ref().and_then(id) {
             return Ok(image);
         }
         (at.tell)(Progress::Does(format!("pulls {pinned}")));
         let login = self.1.find(&reference.registry).await.map_err(StepFailed::because)?;
         let login = login.map(|login| engine_login(login, &reference.registry));
-        self.0.pull(&pinned, login).await.map_err(|error| failed(&error))?;
+        self.0.pull(&pinned, login, platform).await.map_err(|error| failed(&error))?;
         find(&pinned)
             .await?
+            .as_ref()
+            .and_then(id)
             .ok_or_else(|| StepFailed::because(format!("{pinned} was pulled and is not there")))
     }
 }

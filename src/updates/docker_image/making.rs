@@ -1,11 +1,13 @@
 //! Makes containers for a replacement: the new one beside the old one, and the old one anew if it ended with its stop.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::basis::{id_of, image_id};
+use super::basis::{id_of, image_id, name_of};
 use super::replaced::{Replaced, named};
 use super::swap::{Swapper, text};
-use crate::domain::update::swap::{Instead, Swap, anew};
+use crate::domain::update::swap::{Instead, Swap, anew, other_platform, providers_of};
 
 impl Swapper<'_> {
     /// The new container, if it is there with all its networks. What is half made is removed.
@@ -85,11 +87,15 @@ impl Swapper<'_> {
         let old_image = old_image.ok_or(
             "the image that it was made from is gone, so nobody can say what of its options is its own",
         )?;
+        let engine = self.engine.platform().await.map_err(text)?;
+        let platform = other_platform(from, &old_image, engine.as_ref());
+        let providers = self.providers(from, replaced).await?;
         let instead = Instead {
             image: &swap.image_name,
             restart_policy: &swap.restart_policy,
             replaced: &replaced.ids,
             names: &replaced.names,
+            providers: &providers,
             also_called: swap.beside.then_some(swap.name.as_str()),
         };
         let made = anew(from, &old_image, &instead);
@@ -98,19 +104,44 @@ impl Swapper<'_> {
         if is_named {
             self.name(image, swap).await?;
         }
-        let created = self.engine.create(name, made.create).await.map_err(text);
+        let created = self.engine.create(name, made.create, platform.as_ref()).await.map_err(text);
         if is_named {
             self.name(&swap.tag_was, swap).await?;
         }
         let id = created?;
-        if image_id(&self.look(&id).await?) != image {
+        let new = self.look(&id).await?;
+        if image_id(&new) != image {
             self.engine.remove(&id, true).await.map_err(text)?;
             return Err(format!("the name `{}` did not lead to {image}", swap.image_name));
         }
         for (network, endpoint) in made.networks {
             self.engine.connect(&network, &id, endpoint).await.map_err(text)?;
         }
+        let its_own = new["NetworkSettings"]["Networks"].as_object().filter(|_| made.is_isolated);
+        for (network, _) in its_own.into_iter().flatten() {
+            self.engine.disconnect(network, &id).await.map_err(text)?;
+        }
         Ok(id)
+    }
+
+    /// How those are called now whose volumes a container has, by what it calls them. Who is gone is left out.
+    async fn providers(
+        &self,
+        container: &Value,
+        replaced: &Replaced,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let mut providers = BTreeMap::new();
+        for told in providers_of(container) {
+            let now = replaced.ids.get(told).map_or(told, String::as_str);
+            let Some(found) = self.engine.inspect(now).await.map_err(text)? else { continue };
+            // One that is set aside has the volumes of the one that has its name.
+            let name = Swap::own_of(name_of(&found));
+            let has_its_name =
+                name == name_of(&found) || self.engine.inspect(name).await.map_err(text)?.is_some();
+            let word = if has_its_name { name } else { id_of(&found) };
+            providers.insert(told.to_owned(), word.to_owned());
+        }
+        Ok(providers)
     }
 
     /// Has the name of a container's image mean this one.

@@ -8,6 +8,7 @@ mod apt_root;
 mod apt_scripts;
 mod container_kills;
 mod container_odd;
+mod container_options;
 mod container_verdicts;
 mod containers;
 mod containers_beside;

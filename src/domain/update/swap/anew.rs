@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
 
+use super::record::Swap;
+
 /// What is the container's alone, never an image's.
 const OWN: [&str; 8] = [
     "AttachStdin",
@@ -32,6 +34,8 @@ pub struct Instead<'a> {
     pub replaced: &'a BTreeMap<String, String>,
     /// The same containers' names, by their old ids.
     pub names: &'a BTreeMap<String, String>,
+    /// How those are called now whose volumes it has, by what it calls them (see [`providers_of`]); who is gone is not there.
+    pub providers: &'a BTreeMap<String, String>,
     /// A name that it goes by on networks as long as it does not have it for its own.
     pub also_called: Option<&'a str>,
 }
@@ -43,12 +47,15 @@ pub struct Anew {
     pub create: Value,
     /// Further networks to connect it to, each with its endpoint: older Engines take only one in the request.
     pub networks: Vec<(String, Value)>,
+    /// True if it was taken out of all networks: the Engine makes none without one that may have some.
+    pub is_isolated: bool,
 }
 
 /// Works out how a container is made again: everything that was said of it, and nothing that its old image said.
 pub fn anew(container: &Value, old_image: &Value, instead: &Instead<'_>) -> Anew {
     let (config, image) = (&container["Config"], &old_image["Config"]);
     let mut host = host_config(container, instead);
+    let is_isolated = is_isolated(container, &host);
     let (first, networks) = networks(container, &mut host, instead.also_called);
     let mode = host.get("NetworkMode").and_then(Value::as_str).unwrap_or_default().to_owned();
     let shares_network = mode == "host" || mode.starts_with("container:");
@@ -67,16 +74,20 @@ pub fn anew(container: &Value, old_image: &Value, instead: &Instead<'_>) -> Anew
     // An entry point of its own makes the Engine forget the image's command, so that one is kept as it is.
     let has_own_entry = !is_same(&config["Entrypoint"], &image["Entrypoint"]);
     if has_own_entry {
-        put("Entrypoint", config["Entrypoint"].clone());
+        // Left out, or an empty list, it would be the image's; this is how the Engine is told that there is none.
+        let none = || json!([""]);
+        let own = Some(&config["Entrypoint"]).filter(|own| !is_empty(own));
+        put("Entrypoint", own.cloned().unwrap_or_else(none));
     }
     if has_own_entry || !is_same(&config["Cmd"], &image["Cmd"]) {
         put("Cmd", config["Cmd"].clone());
     }
     let of_image: BTreeSet<&str> = texts(&image["Env"]).collect();
     put("Env", texts(&config["Env"]).filter(|entry| !of_image.contains(entry)).collect());
-    for key in ["Labels", "ExposedPorts", "Volumes"] {
+    for key in ["ExposedPorts", "Volumes"] {
         put(key, minus(field(config, key), field(image, key)));
     }
+    put("Labels", labels(field(config, "Labels"), field(image, "Labels")));
     put("Healthcheck", health_check(&config["Healthcheck"], &image["Healthcheck"]));
     // Where the network is another's, so is the name.
     let hostname = config["Hostname"].as_str().unwrap_or_default();
@@ -92,7 +103,17 @@ pub fn anew(container: &Value, old_image: &Value, instead: &Instead<'_>) -> Anew
     if let Some((name, endpoint)) = first {
         put("NetworkingConfig", json!({ "EndpointsConfig": { name: endpoint } }));
     }
-    Anew { create: body.into(), networks }
+    Anew { create: body.into(), networks, is_isolated }
+}
+
+/// What a container calls those whose volumes it has: an id, the beginning of it, or a name.
+pub fn providers_of(container: &Value) -> impl Iterator<Item = &str> {
+    texts(&container["HostConfig"]["VolumesFrom"]).map(|entry| provider(entry).0)
+}
+
+/// What an entry of `VolumesFrom` calls the other one, and how its volumes are used.
+fn provider(entry: &str) -> (&str, Option<&str>) {
+    entry.split_once(':').map_or((entry, None), |(name, mode)| (name, Some(mode)))
 }
 
 pub(super) fn id(container: &Value) -> &str {
@@ -128,6 +149,18 @@ fn minus(map: &Value, other: &Value) -> Value {
     own.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>().into()
 }
 
+/// By these Compose knows its own; an image that it built has some of them too.
+const COMPOSE: &str = "com.docker.compose.";
+
+fn labels(own: &Value, image: &Value) -> Value {
+    let of_compose = own.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with(COMPOSE));
+    let mut kept: Map<String, Value> = of_compose.map(|(key, value)| (key.clone(), value.clone())).collect();
+    if let Value::Object(others) = minus(own, image) {
+        kept.extend(others);
+    }
+    kept.into()
+}
+
 /// An inspection shows the image's fields merged with the container's. To keep all of them would pin the old image's check,
 /// and hide that the new one fails.
 fn health_check(own: &Value, image: &Value) -> Value {
@@ -142,7 +175,8 @@ fn health_check(own: &Value, image: &Value) -> Value {
 fn host_config(container: &Value, instead: &Instead<'_>) -> Map<String, Value> {
     let mut host = container["HostConfig"].as_object().cloned().unwrap_or_default();
     host.retain(|key, value| !value.is_null() && key != "ConsoleSize");
-    keep_volumes(&mut host, &container["Mounts"]);
+    let is_one_gone = name_providers(&mut host, instead.providers);
+    keep_volumes(&mut host, &container["Mounts"], is_one_gone);
     if !instead.restart_policy.is_null() {
         host.insert("RestartPolicy".into(), instead.restart_policy.clone());
     }
@@ -154,22 +188,12 @@ fn host_config(container: &Value, instead: &Instead<'_>) -> Map<String, Value> {
             *mode = format!("container:{new}");
         }
     }
-    if let Some(Value::Array(from)) = host.get_mut("VolumesFrom") {
-        for entry in from {
-            let text = entry.as_str().unwrap_or_default();
-            let (old, mode) = text.split_once(':').map_or((text, None), |(old, mode)| (old, Some(mode)));
-            if let Some(new) = instead.replaced.get(old) {
-                *entry = mode.map_or_else(|| new.clone(), |mode| format!("{new}:{mode}")).into();
-            }
-        }
-    }
     if let Some(Value::Array(links)) = host.get_mut("Links") {
         // `/db-lightship-old:/app/alias` while the other one is aside, and `/db:/app/alias` before.
         for link in links {
             let text = link.as_str().unwrap_or_default();
             if let Some((from, to)) = text.split_once(':') {
-                let from = from.trim_start_matches('/');
-                let from = from.strip_suffix("-lightship-old").unwrap_or(from);
+                let from = Swap::own_of(from.trim_start_matches('/'));
                 let alias = to.rsplit('/').next().unwrap_or(to);
                 *link = format!("{from}:{alias}").into();
             }
@@ -185,8 +209,24 @@ fn replaced<'a>(text: &str, instead: &'a Instead<'_>) -> Option<&'a String> {
     instead.replaced.get(by_id.or_else(by_name)?)
 }
 
-/// Volumes without a name of their own would be made anew and be empty: they are bound by the name that the Engine gave them.
-fn keep_volumes(host: &mut Map<String, Value>, mounts: &Value) {
+/// Calls those by their names whose volumes a container has: an id leads nowhere any more once the other one is made anew. True
+/// if one of them is gone, and so cannot be named.
+fn name_providers(host: &mut Map<String, Value>, providers: &BTreeMap<String, String>) -> bool {
+    let Some(from @ Value::Array(_)) = host.get_mut("VolumesFrom") else { return false };
+    let named = |entry: &str| {
+        let (told, mode) = provider(entry);
+        let name = providers.get(told)?;
+        Some(mode.map_or_else(|| name.clone(), |mode| format!("{name}:{mode}")))
+    };
+    let named: Vec<Option<String>> = texts(from).map(named).collect();
+    let is_one_gone = named.contains(&None);
+    *from = named.into_iter().flatten().collect();
+    is_one_gone
+}
+
+/// Volumes without a name of their own would be made anew and be empty: they are bound by the name that the Engine gave them. So
+/// are folders of the host if `and_folders`: those that came by way of a container which is gone.
+fn keep_volumes(host: &mut Map<String, Value>, mounts: &Value, and_folders: bool) {
     let target = |bind: &str| {
         let mut parts = bind.split(':');
         let first = parts.next().unwrap_or_default();
@@ -196,26 +236,36 @@ fn keep_volumes(host: &mut Map<String, Value>, mounts: &Value) {
         host.get("Binds").map(|list| texts(list).map(str::to_owned).collect()).unwrap_or_default();
     binds.retain(|bind| bind.contains(':'));
     let bound: BTreeSet<String> = binds.iter().map(|bind| target(bind)).collect();
-    for mount in mounts.as_array().into_iter().flatten().filter(|mount| mount["Type"] == "volume") {
-        let (Some(name), Some(to)) = (mount["Name"].as_str(), mount["Destination"].as_str()) else {
-            continue;
+    for mount in mounts.as_array().into_iter().flatten() {
+        let source = match mount["Type"].as_str() {
+            Some("volume") => &mount["Name"],
+            Some("bind") if and_folders => &mount["Source"],
+            _ => continue,
         };
+        let (Some(source), Some(to)) = (source.as_str(), mount["Destination"].as_str()) else { continue };
         let own = host.get_mut("Mounts").and_then(Value::as_array_mut);
         let is_there =
             |own: &&mut Value| own["Target"].as_str().map(|at| at.trim_end_matches('/')) == Some(to);
         match own.and_then(|own| own.iter_mut().find(is_there)) {
-            Some(own) if own["Type"] == "volume" && is_empty(&own["Source"]) => own["Source"] = name.into(),
+            Some(own) if own["Type"] == "volume" && is_empty(&own["Source"]) => own["Source"] = source.into(),
             Some(_) => {}
             None if bound.contains(to.trim_end_matches('/')) => {}
             None => {
                 let mode = if mount["RW"] == false { ":ro" } else { "" };
-                binds.push(format!("{name}:{to}{mode}"));
+                binds.push(format!("{source}:{to}{mode}"));
             }
         }
     }
     if !binds.is_empty() {
         host.insert("Binds".into(), binds.into());
     }
+}
+
+/// True if it is in no network although it is to have some.
+fn is_isolated(container: &Value, host: &Map<String, Value>) -> bool {
+    let mode = host.get("NetworkMode").and_then(Value::as_str).unwrap_or_default();
+    let has_none_of_its_own = matches!(mode, "host" | "none") || mode.starts_with("container:");
+    !has_none_of_its_own && container["NetworkSettings"]["Networks"].as_object().is_some_and(Map::is_empty)
 }
 
 type Endpoint = (String, Value);

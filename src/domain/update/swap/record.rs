@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use super::visit::Visited;
 
+/// What the old one's name ends with once the new one has its own.
+const ASIDE: &str = "-lightship-old";
+
 /// One container and the one that takes its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swap {
@@ -56,7 +59,12 @@ impl Swap {
 
     /// The name beside `name` of the one that was.
     pub fn aside_of(name: &str) -> String {
-        format!("{name}-lightship-old")
+        format!("{name}{ASIDE}")
+    }
+
+    /// The name that one had, or has, which may be set aside for the time being.
+    pub fn own_of(name: &str) -> &str {
+        name.strip_suffix(ASIDE).unwrap_or(name)
     }
 
     /// True if only what it stands on is another one.

@@ -44,6 +44,7 @@ fn image() -> Value {
 fn made(container: &Value, image: &Value) -> Anew {
     let replaced = [(VPN.to_owned(), "new-vpn".to_owned())].into();
     let names = [(VPN.to_owned(), "vpn".to_owned())].into();
+    let providers = [("db".to_owned(), "db".to_owned()), (VPN.to_owned(), "vpn".to_owned())].into();
     let restart_policy = json!({ "Name": "always" });
     anew(
         container,
@@ -53,6 +54,7 @@ fn made(container: &Value, image: &Value) -> Anew {
             restart_policy: &restart_policy,
             replaced: &replaced,
             names: &names,
+            providers: &providers,
             also_called: None,
         },
     )
@@ -155,10 +157,56 @@ fn every_option_follows_its_own_rule() {
             Value::Null,
         ),
         (
-            "volumes of another by its old id",
+            "volumes of another by its name, whose id is not for ever",
             |c, _| c["HostConfig"]["VolumesFrom"] = json!(["db", format!("{VPN}:ro")]),
             "/HostConfig/VolumesFrom",
-            json!(["db", "new-vpn:ro"]),
+            json!(["db", "vpn:ro"]),
+        ),
+        (
+            "no volumes of another that is gone",
+            |c, _| c["HostConfig"]["VolumesFrom"] = json!(["0123", "db"]),
+            "/HostConfig/VolumesFrom",
+            json!(["db"]),
+        ),
+        (
+            "what came by way of one that is gone is bound",
+            |c, _| {
+                c["HostConfig"]["VolumesFrom"] = json!(["0123:ro"]);
+                c["Mounts"][2]["RW"] = false.into();
+            },
+            "/HostConfig/Binds",
+            json!(["named:/conf:ro", "f00d:/data", "/x:/x:ro"]),
+        ),
+        (
+            "an entry point that was reset, as the Engine says it",
+            |_, i| i["Config"]["Entrypoint"] = json!(["wrap"]),
+            "/Entrypoint",
+            json!([""]),
+        ),
+        (
+            "an entry point that was reset, as Compose asks for it",
+            |c, i| {
+                c["Config"]["Entrypoint"] = json!([]);
+                i["Config"]["Entrypoint"] = json!(["wrap"]);
+            },
+            "/Entrypoint",
+            json!([""]),
+        ),
+        (
+            "a reset entry point keeps the command",
+            |_, i| i["Config"]["Entrypoint"] = json!(["wrap"]),
+            "/Cmd",
+            json!(["serve"]),
+        ),
+        ("no entry point at all", |c, _| c["Config"]["Entrypoint"] = json!([]), "/Entrypoint", Value::Null),
+        (
+            "labels of Compose that an image built by it has too",
+            |c, i| {
+                c["Config"]["Labels"]["com.docker.compose.project"] = "shop".into();
+                i["Config"]["Labels"]["com.docker.compose.project"] = "shop".into();
+            },
+            "/Labels",
+            json!({ "com.docker.compose.service": "app", "com.docker.compose.project": "shop" }),
         ),
         (
             "links are written as they are asked for",
@@ -214,6 +262,7 @@ fn one_that_serves_beside_the_old_one_goes_by_its_name_on_every_network_that_kno
         restart_policy: &Value::Null,
         replaced: &nothing,
         names: &nothing,
+        providers: &nothing,
         also_called: Some("app"),
     };
 
@@ -224,4 +273,19 @@ fn one_that_serves_beside_the_old_one_goes_by_its_name_on_every_network_that_kno
     let others: BTreeMap<_, _> = made.networks.iter().map(|(name, end)| (name.as_str(), end)).collect();
     assert_eq!(others["back"]["Aliases"], json!(["api", "app"]));
     assert_eq!(others["bridge"], &json!({}));
+}
+
+#[test]
+fn who_was_taken_out_of_all_networks_is_to_be_in_none() {
+    let isolated = |mode: &str, networks: Value| {
+        let mut container = container();
+        container["HostConfig"]["NetworkMode"] = mode.into();
+        container["NetworkSettings"]["Networks"] = networks;
+        made(&container, &image()).is_isolated
+    };
+    assert!(isolated("edge", json!({})) && isolated("default", json!({})));
+    assert!(!isolated("edge", json!({ "edge": {} })), "it is in one");
+    assert!(!isolated("host", json!({})) && !isolated("none", json!({})), "it has none of its own");
+    assert!(!isolated(&format!("container:{VPN}"), json!({})), "it lives in another one's");
+    assert!(!isolated("edge", Value::Null), "the Engine does not say");
 }
