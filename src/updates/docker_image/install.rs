@@ -95,7 +95,7 @@ impl Installer for ImageInstaller {
             Box::new(Settle(engine.clone(), visitor.clone())),
             Box::new(Check(engine.clone())),
             Box::new(Pull(engine.clone(), logins)),
-            Box::new(Replace(engine.clone(), visitor)),
+            Box::new(Replace { engine: engine.clone(), visitor }),
             Box::new(Look(engine.clone())),
         ]
     }
@@ -108,7 +108,10 @@ struct Check(EngineContainers);
 /// Fetches everything, so that a failed download changes nothing.
 struct Pull(EngineContainers, Arc<dyn Credentials>);
 /// Replaces one group after the other.
-struct Replace(EngineContainers, Visitor);
+struct Replace {
+    engine: EngineContainers,
+    visitor: Visitor,
+}
 /// Looks at what is there now.
 struct Look(EngineContainers);
 
@@ -135,10 +138,8 @@ impl Step for Settle {
         let Some(folder) = at.folder.parent().map(|runs| runs.join(undone.as_str())) else {
             return Ok(Value::Null);
         };
-        let journal = Journal::of(&folder);
-        let swaps = journal.read().map_err(StepFailed::because)?;
         let mut swapper =
-            Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps, is_unwritten: false };
+            Swapper::new(&self.0, &self.1, at, Journal::of(&folder)).map_err(StepFailed::because)?;
         for group in (0..swapper.swaps.groups.len()).rev() {
             swapper.give_up(group, "it was cut off, and taken back").map_err(StepFailed::because)?;
             swapper.end(group).await.map_err(|stuck| match stuck {
@@ -159,24 +160,33 @@ impl Step for Check {
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
         let basis = Basis::of(&self.0).await.map_err(|error| failed(&error))?;
         for change in planned(at) {
-            let name = &change.name;
-            let refused =
-                |what: &str| StepFailed::refused(format!("the plan no longer holds: {name} {what}"));
-            let container = basis.named(name).ok_or_else(|| refused("is not there any more"))?;
-            let is_on =
-                |word: &Option<String>| word.as_ref().is_some_and(|word| basis.is_on(container, word));
-            if !is_on(&change.from) && !is_on(&change.to) {
-                return Err(refused(&format!("runs {} by now", image_id(container))));
-            }
+            is_as_planned(&basis, change)?;
         }
         for group in basis.groups(&left(&basis, at)) {
-            if let Some(reason) = basis.group_refusal(&group) {
-                return Err(StepFailed::refused(format!("the plan no longer holds: {reason}")));
-            }
-            not_planned(&group, at)?;
+            may_be_replaced(&basis, &group, at)?;
         }
         Ok(Value::Null)
     }
+}
+
+/// Fails unless a container is there, on the image that it had or is to have.
+fn is_as_planned(basis: &Basis, change: &PlannedChange) -> Result<(), StepFailed> {
+    let name = &change.name;
+    let refused = |what: &str| StepFailed::refused(format!("the plan no longer holds: {name} {what}"));
+    let container = basis.named(name).ok_or_else(|| refused("is not there any more"))?;
+    let is_on = |word: &Option<String>| word.as_ref().is_some_and(|word| basis.is_on(container, word));
+    if is_on(&change.from) || is_on(&change.to) {
+        return Ok(());
+    }
+    Err(refused(&format!("runs {} by now", image_id(container))))
+}
+
+/// Fails if one of a group is left alone, or is not in the plan.
+fn may_be_replaced(basis: &Basis, group: &[&Value], at: &At<'_>) -> Result<(), StepFailed> {
+    if let Some(reason) = basis.group_refusal(group) {
+        return Err(StepFailed::refused(format!("the plan no longer holds: {reason}")));
+    }
+    not_planned(group, at)
 }
 
 /// What visitors asked, and what they were answered.
@@ -278,45 +288,14 @@ impl Step for Replace {
     }
 
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
-        let untouched = |reason: String| StepFailed { reason, back: Back::NotNeeded };
-        let journal = Journal::of(at.folder);
-        let swaps = journal.read().map_err(StepFailed::because)?;
-        let mut swapper =
-            Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps, is_unwritten: false };
-        // What was begun before is brought to its end first.
-        for group in 0..swapper.swaps.groups.len() {
-            bring_to_end(&mut swapper, group).await?;
-        }
-        let is_first = swapper.swaps.groups.is_empty();
-        let stop = |reason: String| if is_first { untouched(reason) } else { StepFailed::because(reason) };
-        let basis = Basis::of(&self.0).await.map_err(|error| stop(error.to_string()))?;
-        for group in basis.groups(&left(&basis, at)) {
-            if let Some(by) = cancelled(at.folder) {
-                return Err(stop(format!("it was cancelled by {by}")));
-            }
-            not_planned(&group, at)?;
-            let mut swaps = Vec::new();
-            let beside = match group.as_slice() {
-                [alone] => stops_first(alone, self.1.is_published(alone)).is_none(),
-                _ => false,
-            };
-            for container in group {
-                swaps.push(self.swap(container, beside, at).await.map_err(&stop)?);
-            }
-            let number = swapper.begin(swaps).map_err(&stop)?;
-            bring_to_end(&mut swapper, number).await?;
-        }
-        Ok(Value::Null)
+        self.replace(at).await.map(|()| Value::Null)
     }
 
     async fn keep_up(&self, at: &At<'_>) {
-        let journal = Journal::of(at.folder);
-        let swaps = match journal.read() {
-            Ok(swaps) => swaps,
+        let mut swapper = match Swapper::new(&self.engine, &self.visitor, at, Journal::of(at.folder)) {
+            Ok(swapper) => swapper,
             Err(reason) => return (at.tell)(Progress::Does(reason)),
         };
-        let mut swapper =
-            Swapper { engine: &self.0, visitor: &self.1, at, journal, swaps, is_unwritten: false };
         for group in 0..swapper.swaps.groups.len() {
             swapper.keep_up(group).await;
         }
@@ -324,6 +303,57 @@ impl Step for Replace {
 }
 
 impl Replace {
+    async fn replace(&self, at: &At<'_>) -> Result<(), StepFailed> {
+        let mut swapper = Swapper::new(&self.engine, &self.visitor, at, Journal::of(at.folder))
+            .map_err(StepFailed::because)?;
+        // What was begun before is brought to its end first.
+        for group in 0..swapper.swaps.groups.len() {
+            bring_to_end(&mut swapper, group).await?;
+        }
+        let basis = Basis::of(&self.engine).await.map_err(|error| stopped(&swapper, failed(&error)))?;
+        let names =
+            |group: &Vec<&Value>| group.iter().map(|container| name_of(container).to_owned()).collect();
+        let groups: Vec<BTreeSet<String>> = basis.groups(&left(&basis, at)).iter().map(names).collect();
+        for names in groups {
+            let swaps = self.swaps_of(&names, at).await.map_err(|failed| stopped(&swapper, failed))?;
+            if swaps.is_empty() {
+                continue;
+            }
+            let is_first = swapper.swaps.groups.is_empty();
+            let number = swapper.begin(swaps).map_err(|reason| match is_first {
+                true => StepFailed { reason, back: Back::NotNeeded },
+                false => StepFailed::because(reason),
+            })?;
+            bring_to_end(&mut swapper, number).await?;
+        }
+        Ok(())
+    }
+
+    /// The replacements of a group, as it is now: since it was looked at last somebody else may have changed it. None if all of it
+    /// is as it is to be.
+    async fn swaps_of(&self, names: &BTreeSet<String>, at: &At<'_>) -> Result<Vec<Swap>, StepFailed> {
+        if let Some(by) = cancelled(at.folder) {
+            return Err(StepFailed::because(format!("it was cancelled by {by}")));
+        }
+        let basis = Basis::of(&self.engine).await.map_err(|error| failed(&error))?;
+        for change in planned(at).filter(|change| names.contains(&change.name)) {
+            is_as_planned(&basis, change)?;
+        }
+        let mut wanted = left(&basis, at);
+        wanted.retain(|id| basis.get(id).is_some_and(|container| names.contains(name_of(container))));
+        let group: Vec<&Value> = basis.groups(&wanted).into_iter().flatten().collect();
+        may_be_replaced(&basis, &group, at)?;
+        let beside = match group.as_slice() {
+            [alone] => stops_first(alone, self.visitor.is_published(alone)).is_none(),
+            _ => false,
+        };
+        let mut swaps = Vec::new();
+        for container in group {
+            swaps.push(self.swap(container, beside, at).await.map_err(StepFailed::because)?);
+        }
+        Ok(swaps)
+    }
+
     async fn swap(&self, container: &Value, beside: bool, at: &At<'_>) -> Result<Swap, String> {
         let name = name_of(container);
         let new_image =
@@ -331,14 +361,14 @@ impl Replace {
         let new_image = new_image.ok_or_else(|| format!("nobody looked which image {name} is to run"))?;
         let image_name = image_name(container);
         let tag_was = match named(image_name) {
-            Some(_) => self.0.inspect_image(image_name).await.map_err(|error| error.to_string())?,
+            Some(_) => self.engine.inspect_image(image_name).await.map_err(|error| error.to_string())?,
             None => None,
         };
         let tag_was = tag_was.as_ref().and_then(|image| image["Id"].as_str()).unwrap_or(image_id(container));
         let state = &container["State"];
         let runs = state["Running"] == true || state["Restarting"] == true;
         // Asked before anything is touched, so that a failure that was there before is not held against the new one.
-        let visits = if runs { self.1.before(container).await } else { Ok(Vec::new()) };
+        let visits = if runs { self.visitor.before(container).await } else { Ok(Vec::new()) };
         Ok(Swap {
             name: name.to_owned(),
             old: id_of(container).to_owned(),
@@ -366,18 +396,33 @@ async fn bring_to_end(swapper: &mut Swapper<'_>, number: usize) -> Result<(), St
         Stuck::NotBack(reason) => StepFailed { reason, back: Back::Tried },
     })?;
     let Phase::Back { reason, .. } = &swapper.swaps.groups[number].phase else { return Ok(()) };
-    let done = swapper.swaps.groups.iter().filter(|other| other.phase == Phase::Done);
+    let Some(stays) = stays(swapper) else {
+        return Err(StepFailed { reason: reason.clone(), back: Back::Yes });
+    };
+    let names = swapper.swaps.groups[number].names();
+    Err(StepFailed::because(format!("{reason}; {names}: the old one is back; {stays}")))
+}
+
+/// Says what the run changed that stays so; none if that is nothing.
+fn stays(swapper: &Swapper<'_>) -> Option<String> {
+    let done = swapper.swaps.groups.iter().filter(|group| group.phase == Phase::Done);
     let stays: Vec<String> = done.map(Group::names).collect();
     let has_others = swapper.at.run.plan.changes.all().iter().any(|change| change.kind != Kind::DockerImage);
     if stays.is_empty() && !has_others {
-        return Err(StepFailed { reason: reason.clone(), back: Back::Yes });
+        return None;
     }
-    let names = swapper.swaps.groups[number].names();
     let others = if has_others { ", and so do the packages" } else { "" };
     let stays = if stays.is_empty() { "nothing else".to_owned() } else { stays.join(", ") };
-    Err(StepFailed::because(format!(
-        "{reason}; {names}: the old one is back; {stays} stays replaced{others}"
-    )))
+    Some(format!("{stays} stays replaced{others}"))
+}
+
+/// How a run ends between two groups, or before the first one.
+fn stopped(swapper: &Swapper<'_>, StepFailed { reason, back }: StepFailed) -> StepFailed {
+    match stays(swapper) {
+        Some(stays) => StepFailed::because(format!("{reason}; {stays}")),
+        None if back == Back::No => StepFailed { reason, back: Back::NotNeeded },
+        None => StepFailed { reason, back },
+    }
 }
 
 #[async_trait]

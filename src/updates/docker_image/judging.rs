@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::basis::name_of;
 use super::interfaces::has_network;
-use super::swap::{LOOK_EVERY, Swapper, text};
+use super::swap::{Fault, LOOK_EVERY, Swapper, text};
 use super::visitor::ask;
 use crate::domain::update::swap::{
     Check, Compared, Swap, Verdict, Visit, check_of, compare_answers, has_none_to_lend, judge, lender_of,
@@ -19,16 +19,16 @@ const LINES: usize = 20;
 
 impl Swapper<'_> {
     /// Waits until a new container is good; else says why it is not.
-    pub(super) async fn until_good(&mut self, number: usize, place: usize, new: &str) -> Result<(), String> {
+    pub(super) async fn until_good(&mut self, number: usize, place: usize, new: &str) -> Result<(), Fault> {
         let swap = self.swaps.groups[number].swaps[place].clone();
         if !swap.runs {
             return Ok(());
         }
-        let since = Instant::now();
+        let mut since = Instant::now();
         let (mut is_said, mut good_since, mut lines) = (false, None, Vec::new());
         loop {
             let Some(found) = self.engine.inspect(new).await.map_err(text)? else {
-                return Err(self.with_last_words(&swap, lines, gone(&swap)));
+                return Err(self.with_last_words(&swap, lines, self.gone(&swap, new)));
             };
             let check = check_of(&found);
             let verdict = match judge(&found, &check, since.elapsed()) {
@@ -43,8 +43,14 @@ impl Swapper<'_> {
                 verdict => verdict,
             };
             if let Verdict::Bad(reason) = verdict {
+                // One that removes itself would be gone.
+                if !self.started.contains(new) && swap.was.is_none() {
+                    self.start_again(&swap, &found, &reason).await?;
+                    (since, good_since) = (Instant::now(), None);
+                    continue;
+                }
                 let last = self.engine.last_lines(new, LINES).await.unwrap_or(lines);
-                return Err(self.with_last_words(&swap, last, reason));
+                return Err(self.with_last_words(&swap, last, self.verdict(&found, reason)));
             }
             if !is_said {
                 is_said = true;
@@ -91,23 +97,26 @@ impl Swapper<'_> {
     }
 
     /// Looks whether a container that lives in another one's network has it.
-    pub(super) async fn has_its_network(&self, new: &Value) -> Result<(), String> {
+    pub(super) async fn has_its_network(&self, new: &Value) -> Result<(), Fault> {
         let Some(lender) = lender_of(new) else { return Ok(()) };
         let lender =
             self.look(lender).await.map_err(|error| format!("in whose network it lives: {error}"))?;
         if let Some(reason) = not_in_network(new, &lender) {
-            return Err(reason);
+            return Err(self.verdict(new, reason));
         }
         match has_network(new) {
             Some(false) if !has_none_to_lend(&lender) => {
-                Err(format!("it has nothing but a loopback in the network of `{}`", name_of(&lender)))
+                let reason =
+                    format!("it has nothing but a loopback in the network of `{}`", name_of(&lender));
+                Err(self.verdict(new, reason))
             }
             _ => Ok(()),
         }
     }
 
     /// Keeps the end of its log with the run; the last line is said at once.
-    fn with_last_words(&self, swap: &Swap, lines: Vec<String>, reason: String) -> String {
+    fn with_last_words(&self, swap: &Swap, lines: Vec<String>, fault: Fault) -> Fault {
+        let reason = &fault.reason;
         let mut kept = format!("{}: {reason}\n", swap.name);
         for line in &lines {
             kept += &format!("{} | {line}\n", swap.name);
@@ -116,9 +125,21 @@ impl Swapper<'_> {
         if let Err(error) = file.and_then(|mut file| file.write_all(kept.as_bytes())) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the log of a run cannot be written");
         }
-        match lines.iter().rev().find(|line| !line.trim().is_empty()) {
+        let reason = match lines.iter().rev().find(|line| !line.trim().is_empty()) {
             Some(last) => format!("{reason}; its last line: `{}`", last.trim()),
             None => format!("{reason}; it wrote nothing"),
+        };
+        Fault { reason, ..fault }
+    }
+
+    /// What is to be thought of a new container that is not there any more.
+    fn gone(&self, swap: &Swap, new: &str) -> Fault {
+        match &swap.was {
+            Some(_) => Fault {
+                reason: "it ended, and is gone as `--rm` wants it".to_owned(),
+                is_of_image: self.started.contains(new),
+            },
+            None => Fault::from("somebody removed it meanwhile".to_owned()),
         }
     }
 }
@@ -127,12 +148,5 @@ fn waits(check: &Check) -> String {
     match check {
         Check::Health { limit, .. } => format!("waits until it is healthy, at most {} s", limit.as_secs()),
         Check::Runs => "has no health check; looks whether it keeps running".to_owned(),
-    }
-}
-
-fn gone(swap: &Swap) -> String {
-    match &swap.was {
-        Some(_) => "it ended, and is gone as `--rm` wants it".to_owned(),
-        None => "somebody removed it meanwhile".to_owned(),
     }
 }

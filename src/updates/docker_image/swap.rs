@@ -3,12 +3,13 @@
 //! Every act can be done twice, and each looks first at what is there. The old container is removed only after all of its
 //! group are good and that is in the journal; without it whoever goes on judges again, or goes back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::basis::{image_id, name_of};
+use super::basis::{id_of, image_id, name_of};
 use super::journal::Journal;
 use super::replaced::{Replaced, named};
 use super::visitor::Visitor;
@@ -36,6 +37,29 @@ pub(super) struct Swapper<'a> {
     pub(super) swaps: Swaps,
     /// True while the journal cannot be written.
     pub(super) is_unwritten: bool,
+    /// New containers that this process started. What became of others meanwhile, a power cut may have done.
+    pub(super) started: BTreeSet<String>,
+}
+
+/// Why a group is not replaced.
+pub(super) struct Fault {
+    /// In words.
+    pub(super) reason: String,
+    /// True if a new container is not good, which speaks against its image. A full disk, a folder that is gone or a name that is
+    /// taken says nothing of it.
+    pub(super) is_of_image: bool,
+}
+
+impl Fault {
+    fn of(self, name: &str) -> Self {
+        Self { reason: format!("{name}: {}", self.reason), ..self }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Self { reason, is_of_image: false }
+    }
 }
 
 /// Why a group is neither replaced nor put back.
@@ -46,7 +70,18 @@ pub(super) enum Stuck {
     NotBack(String),
 }
 
-impl Swapper<'_> {
+impl<'a> Swapper<'a> {
+    /// Goes on with what is in the journal of a run.
+    pub(super) fn new(
+        engine: &'a EngineContainers,
+        visitor: &'a Visitor,
+        at: &'a At<'a>,
+        journal: Journal,
+    ) -> Result<Self, String> {
+        let swaps = journal.read()?;
+        Ok(Self { engine, visitor, at, journal, swaps, is_unwritten: false, started: BTreeSet::new() })
+    }
+
     /// Brings a group to its end: all of it replaced, or all of it put back.
     pub(super) async fn end(&mut self, number: usize) -> Result<(), Stuck> {
         loop {
@@ -54,9 +89,9 @@ impl Swapper<'_> {
                 Phase::Open => match self.forward(number).await {
                     // Not in the journal it counts for nothing: the old one stays until somebody goes on and judges again.
                     Ok(()) => self.note(number, Phase::Good).map_err(Stuck::Untidy)?,
-                    Err(reason) => {
+                    Err(Fault { reason, is_of_image }) => {
                         // An Engine that ended meanwhile says nothing of an image, and neither does a full disk.
-                        let is_failure = !self.is_unwritten && !self.is_away().await;
+                        let is_failure = is_of_image && !self.is_unwritten && !self.is_away().await;
                         self.note_if_possible(number, Phase::Bad { reason, is_failure });
                     }
                 },
@@ -140,27 +175,32 @@ impl Swapper<'_> {
         (self.at.tell)(Progress::Does(format!("{}: {words}", swap.name)));
     }
 
-    async fn forward(&mut self, number: usize) -> Result<(), String> {
+    async fn forward(&mut self, number: usize) -> Result<(), Fault> {
         let mut replaced = Replaced::default();
         for place in 0..self.swaps.groups[number].swaps.len() {
             let swap = self.swaps.groups[number].swaps[place].clone();
             let new = self.replace(number, place, &replaced).await;
-            let new = new.map_err(|reason| format!("{}: {reason}", swap.name))?;
+            let new = new.map_err(|fault| fault.of(&swap.name))?;
             replaced.note(swap.old, new, swap.name);
         }
         // While one waited, another may have ended.
         for swap in self.swaps.groups[number].swaps.iter().filter(|swap| swap.runs) {
             let new = self.look(replaced.ids.get(&swap.old).unwrap_or(&swap.old)).await?;
             if let Verdict::Bad(reason) = judge(&new, &Check::Runs, Duration::ZERO) {
-                return Err(format!("{}: {reason}", swap.name));
+                return Err(self.verdict(&new, reason).of(&swap.name));
             }
-            self.has_its_network(&new).await.map_err(|reason| format!("{}: {reason}", swap.name))?;
+            self.has_its_network(&new).await.map_err(|fault| fault.of(&swap.name))?;
         }
         Ok(())
     }
 
+    /// What is wrong with a new container. Only of one that this process started it speaks against the image.
+    pub(super) fn verdict(&self, new: &Value, reason: String) -> Fault {
+        Fault { reason, is_of_image: self.started.contains(id_of(new)) }
+    }
+
     /// Has a new container take the place of an old one, and judges it; returns its id.
-    async fn replace(&mut self, number: usize, place: usize, replaced: &Replaced) -> Result<String, String> {
+    async fn replace(&mut self, number: usize, place: usize, replaced: &Replaced) -> Result<String, Fault> {
         let swap = self.swaps.groups[number].swaps[place].clone();
         let old = self.old(&swap).await?;
         let new = match self.find_new(&swap).await? {
@@ -236,12 +276,26 @@ impl Swapper<'_> {
         }
     }
 
-    async fn start_new(&self, swap: &Swap, new: &str, words: &str) -> Result<(), String> {
+    async fn start_new(&mut self, swap: &Swap, new: &str, words: &str) -> Result<(), String> {
         if !swap.runs || self.look(new).await?["State"]["Status"] != "created" {
             return Ok(());
         }
         self.say(swap, words);
-        self.engine.start(new).await.map_err(text)
+        self.engine.start(new).await.map_err(text)?;
+        self.started.insert(new.to_owned());
+        Ok(())
+    }
+
+    /// Starts a new container once more that another process started: it may be ill, or down, because the host was.
+    pub(super) async fn start_again(&mut self, swap: &Swap, new: &Value, reason: &str) -> Result<(), String> {
+        self.say(swap, &format!("{reason}; it was started before a break, so it is started once more"));
+        let id = id_of(new);
+        if is_up_or_starting(new) {
+            self.engine.stop(id, stop_time(new)).await.map_err(text)?;
+        }
+        self.engine.start(id).await.map_err(text)?;
+        self.started.insert(id.to_owned());
+        Ok(())
     }
 
     /// Has a name hold the image that ran before, so that no clean-up takes it.

@@ -6,6 +6,7 @@ mod apt_install;
 mod apt_odd;
 mod apt_root;
 mod apt_scripts;
+mod container_blame;
 mod container_kills;
 mod container_odd;
 mod container_options;
