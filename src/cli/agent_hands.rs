@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-
 use super::scan::images;
-use super::values::{engine, helper_dir, patience};
+use super::values::{engine, helper_dir, patience, undo_window};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{CheckPackages, Settings};
@@ -33,6 +31,7 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
         containers,
         patience(settings),
         settings.labels.prefix.as_deref(),
+        undo_window(settings),
         &clock,
     );
     let own = OwnHands::new(HandsParts {
@@ -50,7 +49,7 @@ pub(super) fn hands(settings: &Settings, dir: &Path, io: &Io) -> anyhow::Result<
         rights: Rights { packages: packages.ability(), containers: Ability::yes() },
         agent_is: AgentIs::Own,
         policy_file: settings.updates.policy_file.clone(),
-        undo_window: TimeDelta::days(i64::from(settings.updates.undo_days)),
+        undo_window: undo_window(settings),
         clock,
         chance: Chance::system(),
     });

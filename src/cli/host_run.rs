@@ -5,13 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::common::Common;
 use super::records::Records;
 use super::scan::images;
-use super::values::{engine, helper_dir, patience};
+use super::values::{engine, helper_dir, patience, undo_window};
 use super::{output, sources};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -57,13 +56,14 @@ pub(super) fn hands_of_root(settings: &Settings, dir: &Path, io: &Io) -> anyhow:
             containers,
             patience(settings),
             settings.labels.prefix.as_deref(),
+            undo_window(settings),
             &clock,
         ),
         refreshing: Vec::new(),
         rights: Rights::all(),
         agent_is: AgentIs::Own,
         policy_file: settings.updates.policy_file.clone(),
-        undo_window: TimeDelta::days(i64::from(settings.updates.undo_days)),
+        undo_window: undo_window(settings),
         clock,
         chance: Chance::system(),
     })

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use chrono::TimeDelta;
 use secrecy::SecretString;
 
 use super::{database, groups_file};
@@ -23,6 +24,11 @@ use crate::uplink::{AccessToken, HttpUplink, UplinkSettings};
 
 /// Where the Engine is unless `DOCKER_HOST` says otherwise.
 const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
+
+/// For so long a run can be taken back in any case.
+pub(super) fn undo_window(settings: &Settings) -> TimeDelta {
+    TimeDelta::days(i64::from(settings.updates.undo_days))
+}
 
 /// How long runs wait for others.
 pub(super) fn patience(settings: &Settings) -> Patience {

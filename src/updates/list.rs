@@ -72,19 +72,20 @@ pub fn scanners(images: Images, state_dir: &Path) -> Vec<Arc<dyn Scanner>> {
 }
 
 /// Every installer there is, in the order in which they work; one line each. `label_prefix` is the operator's own one, if
-/// any: by their labels published containers are known.
+/// any: by their labels published containers are known. What was replaced within `undo_window` can be put back in any case.
 pub fn installers(
     images: Images,
     containers: EngineContainers,
     patience: Patience,
     label_prefix: Option<&str>,
+    undo_window: TimeDelta,
     clock: &Clock,
 ) -> Vec<Arc<dyn Installer>> {
     let scanner = DockerImage::new(images.engine, images.lookup);
     vec![
         Arc::new(AptInstaller::of_this_host(patience)),
         Arc::new(DnfInstaller::of_this_host(patience)),
-        Arc::new(ImageInstaller::new(scanner, containers, label_prefix, clock.clone())),
+        Arc::new(ImageInstaller::new(scanner, containers, label_prefix, undo_window, clock.clone())),
     ]
 }
 

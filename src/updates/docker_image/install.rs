@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::DockerImage;
 use super::basis::{Basis, id_of, image_id, image_name, is_meant, name_of};
+use super::clearing::clear_images;
 use super::engine_lookup::engine_login;
 use super::journal::Journal;
 use super::plan::{work_out, work_out_undo};
@@ -21,7 +23,7 @@ use crate::domain::registry::{Platform, Reference};
 use crate::domain::update::swap::{Group, Phase, Swap, Swaps, other_platform, stops_first};
 use crate::domain::update::{Kind, Plan, PlannedChange, Problem, Run, Wanted};
 use crate::registry::{Credentials, DockerLogins};
-use crate::state_dir::kept_label_prefix;
+use crate::state_dir::{Runs, kept_label_prefix};
 use crate::updates::installer::Installer;
 use crate::updates::run::{At, Back, Progress, Step, StepFailed, cancelled};
 use crate::updates::scanner::Scanner;
@@ -31,18 +33,21 @@ pub struct ImageInstaller {
     scanner: DockerImage,
     engine: EngineContainers,
     label_prefix: Option<String>,
+    undo_window: TimeDelta,
     clock: Clock,
 }
 
 impl ImageInstaller {
-    /// Takes an Engine, the scanner that says what is newer there, and the operator's own prefix of labels.
+    /// Takes an Engine, the scanner that says what is newer there, the operator's own prefix of labels, and for how long images
+    /// are kept that a run would be taken back with.
     pub fn new(
         scanner: DockerImage,
         engine: EngineContainers,
         label_prefix: Option<&str>,
+        undo_window: TimeDelta,
         clock: Clock,
     ) -> Self {
-        Self { scanner, engine, label_prefix: label_prefix.map(str::to_owned), clock }
+        Self { scanner, engine, label_prefix: label_prefix.map(str::to_owned), undo_window, clock }
     }
 
     /// Asks as visitors do, of what this host publishes: by its own prefix of labels, else by the one that its master named.
@@ -95,7 +100,12 @@ impl Installer for ImageInstaller {
             Box::new(Settle(engine.clone(), visitor.clone())),
             Box::new(Check(engine.clone())),
             Box::new(Pull(engine.clone(), logins)),
-            Box::new(Replace { engine: engine.clone(), visitor }),
+            Box::new(Replace {
+                engine: engine.clone(),
+                visitor,
+                runs: Runs::of(state_dir),
+                undo_window: self.undo_window,
+            }),
             Box::new(Look(engine.clone())),
         ]
     }
@@ -111,6 +121,8 @@ struct Pull(EngineContainers, Arc<dyn Credentials>);
 struct Replace {
     engine: EngineContainers,
     visitor: Visitor,
+    runs: Runs,
+    undo_window: TimeDelta,
 }
 /// Looks at what is there now.
 struct Look(EngineContainers);
@@ -288,7 +300,9 @@ impl Step for Replace {
     }
 
     async fn go(&self, at: &At<'_>) -> Result<Value, StepFailed> {
-        self.replace(at).await.map(|()| Value::Null)
+        let done = self.replace(at).await;
+        clear_images(&self.engine, &self.runs, self.undo_window, at).await;
+        done.map(|()| Value::Null)
     }
 
     async fn keep_up(&self, at: &At<'_>) {

@@ -4,6 +4,7 @@
 //! was pulled and not restarted is a state of its own. Nothing is pulled and no container is touched.
 
 mod basis;
+mod clearing;
 mod engine_lookup;
 mod install;
 mod interfaces;

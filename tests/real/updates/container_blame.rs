@@ -1,4 +1,4 @@
-//! What is done when others were at a container meanwhile, and what is held against an image and what is not.
+//! What is done when others were at a container meanwhile, what is held against an image and what is not, and which images stay.
 
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 use bollard::query_parameters::TagImageOptionsBuilder;
@@ -140,5 +140,71 @@ async fn one_that_ended_with_the_host_while_it_was_judged_is_started_once_more_a
         assert_eq!(host.running().await, ["app running"]);
         host.engine.remove("app").await;
     }
+    host.clear().await;
+}
+
+/// Makes all runs a month older than they are.
+fn age_runs(host: &Host) {
+    for entry in std::fs::read_dir(host.state.path().join("runs")).unwrap() {
+        let path = entry.unwrap().path().join("run.json");
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let mut run: Value = serde_json::from_str(&text).unwrap();
+        assert!(run["started_at"].is_string(), "{run}");
+        run["started_at"] = "2020-01-31T12:00:00Z".into();
+        std::fs::write(&path, run.to_string()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_image_goes_once_nobody_needs_it_and_one_that_failed_at_once() {
+    let host = Host::start().await;
+    let is_there = async |id: &str| host.engine.client().inspect_image(id).await.is_ok();
+    host.push("app", "1.0", &well()).await;
+    let first = host.run("app", ContainerCreateBody::default()).await.image.unwrap();
+    let install = async |version: &str| {
+        host.push("app", version, &well()).await;
+        let (code, run, errors) = host.install("app");
+        assert_eq!((code, outcome(&run)), (0, ("verified", "")), "{errors}");
+        host.look("app").await.image.unwrap()
+    };
+    let second = install("1.1").await;
+    let third = install("1.2").await;
+    assert!(is_there(&first).await, "a run of this week is taken back with it");
+    assert!(is_there(&second).await);
+    age_runs(&host);
+
+    let fourth = install("1.3").await;
+
+    assert!(!is_there(&first).await, "no run of the window needs it, and no container has it");
+    assert!(!is_there(&second).await, "the same");
+    assert!(is_there(&third).await && is_there(&fourth).await, "the last one can be taken back");
+
+    // One that somebody has named stays, and so does one that a container has which does not run.
+    let named = TagImageOptionsBuilder::default().repo("mine").tag("1").build();
+    host.engine.client().tag_image(&third, Some(named)).await.unwrap();
+    let body = ContainerCreateBody { image: Some(fourth.clone()), ..Default::default() };
+    host.engine.run_body("beside", body).await;
+    host.engine.stop("beside").await;
+    for version in ["1.4", "1.5"] {
+        install(version).await;
+        age_runs(&host);
+    }
+    let last = install("1.6").await;
+    assert!(is_there(&third).await && is_there(&fourth).await, "somebody needs them");
+    host.engine.remove("beside").await;
+
+    host.push("app", "1.7", &ill()).await;
+    let (_, lines) = host.plan(&["app"]);
+    let digest = lines[0].rsplit(' ').next().unwrap().to_owned();
+    let pinned = host.image("app").replace(":stable", &format!("@{digest}"));
+    let (code, run, errors) = host.install("app");
+    assert_eq!((code, outcome(&run).0), (1, "rolled_back"), "{errors}");
+    assert!(!is_there(&pinned).await, "the new one that failed");
+    assert_eq!(host.look("app").await.image.unwrap(), last);
+    host.engine
+        .client()
+        .remove_image("mine:1", None::<bollard::query_parameters::RemoveImageOptions>, None)
+        .await
+        .unwrap();
     host.clear().await;
 }
