@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, HostConfig, NetworkDisconnectRequest};
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder};
 use futures_util::TryStreamExt;
 use serde_json::json;
 
@@ -103,8 +103,16 @@ async fn a_container_for_another_processor_stays_one() {
     };
     assert_eq!(architecture(&host.look("app").await.image.unwrap()).await, "arm64");
     host.push("app", "1.1", &well()).await;
-    // What the Engine has of the same name for itself is not it.
+    // What the Engine has under the same digest for itself is not it, and this Engine keeps one for a digest.
     host.pull("app").await;
+    let before = host.look("app").await;
+    let (code, run, errors) = host.install("app");
+    let (word, reason) = outcome(&run);
+    assert_eq!((code, word), (1, "not_started"), "{reason} {errors}");
+    assert!(reason.contains("could not be pulled"), "{reason}");
+    assert_eq!(host.look("app").await.id, before.id);
+    let force = RemoveImageOptionsBuilder::default().force(true).build();
+    host.engine.client().remove_image(&host.image_id("app").await, Some(force), None).await.unwrap();
 
     let after = installed(&host, "app").await;
 
