@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -46,7 +47,7 @@ impl Runs {
     pub fn lock(&self) -> Result<Option<RunLock>, StateError> {
         files::make_dir(&self.root)?;
         let mut roots = vec![self.root.clone()];
-        if let Some(other) = self.beside.as_ref().filter(|other| other.is_dir()) {
+        if let Some(other) = self.beside.as_ref().filter(|other| may_be_locked(other)) {
             let other = other.join("runs");
             files::make_dir(&other)?;
             // Under two names it is one and the same, and nobody takes it twice.
@@ -162,6 +163,13 @@ impl Runs {
         let folder = self.root.join(id.as_str());
         if folder.is_dir() { files::replace(&folder.join(TOLD), agent.as_str().as_bytes()) } else { Ok(()) }
     }
+}
+
+/// True if who changes the host from a state directory can be kept from it there. Whoever it belongs to could not get at what another
+/// user makes in it; and where no lock was ever taken nobody changes the host.
+fn may_be_locked(state_dir: &Path) -> bool {
+    let is_own = |about: fs::Metadata| about.is_dir() && about.uid() == rustix::process::geteuid().as_raw();
+    fs::metadata(state_dir).is_ok_and(is_own) || state_dir.join("runs/.lock").is_file()
 }
 
 /// Takes the lock in a folder of runs; none if another process has it.
@@ -281,6 +289,18 @@ mod tests {
         assert!(lock.is_some() && verbs.lock().unwrap().is_none());
         assert!(Runs::of(&own).lock().unwrap().is_some(), "what could not be taken whole is let go");
         drop(lock);
+        // In a folder of somebody else nothing is made that he could not get at; what is there is taken.
+        if rustix::process::geteuid().is_root() {
+            let others = dir.path().join("others");
+            std::fs::create_dir(&others).unwrap();
+            std::os::unix::fs::chown(&others, Some(65_534), Some(65_534)).unwrap();
+            let of_root = Runs::of(&own).beside(Some(others.clone()));
+            assert!(
+                of_root.lock().unwrap().is_some() && std::fs::read_dir(&others).unwrap().next().is_none()
+            );
+            let lock = Runs::of(&others).lock().unwrap();
+            assert!(lock.is_some() && of_root.lock().unwrap().is_none());
+        }
         // By another name it is the same folder.
         std::os::unix::fs::symlink(&other, dir.path().join("name")).unwrap();
         let twice = Runs::of(&other).beside(Some(dir.path().join("name")));

@@ -260,8 +260,9 @@ async fn the_units_as_they_are_shipped_do_what_the_master_orders_and_outlive_an_
     assert!(history.contains(run), "{history}");
     host.0.said(&[&lightship[..], &["rollback", run, "--yes"]].concat());
 
-    // then: it is, and the master hears of that too
+    // then: it is, and the agent, which is not root, tells that like any other run: every five minutes, and soon after it begins
     assert_eq!(host.version("t-lib"), "1.1 ii");
+    host.0.said(&["systemctl", "restart", AGENT]);
     until("the master hears of it", async || {
         let runs = site.master.get("/api/v3/runs").await;
         if runs["runs"].as_array().unwrap().iter().any(|one| one["undoes"] == *run) {
