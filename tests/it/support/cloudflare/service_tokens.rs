@@ -1,6 +1,8 @@
 //! Service tokens, and who is in the account. A secret is answered once; names may be there twice; what a policy or a group
 //! names cannot be deleted; a rotation ends the secret before it.
 
+use std::time::SystemTime;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -139,6 +141,6 @@ fn expiry(duration: &str) -> Outcome {
     let minutes =
         duration.strip_suffix('m').and_then(|minutes| minutes.parse::<i64>().ok()).map(TimeDelta::minutes);
     let life = hours.or(minutes).ok_or_else(|| invalid("duration is not a duration"))?;
-    let ends: DateTime<Utc> = Utc::now() + life;
+    let ends = DateTime::<Utc>::from(SystemTime::now()) + life;
     Ok(json!(ends.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)))
 }
