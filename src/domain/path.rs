@@ -88,7 +88,7 @@ pub fn normalise_path(text: &str) -> Result<String, PathError> {
     }
     // Of what is kept, and not of what was written: that has to read back as it is.
     let kept = if inner.is_empty() { String::new() } else { format!("/{inner}") };
-    if kept.split([',', ';', ' ']).filter(|part| part.starts_with('/')).count() > 1 {
+    if kept.split([',', ';', ' ']).filter(|part| part.trim().starts_with('/')).count() > 1 {
         return Err(PathError::Several);
     }
     Ok(kept)
@@ -371,7 +371,7 @@ mod tests {
         ] {
             assert_eq!(normalise_path(text), Err(PathError::Expression(sign, plain.to_owned())), "{text}");
         }
-        for text in ["/api,/ws", "/api;/ws", "/api /ws", "/api, /ws,", "api /ws", "$ /a"] {
+        for text in ["/api,/ws", "/api;/ws", "/api /ws", "/api, /ws,", "api /ws", "$ /a", "/api,\u{a0}/ws"] {
             assert_eq!(normalise_path(text), Err(PathError::Several), "{text}");
         }
         for text in ["/c++", "/v1.0", "/a(b)", "/$batch", "/a,b", "/a b", "/~me/@x:y=1&z!'", "/.well-known"] {
