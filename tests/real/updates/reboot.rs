@@ -2,12 +2,13 @@
 //! `shutdown` is a script that notes what it is told, and the boot id is a file that is mounted over the real one.
 
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::apt_root::AptRoot;
 use super::shell;
-use super::verbs::{until_there, verb};
+use super::verbs::verb;
 use crate::support::ship::binary;
 
 struct Host(AptRoot);
@@ -47,6 +48,15 @@ impl Host {
         std::fs::read_to_string(self.0.at("told")).unwrap_or_default()
     }
 
+    /// Waits until `shutdown` has noted all of this; its file is there before there is anything in it.
+    fn until_told(&self, all: &str) {
+        let due = Instant::now() + Duration::from_secs(60);
+        while self.told() != all {
+            assert!(Instant::now() < due, "it was told `{}`", self.told());
+            std::thread::yield_now();
+        }
+    }
+
     fn newest(&self) -> Value {
         verb(&self.0.rig(), &["history", "--json"]).1["runs"][0].clone()
     }
@@ -68,8 +78,7 @@ fn a_restart_is_verified_by_another_boot_id_after_it() {
     let (code, said) = host.verb("one", &["reboot-host", "--dry-run"]);
     assert!(code == 2 && said.contains("restart") && host.told().is_empty(), "{code} {said}");
     let mut verb = host.begin("one", &["reboot-host", "--in", "5", "--message", "back soon", "--yes"]);
-    until_there(&host.0.at("told"));
-    assert_eq!(host.told(), "-r -- +5 back soon\n");
+    host.until_told("-r -- +5 back soon\n");
     // As it is when the host goes down.
     verb.kill().unwrap();
     verb.wait().unwrap();
@@ -89,7 +98,7 @@ fn a_restart_is_called_off_also_when_nobody_waits_for_it_any_more() {
     for is_waited_for in [true, false] {
         let host = Host::with("reboot = true");
         let mut verb = host.begin("one", &["reboot-host", "--in", "5", "--yes"]);
-        until_there(&host.0.at("told"));
+        host.until_told("-r -- +5\n");
         if !is_waited_for {
             verb.kill().unwrap();
             verb.wait().unwrap();
