@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::common::Common;
 use super::host_run::{NEEDS_ROOT, hands_of_root};
 use super::scan::images;
+use super::values::check_private;
 use super::{output, sources};
 use crate::clock::Clock;
 use crate::config::{Role, Settings};
@@ -80,14 +81,7 @@ fn make_private(dir: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("cannot make the state directory `{}`", dir.display()))?;
-    let about = std::fs::symlink_metadata(dir)?;
-    if !about.is_dir() || about.uid() != 0 || about.mode() & 0o022 != 0 {
-        bail!(
-            "others than root may write `{}`: make it a folder of root with mode 0700, or name another one with `--state-dir`",
-            dir.display()
-        );
-    }
-    Ok(())
+    check_private(dir)
 }
 
 /// The socket that was handed over, or one of our own.

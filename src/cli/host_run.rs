@@ -4,13 +4,13 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::common::Common;
 use super::records::Records;
 use super::scan::images;
-use super::values::{engine, helper_dir, patience, undo_window};
+use super::values::{engine, helper_dir, patience, record_dir, undo_window};
 use super::{output, sources};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::domain::update::{
     Wanted,
 };
 use crate::io::{Io, IoRuntime};
-use crate::state_dir::AgentIs;
+use crate::state_dir::{AgentIs, Runs};
 use crate::updates::{HandsFault, HandsParts, OwnHands, Progress, Rights, cancel, installers};
 
 /// Exit code: there is something to install.
@@ -41,6 +41,8 @@ pub(super) struct Host {
     /// The same with the record of the helper, while there is one. A run is gone on with, or taken back, in the record that it is
     /// in: what it left for that lies beside it.
     helper: Option<OwnHands>,
+    /// The record of an agent that is another user: shown, and never acted on by root.
+    others: Option<Runs>,
     runtime: IoRuntime,
 }
 
@@ -73,16 +75,20 @@ impl Host {
     /// Opens what is needed; changes nothing.
     pub(super) fn open(common: &Common) -> anyhow::Result<Self> {
         let settings = sources::load(common, Role::Client)?.settings;
-        let dir = settings.state.dir.clone().context("no state directory")?;
+        let agents = settings.state.dir.clone().context("no state directory")?;
+        let dir = record_dir(&settings, &agents)?;
         let runtime = IoRuntime::start()?;
-        let hands = OwnHands::new(hands_of_root(&settings, &dir, &runtime.io())?);
+        let parts = hands_of_root(&settings, &dir, &runtime.io())?;
+        let others = (dir != agents).then(|| Runs::of(&agents));
+        let beside = if others.is_some() { Some(agents) } else { parts.beside };
+        let hands = OwnHands::new(HandsParts { beside, ..parts });
         let helper = helper_dir(&settings, &dir).filter(|helper| helper.is_dir());
         let helper = helper.map(|helper| -> anyhow::Result<OwnHands> {
             // Who holds the right for the one record holds it for the other.
             let parts = hands_of_root(&settings, &helper, &runtime.io())?;
             Ok(OwnHands::new(HandsParts { beside: Some(dir), ..parts }))
         });
-        let host = Self { hands, helper: helper.transpose()?, runtime };
+        let host = Self { hands, helper: helper.transpose()?, others, runtime };
         // Who cannot be told what is forbidden is told so before anything is worked out.
         host.hands.forbidden(&Plan::nothing().changes, &PlanAsk::install(Wanted::All))?;
         if host.is_root() {
@@ -118,6 +124,18 @@ impl Host {
     /// Returns all runs on this host, the newest first.
     pub(super) fn runs(&self) -> anyhow::Result<Vec<Run>> {
         Ok(Records::new(self.all().map(|hands| hands.runs().clone())).list()?)
+    }
+
+    /// Fails for a run that is in the record of an agent that is another user.
+    pub(super) fn may_act_on(&self, run: &RunId) -> anyhow::Result<()> {
+        let is_there = |others: &&Runs| others.read(run).is_ok_and(|run| run.is_some());
+        if self.others.as_ref().filter(is_there).is_some() {
+            bail!(
+                "the agent of this host carried {run} out, and is not root: what it wrote down does not tell root what to do; take the \
+                 run back on the master's page, or with `lightship runs undo HOST {run}`"
+            );
+        }
+        Ok(())
     }
 
     /// Returns the run that was begun and did not end, if there is one. Fails while another process is at it.

@@ -29,6 +29,11 @@ pub(super) struct RollbackArgs {
 pub(super) fn run(args: &RollbackArgs, common: &Common) -> anyhow::Result<ExitCode> {
     let host = Host::open(common)?;
     let runs = host.runs()?;
+    if let [one] = &args.what[..]
+        && let Some(id) = RunId::parse(one)
+    {
+        host.may_act_on(&id)?;
+    }
     let (run, only) = meant(&runs, &args.what)?;
     let ask = PlanAsk::Undo { run: run.id.clone(), only, restart_services: args.restart_services };
     let plan = host.plan(&ask)?;

@@ -2,10 +2,11 @@
 //! start here, and `lightship config` with the same words.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use chrono::TimeDelta;
 use secrecy::SecretString;
 
@@ -43,6 +44,32 @@ pub(super) fn patience(settings: &Settings) -> Patience {
 pub(super) fn helper_dir(settings: &Settings, own: &Path) -> Option<PathBuf> {
     let dir = &settings.updates.helper_state_dir;
     (rustix::process::geteuid().is_root() && dir != own).then(|| dir.clone())
+}
+
+/// Where the verbs of this user record what they do: beside the agent, unless root would record it in a folder of somebody else. He
+/// could not be told of what lies there, and what lies there could tell root what to do.
+pub(super) fn record_dir(settings: &Settings, own: &Path) -> anyhow::Result<PathBuf> {
+    let is_others = std::fs::metadata(own).is_ok_and(|about| about.uid() != 0);
+    if !is_others || !rustix::process::geteuid().is_root() {
+        return Ok(own.to_owned());
+    }
+    let dir = &settings.updates.helper_state_dir;
+    if dir.exists() {
+        check_private(dir)?;
+    }
+    Ok(dir.clone())
+}
+
+/// Fails if others than root may write in a folder whose records decide what root does.
+pub(super) fn check_private(dir: &Path) -> anyhow::Result<()> {
+    let about = std::fs::symlink_metadata(dir)?;
+    if !about.is_dir() || about.uid() != 0 || about.mode() & 0o022 != 0 {
+        bail!(
+            "others than root may write `{}`: make it a folder of root with mode 0700, or name another one with `updates.helper_state_dir`",
+            dir.display()
+        );
+    }
+    Ok(())
 }
 
 /// Fails for the first value that would stop a start as `role`.
@@ -141,7 +168,9 @@ pub(super) fn agent_way(settings: &Settings) -> anyhow::Result<(String, SecretSt
     let given = settings.agent.api_key.get().cloned();
     let key = match (given, settings.state.dir.as_deref()) {
         (Some(key), _) => Some(key),
-        (None, Some(dir)) => state_dir::find_agent_key(dir)?,
+        (None, Some(dir)) => state_dir::find_agent_key(dir).map_err(|reason| {
+            anyhow!("{reason}; set DOCKFLARE_API_KEY to the key of this agent, or remove the file and come with a new registration token")
+        })?,
         (None, None) => None,
     };
     let key = key.or_else(|| settings.agent.registration_token.get().cloned()).context(

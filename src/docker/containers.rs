@@ -78,9 +78,20 @@ impl EngineContainers {
         Ok(self.list().await?.into_iter().filter_map(|container| container.id).collect())
     }
 
-    /// Returns the ids of the images that containers have, in whatever state these are.
-    pub async fn used_images(&self) -> Result<BTreeSet<String>, DockerError> {
-        Ok(self.list().await?.into_iter().filter_map(|container| container.image_id).collect())
+    /// Returns the names of all containers, in whatever state, and the ids of the images that they have.
+    pub async fn names_and_images(&self) -> Result<(BTreeSet<String>, BTreeSet<String>), DockerError> {
+        let (mut names, mut images) = (BTreeSet::new(), BTreeSet::new());
+        for container in self.list().await? {
+            // Another one's name for it, as links give it, holds a further slash.
+            let own = container
+                .names
+                .into_iter()
+                .flatten()
+                .filter_map(|name| Some(name.strip_prefix('/')?.to_owned()));
+            names.extend(own.filter(|name| !name.contains('/')));
+            images.extend(container.image_id);
+        }
+        Ok((names, images))
     }
 
     async fn list(&self) -> Result<Vec<ContainerSummary>, DockerError> {
@@ -240,7 +251,8 @@ impl EngineContainers {
         listed.await
     }
 
-    /// Removes an image by its id; the Engine refuses if a container has it, or more than one repository names it.
+    /// Removes an image by its id; the Engine refuses if a container has it, or more than one repository names it. By one of several
+    /// names only that name goes.
     pub async fn remove_image(&self, id: &str) -> Result<(), DockerError> {
         let id = id.to_owned();
         let options = RemoveImageOptionsBuilder::default().noprune(true).build();

@@ -208,9 +208,9 @@ impl std::fmt::Debug for StateDir {
     }
 }
 
-/// Returns the key that was kept in the directory `root`, if any. Blocks: it is asked once, before anything is started.
-pub fn find_agent_key(root: &Path) -> Result<Option<SecretString>, StateError> {
-    files::read_checked(&root.join(AGENT_KEY), |bytes| {
+/// Returns the key that was kept in the directory `root`, if any, or in words why it cannot be read; the file stays as it is. Blocks.
+pub fn find_agent_key(root: &Path) -> Result<Option<SecretString>, String> {
+    files::peek(&root.join(AGENT_KEY), |bytes| {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?.trim();
         let is_key = (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         is_key.then(|| SecretString::from(text.to_owned())).ok_or_else(|| "it is no key".to_owned())

@@ -367,3 +367,20 @@ fn whoever_only_looks_learns_what_is_absent_and_what_cannot_be_read_and_changes_
     let tunnel = peek(dir.path()).tunnel.unwrap_err();
     assert!(tunnel.contains("directory"), "{tunnel}");
 }
+
+#[test]
+fn a_damaged_key_is_named_at_every_look_and_stays_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(find_agent_key(dir.path()), Ok(None)));
+    fs::write(dir.path().join("agent_key.txt"), "secret key\n").unwrap();
+    for _ in 0..2 {
+        let reason = find_agent_key(dir.path()).unwrap_err();
+        assert!(
+            reason.contains("agent_key.txt` cannot be read: it is no key") && !reason.contains("secret"),
+            "{reason}"
+        );
+    }
+    assert_eq!(names(dir.path()), ["agent_key.txt"]);
+    fs::write(dir.path().join("agent_key.txt"), "secret-key\n").unwrap();
+    assert_eq!(find_agent_key(dir.path()).unwrap().unwrap().expose_secret(), "secret-key");
+}

@@ -1,5 +1,5 @@
-//! Removes images that replacements left behind, once nobody needs them: the one before the one that is kept of each container, and
-//! those that failed.
+//! Removes images that replacements left behind, once nobody needs them: the one before the one that is kept of each container, those
+//! that failed, and what was kept of containers that are gone.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::journal::Journal;
+use super::swap::{KEPT, kept_tag};
 use crate::docker::EngineContainers;
-use crate::domain::update::swap::{Phase, Swaps};
+use crate::domain::update::swap::{Phase, Swap, Swaps};
 use crate::domain::update::{Kind, Run};
 use crate::state_dir::Runs;
 use crate::updates::run::{At, Progress};
@@ -41,19 +42,22 @@ async fn clear(
         left.extend(left_by(&Journal::of(&folder).read()?));
         needed.extend(needed_by(&run, since, at.run));
     }
-    if left.is_empty() {
-        return Ok(());
-    }
-    let used = engine.used_images().await.map_err(|error| error.to_string())?;
+    let (names, used) = engine.names_and_images().await.map_err(|error| error.to_string())?;
     for image in engine.images().await.map_err(|error| error.to_string())? {
         let id = image["Id"].as_str().unwrap_or_default();
-        if !left.contains(id) || used.contains(id) || is_named(&image) || is_needed(&image, &needed) {
+        if used.contains(id) || is_needed(&image, &needed) {
             continue;
         }
-        // Without force: whatever the Engine knows that hangs on it keeps it.
-        match engine.remove_image(id).await {
-            Ok(()) => (at.tell)(Progress::Does(format!("removed image {id}, which nobody needs any more"))),
-            Err(error) => tracing::info!(%error, id, "an image that nobody needs stays"),
+        let forgotten: Vec<&str> = forgotten_names(&image, &names).collect();
+        let is_left = left.contains(id) && !is_named(&image);
+        for name in forgotten.into_iter().chain(is_left.then_some(id)) {
+            // Without force: whatever the Engine knows that hangs on it keeps it.
+            match engine.remove_image(name).await {
+                Ok(()) => {
+                    (at.tell)(Progress::Does(format!("removed image {name}, which nobody needs any more")));
+                }
+                Err(error) => tracing::info!(%error, name, "an image that nobody needs stays"),
+            }
         }
     }
     Ok(())
@@ -90,6 +94,15 @@ fn needed_by(run: &Run, since: DateTime<Utc>, current: &Run) -> BTreeSet<String>
         }
     }
     needed
+}
+
+/// Names that keep an image for containers that are not there, in whatever state.
+fn forgotten_names<'a>(image: &'a Value, containers: &BTreeSet<String>) -> impl Iterator<Item = &'a str> {
+    let is_forgotten = |name: &&str| {
+        let kept = name.strip_prefix(KEPT).and_then(|rest| rest.strip_prefix(':'));
+        kept.is_some_and(|tag| !containers.iter().any(|name| kept_tag(Swap::own_of(name)) == tag))
+    };
+    names(image, "RepoTags").filter(is_forgotten)
 }
 
 fn is_named(image: &Value) -> bool {
@@ -130,8 +143,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_the_old_image_of_what_was_replaced_and_the_new_one_of_what_was_put_back() {
-        let failed = json!({ "phase": "back", "reason": "", "is_failure": true });
-        let bad = json!({ "phase": "bad", "reason": "", "is_failure": true });
+        let failed = json!({ "phase": "back", "reason": "", "failed": "app" });
+        let bad = json!({ "phase": "bad", "reason": "", "failed": "app" });
         let all =
             [json!({ "phase": "done" }), failed, json!({ "phase": "open" }), json!({ "phase": "good" }), bad];
         assert_eq!(left_by(&swaps(&all)).into_iter().collect::<Vec<_>>(), ["new-1", "old-0"]);
@@ -167,6 +180,20 @@ mod tests {
         ] {
             let needed: Vec<String> = needed_by(&run, since, current).into_iter().collect();
             assert_eq!(needed, expected, "{run:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_container_is_forgotten_with_the_container_and_no_other_name_is() {
+        let image = json!({ "RepoTags": ["lightship-kept:app", "lightship-kept:gone", "mine:gone", "lightship-kept-too:gone"] });
+        for (containers, expected) in [
+            (&["app"][..], &["lightship-kept:gone"][..]),
+            (&["app", "gone"], &[]),
+            (&["app-lightship-old", "gone"], &[]),
+            (&[], &["lightship-kept:app", "lightship-kept:gone"]),
+        ] {
+            let containers = containers.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(forgotten_names(&image, &containers).collect::<Vec<_>>(), expected);
         }
     }
 

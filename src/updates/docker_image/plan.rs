@@ -259,19 +259,16 @@ fn failed_before(state_dir: &Path) -> BTreeMap<String, String> {
 /// What of a run failed and was put back. What takes another run back fails for no fault of its images.
 pub fn failed_images(run: &Run, folder: &Path) -> Vec<FailedImage> {
     let Ok(swaps) = Journal::of(folder).read() else { return Vec::new() };
-    let mut failed = Vec::new();
-    for group in swaps.groups {
-        let Phase::Back { reason, is_failure: true } = group.phase else { continue };
-        let changed = |change: &&PlannedChange| {
-            change.from != change.to && group.swaps.iter().any(|swap| swap.name == change.name)
-        };
-        for change in run.plan.changes.of(Kind::DockerImage).filter(changed) {
+    let mut images = Vec::new();
+    for group in &swaps.groups {
+        let Phase::Back { reason, .. } = &group.phase else { continue };
+        for change in group.blamed(run.plan.changes.of(Kind::DockerImage)) {
             let Some(digest) = change.to.clone() else { continue };
             let image = run.plan.on_host.images.get(&change.name).unwrap_or(&change.name).clone();
-            failed.push(FailedImage { digest, image, reason: reason.clone() });
+            images.push(FailedImage { digest, image, reason: reason.clone() });
         }
     }
-    failed
+    images
 }
 
 /// Works out what takes a run back. Needs no registry: the images are here, or it cannot be done.

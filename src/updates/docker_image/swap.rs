@@ -26,7 +26,7 @@ const STOP: u64 = 10;
 /// How long requests are given to end that went to the old one before its name led to the new one alone.
 const DRAIN: Duration = Duration::from_secs(2);
 /// The repository under which images that ran before are kept: one for each container, so that no clean-up takes them.
-const KEPT: &str = "lightship-kept";
+pub(super) const KEPT: &str = "lightship-kept";
 
 /// Replaces containers, and writes down how far it is.
 pub(super) struct Swapper<'a> {
@@ -41,7 +41,7 @@ pub(super) struct Swapper<'a> {
     pub(super) started: BTreeSet<String>,
 }
 
-/// Why a group is not replaced.
+/// Why a container is not replaced.
 pub(super) struct Fault {
     /// In words.
     pub(super) reason: String,
@@ -50,9 +50,23 @@ pub(super) struct Fault {
     pub(super) is_of_image: bool,
 }
 
+/// Why a group is not replaced.
+struct GroupFault {
+    reason: String,
+    /// Whose new image it speaks against; what it takes along is good for all one knows.
+    failed: Option<String>,
+}
+
 impl Fault {
-    fn of(self, name: &str) -> Self {
-        Self { reason: format!("{name}: {}", self.reason), ..self }
+    fn of(self, name: &str) -> GroupFault {
+        let failed = self.is_of_image.then(|| name.to_owned());
+        GroupFault { reason: format!("{name}: {}", self.reason), failed }
+    }
+}
+
+impl From<String> for GroupFault {
+    fn from(reason: String) -> Self {
+        Self { reason, failed: None }
     }
 }
 
@@ -89,10 +103,12 @@ impl<'a> Swapper<'a> {
                 Phase::Open => match self.forward(number).await {
                     // Not in the journal it counts for nothing: the old one stays until somebody goes on and judges again.
                     Ok(()) => self.note(number, Phase::Good).map_err(Stuck::Untidy)?,
-                    Err(Fault { reason, is_of_image }) => {
+                    Err(GroupFault { reason, mut failed }) => {
                         // An Engine that ended meanwhile says nothing of an image, and neither does a full disk.
-                        let is_failure = is_of_image && !self.is_unwritten && !self.is_away().await;
-                        self.note_if_possible(number, Phase::Bad { reason, is_failure });
+                        if self.is_unwritten || self.is_away().await {
+                            failed = None;
+                        }
+                        self.note_if_possible(number, Phase::Bad { reason, failed });
                     }
                 },
                 Phase::Good => {
@@ -103,13 +119,13 @@ impl<'a> Swapper<'a> {
                     }
                     self.note(number, Phase::Done).map_err(Stuck::Untidy)?;
                 }
-                Phase::Bad { reason, is_failure } => {
+                Phase::Bad { reason, failed } => {
                     let mut back = self.put_back(number).await;
                     if back.is_err() {
                         back = self.put_back(number).await;
                     }
                     back.map_err(|error| Stuck::NotBack(format!("{reason}; then {error}")))?;
-                    self.note_if_possible(number, Phase::Back { reason, is_failure });
+                    self.note_if_possible(number, Phase::Back { reason, failed });
                 }
                 Phase::Done | Phase::Back { .. } => return Ok(()),
             }
@@ -119,7 +135,7 @@ impl<'a> Swapper<'a> {
     /// Has a group put back, unless it is good already.
     pub(super) fn give_up(&mut self, number: usize, reason: &str) -> Result<(), String> {
         match self.swaps.groups[number].phase {
-            Phase::Open => self.note(number, Phase::Bad { reason: reason.to_owned(), is_failure: false }),
+            Phase::Open => self.note(number, Phase::Bad { reason: reason.to_owned(), failed: None }),
             _ => Ok(()),
         }
     }
@@ -175,7 +191,7 @@ impl<'a> Swapper<'a> {
         (self.at.tell)(Progress::Does(format!("{}: {words}", swap.name)));
     }
 
-    async fn forward(&mut self, number: usize) -> Result<(), Fault> {
+    async fn forward(&mut self, number: usize) -> Result<(), GroupFault> {
         let mut replaced = Replaced::default();
         for place in 0..self.swaps.groups[number].swaps.len() {
             let swap = self.swaps.groups[number].swaps[place].clone();
@@ -433,7 +449,7 @@ pub(super) fn text(error: DockerError) -> String {
 }
 
 /// A name of a container as a tag: both have the same letters, and a tag at most 128 of them.
-fn kept_tag(name: &str) -> String {
+pub(super) fn kept_tag(name: &str) -> String {
     name.chars().take(128).collect()
 }
 

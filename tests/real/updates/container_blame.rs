@@ -201,6 +201,18 @@ async fn an_image_goes_once_nobody_needs_it_and_one_that_failed_at_once() {
     assert_eq!((code, outcome(&run).0), (1, "rolled_back"), "{errors}");
     assert!(!is_there(&pinned).await, "the new one that failed");
     assert_eq!(host.look("app").await.image.unwrap(), last);
+
+    // What is kept of one that is gone for good goes with the next run of another.
+    let kept = "lightship-kept:app";
+    assert!(is_there(kept).await);
+    age_runs(&host);
+    host.engine.remove("app").await;
+    host.push("other", "1.0", &well()).await;
+    host.run("other", ContainerCreateBody::default()).await;
+    host.push("other", "1.1", &well()).await;
+    let (code, run, errors) = host.install("other");
+    assert_eq!((code, outcome(&run)), (0, ("verified", "")), "{errors}");
+    assert!(!is_there(kept).await && is_there("lightship-kept:other").await);
     host.engine
         .client()
         .remove_image("mine:1", None::<bollard::query_parameters::RemoveImageOptions>, None)

@@ -260,16 +260,41 @@ async fn the_units_as_they_are_shipped_do_what_the_master_orders_and_outlive_an_
     assert!(history.contains(run), "{history}");
     host.0.said(&[&lightship[..], &["rollback", run, "--yes"]].concat());
 
-    // then: it is, and the agent, which is not root, tells that like any other run: every five minutes, and soon after it begins
+    // then: it is
     assert_eq!(host.version("t-lib"), "1.1 ii");
+
+    // when: root installs it once more, on his own
+    host.0.said(&[&lightship[..], &["install", "apt:t-lib", "--yes"]].concat());
+
+    // then: it is there, nothing of root's lies with the agent, which is not root, and the agent tells both like any other run:
+    // every five minutes, and soon after it begins
+    assert_eq!(host.version("t-lib"), "1.2 ii");
+    assert_eq!(host.0.shell("find /var/lib/lightship ! -user lightship"), "");
+
+    // when: the agent's user writes down a run that root is to go on with, or to take back
+    let forged = "20990101-000000-abcdef";
+    let record = host.0.at(&format!("/var/lib/lightship-helper/runs/{run}/run.json"));
+    let mut record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    record["id"] = json!(forged);
+    record["outcome"] = Value::Null;
+    let folder = format!("/var/lib/lightship/runs/{forged}");
+    std::fs::create_dir_all(host.0.at(&folder)).unwrap();
+    std::fs::write(host.0.at(&format!("{folder}/run.json")), record.to_string()).unwrap();
+    host.0.shell("chown -R lightship: /var/lib/lightship");
+
+    // then: root does neither
+    let taken_back = host.0.run(&[&lightship[..], &["rollback", forged, "--yes"]].concat());
+    let errors = String::from_utf8_lossy(&taken_back.stderr);
+    assert!(!taken_back.status.success() && errors.contains("does not tell root what to do"), "{errors}");
+    let gone_on = host.0.said(&[&lightship[..], &["install", "apt:t-lib", "--yes"]].concat());
+    assert!(!gone_on.contains(forged) && host.version("t-lib") == "1.2 ii", "{gone_on}");
+    host.0.shell(&format!("rm -r {folder}"));
     host.0.said(&["systemctl", "restart", AGENT]);
-    until("the master hears of it", async || {
+    until("the master hears of both", async || {
         let runs = site.master.get("/api/v3/runs").await;
-        if runs["runs"].as_array().unwrap().iter().any(|one| one["undoes"] == *run) {
-            Ok(())
-        } else {
-            Err(runs)
-        }
+        let all = runs["runs"].as_array().unwrap();
+        let is_back = all.iter().any(|one| one["undoes"] == *run);
+        if is_back && all.len() == 5 { Ok(()) } else { Err(runs) }
     })
     .await;
 }

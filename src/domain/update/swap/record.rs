@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::visit::Visited;
+use crate::domain::update::PlannedChange;
 
 /// What the old one's name ends with once the new one has its own.
 const ASIDE: &str = "-lightship-old";
@@ -87,15 +88,15 @@ pub enum Phase {
     Bad {
         /// Why.
         reason: String,
-        /// True if the new ones failed, and not a person had them taken back.
-        is_failure: bool,
+        /// Whose new image failed; nobody's if a person had them taken back, or something else was in the way.
+        failed: Option<String>,
     },
     /// The old ones are back.
     Back {
         /// Why.
         reason: String,
-        /// True if the new ones failed.
-        is_failure: bool,
+        /// Whose new image failed.
+        failed: Option<String>,
     },
 }
 
@@ -115,6 +116,16 @@ impl Group {
         !matches!(self.phase, Phase::Done | Phase::Back { .. })
     }
 
+    /// Returns those of these changes that its failure speaks against: the new image of the container that failed, or, if that one kept
+    /// its image, all new ones that it was made anew with. What a person took back speaks against none.
+    pub fn blamed<'a>(&self, changes: impl Iterator<Item = &'a PlannedChange>) -> Vec<&'a PlannedChange> {
+        let Phase::Back { failed: Some(failed), .. } = &self.phase else { return Vec::new() };
+        let is_in = |change: &&PlannedChange| self.swaps.iter().any(|swap| swap.name == change.name);
+        let renewed = changes.filter(|change| change.from != change.to).filter(is_in);
+        let (own, others): (Vec<_>, Vec<_>) = renewed.partition(|change| change.name == *failed);
+        if own.is_empty() { others } else { own }
+    }
+
     /// Its containers' names, for people.
     pub fn names(&self) -> String {
         self.swaps.iter().map(|swap| swap.name.as_str()).collect::<Vec<_>>().join(", ")
@@ -126,4 +137,51 @@ impl Group {
 pub struct Swaps {
     /// The groups.
     pub groups: Vec<Group>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::update::{Kind, Operation};
+
+    #[test]
+    fn a_failure_speaks_against_the_image_of_who_failed_and_else_against_what_that_one_stands_on() {
+        // given: two that got new images, and one that was made anew only because it lives in their network
+        let swap = |name: &str| {
+            json!({ "name": name, "old": "o", "old_image": "a", "new_image": "b", "image_name": "app:1",
+                "tag_was": "x", "restart_policy": {}, "runs": true })
+        };
+        let change = |name: &str, to: &str| PlannedChange {
+            kind: Kind::DockerImage,
+            name: name.into(),
+            arch: String::new(),
+            operation: Operation::Replace,
+            from: Some("a".into()),
+            to: Some(to.into()),
+            digest: Some(to.into()),
+        };
+        let changes =
+            [change("vpn", "b"), change("web", "b"), change("lodger", "a"), change("elsewhere", "b")];
+        for (phase, expected) in [
+            (json!({ "phase": "back", "reason": "", "failed": "web" }), &["web"][..]),
+            (json!({ "phase": "back", "reason": "", "failed": "lodger" }), &["vpn", "web"]),
+            (json!({ "phase": "back", "reason": "", "failed": null }), &[]),
+            (json!({ "phase": "back", "reason": "" }), &[]),
+            (json!({ "phase": "bad", "reason": "", "failed": "web" }), &[]),
+            (json!({ "phase": "done" }), &[]),
+        ] {
+            let mut group = phase;
+            group["swaps"] = json!([swap("vpn"), swap("web"), swap("lodger")]);
+            let group: Group = serde_json::from_value(group).unwrap();
+
+            // when
+            let blamed: Vec<&str> =
+                group.blamed(changes.iter()).iter().map(|change| change.name.as_str()).collect();
+
+            // then
+            assert_eq!(blamed, expected, "{:?}", group.phase);
+        }
+    }
 }
