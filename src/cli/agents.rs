@@ -1,12 +1,20 @@
 //! `lightship agents`: the hosts.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::admin_client::AdminClient;
 use super::common::Common;
 use super::{admin_client, output};
+use crate::domain::text::spell_out;
+
+/// How long an agent is waited for that is asked something: one of ours is handed it at once, unless it is away.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// How often is looked whether it answered.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Options of `lightship agents`.
 #[derive(clap::Args)]
@@ -35,6 +43,11 @@ enum AgentsVerb {
     },
     /// Have an agent look at its host for updates now.
     Scan {
+        /// The agent's id.
+        agent: String,
+    },
+    /// Show the last lines that an agent's connector wrote.
+    Log {
         /// The agent's id.
         agent: String,
     },
@@ -82,12 +95,21 @@ pub(super) fn run(args: AgentsArgs, common: &Common) -> anyhow::Result<ExitCode>
     let verb = args.verb.unwrap_or(AgentsVerb::List);
     let answer = admin_client::converse(common, async |master| {
         let Some((path, body)) = verb.request()? else { return master.get("/api/v2/agents").await };
-        master.post(&path, body).await.map_err(|error| verb.explain(error))
+        let asked = master.post(&path, body).await.map_err(|error| verb.explain(error))?;
+        match verb {
+            AgentsVerb::Log { .. } => answered(&master, &path, &asked["command_id"]).await,
+            _ => Ok(asked),
+        }
     })?;
     match &verb {
         AgentsVerb::List if common.json => output::json(&answer["agents"])?,
         AgentsVerb::List => list(&answer["agents"])?,
         _ if common.json => output::json(&answer)?,
+        AgentsVerb::Log { .. } => {
+            for line in answer["lines"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                output::line(&spell_out(line))?;
+            }
+        }
         AgentsVerb::RollKey { .. } => output::line(answer["new_key"].as_str().unwrap_or_default())?,
         AgentsVerb::Limit { hostname_patterns, .. } if hostname_patterns.is_empty() => {
             eprintln!("The agent may claim any hostname.");
@@ -108,6 +130,7 @@ impl AgentsVerb {
             Self::Enroll { agent, .. }
             | Self::Approve { agent }
             | Self::Scan { agent }
+            | Self::Log { agent }
             | Self::Redeploy { agent }
             | Self::Move { agent }
             | Self::Rename { agent, .. }
@@ -134,6 +157,7 @@ impl AgentsVerb {
             Self::Enroll { agent, tunnel } => (v2(agent, "enroll")?, json!({ "tunnel_name": tunnel })),
             Self::Approve { agent } => (v3(agent, "approve")?, json!({})),
             Self::Scan { agent } => (v3(agent, "scan")?, json!({})),
+            Self::Log { agent } => (v3(agent, "connector-log")?, json!({})),
             Self::Redeploy { agent } => (v2(agent, "redeploy-tunnel")?, json!({})),
             Self::Move { agent } => (v3(agent, "move")?, json!({})),
             Self::Rename { agent, name } => (v2(agent, "rename")?, json!({ "display_name": name })),
@@ -143,6 +167,32 @@ impl AgentsVerb {
             Self::RollKey { agent } => (v2(agent, "roll-key")?, json!({})),
             Self::Remove { agent } => (v2(agent, "remove")?, json!({})),
         }))
+    }
+}
+
+/// Waits for what an agent answers to a question.
+async fn answered(master: &AdminClient, path: &str, command: &Value) -> anyhow::Result<Value> {
+    let due = tokio::time::Instant::now() + ANSWER_LIMIT;
+    loop {
+        let answer = master.get(path).await?;
+        if answer["command_id"] != *command {
+            anyhow::bail!("somebody else asked after you; ask again");
+        }
+        match answer["status"].as_str() {
+            Some("succeeded") => return Ok(answer),
+            Some("failed") => anyhow::bail!(
+                "{}",
+                spell_out(answer["reason"].as_str().unwrap_or("the agent says no reason"))
+            ),
+            Some("expired") => anyhow::bail!(
+                "the agent did not fetch the question; `lightship agents` shows whether it is there"
+            ),
+            _ if tokio::time::Instant::now() >= due => anyhow::bail!(
+                "the agent did not answer within {} s; `lightship agents` shows whether it is there",
+                ANSWER_LIMIT.as_secs()
+            ),
+            _ => tokio::time::sleep(LOOK_EVERY).await,
+        }
     }
 }
 

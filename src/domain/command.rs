@@ -30,6 +30,8 @@ pub enum CommandKind {
     },
     /// Stop and remove the connector and forget its token.
     StopTunnel,
+    /// Tell the last lines that the connector wrote.
+    ConnectorLog,
     /// Look for pending updates now.
     ScanUpdates,
     /// Work out what would be changed, and tell it. Changes nothing.
@@ -89,6 +91,7 @@ impl CommandKind {
             Self::StartTunnel { .. } => "start_tunnel",
             Self::RestartTunnel { .. } => "restart_tunnel",
             Self::StopTunnel => "stop_tunnel",
+            Self::ConnectorLog => "connector_log",
             Self::ScanUpdates => "scan_updates",
             Self::PlanUpdates { .. } => "plan_updates",
             Self::CancelRun { .. } => "cancel_run",

@@ -43,6 +43,21 @@ pub fn telling_line<'a>(lines: &[&'a str]) -> Option<&'a str> {
     told.map(|(_, line)| line.trim())
 }
 
+/// Returns the newest lines that have room in so many characters, without blank ones, each on a line of its own.
+pub fn newest_within(lines: &[String], max_chars: usize) -> String {
+    let mut room = max_chars;
+    let fits = |line: &&str| {
+        let taken = line.chars().count() + 1;
+        let has_room = taken <= room;
+        room = room.saturating_sub(taken);
+        has_room
+    };
+    let told = lines.iter().rev().map(|line| line.trim_end()).filter(|line| !line.is_empty());
+    let mut kept: Vec<&str> = told.take_while(fits).collect();
+    kept.reverse();
+    kept.join("\n")
+}
+
 fn is_hint(line: &str) -> bool {
     HINTS.iter().any(|hint| line.starts_with(hint))
 }
@@ -79,6 +94,18 @@ fn level(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_lines_are_kept_that_have_room() {
+        let lines = ["first", "", "second  ", "\u{fc}\u{fc}", "  "].map(str::to_owned);
+        for (room, expected) in
+            [(100, "first\nsecond\n\u{fc}\u{fc}"), (15, "second\n\u{fc}\u{fc}"), (9, "\u{fc}\u{fc}"), (2, "")]
+        {
+            let kept = newest_within(&lines, room);
+            assert_eq!(kept, expected, "{room}");
+            assert!(kept.chars().count() <= room);
+        }
+    }
 
     #[test]
     fn the_line_that_tells_is_found_in_logs_of_every_kind() {

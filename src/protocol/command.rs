@@ -24,6 +24,8 @@ pub enum AgentCommand {
     RestartTunnel(TunnelOrder),
     /// Stop and remove the connector and forget its token.
     StopTunnel,
+    /// Tell the last lines that the connector wrote, in the result.
+    ConnectorLog,
     /// Look at the host for pending updates now.
     ScanUpdates,
     /// Work out what would be changed, and tell it.
@@ -67,6 +69,7 @@ impl AgentCommand {
             Some("start_tunnel") => Self::StartTunnel(TunnelOrder::read(command)),
             Some("restart_tunnel") => Self::RestartTunnel(TunnelOrder::read(command)),
             Some("stop_tunnel") => Self::StopTunnel,
+            Some("connector_log") => Self::ConnectorLog,
             Some("scan_updates") => Self::ScanUpdates,
             Some("plan_updates") => {
                 part(command, "ask").map_or_else(|| Self::unread("plan_updates"), Self::PlanUpdates)
@@ -105,7 +108,7 @@ impl AgentCommand {
                 form.insert("run".into(), json!(run));
                 form.insert("by".into(), json!(by));
             }
-            Self::StopTunnel | Self::ScanUpdates | Self::Unsupported { .. } => {}
+            Self::StopTunnel | Self::ConnectorLog | Self::ScanUpdates | Self::Unsupported { .. } => {}
         }
         form
     }
@@ -116,6 +119,7 @@ impl AgentCommand {
             Self::StartTunnel(_) => "start_tunnel",
             Self::RestartTunnel(_) => "restart_tunnel",
             Self::StopTunnel => "stop_tunnel",
+            Self::ConnectorLog => "connector_log",
             Self::ScanUpdates => "scan_updates",
             Self::PlanUpdates(_) => "plan_updates",
             Self::CarryOut(_) => "carry_out_plan",
@@ -170,6 +174,7 @@ pub fn wire_form(kind: &CommandKind, token: Option<&SecretString>) -> Map<String
         }
         // Nothing of another family is handed over.
         CommandKind::StopTunnel
+        | CommandKind::ConnectorLog
         | CommandKind::ScanUpdates
         | CommandKind::PlanUpdates { .. }
         | CommandKind::CarryOutPlan { .. }

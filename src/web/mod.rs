@@ -152,6 +152,11 @@ fn scripts(config: &mut ServiceConfig) {
                 .wrap(protection())
                 .service(at("/agents/{id}/approve").post(api::agents::approve))
                 .service(at("/agents/{id}/scan").post(api::agents::scan))
+                .service(
+                    at("/agents/{id}/connector-log")
+                        .get(api::agents::connector_log)
+                        .post(api::agents::ask_for_connector_log),
+                )
                 .service(at("/agents/{id}/revoke").post(api::agents::revoke))
                 .service(at("/agents/{id}/limit").post(api::agents::limit))
                 .service(at("/agents/{id}/move").post(api::agents::move_names))
@@ -320,6 +325,7 @@ fn people(config: &mut ServiceConfig) {
         .service(at("/agents/{id}/enroll").post(pages::agent_actions::enroll))
         .service(at("/agents/{id}/approve").post(pages::agent_actions::approve))
         .service(at("/agents/{id}/scan").post(pages::agent_actions::scan))
+        .service(at("/agents/{id}/connector-log").post(pages::agent_actions::connector_log))
         .service(at("/agents/{id}/plan").post(pages::agent_plan::ask_host))
         .service(at("/agents/{id}/move").post(pages::agent_actions::move_names))
         .service(at("/agents/{id}/rename").post(pages::agent_actions::rename))

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::raw_client::RawClient;
-use crate::scene::subfolder;
+use crate::scene::{Scene, subfolder};
 use crate::support::cloudflare::{CloudflareStandIn, Fault, Op, TOKEN, Trouble};
 use crate::support::ship::{ADMIN_TOKEN, Rig, Ship};
 use crate::support::until::until;
@@ -118,6 +118,35 @@ fn ended(code: i32, args: &[&str], (end, out, errors): (i32, String, String)) ->
 
 fn container(name: &str) -> (String, String) {
     (name.to_owned(), format!("{name}.example.com"))
+}
+
+#[tokio::test]
+async fn what_a_connector_wrote_last_is_shown_without_its_token_and_who_has_none_says_so() {
+    // given: an agent whose connector runs, and one of DockFlare
+    let scene = Scene::enrolled().await;
+    let token = scene.token("edge");
+    scene.until_one_connector(&token).await;
+    let dir = TempDir::new().unwrap();
+    let far = Rig::new("master", dir.path());
+    let verb = |args: &[&str]| far.verb(&[&["--master", scene.master().url()][..], args].concat());
+
+    // when, then
+    let (code, out, errors) = verb(&["agents", "log", &scene.agent_id]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(out.contains("INF Starting tunnel tunnelID=") && !out.contains(&token), "{out}");
+    let answer = scene.master().get(&format!("/api/v3/agents/{}/connector-log", scene.agent_id)).await;
+    assert_eq!((&answer["status"], &answer["reason"]), (&json!("succeeded"), &Value::Null), "{answer}");
+
+    let _raw = RawClient::register(scene.master(), "raw-1").await;
+    let (code, _, errors) = verb(&["agents", "log", "raw-1"]);
+    assert!(code == 1 && errors.contains("it waits for a person's yes"), "{errors}");
+    let enrol = json!({ "tunnel_name": "other" });
+    let (status, body) = scene.master().post("/api/v2/agents/raw-1/enroll", enrol).await;
+    assert_eq!(status, 200, "{body}");
+    let (code, _, errors) = verb(&["agents", "log", "raw-1"]);
+    assert!(code == 1 && errors.contains("runs DockFlare's agent, which tells no log"), "{errors}");
+    let (code, _, errors) = verb(&["agents", "log", "nobody"]);
+    assert!(code == 1 && errors.contains("there is no agent `nobody`"), "{errors}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::reporter::{
 };
 use super::status::{ActorStatus, GetStatus};
 use super::tunnel_supervisor::{
-    CarryOut, CheckTunnel, NoCommands, TunnelParts, TunnelSettings, TunnelSupervisor,
+    CarryOut, CheckTunnel, NoCommands, ReadLog, TunnelParts, TunnelSettings, TunnelSupervisor,
 };
 use super::update_installer::{Install, InstallerParts, TellRun, UpdateInstaller};
 use super::update_scanner::{ImagesChanged, LookAtHost, Looked, ScanNow, ScannerParts, Seen, UpdateScanner};
@@ -218,6 +218,7 @@ pub fn agent(parts: AgentParts) -> (SupSpec, AgentPorts) {
         tunnel: send_task(tunnel.clone()),
         host: send_host_task(installer.clone()),
         scan: scan_now(updates.clone()),
+        connector_log: connector_log(tunnel.clone()),
         no_commands: no_commands(tunnel.clone()),
     };
     let (poller_spec, command_poller) =
@@ -300,6 +301,11 @@ fn result_spooled(reporter: Port<Reporter>) -> Arc<dyn Fn() + Send + Sync> {
 /// What is not taken is dropped, and whoever waits hears of that.
 fn scan_now(updates: Port<UpdateScanner>) -> Arc<dyn Fn(Looked) -> bool + Send + Sync> {
     Arc::new(move |done| updates.tell(ScanNow { done }).is_ok())
+}
+
+/// The same.
+fn connector_log(tunnel: Port<TunnelSupervisor>) -> Arc<dyn Fn(Looked) -> bool + Send + Sync> {
+    Arc::new(move |done| tunnel.tell(ReadLog { done }).is_ok())
 }
 
 /// Said again at every attempt, so one that was not taken is no loss.

@@ -32,6 +32,14 @@ pub enum MasterError {
         /// Why.
         reason: &'static str,
     },
+    /// The agent cannot be asked for the log of its connector (409).
+    #[error("`{agent}` cannot be asked for the log of its connector: {reason}")]
+    CannotTellLog {
+        /// Who, in words.
+        agent: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The agent cannot be told to ask more often (409).
     #[error("`{agent}` cannot be told how often to check in: {reason}")]
     CannotHurry {
@@ -302,6 +310,7 @@ impl MasterError {
             Self::TokenRefused => "token_refused",
             Self::TokenNotFound => "token_not_found",
             Self::CannotScan { .. } => "cannot_scan",
+            Self::CannotTellLog { .. } => "cannot_tell_log",
             Self::CannotHurry { .. } => "cannot_hurry",
             Self::CannotPlan { .. } => "cannot_plan",
             Self::UpdateNotFound(_) => "update_not_found",
@@ -377,6 +386,7 @@ impl MasterError {
             Self::SessionUnknown
             | Self::NoSeat { .. }
             | Self::CannotScan { .. }
+            | Self::CannotTellLog { .. }
             | Self::CannotHurry { .. }
             | Self::CannotPlan { .. }
             | Self::CannotApprove(_)

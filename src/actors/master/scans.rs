@@ -1,4 +1,4 @@
-//! Telling a host to look for pending updates now, and a RedFlag agent to ask more often or to restart its host.
+//! Telling a host to look for pending updates now, or at what its connector wrote, and a RedFlag agent to ask more often or to restart its host.
 
 use super::env::Env;
 use super::error::MasterError;
@@ -20,6 +20,23 @@ pub async fn scan_now(env: &Env, agent: &AgentId, by: &str) -> Result<Command, M
         return Err(MasterError::CannotScan { agent: env.directory.name_of(agent), reason });
     }
     let kind = CommandKind::ScanUpdates;
+    env.fleet.ask(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
+}
+
+/// Queues the command that has an agent tell the last lines its connector wrote; its result holds them.
+pub async fn ask_for_connector_log(env: &Env, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
+    let slot = env.directory.slot(agent).ok_or_else(|| MasterError::AgentNotFound(agent.clone()))?;
+    let why_not = why_told_nothing(slot.status()).or(match slot.dialect() {
+        Dialect::Native => None,
+        Dialect::V2 => {
+            Some("it runs DockFlare's agent, which tells no log; `docker logs` on its host shows it")
+        }
+        Dialect::RedFlag => Some("it runs RedFlag's agent, which has no connector"),
+    });
+    if let Some(reason) = why_not {
+        return Err(MasterError::CannotTellLog { agent: env.directory.name_of(agent), reason });
+    }
+    let kind = CommandKind::ConnectorLog;
     env.fleet.ask(agent, |reply| Work::Enqueue { kind, by: by.into(), reply }).await
 }
 

@@ -13,6 +13,8 @@ use crate::domain::id::AgentId;
 pub enum Family {
     /// The agent's tunnel and its connector.
     Tunnel,
+    /// What a person wants to see of the host now.
+    Sight,
     /// What is pending on the agent's host.
     Updates,
     /// Made by a newer release, and kept for it: this one hands none over and ends none but with its agent.
@@ -50,6 +52,15 @@ impl Family {
                 renewed_by_progress: false,
                 ends_with_tunnel: true,
             },
+            Self::Sight => Rules {
+                // Whoever asked has gone by then.
+                lifetime: Duration::from_secs(600),
+                lease: Duration::from_secs(30),
+                acknowledge_within: Duration::from_secs(5),
+                dialects: &[Dialect::Native],
+                renewed_by_progress: false,
+                ends_with_tunnel: false,
+            },
             Self::Updates => Rules {
                 // A look that was asked for an hour ago is no answer to anybody.
                 lifetime: Duration::from_secs(3_600),
@@ -70,6 +81,7 @@ impl CommandKind {
     pub fn family(&self) -> Family {
         match self {
             Self::StartTunnel { .. } | Self::RestartTunnel { .. } | Self::StopTunnel => Family::Tunnel,
+            Self::ConnectorLog => Family::Sight,
             Self::ScanUpdates
             | Self::PlanUpdates { .. }
             | Self::CarryOutPlan { .. }

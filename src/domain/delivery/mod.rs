@@ -307,7 +307,8 @@ pub fn confirm(command: &Command, evidence: Evidence<'_>) -> Option<Outcome> {
         Evidence::Report { tunnel, received_at } => {
             let in_time = received_at >= delivered_at;
             let effect = match &command.kind {
-                CommandKind::ScanUpdates
+                CommandKind::ConnectorLog
+                | CommandKind::ScanUpdates
                 | CommandKind::PlanUpdates { .. }
                 | CommandKind::CarryOutPlan { .. }
                 | CommandKind::CancelRun { .. }

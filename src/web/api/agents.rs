@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::actors::master::LeftTunnel;
+use crate::actors::master::{LeftTunnel, MasterError};
+use crate::db::Db;
+use crate::db::read::{self, CommandFilter};
+use crate::domain::command::{Command, CommandKind};
 use crate::domain::id::AgentId;
 use crate::protocol::command::wire_form;
 use crate::protocol::v2::answer;
@@ -98,6 +101,58 @@ pub async fn scan(
     let mut body = answer::success("The agent is told to look at its host.");
     body["command_id"] = json!(command.id);
     Ok(HttpResponse::Accepted().json(body))
+}
+
+/// `POST /api/v3/agents/{id}/connector-log`: asks the agent for the last lines that its connector wrote.
+#[utoipa::path(post, path = "/api/v3/agents/{id}/connector-log", tag = "agents", params(("id" = String, Path)),
+    responses((status = 202), (status = 400), (status = 401), (status = 404), (status = 409)),
+    security(("admin_token" = [])))]
+pub async fn ask_for_connector_log(
+    operator: Operator,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+    _: NoBody,
+) -> Result<HttpResponse, ApiError> {
+    let command = state.master().ask_for_connector_log(&agent_id(&id)?, &operator.name).await?;
+    let mut body = answer::success("The agent is asked for the last lines of its connector.");
+    body["command_id"] = json!(command.id);
+    Ok(HttpResponse::Accepted().json(body))
+}
+
+/// Returns the newest command that asked an agent for the log of its connector.
+pub async fn newest_connector_log(db: &Db, agent: &AgentId) -> Result<Option<Command>, ApiError> {
+    let action = Some(CommandKind::ConnectorLog.action().to_owned());
+    let filter = CommandFilter { agent: Some(agent.clone()), action, ..CommandFilter::default() };
+    let (newest, _) = read::list_newest_commands(db, &filter, 1).await.map_err(ApiError::internal)?;
+    Ok(newest.into_iter().next().map(|row| row.command))
+}
+
+/// `GET /api/v3/agents/{id}/connector-log`: what it answered last, if it did.
+#[utoipa::path(get, path = "/api/v3/agents/{id}/connector-log", tag = "agents", params(("id" = String, Path)),
+    responses((status = 200), (status = 401), (status = 404)), security(("admin_token" = [])))]
+pub async fn connector_log(
+    _: Viewer,
+    state: web::Data<WebState>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let id = agent_id(&id)?;
+    if state.master().directory.slot(&id).is_none() {
+        return Err(MasterError::AgentNotFound(id).into());
+    }
+    let asked = newest_connector_log(&state.master().db, &id).await?;
+    let told = asked.as_ref().and_then(|command| command.outcome.as_ref());
+    let (lines, reason) = match told {
+        Some(told) if told.succeeded => (told.message.lines().collect(), None),
+        Some(told) => (Vec::new(), Some(told.message.as_str())),
+        None => (Vec::new(), None),
+    };
+    Ok(HttpResponse::Ok().json(json!({
+        "command_id": asked.as_ref().map(|command| &command.id),
+        "status": asked.as_ref().map_or("not_asked", |command| command.status.as_str()),
+        "lines": lines,
+        "reason": reason,
+        "at": told.and_then(|told| told.finished_at),
+    })))
 }
 
 /// `POST /api/v2/agents/{id}/redeploy-tunnel`: replaces the agent's connector.

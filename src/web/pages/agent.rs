@@ -22,7 +22,7 @@ use crate::domain::command::{Command, CommandStatus};
 use crate::domain::id::AgentId;
 use crate::domain::limits::Limits;
 use crate::domain::refresh::in_force;
-use crate::web::api::agents::agent_id;
+use crate::web::api::agents::{agent_id, newest_connector_log};
 use crate::web::error::ApiError;
 use crate::web::label_words::{label_problem, shortened};
 use crate::web::picture::{Statuses, moving, presence, warning};
@@ -56,6 +56,7 @@ struct Live {
     agent: AgentLine,
     tunnel: Option<TunnelLine>,
     connectors: Option<AgentConnectors>,
+    log: Option<LogTail>,
     facts: Vec<Fact>,
     host: Option<HostCard>,
     scans: Vec<ScanLine>,
@@ -65,6 +66,31 @@ struct Live {
     routes: Vec<RouteLine>,
     containers: Vec<ContainerLine>,
     commands: Vec<CommandLine>,
+}
+
+/// What the connector wrote last, as it was asked for last.
+struct LogTail {
+    lines: String,
+    /// Why there are none, or none yet.
+    note: Option<String>,
+    at: String,
+}
+
+impl LogTail {
+    fn of(command: &Command) -> Self {
+        let asked = command.queued_at.format("%Y-%m-%d %H:%M:%S UTC");
+        let (lines, note, at) = match &command.outcome {
+            Some(told) if told.succeeded => (told.message.clone(), None, told.finished_at),
+            Some(told) => (String::new(), Some(told.message.clone()), told.finished_at),
+            None if command.status.is_open() => (String::new(), Some("the agent is asked".to_owned()), None),
+            None => (String::new(), Some("the agent did not answer".to_owned()), None),
+        };
+        let at = at.map_or_else(
+            || format!("asked for {asked}"),
+            |at| format!("as of {}", at.format("%Y-%m-%d %H:%M:%S UTC")),
+        );
+        Self { lines, note, at }
+    }
 }
 
 struct TunnelLine {
@@ -230,6 +256,8 @@ fn actions(agent: &AgentRow, lacks_seat: bool) -> Vec<Action> {
             let hint = "The agent looks at its host; what it finds appears here";
             actions.push(quiet("scan", "Look for updates now", hint));
             if has_tunnels {
+                let hint = "What cloudflared wrote last appears here; its connector keeps running";
+                actions.push(quiet("connector-log", "Show the connector's log", hint));
                 actions.push(asked(&REDEPLOY, "Makes the agent replace cloudflared", "quiet"));
             }
         }
@@ -259,6 +287,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
         read::list_container_problems(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;
     let commands = read::list_commands(db, id, COMMANDS).await.map_err(ApiError::internal)?;
+    let asked_for_log = newest_connector_log(db, id).await?;
     let limits = read::find_limits(db, id).await.map_err(ApiError::internal)?;
     let host = read::find_host(db, id).await.map_err(ApiError::internal)?;
     let scans = read::scans_of(db, id).await.map_err(ApiError::internal)?;
@@ -293,6 +322,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
             view.tunnel.as_ref().and_then(|seen| seen.report.version.as_deref()),
         )
         .await?,
+        log: asked_for_log.as_ref().map(LogTail::of),
         facts: moving(state, &view.agent)
             .map(|(words, _)| fact("Names", words))
             .into_iter()

@@ -104,6 +104,16 @@ pub async fn scan(act: Act<Operator>, _: Posted<Nothing>) -> Done {
         .await
 }
 
+/// `POST /agents/{id}/connector-log`: asks for the last lines that its connector wrote.
+#[utoipa::path(post, path = "/agents/{id}/connector-log", tag = "pages", params(("id" = String, Path)),
+    responses((status = 303), (status = 403), (status = 409)), security(("session" = [])))]
+pub async fn connector_log(act: Act<Operator>, _: Posted<Nothing>) -> Done {
+    act.carry_out(Fields::default(), async |master, agent, by| {
+        master.ask_for_connector_log(agent, by).await.map(drop)
+    })
+    .await
+}
+
 /// `POST /agents/{id}/rename`.
 #[utoipa::path(post, path = "/agents/{id}/rename", tag = "pages", params(("id" = String, Path)),
     responses((status = 303), (status = 400), (status = 403)), security(("session" = [])))]

@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::task::{Action, HostTask, HostWork, TaskReply, TunnelTask, TunnelWork};
 use super::{AGAIN, ATTEMPTS, CommandPoller, TASK_LIMIT, TaskEnded, UnderWay};
+use crate::actors::agent::update_scanner::Looked;
 use crate::actors::supervision::Ctx;
 use crate::domain::command::Outcome;
 use crate::domain::id::CommandId;
@@ -37,7 +38,8 @@ impl CommandPoller {
         match action {
             Action::Tunnel(work) => self.hand_over(id, work, attempt, ctx),
             Action::Host(work) => self.hand_to_host(id, work, attempt, expired, ctx),
-            Action::Scan => self.scan(id, attempt, ctx),
+            Action::Scan => self.look(id, &Arc::clone(&self.parts.scan), attempt, ctx),
+            Action::ConnectorLog => self.look(id, &Arc::clone(&self.parts.connector_log), attempt, ctx),
             Action::PutIngress(list) => self.put_ingress(id, list, ctx),
             Action::Refuse(why) => self.finish(id, outcome(false, why, ctx), ctx),
         }
@@ -54,10 +56,16 @@ impl CommandPoller {
         })
     }
 
-    /// Has the host looked at; the result says what was found.
-    fn scan(&mut self, id: CommandId, attempt: u32, ctx: &mut Ctx<Self>) {
+    /// Has somebody look at the host; the result says what was found.
+    fn look(
+        &mut self,
+        id: CommandId,
+        ask: &Arc<dyn Fn(Looked) -> bool + Send + Sync>,
+        attempt: u32,
+        ctx: &mut Ctx<Self>,
+    ) {
         let (reply, clock) = (Self::reply(&id, attempt, ctx), ctx.clock().clone());
-        let is_taken = (self.parts.scan)(Box::new(move |found| {
+        let is_taken = ask(Box::new(move |found| {
             let (succeeded, message) = found.map_or_else(|why| (false, why), |words| (true, words));
             reply.send(Outcome { succeeded, message, finished_at: Some(clock.now()) });
         }));

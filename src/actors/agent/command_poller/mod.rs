@@ -61,6 +61,8 @@ pub struct PollerParts {
     pub host: SendHostTask,
     /// Has the host looked at for updates; false if that cannot be asked for now.
     pub scan: Arc<dyn Fn(Looked) -> bool + Send + Sync>,
+    /// Has the last lines read that the connector wrote; false if that cannot be asked for now.
+    pub connector_log: Arc<dyn Fn(Looked) -> bool + Send + Sync>,
     /// Takes why no command can be taken in, and `None` when they can be again.
     pub no_commands: Arc<dyn Fn(Option<String>) + Send + Sync>,
 }

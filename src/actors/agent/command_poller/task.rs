@@ -122,6 +122,7 @@ impl std::fmt::Debug for TunnelTask {
 pub(super) enum Action {
     Tunnel(TunnelWork),
     PutIngress(serde_json::Value),
+    ConnectorLog,
     Scan,
     Host(HostWork),
     /// It cannot be carried out; the words go into its result.
@@ -143,6 +144,7 @@ impl Action {
                 ),
             },
             AgentCommand::StopTunnel => Self::Tunnel(TunnelWork::Stop),
+            AgentCommand::ConnectorLog => Self::ConnectorLog,
             AgentCommand::ScanUpdates => Self::Scan,
             AgentCommand::PlanUpdates(ask) => Self::Host(HostWork::Plan(ask.clone())),
             AgentCommand::CarryOut(order) => Self::Host(HostWork::CarryOut(Box::new(order.clone()))),

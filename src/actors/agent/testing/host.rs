@@ -142,6 +142,10 @@ impl TestAgent {
                 host_tasks.tell(Install(task)).map(drop).map_err(|back| Box::new(back.into_inner().0))
             }),
             scan,
+            connector_log: Arc::new(|done| {
+                done(Ok("INF Registered tunnel connection".into()));
+                true
+            }),
             no_commands: Arc::new(move |why| drop(refuse.send(why))),
         };
         let make = move || CommandPoller::new(parts.clone());

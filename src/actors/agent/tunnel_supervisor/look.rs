@@ -12,8 +12,9 @@ use crate::docker::{ConnectorStatus, ContainerDetails, Docker, DockerError, METR
 use crate::domain::agent_tunnel::{
     self, CONTAINER_NAME, Desired, NEXT_NAME, NextStep, Observed, RunState, TokenPrint,
 };
-use crate::domain::connector_log::telling_line;
+use crate::domain::connector_log::{newest_within, telling_line};
 use crate::domain::id::{AgentId, ContainerId};
+use crate::protocol::v3::MESSAGE_LIMIT;
 
 /// A new connector whose readiness nobody can read takes over after this. One that says that it is not ready never
 /// does while another serves: its token may be for a tunnel that nobody can reach.
@@ -97,6 +98,18 @@ async fn last_words(docker: &dyn Docker, details: &ContainerDetails) -> Option<S
     let lines = docker.last_log_lines(&details.id).await.unwrap_or_default();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     telling_line(&lines).map(|line| without_token(line.to_owned(), details))
+}
+
+/// The last lines that the connector wrote which runs here, as many as a result has room for.
+pub(super) async fn last_lines(docker: &dyn Docker) -> Result<String, String> {
+    let found = docker.find_container(CONTAINER_NAME).await.map_err(|error| error.to_string())?;
+    let details = found.ok_or_else(|| {
+        format!("no container `{CONTAINER_NAME}` is on this host: a connector that the agent does not run has its log elsewhere")
+    })?;
+    let lines = docker.last_log_lines(&details.id).await.map_err(|error| error.to_string())?;
+    let lines: Vec<String> = lines.into_iter().map(|line| without_token(line, &details)).collect();
+    let kept = newest_within(&lines, MESSAGE_LIMIT);
+    if kept.is_empty() { Err("the connector wrote nothing yet".into()) } else { Ok(kept) }
 }
 
 fn without_token(line: String, details: &ContainerDetails) -> String {

@@ -34,6 +34,7 @@ use self::repairs::Repairs;
 use super::command_poller::TunnelTask;
 use super::link::CurrentLink;
 use super::status::{ActorStatus, GetStatus};
+use super::update_scanner::Looked;
 use crate::actors::supervision::Ctx;
 use crate::config::OnShutdown;
 use crate::docker::Docker;
@@ -108,6 +109,14 @@ pub struct CheckTunnel;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct NoCommands(pub Option<String>);
+
+/// Read the last lines that the connector wrote. What is asked while the process ends is dropped.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ReadLog {
+    /// Takes them, or why they cannot be read.
+    pub done: Looked,
+}
 
 // === the actor ===
 
@@ -215,6 +224,16 @@ impl Handler<NoCommands> for TunnelSupervisor {
             self.no_commands = why;
             self.look(ctx);
         }
+    }
+}
+
+impl Handler<ReadLog> for TunnelSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, ReadLog { done }: ReadLog, ctx: &mut Self::Context) {
+        let docker = Arc::clone(&self.parts.docker);
+        let read = async move { done(look::last_lines(&*docker).await) };
+        ctx.spawn(read.into_actor(self));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::actors::master::directory::digest_key;
 use crate::actors::master::error::MasterError;
 use crate::actors::master::registrar;
 use crate::actors::master::requests::{Dialect, Joined, NewToken, RegisterInput, Renewed};
-use crate::actors::master::scans::{scan_now, set_heartbeat};
+use crate::actors::master::scans::{ask_for_connector_log, scan_now, set_heartbeat};
 use crate::db;
 use crate::db::tokens::TokenRow;
 use crate::db::update_logs::UpdateLogRow;
@@ -87,6 +87,11 @@ impl Master {
     /// Tells an agent to look for pending updates now; one that was told and has not fetched it is not told twice.
     pub async fn scan_now(&self, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
         scan_now(&self.env, agent, by).await
+    }
+
+    /// Asks an agent for the last lines that its connector wrote; the result of the command holds them.
+    pub async fn ask_for_connector_log(&self, agent: &AgentId, by: &str) -> Result<Command, MasterError> {
+        ask_for_connector_log(&self.env, agent, by).await
     }
 
     /// Tells a RedFlag agent to check in every few seconds for so many minutes; for none, as often as before.
