@@ -7,7 +7,6 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::actors::master::{LeftTunnel, MasterError};
-use crate::db::Db;
 use crate::db::read::{self, CommandFilter};
 use crate::domain::command::{Command, CommandKind};
 use crate::domain::id::AgentId;
@@ -120,10 +119,11 @@ pub async fn ask_for_connector_log(
 }
 
 /// Returns the newest command that asked an agent for the log of its connector.
-pub async fn newest_connector_log(db: &Db, agent: &AgentId) -> Result<Option<Command>, ApiError> {
+pub async fn newest_connector_log(state: &WebState, agent: &AgentId) -> Result<Option<Command>, ApiError> {
     let action = Some(CommandKind::ConnectorLog.action().to_owned());
     let filter = CommandFilter { agent: Some(agent.clone()), action, ..CommandFilter::default() };
-    let (newest, _) = read::list_newest_commands(db, &filter, 1).await.map_err(ApiError::internal)?;
+    let newest = read::list_newest_commands(&state.master().db, &filter, 1).await;
+    let (newest, _) = newest.map_err(ApiError::internal)?;
     Ok(newest.into_iter().next().map(|row| row.command))
 }
 
@@ -139,7 +139,7 @@ pub async fn connector_log(
     if state.master().directory.slot(&id).is_none() {
         return Err(MasterError::AgentNotFound(id).into());
     }
-    let asked = newest_connector_log(&state.master().db, &id).await?;
+    let asked = newest_connector_log(&state, &id).await?;
     let told = asked.as_ref().and_then(|command| command.outcome.as_ref());
     let (lines, reason) = match told {
         Some(told) if told.succeeded => (told.message.lines().collect(), None),

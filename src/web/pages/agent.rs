@@ -287,7 +287,7 @@ async fn render(state: &WebState, view: AgentView) -> Result<String, ApiError> {
         read::list_container_problems(db, Some(id), read::ALL).await.map_err(ApiError::internal)?;
     let containers = read::list_containers(db, id).await.map_err(ApiError::internal)?;
     let commands = read::list_commands(db, id, COMMANDS).await.map_err(ApiError::internal)?;
-    let asked_for_log = newest_connector_log(db, id).await?;
+    let asked_for_log = newest_connector_log(state, id).await?;
     let limits = read::find_limits(db, id).await.map_err(ApiError::internal)?;
     let host = read::find_host(db, id).await.map_err(ApiError::internal)?;
     let scans = read::scans_of(db, id).await.map_err(ApiError::internal)?;
