@@ -108,6 +108,11 @@ impl CfError {
         }
     }
 
+    /// True if it was not sent, because its turn did not come: nothing else that is asked has its turn either.
+    pub fn is_out_of_turn(&self) -> bool {
+        matches!(self, Self::RateLimited { .. } | Self::NotYet { .. } | Self::TooLate { .. })
+    }
+
     /// True if it says nothing about the call: an error inside Cloudflare, also one that comes with status 200, or
     /// a page of somebody in between.
     fn is_trouble_of_theirs(&self) -> bool {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::manual_rules::{Host, rule, set, until, until_left, with};
-use crate::support::cloudflare::Edge;
+use crate::support::cloudflare::{Edge, Policy};
 use crate::support::master::{ADMIN, TestMaster};
 
 const NAME: &str = "nas.example.com";
@@ -117,6 +117,50 @@ async fn a_name_whose_protection_changes_with_its_tunnel_is_reached_by_nobody_el
         assert!(matches!(&met, Edge::Reaches { service, .. } if service == NEW), "{met:?}");
         master.stop().await;
     }
+}
+
+#[actix_web::test]
+async fn a_name_whose_own_rules_change_with_its_tunnel_lets_nobody_else_in_meanwhile() {
+    let own = |email: &str| {
+        let policy = json!({ "decision": "allow", "include": [{ "email": { "email": email } }] });
+        json!({ "kind": "own", "options": {}, "policies": [policy] })
+    };
+    let master = TestMaster::start().await;
+    let (one, _two) = (Host::new(&master, "one").await, Host::new(&master, "two").await);
+    let before = json!({ "service": OLD, "access": own("ann@example.com") });
+    let made = set(&master, with(rule(NAME, "edge-one"), before)).await;
+    assert_eq!(made.status, 201, "{}", made.json());
+    until(&master, NAME, "manual", "active").await;
+    // From now on each service lets in whom its own rules say, and nobody else.
+    master.standin.on_change(|state| {
+        let met = state.edge(NAME, "/");
+        let Edge::Reaches { service, .. } = &met else { return Ok(()) };
+        let of_this_name = |policy: &&Policy| {
+            policy.body["name"].as_str().is_some_and(|name| name.starts_with(&format!("Lightship-{NAME}")))
+        };
+        let lets_in =
+            state.access.policies.iter().find(of_this_name).map(|policy| policy.body["include"].to_string());
+        let meant = if service == OLD { "ann@example.com" } else { "bob@example.com" };
+        match lets_in {
+            Some(include) if !met.is_open() && include.contains(meant) => Ok(()),
+            other => Err(format!("{service} lets in {other:?}")),
+        }
+    });
+
+    let after = json!({ "service": NEW, "access": own("bob@example.com"), "take_over": true });
+    let moved = set(&master, with(rule(NAME, "edge-two"), after)).await;
+    assert!(moved.status == 200 || moved.status == 201, "{}", moved.json());
+
+    until(&master, NAME, "manual", "active").await;
+    until_left(&master, &one.tunnel, NAME).await;
+    master
+        .standin
+        .until(
+            "the new service is reached",
+            |state| matches!(state.edge(NAME, "/"), Edge::Reaches { service, .. } if service == NEW),
+        )
+        .await;
+    master.standin.assert_no_violations();
 }
 
 #[actix_web::test]

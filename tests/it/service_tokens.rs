@@ -142,9 +142,10 @@ async fn a_lost_answer_is_looked_after_and_nobody_is_told_that_it_went_well() {
     let (_, _, words) = error(&create(&master, json!({ "name": "never" })).await);
     assert!(words.contains("was not made"), "{words}");
     assert!(master.standin.service_tokens("never").is_empty());
-    // Nobody can say: the look before it is answered, the one after it is not.
+    // Nobody can say: the look and the count before it are answered, the look after it is not.
     master.standin.inject(Fault::on(Op::CreateServiceToken, Trouble::ServerError).after_effect());
-    master.standin.inject(Fault::on(Op::ListServiceTokens, Trouble::Slow(std::time::Duration::ZERO)));
+    let is_answered = Trouble::Slow(std::time::Duration::ZERO);
+    master.standin.inject(Fault::on(Op::ListServiceTokens, is_answered).times(2));
     master.standin.inject(Fault::on(Op::ListServiceTokens, Trouble::ServerError));
     let (_, _, words) = error(&create(&master, json!({ "name": "unknown" })).await);
     assert!(words.contains("is not known") && words.contains("lightship access tokens list"), "{words}");

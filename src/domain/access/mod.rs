@@ -42,6 +42,7 @@ pub use duration::parse_duration;
 pub use group::{AUTHENTICATED, Group, PUBLIC_BYPASS, find_group, system_groups};
 pub use lines::{read_lines, write_lines};
 pub use need::{Need, PolicyKey, WantedApplication, WantedPolicy, is_policy_of, need, policy_mark};
+pub use open::asks_somebody;
 pub use options::AppOptions;
 pub use owner::{MEMBERS_RIGHT, Member, Owner, asks_for_owner};
 pub use policy::{Decision, MAX_RULES, PolicySpec, parse_rules};

@@ -1,5 +1,7 @@
 //! Groups that keep nobody out: worth a question before they are made.
 
+use serde_json::Value;
+
 use super::super::id::GroupId;
 use super::ask::AccessAsk;
 use super::group::Group;
@@ -42,6 +44,21 @@ impl AccessAsk {
     }
 }
 
+/// True if a policy, as Cloudflare keeps it, lets nobody in who was not asked for something: a login, or a token.
+pub fn asks_somebody(body: &Value) -> bool {
+    let is_everyone = |rule: &Value| {
+        let range = rule["ip"]["ip"].as_str().unwrap_or_default();
+        rule.get("everyone").is_some() || range.ends_with("/0")
+    };
+    let includes = body["include"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match body["decision"].as_str() {
+        Some("allow" | "deny") => true,
+        // What it requires besides is not looked at: a place or a time is nothing that anybody shows.
+        Some("non_identity") => !includes.is_empty() && !includes.iter().any(is_everyone),
+        _ => false,
+    }
+}
+
 impl PolicySpec {
     fn asks_nobody(&self) -> bool {
         matches!(self.decision, Decision::Bypass | Decision::NonIdentity) && self.is_open_to_everyone()
@@ -72,6 +89,27 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::read::read_group;
+    use super::asks_somebody;
+
+    #[test]
+    fn a_policy_that_is_kept_asks_somebody_or_it_does_not() {
+        let everyone = json!({ "everyone": {} });
+        let token = json!({ "service_token": { "token_id": "t" } });
+        for (decision, include, expected) in [
+            ("allow", json!([everyone]), true),
+            ("deny", json!([everyone]), true),
+            ("bypass", json!([token]), false),
+            ("non_identity", json!([token]), true),
+            ("non_identity", json!([token, everyone]), false),
+            ("non_identity", json!([{ "ip": { "ip": "::/0" } }]), false),
+            ("non_identity", json!([]), false),
+            ("something_new", json!([token]), false),
+        ] {
+            let body = json!({ "decision": decision, "include": include });
+            assert_eq!(asks_somebody(&body), expected, "{body}");
+        }
+        assert!(!asks_somebody(&json!({})));
+    }
 
     #[test]
     fn a_group_that_keeps_nobody_out_is_known_however_it_says_so() {

@@ -9,7 +9,7 @@ use super::super::hostname::{is_wildcard, may_share_names};
 use super::super::path::{kept_path, may_share_requests};
 use super::super::route::{OriginRequest, RouteKey, Service};
 use super::place::text;
-use super::{IngressRule, RuleId, wanted_rules};
+use super::{IngressRule, RuleId, specificity, wanted_rules};
 
 /// What answers for a route that waits.
 pub const CLOSED: &str = "http_status:503";
@@ -28,6 +28,16 @@ pub fn guarded_rules<'a>(
     let guards: Vec<Service> = needed.map(guard).collect();
     // A route that is in both lists is closed: of two with one key the first counts.
     wanted_rules(guards.iter().chain(open))
+}
+
+/// True if one of these rules leads requests to a service that belong to a route, if that has no rule of its own: it comes behind the
+/// route's place. What comes before it has those requests anyway.
+pub fn gets_requests_of(route: &RouteKey, rules: &[IngressRule]) -> bool {
+    let (place, id) = (specificity(&route.hostname, &route.path), RuleId::of(route));
+    rules.iter().filter(|rule| rule.service != CLOSED && rule.id().shares_requests(&id)).any(|rule| {
+        let path = kept_path(rule.path.as_deref().unwrap_or_default());
+        specificity(&rule.hostname, &path) > place
+    })
 }
 
 /// Returns the rules of somebody else that lead to a service, the one for all other names included.
@@ -49,6 +59,13 @@ fn guard(key: &RouteKey) -> Service {
         origin_request: OriginRequest::default(),
         zone_name: None,
         access: AccessAsk::Nothing,
+    }
+}
+
+impl IngressRule {
+    /// What answers in the place of a route.
+    pub fn closed(route: &RouteKey) -> Self {
+        Self::new(&guard(route))
     }
 }
 
@@ -98,6 +115,26 @@ mod tests {
     use super::super::super::path::plain_path;
     use super::super::{Contact, merge};
     use super::*;
+
+    #[test]
+    fn a_wider_rule_gets_what_a_narrower_route_leaves_and_a_narrower_one_gets_nothing_of_a_wider() {
+        for (route, rule, expected) in [
+            (("a.example.com", "/hook"), ("a.example.com", "/"), true),
+            (("a.example.com", "/hook"), ("*.example.com", "/"), true),
+            (("a.example.com", "/"), ("*.example.com", "/"), true),
+            (("a.example.com", "/"), ("a.example.com", "/hook"), false),
+            (("*.example.com", "/"), ("a.example.com", "/"), false),
+            (("a.example.com", "/hook"), ("a.example.com", "/other"), false),
+            (("a.example.com", "/hook"), ("b.example.com", "/"), false),
+            (("a.example.com", "/hook"), ("a.example.com", "/hook"), false),
+        ] {
+            let (route, rule) = (key(route.0, route.1), key(rule.0, rule.1));
+            let rules = [IngressRule::new(&service(&rule))];
+            assert_eq!(gets_requests_of(&route, &rules), expected, "{route} {rule}");
+            let shut = [IngressRule { service: CLOSED.into(), ..rules[0].clone() }];
+            assert!(!gets_requests_of(&route, &shut), "it leads nowhere");
+        }
+    }
 
     fn key(hostname: &str, path: &str) -> RouteKey {
         RouteKey { hostname: hostname.into(), path: path.into() }

@@ -23,7 +23,7 @@ use super::origin_option::{options_for, own_fields};
 use super::path::{is_expression, kept_path, path_regex};
 use super::route::{OriginRequest, RouteKey, Service};
 
-pub use closed::{CLOSED, foreign_services, guarded_rules};
+pub use closed::{CLOSED, foreign_services, gets_requests_of, guarded_rules};
 pub use merge::{
     Contact, Foreign, MergeError, MergeOutcome, RuleConflict, SYSTEM, changed_rules, foreign_rules, merge,
     rule_there,

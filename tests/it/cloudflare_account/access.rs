@@ -10,10 +10,11 @@ use serde_json::json;
 
 use super::APP;
 use crate::support::account::TestAccount;
-use crate::support::cloudflare::{ACCOUNT, CloudflareStandIn, Edge, Fault, Op, Trouble};
+use crate::support::cloudflare::{ACCOUNT, CloudflareStandIn, Edge, Fault, Op, State, Trouble};
 
 const OPEN: &str = "open.example.com";
 const ADMIN_PART: &str = "app.example.com/admin";
+const HOOK_PART: &str = "app.example.com/hook";
 
 pub(super) fn group(id: &str, emails: &[&str]) -> Group {
     let include = emails.iter().map(|email| Selector::Email((*email).into())).collect();
@@ -66,6 +67,55 @@ pub(super) async fn published(standin: CloudflareStandIn) -> (TestAccount, Tunne
     test.until_state("a", APP, "published").await;
     test.until_quiet().await;
     (test, tunnel)
+}
+
+#[actix_web::test]
+async fn a_public_part_of_a_protected_site_is_at_no_moment_a_way_into_the_rest() {
+    let faults = [
+        None,
+        Some(Fault::on(Op::PutConfig, Trouble::ServerError)),
+        Some(Fault::on(Op::PutConfig, Trouble::ServerError).after_effect()),
+        Some(Fault::on(Op::CreateApp, Trouble::ServerError).after_effect()),
+        Some(Fault::on(Op::DeleteApp, Trouble::ServerError)),
+        Some(Fault::on(Op::DeleteApp, Trouble::ServerError).after_effect()),
+    ];
+    for fault in faults {
+        // given: a site that asks for a login
+        let standin = CloudflareStandIn::start();
+        standin.on_change(|state| match state.edge(APP, "/hook") {
+            edge @ Edge::Reaches { .. } if edge.is_open() => match &edge {
+                Edge::Reaches { service, .. } if service == "http://hook:80" => Ok(()),
+                _ => Err(format!("behind `/hook` is the rest of the site: {edge:?}")),
+            },
+            _ => Ok(()),
+        });
+        let (test, _) = published(standin).await;
+
+        // when: a part of it becomes public
+        let inject = || fault.iter().for_each(|fault| test.standin.inject(fault.clone()));
+        inject();
+        test.claims_protected_service("a", HOOK_PART, "http://hook:80", groups(&["public-default-bypass"]))
+            .await;
+        test.until_state("a", HOOK_PART, "published").await;
+        test.until_quiet().await;
+
+        // then
+        let (part, rest) = (test.standin.edge(APP, "/hook"), test.standin.edge(APP, "/"));
+        assert!(part.is_open() && !rest.is_open(), "{part:?} {rest:?} {fault:?}");
+
+        // when: that part goes again
+        inject();
+        test.releases("a", HOOK_PART).await;
+
+        // then: nothing of it is left, the rule included that answered in its place
+        let has_part = |state: &State| {
+            state.access.apps.iter().any(|app| app.body["domain"] == HOOK_PART)
+                || state.tunnels.iter().any(|tunnel| tunnel.config.to_string().contains("hook"))
+        };
+        test.standin.until("nothing of it is left", |state| !has_part(state)).await;
+        assert!(!test.standin.edge(APP, "/hook").is_open());
+        test.standin.assert_no_violations();
+    }
 }
 
 #[actix_web::test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::APP;
 use super::access::{group, groups, guarded};
 use crate::support::account::TestAccount;
-use crate::support::cloudflare::{CloudflareStandIn, Edge, Op};
+use crate::support::cloudflare::{CloudflareStandIn, Edge, Fault, Op, Trouble};
 
 const SECOND: &str = "second.example.com";
 
@@ -37,6 +37,26 @@ async fn an_application_too_many_makes_its_route_wait_with_the_figures() {
     assert_eq!(test.standin.calls_of(Op::CreateApp).len(), 1, "nothing was tried that had to fail");
     assert_eq!(test.standin.edge(SECOND, "/"), Edge::NoRecord);
     assert_eq!(test.status_of("a", APP).await.unwrap().state, "published");
+}
+
+#[actix_web::test]
+async fn the_last_place_is_there_again_after_a_call_that_made_nothing() {
+    for trouble in
+        [Trouble::ServerError, Trouble::Refused { status: 400, code: 1, message: "not now".into() }]
+    {
+        // given: room for one, whose making fails once
+        let limits = AccountLimits { service_tokens: 1, ..AccountLimits::default() };
+        let test = limited(CloudflareStandIn::start(), limits).await;
+        test.standin.inject(Fault::on(Op::CreateServiceToken, trouble.clone()));
+        let draft = || TokenDraft::read("ours", None).unwrap();
+        test.account.create_service_token(draft(), "alice").await.unwrap_err();
+
+        // when, then
+        test.account.create_service_token(draft(), "alice").await.unwrap();
+        let refused =
+            test.account.create_service_token(TokenDraft::read("more", None).unwrap(), "alice").await;
+        assert!(matches!(refused, Err(MasterError::AccountFull(_))), "{trouble:?}: {refused:?}");
+    }
 }
 
 #[actix_web::test]

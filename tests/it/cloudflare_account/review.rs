@@ -124,6 +124,35 @@ async fn more_protection_goes_at_once_and_less_waits() {
 }
 
 #[actix_web::test]
+async fn what_waits_and_is_to_keep_somebody_out_is_answered_for_by_no_other_route() {
+    // given: a yes to what everybody may reach, below which nothing is protected
+    let test = TestAccount::publishing(CloudflareStandIn::start(), reviewed()).await;
+    test.enrolled("a", "edge").await;
+    test.sets_group(group("staff", &["ann@example.com"])).await;
+    test.claims("a", "*.example.com").await;
+    test.until_state("a", "*.example.com", "waiting").await;
+    test.apply().await;
+    test.until_state("a", "*.example.com", "published").await;
+    assert!(test.standin.edge("admin.example.com", "/").is_open());
+
+    // when
+    test.claims_protected("a", "admin.example.com", groups(&["staff"])).await;
+
+    // then
+    test.standin.until("it is shut", |state| state.edge("admin.example.com", "/") == Edge::Status(503)).await;
+    let row = test.until_state("a", "admin.example.com", "waiting").await;
+    assert_eq!(row.cause, Some(Cause::InReview));
+    assert!(test.standin.edge("other.example.com", "/").is_open());
+
+    // when
+    test.apply().await;
+
+    // then
+    test.until_state("a", "admin.example.com", "published").await;
+    assert!(matches!(test.standin.edge("admin.example.com", "/"), Edge::Reaches { behind: Some(_), .. }));
+}
+
+#[actix_web::test]
 async fn reviews_begin_with_what_is_published_and_a_restart_changes_nothing() {
     // given
     let test = TestAccount::start_with(guarded(&["closed.example.com"])).await;

@@ -360,12 +360,23 @@ impl TestAccount {
 
     /// A container of the agent claims a hostname, and asks for this protection.
     pub async fn claims_protected(&self, agent: &str, hostname: &str, access: AccessAsk) {
+        self.claims_protected_service(agent, hostname, "http://app:80", access).await;
+    }
+
+    /// The same, for a service of its own.
+    pub async fn claims_protected_service(
+        &self,
+        agent: &str,
+        hostname: &str,
+        service: &str,
+        access: AccessAsk,
+    ) {
         let agent_id = AgentId::new(agent);
         let claim = Event::Route(RouteEvent::Claimed {
             agent_id: agent_id.clone(),
             container_id: ContainerId::new(format!("container-of-{hostname}")),
             container_name: "app".into(),
-            service: Service { access, ..wanted(hostname, "http://app:80") },
+            service: Service { access, ..wanted(hostname, service) },
         });
         self.append(Stream::routes(&agent_id), vec![claim]).await;
         self.account.wake_agent(&agent_id);

@@ -91,7 +91,8 @@ impl Owned for Applications<'_> {
                     return Ok(Standing::Blocked(reason));
                 }
                 self.note(self.unsettled(asked, row.as_ref(), None)).await?;
-                let made = self.client.create_access_app(&body).await?;
+                let made = self.client.create_access_app(&body).await;
+                let made = self.shared.usage.made(Limited::Applications, made).await?;
                 self.read_back(asked, None, made.id).await
             }
             ApplicationStep::Update { id, body } => {

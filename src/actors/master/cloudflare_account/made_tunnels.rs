@@ -77,7 +77,8 @@ impl Tunnels<'_> {
 
     async fn make(&self, name: &str, row: Option<OwnedTunnelRow>) -> Result<(Tunnel, Standing), OwnedError> {
         self.note(name, None, false).await?;
-        match self.client.create_tunnel(name).await {
+        let made = self.client.create_tunnel(name).await;
+        match self.shared.usage.made(Limited::Tunnels, made).await {
             Ok(tunnel) => self.keep_made(name, tunnel).await,
             // It was not there before, so it is of that call, if it is there at all. A second one is never made.
             Err(error) if error.is_uncertain() => match self.client.find_tunnel(name).await? {

@@ -46,11 +46,14 @@ use crate::domain::drift::{Drift, Remedy};
 use crate::domain::event::{Event, Stream, TunnelEvent};
 use crate::domain::id::TunnelId;
 use crate::domain::ingress::{
-    CLOSED, Contact, IngressRule, MergeOutcome, SYSTEM, Trial, changed_rules, merge,
+    CLOSED, Contact, IngressRule, MergeOutcome, RuleId, SYSTEM, Trial, changed_rules, merge,
 };
 use crate::domain::owned::OwnedKind;
 use crate::domain::publish::TunnelState;
 use crate::domain::route::RouteKey;
+
+const NOT_SHUT: &str =
+    "Cloudflare does not take the rule that is to answer for it until its protection is in place";
 
 /// Writes of one pass; somebody who writes as often as we do does not keep us here for ever.
 const MAX_ROUNDS: usize = 8;
@@ -134,8 +137,13 @@ impl<'a> Pass<'a> {
         Self { shared, job, client, reserved: None, read, found }
     }
 
-    /// Brings Cloudflare to what is wanted.
+    /// Brings Cloudflare to what is wanted. What routes wait for because it could not be read is read again soon.
     async fn run(&mut self) -> Result<(), Stop> {
+        self.bring_about().await?;
+        self.found.unread.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    async fn bring_about(&mut self) -> Result<(), Stop> {
         self.check_account()?;
         self.note_review().await?;
         self.read_wanted().await?;
@@ -144,6 +152,7 @@ impl<'a> Pass<'a> {
         }
         self.found.has_looked = true;
         self.forget_gone_routes().await?;
+        self.shut_first().await?;
         // What is read is written back at once, so this comes before.
         self.protect().await?;
         let mut config = self.look_first().await?;
@@ -223,18 +232,24 @@ impl<'a> Pass<'a> {
         let (snapshot, wanted) = (&self.read.snapshot, &self.read.wanted);
         let asks_owner =
             wanted.services.iter().any(|service| asks_for_owner(&service.access, &snapshot.groups));
-        let say = |listed: &Listed| needs(&snapshot.groups, wanted, &listed.account(), &shared.mark);
         // Who owns the account, and what its team is called, may change: a comparison looks again.
         let owner = asks_owner && is_comparison;
         let asked = Asked { lists: false, owner, team: self.needs_team(is_comparison).await };
-        let mut said = say(&self.look_at_account(asked).await?);
+        let listed = self.look_at_account(asked).await?;
+        let (snapshot, wanted) = (&self.read.snapshot, &self.read.wanted);
+        let say = |listed: &Listed| needs(&snapshot.groups, wanted, &listed.account(), &shared.mark);
+        let mut said = say(&listed);
         let is_news = said.iter().any(|(key, need)| {
             let reason = snapshot.row(key).and_then(|row| row.reason.as_ref());
             need.as_ref().is_err_and(|new| reason != Some(new))
         });
         if said.values().any(Result::is_err) && (is_news || self.job.order.look_again) {
             let asked = Asked { lists: true, owner: asks_owner, team: false };
-            said = say(&shared.people.read(&self.client, asked).await?);
+            match shared.people.read(&self.client, asked).await {
+                Ok(listed) => said = say(&listed),
+                Err(error) if error.is_out_of_turn() => return Err(error.into()),
+                Err(error) => self.found.unread = Some(error),
+            }
         }
         self.read.needs = said;
         let listed = shared.people.known().await;
@@ -256,17 +271,20 @@ impl<'a> Pass<'a> {
     }
 
     /// Reads what is asked for. If Cloudflare does not answer, what was known holds, should there be anything.
-    async fn look_at_account(&self, asked: Asked) -> Result<Listed, Stop> {
+    /// No other route waits for that.
+    async fn look_at_account(&mut self, asked: Asked) -> Result<Listed, Stop> {
         let known = self.shared.people.known().await;
         if !asked.is_any() {
             return Ok(known);
         }
         match self.shared.people.read(&self.client, asked).await {
-            Err(error) if self.is_comparison() => {
+            Ok(listed) => Ok(listed),
+            Err(error) if error.is_out_of_turn() && !self.is_comparison() => Err(error.into()),
+            Err(error) => {
                 tracing::info!(%error, "who owns the account and what its team is called is asked again later");
+                self.found.unread = Some(error).filter(|_| !self.is_comparison());
                 Ok(known)
             }
-            read => Ok(read?),
         }
     }
 
@@ -376,6 +394,37 @@ impl<'a> Pass<'a> {
             Some(at) => client.sent_before(at + FRESH),
             None => client.clone(),
         }
+    }
+
+    /// What protects a new route lets its people in to whatever gets its requests as yet. So that nothing does, a rule comes first that
+    /// answers in its place. Where Cloudflare does not take that rule nothing is made for the route.
+    async fn shut_first(&mut self) -> Result<(), Stop> {
+        let routes = self.read.answered_by_others();
+        if routes.is_empty() || self.read.contact == Contact::First {
+            return Ok(());
+        }
+        let mut config = self.look_first().await?;
+        for _ in 0..MAX_ROUNDS {
+            self.found.config.take_version(&self.job.tunnel, config.version);
+            self.note_changed_rules(&config.config).await?;
+            let left_out = self.found.config.trial.left_out();
+            let (refused, shut) =
+                routes.iter().cloned().partition(|route| left_out.contains(&RuleId::of(route)));
+            let rules = self.read.with_guards(&shut, &config.config);
+            let mut outcome = merge(&self.read.applied, &rules, &config.config, self.read.contact)?;
+            outcome.applied_before = self.as_written(&outcome.applied_before);
+            if outcome.changed {
+                self.note_damage();
+                self.announce(&outcome, &[]).await?;
+            }
+            if self.make_calls(config.version, &outcome, Vec::new()).await? {
+                let refused: BTreeSet<RouteKey> = refused;
+                refused.iter().for_each(|route| self.found.protection.close(route, NOT_SHUT.into()));
+                return Ok(());
+            }
+            config = self.read_again().await?;
+        }
+        Err(Stop::Outwritten)
     }
 
     /// The first phase: what protects the routes is put in place and read back. A route whose protection is
@@ -676,6 +725,10 @@ impl<'a> Pass<'a> {
         if has_applications || has_adopted {
             let others = self.protecting().remove().await?;
             self.found.names.took_from.extend(others);
+        }
+        // What answered for a route until its application was gone goes next.
+        if has_applications && !self.read.wanted.guarded.is_empty() {
+            self.found.names.took_from.insert(self.job.tunnel.clone());
         }
         Ok(())
     }

@@ -25,22 +25,16 @@ pub(super) struct People {
 /// What was read last, and when.
 #[derive(Default)]
 struct Known {
-    lists: Read<Lists>,
+    /// None if the token may not list them.
+    idps: Read<Option<Vec<IdentityProvider>>>,
+    /// None if the token may not list them.
+    tokens: Read<Option<Vec<ServiceToken>>>,
     owner: Read<Owner>,
     team: Read<Team>,
 }
 
 /// Something that is read from the account.
 struct Read<T>(Option<(T, Instant)>);
-
-/// Lists that are read together.
-#[derive(Debug, Clone, Default)]
-struct Lists {
-    /// None if the token may not list them.
-    idps: Option<Vec<IdentityProvider>>,
-    /// None if the token may not list them.
-    tokens: Option<Vec<ServiceToken>>,
-}
 
 /// What somebody needs to know.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,7 +55,8 @@ impl Asked {
 /// What is known, as it was read last.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Listed {
-    lists: Lists,
+    idps: Option<Vec<IdentityProvider>>,
+    tokens: Option<Vec<ServiceToken>>,
     owner: Option<Owner>,
     /// The team; none if nobody looked.
     pub team: Option<Team>,
@@ -70,11 +65,7 @@ pub(super) struct Listed {
 impl Listed {
     /// As far as rules of Access are concerned.
     pub fn account(&self) -> Account<'_> {
-        Account {
-            idps: self.lists.idps.as_deref(),
-            tokens: self.lists.tokens.as_deref(),
-            owner: self.owner.as_ref(),
-        }
+        Account { idps: self.idps.as_deref(), tokens: self.tokens.as_deref(), owner: self.owner.as_ref() }
     }
 }
 
@@ -114,11 +105,16 @@ impl People {
     /// too.
     pub async fn read(&self, client: &Cloudflare, asked: Asked) -> Result<Listed, CfError> {
         let mut known = self.known.lock().await;
-        if asked.lists && !known.lists.is_fresh() {
-            let (idps, tokens) =
-                futures_util::join!(client.list_identity_providers(), client.list_service_tokens());
-            let lists = Lists { idps: unless_refused(idps)?, tokens: unless_refused(tokens)? };
-            known.lists.put(lists);
+        if asked.lists {
+            let (reads_idps, reads_tokens) = (!known.idps.is_fresh(), !known.tokens.is_fresh());
+            let idps = async { if reads_idps { Some(client.list_identity_providers().await) } else { None } };
+            let tokens = async { if reads_tokens { Some(client.list_service_tokens().await) } else { None } };
+            let (idps, tokens) = futures_util::join!(idps, tokens);
+            // What was read is kept though the other was not: with few calls left only one has its turn.
+            let idps = idps.map(|idps| unless_refused(idps).map(|idps| known.idps.put(idps)));
+            let tokens = tokens.map(|tokens| unless_refused(tokens).map(|tokens| known.tokens.put(tokens)));
+            idps.transpose()?;
+            tokens.transpose()?;
         }
         if asked.owner && self.owner.is_none() && !known.owner.is_fresh() {
             let members = unless_refused(client.list_members().await)?;
@@ -132,28 +128,29 @@ impl People {
 
     /// Takes note of the service tokens as they are now.
     pub async fn put_tokens(&self, tokens: Vec<ServiceToken>) {
-        if let Read(Some((lists, _))) = &mut self.known.lock().await.lists {
-            lists.tokens = Some(tokens);
+        if let Read(Some((known, _))) = &mut self.known.lock().await.tokens {
+            *known = Some(tokens);
         }
     }
 
     /// There is a service token more.
     pub async fn add_token(&self, token: ServiceToken) {
-        if let Read(Some((Lists { tokens: Some(tokens), .. }, _))) = &mut self.known.lock().await.lists {
+        if let Read(Some((Some(tokens), _))) = &mut self.known.lock().await.tokens {
             tokens.push(token);
         }
     }
 
     /// There is one less.
     pub async fn remove_token(&self, id: &ServiceTokenId) {
-        if let Read(Some((Lists { tokens: Some(tokens), .. }, _))) = &mut self.known.lock().await.lists {
+        if let Read(Some((Some(tokens), _))) = &mut self.known.lock().await.tokens {
             tokens.retain(|token| token.id != *id);
         }
     }
 
     fn listed(&self, known: &Known) -> Listed {
         Listed {
-            lists: known.lists.value().unwrap_or_default(),
+            idps: known.idps.value().flatten(),
+            tokens: known.tokens.value().flatten(),
             owner: self.owner.clone().or_else(|| known.owner.value()),
             team: self.team.clone().or_else(|| known.team.value()),
         }

@@ -24,7 +24,7 @@ use crate::domain::dns::tunnel_target;
 use crate::domain::id::{AccountId, AgentId, GroupId, TunnelId};
 use crate::domain::ingress::{
     CLOSED, Contact, Foreign, IngressRule, MergeOutcome, RuleConflict, RuleId, Trial, foreign_services,
-    in_order, rule_there,
+    gets_requests_of, in_order, rule_there,
 };
 use crate::domain::manual_rule::ManualRule;
 use crate::domain::owned::OwnedKind;
@@ -164,6 +164,9 @@ impl Snapshot {
         let rules = self.applied.iter().map(IngressRule::id).collect();
         let published = Published { rules, records: records.collect() };
         let mut wanted = Wanted::read(self.specs(), zones, settings, &published);
+        wanted.guarded.extend(self.kept_shut());
+        let rules = wanted.all_rules();
+        wanted.guarded.extend(self.left_behind().filter(|route| gets_requests_of(route, &rules)));
         let team = settings.access_team.clone().map(Team::Named);
         self.complete_checks(&mut wanted, &self.applications, team.as_ref());
         wanted
@@ -231,10 +234,30 @@ impl Snapshot {
         self
     }
 
-    /// Routes that have a rule in the tunnel: what counts as reviewed when reviews begin, as its labels ask then.
+    /// Routes that wait for a person and are to keep somebody out: no other route may answer for them meanwhile.
+    fn kept_shut(&self) -> impl Iterator<Item = RouteKey> {
+        let is_new = |key: &RouteKey| self.unreviewed(key) == Some(Unreviewed::New);
+        let specs = self.routes.iter().map(|route| &route.spec);
+        specs.filter(move |spec| spec.access.keeps_out() && is_new(&spec.key)).map(|spec| spec.key.clone())
+    }
+
+    /// Routes that are gone and whose applications are still there: they let their people in to whatever answers instead.
+    fn left_behind(&self) -> impl Iterator<Item = RouteKey> {
+        let asked: BTreeSet<&RouteKey> = self.routes.iter().map(|route| &route.spec.key).collect();
+        let routes = self.applications_to_remove().filter(|row| row.application_id.is_some());
+        let routes = routes.map(|row| {
+            let (hostname, path) = row.domain.split_at(row.domain.find('/').unwrap_or(row.domain.len()));
+            let path = if path.is_empty() { "/" } else { path };
+            RouteKey { hostname: hostname.to_owned(), path: path.to_owned() }
+        });
+        routes.filter(move |route| !asked.contains(route))
+    }
+
+    /// Routes that have a rule in the tunnel that leads to a service: what counts as reviewed when reviews begin, as its labels ask then.
     fn in_force(&self) -> Vec<Service> {
-        let is_applied =
-            |service: &&Service| self.applied.iter().any(|rule| rule.id() == RuleId::of(&service.key));
+        let is_applied = |service: &&Service| {
+            self.applied.iter().any(|rule| rule.id() == RuleId::of(&service.key) && rule.service != CLOSED)
+        };
         self.routes.iter().map(|route| &route.spec).filter(is_applied).cloned().collect()
     }
 
@@ -502,6 +525,8 @@ pub(super) struct Found {
     pub has_damage: bool,
     /// True if the tunnel waits for a person.
     pub is_waiting: bool,
+    /// Why something of the account could not be read that routes wait for; the rest goes on without it.
+    pub unread: Option<CfError>,
     pub config: FoundConfig,
     pub names: FoundNames,
     pub protection: FoundProtection,
@@ -581,6 +606,23 @@ impl Read {
             (route, format!("{need:?}")).hash(&mut hasher);
         }
         hasher.finish()
+    }
+
+    /// Routes that are to get a rule and an application, where another rule has their requests as yet.
+    pub fn answered_by_others(&self) -> BTreeSet<RouteKey> {
+        let is_new = |route: &RouteKey| self.applied.iter().all(|rule| rule.id() != RuleId::of(route));
+        let needs = self.needs.iter().filter_map(|(route, need)| {
+            let wanted = need.as_ref().ok().and_then(Need::application)?;
+            (!self.snapshot.has_noted(wanted)).then_some(route)
+        });
+        needs.filter(|route| is_new(route) && gets_requests_of(route, &self.applied)).cloned().collect()
+    }
+
+    /// Our rules as they stand in a configuration, with one that answers in the place of each of these routes.
+    pub fn with_guards(&self, routes: &BTreeSet<RouteKey>, observed: &serde_json::Value) -> Vec<IngressRule> {
+        let ours = self.applied.iter().filter(|rule| !rule.unseen);
+        let there = ours.filter_map(|rule| rule_there(observed, &rule.id()));
+        in_order(there.chain(routes.iter().map(IngressRule::closed)).collect())
     }
 
     /// Every name that is asked for.

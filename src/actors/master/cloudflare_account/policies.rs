@@ -68,7 +68,8 @@ impl Owned for Policies<'_> {
                     return Ok(Standing::Blocked(reason));
                 }
                 self.note(self.unsettled(wanted, row.as_ref(), None)).await?;
-                let made = self.client.create_access_policy(&wanted.body).await?;
+                let made = self.client.create_access_policy(&wanted.body).await;
+                let made = self.shared.usage.made(Limited::Policies, made).await?;
                 self.read_back(wanted, None, made.id).await
             }
             PolicyStep::Update { id, body } => {

@@ -18,23 +18,25 @@ use super::words::Stop;
 use crate::cloudflare::{CfError, Cloudflare};
 use crate::db::access::{self, AccessApplicationRow, AccessPolicyRow};
 use crate::db::{DbError, cloudflare, tunnels};
-use crate::domain::access::{Need, WantedApplication, WantedPolicy, zone_application};
+use crate::domain::access::{
+    Need, PolicyKey, WantedApplication, WantedPolicy, asks_somebody, zone_application,
+};
 use crate::domain::id::{PolicyId, TunnelId};
 use crate::domain::owned::OwnedKind;
 use crate::domain::protection::Protection;
+use crate::domain::publish::Cause;
 use crate::domain::route::RouteKey;
 
 /// A policy this young is not tidied away: whoever made it may not have used it yet.
 pub(super) const TIDY_AFTER: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
-
-/// Decision of a policy that lets everybody in.
-const BYPASS: &str = "bypass";
 
 /// A policy that is needed: its id, or why it is not there.
 enum EnsuredPolicy {
     There(PolicyId),
     Blocked(String),
     Failed(CfError),
+    /// These tunnels serve behind it still, and it would become another one.
+    Elsewhere(BTreeSet<TunnelId>),
 }
 
 /// What came of the policies that are needed.
@@ -104,6 +106,13 @@ impl Protecting<'_> {
         let work = stream::iter(wanted.into_values()).map(async |policy| {
             let row = self.read.snapshot.policies.get(&policy.name);
             let is_settled = policies::is_settled(row, policy, None);
+            if !is_settled && row.is_some_and(|row| row.policy_id.is_some()) {
+                match self.holders_of_policy(policy, &due).await {
+                    Ok(holders) if holders.is_empty() => {}
+                    Ok(holders) => return (policy.name.clone(), End::Elsewhere(holders)),
+                    Err(error) => return (policy.name.clone(), End::Failed(error.into())),
+                }
+            }
             let is_trusted = due.iter().all(|(route, need)| {
                 let behind = need.application().filter(|wanted| wanted.policies.contains(policy));
                 behind.is_none_or(|wanted| self.is_published(route) && self.read.snapshot.has_noted(wanted))
@@ -121,9 +130,8 @@ impl Protecting<'_> {
                 (End::Unseen(error), _) => return Err(Stop::Cloudflare(error)),
                 (End::Stopped(stop), _) => return Err(stop),
                 (End::Known(_) | End::Kept(_), Some(id)) => EnsuredPolicy::There(id),
-                (End::Known(_) | End::Kept(_), None) | (End::Elsewhere(_), _) => {
-                    return Err(Stop::Unplanned(name));
-                }
+                (End::Known(_) | End::Kept(_), None) => return Err(Stop::Unplanned(name)),
+                (End::Elsewhere(holders), _) => EnsuredPolicy::Elsewhere(holders),
                 (End::Failed(OwnedError::Cloudflare(error)), _) => EnsuredPolicy::Failed(error),
                 (End::Failed(error), _) => return Err(error.into()),
             };
@@ -180,6 +188,7 @@ impl Protecting<'_> {
             match policies.needed.get(&policy.name) {
                 Some(EnsuredPolicy::There(id)) => ids.push(id.clone()),
                 Some(EnsuredPolicy::Blocked(reason)) => return End::Known(Standing::Blocked(reason.clone())),
+                Some(EnsuredPolicy::Elsewhere(holders)) => return End::Elsewhere(holders.clone()),
                 Some(EnsuredPolicy::Failed(error)) => {
                     return self.unless_protected(route, wanted, &policies.rows, error.clone()).await;
                 }
@@ -227,8 +236,7 @@ impl Protecting<'_> {
         let asks = |id: &String| {
             let mut rows = policies.values();
             let row = rows.find(|row| row.policy_id.as_ref().is_some_and(|policy| policy.as_str() == id));
-            let decision = row.and_then(|row| row.body.get("decision")?.as_str());
-            decision.is_some_and(|decision| decision != BYPASS)
+            row.is_some_and(|row| asks_somebody(&row.body))
         };
         let linked = row.map(|row| linked_policies(&row.body)).unwrap_or_default();
         match !linked.is_empty() && linked.iter().all(asks) {
@@ -237,7 +245,26 @@ impl Protecting<'_> {
         }
     }
 
-    /// The other tunnels whose rules are behind an application that would become another one.
+    /// The other tunnels whose rules are behind the own policy of a route that would become another one. A group's is
+    /// changed for everybody at once, because the group was.
+    async fn holders_of_policy(
+        &self,
+        policy: &WantedPolicy,
+        due: &[(&RouteKey, &Need)],
+    ) -> Result<BTreeSet<TunnelId>, DbError> {
+        let mut holders = BTreeSet::new();
+        if matches!(policy.key, PolicyKey::Own { .. }) {
+            for (route, need) in due {
+                if need.application().is_some_and(|wanted| wanted.policies.contains(policy)) {
+                    holders.extend(self.others_with(&route.hostname).await?);
+                }
+            }
+        }
+        Ok(holders)
+    }
+
+    /// The other tunnels whose rules are behind an application that would become another one, or behind none of this name: what
+    /// would stand before them is for other people than what does.
     async fn holders(
         &self,
         asked: &AskedApplication,
@@ -246,7 +273,7 @@ impl Protecting<'_> {
         let (db, account) = (&self.shared.db, self.shared.cloudflare.account());
         let row = access::find_application(db, account, &asked.wanted.domain).await?;
         let body = asked.wanted.body(&asked.policies);
-        match row.is_some_and(|row| row.application_id.is_some() && row.body != body) {
+        match row.is_none_or(|row| row.application_id.is_none() || row.body != body) {
             true => self.others_with(&route.hostname).await,
             false => Ok(BTreeSet::new()),
         }
@@ -259,7 +286,12 @@ impl Protecting<'_> {
         for tunnel in cloudflare::tunnels_with_rules(db, hostname).await? {
             let row = tunnels::find_tunnel(db, &tunnel).await?;
             // Of another account nobody takes rules away, nor can what they serve be reached by a name of this one.
-            if tunnel != *self.tunnel && row.is_some_and(|row| row.account_id == *account) {
+            if tunnel == *self.tunnel || row.is_none_or(|row| row.account_id != *account) {
+                continue;
+            }
+            // What was deleted serves nobody, and nobody takes rules away from it.
+            let status = cloudflare::find_tunnel_status(db, &tunnel).await?;
+            if status.is_none_or(|status| status.cause != Some(Cause::TunnelGone)) {
                 others.insert(tunnel);
             }
         }

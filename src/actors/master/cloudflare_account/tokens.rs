@@ -158,7 +158,8 @@ async fn create(shared: &Shared, draft: &TokenDraft, by: &str) -> Result<SecretT
     if let Some(reason) = room.map_err(refused)? {
         return Err(MasterError::AccountFull(reason));
     }
-    match client(shared).create_service_token(draft).await {
+    let made = client(shared).create_service_token(draft).await;
+    match shared.usage.made(Limited::ServiceTokens, made).await {
         Ok(made) => finish_create(shared, made, by).await,
         Err(error) if error.is_uncertain() => Err(look_after(shared, draft, &before, &error, by).await),
         Err(error) => Err(refused(error)),

@@ -56,6 +56,20 @@ impl Usage {
         Ok(refusal)
     }
 
+    /// Takes note of what came of making one for which a place was taken: what was not made takes none, and where that is not
+    /// known it is counted again before the next.
+    pub async fn made<T>(&self, kind: Limited, made: Result<T, CfError>) -> Result<T, CfError> {
+        if let Err(error) = &made {
+            let mut counted = self.counted.lock().await;
+            if error.is_uncertain() {
+                counted.remove(&kind);
+            } else if let Some((used, _)) = counted.get_mut(&kind) {
+                *used = used.saturating_sub(1);
+            }
+        }
+        made
+    }
+
     /// Counts every kind now.
     pub async fn count_all(&self, client: &Cloudflare) -> Vec<LimitUse> {
         let mut uses = Vec::new();
