@@ -107,7 +107,7 @@ impl Protecting<'_> {
             let row = self.read.snapshot.policies.get(&policy.name);
             let is_settled = policies::is_settled(row, policy, None);
             if !is_settled && row.is_some_and(|row| row.policy_id.is_some()) {
-                match self.holders_of_policy(policy, &due).await {
+                match self.holders_of_policy(policy, due).await {
                     Ok(holders) if holders.is_empty() => {}
                     Ok(holders) => return (policy.name.clone(), End::Elsewhere(holders)),
                     Err(error) => return (policy.name.clone(), End::Failed(error.into())),
