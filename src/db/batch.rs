@@ -120,6 +120,15 @@ pub enum Expected {
     Head,
 }
 
+/// Who says how a route stands. Both have one row for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaidBy {
+    /// Who publishes it.
+    Publisher,
+    /// Who decides for its agent: that another one has it.
+    Mirror,
+}
+
 /// A row that is not derived from events. Unchanged rows cost nothing.
 #[derive(Debug, Clone)]
 pub enum RowChange {
@@ -201,8 +210,8 @@ pub enum RowChange {
     DeleteAccessApplication { account_id: AccountId, domain: String },
     /// Stores what Cloudflare made of a route.
     PutRouteStatus(RouteStatusRow),
-    /// Forgets it.
-    DeleteRouteStatus { agent_id: Option<AgentId>, key: RouteKey },
+    /// Forgets what this one said of it. What others said meanwhile stays.
+    DeleteRouteStatus { agent_id: Option<AgentId>, key: RouteKey, said_by: SaidBy },
     /// Stores what Cloudflare made of a tunnel.
     PutTunnelStatus(TunnelStatusRow),
     /// Forgets it, and who served the tunnel.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::batch::RowChange;
+use super::batch::{RowChange, SaidBy};
 use super::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow, status_key};
 use super::containers::ContainerProblem;
 use super::drifts::drift_key;
@@ -333,8 +333,8 @@ fn of_cloudflare(unit: &mut Unit, change: &RowChange) {
             unit.access_applications.delete(&(account_id.as_str().into(), domain.clone()));
         }
         RowChange::PutRouteStatus(row) => put_route_status(unit, row),
-        RowChange::DeleteRouteStatus { agent_id, key } => {
-            unit.route_status.delete(&status_key(agent_id.as_ref(), key));
+        RowChange::DeleteRouteStatus { agent_id, key, said_by } => {
+            forget_route_status(unit, &status_key(agent_id.as_ref(), key), *said_by);
         }
         RowChange::PutTunnelStatus(row) => put_tunnel_status(unit, row),
         RowChange::DeleteTunnelStatus { tunnel_id } => {
@@ -392,8 +392,13 @@ fn put_route_status(unit: &mut Unit, row: &RouteStatusRow) {
     };
     let agent = unit.agents.get(&agent_id);
     let is_removed = agent.is_some_and(|agent| agent.status == AgentStatus::Removed.as_str());
-    if is_removed || (is_of_a_claim && !has_claim) {
+    if is_removed {
         unit.route_status.delete(&key);
+        return;
+    }
+    if is_of_a_claim && !has_claim {
+        // That it was taken away may be on record already, in the words of who noticed.
+        forget_route_status(unit, &key, SaidBy::Publisher);
         return;
     }
     unit.route_status.put(route_status::Model {
@@ -406,6 +411,17 @@ fn put_route_status(unit: &mut Unit, row: &RouteStatusRow) {
         answer: row.answer.clone(),
         updated_at: micros(row.updated_at),
     });
+}
+
+/// Forgets what one of both said of a route.
+fn forget_route_status(unit: &mut Unit, key: &(String, String, String), said_by: SaidBy) {
+    let is_from_publisher = |row: &route_status::Model| {
+        PublicState::parse(&row.state).is_some_and(PublicState::is_from_publisher)
+    };
+    let is_its = |row: &route_status::Model| is_from_publisher(row) == (said_by == SaidBy::Publisher);
+    if unit.route_status.get(key).is_some_and(is_its) {
+        unit.route_status.delete(key);
+    }
 }
 
 fn put_reviewed(unit: &mut Unit, agent_id: &str, services: &[Service]) {

@@ -68,7 +68,7 @@ mod writer_lock;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Append, Assumption, Batch, CommitError, Committed, Expected, RowChange};
+pub use batch::{Append, Assumption, Batch, CommitError, Committed, Expected, RowChange, SaidBy};
 pub use database::{ALL, Db};
 pub use error::DbError;
 pub use event_store::ChainReport;

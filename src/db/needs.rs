@@ -217,7 +217,7 @@ impl Needs {
                 self.hostnames.insert(row.key.hostname.clone());
                 self.route_status.insert(status_key(row.agent_id.as_ref(), &row.key));
             }
-            RowChange::DeleteRouteStatus { agent_id, key } => {
+            RowChange::DeleteRouteStatus { agent_id, key, .. } => {
                 self.route_status.insert(status_key(agent_id.as_ref(), key));
             }
             RowChange::PutTunnelStatus(row) => {

@@ -9,7 +9,7 @@ use crate::db::keys::{find_key, load_keys};
 use crate::db::manual_rules::{Claimant, find_claimant, status_of_rules};
 use crate::db::routes::{find_claim, find_route, list_agent_routes, list_claims};
 use crate::db::tunnels::get_tunnel;
-use crate::db::{Batch, CommitError, Db, Expected, RowChange};
+use crate::db::{Batch, CommitError, Db, Expected, RowChange, SaidBy};
 use crate::domain::agent::{AgentStatus, KeyStatus};
 use crate::domain::command::{CommandStatus, Outcome};
 use crate::domain::event::{AgentEvent, CommandEvent, Event, KeyEvent, RouteEvent, RuleEvent, Stream};
@@ -320,7 +320,11 @@ async fn what_is_said_of_a_rule_counts_only_while_it_is_there() {
         db.rebuild().await.unwrap();
         assert_eq!(spoken_of(&db).await, [of_rule]);
 
-        let forget = RowChange::DeleteRouteStatus { agent_id: None, key: route_key("x.test", "") };
+        let forget = RowChange::DeleteRouteStatus {
+            agent_id: None,
+            key: route_key("x.test", ""),
+            said_by: SaidBy::Publisher,
+        };
         db.commit(batch(Stream::rules(), vec![unruled("t", "x.test", "")]).row(forget)).await.unwrap();
         db.commit(says("x.test")).await.unwrap();
         assert!(spoken_of(&db).await.is_empty());
@@ -366,6 +370,46 @@ async fn what_is_said_of_a_route_counts_only_while_its_agent_holds_it() {
         db.commit(says(&[said("a", "y.test", "failed")])).await.unwrap();
 
         assert_eq!(spoken_of(&db).await, [refused]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_one_says_of_a_route_is_not_taken_back_by_the_other_who_is_late() {
+    on_every_engine(async |db| {
+        // given: a route that was published was taken over, and its agent's side has noticed
+        routes(&db, "a", vec![claimed("a", "x.test", "")]).await.unwrap();
+        let says = |row: RowChange| Batch::new("system", at(1)).row(row);
+        db.commit(says(said("a", "x.test", "published"))).await.unwrap();
+        let taken = vec![released("a", "x.test", "")];
+        db.commit(batch(Stream::routes(&agent("a")), taken)).await.unwrap();
+        db.commit(says(said("a", "x.test", "conflict"))).await.unwrap();
+        let forget = |said_by| {
+            says(RowChange::DeleteRouteStatus {
+                agent_id: Some(agent("a")),
+                key: route_key("x.test", ""),
+                said_by,
+            })
+        };
+        let state = async || list_route_status(&db, None, 10).await.unwrap().pop().map(|row| row.state);
+
+        // when: who publishes is at work still on what was there before
+        db.commit(forget(SaidBy::Publisher)).await.unwrap();
+        db.commit(says(said("a", "x.test", "failed"))).await.unwrap();
+
+        // then, and the other way round
+        assert_eq!(state().await.as_deref(), Some("conflict"));
+        routes(&db, "b", vec![claimed("b", "x.test", "")]).await.unwrap();
+        db.commit(says(said("b", "x.test", "published"))).await.unwrap();
+        db.commit(forget(SaidBy::Mirror)).await.unwrap();
+        assert_eq!(state().await.as_deref(), Some("published"));
+        let of_b = RowChange::DeleteRouteStatus {
+            agent_id: Some(agent("b")),
+            key: route_key("x.test", ""),
+            said_by: SaidBy::Mirror,
+        };
+        db.commit(says(of_b)).await.unwrap();
+        assert_eq!(state().await.as_deref(), Some("published"));
     })
     .await;
 }

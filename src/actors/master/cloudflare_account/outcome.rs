@@ -15,7 +15,7 @@ use super::words::{
     why_it_waits,
 };
 use crate::db::cloudflare::{AppliedRule, RouteStatusRow, TunnelStatusRow};
-use crate::db::{DbError, RowChange};
+use crate::db::{DbError, RowChange, SaidBy};
 use crate::domain::id::{AgentId, TunnelId};
 use crate::domain::ingress::{CLOSED, IngressRule, RuleId};
 use crate::domain::publish::{Cause, PublicState, TunnelState};
@@ -451,8 +451,11 @@ fn route_changes(
     agent_of: impl Fn(&RouteKey) -> Option<AgentId>,
 ) -> Vec<RowChange> {
     let gone = rows.iter().filter(|row| !said.contains_key(&row.key) && is_from_publisher(row));
-    let deletes =
-        gone.map(|row| RowChange::DeleteRouteStatus { agent_id: row.agent_id.clone(), key: row.key.clone() });
+    let deletes = gone.map(|row| RowChange::DeleteRouteStatus {
+        agent_id: row.agent_id.clone(),
+        key: row.key.clone(),
+        said_by: SaidBy::Publisher,
+    });
     let puts = route_puts(rows, said, now, agent_of).into_iter().map(RowChange::PutRouteStatus);
     puts.chain(deletes).collect()
 }

@@ -40,7 +40,7 @@ use super::shared::Shared;
 use super::tunnels::read_config;
 use super::words::Stop;
 use crate::cloudflare::{CfError, Cloudflare, TunnelConfig};
-use crate::db::{Expected, RowChange, access};
+use crate::db::{Expected, RowChange, SaidBy, access};
 use crate::domain::access::{Need, asks_for_owner, need_of};
 use crate::domain::drift::{Drift, Remedy};
 use crate::domain::event::{Event, Stream, TunnelEvent};
@@ -326,8 +326,11 @@ impl<'a> Pass<'a> {
         let gone = gone_routes(snapshot);
         // What people's rules were said to be goes with them.
         let agent = snapshot.tunnel.agent_id.as_ref();
-        let forget =
-            |key: &RouteKey| RowChange::DeleteRouteStatus { agent_id: agent.cloned(), key: key.clone() };
+        let forget = |key: &RouteKey| RowChange::DeleteRouteStatus {
+            agent_id: agent.cloned(),
+            key: key.clone(),
+            said_by: SaidBy::Publisher,
+        };
         self.shared.write(gone.iter().map(forget).collect()).await?;
         snapshot.route_status.retain(|row| !gone.contains(&row.key));
         Ok(())

@@ -16,7 +16,7 @@ use crate::actors::master::requests::Enrolled;
 use crate::actors::supervision::Ctx;
 use crate::db::agents::AgentRow;
 use crate::db::tunnels::TunnelObservedRow;
-use crate::db::{self, RowChange};
+use crate::db::{self, RowChange, SaidBy};
 use crate::domain::agent::AgentStatus;
 use crate::domain::command::{Command, CommandKind, CommandStatus};
 use crate::domain::delivery::{Dialect, Superseding};
@@ -281,7 +281,11 @@ async fn nothing_said(env: &Env, agent: &AgentId) -> Result<Vec<RowChange>, Mast
         .into_iter()
         .filter(|row| PublicState::parse(&row.state).is_some_and(PublicState::is_from_publisher));
     Ok(from_publisher
-        .map(|row| RowChange::DeleteRouteStatus { agent_id: row.agent_id, key: row.key })
+        .map(|row| RowChange::DeleteRouteStatus {
+            agent_id: row.agent_id,
+            key: row.key,
+            said_by: SaidBy::Publisher,
+        })
         .collect())
 }
 

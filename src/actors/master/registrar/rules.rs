@@ -16,7 +16,7 @@ use crate::db::cloudflare::{RouteStatusRow, has_dns_record, list_route_status};
 use crate::db::manual_rules::{
     Claimant, count_rules, find_claimant, find_rule, rules_of_names, rules_of_tunnels, status_of_rules,
 };
-use crate::db::{self, Batch, Expected, RowChange};
+use crate::db::{self, Batch, Expected, RowChange, SaidBy};
 use crate::domain::dns::tunnel_target;
 use crate::domain::event::{Event, RouteEvent, RuleEvent, Stream, TunnelEvent};
 use crate::domain::id::{AgentId, SecretId, TunnelId};
@@ -309,7 +309,7 @@ async fn remove(env: &Env, ask: &RemoveRule) -> Result<(), MasterError> {
 
 /// What was said of a rule holds no longer.
 fn nothing_said(key: &RouteKey) -> RowChange {
-    RowChange::DeleteRouteStatus { agent_id: None, key: key.clone() }
+    RowChange::DeleteRouteStatus { agent_id: None, key: key.clone(), said_by: SaidBy::Publisher }
 }
 
 /// Has the rules of people follow an agent that they were put on from one tunnel to another.

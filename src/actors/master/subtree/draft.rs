@@ -9,7 +9,7 @@ use super::picture::{Picture, Seen};
 use crate::actors::master::error::MasterError;
 use crate::db::cloudflare::RouteStatusRow;
 use crate::db::containers::ContainerProblem;
-use crate::db::{self, Batch, Expected, RowChange};
+use crate::db::{self, Batch, Expected, RowChange, SaidBy};
 use crate::domain::agent::AgentStatus;
 use crate::domain::container::{Container, check_all};
 use crate::domain::event::{RouteEvent, Stream};
@@ -340,8 +340,11 @@ fn container_rows(
 fn conflict_rows(own: &Own, picture: &Picture, conflicts: &BTreeMap<RouteKey, String>) -> Vec<RowChange> {
     // A route that was given meanwhile gets its row from the publisher; ours is in its way until then.
     let gone = picture.conflicts.keys().filter(|key| !conflicts.contains_key(key));
-    let gone =
-        gone.map(|key| RowChange::DeleteRouteStatus { agent_id: Some(own.agent.clone()), key: key.clone() });
+    let gone = gone.map(|key| RowChange::DeleteRouteStatus {
+        agent_id: Some(own.agent.clone()),
+        key: key.clone(),
+        said_by: SaidBy::Mirror,
+    });
     // Between two containers of this agent the route itself is held: its state is the publisher's to tell.
     let held: HashSet<&RouteKey> = picture.routes.iter().map(|route| &route.spec.key).collect();
     let new = conflicts
