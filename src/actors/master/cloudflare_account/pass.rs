@@ -422,7 +422,7 @@ impl<'a> Pass<'a> {
             }
             if self.make_calls(config.version, &outcome, Vec::new()).await? {
                 let refused: BTreeSet<RouteKey> = refused;
-                refused.iter().for_each(|route| self.found.protection.close(route, NOT_SHUT.into()));
+                refused.iter().for_each(|route| self.found.protection.leave_out(route, NOT_SHUT.into()));
                 return Ok(());
             }
             config = self.read_again().await?;

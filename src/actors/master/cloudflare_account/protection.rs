@@ -135,6 +135,11 @@ impl FoundProtection {
         }
     }
 
+    /// Nothing is to be put in place for a route, for this reason: it waits.
+    pub fn leave_out(&mut self, route: &RouteKey, reason: String) {
+        self.said.insert(route.clone(), Protection::Missing(reason));
+    }
+
     /// Takes note of what came of a route.
     pub fn take(&mut self, route: &RouteKey, need: &Need, end: End) -> Result<(), Stop> {
         let said = match end {
