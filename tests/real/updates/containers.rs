@@ -18,7 +18,7 @@ use crate::support::ship::Rig;
 /// Is well at once, and looked at often.
 pub(super) fn well() -> Value {
     let second = 1_000_000_000_u64;
-    json!({ "Healthcheck": { "Test": ["CMD-SHELL", "true"], "Interval": second / 5, "Timeout": second, "Retries": 2 } })
+    json!({ "Healthcheck": { "Test": ["CMD-SHELL", "true"], "Interval": second / 5, "Timeout": 30 * second, "Retries": 3 } })
 }
 
 /// Is never well.

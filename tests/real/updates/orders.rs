@@ -467,8 +467,11 @@ async fn a_restart_is_ordered_like_a_plan_and_only_where_the_owner_of_the_host_a
     let path = format!("/api/v1/agents/{}/reboot", site.id);
     let (status, sent) = site.master.post(&path, json!({ "delay_minutes": 7, "message": "back soon" })).await;
     assert_eq!((status, &sent["agent_id"]), (200, &json!(site.id)), "{sent}");
-    let ordered =
-        until("the host's `shutdown` is told", || async { std::fs::read_to_string(&told).ok() }).await;
+    let ordered = until("the host's `shutdown` is told", || async {
+        // The file is there before there is anything in it.
+        std::fs::read_to_string(&told).ok().filter(|told| told.ends_with('\n'))
+    })
+    .await;
     assert_eq!(ordered, "-r -- +7 back soon\n");
 
     let (_, history, _) = verb(&site.root.0.rig(), &["history", "--json"]);

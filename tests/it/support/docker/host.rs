@@ -21,7 +21,7 @@ unshare --net --mount --pid --fork --mount-proc bash -c '
 find /sys/fs/cgroup -depth -type d -path "*/$2*" -exec rmdir {} +
 rm -rf "$1""#;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A host with at most one `dockerd`.
 pub struct Host {

@@ -109,7 +109,7 @@ impl Rig {
     pub fn verb_reading(&self, args: &[&str], input: &str) -> (i32, String, String) {
         let verb = self.command(args);
         let mut limited = Command::new("/usr/bin/timeout");
-        limited.arg("60").arg(verb.get_program()).args(verb.get_args()).env_clear().envs(&self.env);
+        limited.arg("300").arg(verb.get_program()).args(verb.get_args()).env_clear().envs(&self.env);
         limited.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = limited.current_dir(&self.dir).spawn().unwrap();
         // A verb that reads nothing may have ended already.
